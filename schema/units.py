@@ -1,0 +1,91 @@
+"""Units of measure: what a catalogue writes after a number, its dimension, and how to convert it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit: its symbol, its dimension, and ``base = factor * x + offset`` in the dimension's base unit."""
+
+    symbol: str
+    dimension: str
+    factor: float
+    offset: float = 0.0
+
+
+# dimension: symbol, factor (and offset), other spellings
+_TABLE: dict[str, list[tuple[str, float, float, str]]] = {
+    "length": [
+        ("mm", 1e-3, 0, "millimeter millimeters millimetre millimetres 毫米"),
+        ("cm", 1e-2, 0, "centimeter centimeters centimetre centimetres cms 厘米 公分"),
+        ("m", 1.0, 0, "meter meters metre metres 米"),
+        ("km", 1e3, 0, "kilometer kilometers kilometre kilometres 公里 千米"),
+        ("in", 0.0254, 0, "inch inches \" ″ '' 英寸 寸"),
+        ("ft", 0.3048, 0, "foot feet ′ 英尺"),
+        ("yd", 0.9144, 0, "yard yards 码"),
+    ],
+    "mass": [
+        ("mg", 1e-6, 0, "milligram milligrams 毫克"),
+        ("g", 1e-3, 0, "gram grams gm gms gr 克"),
+        ("kg", 1.0, 0, "kilogram kilograms kilo kilos kgs 千克 公斤"),
+        ("oz", 0.028349523125, 0, "ounce ounces 盎司"),
+        ("lb", 0.45359237, 0, "lbs pound pounds 磅"),
+    ],
+    "volume": [
+        ("ml", 1e-6, 0, "mL milliliter milliliters millilitre millilitres 毫升"),
+        ("cl", 1e-5, 0, "cL centiliter centilitre"),
+        ("l", 1e-3, 0, "L liter liters litre litres ltr 升"),
+        ("fl oz", 2.95735295625e-5, 0, "floz fl.oz fl.oz. fluid-ounce"),
+        ("gal", 3.785411784e-3, 0, "gallon gallons 加仑"),
+    ],
+    "time": [
+        ("ms", 1e-3, 0, "millisecond milliseconds 毫秒"),
+        ("s", 1.0, 0, "sec secs second seconds 秒"),
+        ("min", 60.0, 0, "mins minute minutes 分钟"),
+        ("h", 3600.0, 0, "hr hrs hour hours 小时"),
+        ("day", 86400.0, 0, "days 天"),
+        ("month", 2629746.0, 0, "months 个月"),
+        ("year", 31556952.0, 0, "years yr yrs 年"),
+    ],
+    "data": [
+        ("KB", 1e3, 0, "kilobyte kilobytes"),
+        ("MB", 1e6, 0, "megabyte megabytes"),
+        ("GB", 1e9, 0, "gigabyte gigabytes"),
+        ("TB", 1e12, 0, "terabyte terabytes"),
+    ],
+    "frequency": [("Hz", 1.0, 0, "hertz"), ("kHz", 1e3, 0, ""), ("MHz", 1e6, 0, ""), ("GHz", 1e9, 0, "")],
+    "power": [("mW", 1e-3, 0, ""), ("W", 1.0, 0, "watt watts 瓦"), ("kW", 1e3, 0, "kilowatt kilowatts 千瓦"), ("hp", 745.699872, 0, "")],
+    "voltage": [("mV", 1e-3, 0, ""), ("V", 1.0, 0, "volt volts 伏"), ("kV", 1e3, 0, "")],
+    "charge": [("mAh", 3.6, 0, "毫安"), ("Ah", 3600.0, 0, "")],
+    "temperature": [("°C", 1.0, 273.15, "℃ degC"), ("°F", 5 / 9, 255.3722222222222, "℉ degF")],
+    "share": [("%", 1.0, 0, "percent pct ％")],
+    "pixels": [("px", 1.0, 0, "pixel pixels"), ("MP", 1e6, 0, "megapixel megapixels")],
+}
+
+_EXACT: dict[str, Unit] = {}
+_FOLDED: dict[str, Unit] = {}
+for _dimension, _rows in _TABLE.items():
+    for _symbol, _factor, _offset, _aliases in _rows:
+        _unit = Unit(_symbol, _dimension, _factor, _offset)
+        for _spelling in (_symbol, *_aliases.split()):
+            _EXACT.setdefault(_spelling, _unit)
+            # One letter means too much in either case (sizes S, M, L; 5G), so only longer spellings ignore it.
+            if len(_spelling) > 1 and _symbol not in ("mW", "MP"):
+                _FOLDED.setdefault(_spelling.casefold(), _unit)
+
+
+def find_unit(text: str) -> Unit | None:
+    """The unit that a spelling means ("in", "Inches", "厘米"), or None."""
+    text = " ".join(text.split())
+    return _EXACT.get(text) or _FOLDED.get(text.casefold()) or _EXACT.get(text.rstrip(".")) or _FOLDED.get(text.rstrip(".").casefold())
+
+
+def convert(number: float, unit: Unit, target: Unit) -> float | None:
+    """The number in another unit; None between dimensions. Ten significant digits, so that 12 in are 30.48 cm."""
+    if unit == target:
+        return number
+    if unit.dimension != target.dimension:
+        return None
+    return float(f"{(unit.factor * number + unit.offset - target.offset) / target.factor:.10g}")

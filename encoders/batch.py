@@ -1,0 +1,72 @@
+"""A batch of items as tensors, with presence masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.tokenizer import CatalogTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ItemBatch:
+    """Titles and images of B items; the known triples come beside it as a message flow.
+
+    - ``pieces`` [B, L]: word pieces, 0 where there is none
+    - ``ngrams`` [G], ``ngram_offsets`` [B]: hashed n-grams of all titles, flat, and where each title's begin
+    - ``pixels`` [B, 3, S, S] uint8 (S pixels a side), or None where no item has an image
+    - ``has_image`` [B] bool
+    """
+
+    pieces: Tensor
+    ngrams: Tensor
+    ngram_offsets: Tensor
+    pixels: Tensor | None
+    has_image: Tensor
+
+    def __len__(self) -> int:
+        return self.pieces.shape[0]
+
+    @property
+    def has_ngrams(self) -> Tensor:
+        """[B] True where a title's n-grams are there."""
+        ends = torch.cat([self.ngram_offsets[1:], self.ngram_offsets.new_tensor([self.ngrams.shape[0]])])
+        return ends > self.ngram_offsets
+
+    def with_pieces(self, pieces: Tensor) -> ItemBatch:
+        """The same items with other word pieces [B, L]."""
+        return replace(self, pieces=pieces)
+
+    def without_titles(self) -> ItemBatch:
+        """The same items with their titles missing."""
+        return replace(
+            self, pieces=torch.zeros_like(self.pieces[:, :1]), ngrams=self.ngrams[:0], ngram_offsets=torch.zeros_like(self.ngram_offsets)
+        )
+
+    def first(self, count: int) -> ItemBatch:
+        """The first ``count`` items."""
+        end = int(self.ngram_offsets[count]) if count < len(self) else self.ngrams.shape[0]
+        pixels = None if self.pixels is None else self.pixels[:count]
+        return ItemBatch(self.pieces[:count], self.ngrams[:end], self.ngram_offsets[:count], pixels, self.has_image[:count])
+
+    def to(self, device: str | torch.device) -> ItemBatch:
+        """The same batch on another device."""
+        moved = {name: value.to(device, non_blocking=True) for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return replace(self, **moved)
+
+
+def text_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors of B titles given as words: pieces [B, L], n-grams [G] and their offsets [B]; L is the longest title's, at most ``limit``."""
+    pieces = [tokenizer.pieces(words, limit) for words in titles]
+    grams = [tokenizer.ngrams(words) for words in titles]
+    padded = np.zeros((len(titles), max((len(p) for p in pieces), default=0) or 1), dtype=np.int64)
+    for row, ids in enumerate(pieces):
+        padded[row, : len(ids)] = ids
+    lengths = np.array([len(g) for g in grams], dtype=np.int64)
+    offsets = np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64) if len(grams) else np.zeros(0, np.int64)
+    flat = np.array([gram for ids in grams for gram in ids], dtype=np.int64)
+    return torch.from_numpy(padded), torch.from_numpy(flat), torch.from_numpy(offsets)

@@ -1,0 +1,34 @@
+"""Properties and values as vectors: their own embedding plus their text through the shared text encoder (K3M)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from encoders.layers import mean_pool
+from encoders.text import TextEncoder
+
+
+class KnowledgeEncoder(nn.Module):
+    """Strings to vectors: v = E[id] + mean over the string's own span of TextEncoder(string).
+
+    ``strings`` [S, L] holds the word pieces of all properties, then of all candidates (property-specific values).
+    """
+
+    def __init__(self, text: TextEncoder, strings: Tensor, properties: int, dim: int) -> None:
+        super().__init__()
+        self.text = text
+        self.properties = properties
+        self.register_buffer("strings", strings, persistent=False)
+        self.embedding = nn.Embedding(strings.shape[0], dim)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """String numbers ``index`` [N] (unique, so that each string is encoded once a batch) to [N, D]."""
+        pieces = self.strings[index]
+        pieces = pieces[:, : max(1, int((pieces != 0).any(0).sum()))]
+        tokens = self.text(pieces)
+        return self.embedding(index) + mean_pool(tokens.hidden, tokens.mask)
+
+    def property_vectors(self) -> Tensor:
+        """All properties [P, D]."""
+        return self(torch.arange(self.properties, device=self.strings.device))

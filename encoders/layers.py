@@ -1,0 +1,86 @@
+"""Transformer parts shared by the encoders and the fusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q k' / sqrt(d)) v over [B, H, Q, d] and [B, H, L, d], ``mask`` [B, 1, 1, L].
+
+    On a CPU the fused kernel's backward is slower on short sequences than the plain products (3x a small step's attention), so
+    training there takes the products.
+    """
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over keys, through ``scaled_dot_product_attention``."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim {dim} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """``query`` [B, Q, D], ``memory`` [B, L, D], ``mask`` [B, L] (True: attend) to [B, Q, D]; B items, Q queries, L tokens."""
+        batch, queries, dim = query.shape
+        q = self.query(query).view(batch, queries, self.heads, -1).transpose(1, 2)
+        k, v = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        out = attend(q, k, v, mask[:, None, None, :])
+        return self.output(out.transpose(1, 2).reshape(batch, queries, dim))
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, Linear, with the usual expansion of four."""
+
+    def __init__(self, dim: int, expansion: int = 4) -> None:
+        super().__init__(nn.Linear(dim, expansion * dim), nn.GELU(approximate="tanh"), nn.Linear(expansion * dim, dim))
+
+
+class TransformerLayer(nn.Module):
+    """A pre-norm transformer layer; no dropout inside, since dropping whole tokens regularises for less."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads)
+        self.norm_feed_forward = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
+        normed = self.norm_attention(hidden)
+        hidden = hidden + self.attention(normed, normed, mask)
+        return hidden + self.feed_forward(self.norm_feed_forward(hidden))
+
+
+def initialise(module: nn.Module) -> None:
+    """BERT's initialisation: N(0, 0.02) weights, zero biases; convolutions keep their own."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            nn.init.normal_(part.weight, std=0.02)
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that are present: [B, L, D], [B, L] to [B, D]; zero where none is."""
+    weight = mask.to(hidden.dtype)[..., None]
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def drop_tokens(mask: Tensor, rate: float) -> Tensor:
+    """Training's token dropping: hide each token [B, L] with probability ``rate``."""
+    return mask & (torch.rand(mask.shape, device=mask.device) >= rate)

@@ -1,0 +1,64 @@
+"""Items from outside to batches: any subset of title, image and known statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.batch import ItemBatch, text_tensors
+from encoders.tokenizer import CatalogTokenizer
+from fusion.config import ModelConfig
+from schema.errors import ModelError
+
+Pixels = NDArray[np.uint8]
+PixelReader = Callable[[Path, int], Pixels | None]
+
+
+@dataclass(frozen=True)
+class ItemInput:
+    """An item to ask about; ``image`` is a path or pixels [3, S, S] uint8; ``known`` its (property, value) pairs."""
+
+    id: str
+    title: str | None = None
+    image: str | Path | Pixels | None = None
+    known: tuple[tuple[str, str], ...] = ()
+
+
+class Featurizer:
+    """Turns :class:`ItemInput` into :class:`ItemBatch`; ``read_pixels`` opens a picture at a size, or gives None where it cannot."""
+
+    def __init__(self, tokenizer: CatalogTokenizer, config: ModelConfig, read_pixels: PixelReader | None = None) -> None:
+        self.tokenizer, self.config, self.read_pixels = tokenizer, config, read_pixels
+
+    def batch(self, items: Sequence[ItemInput]) -> ItemBatch:
+        """B items as tensors."""
+        words = [self.tokenizer.words(item.title) if item.title else [] for item in items]
+        pieces, grams, offsets = text_tensors(self.tokenizer, words, self.config.max_title)
+        pictures = [self._pixels(item.image) for item in items]
+        present = torch.tensor([picture is not None for picture in pictures], dtype=torch.bool)
+        if not present.any():
+            return ItemBatch(pieces, grams, offsets, None, present)
+        size = self.config.image_size
+        stacked = np.zeros((len(items), 3, size, size), dtype=np.uint8)
+        for row, picture in enumerate(pictures):
+            if picture is not None:
+                stacked[row] = picture
+        return ItemBatch(pieces, grams, offsets, torch.from_numpy(stacked), present)
+
+    def _pixels(self, image: Any) -> Pixels | None:
+        if image is None:
+            return None
+        size = self.config.image_size
+        if isinstance(image, np.ndarray):
+            if image.shape != (3, size, size):
+                raise ModelError(f"pixels of shape {image.shape} do not fit the model's (3, {size}, {size}): resize the picture first")
+            return image
+        if self.read_pixels is None:
+            raise ModelError(f"no reader for the picture {image}: give pixels, or load the scorer with read_pixels")
+        return self.read_pixels(Path(image), size)

@@ -1,0 +1,47 @@
+"""Small heads that read the fused tokens: masked pieces, masked patches, query matching."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PieceHead(nn.Module):
+    """BERT's masked-language head: dense, GELU, norm, then the piece embeddings themselves as output weights."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        dim = embedding.embedding_dim
+        self.transform = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        self.weight = embedding.weight
+        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``hidden`` [M, D] of M masked tokens to logits [M, V]."""
+        return F.linear(self.transform(hidden), self.weight, self.bias)
+
+
+class PatchHead(nn.Linear):
+    """MBSD's affine map from a patch's token to its raw pixels in [0, 1]: [M, D] to [M, 3 * p * p], p pixels a side."""
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__(dim, 3 * patch * patch)
+
+
+class MatchHead(nn.Module):
+    """Query matching: a logit from the joint [CLS], and a shared space for queries and items."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.classify = nn.Linear(dim, 1)
+        self.project = nn.Linear(dim, dim)
+        self.log_scale = nn.Parameter(torch.tensor(2.7))
+
+    def forward(self, joint: Tensor) -> Tensor:
+        """``joint`` [B, D] to match logits [B]."""
+        return self.classify(joint)[:, 0]
+
+    def embed(self, node: Tensor) -> Tensor:
+        """``node`` [B, D] to unit vectors [B, D]."""
+        return F.normalize(self.project(node).float(), dim=-1)

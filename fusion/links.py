@@ -1,0 +1,56 @@
+"""Link prediction on c*: questions about cells to scores over the property's values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fusion.aggregation import StructureAggregation
+from fusion.decoder import CellDecoder
+from fusion.fused import FusedItems, Knowledge
+from kg.message_flow import MessageFlow
+
+
+class LinkHead(nn.Module):
+    """Link prediction on c*: the item node asked for a property, its known triples aggregated, scored against the property's values.
+
+    logit(v) = <W h, v> / sqrt(D) + <wide, u_v> + b_v, h the decoded cell, ``wide`` the item's n-grams and descriptors and the sum of its
+    known candidates' own vectors: a factorised logistic regression beside the deep scores (Cheng et al., 2016, wide and deep).
+    """
+
+    def __init__(self, dim: int, heads: tuple[int, int], layers: int, widths: tuple[int, int], candidate_property: Tensor) -> None:
+        super().__init__()
+        item_width, known_width = widths
+        candidates = candidate_property.shape[0]
+        self.register_buffer("candidate_property", candidate_property, persistent=False)
+        self.aggregate = StructureAggregation(dim, heads[1])
+        self.decoder = CellDecoder(dim, heads[0], layers)
+        self.output = nn.Linear(dim, dim)
+        self.bias = nn.Parameter(torch.zeros(candidates))
+        self.known = nn.Embedding(candidates, known_width)
+        self.wide = nn.Embedding(candidates, item_width + known_width)
+
+    def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c."""
+        values = knowledge.values.index_select(0, knowledge.local[flow.edge_value])
+        asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(0, flow.cell_property)
+        return self.aggregate(asked, knowledge.properties.index_select(0, flow.edge_property), values, flow.edge_cell)
+
+    def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """Logits [N, C'] of the flow's N cells over the C' candidates in play; -inf for another property's."""
+        node = self.node(fused, flow, knowledge)
+        triples = knowledge.values + knowledge.properties.index_select(0, self.candidate_property[knowledge.ids])
+        edges = (flow.edge_cell, knowledge.local[flow.edge_value])
+        hidden = self.decoder(node, flow.cell_item, fused.memory, triples, edges)
+        deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
+        scores = deep.float() + self.bias.index_select(0, knowledge.ids) + self.wide_scores(fused.wide, flow, knowledge.ids)
+        other = self.candidate_property[knowledge.ids][None, :] != flow.cell_property[:, None]
+        return scores.masked_fill(other, -torch.inf)
+
+    def wide_scores(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
+        """The factorised logistic regression [N, C']: item part once an item, known part once a cell."""
+        item_width = wide.shape[1]
+        table = self.wide.weight.index_select(0, ids)
+        known = self.known(flow.edge_value)
+        known = known.new_zeros(flow.cell_item.shape[0], known.shape[1]).index_add(0, flow.edge_cell, known)
+        return (wide @ table[:, :item_width].T).index_select(0, flow.cell_item) + known @ table[:, item_width:].T

@@ -1,0 +1,63 @@
+"""One transformer over all tokens of an item: [CLS], title, picture and, for matching, the query."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from encoders.layers import TransformerLayer, drop_tokens
+from encoders.tokens import ModalTokens
+from fusion.fused import FusedItems, ImageParts
+
+TITLE, NGRAMS, PICTURE, DESCRIPTOR, QUERY = range(5)
+
+
+class SingleStream(nn.Module):
+    """Fuses modalities early: tokens of every modality, marked by a modality embedding, attend to each other.
+
+    ``drop`` is the share of title and picture tokens hidden at random in training; the wide vectors drop with probability ``drop_wide``.
+    """
+
+    def __init__(self, dim: int, heads: int, layers: int, bag_width: int, drop: float = 0.1, drop_wide: float = 0.2) -> None:
+        super().__init__()
+        self.cls = nn.Parameter(torch.randn(dim) * 0.02)
+        self.modality = nn.Embedding(5, dim)
+        self.from_bag = nn.Linear(bag_width, dim)
+        self.from_descriptor = nn.Linear(bag_width, dim)
+        self.norm_embed = nn.LayerNorm(dim)
+        self.layers = nn.ModuleList(TransformerLayer(dim, heads) for _ in range(layers))
+        self.drop, self.drop_wide = drop, drop_wide
+
+    def forward(self, title: ModalTokens, bag: ModalTokens, image: ImageParts | None, query: ModalTokens | None) -> FusedItems:
+        """``title`` [B, L, D], ``bag`` [B, 1, W], ``image`` tokens and descriptor, ``query`` [B, L', D] to fused items."""
+        has_bag = bag.mask[:, 0]
+        grams = bag.hidden[:, 0] * has_bag[:, None]
+        parts = [self._single(self.cls.expand(grams.shape[0], -1), torch.ones_like(has_bag), None)]
+        parts += [self._marked(title, TITLE), self._single(self.from_bag(grams), has_bag, NGRAMS)]
+        described = torch.zeros_like(grams)
+        if image is not None:
+            present = image.described
+            described = image.descriptor * present[:, None]
+            parts += [self._marked(image.tokens, PICTURE), self._single(self.from_descriptor(described), present, DESCRIPTOR)]
+        if query is not None:
+            parts.append(self._marked(query, QUERY))
+        tokens = ModalTokens.concatenate(parts)
+        hidden = self.norm_embed(tokens.hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, tokens.mask)
+        end = 1 + title.mask.shape[1]
+        fused_image = None
+        if image is not None:
+            fused_image = ModalTokens(hidden[:, end + 1 : end + 1 + image.tokens.mask.shape[1]], image.tokens.mask)
+        wide = torch.cat([grams, described], 1).float()
+        if self.training:
+            wide = wide * (torch.rand(wide.shape[0], 2, device=wide.device) >= self.drop_wide).repeat_interleave(grams.shape[1], 1)
+        return FusedItems(hidden[:, 0], ModalTokens(hidden, tokens.mask), ModalTokens(hidden[:, 1:end], title.mask), fused_image, wide)
+
+    def _single(self, vector: Tensor, present: Tensor, modality: int | None) -> ModalTokens:
+        marked = vector if modality is None else vector + self.modality.weight[modality]
+        return ModalTokens(marked[:, None].float(), present[:, None])
+
+    def _marked(self, tokens: ModalTokens, modality: int) -> ModalTokens:
+        mask = drop_tokens(tokens.mask, self.drop) if self.training else tokens.mask
+        return ModalTokens((tokens.hidden + self.modality.weight[modality]).float(), mask)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from encoders.descriptors import ImageDescriptors, colour_histograms, oriented_gradients
+from encoders.image import ResidualStem
+from encoders.knowledge import KnowledgeEncoder
+from encoders.layers import Attention, attend, mean_pool
+from encoders.text import NgramBag, TextEncoder
+
+
+@pytest.fixture
+def text():
+    torch.manual_seed(0)
+    return TextEncoder(vocab_size=30, dim=16, heads=2, layers=1, max_length=8)
+
+
+def test_padding_changes_no_token(text):
+    short, long = torch.tensor([[5, 6]]), torch.tensor([[5, 6, 0, 0]])
+    torch.testing.assert_close(text(short).hidden, text(long).hidden[:, :2])
+
+
+def test_an_empty_title_is_masked_and_finite(text):
+    tokens = text(torch.zeros(1, 3, dtype=torch.int64))
+    assert not tokens.mask.any()
+    assert tokens.hidden.isfinite().all()
+
+
+def test_attention_products_equal_the_fused_kernel():
+    q, k, v = torch.randn(3, 2, 2, 5, 4).unbind(0)
+    mask = torch.tensor([True, True, False, True, True]).expand(2, 1, 1, 5)
+    with torch.no_grad():
+        fused = attend(q, k, v, mask)
+    torch.testing.assert_close(attend(q, k, v, mask), fused)
+
+
+def test_attention_refuses_heads_that_do_not_divide():
+    with pytest.raises(ValueError, match="dim 10 is not a multiple of heads 4"):
+        Attention(10, 4)
+
+
+def test_ngram_bag_is_the_sum_over_the_root_of_the_count():
+    bag = NgramBag(10, 4)
+    out = bag(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 3]))
+    torch.testing.assert_close(out[0], (bag.bag.weight[1] + bag.bag.weight[2]) / 2**0.5)
+    torch.testing.assert_close(out[1], bag.bag.weight[3])
+    assert (out[2] == 0).all()
+
+
+def test_knowledge_pools_each_strings_own_span(text):
+    strings = torch.tensor([[5, 6, 0], [7, 0, 0]])
+    encoder = KnowledgeEncoder(text, strings, properties=1, dim=16)
+    expected = encoder.embedding.weight[0] + text(torch.tensor([[5, 6]])).hidden.mean(1)[0]
+    torch.testing.assert_close(encoder(torch.tensor([0]))[0], expected)
+
+
+def test_mean_pool_of_nothing_is_zero():
+    assert (mean_pool(torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)) == 0).all()
+
+
+def test_a_vertical_edge_votes_for_horizontal_gradients():
+    picture = torch.zeros(1, 3, 32, 32)
+    picture[..., 16:] = 1
+    blocks = oriented_gradients(picture).view(1, 36, -1)
+    votes = blocks.view(9, 4, -1).sum((1, 2))
+    assert votes[0] == votes.sum() > 0
+
+
+def test_gradient_blocks_have_unit_length_or_none():
+    blocks = oriented_gradients(torch.rand(2, 3, 32, 32)).view(2, 36, -1)
+    torch.testing.assert_close(blocks.norm(dim=1), torch.ones(2, 9))
+
+
+def test_colour_histogram_squares_sum_to_one_a_picture_and_a_cell():
+    squares = colour_histograms(torch.rand(2, 3, 32, 32)).square()
+    torch.testing.assert_close(squares[:, :512].sum(1), torch.ones(2))
+    torch.testing.assert_close(squares[:, 512:].view(2, 16, 64).sum(2), torch.ones(2, 16))
+
+
+def test_image_parts_have_the_promised_shapes():
+    pixels = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
+    assert ResidualStem(16, 64, (4, 8, 8, 8))(pixels).hidden.shape == (2, 17, 16)
+    assert ImageDescriptors(64, 6)(pixels).shape == (2, 6)

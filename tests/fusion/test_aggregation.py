@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+
+from fusion.aggregation import StructureAggregation, segment_softmax
+
+DIM, HEADS = 6, 3
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(1)
+    return StructureAggregation(DIM, HEADS).double()
+
+
+@pytest.fixture
+def graph():
+    torch.manual_seed(2)
+    return torch.randn(3, DIM).double(), torch.randn(5, DIM).double(), torch.randn(5, DIM).double(), torch.tensor([0, 0, 0, 2, 2])
+
+
+def by_the_paper(layer, node, properties, values, edges):
+    """K3M's equations for one node in numpy float64, W1 over the concatenation."""
+    w1 = np.concatenate([part.weight.detach().numpy() for part in (layer.node, layer.property, layer.value)], 1)
+    total = np.zeros(DIM)
+    for head in range(HEADS):
+        w, w2 = w1[head * DIM : (head + 1) * DIM], layer.attend.detach().numpy()[head]
+        t = [w @ np.concatenate([node.numpy(), properties[e].numpy(), values[e].numpy()]) for e in edges]
+        b = np.array([max(0.01 * (w2 @ x), w2 @ x) for x in t])
+        a = np.exp(b) / np.exp(b).sum()
+        total += sum(weight * x for weight, x in zip(a, t, strict=True))
+    return layer.keep.weight.detach().numpy() @ node.numpy() + 1 / (1 + np.exp(-total / HEADS))
+
+
+def test_equals_the_papers_equations(layer, graph):
+    node, properties, values, edge_node = graph
+    out = layer(*graph).detach().numpy()
+    np.testing.assert_allclose(out[0], by_the_paper(layer, node[0], properties, values, [0, 1, 2]), rtol=1e-6)
+    np.testing.assert_allclose(out[2], by_the_paper(layer, node[2], properties, values, [3, 4]), rtol=1e-6)
+
+
+def test_a_node_without_triples_keeps_its_own_part(layer, graph):
+    torch.testing.assert_close(layer(*graph)[1], layer.keep(graph[0][1]))
+
+
+def test_order_of_triples_does_not_matter(layer, graph):
+    node, properties, values, edge_node = graph
+    order = torch.tensor([4, 2, 0, 3, 1])
+    torch.testing.assert_close(layer(*graph), layer(node, properties[order], values[order], edge_node[order]))
+
+
+def test_without_any_triple(layer, graph):
+    empty = torch.zeros(0, DIM).double()
+    torch.testing.assert_close(layer(graph[0], empty, empty, torch.zeros(0, dtype=torch.int64)), layer.keep(graph[0]))
+
+
+def test_equals_dgl_update_all(layer, graph):
+    dgl = pytest.importorskip("kg.dgl_compat").dgl
+    node, properties, values, edge_node = graph
+    star = dgl.heterograph({("triple", "of", "item"): (torch.arange(5), edge_node)}, num_nodes_dict={"triple": 5, "item": 3})
+    t = (layer.node(node)[edge_node] + layer.property(properties) + layer.value(values)).view(5, HEADS, DIM)
+    score = torch.nn.functional.leaky_relu((t * layer.attend).sum(-1))
+    weight = segment_softmax(score, edge_node, 3)
+    star.nodes["triple"].data["m"] = (t * weight[..., None]).mean(1)
+    star.update_all(dgl.function.copy_u("m", "m"), dgl.function.sum("m", "s"))
+    summed = star.nodes["item"].data["s"]
+    expected = layer.keep(node) + torch.sigmoid(summed) * (summed.abs().sum(1, keepdim=True) > 0)
+    torch.testing.assert_close(layer(*graph), expected)
+
+
+def test_segment_softmax_sums_to_one():
+    weight = segment_softmax(torch.tensor([[1.0], [900.0], [-5.0]]), torch.tensor([0, 0, 1]), 2)
+    torch.testing.assert_close(weight[:2].sum(0), torch.ones(1))
+    assert weight[2].item() == 1

@@ -1,0 +1,123 @@
+"""What a training run may be told, checked before anything is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schema.errors import SourceNotFoundError, UsageError
+
+LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a user asks of a run; ``minutes`` and ``steps`` are budgets, whichever ends first."""
+
+    preset: str = "joint"
+    size: str = "small"
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    minutes: float | None = None
+    steps: int | None = None
+    init: str | None = None
+    name: str | None = None
+    seed: int = 0
+    resume: bool = False
+    split: Path | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; every field can be set by ``--set name=value``.
+
+    ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
+    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with some).
+    """
+
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    beta2: float = 0.98
+    warmup_steps: int = 100
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: str = "bf16"
+    workers: int = 0
+    log_every: int = 20
+    validate_every: int = 400
+    patience: int = 0
+    keep_every: int = 200
+    title_full: float = 0.36
+    title_blind: float = 0.32
+    drop_words: float = 0.15
+    known_all: float = 0.45
+    known_none: float = 0.3
+    max_cells: int = 12
+    max_known: int = 24
+    max_candidates: int = 2048
+    masked_rows: float = 0.3
+    shift: int = 6
+    loss_link: float = 1.0
+    loss_mlm: float = 0.1
+    loss_mpm: float = 0.1
+    loss_qi: float = 0.2
+    loss_qt: float = 0.1
+    loss_qv: float = 0.1
+    loss_contrastive: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, low in LEAST.items():
+            if getattr(self, name) < low:
+                raise UsageError(f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more")
+        if self.precision not in ("bf16", "fp32"):
+            raise UsageError(f"precision={self.precision!r} is unknown: set precision to bf16 or fp32")
+        for name in ("title_full", "title_blind", "drop_words", "known_all", "known_none", "masked_rows"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Overrides parted into those of the recipe and those of the model."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+def read_settings(config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any]) -> Settings:
+    """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's."""
+    given: dict[str, Any] = {}
+    if config is not None:
+        if not config.is_file():
+            raise SourceNotFoundError(f"no config file {config}: name an existing TOML file")
+        given.update(tomllib.loads(config.read_text(encoding="utf-8")))
+    for override in overrides:
+        name, sign, value = override.partition("=")
+        if not sign:
+            raise UsageError(f"--set {override!r} has no '=': write name=value")
+        given[name.strip()] = value.strip()
+    recipe_fields = {f.name: f.default for f in dataclasses.fields(Recipe)}
+    recipe: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in recipe_fields:
+            recipe[name] = _parse(name, value, recipe_fields[name])
+        elif name in model_fields:
+            model[name] = _parse(name, value, model_fields[name])
+        else:
+            raise UsageError(f"no setting {name!r}: choose one of {', '.join(sorted(recipe_fields | model_fields))}")
+    return Settings(Recipe(**recipe), model)
+
+
+def _parse(name: str, value: Any, default: Any) -> Any:
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    try:
+        return tuple(int(part) for part in value.split(",")) if isinstance(default, tuple) else type(default)(value)
+    except ValueError:
+        raise UsageError(f"{name}={value!r} is not {type(default).__name__}: give it like {default}") from None

@@ -1,0 +1,95 @@
+"""The snapshot as the model sees it: words of titles, candidates of statements, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from kg.image_cache import ImageCache
+from kg.snapshot import GraphSnapshot
+
+from encoders.tokenizer import CatalogTokenizer
+from schema.ontology import Ontology
+from schema.wording import blind_title, value_words
+
+
+@dataclass(frozen=True)
+class QueryPairs:
+    """A query log as Q queries' pieces and N pairs (query, item), clicked or bought, both int64 [N]."""
+
+    pieces: list[list[int]]
+    query: np.ndarray
+    item: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """I items ready for batches.
+
+    - ``words``, ``blind``: each title's words, whole and without value words; empty where there is none
+    - ``indptr`` [I + 1], ``property`` [N], ``candidate`` [N]: known statements in CSR form; unknown values are left out
+    - ``ranges`` [P + 1]: where each property's candidates begin
+    """
+
+    items: list[str]
+    words: list[list[str]]
+    blind: list[list[str]]
+    indptr: np.ndarray
+    property: np.ndarray
+    candidate: np.ndarray
+    ranges: np.ndarray
+    images: ImageCache
+    queries: QueryPairs | None = None
+
+    def pixels(self, index: np.ndarray) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Pixels [B, 3, S, S] uint8 of items ``index`` [B] and which are there [B]; None where none is."""
+        present = self.images.present[index]
+        if not present.any():
+            return None, torch.from_numpy(present)
+        return torch.from_numpy(self.images.pixels(index)), torch.from_numpy(present)
+
+
+def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
+    """The candidate (property-specific value) of every triple [N]; -1 where the ontology does not have it."""
+    numbers: dict[tuple[str, str], int] = {}
+    for name, spec in ontology.properties.items():
+        for value in spec.values:
+            numbers[name, value] = len(numbers)
+    pairs, inverse = np.unique(snapshot.triples[:, 1:], axis=0, return_inverse=True)
+    found = [numbers.get((snapshot.properties[p], snapshot.values[v]), -1) for p, v in pairs]
+    return np.asarray(found, dtype=np.int64)[inverse.reshape(-1)] if len(pairs) else np.zeros(0, np.int64)
+
+
+def prepare(snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogTokenizer, images: ImageCache) -> TrainingData:
+    """Words, candidates and pictures of a snapshot."""
+    giveaways = value_words(value for spec in ontology.properties.values() for value in spec.values)
+    words = [tokenizer.words(title) if title else [] for title in snapshot.titles]
+    blinded = [blind_title(title, giveaways) if title else None for title in snapshot.titles]
+    candidate = candidate_numbers(snapshot, ontology)
+    kept = candidate >= 0
+    ranges = np.cumsum([0] + [len(spec.values) for spec in ontology.properties.values()])
+    counts = np.bincount(snapshot.triples[kept, 0], minlength=len(snapshot.items))
+    return TrainingData(
+        items=snapshot.items,
+        words=words,
+        blind=[tokenizer.words(title) if title else [] for title in blinded],
+        indptr=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
+        property=(np.searchsorted(ranges, candidate[kept], side="right") - 1).astype(np.int64),
+        candidate=candidate[kept],
+        ranges=ranges.astype(np.int64),
+        images=images,
+    )
+
+
+def pair_queries(data: TrainingData, tokenizer: CatalogTokenizer, log: Sequence[tuple[str, str]], limit: int) -> QueryPairs | None:
+    """Clicked or bought (query, item id) pairs of a log over known items; None where fewer than two are left."""
+    number = {item: index for index, item in enumerate(data.items)}
+    kept = [(query, number[item]) for query, item in log if item in number]
+    texts = sorted({query for query, _ in kept})
+    if len(texts) < 2:
+        return None
+    place = {text: index for index, text in enumerate(texts)}
+    pieces = [tokenizer.pieces(tokenizer.words(text), limit) or [1] for text in texts]
+    return QueryPairs(pieces, np.array([place[q] for q, _ in kept]), np.array([i for _, i in kept]))

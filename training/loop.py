@@ -1,0 +1,181 @@
+"""One loop, top to bottom: sample, view, forward, backward, step, average, log, validate, keep."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from schema.errors import TrainingError
+from training.config import Recipe
+from training.objectives.joint import JointObjective, LossReport
+from training.optim import AveragedWeights, Budget, learning_rate
+from training.runlog import RunLog
+from training.sampler import StepSampler
+from training.state import Progress
+from training.validation import validate
+from training.views import Viewer, move
+
+Report = Callable[[dict[str, Any]], None]
+MOST_BAD_STEPS = 20
+
+
+@dataclass
+class Run:
+    """Everything that a loop needs, ready made."""
+
+    objective: JointObjective
+    optimizer: torch.optim.Optimizer
+    average: AveragedWeights
+    viewer: Viewer
+    sampler: StepSampler
+    recipe: Recipe
+    budget: Budget
+    progress: Progress
+    seed: int
+    validation: np.ndarray
+    log: RunLog | None
+    keep: Callable[[], None]
+    export: Callable[[], None]
+    parallel: nn.Module | None = None
+    rank: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.objective.model.patch_mask.device
+
+
+class Stop:
+    """Set by Ctrl-C or SIGTERM: the loop ends at the next step and saves. A second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._ask)
+            except ValueError:  # not the main thread: whoever runs us handles signals
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def run_loop(run: Run, report: Report) -> bool:
+    """Train until the budget is used, validation stalls, or a signal asks to stop; True where the budget or validation ended it."""
+    recipe, progress, model = run.recipe, run.progress, run.objective.model
+    forward = run.parallel or run.objective
+    bad = 0
+    with Stop() as stop:
+        started, items = time.monotonic(), 0
+        while (used := run.budget.used(progress.step)) < 1.0:
+            step = progress.step
+            index = run.sampler.batch(step)
+            torch.manual_seed((run.seed * 1_000_003 + step) * 64 + run.rank)
+            batch = move(run.viewer.batch(index, np.random.default_rng([run.seed, step, run.rank])), run.device)
+            rate = learning_rate(recipe, step, used)
+            for group in run.optimizer.param_groups:
+                group["lr"] = rate
+            model.train()
+            with precision(recipe, run.device):
+                losses: LossReport = forward(batch)
+            losses.total.backward()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            if torch.isfinite(norm):
+                run.optimizer.step()
+                bad = 0
+            else:
+                bad += 1
+                if bad > MOST_BAD_STEPS:
+                    raise TrainingError(f"the loss was not finite for {bad} steps up to step {step}: lower learning_rate={recipe.learning_rate}")
+            run.optimizer.zero_grad(set_to_none=True)
+            run.average.update(model, step)
+            progress.step, progress.items, progress.seconds = step + 1, progress.items + len(index), run.budget.seconds
+            items += len(index) * run.sampler.world
+            if progress.step % recipe.log_every == 0:
+                record = log_record(run, losses, items / (time.monotonic() - started), rate)
+                if run.log is not None:
+                    run.log.write(record)
+                report(record)
+                started, items = time.monotonic(), 0
+            if agreed(stop.asked, run):
+                run.keep()
+                return False
+            if progress.step % recipe.validate_every == 0 and len(run.validation):
+                pause = time.monotonic()
+                if check(run, report):
+                    break
+                started += time.monotonic() - pause
+            if progress.step % recipe.keep_every == 0:
+                run.keep()
+    if progress.step % recipe.validate_every and len(run.validation):
+        check(run, report)
+    if progress.best < 0:
+        run.export()
+    run.keep()
+    return True
+
+
+def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 autocast, or none."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
+
+
+def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> dict[str, Any]:
+    """A log step's line, by the contract of ``log.jsonl``."""
+    terms = {name: round(float(term.detach()), 5) for name, term in losses.terms.items()}
+    return {
+        "step": run.progress.step,
+        "epoch": run.sampler.epoch(run.progress.step),
+        "seconds": round(run.progress.seconds, 2),
+        "items_per_second": round(speed, 2),
+        "lr": rate,
+        "loss": {"total": round(float(losses.total.detach()), 5), **terms},
+        "used": round(run.budget.used(run.progress.step), 4),
+    }
+
+
+def check(run: Run, report: Report) -> bool:
+    """Validate the averaged weights, export them where they are the best so far; True where it is time to stop."""
+    model, progress = run.objective.model, run.progress
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(run.average.shadow)
+    model.eval()
+    with precision(run.recipe, run.device):
+        metrics = validate(model, run.viewer, run.validation)
+    model.load_state_dict(weights)
+    report({"step": progress.step, "metrics": metrics})
+    if metrics["hits@1"] > progress.best:
+        progress.best, progress.stale, progress.metrics = metrics["hits@1"], 0, metrics
+        run.export()
+    else:
+        progress.stale += 1
+    return 0 < run.recipe.patience <= progress.stale
+
+
+def agreed(asked: bool, run: Run) -> bool:
+    """Whether any process was asked to stop, so that all of them stop at the same step."""
+    if run.sampler.world == 1:
+        return asked
+    flag: Tensor = torch.tensor([float(asked)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag.item())

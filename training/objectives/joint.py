@@ -1,0 +1,88 @@
+"""All objectives of a step, weighed and added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fusion.fused import FusedItems, ImageParts, Knowledge
+from fusion.model import ProductModel
+from training.config import Recipe
+from training.objectives.link import LinkPrediction
+from training.objectives.matching import contrastive_loss, match_loss
+from training.objectives.mlm import mask_pieces, masked_piece_loss
+from training.objectives.mpm import masked_patch_loss, raw_patches
+from training.views import MatchBatch, StepBatch
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """The weighted sum and each unweighted term, by its name in lower case; a term that a step does not have is absent."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class JointObjective(nn.Module):
+    """Link prediction in two views, masked pieces, masked patches, query matching and contrast over one model."""
+
+    def __init__(self, model: ProductModel, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe, self.link = model, recipe, LinkPrediction()
+        self.weights = {
+            "lpm": recipe.loss_link,
+            "lpm_unseen": recipe.loss_link,
+            "mlm": recipe.loss_mlm,
+            "mpm": recipe.loss_mpm,
+            "qi": recipe.loss_qi,
+            "qt": recipe.loss_qt,
+            "qv": recipe.loss_qv,
+            "contrastive": recipe.loss_contrastive,
+        }
+
+    def forward(self, batch: StepBatch) -> LossReport:
+        """Losses of one step over B items."""
+        knowledge = self.model.know(batch.candidates)
+        image = self.model.encode_image(batch.pictures)
+        terms = self._seen(batch, image, knowledge)
+        unseen = self.model.fuse(batch.unseen.items, None)
+        terms["lpm_unseen"] = self.link(self.model, unseen, batch.unseen.targets, knowledge)
+        if batch.match is not None:
+            terms.update(self._match(batch.match))
+        total = sum((self.weights[name] * term for name, term in terms.items()), start=terms["lpm"].new_zeros(()))
+        return LossReport(total, terms)
+
+    def _seen(self, batch: StepBatch, image: ImageParts | None, knowledge: Knowledge) -> dict[str, Tensor]:
+        view, model = batch.seen, self.model
+        if image is not None:
+            image = image.hide(batch.patches, model.patch_mask)
+        pieces, chosen = mask_pieces(view.items.pieces, view.masked, model.piece_head.bias.shape[0])
+        fused = model.fuse(view.items.with_pieces(pieces), image)
+        terms = {"lpm": self.link(model, fused, view.targets, knowledge)}
+        if chosen.any():
+            terms["mlm"] = masked_piece_loss(model.piece_head(fused.title.hidden[chosen]), view.items.pieces[chosen])
+        if fused.image is not None and batch.patches.any() and batch.pictures.pixels is not None:
+            predicted = model.patch_head(fused.image.hidden[:, 1:][batch.patches])
+            rows = batch.patches.any(1)
+            target = raw_patches(batch.pictures.pixels[rows], model.stem.grid)
+            terms["mpm"] = masked_patch_loss(predicted, target[batch.patches[rows]])
+        return terms
+
+    def _match(self, match: MatchBatch) -> dict[str, Tensor]:
+        model, half = self.model, match.same.shape[0]
+        image = model.encode_image(match.items)
+        whole = model.fuse(match.items, image, match.query)
+        title = model.fuse(match.items, None, match.query)
+        terms = {"qi": self._matched(whole, match), "qt": self._matched(title, match)}
+        if image is not None:
+            picture = model.fuse(match.items.without_titles(), image, match.query)
+            terms["qv"] = self._matched(picture, match)
+        items = model.fuse(match.items.first(half), None if image is None else image.first(half))
+        queries = model.fuse(match.items.first(half).without_titles(), None, match.query[:half])
+        embed = model.match_head.embed
+        terms["contrastive"] = contrastive_loss(embed(queries.node), embed(items.node), model.match_head.log_scale, match.same)
+        return terms
+
+    def _matched(self, fused: FusedItems, match: MatchBatch) -> Tensor:
+        return match_loss(self.model.match_head(fused.node), match.label)

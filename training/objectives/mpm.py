@@ -1,0 +1,23 @@
+"""MPM: masked patches against raw pixels (MBSD Eq. 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def mask_patches(rows: Tensor, patches: int, rate: float = 0.5) -> Tensor:
+    """Choose ``rate`` of the patches of ``rows`` [B] bool: [B, patches] bool."""
+    return (torch.rand(rows.shape[0], patches) < rate) & rows[:, None]
+
+
+def raw_patches(pixels: Tensor, grid: int) -> Tensor:
+    """Cut ``pixels`` [B, 3, S, S] uint8 into grid*grid patches of raw RGB in [0, 1]: [B, grid*grid, 3*p*p], p = S / grid."""
+    size = pixels.shape[-1] // grid
+    return F.unfold(pixels.float() / 255, size, stride=size).transpose(1, 2)
+
+
+def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """L1 over the raw pixels of M masked patches, a mean over pixels: ``predicted`` and ``target`` [M, 3*p*p]."""
+    return torch.mean(torch.abs(predicted.float() - target))

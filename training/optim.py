@@ -1,0 +1,68 @@
+"""AdamW with a schedule that fits a budget, and averaged weights."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fusion.model import ProductModel
+from training.config import Recipe
+
+
+def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, 2019): decay on matrices, none on norms, biases and the strings' own embeddings."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (free if parameter.ndim < 2 or name.endswith("knowledge.embedding.weight") else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
+
+
+@dataclass
+class Budget:
+    """What a run may spend: ``steps``, or ``minutes`` of wall clock of which ``spent`` seconds went before this start."""
+
+    steps: int | None
+    minutes: float | None
+    spent: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent, earlier starts of a resumed run included."""
+        return self.spent + time.monotonic() - self._start
+
+    def used(self, step: int) -> float:
+        """The share of the budget that is used at ``step``: 1 when it is at its end."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = self.seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+def learning_rate(recipe: Recipe, step: int, used: float) -> float:
+    """Linear warm-up over ``warmup_steps``, then linear decay to nothing at the end of the budget."""
+    return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps)) * (1.0 - used)
+
+
+class AveragedWeights:
+    """Exponential moving average of all floating-point tensors, quick at first: rate (1 + step) / (10 + step) up to ``decay``."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the averages towards the model's weights."""
+        rate = min(self.decay, (1 + step) / (10 + step))
+        current = model.state_dict()
+        floating = [name for name, tensor in current.items() if tensor.dtype.is_floating_point]
+        torch._foreach_lerp_([self.shadow[name] for name in floating], [current[name] for name in floating], 1 - rate)
+        for name in current.keys() - set(floating):
+            self.shadow[name].copy_(current[name])

@@ -1,0 +1,230 @@
+"""A training run from a home: read the graph, learn the vocabulary, build or resume, loop, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch.nn.parallel import DistributedDataParallel
+
+from encoders.tokenizer import CatalogTokenizer
+from fusion.build import build_model, preset
+from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
+from fusion.config import ModelConfig
+from kg.home import Home
+from kg.image_cache import ImageCache
+from kg.snapshot import GraphSnapshot, read_snapshot
+from kg.splits import assign
+from schema.errors import TrainingError, UsageError
+from schema.ontology import Ontology
+from training.config import Recipe, Settings, TrainOptions, read_settings
+from training.data import TrainingData, pair_queries, prepare
+from training.flows import flow_sampler
+from training.loop import Report, Run, run_loop
+from training.objectives.joint import JointObjective
+from training.optim import AveragedWeights, Budget, build_optimizer
+from training.runlog import RunLog
+from training.sampler import StepSampler
+from training.state import Progress, load_state, restore_optimizer, save_state
+from training.views import Viewer
+
+DEFAULT_EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep."""
+
+    data: TrainingData
+    parts: dict[str, NDArray[np.int64]]
+    ontology: Ontology
+    tokenizer: CatalogTokenizer
+
+
+def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Train and leave a model folder in the home; under ``torchrun`` every process takes its share of each batch.
+
+    Returns ``{"model", "steps", "seconds", "items_per_second", "metrics", "finished"}``; ``finished`` is False after a signal.
+    Raises UsageError on options that do not fit, TrainingError where there is nothing to learn from.
+    """
+    began = time.monotonic()
+    report: Report = progress or (lambda record: None)
+    rank, world = join_processes()
+    config = preset(options.preset, options.size)
+    settings = read_settings(options.config, options.overrides, config.as_dict())
+    folder = model_folder(home, options)
+    config = dataclasses.replace(config, **settings.model)
+    start = starting_point(home, folder, options)
+    if start is not None:
+        config = start.config
+    material = read_material(home, options, config, start, report)
+    config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
+    torch.manual_seed(options.seed)
+    run = assemble(folder, options, settings, config, material, (rank, world), began)
+    if start is not None and run.progress.step == 0:
+        load_weights(run.objective.model, start.model.state_dict())
+        run.average = AveragedWeights(run.objective.model, settings.recipe.ema)
+    before = run.progress.step, run.progress.items, time.monotonic()
+    finished = run_loop(run, report)
+    seconds = max(1e-9, time.monotonic() - before[2])
+    result = {
+        "model": str(folder),
+        "steps": run.progress.step,
+        "seconds": round(run.progress.seconds, 2),
+        "items_per_second": round((run.progress.items - before[1]) * world / seconds, 2),
+        "metrics": run.progress.metrics,
+        "finished": finished,
+    }
+    if rank == 0:
+        record(home, options, result)
+    if world > 1:
+        dist.barrier()
+    return result
+
+
+def join_processes() -> tuple[int, int]:
+    """This process's rank and the number of processes, as ``torchrun`` set them."""
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return rank, world
+
+
+def model_folder(home: Home, options: TrainOptions) -> Path:
+    """Where the model goes: a named folder, the newest one to resume, or a fresh name."""
+    if options.resume and options.name is None:
+        unfinished = sorted(home.models.glob("*/checkpoints"), key=lambda path: path.stat().st_mtime)
+        if not unfinished:
+            raise UsageError(f"nothing to resume in {home.models}: train without --resume first")
+        return unfinished[-1].parent
+    if options.name is not None:
+        folder = home.models / options.name
+        if (folder / "checkpoints").exists() and not options.resume:
+            raise UsageError(f"model {options.name!r} exists in {home.models}: go on with --resume, or choose another --name")
+        if options.resume and not (folder / "checkpoints").exists():
+            raise UsageError(f"model {options.name!r} has no checkpoint to resume: train without --resume first")
+        return folder
+    taken = [int(path.name.rpartition("-")[2]) for path in home.models.glob(f"{options.preset}-{options.size}-*") if path.name[-1].isdigit()]
+    return home.models / f"{options.preset}-{options.size}-{max(taken, default=0) + 1}"
+
+
+def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
+    """The model whose vocabulary and weights a run takes up: its own when resumed, else ``--init``."""
+    if options.resume:
+        found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
+        return ModelFolder(found[-1].parent) if found else None
+    return ModelFolder(find_model(home.models, options.init)) if options.init else None
+
+
+def read_material(home: Home, options: TrainOptions, config: ModelConfig, start: ModelFolder | None, report: Report) -> Material:
+    """Snapshot, split, ontology of the train part, vocabulary and pictures."""
+    with home.store(read_only=True) as store:
+        snapshot = read_snapshot(store)
+    split = assign(snapshot.items, options.split)
+    named = np.array([split.get(item, "") for item in snapshot.items])
+    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
+    if not len(parts["train"]):
+        raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
+    ontology = start.ontology if start is not None else train_ontology(snapshot, parts["train"], home.ontology())
+    if not any(spec.values for spec in ontology.properties.values()):
+        raise TrainingError("the train part has no statement to learn from: ingest items with properties")
+    report({"stage": "vocabulary"})
+    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config)
+    report({"stage": "pictures"})
+    images = ImageCache.build(snapshot.images, config.image_size, home.cache)
+    data = prepare(snapshot, ontology, tokenizer, images)
+    log = [(row.query, row.item) for row in home.ledger().query_log() if row.clicks or row.purchases]
+    trained = set(parts["train"].tolist())
+    chosen = {snapshot.items[i] for i in trained}
+    pairs = pair_queries(data, tokenizer, [pair for pair in log if pair[1] in chosen], config.max_query)
+    return Material(dataclasses.replace(data, queries=pairs), parts, ontology, tokenizer)
+
+
+def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
+    """The home's ontology with the vocabulary that the train part alone shows."""
+    mine = snapshot.triples[np.isin(snapshot.triples[:, 0], index)]
+    pairs, counts = np.unique(mine[:, 1:], axis=0, return_counts=True)
+    seen: dict[str, dict[str, int]] = {}
+    for (name, value), count in zip(pairs, counts, strict=True):
+        seen.setdefault(snapshot.properties[name], {})[snapshot.values[value]] = int(count)
+    specs = []
+    for name, spec in edited.properties.items():
+        ordered = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
+        values, numbers = tuple(value for value, _ in ordered), tuple(number for _, number in ordered)
+        specs.append(dataclasses.replace(spec, values=values, counts=numbers))
+    return Ontology([spec for spec in specs if spec.values], categories=edited.categories, threshold=edited.threshold)
+
+
+def learn_pieces(snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig) -> CatalogTokenizer:
+    """A vocabulary of the train titles, the properties and their values."""
+    titles = [snapshot.titles[i] or "" for i in index]
+    texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
+    return CatalogTokenizer.train(texts, config.vocab_size, config.ngram_buckets)
+
+
+def assemble(
+    folder: Path, options: TrainOptions, settings: Settings, config: ModelConfig, material: Material, place: tuple[int, int], began: float
+) -> Run:
+    """Model, optimizer, averages, sampler and views of a run; a resumed one with its checkpoint's state."""
+    recipe, (rank, world) = settings.recipe, place
+    model = build_model(config, material.tokenizer, material.ontology).to(device_of("auto"))
+    objective, optimizer = JointObjective(model, recipe), build_optimizer(model, recipe)
+    average, progress = AveragedWeights(model, recipe.ema), Progress()
+    checkpoints = folder / "checkpoints"
+    saved = load_state(checkpoints) if options.resume else None
+    if saved is not None:
+        progress, sets, moments = saved
+        model.load_state_dict(sets["weights"])
+        average.shadow = {name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()}
+        restore_optimizer(optimizer, moments)
+    about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(recipe)}
+
+    def export(target: Path = folder) -> None:
+        if rank == 0:
+            described = {**about, "step": progress.step, "validation": progress.metrics}
+            save_pretrained(target, config, material.tokenizer, material.ontology, average.shadow, described)
+
+    def keep() -> None:
+        if rank == 0:
+            save_state(checkpoints, progress, {"weights": model.state_dict(), "average": average.shadow}, optimizer)
+
+    if not options.resume and rank == 0:
+        export(checkpoints / "start")
+    steps = options.steps
+    if steps is None and options.minutes is None:
+        steps = DEFAULT_EPOCHS * max(1, len(material.parts["train"]) // recipe.batch_size)
+    viewer = Viewer(material.data, material.tokenizer, recipe, flow_sampler(material.data, recipe.max_known), config)
+    return Run(
+        objective=objective,
+        optimizer=optimizer,
+        average=average,
+        viewer=viewer,
+        sampler=StepSampler(material.parts["train"], recipe.batch_size, options.seed, rank, world),
+        recipe=recipe,
+        budget=Budget(steps, options.minutes, progress.seconds or time.monotonic() - began),
+        progress=progress,
+        seed=options.seed,
+        validation=material.parts["validation"],
+        log=RunLog(folder / "log.jsonl", progress.step) if rank == 0 else None,
+        keep=keep,
+        export=export,
+        parallel=DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else None,
+        rank=rank,
+    )
+
+
+def record(home: Home, options: TrainOptions, result: dict[str, Any]) -> None:
+    """Put the run into the home's ledger."""
+    home.ledger().record_training({**result, "preset": options.preset, "size": options.size, "seed": options.seed})
+
+
+__all__ = ["Recipe", "TrainOptions", "train"]

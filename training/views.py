@@ -1,0 +1,210 @@
+"""Views of a batch: titles whole, blinded or hidden, pictures shifted and mirrored.
+
+Cells are asked with all, some or none of the item's other statements known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from encoders.batch import ItemBatch, text_tensors
+from encoders.tokenizer import CatalogTokenizer
+from kg.message_flow import MessageFlow
+from training.config import Recipe
+from training.data import QueryPairs, TrainingData
+from training.objectives.link import LinkTargets
+from training.objectives.mpm import mask_patches
+
+FlowSampler = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], np.random.Generator], MessageFlow]
+
+
+@dataclass(frozen=True)
+class View:
+    """One reading of a batch and what it asks: ``items`` without pixels, link ``targets``, rows [B] whose title and picture are masked."""
+
+    items: ItemBatch
+    targets: LinkTargets
+    masked: Tensor
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """A step's material: pictures encoded once, the views with and without them, the candidates in play, the queries' pairs."""
+
+    pictures: ItemBatch
+    seen: View
+    unseen: View
+    candidates: Tensor
+    patches: Tensor
+    match: MatchBatch | None
+
+
+@dataclass(frozen=True)
+class MatchBatch:
+    """N positive (query, item) pairs, then N negative ones.
+
+    ``query`` pieces [2N, L], their ``items``, ``label`` [2N], and ``same`` [N, N]: which positive queries match which positive items.
+    """
+
+    query: Tensor
+    items: ItemBatch
+    label: Tensor
+    same: Tensor
+
+
+def move(batch: StepBatch, device: torch.device) -> StepBatch:
+    """The step's batch on another device."""
+    if device.type == "cpu":
+        return batch
+    match = batch.match
+    if match is not None:
+        match = MatchBatch(match.query.to(device), match.items.to(device), match.label.to(device), match.same.to(device))
+    views = [View(v.items.to(device), v.targets.to(device), v.masked.to(device)) for v in (batch.seen, batch.unseen)]
+    return StepBatch(batch.pictures.to(device), views[0], views[1], batch.candidates.to(device), batch.patches.to(device), match)
+
+
+class Viewer:
+    """Makes the step's batch from the items' indices; all chance comes from the generator that it is given."""
+
+    def __init__(
+        self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, limits: tuple[int, int]
+    ) -> None:
+        self.data, self.tokenizer, self.recipe, self.sampler = data, tokenizer, recipe, sampler
+        self.max_title, self.grid = limits
+
+    def batch(self, index: NDArray[np.int64], rng: np.random.Generator) -> StepBatch:
+        """The step's batch of items ``index`` [B]."""
+        recipe = self.recipe
+        pixels, present = self.data.pixels(index)
+        if pixels is not None:
+            pixels = augment(pixels, recipe.shift, rng)
+        with_image = (recipe.title_full, recipe.title_blind)
+        # Without a picture an empty title leaves the known statements alone, which needs less practice.
+        alone = (with_image[0] + 0.08, with_image[1] + 0.08)
+        masked = torch.from_numpy(rng.random(len(index)) < recipe.masked_rows)
+        seen = self._view(index, self._titles(index, with_image, rng), masked, rng)
+        unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
+        pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, pixels, present)
+        patches = mask_patches(masked & present, self.grid**2)
+        match = self._match(self.data.queries, rng) if self.data.queries is not None else None
+        return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, match)
+
+    def _titles(self, index: NDArray[np.int64], shares: tuple[float, float], rng: np.random.Generator) -> list[list[str]]:
+        chosen = []
+        for item, luck in zip(index, rng.random(len(index)), strict=True):
+            words = self.data.words[item] if luck < shares[0] else self.data.blind[item] if luck < sum(shares) else []
+            if words and rng.random() < 0.5:
+                words = [word for word, keep in zip(words, rng.random(len(words)), strict=True) if keep >= self.recipe.drop_words]
+            chosen.append(words)
+        return chosen
+
+    def _view(self, index: NDArray[np.int64], titles: list[list[str]], masked: Tensor, rng: np.random.Generator) -> View:
+        # A masked title's n-grams would tell its masked pieces, so those rows go without them.
+        grams = [[] if hidden else words for words, hidden in zip(titles, masked.tolist(), strict=True)]
+        pieces, _, _ = text_tensors(self.tokenizer, titles, self.max_title)
+        _, ngrams, offsets = text_tensors(self.tokenizer, grams, self.max_title)
+        items = ItemBatch(pieces, ngrams, offsets, None, torch.zeros(len(index), dtype=torch.bool))
+        return View(items, self._targets(index, rng), masked)
+
+    def _targets(self, index: NDArray[np.int64], rng: np.random.Generator) -> LinkTargets:
+        data, recipe = self.data, self.recipe
+        statement, row = rows_of(data.indptr, index)
+        keep = first_random(row, recipe.max_cells, rng)
+        statement, row = statement[keep], row[keep]
+        cells, cell = np.unique(np.stack([row, data.property[statement]]), axis=1, return_inverse=True)
+        cell = cell.reshape(-1)
+        luck = rng.random(cells.shape[1])
+        some = rng.random(cells.shape[1])
+        share = np.where(luck < recipe.known_all, 1.0, np.where(luck < recipe.known_all + recipe.known_none, 0.0, some))
+        flow = self.sampler(index, cells[0], cells[1], share, rng)
+        others = other_truths(data, index, cells, cell, data.candidate[statement])
+        tensor = torch.from_numpy
+        return LinkTargets(flow, tensor(cell), tensor(data.candidate[statement]), (tensor(others[0]), tensor(others[1])))
+
+    def _candidates(self, views: tuple[View, View], rng: np.random.Generator) -> Tensor:
+        """Every candidate in play: those asked, known or true, and the asked properties' others, drawn down to ``max_candidates``."""
+        ranges = self.data.ranges
+        needed = [part for v in views for part in (v.targets.candidate, v.targets.other_candidate, v.targets.flow.edge_value)]
+        asked = np.unique(np.concatenate([v.targets.flow.cell_property.numpy() for v in views]))
+        pool = np.concatenate([np.arange(ranges[p], ranges[p + 1]) for p in asked]) if len(asked) else np.zeros(0, np.int64)
+        if len(pool) > self.recipe.max_candidates:
+            pool = rng.choice(pool, self.recipe.max_candidates, replace=False)
+        return torch.from_numpy(np.unique(np.concatenate([pool, *(part.numpy() for part in needed)])).astype(np.int64))
+
+    def _match(self, log: QueryPairs, rng: np.random.Generator) -> MatchBatch:
+        count = max(2, self.recipe.batch_size // 4)
+        chosen = rng.choice(len(log.query), min(count, len(log.query)), replace=False)
+        query, item = log.query[chosen], log.item[chosen]
+        wide = len(self.data.items)
+        same = np.isin(query[:, None] * wide + item[None, :], log.query * wide + log.item)
+        # The negative of a query is its neighbour's item, which may match it as well and is then labelled so.
+        neighbour = np.roll(np.arange(len(item)), 1)
+        label = np.concatenate([np.ones(len(item)), same[np.arange(len(item)), neighbour]]).astype(np.float32)
+        both = np.concatenate([item, item[neighbour]])
+        pixels, present = self.data.pixels(both)
+        pieces, grams, offsets = text_tensors(self.tokenizer, [self.data.words[i] for i in both], self.max_title)
+        asked = pad([log.pieces[q] for q in np.concatenate([query, query])])
+        return MatchBatch(asked, ItemBatch(pieces, grams, offsets, pixels, present), torch.from_numpy(label), torch.from_numpy(same))
+
+
+def pad(rows: list[list[int]]) -> Tensor:
+    """Pad lists of piece ids with 0: [N, L]."""
+    out = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    for index, row in enumerate(rows):
+        out[index, : len(row)] = torch.tensor(row)
+    return out
+
+
+def rows_of(indptr: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions [M] of the statements of items ``index`` [B], and the batch row [M] of each."""
+    counts = indptr[index + 1] - indptr[index]
+    row = np.repeat(np.arange(len(index)), counts)
+    start = np.repeat(indptr[index] - np.concatenate([[0], counts.cumsum()[:-1]]), counts)
+    return start + np.arange(counts.sum()), row
+
+
+def first_random(row: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """At most ``most`` of each row's entries, chosen at random: a mask over ``row`` [M], which ascends."""
+    order = np.lexsort((rng.random(len(row)), row))
+    start = np.searchsorted(row, row)
+    keep = np.empty(len(row), dtype=bool)
+    keep[order] = np.arange(len(row)) - start[order] < most
+    return keep
+
+
+def other_truths(
+    data: TrainingData, index: NDArray[np.int64], cells: NDArray[np.int64], cell: NDArray[np.int64], candidate: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (asked statement, candidate) of further true values in the asked statement's cell."""
+    statement, row = rows_of(data.indptr, index)
+    width = len(data.ranges)
+    key = row * width + data.property[statement]
+    cell_key = (cells[0] * width + cells[1])[cell]
+    order = np.argsort(key, kind="stable")
+    key, statement = key[order], statement[order]
+    low, high = np.searchsorted(key, cell_key, "left"), np.searchsorted(key, cell_key, "right")
+    asked = np.repeat(np.arange(len(cell)), high - low)
+    offset = np.repeat(low - np.concatenate([[0], (high - low).cumsum()[:-1]]), high - low)
+    other = data.candidate[statement[offset + np.arange(len(asked))]]
+    different = other != candidate[asked]
+    return asked[different], other[different]
+
+
+def augment(pixels: Tensor, shift: int, rng: np.random.Generator) -> Tensor:
+    """Mirror half of the pictures [B, 3, S, S] and move each by up to ``shift`` pixels over white."""
+    size = pixels.shape[-1]
+    padded = F.pad(pixels, (shift,) * 4, value=255)
+    places = rng.integers(0, 2 * shift + 1, (len(pixels), 2))
+    mirror = rng.random(len(pixels)) < 0.5
+    out = torch.empty_like(pixels)
+    for row, ((top, left), flip) in enumerate(zip(places.tolist(), mirror.tolist(), strict=True)):
+        cut = padded[row, :, top : top + size, left : left + size]
+        out[row] = cut.flip(-1) if flip else cut
+    return out

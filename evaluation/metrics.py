@@ -6,6 +6,7 @@ the cell's other true values do not count against the one that is ranked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,9 +85,10 @@ class Estimate:
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float]:
-        """Plain data."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain data, None for NaN, which JSON does not have."""
+        figures = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if math.isnan(figure) else round(figure, 6) for name, figure in figures.items()}
 
 
 Line = dict[str, Estimate]

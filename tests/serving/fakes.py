@@ -14,10 +14,11 @@ from schema.ontology import Ontology, PropertySpec
 
 COLOURS = ("black", "white", "red", "blue")
 KINDS = ("mug", "lamp")
+EVERYWHERE = {"home": 1.0, "home > mugs": 1.0}
 ONTOLOGY = Ontology(
     [
-        PropertySpec("colour", values=COLOURS, counts=(40, 30, 20, 10), applies_to={"home": 1.0}, coverage=1.0),
-        PropertySpec("kind", values=KINDS, counts=(60, 40), applies_to={"home": 1.0}, coverage=1.0),
+        PropertySpec("colour", values=COLOURS, counts=(40, 30, 20, 10), applies_to=EVERYWHERE, coverage=1.0),
+        PropertySpec("kind", values=KINDS, counts=(60, 40), applies_to=EVERYWHERE, coverage=1.0),
         PropertySpec("holds", values=("tea",), counts=(60,), applies_to={"home > mugs": 1.0}, coverage=0.3),
     ],
     categories={"home": 100, "home > mugs": 60},

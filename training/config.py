@@ -36,11 +36,14 @@ class Recipe:
     """How to train; every field can be set by ``--set name=value``.
 
     ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
-    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with some).
+    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with some). ``thin_titles`` of the titles lose
+    ``drop_words`` of their words. ``table_rate`` multiplies the learning rate of the tables of n-grams, values and known statements,
+    whose rows are seen too seldom to keep up otherwise.
     """
 
     batch_size: int = 64
     learning_rate: float = 1e-3
+    table_rate: float = 3.0
     weight_decay: float = 0.05
     beta2: float = 0.98
     warmup_steps: int = 100
@@ -52,9 +55,10 @@ class Recipe:
     validate_every: int = 400
     patience: int = 0
     keep_every: int = 200
-    title_full: float = 0.36
-    title_blind: float = 0.32
-    drop_words: float = 0.15
+    title_full: float = 0.45
+    title_blind: float = 0.25
+    thin_titles: float = 0.2
+    drop_words: float = 0.1
     known_all: float = 0.45
     known_none: float = 0.3
     max_cells: int = 12
@@ -76,7 +80,7 @@ class Recipe:
                 raise UsageError(f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more")
         if self.precision not in ("bf16", "fp32"):
             raise UsageError(f"precision={self.precision!r} is unknown: set precision to bf16 or fp32")
-        for name in ("title_full", "title_blind", "drop_words", "known_all", "known_none", "masked_rows"):
+        for name in ("title_full", "title_blind", "thin_titles", "drop_words", "known_all", "known_none", "masked_rows"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1")
 

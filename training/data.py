@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from kg.image_cache import ImageCache
-from kg.snapshot import GraphSnapshot
 
 from encoders.tokenizer import CatalogTokenizer
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
+
+if TYPE_CHECKING:
+    from kg.image_cache import ImageCache
+    from kg.snapshot import GraphSnapshot
 
 
 @dataclass(frozen=True)

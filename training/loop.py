@@ -94,7 +94,7 @@ def run_loop(run: Run, report: Report) -> bool:
             batch = move(run.viewer.batch(index, np.random.default_rng([run.seed, step, run.rank])), run.device)
             rate = learning_rate(recipe, step, used)
             for group in run.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             model.train()
             with precision(recipe, run.device):
                 losses: LossReport = forward(batch)

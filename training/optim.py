@@ -12,13 +12,22 @@ from fusion.model import ProductModel
 from training.config import Recipe
 
 
+TABLES = ("ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
+
+
 def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, 2019): decay on matrices, none on norms, biases and the strings' own embeddings."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    """AdamW (Loshchilov and Hutter, 2019): decay on matrices, none on norms, biases and tables; tables learn ``table_rate`` as fast.
+
+    A group's ``scale`` multiplies the schedule's rate.
+    """
+    tables, matrices, vectors = [], [], []
     for name, parameter in model.named_parameters():
-        (free if parameter.ndim < 2 or name.endswith("knowledge.embedding.weight") else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+        (tables if name in TABLES else matrices if parameter.ndim > 1 else vectors).append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay, "scale": 1.0},
+        {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
+        {"params": tables, "weight_decay": recipe.weight_decay / recipe.table_rate, "scale": recipe.table_rate},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
 
 

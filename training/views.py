@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from encoders.batch import ItemBatch, text_tensors
 from encoders.tokenizer import CatalogTokenizer
+from fusion.config import ModelConfig
 from kg.message_flow import MessageFlow
 from training.config import Recipe
 from training.data import QueryPairs, TrainingData
@@ -74,10 +75,10 @@ class Viewer:
     """Makes the step's batch from the items' indices; all chance comes from the generator that it is given."""
 
     def __init__(
-        self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, limits: tuple[int, int]
+        self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, config: ModelConfig
     ) -> None:
         self.data, self.tokenizer, self.recipe, self.sampler = data, tokenizer, recipe, sampler
-        self.max_title, self.grid = limits
+        self.max_title, self.grid = config.max_title, config.image_grid
 
     def batch(self, index: NDArray[np.int64], rng: np.random.Generator) -> StepBatch:
         """The step's batch of items ``index`` [B]."""
@@ -87,7 +88,7 @@ class Viewer:
             pixels = augment(pixels, recipe.shift, rng)
         with_image = (recipe.title_full, recipe.title_blind)
         # Without a picture an empty title leaves the known statements alone, which needs less practice.
-        alone = (with_image[0] + 0.08, with_image[1] + 0.08)
+        alone = (with_image[0] + 0.1, with_image[1] + 0.1)
         masked = torch.from_numpy(rng.random(len(index)) < recipe.masked_rows)
         seen = self._view(index, self._titles(index, with_image, rng), masked, rng)
         unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
@@ -100,7 +101,7 @@ class Viewer:
         chosen = []
         for item, luck in zip(index, rng.random(len(index)), strict=True):
             words = self.data.words[item] if luck < shares[0] else self.data.blind[item] if luck < sum(shares) else []
-            if words and rng.random() < 0.5:
+            if words and rng.random() < self.recipe.thin_titles:
                 words = [word for word, keep in zip(words, rng.random(len(words)), strict=True) if keep >= self.recipe.drop_words]
             chosen.append(words)
         return chosen

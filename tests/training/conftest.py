@@ -1,0 +1,64 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.tokenizer import CatalogTokenizer
+from fusion.build import build_model
+from fusion.config import ModelConfig
+from schema.ontology import Ontology, PropertySpec
+from training.config import Recipe
+from training.data import TrainingData
+from training.flows import flow_sampler
+from training.views import Viewer
+
+TINY = ModelConfig(
+    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, ngram_buckets=64, bag_width=8, known_width=4, image_size=32,
+    stem_channels=(4, 8, 8, 8), image_grid=2,
+)  # fmt: skip
+COLOURS, KINDS = ("blue", "green", "red"), ("lamp", "mug")
+
+
+@pytest.fixture(scope="session")
+def ontology():
+    return Ontology([PropertySpec("colour", values=COLOURS, counts=(3, 2, 1)), PropertySpec("kind", values=KINDS, counts=(3, 2))])
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return CatalogTokenizer.train([f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.ngram_buckets)
+
+
+@pytest.fixture
+def data(tokenizer):
+    """24 items, each with a colour and a kind; the last half without pictures, the first without a title."""
+    colour, kind = np.arange(24) % 3, np.arange(24) % 2
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 3, 32, 32), dtype=np.uint8)
+    words = [[] if i == 0 else [COLOURS[c], KINDS[k], "steel"] for i, (c, k) in enumerate(zip(colour, kind, strict=True))]
+    return TrainingData(
+        items=[str(i) for i in range(24)],
+        words=words,
+        blind=[["steel"] if w else [] for w in words],
+        indptr=np.arange(25) * 2,
+        property=np.tile([0, 1], 24),
+        candidate=np.stack([colour, 3 + kind], 1).reshape(-1),
+        ranges=np.array([0, 3, 5]),
+        images=SimpleNamespace(present=np.arange(24) < 12, pixels=lambda index: pixels[index]),
+    )
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(batch_size=8, precision="fp32", warmup_steps=2, log_every=1, validate_every=1000, keep_every=1000, shift=2)
+
+
+@pytest.fixture
+def viewer(data, tokenizer, recipe):
+    return Viewer(data, tokenizer, recipe, flow_sampler(data, 8), TINY)
+
+
+@pytest.fixture
+def model(tokenizer, ontology):
+    torch.manual_seed(0)
+    return build_model(TINY, tokenizer, ontology)

@@ -1,0 +1,115 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from schema.errors import TrainingError
+from training.loop import Run, run_loop
+from training.objectives.joint import JointObjective
+from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
+from training.runlog import RunLog
+from training.sampler import StepSampler
+from training.state import Progress, load_state, restore_optimizer, save_state
+
+
+@pytest.fixture
+def make_run(tmp_path, viewer, model, recipe):
+    def make(steps, **changes):
+        chosen = dataclasses.replace(recipe, **changes)
+        viewer.recipe = chosen
+        optimizer, average = build_optimizer(model, chosen), AveragedWeights(model, chosen.ema)
+        progress, folder = Progress(), tmp_path / "checkpoints"
+        tensors = lambda: {"weights": model.state_dict(), "average": average.shadow}  # noqa: E731
+        return Run(
+            objective=JointObjective(model, chosen), optimizer=optimizer, average=average, viewer=viewer,
+            sampler=StepSampler(np.arange(24), chosen.batch_size, 0), recipe=chosen, budget=Budget(steps, None), progress=progress, seed=0,
+            validation=np.arange(0), log=RunLog(tmp_path / "log.jsonl"), export=lambda: None,
+            keep=lambda: save_state(folder, progress, tensors(), optimizer),
+        )  # fmt: skip
+
+    return make
+
+
+def test_losses_fall(make_run):
+    records = []
+    run_loop(make_run(60, learning_rate=0.01), records.append)
+    losses = [record["loss"]["lpm"] for record in records]
+    assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])
+
+
+def test_the_log_has_a_line_a_step_with_the_contracts_fields(make_run, tmp_path):
+    run_loop(make_run(3), lambda record: None)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
+
+
+def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path):
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    run_loop(make_run(6), lambda record: None)
+    unbroken = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(start)
+    first = make_run(6, keep_every=3)
+    first.budget.steps = 6
+    stop_at(first, 3)
+    again = make_run(6)
+    progress, sets, moments = load_state(tmp_path / "checkpoints")
+    again.progress = progress
+    model.load_state_dict(sets["weights"])
+    again.average.shadow = sets["average"]
+    restore_optimizer(again.optimizer, moments)
+    run_loop(again, lambda record: None)
+    assert progress.step == 6
+    assert all(torch.equal(tensor, unbroken[name]) for name, tensor in model.state_dict().items())
+
+
+def stop_at(run, step):
+    """Break a run off after ``step`` steps, as a kill would."""
+
+    def report(record):
+        if record["step"] > step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(run, report)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
+    run_loop(make_run(2, keep_every=1), lambda record: None)
+    newest = tmp_path / "checkpoints" / "step-00000002" / "weights.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert load_state(tmp_path / "checkpoints")[0].step == 1
+
+
+def test_only_two_checkpoints_are_kept(make_run, tmp_path):
+    run_loop(make_run(4, keep_every=1), lambda record: None)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000003", "step-00000004"]
+
+
+def test_a_loss_that_stays_infinite_stops_the_run(make_run, model):
+    with torch.no_grad():
+        model.links.bias.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        run_loop(make_run(40), lambda record: None)
+
+
+def test_a_step_of_infinite_loss_changes_no_weight(make_run, model):
+    with torch.no_grad():
+        model.links.bias.fill_(torch.nan)
+    before = model.text.pieces.weight.clone()
+    run_loop(make_run(2), lambda record: None)
+    assert torch.equal(before, model.text.pieces.weight)
+
+
+def test_the_rate_warms_up_and_ends_at_nothing(recipe):
+    assert learning_rate(recipe, 0, 0.0) == recipe.learning_rate / 2
+    assert learning_rate(recipe, 50, 0.5) == recipe.learning_rate / 2
+    assert learning_rate(recipe, 99, 1.0) == 0
+
+
+def test_a_budget_counts_what_was_spent_before():
+    assert Budget(None, 1.0, spent=30.0).used(0) == pytest.approx(0.5, abs=0.01)
+    assert Budget(10, None).used(5) == 0.5
+    assert Budget(10, 1.0, spent=600.0).used(1) == 1.0

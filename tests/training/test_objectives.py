@@ -1,0 +1,93 @@
+import numpy as np
+import torch
+
+from encoders.tokenizer import MASK
+from training.objectives.joint import JointObjective
+from training.objectives.link import link_loss
+from training.objectives.matching import contrastive_loss, match_loss
+from training.objectives.mlm import mask_pieces, masked_piece_loss
+from training.objectives.mpm import mask_patches, masked_patch_loss, raw_patches
+
+NONE = (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+
+
+def test_link_loss_is_the_softmax_over_the_propertys_own_values():
+    logits = torch.tensor([[1.0, 2.0, -torch.inf]])
+    expected = -np.log(np.exp(2) / (np.exp(1) + np.exp(2)))
+    np.testing.assert_allclose(link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE).item(), expected, rtol=1e-6)
+
+
+def test_link_loss_leaves_other_truths_out():
+    logits = torch.tensor([[1.0, 2.0, 3.0]])
+    others = (torch.tensor([0]), torch.tensor([2]))
+    without = link_loss(logits[:, :2], torch.tensor([0]), torch.tensor([1]), NONE)
+    torch.testing.assert_close(link_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without)
+
+
+def test_masking_chooses_a_share_and_mostly_covers():
+    torch.manual_seed(0)
+    pieces = torch.full((100, 50), 9)
+    rows = torch.arange(100) < 80
+    masked, chosen = mask_pieces(pieces, rows, 200)
+    assert not chosen[80:].any()
+    assert abs(chosen[:80].float().mean() - 0.15) < 0.02
+    assert abs((masked[chosen] == MASK).float().mean() - 0.8) < 0.05
+    assert abs((masked[chosen] == 9).float().mean() - 0.1) < 0.04
+    assert (masked[~chosen] == 9).all()
+
+
+def test_masking_never_chooses_padding():
+    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), 50)
+    assert not chosen.any()
+    assert (masked == 0).all()
+
+
+def test_masked_piece_loss_is_the_mean_negative_log_likelihood():
+    logits = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+    expected = -(torch.log_softmax(logits, 1)[0, 1] + torch.log_softmax(logits, 1)[1, 1]) / 2
+    torch.testing.assert_close(masked_piece_loss(logits, torch.tensor([1, 1])), expected)
+
+
+def test_raw_patches_are_the_pictures_own_pixels():
+    pixels = torch.randint(0, 255, (1, 3, 8, 8), dtype=torch.uint8)
+    patches = raw_patches(pixels, 2)
+    torch.testing.assert_close(patches[0, 1], pixels[0, :, :4, 4:].float().flatten() / 255)
+
+
+def test_masked_patch_loss_is_the_mean_absolute_difference():
+    assert masked_patch_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.5]])).item() == 0.75
+
+
+def test_patches_of_other_rows_stay():
+    assert not mask_patches(torch.tensor([False, False]), 16).any()
+    assert mask_patches(torch.tensor([True]), 1000).float().mean().sub(0.5).abs() < 0.1
+
+
+def test_match_loss_is_binary_cross_entropy():
+    expected = -np.log(1 / (1 + np.exp(-2.0)))
+    np.testing.assert_allclose(match_loss(torch.tensor([2.0]), torch.tensor([1])).item(), expected, rtol=1e-6)
+
+
+def test_contrast_ignores_pairs_that_match_as_well():
+    query = torch.nn.functional.normalize(torch.randn(3, 4), dim=1)
+    item = query.clone()
+    item[1] = query[0]
+    same = torch.eye(3, dtype=torch.bool)
+    with_false_negative = contrastive_loss(query, item, torch.tensor(1.0), same)
+    same[0, 1] = same[1, 0] = True
+    assert contrastive_loss(query, item, torch.tensor(1.0), same) < with_false_negative
+
+
+def test_joint_names_its_terms_and_adds_them(viewer, model, recipe):
+    torch.manual_seed(0)
+    report = JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(0)))
+    assert {"lpm", "lpm_unseen", "mlm", "mpm"} <= set(report.terms)
+    weights = JointObjective(model, recipe).weights
+    torch.testing.assert_close(report.total, sum(weights[name] * term for name, term in report.terms.items()))
+
+
+def test_joint_reaches_every_part_of_the_model(viewer, model, recipe):
+    torch.manual_seed(0)
+    JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(0))).total.backward()
+    idle = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert idle == {"match_head"}

@@ -35,6 +35,9 @@ class ResidualBlock(nn.Module):
 class ResidualStem(nn.Module):
     """Overlapping convolutions, 1/16 of the side, pooled to a grid of tokens and a global one."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, dim: int, size: int = 112, channels: tuple[int, ...] = (32, 64, 128, 256), grid: int = 4) -> None:
         super().__init__()
         self.grid = grid

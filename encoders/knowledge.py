@@ -15,6 +15,8 @@ class KnowledgeEncoder(nn.Module):
     ``strings`` [S, L] holds the word pieces of all properties, then of all candidates (property-specific values).
     """
 
+    strings: Tensor
+
     def __init__(self, text: TextEncoder, strings: Tensor, properties: int, dim: int) -> None:
         super().__init__()
         self.text = text

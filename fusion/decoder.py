@@ -44,9 +44,36 @@ class DecoderLayer(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim)
 
+    def forward(self, cells: Tensor, padding: Padding, memory: ModalTokens, triples: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
+        """``cells`` [N, D], ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D]."""
+        read = self.tokens(padding.pad(self.norm_tokens(cells)), memory.hidden, memory.mask)
+        cells = cells + padding.flatten(read)
+        if edges[0].numel():
+            cells = cells + self.triples(self.norm_triples(cells), triples, *edges)
+        return cells + self.feed_forward(self.norm_feed_forward(cells))
+
+
+class Padding:
+    """Where each of N cells lies when they are padded to [B, Q] by item; ``cell_item`` [N] ascends."""
+
+    def __init__(self, cell_item: Tensor, batch: int) -> None:
+        per_item = torch.bincount(cell_item, minlength=batch)
+        slot = torch.arange(cell_item.shape[0], device=cell_item.device) - (per_item.cumsum(0) - per_item)[cell_item]
+        self.batch, self.width = batch, int(per_item.max())
+        self.place = cell_item * self.width + slot
+
+    def pad(self, cells: Tensor) -> Tensor:
+        """[N, D] to [B, Q, D], zero where no cell is."""
+        flat = cells.new_zeros(self.batch * self.width, cells.shape[1]).index_copy(0, self.place, cells)
+        return flat.view(self.batch, self.width, -1)
+
+    def flatten(self, padded: Tensor) -> Tensor:
+        """[B, Q, D] back to [N, D]."""
+        return padded.flatten(0, 1).index_select(0, self.place)
+
 
 class CellDecoder(nn.Module):
-    """A stack of decoder layers over cells that are padded to [B, Q] by item."""
+    """A stack of decoder layers over cells that are padded by item."""
 
     def __init__(self, dim: int, heads: int, layers: int) -> None:
         super().__init__()
@@ -59,17 +86,8 @@ class CellDecoder(nn.Module):
 
         ``cells`` [N, D], ``cell_item`` [N] ascending, ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D].
         """
-        batch = memory.hidden.shape[0]
-        per_item = torch.bincount(cell_item, minlength=batch)
-        slot = torch.arange(cells.shape[0], device=cells.device) - (per_item.cumsum(0) - per_item)[cell_item]
-        width = int(per_item.max())
-        place = cell_item * width + slot
-        normed_memory = self.norm_memory(memory.hidden)
+        padding = Padding(cell_item, memory.hidden.shape[0])
+        normed = ModalTokens(self.norm_memory(memory.hidden), memory.mask)
         for layer in self.layers:
-            normed = layer.norm_tokens(cells)
-            padded = normed.new_zeros(batch * width, normed.shape[1]).index_copy(0, place, normed).view(batch, width, -1)
-            cells = cells + layer.tokens(padded, normed_memory, memory.mask).flatten(0, 1).index_select(0, place)
-            if edges[0].numel():
-                cells = cells + layer.triples(layer.norm_triples(cells), triples, *edges)
-            cells = cells + layer.feed_forward(layer.norm_feed_forward(cells))
+            cells = layer(cells, padding, normed, triples, edges)
         return self.norm(cells)

@@ -18,6 +18,8 @@ class LinkHead(nn.Module):
     known candidates' own vectors: a factorised logistic regression beside the deep scores (Cheng et al., 2016, wide and deep).
     """
 
+    candidate_property: Tensor
+
     def __init__(self, dim: int, heads: tuple[int, int], layers: int, widths: tuple[int, int], candidate_property: Tensor) -> None:
         super().__init__()
         item_width, known_width = widths

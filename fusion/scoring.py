@@ -121,4 +121,3 @@ class CellScorer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,7 +58,7 @@ class Statement:
     rank: Rank = Rank.ASSERTED
     provenance: Provenance = field(default_factory=lambda: Provenance("unknown"))
 
-    @property
+    @builtins.property
     def id(self) -> str:
         """The statement's identity, which rank and provenance do not change."""
         return statement_id(self.item, self.property, self.value)

@@ -106,7 +106,9 @@ def run_loop(run: Run, report: Report) -> bool:
             else:
                 bad += 1
                 if bad > MOST_BAD_STEPS:
-                    raise TrainingError(f"the loss was not finite for {bad} steps up to step {step}: lower learning_rate={recipe.learning_rate}")
+                    raise TrainingError(
+                        f"the loss was not finite for {bad} steps up to step {step}: lower learning_rate={recipe.learning_rate}"
+                    )
             run.optimizer.zero_grad(set_to_none=True)
             run.average.update(model, step)
             progress.step, progress.items, progress.seconds = step + 1, progress.items + len(index), run.budget.seconds

@@ -20,7 +20,9 @@ def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:
 
     A group's ``scale`` multiplies the schedule's rate.
     """
-    tables, matrices, vectors = [], [], []
+    tables: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (tables if name in TABLES else matrices if parameter.ndim > 1 else vectors).append(parameter)
     groups = [

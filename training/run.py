@@ -113,7 +113,9 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
         if options.resume and not (folder / "checkpoints").exists():
             raise UsageError(f"model {options.name!r} has no checkpoint to resume: train without --resume first")
         return folder
-    taken = [int(path.name.rpartition("-")[2]) for path in home.models.glob(f"{options.preset}-{options.size}-*") if path.name[-1].isdigit()]
+    taken = [
+        int(path.name.rpartition("-")[2]) for path in home.models.glob(f"{options.preset}-{options.size}-*") if path.name[-1].isdigit()
+    ]
     return home.models / f"{options.preset}-{options.size}-{max(taken, default=0) + 1}"
 
 

@@ -39,7 +39,9 @@ def save_state(folder: Path, progress: Progress, tensors: dict[str, dict[str, Te
     temporary.mkdir(parents=True)
     state = optimizer.state_dict()
     moments = {f"{index}.{name}": value for index, entry in state["state"].items() for name, value in entry.items()}
-    files = {f"{name}.safetensors": save({k: t.detach().cpu().clone().contiguous() for k, t in part.items()}) for name, part in tensors.items()}
+    files = {
+        f"{name}.safetensors": save({k: t.detach().cpu().clone().contiguous() for k, t in part.items()}) for name, part in tensors.items()
+    }
     files["optimizer.safetensors"] = save({name: tensor.detach().cpu().contiguous() for name, tensor in moments.items()})
     files["progress.json"] = json.dumps(asdict(progress)).encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

@@ -74,9 +74,7 @@ def move(batch: StepBatch, device: torch.device) -> StepBatch:
 class Viewer:
     """Makes the step's batch from the items' indices; all chance comes from the generator that it is given."""
 
-    def __init__(
-        self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, config: ModelConfig
-    ) -> None:
+    def __init__(self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, config: ModelConfig) -> None:
         self.data, self.tokenizer, self.recipe, self.sampler = data, tokenizer, recipe, sampler
         self.max_title, self.grid = config.max_title, config.image_grid
 

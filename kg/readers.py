@@ -21,8 +21,15 @@ from schema.errors import DataError, SourceNotFoundError
 from schema.mapping import Head, Mapping
 
 FORMATS = {
-    ".csv": "csv", ".tsv": "tsv", ".txt": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
-}  # fmt: skip
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 _PREFERRED = ("items", "styles", "products", "catalog", "catalogue", "train")
 _HEAD_ROWS = 50
 _HEAD_BYTES = 1 << 20
@@ -111,9 +118,8 @@ def _head_delimited(path: Path) -> Head:
         raise DataError(f"{path} is empty: a table has a header and a row an item")
     tabs = path.suffix.lower() != ".csv"
     delimiter = "\t" if tabs else max(",;\t|", key=lambda mark: (lines[0].count(mark), mark == ","))
-    quoting = csv.QUOTE_NONE if tabs and '"' not in lines[0] else csv.QUOTE_MINIMAL
     try:
-        rows = list(itertools.islice(csv.reader(lines, delimiter=delimiter, quoting=quoting), _HEAD_ROWS))
+        rows = list(itertools.islice(csv.reader(lines, delimiter=delimiter), _HEAD_ROWS))
     except csv.Error as error:
         raise DataError(f"{path} is no table ({error}): a cell may have {csv.field_size_limit()} characters") from None
     return Head(path.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)

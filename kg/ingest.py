@@ -1,0 +1,227 @@
+"""Ingest: sources to the store, in batches, with provenance; every row that is read is stored or rejected."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from kg.assemble import Assembled, Assembler, Origin, Pictures
+from kg.home import Home
+from kg.images import ImageFolder
+from kg.readers import Source, columns_of, open_source, read
+from kg.rows import Reject
+from schema.edits import merge_edits
+from schema.errors import CatalographError, RejectsError, SourceNotFoundError, UsageError
+from schema.ledger import Ledger, RejectedRow
+from schema.mapping import Mapping, guess_mapping, load_mapping
+from schema.ontology import Ontology
+
+if TYPE_CHECKING:
+    from kg.store import GraphStore
+
+BATCH_ROWS = 50_000
+
+
+@dataclass
+class IngestReport:
+    """What an ingest did. ``items`` and ``statements`` are those of the sources, ``new_…`` those that the store did not have."""
+
+    mapping: str = ""
+    read: int = 0
+    stored: int = 0
+    rejected: int = 0
+    items: int = 0
+    statements: int = 0
+    new_items: int = 0
+    new_statements: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    run: str = ""
+    reasons: list[str] = field(default_factory=list)
+    """Why each mapping was taken, a line a source."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should know: missing pictures, columns left out."""
+    first_rejects: list[Reject] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of the command's JSON."""
+        names = ("mapping", "read", "stored", "rejected", "items", "statements", "new_items", "new_statements", "images", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+
+Progress = Callable[[IngestReport], None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    source: Source
+    mapping: Mapping
+    pictures: Pictures
+    reason: str
+
+
+def ingest(
+    home: Home,
+    sources: Sequence[Path | str],
+    *,
+    mapping: str | None = None,
+    images: Path | str | None = None,
+    dry_run: bool = False,
+    max_rejects: str | float = "1%",
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Load sources into the home's store. Running it again adds nothing.
+
+    A dry run reads and checks everything and writes nothing, so it says 0 new. Past ``max_rejects`` ("1%" of the rows, or a number) the good
+    rows are stored all the same, the bad ones wait in quarantine, and RejectsError carries the report as its ``report``.
+    """
+    started = time.perf_counter()
+    limit = parse_limit(max_rejects)
+    plans = [_plan(source, mapping, images) for source in sources]
+    if not plans:
+        raise UsageError("no source given: name a file or a folder")
+    report = IngestReport(mapping=", ".join(dict.fromkeys(plan.mapping.name for plan in plans)), run=new_run())
+    report.reasons = [plan.reason for plan in plans]
+    with ExitStack() as stack:
+        store = None if dry_run else stack.enter_context(home.store())
+        ledger = None if dry_run else stack.enter_context(home.ledger())
+        _run(plans, report, store, ledger, progress)
+        if store is not None and (report.new_items or report.new_statements or not home.ontology_path.exists()):
+            refresh_ontology(home, store)
+        report.seconds = round(time.perf_counter() - started, 3)
+        if ledger is not None:
+            ledger.record_ingest(report.run, "done", [str(plan.source.path) for plan in plans], report.as_dict())
+    if report.rejected > limit(report.read):
+        error = RejectsError(_past_limit(report, max_rejects, dry_run))
+        error.report = report  # type: ignore[attr-defined]
+        raise error
+    return report
+
+
+def refresh_ontology(home: Home, store: GraphStore) -> Ontology:
+    """Infer the ontology anew from the store and write it; what a person edited since the last inference stands."""
+    items = _gather(store.items(), ("id", "category"))
+    statements = _gather(store.scan(), ("item", "property", "value", "rank"))
+    fresh = Ontology.infer(items, statements)
+    merged = fresh
+    if home.ontology_path.exists():
+        edited = home.ontology()
+        base = Ontology.load(home.inferred_path) if home.inferred_path.exists() else edited
+        if edited != base:
+            merged = merge_edits(base, edited, fresh)
+    fresh.save(home.inferred_path)
+    merged.save(home.ontology_path)
+    return merged
+
+
+def parse_limit(text: str | float) -> Callable[[int], float]:
+    """``--max-rejects`` as a function from the rows read to the rejects allowed: "1%", or a number of rows."""
+    written = str(text).strip()
+    try:
+        number = float(written.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"--max-rejects {text} is no limit: give a share like 1% or a number of rows like 20")
+    return (lambda rows: rows * number / 100) if written.endswith("%") else (lambda rows: number)
+
+
+def new_run() -> str:
+    """A name for a run: its time, and something that no other run of that second has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _plan(path: Path | str, mapping: str | None, images: Path | str | None) -> _Plan:
+    """Everything that can be wrong with a request is found here, before anything is written."""
+    source = open_source(path)
+    if mapping:
+        chosen, why = load_mapping(mapping), "as asked"
+    else:
+        guess = guess_mapping(source.head)
+        chosen, why = guess.mapping, guess.reason
+    chosen.resolve(columns_of(source, chosen))
+    return _Plan(source, chosen, _pictures(source, chosen, images), f"{source.path.name}: mapping {chosen.name} ({why})")
+
+
+def _pictures(source: Source, mapping: Mapping, images: Path | str | None) -> Pictures:
+    if images is not None:
+        if not Path(images).is_dir():
+            raise SourceNotFoundError(f"no image folder {images}: check --images")
+        given = ImageFolder(Path(images))
+        return Pictures(given, given, mapping.image_pattern)
+    beside = source.folder / mapping.image_folder if mapping.image_folder else None
+    by_id = ImageFolder(beside) if beside is not None and beside.is_dir() else None
+    return Pictures(ImageFolder(source.folder), by_id, mapping.image_pattern)
+
+
+def _run(plans: list[_Plan], report: IngestReport, store: GraphStore | None, ledger: Ledger | None, progress: Progress | None) -> None:
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    known: set[str] = set()
+    for plan in plans:
+        file = str(plan.source.path)
+        assembler = Assembler(plan.mapping, plan.pictures, Origin(file, plan.source.path.name, report.run, moment))
+        if ledger is not None:
+            ledger.record_ingest(report.run, "running", [str(p.source.path) for p in plans], report.as_dict())
+            ledger.clear_rejects(file)
+        try:
+            for batch in read(plan.source, plan.mapping, BATCH_ROWS):
+                read_rows = batch.table.num_rows + len(batch.rejects)
+                _store(assembler.assemble(batch), read_rows, known, report, store, ledger)
+                if progress is not None:
+                    progress(report)
+        except CatalographError:
+            if ledger is not None:
+                ledger.record_ingest(report.run, "failed", [], report.as_dict())
+            raise
+        _note(plan, report)
+
+
+def _store(done: Assembled, rows: int, known: set[str], report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:
+    report.read += rows
+    report.stored += done.stored
+    report.rejected += len(done.rejects)
+    report.statements += done.statements.num_rows
+    known.update(done.items["id"].to_pylist())
+    report.items = len(known)
+    report.first_rejects += done.rejects[: 5 - len(report.first_rejects)]
+    if store is not None and done.items.num_rows:
+        added = store.put(done.items, done.statements)
+        report.new_items += added.new_items
+        report.new_statements += added.new_statements
+    if ledger is not None and done.rejects:
+        ledger.add_rejects(report.run, (RejectedRow(r.file, r.line, r.reason, r.text) for r in done.rejects))
+
+
+def _note(plan: _Plan, report: IngestReport) -> None:
+    pictures, name = plan.pictures, plan.source.path.name
+    report.images += pictures.found
+    if pictures.missing:
+        report.notes.append(f"{name}: {pictures.missing:,} pictures are not there")
+    if pictures.refused:
+        report.notes.append(f"{name}: {len(pictures.refused):,} pictures were refused, the first: {pictures.refused[0]}")
+    ignored = plan.mapping.resolve(columns_of(plan.source, plan.mapping)).ignored
+    if ignored:
+        report.notes.append(f"{name}: left out {', '.join(ignored)}")
+
+
+def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
+    first = report.first_rejects[0]
+    example = f"the first: {Path(first.file).name}, line {first.line}, {first.reason}"
+    mend = "mend the rows, or allow more with --max-rejects" + (
+        "" if dry_run else "; `catalograph rejects` lists them, the good rows are stored"
+    )
+    return f"{report.rejected:,} of {report.read:,} rows were rejected, past the limit of {limit} ({example}): {mend}"
+
+
+def _gather(batches: Any, names: tuple[str, ...]) -> pa.Table:
+    """The named columns of a stream of batches as one table."""
+    found = [batch.select(list(names)) for batch in batches]
+    return pa.Table.from_batches(found, pa.schema([(name, pa.string()) for name in names]) if not found else None)

@@ -1,0 +1,12 @@
+"""Alembic's entry: the ledger hands over the connection that it has open."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from schema.ledger import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

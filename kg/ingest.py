@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,8 +15,9 @@ import pyarrow as pa
 from kg.assemble import Assembled, Assembler, Origin, Pictures
 from kg.home import Home
 from kg.images import ImageFolder
+from kg.queries import QueriesReport, ingest_queries
 from kg.readers import Source, columns_of, open_source, read
-from kg.rows import Reject
+from kg.rows import Reject, new_run
 from schema.edits import merge_edits
 from schema.errors import CatalographError, RejectsError, SourceNotFoundError, UsageError
 from schema.ledger import Ledger, RejectedRow
@@ -26,6 +26,8 @@ from schema.ontology import Ontology
 
 if TYPE_CHECKING:
     from kg.store import GraphStore
+
+__all__ = ["IngestReport", "Progress", "QueriesReport", "ingest", "ingest_queries", "parse_limit", "refresh_ontology", "rejects"]
 
 BATCH_ROWS = 50_000
 
@@ -80,8 +82,8 @@ def ingest(
 ) -> IngestReport:
     """Load sources into the home's store. Running it again adds nothing.
 
-    A dry run reads and checks everything and writes nothing, so it says 0 new. Past ``max_rejects`` ("1%" of the rows, or a number) the good
-    rows are stored all the same, the bad ones wait in quarantine, and RejectsError carries the report as its ``report``.
+    A dry run reads and checks everything and writes nothing, so it says 0 new. Past ``max_rejects`` ("1%" of the rows, or a number)
+    the good rows are stored all the same, the bad ones wait in quarantine, and RejectsError carries the report as its ``report``.
     """
     started = time.perf_counter()
     limit = parse_limit(max_rejects)
@@ -134,9 +136,10 @@ def parse_limit(text: str | float) -> Callable[[int], float]:
     return (lambda rows: rows * number / 100) if written.endswith("%") else (lambda rows: number)
 
 
-def new_run() -> str:
-    """A name for a run: its time, and something that no other run of that second has."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+def rejects(home: Home, run: str | None = None) -> list[RejectedRow]:
+    """The quarantine: the rows that each file's last ingest rejected, or one run's."""
+    with home.ledger() as ledger:
+        return ledger.rejects(run)
 
 
 def _plan(path: Path | str, mapping: str | None, images: Path | str | None) -> _Plan:
@@ -215,9 +218,9 @@ def _note(plan: _Plan, report: IngestReport) -> None:
 def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
     first = report.first_rejects[0]
     example = f"the first: {Path(first.file).name}, line {first.line}, {first.reason}"
-    mend = "mend the rows, or allow more with --max-rejects" + (
-        "" if dry_run else "; `catalograph rejects` lists them, the good rows are stored"
-    )
+    mend = "mend the rows, or allow more with --max-rejects"
+    if not dry_run:
+        mend += "; `catalograph rejects` lists them, the good rows are stored"
     return f"{report.rejected:,} of {report.read:,} rows were rejected, past the limit of {limit} ({example}): {mend}"
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kg.home import Home
-from kg.ingest import new_run
 from kg.normalize import clean
 from kg.readers import columns_of, open_source, read
-from kg.rows import Batch, Reject
+from kg.rows import Batch, Reject, new_run
 from schema.errors import MappingError
 from schema.ledger import QueryRow, RejectedRow
 from schema.mapping import Mapping
@@ -64,9 +63,8 @@ def _columns(columns: tuple[str, ...], name: str) -> dict[str, str]:
     found = {role: plain[spelling] for role, spellings in _NAMES.items() for spelling in reversed(spellings) if spelling in plain}
     for role in ("query", "item"):
         if role not in found:
-            raise MappingError(
-                f"{name} has no {role} column among {', '.join(columns[:8])}: a query log is query,item,impressions,clicks,purchases"
-            )
+            mend = "a query log is query,item,impressions,clicks,purchases"
+            raise MappingError(f"{name} has no {role} column among {', '.join(columns[:8])}: {mend}")
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,11 @@ class Batch:
     table: pa.Table
     lines: npt.NDArray[np.int64]
     rejects: list[Reject] = field(default_factory=list)
+
+
+def new_run() -> str:
+    """A name for a run: its time, and something that no other run of that second has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 Record = tuple[int, "Sequence[str | None] | str", str]

@@ -1,4 +1,4 @@
-"""A person's edits to an ontology outlive the next inference: a three-way merge of what was inferred, what it became, and what is inferred now."""
+"""A person's edits to an ontology outlive the next inference: a three-way merge of inferred, edited and inferred anew."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from schema.errors import DataError, StoreError
 HEAD = "0001"
 """The newest migration; a test holds it to schema/migrations."""
 
+FOLDER = Path(__file__).parent / "migrations"
 _CHUNK = 5000
 metadata = sa.MetaData()
 
@@ -243,7 +244,7 @@ def _migrate(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -208,7 +208,7 @@ def _build(given: dict[str, Any], name: str) -> Mapping:
         quote=given.get("quote", '"'),
         language=given.get("language"),
         description=given.get("description", ""),
-        optional=frozenset(role for role in ("id", "title", "image") if isinstance(given.get(role), list)),
+        optional=frozenset([role for role in ("id", "title", "image") if isinstance(given.get(role), list)] + ["category"] * any_of),
     )
 
 

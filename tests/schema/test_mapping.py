@@ -1,0 +1,79 @@
+"""Mappings: which one is guessed for a source and why, and what it makes of its columns."""
+
+import pytest
+
+from schema.errors import MappingError
+from schema.mapping import Head, guess_mapping, load_mapping, parse_mapping, shipped
+
+FASHION = ("id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage", "productDisplayName")
+
+
+def head(*rows, delimiter=","):
+    return Head("table", rows, delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (head(FASHION), "fashion-product-images"),
+        (head(("1", "t", "http://u", "a#:#b#;#c#:#d", "cat"), delimiter="\t"), "k3m"),
+        (head(("id", "title", "category", "image", "seller", "colour")), "sample"),
+        (head(("sku", "name", "colour")), "generic"),
+    ],
+)
+def test_a_mapping_is_guessed_with_a_reason(given, name):
+    guess = guess_mapping(given)
+    assert guess.mapping.name == name
+    assert guess.reason
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_mapping_bears_its_file_name(name):
+    assert load_mapping(name).name == name
+
+
+def test_generic_finds_its_columns_by_their_names():
+    layout = load_mapping("generic").resolve(["SKU", "Product Name", "colour", "Description", "image_url"])
+    assert (layout.id, layout.title, layout.image) == ("SKU", "Product Name", "image_url")
+    assert layout.properties == ("colour",)
+    assert layout.ignored == ("Description",)
+
+
+def test_fashion_keeps_its_path_columns_as_properties():
+    layout = load_mapping("fashion-product-images").resolve(FASHION)
+    assert layout.category == ("masterCategory", "subCategory", "articleType")
+    assert len(layout.properties) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (head(("colour", "size")), "finds no id column among colour, size"),
+        (head(("1", "red", "http://x")), "no header"),
+        (head(), "empty"),
+    ],
+)
+def test_a_source_that_nothing_fits_is_named(given, message):
+    with pytest.raises(MappingError, match=message):
+        guess_mapping(given)
+
+
+def test_a_mapping_that_does_not_fit_names_the_column():
+    with pytest.raises(MappingError, match=r"fashion-product-images.*'productDisplayName'"):
+        load_mapping("fashion-product-images").resolve(["id", "name"])
+
+
+def test_an_unknown_mapping_lists_those_there_are():
+    with pytest.raises(MappingError, match="fashion-product-images, generic, k3m"):
+        load_mapping("nonesuch")
+
+
+def test_a_mapping_may_be_a_file(tmp_path):
+    (tmp_path / "mine.toml").write_text('id = "nr"\nproperties = ["hue"]')
+    assert load_mapping(str(tmp_path / "mine.toml")).resolve(["nr", "hue", "x"]).properties == ("hue",)
+
+
+@pytest.mark.parametrize("text", ["[", 'title = "x"', 'id = "x"\ncolour = 1', 'id = "x"\n[packed]\ncolumn = "y"', "id = 3"])
+def test_a_bad_mapping_file_is_refused(text):
+    with pytest.raises(MappingError):
+        parse_mapping(text, "mine")

@@ -1,0 +1,96 @@
+"""The ontology: what is inferred from a catalogue, and the TOML that keeps it."""
+
+import pyarrow as pa
+import pytest
+
+from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
+from schema.ontology import Ontology, PropertySpec
+
+CATEGORIES = {"1": "Home > Mugs", "2": "Home > Mugs", "3": "Home > Rugs", "4": None}
+FACTS = [("1", "colour", "red"), ("1", "colour", "blue"), ("2", "colour", "red"), ("3", "length", "12 cm"), ("4", "colour", "a")]
+
+
+def infer(facts=FACTS, categories=CATEGORIES, **extra):
+    items = pa.table({"id": list(categories), "category": pa.array(list(categories.values()), pa.string())})
+    columns = {name: pa.array([fact[place] for fact in facts], pa.string()) for place, name in enumerate(("item", "property", "value"))}
+    return Ontology.infer(items, pa.table(columns | extra))
+
+
+def test_values_come_by_frequency_then_text():
+    assert infer().values_of("colour") == ("red", "a", "blue")
+    assert infer()["colour"].counts == (2, 1, 1)
+
+
+def test_datatype_unit_and_cardinality_are_inferred():
+    ontology = infer()
+    assert (ontology["length"].datatype, ontology["length"].unit, ontology["length"].cardinality) == ("quantity", "cm", "one")
+    assert ontology["colour"].cardinality == "many"
+
+
+def test_shares_are_known_at_every_level_of_a_path():
+    assert infer()["colour"].applies_to == {"Home": 0.6667, "Home > Mugs": 1.0}
+    assert infer().categories == {"Home": 3, "Home > Mugs": 2, "Home > Rugs": 1}
+
+
+@pytest.mark.parametrize(
+    ("category", "names"),
+    [("Home > Mugs", ["colour"]), ("Home > Rugs", ["length"]), ("Home > Lamps", ["colour"]), ("Garden", ["colour"]), (None, ["colour"])],
+)
+def test_what_applies_to_a_category_or_its_nearest_known_parent(category, names):
+    assert infer().applicable(category) == names
+
+
+def test_predicted_statements_do_not_count():
+    ranks = pa.array(["asserted", "predicted", "accepted", "rejected", "asserted"])
+    assert infer(rank=ranks).values_of("colour") == ("red", "a")
+    assert "length" not in infer(rank=ranks).properties
+
+
+def test_an_empty_catalogue_has_an_empty_ontology():
+    ontology = infer([], {})
+    assert ontology.properties == {}
+    assert ontology.applicable(None) == []
+
+
+def test_an_unknown_property_is_named_with_those_that_are_known():
+    with pytest.raises(PropertyNotFoundError, match=r"'weight'.*colour, length"):
+        infer().values_of("weight")
+
+
+@pytest.mark.parametrize("name", ["a.b", 'quo"te', "顔色", "new\nline", "category", "values"])
+def test_toml_keeps_everything(name, tmp_path):
+    ontology = infer([("1", name, 'v "1" \\ é\t漢'), ("2", name, "2")])
+    ontology.save(tmp_path / "ontology.toml")
+    loaded = Ontology.load(tmp_path / "ontology.toml")
+    assert loaded == ontology
+    assert loaded.content_hash() == ontology.content_hash()
+    assert loaded.values_of(name) == ontology.values_of(name)
+
+
+def test_the_hash_follows_the_content():
+    assert infer().content_hash() != infer(FACTS[:-1]).content_hash()
+
+
+def test_saving_leaves_no_other_file(tmp_path):
+    infer().save(tmp_path / "ontology.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["ontology.toml"]
+
+
+def test_a_missing_file_names_the_mend(tmp_path):
+    with pytest.raises(SourceNotFoundError, match="ingest"):
+        Ontology.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense [", "property = 3", '[property.x]\ndatatype = "colour"', "[property.x]\nvalues = 1", "[categories]\na = []"]
+)
+def test_a_damaged_file_is_one_line(text, tmp_path):
+    (tmp_path / "o.toml").write_text(text)
+    with pytest.raises(DataError) as caught:
+        Ontology.load(tmp_path / "o.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_property_has_a_known_datatype():
+    with pytest.raises(DataError, match="use one of"):
+        PropertySpec("x", datatype="colour")

@@ -27,7 +27,7 @@ def realistic_ranks(scores: NDArray[np.floating], true: NDArray[np.integer], oth
     counted[np.arange(len(true)), true] = True
     optimistic = 1 + ((scores > own) & counted).sum(1)
     pessimistic = ((scores >= own) & counted).sum(1)
-    return (optimistic + pessimistic) / 2  # type: ignore[no-any-return]
+    return np.asarray((optimistic + pessimistic) / 2)
 
 
 def hits(ranks: Floats, k: int) -> float:
@@ -141,7 +141,7 @@ def _mean(values: Floats) -> Floats:
     """Mean over the first axis without NaN; NaN where there is nothing else."""
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return np.where(there, values, 0).sum(0) / there.sum(0)  # type: ignore[no-any-return]
+        return np.asarray(np.where(there, values, 0).sum(0) / there.sum(0))
 
 
 def _line(point: Floats, drawn: Floats) -> Line:

@@ -50,7 +50,7 @@ def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.
     """Softmax over the last axis, the property's values, after division by the temperature: [..., V] to [..., V]."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return scaled / scaled.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+    return np.asarray(scaled / scaled.sum(-1, keepdims=True))
 
 
 def score_in_chunks(scorer: Scorer, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:

@@ -115,7 +115,7 @@ def _parse(raw: bytes, dialect: Dialect) -> list[str | None] | str:
     if not dialect.quote or dialect.quote not in text:
         return [cell or None for cell in text.split(dialect.delimiter)]
     try:
-        rows = list(csv.reader(text.splitlines(keepends=True), delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True))
+        rows = list(csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True))
     except csv.Error as error:
         return _OPEN if "unexpected end" in str(error) else "text after a closing quote" if "expected after" in str(error) else str(error)
     return [cell or None for cell in rows[0]] if len(rows) == 1 else _OPEN

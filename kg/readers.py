@@ -112,7 +112,9 @@ def _head_delimited(path: Path) -> Head:
         data = stream.read(_HEAD_BYTES)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path} is UTF-16: convert it first (`iconv -f UTF-16 -t UTF-8`)")
-    lines = data.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines(keepends=True)
+    if b"\r" in data and b"\n" not in data:
+        raise DataError(f"{path} ends its lines with a carriage return alone: convert it first (`tr '\\r' '\\n'`)")
+    lines = [line + "\n" for line in data.decode("utf-8", errors="replace").removeprefix("\ufeff").split("\n")]
     lines = list(itertools.dropwhile(lambda line: not line.strip(), lines))
     if not lines:
         raise DataError(f"{path} is empty: a table has a header and a row an item")

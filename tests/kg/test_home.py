@@ -1,0 +1,41 @@
+"""A catalogue's home."""
+
+import pytest
+
+from kg.home import Home
+from schema.errors import HomeNotFoundError, SourceNotFoundError
+
+
+def test_a_home_is_made_once_and_found_again(tmp_path):
+    made = Home.open(tmp_path / "deep" / "home", create=True)
+    assert made.models.is_dir()
+    assert Home.open(made.path).path == Home.open(made.path, create=True).path == made.path
+
+
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_what_is_no_home_names_the_mend(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeNotFoundError, match=r"init`.*ingest"):
+        Home.open(tmp_path / name)
+
+
+def test_a_home_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeNotFoundError, match="name a folder"):
+        Home.open(tmp_path / "file", create=True)
+
+
+def test_another_store_may_be_named(tmp_path):
+    assert Home(tmp_path).store_url == f"ladybug:{tmp_path / 'graph'}"
+    assert Home(tmp_path, store="memory:").store_url == "memory:"
+
+
+def test_a_new_home_has_no_ontology_yet(tmp_path):
+    with pytest.raises(SourceNotFoundError, match="ingest"):
+        Home.open(tmp_path, create=True).ontology()
+
+
+def test_the_ledger_lies_in_the_home(tmp_path):
+    with Home.open(tmp_path, create=True).ledger() as ledger:
+        assert ledger.query_log() == []
+    assert (tmp_path / "ledger.sqlite").is_file()

@@ -117,7 +117,8 @@ def _parse(raw: bytes, dialect: Dialect) -> list[str | None] | str:
     try:
         rows = list(csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True))
     except csv.Error as error:
-        return _OPEN if "unexpected end" in str(error) else "text after a closing quote" if "expected after" in str(error) else str(error)
+        known = {"unexpected end": _OPEN, "expected after": "text after a closing quote", "new-line": "a carriage return outside quotes"}
+        return next((reason for sign, reason in known.items() if sign in str(error)), str(error))
     return [cell or None for cell in rows[0]] if len(rows) == 1 else _OPEN
 
 

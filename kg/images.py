@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 << 20
@@ -23,45 +23,50 @@ class ImageFolder:
         self.root = Path(root).resolve()
         self.max_pixels = max_pixels
         self.max_bytes = max_bytes
-        self._plain_folders: set[Path] = {self.root}
+        self._root = str(self.root)
+        self._plain = {""}  # folders below the root that were seen to be no links
 
     def find(self, name: str) -> Path | None:
         """The absolute path of a picture, None where there is no such file; ImageRefusedError where it must not be read."""
         path = self._inside(name)
         try:
-            for parent in reversed(path.parents):
-                if self.root in parent.parents and parent not in self._plain_folders:
-                    if stat.S_ISLNK(parent.lstat().st_mode):
-                        raise ImageRefusedError(f"{name!r} goes through a symbolic link")
-                    self._plain_folders.add(parent)
-            found = path.lstat()
+            self._walk(path[len(self._root) + 1 :].rpartition("/")[0], name)
+            found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
-            raise ImageRefusedError(f"{name!r} cannot be looked up ({error})") from None
+            raise ImageRefusedError(f"{name[:80]!r} cannot be looked up ({getattr(error, 'strerror', None) or error})") from None
         if not stat.S_ISREG(found.st_mode):
-            raise ImageRefusedError(
-                f"{name!r} is a {'symbolic link' if stat.S_ISLNK(found.st_mode) else 'folder or device'}, not a plain file"
-            )
+            kind = "symbolic link" if stat.S_ISLNK(found.st_mode) else "folder or device"
+            raise ImageRefusedError(f"{name!r} is a {kind}, not a plain file")
         if found.st_size > self.max_bytes:
             raise ImageRefusedError(f"{name!r} has {found.st_size:,} bytes: the limit is {self.max_bytes:,}")
         self._check_header(path, name)
-        return path
+        return Path(path)
 
     def find_any(self, stem: str) -> Path | None:
         """The picture of that name without its suffix, with any of the usual ones."""
         return next((path for suffix in SUFFIXES if (path := self.find(stem + suffix))), None)
 
-    def _inside(self, name: str) -> Path:
+    def _inside(self, name: str) -> str:
         """The path that a name means, which must lie below the folder by its spelling alone."""
-        if "\0" in name or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-            raise ImageRefusedError(f"{name!r} leaves the image folder")
-        path = Path(os.path.normpath(self.root / name))
-        if self.root not in path.parents:
-            raise ImageRefusedError(f"{name!r} lies outside the image folder {self.root}")
+        if "\0" in name or ".." in name.replace("\\", "/").split("/"):
+            raise ImageRefusedError(f"{name[:80]!r} leaves the image folder")
+        path = os.path.normpath(name if name.startswith("/") else f"{self._root}/{name}")
+        if not path.startswith(f"{self._root}/"):
+            raise ImageRefusedError(f"{name[:80]!r} lies outside the image folder {self.root}")
         return path
 
-    def _check_header(self, path: Path, name: str) -> None:
+    def _walk(self, folder: str, name: str) -> None:
+        """Look at every folder on the way once: one that is a link leads who knows where."""
+        if folder in self._plain:
+            return
+        self._walk(folder.rpartition("/")[0], name)
+        if stat.S_ISLNK(os.lstat(f"{self._root}/{folder}").st_mode):
+            raise ImageRefusedError(f"{name!r} goes through a symbolic link")
+        self._plain.add(folder)
+
+    def _check_header(self, path: str, name: str) -> None:
         """Read no more than the header: a few kilobytes may claim a picture of a terabyte."""
         from PIL import Image, UnidentifiedImageError
 

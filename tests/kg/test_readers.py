@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ PLAIN = Mapping("plain", id=("id",))
 
 
 def rows_of(path, mapping=PLAIN, batch=1000):
-    rows: list[tuple] = []
+    rows: list[Any] = []
     rejects: list[tuple[int, str]] = []
     for got in read(open_source(path), mapping, batch):
         rows += zip(got.lines.tolist(), *(column.to_pylist() for column in got.table.columns), strict=True)
@@ -77,7 +78,7 @@ def test_duckdb_and_the_reader_by_lines_agree(tmp_path, seed):
         body = [rng.choice(PIECES if rng.random() < 0.95 else TORN).replace(b"\n", newline) for _ in range(rng.randint(0, 12))]
         path = write(tmp_path, mark + newline.join([b"id,title,c", *body]) + rng.choice([b"", newline]), "a[1]*.csv")
         careful = list(read_lines(path, dialect))
-        rows: list[tuple] = []
+        rows: list[Any] = []
         rejects: list[tuple[int, str]] = []
         for got in read_delimited(path, dialect, 5):
             rows += zip(got.lines.tolist(), *(column.to_pylist() for column in got.table.columns), strict=True)

@@ -1,28 +1,56 @@
-# Catalograph: `make env`, `make demo`, `make test`, `make check`, `make bench`.
+# Catalograph: `make env` makes .venv, `make demo` shows the whole chain, `make test`, `make check`, `make bench`.
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,13))' 2>/dev/null && { echo $$p; break; }; done)
 STAMP := $(VENV)/.installed
+DEMO_ITEMS ?= 1200
+DEMO_SIZE ?= tiny
+DEMO_MINUTES ?= 2
+FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
+PACKAGES := cli.py commands encoders evaluation fusion kg schema serving training
+# One thread a process: pytest runs two processes, and the models in tests are small.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: env demo test check bench clean
 
 env: $(STAMP)
 
+# The stamp is newer than what was installed from, so a second run does nothing; a failed run leaves none and the next one starts over.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 found: install one, or run make PYTHON=/path/to/python3.12"; exit 1; }
+	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)" ]; then \
+		echo "error: no Python 3.11 or 3.12 found: install one, or name one with make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 	@if command -v uv >/dev/null 2>&1; then \
-		test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
-		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+		{ $(BIN)/python -c '$(FIT)' 2>/dev/null || uv venv --quiet --clear --python "$(PYTHON)" $(VENV); } && \
+		uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'; \
 	else \
-		test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV); \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+		{ $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV); } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
 	fi
-	@touch $(STAMP)
+	@touch $@
+
+demo: env
+	@set -eu; rm -rf ./demo; mkdir demo; export CATALOGRAPH_HOME=demo/catalog; \
+	say() { echo; echo "\$$ catalograph $$*"; $(BIN)/catalograph "$$@"; }; \
+	say sample demo/shop --items $(DEMO_ITEMS); \
+	say ingest demo/shop/items.csv --max-rejects 5%; \
+	say queries demo/shop/queries.csv; \
+	say stats; \
+	say show "$$(sed -n '2s/,.*//p' demo/shop/items.csv)"; \
+	say train --size $(DEMO_SIZE) --minutes $(DEMO_MINUTES) --name demo; \
+	say complete --target-precision 0.9 --out demo/completions.jsonl --write; \
+	say report demo/report.html --completions demo/completions.jsonl --truth demo/shop/truth.csv; \
+	echo; echo "the page: file://$(CURDIR)/demo/report.html"
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy cli.py commands encoders evaluation fusion kg schema serving training
+	$(BIN)/mypy $(PACKAGES)
+
+bench: env
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean:
+	rm -rf ./demo .mypy_cache .ruff_cache .pytest_cache

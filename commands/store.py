@@ -1,0 +1,144 @@
+"""Commands that look into the graph store: show, stats, cypher, verify, rebuild."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.common import Command, Context, pass_context, table
+from schema.errors import ItemNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from kg.store import GraphStore
+
+
+@click.command(cls=Command)
+@click.argument("item")
+@pass_context
+def show(context: Context, item: str) -> None:
+    """Show one item and its statements.
+
+    \b
+    Example:
+      catalograph show 15970
+    """
+    with context.home().store(read_only=True) as store:
+        found = store.item(item)
+        if found is None:
+            count = store.counts().items
+            raise ItemNotFoundError(f"no item {item!r} among the catalogue's {count:,}: ids are those of the source's id column")
+    about, statements = found
+    document = {
+        "id": about.id,
+        "title": about.title,
+        "category": about.category,
+        "images": list(about.images),
+        "statements": [
+            {
+                "property": each.property,
+                "value": each.value,
+                "rank": str(each.rank),
+                "confidence": each.provenance.confidence,
+                "source": each.provenance.source,
+            }
+            for each in statements
+        ],
+    }
+    rows = ((s["property"], s["value"], s["rank"], s["confidence"], s["source"]) for s in document["statements"])
+    head = [f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]]
+    head += [f"image: {image}" for image in about.images]
+    context.emit(document, *head, table(("property", "value", "rank", "confidence", "source"), rows))
+
+
+@click.command(cls=Command)
+@pass_context
+def stats(context: Context) -> None:
+    """Count the catalogue and the coverage of its properties.
+
+    \b
+    Example:
+      catalograph stats
+    """
+    from kg.stats import read_stats
+
+    home = context.home()
+    with home.store(read_only=True) as store:
+        found = read_stats(store)
+    rows = ((each.property, f"{each.items:,}", f"{each.share:.1%}", f"{each.values:,}", f"{each.predicted:,}") for each in found.coverage)
+    context.emit(
+        {"store": home.store_url, **found.as_dict()},
+        f"items: {found.items:,}; with a title {found.titles:,}, with a picture {found.images:,}; categories {found.categories:,}",
+        f"statements: {found.statements:,} ({', '.join(f'{rank} {count:,}' for rank, count in found.ranks.items()) or 'none'})",
+        table(("property", "items", "share", "values", "only predicted"), rows, right=("items", "share", "values", "only predicted")),
+    )
+
+
+@click.command(cls=Command)
+@click.argument("text")
+@click.option("--param", "params", metavar="K=V", multiple=True, help="A parameter: k=text, or k:=JSON for numbers, lists and null.")
+@click.option("--timeout", metavar="SECONDS", type=float, default=30.0, show_default=True, help="Give up after this long.")
+@pass_context
+def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float) -> None:
+    """Ask the graph a read-only Cypher query.
+
+    \b
+    Example:
+      catalograph cypher 'MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.property = $p RETURN v.text, count(*)' --param p=colour
+    """
+    given = dict(_param(each) for each in params)
+    with context.home().store(read_only=True) as store:
+        result = store.query(text, given, timeout=timeout)
+    context.emit({"columns": result.columns, "rows": result.rows}, table(result.columns, result.rows))
+
+
+@click.command(cls=Command)
+@pass_context
+def verify(context: Context) -> None:
+    """Check the journal and the graph against each other.
+
+    \b
+    Example:
+      catalograph verify
+    """
+    with context.home().store() as store:
+        found = _journal_action(store, "verify")
+    document = asdict(found)
+    context.emit(document, *(f"{name}: {value}" for name, value in document.items()))
+
+
+@click.command(cls=Command)
+@pass_context
+def rebuild(context: Context) -> None:
+    """Make the graph anew from its journal.
+
+    \b
+    Example:
+      catalograph rebuild
+    """
+    with context.home().store() as store:
+        _journal_action(store, "rebuild")
+        counts = store.counts()
+    context.emit(
+        {"items": counts.items, "statements": counts.statements}, f"rebuilt: {counts.items:,} items, {counts.statements:,} statements"
+    )
+
+
+def _journal_action(store: GraphStore, action: str) -> Any:
+    if not hasattr(store, action):
+        raise UsageError(f"the store {store.url} keeps no journal to {action}: only an embedded one (ladybug:PATH) does")
+    return getattr(store, action)()
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip(": "):
+        raise UsageError(f"--param {text!r} has no name and value: write k=text or k:=JSON")
+    if not name.endswith(":"):
+        return name, value
+    try:
+        return name[:-1], json.loads(value)
+    except ValueError:
+        raise UsageError(f"--param {text!r}: {value!r} is no JSON; write {name[:-1]}={value} for text") from None

@@ -2,10 +2,7 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +11,7 @@ from PIL import Image
 from kg.assemble import statement_ids
 from kg.home import Home
 from kg.ingest import ingest, ingest_queries, parse_limit, rejects
+from kg.stores.memory import MemoryStore
 from schema.errors import MappingError, RejectsError, SourceNotFoundError, UsageError
 from schema.ledger import QueryRow
 from schema.terms import statement_id
@@ -25,45 +23,23 @@ ITEMS = (
 )
 
 
-class FakeStore:
-    """What an ingest needs of a store."""
-
-    def __init__(self):
-        self.tables: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-
-    def put(self, items, statements):
-        before = [len(table) for table in self.tables]
-        for table, rows in zip(self.tables, (items, statements), strict=True):
-            table.update({row["id"]: row for row in rows.to_pylist()})
-        after = [len(table) for table in self.tables]
-        return SimpleNamespace(new_items=after[0] - before[0], new_statements=after[1] - before[1])
-
-    def items(self):
-        return pa.Table.from_pylist(list(self.tables[0].values())).to_batches()
-
-    def scan(self):
-        return pa.Table.from_pylist(list(self.tables[1].values())).to_batches()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    store = FakeStore()
+    store = MemoryStore()
     monkeypatch.setattr(Home, "store", lambda self, read_only=False: store)
     return Home.open(tmp_path / "home", create=True)
 
 
+def statements(home):
+    return [row for batch in home.store().scan() for row in batch.to_pylist()]
+
+
 def facts(home):
-    return sorted((row["item"], row["property"], row["value"]) for row in home.store().tables[1].values())
+    return sorted((row["item"], row["property"], row["value"]) for row in statements(home))
 
 
 def item(home, name):
-    return home.store().tables[0][name]
+    return home.store().item(name)[0]
 
 
 def write(folder, text, name="items.csv"):
@@ -75,7 +51,7 @@ def test_a_sample_becomes_items_and_statements(home, tmp_path):
     report = ingest(home, [write(tmp_path, ITEMS)])
     assert (report.mapping, report.read, report.stored, report.items, report.statements) == ("sample", 2, 2, 2, 3)
     assert facts(home) == [("1", "colour", "blue"), ("1", "colour", "red"), ("1", "height", "12 cm")]
-    assert item(home, "1")["category"] == "Home > Mugs"
+    assert item(home, "1").category == "Home > Mugs"
     assert "left out seller" in report.notes[-1]
 
 
@@ -88,7 +64,7 @@ def test_a_second_run_adds_nothing(home, tmp_path):
 
 def test_every_statement_says_where_it_comes_from(home, tmp_path):
     report = ingest(home, [write(tmp_path, ITEMS)])
-    for row in home.store().tables[1].values():
+    for row in statements(home):
         assert (row["source"], row["batch"], row["row"], row["rank"]) == ("items.csv", report.run, 2, "asserted")
         assert row["time"].endswith("+00:00")
 
@@ -103,8 +79,8 @@ def test_pictures_are_found_beside_the_table(home, tmp_path):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "images" / "1.png")
     assert ingest(home, [path]).images == 1
-    assert item(home, "1")["images"] == [str(tmp_path / "images" / "1.png")]
-    assert item(home, "2")["images"] is None
+    assert item(home, "1").images == (str(tmp_path / "images" / "1.png"),)
+    assert item(home, "2").images == ()
 
 
 def test_missing_and_refused_pictures_are_told(home, tmp_path):
@@ -113,7 +89,7 @@ def test_missing_and_refused_pictures_are_told(home, tmp_path):
     assert (report.images, report.stored) == (0, 3)
     assert "1 pictures are not there" in report.notes[0]
     assert "leaves the image folder" in report.notes[1]
-    assert item(home, "3")["images"] == ["https://x.org/3.jpg"]
+    assert item(home, "3").images == ("https://x.org/3.jpg",)
 
 
 def test_pictures_named_by_id(home, tmp_path):
@@ -142,7 +118,7 @@ def test_past_the_limit_the_good_rows_are_stored_and_the_job_fails(home, tmp_pat
     path = write(tmp_path, "id,colour\n1,red\n,blue\n")
     with pytest.raises(RejectsError, match=r"1 of 2 rows were rejected, past the limit of 1% .*line 3, empty id.*--max-rejects") as caught:
         ingest(home, [path])
-    assert caught.value.report.stored == len(home.store().tables[0]) == 1  # type: ignore[attr-defined]
+    assert caught.value.report.stored == home.store().counts().items == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("text", "rows", "allowed"), [("1%", 200, 2), ("0", 10, 0), (5, 10, 5), ("2.5 %", 1000, 25)])
@@ -173,7 +149,7 @@ def test_requests_fail_before_anything_is_written(home, tmp_path):
     ):
         with pytest.raises(error):
             ingest(home, sources, **extra)
-    assert home.store().tables == ({}, {})
+    assert home.store().counts().items == 0
 
 
 def test_catalogues_that_lack_almost_everything(home, tmp_path):
@@ -238,7 +214,7 @@ def test_fashion_is_ingested_whole(home):
     report = ingest(home, [DATA / "fashion"])
     assert (report.mapping, report.read, report.stored, report.rejected) == ("fashion-product-images", 7020, 7020, 0)
     assert (report.statements, report.images, len(home.ontology().properties)) == (56152, 7020, 8)
-    assert item(home, "15970")["category"] == "Apparel > Topwear > Shirts"
+    assert item(home, "15970").category == "Apparel > Topwear > Shirts"
 
 
 @needs_data

@@ -1,0 +1,277 @@
+"""The embedded store: a Ladybug property graph, the projection of a journal.
+
+Rules that were learned by measuring: COPY from Arrow only into an empty graph and in autocommit; MERGE from Arrow afterwards; two MATCH
+clauses, never one with a comma; a fresh connection a batch; one read-write database a process.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from kg.cypher_guard import guard
+from kg.journal import Journal, changes_table, parts_of
+from kg.lock import StoreLock
+from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from schema.errors import QueryTimeoutError, StoreError
+from schema.terms import Item, Statement
+
+BUFFER_POOL = 1 << 30
+BATCH_ROWS = 65_536
+PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
+TABLES = (
+    "CREATE NODE TABLE IF NOT EXISTS Item(id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",
+    "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
+    "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
+    "CREATE REL TABLE IF NOT EXISTS HAS(FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
+    "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
+)
+SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
+
+
+class LadybugStore:
+    """A folder with ``graph.lbug`` (the graph), ``journal/`` (the truth) and ``lock``."""
+
+    def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
+        self.folder, self.url = folder, f"ladybug:{folder}"
+        if not folder.is_dir() and not create:
+            raise StoreError(f"no graph at {folder}: run `catalograph ingest` first")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(folder / "journal")
+        # A reader of a graph that lags behind its journal must bring it up to date first, as a writer.
+        self._lock = StoreLock(folder / "lock", shared=False)
+        try:
+            self._database = self._open()
+            self._catch_up()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
+        """Journal what changes, then bring the graph up to it."""
+        facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank"))
+        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        rows = facts.to_pylist()
+        names = list(dict.fromkeys([*given, *(row["item"] for row in rows)]))
+        known_items, known_facts = self._known(names)
+        fresh = [*given.values(), *bare_items(rows, known_items, given)]
+        changed_items = [m for row in fresh if (m := merge_item(known_items.get(row["id"]), row)) is not None]
+        changed_facts = [m for row in rows if (m := merge_statement(known_facts.get(row["id"]), row)) is not None]
+        if changed_items or changed_facts:
+            self._commit(changes_table(changed_items, changed_facts, []))
+        return PutReport(
+            sum(row["id"] not in known_items for row in changed_items), sum(row["id"] not in known_facts for row in changed_facts)
+        )
+
+    def retract(self, statement_ids: Sequence[str]) -> int:
+        """Take statements out; how many were there."""
+        wanted = list(dict.fromkeys(statement_ids))
+        found = self._rows("MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) RETURN h.id AS id", {"ids": wanted})
+        if found:
+            self._commit(changes_table([], [], [row["id"] for row in found]))
+        return len(found)
+
+    def item(self, id: str) -> tuple[Item, list[Statement]] | None:
+        """An item with its statements, or None."""
+        found = self._rows("MATCH (i:Item {id: $id}) RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images", {"id": id})
+        if not found:
+            return None
+        facts = self._rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
+        row = found[0]
+        statements = sorted((statement_of(fact) for fact in facts), key=lambda s: (s.property, s.value))
+        return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ())), statements
+
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """All items, ordered by id."""
+        text = "MATCH (i:Item) RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images ORDER BY i.id"
+        yield from self._table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+
+    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
+        """Statements that match, ordered by id."""
+        columns = {"item": "i.id", "property": "h.property", "value": "v.text"}
+        params: dict[str, Any] = {name: value for name in columns if (value := getattr(pattern, name)) is not None}
+        wheres = [f"{columns[name]} = ${name}" for name in params]
+        if pattern.ranks is not None:
+            wheres.append("list_contains($ranks, h.rank)")
+            params["ranks"] = [str(rank) for rank in pattern.ranks]
+        where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
+        text = f"MATCH (i:Item)-[h:HAS]->(v:Value) {where} RETURN {SELECT} ORDER BY h.id"
+        yield from self._table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+
+    def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
+        """A read-only Cypher query."""
+        import ladybug
+
+        connection = ladybug.Connection(self._database)
+        try:
+            connection.set_query_timeout(int(timeout * 1000))
+            result = connection.execute(guard(text), params or {})
+            return QueryResult(result.get_column_names(), [list(row) for row in result.get_all()])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:200]
+            if "interrupt" in reason.lower():
+                raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+            raise StoreError(f"the query failed ({reason}): correct it") from None
+        finally:
+            connection.close()
+
+    def counts(self) -> Counts:
+        """Sizes of the graph."""
+        items = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"]
+        text = "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN count(h) AS s, count(DISTINCT h.property) AS p, count(DISTINCT v.text) AS v"
+        row = self._rows(text, {})[0]
+        return Counts(items, row["s"], row["p"], row["v"])
+
+    def content_hash(self) -> str:
+        """A hash of the graph's content."""
+        return graph_hash(self.items(), self.scan())
+
+    def verify(self) -> list[str]:
+        """What is wrong with journal or graph, a line a problem."""
+        problems = self.journal.verify()
+        if problems:
+            return problems
+        from kg.stores.memory import MemoryStore
+
+        truth = MemoryStore()
+        for _, changes in self.journal.read():
+            items, facts, retracted = parts_of(changes)
+            truth.put(items, facts)
+            truth.retract(retracted)
+        if truth.content_hash() != self.content_hash():
+            return [f"the graph in {self.folder} differs from its journal: run `catalograph rebuild`"]
+        return []
+
+    def rebuild(self) -> Counts:
+        """Make the graph anew from the journal."""
+        self._database.close()
+        self._wipe()
+        self._database = self._open()
+        self._catch_up()
+        return self.counts()
+
+    def close(self) -> None:
+        """Release graph and lock."""
+        self._database.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> Any:
+        import ladybug
+
+        path = str(self.folder / "graph.lbug")
+        try:
+            database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL)
+            for text in TABLES:
+                self._execute(database, text)
+            return database
+        except RuntimeError:
+            # The graph is a projection: where its files are torn, the journal makes it anew.
+            self._wipe()
+            database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL)
+            for text in TABLES:
+                self._execute(database, text)
+            return database
+
+    def _wipe(self) -> None:
+        for path in self.folder.glob("graph.lbug*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _commit(self, changes: pa.Table) -> None:
+        self._apply(self.journal.append(changes), changes)
+
+    def _catch_up(self) -> None:
+        for version, changes in self.journal.read(self._applied()):
+            self._apply(version, changes)
+
+    def _applied(self) -> int:
+        rows = self._rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version", {})
+        return int(rows[0]["version"]) if rows else -1
+
+    def _apply(self, version: int, changes: pa.Table) -> None:
+        """Bring one batch into the graph; doing it twice is doing it once."""
+        items, facts, retracted = parts_of(changes)
+        items = items.append_column("image", pa.array([(images or [None])[0] for images in items["images"].to_pylist()], pa.string()))
+        values = pa.table({"text": pa.array(dict.fromkeys(facts["value"].to_pylist()), pa.string())})
+        empty = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0
+        if empty and version == 0 and not retracted:
+            self._copy(items, values, facts)
+        else:
+            self._merge(items, values, facts, retracted)
+        self._execute(self._database, "MERGE (a:Applied {name: 'journal'}) SET a.version = $version", {"version": version})
+
+    def _copy(self, items: pa.Table, values: pa.Table, facts: pa.Table) -> None:
+        edges = facts.select(["item", "value", *PROPERTIES])
+        for text, table in (
+            ("COPY Item FROM $rows", items.select(["id", "title", "category", "image", "images"])),
+            ("COPY Value FROM $rows", values),
+            ("COPY HAS FROM $rows", edges),
+        ):
+            if table.num_rows:
+                self._execute(self._database, text, {"rows": table})
+
+    def _merge(self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str]) -> None:
+        fields = ", ".join(f"i.{name} = {name}" for name in ("title", "category", "image", "images"))
+        sets = ", ".join(f"h.{name} = {name}" for name in PROPERTIES if name != "id")
+        edge = "MATCH (i:Item {id: item}) MATCH (v:Value {text: value}) MERGE (i)-[h:HAS {id: id}]->(v)"
+        for text, table in (
+            (f"LOAD FROM $rows MERGE (i:Item {{id: id}}) SET {fields}", items),
+            ("LOAD FROM $rows MERGE (v:Value {text: text})", values),
+            (f"LOAD FROM $rows {edge} SET {sets}", facts),
+        ):
+            if table.num_rows:
+                self._execute(self._database, text, {"rows": table})
+        if retracted:
+            text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) DELETE h"
+            self._execute(self._database, text, {"ids": retracted})
+
+    def _known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
+        """Those of the named items that are there, and their statements, both by id."""
+        if self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0:
+            return {}, {}
+        wanted = pa.table({"name": pa.array(names, pa.string())})
+        text = "LOAD FROM $rows MATCH (i:Item {id: name})"
+        items = self._rows(f"{text} RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images", {"rows": wanted})
+        facts = self._rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", {"rows": wanted})
+        return {row["id"]: row for row in items}, {row["id"]: row for row in facts}
+
+    def _rows(self, text: str, params: dict[str, Any]) -> list[Row]:
+        import ladybug
+
+        connection = ladybug.Connection(self._database)
+        try:
+            rows: list[Row] = connection.execute(text, params).get_as_arrow().to_pylist()
+            return rows
+        finally:
+            connection.close()
+
+    def _table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
+        import ladybug
+
+        connection = ladybug.Connection(self._database)
+        try:
+            found = connection.execute(text, params).get_as_arrow()
+            return found.select(schema.names).cast(schema) if found.num_rows else schema.empty_table()
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _execute(database: Any, text: str, params: dict[str, Any] | None = None) -> None:
+        import ladybug
+
+        connection = ladybug.Connection(database)
+        try:
+            connection.execute(text, params or {})
+        finally:
+            connection.close()

@@ -39,27 +39,28 @@ def test_prediction_says_by_which_model_how_sure_and_why():
     assert given.time.endswith("+00:00")
 
 
-def test_only_fills_are_written(store: GraphStore):
+def test_only_fills_are_written(store: GraphStore) -> None:
     report = write(store, [completion(), completion("m2", decision="review"), completion("m3", decision="abstain")], model="m")
     assert (report.written, report.new) == (1, 1)
     assert store.item("m2") is None
 
 
-def test_further_decisions_on_demand(store: GraphStore):
-    assert write(store, [completion("m2", decision="review")], model="m", decisions=("fill", "review")).written == 1
+def test_further_decisions_on_demand(store: GraphStore) -> None:
+    both: tuple[Decision, ...] = ("fill", "review")
+    assert write(store, [completion("m2", decision="review")], model="m", decisions=both).written == 1
 
 
-def test_completion_without_candidates_is_passed_over(store: GraphStore):
+def test_completion_without_candidates_is_passed_over(store: GraphStore) -> None:
     assert write(store, [Completion("m1", "colour", (), "abstain", Evidence())], model="m", decisions=("abstain",)).written == 0
 
 
-def test_writing_again_adds_nothing(store: GraphStore):
+def test_writing_again_adds_nothing(store: GraphStore) -> None:
     write(store, [completion()], model="m")
     assert write(store, [completion()], model="m").new == 0
 
 
 @pytest.mark.parametrize("rank", [Rank.ASSERTED, Rank.ACCEPTED, Rank.REJECTED])
-def test_what_a_person_said_stays(store: GraphStore, rank: Rank):
+def test_what_a_person_said_stays(store: GraphStore, rank: Rank) -> None:
     store.put(None, statements_table([Statement("m1", "colour", "red", rank)]))
     write(store, [completion()], model="m")
     assert ranks(store) == {"red": rank}

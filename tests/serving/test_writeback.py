@@ -51,7 +51,8 @@ def test_further_decisions_on_demand(store: GraphStore) -> None:
 
 
 def test_completion_without_candidates_is_passed_over(store: GraphStore) -> None:
-    assert write(store, [Completion("m1", "colour", (), "abstain", Evidence())], model="m", decisions=("abstain",)).written == 0
+    abstained: tuple[Decision, ...] = ("abstain",)
+    assert write(store, [Completion("m1", "colour", (), "abstain", Evidence())], model="m", decisions=abstained).written == 0
 
 
 def test_writing_again_adds_nothing(store: GraphStore) -> None:

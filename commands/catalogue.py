@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.common import READABLE, Command, Context, Group, pass_context, table
-from commands.progress import counter
+from commands.progress import bar, counter
 from schema.errors import RejectsError
 
 if TYPE_CHECKING:
@@ -29,6 +29,28 @@ def init(context: Context) -> None:
     """
     home = context.home(create=True)
     context.emit({"home": str(home.path)}, f"catalogue home: {home.path}")
+
+
+@click.command(cls=Command)
+@click.argument("out", type=READABLE)
+@click.option("--items", metavar="N", type=click.IntRange(1), default=1200, show_default=True, help="Items to draw.")
+@click.option("--seed", metavar="S", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same catalogue.")
+@pass_context
+def sample(context: Context, out: Path, items: int, seed: int) -> None:
+    """Draw a synthetic catalogue to try things with.
+
+    OUT gets items.csv, images/, queries.csv and truth.csv, which says what was hidden or spoilt.
+
+    \b
+    Example:
+      catalograph sample shop --items 1200
+    """
+    from kg.sample import write_sample
+
+    with bar("drawing") as done:
+        report = write_sample(out, items, seed, done)
+    figures = f"{report['items']:,} items, {report['images']:,} pictures, {report['queries']:,} queries in {report['seconds']:.1f} s"
+    context.emit(report, f"{out}: {figures}")
 
 
 @click.command(cls=Command)
@@ -150,9 +172,13 @@ def show_ontology(context: Context, property_name: str | None) -> None:
         return
     spec = ontology[property_name]
     document = {**_described(spec), "values": dict(zip(spec.values, spec.counts, strict=True)), "applies_to": spec.applies_to}
-    listed = table(("value", "items"), zip(spec.values, spec.counts, strict=True), right=("items",))
-    applies = table(("category", "has it"), ((name, f"{share:.0%}") for name, share in spec.applies_to.items()), right=("has it",))
-    context.emit(document, f"{spec.name}: {spec.datatype} {spec.unit or ''}, {spec.cardinality}", listed, applies)
+    kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
+    lines: list[object] = [f"{spec.name}: {kind}, {spec.cardinality} an item, on {spec.coverage:.0%} of all items"]
+    lines.append(table(("value", "items"), zip(spec.values, spec.counts, strict=True), right=("items",)))
+    if spec.applies_to:
+        shares = ((name, f"{share:.0%}") for name, share in spec.applies_to.items())
+        lines += ["", table(("category", "of its items"), shares, right=("of its items",))]
+    context.emit(document, *lines)
 
 
 @schema.command(name="infer")

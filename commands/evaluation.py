@@ -102,11 +102,11 @@ def report(context: Context, out: Path, completions: Path, truth: Path | None) -
     Example:
       catalograph report page.html --completions filled.jsonl --truth shop/truth.csv
     """
-    from evaluation.report import write_report
-
     for path in (completions, truth):
         if path is not None and not path.is_file():
             raise SourceNotFoundError(f"no file {path}: name what `catalograph complete --out` or `catalograph sample` wrote")
+    from evaluation.report import write_report
+
     home = context.home()
     write_report(home, out, completions, truth)
     context.emit({"page": str(out)}, f"page: {out}")

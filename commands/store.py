@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from schema.errors import ItemNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from kg.store import GraphStore
+    from schema.terms import Statement
 
 
 @click.command(cls=Command)
@@ -31,26 +31,18 @@ def show(context: Context, item: str) -> None:
             count = store.counts().items
             raise ItemNotFoundError(f"no item {item!r} among the catalogue's {count:,}: ids are those of the source's id column")
     about, statements = found
-    document = {
-        "id": about.id,
-        "title": about.title,
-        "category": about.category,
-        "images": list(about.images),
-        "statements": [
-            {
-                "property": each.property,
-                "value": each.value,
-                "rank": str(each.rank),
-                "confidence": each.provenance.confidence,
-                "source": each.provenance.source,
-            }
-            for each in statements
-        ],
-    }
-    rows = ((s["property"], s["value"], s["rank"], s["confidence"], s["source"]) for s in document["statements"])
-    head = [f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]]
-    head += [f"image: {image}" for image in about.images]
-    context.emit(document, *head, table(("property", "value", "rank", "confidence", "source"), rows))
+    facts = [_fact(each) for each in statements]
+    document = {"id": about.id, "title": about.title, "category": about.category, "images": list(about.images), "statements": facts}
+    lines: list[object] = [f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]]
+    lines += [f"image: {image}" for image in about.images]
+    if facts:
+        lines.append(table(list(facts[0]), (list(fact.values()) for fact in facts)))
+    context.emit(document, *lines)
+
+
+def _fact(each: Statement) -> dict[str, Any]:
+    said = each.provenance
+    return {"property": each.property, "value": each.value, "rank": str(each.rank), "confidence": said.confidence, "source": said.source}
 
 
 @click.command(cls=Command)
@@ -104,9 +96,10 @@ def verify(context: Context) -> None:
       catalograph verify
     """
     with context.home().store() as store:
-        found = _journal_action(store, "verify")
-    document = asdict(found)
-    context.emit(document, *(f"{name}: {value}" for name, value in document.items()))
+        problems = [str(each) for each in _journal_action(store, "verify")]
+    context.emit({"ok": not problems, "problems": problems}, *(problems or ["journal and graph are whole and agree"]))
+    if problems:
+        click.get_current_context().exit(1)
 
 
 @click.command(cls=Command)

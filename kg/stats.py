@@ -42,6 +42,7 @@ class Stats:
         return asdict(self)
 
 
+_ITEMS = "SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT category) FROM item_rows"
 _COVERAGE = """
 SELECT property, count(DISTINCT t.item), count(DISTINCT t.value), count(DISTINCT f.item) FILTER (f.rank = 'predicted' AND t.item IS NULL)
 FROM facts f LEFT JOIN trusted t USING (item, property) GROUP BY property ORDER BY property
@@ -55,10 +56,7 @@ def read_stats(store: GraphStore) -> Stats:
     trusted = "rank IN (" + ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS) + ")"
     with duckdb.connect(":memory:") as db:
         db.register("item_rows", _reader(store.items(), ("id", "title", "category", "images")))
-        found = db.execute(
-            "SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT category) FROM item_rows"
-        ).fetchone()
-        items, titles, images, categories = found or (0, 0, 0, 0)
+        items, titles, images, categories = db.execute(_ITEMS).fetchall()[0]
         db.register("statement_rows", _reader(store.scan(), ("item", "property", "value", "rank")))
         db.execute("CREATE TABLE facts AS SELECT * FROM statement_rows")
         ranks = dict(db.execute("SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank").fetchall())

@@ -1,0 +1,100 @@
+"""init, ingest, queries, rejects, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.commands.conftest import ITEMS, Call
+
+FIELDS = ["mapping", "read", "stored", "rejected", "items", "statements", "new_items", "new_statements", "images", "seconds"]
+
+
+def test_init_makes_a_home(call: Call, tmp_path: Path) -> None:
+    assert call("--home", "shoes", "init", "--json").json == {"home": str(tmp_path / "shoes")}
+    assert call("--home", "shoes", "rejects").code == 0
+
+
+def test_ingest_reports_by_the_contract(call: Call, table: Path) -> None:
+    report = call("--json", "ingest", table).json
+    assert list(report) == FIELDS
+    assert (report["read"], report["stored"], report["rejected"], report["items"], report["images"]) == (4, 4, 0, 4, 1)
+    assert report["new_statements"] == report["statements"] == 6
+
+
+def test_ingest_again_adds_nothing(shop: Call, table: Path) -> None:
+    report = shop("ingest", table, "--json").json
+    assert (report["new_items"], report["new_statements"]) == (0, 0)
+
+
+def test_ingest_says_the_mapping_on_stderr(call: Call, table: Path) -> None:
+    said = call("ingest", table)
+    assert "mapping" in said.err
+    assert "4 read, 4 stored, 0 rejected" in said.out
+
+
+def test_a_dry_run_leaves_nothing_behind(call: Call, table: Path, tmp_path: Path) -> None:
+    assert call("ingest", table, "--dry-run", "--json").json["read"] == 4
+    assert not (tmp_path / "catalog").exists()
+
+
+def test_the_global_options_stand_before_or_after(call: Call, table: Path) -> None:
+    call("--home", "a", "ingest", table)
+    assert call("--json", "--home", "a", "show", "1").json == call("show", "1", "--home", "a", "--json").json
+
+
+def test_the_home_may_come_from_the_environment(call: Call, table: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CATALOGRAPH_HOME", str(tmp_path / "here"))
+    assert call("ingest", table).code == 0
+    assert (tmp_path / "here" / "home.toml").is_file()
+    assert call("--home", "elsewhere", "stats").code == 2
+
+
+def test_past_the_limit_of_rejects_the_report_comes_all_the_same(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("id,title,colour\n1,Mug,red\n,No id,blue\n")
+    said = call("ingest", "bad.csv", "--json")
+    assert said.code == 1
+    assert (said.json["stored"], said.json["rejected"]) == (1, 1)
+    assert said.err.count("error: ") == 1
+
+
+def test_rejects_say_file_line_and_reason(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("id,title,colour\n1,Mug,red\n,No id,blue\n")
+    call("ingest", "bad.csv", "--max-rejects", "50%")
+    (row,) = call("rejects", "--json").json
+    assert row["file"].endswith("bad.csv")
+    assert (row["line"], bool(row["reason"])) == (3, True)
+
+
+def test_queries_are_loaded(shop: Call, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("query,item,impressions,clicks,purchases\nred mug,1,9,2,1\nchair,4,5,1,0\n")
+    assert shop("queries", "log.csv", "--json").json == {"read": 2, "stored": 2, "rejected": 0}
+
+
+def test_schema_shows_the_properties(shop: Call) -> None:
+    document = shop("schema", "--json").json
+    assert [each["property"] for each in document["properties"]] == ["colour", "material"]
+    assert shop("schema", "show", "--json").json == document
+
+
+def test_schema_shows_one_property_with_its_values(shop: Call) -> None:
+    document = shop("schema", "show", "colour", "--json").json
+    assert document["values"] == {"blue": 2, "red": 1}
+    assert document["applies_to"]["Mugs"] == 1.0
+
+
+def test_an_edit_of_the_ontology_stands_when_it_is_inferred_again(shop: Call, tmp_path: Path) -> None:
+    path = tmp_path / "catalog" / "ontology.toml"
+    path.write_text(path.read_text().replace("threshold = 0.5", "threshold = 0.3"))
+    assert shop("schema", "infer", "--json").json["threshold"] == 0.3
+
+
+def test_items_without_titles_pictures_or_properties_are_taken(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bare.csv").write_text("id,colour\n1,red\n2,\n")
+    report = call("ingest", "bare.csv", "--json").json
+    assert (report["items"], report["statements"], report["images"]) == (2, 1, 0)
+
+
+def test_rows_that_are_added_are_new(shop: Call, table: Path) -> None:
+    table.write_text(ITEMS + "5,Pine chair,Chairs,,,pine\n")
+    report = shop("ingest", table, "--json").json
+    assert (report["new_items"], report["new_statements"]) == (1, 1)

@@ -1,0 +1,87 @@
+"""show, stats, cypher, verify, rebuild."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import Call
+
+
+def test_show_has_the_shape_of_the_contract(shop: Call, tmp_path: Path) -> None:
+    document = shop("show", "1", "--json").json
+    assert list(document) == ["id", "title", "category", "images", "statements"]
+    assert (document["id"], document["title"], document["category"]) == ("1", "Red clay mug", "Mugs")
+    assert document["images"] == [str(tmp_path / "pictures" / "1.png")]
+    first = {"property": "colour", "value": "red", "rank": "asserted", "confidence": None, "source": "items.csv"}
+    assert document["statements"][0] == first
+
+
+def test_show_of_an_item_without_a_title(shop: Call) -> None:
+    assert shop("show", "3", "--json").json["title"] is None
+    assert "clay" in shop("show", "3").out
+
+
+def test_stats_count_items_and_coverage(shop: Call) -> None:
+    document = shop("stats", "--json").json
+    assert (document["items"], document["titles"], document["images"], document["statements"]) == (4, 3, 1, 6)
+    colour = document["coverage"][0]
+    assert colour == {"property": "colour", "items": 3, "share": 0.75, "values": 2, "predicted": 0}
+
+
+def test_stats_of_a_fresh_home(call: Call) -> None:
+    call("init")
+    said = call("stats")
+    assert said.code in (0, 1)
+    assert "Traceback" not in said.err
+
+
+def test_cypher_answers(shop: Call) -> None:
+    text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE v.text = $v RETURN i.id AS id ORDER BY id"
+    assert shop("cypher", text, "--param", "v=blue", "--json").json == {"columns": ["id"], "rows": [["2"], ["3"]]}
+
+
+def test_cypher_takes_numbers_as_json(shop: Call) -> None:
+    assert shop("cypher", "RETURN $n + 1 AS n", "--param", "n:=2", "--json").json["rows"] == [[3]]
+
+
+def test_cypher_shows_a_table(shop: Call) -> None:
+    said = shop("cypher", "MATCH (v:Value) RETURN v.text AS value ORDER BY value")
+    assert said.out.split()[0] == "value"
+    assert "oak" in said.out
+
+
+@pytest.mark.parametrize("text", ["CREATE (:Item {id: '9'})", "MATCH (i:Item) DETACH DELETE i", "COPY Item TO 'x.csv'", "nonsense"])
+def test_cypher_only_reads(shop: Call, text: str) -> None:
+    said = shop("cypher", text)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ")
+
+
+def test_verify_finds_a_whole_home_whole(shop: Call) -> None:
+    assert shop("verify", "--json").json == {"ok": True, "problems": []}
+
+
+def test_verify_finds_a_damaged_journal(shop: Call, tmp_path: Path) -> None:
+    file = next((tmp_path / "catalog").glob("graph/journal/**/*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.chmod(0o644)
+    file.write_bytes(data)
+    said = shop("verify")
+    assert said.code == 1
+    assert "Traceback" not in said.out + said.err
+
+
+def test_rebuild_makes_the_same_graph(shop: Call) -> None:
+    before = shop("stats", "--json").json
+    assert shop("rebuild", "--json").json == {"items": 4, "statements": 6}
+    assert shop("stats", "--json").json == before
+
+
+def test_a_value_cannot_command_the_terminal(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "evil.csv").write_text("id,title\n1,\x1b[31mred [bold]mug\n")
+    call("ingest", "evil.csv")
+    assert "\x1b" not in call("show", "1").out
+    assert "[bold]" in call("show", "1").out

@@ -16,6 +16,7 @@ from fusion.featurize import Featurizer, ItemInput, PixelReader
 from fusion.fused import FusedItems, Knowledge
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
+from schema.memory import keep_freed_memory
 
 ENCODE_BATCH = 128
 SCORE_BATCH = 2048
@@ -58,6 +59,7 @@ class CellScorer:
     @classmethod
     def load(cls, folder: Path, device: str = "cpu", read_pixels: PixelReader | None = None) -> CellScorer:
         """Open a model folder; raises ModelError where it is missing or damaged."""
+        keep_freed_memory()
         return cls(ModelFolder(folder), device, read_pixels)
 
     def encode(self, items: Sequence[ItemInput]) -> Encoded:

@@ -25,6 +25,7 @@ from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign
 from schema.errors import TrainingError, UsageError
+from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from training.config import Recipe, Settings, TrainOptions, read_settings
 from training.data import TrainingData, pair_queries, prepare
@@ -57,6 +58,7 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     Raises UsageError on options that do not fit, TrainingError where there is nothing to learn from.
     """
     began = time.monotonic()
+    keep_freed_memory()
     report: Report = progress or (lambda record: None)
     rank, world = join_processes()
     config = preset(options.preset, options.size)

@@ -7,7 +7,7 @@ DEMO_SIZE ?= tiny
 DEMO_MINUTES ?= 2
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
-PACKAGES := cli.py commands encoders evaluation fusion kg schema serving training
+SOURCES := cli.py commands encoders evaluation fusion kg schema serving training tests
 # One thread a process: pytest runs two processes, and the models in tests are small.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -47,7 +47,7 @@ test: env
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(SOURCES)
 
 bench: env
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.commands.conftest import ITEMS, Call
 
 FIELDS = ["mapping", "read", "stored", "rejected", "items", "statements", "new_items", "new_statements", "images", "seconds"]
@@ -42,7 +44,7 @@ def test_the_global_options_stand_before_or_after(call: Call, table: Path) -> No
     assert call("--json", "--home", "a", "show", "1").json == call("show", "1", "--home", "a", "--json").json
 
 
-def test_the_home_may_come_from_the_environment(call: Call, table: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_home_may_come_from_the_environment(call: Call, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CATALOGRAPH_HOME", str(tmp_path / "here"))
     assert call("ingest", table).code == 0
     assert (tmp_path / "here" / "home.toml").is_file()

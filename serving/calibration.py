@@ -163,15 +163,19 @@ def _top(cells: Asked, temperature: float) -> tuple[NDArray[np.float64], NDArray
 def precision_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[list[float]]:
     """Points [probability, predictions at or above it, wrong ones among them], probabilities falling.
 
-    Of several with the same number of wrong ones only the last is kept: it holds the most predictions, so its bound is the best.
+    Only those are kept that can ever be the least proven one: whose bound no lower probability equals.
     """
     order = np.argsort(-confidence, kind="stable")
     falling, wrong = confidence[order], (~correct[order]).cumsum()
     last_of_ties = np.append(falling[1:] != falling[:-1], True)[: len(falling)]
-    counts = np.arange(1, len(falling) + 1)[last_of_ties]
-    falling, wrong = falling[last_of_ties], wrong[last_of_ties]
-    kept = np.append(wrong[1:] != wrong[:-1], True)[: len(wrong)]
-    return [[float(p), int(n), int(e)] for p, n, e in zip(falling[kept], counts[kept], wrong[kept], strict=True)]
+    points: list[list[float]] = []
+    best = 0.0
+    for place in np.flatnonzero(last_of_ties)[::-1].tolist():
+        bound = precision_bound(place + 1, int(wrong[place]))
+        if bound > best:
+            best = bound
+            points.append([float(falling[place]), place + 1, int(wrong[place])])
+    return points[::-1]
 
 
 def precision_bound(count: int, wrong: int, confidence: float = CONFIDENCE) -> float:

@@ -62,9 +62,9 @@ class Evidence:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        known = [{"property": each.property, "value": each.value, "effect": round(each.effect, 4)} for each in self.known]
+        known = [{"property": each.property, "value": each.value, "effect": _rounded(each.effect)} for each in self.known]
         parts = {"title": self.title, "image": self.image}
-        return {**{name: None if effect is None else round(effect, 4) for name, effect in parts.items()}, "known": known}
+        return {**{name: None if effect is None else _rounded(effect) for name, effect in parts.items()}, "known": known}
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,10 @@ def _evidence(effects: dict[str | tuple[str, str], float]) -> Evidence:
     known = [Effect(*part, effect) for part, effect in effects.items() if isinstance(part, tuple)]
     known.sort(key=lambda each: -abs(each.effect))
     return Evidence(effects.get("title"), effects.get("image"), tuple(known))
+
+
+def _rounded(effect: float) -> float:
+    return round(effect, 4) + 0.0  # no minus before a nought
 
 
 def _prior(ontology: Ontology, property: str) -> Floats:

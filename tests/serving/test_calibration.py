@@ -75,10 +75,19 @@ def test_proof_without_mistakes_takes_as_many_predictions_as_documented():
     assert [precision_bound(n, 0) >= t for n, t in ((299, 0.99), (298, 0.99), (29, 0.9), (28, 0.9))] == [True, False, True, False]
 
 
-def test_curve_keeps_the_last_point_of_each_number_of_mistakes():
-    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    correct = np.array([True, True, False, True, True])
-    assert precision_curve(confidence, correct) == [[0.8, 2, 0], [0.5, 5, 1]]
+def test_curve_keeps_only_what_no_lower_probability_proves():
+    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    correct = np.array([True, True, True, True, False, False])
+    assert precision_curve(confidence, correct) == [[0.6, 4, 0], [0.5, 5, 1], [0.4, 6, 2]]
+
+
+@pytest.mark.parametrize("target", [0.5, 0.8, 0.9, 0.999])
+def test_curve_gives_the_smallest_proven_probability_for_any_target(target):
+    rng = np.random.default_rng(6)
+    confidence = rng.beta(6, 1, 500)
+    correct = rng.random(500) < confidence
+    proven = [p for p in confidence if precision_bound((confidence >= p).sum(), (~correct[confidence >= p]).sum()) >= target]
+    assert Calibration(plain({"s": {"p": precision_curve(confidence, correct)}})).threshold("s", "p", target) == min(proven, default=None)
 
 
 def test_curve_never_parts_equal_probabilities():
@@ -182,3 +191,9 @@ def test_progress_ends_at_the_number_of_items():
     seen: list[tuple[int, int]] = []
     calibrate(FakeScorer(), catalogue(40), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (40, 40)
+
+
+def test_no_validation_items_leave_plain_softmax_and_no_proof():
+    data = calibrate(FakeScorer(), [])
+    assert data["cells"] == 0
+    assert (Calibration(data).temperature("title", "colour"), Calibration(data).threshold("title", "colour", 0.5)) == (1.0, None)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["IngestReport", "Progress", "QueriesReport", "ingest", "ingest_queries", "parse_limit", "refresh_ontology", "rejects"]
 
-BATCH_ROWS = 50_000
+BATCH_STATEMENTS = 100_000
+"""About how many statements go to the store at once, which bounds memory whatever the width of a table."""
+_PACKED = 20  # statements that a packed cell is taken to hold
 
 
 @dataclass
@@ -175,7 +177,7 @@ def _run(plans: list[_Plan], report: IngestReport, store: GraphStore | None, led
             ledger.record_ingest(report.run, "running", [str(p.source.path) for p in plans], report.as_dict())
             ledger.clear_rejects(file)
         try:
-            for batch in read(plan.source, plan.mapping, BATCH_ROWS):
+            for batch in read(plan.source, plan.mapping, _batch_rows(plan)):
                 read_rows = batch.table.num_rows + len(batch.rejects)
                 _store(assembler.assemble(batch), read_rows, known, report, store, ledger)
                 if progress is not None:
@@ -185,6 +187,11 @@ def _run(plans: list[_Plan], report: IngestReport, store: GraphStore | None, led
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
         _note(plan, report)
+
+
+def _batch_rows(plan: _Plan) -> int:
+    width = len(columns_of(plan.source, plan.mapping)) + (_PACKED if plan.mapping.packed else 0)
+    return max(500, BATCH_STATEMENTS // width)
 
 
 def _store(done: Assembled, rows: int, known: set[str], report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.common import READABLE, Command, Context, Group, pass_context, table
-from commands.progress import TrainingProgress, bar
+from commands.progress import TrainingProgress, bar, figures
 from commands.reading import items_of_part, scorer_of, snapshot_of, split_option
 from schema.errors import UsageError
 
@@ -61,12 +61,11 @@ def train(context: Context, /, **given: Any) -> None:
         calibrate_model(home, folder, options.split)
     else:
         context.note(f"stopped at step {result['steps']}; go on with: catalograph --home {home.path} train --resume --name {folder.name}")
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items() if isinstance(value, int | float))
     context.emit(
         result,
         f"model: {folder}",
         f"{result['steps']:,} steps in {result['seconds']:.0f} s, {result['items_per_second']:.0f} items/s",
-        f"validation: {metrics or 'none'}",
+        f"validation: {figures(result['metrics'])}",
     )
     if not finished:
         click.get_current_context().exit(INTERRUPTED)
@@ -102,19 +101,17 @@ def runs(context: Context, plot: Path | None) -> None:
 
         plot_runs(list(dict.fromkeys(Path(run["model"]) for run in found)), plot)
         context.note(f"plot: {plot}")
-    columns = ("model", "time", "preset", "size", "steps", "seconds", "items/s", "hits@1", "mrr")
+    columns = ("model", "time", "preset", "size", "steps", "seconds", "items/s", "validation")
     rows = [_run_row(run) for run in found]
     if not rows:
         context.emit(found, "no runs yet: `catalograph train` makes one")
         return
-    context.emit(found, table(columns, rows, right=columns[4:]))
+    context.emit(found, table(columns, rows, right=columns[4:7]))
 
 
 def _run_row(run: dict[str, Any]) -> list[object]:
-    metrics = run.get("metrics") or {}
-    figures = [f"{metrics[name]:.3f}" if name in metrics else "" for name in ("hits@1", "mrr")]
     sizes = [run.get("steps"), f"{run.get('seconds', 0):.0f}", f"{run.get('items_per_second', 0):.0f}"]
-    return [Path(run["model"]).name, run["time"], run.get("preset"), run.get("size"), *sizes, *figures]
+    return [Path(run["model"]).name, run["time"], run.get("preset"), run.get("size"), *sizes, figures(run.get("metrics") or {})]
 
 
 @click.group(cls=Group)
@@ -128,9 +125,9 @@ def model() -> None:
 
 
 @model.command(name="show")
-@click.argument("name", metavar="[NAME|DIR]", required=False)
+@click.argument("wanted", metavar="[NAME|DIR]", required=False)
 @pass_context
-def show_model(context: Context, name: str | None) -> None:
+def show_model(context: Context, wanted: str | None) -> None:
     """Show a model's parts and their parameters; without a name, the newest model's.
 
     \b
@@ -139,14 +136,13 @@ def show_model(context: Context, name: str | None) -> None:
     """
     from fusion.checkpoint import ModelFolder, find_model
 
-    folder = ModelFolder(find_model(context.home().models, name))
-    seen: set[int] = set()
-    parts = {}
-    for part, module in folder.model.named_children():
-        own = {id(each): each.numel() for each in module.parameters() if id(each) not in seen}
-        seen |= set(own)
-        parts[part] = sum(own.values())
-    total = sum(each.numel() for each in folder.model.parameters())
+    folder = ModelFolder(find_model(context.home().models, wanted))
+    parts: dict[str, int] = {}
+    # A tensor that two parts share is listed, and so counted, once: under the first of them.
+    for name, parameter in folder.model.named_parameters():
+        part = name.partition(".")[0]
+        parts[part] = parts.get(part, 0) + parameter.numel()
+    total = sum(parts.values())
     specs = folder.ontology.properties.values()
     document = {
         "model": folder.name,

@@ -49,7 +49,7 @@ class TrainingProgress:
         self._screen = console(stderr=True)
         self._shown: Any = None
         self._task: Any = None
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         if not self.quiet and self._screen.is_terminal:
@@ -101,8 +101,12 @@ def step_line(record: dict[str, Any]) -> str:
 
 def validation_line(record: dict[str, Any]) -> str:
     """One validation: ``step 400 · validation hits@1 0.712, mrr 0.801``."""
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in record["metrics"].items() if isinstance(value, int | float))
-    return f"step {record['step']} · validation {shown}"
+    return f"step {record['step']} · validation {figures(record['metrics'])}"
+
+
+def figures(metrics: dict[str, Any]) -> str:
+    """A run's overall figures: ``hits@1 0.712, mrr 0.801``; those of single settings, which have a slash in their names, are left out."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name) or "none"
 
 
 def left(seconds: float) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from schema.ontology import Ontology
 from torch import Tensor
 
 from encoders.descriptors import ImageDescriptors
@@ -20,6 +19,7 @@ from fusion.links import LinkHead
 from fusion.model import ProductModel
 from fusion.single_stream import SingleStream
 from schema.errors import UsageError
+from schema.ontology import Ontology
 
 
 def joint(size: str) -> ModelConfig:

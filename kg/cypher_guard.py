@@ -13,9 +13,9 @@ REFUSED = frozenset(
 )
 FUNCTIONS = frozenset(
     "abs avg ceil ceiling coalesce collect concat contains count date endnode ends_with floor head id keys label labels last left length "
-    "list_contains list_extract list_sort list_unique lower max min nodes nullif properties range regexp_extract regexp_matches relationships "
-    "rels replace reverse right round rtrim ltrim size split sqrt startnode starts_with string_split substring sum tail tofloat tointeger "
-    "tolower tostring toupper trim type upper exists case any all none single cast".split()
+    "list_contains list_extract list_sort list_unique lower max min nodes nullif properties range regexp_extract regexp_matches "
+    "relationships rels replace reverse right round rtrim ltrim size split sqrt startnode starts_with string_split substring sum "
+    "tail tofloat tointeger tolower tostring toupper trim type upper exists case any all none single cast".split()
 )
 TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<string>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<quoted>`[^`]*`)"
@@ -26,7 +26,7 @@ TOKEN = re.compile(
 
 def guard(text: str) -> str:
     """The query, where it only reads; raises QueryRefusedError naming what is not allowed."""
-    if "\x00" in text or not text.isprintable() and any(ord(c) < 32 and c not in "\t\r\n" for c in text):
+    if "\x00" in text or (not text.isprintable() and any(ord(c) < 32 and c not in "\t\r\n" for c in text)):
         raise QueryRefusedError("the query has a control character: write plain text")
     words = list(_tokens(text))
     if not words:
@@ -52,7 +52,9 @@ def guard(text: str) -> str:
     return text
 
 
-_BEFORE_PARENTHESIS = frozenset("MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS EXISTS UNWIND".split())
+_BEFORE_PARENTHESIS = frozenset(
+    "MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS EXISTS UNWIND".split()
+)
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

@@ -10,9 +10,8 @@ from schema.files import write_atomically
 from schema.ontology import Ontology
 
 if TYPE_CHECKING:
-    from schema.ledger import Ledger
-
     from kg.store import GraphStore
+    from schema.ledger import Ledger
 
 _MARKER = "home.toml"
 _MARKER_TEXT = "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\nformat = 1\n"

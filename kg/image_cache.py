@@ -23,14 +23,15 @@ def read_pixels(path: Path, size: int) -> NDArray[np.uint8] | None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
                 return None
-            image.draft("RGB", (size, size))
-            if image.mode in ("RGBA", "LA", "P"):
-                clear = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-            fitted = ImageOps.pad(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR, color="white")
+            opened.draft("RGB", (size, size))
+            picture: Image.Image = opened
+            if opened.mode in ("RGBA", "LA", "P"):
+                clear = opened.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+            fitted = ImageOps.pad(picture.convert("RGB"), (size, size), Image.Resampling.BILINEAR, color="white")
             return np.ascontiguousarray(np.asarray(fitted, dtype=np.uint8).transpose(2, 0, 1))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
@@ -49,9 +50,7 @@ class ImageCache:
         return np.asarray(self.array[index])
 
     @classmethod
-    def build(
-        cls, paths: Sequence[str | None], size: int, folder: Path, progress: Callable[[int, int], None] | None = None
-    ) -> ImageCache:
+    def build(cls, paths: Sequence[str | None], size: int, folder: Path, progress: Callable[[int, int], None] | None = None) -> ImageCache:
         """Read what is not in the folder's cache yet; a picture is known by its path, size and time of change."""
         target = folder / f"pictures-{size}"
         target.mkdir(parents=True, exist_ok=True)

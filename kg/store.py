@@ -84,7 +84,7 @@ class GraphStore(Protocol):
         """All items, ordered by id, in ITEM_SCHEMA."""
         ...
 
-    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
+    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:
         """Statements that match, ordered by id, in STATEMENT_SCHEMA."""
         ...
 

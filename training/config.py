@@ -36,9 +36,9 @@ class Recipe:
     """How to train; every field can be set by ``--set name=value``.
 
     ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
-    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with some). ``thin_titles`` of the titles lose
-    ``drop_words`` of their words. ``table_rate`` multiplies the learning rate of the tables of n-grams, values and known statements,
-    whose rows are seen too seldom to keep up otherwise.
+    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
+    some). ``thin_titles`` of the titles lose ``drop_words`` of their words. ``table_rate`` multiplies the learning rate of the
+    tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise.
     """
 
     batch_size: int = 64

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from fusion.model import ProductModel
 from training.config import Recipe
 
-
 TABLES = ("ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
 
 

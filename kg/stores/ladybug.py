@@ -32,6 +32,7 @@ TABLES = (
     "CREATE REL TABLE IF NOT EXISTS HAS(FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
 )
+ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
 SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
 
 
@@ -79,7 +80,7 @@ class LadybugStore:
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """An item with its statements, or None."""
-        found = self._rows("MATCH (i:Item {id: $id}) RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images", {"id": id})
+        found = self._rows(f"MATCH (i:Item {{id: $id}}) RETURN {ITEM}", {"id": id})
         if not found:
             return None
         facts = self._rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
@@ -89,7 +90,7 @@ class LadybugStore:
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
-        text = "MATCH (i:Item) RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images ORDER BY i.id"
+        text = f"MATCH (i:Item) RETURN {ITEM} ORDER BY i.id"
         yield from self._table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
@@ -111,7 +112,7 @@ class LadybugStore:
         connection = ladybug.Connection(self._database)
         try:
             connection.set_query_timeout(int(timeout * 1000))
-            result = connection.execute(guard(text), params or {})
+            result: Any = connection.execute(guard(text), params or {})
             return QueryResult(result.get_column_names(), [list(row) for row in result.get_all()])
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
@@ -242,7 +243,7 @@ class LadybugStore:
             return {}, {}
         wanted = pa.table({"name": pa.array(names, pa.string())})
         text = "LOAD FROM $rows MATCH (i:Item {id: name})"
-        items = self._rows(f"{text} RETURN i.id AS id, i.title AS title, i.category AS category, i.images AS images", {"rows": wanted})
+        items = self._rows(f"{text} RETURN {ITEM}", {"rows": wanted})
         facts = self._rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", {"rows": wanted})
         return {row["id"]: row for row in items}, {row["id"]: row for row in facts}
 
@@ -251,7 +252,8 @@ class LadybugStore:
 
         connection = ladybug.Connection(self._database)
         try:
-            rows: list[Row] = connection.execute(text, params).get_as_arrow().to_pylist()
+            result: Any = connection.execute(text, params)
+            rows: list[Row] = result.get_as_arrow().to_pylist()
             return rows
         finally:
             connection.close()
@@ -261,7 +263,8 @@ class LadybugStore:
 
         connection = ladybug.Connection(self._database)
         try:
-            found = connection.execute(text, params).get_as_arrow()
+            result: Any = connection.execute(text, params)
+            found = result.get_as_arrow()
             return found.select(schema.names).cast(schema) if found.num_rows else schema.empty_table()
         finally:
             connection.close()

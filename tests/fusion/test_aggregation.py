@@ -33,7 +33,7 @@ def by_the_paper(layer, node, properties, values, edges):
 
 
 def test_equals_the_papers_equations(layer, graph):
-    node, properties, values, edge_node = graph
+    node, properties, values, _ = graph
     out = layer(*graph).detach().numpy()
     np.testing.assert_allclose(out[0], by_the_paper(layer, node[0], properties, values, [0, 1, 2]), rtol=1e-6)
     np.testing.assert_allclose(out[2], by_the_paper(layer, node[2], properties, values, [3, 4]), rtol=1e-6)

@@ -31,7 +31,7 @@ def test_a_flipped_byte_is_refused(folder, name):
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(data)
-    with pytest.raises(ModelError, match="damaged|missing"):
+    with pytest.raises(ModelError, match=r"damaged|missing"):
         ModelFolder(folder)
 
 

@@ -1,0 +1,18 @@
+"""The only place that imports dgl: its graphbolt part wants a compiled library that fits no current torch, and nothing here needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+import warnings
+from typing import Any
+
+os.environ.setdefault("DGLBACKEND", "pytorch")
+sys.modules.setdefault("dgl.graphbolt", types.ModuleType("dgl.graphbolt"))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import dgl as _dgl
+
+dgl: Any = _dgl
+"""The dgl package."""

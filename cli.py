@@ -85,34 +85,31 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
-    except click.ClickException as error:
-        return _fail(_usage(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader has gone; without this Python complains once more when it flushes stdout on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except CatalographError as error:
-        return _fail(str(error), error.exit_code, context.verbose)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1, context.verbose)
-    except Exception as error:
-        return _fail(f"unexpected {type(error).__name__}: {error} ({HINT})", 1, context.verbose)
+    except (Exception, KeyboardInterrupt) as error:
+        if context.verbose and not isinstance(error, click.ClickException):
+            traceback.print_exc()
+        message, code = explain(error)
+        click.echo("error: " + " ".join(message.split()), err=True)
+        return code
 
 
-def _usage(error: click.ClickException) -> str:
-    text = error.format_message().rstrip(".")
-    ctx = getattr(error, "ctx", None)
-    return f"{text} (see `{ctx.command_path} --help`)" if ctx is not None else text
-
-
-def _fail(message: str, code: int, verbose: bool = False) -> int:
-    if verbose:
-        traceback.print_exc()
-    click.echo("error: " + " ".join(message.split()), err=True)
-    return code
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, CatalographError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        ctx = getattr(error, "ctx", None)
+        see = f" (see `{ctx.command_path} --help`)" if ctx is not None else ""
+        return error.format_message().rstrip(".") + see, error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return "interrupted", 130
+    if isinstance(error, OSError):
+        return (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error)), 1
+    return f"unexpected {type(error).__name__}: {error} ({HINT})", 1
 
 
 if __name__ == "__main__":

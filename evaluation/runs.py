@@ -29,8 +29,7 @@ def plot_runs(folders: Sequence[Path], out: Path) -> None:
     """Draw each term of the runs' losses over the steps into a PNG, SVG or PDF file."""
     if out.suffix.lower() not in FORMATS:
         raise UsageError(f"--plot {out} is no picture that can be drawn: name a file that ends in {', '.join(FORMATS)}")
-    logs = {folder.name: read_log(folder / "log.jsonl") for folder in folders}
-    logs = {name: records for name, records in logs.items() if records}
+    logs = {folder.name: records for folder in folders if (records := read_log(folder / "log.jsonl"))}
     if not logs:
         raise DataError("no run has a log to plot: train with more steps than log_every")
     from matplotlib.figure import Figure
@@ -41,12 +40,16 @@ def plot_runs(folders: Sequence[Path], out: Path) -> None:
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, term in zip(axes, terms, strict=False):
-        for name, records in logs.items():
-            points = [(record["step"], record["loss"][term]) for record in records if term in record["loss"]]
-            axis.plot([step for step, _ in points], [value for _, value in points], label=name, linewidth=1)
-        axis.set_title(term)
-        axis.set_xlabel("step")
+        _panel(axis, term, logs)
     for axis in axes[len(terms) :]:
         axis.set_visible(False)
     axes[0].legend(fontsize="small")
     figure.savefig(out, dpi=120)
+
+
+def _panel(axis: Any, term: str, logs: dict[str, list[dict[str, Any]]]) -> None:
+    for name, records in logs.items():
+        points = [(record["step"], record["loss"][term]) for record in records if term in record["loss"]]
+        axis.plot([step for step, _ in points], [value for _, value in points], label=name, linewidth=1)
+    axis.set_title(term)
+    axis.set_xlabel("step")

@@ -1,0 +1,42 @@
+"""Runs side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.runs import plot_runs, read_log
+from schema.errors import DataError, UsageError
+
+
+def write_log(folder: Path, *terms: str) -> Path:
+    folder.mkdir()
+    lines = [json.dumps({"step": step, "loss": dict.fromkeys(("total", *terms), 1.0 / step)}) for step in (1, 2, 3)]
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "a") / "log.jsonl"
+    log.write_text(log.read_text() + '{"step": 4, "lo')
+    assert [record["step"] for record in read_log(log)] == [1, 2, 3]
+
+
+def test_a_run_without_a_log_has_no_lines(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "log.jsonl") == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_runs_with_different_terms_are_drawn_together(tmp_path: Path, suffix: str) -> None:
+    folders = [write_log(tmp_path / "a", "lpm", "mlm"), write_log(tmp_path / "b", "lpm"), tmp_path / "gone"]
+    plot_runs(folders, tmp_path / f"plot{suffix}")
+    assert (tmp_path / f"plot{suffix}").stat().st_size > 1000
+
+
+def test_a_plot_needs_a_known_format_and_a_log(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.png"):
+        plot_runs([write_log(tmp_path / "a")], tmp_path / "plot.txt")
+    with pytest.raises(DataError, match="log"):
+        plot_runs([tmp_path / "gone"], tmp_path / "plot.png")

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from kg.store import GraphStore, statements_table
-
 from schema.terms import Provenance, Rank, Statement
 from serving.completion import Completion, Decision
 

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -7,6 +5,7 @@ import torch
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
+from kg.image_cache import ImageCache
 from schema.ontology import Ontology, PropertySpec
 from training.config import Recipe
 from training.data import TrainingData
@@ -44,7 +43,7 @@ def data(tokenizer):
         property=np.tile([0, 1], 24),
         candidate=np.stack([colour, 3 + kind], 1).reshape(-1),
         ranges=np.array([0, 3, 5]),
-        images=SimpleNamespace(present=np.arange(24) < 12, pixels=lambda index: pixels[index]),
+        images=ImageCache(pixels, np.arange(24) < 12, []),
     )
 
 

@@ -33,7 +33,7 @@ def make_run(tmp_path, viewer, model, recipe):
 
 
 def test_losses_fall(make_run):
-    records = []
+    records: list[dict] = []
     run_loop(make_run(60, learning_rate=0.01), records.append)
     losses = [record["loss"]["lpm"] for record in records]
     assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])
@@ -55,7 +55,9 @@ def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path):
     first.budget.steps = 6
     stop_at(first, 3)
     again = make_run(6)
-    progress, sets, moments = load_state(tmp_path / "checkpoints")
+    saved = load_state(tmp_path / "checkpoints")
+    assert saved is not None
+    progress, sets, moments = saved
     again.progress = progress
     model.load_state_dict(sets["weights"])
     again.average.shadow = sets["average"]
@@ -80,7 +82,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
     run_loop(make_run(2, keep_every=1), lambda record: None)
     newest = tmp_path / "checkpoints" / "step-00000002" / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert load_state(tmp_path / "checkpoints")[0].step == 1
+    saved = load_state(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved[0].step == 1
 
 
 def test_only_two_checkpoints_are_kept(make_run, tmp_path):

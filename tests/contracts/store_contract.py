@@ -17,7 +17,9 @@ def facts(store, **pattern):
 
 
 class StoreContract:
-    """Subclasses give a fixture ``store``."""
+    """Subclasses give a fixture ``store`` and the ``scheme`` of its URL."""
+
+    scheme = ""
 
     def test_an_empty_store_counts_nothing(self, store):
         counts = store.counts()

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def make_run(tmp_path, viewer, model, recipe):
 
 
 def test_losses_fall(make_run):
-    records: list[dict] = []
+    records: list[dict[str, Any]] = []
     run_loop(make_run(60, learning_rate=0.01), records.append)
     losses = [record["loss"]["lpm"] for record in records]
     assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])

@@ -31,13 +31,21 @@ class CatalogTokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, buckets: int) -> CatalogTokenizer:
-        """Learn the word pieces of a catalogue's titles, properties and values."""
-        tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = BertPreTokenizer()
-        trainer = WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, min_frequency=2, show_progress=False)
-        tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer, buckets)
+        """Learn the word pieces of a catalogue's titles, properties and values: the same ones for the same texts."""
+        texts = list(texts)
+        learner = cls(_word_piece({}), buckets)
+        # The trainer numbers continuing characters as its randomly ordered hash map meets them, and breaks ties by number. Naming them
+        # beforehand makes it repeat itself.
+        inner = sorted({f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]})
+        trainer = WordPieceTrainer(
+            vocab_size=max(vocab_size, len(SPECIAL_TOKENS) + len(inner) + 1),
+            special_tokens=SPECIAL_TOKENS + inner,
+            min_frequency=2,
+            limit_alphabet=vocab_size,
+            show_progress=False,
+        )
+        learner.tokenizer.train_from_iterator(texts, trainer)
+        return cls(_word_piece(learner.tokenizer.get_vocab(with_added_tokens=False)), buckets)
 
     @classmethod
     def from_json(cls, text: str, buckets: int) -> CatalogTokenizer:
@@ -83,3 +91,11 @@ class CatalogTokenizer:
             ids.extend(self._grams(word))
         ids.extend(self._bucket(f"{a} {b}") for a, b in itertools.pairwise(words))
         return ids
+
+
+def _word_piece(vocabulary: dict[str, int]) -> Tokenizer:
+    """BERT's normaliser and splitter around a WordPiece vocabulary."""
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer

@@ -45,7 +45,9 @@ class LadybugStore:
             raise StoreError(f"no graph at {folder}: run `catalograph ingest` first")
         folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(folder / "journal")
-        # A reader of a graph that lags behind its journal must bring it up to date first, as a writer.
+        if read_only and (folder / "graph.lbug").exists() and self._open_shared():
+            return
+        # A graph that lags behind its journal is brought up to date first, for a reader too.
         self._lock = StoreLock(folder / "lock", shared=False)
         try:
             self._database = self._open()
@@ -53,6 +55,21 @@ class LadybugStore:
         except BaseException:
             self._lock.release()
             raise
+
+    def _open_shared(self) -> bool:
+        """Open beside other readers; False where the graph is torn or lags behind its journal."""
+        import ladybug
+
+        self._lock = StoreLock(self.folder / "lock", shared=True)
+        try:
+            self._database = ladybug.Database(str(self.folder / "graph.lbug"), buffer_pool_size=BUFFER_POOL, read_only=True)
+            if self._applied() == self.journal.version:
+                return True
+            self._database.close()
+        except RuntimeError:
+            pass
+        self._lock.release()
+        return False
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Journal what changes, then bring the graph up to it."""

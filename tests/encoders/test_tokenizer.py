@@ -21,6 +21,12 @@ def test_json_round_trip_gives_the_same_pieces(tokenizer):
     assert again.pieces(again.words(TITLES[0]), 9) == tokenizer.pieces(tokenizer.words(TITLES[0]), 9)
 
 
+def test_the_same_texts_give_the_same_pieces():
+    texts = [f"{a}{b}{a} {b}{a}" for a in "abcdefgh" for b in "klmnopq"] * 2
+    vocabularies = {CatalogTokenizer.train(texts, 120, 64).to_json() for _ in range(4)}
+    assert len(vocabularies) == 1
+
+
 def test_no_piece_of_text_is_a_special_token(tokenizer):
     ids = tokenizer.pieces(tokenizer.words("red cotton shirt"), 20)
     assert min(ids) >= len(SPECIAL_TOKENS)

@@ -63,6 +63,18 @@ class TestLadybug(StoreContract):
         with pytest.raises(StoreLockedError, match=str(os.getpid())):
             open_store(f"ladybug:{tmp_path / 'graph'}")
 
+    def test_readers_share_a_graph_and_keep_writers_out(self, tmp_path):
+        url = f"ladybug:{tmp_path / 'shared'}"
+        with open_store(url) as store:
+            store.put(None, statements_table([fact()]))
+        reader = "import sys; from kg.store import open_store; print(open_store(sys.argv[1], read_only=True).counts().statements)"
+        with open_store(url, read_only=True) as store:
+            assert store.counts().statements == 1
+            other = subprocess.run([sys.executable, "-c", reader, url], capture_output=True, text=True, check=True)
+            assert other.stdout.strip() == "1"
+            with pytest.raises(StoreLockedError):
+                open_store(url)
+
     def test_a_lost_projection_is_remade(self, tmp_path):
         url = f"ladybug:{tmp_path / 'graph'}"
         with open_store(url) as store:

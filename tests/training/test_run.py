@@ -1,0 +1,109 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from fusion.checkpoint import ModelFolder
+from kg.home import Home
+from kg.ingest import ingest, ingest_queries
+from kg.sample import write_sample
+from schema.errors import UsageError
+from training.config import TrainOptions
+from training.run import train
+
+SMALL = ("batch_size=8", "precision=fp32", "log_every=1", "validate_every=3", "keep_every=2", "dim=16", "vocab_size=300", "image_size=32",
+         "stem_channels=4,8,8,8", "ngram_buckets=128", "bag_width=8", "warmup_steps=1")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_sample(folder / "shop", 60, seed=1)
+    home = Home.open(folder / "home", create=True)
+    ingest(home, [folder / "shop" / "items.csv"], max_rejects="0%")
+    ingest_queries(home, folder / "shop" / "queries.csv")
+    return home
+
+
+def options(name, steps, **changes):
+    return TrainOptions(**{"size": "tiny", "overrides": SMALL, "name": name, "steps": steps, **changes})
+
+
+def test_a_run_leaves_a_whole_model_folder(home):
+    result = train(home, options("whole", 4))
+    folder = ModelFolder(home.models / "whole")
+    assert result["steps"] == 4
+    assert result["finished"]
+    assert folder.about["step"] > 0
+    assert set(folder.ontology.properties) <= set(home.ontology().properties)
+
+
+def test_the_log_names_every_term_of_the_joint_loss(home):
+    train(home, options("terms", 4))
+    lines = [json.loads(line) for line in (home.models / "terms" / "log.jsonl").read_text().splitlines()]
+    terms = set().union(*(line["loss"] for line in lines))
+    assert {"total", "lpm", "lpm_unseen", "mlm", "mpm", "qi", "qt", "qv", "contrastive"} <= terms
+
+
+def test_the_same_seed_gives_the_same_weights(home):
+    for name in ("one", "two"):
+        train(home, options(name, 3))
+    one, two = (load_file(home.models / name / "model.safetensors") for name in ("one", "two"))
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
+    train(home, options("unbroken", 6))
+
+    def broken(record):
+        if record.get("step") == 5:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        train(home, options("broken", 6), broken)
+    train(home, options("broken", 6, resume=True))
+    one, two = (load_file(home.models / name / "model.safetensors") for name in ("unbroken", "broken"))
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_init_takes_up_another_models_weights_and_vocabulary(home):
+    train(home, options("before", 2))
+    train(home, options("after", 1, init="before"))
+    vocabularies = [ModelFolder(home.models / name).tokenizer.to_json() for name in ("before", "after")]
+    assert vocabularies[0] == vocabularies[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"preset": "other"}, "no preset"),
+        ({"size": "huge"}, "no size"),
+        ({"overrides": ("nothing=1",)}, "no setting 'nothing'"),
+        ({"overrides": ("batch_size=x",)}, "batch_size='x' is not int"),
+        ({"overrides": ("batch_size=1",)}, "below its least value 2"),
+        ({"overrides": ("batch_size",)}, "write name=value"),
+        ({"resume": True}, "no checkpoint to resume"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(home, changes, words):
+    with pytest.raises(UsageError, match=words):
+        train(home, options("never", 1, **changes))
+
+
+def test_a_name_that_is_taken_is_refused(home):
+    train(home, options("taken", 1))
+    with pytest.raises(UsageError, match="--resume"):
+        train(home, options("taken", 1))
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_two_processes(home):
+    overrides = [part for override in SMALL for part in ("--set", override)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "cli.py", "--home", str(home.path),
+               "--json", "train", "--size", "tiny", "--steps", "3", "--name", "pair", *overrides]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert ModelFolder(home.models / "pair").about["step"] == 3

@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ITEMS ?= 1200
-DEMO_SIZE ?= tiny
-DEMO_MINUTES ?= 2
+# Few items and little time: small batches and large steps.
+DEMO_TRAIN ?= --size tiny --minutes 3 --set learning_rate=0.003 --set warmup_steps=20 --set batch_size=32
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
 SOURCES := cli.py commands encoders evaluation fusion kg schema serving training tests
@@ -36,7 +36,7 @@ demo: env
 	say queries demo/shop/queries.csv; \
 	say stats; \
 	say show "$$(sed -n '2s/,.*//p' demo/shop/items.csv)"; \
-	say train --size $(DEMO_SIZE) --minutes $(DEMO_MINUTES) --name demo; \
+	say train $(DEMO_TRAIN) --name demo; \
 	say complete --target-precision 0.9 --out demo/completions.jsonl --write; \
 	say report demo/report.html --completions demo/completions.jsonl --truth demo/shop/truth.csv; \
 	echo; echo "the page: file://$(CURDIR)/demo/report.html"

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.cypher_guard import guard
 from kg.journal import Journal, changes_table, parts_of
@@ -32,6 +33,7 @@ TABLES = (
     "CREATE REL TABLE IF NOT EXISTS HAS(FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
 )
+APPLIED = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
 SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
 
@@ -225,9 +227,9 @@ class LadybugStore:
         empty = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0
         if empty and version == 0 and not retracted:
             self._copy(items, values, facts)
+            self._execute(self._database, APPLIED, {"version": version})
         else:
-            self._merge(items, values, facts, retracted)
-        self._execute(self._database, "MERGE (a:Applied {name: 'journal'}) SET a.version = $version", {"version": version})
+            self._merge(items, values, facts, retracted, version)
 
     def _copy(self, items: pa.Table, values: pa.Table, facts: pa.Table) -> None:
         edges = facts.select(["item", "value", *PROPERTIES])
@@ -239,20 +241,41 @@ class LadybugStore:
             if table.num_rows:
                 self._execute(self._database, text, {"rows": table})
 
-    def _merge(self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str]) -> None:
+    def _merge(self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str], version: int) -> None:
+        """One transaction with the version, so that what is created is never created twice."""
+        known = pa.array(sorted(self._known_ids(facts["item"])), pa.string())
+        there = pc.is_in(facts["id"], value_set=known)
         fields = ", ".join(f"i.{name} = {name}" for name in ("title", "category", "image", "images"))
-        sets = ", ".join(f"h.{name} = {name}" for name in PROPERTIES if name != "id")
-        edge = "MATCH (i:Item {id: item}) MATCH (v:Value {text: value}) MERGE (i)-[h:HAS {id: id}]->(v)"
-        for text, table in (
+        ends = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
+        steps = [
             (f"LOAD FROM $rows MERGE (i:Item {{id: id}}) SET {fields}", items),
             ("LOAD FROM $rows MERGE (v:Value {text: text})", values),
-            (f"LOAD FROM $rows {edge} SET {sets}", facts),
-        ):
-            if table.num_rows:
-                self._execute(self._database, text, {"rows": table})
-        if retracted:
-            text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) DELETE h"
-            self._execute(self._database, text, {"ids": retracted})
+            (f"{ends} CREATE (i)-[:HAS {{{', '.join(f'{name}: {name}' for name in PROPERTIES)}}}]->(v)", facts.filter(pc.invert(there))),
+            (f"{ends} MATCH (i)-[h:HAS {{id: id}}]->(v) SET {', '.join(f'h.{n} = {n}' for n in PROPERTIES[1:])}", facts.filter(there)),
+        ]
+        import ladybug
+
+        connection = ladybug.Connection(self._database)
+        try:
+            connection.execute("BEGIN TRANSACTION")
+            for text, table in steps:
+                for start in range(0, table.num_rows, BATCH_ROWS):
+                    connection.execute(text, {"rows": table.slice(start, BATCH_ROWS)})
+            if retracted:
+                text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) DELETE h"
+                connection.execute(text, {"ids": retracted})
+            connection.execute(APPLIED, {"version": version})
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def _known_ids(self, names: pa.ChunkedArray) -> list[str]:
+        """Ids of the statements that the graph has about the named items."""
+        wanted = pa.table({"name": pc.unique(names)})
+        if not wanted.num_rows:
+            return []
+        text = "LOAD FROM $rows MATCH (i:Item {id: name}) MATCH (i)-[h:HAS]->(v:Value) RETURN h.id AS id"
+        return [row["id"] for row in self._rows(text, {"rows": wanted})]
 
     def _known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
         """Those of the named items that are there, and their statements, both by id."""

@@ -100,3 +100,12 @@ def test_rows_that_are_added_are_new(shop: Call, table: Path) -> None:
     table.write_text(ITEMS + "5,Pine chair,Chairs,,,pine\n")
     report = shop("ingest", table, "--json").json
     assert (report["new_items"], report["new_statements"]) == (1, 1)
+
+
+def test_sample_draws_a_catalogue_that_ingests(call: Call, tmp_path: Path) -> None:
+    report = call("sample", "shop", "--items", "12", "--seed", "1", "--json").json
+    assert (list(report), report["items"]) == (["items", "images", "queries", "seconds"], 12)
+    assert {path.name for path in (tmp_path / "shop").iterdir()} == {"items.csv", "images", "queries.csv", "truth.csv"}
+    loaded = call("ingest", "shop/items.csv", "--json").json
+    assert (loaded["mapping"], loaded["read"], loaded["rejected"]) == ("sample", 12, 0)
+    assert call("queries", "shop/queries.csv", "--json").json["stored"] == report["queries"]

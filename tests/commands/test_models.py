@@ -190,3 +190,13 @@ def test_a_stopped_run_says_how_to_go_on(use: Call, monkeypatch: pytest.MonkeyPa
     assert said.code == 130
     assert "--resume --name half" in said.err
     assert "finished" not in said.json
+
+
+def test_report_writes_one_whole_page(use: Call, tmp_path: Path) -> None:
+    use("complete", "--out", "filled.jsonl")
+    rows = [f"{number},colour,{COLOURS[number % 4]},hidden" for number in range(0, 100, 5)]
+    (tmp_path / "truth.csv").write_text("item,property,value,kind\n" + "\n".join(rows) + "\n")
+    assert use("report", "page.html", "--completions", "filled.jsonl", "--truth", "truth.csv", "--json").json == {"page": "page.html"}
+    page = (tmp_path / "page.html").read_text()
+    assert "colour" in page
+    assert 'src="http' not in page

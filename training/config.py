@@ -99,7 +99,10 @@ def read_settings(config: Path | None, overrides: Sequence[str], model_fields: d
     if config is not None:
         if not config.is_file():
             raise SourceNotFoundError(f"no config file {config}: name an existing TOML file")
-        given.update(tomllib.loads(config.read_text(encoding="utf-8")))
+        try:
+            given.update(tomllib.loads(config.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{config} is not TOML ({error}): write lines like batch_size = 64") from None
     for override in overrides:
         name, sign, value = override.partition("=")
         if not sign:

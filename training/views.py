@@ -18,6 +18,7 @@ from encoders.batch import ItemBatch, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.message_flow import MessageFlow
+from kg.negatives import type_constrained
 from training.config import Recipe
 from training.data import QueryPairs, TrainingData
 from training.objectives.link import LinkTargets
@@ -129,13 +130,10 @@ class Viewer:
 
     def _candidates(self, views: tuple[View, View], rng: np.random.Generator) -> Tensor:
         """Every candidate in play: those asked, known or true, and the asked properties' others, drawn down to ``max_candidates``."""
-        ranges = self.data.ranges
         needed = [part for v in views for part in (v.targets.candidate, v.targets.other_candidate, v.targets.flow.edge_value)]
         asked = np.unique(np.concatenate([v.targets.flow.cell_property.numpy() for v in views]))
-        pool = np.concatenate([np.arange(ranges[p], ranges[p + 1]) for p in asked]) if len(asked) else np.zeros(0, np.int64)
-        if len(pool) > self.recipe.max_candidates:
-            pool = rng.choice(pool, self.recipe.max_candidates, replace=False)
-        return torch.from_numpy(np.unique(np.concatenate([pool, *(part.numpy() for part in needed)])).astype(np.int64))
+        positives = np.concatenate([part.numpy() for part in needed])
+        return torch.from_numpy(type_constrained(self.data.ranges, asked, positives, self.recipe.max_candidates, rng))
 
     def _match(self, log: QueryPairs, rng: np.random.Generator) -> MatchBatch:
         count = max(2, self.recipe.batch_size // 4)

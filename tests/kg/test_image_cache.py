@@ -1,0 +1,67 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kg.image_cache
+from kg.image_cache import ImageCache, read_pixels
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    paths = []
+    for number, colour in enumerate(["red", "blue"]):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (40, 20), colour).save(path)
+        paths.append(str(path))
+    return paths
+
+
+def test_pictures_are_letterboxed_on_white(pictures):
+    pixels = read_pixels(pictures[0], 16)
+    assert pixels.shape == (3, 16, 16)
+    assert pixels[:, 0, 8].tolist() == [255, 255, 255]
+    assert pixels[:, 8, 8].tolist() == [255, 0, 0]
+
+
+def test_transparency_becomes_white(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_pixels(tmp_path / "clear.png", 8) == 255).all()
+
+
+def test_missing_and_broken_pictures_are_absent(tmp_path, pictures):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    paths = [pictures[0], None, str(tmp_path / "none.jpg"), str(tmp_path / "broken.jpg")]
+    cache = ImageCache.build(paths, 8, tmp_path / "cache")
+    assert cache.present.tolist() == [True, False, False, False]
+    assert cache.broken == [3]
+    assert not cache.pixels(np.array([1, 3])).any()
+
+
+def test_a_header_that_claims_too_much_is_not_decoded(pictures, monkeypatch):
+    monkeypatch.setattr(kg.image_cache, "MOST_PIXELS", 100)
+    assert read_pixels(pictures[0], 8) is None
+
+
+def test_a_second_build_reads_nothing(tmp_path, pictures, monkeypatch):
+    first = ImageCache.build(pictures, 8, tmp_path / "cache")
+    monkeypatch.setattr(kg.image_cache, "read_pixels", lambda path, size: pytest.fail("read again"))
+    again = ImageCache.build(pictures, 8, tmp_path / "cache")
+    np.testing.assert_array_equal(first.array, again.array)
+
+
+def test_only_a_changed_picture_is_read_again(tmp_path, pictures, monkeypatch):
+    ImageCache.build(pictures, 8, tmp_path / "cache")
+    Image.new("RGB", (40, 20), "green").save(pictures[1])
+    os.utime(pictures[1], ns=(1, 1))
+    seen = []
+    monkeypatch.setattr(kg.image_cache, "read_pixels", lambda path, size: seen.append(str(path)) or read_pixels(path, size))
+    cache = ImageCache.build(pictures, 8, tmp_path / "cache")
+    assert seen == [pictures[1]]
+    assert cache.present.all()
+
+
+def test_no_picture_at_all(tmp_path):
+    cache = ImageCache.build([None, None], 8, tmp_path / "cache")
+    assert not cache.present.any()

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from kg.snapshot import read_snapshot
+from kg.store import items_table, open_store, statements_table
+from schema.terms import Item, Rank, Statement
+
+
+@pytest.fixture
+def store():
+    with open_store("memory:") as store:
+        items = [Item("b", "blue lamp", "Lamps", ("/b.jpg", "/b2.jpg")), Item("a"), Item("ä", "Ärmel")]
+        facts = [Statement("b", "colour", "blue"), Statement("b", "size", "blue"), Statement("ä", "colour", "rot"),
+                 Statement("a", "colour", "red", Rank.PREDICTED), Statement("a", "colour", "green", Rank.REJECTED)]  # fmt: skip
+        store.put(items_table(items), statements_table(facts))
+        yield store
+
+
+def test_items_come_with_titles_and_first_pictures(store):
+    snapshot = read_snapshot(store)
+    assert snapshot.items == ["a", "b", "ä"]
+    assert snapshot.titles == [None, "blue lamp", "Ärmel"]
+    assert snapshot.images == [None, "/b.jpg", None]
+
+
+def test_only_trusted_statements_are_read(store):
+    snapshot = read_snapshot(store)
+    assert snapshot.statements_of(0) == []
+    assert snapshot.statements_of(1) == [("colour", "blue"), ("size", "blue")]
+    assert snapshot.statements_of(2) == [("colour", "rot")]
+
+
+def test_other_ranks_on_demand(store):
+    assert read_snapshot(store, ranks=[Rank.PREDICTED]).statements_of(0) == [("colour", "red")]
+
+
+def test_triples_are_sorted_int64_with_an_index(store):
+    snapshot = read_snapshot(store)
+    assert snapshot.triples.dtype == np.int64
+    assert snapshot.indptr.tolist() == [0, 0, 2, 3]
+    assert snapshot.triples.tolist() == sorted(snapshot.triples.tolist())
+
+
+def test_a_folder_makes_the_arrays_memory_mapped(store, tmp_path):
+    snapshot = read_snapshot(store, tmp_path)
+    assert isinstance(snapshot.triples, np.memmap)
+    np.testing.assert_array_equal(snapshot.triples, read_snapshot(store).triples)
+
+
+def test_an_empty_store():
+    with open_store("memory:") as store:
+        snapshot = read_snapshot(store)
+    assert snapshot.items == []
+    assert snapshot.triples.shape == (0, 3)
+    assert snapshot.indptr.tolist() == [0]

@@ -1,0 +1,31 @@
+import pytest
+
+from schema.errors import SourceNotFoundError, UsageError
+from training.config import Recipe, read_settings
+
+MODEL = {"dim": 256, "stem_channels": (1, 2)}
+
+
+def test_overrides_win_over_the_file_and_keep_their_types(tmp_path):
+    (tmp_path / "c.toml").write_text("batch_size = 8\ndim = 64\n")
+    settings = read_settings(tmp_path / "c.toml", ["batch_size=16", "learning_rate=1e-2", "stem_channels=4,8"], MODEL)
+    assert (settings.recipe.batch_size, settings.recipe.learning_rate) == (16, 0.01)
+    assert settings.model == {"dim": 64, "stem_channels": (4, 8)}
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SourceNotFoundError, match=r"none\.toml"):
+        read_settings(tmp_path / "none.toml", [], MODEL)
+
+
+def test_a_file_that_is_not_toml_is_one_line(tmp_path):
+    (tmp_path / "c.toml").write_text("batch_size = = 8")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_settings(tmp_path / "c.toml", [], MODEL)
+
+
+def test_shares_and_precision_are_checked():
+    with pytest.raises(UsageError, match="not a share"):
+        Recipe(title_full=1.5)
+    with pytest.raises(UsageError, match="bf16 or fp32"):
+        Recipe(precision="fp8")

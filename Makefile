@@ -7,7 +7,7 @@ DEMO_ITEMS ?= 1200
 DEMO_TRAIN ?= --size tiny --minutes 3 --set learning_rate=0.003 --set warmup_steps=20 --set batch_size=32
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
-SOURCES := cli.py commands encoders evaluation fusion kg schema serving training tests
+SOURCES := cli.py benchmarks commands encoders evaluation fusion kg schema serving training tests
 # One thread a process: pytest runs two processes, and the models in tests are small.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 

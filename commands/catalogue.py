@@ -85,7 +85,7 @@ def ingest(context: Context, src: tuple[Path, ...], mapping: str | None, images:
         try:
             report = load(home, src, progress=lambda so_far: say(f"{so_far.read:,} rows"), **options)
         except RejectsError as error:
-            _emit_ingest(context, error.report)  # type: ignore[attr-defined]
+            _emit_ingest(context, error.report)
             raise
     _emit_ingest(context, report)
 

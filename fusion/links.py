@@ -39,7 +39,7 @@ class LinkHead(nn.Module):
         return self.aggregate(asked, knowledge.properties.index_select(0, flow.edge_property), values, flow.edge_cell)
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Logits [N, C'] of the flow's N cells over the C' candidates in play; -inf for another property's."""
+        """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""
         node = self.node(fused, flow, knowledge)
         triples = knowledge.values + knowledge.properties.index_select(0, self.candidate_property[knowledge.ids])
         edges = (flow.edge_cell, knowledge.local[flow.edge_value])
@@ -50,7 +50,7 @@ class LinkHead(nn.Module):
         return scores.masked_fill(other, -torch.inf)
 
     def wide_scores(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
-        """The factorised logistic regression [N, C']: item part once an item, known part once a cell."""
+        """The factorised logistic regression [N, K]: item part once an item, known part once a cell."""
         item_width = wide.shape[1]
         table = self.wide.weight.index_select(0, ids)
         known = self.known(flow.edge_value)

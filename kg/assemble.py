@@ -200,6 +200,7 @@ class Assembler:
         levels_of = splitter(separator, self.mapping.missing)
 
         def path(text: str) -> list[str]:
+            """A cell's category path, as one text."""
             return [CATEGORY_SEPARATOR.join(levels_of(text))] if separator or LIST_SEPARATOR in text else levels_of(text)
 
         places, texts = split_column(table[layout.category[0]], path)

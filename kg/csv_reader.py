@@ -133,6 +133,7 @@ def _show(raw: bytes) -> str:
 
 def _query(columns: str, path: Path, dialect: Dialect, mode: str) -> str:
     def literal(text: str) -> str:
+        """An SQL string."""
         return "'" + text.replace("'", "''") + "'"
 
     types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(dialect.names)))

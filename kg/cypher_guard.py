@@ -38,18 +38,21 @@ def guard(text: str) -> str:
             raise QueryRefusedError("the query has two statements: give one at a time")
         if kind != "word":
             continue
-        before = words[position - 1] if position else ("", "")
-        if before in (("sign", "."), ("sign", ":")):
-            continue
-        if value.upper() in REFUSED:
-            raise QueryRefusedError(f"{value.upper()} is not allowed: a query may use {', '.join(CLAUSES)}")
-        following = words[position + 1] if position + 1 < len(words) else ("", "")
-        if following == ("sign", "(") and value.lower() not in FUNCTIONS and value.upper() not in _BEFORE_PARENTHESIS:
-            raise QueryRefusedError(f"function {value} is not allowed: use one of count, collect, avg, min, max, size, lower, ...")
+        _check_word(value, words[position - 1][1] if position else "", words[position + 1][1] if position + 1 < len(words) else "")
     first = words[0][1].upper() if words else ""
     if first not in ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN"):
         raise QueryRefusedError(f"a query cannot start with {first[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN")
     return text
+
+
+def _check_word(word: str, before: str, after: str) -> None:
+    """Raise where a word between two tokens is a clause or a function that a query may not use; names of properties and labels pass."""
+    if before in (".", ":"):
+        return
+    if word.upper() in REFUSED:
+        raise QueryRefusedError(f"{word.upper()} is not allowed: a query may use {', '.join(CLAUSES)}")
+    if after == "(" and word.lower() not in FUNCTIONS and word.upper() not in _BEFORE_PARENTHESIS:
+        raise QueryRefusedError(f"function {word} is not allowed: use one of count, collect, avg, min, max, size, lower, ...")
 
 
 _BEFORE_PARENTHESIS = frozenset(

@@ -104,9 +104,7 @@ def ingest(
         if ledger is not None:
             ledger.record_ingest(report.run, "done", [str(plan.source.path) for plan in plans], report.as_dict())
     if report.rejected > limit(report.read):
-        error = RejectsError(_past_limit(report, max_rejects, dry_run))
-        error.report = report  # type: ignore[attr-defined]
-        raise error
+        raise RejectsError(_past_limit(report, max_rejects, dry_run), report)
     return report
 
 

@@ -35,6 +35,7 @@ def clean_column(column: pa.Array, missing: Iterable[str] = ()) -> pa.Array:
     drop = frozenset(missing)
 
     def one(text: str) -> str | None:
+        """A text cleaned, None where it stands for a missing value."""
         kept = clean(text)
         return None if kept in drop else kept
 
@@ -57,6 +58,7 @@ def splitter(multi: str | None, missing: Iterable[str] = ()) -> Callable[[str], 
     pattern = re.compile("|".join(re.escape(part) for part in (LIST_SEPARATOR, multi) if part))
 
     def split(text: str) -> list[str]:
+        """A cell's clean values."""
         kept = (clean(part) for part in pattern.split(text)) if pattern.search(text) else (clean(text),)
         return [part for part in kept if part is not None and part not in drop]
 

@@ -23,6 +23,8 @@ A message is one line and names the value, the limit or expectation, and the men
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CatalographError(Exception):
     """Base of all errors raised on purpose; its text is one line fit to show a user."""
@@ -65,7 +67,11 @@ class SplitError(UsageError):
 
 
 class RejectsError(CatalographError):
-    """More rows were rejected than the limit allows."""
+    """More rows were rejected than the limit allows; ``report`` is what the ingest did all the same."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class DataError(CatalographError):

@@ -142,6 +142,7 @@ def fit_temperature(groups: Iterable[Asked], centre: float = 1.0, deviation: flo
     known = [cells for cells in known if len(cells.fold) and cells.logits.shape[1] > 1]
 
     def loss(log_temperature: float) -> float:
+        """Negative log-likelihood of the true values, and of the temperature under its prior."""
         total = ((log_temperature - np.log(centre)) / deviation) ** 2 / 2
         for cells in known:
             scaled = cells.logits.astype(np.float64) / np.exp(log_temperature)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schema.errors import TrainingError
@@ -42,12 +43,13 @@ class Run:
     budget: Budget
     progress: Progress
     seed: int
-    validation: np.ndarray
+    validation: NDArray[np.int64]
     log: RunLog | None
     keep: Callable[[], None]
     export: Callable[[], None]
     parallel: nn.Module | None = None
     rank: int = 0
+    bad_steps: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -80,53 +82,50 @@ class Stop:
         self.asked = True
 
 
+class Meter:
+    """Items a second between two laps."""
+
+    def __init__(self) -> None:
+        self.items, self._since = 0, time.monotonic()
+
+    def lap(self) -> float:
+        """Items a second since the last lap."""
+        speed = self.items / (time.monotonic() - self._since)
+        self.items, self._since = 0, time.monotonic()
+        return speed
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time inside does not count."""
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
+
+
 def run_loop(run: Run, report: Report) -> bool:
     """Train until the budget is used, validation stalls, or a signal asks to stop; True where the budget or validation ended it."""
-    recipe, progress, model = run.recipe, run.progress, run.objective.model
-    forward = run.parallel or run.objective
-    bad = 0
+    recipe, progress, meter = run.recipe, run.progress, Meter()
     with Stop() as stop:
-        started, items = time.monotonic(), 0
         while (used := run.budget.used(progress.step)) < 1.0:
-            step = progress.step
-            index = run.sampler.batch(step)
-            torch.manual_seed((run.seed * 1_000_003 + step) * 64 + run.rank)
-            batch = move(run.viewer.batch(index, np.random.default_rng([run.seed, step, run.rank])), run.device)
-            rate = learning_rate(recipe, step, used)
-            for group in run.optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            model.train()
-            with precision(recipe, run.device):
-                losses: LossReport = forward(batch)
-            losses.total.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            if torch.isfinite(norm):
-                run.optimizer.step()
-                bad = 0
-            else:
-                bad += 1
-                if bad > MOST_BAD_STEPS:
-                    raise TrainingError(
-                        f"the loss was not finite for {bad} steps up to step {step}: lower learning_rate={recipe.learning_rate}"
-                    )
-            run.optimizer.zero_grad(set_to_none=True)
-            run.average.update(model, step)
-            progress.step, progress.items, progress.seconds = step + 1, progress.items + len(index), run.budget.seconds
-            items += len(index) * run.sampler.world
+            rate = learning_rate(recipe, progress.step, used)
+            index = run.sampler.batch(progress.step)
+            losses = train_step(run, index, rate)
+            run.average.update(run.objective.model, progress.step)
+            progress.step, progress.items, progress.seconds = progress.step + 1, progress.items + len(index), run.budget.seconds
+            meter.items += len(index) * run.sampler.world
             if progress.step % recipe.log_every == 0:
-                record = log_record(run, losses, items / (time.monotonic() - started), rate)
+                record = log_record(run, losses, meter.lap(), rate)
                 if run.log is not None:
                     run.log.write(record)
                 report(record)
-                started, items = time.monotonic(), 0
             if agreed(stop.asked, run):
                 run.keep()
                 return False
             if progress.step % recipe.validate_every == 0 and len(run.validation):
-                pause = time.monotonic()
-                if check(run, report):
+                with meter.paused():
+                    stalled = check(run, report)
+                if stalled:
                     break
-                started += time.monotonic() - pause
             if progress.step % recipe.keep_every == 0:
                 run.keep()
     if progress.step % recipe.validate_every and len(run.validation):
@@ -135,6 +134,32 @@ def run_loop(run: Run, report: Report) -> bool:
         run.export()
     run.keep()
     return True
+
+
+def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
+    """View, forward, backward, step on items ``index`` [B]; weights stay where the gradient is not finite.
+
+    Raises TrainingError after more than 20 such steps in a row.
+    """
+    step, model = run.progress.step, run.objective.model
+    torch.manual_seed((run.seed * 1_000_003 + step) * 64 + run.rank)
+    batch = move(run.viewer.batch(index, np.random.default_rng([run.seed, step, run.rank])), run.device)
+    model.train()
+    with precision(run.recipe, run.device):
+        losses: LossReport = (run.parallel or run.objective)(batch)
+    losses.total.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), run.recipe.clip)
+    if torch.isfinite(norm):
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        run.optimizer.step()
+    run.bad_steps = 0 if torch.isfinite(norm) else run.bad_steps + 1
+    if run.bad_steps > MOST_BAD_STEPS:
+        raise TrainingError(
+            f"the loss was not finite for {run.bad_steps} steps up to step {step}: lower learning_rate={run.recipe.learning_rate}"
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    return losses
 
 
 def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:

@@ -20,6 +20,7 @@ from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model, preset
 from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
 from fusion.config import ModelConfig
+from fusion.model import ProductModel
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
@@ -27,7 +28,7 @@ from kg.splits import assign
 from schema.errors import TrainingError, UsageError
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
-from training.config import Recipe, Settings, TrainOptions, read_settings
+from training.config import Recipe, TrainOptions, read_settings
 from training.data import TrainingData, pair_queries, prepare
 from training.flows import flow_sampler
 from training.loop import Report, Run, run_loop
@@ -71,10 +72,11 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     material = read_material(home, options, config, start, report)
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
-    run = assemble(folder, options, settings, config, material, (rank, world), began)
+    about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(settings.recipe)}
+    run = assemble(ModelWriter(folder, config, material, about, rank), options, settings.recipe, (rank, world), began)
     if start is not None and run.progress.step == 0:
         load_weights(run.objective.model, start.model.state_dict())
-        run.average = AveragedWeights(run.objective.model, settings.recipe.ema)
+        run.average.shadow = AveragedWeights(run.objective.model, settings.recipe.ema).shadow
     before = run.progress.step, run.progress.items, time.monotonic()
     finished = run_loop(run, report)
     seconds = max(1e-9, time.monotonic() - before[2])
@@ -175,55 +177,68 @@ def learn_pieces(snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: On
     return CatalogTokenizer.train(texts, config.vocab_size, config.ngram_buckets)
 
 
-def assemble(
-    folder: Path, options: TrainOptions, settings: Settings, config: ModelConfig, material: Material, place: tuple[int, int], began: float
-) -> Run:
+@dataclass
+class ModelWriter:
+    """Writes a run's model folder and its checkpoints; one process of a run does, the others hold ``rank`` > 0 and write nothing."""
+
+    folder: Path
+    config: ModelConfig
+    material: Material
+    about: dict[str, Any]
+    rank: int
+
+    def export(self, average: AveragedWeights, progress: Progress, start: bool = False) -> None:
+        """The averaged weights as a model folder; with ``start`` as the one that ``--resume`` builds from."""
+        if self.rank == 0:
+            target = self.folder / "checkpoints" / "start" if start else self.folder
+            described = {**self.about, "step": progress.step, "validation": progress.metrics}
+            save_pretrained(target, self.config, self.material.tokenizer, self.material.ontology, average.shadow, described)
+
+    def keep(self, model: ProductModel, average: AveragedWeights, progress: Progress, optimizer: torch.optim.Optimizer) -> None:
+        """A checkpoint to resume from."""
+        if self.rank == 0:
+            save_state(self.folder / "checkpoints", progress, {"weights": model.state_dict(), "average": average.shadow}, optimizer)
+
+
+def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: tuple[int, int], began: float) -> Run:
     """Model, optimizer, averages, sampler and views of a run; a resumed one with its checkpoint's state."""
-    recipe, (rank, world) = settings.recipe, place
+    (rank, world), material, config = place, writer.material, writer.config
     model = build_model(config, material.tokenizer, material.ontology).to(device_of("auto"))
     objective, optimizer = JointObjective(model, recipe), build_optimizer(model, recipe)
     average, progress = AveragedWeights(model, recipe.ema), Progress()
-    checkpoints = folder / "checkpoints"
-    saved = load_state(checkpoints) if options.resume else None
+    saved = load_state(writer.folder / "checkpoints") if options.resume else None
     if saved is not None:
         progress, sets, moments = saved
         model.load_state_dict(sets["weights"])
         average.shadow = {name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()}
         restore_optimizer(optimizer, moments)
-    about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(recipe)}
-
-    def export(target: Path = folder) -> None:
-        if rank == 0:
-            described = {**about, "step": progress.step, "validation": progress.metrics}
-            save_pretrained(target, config, material.tokenizer, material.ontology, average.shadow, described)
-
-    def keep() -> None:
-        if rank == 0:
-            save_state(checkpoints, progress, {"weights": model.state_dict(), "average": average.shadow}, optimizer)
-
-    if not options.resume and rank == 0:
-        export(checkpoints / "start")
-    steps = options.steps
-    if steps is None and options.minutes is None:
-        steps = DEFAULT_EPOCHS * max(1, len(material.parts["train"]) // recipe.batch_size)
-    viewer = Viewer(material.data, material.tokenizer, recipe, flow_sampler(material.data, recipe.max_known), config)
+    if not options.resume:
+        writer.export(average, progress, start=True)
     return Run(
         objective=objective,
         optimizer=optimizer,
         average=average,
-        viewer=viewer,
+        viewer=Viewer(material.data, material.tokenizer, recipe, flow_sampler(material.data, recipe.max_known), config),
         sampler=StepSampler(material.parts["train"], recipe.batch_size, options.seed, rank, world),
         recipe=recipe,
-        budget=Budget(steps, options.minutes, progress.seconds or time.monotonic() - began),
+        budget=budget(options, recipe, len(material.parts["train"]), progress.seconds or time.monotonic() - began),
         progress=progress,
         seed=options.seed,
         validation=material.parts["validation"],
-        log=RunLog(folder / "log.jsonl", progress.step) if rank == 0 else None,
-        keep=keep,
-        export=export,
+        log=RunLog(writer.folder / "log.jsonl", progress.step) if rank == 0 else None,
+        keep=lambda: writer.keep(model, average, progress, optimizer),
+        export=lambda: writer.export(average, progress),
         parallel=DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else None,
         rank=rank,
     )
+
+
+def budget(options: TrainOptions, recipe: Recipe, items: int, spent: float) -> Budget:
+    """What the user allows; where that is nothing, 20 epochs over ``items``."""
+    steps = options.steps
+    if steps is None and options.minutes is None:
+        steps = DEFAULT_EPOCHS * max(1, items // recipe.batch_size)
+    return Budget(steps, options.minutes, spent)
 
 
 def record(home: Home, options: TrainOptions, result: dict[str, Any]) -> None:

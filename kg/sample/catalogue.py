@@ -97,15 +97,17 @@ def make_product(kind: Kind, rng: random.Random) -> dict[str, str]:
 
 def make_title(kind: Kind, truth: dict[str, str], rng: random.Random) -> str:
     """A title in one of several wordings; each says some properties and leaves others out."""
-    said = {name: SYNONYMS.get(value, value) if rng.random() < 0.3 else value for name, value in truth.items()}
-    noun = rng.choice(kind.nouns)
-    colour = said["colour"] if rng.random() < 0.7 else ""
-    pattern = said["pattern"] if said["pattern"] != "plain" and rng.random() < 0.6 else ""
-    material = said["material"] if rng.random() < 0.55 else ""
-    shape = said["shape"] if rng.random() < 0.5 else ""
+
+    def say(name: str, chance: float) -> str:
+        """The value of a property, perhaps in other words, or nothing."""
+        value = truth.get(name, "") if rng.random() < chance else ""
+        return SYNONYMS.get(value, value) if rng.random() < 0.3 else value
+
+    noun, colour, material = rng.choice(kind.nouns), say("colour", 0.7), say("material", 0.55)
+    pattern = say("pattern", 0.6 if truth["pattern"] != "plain" else 0.0)
+    shape, brand, audience = say("shape", 0.5), say("brand", 0.8), say("audience", 0.6)
+    audience = f"for {audience}" if audience else ""
     measure = next((truth[name] for name in kind.measures if rng.random() < 0.4), "")
-    audience = f"for {truth['audience']}" if "audience" in truth and rng.random() < 0.6 else ""
-    brand = said["brand"] if rng.random() < 0.8 else ""
     wordings = (
         (brand, colour, pattern, material, shape, noun, audience, measure),
         (brand, noun, shape, "in" if colour else "", colour, pattern, audience, measure),

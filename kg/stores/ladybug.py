@@ -1,39 +1,23 @@
-"""The embedded store: a Ladybug property graph, the projection of a journal.
-
-Rules that were learned by measuring: COPY from Arrow only into an empty graph and in autocommit; MERGE from Arrow afterwards; two MATCH
-clauses, never one with a comma; a fresh connection a batch; one read-write database a process.
-"""
+"""The embedded store: a Ladybug property graph, the projection of a journal."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kg.cypher_guard import guard
 from kg.journal import Journal, changes_table, parts_of
 from kg.lock import StoreLock
 from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.stores.ladybug_graph import BATCH_ROWS, PROPERTIES, LadybugGraph, wipe
 from schema.errors import QueryTimeoutError, StoreError
 from schema.terms import Item, Statement
 
-BUFFER_POOL = 1 << 30
-BATCH_ROWS = 65_536
-PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
-TABLES = (
-    "CREATE NODE TABLE IF NOT EXISTS Item(id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",
-    "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
-    "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
-    "CREATE REL TABLE IF NOT EXISTS HAS(FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
-    "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
-)
-APPLIED = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
 SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
 
@@ -52,7 +36,7 @@ class LadybugStore:
         # A graph that lags behind its journal is brought up to date first, for a reader too.
         self._lock = StoreLock(folder / "lock", shared=False)
         try:
-            self._database = self._open()
+            self._graph = LadybugGraph(self.folder)
             self._catch_up()
         except BaseException:
             self._lock.release()
@@ -60,14 +44,12 @@ class LadybugStore:
 
     def _open_shared(self) -> bool:
         """Open beside other readers; False where the graph is torn or lags behind its journal."""
-        import ladybug
-
         self._lock = StoreLock(self.folder / "lock", shared=True)
         try:
-            self._database = ladybug.Database(str(self.folder / "graph.lbug"), buffer_pool_size=BUFFER_POOL, read_only=True)
-            if self._applied() == self.journal.version:
+            self._graph = LadybugGraph(self.folder, read_only=True)
+            if self._graph.applied() == self.journal.version:
                 return True
-            self._database.close()
+            self._graph.close()
         except RuntimeError:
             pass
         self._lock.release()
@@ -92,17 +74,17 @@ class LadybugStore:
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Take statements out; how many were there."""
         wanted = list(dict.fromkeys(statement_ids))
-        found = self._rows("MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) RETURN h.id AS id", {"ids": wanted})
+        found = self._graph.rows("MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) RETURN h.id AS id", {"ids": wanted})
         if found:
             self._commit(changes_table([], [], [row["id"] for row in found]))
         return len(found)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """An item with its statements, or None."""
-        found = self._rows(f"MATCH (i:Item {{id: $id}}) RETURN {ITEM}", {"id": id})
+        found = self._graph.rows(f"MATCH (i:Item {{id: $id}}) RETURN {ITEM}", {"id": id})
         if not found:
             return None
-        facts = self._rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
+        facts = self._graph.rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
         row = found[0]
         statements = sorted((statement_of(fact) for fact in facts), key=lambda s: (s.property, s.value))
         return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ())), statements
@@ -110,7 +92,7 @@ class LadybugStore:
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
         text = f"MATCH (i:Item) RETURN {ITEM} ORDER BY i.id"
-        yield from self._table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+        yield from self._graph.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
         """Statements that match, ordered by id."""
@@ -122,13 +104,11 @@ class LadybugStore:
             params["ranks"] = [str(rank) for rank in pattern.ranks]
         where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
         text = f"MATCH (i:Item)-[h:HAS]->(v:Value) {where} RETURN {SELECT} ORDER BY h.id"
-        yield from self._table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+        yield from self._graph.table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
         """A read-only Cypher query."""
-        import ladybug
-
-        connection = ladybug.Connection(self._database)
+        connection = self._graph.connect()
         try:
             connection.set_query_timeout(int(timeout * 1000))
             result: Any = connection.execute(guard(text), params or {})
@@ -143,9 +123,9 @@ class LadybugStore:
 
     def counts(self) -> Counts:
         """Sizes of the graph."""
-        items = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"]
+        items = self._graph.rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"]
         text = "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN count(h) AS s, count(DISTINCT h.property) AS p, count(DISTINCT v.text) AS v"
-        row = self._rows(text, {})[0]
+        row = self._graph.rows(text, {})[0]
         return Counts(items, row["s"], row["p"], row["v"])
 
     def content_hash(self) -> str:
@@ -170,15 +150,15 @@ class LadybugStore:
 
     def rebuild(self) -> Counts:
         """Make the graph anew from the journal."""
-        self._database.close()
-        self._wipe()
-        self._database = self._open()
+        self._graph.close()
+        wipe(self.folder)
+        self._graph = LadybugGraph(self.folder)
         self._catch_up()
         return self.counts()
 
     def close(self) -> None:
         """Release graph and lock."""
-        self._database.close()
+        self._graph.close()
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -187,134 +167,19 @@ class LadybugStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _open(self) -> Any:
-        import ladybug
-
-        path = str(self.folder / "graph.lbug")
-        try:
-            database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL)
-            for text in TABLES:
-                self._execute(database, text)
-            return database
-        except RuntimeError:
-            # The graph is a projection: where its files are torn, the journal makes it anew.
-            self._wipe()
-            database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL)
-            for text in TABLES:
-                self._execute(database, text)
-            return database
-
-    def _wipe(self) -> None:
-        for path in self.folder.glob("graph.lbug*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
     def _commit(self, changes: pa.Table) -> None:
-        self._apply(self.journal.append(changes), changes)
+        self._graph.apply(self.journal.append(changes), changes)
 
     def _catch_up(self) -> None:
-        for version, changes in self.journal.read(self._applied()):
-            self._apply(version, changes)
-
-    def _applied(self) -> int:
-        rows = self._rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version", {})
-        return int(rows[0]["version"]) if rows else -1
-
-    def _apply(self, version: int, changes: pa.Table) -> None:
-        """Bring one batch into the graph; doing it twice is doing it once."""
-        items, facts, retracted = parts_of(changes)
-        items = items.append_column("image", pa.array([(images or [None])[0] for images in items["images"].to_pylist()], pa.string()))
-        values = pa.table({"text": pa.array(dict.fromkeys(facts["value"].to_pylist()), pa.string())})
-        empty = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0
-        if empty and version == 0 and not retracted:
-            self._copy(items, values, facts)
-            self._execute(self._database, APPLIED, {"version": version})
-        else:
-            self._merge(items, values, facts, retracted, version)
-
-    def _copy(self, items: pa.Table, values: pa.Table, facts: pa.Table) -> None:
-        edges = facts.select(["item", "value", *PROPERTIES])
-        for text, table in (
-            ("COPY Item FROM $rows", items.select(["id", "title", "category", "image", "images"])),
-            ("COPY Value FROM $rows", values),
-            ("COPY HAS FROM $rows", edges),
-        ):
-            if table.num_rows:
-                self._execute(self._database, text, {"rows": table})
-
-    def _merge(self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str], version: int) -> None:
-        """One transaction with the version, so that what is created is never created twice."""
-        known = pa.array(sorted(self._known_ids(facts["item"])), pa.string())
-        there = pc.is_in(facts["id"], value_set=known)
-        fields = ", ".join(f"i.{name} = {name}" for name in ("title", "category", "image", "images"))
-        ends = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
-        steps = [
-            (f"LOAD FROM $rows MERGE (i:Item {{id: id}}) SET {fields}", items),
-            ("LOAD FROM $rows MERGE (v:Value {text: text})", values),
-            (f"{ends} CREATE (i)-[:HAS {{{', '.join(f'{name}: {name}' for name in PROPERTIES)}}}]->(v)", facts.filter(pc.invert(there))),
-            (f"{ends} MATCH (i)-[h:HAS {{id: id}}]->(v) SET {', '.join(f'h.{n} = {n}' for n in PROPERTIES[1:])}", facts.filter(there)),
-        ]
-        import ladybug
-
-        connection = ladybug.Connection(self._database)
-        try:
-            connection.execute("BEGIN TRANSACTION")
-            for text, table in steps:
-                for start in range(0, table.num_rows, BATCH_ROWS):
-                    connection.execute(text, {"rows": table.slice(start, BATCH_ROWS)})
-            if retracted:
-                text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) DELETE h"
-                connection.execute(text, {"ids": retracted})
-            connection.execute(APPLIED, {"version": version})
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-
-    def _known_ids(self, names: pa.ChunkedArray) -> list[str]:
-        """Ids of the statements that the graph has about the named items."""
-        wanted = pa.table({"name": pc.unique(names)})
-        if not wanted.num_rows:
-            return []
-        text = "LOAD FROM $rows MATCH (i:Item {id: name}) MATCH (i)-[h:HAS]->(v:Value) RETURN h.id AS id"
-        return [row["id"] for row in self._rows(text, {"rows": wanted})]
+        for version, changes in self.journal.read(self._graph.applied()):
+            self._graph.apply(version, changes)
 
     def _known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
         """Those of the named items that are there, and their statements, both by id."""
-        if self._rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0:
+        if self._graph.is_empty():
             return {}, {}
         wanted = pa.table({"name": pa.array(names, pa.string())})
         text = "LOAD FROM $rows MATCH (i:Item {id: name})"
-        items = self._rows(f"{text} RETURN {ITEM}", {"rows": wanted})
-        facts = self._rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", {"rows": wanted})
+        items = self._graph.rows(f"{text} RETURN {ITEM}", {"rows": wanted})
+        facts = self._graph.rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", {"rows": wanted})
         return {row["id"]: row for row in items}, {row["id"]: row for row in facts}
-
-    def _rows(self, text: str, params: dict[str, Any]) -> list[Row]:
-        import ladybug
-
-        connection = ladybug.Connection(self._database)
-        try:
-            result: Any = connection.execute(text, params)
-            rows: list[Row] = result.get_as_arrow().to_pylist()
-            return rows
-        finally:
-            connection.close()
-
-    def _table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
-        import ladybug
-
-        connection = ladybug.Connection(self._database)
-        try:
-            result: Any = connection.execute(text, params)
-            found = result.get_as_arrow()
-            return found.select(schema.names).cast(schema) if found.num_rows else schema.empty_table()
-        finally:
-            connection.close()
-
-    @staticmethod
-    def _execute(database: Any, text: str, params: dict[str, Any] | None = None) -> None:
-        import ladybug
-
-        connection = ladybug.Connection(database)
-        try:
-            connection.execute(text, params or {})
-        finally:
-            connection.close()

@@ -20,6 +20,7 @@ def pictures(tmp_path):
 
 def test_pictures_are_letterboxed_on_white(pictures):
     pixels = read_pixels(pictures[0], 16)
+    assert pixels is not None
     assert pixels.shape == (3, 16, 16)
     assert pixels[:, 0, 8].tolist() == [255, 255, 255]
     assert pixels[:, 8, 8].tolist() == [255, 0, 0]
@@ -27,7 +28,9 @@ def test_pictures_are_letterboxed_on_white(pictures):
 
 def test_transparency_becomes_white(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (read_pixels(tmp_path / "clear.png", 8) == 255).all()
+    pixels = read_pixels(tmp_path / "clear.png", 8)
+    assert pixels is not None
+    assert (pixels == 255).all()
 
 
 def test_missing_and_broken_pictures_are_absent(tmp_path, pictures):
@@ -55,8 +58,13 @@ def test_only_a_changed_picture_is_read_again(tmp_path, pictures, monkeypatch):
     ImageCache.build(pictures, 8, tmp_path / "cache")
     Image.new("RGB", (40, 20), "green").save(pictures[1])
     os.utime(pictures[1], ns=(1, 1))
-    seen = []
-    monkeypatch.setattr(kg.image_cache, "read_pixels", lambda path, size: seen.append(str(path)) or read_pixels(path, size))
+    seen: list[str] = []
+
+    def spy(path, size):
+        seen.append(str(path))
+        return read_pixels(path, size)
+
+    monkeypatch.setattr(kg.image_cache, "read_pixels", spy)
     cache = ImageCache.build(pictures, 8, tmp_path / "cache")
     assert seen == [pictures[1]]
     assert cache.present.all()

@@ -118,7 +118,7 @@ def test_past_the_limit_the_good_rows_are_stored_and_the_job_fails(home, tmp_pat
     path = write(tmp_path, "id,colour\n1,red\n,blue\n")
     with pytest.raises(RejectsError, match=r"1 of 2 rows were rejected, past the limit of 1% .*line 3, empty id.*--max-rejects") as caught:
         ingest(home, [path])
-    assert caught.value.report.stored == home.store().counts().items == 1  # type: ignore[attr-defined]
+    assert caught.value.report.stored == home.store().counts().items == 1
 
 
 @pytest.mark.parametrize(("text", "rows", "allowed"), [("1%", 200, 2), ("0", 10, 0), (5, 10, 5), ("2.5 %", 1000, 25)])

@@ -88,7 +88,7 @@ class TestLadybug(StoreContract):
     def test_verify_finds_a_row_missing_and_rebuild_brings_it_back(self, store):
         store.put(None, statements_table([fact(), fact("b")]))
         assert store.verify() == []
-        store._execute(store._database, "MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")
+        store._graph._execute("MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")
         assert "catalograph rebuild" in store.verify()[0]
         assert store.rebuild().statements == 2
         assert store.verify() == []

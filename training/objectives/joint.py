@@ -42,7 +42,7 @@ class JointObjective(nn.Module):
         }
 
     def forward(self, batch: StepBatch) -> LossReport:
-        """Losses of one step over B items."""
+        """Scalar losses of one step over the items [B] of its batch."""
         knowledge = self.model.know(batch.candidates)
         image = self.model.encode_image(batch.pictures)
         terms = self._seen(batch, image, knowledge)

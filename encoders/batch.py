@@ -17,7 +17,7 @@ class ItemBatch:
     """Titles and images of B items; the known triples come beside it as a message flow.
 
     - ``pieces`` [B, L]: word pieces, 0 where there is none
-    - ``ngrams`` [G], ``ngram_offsets`` [B]: hashed n-grams of all titles, flat, and where each title's begin
+    - ``ngrams`` [G], ``ngram_offsets`` [B]: n-grams of all titles, flat, and where each title's begin
     - ``pixels`` [B, 3, S, S] uint8 (S pixels a side), or None where no item has an image
     - ``has_image`` [B] bool
     """

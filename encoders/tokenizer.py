@@ -1,10 +1,12 @@
-"""Word pieces trained on the catalogue, and hashed n-grams beside them."""
+"""Word pieces and n-grams, both learned from the catalogue."""
 
 from __future__ import annotations
 
 import itertools
-import zlib
-from collections.abc import Iterable, Sequence
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from tokenizers import Tokenizer
@@ -18,22 +20,23 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 class CatalogTokenizer:
-    """Splits text into words (Chinese into characters), words into pieces, and words into hashed n-grams.
+    """Splits text into words (Chinese into characters), words into pieces, and titles into n-grams.
 
-    Bucket 0 of the n-grams is never used, so that it can pad.
+    ``weights`` are the n-grams that it knows, each with its inverse document frequency; number 0 is none of them.
     """
 
-    def __init__(self, tokenizer: Tokenizer, buckets: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, weights: Mapping[str, float]) -> None:
         self.tokenizer = tokenizer
-        self.buckets = buckets
+        self.weights = dict(weights)
+        self._number = {gram: number for number, gram in enumerate(self.weights, 1)}
         self._pieces = lru_cache(maxsize=200_000)(self._pieces_of)
         self._grams = lru_cache(maxsize=200_000)(self._grams_of)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, buckets: int) -> CatalogTokenizer:
-        """Learn the word pieces of a catalogue's titles, properties and values: the same ones for the same texts."""
+    def train(cls, texts: Iterable[str], vocab_size: int, max_ngrams: int) -> CatalogTokenizer:
+        """Learn the word pieces and n-grams of a catalogue's titles, properties and values: the same ones for the same texts."""
         texts = list(texts)
-        learner = cls(_word_piece({}), buckets)
+        learner = cls(_word_piece({}), {})
         # The trainer numbers continuing characters as its randomly ordered hash map meets them, and breaks ties by number. Naming them
         # beforehand makes it repeat itself.
         inner = sorted({f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]})
@@ -45,16 +48,17 @@ class CatalogTokenizer:
             show_progress=False,
         )
         learner.tokenizer.train_from_iterator(texts, trainer)
-        return cls(_word_piece(learner.tokenizer.get_vocab(with_added_tokens=False)), buckets)
+        pieces = _word_piece(learner.tokenizer.get_vocab(with_added_tokens=False))
+        return cls(pieces, inverse_frequencies((learner.words(text) for text in texts), len(texts), max_ngrams))
 
     @classmethod
-    def from_json(cls, text: str, buckets: int) -> CatalogTokenizer:
-        """Read back what :meth:`to_json` wrote."""
-        return cls(Tokenizer.from_str(text), buckets)
+    def from_files(cls, files: Mapping[str, bytes]) -> CatalogTokenizer:
+        """Read back what :meth:`files` gave; raises ValueError where it is not that."""
+        return cls(Tokenizer.from_str(files["tokenizer.json"].decode()), json.loads(files["ngrams.json"]))
 
-    def to_json(self) -> str:
-        """The tokenizers library's own JSON."""
-        return str(self.tokenizer.to_str())
+    def files(self) -> dict[str, bytes]:
+        """``tokenizer.json`` in the tokenizers library's own form, and ``ngrams.json``."""
+        return {"tokenizer.json": str(self.tokenizer.to_str()).encode(), "ngrams.json": json.dumps(self.weights).encode()}
 
     @property
     def vocab_size(self) -> int:
@@ -70,12 +74,7 @@ class CatalogTokenizer:
         return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
 
     def _grams_of(self, word: str) -> tuple[int, ...]:
-        marked = f"<{word}>"
-        grams = {"w" + word} | {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)}
-        return tuple(self._bucket(gram) for gram in sorted(grams))
-
-    def _bucket(self, gram: str) -> int:
-        return 1 + zlib.crc32(gram.encode()) % (self.buckets - 1)
+        return tuple(number for gram in word_grams(word) if (number := self._number.get(gram)))
 
     def pieces(self, words: Sequence[str], limit: int) -> list[int]:
         """Piece ids of the words, at most ``limit``."""
@@ -85,12 +84,31 @@ class CatalogTokenizer:
         return ids[:limit]
 
     def ngrams(self, words: Sequence[str]) -> list[int]:
-        """Buckets of words, pairs of neighbouring words, and character 3- to 5-grams."""
+        """Numbers of the known words, pairs of neighbouring words, and character 3- to 5-grams."""
         ids: list[int] = []
         for word in words:
             ids.extend(self._grams(word))
-        ids.extend(self._bucket(f"{a} {b}") for a, b in itertools.pairwise(words))
+        ids.extend(number for a, b in itertools.pairwise(words) if (number := self._number.get(f"{a} {b}")))
         return ids
+
+
+def word_grams(word: str) -> list[str]:
+    """A word itself, marked ``w``, and its character 3- to 5-grams within ``<`` and ``>``, each once."""
+    marked = f"<{word}>"
+    return sorted({"w" + word} | {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)})
+
+
+def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) -> dict[str, float]:
+    """The n-grams of two titles or more, at most ``most``, the frequent first: ln((1 + N) / (1 + n)) + 1 for n of N = ``count`` titles.
+
+    A catalogue where none stands twice keeps those that stand once.
+    """
+    frequency: Counter[str] = Counter()
+    for words in titles:
+        frequency.update({gram for word in words for gram in word_grams(word)} | {f"{a} {b}" for a, b in itertools.pairwise(words)})
+    least = min(2, max(frequency.values(), default=2))
+    kept = sorted((-n, gram) for gram, n in frequency.items() if n >= least)[:most]
+    return {gram: round(math.log((1 + count) / (1 - n)) + 1, 6) for n, gram in kept}
 
 
 def _word_piece(vocabulary: dict[str, int]) -> Tokenizer:

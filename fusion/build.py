@@ -31,9 +31,11 @@ def joint(size: str) -> ModelConfig:
             fusion_layers=1,
             decoder_layers=1,
             vocab_size=2000,
-            ngram_buckets=4096,
+            max_ngrams=4096,
             bag_width=32,
             known_width=16,
+            dropout=0.0,
+            drop_wide=0.2,
             image_size=64,
             stem_channels=(16, 32, 64, 64),
         ),
@@ -72,20 +74,23 @@ def build_model(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Onto
     number = {name: index for index, name in enumerate(properties)}
     strings = string_pieces(tokenizer, properties + [value for _, value in pairs], config.max_string)
     longest = max(config.max_title, config.max_string, config.max_query)
-    text = TextEncoder(tokenizer.vocab_size, config.dim, config.heads, config.text_layers, longest)
+    text = TextEncoder(tokenizer.vocab_size, config.dim, config.heads, config.text_layers, longest, config.dropout)
     model = ProductModel(
         text=text,
-        ngrams=NgramBag(config.ngram_buckets, config.bag_width),
+        ngrams=NgramBag(torch.tensor([0.0, *tokenizer.weights.values()]), config.bag_width),
         stem=ResidualStem(config.dim, config.image_size, config.stem_channels, config.image_grid),
         descriptors=ImageDescriptors(config.image_size, config.bag_width),
         knowledge=KnowledgeEncoder(text, strings, len(properties), config.dim),
-        stream=SingleStream(config.dim, config.heads, config.fusion_layers, config.bag_width),
+        stream=SingleStream(
+            config.dim, config.heads, config.fusion_layers, config.bag_width, config.dropout, config.drop_tokens, config.drop_wide
+        ),
         links=LinkHead(
             config.dim,
             (config.heads, config.aggregation_heads),
             config.decoder_layers,
             (2 * config.bag_width, config.known_width),
             torch.tensor([number[name] for name, _ in pairs], dtype=torch.int64),
+            config.dropout,
         ),
     )
     initialise(model)

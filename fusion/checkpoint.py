@@ -80,7 +80,7 @@ def save_pretrained(
     described = {"model": config.as_dict(), "ontology_sha256": ontology.content_hash(), **about}
     files = {
         "config.json": json.dumps(described, indent=1, sort_keys=True).encode(),
-        "tokenizer.json": tokenizer.to_json().encode(),
+        **tokenizer.files(),
         "ontology.toml": ontology.to_toml().encode(),
         WEIGHTS: save({name: tensor.detach().cpu().contiguous() for name, tensor in _owned(weights).items()}),
     }
@@ -102,7 +102,7 @@ class ModelFolder:
         try:
             self.about: dict[str, Any] = json.loads(files["config.json"])
             self.config = ModelConfig.from_dict(self.about["model"])
-            self.tokenizer = CatalogTokenizer.from_json(files["tokenizer.json"].decode(), self.config.ngram_buckets)
+            self.tokenizer = CatalogTokenizer.from_files(files)
             self.ontology = Ontology.from_toml(files["ontology.toml"].decode())
             self.calibration: dict[str, Any] | None = json.loads(files["calibration.json"]) if "calibration.json" in files else None
             self.model = build_model(self.config, self.tokenizer, self.ontology)

@@ -6,12 +6,19 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from schema.errors import ModelError
+from schema.errors import ModelError, UsageError
+
+LEAST_IMAGE = 32
+RATES = ("dropout", "drop_tokens", "drop_wide")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side."""
+    """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side.
+
+    In training ``dropout`` hides features within the layers, ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality
+    of the wide part: rates.
+    """
 
     preset: str = "joint"
     dim: int = 256
@@ -21,15 +28,32 @@ class ModelConfig:
     decoder_layers: int = 2
     aggregation_heads: int = 2
     vocab_size: int = 8000
-    ngram_buckets: int = 32768
+    max_ngrams: int = 32768
     bag_width: int = 128
     known_width: int = 64
+    dropout: float = 0.1
+    drop_tokens: float = 0.1
+    drop_wide: float = 0.4
     max_title: int = 48
     max_string: int = 12
     max_query: int = 16
     image_size: int = 112
     image_grid: int = 4
     stem_channels: tuple[int, ...] = (32, 64, 128, 256)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in RATES and not 0 <= value < 1:
+                raise UsageError(f"{field.name}={value} is not a rate: set {field.name} to 0 or more and below 1")
+            if isinstance(value, int) and value < 1:
+                raise UsageError(f"{field.name}={value} is below its least value 1: set {field.name} to 1 or more")
+        if self.dim % self.heads:
+            raise UsageError(f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them")
+        if self.image_size % self.image_grid or self.image_size < LEAST_IMAGE:
+            raise UsageError(
+                f"image_size={self.image_size} is no multiple of image_grid={self.image_grid} from {LEAST_IMAGE} on: change one of them"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``config.json``."""

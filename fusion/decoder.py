@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.layers import Attention, FeedForward
+from encoders.layers import Attention, FeedForward, RowDropout
 from encoders.tokens import ModalTokens
 from fusion.aggregation import segment_softmax
 
@@ -35,8 +35,9 @@ class TripleAttention(nn.Module):
 class DecoderLayer(nn.Module):
     """Attention over the item's tokens, attention over the known triples, feed-forward; pre-norm. Cells do not see each other."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = RowDropout(dropout)
         self.norm_tokens = nn.LayerNorm(dim)
         self.tokens = Attention(dim, heads)
         self.norm_triples = nn.LayerNorm(dim)
@@ -47,10 +48,10 @@ class DecoderLayer(nn.Module):
     def forward(self, cells: Tensor, padding: Padding, memory: ModalTokens, triples: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
         """``cells`` [N, D], ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D]."""
         read = self.tokens(padding.pad(self.norm_tokens(cells)), memory.hidden, memory.mask)
-        cells = cells + padding.flatten(read)
+        cells = cells + self.dropout(padding.flatten(read))
         if edges[0].numel():
-            cells = cells + self.triples(self.norm_triples(cells), triples, *edges)
-        return cells + self.feed_forward(self.norm_feed_forward(cells))
+            cells = cells + self.dropout(self.triples(self.norm_triples(cells), triples, *edges))
+        return cells + self.dropout(self.feed_forward(self.norm_feed_forward(cells)))
 
 
 class Padding:
@@ -75,10 +76,10 @@ class Padding:
 class CellDecoder(nn.Module):
     """A stack of decoder layers over cells that are padded by item."""
 
-    def __init__(self, dim: int, heads: int, layers: int) -> None:
+    def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm_memory = nn.LayerNorm(dim)
-        self.layers = nn.ModuleList(DecoderLayer(dim, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, cells: Tensor, cell_item: Tensor, memory: ModalTokens, triples: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:

@@ -20,13 +20,15 @@ class LinkHead(nn.Module):
 
     candidate_property: Tensor
 
-    def __init__(self, dim: int, heads: tuple[int, int], layers: int, widths: tuple[int, int], candidate_property: Tensor) -> None:
+    def __init__(
+        self, dim: int, heads: tuple[int, int], layers: int, widths: tuple[int, int], candidate_property: Tensor, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         item_width, known_width = widths
         candidates = candidate_property.shape[0]
         self.register_buffer("candidate_property", candidate_property, persistent=False)
         self.aggregate = StructureAggregation(dim, heads[1])
-        self.decoder = CellDecoder(dim, heads[0], layers)
+        self.decoder = CellDecoder(dim, heads[0], layers, dropout)
         self.output = nn.Linear(dim, dim)
         self.bias = nn.Parameter(torch.zeros(candidates))
         self.known = nn.Embedding(candidates, known_width)

@@ -18,14 +18,16 @@ class SingleStream(nn.Module):
     ``drop`` is the share of title and picture tokens hidden at random in training; the wide vectors drop with probability ``drop_wide``.
     """
 
-    def __init__(self, dim: int, heads: int, layers: int, bag_width: int, drop: float = 0.1, drop_wide: float = 0.2) -> None:
+    def __init__(
+        self, dim: int, heads: int, layers: int, bag_width: int, dropout: float = 0.0, drop: float = 0.1, drop_wide: float = 0.2
+    ) -> None:
         super().__init__()
         self.cls = nn.Parameter(torch.randn(dim) * 0.02)
         self.modality = nn.Embedding(5, dim)
         self.from_bag = nn.Linear(bag_width, dim)
         self.from_descriptor = nn.Linear(bag_width, dim)
         self.norm_embed = nn.LayerNorm(dim)
-        self.layers = nn.ModuleList(TransformerLayer(dim, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
         self.drop, self.drop_wide = drop, drop_wide
 
     def forward(self, title: ModalTokens, bag: ModalTokens, image: ImageParts | None, query: ModalTokens | None) -> FusedItems:

@@ -11,6 +11,8 @@ from typing import Any
 
 from schema.errors import SourceNotFoundError, UsageError
 
+SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
+          "label_smoothing")  # fmt: skip
 LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
 
 
@@ -37,8 +39,9 @@ class Recipe:
 
     ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
     ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
-    some). ``thin_titles`` of the titles lose ``drop_words`` of their words. ``table_rate`` multiplies the learning rate of the
-    tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise.
+    some). ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the blind ones ``drop_blind``: a title
+    without its value words is nearly a name of its item, and would be learned by heart. ``table_rate`` multiplies the learning rate of
+    the tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise.
     """
 
     batch_size: int = 64
@@ -59,6 +62,8 @@ class Recipe:
     title_blind: float = 0.25
     thin_titles: float = 0.2
     drop_words: float = 0.1
+    thin_blind: float = 0.5
+    drop_blind: float = 0.3
     known_all: float = 0.45
     known_none: float = 0.3
     max_cells: int = 12
@@ -66,6 +71,7 @@ class Recipe:
     max_candidates: int = 2048
     masked_rows: float = 0.3
     shift: int = 6
+    label_smoothing: float = 0.05
     loss_link: float = 1.0
     loss_mlm: float = 0.1
     loss_mpm: float = 0.1
@@ -80,7 +86,7 @@ class Recipe:
                 raise UsageError(f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more")
         if self.precision not in ("bf16", "fp32"):
             raise UsageError(f"precision={self.precision!r} is unknown: set precision to bf16 or fp32")
-        for name in ("title_full", "title_blind", "thin_titles", "drop_words", "known_all", "known_none", "masked_rows"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1")
 

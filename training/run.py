@@ -174,7 +174,7 @@ def learn_pieces(snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: On
     """A vocabulary of the train titles, the properties and their values."""
     titles = [snapshot.titles[i] or "" for i in index]
     texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
-    return CatalogTokenizer.train(texts, config.vocab_size, config.ngram_buckets)
+    return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)
 
 
 @dataclass

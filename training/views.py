@@ -99,9 +99,11 @@ class Viewer:
     def _titles(self, index: NDArray[np.int64], shares: tuple[float, float], rng: np.random.Generator) -> list[list[str]]:
         chosen = []
         for item, luck in zip(index, rng.random(len(index)), strict=True):
-            words = self.data.words[item] if luck < shares[0] else self.data.blind[item] if luck < sum(shares) else []
-            if words and rng.random() < self.recipe.thin_titles:
-                words = [word for word, keep in zip(words, rng.random(len(words)), strict=True) if keep >= self.recipe.drop_words]
+            whole = luck < shares[0]
+            words = self.data.words[item] if whole else self.data.blind[item] if luck < sum(shares) else []
+            thin, drop = (self.recipe.thin_titles, self.recipe.drop_words) if whole else (self.recipe.thin_blind, self.recipe.drop_blind)
+            if words and rng.random() < thin:
+                words = [word for word, keep in zip(words, rng.random(len(words)), strict=True) if keep >= drop]
             chosen.append(words)
         return chosen
 

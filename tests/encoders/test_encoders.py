@@ -4,7 +4,7 @@ import torch
 from encoders.descriptors import ImageDescriptors, colour_histograms, oriented_gradients
 from encoders.image import ResidualStem
 from encoders.knowledge import KnowledgeEncoder
-from encoders.layers import Attention, attend, mean_pool
+from encoders.layers import Attention, RowDropout, attend, mean_pool
 from encoders.text import NgramBag, TextEncoder
 
 
@@ -38,10 +38,10 @@ def test_attention_refuses_heads_that_do_not_divide():
         Attention(10, 4)
 
 
-def test_ngram_bag_is_the_sum_over_the_root_of_the_count():
-    bag = NgramBag(10, 4)
+def test_ngram_bag_is_the_weighted_sum_over_the_weights_length():
+    bag = NgramBag(torch.tensor([0.0, 3.0, 4.0, 2.0]), 4)
     out = bag(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 3]))
-    torch.testing.assert_close(out[0], (bag.bag.weight[1] + bag.bag.weight[2]) / 2**0.5)
+    torch.testing.assert_close(out[0], (3 * bag.bag.weight[1] + 4 * bag.bag.weight[2]) / 5)
     torch.testing.assert_close(out[1], bag.bag.weight[3])
     assert (out[2] == 0).all()
 
@@ -51,6 +51,18 @@ def test_knowledge_pools_each_strings_own_span(text):
     encoder = KnowledgeEncoder(text, strings, properties=1, dim=16)
     expected = encoder.embedding.weight[0] + text(torch.tensor([[5, 6]])).hidden.mean(1)[0]
     torch.testing.assert_close(encoder(torch.tensor([0]))[0], expected)
+
+
+def test_row_dropout_hides_a_feature_in_all_tokens_of_a_row_and_keeps_the_mean():
+    out = RowDropout(0.25)(torch.ones(200, 3, 50))
+    assert (out == out[:, :1]).all()
+    assert out.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert abs(out.mean() - 1) < 0.03
+
+
+def test_row_dropout_is_the_identity_outside_training():
+    hidden = torch.randn(2, 3, 4)
+    assert RowDropout(0.5).eval()(hidden) is hidden
 
 
 def test_mean_pool_of_nothing_is_zero():

@@ -1,14 +1,16 @@
+import math
+
 import pytest
 
 from encoders.batch import text_tensors
-from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer
+from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, inverse_frequencies
 
 TITLES = ["Red cotton shirt", "Blue cotton shirts", "红色棉衬衫", "Red lamp, 12 cm"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return CatalogTokenizer.train(TITLES * 3, vocab_size=200, buckets=512)
+    return CatalogTokenizer.train(TITLES * 3, vocab_size=200, max_ngrams=512)
 
 
 def test_words_part_punctuation_and_chinese(tokenizer):
@@ -16,14 +18,16 @@ def test_words_part_punctuation_and_chinese(tokenizer):
     assert tokenizer.words("红色 Shirt") == ["红", "色", "shirt"]
 
 
-def test_json_round_trip_gives_the_same_pieces(tokenizer):
-    again = CatalogTokenizer.from_json(tokenizer.to_json(), tokenizer.buckets)
-    assert again.pieces(again.words(TITLES[0]), 9) == tokenizer.pieces(tokenizer.words(TITLES[0]), 9)
+def test_its_files_give_the_same_pieces_and_ngrams(tokenizer):
+    again = CatalogTokenizer.from_files(tokenizer.files())
+    words = tokenizer.words(TITLES[0])
+    assert again.pieces(words, 9) == tokenizer.pieces(words, 9)
+    assert again.ngrams(words) == tokenizer.ngrams(words) != []
 
 
 def test_the_same_texts_give_the_same_pieces():
     texts = [f"{a}{b}{a} {b}{a}" for a in "abcdefgh" for b in "klmnopq"] * 2
-    vocabularies = {CatalogTokenizer.train(texts, 120, 64).to_json() for _ in range(4)}
+    vocabularies = {tuple(CatalogTokenizer.train(texts, 120, 64).files().values()) for _ in range(4)}
     assert len(vocabularies) == 1
 
 
@@ -32,15 +36,25 @@ def test_no_piece_of_text_is_a_special_token(tokenizer):
     assert min(ids) >= len(SPECIAL_TOKENS)
 
 
-def test_ngrams_avoid_the_padding_bucket_and_repeat_themselves(tokenizer):
-    grams = tokenizer.ngrams(["red", "shirt"])
-    assert grams == tokenizer.ngrams(["red", "shirt"])
-    assert all(0 < gram < 512 for gram in grams)
+def test_unknown_ngrams_are_none(tokenizer):
+    assert tokenizer.ngrams(["zzzz"]) == []
+    assert 0 not in tokenizer.ngrams(["red", "shirt"])
 
 
 def test_ngrams_see_word_order_only_between_neighbours(tokenizer):
+    assert len(tokenizer.ngrams(["red", "cotton"])) == len(tokenizer.ngrams(["cotton", "red"])) + 1
     assert sorted(tokenizer.ngrams(["red"])) != sorted(tokenizer.ngrams(["der"]))
-    assert len(tokenizer.ngrams(["a", "b"])) == len(tokenizer.ngrams(["a"])) + len(tokenizer.ngrams(["b"])) + 1
+
+
+def test_rare_ngrams_weigh_more_and_those_of_one_title_are_left_out():
+    weights = inverse_frequencies([["mug"], ["mug"], ["red", "mug"], ["red"], ["once"]], 5, 100)
+    assert weights["wred"] == pytest.approx(math.log(6 / 3) + 1, abs=1e-6)
+    assert weights["wmug"] == pytest.approx(math.log(6 / 4) + 1, abs=1e-6)
+    assert "wonce" not in weights
+
+
+def test_the_most_frequent_ngrams_are_kept():
+    assert list(inverse_frequencies([["a"], ["a"], ["a"], ["b"], ["b"]], 5, 2)) == ["<a>", "wa"]
 
 
 def test_text_tensors_pad_and_point(tokenizer):

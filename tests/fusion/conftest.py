@@ -9,7 +9,7 @@ from fusion.featurize import Featurizer, ItemInput
 from schema.ontology import Ontology, PropertySpec
 
 TINY = ModelConfig(
-    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, ngram_buckets=64, bag_width=8, known_width=4, image_size=32,
+    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, max_ngrams=64, bag_width=8, known_width=4, image_size=32,
     stem_channels=(4, 8, 8, 8), image_grid=2,
 )  # fmt: skip
 
@@ -22,7 +22,7 @@ def ontology():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return CatalogTokenizer.train(["red mug", "blue lamp", "green mug of steel"] * 3, 200, TINY.ngram_buckets)
+    return CatalogTokenizer.train(["red mug", "blue lamp", "green mug of steel"] * 3, 200, TINY.max_ngrams)
 
 
 @pytest.fixture

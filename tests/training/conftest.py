@@ -13,7 +13,7 @@ from training.flows import flow_sampler
 from training.views import Viewer
 
 TINY = ModelConfig(
-    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, ngram_buckets=64, bag_width=8, known_width=4, image_size=32,
+    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, max_ngrams=64, bag_width=8, known_width=4, image_size=32,
     stem_channels=(4, 8, 8, 8), image_grid=2,
 )  # fmt: skip
 COLOURS, KINDS = ("blue", "green", "red"), ("lamp", "mug")
@@ -26,7 +26,7 @@ def ontology():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return CatalogTokenizer.train([f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.ngram_buckets)
+    return CatalogTokenizer.train([f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.max_ngrams)
 
 
 @pytest.fixture

@@ -24,6 +24,13 @@ def test_link_loss_leaves_other_truths_out():
     torch.testing.assert_close(link_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without)
 
 
+def test_label_smoothing_spreads_over_the_propertys_own_values():
+    logits = torch.tensor([[1.0, 2.0, -torch.inf]])
+    log = logits[0, :2].log_softmax(0)
+    smoothed = link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE, smoothing=0.2)
+    torch.testing.assert_close(smoothed, -(0.8 * log[1] + 0.2 * log.mean()))
+
+
 def test_masking_chooses_a_share_and_mostly_covers():
     torch.manual_seed(0)
     pieces = torch.full((100, 50), 9)

@@ -15,7 +15,7 @@ from training.config import TrainOptions
 from training.run import train
 
 SMALL = ("batch_size=8", "precision=fp32", "log_every=1", "validate_every=3", "keep_every=2", "dim=16", "vocab_size=300", "image_size=32",
-         "stem_channels=4,8,8,8", "ngram_buckets=128", "bag_width=8", "warmup_steps=1")  # fmt: skip
+         "stem_channels=4,8,8,8", "max_ngrams=128", "bag_width=8", "warmup_steps=1")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,15 @@ def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
 def test_init_takes_up_another_models_weights_and_vocabulary(home):
     train(home, options("before", 2))
     train(home, options("after", 1, init="before"))
-    vocabularies = [ModelFolder(home.models / name).tokenizer.to_json() for name in ("before", "after")]
+    vocabularies = [ModelFolder(home.models / name).tokenizer.files() for name in ("before", "after")]
     assert vocabularies[0] == vocabularies[1]
+
+
+def test_a_run_from_init_exports_what_it_learns(home):
+    train(home, options("from", 2))
+    train(home, options("further", 2, init="from"))
+    one, two = (load_file(home.models / name / "model.safetensors") for name in ("from", "further"))
+    assert any((one[key] != two[key]).any() for key in one)
 
 
 @pytest.mark.parametrize(

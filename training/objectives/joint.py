@@ -29,7 +29,7 @@ class JointObjective(nn.Module):
 
     def __init__(self, model: ProductModel, recipe: Recipe) -> None:
         super().__init__()
-        self.model, self.recipe, self.link = model, recipe, LinkPrediction()
+        self.model, self.recipe, self.link = model, recipe, LinkPrediction(recipe.label_smoothing)
         self.weights = {
             "lpm": recipe.loss_link,
             "lpm_unseen": recipe.loss_link,

@@ -1,0 +1,28 @@
+import pytest
+
+from fusion.config import ModelConfig
+from schema.errors import ModelError, UsageError
+
+
+def test_a_config_survives_its_json():
+    config = ModelConfig(dim=32, stem_channels=(4, 8))
+    assert ModelConfig.from_dict({**config.as_dict(), "stem_channels": [4, 8]}) == config
+
+
+def test_a_setting_of_a_newer_version_is_refused():
+    with pytest.raises(ModelError, match="upgrade catalograph"):
+        ModelConfig.from_dict({"later": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dropout": 1.0}, "dropout=1.0 is not a rate"),
+        ({"heads": 0}, "heads=0 is below its least value 1"),
+        ({"dim": 10, "heads": 4}, "dim=10 is not a multiple of heads=4"),
+        ({"image_size": 30}, "image_size=30 is no multiple of image_grid=4 from 32 on"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(changes, words):
+    with pytest.raises(UsageError, match=words):
+        ModelConfig(**changes)

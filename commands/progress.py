@@ -70,7 +70,8 @@ class TrainingProgress:
         if self.quiet:
             return
         if "stage" in record:
-            self._say(f"preparing: {record['stage']}", record, always=True)
+            done = f" {record['done']:,} of {record['of']:,}" if "done" in record else ""
+            self._say(f"preparing: {record['stage']}{done}", record, always=not done)
         elif "metrics" in record:
             self._say(validation_line(record), record, always=True)
         else:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_PIXELS = 64_000_000
-CHUNK = 128
+CHUNK = 256
+
+Read = tuple[int, NDArray[np.uint8] | None]
 
 
 def read_pixels(path: Path, size: int) -> NDArray[np.uint8] | None:
@@ -122,24 +123,14 @@ def _known(target: Path) -> dict[str, tuple[NDArray[np.uint8], int]]:
     return known
 
 
-def _read_all(
-    jobs: list[tuple[int, str]], size: int, progress: Callable[[int, int], None] | None
-) -> list[tuple[int, NDArray[np.uint8] | None]]:
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    results: list[tuple[int, NDArray[np.uint8] | None]] = []
-    if len(chunks) < 4:
-        parts = map(_read_chunk, chunks, [size] * len(chunks))
-        for part in parts:
-            results.extend(part)
-        return results
-    # Spawned, never forked: a fork would copy the locks of torch's and the store's threads.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for part in pool.map(_read_chunk, chunks, [size] * len(chunks)):
-            results.extend(part)
+def _read_all(jobs: Sequence[tuple[int, str]], size: int, progress: Callable[[int, int], None] | None) -> Iterator[Read]:
+    """Pictures in the order of ``jobs`` (number, path), a few hundred in memory at a time.
+
+    Threads do, since Pillow lets go of the interpreter where it decodes and scales.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(jobs), CHUNK):
+            part = jobs[start : start + CHUNK]
+            yield from zip((number for number, _ in part), pool.map(lambda job: read_pixels(Path(job[1]), size), part), strict=True)
             if progress is not None:
-                progress(len(results), len(jobs))
-    return results
-
-
-def _read_chunk(jobs: list[tuple[int, str]], size: int) -> list[tuple[int, NDArray[np.uint8] | None]]:
-    return [(number, read_pixels(Path(path), size)) for number, path in jobs]
+                progress(start + len(part), len(jobs))

@@ -146,7 +146,9 @@ def read_material(home: Home, options: TrainOptions, config: ModelConfig, start:
     report({"stage": "vocabulary"})
     tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config)
     report({"stage": "pictures"})
-    images = ImageCache.build(snapshot.images, config.image_size, home.cache)
+    images = ImageCache.build(
+        snapshot.images, config.image_size, home.cache, lambda done, of: report({"stage": "pictures", "done": done, "of": of})
+    )
     data = prepare(snapshot, ontology, tokenizer, images)
     log = [(row.query, row.item) for row in home.ledger().query_log() if row.clicks or row.purchases]
     trained = set(parts["train"].tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -23,15 +24,12 @@ MATERIALS = {
 def draw(kind: str, shape: str, colour: str, pattern: str, material: str, seed: int) -> Image.Image:
     """One picture, 224 x 224; the seed moves, scales and lights it a little."""
     rng = random.Random(seed)
-    mask = Image.new("L", (SIDE, SIDE))
-    OUTLINES[kind](ImageDraw.Draw(mask), shape)
+    mask, shadow, edge = outline(kind, shape)
     fill = textured(patterned(COLOURS[colour], pattern, rng), material, rng)
     shade = rng.randint(236, 255)
     page = Image.new("RGB", (SIDE, SIDE), (shade, shade, shade))
-    shadow = ImageChops.offset(mask, 4, 6).filter(ImageFilter.GaussianBlur(5)).point(lambda v: v // 5)
     page.paste((90, 90, 96), (0, 0), shadow)
     page.paste(fill, (0, 0), mask)
-    edge = ImageChops.subtract(mask, mask.filter(ImageFilter.MinFilter(3)))
     page.paste(tuple(c // 2 for c in COLOURS[colour]), (0, 0), edge)
     scale, turn = rng.uniform(0.82, 1.0), rng.uniform(-5, 5)
     moved = page.rotate(turn, Image.Resampling.BILINEAR, fillcolor=(shade, shade, shade))
@@ -39,6 +37,15 @@ def draw(kind: str, shape: str, colour: str, pattern: str, material: str, seed: 
     canvas = Image.new("RGB", (side, side), (shade, shade, shade))
     canvas.paste(moved, (rng.randint(0, side - SIDE), rng.randint(0, side - SIDE)))
     return canvas.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+
+
+@cache
+def outline(kind: str, shape: str) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Where the product is, its shadow and its edge."""
+    mask = Image.new("L", (SIDE, SIDE))
+    OUTLINES[kind](ImageDraw.Draw(mask), shape)
+    shadow = ImageChops.offset(mask, 4, 6).filter(ImageFilter.GaussianBlur(5)).point(lambda v: v // 5)
+    return mask, shadow, ImageChops.subtract(mask, mask.filter(ImageFilter.MinFilter(3)))
 
 
 def patterned(colour: Colour, pattern: str, rng: random.Random) -> Image.Image:
@@ -62,18 +69,30 @@ def patterned(colour: Colour, pattern: str, rng: random.Random) -> Image.Image:
 def textured(sheet: Image.Image, material: str, rng: random.Random) -> Image.Image:
     """Light, grain and shine of a material."""
     fall, grain, shine = MATERIALS[material]
-    light = Image.linear_gradient("L").rotate(90).resize((SIDE, SIDE)).point(lambda v: 128 + (v - 128) * fall // 64)
-    out = ImageChops.overlay(sheet, Image.merge("RGB", [light] * 3))
+    out = ImageChops.overlay(sheet, light(fall))
     if grain:
         # A small seeded tile repeated is as good as noise everywhere, and quicker.
         tile = Image.frombytes("L", (56, 56), rng.randbytes(56 * 56)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
         noise = tile.point(lambda v: 128 + (v - 128) * grain // 64)
         out = ImageChops.overlay(out, Image.merge("RGB", [noise] * 3))
     if shine:
-        gloss = Image.new("L", (SIDE, SIDE))
-        ImageDraw.Draw(gloss).rectangle((78, 20, 92, 200), fill=shine)
-        out.paste((255, 255, 255), (0, 0), gloss.filter(ImageFilter.GaussianBlur(6)))
+        out.paste((255, 255, 255), (0, 0), gloss(shine))
     return out
+
+
+@cache
+def light(fall: int) -> Image.Image:
+    """Light from the side that falls off by so much."""
+    grey = Image.linear_gradient("L").rotate(90).resize((SIDE, SIDE)).point(lambda v: 128 + (v - 128) * fall // 64)
+    return Image.merge("RGB", [grey] * 3)
+
+
+@cache
+def gloss(shine: int) -> Image.Image:
+    """A soft bright streak."""
+    streak = Image.new("L", (SIDE, SIDE))
+    ImageDraw.Draw(streak).rectangle((78, 20, 92, 200), fill=shine)
+    return streak.filter(ImageFilter.GaussianBlur(6))
 
 
 Pen = ImageDraw.ImageDraw

@@ -22,7 +22,8 @@ class StructureAggregation(nn.Module):
         t_x = W1 [c || p_x || v_x],  b_x = LeakyReLU(W2 t_x),  a = softmax(b) over the triples of the item,
         c* = W3 c + sigmoid(1/M sum_m sum_x a_x^m t_x^m)
 
-    W1 is applied to c, p and v apart and the products added, which is the same and spares the wide concatenation.
+    W1 is applied to c, p and v apart and the products added, which is the same, spares the wide concatenation, and does each distinct
+    property and value once.
     A node without triples keeps W3 c alone: an empty sum is no evidence, and sigmoid(0) would pose as some.
     """
 
@@ -35,13 +36,18 @@ class StructureAggregation(nn.Module):
         self.attend = nn.Parameter(torch.randn(heads, dim) * 0.02)
         self.keep = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, node: Tensor, properties: Tensor, values: Tensor, edge_node: Tensor) -> Tensor:
-        """``node`` [N, D], ``properties`` [E, D], ``values`` [E, D], ``edge_node`` [E] to c* [N, D]; N nodes, E triples."""
+    def forward(self, node: Tensor, properties: Tensor, values: Tensor, edges: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """``node`` [N, D], distinct ``properties`` [P, D] and ``values`` [C, D] to c* [N, D].
+
+        ``edges`` are E triples as numbers of node, property and value, each [E].
+        """
+        edge_node, edge_property, edge_value = edges
         count, dim = node.shape
         kept = self.keep(node)
         if edge_node.numel() == 0:
             return kept
-        triples = self.node(node).index_select(0, edge_node) + self.property(properties) + self.value(values)
+        triples = self.node(node).index_select(0, edge_node) + self.property(properties).index_select(0, edge_property)
+        triples = triples + self.value(values).index_select(0, edge_value)
         triples = triples.view(-1, self.heads, dim)
         scores = F.leaky_relu((triples * self.attend).sum(-1)).float()
         weight = segment_softmax(scores, edge_node, count).to(triples.dtype) / self.heads

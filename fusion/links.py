@@ -36,9 +36,9 @@ class LinkHead(nn.Module):
 
     def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c."""
-        values = knowledge.values.index_select(0, knowledge.local[flow.edge_value])
         asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(0, flow.cell_property)
-        return self.aggregate(asked, knowledge.properties.index_select(0, flow.edge_property), values, flow.edge_cell)
+        edges = flow.edge_cell, flow.edge_property, knowledge.local[flow.edge_value]
+        return self.aggregate(asked, knowledge.properties, knowledge.values, edges)
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""

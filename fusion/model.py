@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import ItemBatch
+from encoders.batch import ItemBatch, rounded
 from encoders.descriptors import ImageDescriptors
 from encoders.image import ResidualStem
 from encoders.knowledge import KnowledgeEncoder
@@ -49,10 +49,12 @@ class ProductModel(nn.Module):
         # Batch norm cannot learn from one picture, so a training step takes it for absent.
         if batch.pixels is None or rows.numel() < (2 if self.training else 1):
             return None
-        pixels = batch.pixels[rows]
-        tokens = self.stem(pixels).hidden
+        count = rows.numel()
+        # Some pictures twice make up a round number, since a CPU prepares its convolutions anew for each shape.
+        pixels = batch.pixels[torch.cat([rows, rows[: min(count, rounded(count, 8) - count)]])]
+        tokens = self.stem(pixels).hidden[:count]
         with torch.autocast(pixels.device.type, enabled=False):
-            described = self.descriptors(pixels)
+            described = self.descriptors(pixels)[:count]
         hidden = tokens.new_zeros(len(batch), *tokens.shape[1:]).index_copy(0, rows, tokens)
         descriptor = described.new_zeros(len(batch), described.shape[1]).index_copy(0, rows, described)
         return ImageParts(ModalTokens(hidden, batch.has_image[:, None].expand(hidden.shape[:2])), descriptor, batch.has_image)

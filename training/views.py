@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoders.batch import ItemBatch, text_tensors
+from encoders.batch import ItemBatch, rounded, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.message_flow import MessageFlow
@@ -23,6 +23,8 @@ from training.config import Recipe
 from training.data import QueryPairs, TrainingData
 from training.objectives.link import LinkTargets
 from training.objectives.mpm import mask_patches
+
+CELLS_STEP = 64
 
 FlowSampler = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], np.random.Generator], MessageFlow]
 
@@ -121,7 +123,7 @@ class Viewer:
         keep = first_random(row, recipe.max_cells, rng)
         statement, row = statement[keep], row[keep]
         cells, cell = np.unique(np.stack([row, data.property[statement]]), axis=1, return_inverse=True)
-        cell = cell.reshape(-1)
+        cells, cell = fill_up(cells, cell.reshape(-1), len(index))
         luck = rng.random(cells.shape[1])
         some = rng.random(cells.shape[1])
         share = np.where(luck < recipe.known_all, 1.0, np.where(luck < recipe.known_all + recipe.known_none, 0.0, some))
@@ -155,10 +157,28 @@ class Viewer:
 
 def pad(rows: list[list[int]]) -> Tensor:
     """Pad lists of piece ids with 0: [N, L]."""
-    out = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    out = torch.zeros(len(rows), rounded(max(len(row) for row in rows), 4), dtype=torch.int64)
     for index, row in enumerate(rows):
         out[index, : len(row)] = torch.tensor(row)
     return out
+
+
+def fill_up(cells: NDArray[np.int64], cell: NDArray[np.int64], batch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add cells that nobody asks, of property 0, to make up a multiple of 64: a CPU prepares its matrix products anew for each shape.
+
+    ``cells`` [2, N] (row, property), rows ascending below ``batch``; ``cell`` [M] points into them and is moved along. The items with the
+    fewest cells get them, so that none is padded far.
+    """
+    counts = np.bincount(cells[0], minlength=batch)
+    extra = []
+    for _ in range(-cells.shape[1] % CELLS_STEP):
+        extra.append(int(counts.argmin()))
+        counts[extra[-1]] += 1
+    filled = np.concatenate([cells, np.stack([extra, np.zeros(len(extra))]).astype(np.int64)], 1) if extra else cells
+    order = np.argsort(filled[0], kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return filled[:, order], place[cell]
 
 
 def rows_of(indptr: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,7 +16,8 @@ def layer():
 @pytest.fixture
 def graph():
     torch.manual_seed(2)
-    return torch.randn(3, DIM).double(), torch.randn(5, DIM).double(), torch.randn(5, DIM).double(), torch.tensor([0, 0, 0, 2, 2])
+    edges = torch.tensor([0, 0, 0, 2, 2]), torch.tensor([0, 1, 2, 1, 3]), torch.tensor([4, 3, 2, 1, 0])
+    return torch.randn(3, DIM).double(), torch.randn(4, DIM).double(), torch.randn(5, DIM).double(), edges
 
 
 def by_the_paper(layer, node, properties, values, edges):
@@ -33,7 +34,8 @@ def by_the_paper(layer, node, properties, values, edges):
 
 
 def test_equals_the_papers_equations(layer, graph):
-    node, properties, values, _ = graph
+    node, properties, values, (_, edge_property, edge_value) = graph
+    properties, values = properties[edge_property], values[edge_value]
     out = layer(*graph).detach().numpy()
     np.testing.assert_allclose(out[0], by_the_paper(layer, node[0], properties, values, [0, 1, 2]), rtol=1e-6)
     np.testing.assert_allclose(out[2], by_the_paper(layer, node[2], properties, values, [3, 4]), rtol=1e-6)
@@ -44,19 +46,19 @@ def test_a_node_without_triples_keeps_its_own_part(layer, graph):
 
 
 def test_order_of_triples_does_not_matter(layer, graph):
-    node, properties, values, edge_node = graph
     order = torch.tensor([4, 2, 0, 3, 1])
-    torch.testing.assert_close(layer(*graph), layer(node, properties[order], values[order], edge_node[order]))
+    torch.testing.assert_close(layer(*graph), layer(*graph[:3], tuple(end[order] for end in graph[3])))
 
 
 def test_without_any_triple(layer, graph):
-    empty = torch.zeros(0, DIM).double()
-    torch.testing.assert_close(layer(graph[0], empty, empty, torch.zeros(0, dtype=torch.int64)), layer.keep(graph[0]))
+    none = torch.zeros(0, dtype=torch.int64)
+    torch.testing.assert_close(layer(*graph[:3], (none, none, none)), layer.keep(graph[0]))
 
 
 def test_equals_dgl_update_all(layer, graph):
     dgl = pytest.importorskip("kg.dgl_compat").dgl
-    node, properties, values, edge_node = graph
+    node, properties, values, (edge_node, edge_property, edge_value) = graph
+    properties, values = properties[edge_property], values[edge_value]
     star = dgl.heterograph({("triple", "of", "item"): (torch.arange(5), edge_node)}, num_nodes_dict={"triple": 5, "item": 3})
     t = (layer.node(node)[edge_node] + layer.property(properties) + layer.value(values)).view(5, HEADS, DIM)
     score = torch.nn.functional.leaky_relu((t * layer.attend).sum(-1))

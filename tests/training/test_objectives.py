@@ -86,15 +86,15 @@ def test_contrast_ignores_pairs_that_match_as_well():
 
 
 def test_joint_names_its_terms_and_adds_them(viewer, model, recipe):
-    torch.manual_seed(0)
-    report = JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(0)))
+    torch.manual_seed(1)
+    report = JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(1)))
     assert {"lpm", "lpm_unseen", "mlm", "mpm"} <= set(report.terms)
     weights = JointObjective(model, recipe).weights
     torch.testing.assert_close(report.total, sum(weights[name] * term for name, term in report.terms.items()))
 
 
 def test_joint_reaches_every_part_of_the_model(viewer, model, recipe):
-    torch.manual_seed(0)
-    JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(0))).total.backward()
+    torch.manual_seed(1)
+    JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(1))).total.backward()
     idle = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None}
     assert idle == {"match_head"}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.flows import flow_sampler
-from training.views import augment, first_random, other_truths, rows_of
+from training.views import augment, fill_up, first_random, other_truths, rows_of
 
 
 def test_no_cell_knows_its_own_property(viewer):
@@ -52,6 +52,16 @@ def test_other_truths_of_a_multivalued_cell(data):
     asked, other = other_truths(data, np.array([1]), np.array([[0], [0]]), np.array([0, 0]), data.candidate[2:4])
     assert asked.tolist() == [0, 1]
     assert other.tolist() == data.candidate[[3, 2]].tolist()
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9))
+def test_cells_are_filled_up_and_the_asked_ones_found_again(counts):
+    cells = np.array([(row, 1 + place) for row, count in enumerate(counts) for place in range(count)]).T
+    asked = np.arange(cells.shape[1])
+    filled, place = fill_up(cells, asked, len(counts))
+    assert filled.shape[1] % 64 == 0
+    assert (np.diff(filled[0]) >= 0).all()
+    np.testing.assert_array_equal(filled[:, place], cells)
 
 
 def test_rows_of_walks_each_items_statements():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from encoders.batch import rounded
 from fusion.fused import FusedItems, ImageParts, Knowledge
 from fusion.model import ProductModel
 from training.config import Recipe
@@ -61,9 +63,10 @@ class JointObjective(nn.Module):
         fused = model.fuse(view.items.with_pieces(pieces), image)
         terms = {"lpm": self.link(model, fused, view.targets, knowledge)}
         if chosen.any():
-            terms["mlm"] = masked_piece_loss(model.piece_head(fused.title.hidden[chosen]), view.items.pieces[chosen])
+            logits = at_places(model.piece_head, fused.title.hidden, chosen)
+            terms["mlm"] = masked_piece_loss(logits, view.items.pieces[chosen])
         if fused.image is not None and batch.patches.any() and batch.pictures.pixels is not None:
-            predicted = model.patch_head(fused.image.hidden[:, 1:][batch.patches])
+            predicted = at_places(model.patch_head, fused.image.hidden[:, 1:], batch.patches)
             rows = batch.patches.any(1)
             target = raw_patches(batch.pictures.pixels[rows], model.stem.grid)
             terms["mpm"] = masked_patch_loss(predicted, target[batch.patches[rows]])
@@ -86,3 +89,14 @@ class JointObjective(nn.Module):
 
     def _matched(self, fused: FusedItems, match: MatchBatch) -> Tensor:
         return match_loss(self.model.match_head(fused.node), match.label)
+
+
+def at_places(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
+    """``head`` of the M tokens of ``hidden`` [B, L, D] that ``chosen`` [B, L] marks: [M, ...].
+
+    It computes a multiple of 32 of them and drops the rest, since a CPU prepares its matrix products anew for each shape.
+    """
+    places = chosen.flatten().nonzero()[:, 0]
+    count = places.numel()
+    places = torch.cat([places, places[:1].expand(rounded(count, 32) - count)])
+    return head(hidden.flatten(0, 1).index_select(0, places))[:count]

@@ -1,4 +1,4 @@
-"""Pictures to tokens: a small residual stem of overlapping convolutions, or MBSD's non-overlapping one."""
+"""Pictures to tokens: a small residual stem of overlapping convolutions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from encoders.tokens import ModalTokens
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """ImageNet's standardisation: ``pixels`` [B, 3, S, S] uint8 to float of about unit variance."""
+    mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1) * 255
+    std = torch.tensor(STD, device=pixels.device).view(3, 1, 1) * 255
+    return (pixels.float() - mean) / std
 
 
 class ResidualBlock(nn.Module):
@@ -35,9 +42,6 @@ class ResidualBlock(nn.Module):
 class ResidualStem(nn.Module):
     """Overlapping convolutions, 1/16 of the side, pooled to a grid of tokens and a global one."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, dim: int, size: int = 112, channels: tuple[int, ...] = (32, 64, 128, 256), grid: int = 4) -> None:
         super().__init__()
         self.grid = grid
@@ -47,12 +51,10 @@ class ResidualStem(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in itertools.pairwise(channels)))
         self.project = nn.Linear(channels[-1], dim)
         self.positions = nn.Parameter(torch.zeros(grid * grid + 1, dim))
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, pixels: Tensor) -> ModalTokens:
         """``pixels`` [B, 3, S, S] uint8 to tokens [B, 1 + grid*grid, D], the global one first."""
-        x = ((pixels.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = normalise(pixels).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.norm_enter(self.enter(x)), inplace=True)
         x = self.blocks(x)
         cells = F.adaptive_avg_pool2d(x, self.grid).flatten(2)

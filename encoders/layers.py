@@ -63,10 +63,11 @@ class RowDropout(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """A pre-norm transformer layer with dropout on what each part adds."""
+    """A transformer layer with dropout on what each part adds; its norms come first, or as in BERT after each addition."""
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0, norm_first: bool = True) -> None:
         super().__init__()
+        self.norm_first = norm_first
         self.dropout = RowDropout(dropout)
         self.norm_attention = nn.LayerNorm(dim)
         self.attention = Attention(dim, heads)
@@ -75,6 +76,9 @@ class TransformerLayer(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
+        if not self.norm_first:
+            hidden = self.norm_attention(hidden + self.dropout(self.attention(hidden, hidden, mask)))
+            return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
         normed = self.norm_attention(hidden)
         hidden = hidden + self.dropout(self.attention(normed, normed, mask))
         return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)))

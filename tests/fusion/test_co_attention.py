@@ -1,0 +1,36 @@
+import torch
+
+from encoders.tokens import ModalTokens
+from fusion.co_attention import CoAttention, CrossAttention
+
+
+def tokens(length, mask=None, seed=0):
+    hidden = torch.randn(2, length, 8, generator=torch.Generator().manual_seed(seed))
+    return ModalTokens(hidden, torch.ones(2, length, dtype=torch.bool) if mask is None else torch.tensor(mask))
+
+
+def test_cross_attention_is_the_equation():
+    layer, title, image = CrossAttention(8, 1).double(), tokens(3), tokens(4, seed=1)
+    x, y = title.hidden.double(), image.hidden.double()
+    key, value = layer.attention.key_value(y).split(8, -1)
+    weight = (layer.attention.query(x) @ key.transpose(1, 2) / 8**0.5).softmax(-1)
+    x = layer.norm_attention(x + layer.attention.output(weight @ value))
+    expected = layer.norm_feed_forward(x + layer.feed_forward(x))
+    torch.testing.assert_close(layer(title.hidden.double(), ModalTokens(y, image.mask)), expected)
+
+
+def test_masked_tokens_change_nothing_bit_for_bit():
+    stack = CoAttention(8, 2, 2)
+    image = tokens(3, [[True, True, False]] * 2, seed=1)
+    other = ModalTokens(torch.where(image.mask[..., None], image.hidden, 99.0), image.mask)
+    assert torch.equal(stack(tokens(3), image)[0].hidden, stack(tokens(3), other)[0].hidden)
+
+
+def test_a_missing_modality_is_finite_and_says_nothing():
+    stack = CoAttention(8, 2, 2)
+    one, two = (tokens(3, [[False] * 3, [True] * 3], seed=seed) for seed in (1, 2))
+    title = tokens(3)
+    first, second = (stack(title, ModalTokens(image.hidden, image.mask))[0].hidden[0] for image in (one, two))
+    assert torch.equal(first, second)
+    stack(title, one)[0].hidden.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in stack.parameters())

@@ -1,0 +1,120 @@
+"""BERT as our own modules: built from numbers, or from transformers' weights (a hub name or a folder)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from encoders.layers import RowDropout, TransformerLayer
+from encoders.packing import PackedTransformer
+from encoders.tokens import ModalTokens
+from schema.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+
+class BertEmbeddings(nn.Module):
+    """Word pieces as LayerNorm(word + position + segment)."""
+
+    def __init__(self, vocab_size: int, dim: int, max_length: int = 512, segments: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocab_size, dim, padding_idx=0)
+        self.positions = nn.Embedding(max_length, dim)
+        self.segments = nn.Embedding(segments, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.dropout = RowDropout(dropout)
+
+    def raw(self, pieces: Tensor, positions: Tensor, segment: int) -> Tensor:
+        """``pieces`` [B, L] at ``positions`` [B, L] (or [L]) to word + position + segment [B, L, D].
+
+        Raises ValueError where a position is past the last.
+        """
+        if positions.numel() and int(positions.max()) >= self.positions.num_embeddings:
+            raise ValueError(f"position {int(positions.max())} is past the last of {self.positions.num_embeddings}: cut the text")
+        return self.words(pieces) + self.positions(positions) + self.segments.weight[segment]
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """What follows the sum: norm and dropout, of any modality's tokens [B, L, D]."""
+        return self.dropout(self.norm(raw))
+
+
+class BertText(nn.Module):
+    """Titles through BERT. A frozen one gives no gradient, and stays in evaluation mode."""
+
+    def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList, frozen: bool = False) -> None:
+        super().__init__()
+        self.embeddings, self.encoder, self.frozen = embeddings, PackedTransformer(layers), frozen
+        if frozen:
+            self.requires_grad_(False)
+
+    @property
+    def pieces(self) -> nn.Embedding:
+        """The word-piece table, which a masked-language head shares."""
+        return self.embeddings.words
+
+    def forward(self, pieces: Tensor) -> ModalTokens:
+        """``pieces`` [B, L] (0 pads) to tokens [B, L, D], zero where none is."""
+        hidden = self.embeddings.finish(self.embeddings.raw(pieces, torch.arange(pieces.shape[1], device=pieces.device), 0))
+        return self.encoder(ModalTokens(hidden, pieces != 0))
+
+    def train(self, mode: bool = True) -> BertText:
+        """As ever, but a frozen one does not train."""
+        super().train(mode and not self.frozen)
+        return self
+
+
+def bert_text(vocab_size: int, dim: int, heads: int, layers: int, max_length: int = 512, dropout: float = 0.0) -> BertText:
+    """A BERT from scratch."""
+    stack = nn.ModuleList(TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers))
+    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout), stack)
+
+
+def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
+    """A BERT with the weights of a hub name or a folder; raises ModelError where they cannot be had."""
+    from transformers import BertModel
+
+    try:
+        found = BertModel.from_pretrained(name, add_pooling_layer=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no BERT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
+    return from_transformers(found, frozen)
+
+
+@torch.no_grad()
+def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
+    """The same function as transformers' BertModel without its pooler, outside training."""
+    config = bert.config
+    if config.hidden_act not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
+        raise ModelError(f"this BERT's activation {config.hidden_act!r} is not GELU: give one that is")
+    text = bert_text(
+        config.vocab_size, config.hidden_size, config.num_attention_heads, config.num_hidden_layers, config.max_position_embeddings
+    )
+    source, target = bert.embeddings, text.embeddings
+    for mine, theirs in (
+        (target.words, source.word_embeddings),
+        (target.positions, source.position_embeddings),
+        (target.segments, source.token_type_embeddings),
+        (target.norm, source.LayerNorm),
+    ):
+        mine.load_state_dict(theirs.state_dict())
+    for layer, theirs in zip(text.encoder.layers, bert.encoder.layer, strict=True):
+        _copy_layer(layer, theirs, "tanh" if config.hidden_act != "gelu" else "none")
+    return BertText(target, text.encoder.layers, frozen)
+
+
+def _copy_layer(mine: nn.Module, theirs: nn.Module, approximate: str) -> None:
+    own = theirs.attention.self
+    mine.attention.query.load_state_dict(own.query.state_dict())
+    mine.attention.key_value.weight.copy_(torch.cat([own.key.weight, own.value.weight]))
+    mine.attention.key_value.bias.copy_(torch.cat([own.key.bias, own.value.bias]))
+    mine.attention.output.load_state_dict(theirs.attention.output.dense.state_dict())
+    mine.feed_forward[0].load_state_dict(theirs.intermediate.dense.state_dict())
+    mine.feed_forward[1] = nn.GELU(approximate=approximate)
+    mine.feed_forward[2].load_state_dict(theirs.output.dense.state_dict())
+    for norm, other in ((mine.norm_attention, theirs.attention.output.LayerNorm), (mine.norm_feed_forward, theirs.output.LayerNorm)):
+        norm.load_state_dict(other.state_dict())
+        norm.eps = other.eps

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch import nn
+
+from encoders.layers import TransformerLayer
+from encoders.packing import PackedTransformer, Packing
+from encoders.tokens import ModalTokens
+
+HIDDEN = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
+MASK = torch.tensor([[True, True, True, False], [True, False, False, False]])
+
+
+def test_packing_and_padding_are_inverse():
+    packing = Packing(MASK.long())
+    assert packing.pack(HIDDEN).shape == (4, 8)
+    assert torch.equal(packing.pad(packing.pack(HIDDEN)), HIDDEN * MASK[..., None])
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_packed_layers_are_the_layers_one_after_another(norm_first):
+    layers = nn.ModuleList(TransformerLayer(8, 2, norm_first=norm_first) for _ in range(2))
+    expected = HIDDEN
+    for layer in layers:
+        expected = layer(expected, MASK)
+    torch.testing.assert_close(PackedTransformer(layers)(ModalTokens(HIDDEN, MASK)).hidden, expected * MASK[..., None])
+
+
+def test_two_groups_of_a_row_do_not_know_of_each_other():
+    stack = PackedTransformer(nn.ModuleList([TransformerLayer(8, 2)]))
+    group = torch.tensor([[1, 1, 2, 2], [1, 2, 2, 0]])
+    together = stack(ModalTokens(HIDDEN, group != 0), group).hidden
+    alone = stack(ModalTokens(HIDDEN[:1, 2:], torch.ones(1, 2, dtype=torch.bool))).hidden
+    torch.testing.assert_close(together[:1, 2:], alone)
+
+
+def test_a_row_without_tokens_is_finite():
+    stack = PackedTransformer(nn.ModuleList([TransformerLayer(8, 2)]))
+    mask = torch.tensor([[True] * 4, [False] * 4])
+    out = stack(ModalTokens(HIDDEN.clone().requires_grad_(), mask)).hidden
+    assert (out[1] == 0).all()
+    out.sum().backward()
+    assert all(p.grad.isfinite().all() for p in stack.parameters() if p.grad is not None)

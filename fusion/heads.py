@@ -1,4 +1,4 @@
-"""Small heads that read the fused tokens: masked pieces, masked patches, query matching."""
+"""Small heads that read the fused tokens: masked pieces, masked patches, what [CLS] alone knows of them, matching."""
 
 from __future__ import annotations
 
@@ -45,3 +45,28 @@ class MatchHead(nn.Module):
     def embed(self, node: Tensor) -> Tensor:
         """``node`` [B, D] to unit vectors [B, D]."""
         return F.normalize(self.project(node).float(), dim=-1)
+
+
+class GlobalPredictor(nn.Module):
+    """VT-BERT's Eq. 3 and 4: what [CLS] and a masked token's position alone say of the token.
+
+        h_0 = [h([CLS]); p],  h_1 = LayerNorm(GeLU(W_0 h_0)),  y = LayerNorm(GeLU(W_1 h_1))
+
+    Of a title token, y goes through the piece embeddings (GMLM); of a patch, y is the patch itself (GMRFR).
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        self.second = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.LayerNorm(width))
+
+    def forward(self, node: Tensor, positions: Tensor) -> Tensor:
+        """``node`` h([CLS]) [M, D] of M masked tokens, their ``positions`` [M, D] to [M, W]."""
+        return self.second(self.first(torch.cat([node, positions], -1)))
+
+
+class Pooler(nn.Sequential):
+    """BERT's pooled output, VT-BERT's global embedding e_g: tanh(W h([CLS])), [B, D] to [B, D]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(nn.Linear(dim, dim), nn.Tanh())

@@ -1,0 +1,51 @@
+"""A pretrained vision transformer by transformers: its patches as tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders.image import normalise
+from encoders.tokens import ModalTokens
+from schema.errors import ModelError
+
+
+class PretrainedViT(nn.Module):
+    """A ViT's last states, [CLS] first, mapped to the model's width; a frozen one gives no gradient and stays in evaluation mode.
+
+    ``vit`` is transformers' ViTModel (or one that takes ``pixel_values`` and gives ``last_hidden_state``).
+    """
+
+    def __init__(self, vit: Any, dim: int, frozen: bool = True) -> None:
+        super().__init__()
+        self.vit, self.frozen = vit, frozen
+        self.project = nn.Linear(vit.config.hidden_size, dim)
+        if frozen:
+            self.vit.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> ModalTokens:
+        """``pixels`` [B, 3, S, S] uint8, S the ViT's own side, to tokens [B, 1 + P, D]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = self.vit(pixel_values=normalise(pixels)).last_hidden_state
+        hidden = self.project(states)
+        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+
+    def train(self, mode: bool = True) -> PretrainedViT:
+        """As ever, but a frozen ViT does not train."""
+        super().train(mode)
+        self.vit.train(mode and not self.frozen)
+        return self
+
+
+def pretrained_vit(name: str | Path, dim: int, frozen: bool = True) -> PretrainedViT:
+    """A ViT with the weights of a hub name or a folder; raises ModelError where they cannot be had."""
+    from transformers import ViTModel
+
+    try:
+        found = ViTModel.from_pretrained(name, add_pooling_layer=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no ViT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
+    return PretrainedViT(found, dim, frozen)

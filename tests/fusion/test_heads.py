@@ -1,0 +1,18 @@
+import torch
+from torch.nn import functional as F
+
+from fusion.heads import GlobalPredictor, Pooler
+
+
+def test_the_global_predictor_is_vtberts_equation_3():
+    head = GlobalPredictor(6, 10).double()
+    node, positions = torch.randn(2, 4, 6, dtype=torch.float64).unbind(0)
+    (first, _, _), (second, _, _) = head.first, head.second
+    h_1 = F.layer_norm(F.gelu(torch.cat([node, positions], 1) @ first.weight.T + first.bias), (6,))
+    expected = F.layer_norm(F.gelu(h_1 @ second.weight.T + second.bias), (10,))
+    torch.testing.assert_close(head(node, positions), expected)
+
+
+def test_the_pooler_is_berts():
+    head, node = Pooler(4), torch.randn(3, 4)
+    torch.testing.assert_close(head(node), torch.tanh(node @ head[0].weight.T + head[0].bias))

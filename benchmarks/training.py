@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import torch
 
-from fusion.build import preset
+from fusion.presets import preset
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings

@@ -44,7 +44,7 @@ class ResidualStem(nn.Module):
 
     def __init__(self, dim: int, size: int = 112, channels: tuple[int, ...] = (32, 64, 128, 256), grid: int = 4) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid, self.global_tokens = grid, 1
         self.size_of_patch = size // grid
         self.enter = nn.Conv2d(3, channels[0], 3, stride=2, padding=1, bias=False)
         self.norm_enter = nn.BatchNorm2d(channels[0])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
 from encoders.layers import mean_pool
-from encoders.text import TextEncoder
+from encoders.tokens import ModalTokens
+
+
+class PieceEncoder(Protocol):
+    """A module that reads word pieces, as titles' encoders do."""
+
+    def __call__(self, pieces: Tensor) -> ModalTokens:
+        """``pieces`` [B, L] (0 pads) to tokens [B, L, D]."""
 
 
 class KnowledgeEncoder(nn.Module):
@@ -17,7 +26,7 @@ class KnowledgeEncoder(nn.Module):
 
     strings: Tensor
 
-    def __init__(self, text: TextEncoder, strings: Tensor, properties: int, dim: int) -> None:
+    def __init__(self, text: PieceEncoder, strings: Tensor, properties: int, dim: int) -> None:
         super().__init__()
         self.text = text
         self.properties = properties

@@ -31,7 +31,7 @@ class PatchTokens(nn.Module):
         super().__init__()
         if size % patch:
             raise ValueError(f"size {size} is no multiple of patch {patch}")
-        self.grid, self.size_of_patch = size // patch, patch
+        self.grid, self.size_of_patch, self.global_tokens = size // patch, patch, 0
         self.positions = nn.Parameter(torch.randn(self.grid**2, dim) * 0.02)
 
     def tokens(self, patches: Tensor) -> ModalTokens:

@@ -9,6 +9,7 @@ from typing import Any
 from schema.errors import ModelError, UsageError
 
 LEAST_IMAGE = 32
+NONE_ALLOWED = ("text_layers", "image_layers", "decoder_layers", "bag_width", "known_width")
 RATES = ("dropout", "drop_tokens", "drop_wide")
 
 
@@ -17,13 +18,14 @@ class ModelConfig:
     """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side.
 
     In training ``dropout`` hides features within the layers, ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality
-    of the wide part: rates.
+    of the wide part: rates. ``initial_fusion`` is K3M's IIFM: mean, soft-spl, hard-spl, or none.
     """
 
     preset: str = "joint"
     dim: int = 256
     heads: int = 4
     text_layers: int = 1
+    image_layers: int = 0
     fusion_layers: int = 3
     decoder_layers: int = 2
     aggregation_heads: int = 2
@@ -40,14 +42,17 @@ class ModelConfig:
     image_size: int = 112
     image_grid: int = 4
     stem_channels: tuple[int, ...] = (32, 64, 128, 256)
+    patch_kernels: tuple[int, ...] = (4, 2, 2, 2)
+    initial_fusion: str = "soft-spl"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in RATES and not 0 <= value < 1:
                 raise UsageError(f"{field.name}={value} is not a rate: set {field.name} to 0 or more and below 1")
-            if isinstance(value, int) and value < 1:
-                raise UsageError(f"{field.name}={value} is below its least value 1: set {field.name} to 1 or more")
+            least = 0 if field.name in NONE_ALLOWED else 1
+            if isinstance(value, int) and value < least:
+                raise UsageError(f"{field.name}={value} is below its least value {least}: set {field.name} to {least} or more")
         if self.dim % self.heads:
             raise UsageError(f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them")
         if self.image_size % self.image_grid or self.image_size < LEAST_IMAGE:
@@ -65,4 +70,4 @@ class ModelConfig:
         unknown = sorted(set(data) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
             raise ModelError(f"config.json has unknown settings {unknown}: the model is from a newer version, upgrade catalograph")
-        return cls(**{**data, "stem_channels": tuple(data.get("stem_channels", cls.stem_channels))})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,34 +12,46 @@ from encoders.tokens import ModalTokens
 
 @dataclass(frozen=True, slots=True)
 class ImageParts:
-    """What pictures give: ``tokens`` [B, L, D], the global one first; ``descriptor`` [B, W], there where ``described`` [B] says so."""
+    """What pictures give: ``tokens`` [B, G + P, D], G global ones before those of P patches; ``descriptor`` [B, W].
+
+    ``described`` [B] says where the descriptor is there; ``global_tokens`` is G, none or one.
+    """
 
     tokens: ModalTokens
     descriptor: Tensor
     described: Tensor
+    global_tokens: int = 1
 
     def where(self, keep: Tensor) -> ImageParts:
         """The same with items outside ``keep`` [B] bool made absent."""
         tokens = ModalTokens(self.tokens.hidden, self.tokens.mask & keep[:, None])
-        return ImageParts(tokens, self.descriptor, self.described & keep)
+        return replace(self, tokens=tokens, described=self.described & keep)
 
     def first(self, count: int) -> ImageParts:
         """Those of the first ``count`` items."""
         tokens = ModalTokens(self.tokens.hidden[:count], self.tokens.mask[:count])
-        return ImageParts(tokens, self.descriptor[:count], self.described[:count])
+        return replace(self, tokens=tokens, descriptor=self.descriptor[:count], described=self.described[:count])
 
     def hide(self, patches: Tensor, vector: Tensor) -> ImageParts:
-        """Replace patches [B, L - 1] bool by the mask ``vector`` [D]; their items' global token and descriptor, which would tell, go."""
-        rows = patches.any(1)
-        hidden = self.tokens.hidden
-        covered = torch.where(patches[..., None], vector.to(hidden.dtype), hidden[:, 1:])
-        mask = torch.cat([self.tokens.mask[:, :1] & ~rows[:, None], self.tokens.mask[:, 1:]], 1)
-        return ImageParts(ModalTokens(torch.cat([hidden[:, :1], covered], 1), mask), self.descriptor, self.described & ~rows)
+        """Replace patches [B, P] bool by the mask ``vector`` [D]; their items' global token and descriptor, which would tell, go."""
+        rows, first = patches.any(1), self.global_tokens
+        hidden, mask = self.tokens.hidden, self.tokens.mask
+        covered = torch.where(patches[..., None], vector.to(hidden.dtype), hidden[:, first:])
+        mask = torch.cat([mask[:, :first] & ~rows[:, None], mask[:, first:]], 1)
+        tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask)
+        return replace(self, tokens=tokens, described=self.described & ~rows)
+
+    def patches(self, hidden: Tensor) -> Tensor:
+        """The patches' part [B, P, D] of states ``hidden`` [B, G + P, D]."""
+        return hidden[:, self.global_tokens :]
 
 
 @dataclass(frozen=True, slots=True)
 class FusedItems:
-    """B fused items: ``node`` c [B, D]; ``memory`` all tokens [B, L, D]; ``title`` and ``image`` parts of them; ``wide`` [B, W']."""
+    """B fused items: ``node`` c [B, D]; ``memory`` all tokens [B, L, D]; ``title`` and ``image`` parts of them; ``wide`` [B, W'].
+
+    ``wide`` are features that a linear expert reads, of no width where a model has none.
+    """
 
     node: Tensor
     memory: ModalTokens

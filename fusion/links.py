@@ -31,8 +31,8 @@ class LinkHead(nn.Module):
         self.decoder = CellDecoder(dim, heads[0], layers, dropout)
         self.output = nn.Linear(dim, dim)
         self.bias = nn.Parameter(torch.zeros(candidates))
-        self.known = nn.Embedding(candidates, known_width)
-        self.wide = nn.Embedding(candidates, item_width + known_width)
+        self.known = nn.Embedding(candidates, known_width) if known_width else None
+        self.wide = nn.Embedding(candidates, item_width + known_width) if item_width + known_width else None
 
     def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c."""
@@ -53,8 +53,13 @@ class LinkHead(nn.Module):
 
     def wide_scores(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
         """The factorised logistic regression [N, K]: item part once an item, known part once a cell."""
+        if self.wide is None:
+            return wide.new_zeros(())
         item_width = wide.shape[1]
         table = self.wide.weight.index_select(0, ids)
+        scores = (wide @ table[:, :item_width].T).index_select(0, flow.cell_item)
+        if self.known is None:
+            return scores
         known = self.known(flow.edge_value)
         known = known.new_zeros(flow.cell_item.shape[0], known.shape[1]).index_add(0, flow.edge_cell, known)
-        return (wide @ table[:, :item_width].T).index_select(0, flow.cell_item) + known @ table[:, item_width:].T
+        return scores + known @ table[:, item_width:].T

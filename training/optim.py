@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fusion.model import ProductModel
 from training.config import Recipe
 
-TABLES = ("ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
+TABLES = ("fusion.ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
 
 
 def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:

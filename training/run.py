@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
 from encoders.tokenizer import CatalogTokenizer
-from fusion.build import build_model, preset
+from fusion.build import build_model
 from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
+from fusion.presets import preset
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot

@@ -65,10 +65,10 @@ class JointObjective(nn.Module):
         if chosen.any():
             logits = at_places(model.piece_head, fused.title.hidden, chosen)
             terms["mlm"] = masked_piece_loss(logits, view.items.pieces[chosen])
-        if fused.image is not None and batch.patches.any() and batch.pictures.pixels is not None:
-            predicted = at_places(model.patch_head, fused.image.hidden[:, 1:], batch.patches)
+        if image is not None and fused.image is not None and batch.patches.any() and batch.pictures.pixels is not None:
+            predicted = at_places(model.patch_head, image.patches(fused.image.hidden), batch.patches)
             rows = batch.patches.any(1)
-            target = raw_patches(batch.pictures.pixels[rows], model.stem.grid)
+            target = raw_patches(batch.pictures.pixels[rows], model.pictures.encoder.grid)
             terms["mpm"] = masked_patch_loss(predicted, target[batch.patches[rows]])
         return terms
 

@@ -21,8 +21,8 @@ INTERRUPTED = 130
 
 
 @click.command(cls=Command)
-@click.option("--preset", metavar="P", default="joint", show_default=True, help="What is learnt: joint.")
-@click.option("--size", metavar="S", default="small", show_default=True, help="tiny or small.")
+@click.option("--preset", metavar="P", default="joint", show_default=True, help="The model: joint, k3m, mbsd or vtbert.")
+@click.option("--size", metavar="S", default="small", show_default=True, help="tiny, small or base.")
 @click.option("--config", metavar="FILE", type=READABLE, help="TOML file of settings.")
 @click.option("--set", "overrides", metavar="K=V", multiple=True, help="One setting, over the file's; may be repeated.")
 @click.option("--minutes", metavar="M", type=click.FloatRange(0, min_open=True), help="Time budget, to which the learning rate fits.")

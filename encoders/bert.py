@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -101,12 +101,12 @@ def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
         (target.norm, source.LayerNorm),
     ):
         mine.load_state_dict(theirs.state_dict())
-    for layer, theirs in zip(text.encoder.layers, bert.encoder.layer, strict=True):
-        _copy_layer(layer, theirs, "tanh" if config.hidden_act != "gelu" else "none")
+    for layer, other in zip(text.encoder.layers, bert.encoder.layer, strict=True):
+        _copy_layer(layer, other, "tanh" if config.hidden_act != "gelu" else "none")
     return BertText(target, text.encoder.layers, frozen)
 
 
-def _copy_layer(mine: nn.Module, theirs: nn.Module, approximate: str) -> None:
+def _copy_layer(mine: Any, theirs: Any, approximate: str) -> None:
     own = theirs.attention.self
     mine.attention.query.load_state_dict(own.query.state_dict())
     mine.attention.key_value.weight.copy_(torch.cat([own.key.weight, own.value.weight]))

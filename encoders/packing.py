@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ class PackedTransformer(nn.Module):
         packing = Packing(tokens.mask.long() if group is None else group)
         x = packing.pack(tokens.hidden)
         for layer in self.layers:
-            x = packed_layer(layer, x, packing)
+            x = packed_layer(cast(TransformerLayer, layer), x, packing)
         return ModalTokens(packing.pad(x), tokens.mask)
 
 

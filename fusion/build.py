@@ -115,11 +115,19 @@ def k3m_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> Parts:
     """K3M's: a transformer a modality, the text's shared with the knowledge, and two streams."""
     text = bert_text(tokenizer.vocab_size, config.dim, config.heads, config.text_layers, longest(config), config.dropout)
     layers = nn.ModuleList(TransformerLayer(config.dim, config.heads, config.dropout, norm_first=False) for _ in range(config.image_layers))
-    fuse = [None, None]
-    if config.initial_fusion != "none":
-        fuse = [InitialInteractiveFusion(config.dim, config.initial_fusion) for _ in range(2)]
-    streams = TwoStream(CoAttention(config.dim, config.heads, config.fusion_layers, config.dropout), config.dim, *fuse)
+    met = CoAttention(config.dim, config.heads, config.fusion_layers, config.dropout)
+    streams = TwoStream(met, config.dim, initial_fusion(config), initial_fusion(config))
     return Parts(TwoStreamFusion(text, PackedTransformer(layers), streams), text, Pictures(patches(config)))
+
+
+def initial_fusion(config: ModelConfig) -> InitialInteractiveFusion | None:
+    """K3M's IIFM as the config has it, or none."""
+    match config.initial_fusion:
+        case "none":
+            return None
+        case "mean" | "soft-spl" | "hard-spl" as mode:
+            return InitialInteractiveFusion(config.dim, mode)
+    raise UsageError(f"initial_fusion={config.initial_fusion!r} is unknown: set it to mean, soft-spl, hard-spl or none")
 
 
 def patches(config: ModelConfig) -> PatchTokens:

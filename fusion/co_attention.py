@@ -24,11 +24,13 @@ class CrossAttention(nn.Module):
 
     def forward(self, hidden: Tensor, other: ModalTokens) -> Tensor:
         """``hidden`` [B, L, D] reads ``other`` [B, L', D] to [B, L, D]."""
-        there = other.mask.any(1)
-        mask = other.mask.clone()
-        mask[:, 0] |= ~there  # a softmax over nothing is no number: let it read one token, and drop what it read
-        read = self.attention(hidden, other.hidden, mask) * there[:, None, None]
-        hidden = self.norm_attention(hidden + self.dropout(read))
+        if not hidden.shape[1]:
+            return hidden
+        if other.mask.shape[1]:
+            # What a token reads where there is nothing is dropped again.
+            read = self.attention(hidden, other.hidden, readable(other.mask)) * other.mask.any(1)[:, None, None]
+            hidden = hidden + self.dropout(read)
+        hidden = self.norm_attention(hidden)
         return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
 
 
@@ -43,10 +45,11 @@ class CoAttentionLayer(nn.Module):
     def forward(self, title: ModalTokens, image: ModalTokens) -> tuple[ModalTokens, ModalTokens]:
         """``title`` [B, L, D] and ``image`` [B, L', D] to the same."""
         title_hidden, image_hidden = self.title_reads(title.hidden, image), self.image_reads(image.hidden, title)
-        return (
-            ModalTokens(self.title(title_hidden, readable(title.mask)), title.mask),
-            ModalTokens(self.image(image_hidden, readable(image.mask)), image.mask),
-        )
+        return self._alone(self.title, title_hidden, title.mask), self._alone(self.image, image_hidden, image.mask)
+
+    @staticmethod
+    def _alone(layer: TransformerLayer, hidden: Tensor, mask: Tensor) -> ModalTokens:
+        return ModalTokens(layer(hidden, readable(mask)) if mask.shape[1] else hidden, mask)
 
 
 class CoAttention(nn.Module):
@@ -64,7 +67,7 @@ class CoAttention(nn.Module):
 
 
 def readable(mask: Tensor) -> Tensor:
-    """``mask`` [B, L] with the first token of empty rows opened, so that a softmax over it is a number."""
+    """``mask`` [B, L] with the first token of empty rows opened: a softmax over nothing is no number."""
     opened = mask.clone()
     opened[:, 0] |= ~mask.any(1)
     return opened

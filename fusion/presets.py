@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from fusion.config import ModelConfig
 from schema.errors import UsageError
@@ -31,7 +32,7 @@ def joint(size: str) -> ModelConfig:
     """Ours: word pieces and n-grams, a residual stem and picture descriptors, one stream, a decoder of cells, a wide part."""
     small = ModelConfig()
     if size == "tiny":
-        widths = {"vocab_size": 2000, "max_ngrams": 4096, "bag_width": 32, "known_width": 16}
+        widths: dict[str, Any] = {"vocab_size": 2000, "max_ngrams": 4096, "bag_width": 32, "known_width": 16}
         return dataclasses.replace(
             small, dim=64, heads=2, fusion_layers=1, decoder_layers=1, dropout=0.0, drop_wide=0.2, image_size=64,
             stem_channels=(16, 32, 64, 64), **widths,

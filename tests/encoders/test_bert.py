@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -11,7 +13,7 @@ PIECES = torch.tensor([[5, 6, 7, 0], [8, 9, 0, 0]])
 @pytest.fixture(scope="module", params=["gelu", "gelu_new"])
 def bert(request):
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 30}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 30}
     return BertModel(BertConfig(**sizes, hidden_act=request.param), add_pooling_layer=False).eval()
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +22,7 @@ def test_cut_groups_neighbours():
 
 
 def test_conv_patches_are_the_cascade_of_strided_convolutions():
-    stem = ConvPatches(12, size=32, kernels=(4, 2), channels=(8,))
+    stem: Any = ConvPatches(12, size=32, kernels=(4, 2), channels=(8,))
     x = F.conv2d(normalise(PIXELS), as_convolution(stem.convolutions[0], 4), stem.convolutions[0].bias, stride=4)
     x = F.relu(stem.norms[0](x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
     x = F.conv2d(x, as_convolution(stem.convolutions[1], 2), stem.convolutions[1].bias, stride=2)

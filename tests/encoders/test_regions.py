@@ -1,17 +1,19 @@
 import io
 import pickle
+from typing import Any
 
+import lmdb
 import numpy as np
 import pytest
 import torch
 
-from encoders.regions import RegionEncoder, RegionFolder, Regions, pad_regions, parse
+from encoders.regions import RegionDatabase, RegionEncoder, RegionFolder, Regions, pad_regions, parse
 from schema.errors import DataError
 
 FEATURES, BOXES = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[0, 0, 0.5, 1], [0.2, 0.2, 0.4, 0.6]], np.float32)
 
 
-def npz(**arrays: np.ndarray) -> bytes:
+def npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
@@ -26,6 +28,16 @@ def test_a_folder_has_npz_and_npy(tmp_path):
         np.testing.assert_array_equal(found.features, FEATURES)
         np.testing.assert_array_equal(found.boxes, BOXES)
     assert RegionFolder(tmp_path).read("c") is None
+
+
+def test_a_database_has_the_same_bytes(tmp_path):
+    with lmdb.open(str(tmp_path / "regions")) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"a", npz(features=FEATURES, boxes=BOXES))
+    database = RegionDatabase(tmp_path / "regions")
+    found = database.read("a")
+    assert found is not None
+    np.testing.assert_array_equal(found.features, FEATURES)
+    assert database.read("b") is None
 
 
 def test_boxes_in_pixels_become_shares():

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from transformers import ViTConfig, ViTModel
@@ -12,7 +14,7 @@ PIXELS = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
 @pytest.fixture(scope="module")
 def vit():
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     return ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8), add_pooling_layer=False).eval()
 
 

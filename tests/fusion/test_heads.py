@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
@@ -5,7 +7,7 @@ from fusion.heads import GlobalPredictor, Pooler
 
 
 def test_the_global_predictor_is_vtberts_equation_3():
-    head = GlobalPredictor(6, 10).double()
+    head: Any = GlobalPredictor(6, 10).double()
     node, positions = torch.randn(2, 4, 6, dtype=torch.float64).unbind(0)
     (first, _, _), (second, _, _) = head.first, head.second
     h_1 = F.layer_norm(F.gelu(torch.cat([node, positions], 1) @ first.weight.T + first.bias), (6,))
@@ -14,5 +16,6 @@ def test_the_global_predictor_is_vtberts_equation_3():
 
 
 def test_the_pooler_is_berts():
-    head, node = Pooler(4), torch.randn(3, 4)
+    head: Any = Pooler(4)
+    node = torch.randn(3, 4)
     torch.testing.assert_close(head(node), torch.tanh(node @ head[0].weight.T + head[0].bias))

@@ -1,7 +1,13 @@
+from typing import Any
+
 import pytest
 import torch
 
 from fusion.initial_interactive import InitialInteractiveFusion
+
+
+def made(mode: Any) -> Any:
+    return InitialInteractiveFusion(4, mode).double()
 
 
 @pytest.fixture
@@ -14,7 +20,7 @@ def test_mean_is_the_mean(pair):
 
 
 def test_soft_spl_weighs_both(pair):
-    fusion = InitialInteractiveFusion(4, "soft-spl").double()
+    fusion = made("soft-spl")
     scores = torch.cat(pair, -1) @ fusion.choose.weight.T + fusion.choose.bias
     share = scores.exp() / scores.exp().sum(-1, keepdim=True)
     torch.testing.assert_close(fusion(*pair), share[..., :1] * pair[0] + share[..., 1:] * pair[1], rtol=1e-6, atol=1e-6)
@@ -22,18 +28,18 @@ def test_soft_spl_weighs_both(pair):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_hard_spl_takes_one_of_the_two(pair, training):
-    out = InitialInteractiveFusion(4, "hard-spl").double().train(training)(*pair)
+    out = made("hard-spl").train(training)(*pair)
     assert ((out == pair[0]).all(-1) | (out == pair[1]).all(-1)).all()
 
 
 def test_hard_spl_takes_the_likelier_one_outside_training(pair):
-    fusion = InitialInteractiveFusion(4, "hard-spl").double().eval()
+    fusion = made("hard-spl").eval()
     initial = fusion.choose(torch.cat(pair, -1)).argmax(-1) == 0
-    assert torch.equal(fusion(*pair), torch.where(initial[..., None], *pair))
+    assert torch.equal(fusion(*pair), torch.where(initial[..., None], pair[0], pair[1]))
 
 
 def test_hard_spls_gradient_is_that_of_the_soft_path(pair):
-    fusion = InitialInteractiveFusion(4, "hard-spl").double().train()
+    fusion = made("hard-spl").train()
     torch.manual_seed(0)
     fusion(*pair).sum().backward()
     gradient, step = fusion.choose.bias.grad, 1e-3

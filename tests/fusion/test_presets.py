@@ -44,6 +44,13 @@ def test_every_subset_of_modalities_gives_finite_scores_and_gradients(built, que
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+def test_items_without_any_picture_are_read(built):
+    model, batch = built
+    fused = model.fuse(batch, None)
+    assert fused.image is None
+    assert model.score(fused, asked(), model.know(torch.arange(5)))[:, :3].isfinite().all()
+
+
 def test_a_masked_picture_changes_nothing_bit_for_bit(built):
     model, batch = built
     image = model.encode_image(batch)

@@ -60,19 +60,28 @@ class ItemBatch:
 
 
 def text_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Tensors of B titles given as words: pieces [B, L], n-grams [G] and their offsets [B].
+    """Tensors of B titles given as words: pieces [B, L], n-grams [G] and their offsets [B]."""
+    return piece_tensor(tokenizer, titles, limit), *ngram_tensors(tokenizer, titles)
+
+
+def piece_tensor(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int) -> Tensor:
+    """Word pieces [B, L] of B titles given as words, 0 where there is none.
 
     L is the longest title's, at most ``limit``, rounded up to a multiple of 8: a CPU prepares its matrix products anew for each shape.
     """
     pieces = [tokenizer.pieces(words, limit) for words in titles]
-    grams = [tokenizer.ngrams(words) for words in titles]
     padded = np.zeros((len(titles), rounded(max((len(p) for p in pieces), default=0) or 1, 8)), dtype=np.int64)
     for row, ids in enumerate(pieces):
         padded[row, : len(ids)] = ids
+    return torch.from_numpy(padded)
+
+
+def ngram_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+    """N-grams [G] of B titles given as words, flat, and where each title's begin [B]."""
+    grams = [tokenizer.ngrams(words) for words in titles]
     lengths = np.array([len(g) for g in grams], dtype=np.int64)
-    offsets = np.concatenate([[0], lengths.cumsum()[:-1]]).astype(np.int64) if len(grams) else np.zeros(0, np.int64)
     flat = np.array([gram for ids in grams for gram in ids], dtype=np.int64)
-    return torch.from_numpy(padded), torch.from_numpy(flat), torch.from_numpy(offsets)
+    return torch.from_numpy(flat), torch.from_numpy(lengths.cumsum() - lengths)
 
 
 def rounded(count: int, step: int) -> int:

@@ -59,5 +59,4 @@ class ResidualStem(nn.Module):
         x = self.blocks(x)
         cells = F.adaptive_avg_pool2d(x, self.grid).flatten(2)
         pooled = torch.cat([x.mean((2, 3), keepdim=False)[..., None], cells], 2).transpose(1, 2)
-        hidden = self.project(pooled) + self.positions
-        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+        return ModalTokens.whole(self.project(pooled) + self.positions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from encoders.layers import mean_pool
@@ -39,7 +38,3 @@ class KnowledgeEncoder(nn.Module):
         pieces = pieces[:, : max(1, int((pieces != 0).any(0).sum()))]
         tokens = self.text(pieces)
         return self.embedding(index) + mean_pool(tokens.hidden, tokens.mask)
-
-    def property_vectors(self) -> Tensor:
-        """All properties [P, D]."""
-        return self(torch.arange(self.properties, device=self.strings.device))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,12 +78,22 @@ class TransformerLayer(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
-        if not self.norm_first:
-            hidden = self.norm_attention(hidden + self.dropout(self.attention(hidden, hidden, mask)))
-            return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
-        normed = self.norm_attention(hidden)
-        hidden = hidden + self.dropout(self.attention(normed, normed, mask))
-        return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)))
+        return self.step(hidden, lambda x: self.attention(x, x, mask))
+
+    def step(self, hidden: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the layer does around its self-attention ``read``, on tokens of any layout: ``hidden`` [..., D] to [..., D]."""
+        if self.norm_first:
+            hidden = hidden + self.dropout(read(self.norm_attention(hidden)))
+            return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)))
+        hidden = self.norm_attention(hidden + self.dropout(read(hidden)))
+        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
+
+
+def readable(mask: Tensor) -> Tensor:
+    """``mask`` [B, L] with the first token of empty rows opened: a softmax over nothing is no number."""
+    opened = mask.clone()
+    opened[:, 0] |= ~mask.any(1)
+    return opened
 
 
 def initialise(module: nn.Module) -> None:

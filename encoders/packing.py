@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from encoders.layers import TransformerLayer, attend
+from encoders.layers import Attention, TransformerLayer, attend, readable
 from encoders.tokens import ModalTokens
 
 
-class Packing:
-    """Which of B rows of L places hold a token, and which tokens see each other: those of a row with the same group.
+class Places:
+    """Where T tokens lie in B rows of L: ``place`` [T] counts through the rows."""
 
-    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other.
-    """
-
-    def __init__(self, group: Tensor) -> None:
-        self.shape = group.shape
-        self.place = group.flatten().nonzero()[:, 0]
-        alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
-        # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
-        self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[:, None]
-        if int(group.max()) <= 1 and len(self.place):
-            # One group a row: a mask of keys alone, which broadcasts over queries.
-            there = group != 0
-            there[:, 0] |= ~there.any(1)
-            self.mask = there[:, None, None, :]
+    def __init__(self, place: Tensor, shape: tuple[int, int]) -> None:
+        self.place, self.shape = place, shape
 
     def pack(self, padded: Tensor) -> Tensor:
         """[B, L, D] to the T tokens that are there [T, D]."""
@@ -38,6 +27,23 @@ class Packing:
         rows, length = self.shape
         padded = packed.new_zeros(rows * length, packed.shape[1]).index_copy(0, self.place, packed)
         return padded.view(rows, length, -1)
+
+
+class Packing(Places):
+    """The tokens that are there, and which of them see each other: those of a row with the same group.
+
+    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other.
+    """
+
+    def __init__(self, group: Tensor) -> None:
+        super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]))
+        if int(group.max()) <= 1 and len(self.place):
+            # One group a row: a mask of keys alone, which broadcasts over queries.
+            self.mask = readable(group != 0)[:, None, None, :]
+        else:
+            # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
+            alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
+            self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[:, None]
 
 
 class PackedTransformer(nn.Module):
@@ -51,22 +57,13 @@ class PackedTransformer(nn.Module):
         """``tokens`` [B, L, D], ``group`` [B, L] (see :class:`Packing`; one group by default) to [B, L, D], zero where no token is."""
         packing = Packing(tokens.mask.long() if group is None else group)
         x = packing.pack(tokens.hidden)
-        for layer in self.layers:
-            x = packed_layer(cast(TransformerLayer, layer), x, packing)
+        for layer in cast("list[TransformerLayer]", self.layers):
+            x = layer.step(x, partial(packed_attention, layer.attention, packing))
         return ModalTokens(packing.pad(x), tokens.mask)
 
 
-def packed_layer(layer: TransformerLayer, x: Tensor, packing: Packing) -> Tensor:
-    """:class:`encoders.layers.TransformerLayer` on packed tokens ``x`` [T, D]."""
-    if layer.norm_first:
-        x = x + layer.dropout(_attention(layer, layer.norm_attention(x), packing))
-        return x + layer.dropout(layer.feed_forward(layer.norm_feed_forward(x)))
-    x = layer.norm_attention(x + layer.dropout(_attention(layer, x, packing)))
-    return layer.norm_feed_forward(x + layer.dropout(layer.feed_forward(x)))
-
-
-def _attention(layer: TransformerLayer, x: Tensor, packing: Packing) -> Tensor:
-    attention = layer.attention
+def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
+    """:class:`encoders.layers.Attention` of packed tokens ``x`` [T, D] over each other."""
     rows, length = packing.shape
     joined = packing.pad(torch.cat([attention.query(x), attention.key_value(x)], -1))
     q, k, v = joined.view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)

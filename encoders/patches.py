@@ -36,8 +36,7 @@ class PatchTokens(nn.Module):
 
     def tokens(self, patches: Tensor) -> ModalTokens:
         """``patches`` [B, P, D] with their positions added, all of them there."""
-        hidden = patches + self.positions
-        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+        return ModalTokens.whole(patches + self.positions)
 
 
 class ConvPatches(PatchTokens):

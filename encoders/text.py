@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.layers import TransformerLayer
+from encoders.layers import TransformerLayer, readable
 from encoders.tokens import ModalTokens
 
 
@@ -22,9 +22,7 @@ class TextEncoder(nn.Module):
         """``pieces`` [B, L] (0 pads) to tokens [B, L, D]."""
         mask = pieces != 0
         hidden = self.pieces(pieces) + self.positions.weight[: pieces.shape[1]]
-        # An empty row would be a softmax over nothing: let it attend to its first pad and stay masked afterwards.
-        attend = mask.clone()
-        attend[:, 0] = True
+        attend = readable(mask)
         for layer in self.layers:
             hidden = layer(hidden, attend)
         return ModalTokens(hidden, mask)

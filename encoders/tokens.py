@@ -20,6 +20,11 @@ class ModalTokens:
     mask: Tensor
 
     @staticmethod
+    def whole(hidden: Tensor) -> ModalTokens:
+        """Tokens [B, L, D] that are all there."""
+        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+
+    @staticmethod
     def concatenate(parts: list[ModalTokens]) -> ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""
         return ModalTokens(torch.cat([p.hidden for p in parts], 1), torch.cat([p.mask for p in parts], 1))

@@ -30,8 +30,7 @@ class PretrainedViT(nn.Module):
         """``pixels`` [B, 3, S, S] uint8, S the ViT's own side, to tokens [B, 1 + P, D]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.vit(pixel_values=normalise(pixels)).last_hidden_state
-        hidden = self.project(states)
-        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+        return ModalTokens.whole(self.project(states))
 
     def train(self, mode: bool = True) -> PretrainedViT:
         """As ever, but a frozen ViT does not train."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,11 @@ from fusion.build import build_model
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from schema.errors import CatalographError, ModelError, UsageError
+from schema.files import write_atomically
 from schema.ontology import Ontology
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write tmp, fsync, rename: the file is whole or is the one before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
@@ -39,9 +29,9 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = read_manifest(folder) if (folder / MANIFEST).exists() else {}
     for name, data in files.items():
-        write_durably(folder / name, data)
+        write_atomically(folder / name, data)
         manifest[name] = hashlib.sha256(data).hexdigest()
-    write_durably(folder / MANIFEST, json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode())
+    write_atomically(folder / MANIFEST, json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode())
 
 
 def add_file(folder: Path, name: str, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from encoders.layers import Attention, FeedForward, RowDropout, TransformerLayer
+from encoders.layers import Attention, FeedForward, RowDropout, TransformerLayer, readable
 from encoders.tokens import ModalTokens
 
 
@@ -64,10 +64,3 @@ class CoAttention(nn.Module):
         for layer in self.layers:
             title, image = layer(title, image)
         return title, image
-
-
-def readable(mask: Tensor) -> Tensor:
-    """``mask`` [B, L] with the first token of empty rows opened: a softmax over nothing is no number."""
-    opened = mask.clone()
-    opened[:, 0] |= ~mask.any(1)
-    return opened

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.layers import Attention, FeedForward, RowDropout
+from encoders.packing import Places
 from encoders.tokens import ModalTokens
 from fusion.aggregation import segment_softmax
 
@@ -45,32 +46,21 @@ class DecoderLayer(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim)
 
-    def forward(self, cells: Tensor, padding: Padding, memory: ModalTokens, triples: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, cells: Tensor, places: Places, memory: ModalTokens, triples: Tensor, edges: tuple[Tensor, Tensor]) -> Tensor:
         """``cells`` [N, D], ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D]."""
-        read = self.tokens(padding.pad(self.norm_tokens(cells)), memory.hidden, memory.mask)
-        cells = cells + self.dropout(padding.flatten(read))
+        read = self.tokens(places.pad(self.norm_tokens(cells)), memory.hidden, memory.mask)
+        cells = cells + self.dropout(places.pack(read))
         if edges[0].numel():
             cells = cells + self.dropout(self.triples(self.norm_triples(cells), triples, *edges))
         return cells + self.dropout(self.feed_forward(self.norm_feed_forward(cells)))
 
 
-class Padding:
+def cell_places(cell_item: Tensor, batch: int) -> Places:
     """Where each of N cells lies when they are padded to [B, Q] by item; ``cell_item`` [N] ascends."""
-
-    def __init__(self, cell_item: Tensor, batch: int) -> None:
-        per_item = torch.bincount(cell_item, minlength=batch)
-        slot = torch.arange(cell_item.shape[0], device=cell_item.device) - (per_item.cumsum(0) - per_item)[cell_item]
-        self.batch, self.width = batch, int(per_item.max())
-        self.place = cell_item * self.width + slot
-
-    def pad(self, cells: Tensor) -> Tensor:
-        """[N, D] to [B, Q, D], zero where no cell is."""
-        flat = cells.new_zeros(self.batch * self.width, cells.shape[1]).index_copy(0, self.place, cells)
-        return flat.view(self.batch, self.width, -1)
-
-    def flatten(self, padded: Tensor) -> Tensor:
-        """[B, Q, D] back to [N, D]."""
-        return padded.flatten(0, 1).index_select(0, self.place)
+    per_item = torch.bincount(cell_item, minlength=batch)
+    slot = torch.arange(cell_item.shape[0], device=cell_item.device) - (per_item.cumsum(0) - per_item)[cell_item]
+    width = int(per_item.max())
+    return Places(cell_item * width + slot, (batch, width))
 
 
 class CellDecoder(nn.Module):
@@ -87,8 +77,8 @@ class CellDecoder(nn.Module):
 
         ``cells`` [N, D], ``cell_item`` [N] ascending, ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D].
         """
-        padding = Padding(cell_item, memory.hidden.shape[0])
+        places = cell_places(cell_item, memory.hidden.shape[0])
         normed = ModalTokens(self.norm_memory(memory.hidden), memory.mask)
         for layer in self.layers:
-            cells = layer(cells, padding, normed, triples, edges)
+            cells = layer(cells, places, normed, triples, edges)
         return self.norm(cells)

@@ -93,6 +93,6 @@ class TwoStreamFusion(nn.Module):
 
 def fused_items(node: Tensor, parts: list[ModalTokens], title: ModalTokens, image: ModalTokens | None) -> FusedItems:
     """Fused items of a model without a wide part; the memory begins with the node [B, D], so that nobody reads nothing."""
-    first = ModalTokens(node[:, None], torch.ones(len(node), 1, dtype=torch.bool, device=node.device))
+    first = ModalTokens.whole(node[:, None])
     wide = node.new_zeros(len(node), 0, dtype=torch.float32)
     return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide)

@@ -34,18 +34,20 @@ class LinkHead(nn.Module):
         self.known = nn.Embedding(candidates, known_width) if known_width else None
         self.wide = nn.Embedding(candidates, item_width + known_width) if item_width + known_width else None
 
-    def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c."""
+    def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, edge_value: Tensor) -> Tensor:
+        """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c.
+
+        ``edge_value`` [E] are the triples' values as rows of the candidates in play.
+        """
         asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(0, flow.cell_property)
-        edges = flow.edge_cell, flow.edge_property, knowledge.local[flow.edge_value]
-        return self.aggregate(asked, knowledge.properties, knowledge.values, edges)
+        return self.aggregate(asked, knowledge.properties, knowledge.values, (flow.edge_cell, flow.edge_property, edge_value))
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""
-        node = self.node(fused, flow, knowledge)
+        edge_value = knowledge.local[flow.edge_value]
+        node = self.node(fused, flow, knowledge, edge_value)
         triples = knowledge.values + knowledge.properties.index_select(0, self.candidate_property[knowledge.ids])
-        edges = (flow.edge_cell, knowledge.local[flow.edge_value])
-        hidden = self.decoder(node, flow.cell_item, fused.memory, triples, edges)
+        hidden = self.decoder(node, flow.cell_item, fused.memory, triples, (flow.edge_cell, edge_value))
         deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
         scores = deep.float() + self.bias.index_select(0, knowledge.ids) + self.wide_scores(fused.wide, flow, knowledge.ids)
         other = self.candidate_property[knowledge.ids][None, :] != flow.cell_property[:, None]

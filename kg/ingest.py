@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from schema.errors import CatalographError, RejectsError, SourceNotFoundError, U
 from schema.ledger import Ledger, RejectedRow
 from schema.mapping import Mapping, guess_mapping, load_mapping
 from schema.ontology import Ontology
+from schema.terms import now
 
 if TYPE_CHECKING:
     from kg.store import GraphStore
@@ -166,7 +166,7 @@ def _pictures(source: Source, mapping: Mapping, images: Path | str | None) -> Pi
 
 
 def _run(plans: list[_Plan], report: IngestReport, store: GraphStore | None, ledger: Ledger | None, progress: Progress | None) -> None:
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    moment = now()
     known: set[str] = set()
     for plan in plans:
         file = str(plan.source.path)

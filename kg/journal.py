@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA
 from schema.errors import StoreDamagedError
+from schema.files import write_atomically
 
 OPERATION = pa.field("operation", pa.string())
 JOURNAL_SCHEMA = pa.schema(
@@ -51,8 +52,7 @@ class Journal:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write_synced(path, data)
+        write_atomically(path, data)
         stats = json.dumps({"numRecords": changes.num_rows})
         action = AddAction(path.name, len(data), {}, time.time_ns() // 1_000_000, True, stats)
         version = self.version
@@ -146,13 +146,6 @@ def parts_of(changes: pa.Table) -> tuple[pa.Table, pa.Table, list[str]]:
     names = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
     retracted = changes.filter(pc.equal(changes["operation"], "retract"))["statement"].to_pylist()
     return items, facts.select(names).rename_columns(STATEMENT_SCHEMA.names), retracted
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync(path: Path) -> None:

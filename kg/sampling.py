@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from kg.dgl_compat import dgl
 from kg.hetero import OF
 from kg.message_flow import MessageFlow
-
-Ints = NDArray[np.int64]
+from kg.ragged import Ints, first_random, join
 
 
 class CellSampler:
@@ -44,11 +43,11 @@ class CellSampler:
         value, item = (ends.numpy() for ends in frontier.edges())
         item, known, value = _distinct(item, frontier.edata["property"].numpy(), value)
         # Small arrays from here on, on which numpy is several times as fast as torch.
-        cell, place = _join(index[cell_item], item)
+        cell, place = join(index[cell_item], item)
         known, value = known[place], value[place]
         keep = (known != cell_property[cell]) & (rng.random(len(cell)) < share[cell])
         cell, known, value = cell[keep], known[keep], value[keep]
-        few = _few(cell, self.most, rng)
+        few = first_random(cell, self.most, rng)
         arrays = (cell_item, cell_property, cell[few], known[few], value[few])
         return MessageFlow(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
@@ -60,19 +59,3 @@ def _distinct(item: Ints, known: Ints, value: Ints) -> tuple[Ints, Ints, Ints]:
     fresh = np.ones(len(item), dtype=bool)
     fresh[1:] = (np.diff(item) != 0) | (np.diff(known) != 0) | (np.diff(value) != 0)
     return item[fresh], known[fresh], value[fresh]
-
-
-def _join(wanted: Ints, item: Ints) -> tuple[Ints, Ints]:
-    """For each wanted item [N] the places of its entries in ``item`` [T], which ascends: (number in wanted [E], place [E])."""
-    low, high = np.searchsorted(item, wanted), np.searchsorted(item, wanted, "right")
-    count = high - low
-    number = np.repeat(np.arange(len(wanted)), count)
-    return number, np.repeat(low - (count.cumsum() - count), count) + np.arange(len(number))
-
-
-def _few(cell: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """At most ``most`` edges a cell, at random: a mask over ``cell`` [E], which ascends."""
-    order = np.lexsort((rng.random(len(cell)), cell))
-    keep = np.empty(len(cell), dtype=bool)
-    keep[order] = np.arange(len(cell)) - np.searchsorted(cell, cell) < most
-    return keep

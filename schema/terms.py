@@ -5,9 +5,15 @@ from __future__ import annotations
 import builtins
 import hashlib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 CATEGORY_SEPARATOR = " > "
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Rank(StrEnum):

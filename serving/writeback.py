@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 
 from kg.store import GraphStore, statements_table
-from schema.terms import Provenance, Rank, Statement
+from schema.terms import Provenance, Rank, Statement, now
 from serving.completion import Completion, Decision
 
 SOURCE = "catalograph complete"
@@ -28,7 +27,7 @@ class WriteReport:
 def predicted(completion: Completion, *, model: str, batch: str = "", time: str | None = None) -> Statement:
     """The statement that a completion's best candidate makes; ``time`` is now where it is not given."""
     best = completion.candidates[0]
-    time = time or datetime.now(UTC).isoformat(timespec="seconds")
+    time = time or now()
     evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
     provenance = Provenance(SOURCE, batch, model=model, confidence=round(best.probability, 6), evidence=evidence, time=time)
     return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
@@ -41,7 +40,7 @@ def write(
 
     What a person asserted, accepted or rejected stays as it is: the store never lets a prediction take its place.
     """
-    time = datetime.now(UTC).isoformat(timespec="seconds")
+    time = now()
     chosen = (each for each in completions if each.candidates and each.decision in decisions)
     statements = (predicted(each, model=model, batch=batch, time=time) for each in chosen)
     written = new = 0

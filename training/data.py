@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from encoders.tokenizer import CatalogTokenizer
+from fusion.build import candidates
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
 
@@ -56,10 +57,7 @@ class TrainingData:
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
     """The candidate (property-specific value) of every triple [N]; -1 where the ontology does not have it."""
-    numbers: dict[tuple[str, str], int] = {}
-    for name, spec in ontology.properties.items():
-        for value in spec.values:
-            numbers[name, value] = len(numbers)
+    numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
     pairs, inverse = np.unique(snapshot.triples[:, 1:], axis=0, return_inverse=True)
     found = [numbers.get((snapshot.properties[p], snapshot.values[v]), -1) for p, v in pairs]
     return np.asarray(found, dtype=np.int64)[inverse.reshape(-1)] if len(pairs) else np.zeros(0, np.int64)

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from fusion.checkpoint import write_durably
 from schema.errors import TrainingError
+from schema.files import write_atomically
 
 KEPT = 2
 
@@ -46,7 +46,7 @@ def save_state(folder: Path, progress: Progress, tensors: dict[str, dict[str, Te
     files["progress.json"] = json.dumps(asdict(progress)).encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     for name, data in {**files, "manifest.json": json.dumps(digests).encode()}.items():
-        write_durably(temporary / name, data)
+        write_atomically(temporary / name, data)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     for old in sorted(folder.glob("step-*"))[:-KEPT]:

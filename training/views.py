@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoders.batch import ItemBatch, rounded, text_tensors
+from encoders.batch import ItemBatch, ngram_tensors, piece_tensor, rounded, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.message_flow import MessageFlow
 from kg.negatives import type_constrained
+from kg.ragged import first_random, join, spread
 from training.config import Recipe
 from training.data import QueryPairs, TrainingData
 from training.objectives.link import LinkTargets
@@ -112,8 +113,8 @@ class Viewer:
     def _view(self, index: NDArray[np.int64], titles: list[list[str]], masked: Tensor, rng: np.random.Generator) -> View:
         # A masked title's n-grams would tell its masked pieces, so those rows go without them.
         grams = [[] if hidden else words for words, hidden in zip(titles, masked.tolist(), strict=True)]
-        pieces, _, _ = text_tensors(self.tokenizer, titles, self.max_title)
-        _, ngrams, offsets = text_tensors(self.tokenizer, grams, self.max_title)
+        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
+        ngrams, offsets = ngram_tensors(self.tokenizer, grams)
         items = ItemBatch(pieces, ngrams, offsets, None, torch.zeros(len(index), dtype=torch.bool))
         return View(items, self._targets(index, rng), masked)
 
@@ -183,19 +184,8 @@ def fill_up(cells: NDArray[np.int64], cell: NDArray[np.int64], batch: int) -> tu
 
 def rows_of(indptr: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions [M] of the statements of items ``index`` [B], and the batch row [M] of each."""
-    counts = indptr[index + 1] - indptr[index]
-    row = np.repeat(np.arange(len(index)), counts)
-    start = np.repeat(indptr[index] - np.concatenate([[0], counts.cumsum()[:-1]]), counts)
-    return start + np.arange(counts.sum()), row
-
-
-def first_random(row: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """At most ``most`` of each row's entries, chosen at random: a mask over ``row`` [M], which ascends."""
-    order = np.lexsort((rng.random(len(row)), row))
-    start = np.searchsorted(row, row)
-    keep = np.empty(len(row), dtype=bool)
-    keep[order] = np.arange(len(row)) - start[order] < most
-    return keep
+    row, place = spread(indptr[index], indptr[index + 1])
+    return place, row
 
 
 def other_truths(
@@ -208,10 +198,8 @@ def other_truths(
     cell_key = (cells[0] * width + cells[1])[cell]
     order = np.argsort(key, kind="stable")
     key, statement = key[order], statement[order]
-    low, high = np.searchsorted(key, cell_key, "left"), np.searchsorted(key, cell_key, "right")
-    asked = np.repeat(np.arange(len(cell)), high - low)
-    offset = np.repeat(low - np.concatenate([[0], (high - low).cumsum()[:-1]]), high - low)
-    other = data.candidate[statement[offset + np.arange(len(asked))]]
+    asked, place = join(cell_key, key)
+    other = data.candidate[statement[place]]
     different = other != candidate[asked]
     return asked[different], other[different]
 

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kg.ragged import first_random
 from training.flows import flow_sampler
-from training.views import augment, fill_up, first_random, other_truths, rows_of
+from training.views import augment, fill_up, other_truths, rows_of
 
 
 def test_no_cell_knows_its_own_property(viewer):

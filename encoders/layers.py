@@ -56,12 +56,16 @@ class RowDropout(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """``hidden`` [B, L, D] or [N, D] to the same; the identity outside training."""
+    def forward(self, hidden: Tensor, row: Tensor | None = None) -> Tensor:
+        """``hidden`` [B, L, D] or [N, D] to the same; the identity outside training.
+
+        Tokens [T, D] of rows that lie one after another come with the ``row`` [T] of each.
+        """
         if not self.training or self.rate == 0:
             return hidden
-        shape = (hidden.shape[0], *(1 for _ in hidden.shape[1:-1]), hidden.shape[-1])
-        return hidden * hidden.new_empty(shape).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        rows = hidden.shape[0] if row is None else int(row.max()) + 1
+        kept = hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        return hidden * (kept.view(rows, *(1 for _ in hidden.shape[1:-1]), -1) if row is None else kept.index_select(0, row))
 
 
 class TransformerLayer(nn.Module):
@@ -80,13 +84,20 @@ class TransformerLayer(nn.Module):
         """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
         return self.step(hidden, lambda x: self.attention(x, x, mask))
 
-    def step(self, hidden: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """What the layer does around its self-attention ``read``, on tokens of any layout: ``hidden`` [..., D] to [..., D]."""
+    def step(self, hidden: Tensor, read: Callable[[Tensor], Tensor], row: Tensor | None = None) -> Tensor:
+        """What the layer does around its self-attention ``read``, on tokens of any layout: ``hidden`` [..., D] to [..., D].
+
+        ``row`` says whose the tokens [T, D] are where they lie one after another, see :class:`RowDropout`.
+        """
         if self.norm_first:
-            hidden = hidden + self.dropout(read(self.norm_attention(hidden)))
-            return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)))
-        hidden = self.norm_attention(hidden + self.dropout(read(hidden)))
-        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
+            hidden = hidden + self.dropout(read(self.before_attention(hidden)), row)
+            return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), row)
+        hidden = self.norm_attention(hidden + self.dropout(read(hidden), row))
+        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden), row))
+
+    def before_attention(self, hidden: Tensor) -> Tensor:
+        """What the self-attention reads of ``hidden`` [..., D]."""
+        return self.norm_attention(hidden) if self.norm_first else hidden
 
 
 def readable(mask: Tensor) -> Tensor:

@@ -8,8 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from encoders.batch import rounded
 from encoders.layers import Attention, TransformerLayer, attend, readable
 from encoders.tokens import ModalTokens
+
+
+TOKENS_STEP = 64
 
 
 class Places:
@@ -32,11 +36,15 @@ class Places:
 class Packing(Places):
     """The tokens that are there, and which of them see each other: those of a row with the same group.
 
-    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other.
+    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other. ``row`` [T] is each token's row.
     """
 
     def __init__(self, group: Tensor) -> None:
         super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]))
+        count = len(self.place)
+        # The first again to make up a multiple: a CPU prepares its matrix products anew for each shape.
+        self.taken = torch.cat([self.place, self.place[:1].expand(rounded(count, TOKENS_STEP) - count)])
+        self.row = self.taken // group.shape[1]
         if int(group.max()) <= 1 and len(self.place):
             # One group a row: a mask of keys alone, which broadcasts over queries.
             self.mask = readable(group != 0)[:, None, None, :]
@@ -44,6 +52,20 @@ class Packing(Places):
             # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
             alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
             self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[:, None]
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[B, L, D] to the tokens that are there, the first again to make up a multiple of 64; ``pad`` leaves the repeated ones out."""
+        return padded.flatten(0, 1).index_select(0, self.taken)
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Those back to [B, L, D], zero where no token is."""
+        return super().pad(packed[: len(self.place)])
+
+    def mask_of(self, at: Tensor) -> Tensor:
+        """What the tokens at places ``at`` [B, R] of their rows see: [B, 1, R, L], or [B, 1, 1, L] where all see the same."""
+        if self.mask.shape[2] == 1:
+            return self.mask
+        return self.mask.gather(2, at[:, None, :, None].expand(-1, 1, -1, self.mask.shape[3]))
 
 
 class PackedTransformer(nn.Module):
@@ -56,10 +78,24 @@ class PackedTransformer(nn.Module):
     def forward(self, tokens: ModalTokens, group: Tensor | None = None) -> ModalTokens:
         """``tokens`` [B, L, D], ``group`` [B, L] (see :class:`Packing`; one group by default) to [B, L, D], zero where no token is."""
         packing = Packing(tokens.mask.long() if group is None else group)
-        x = packing.pack(tokens.hidden)
-        for layer in cast("list[TransformerLayer]", self.layers):
-            x = layer.step(x, partial(packed_attention, layer.attention, packing))
-        return ModalTokens(packing.pad(x), tokens.mask)
+        return ModalTokens(packing.pad(self._through(self.layers, packing.pack(tokens.hidden), packing)), tokens.mask)
+
+    def read(self, tokens: ModalTokens, at: Tensor, group: Tensor | None = None) -> Tensor:
+        """The states of the tokens at places ``at`` [B, R] alone, R a row: [B, R, D].
+
+        The last layer asks for these alone, so its feed-forward, most of its work, is done for R tokens a row instead of L.
+        """
+        packing = Packing(tokens.mask.long() if group is None else group)
+        x = self._through(self.layers[:-1], packing.pack(tokens.hidden), packing)
+        asked = packing.pad(x).gather(1, at[..., None].expand(-1, -1, x.shape[1]))
+        last = cast("TransformerLayer", self.layers[-1])
+        return last.step(asked, lambda query: asking_attention(last.attention, packing, (query, at), last.before_attention(x)))
+
+    @staticmethod
+    def _through(layers: nn.ModuleList, x: Tensor, packing: Packing) -> Tensor:
+        for layer in cast("list[TransformerLayer]", layers):
+            x = layer.step(x, partial(packed_attention, layer.attention, packing), packing.row)
+        return x
 
 
 def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
@@ -69,3 +105,13 @@ def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tenso
     q, k, v = joined.view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
     out = attend(q, k, v, packing.mask).transpose(1, 2).reshape(rows, length, -1)
     return attention.output(packing.pack(out))
+
+
+def asking_attention(attention: Attention, packing: Packing, query: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
+    """Attention of ``query`` states [B, R, D] at their places [B, R] over packed tokens ``x`` [T, D]: [B, R, D]."""
+    asked, at = query
+    rows, length = packing.shape
+    q = attention.query(asked).view(rows, at.shape[1], attention.heads, -1).transpose(1, 2)
+    k, v = packing.pad(attention.key_value(x)).view(rows, length, 2, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    out = attend(q, k, v, packing.mask_of(at))
+    return attention.output(out.transpose(1, 2).reshape(rows, at.shape[1], -1))

@@ -71,9 +71,10 @@ class BertStream(nn.Module):
         whole, text = self._row(title, image, query), self._row(title, None, query)
         sight = self._row(title.new_zeros(len(title), 0), image, query)
         raw, group = _stack(whole, text, sight)
-        hidden = self.transformer(ModalTokens(self.embeddings.finish(raw), group != 0), group).hidden
         count = len(title)
-        return hidden[:count, 0], hidden[count:, 0], hidden[count:, text.mask.shape[1]]
+        at = torch.tensor([0, text.mask.shape[1]], device=title.device).expand(2 * count, 2)
+        first, second = self.transformer.read(ModalTokens(self.embeddings.finish(raw), group != 0), at, group).unbind(1)
+        return first[:count], first[count:], second[count:]
 
     def _row(self, title: Tensor, image: ModalTokens | None, query: Tensor | None) -> _Row:
         """The sequence before its norm: a modality that is not there has no token, its [SEP] neither."""

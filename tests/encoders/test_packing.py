@@ -12,7 +12,7 @@ MASK = torch.tensor([[True, True, True, False], [True, False, False, False]])
 
 def test_packing_and_padding_are_inverse():
     packing = Packing(MASK.long())
-    assert packing.pack(HIDDEN).shape == (4, 8)
+    assert packing.pack(HIDDEN).shape == (64, 8)
     assert torch.equal(packing.pad(packing.pack(HIDDEN)), HIDDEN * MASK[..., None])
 
 
@@ -31,6 +31,15 @@ def test_two_groups_of_a_row_do_not_know_of_each_other():
     together = stack(ModalTokens(HIDDEN, group != 0), group).hidden
     alone = stack(ModalTokens(HIDDEN[:1, 2:], torch.ones(1, 2, dtype=torch.bool))).hidden
     torch.testing.assert_close(together[:1, 2:], alone)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("group", [torch.tensor([[1, 1, 2, 2], [1, 2, 2, 0]]), MASK.long()])
+def test_states_read_alone_are_those_of_the_whole(norm_first, group):
+    stack = PackedTransformer(nn.ModuleList(TransformerLayer(8, 2, norm_first=norm_first) for _ in range(2)))
+    tokens, at = ModalTokens(HIDDEN, group != 0), torch.tensor([[0, 2], [0, 0]])
+    whole = stack(tokens, group).hidden
+    torch.testing.assert_close(stack.read(tokens, at, group), whole.gather(1, at[..., None].expand(2, 2, 8)))
 
 
 def test_a_row_without_tokens_is_finite():

@@ -38,10 +38,10 @@ class PlainMBSD(nn.Module):
         config = BertConfig(
             hidden_size=dim, num_hidden_layers=len(layers), num_attention_heads=layers[0].attention.heads, intermediate_size=4 * dim,
             hidden_act="gelu_pytorch_tanh", hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, layer_norm_eps=1e-5,
-            attn_implementation="sdpa",
         )  # fmt: skip
-        self.encoder = BertEncoder(config)
-        for mine, theirs in zip(layers, self.encoder.layer, strict=True):
+        config._attn_implementation = "sdpa"
+        self.encoder = cast(nn.Module, BertEncoder(config))  # type: ignore[no-untyped-call]
+        for mine, theirs in zip(layers, cast(nn.ModuleList, self.encoder.layer), strict=True):
             copy_layer(mine, theirs)
 
     def picture(self, pixels: Tensor) -> Tensor:
@@ -53,10 +53,9 @@ class PlainMBSD(nn.Module):
                 x = F.relu(self.norms[number](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return x.flatten(2).transpose(1, 2) + self.positions
 
-    def read(self, texts: list[list[int]], patches: Tensor | None) -> Tensor:
-        """h([CLS]) [B, D] of texts (each with its [CLS] and [SEP]), padded to the longest, before patches [B, P, D]."""
-        longest = max(map(len, texts))
-        ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts])
+    def read(self, texts: list[list[int]], longest: int, patches: Tensor | None) -> Tensor:
+        """h([CLS]) [B, D] of texts (each with its [CLS] and [SEP]), padded to ``longest``, before patches [B, P, D]."""
+        ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts], device=self.image_end.device)
         mask = ids != 0
         hidden = self.embeddings.words(ids) + self.embeddings.positions.weight[:longest] + self.embeddings.segments.weight[0]
         if patches is not None:
@@ -66,12 +65,20 @@ class PlainMBSD(nn.Module):
         hidden = self.dropout(self.embeddings.norm(hidden))
         return cast(Tensor, self.encoder(hidden, attention_mask=mask[:, None, None, :]).last_hidden_state[:, 0])
 
-    def forward(self, query: list[list[int]], title: list[list[int]], pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """h, h^t and h^v [B, D] of Figure 4's three inputs, each in a pass of its own."""
+    def forward(
+        self, query: list[list[int]], title: list[list[int]], pixels: Tensor, limit: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """h, h^t and h^v [B, D] of Figure 4's three inputs, each in a pass of its own.
+
+        Texts are padded to the batch's longest, or to a ``limit`` of query and title, as the paper's batches of 1,024 come to.
+        """
         cls, sep = self.special
         both = [[cls, *q, sep, *t, sep] for q, t in zip(query, title, strict=True)]
         alone = [[cls, *q, sep] for q in query]
-        return self.read(both, self.picture(pixels)), self.read(both, None), self.read(alone, self.picture(pixels))
+        wide = max(map(len, both)) if limit is None else 3 + sum(limit)
+        narrow = max(map(len, alone)) if limit is None else 2 + limit[0]
+        whole, text = self.read(both, wide, self.picture(pixels)), self.read(both, wide, None)
+        return whole, text, self.read(alone, narrow, self.picture(pixels))
 
 
 def convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:

@@ -28,14 +28,14 @@ class BertEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-12)
         self.dropout = RowDropout(dropout)
 
-    def raw(self, pieces: Tensor, positions: Tensor, segment: int) -> Tensor:
-        """``pieces`` [B, L] at ``positions`` [B, L] (or [L]) to word + position + segment [B, L, D].
+    def placed(self, words: Tensor, positions: Tensor, segment: int | Tensor) -> Tensor:
+        """``words`` [B, L, D] at ``positions`` [B, L] (or [L]) to word + position + segment [B, L, D]; ``segment`` is one or [L].
 
         Raises ValueError where a position is past the last.
         """
         if positions.numel() and int(positions.max()) >= self.positions.num_embeddings:
             raise ValueError(f"position {int(positions.max())} is past the last of {self.positions.num_embeddings}: cut the text")
-        return self.words(pieces) + self.positions(positions) + self.segments.weight[segment]
+        return words + self.positions(positions) + self.segments.weight[segment]
 
     def finish(self, raw: Tensor) -> Tensor:
         """What follows the sum: norm and dropout, of any modality's tokens [B, L, D]."""
@@ -58,7 +58,8 @@ class BertText(nn.Module):
 
     def forward(self, pieces: Tensor) -> ModalTokens:
         """``pieces`` [B, L] (0 pads) to tokens [B, L, D], zero where none is."""
-        hidden = self.embeddings.finish(self.embeddings.raw(pieces, torch.arange(pieces.shape[1], device=pieces.device), 0))
+        own, places = self.embeddings, torch.arange(pieces.shape[1], device=pieces.device)
+        hidden = own.finish(own.placed(own.words(pieces), places, 0))
         return self.encoder(ModalTokens(hidden, pieces != 0))
 
     def train(self, mode: bool = True) -> BertText:

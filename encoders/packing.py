@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from encoders.batch import rounded
 from encoders.layers import Attention, TransformerLayer, attend, readable
@@ -17,49 +18,76 @@ TOKENS_STEP = 64
 
 
 class Places:
-    """Where T tokens lie in B rows of L: ``place`` [T] counts through the rows."""
+    """Where T tokens lie in B rows of L: ``place`` [T] counts through the rows; ``row`` [T'] is each packed token's row.
 
-    def __init__(self, place: Tensor, shape: tuple[int, int]) -> None:
-        self.place, self.shape = place, shape
+    Zero rows make T' of them, a multiple of ``step``.
+    """
+
+    def __init__(self, place: Tensor, shape: tuple[int, int], step: int = 1) -> None:
+        self.shape, count = shape, len(place)
+        taken = F.pad(place, (0, rounded(count, step) - count), value=shape[0] * shape[1])
+        self.row = taken // shape[1]
+        packed_at = place.new_full((shape[0] * shape[1],), len(taken))
+        packed_at[place] = torch.arange(count, device=place.device)
+        self._taken, self._packed_at = _Rows.of(taken, shape[0] * shape[1]), _Rows.of(packed_at, len(taken))
 
     def pack(self, padded: Tensor) -> Tensor:
-        """[B, L, D] to the T tokens that are there [T, D]."""
-        return padded.flatten(0, 1).index_select(0, self.place)
+        """[B, L, D] to the tokens that are there [T', D]."""
+        return cast(Tensor, _Gather.apply(padded.flatten(0, 1), self._taken, self._packed_at))
 
     def pad(self, packed: Tensor) -> Tensor:
-        """[T, D] back to [B, L, D], zero where no token is."""
-        rows, length = self.shape
-        padded = packed.new_zeros(rows * length, packed.shape[1]).index_copy(0, self.place, packed)
-        return padded.view(rows, length, -1)
+        """[T', D] back to [B, L, D], zero where no token is."""
+        return cast(Tensor, _Gather.apply(packed, self._packed_at, self._taken)).view(*self.shape, -1)
+
+
+class _Rows(NamedTuple):
+    """Which rows of a table to take, [M], and which of the M are none of it, [A]."""
+
+    index: Tensor
+    absent: Tensor
+
+    @staticmethod
+    def of(index: Tensor, end: int) -> _Rows:
+        """``index`` [M], ``end`` for none."""
+        return _Rows(index.clamp(max=max(0, end - 1)), (index == end).nonzero()[:, 0])
+
+    def take(self, table: Tensor) -> Tensor:
+        """``table`` [N, D] to [M, D]."""
+        return table.index_select(0, self.index).index_fill_(0, self.absent, 0)
+
+
+class _Gather(torch.autograd.Function):
+    """Takes rows of a table, each once at most; ``back`` takes them back.
+
+    So its gradient is a gather as well, which spares an index_select's zeroed table and scattered addition.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, there: _Rows, back: _Rows) -> Tensor:
+        ctx.back = back
+        return there.take(table)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back.take(grads[0]), None, None
 
 
 class Packing(Places):
     """The tokens that are there, and which of them see each other: those of a row with the same group.
 
-    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other. ``row`` [T] is each token's row.
+    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other.
     """
 
     def __init__(self, group: Tensor) -> None:
-        super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]))
-        count = len(self.place)
-        # The first again to make up a multiple: a CPU prepares its matrix products anew for each shape.
-        self.taken = torch.cat([self.place, self.place[:1].expand(rounded(count, TOKENS_STEP) - count)])
-        self.row = self.taken // group.shape[1]
-        if int(group.max()) <= 1 and len(self.place):
+        # A CPU prepares its matrix products anew for each shape.
+        super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP)
+        if int(group.max()) <= 1 and len(self.row):
             # One group a row: a mask of keys alone, which broadcasts over queries.
             self.mask = readable(group != 0)[:, None, None, :]
         else:
             # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
             alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
             self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[:, None]
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """[B, L, D] to the tokens that are there, the first again to make up a multiple of 64; ``pad`` leaves the repeated ones out."""
-        return padded.flatten(0, 1).index_select(0, self.taken)
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """Those back to [B, L, D], zero where no token is."""
-        return super().pad(packed[: len(self.place)])
 
     def mask_of(self, at: Tensor) -> Tensor:
         """What the tokens at places ``at`` [B, R] of their rows see: [B, 1, R, L], or [B, 1, 1, L] where all see the same."""
@@ -101,8 +129,10 @@ class PackedTransformer(nn.Module):
 def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
     """:class:`encoders.layers.Attention` of packed tokens ``x`` [T, D] over each other."""
     rows, length = packing.shape
-    joined = packing.pad(torch.cat([attention.query(x), attention.key_value(x)], -1))
-    q, k, v = joined.view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    query, key_value = attention.query, attention.key_value
+    # One product instead of two: weights are smaller than what they make.
+    joined = F.linear(x, torch.cat([query.weight, key_value.weight]), torch.cat([query.bias, key_value.bias]))
+    q, k, v = packing.pad(joined).view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
     out = attend(q, k, v, packing.mask).transpose(1, 2).reshape(rows, length, -1)
     return attention.output(packing.pack(out))
 

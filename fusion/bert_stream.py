@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from encoders.bert import BertEmbeddings
 from encoders.packing import PackedTransformer
@@ -68,37 +69,38 @@ class BertStream(nn.Module):
 
         Query + title and query + picture together are hardly longer than query + item, so they share a row as two groups.
         """
-        whole, text = self._row(title, image, query), self._row(title, None, query)
-        sight = self._row(title.new_zeros(len(title), 0), image, query)
-        raw, group = _stack(whole, text, sight)
+        row = self._row(title, image, query)
+        asked, told = 2 + query.shape[1], 3 + query.shape[1] + title.shape[1]
+        raw, group = _beside(row, asked, told)
         count = len(title)
-        at = torch.tensor([0, text.mask.shape[1]], device=title.device).expand(2 * count, 2)
+        at = torch.tensor([0, told], device=title.device).expand(2 * count, 2)
         first, second = self.transformer.read(ModalTokens(self.embeddings.finish(raw), group != 0), at, group).unbind(1)
         return first[:count], first[count:], second[count:]
 
     def _row(self, title: Tensor, image: ModalTokens | None, query: Tensor | None) -> _Row:
         """The sequence before its norm: a modality that is not there has no token, its [SEP] neither."""
-        cls, sep = self.special
-        batch, start = len(title), title.new_ones(len(title), 1)
-        one = title.new_ones(batch, 1)
-        raws = [self.embeddings.raw(one * cls, start * 0, self.cls_segment)]
-        masks = [one.bool()]
-        widths = {"cls": 1}
-        for name, pieces in (("query", query), ("title", title)):
-            if pieces is None:
+        own, (cls, sep) = self.embeddings, self.special
+        one = title.new_ones(len(title), 1)
+        pieces, places, masks = [one * cls], [one * 0], [one.bool()]
+        widths, start = {}, one
+        for name, part in (("query", query), ("title", title)):
+            if part is None:
                 continue
-            there = pieces != 0
-            length = there.sum(1, keepdim=True)
-            ends = length > 0
-            places = torch.cat([start + torch.arange(pieces.shape[1], device=pieces.device), start + length], 1)
-            places = places * torch.cat([there, ends], 1)
-            raws.append(self.embeddings.raw(torch.cat([pieces, one * sep], 1), places, TEXT))
-            masks += [there, ends]
-            start = start + length + ends
-            widths[name] = pieces.shape[1]
+            there = torch.cat([part != 0, (part != 0).any(1, keepdim=True)], 1)
+            length = there[:, :-1].sum(1, keepdim=True)
+            order = torch.cat([torch.arange(part.shape[1], device=part.device).expand_as(part), length], 1)
+            pieces += [part, one * sep]
+            places.append((start + order) * there)
+            masks.append(there)
+            start = start + there.sum(1, keepdim=True)
+            widths[name] = part.shape[1]
+        # One lookup, the picture's [SEP] included: each would have a gradient as large as the table.
+        words = own.words(torch.cat([*pieces, one * sep], 1))
+        segment = torch.full((words.shape[1] - 1,), TEXT, device=title.device)
+        segment[0] = self.cls_segment
+        raws = [own.placed(words[:, :-1], torch.cat(places, 1), segment)]
         if image is not None:
-            end = self.embeddings.words.weight[sep] + self.image_end
-            marked = torch.cat([image.hidden, end.expand(batch, 1, -1)], 1) + self.embeddings.segments.weight[VISION]
+            marked = torch.cat([image.hidden, words[:, -1:] + self.image_end], 1) + own.segments.weight[VISION]
             raws.append(marked)
             masks += [image.mask, image.mask.any(1, keepdim=True)]
             widths["image"] = image.mask.shape[1]
@@ -126,14 +128,13 @@ class _Row:
         return StreamStates(out.hidden[:, 0], parts["title"], parts["image"], ends["title"], ends["image"])
 
 
-def _stack(whole: _Row, *pair: _Row) -> tuple[Tensor, Tensor]:
-    """Rows of the whole above rows of the pair side by side: raw [2B, S, D] and group [2B, S]."""
-    beside = torch.cat([part.raw for part in pair], 1)
-    groups = torch.cat([part.mask.long() * (number + 1) for number, part in enumerate(pair)], 1)
-    wide = max(whole.raw.shape[1], beside.shape[1])
+def _beside(row: _Row, asked: int, told: int) -> tuple[Tensor, Tensor]:
+    """Rows of the whole above rows of query + title beside query + picture: raw [2B, S, D] and group [2B, S].
 
-    def widen(tensor: Tensor) -> Tensor:
-        """Pad [B, L, ...] to S places."""
-        return torch.cat([tensor, tensor.new_zeros(len(tensor), wide - tensor.shape[1], *tensor.shape[2:])], 1)
-
-    return torch.cat([widen(whole.raw), widen(beside)]), torch.cat([widen(whole.mask.long()), widen(groups)])
+    The query ends at ``asked`` and the title at ``told``; both are in the same places whatever follows.
+    """
+    text, sight = slice(0, told), torch.cat([torch.arange(asked), torch.arange(told, row.mask.shape[1])]).to(row.mask.device)
+    beside = torch.cat([row.raw[:, text], row.raw.index_select(1, sight)], 1)
+    groups = torch.cat([row.mask[:, text].long(), row.mask.index_select(1, sight).long() * 2], 1)
+    wide = beside.shape[1] - row.mask.shape[1]
+    return torch.cat([F.pad(row.raw, (0, 0, 0, wide)), beside]), torch.cat([F.pad(row.mask.long(), (0, wide)), groups])

@@ -38,7 +38,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         home = shop(Path(folder), 400)
         config, options = preset("joint", size), TrainOptions(size=size, steps=1)
         recipe = read_settings(None, (), config.as_dict()).recipe
-        material = read_material(home, options, config, None, lambda record: None)
+        material = read_material(home, options, recipe, config, None, lambda record: None)
         run = assemble(ModelWriter(Path(folder) / "model", config, material, {}, rank=0), options, recipe, (0, 1), time.monotonic())
         rng = np.random.default_rng(0)
         ready: list[StepBatch] = [move(run.viewer.batch(run.sampler.batch(n), rng), run.device) for n in range(batches)]

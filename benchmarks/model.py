@@ -1,10 +1,11 @@
 """Forward and backward of the models: MBSD's stage II against a plain reading of it, the joint model against MBSD, the aggregation's share.
 
-    python benchmarks/model.py [--sizes small base] [--rounds 3] [--compile]
+    python benchmarks/model.py [--sizes small base] [--rounds 2] [--compile]
 
 All in one process, in turns, on the same batches. Pairs have titles of 6 to 60 pieces (29 on average, as Taobao's), queries of 2 to 10 and
 pictures of 224 pixels. The peer is ``plain_mbsd.py``: transformers' BERT, three padded passes, fp32; it pads to the longest of its batch,
-or to the limits, as the paper's batches of 1,024 come to. Peak memory is that of a process of its own. On a GPU all runs there, with the share of the card's own measured matrix rate.
+or to the limits, as the paper's batches of 1,024 come to. Peak memory is that of a process of its own. On a GPU
+all runs there, and the share of the card's own measured matrix rate is told.
 """
 
 from __future__ import annotations

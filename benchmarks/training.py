@@ -48,7 +48,7 @@ def bench(home: Home, args: argparse.Namespace, kind: str) -> dict[str, object]:
     options = TrainOptions(size=args.size, steps=1, split=args.split, overrides=(f"precision={kind}",))
     config = preset("joint", args.size)
     settings = read_settings(None, options.overrides, config.as_dict())
-    material = read_material(home, options, config, None, lambda record: None)
+    material = read_material(home, options, settings.recipe, config, None, lambda record: None)
     writer = ModelWriter(Path(args.out), config, material, {}, rank=0)
     run = assemble(writer, options, settings.recipe, (0, 1), time.monotonic())
     rng = np.random.default_rng(0)

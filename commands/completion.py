@@ -15,10 +15,11 @@ import click
 
 from commands.common import READABLE, Command, Context, pass_context, table
 from commands.progress import bar
-from commands.reading import model_option, read_cells, scorer_of, snapshot_of
+from commands.reading import model_option, read_cells, regions_of, scorer_of, snapshot_of
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
+    from encoders.regions import RegionFiles
     from fusion.scoring import CellScorer
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
@@ -71,7 +72,8 @@ def complete(
     wanted = list(_wanted(home, scorer, snapshot, pairs, items, properties))
     tally = Tally()
     with bar("completing") as done, _lines(out) as sink:
-        answers = answer(scorer, _items(snapshot), wanted, top_k=top_k, target_precision=target_precision, progress=done)
+        known = _items(snapshot, regions_of(home, scorer))
+        answers = answer(scorer, known, wanted, top_k=top_k, target_precision=target_precision, progress=done)
         written = _consume(home, tally.watch(answers, sink), scorer.name if write else None)
     context.emit(tally.document(scorer.name, written, out, time.monotonic() - started), *tally.lines(written, out))
 
@@ -142,10 +144,10 @@ def _wanted(
     return missing_cells(snapshot, ontology, items=items or None, properties=properties or None)
 
 
-def _items(snapshot: GraphSnapshot) -> Any:
+def _items(snapshot: GraphSnapshot, regions: RegionFiles | None) -> Any:
     from serving.catalog import CatalogItems
 
-    return CatalogItems(snapshot)
+    return CatalogItems(snapshot, regions)
 
 
 def _consume(home: Home, answers: Iterable[Completion], model: str | None) -> int:

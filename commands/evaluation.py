@@ -11,7 +11,7 @@ import click
 
 from commands.common import READABLE, Command, Context, Group, pass_context, table
 from commands.progress import bar
-from commands.reading import items_of_part, model_option, scorer_of, snapshot_of, split_option
+from commands.reading import items_of_part, model_option, regions_of, scorer_of, snapshot_of, split_option
 from schema.errors import DataError, SourceNotFoundError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def completion(
     settings = SETTINGS if every else (Setting.parse(title, image, known),)
     home = context.home()
     scorer = scorer_of(home, model)
-    items = items_of_part(snapshot_of(home), part, split)
+    items = items_of_part(snapshot_of(home), part, split, regions_of(home, scorer))
     if not items:
         raise DataError(f"the {part} part has no item: ingest more, or give a --split file that names some")
     also = [word.strip() for word in blind_also.split(",") if word.strip()]

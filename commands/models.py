@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +13,25 @@ import click
 
 from commands.common import READABLE, Command, Context, Group, pass_context, table
 from commands.progress import TrainingProgress, bar, figures
-from commands.reading import items_of_part, scorer_of, snapshot_of, split_option
+from commands.reading import items_of_part, regions_of, scorer_of, snapshot_of, split_option
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from kg.home import Home
 
 INTERRUPTED = 130
 
 
 @click.command(cls=Command)
-@click.option("--preset", metavar="P", default="joint", show_default=True, help="The model: joint, k3m, mbsd or vtbert.")
+@click.option(
+    "--preset",
+    metavar="P",
+    default="joint",
+    show_default=True,
+    help="joint, k3m, mbsd, vtbert, or a baseline of the papers.",
+)
 @click.option("--size", metavar="S", default="small", show_default=True, help="tiny, small or base.")
 @click.option("--config", metavar="FILE", type=READABLE, help="TOML file of settings.")
 @click.option("--set", "overrides", metavar="K=V", multiple=True, help="One setting, over the file's; may be repeated.")
@@ -77,7 +87,7 @@ def calibrate_model(home: Home, folder: Path, split: Path | None) -> None:
     from serving.calibration import calibrate
 
     scorer = scorer_of(home, str(folder))
-    items = items_of_part(snapshot_of(home), "validation", split)
+    items = items_of_part(snapshot_of(home), "validation", split, regions_of(home, scorer))
     with bar("calibrating") as done:
         found = calibrate(scorer, items, progress=done)
     add_file(folder, "calibration.json", json.dumps(found, ensure_ascii=False).encode())
@@ -114,6 +124,21 @@ def _run_row(run: dict[str, Any]) -> list[object]:
     return [Path(run["model"]).name, run["time"], run.get("preset"), run.get("size"), *sizes, figures(run.get("metrics") or {})]
 
 
+def described_parts(model: nn.Module) -> tuple[list[tuple[str, int, tuple[int, ...], int]], dict[str, int]]:
+    """A model's tensors (name, how often it repeats, shape, parameters of all) and each part's parameters.
+
+    Layers alike are one line, their numbers a star. A tensor that two parts share is listed, and so counted, once: under the first of them.
+    """
+    times: dict[tuple[str, tuple[int, ...]], int] = {}
+    parts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        alike = re.sub(r"\.\d+(?=\.)", ".*", name), tuple(parameter.shape)
+        times[alike] = times.get(alike, 0) + 1
+        part = name.partition(".")[0]
+        parts[part] = parts.get(part, 0) + parameter.numel()
+    return [(name, count, shape, count * math.prod(shape)) for (name, shape), count in times.items()], parts
+
+
 @click.group(cls=Group)
 def model() -> None:
     """Look at a model.
@@ -128,7 +153,7 @@ def model() -> None:
 @click.argument("wanted", metavar="[NAME|DIR]", required=False)
 @pass_context
 def show_model(context: Context, wanted: str | None) -> None:
-    """Show a model's parts and their parameters; without a name, the newest model's.
+    """Show a model's parts, their shapes and their parameters; without a name, the newest model's.
 
     \b
     Example:
@@ -137,11 +162,7 @@ def show_model(context: Context, wanted: str | None) -> None:
     from fusion.checkpoint import ModelFolder, find_model
 
     folder = ModelFolder(find_model(context.home().models, wanted))
-    parts: dict[str, int] = {}
-    # A tensor that two parts share is listed, and so counted, once: under the first of them.
-    for name, parameter in folder.model.named_parameters():
-        part = name.partition(".")[0]
-        parts[part] = parts.get(part, 0) + parameter.numel()
+    rows, parts = described_parts(folder.model)
     total = sum(parts.values())
     specs = folder.ontology.properties.values()
     document = {
@@ -150,16 +171,22 @@ def show_model(context: Context, wanted: str | None) -> None:
         **{key: folder.about.get(key) for key in ("preset", "size", "seed", "step", "validation")},
         "parameters": total,
         "parts": parts,
+        "tensors": [{"name": name, "times": times, "shape": list(shape), "parameters": count} for name, times, shape, count in rows],
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": folder.calibration is not None,
         "config": folder.config.as_dict(),
     }
-    rows = [*((part, f"{count:,}") for part, count in parts.items()), ("all", f"{total:,}")]
+    lines: list[tuple[object, ...]] = []
+    for part, of_part in parts.items():
+        lines.append((part, "", "", f"{of_part:,}"))
+        own = (row for row in rows if row[0].partition(".")[0] == part)
+        lines.extend((f"  {name}", times, " x ".join(map(str, shape)), f"{count:,}") for name, times, shape, count in own)
+    lines.append(("all", "", "", f"{total:,}"))
     calibrated = "calibrated" if folder.calibration is not None else "not calibrated"
     context.emit(
         document,
         f"{folder.name}: preset {document['preset']}, size {document['size']}, step {document['step']}, at {folder.path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
-        table(("part", "parameters"), rows, right=("parameters",)),
+        table(("part", "times", "shape", "parameters"), lines, right=("times", "parameters")),
     )

@@ -11,6 +11,7 @@ import click
 from schema.errors import DataError, SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from encoders.regions import RegionFiles
     from fusion.featurize import ItemInput
     from fusion.scoring import CellScorer
     from kg.home import Home
@@ -45,13 +46,23 @@ def snapshot_of(home: Home) -> GraphSnapshot:
     return snapshot
 
 
-def items_of_part(snapshot: GraphSnapshot, part: str, split: Path | None) -> list[ItemInput]:
+def regions_of(home: Home, scorer: CellScorer) -> RegionFiles | None:
+    """The detector's regions, where the model reads those: of the home, or where it was trained on them."""
+    if scorer.config.picture != "regions":
+        return None
+    from encoders.regions import open_regions
+
+    named = scorer.about.get("recipe", {}).get("regions")
+    return open_regions(Path(named) if named and not home.regions.exists() else home.regions)
+
+
+def items_of_part(snapshot: GraphSnapshot, part: str, split: Path | None, regions: RegionFiles | None = None) -> list[ItemInput]:
     """The items of a split's part, with what is known of them."""
     from kg.splits import assign
     from serving.catalog import CatalogItems
 
     parts = assign(snapshot.items, split)
-    items = CatalogItems(snapshot)
+    items = CatalogItems(snapshot, regions)
     return [items[index] for index, item in enumerate(snapshot.items) if parts.get(item) == part]
 
 

@@ -13,6 +13,23 @@ from encoders.tokenizer import CatalogTokenizer
 
 
 @dataclass(frozen=True, slots=True)
+class RegionBatch:
+    """Detected regions of B pictures, R at most: ``features`` [B, R, F], ``boxes`` [B, R, 4] in shares of the sides, ``mask`` [B, R]."""
+
+    features: Tensor
+    boxes: Tensor
+    mask: Tensor
+
+    def first(self, count: int) -> RegionBatch:
+        """Those of the first ``count`` pictures."""
+        return RegionBatch(self.features[:count], self.boxes[:count], self.mask[:count])
+
+    def to(self, device: str | torch.device) -> RegionBatch:
+        """The same regions on another device."""
+        return RegionBatch(self.features.to(device), self.boxes.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True, slots=True)
 class ItemBatch:
     """Titles and images of B items; the known triples come beside it as a message flow.
 
@@ -20,6 +37,7 @@ class ItemBatch:
     - ``ngrams`` [G], ``ngram_offsets`` [B]: n-grams of all titles, flat, and where each title's begin
     - ``pixels`` [B, 3, S, S] uint8 (S pixels a side), or None where no item has an image
     - ``has_image`` [B] bool
+    - ``regions``: of the pictures, for a model that reads a detector's, instead of pixels
     """
 
     pieces: Tensor
@@ -27,6 +45,7 @@ class ItemBatch:
     ngram_offsets: Tensor
     pixels: Tensor | None
     has_image: Tensor
+    regions: RegionBatch | None = None
 
     def __len__(self) -> int:
         return self.pieces.shape[0]
@@ -51,11 +70,12 @@ class ItemBatch:
         """The first ``count`` items."""
         end = int(self.ngram_offsets[count]) if count < len(self) else self.ngrams.shape[0]
         pixels = None if self.pixels is None else self.pixels[:count]
-        return ItemBatch(self.pieces[:count], self.ngrams[:end], self.ngram_offsets[:count], pixels, self.has_image[:count])
+        regions = None if self.regions is None else self.regions.first(count)
+        return ItemBatch(self.pieces[:count], self.ngrams[:end], self.ngram_offsets[:count], pixels, self.has_image[:count], regions)
 
     def to(self, device: str | torch.device) -> ItemBatch:
         """The same batch on another device."""
-        moved = {name: value.to(device, non_blocking=True) for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        moved = {name: value.to(device) for name in self.__slots__ if (value := getattr(self, name)) is not None}
         return replace(self, **moved)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class BertEmbeddings(nn.Module):
     """Word pieces as LayerNorm(word + position + segment)."""
 
-    def __init__(self, vocab_size: int, dim: int, max_length: int = 512, segments: int = 2, dropout: float = 0.0) -> None:
+    def __init__(
+        self, vocab_size: int, dim: int, max_length: int = 512, segments: int = 2, dropout: float = 0.0, norm_eps: float = 1e-12
+    ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, dim, padding_idx=0)
         self.positions = nn.Embedding(max_length, dim)
         self.segments = nn.Embedding(segments, dim)
-        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.dropout = RowDropout(dropout)
 
     def placed(self, words: Tensor, positions: Tensor, segment: int | Tensor) -> Tensor:
@@ -68,10 +70,24 @@ class BertText(nn.Module):
         return self
 
 
-def bert_text(vocab_size: int, dim: int, heads: int, layers: int, max_length: int = 512, dropout: float = 0.0) -> BertText:
-    """A BERT from scratch."""
+def bert_text(
+    vocab_size: int,
+    dim: int,
+    heads: int,
+    layers: int,
+    max_length: int = 512,
+    dropout: float = 0.0,
+    *,
+    norm_eps: float = 1e-5,
+    hidden_act: str = "gelu_new",
+    frozen: bool = False,
+) -> BertText:
+    """A BERT from scratch; ``hidden_act`` is gelu, or gelu_new for its tanh approximation."""
     stack = nn.ModuleList(TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers))
-    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout), stack)
+    for layer in cast("list[TransformerLayer]", stack):
+        layer.feed_forward[1] = nn.GELU(approximate="none" if hidden_act == "gelu" else "tanh")
+        layer.norm_attention.eps = layer.norm_feed_forward.eps = norm_eps
+    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)), stack, frozen)
 
 
 def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
@@ -85,37 +101,42 @@ def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
     return from_transformers(found, frozen)
 
 
-@torch.no_grad()
 def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
-    """The same function as transformers' BertModel without its pooler, outside training."""
+    """The same function as transformers' BertModel without its pooler, outside training; raises ModelError where it is no GELU."""
     config = bert.config
-    if config.hidden_act not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
-        raise ModelError(f"this BERT's activation {config.hidden_act!r} is not GELU: give one that is")
-    text = bert_text(
-        config.vocab_size, config.hidden_size, config.num_attention_heads, config.num_hidden_layers, config.max_position_embeddings
-    )
+    shape = (config.hidden_size, config.num_attention_heads, config.num_hidden_layers, config.max_position_embeddings)
+    act = activation(config.hidden_act)
+    text = bert_text(config.vocab_size, *shape, norm_eps=config.layer_norm_eps, hidden_act=act, frozen=frozen)
+    copy_bert(text, bert)
+    return text
+
+
+def activation(name: str) -> str:
+    """gelu or gelu_new for a BERT's activation; raises ModelError on another."""
+    if name not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
+        raise ModelError(f"this BERT's activation {name!r} is not GELU: give one that is")
+    return "gelu" if name == "gelu" else "gelu_new"
+
+
+@torch.no_grad()
+def copy_bert(text: BertText, bert: BertModel) -> None:
+    """Transformers' weights into ``text``, which may have fewer positions and layers: it takes the first."""
     source, target = bert.embeddings, text.embeddings
-    for mine, theirs in (
-        (target.words, source.word_embeddings),
-        (target.positions, source.position_embeddings),
-        (target.segments, source.token_type_embeddings),
-        (target.norm, source.LayerNorm),
-    ):
-        mine.load_state_dict(theirs.state_dict())
-    for layer, other in zip(text.encoder.layers, bert.encoder.layer, strict=True):
-        _copy_layer(layer, other, "tanh" if config.hidden_act != "gelu" else "none")
-    return BertText(target, text.encoder.layers, frozen)
+    target.words.load_state_dict(source.word_embeddings.state_dict())
+    target.segments.load_state_dict(source.token_type_embeddings.state_dict())
+    target.norm.load_state_dict(source.LayerNorm.state_dict())
+    target.positions.weight.copy_(source.position_embeddings.weight[: target.positions.num_embeddings])
+    for layer, other in zip(text.encoder.layers, bert.encoder.layer, strict=False):
+        _copy_layer(layer, other)
 
 
-def _copy_layer(mine: Any, theirs: Any, approximate: str) -> None:
+def _copy_layer(mine: Any, theirs: Any) -> None:
     own = theirs.attention.self
     mine.attention.query.load_state_dict(own.query.state_dict())
     mine.attention.key_value.weight.copy_(torch.cat([own.key.weight, own.value.weight]))
     mine.attention.key_value.bias.copy_(torch.cat([own.key.bias, own.value.bias]))
     mine.attention.output.load_state_dict(theirs.attention.output.dense.state_dict())
     mine.feed_forward[0].load_state_dict(theirs.intermediate.dense.state_dict())
-    mine.feed_forward[1] = nn.GELU(approximate=approximate)
     mine.feed_forward[2].load_state_dict(theirs.output.dense.state_dict())
     for norm, other in ((mine.norm_attention, theirs.attention.output.LayerNorm), (mine.norm_feed_forward, theirs.output.LayerNorm)):
         norm.load_state_dict(other.state_dict())
-        norm.eps = other.eps

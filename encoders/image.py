@@ -12,12 +12,15 @@ from encoders.tokens import ModalTokens
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+Channels = tuple[float, float, float]
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """ImageNet's standardisation: ``pixels`` [B, 3, S, S] uint8 to float of about unit variance."""
-    mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1) * 255
-    std = torch.tensor(STD, device=pixels.device).view(3, 1, 1) * 255
+def normalise(pixels: Tensor, mean_of: Channels = MEAN, std_of: Channels = STD) -> Tensor:
+    """Standardisation by channel, ImageNet's by default: ``pixels`` [B, 3, S, S] uint8 to float of about unit variance."""
+    mean = torch.tensor(mean_of, device=pixels.device).view(3, 1, 1) * 255
+    std = torch.tensor(std_of, device=pixels.device).view(3, 1, 1) * 255
     return (pixels.float() - mean) / std
 
 

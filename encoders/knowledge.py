@@ -6,7 +6,6 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from encoders.layers import mean_pool
 from encoders.tokens import ModalTokens
 
 
@@ -36,5 +35,4 @@ class KnowledgeEncoder(nn.Module):
         """String numbers ``index`` [N] (unique, so that each string is encoded once a batch) to [N, D]."""
         pieces = self.strings[index]
         pieces = pieces[:, : max(1, int((pieces != 0).any(0).sum()))]
-        tokens = self.text(pieces)
-        return self.embedding(index) + mean_pool(tokens.hidden, tokens.mask)
+        return self.embedding(index) + self.text(pieces).mean()

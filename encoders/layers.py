@@ -117,12 +117,6 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(part.weight, std=0.02)
 
 
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens that are present: [B, L, D], [B, L] to [B, D]; zero where none is."""
-    weight = mask.to(hidden.dtype)[..., None]
-    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
-
-
 def drop_tokens(mask: Tensor, rate: float) -> Tensor:
     """Training's token dropping: hide each token [B, L] with probability ``rate``."""
     return mask & (torch.rand(mask.shape, device=mask.device) >= rate)

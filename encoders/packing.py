@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 from encoders.batch import rounded
 from encoders.layers import Attention, TransformerLayer, attend, readable
 from encoders.tokens import ModalTokens
-
 
 TOKENS_STEP = 64
 
@@ -33,14 +33,15 @@ class Places:
 
     def pack(self, padded: Tensor) -> Tensor:
         """[B, L, D] to the tokens that are there [T', D]."""
-        return cast(Tensor, _Gather.apply(padded.flatten(0, 1), self._taken, self._packed_at))
+        return cast(Tensor, _Gather.apply(padded.flatten(0, 1), self._taken, self._packed_at))  # type: ignore[no-untyped-call]
 
     def pad(self, packed: Tensor) -> Tensor:
         """[T', D] back to [B, L, D], zero where no token is."""
-        return cast(Tensor, _Gather.apply(packed, self._packed_at, self._taken)).view(*self.shape, -1)
+        return cast(Tensor, _Gather.apply(packed, self._packed_at, self._taken)).view(*self.shape, -1)  # type: ignore[no-untyped-call]
 
 
-class _Rows(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Rows:
     """Which rows of a table to take, [M], and which of the M are none of it, [A]."""
 
     index: Tensor

@@ -79,6 +79,19 @@ class LinearPatches(PatchTokens):
         return self.tokens(self.project(cut(normalise(pixels).permute(0, 2, 3, 1), self.size_of_patch)).flatten(1, 2))
 
 
+class GlobalOnly(nn.Module):
+    """The first, global token of a picture encoder alone: pictures [N, 3, s, s] to [N, D]."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``pixels`` [N, 3, s, s] to [N, D]."""
+        tokens: ModalTokens = self.encoder(pixels)
+        return tokens.hidden[:, 0]
+
+
 class CropPatches(PatchTokens):
     """FashionBERT's crops: the picture cut into a grid, each crop read alone by the same network, 16 tokens by default.
 

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from encoders.batch import RegionBatch
 from encoders.tokens import ModalTokens
 from schema.errors import DataError
 
@@ -91,8 +92,16 @@ def parse(data: bytes, place: str) -> Regions:
     return Regions(features.astype(np.float32), boxes.astype(np.float32), classes)
 
 
-def pad_regions(pictures: Sequence[Regions | None], most: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """B pictures' first ``most`` regions as tensors: features [B, R, F], boxes [B, R, 4], mask [B, R]; F is ``width``."""
+def open_regions(path: Path) -> RegionFiles:
+    """The regions of a folder of files or of an LMDB (``data.mdb`` within a folder, or a file)."""
+    return RegionDatabase(path) if path.is_file() or (path / "data.mdb").is_file() else RegionFolder(path)
+
+
+def pad_regions(pictures: Sequence[Regions | None], most: int, width: int) -> RegionBatch:
+    """B pictures' first ``most`` regions, F = ``width`` features each; raises DataError where a picture's have another width."""
+    wrong = next((each for each in pictures if each is not None and each.features.shape[1] != width), None)
+    if wrong is not None:
+        raise DataError(f"regions with {wrong.features.shape[1]} features do not fit a model that reads {width}: set region_width")
     longest = max([min(most, len(each.features)) for each in pictures if each is not None], default=0)
     features, boxes = torch.zeros(len(pictures), longest, width), torch.zeros(len(pictures), longest, 4)
     mask = torch.zeros(len(pictures), longest, dtype=torch.bool)
@@ -102,7 +111,7 @@ def pad_regions(pictures: Sequence[Regions | None], most: int, width: int) -> tu
             features[row, :count] = torch.from_numpy(each.features[:count])
             boxes[row, :count] = torch.from_numpy(each.boxes[:count])
             mask[row, :count] = True
-    return features, boxes, mask
+    return RegionBatch(features, boxes, mask)
 
 
 class RegionEncoder(nn.Module):
@@ -114,7 +123,8 @@ class RegionEncoder(nn.Module):
         self.place = nn.Linear(5, dim)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, features: Tensor, boxes: Tensor, mask: Tensor) -> ModalTokens:
-        """``features`` [B, R, F], ``boxes`` [B, R, 4] in shares, ``mask`` [B, R] to tokens [B, R, D]."""
+    def forward(self, regions: RegionBatch) -> ModalTokens:
+        """R regions of B pictures, F features each, to tokens [B, R, D]."""
+        boxes = regions.boxes
         area = (boxes[..., 2:3] - boxes[..., 0:1]) * (boxes[..., 3:4] - boxes[..., 1:2])
-        return ModalTokens(self.norm(self.feature(features) + self.place(torch.cat([boxes, area], -1))), mask)
+        return ModalTokens(self.norm(self.feature(regions.features) + self.place(torch.cat([boxes, area], -1))), regions.mask)

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -15,18 +16,36 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 
-PAD, UNK, CLS, SEP, MASK = range(5)
+from schema.errors import UsageError
+
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+CLIP_BEGIN, CLIP_END = "<|startoftext|>", "<|endoftext|>"
+
+
+class SpecialPieces(NamedTuple):
+    """The numbers of BERT's special pieces; [PAD] is 0 in every vocabulary. CLIP's begin and end stand for [CLS] and the others."""
+
+    unk: int = 1
+    cls: int = 2
+    sep: int = 3
+    mask: int = 4
+
+    @property
+    def first_word(self) -> int:
+        """The number from which on pieces are words'; CLIP's special ones are its last."""
+        return max(self) + 1 if self.cls < self.sep < self.mask else 1
 
 
 class CatalogTokenizer:
     """Splits text into words (Chinese into characters), words into pieces, and titles into n-grams.
 
-    ``weights`` are the n-grams that it knows, each with its inverse document frequency; number 0 is none of them.
+    ``weights`` are the n-grams that it knows, each with its inverse document frequency; number 0 is none of them. Raises UsageError where
+    a vocabulary lacks a special piece, or [PAD] is not its first.
     """
 
     def __init__(self, tokenizer: Tokenizer, weights: Mapping[str, float]) -> None:
         self.tokenizer = tokenizer
+        self.special = special_pieces(tokenizer)
         self.weights = dict(weights)
         self._number = {gram: number for number, gram in enumerate(self.weights, 1)}
         self._pieces = lru_cache(maxsize=200_000)(self._pieces_of)
@@ -36,7 +55,7 @@ class CatalogTokenizer:
     def train(cls, texts: Iterable[str], vocab_size: int, max_ngrams: int) -> CatalogTokenizer:
         """Learn the word pieces and n-grams of a catalogue's titles, properties and values: the same ones for the same texts."""
         texts = list(texts)
-        learner = cls(_word_piece({}), {})
+        learner = cls(word_pieces(SPECIAL_TOKENS), {})
         # The trainer numbers continuing characters as its randomly ordered hash map meets them, and breaks ties by number. Naming them
         # beforehand makes it repeat itself.
         inner = sorted({f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]})
@@ -48,8 +67,15 @@ class CatalogTokenizer:
             show_progress=False,
         )
         learner.tokenizer.train_from_iterator(texts, trainer)
-        pieces = _word_piece(learner.tokenizer.get_vocab(with_added_tokens=False))
+        vocabulary = learner.tokenizer.get_vocab(with_added_tokens=False)
+        pieces = word_pieces(sorted(vocabulary, key=vocabulary.__getitem__))
         return cls(pieces, inverse_frequencies((learner.words(text) for text in texts), len(texts), max_ngrams))
+
+    @classmethod
+    def pretrained(cls, pieces: Tokenizer, texts: Iterable[str], max_ngrams: int) -> CatalogTokenizer:
+        """Word pieces that are there already, with the n-grams of a catalogue's own texts."""
+        splitter, texts = cls(pieces, {}), list(texts)
+        return cls(pieces, inverse_frequencies((splitter.words(text) for text in texts), len(texts), max_ngrams))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> CatalogTokenizer:
@@ -92,6 +118,21 @@ class CatalogTokenizer:
         return ids
 
 
+def special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
+    """Where a vocabulary has BERT's special pieces; raises UsageError where it lacks one, or [PAD] is not its first."""
+    begin, end = tokenizer.token_to_id(CLIP_BEGIN), tokenizer.token_to_id(CLIP_END)
+    if begin is not None and end is not None:
+        return SpecialPieces(end, begin, end, end)
+    numbers = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
+    found = [number for number in numbers if number is not None]
+    if len(found) < len(numbers):
+        lacking = [token for token, number in zip(SPECIAL_TOKENS, numbers, strict=True) if number is None]
+        raise UsageError(f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(lacking)}: give a BERT's vocab.txt")
+    if found[0] != 0:
+        raise UsageError(f"the vocabulary has [PAD] at {found[0]}, not at 0: give a BERT's vocab.txt")
+    return SpecialPieces(*found[1:])
+
+
 def word_grams(word: str) -> list[str]:
     """A word itself, marked ``w``, and its character 3- to 5-grams within ``<`` and ``>``, each once."""
     marked = f"<{word}>"
@@ -111,9 +152,9 @@ def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) 
     return {gram: round(math.log((1 + count) / (1 - n)) + 1, 6) for n, gram in kept}
 
 
-def _word_piece(vocabulary: dict[str, int]) -> Tokenizer:
-    """BERT's normaliser and splitter around a WordPiece vocabulary."""
-    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+def word_pieces(vocabulary: Sequence[str]) -> Tokenizer:
+    """BERT's normaliser and splitter around a WordPiece vocabulary, in its order."""
+    tokenizer = Tokenizer(WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer

@@ -24,6 +24,11 @@ class ModalTokens:
         """Tokens [B, L, D] that are all there."""
         return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
 
+    def mean(self) -> Tensor:
+        """The mean over the tokens that are there [B, D]; zero where none is."""
+        weight = self.mask.to(self.hidden.dtype)[..., None]
+        return (self.hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
     @staticmethod
     def concatenate(parts: list[ModalTokens]) -> ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoders.image import normalise
+from encoders.image import HALF, normalise
 from encoders.tokens import ModalTokens
 from schema.errors import ModelError
 
@@ -22,6 +22,8 @@ class PretrainedViT(nn.Module):
     def __init__(self, vit: Any, dim: int, frozen: bool = True) -> None:
         super().__init__()
         self.vit, self.frozen = vit, frozen
+        self.size_of_patch, self.global_tokens = int(vit.config.patch_size), 1
+        self.grid = int(vit.config.image_size) // self.size_of_patch
         self.project = nn.Linear(vit.config.hidden_size, dim)
         if frozen:
             self.vit.requires_grad_(False)
@@ -29,7 +31,7 @@ class PretrainedViT(nn.Module):
     def forward(self, pixels: Tensor) -> ModalTokens:
         """``pixels`` [B, 3, S, S] uint8, S the ViT's own side, to tokens [B, 1 + P, D]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.vit(pixel_values=normalise(pixels)).last_hidden_state
+            states = self.vit(pixel_values=normalise(pixels, HALF, HALF)).last_hidden_state
         return ModalTokens.whole(self.project(states))
 
     def train(self, mode: bool = True) -> PretrainedViT:
@@ -37,6 +39,22 @@ class PretrainedViT(nn.Module):
         super().train(mode)
         self.vit.train(mode and not self.frozen)
         return self
+
+
+def vit_from_numbers(shape: tuple[int, int, int], size: int, patch: int, dim: int, frozen: bool = True) -> PretrainedViT:
+    """A ViT of ``shape`` (width, layers, heads) over pictures of ``size`` pixels, for weights to be loaded into."""
+    from transformers import ViTConfig, ViTModel
+
+    width, layers, heads = shape
+    config = ViTConfig(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        image_size=size,
+        patch_size=patch,
+    )
+    return PretrainedViT(ViTModel(config, add_pooling_layer=False), dim, frozen)
 
 
 def pretrained_vit(name: str | Path, dim: int, frozen: bool = True) -> PretrainedViT:

@@ -55,3 +55,24 @@ class StructureAggregation(nn.Module):
         summed = mixed.new_zeros(count, dim).index_add(0, edge_node, mixed)
         known = torch.zeros(count, 1, dtype=torch.bool, device=node.device).index_fill(0, edge_node, True)
         return kept + torch.sigmoid(summed) * known
+
+
+class ValueAggregation(nn.Module):
+    """The second hop, item <- value <- items, which is ours: a value v hears of the items s that have it, by the same equations.
+
+        v* = W3 v + sigmoid(1/M sum_m sum_s a_s^m W1^m [v || p || c_s])
+
+    The first hop then takes v* for v. c_s is title and picture alone, so no statement reaches a question about itself on the way.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.aggregate = StructureAggregation(dim, heads)
+
+    def forward(self, items: Tensor, properties: Tensor, values: Tensor, statements: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """``items`` [B, D], ``properties`` [P, D], ``values`` [C, D] to v* [C, D].
+
+        ``statements`` are numbers of item, property and value, each [E]; one that stands twice counts once.
+        """
+        item, known, value = torch.stack(statements).unique(dim=1) if statements[0].numel() else statements
+        return self.aggregate(values, properties, items, (value, known, item))

@@ -10,6 +10,12 @@ from schema.errors import ModelError, UsageError
 
 LEAST_IMAGE = 32
 NONE_ALLOWED = ("text_layers", "image_layers", "decoder_layers", "bag_width", "known_width")
+CHOICES = {
+    "architecture": ("joint", "single-stream", "two-stream", "clip", "vilt", "visual_bert", "lxmert"),
+    "picture": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
+    "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
+    "hidden_act": ("gelu", "gelu_new"),
+}
 RATES = ("dropout", "drop_tokens", "drop_wide")
 
 
@@ -17,11 +23,14 @@ RATES = ("dropout", "drop_tokens", "drop_wide")
 class ModelConfig:
     """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side.
 
-    In training ``dropout`` hides features within the layers, ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality
-    of the wide part: rates. ``initial_fusion`` is K3M's IIFM: mean, soft-spl, hard-spl, or none.
+    ``architecture`` is how modalities meet, ``picture`` what reads a picture. In training ``dropout`` hides features within the layers,
+    ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality of the wide part: rates. ``initial_fusion`` is K3M's IIFM:
+    mean, soft-spl, hard-spl, or none. ``hidden_act`` and ``norm_eps`` are a BERT's, by transformers' names. ``wrapped`` is the
+    configuration, as JSON, of a model of transformers that is read whole. ``frozen_image`` is about a pretrained ViT.
     """
 
     preset: str = "joint"
+    architecture: str = "joint"
     dim: int = 256
     heads: int = 4
     text_layers: int = 1
@@ -44,6 +53,21 @@ class ModelConfig:
     stem_channels: tuple[int, ...] = (32, 64, 128, 256)
     patch_kernels: tuple[int, ...] = (4, 2, 2, 2)
     initial_fusion: str = "soft-spl"
+    hops: int = 1
+    reads_title: bool = True
+    reads_known: bool = True
+    vision_cls: bool = False
+    picture: str = "stem"
+    max_regions: int = 36
+    region_width: int = 2048
+    vit_layers: int = 12
+    vit_heads: int = 12
+    vit_dim: int = 768
+    hidden_act: str = "gelu_new"
+    norm_eps: float = 1e-5
+    frozen_text: bool = False
+    frozen_image: bool = True
+    wrapped: str = ""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -51,8 +75,13 @@ class ModelConfig:
             if field.name in RATES and not 0 <= value < 1:
                 raise UsageError(f"{field.name}={value} is not a rate: set {field.name} to 0 or more and below 1")
             least = 0 if field.name in NONE_ALLOWED else 1
-            if isinstance(value, int) and value < least:
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise UsageError(f"{field.name}={value} is below its least value {least}: set {field.name} to {least} or more")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(allowed)}")
+        if self.frozen_text and self.architecture != "two-stream":
+            raise UsageError("frozen_text=True needs a text encoder of its own: leave it out, or train k3m")
         if self.dim % self.heads:
             raise UsageError(f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them")
         if self.image_size % self.image_grid or self.image_size < LEAST_IMAGE:

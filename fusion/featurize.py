@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.batch import ItemBatch, text_tensors
+from encoders.regions import Regions, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from schema.errors import ModelError
@@ -22,11 +23,11 @@ PixelReader = Callable[[Path, int], Pixels | None]
 
 @dataclass(frozen=True)
 class ItemInput:
-    """An item to ask about; ``image`` is a path or pixels [3, S, S] uint8; ``known`` its (property, value) pairs."""
+    """An item to ask about; ``image`` is a path, pixels [3, S, S] uint8 or a detector's regions; ``known`` its (property, value) pairs."""
 
     id: str
     title: str | None = None
-    image: str | Path | Pixels | None = None
+    image: str | Path | Pixels | Regions | None = None
     known: tuple[tuple[str, str], ...] = ()
 
 
@@ -40,6 +41,10 @@ class Featurizer:
         """B items as tensors."""
         words = [self.tokenizer.words(item.title) if item.title else [] for item in items]
         pieces, grams, offsets = text_tensors(self.tokenizer, words, self.config.max_title)
+        if self.config.picture == "regions":
+            found = [item.image if isinstance(item.image, Regions) else None for item in items]
+            regions = pad_regions(found, self.config.max_regions, self.config.region_width)
+            return ItemBatch(pieces, grams, offsets, None, regions.mask.any(1), regions)
         pictures = [self._pixels(item.image) for item in items]
         present = torch.tensor([picture is not None for picture in pictures], dtype=torch.bool)
         if not present.any():
@@ -52,7 +57,7 @@ class Featurizer:
         return ItemBatch(pieces, grams, offsets, torch.from_numpy(stacked), present)
 
     def _pixels(self, image: Any) -> Pixels | None:
-        if image is None:
+        if image is None or isinstance(image, Regions) or self.config.picture == "none":
             return None
         size = self.config.image_size
         if isinstance(image, np.ndarray):

@@ -50,7 +50,8 @@ class ImageParts:
 class FusedItems:
     """B fused items: ``node`` c [B, D]; ``memory`` all tokens [B, L, D]; ``title`` and ``image`` parts of them; ``wide`` [B, W'].
 
-    ``wide`` are features that a linear expert reads, of no width where a model has none.
+    ``wide`` are features that a linear expert reads, of no width where a model has none. ``title_mean`` and ``image_mean`` [B, D] are the
+    modalities' means after fusion, zero where one is missing.
     """
 
     node: Tensor
@@ -58,6 +59,26 @@ class FusedItems:
     title: ModalTokens
     image: ModalTokens | None
     wide: Tensor
+    title_mean: Tensor
+    image_mean: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStates:
+    """Everything that a model says of B items, by name.
+
+    ``item`` c [B, D] before the structure aggregation and ``node`` c* [B, D] after it (K3M); VT-BERT's three embeddings
+    ``global_embedding``, ``text_embedding``, ``image_embedding`` [B, D]; the states of the ``title``'s tokens [B, L, D] and the ``image``'s
+    [B, P, D], None where no item has a picture.
+    """
+
+    item: Tensor
+    node: Tensor
+    global_embedding: Tensor
+    text_embedding: Tensor
+    image_embedding: Tensor
+    title: ModalTokens
+    image: ModalTokens | None
 
 
 @dataclass(frozen=True, slots=True)

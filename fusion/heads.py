@@ -10,10 +10,10 @@ from torch.nn import functional as F
 class PieceHead(nn.Module):
     """BERT's masked-language head: dense, GELU, norm, then the piece embeddings themselves as output weights."""
 
-    def __init__(self, embedding: nn.Embedding) -> None:
+    def __init__(self, embedding: nn.Embedding, dim: int) -> None:
         super().__init__()
-        dim = embedding.embedding_dim
-        self.transform = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+        width = embedding.embedding_dim
+        self.transform = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.LayerNorm(width))
         self.weight = embedding.weight
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
 

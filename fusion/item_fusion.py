@@ -49,11 +49,11 @@ class JointFusion(nn.Module):
 
 
 class BertFusion(nn.Module):
-    """MBSD and VT-BERT: one BERT over query, title and picture; the item is h([CLS])."""
+    """One BERT over query, title and picture; the item is h([CLS]). One that reads no titles sees pictures alone (ViT)."""
 
-    def __init__(self, stream: BertStream) -> None:
+    def __init__(self, stream: BertStream, reads_title: bool = True) -> None:
         super().__init__()
-        self.stream = stream
+        self.stream, self.reads_title = stream, reads_title
 
     @property
     def pieces(self) -> nn.Embedding:
@@ -62,8 +62,10 @@ class BertFusion(nn.Module):
 
     def forward(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
         """Titles [B, L], picture tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
-        states = self.stream(batch.pieces, None if image is None else image.tokens, query)
-        return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image)
+        title = batch.pieces if self.reads_title else torch.zeros_like(batch.pieces)
+        states = self.stream(title, None if image is None else image.tokens, query)
+        means = states.mean_title(), states.mean_image()
+        return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image, means)
 
 
 class TwoStreamFusion(nn.Module):
@@ -88,11 +90,17 @@ class TwoStreamFusion(nn.Module):
         pictures = ModalTokens(text.hidden[:, :0], text.mask[:, :0]) if image is None else self.image(image.tokens)
         states = self.streams(text, pictures)
         title = ModalTokens(states.title.hidden[:, asked:], states.title.mask[:, asked:])
-        return fused_items(states.node, [states.title, states.image], title, None if image is None else states.image)
+        means = title.mean(), states.image.mean()
+        return fused_items(states.node, [states.title, states.image], title, None if image is None else states.image, means)
 
 
-def fused_items(node: Tensor, parts: list[ModalTokens], title: ModalTokens, image: ModalTokens | None) -> FusedItems:
-    """Fused items of a model without a wide part; the memory begins with the node [B, D], so that nobody reads nothing."""
+def fused_items(
+    node: Tensor, parts: list[ModalTokens], title: ModalTokens, image: ModalTokens | None, means: tuple[Tensor, Tensor]
+) -> FusedItems:
+    """Fused items of a model without a wide part; the memory begins with the node [B, D], so that nobody reads nothing.
+
+    ``means`` of title and picture are [B, D] each.
+    """
     first = ModalTokens.whole(node[:, None])
     wide = node.new_zeros(len(node), 0, dtype=torch.float32)
-    return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide)
+    return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide, *means)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusion.aggregation import StructureAggregation
+from fusion.aggregation import StructureAggregation, ValueAggregation
 from fusion.decoder import CellDecoder
 from fusion.fused import FusedItems, Knowledge
 from kg.message_flow import MessageFlow
@@ -16,36 +16,52 @@ class LinkHead(nn.Module):
 
     logit(v) = <W h, v> / sqrt(D) + <wide, u_v> + b_v, h the decoded cell, ``wide`` the item's n-grams and descriptors and the sum of its
     known candidates' own vectors: a factorised logistic regression beside the deep scores (Cheng et al., 2016, wide and deep).
+    ``widths`` are the wide vectors' of item and known statements, 0 for none; ``hops`` the structure aggregation's, the second or None.
     """
 
     candidate_property: Tensor
 
     def __init__(
-        self, dim: int, heads: tuple[int, int], layers: int, widths: tuple[int, int], candidate_property: Tensor, dropout: float = 0.0
+        self,
+        hops: tuple[StructureAggregation, ValueAggregation | None],
+        decoder: CellDecoder,
+        candidate_property: Tensor,
+        dim: int,
+        widths: tuple[int, int],
+        reads_known: bool = True,
     ) -> None:
         super().__init__()
         item_width, known_width = widths
         candidates = candidate_property.shape[0]
         self.register_buffer("candidate_property", candidate_property, persistent=False)
-        self.aggregate = StructureAggregation(dim, heads[1])
-        self.decoder = CellDecoder(dim, heads[0], layers, dropout)
+        self.reads_known, self.decoder = reads_known, decoder
+        self.aggregate, self.aggregate_values = hops
         self.output = nn.Linear(dim, dim)
         self.bias = nn.Parameter(torch.zeros(candidates))
         self.known = nn.Embedding(candidates, known_width) if known_width else None
         self.wide = nn.Embedding(candidates, item_width + known_width) if item_width + known_width else None
 
-    def node(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, edge_value: Tensor) -> Tensor:
-        """c* [N, D] of every cell: the structure aggregation over the flow's triples, the asked property added to c.
+    def structure(self, nodes: Tensor, items: Tensor, knowledge: Knowledge, edges: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """c* [N, D] of ``nodes`` [N, D] over ``items`` c [B, D], by one hop or two.
 
-        ``edge_value`` [E] are the triples' values as rows of the candidates in play.
+        ``edges`` are E triples as numbers of node, item, property and value (a row of the candidates in play).
         """
-        asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(0, flow.cell_property)
-        return self.aggregate(asked, knowledge.properties, knowledge.values, (flow.edge_cell, flow.edge_property, edge_value))
+        node, item, known, value = edges
+        values = knowledge.values
+        if self.aggregate_values is not None:
+            values = self.aggregate_values(items, knowledge.properties, values, (item, known, value))
+        return self.aggregate(nodes, knowledge.properties, values, (node, known, value))
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""
+        """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's.
+
+        A cell's node is c with the asked property added, then the structure aggregation over the cell's triples.
+        """
+        flow = flow if self.reads_known else flow.without_triples()
         edge_value = knowledge.local[flow.edge_value]
-        node = self.node(fused, flow, knowledge, edge_value)
+        asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(0, flow.cell_property)
+        edge_item = flow.cell_item.index_select(0, flow.edge_cell)
+        node = self.structure(asked, fused.node, knowledge, (flow.edge_cell, edge_item, flow.edge_property, edge_value))
         triples = knowledge.values + knowledge.properties.index_select(0, self.candidate_property[knowledge.ids])
         hidden = self.decoder(node, flow.cell_item, fused.memory, triples, (flow.edge_cell, edge_value))
         deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5

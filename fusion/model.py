@@ -9,34 +9,49 @@ from torch import Tensor, nn
 
 from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder
-from fusion.fused import FusedItems, ImageParts, Knowledge
+from encoders.tokenizer import SpecialPieces
+from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
 from fusion.heads import MatchHead, PatchHead, PieceHead
 from fusion.item_fusion import ItemFusion
 from fusion.links import LinkHead
-from fusion.pictures import Pictures
+from fusion.pictures import PictureReader
 from kg.message_flow import MessageFlow
 
 
 class ProductModel(nn.Module):
-    """Ready-made parts, joined; :mod:`fusion.build` makes them for each preset."""
+    """Ready-made parts, joined; :mod:`fusion.build` makes them for each preset.
 
-    def __init__(self, fusion: ItemFusion, pictures: Pictures, knowledge: KnowledgeEncoder, links: LinkHead) -> None:
+    ``dim`` is the width D of items, ``special`` numbers the vocabulary's special pieces, ``pooler`` makes the global embedding of c.
+    """
+
+    def __init__(
+        self,
+        fusion: ItemFusion,
+        pictures: PictureReader,
+        knowledge: KnowledgeEncoder,
+        links: LinkHead,
+        dim: int,
+        special: SpecialPieces,
+        pooler: nn.Module,
+    ) -> None:
         super().__init__()
-        dim = fusion.pieces.embedding_dim
-        self.fusion = cast(nn.Module, fusion)
-        self.pictures, self.knowledge, self.links = pictures, knowledge, links
-        self.piece_head = PieceHead(fusion.pieces)
-        self.patch_head = PatchHead(dim, pictures.encoder.size_of_patch)
+        self.special = special
+        self.fusion, self.pictures = cast(nn.Module, fusion), cast(nn.Module, pictures)
+        self.knowledge, self.links = knowledge, links
+        self.piece_head = PieceHead(fusion.pieces, dim)
+        self.size_of_patch = pictures.size_of_patch
+        self.patch_head = PatchHead(dim, self.size_of_patch) if self.size_of_patch else None
         self.match_head = MatchHead(dim)
+        self.pooler = pooler
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
     def encode_image(self, batch: ItemBatch) -> ImageParts | None:
         """Tokens and descriptor of the pictures that are there; None where no item has one."""
-        return self.pictures(batch.pixels, batch.has_image)
+        return cast("ImageParts | None", self.pictures(batch))
 
     def fuse(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
         """Fuse titles of ``batch`` with ``image`` and, for matching, with query pieces ``query`` [B, L]."""
-        return self.fusion(batch, image, query)
+        return cast(FusedItems, self.fusion(batch, image, query))
 
     def know(self, ids: Tensor) -> Knowledge:
         """Encode all properties and the candidates ``ids`` [C'], unique."""
@@ -48,4 +63,13 @@ class ProductModel(nn.Module):
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, C'] of N cells over the candidates in play; -inf where a candidate is another property's."""
-        return self.links(fused, flow, knowledge)
+        return cast(Tensor, self.links(fused, flow, knowledge))
+
+    def states(self, batch: ItemBatch, triples: tuple[Tensor, Tensor, Tensor]) -> ItemStates:
+        """All that the model says of B items with their E known ``triples``: item in [0, B), property, candidate, each [E]."""
+        fused = self.fuse(batch, self.encode_image(batch))
+        item, known, value = triples
+        ids, local = value.unique(return_inverse=True)
+        knowledge = self.know(ids)
+        node = self.links.structure(fused.node, fused.node, knowledge, (item, item, known, local))
+        return ItemStates(fused.node, node, self.pooler(fused.node), fused.title_mean, fused.image_mean, fused.title, fused.image)

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import rounded
+from encoders.batch import ItemBatch, RegionBatch, rounded
 from encoders.descriptors import ImageDescriptors
 from encoders.tokens import ModalTokens
 from fusion.fused import ImageParts
@@ -24,15 +24,64 @@ class PictureEncoder(Protocol):
         """``pixels`` [B, 3, S, S] uint8 to tokens [B, L, D]."""
 
 
+class PictureReader(Protocol):
+    """A module from a batch's pictures to their parts; ``size_of_patch`` is 0 where it reads no pixels that could be predicted."""
+
+    size_of_patch: int
+
+    def __call__(self, batch: ItemBatch) -> ImageParts | None:
+        """Parts over all B items; None where no item has a picture."""
+
+
+class NoPictures(nn.Module):
+    """A model of titles and statements alone."""
+
+    size_of_patch = 0
+
+    def forward(self, batch: ItemBatch) -> ImageParts | None:
+        """None, whatever pictures the B items have."""
+        return None
+
+
+class RegionPictures(nn.Module):
+    """Reads a detector's regions by ``encoder``, a module from :class:`encoders.batch.RegionBatch` to tokens."""
+
+    size_of_patch = 0
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: ItemBatch) -> ImageParts | None:
+        """Region tokens [B, R, D] of the items; None where no item has a region."""
+        regions = batch.regions
+        if regions is None or not regions.mask.any():
+            return None
+        tokens: ModalTokens = self.encoder(regions)
+        tokens = ModalTokens(tokens.hidden * tokens.mask[..., None], tokens.mask)
+        descriptor = tokens.hidden.new_zeros(len(batch), 0, dtype=torch.float32)
+        return ImageParts(tokens, descriptor, tokens.mask.any(1), global_tokens=0)
+
+
+class JoinedRegions(nn.Module):
+    """Regions as they are, features beside the box: what models with a visual embedding of their own take."""
+
+    def forward(self, regions: RegionBatch) -> ModalTokens:
+        """Regions to tokens [B, R, F + 4]."""
+        return ModalTokens(torch.cat([regions.features, regions.boxes], -1), regions.mask)
+
+
 class Pictures(nn.Module):
     """Reads the pictures that are there and leaves the other items masked."""
 
     def __init__(self, encoder: PictureEncoder, descriptors: ImageDescriptors | None = None) -> None:
         super().__init__()
         self.encoder, self.descriptors = encoder, descriptors
+        self.size_of_patch = encoder.size_of_patch
 
-    def forward(self, pixels: Tensor | None, has_image: Tensor) -> ImageParts | None:
-        """``pixels`` [B, 3, S, S] uint8, ``has_image`` [B] to parts over all B items; None where no item has a picture."""
+    def forward(self, batch: ItemBatch) -> ImageParts | None:
+        """Parts of the pictures [B, 3, S, S] over all B items; None where no item has one."""
+        pixels, has_image = batch.pixels, batch.has_image
         rows = has_image.nonzero()[:, 0]
         # Batch norm cannot learn from one picture, so a training step takes it for absent.
         if pixels is None or rows.numel() < (2 if self.training else 1):

@@ -46,6 +46,7 @@ class CellScorer:
 
     def __init__(self, folder: ModelFolder, device: str = "cpu", read_pixels: PixelReader | None = None) -> None:
         self.name, self.ontology, self.calibration = folder.name, folder.ontology, folder.calibration
+        self.config, self.about = folder.config, folder.about
         self.model = folder.model.to(device).eval()
         self.device = torch.device(device)
         self.featurizer = Featurizer(folder.tokenizer, folder.config, read_pixels)

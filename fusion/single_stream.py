@@ -54,7 +54,9 @@ class SingleStream(nn.Module):
         wide = torch.cat([grams, described], 1).float()
         if self.training:
             wide = wide * (torch.rand(wide.shape[0], 2, device=wide.device) >= self.drop_wide).repeat_interleave(grams.shape[1], 1)
-        return FusedItems(hidden[:, 0], ModalTokens(hidden, tokens.mask), ModalTokens(hidden[:, 1:end], title.mask), fused_image, wide)
+        fused_title = ModalTokens(hidden[:, 1:end], title.mask)
+        means = fused_title.mean(), torch.zeros_like(hidden[:, 0]) if fused_image is None else fused_image.mean()
+        return FusedItems(hidden[:, 0], ModalTokens(hidden, tokens.mask), fused_title, fused_image, wide, *means)
 
     def _single(self, vector: Tensor, present: Tensor, modality: int | None) -> ModalTokens:
         marked = vector if modality is None else vector + self.modality.weight[modality]

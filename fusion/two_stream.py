@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from encoders.layers import mean_pool
 from encoders.tokens import ModalTokens
 from fusion.co_attention import CoAttention
 from fusion.initial_interactive import InitialInteractiveFusion
@@ -41,5 +40,5 @@ class TwoStream(nn.Module):
         title_hidden = title_after.hidden if self.fuse_title is None else self.fuse_title(title.hidden, title_after.hidden)
         image_hidden = image_after.hidden if self.fuse_image is None else self.fuse_image(image.hidden, image_after.hidden)
         both = torch.cat([title_hidden, self.image_to_node(image_hidden)], 1)
-        node = mean_pool(both, torch.cat([title.mask, image.mask], 1))
+        node = ModalTokens(both, torch.cat([title.mask, image.mask], 1)).mean()
         return TwoStreamStates(node, ModalTokens(title_hidden, title.mask), ModalTokens(image_hidden, image.mask))

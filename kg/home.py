@@ -24,6 +24,7 @@ class Home:
         self.path = Path(path).absolute()
         self.models = self.path / "models"
         self.cache = self.path / "cache"
+        self.regions = self.path / "regions"
         self.ontology_path = self.path / "ontology.toml"
         self.inferred_path = self.path / "cache" / "ontology.inferred.toml"
         self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"

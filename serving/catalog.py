@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, overload
 
+from encoders.regions import RegionFiles, Regions
 from fusion.featurize import ItemInput
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from schema.ontology import Ontology
@@ -40,11 +41,11 @@ class Snapshot(Protocol):
 class CatalogItems(Sequence[ItemInput]):
     """The snapshot's items, each made when it is asked for, so that a large catalogue is never held twice.
 
-    A picture that is a URL or is not there any more counts as missing.
+    A picture that is a URL or is not there any more counts as missing. With ``regions`` a picture is what a detector found in it.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, regions: RegionFiles | None = None) -> None:
+        self.snapshot, self.regions = snapshot, regions
 
     def __len__(self) -> int:
         return len(self.snapshot.items)
@@ -56,10 +57,14 @@ class CatalogItems(Sequence[ItemInput]):
     def __getitem__(self, index: int | slice) -> ItemInput | list[ItemInput]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
+        item, title = self.snapshot.items[index], self.snapshot.titles[index]
+        return ItemInput(item, title or None, self._picture(index, item), tuple(self.snapshot.statements_of(index)))
+
+    def _picture(self, index: int, item: str) -> Path | Regions | None:
+        if self.regions is not None:
+            return self.regions.read(item)
         image = self.snapshot.images[index]
-        path = Path(image) if image and "://" not in image and Path(image).is_file() else None
-        title = self.snapshot.titles[index]
-        return ItemInput(self.snapshot.items[index], title or None, path, tuple(self.snapshot.statements_of(index)))
+        return Path(image) if image and "://" not in image and Path(image).is_file() else None
 
 
 def missing_cells(

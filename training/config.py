@@ -13,6 +13,8 @@ from schema.errors import SourceNotFoundError, UsageError
 
 SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
           "label_smoothing")  # fmt: skip
+# 48 pieces, the release's limit for an item's triples together, hold 8 at most of 95 in 100 Taobao items.
+PRESET_RECIPES = {"k3m": {"max_known": 8}, "k3m-without-iifm": {"max_known": 8}}
 LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
 
 
@@ -41,7 +43,8 @@ class Recipe:
     ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
     some). ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the blind ones ``drop_blind``: a title
     without its value words is nearly a name of its item, and would be learned by heart. ``table_rate`` multiplies the learning rate of
-    the tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise.
+    the tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise. ``pretrained`` are models of
+    transformers to start from, hub names or folders, by commas; ``vocabulary`` a BERT's vocab.txt; ``regions`` the detector's files.
     """
 
     batch_size: int = 64
@@ -72,6 +75,9 @@ class Recipe:
     masked_rows: float = 0.3
     shift: int = 6
     label_smoothing: float = 0.05
+    pretrained: str = ""
+    vocabulary: str = ""
+    regions: str = ""
     loss_link: float = 1.0
     loss_mlm: float = 0.1
     loss_mpm: float = 0.1
@@ -100,7 +106,10 @@ class Settings:
 
 
 def read_settings(config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any]) -> Settings:
-    """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's."""
+    """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's.
+
+    ``model_fields`` are the preset's, whose own recipe stands where nothing else is said.
+    """
     given: dict[str, Any] = {}
     if config is not None:
         if not config.is_file():
@@ -115,7 +124,7 @@ def read_settings(config: Path | None, overrides: Sequence[str], model_fields: d
             raise UsageError(f"--set {override!r} has no '=': write name=value")
         given[name.strip()] = value.strip()
     recipe_fields = {f.name: f.default for f in dataclasses.fields(Recipe)}
-    recipe: dict[str, Any] = {}
+    recipe: dict[str, Any] = dict(PRESET_RECIPES.get(str(model_fields.get("preset")), {}))
     model: dict[str, Any] = {}
     for name, value in given.items():
         if name in recipe_fields:
@@ -130,6 +139,10 @@ def read_settings(config: Path | None, overrides: Sequence[str], model_fields: d
 def _parse(name: str, value: Any, default: Any) -> Any:
     if not isinstance(value, str) or isinstance(default, str):
         return value
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise UsageError(f"{name}={value!r} is neither true nor false: set one of them")
+        return value.lower() == "true"
     try:
         return tuple(int(part) for part in value.split(",")) if isinstance(default, tuple) else type(default)(value)
     except ValueError:

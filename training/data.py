@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from encoders.batch import RegionBatch
+from encoders.regions import RegionFiles, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import candidates
 from schema.ontology import Ontology
@@ -46,13 +48,37 @@ class TrainingData:
     ranges: np.ndarray
     images: ImageCache
     queries: QueryPairs | None = None
+    regions: ItemRegions | None = None
 
-    def pixels(self, index: np.ndarray) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Pixels [B, 3, S, S] uint8 of items ``index`` [B] and which are there [B]; None where none is."""
+    def pictures(self, index: np.ndarray) -> Pictured:
+        """The pictures of items ``index`` [B]: a detector's regions where the model reads those, else pixels."""
+        if self.regions is not None:
+            found = self.regions.batch([self.items[i] for i in index])
+            return Pictured(None, found.mask.any(1), found)
         present = self.images.present[index]
-        if not present.any():
-            return None, torch.from_numpy(present)
-        return torch.from_numpy(self.images.pixels(index)), torch.from_numpy(present)
+        pixels = torch.from_numpy(self.images.pixels(index)) if present.any() else None
+        return Pictured(pixels, torch.from_numpy(present), None)
+
+
+class Pictured(NamedTuple):
+    """B items' pictures, the last fields of an :class:`encoders.batch.ItemBatch`: pixels, which are there [B], regions."""
+
+    pixels: torch.Tensor | None
+    has_image: torch.Tensor
+    regions: RegionBatch | None
+
+
+@dataclass(frozen=True)
+class ItemRegions:
+    """Regions of items by ``files``, ``most`` a picture, ``width`` features each."""
+
+    files: RegionFiles
+    most: int
+    width: int
+
+    def batch(self, items: Sequence[str]) -> RegionBatch:
+        """The regions [B, R] of items by their ids."""
+        return pad_regions([self.files.read(item) for item in items], self.most, self.width)
 
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
@@ -92,5 +118,5 @@ def pair_queries(data: TrainingData, tokenizer: CatalogTokenizer, log: Sequence[
     if len(texts) < 2:
         return None
     place = {text: index for index, text in enumerate(texts)}
-    pieces = [tokenizer.pieces(tokenizer.words(text), limit) or [1] for text in texts]
+    pieces = [tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk] for text in texts]
     return QueryPairs(pieces, np.array([place[q] for q, _ in kept]), np.array([i for _, i in kept]))

@@ -16,12 +16,14 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
+from encoders.regions import open_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from fusion.presets import preset
+from fusion.pretrained import Pretrained, read_pieces
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
@@ -30,7 +32,7 @@ from schema.errors import TrainingError, UsageError
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions, read_settings
-from training.data import TrainingData, pair_queries, prepare
+from training.data import ItemRegions, TrainingData, pair_queries, prepare
 from training.flows import flow_sampler
 from training.loop import Report, Run, run_loop
 from training.objectives.joint import JointObjective
@@ -68,15 +70,23 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     folder = model_folder(home, options)
     config = dataclasses.replace(config, **settings.model)
     start = starting_point(home, folder, options)
+    weights = [] if start is not None else open_pretrained(settings.recipe)
+    for each in weights:
+        config = each.fit(config)
     if start is not None:
         config = start.config
-    material = read_material(home, options, config, start, report)
+    elif config.preset == "wrapped" and not config.wrapped:
+        raise UsageError("preset wrapped has no model to wrap: add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT")
+    material = read_material(home, options, settings.recipe, config, start, report)
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
     about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(settings.recipe)}
     run = assemble(ModelWriter(folder, config, material, about, rank), options, settings.recipe, (rank, world), began)
-    if start is not None and run.progress.step == 0:
-        load_weights(run.objective.model, start.model.state_dict())
+    if (start is not None or weights) and run.progress.step == 0:
+        if start is not None:
+            load_weights(run.objective.model, start.model.state_dict())
+        for each in weights:
+            each.load(run.objective.model)
         run.average.shadow = AveragedWeights(run.objective.model, settings.recipe.ema).shadow
     before = run.progress.step, run.progress.items, time.monotonic()
     finished = run_loop(run, report)
@@ -132,7 +142,14 @@ def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFold
     return ModelFolder(find_model(home.models, options.init)) if options.init else None
 
 
-def read_material(home: Home, options: TrainOptions, config: ModelConfig, start: ModelFolder | None, report: Report) -> Material:
+def open_pretrained(recipe: Recipe) -> list[Pretrained]:
+    """The models of transformers that a recipe starts from."""
+    return [Pretrained.open(name.strip()) for name in recipe.pretrained.split(",") if name.strip()]
+
+
+def read_material(
+    home: Home, options: TrainOptions, recipe: Recipe, config: ModelConfig, start: ModelFolder | None, report: Report
+) -> Material:
     """Snapshot, split, ontology of the train part, vocabulary and pictures."""
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
@@ -145,12 +162,11 @@ def read_material(home: Home, options: TrainOptions, config: ModelConfig, start:
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError("the train part has no statement to learn from: ingest items with properties")
     report({"stage": "vocabulary"})
-    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config)
-    report({"stage": "pictures"})
-    images = ImageCache.build(
-        snapshot.images, config.image_size, home.cache, lambda done, of: report({"stage": "pictures", "done": done, "of": of})
-    )
-    data = prepare(snapshot, ontology, tokenizer, images)
+    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, recipe)
+    data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
+    if config.picture == "regions":
+        files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
+        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width))
     log = [(row.query, row.item) for row in home.ledger().query_log() if row.clicks or row.purchases]
     trained = set(parts["train"].tolist())
     chosen = {snapshot.items[i] for i in trained}
@@ -173,10 +189,22 @@ def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: On
     return Ontology([spec for spec in specs if spec.values], categories=edited.categories, threshold=edited.threshold)
 
 
-def learn_pieces(snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig) -> CatalogTokenizer:
-    """A vocabulary of the train titles, the properties and their values."""
+def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report) -> ImageCache:
+    """The pictures' pixels at the model's size; of none where it reads none."""
+    report({"stage": "pictures"})
+    paths = [None] * len(snapshot.images) if config.picture in ("regions", "none") else snapshot.images
+    return ImageCache.build(paths, config.image_size, home.cache, lambda done, of: report({"stage": "pictures", "done": done, "of": of}))
+
+
+def learn_pieces(
+    snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig, recipe: Recipe
+) -> CatalogTokenizer:
+    """A vocabulary of the train titles, the properties and their values; or the recipe's, or its first pretrained model's with a text."""
     titles = [snapshot.titles[i] or "" for i in index]
     texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
+    given = recipe.vocabulary or next((each.name for each in open_pretrained(recipe) if each.kind != "vit"), "")
+    if given:
+        return CatalogTokenizer.pretrained(read_pieces(given), texts, config.max_ngrams)
     return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)
 
 

@@ -56,14 +56,14 @@ def _flow(viewer: Viewer, part: NDArray[np.int64], cells: NDArray[np.int64], kno
 
 def _settings(model: ProductModel, viewer: Viewer, part: NDArray[np.int64]) -> Iterator[tuple[str, FusedItems]]:
     """Every title by every picture setting that has something to read."""
-    pixels, present = viewer.data.pixels(part)
+    shown = viewer.data.pictures(part)
     nothing: list[list[str]] = [[] for _ in part]
     titles = {"full": [viewer.data.words[i] for i in part], "blind": [viewer.data.blind[i] for i in part], "none": nothing}
     pictures: list[tuple[str, ImageParts | None]] = [("without", None)]
     for name, words in titles.items():
         pieces, grams, offsets = text_tensors(viewer.tokenizer, words, viewer.max_title)
-        batch = ItemBatch(pieces, grams, offsets, pixels, present).to(model.patch_mask.device)
-        if len(pictures) == 1 and pixels is not None:
+        batch = ItemBatch(pieces, grams, offsets, *shown).to(model.patch_mask.device)
+        if len(pictures) == 1 and shown.has_image.any():
             pictures.append(("picture", model.encode_image(batch)))
         for picture, image in pictures:
             yield f"{name}/{picture}", model.fuse(batch, image)

@@ -85,17 +85,17 @@ class Viewer:
     def batch(self, index: NDArray[np.int64], rng: np.random.Generator) -> StepBatch:
         """The step's batch of items ``index`` [B]."""
         recipe = self.recipe
-        pixels, present = self.data.pixels(index)
-        if pixels is not None:
-            pixels = augment(pixels, recipe.shift, rng)
+        shown = self.data.pictures(index)
+        if shown.pixels is not None:
+            shown = shown._replace(pixels=augment(shown.pixels, recipe.shift, rng))
         with_image = (recipe.title_full, recipe.title_blind)
         # Without a picture an empty title leaves the known statements alone, which needs less practice.
         alone = (with_image[0] + 0.1, with_image[1] + 0.1)
         masked = torch.from_numpy(rng.random(len(index)) < recipe.masked_rows)
         seen = self._view(index, self._titles(index, with_image, rng), masked, rng)
         unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
-        pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, pixels, present)
-        patches = mask_patches(masked & present, self.grid**2)
+        pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, *shown)
+        patches = mask_patches(masked & shown.has_image & (shown.regions is None), self.grid**2)
         match = self._match(self.data.queries, rng) if self.data.queries is not None else None
         return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, match)
 
@@ -150,10 +150,10 @@ class Viewer:
         neighbour = np.roll(np.arange(len(item)), 1)
         label = np.concatenate([np.ones(len(item)), same[np.arange(len(item)), neighbour]]).astype(np.float32)
         both = np.concatenate([item, item[neighbour]])
-        pixels, present = self.data.pixels(both)
         pieces, grams, offsets = text_tensors(self.tokenizer, [self.data.words[i] for i in both], self.max_title)
         asked = pad([log.pieces[q] for q in np.concatenate([query, query])])
-        return MatchBatch(asked, ItemBatch(pieces, grams, offsets, pixels, present), torch.from_numpy(label), torch.from_numpy(same))
+        items = ItemBatch(pieces, grams, offsets, *self.data.pictures(both))
+        return MatchBatch(asked, items, torch.from_numpy(label), torch.from_numpy(same))
 
 
 def pad(rows: list[list[int]]) -> Tensor:

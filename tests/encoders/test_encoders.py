@@ -4,8 +4,9 @@ import torch
 from encoders.descriptors import ImageDescriptors, colour_histograms, oriented_gradients
 from encoders.image import ResidualStem
 from encoders.knowledge import KnowledgeEncoder
-from encoders.layers import Attention, RowDropout, attend, mean_pool
+from encoders.layers import Attention, RowDropout, attend
 from encoders.text import NgramBag, TextEncoder
+from encoders.tokens import ModalTokens
 
 
 @pytest.fixture
@@ -65,8 +66,9 @@ def test_row_dropout_is_the_identity_outside_training():
     assert RowDropout(0.5).eval()(hidden) is hidden
 
 
-def test_mean_pool_of_nothing_is_zero():
-    assert (mean_pool(torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)) == 0).all()
+def test_the_mean_of_no_token_is_zero_and_of_some_is_theirs():
+    hidden, mask = torch.tensor([[[1.0], [3.0], [8.0]], [[1.0], [1.0], [1.0]]]), torch.tensor([[True, True, False], [False] * 3])
+    assert ModalTokens(hidden, mask).mean().tolist() == [[2.0], [0.0]]
 
 
 def test_a_vertical_edge_votes_for_horizontal_gradients():

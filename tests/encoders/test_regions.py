@@ -54,15 +54,19 @@ def test_what_is_no_regions_is_named(data):
 
 
 def test_padding_keeps_the_first_and_masks_the_rest():
-    features, boxes, mask = pad_regions([Regions(FEATURES, BOXES), None, Regions(FEATURES[:1], BOXES[:1])], 2, 3)
-    assert mask.tolist() == [[True, True], [False, False], [True, False]]
-    np.testing.assert_array_equal(features[0], FEATURES)
-    assert (boxes[2, 1] == 0).all()
+    found = pad_regions([Regions(FEATURES, BOXES), None, Regions(FEATURES[:1], BOXES[:1])], 2, 3)
+    assert found.mask.tolist() == [[True, True], [False, False], [True, False]]
+    np.testing.assert_array_equal(found.features[0], FEATURES)
+    assert (found.boxes[2, 1] == 0).all()
+
+
+def test_regions_of_another_width_are_refused():
+    with pytest.raises(DataError, match="regions with 3 features do not fit a model that reads 2048"):
+        pad_regions([Regions(FEATURES, BOXES)], 2, 2048)
 
 
 def test_a_region_is_its_feature_and_its_place():
     encoder = RegionEncoder(4, width=3)
-    features, boxes, mask = pad_regions([Regions(FEATURES, BOXES)], 2, 3)
     place = torch.tensor([0.2, 0.2, 0.4, 0.6, 0.2 * 0.4])
     expected = encoder.norm(encoder.feature(torch.from_numpy(FEATURES[1])) + encoder.place(place))
-    torch.testing.assert_close(encoder(features, boxes, mask).hidden[0, 1], expected)
+    torch.testing.assert_close(encoder(pad_regions([Regions(FEATURES, BOXES)], 2, 3)).hidden[0, 1], expected)

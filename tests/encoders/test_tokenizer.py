@@ -1,9 +1,15 @@
 import math
+import os
+from pathlib import Path
 
 import pytest
 
 from encoders.batch import text_tensors
-from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, inverse_frequencies
+from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces, inverse_frequencies, word_pieces
+from schema.errors import UsageError
+
+DATA = Path(os.environ.get("CATALOGRAPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
+VOCABULARY = DATA / "k3m" / "vocab.txt"
 
 TITLES = ["Red cotton shirt", "Blue cotton shirts", "红色棉衬衫", "Red lamp, 12 cm"]
 
@@ -33,7 +39,29 @@ def test_the_same_texts_give_the_same_pieces():
 
 def test_no_piece_of_text_is_a_special_token(tokenizer):
     ids = tokenizer.pieces(tokenizer.words("red cotton shirt"), 20)
-    assert min(ids) >= len(SPECIAL_TOKENS)
+    assert min(ids) >= tokenizer.special.first_word == len(SPECIAL_TOKENS)
+
+
+def test_a_pretrained_vocabulary_keeps_its_numbers():
+    vocabulary = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "shirt", "##s"]
+    tokenizer = CatalogTokenizer.pretrained(word_pieces(vocabulary), ["red shirts", "red mug"], 64)
+    assert tokenizer.special == SpecialPieces(2, 3, 4, 5)
+    assert tokenizer.special.first_word == 6
+    assert tokenizer.pieces(tokenizer.words("Red shirts mug"), 9) == [6, 7, 8, 2]
+    assert CatalogTokenizer.from_files(tokenizer.files()).special == tokenizer.special
+
+
+@pytest.mark.parametrize(("vocabulary", "reason"), [(["[PAD]", "red"], r"no \[UNK\]"), ([*SPECIAL_TOKENS[1:], "[PAD]"], r"\[PAD\] at 4")])
+def test_a_vocabulary_that_is_no_berts_is_refused(vocabulary, reason):
+    with pytest.raises(UsageError, match=reason):
+        CatalogTokenizer.pretrained(word_pieces(vocabulary), [], 8)
+
+
+@pytest.mark.skipif(not VOCABULARY.is_file(), reason="the shared data is absent")
+def test_chinese_is_read_by_bert_base_chineses_own_vocabulary():
+    tokenizer = CatalogTokenizer.pretrained(word_pieces(VOCABULARY.read_text(encoding="utf-8").splitlines()), [], 8)
+    assert (tokenizer.vocab_size, tokenizer.special) == (21128, SpecialPieces(100, 101, 102, 103))
+    assert tokenizer.special.unk not in tokenizer.pieces(tokenizer.words("2020冬季新款高领复古印花打底衫"), 36)
 
 
 def test_unknown_ngrams_are_none(tokenizer):

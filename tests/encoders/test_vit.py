@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTModel
 
-from encoders.image import normalise
+from encoders.image import HALF, normalise
 from encoders.vit import PretrainedViT, pretrained_vit
 from schema.errors import ModelError
 
@@ -20,7 +20,7 @@ def vit():
 
 def test_its_tokens_are_the_vits_states_mapped(vit):
     encoder = PretrainedViT(vit, 4)
-    expected = encoder.project(vit(pixel_values=normalise(PIXELS)).last_hidden_state)
+    expected = encoder.project(vit(pixel_values=normalise(PIXELS, HALF, HALF)).last_hidden_state)
     torch.testing.assert_close(encoder(PIXELS).hidden, expected)
     assert expected.shape == (2, 5, 4)
 
@@ -34,7 +34,7 @@ def test_a_frozen_one_learns_its_map_alone(vit):
 
 def test_a_folder_gives_the_same(vit, tmp_path):
     vit.save_pretrained(tmp_path)
-    torch.testing.assert_close(pretrained_vit(tmp_path, 4).vit(normalise(PIXELS))[0], vit(normalise(PIXELS))[0])
+    torch.testing.assert_close(pretrained_vit(tmp_path, 4).vit(normalise(PIXELS, HALF, HALF))[0], vit(normalise(PIXELS, HALF, HALF))[0])
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

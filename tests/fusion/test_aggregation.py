@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion.aggregation import StructureAggregation, segment_softmax
+from fusion.aggregation import StructureAggregation, ValueAggregation, segment_softmax
 
 DIM, HEADS = 6, 3
 
@@ -68,6 +68,57 @@ def test_equals_dgl_update_all(layer, graph):
     summed = star.nodes["item"].data["s"]
     expected = layer.keep(node) + torch.sigmoid(summed) * (summed.abs().sum(1, keepdim=True) > 0)
     torch.testing.assert_close(layer(*graph), expected)
+
+
+def test_a_triple_of_another_node_changes_nothing_bit_for_bit(layer, graph):
+    node, properties, values, edges = graph
+    moved = values.clone()
+    moved[0] += 1
+    assert torch.equal(layer(*graph)[0], layer(node, properties, moved, edges)[0])
+
+
+@pytest.fixture
+def second():
+    torch.manual_seed(3)
+    return ValueAggregation(DIM, HEADS).double()
+
+
+@pytest.fixture
+def statements():
+    """Items 0, 1, 2; value 3 of items 0 and 1, value 4 of item 2, one statement twice."""
+    return torch.tensor([0, 1, 2, 2]), torch.tensor([1, 1, 0, 0]), torch.tensor([3, 3, 4, 4])
+
+
+def test_a_value_hears_of_the_items_that_have_it(second, graph, statements):
+    items, properties, values, _ = graph
+    out = second(items, properties, values, statements).detach().numpy()
+    layer, of = second.aggregate, properties[1].expand(2, -1)
+    np.testing.assert_allclose(out[3], by_the_paper(layer, values[3], of, items[:2], [0, 1]), rtol=1e-6)
+    np.testing.assert_allclose(out[4], by_the_paper(layer, values[4], properties[:1], items[2:], [0]), rtol=1e-6)
+    np.testing.assert_allclose(out[0], layer.keep(values[0]).detach().numpy())
+
+
+def test_two_hops_do_not_mind_the_order(layer, second, graph, statements):
+    items, properties, values, edges = graph
+    order = torch.tensor([2, 0, 3, 1])
+    one = layer(items, properties, second(items, properties, values, statements), edges)
+    other = layer(items, properties, second(items, properties, values, tuple(part[order] for part in statements)), edges)
+    torch.testing.assert_close(one, other)
+
+
+def test_two_hops_equal_dgl_update_all(second, graph, statements):
+    dgl = pytest.importorskip("kg.dgl_compat").dgl
+    items, properties, values, _ = graph
+    item, known, value = (part[:3] for part in statements)
+    star = dgl.heterograph({("item", "has", "value"): (item, value)}, num_nodes_dict={"item": 3, "value": 5})
+    part = second.aggregate
+    t = (part.node(values)[value] + part.property(properties)[known] + part.value(items)[item]).view(3, HEADS, DIM)
+    score = torch.nn.functional.leaky_relu((t * part.attend).sum(-1))
+    star.edata["m"] = (t * segment_softmax(score, value, 5)[..., None]).mean(1)
+    star.update_all(dgl.function.copy_e("m", "m"), dgl.function.sum("m", "s"))
+    summed = star.nodes["value"].data["s"]
+    expected = part.keep(values) + torch.sigmoid(summed) * (summed.abs().sum(1, keepdim=True) > 0)
+    torch.testing.assert_close(second(items, properties, values, statements), expected)
 
 
 def test_segment_softmax_sums_to_one():

@@ -26,13 +26,36 @@ def test_ontology_and_extras_come_back(folder, ontology):
     assert opened.calibration == {"temperature": 2}
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "ontology.toml", "manifest.json"])
-def test_a_flipped_byte_is_refused(folder, name):
+def test_outputs_come_back_bit_for_bit(folder, model, batch):
+    again = ModelFolder(folder).model
+    one, other = (each.fuse(batch, each.encode_image(batch)) for each in (model, again))
+    assert torch.equal(one.node, other.node)
+    assert torch.equal(one.memory.hidden, other.memory.hidden)
+
+
+NAMES = ["config.json", "model.safetensors", "tokenizer.json", "ngrams.json", "ontology.toml", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", [0.0, 0.03, 0.5, 0.97, 1.0])
+def test_a_flipped_byte_is_refused(folder, name, place):
     data = bytearray((folder / name).read_bytes())
-    data[len(data) // 2] ^= 1
+    data[round(place * (len(data) - 1))] ^= 1
     (folder / name).write_bytes(data)
-    with pytest.raises(ModelError, match=r"damaged|missing"):
+    with pytest.raises(ModelError):
         ModelFolder(folder)
+
+
+def test_a_flipped_bit_anywhere_in_the_manifest_is_refused(folder):
+    whole = (folder / "manifest.json").read_bytes()
+    for place in range(len(whole)):
+        (folder / "manifest.json").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelError):
+            verify(folder)
+
+
+def test_the_folder_has_no_other_files(folder):
+    assert {path.name for path in folder.iterdir()} == set(NAMES)
 
 
 def test_a_missing_file_is_named(folder):

@@ -1,8 +1,11 @@
 import dataclasses
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from encoders.regions import Regions
 from fusion.build import build_model
 from fusion.featurize import Featurizer
 from fusion.presets import PRESETS, SIZES, preset
@@ -10,19 +13,25 @@ from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 from tests.fusion.conftest import TINY
 
+OWN = [name for name in PRESETS if name != "wrapped"]
+REGIONS = Regions(np.ones((3, 5), np.float32), np.full((3, 4), 0.5, np.float32))
+
 
 def small(name):
-    """A preset at test size."""
-    config = preset(name, "tiny")
-    kernels = (16,) if name == "vtbert" else (4, 4)
-    return dataclasses.replace(config, dim=16, heads=2, image_size=64, image_grid=4, patch_kernels=kernels, max_title=16)
+    """A preset at test size; ``k3m-regions`` and ``k3m-two-hops`` are settings of K3M."""
+    base, _, setting = name.partition("+")
+    config = TINY if base == "joint" else dataclasses.replace(preset(base, "tiny"), dim=16, heads=2, max_title=16)
+    settings: dict[str, dict[str, Any]] = {"regions": {"picture": "regions", "region_width": 5}, "two-hops": {"hops": 2}}
+    return dataclasses.replace(config, **settings.get(setting, {}))
 
 
-@pytest.fixture(params=PRESETS)
+@pytest.fixture(params=[*OWN, "k3m+regions", "k3m+two-hops", "joint+two-hops"])
 def built(request, tokenizer, ontology, items):
-    config = TINY if request.param == "joint" else small(request.param)
+    config = small(request.param)
     torch.manual_seed(0)
-    pictures = [torch.randint(0, 256, (3, config.image_size, config.image_size), dtype=torch.uint8).numpy() for _ in items]
+    pictures: list[Any] = [torch.randint(0, 256, (3, config.image_size, config.image_size), dtype=torch.uint8).numpy() for _ in items]
+    if config.picture == "regions":
+        pictures = [REGIONS] * len(items)
     items = [
         dataclasses.replace(item, image=None if item.image is None else picture) for item, picture in zip(items, pictures, strict=True)
     ]
@@ -54,6 +63,8 @@ def test_items_without_any_picture_are_read(built):
 def test_a_masked_picture_changes_nothing_bit_for_bit(built):
     model, batch = built
     image = model.encode_image(batch)
+    if image is None:
+        pytest.skip("this one reads no pictures")
     hidden = image.where(torch.tensor([True, False, False, False]))
     other = dataclasses.replace(
         hidden,
@@ -68,8 +79,27 @@ def test_known_triples_move_their_cell_alone(built):
     model, batch = built
     fused, know = model.fuse(batch, model.encode_image(batch)), model.know(torch.arange(5))
     plain, told = model.score(fused, asked(), know), model.score(fused, asked([(0, 1, 3)]), know)
-    assert not torch.equal(plain[0], told[0])
+    assert torch.equal(plain[0], told[0]) != model.links.reads_known
     torch.testing.assert_close(plain[1:], told[1:])
+
+
+def test_every_state_has_its_name_and_shape(built):
+    model, batch = built
+    triples = torch.tensor([0, 2]), torch.tensor([1, 0]), torch.tensor([3, 0])
+    found = model.states(batch, triples)
+    for name in ("item", "node", "global_embedding", "text_embedding", "image_embedding"):
+        assert getattr(found, name).shape == (4, model.patch_mask.shape[0])
+        assert getattr(found, name).isfinite().all()
+    assert found.title.hidden.shape[:2] == batch.pieces.shape
+    assert (found.image is None) == (model.encode_image(batch) is None)
+    assert torch.equal(found.node[1], model.links.aggregate.keep(found.item)[1])
+
+
+def test_what_a_baseline_leaves_out_does_not_reach_it(tokenizer, ontology, batch):
+    other = batch.with_pieces(batch.pieces.flip(0))
+    vit = build_model(small("vit"), tokenizer, ontology).eval()
+    assert torch.equal(vit.fuse(batch, None).node, vit.fuse(other, None).node)
+    assert build_model(small("bert"), tokenizer, ontology).encode_image(batch) is None
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -81,7 +111,7 @@ def test_every_preset_has_every_size(name, size):
 
 
 def test_other_names_are_refused():
-    with pytest.raises(UsageError, match="no preset 'bert': choose one of joint, k3m, mbsd, vtbert"):
-        preset("bert", "small")
+    with pytest.raises(UsageError, match="no preset 'gpt': choose one of joint, k3m, mbsd, vtbert,"):
+        preset("gpt", "small")
     with pytest.raises(UsageError, match="no size 'huge': choose one of tiny, small, base"):
         preset("mbsd", "huge")

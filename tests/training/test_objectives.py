@@ -1,13 +1,14 @@
 import numpy as np
 import torch
 
-from encoders.tokenizer import MASK
+from encoders.tokenizer import SpecialPieces
 from training.objectives.joint import JointObjective
 from training.objectives.link import link_loss
 from training.objectives.matching import contrastive_loss, match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
 from training.objectives.mpm import mask_patches, masked_patch_loss, raw_patches
 
+SPECIAL = SpecialPieces()
 NONE = (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
 
 
@@ -35,16 +36,16 @@ def test_masking_chooses_a_share_and_mostly_covers():
     torch.manual_seed(0)
     pieces = torch.full((100, 50), 9)
     rows = torch.arange(100) < 80
-    masked, chosen = mask_pieces(pieces, rows, 200)
+    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 200)
     assert not chosen[80:].any()
     assert abs(chosen[:80].float().mean() - 0.15) < 0.02
-    assert abs((masked[chosen] == MASK).float().mean() - 0.8) < 0.05
+    assert abs((masked[chosen] == SPECIAL.mask).float().mean() - 0.8) < 0.05
     assert abs((masked[chosen] == 9).float().mean() - 0.1) < 0.04
     assert (masked[~chosen] == 9).all()
 
 
 def test_masking_never_chooses_padding():
-    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), 50)
+    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), SPECIAL, 50)
     assert not chosen.any()
     assert (masked == 0).all()
 

@@ -57,18 +57,19 @@ class JointObjective(nn.Module):
 
     def _seen(self, batch: StepBatch, image: ImageParts | None, knowledge: Knowledge) -> dict[str, Tensor]:
         view, model = batch.seen, self.model
-        if image is not None:
+        if image is not None and batch.patches.any():
             image = image.hide(batch.patches, model.patch_mask)
-        pieces, chosen = mask_pieces(view.items.pieces, view.masked, model.piece_head.bias.shape[0])
+        pieces, chosen = mask_pieces(view.items.pieces, view.masked, model.special, model.piece_head.bias.shape[0])
         fused = model.fuse(view.items.with_pieces(pieces), image)
         terms = {"lpm": self.link(model, fused, view.targets, knowledge)}
         if chosen.any():
             logits = at_places(model.piece_head, fused.title.hidden, chosen)
             terms["mlm"] = masked_piece_loss(logits, view.items.pieces[chosen])
-        if image is not None and fused.image is not None and batch.patches.any() and batch.pictures.pixels is not None:
+        pixels = batch.pictures.pixels
+        if image is not None and fused.image is not None and model.patch_head is not None and pixels is not None and batch.patches.any():
             predicted = at_places(model.patch_head, image.patches(fused.image.hidden), batch.patches)
             rows = batch.patches.any(1)
-            target = raw_patches(batch.pictures.pixels[rows], model.pictures.encoder.grid)
+            target = raw_patches(pixels[rows], pixels.shape[-1] // model.size_of_patch)
             terms["mpm"] = masked_patch_loss(predicted, target[batch.patches[rows]])
         return terms
 

@@ -132,7 +132,7 @@ def described_parts(model: nn.Module) -> tuple[list[tuple[str, int, tuple[int, .
     times: dict[tuple[str, tuple[int, ...]], int] = {}
     parts: dict[str, int] = {}
     for name, parameter in model.named_parameters():
-        alike = re.sub(r"\.\d+(?=\.)", ".*", name), tuple(parameter.shape)
+        alike = re.sub(r"\.\d+(?=\.)", ".*", name, count=1), tuple(parameter.shape)
         times[alike] = times.get(alike, 0) + 1
         part = name.partition(".")[0]
         parts[part] = parts.get(part, 0) + parameter.numel()

@@ -54,6 +54,8 @@ class _Rows:
 
     def take(self, table: Tensor) -> Tensor:
         """``table`` [N, D] to [M, D]."""
+        if not len(table):
+            return table.new_zeros(len(self.index), table.shape[1])
         return table.index_select(0, self.index).index_fill_(0, self.absent, 0)
 
 

@@ -152,6 +152,11 @@ def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) 
     return {gram: round(math.log((1 + count) / (1 - n)) + 1, 6) for n, gram in kept}
 
 
+def vocabulary_lines(text: str) -> list[str]:
+    """The pieces of a ``vocab.txt``, a line each; only line feeds end one, since other separators are pieces themselves."""
+    return [line.rstrip("\r") for line in text.rstrip("\n").split("\n")]
+
+
 def word_pieces(vocabulary: Sequence[str]) -> Tokenizer:
     """BERT's normaliser and splitter around a WordPiece vocabulary, in its order."""
     tokenizer = Tokenizer(WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]"))

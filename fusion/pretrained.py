@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from encoders.bert import BertText, activation, copy_bert
-from encoders.tokenizer import word_pieces
+from encoders.tokenizer import vocabulary_lines, word_pieces
 from encoders.vit import PretrainedViT
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
@@ -100,7 +100,7 @@ def read_pieces(name: str) -> Tokenizer:
         if found.is_file():
             try:
                 text = found.read_text(encoding="utf-8")
-                return Tokenizer.from_str(text) if found.suffix == ".json" else word_pieces(text.splitlines())
+                return Tokenizer.from_str(text) if found.suffix == ".json" else word_pieces(vocabulary_lines(text))
             except Exception as error:
                 raise ModelError(f"{found} holds no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json") from None
     from transformers import AutoTokenizer

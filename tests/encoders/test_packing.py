@@ -42,6 +42,13 @@ def test_states_read_alone_are_those_of_the_whole(norm_first, group):
     torch.testing.assert_close(stack.read(tokens, at, group), whole.gather(1, at[..., None].expand(2, 2, 8)))
 
 
+def test_a_batch_without_any_token_is_finite():
+    stack = PackedTransformer(nn.ModuleList([TransformerLayer(8, 2)]))
+    out = stack(ModalTokens(HIDDEN.clone().requires_grad_(), torch.zeros_like(MASK))).hidden
+    assert (out == 0).all()
+    out.sum().backward()
+
+
 def test_a_row_without_tokens_is_finite():
     stack = PackedTransformer(nn.ModuleList([TransformerLayer(8, 2)]))
     mask = torch.tensor([[True] * 4, [False] * 4])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoders.batch import text_tensors
-from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces, inverse_frequencies, word_pieces
+from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces, inverse_frequencies, vocabulary_lines, word_pieces
 from schema.errors import UsageError
 
 DATA = Path(os.environ.get("CATALOGRAPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -57,9 +57,13 @@ def test_a_vocabulary_that_is_no_berts_is_refused(vocabulary, reason):
         CatalogTokenizer.pretrained(word_pieces(vocabulary), [], 8)
 
 
+def test_only_line_feeds_end_a_piece():
+    assert vocabulary_lines("[PAD]\n\u2028\r\nred\n") == ["[PAD]", "\u2028", "red"]
+
+
 @pytest.mark.skipif(not VOCABULARY.is_file(), reason="the shared data is absent")
 def test_chinese_is_read_by_bert_base_chineses_own_vocabulary():
-    tokenizer = CatalogTokenizer.pretrained(word_pieces(VOCABULARY.read_text(encoding="utf-8").splitlines()), [], 8)
+    tokenizer = CatalogTokenizer.pretrained(word_pieces(vocabulary_lines(VOCABULARY.read_text(encoding="utf-8"))), [], 8)
     assert (tokenizer.vocab_size, tokenizer.special) == (21128, SpecialPieces(100, 101, 102, 103))
     assert tokenizer.special.unk not in tokenizer.pieces(tokenizer.words("2020冬季新款高领复古印花打底衫"), 36)
 

@@ -45,13 +45,16 @@ class BertEmbeddings(nn.Module):
 
 
 class BertText(nn.Module):
-    """Titles through BERT. A frozen one gives no gradient, and stays in evaluation mode."""
+    """Titles through BERT."""
 
-    def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList, frozen: bool = False) -> None:
+    def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList) -> None:
         super().__init__()
-        self.embeddings, self.encoder, self.frozen = embeddings, PackedTransformer(layers), frozen
-        if frozen:
-            self.requires_grad_(False)
+        self.embeddings, self.encoder, self.frozen = embeddings, PackedTransformer(layers), False
+
+    def freeze(self) -> BertText:
+        """From now on it has no gradient and stays in evaluation mode."""
+        self.frozen = True
+        return self.requires_grad_(False).eval()
 
     @property
     def pieces(self) -> nn.Embedding:
@@ -80,14 +83,13 @@ def bert_text(
     *,
     norm_eps: float = 1e-5,
     hidden_act: str = "gelu_new",
-    frozen: bool = False,
 ) -> BertText:
     """A BERT from scratch; ``hidden_act`` is gelu, or gelu_new for its tanh approximation."""
     stack = nn.ModuleList(TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers))
     for layer in cast("list[TransformerLayer]", stack):
         layer.feed_forward[1] = nn.GELU(approximate="none" if hidden_act == "gelu" else "tanh")
         layer.norm_attention.eps = layer.norm_feed_forward.eps = norm_eps
-    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)), stack, frozen)
+    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)), stack)
 
 
 def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
@@ -106,9 +108,9 @@ def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
     config = bert.config
     shape = (config.hidden_size, config.num_attention_heads, config.num_hidden_layers, config.max_position_embeddings)
     act = activation(config.hidden_act)
-    text = bert_text(config.vocab_size, *shape, norm_eps=config.layer_norm_eps, hidden_act=act, frozen=frozen)
+    text = bert_text(config.vocab_size, *shape, norm_eps=config.layer_norm_eps, hidden_act=act)
     copy_bert(text, bert)
-    return text
+    return text.freeze() if frozen else text
 
 
 def activation(name: str) -> str:

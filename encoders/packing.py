@@ -67,11 +67,13 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, there: _Rows, back: _Rows) -> Tensor:
+        """``table`` [N, D] to [M, D]."""
         ctx.back = back
         return there.take(table)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient [M, D] to the table's [N, D]."""
         return ctx.back.take(grads[0]), None, None
 
 

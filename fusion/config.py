@@ -71,15 +71,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in RATES and not 0 <= value < 1:
-                raise UsageError(f"{field.name}={value} is not a rate: set {field.name} to 0 or more and below 1")
-            least = 0 if field.name in NONE_ALLOWED else 1
-            if isinstance(value, int) and not isinstance(value, bool) and value < least:
-                raise UsageError(f"{field.name}={value} is below its least value {least}: set {field.name} to {least} or more")
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(allowed)}")
+            _check(field.name, getattr(self, field.name))
         if self.frozen_text and self.architecture != "two-stream":
             raise UsageError("frozen_text=True needs a text encoder of its own: leave it out, or train k3m")
         if self.dim % self.heads:
@@ -101,3 +93,13 @@ class ModelConfig:
             raise ModelError(f"config.json has unknown settings {unknown}: the model is from a newer version, upgrade catalograph")
         values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
         return cls(**values)
+
+
+def _check(name: str, value: Any) -> None:
+    if name in CHOICES and value not in CHOICES[name]:
+        raise UsageError(f"{name}={value!r} is unknown: set {name} to {', '.join(CHOICES[name])}")
+    if name in RATES and not 0 <= value < 1:
+        raise UsageError(f"{name}={value} is not a rate: set {name} to 0 or more and below 1")
+    least = 0 if name in NONE_ALLOWED else 1
+    if isinstance(value, int) and not isinstance(value, bool) and value < least:
+        raise UsageError(f"{name}={value} is below its least value {least}: set {name} to {least} or more")

@@ -85,7 +85,8 @@ def two_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> Parts:
 def text_of(config: ModelConfig, tokenizer: CatalogTokenizer, layers: int) -> BertText:
     """A BERT of ``layers``, by the configuration's numbers."""
     shape = (tokenizer.vocab_size, config.dim, config.heads, layers, longest(config), config.dropout)
-    return bert_text(*shape, norm_eps=config.norm_eps, hidden_act=config.hidden_act, frozen=config.frozen_text)
+    text = bert_text(*shape, norm_eps=config.norm_eps, hidden_act=config.hidden_act)
+    return text.freeze() if config.frozen_text else text
 
 
 def initial_fusion(config: ModelConfig) -> InitialInteractiveFusion | None:

@@ -39,7 +39,7 @@ class NoPictures(nn.Module):
     size_of_patch = 0
 
     def forward(self, batch: ItemBatch) -> ImageParts | None:
-        """None, whatever pictures the B items have."""
+        """None, whatever pictures [B, 3, S, S] the items have."""
         return None
 
 

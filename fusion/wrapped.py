@@ -103,7 +103,7 @@ class ClipReader(nn.Module):
         return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
-        """The text's output is that of its last token; of a picture, of its first."""
+        """``ids`` and ``mask`` [B, L], picture tokens [B, P, D]: a text's output is its last token's, a picture's its first's."""
         states = self.whole.text_model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         text = ModalTokens(self.whole.text_projection(states), mask)
         last = mask.sum(1) - 1
@@ -158,7 +158,7 @@ class ViltReader(nn.Module):
         return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
-        """A text without a picture has one picture token that is not there."""
+        """``ids`` and ``mask`` [B, L], picture tokens [B, P, D]; without a picture there is one token, masked."""
         shown = _nothing(ids, self.whole.config.hidden_size) if image is None else image
         states = self.whole(
             input_ids=ids, attention_mask=mask.long(), image_embeds=shown.hidden, pixel_mask=shown.mask.long()
@@ -179,7 +179,7 @@ class VisualBertReader(nn.Module):
         return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
-        """Regions are features beside their box, which VisualBERT does not read."""
+        """``ids`` and ``mask`` [B, L], regions [B, R, F + 4], of which the box goes unread."""
         told = {}
         if image is not None:
             told = {
@@ -204,7 +204,7 @@ class LxmertReader(nn.Module):
         return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
-        """A text without regions has one that is not there."""
+        """``ids`` and ``mask`` [B, L], regions [B, R, F + 4]; without any there is one, masked."""
         shown = _nothing(ids, self.whole.config.visual_feat_dim + 4) if image is None else image
         found = self.whole(
             input_ids=ids,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from kg.splits import assign
 from schema.errors import TrainingError, UsageError
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
-from training.config import Recipe, TrainOptions, read_settings
+from training.config import Recipe, Settings, TrainOptions, read_settings
 from training.data import ItemRegions, TrainingData, pair_queries, prepare
 from training.flows import flow_sampler
 from training.loop import Report, Run, run_loop
@@ -65,45 +65,51 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     keep_freed_memory()
     report: Report = progress or (lambda record: None)
     rank, world = join_processes()
-    config = preset(options.preset, options.size)
-    settings = read_settings(options.config, options.overrides, config.as_dict())
     folder = model_folder(home, options)
-    config = dataclasses.replace(config, **settings.model)
+    settings = read_settings(options.config, options.overrides, preset(options.preset, options.size).as_dict())
     start = starting_point(home, folder, options)
     weights = [] if start is not None else open_pretrained(settings.recipe)
-    for each in weights:
-        config = each.fit(config)
-    if start is not None:
-        config = start.config
-    elif config.preset == "wrapped" and not config.wrapped:
-        raise UsageError("preset wrapped has no model to wrap: add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT")
+    config = start.config if start is not None else model_config(options, settings, weights)
     material = read_material(home, options, settings.recipe, config, start, report)
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
     about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(settings.recipe)}
-    run = assemble(ModelWriter(folder, config, material, about, rank), options, settings.recipe, (rank, world), began)
-    if (start is not None or weights) and run.progress.step == 0:
-        if start is not None:
-            load_weights(run.objective.model, start.model.state_dict())
-        for each in weights:
-            each.load(run.objective.model)
-        run.average.shadow = AveragedWeights(run.objective.model, settings.recipe.ema).shadow
+    writer = ModelWriter(folder, config, material, about, rank)
+    run = assemble(writer, options, settings.recipe, (rank, world), began)
+    if run.progress.step == 0:
+        take_up(run, start, weights)
+    if not options.resume:
+        writer.export(run.average, run.progress, start=True)
     before = run.progress.step, run.progress.items, time.monotonic()
     finished = run_loop(run, report)
     seconds = max(1e-9, time.monotonic() - before[2])
-    result = {
-        "model": str(folder),
-        "steps": run.progress.step,
-        "seconds": round(run.progress.seconds, 2),
-        "items_per_second": round((run.progress.items - before[1]) * world / seconds, 2),
-        "metrics": run.progress.metrics,
-        "finished": finished,
-    }
+    speed = round((run.progress.items - before[1]) * world / seconds, 2)
+    result = {"model": str(folder), "steps": run.progress.step, "seconds": round(run.progress.seconds, 2), "items_per_second": speed,
+              "metrics": run.progress.metrics, "finished": finished}  # fmt: skip
     if rank == 0:
         record(home, options, result)
     if world > 1:
         dist.barrier()
     return result
+
+
+def model_config(options: TrainOptions, settings: Settings, weights: Sequence[Pretrained]) -> ModelConfig:
+    """The preset's configuration as the settings and pretrained weights have it."""
+    config = dataclasses.replace(preset(options.preset, options.size), **settings.model)
+    for each in weights:
+        config = each.fit(config)
+    if config.preset == "wrapped" and not config.wrapped:
+        raise UsageError("preset wrapped has no model to wrap: add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT")
+    return config
+
+
+def take_up(run: Run, start: ModelFolder | None, weights: Sequence[Pretrained]) -> None:
+    """Fill a fresh run's model with those of another model folder or of transformers."""
+    if start is not None:
+        load_weights(run.objective.model, start.model.state_dict())
+    for each in weights:
+        each.load(run.objective.model)
+    run.average.shadow = AveragedWeights(run.objective.model, run.recipe.ema).shadow
 
 
 def join_processes() -> tuple[int, int]:
@@ -153,11 +159,7 @@ def read_material(
     """Snapshot, split, ontology of the train part, vocabulary and pictures."""
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
-    split = assign(snapshot.items, options.split)
-    named = np.array([split.get(item, "") for item in snapshot.items])
-    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
-    if not len(parts["train"]):
-        raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
+    parts = parts_of(snapshot, options)
     ontology = start.ontology if start is not None else train_ontology(snapshot, parts["train"], home.ontology())
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError("the train part has no statement to learn from: ingest items with properties")
@@ -167,10 +169,7 @@ def read_material(
     if config.picture == "regions":
         files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
         data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width))
-    log = [(row.query, row.item) for row in home.ledger().query_log() if row.clicks or row.purchases]
-    trained = set(parts["train"].tolist())
-    chosen = {snapshot.items[i] for i in trained}
-    pairs = pair_queries(data, tokenizer, [pair for pair in log if pair[1] in chosen], config.max_query)
+    pairs = pair_queries(data, tokenizer, trained_log(home, snapshot, parts["train"]), config.max_query)
     return Material(dataclasses.replace(data, queries=pairs), parts, ontology, tokenizer)
 
 
@@ -187,6 +186,22 @@ def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: On
         values, numbers = tuple(value for value, _ in ordered), tuple(number for _, number in ordered)
         specs.append(dataclasses.replace(spec, values=values, counts=numbers))
     return Ontology([spec for spec in specs if spec.values], categories=edited.categories, threshold=edited.threshold)
+
+
+def parts_of(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, NDArray[np.int64]]:
+    """The items [N] of each part of the split; raises TrainingError where none is in the train part."""
+    split = assign(snapshot.items, options.split)
+    named = np.array([split.get(item, "") for item in snapshot.items])
+    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
+    if not len(parts["train"]):
+        raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
+    return parts
+
+
+def trained_log(home: Home, snapshot: GraphSnapshot, index: NDArray[np.int64]) -> list[tuple[str, str]]:
+    """The query log's (query, item) pairs, clicked or bought, of items ``index`` [N]."""
+    chosen = {snapshot.items[i] for i in index.tolist()}
+    return [(row.query, row.item) for row in home.ledger().query_log() if (row.clicks or row.purchases) and row.item in chosen]
 
 
 def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report) -> ImageCache:
@@ -243,8 +258,6 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
         model.load_state_dict(sets["weights"])
         average.shadow = {name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()}
         restore_optimizer(optimizer, moments)
-    if not options.resume:
-        writer.export(average, progress, start=True)
     return Run(
         objective=objective,
         optimizer=optimizer,

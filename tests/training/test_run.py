@@ -2,8 +2,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import transformers
 from safetensors.torch import load_file
 
 from fusion.checkpoint import ModelFolder
@@ -11,6 +15,7 @@ from kg.home import Home
 from kg.ingest import ingest, ingest_queries
 from kg.sample import write_sample
 from schema.errors import UsageError
+from training import run
 from training.config import TrainOptions
 from training.run import train
 
@@ -74,6 +79,41 @@ def test_init_takes_up_another_models_weights_and_vocabulary(home):
     train(home, options("after", 1, init="before"))
     vocabularies = [ModelFolder(home.models / name).tokenizer.files() for name in ("before", "after")]
     assert vocabularies[0] == vocabularies[1]
+
+
+def test_a_run_stopped_before_its_first_step_keeps_what_it_took_up(home, monkeypatch):
+    train(home, options("source", 3))
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_loop", broken)
+    with pytest.raises(KeyboardInterrupt):
+        train(home, options("stopped", 3, init="source"))
+    kept, source = ModelFolder(home.models / "stopped" / "checkpoints" / "start"), ModelFolder(home.models / "source")
+    assert torch.equal(kept.model.patch_mask, source.model.patch_mask)
+
+
+def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnop")]
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    transformers.BertModel(transformers.BertConfig(**sizes, vocab_size=len(words))).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    given = ("batch_size=8", "precision=fp32", f"pretrained={tmp_path}", "frozen_text=true")
+    train(home, options("bert", 2, preset="k3m", overrides=given))
+    opened = ModelFolder(home.models / "bert")
+    theirs = transformers.BertModel.from_pretrained(tmp_path).embeddings.word_embeddings.weight
+    assert torch.equal(opened.model.piece_head.weight, theirs)
+    assert opened.tokenizer.vocab_size == len(words)
+
+
+def test_regions_are_read_from_the_homes_folder(home):
+    home.regions.mkdir()
+    for number, item in enumerate(["P000000", "P000001"]):
+        np.savez(home.regions / f"{item}.npz", features=np.full((2, 5), number, np.float32), boxes=np.full((2, 4), 0.5, np.float32))
+    given = ("batch_size=8", "precision=fp32", "dim=16", "picture=regions", "region_width=5")
+    train(home, options("regions", 2, preset="k3m", overrides=given))
+    assert ModelFolder(home.models / "regions").config.max_regions == 36
 
 
 def test_a_run_from_init_exports_what_it_learns(home):

@@ -17,7 +17,8 @@ from kg.ingest import ingest
 from kg.queries import ingest_queries
 from kg.sample import write_sample
 from training.config import TrainOptions, read_settings
-from training.run import ModelWriter, assemble, read_material
+from training.material import read_material
+from training.run import ModelWriter, assemble
 from training.views import StepBatch, move
 
 Step = Callable[[int], None]

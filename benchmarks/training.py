@@ -25,7 +25,8 @@ from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
 from training.loop import precision, train_step
-from training.run import ModelWriter, assemble, read_material
+from training.material import read_material
+from training.run import ModelWriter, assemble
 from training.views import StepBatch, move
 
 BATCHES = 12

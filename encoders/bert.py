@@ -94,13 +94,17 @@ def bert_text(
 
 def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
     """A BERT with the weights of a hub name or a folder; raises ModelError where they cannot be had."""
+    return from_transformers(read_bert(name), frozen)
+
+
+def read_bert(name: str | Path) -> BertModel:
+    """Transformers' own BERT of a hub name or a folder; raises ModelError where it cannot be had."""
     from transformers import BertModel
 
     try:
-        found = BertModel.from_pretrained(name, add_pooling_layer=False)
+        return BertModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"no BERT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
-    return from_transformers(found, frozen)
 
 
 def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:

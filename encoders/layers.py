@@ -62,7 +62,7 @@ class RowDropout(nn.Module):
         """
         if not self.training or self.rate == 0:
             return hidden
-        rows = hidden.shape[0] if row is None else int(row.max()) + 1
+        rows = hidden.shape[0] if row is None else int(row.max()) + 1 if row.numel() else 0
         kept = hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
         return hidden * (kept.view(rows, *(1 for _ in hidden.shape[1:-1]), -1) if row is None else kept.index_select(0, row))
 

@@ -80,12 +80,14 @@ class _Gather(torch.autograd.Function):
 class Packing(Places):
     """The tokens that are there, and which of them see each other: those of a row with the same group.
 
-    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other.
+    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other. ``some`` [B + 1] says
+    which rows have a token; the last stands for the zero rows.
     """
 
     def __init__(self, group: Tensor) -> None:
         # A CPU prepares its matrix products anew for each shape.
         super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP)
+        self.some = F.pad((group != 0).any(1), (0, 1))
         if int(group.max()) <= 1 and len(self.row):
             # One group a row: a mask of keys alone, which broadcasts over queries.
             self.mask = readable(group != 0)[:, None, None, :]
@@ -101,6 +103,31 @@ class Packing(Places):
         return self.mask.gather(2, at[:, None, :, None].expand(-1, 1, -1, self.mask.shape[3]))
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Tokens that are there, one after another, ``x`` [T, D], and where they lie."""
+
+    x: Tensor
+    packing: Packing
+
+    @staticmethod
+    def of(tokens: ModalTokens, group: Tensor | None = None) -> Packed:
+        """``tokens`` [B, L, D]; ``group`` [B, L] as in :class:`Packing`, one a row by default."""
+        packing = Packing(tokens.mask.long() if group is None else group)
+        return Packed(packing.pack(tokens.hidden), packing)
+
+    def through(self, layers: nn.ModuleList) -> Packed:
+        """What transformer ``layers`` make of them."""
+        x = self.x
+        for layer in cast("list[TransformerLayer]", layers):
+            x = layer.step(x, partial(packed_attention, layer.attention, self.packing), self.packing.row)
+        return Packed(x, self.packing)
+
+    def padded(self) -> Tensor:
+        """Back to [B, L, D], zero where no token is."""
+        return self.packing.pad(self.x)
+
+
 class PackedTransformer(nn.Module):
     """A stack of transformer layers over packed tokens: the same as the layers one after another, for the tokens that are there."""
 
@@ -110,25 +137,18 @@ class PackedTransformer(nn.Module):
 
     def forward(self, tokens: ModalTokens, group: Tensor | None = None) -> ModalTokens:
         """``tokens`` [B, L, D], ``group`` [B, L] (see :class:`Packing`; one group by default) to [B, L, D], zero where no token is."""
-        packing = Packing(tokens.mask.long() if group is None else group)
-        return ModalTokens(packing.pad(self._through(self.layers, packing.pack(tokens.hidden), packing)), tokens.mask)
+        return ModalTokens(Packed.of(tokens, group).through(self.layers).padded(), tokens.mask)
 
     def read(self, tokens: ModalTokens, at: Tensor, group: Tensor | None = None) -> Tensor:
         """The states of the tokens at places ``at`` [B, R] alone, R a row: [B, R, D].
 
         The last layer asks for these alone, so its feed-forward, most of its work, is done for R tokens a row instead of L.
         """
-        packing = Packing(tokens.mask.long() if group is None else group)
-        x = self._through(self.layers[:-1], packing.pack(tokens.hidden), packing)
-        asked = packing.pad(x).gather(1, at[..., None].expand(-1, -1, x.shape[1]))
+        before = Packed.of(tokens, group).through(self.layers[:-1])
+        asked = before.padded().gather(1, at[..., None].expand(-1, -1, before.x.shape[1]))
         last = cast("TransformerLayer", self.layers[-1])
-        return last.step(asked, lambda query: asking_attention(last.attention, packing, (query, at), last.before_attention(x)))
-
-    @staticmethod
-    def _through(layers: nn.ModuleList, x: Tensor, packing: Packing) -> Tensor:
-        for layer in cast("list[TransformerLayer]", layers):
-            x = layer.step(x, partial(packed_attention, layer.attention, packing), packing.row)
-        return x
+        told = Packed(last.before_attention(before.x), before.packing)
+        return last.step(asked, lambda query: asking_attention(last.attention, query, at, told))
 
 
 def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
@@ -142,11 +162,20 @@ def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tenso
     return attention.output(packing.pack(out))
 
 
-def asking_attention(attention: Attention, packing: Packing, query: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
-    """Attention of ``query`` states [B, R, D] at their places [B, R] over packed tokens ``x`` [T, D]: [B, R, D]."""
-    asked, at = query
-    rows, length = packing.shape
-    q = attention.query(asked).view(rows, at.shape[1], attention.heads, -1).transpose(1, 2)
-    k, v = packing.pad(attention.key_value(x)).view(rows, length, 2, attention.heads, -1).permute(2, 0, 3, 1, 4)
-    out = attend(q, k, v, packing.mask_of(at))
-    return attention.output(out.transpose(1, 2).reshape(rows, at.shape[1], -1))
+def asking_attention(attention: Attention, query: Tensor, at: Tensor, told: Packed) -> Tensor:
+    """Attention of ``query`` states [B, R, D] at places ``at`` [B, R] of their rows over the packed tokens: [B, R, D]."""
+    return attention.output(_attended(attention, attention.query(query), told, told.packing.mask_of(at)))
+
+
+def reading_attention(attention: Attention, own: Packed, other: Packed) -> Tensor:
+    """Attention of ``own`` tokens over the ``other`` ones of their row: [T, D] of ``own``."""
+    q = own.packing.pad(attention.query(own.x))
+    return attention.output(own.packing.pack(_attended(attention, q, other, other.packing.mask)))
+
+
+def _attended(attention: Attention, query: Tensor, told: Packed, mask: Tensor) -> Tensor:
+    """Queries [B, R, D] over packed tokens, ``mask`` [B, 1, R or 1, L], to [B, R, D]."""
+    rows, length = told.packing.shape
+    q = query.view(rows, query.shape[1], attention.heads, -1).transpose(1, 2)
+    k, v = told.packing.pad(attention.key_value(told.x)).view(rows, length, 2, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    return attend(q, k, v, mask).transpose(1, 2).reshape(rows, query.shape[1], -1)

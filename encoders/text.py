@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoders.layers import TransformerLayer, readable
+from encoders.layers import TransformerLayer
+from encoders.packing import Packed
 from encoders.tokens import ModalTokens
 
 
@@ -22,10 +23,7 @@ class TextEncoder(nn.Module):
         """``pieces`` [B, L] (0 pads) to tokens [B, L, D]."""
         mask = pieces != 0
         hidden = self.pieces(pieces) + self.positions.weight[: pieces.shape[1]]
-        attend = readable(mask)
-        for layer in self.layers:
-            hidden = layer(hidden, attend)
-        return ModalTokens(hidden, mask)
+        return ModalTokens(Packed.of(ModalTokens(hidden, mask)).through(self.layers).padded(), mask)
 
 
 class NgramBag(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from encoders.image import HALF, normalise
 from encoders.tokens import ModalTokens
 from schema.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import ViTModel
 
 
 class PretrainedViT(nn.Module):
@@ -59,10 +62,14 @@ def vit_from_numbers(shape: tuple[int, int, int], size: int, patch: int, dim: in
 
 def pretrained_vit(name: str | Path, dim: int, frozen: bool = True) -> PretrainedViT:
     """A ViT with the weights of a hub name or a folder; raises ModelError where they cannot be had."""
+    return PretrainedViT(read_vit(name), dim, frozen)
+
+
+def read_vit(name: str | Path) -> ViTModel:
+    """Transformers' own ViT of a hub name or a folder; raises ModelError where it cannot be had."""
     from transformers import ViTModel
 
     try:
-        found = ViTModel.from_pretrained(name, add_pooling_layer=False)
+        return ViTModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"no ViT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
-    return PretrainedViT(found, dim, frozen)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
-from encoders.layers import Attention, FeedForward, RowDropout, TransformerLayer, readable
+from encoders.layers import Attention, FeedForward, RowDropout, TransformerLayer
+from encoders.packing import Packed, reading_attention
 from encoders.tokens import ModalTokens
 
 
@@ -22,16 +25,15 @@ class CrossAttention(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.dropout = RowDropout(dropout)
 
-    def forward(self, hidden: Tensor, other: ModalTokens) -> Tensor:
-        """``hidden`` [B, L, D] reads ``other`` [B, L', D] to [B, L, D]."""
-        if not hidden.shape[1]:
-            return hidden
-        if other.mask.shape[1]:
+    def forward(self, own: Packed, other: Packed | None) -> Packed:
+        """``own`` tokens [T, D] read the ``other`` ones of their row: [T, D]."""
+        x, row = own.x, own.packing.row
+        if other is not None:
             # What a token reads where there is nothing is dropped again.
-            read = self.attention(hidden, other.hidden, readable(other.mask)) * other.mask.any(1)[:, None, None]
-            hidden = hidden + self.dropout(read)
-        hidden = self.norm_attention(hidden)
-        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden)))
+            read: Tensor = reading_attention(self.attention, own, other) * other.packing.some[row][:, None]
+            x = x + self.dropout(read, row)
+        x = self.norm_attention(x)
+        return Packed(self.norm_feed_forward(x + self.dropout(self.feed_forward(x), row)), own.packing)
 
 
 class CoAttentionLayer(nn.Module):
@@ -40,20 +42,17 @@ class CoAttentionLayer(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.title_reads, self.image_reads = (CrossAttention(dim, heads, dropout) for _ in range(2))
-        self.title, self.image = (TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(2))
+        self.title, self.image = (nn.ModuleList([TransformerLayer(dim, heads, dropout, norm_first=False)]) for _ in range(2))
 
-    def forward(self, title: ModalTokens, image: ModalTokens) -> tuple[ModalTokens, ModalTokens]:
-        """``title`` [B, L, D] and ``image`` [B, L', D] to the same."""
-        title_hidden, image_hidden = self.title_reads(title.hidden, image), self.image_reads(image.hidden, title)
-        return self._alone(self.title, title_hidden, title.mask), self._alone(self.image, image_hidden, image.mask)
-
-    @staticmethod
-    def _alone(layer: TransformerLayer, hidden: Tensor, mask: Tensor) -> ModalTokens:
-        return ModalTokens(layer(hidden, readable(mask)) if mask.shape[1] else hidden, mask)
+    def forward(self, title: Packed, image: Packed | None) -> tuple[Packed, Packed | None]:
+        """``title`` [T, D] and ``image`` [T', D] to the same."""
+        read: Packed = self.title_reads(title, image)
+        seen: Packed | None = None if image is None else self.image_reads(image, title)
+        return read.through(self.title), None if seen is None else seen.through(self.image)
 
 
 class CoAttention(nn.Module):
-    """A stack of co-attention layers over the streams, whose lengths stay as they are."""
+    """A stack of co-attention layers over the streams, whose lengths stay as they are; only tokens that are there are worked on."""
 
     def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -61,6 +60,7 @@ class CoAttention(nn.Module):
 
     def forward(self, title: ModalTokens, image: ModalTokens) -> tuple[ModalTokens, ModalTokens]:
         """h^I of the title [B, L, D] and h^T of the image [B, L', D]: each after interaction with the other."""
+        read, seen = Packed.of(title), Packed.of(image) if image.mask.shape[1] else None
         for layer in self.layers:
-            title, image = layer(title, image)
-        return title, image
+            read, seen = cast("tuple[Packed, Packed | None]", layer(read, seen))
+        return ModalTokens(read.padded(), title.mask), image if seen is None else ModalTokens(seen.padded(), image.mask)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusion.fused import ItemStates
+
 
 class PieceHead(nn.Module):
     """BERT's masked-language head: dense, GELU, norm, then the piece embeddings themselves as output weights."""
@@ -63,6 +65,16 @@ class GlobalPredictor(nn.Module):
     def forward(self, node: Tensor, positions: Tensor) -> Tensor:
         """``node`` h([CLS]) [M, D] of M masked tokens, their ``positions`` [M, D] to [M, W]."""
         return self.second(self.first(torch.cat([node, positions], -1)))
+
+
+def largest_cosine(queries: ItemStates, items: ItemStates) -> Tensor:
+    """VT-BERT's Eq. 8 and 9: the largest cosine of the global, text and image embeddings, [Q, B] of Q queries and B items."""
+    pairs = (
+        (queries.global_embedding, items.global_embedding),
+        (queries.text_embedding, items.text_embedding),
+        (queries.image_embedding, items.image_embedding),
+    )
+    return torch.stack([F.normalize(one, dim=1) @ F.normalize(other, dim=1).T for one, other in pairs]).amax(0)
 
 
 class Pooler(nn.Sequential):

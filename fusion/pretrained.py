@@ -12,11 +12,12 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
-from encoders.bert import BertText, activation, copy_bert
+from encoders.bert import BertText, activation, copy_bert, read_bert
 from encoders.tokenizer import vocabulary_lines, word_pieces
-from encoders.vit import PretrainedViT
+from encoders.vit import PretrainedViT, read_vit
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
+from fusion.wrapped import WrappedFusion, shape_of
 from schema.errors import ModelError, UsageError
 
 WRAPPED = ("clip", "vilt", "visual_bert", "lxmert")
@@ -60,8 +61,6 @@ class Pretrained:
     def _wrap(self, config: ModelConfig) -> ModelConfig:
         if self.kind not in WRAPPED:
             raise UsageError(f"{self.name} is a {self.kind}, which is not wrapped: name one of {', '.join(WRAPPED)}")
-        from fusion.wrapped import shape_of
-
         text = json.dumps(self.config.to_dict(), default=str, sort_keys=True)
         return dataclasses.replace(config, architecture=self.kind, wrapped=text, **shape_of(self.config))
 
@@ -71,19 +70,16 @@ class Pretrained:
 
     def load(self, model: ProductModel) -> None:
         """Fill the model's parts that these weights are for; raises ModelError where they cannot be had or do not fit."""
-        import transformers
+        from transformers import AutoModel
 
         try:
             if self.kind == "bert":
-                found = _reachable(self.name, lambda: transformers.BertModel.from_pretrained(self.name, add_pooling_layer=False))
-                copy_bert(_part(model, BertText), found)
+                copy_bert(_part(model, BertText), read_bert(self.name))
             elif self.kind == "vit":
-                found = _reachable(self.name, lambda: transformers.ViTModel.from_pretrained(self.name, add_pooling_layer=False))
-                _part(model, PretrainedViT).vit.load_state_dict(found.state_dict())
+                _part(model, PretrainedViT).vit.load_state_dict(read_vit(self.name).state_dict())
             else:
-                found = _reachable(self.name, lambda: transformers.AutoModel.from_pretrained(self.name))
-                wrapped: Any = model.fusion
-                wrapped.whole.load_state_dict(found.state_dict())
+                found = _reachable(self.name, lambda: AutoModel.from_pretrained(self.name))
+                _part(model, WrappedFusion).whole.load_state_dict(found.state_dict())
         except RuntimeError as error:
             raise ModelError(
                 f"the weights of {self.name} do not fit ({str(error).splitlines()[-1].strip()[:120]}): give its vocabulary"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.layers import TransformerLayer, drop_tokens
+from encoders.packing import Packed
 from encoders.tokens import ModalTokens
 from fusion.fused import FusedItems, ImageParts
 
@@ -44,9 +45,7 @@ class SingleStream(nn.Module):
         if query is not None:
             parts.append(self._marked(query, QUERY))
         tokens = ModalTokens.concatenate(parts)
-        hidden = self.norm_embed(tokens.hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, tokens.mask)
+        hidden = Packed.of(ModalTokens(self.norm_embed(tokens.hidden), tokens.mask)).through(self.layers).padded()
         end = 1 + title.mask.shape[1]
         fused_image = None
         if image is not None:

@@ -105,10 +105,12 @@ class Settings:
     model: dict[str, Any] = field(default_factory=dict)
 
 
-def read_settings(config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any]) -> Settings:
+def read_settings(
+    config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any], kept: dict[str, Any] | None = None
+) -> Settings:
     """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's.
 
-    ``model_fields`` are the preset's, whose own recipe stands where nothing else is said.
+    ``model_fields`` are the preset's, whose own recipe stands where nothing else is said, or ``kept``, the recipe of a run that goes on.
     """
     given: dict[str, Any] = {}
     if config is not None:
@@ -124,7 +126,7 @@ def read_settings(config: Path | None, overrides: Sequence[str], model_fields: d
             raise UsageError(f"--set {override!r} has no '=': write name=value")
         given[name.strip()] = value.strip()
     recipe_fields = {f.name: f.default for f in dataclasses.fields(Recipe)}
-    recipe: dict[str, Any] = dict(PRESET_RECIPES.get(str(model_fields.get("preset")), {}))
+    recipe: dict[str, Any] = dict(PRESET_RECIPES.get(str(model_fields.get("preset")), {}) if kept is None else kept)
     model: dict[str, Any] = {}
     for name, value in given.items():
         if name in recipe_fields:

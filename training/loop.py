@@ -20,13 +20,12 @@ from schema.errors import TrainingError
 from training.config import Recipe
 from training.objectives.joint import JointObjective, LossReport
 from training.optim import AveragedWeights, Budget, learning_rate
-from training.runlog import RunLog
+from training.runlog import Report, RunLog
 from training.sampler import StepSampler
 from training.state import Progress
 from training.validation import validate
 from training.views import Viewer, move
 
-Report = Callable[[dict[str, Any]], None]
 MOST_BAD_STEPS = 20
 
 

@@ -10,49 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
-from encoders.regions import open_regions
-from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from fusion.presets import preset
-from fusion.pretrained import Pretrained, read_pieces
+from fusion.pretrained import Pretrained
 from kg.home import Home
-from kg.image_cache import ImageCache
-from kg.snapshot import GraphSnapshot, read_snapshot
-from kg.splits import assign
-from schema.errors import TrainingError, UsageError
+from schema.errors import UsageError
 from schema.memory import keep_freed_memory
-from schema.ontology import Ontology
 from training.config import Recipe, Settings, TrainOptions, read_settings
-from training.data import ItemRegions, TrainingData, pair_queries, prepare
 from training.flows import flow_sampler
-from training.loop import Report, Run, run_loop
+from training.loop import Run, run_loop
+from training.material import Material, open_pretrained, read_material
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
-from training.runlog import RunLog
+from training.runlog import Report, RunLog
 from training.sampler import StepSampler
 from training.state import Progress, load_state, restore_optimizer, save_state
 from training.views import Viewer
 
 DEFAULT_EPOCHS = 20
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep."""
-
-    data: TrainingData
-    parts: dict[str, NDArray[np.int64]]
-    ontology: Ontology
-    tokenizer: CatalogTokenizer
+KEPT = ("preset", "size", "seed", "steps", "minutes")
 
 
 def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
@@ -66,15 +49,14 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     report: Report = progress or (lambda record: None)
     rank, world = join_processes()
     folder = model_folder(home, options)
-    settings = read_settings(options.config, options.overrides, preset(options.preset, options.size).as_dict())
     start = starting_point(home, folder, options)
+    options, settings = asked_for(options, start)
     weights = [] if start is not None else open_pretrained(settings.recipe)
     config = start.config if start is not None else model_config(options, settings, weights)
     material = read_material(home, options, settings.recipe, config, start, report)
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
-    about = {"preset": options.preset, "size": options.size, "seed": options.seed, "recipe": dataclasses.asdict(settings.recipe)}
-    writer = ModelWriter(folder, config, material, about, rank)
+    writer = ModelWriter(folder, config, material, described(options, settings), rank)
     run = assemble(writer, options, settings.recipe, (rank, world), began)
     if run.progress.step == 0:
         take_up(run, start, weights)
@@ -91,6 +73,30 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     if world > 1:
         dist.barrier()
     return result
+
+
+def described(options: TrainOptions, settings: Settings) -> dict[str, Any]:
+    """What a run was asked for, as its folder keeps it."""
+    asked = {name: getattr(options, name) for name in KEPT}
+    return {**asked, "split": None if options.split is None else str(options.split), "recipe": dataclasses.asdict(settings.recipe)}
+
+
+def asked_for(options: TrainOptions, start: ModelFolder | None) -> tuple[TrainOptions, Settings]:
+    """The options and settings of a run; one that goes on keeps its own, but for those given anew."""
+    recipe = None
+    if options.resume and start is not None:
+        options, recipe = resumed(options, start.about), start.about.get("recipe")
+    return options, read_settings(options.config, options.overrides, preset(options.preset, options.size).as_dict(), recipe)
+
+
+def resumed(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
+    """What the run was asked for that goes on, ``about`` its folder; a budget or split that is given anew stands."""
+    kept: dict[str, Any] = {name: about[name] for name in ("preset", "size", "seed") if name in about}
+    if options.steps is None and options.minutes is None:
+        kept |= {name: about.get(name) for name in ("steps", "minutes")}
+    if options.split is None and about.get("split"):
+        kept["split"] = Path(about["split"])
+    return dataclasses.replace(options, **kept)
 
 
 def model_config(options: TrainOptions, settings: Settings, weights: Sequence[Pretrained]) -> ModelConfig:
@@ -146,81 +152,6 @@ def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFold
         found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
         return ModelFolder(found[-1].parent) if found else None
     return ModelFolder(find_model(home.models, options.init)) if options.init else None
-
-
-def open_pretrained(recipe: Recipe) -> list[Pretrained]:
-    """The models of transformers that a recipe starts from."""
-    return [Pretrained.open(name.strip()) for name in recipe.pretrained.split(",") if name.strip()]
-
-
-def read_material(
-    home: Home, options: TrainOptions, recipe: Recipe, config: ModelConfig, start: ModelFolder | None, report: Report
-) -> Material:
-    """Snapshot, split, ontology of the train part, vocabulary and pictures."""
-    with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store)
-    parts = parts_of(snapshot, options)
-    ontology = start.ontology if start is not None else train_ontology(snapshot, parts["train"], home.ontology())
-    if not any(spec.values for spec in ontology.properties.values()):
-        raise TrainingError("the train part has no statement to learn from: ingest items with properties")
-    report({"stage": "vocabulary"})
-    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, recipe)
-    data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
-    if config.picture == "regions":
-        files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
-        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width))
-    pairs = pair_queries(data, tokenizer, trained_log(home, snapshot, parts["train"]), config.max_query)
-    return Material(dataclasses.replace(data, queries=pairs), parts, ontology, tokenizer)
-
-
-def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
-    """The home's ontology with the vocabulary that the train part alone shows."""
-    mine = snapshot.triples[np.isin(snapshot.triples[:, 0], index)]
-    pairs, counts = np.unique(mine[:, 1:], axis=0, return_counts=True)
-    seen: dict[str, dict[str, int]] = {}
-    for (name, value), count in zip(pairs, counts, strict=True):
-        seen.setdefault(snapshot.properties[name], {})[snapshot.values[value]] = int(count)
-    specs = []
-    for name, spec in edited.properties.items():
-        ordered = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
-        values, numbers = tuple(value for value, _ in ordered), tuple(number for _, number in ordered)
-        specs.append(dataclasses.replace(spec, values=values, counts=numbers))
-    return Ontology([spec for spec in specs if spec.values], categories=edited.categories, threshold=edited.threshold)
-
-
-def parts_of(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, NDArray[np.int64]]:
-    """The items [N] of each part of the split; raises TrainingError where none is in the train part."""
-    split = assign(snapshot.items, options.split)
-    named = np.array([split.get(item, "") for item in snapshot.items])
-    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
-    if not len(parts["train"]):
-        raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
-    return parts
-
-
-def trained_log(home: Home, snapshot: GraphSnapshot, index: NDArray[np.int64]) -> list[tuple[str, str]]:
-    """The query log's (query, item) pairs, clicked or bought, of items ``index`` [N]."""
-    chosen = {snapshot.items[i] for i in index.tolist()}
-    return [(row.query, row.item) for row in home.ledger().query_log() if (row.clicks or row.purchases) and row.item in chosen]
-
-
-def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report) -> ImageCache:
-    """The pictures' pixels at the model's size; of none where it reads none."""
-    report({"stage": "pictures"})
-    paths = [None] * len(snapshot.images) if config.picture in ("regions", "none") else snapshot.images
-    return ImageCache.build(paths, config.image_size, home.cache, lambda done, of: report({"stage": "pictures", "done": done, "of": of}))
-
-
-def learn_pieces(
-    snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig, recipe: Recipe
-) -> CatalogTokenizer:
-    """A vocabulary of the train titles, the properties and their values; or the recipe's, or its first pretrained model's with a text."""
-    titles = [snapshot.titles[i] or "" for i in index]
-    texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
-    given = recipe.vocabulary or next((each.name for each in open_pretrained(recipe) if each.kind != "vit"), "")
-    if given:
-        return CatalogTokenizer.pretrained(read_pieces(given), texts, config.max_ngrams)
-    return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)
 
 
 @dataclass

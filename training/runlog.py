@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+Report = Callable[[dict[str, Any]], None]
+"""Hears of a run's progress."""
 
 
 class RunLog:

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from encoders.layers import TransformerLayer
@@ -14,6 +16,19 @@ def test_packing_and_padding_are_inverse():
     packing = Packing(MASK.long())
     assert packing.pack(HIDDEN).shape == (64, 8)
     assert torch.equal(packing.pad(packing.pack(HIDDEN)), HIDDEN * MASK[..., None])
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=4))
+def test_any_tokens_come_back_and_learn_as_by_indexing(rows):
+    mask = torch.tensor(rows)
+    hidden = torch.randn(*mask.shape, 3, requires_grad=True)
+    packing = Packing(mask.long())
+    packed = packing.pack(hidden)
+    assert torch.equal(packed[: int(mask.sum())], hidden[mask])
+    assert torch.equal(packing.pad(packed), hidden * mask[..., None])
+    (packing.pad(packed.square()) * torch.arange(5.0)[:, None]).sum().backward()
+    torch.testing.assert_close(hidden.grad, 2 * hidden.detach() * mask[..., None] * torch.arange(5.0)[:, None])
 
 
 @pytest.mark.parametrize("norm_first", [True, False])

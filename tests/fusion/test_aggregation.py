@@ -77,6 +77,14 @@ def test_a_triple_of_another_node_changes_nothing_bit_for_bit(layer, graph):
     assert torch.equal(layer(*graph)[0], layer(node, properties, moved, edges)[0])
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_says_the_same(layer, graph):
+    expected = layer(*graph)
+    edges = tuple(end.cuda() for end in graph[3])
+    torch.testing.assert_close(layer.cuda()(*(part.cuda() for part in graph[:3]), edges).cpu(), expected)
+
+
 @pytest.fixture
 def second():
     torch.manual_seed(3)

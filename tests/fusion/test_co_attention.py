@@ -1,5 +1,6 @@
 import torch
 
+from encoders.packing import Packed
 from encoders.tokens import ModalTokens
 from fusion.co_attention import CoAttention, CrossAttention
 
@@ -16,7 +17,17 @@ def test_cross_attention_is_the_equation():
     weight = (layer.attention.query(x) @ key.transpose(1, 2) / 8**0.5).softmax(-1)
     x = layer.norm_attention(x + layer.attention.output(weight @ value))
     expected = layer.norm_feed_forward(x + layer.feed_forward(x))
-    torch.testing.assert_close(layer(title.hidden.double(), ModalTokens(y, image.mask)), expected)
+    own, other = Packed.of(ModalTokens(title.hidden.double(), title.mask)), Packed.of(ModalTokens(y, image.mask))
+    torch.testing.assert_close(layer(own, other).padded(), expected)
+
+
+def test_padding_is_not_worked_on():
+    stack = CoAttention(8, 2, 2)
+    title, image = tokens(3, [[True, True, False], [True, False, False]]), tokens(4, [[True] * 4, [True, False, False, False]], seed=1)
+    alone = stack(ModalTokens(title.hidden[1:, :1], title.mask[1:, :1]), ModalTokens(image.hidden[1:, :1], image.mask[1:, :1]))
+    together = stack(title, image)
+    torch.testing.assert_close(together[0].hidden[1:, :1], alone[0].hidden)
+    assert (together[0].hidden[0, 2] == 0).all()
 
 
 def test_masked_tokens_change_nothing_bit_for_bit():

@@ -110,6 +110,23 @@ def test_every_preset_has_every_size(name, size):
     assert config.dim == {"tiny": 64, "small": 256, "base": 768}[size]
 
 
+LAYERS = 12 * (4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
+
+
+@pytest.mark.parametrize(("name", "part", "count"), [
+    ("mbsd", "fusion.stream.transformer", LAYERS),
+    ("vtbert", "fusion.stream.transformer", LAYERS),
+    ("k3m", "fusion.text.encoder", LAYERS // 2),
+    ("k3m", "fusion.image", LAYERS // 2),
+    ("vtbert", "pictures", 16 * 16 * 3 * 768 + 768 + 196 * 768),
+])  # fmt: skip
+def test_base_presets_have_the_papers_parameters(name, part, count, tokenizer, ontology):
+    with torch.device("meta"):
+        model = build_model(preset(name, "base"), tokenizer, ontology)
+    assert LAYERS == 85_054_464
+    assert sum(parameter.numel() for parameter in model.get_submodule(part).parameters()) == count
+
+
 def test_other_names_are_refused():
     with pytest.raises(UsageError, match="no preset 'gpt': choose one of joint, k3m, mbsd, vtbert,"):
         preset("gpt", "small")

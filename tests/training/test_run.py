@@ -74,6 +74,14 @@ def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
     assert all((one[key] == two[key]).all() for key in one)
 
 
+def test_a_resumed_run_keeps_what_it_was_asked_for(home):
+    train(home, options("asked", 2, seed=7, preset="mbsd", overrides=(*SMALL[:5], "learning_rate=0.002", "dim=16")))
+    train(home, TrainOptions(name="asked", resume=True, steps=4))
+    about = ModelFolder(home.models / "asked").about
+    assert (about["preset"], about["size"], about["seed"], about["steps"]) == ("mbsd", "tiny", 7, 4)
+    assert (about["recipe"]["learning_rate"], about["recipe"]["batch_size"]) == (0.002, 8)
+
+
 def test_init_takes_up_another_models_weights_and_vocabulary(home):
     train(home, options("before", 2))
     train(home, options("after", 1, init="before"))

@@ -1,0 +1,110 @@
+"""What a run reads from its home: snapshot, split, ontology of the train part, vocabulary, pictures, query log."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.regions import open_regions
+from encoders.tokenizer import CatalogTokenizer
+from fusion.checkpoint import ModelFolder
+from fusion.config import ModelConfig
+from fusion.pretrained import Pretrained, read_pieces
+from kg.home import Home
+from kg.image_cache import ImageCache
+from kg.snapshot import GraphSnapshot, read_snapshot
+from kg.splits import assign
+from schema.errors import TrainingError
+from schema.ontology import Ontology
+from training.config import Recipe, TrainOptions
+from training.data import ItemRegions, TrainingData, pair_queries, prepare
+from training.runlog import Report
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep."""
+
+    data: TrainingData
+    parts: dict[str, NDArray[np.int64]]
+    ontology: Ontology
+    tokenizer: CatalogTokenizer
+
+
+def open_pretrained(recipe: Recipe) -> list[Pretrained]:
+    """The models of transformers that a recipe starts from."""
+    return [Pretrained.open(name.strip()) for name in recipe.pretrained.split(",") if name.strip()]
+
+
+def read_material(
+    home: Home, options: TrainOptions, recipe: Recipe, config: ModelConfig, start: ModelFolder | None, report: Report
+) -> Material:
+    """Snapshot, split, ontology of the train part, vocabulary and pictures."""
+    with home.store(read_only=True) as store:
+        snapshot = read_snapshot(store)
+    parts = parts_of(snapshot, options)
+    ontology = start.ontology if start is not None else train_ontology(snapshot, parts["train"], home.ontology())
+    if not any(spec.values for spec in ontology.properties.values()):
+        raise TrainingError("the train part has no statement to learn from: ingest items with properties")
+    report({"stage": "vocabulary"})
+    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, recipe)
+    data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
+    if config.picture == "regions":
+        files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
+        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width))
+    pairs = pair_queries(data, tokenizer, trained_log(home, snapshot, parts["train"]), config.max_query)
+    return Material(dataclasses.replace(data, queries=pairs), parts, ontology, tokenizer)
+
+
+def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
+    """The home's ontology with the vocabulary that the train part alone shows."""
+    mine = snapshot.triples[np.isin(snapshot.triples[:, 0], index)]
+    pairs, counts = np.unique(mine[:, 1:], axis=0, return_counts=True)
+    seen: dict[str, dict[str, int]] = {}
+    for (name, value), count in zip(pairs, counts, strict=True):
+        seen.setdefault(snapshot.properties[name], {})[snapshot.values[value]] = int(count)
+    specs = []
+    for name, spec in edited.properties.items():
+        ordered = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
+        values, numbers = tuple(value for value, _ in ordered), tuple(number for _, number in ordered)
+        specs.append(dataclasses.replace(spec, values=values, counts=numbers))
+    return Ontology([spec for spec in specs if spec.values], categories=edited.categories, threshold=edited.threshold)
+
+
+def parts_of(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, NDArray[np.int64]]:
+    """The items [N] of each part of the split; raises TrainingError where none is in the train part."""
+    split = assign(snapshot.items, options.split)
+    named = np.array([split.get(item, "") for item in snapshot.items])
+    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
+    if not len(parts["train"]):
+        raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
+    return parts
+
+
+def trained_log(home: Home, snapshot: GraphSnapshot, index: NDArray[np.int64]) -> list[tuple[str, str]]:
+    """The query log's (query, item) pairs, clicked or bought, of items ``index`` [N]."""
+    chosen = {snapshot.items[i] for i in index.tolist()}
+    return [(row.query, row.item) for row in home.ledger().query_log() if (row.clicks or row.purchases) and row.item in chosen]
+
+
+def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report) -> ImageCache:
+    """The pictures' pixels at the model's size; of none where it reads none."""
+    report({"stage": "pictures"})
+    paths = [None] * len(snapshot.images) if config.picture in ("regions", "none") else snapshot.images
+    return ImageCache.build(paths, config.image_size, home.cache, lambda done, of: report({"stage": "pictures", "done": done, "of": of}))
+
+
+def learn_pieces(
+    snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig, recipe: Recipe
+) -> CatalogTokenizer:
+    """A vocabulary of the train titles, the properties and their values; or the recipe's, or its first pretrained model's with a text."""
+    titles = [snapshot.titles[i] or "" for i in index]
+    texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
+    given = recipe.vocabulary or next((each.name for each in open_pretrained(recipe) if each.kind != "vit"), "")
+    if given:
+        return CatalogTokenizer.pretrained(read_pieces(given), texts, config.max_ngrams)
+    return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)

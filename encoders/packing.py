@@ -88,7 +88,7 @@ class Packing(Places):
         # A CPU prepares its matrix products anew for each shape.
         super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP)
         self.some = F.pad((group != 0).any(1), (0, 1))
-        if int(group.max()) <= 1 and len(self.row):
+        if int(group.max()) <= 1:
             # One group a row: a mask of keys alone, which broadcasts over queries.
             self.mask = readable(group != 0)[:, None, None, :]
         else:

@@ -67,6 +67,10 @@ class BertFusion(nn.Module):
         means = states.mean_title(), states.mean_image()
         return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image, means)
 
+    def three(self, batch: ItemBatch, image: ImageParts, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """MBSD's h, h^t and h^v [B, D] of ``query`` [B, Q] with title and picture, title alone and picture alone, in one pass."""
+        return self.stream.three(query, batch.pieces, image.tokens)
+
 
 class TwoStreamFusion(nn.Module):
     """K3M: title and picture apart, then together, then beside what they were; the item is the mean of its tokens.

@@ -13,8 +13,12 @@ from schema.errors import SourceNotFoundError, UsageError
 
 SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
           "label_smoothing")  # fmt: skip
-# 48 pieces, the release's limit for an item's triples together, hold 8 at most of 95 in 100 Taobao items.
-PRESET_RECIPES = {"k3m": {"max_known": 8}, "k3m-without-iifm": {"max_known": 8}}
+# 48 pieces, the limit of K3M's release for an item's triples together, hold 8 at most of 95 in 100 Taobao items.
+PRESET_RECIPES: dict[str, dict[str, Any]] = {
+    "k3m": {"max_known": 8},
+    "k3m-without-iifm": {"max_known": 8},
+    "mbsd": {"loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0},
+}
 LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
 
 
@@ -84,6 +88,8 @@ class Recipe:
     loss_qi: float = 0.2
     loss_qt: float = 0.1
     loss_qv: float = 0.1
+    loss_kl: float = 0.0
+    loss_rs: float = 0.0
     loss_contrastive: float = 0.1
 
     def __post_init__(self) -> None:

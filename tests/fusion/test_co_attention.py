@@ -37,6 +37,13 @@ def test_masked_tokens_change_nothing_bit_for_bit():
     assert torch.equal(stack(tokens(3), image)[0].hidden, stack(tokens(3), other)[0].hidden)
 
 
+def test_a_stream_reads_another_that_is_missing_everywhere():
+    title, image = tokens(3, [[False] * 3] * 2), tokens(5, seed=1)
+    read, seen = CoAttention(8, 2, 2)(title, image)
+    assert (read.hidden == 0).all()
+    assert seen.hidden.isfinite().all()
+
+
 def test_a_missing_modality_is_finite_and_says_nothing():
     stack = CoAttention(8, 2, 2)
     one, two = (tokens(3, [[False] * 3, [True] * 3], seed=seed) for seed in (1, 2))

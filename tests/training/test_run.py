@@ -53,6 +53,12 @@ def test_the_log_names_every_term_of_the_joint_loss(home):
     assert {"total", "lpm", "lpm_unseen", "mlm", "mpm", "qi", "qt", "qv", "contrastive"} <= terms
 
 
+def test_mbsd_distils_the_stronger_modality(home):
+    train(home, options("sdmi", 2, preset="mbsd", overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16")))
+    lines = [json.loads(line) for line in (home.models / "sdmi" / "log.jsonl").read_text().splitlines()]
+    assert {"qi", "qt", "qv", "kl", "rs"} <= set(lines[0]["loss"])
+
+
 def test_the_same_seed_gives_the_same_weights(home):
     for name in ("one", "two"):
         train(home, options(name, 3))

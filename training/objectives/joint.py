@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import rounded
-from fusion.fused import FusedItems, ImageParts, Knowledge
+from encoders.batch import ItemBatch, rounded
+from fusion.fused import ImageParts, Knowledge
+from fusion.item_fusion import BertFusion
 from fusion.model import ProductModel
 from training.config import Recipe
 from training.objectives.link import LinkPrediction
 from training.objectives.matching import contrastive_loss, match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
 from training.objectives.mpm import masked_patch_loss, raw_patches
+from training.objectives.sdmi import distillation_losses
 from training.views import MatchBatch, StepBatch
 
 
@@ -40,6 +42,8 @@ class JointObjective(nn.Module):
             "qi": recipe.loss_qi,
             "qt": recipe.loss_qt,
             "qv": recipe.loss_qv,
+            "kl": recipe.loss_kl,
+            "rs": recipe.loss_rs,
             "contrastive": recipe.loss_contrastive,
         }
 
@@ -76,20 +80,35 @@ class JointObjective(nn.Module):
     def _match(self, match: MatchBatch) -> dict[str, Tensor]:
         model, half = self.model, match.same.shape[0]
         image = model.encode_image(match.items)
-        whole = model.fuse(match.items, image, match.query)
-        title = model.fuse(match.items, None, match.query)
-        terms = {"qi": self._matched(whole, match), "qt": self._matched(title, match)}
-        if image is not None:
-            picture = model.fuse(match.items.without_titles(), image, match.query)
-            terms["qv"] = self._matched(picture, match)
+        terms = self._matched(match, image)
         items = model.fuse(match.items.first(half), None if image is None else image.first(half))
         queries = model.fuse(match.items.first(half).without_titles(), None, match.query[:half])
         embed = model.match_head.embed
         terms["contrastive"] = contrastive_loss(embed(queries.node), embed(items.node), model.match_head.log_scale, match.same)
         return terms
 
-    def _matched(self, fused: FusedItems, match: MatchBatch) -> Tensor:
-        return match_loss(self.model.match_head(fused.node), match.label)
+    def _matched(self, match: MatchBatch, image: ImageParts | None) -> dict[str, Tensor]:
+        """QI, QT and QV, and of pairs with both modalities what the stronger one teaches the weaker."""
+        model, head = self.model, self.model.match_head
+        if image is None:
+            alone = head(model.fuse(match.items, None, match.query).node)
+            return {"qi": match_loss(alone, match.label), "qt": match_loss(alone, match.label)}
+        whole, title, picture = three_states(model, match.items, image, match.query)
+        logits = [head(states) for states in (whole, title, picture)]
+        terms = {name: match_loss(z, match.label) for name, z in zip(("qi", "qt", "qv"), logits, strict=True)}
+        both = image.tokens.mask.any(1) & (match.items.pieces != 0).any(1)
+        if self.weights["kl"] + self.weights["rs"] > 0 and both.any():
+            taught = distillation_losses((title[both], logits[1][both]), (picture[both], logits[2][both]), match.label[both])
+            terms |= dict(zip(("kl", "rs"), taught, strict=True))
+        return terms
+
+
+def three_states(model: ProductModel, items: ItemBatch, image: ImageParts, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """MBSD's three inputs: h, h^t and h^v [N, D] of N pairs; of one BERT's stream in one pass."""
+    if isinstance(model.fusion, BertFusion) and model.fusion.reads_title:
+        return model.fusion.three(items, image, query)
+    whole, title = model.fuse(items, image, query), model.fuse(items, None, query)
+    return whole.node, title.node, model.fuse(items.without_titles(), image, query).node
 
 
 def at_places(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:

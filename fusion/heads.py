@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,6 +77,23 @@ def largest_cosine(queries: ItemStates, items: ItemStates) -> Tensor:
         (queries.image_embedding, items.image_embedding),
     )
     return torch.stack([F.normalize(one, dim=1) @ F.normalize(other, dim=1).T for one, other in pairs]).amax(0)
+
+
+class GlobalHeads(nn.Module):
+    """GMLM's and GMRFR's heads: a masked piece through the word-piece table, a masked patch of F features as it is."""
+
+    def __init__(self, embedding: nn.Embedding, dim: int, features: int) -> None:
+        super().__init__()
+        self.piece, self.patch = GlobalPredictor(dim, embedding.embedding_dim), GlobalPredictor(dim, features)
+        self.weight = embedding.weight
+
+    def pieces(self, node: Tensor, positions: Tensor) -> Tensor:
+        """``node`` h([CLS]) and ``positions`` [M, D] of M masked pieces to logits [M, V]."""
+        return F.linear(self.piece(node, positions), self.weight)
+
+    def patches(self, node: Tensor, positions: Tensor) -> Tensor:
+        """``node`` h([CLS]) and ``positions`` [M, D] of M masked patches to what they were [M, F]."""
+        return cast(Tensor, self.patch(node, positions))
 
 
 class Pooler(nn.Sequential):

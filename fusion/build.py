@@ -14,6 +14,7 @@ from encoders.tokenizer import CatalogTokenizer
 from fusion.aggregation import StructureAggregation, ValueAggregation
 from fusion.config import ModelConfig
 from fusion.decoder import CellDecoder
+from fusion.heads import GlobalHeads
 from fusion.links import LinkHead
 from fusion.model import ProductModel
 from fusion.parts import parts_of
@@ -50,6 +51,8 @@ def build_model(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Onto
         special=tokenizer.special,
         pooler=parts.pooler,
     )
+    if config.global_heads:
+        model.global_heads = GlobalHeads(parts.fusion.pieces, config.dim, 3 * model.size_of_patch**2)
     initialise(model)
     return model
 

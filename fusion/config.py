@@ -57,6 +57,7 @@ class ModelConfig:
     reads_title: bool = True
     reads_known: bool = True
     vision_cls: bool = False
+    global_heads: bool = False
     picture: str = "stem"
     max_regions: int = 36
     region_width: int = 2048

@@ -80,12 +80,13 @@ def largest_cosine(queries: ItemStates, items: ItemStates) -> Tensor:
 
 
 class GlobalHeads(nn.Module):
-    """GMLM's and GMRFR's heads: a masked piece through the word-piece table, a masked patch of F features as it is."""
+    """VT-BERT's heads of [CLS]: a masked piece through the word-piece table, a masked patch of F features as it is, VTM's logit."""
 
     def __init__(self, embedding: nn.Embedding, dim: int, features: int) -> None:
         super().__init__()
         self.piece, self.patch = GlobalPredictor(dim, embedding.embedding_dim), GlobalPredictor(dim, features)
         self.weight = embedding.weight
+        self.match = nn.Linear(dim, 1)
 
     def pieces(self, node: Tensor, positions: Tensor) -> Tensor:
         """``node`` h([CLS]) and ``positions`` [M, D] of M masked pieces to logits [M, V]."""
@@ -94,6 +95,10 @@ class GlobalHeads(nn.Module):
     def patches(self, node: Tensor, positions: Tensor) -> Tensor:
         """``node`` h([CLS]) and ``positions`` [M, D] of M masked patches to what they were [M, F]."""
         return cast(Tensor, self.patch(node, positions))
+
+    def matches(self, pooled: Tensor) -> Tensor:
+        """Global embeddings [B, D] to logits [B] of title and picture belonging together."""
+        return cast(Tensor, self.match(pooled))[:, 0]
 
 
 class Pooler(nn.Sequential):

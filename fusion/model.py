@@ -11,8 +11,8 @@ from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder
 from encoders.tokenizer import SpecialPieces
 from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
-from fusion.heads import MatchHead, PatchHead, PieceHead
-from fusion.item_fusion import ItemFusion
+from fusion.heads import GlobalHeads, MatchHead, PatchHead, PieceHead
+from fusion.item_fusion import BertFusion, ItemFusion
 from fusion.links import LinkHead
 from fusion.pictures import PictureReader
 from kg.message_flow import MessageFlow
@@ -42,6 +42,7 @@ class ProductModel(nn.Module):
         self.size_of_patch = pictures.size_of_patch
         self.patch_head = PatchHead(dim, self.size_of_patch) if self.size_of_patch else None
         self.match_head = MatchHead(dim)
+        self.global_heads: GlobalHeads | None = None
         self.pooler = pooler
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
@@ -60,6 +61,18 @@ class ProductModel(nn.Module):
         vectors = self.knowledge(torch.cat([every, ids + offset]))
         local = ids.new_zeros(self.links.candidate_property.shape[0]).index_copy(0, ids, torch.arange(len(ids), device=ids.device))
         return Knowledge(vectors[:offset], ids, vectors[offset:], local)
+
+    def title_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of title pieces at ``place`` [M]; raises TypeError for a model without a BERT's stream."""
+        if not isinstance(self.fusion, BertFusion):
+            raise TypeError(f"{type(self.fusion).__name__} has no position embeddings of titles")
+        # [CLS] has the first position.
+        return cast(Tensor, self.fusion.stream.embeddings.positions(place + 1))
+
+    def patch_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of patches at ``place`` [M]."""
+        positions: Tensor = self.pictures.get_parameter("encoder.positions")
+        return positions.index_select(0, place)
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, C'] of N cells over the candidates in play; -inf where a candidate is another property's."""

@@ -85,7 +85,8 @@ def mbsd(size: str) -> ModelConfig:
 
 def vtbert(size: str) -> ModelConfig:
     """VT-BERT: BERT over title and linear patches of 16 pixels; at base 12 layers, titles of 36 pieces (its 5.2)."""
-    return dataclasses.replace(paper(size), preset="vtbert", max_title=36, vision_cls=True, **single_stream(size), **linear(size, 16))
+    own: dict[str, Any] = {"preset": "vtbert", "max_title": 36, "vision_cls": True, "global_heads": True}
+    return dataclasses.replace(paper(size), **own, **single_stream(size), **linear(size, 16))
 
 
 def bert(size: str) -> ModelConfig:

@@ -17,6 +17,7 @@ SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind"
 PRESET_RECIPES: dict[str, dict[str, Any]] = {
     "k3m": {"max_known": 8},
     "k3m-without-iifm": {"max_known": 8},
+    "vtbert": {"loss_vtm": 1.0, "loss_mlm": 0.1, "loss_gmlm": 0.1, "loss_mrfr": 0.01, "loss_gmrfr": 0.01, "loss_mpm": 0.0},
     "mbsd": {"loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0},
 }
 LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
@@ -85,6 +86,10 @@ class Recipe:
     loss_link: float = 1.0
     loss_mlm: float = 0.1
     loss_mpm: float = 0.1
+    loss_mrfr: float = 0.0
+    loss_gmlm: float = 0.0
+    loss_gmrfr: float = 0.0
+    loss_vtm: float = 0.0
     loss_qi: float = 0.2
     loss_qt: float = 0.1
     loss_qv: float = 0.1

@@ -24,6 +24,7 @@ from training.config import Recipe
 from training.data import QueryPairs, TrainingData
 from training.objectives.link import LinkTargets
 from training.objectives.mpm import mask_patches
+from training.objectives.mrfr import mask_features
 
 CELLS_STEP = 64
 
@@ -41,13 +42,17 @@ class View:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A step's material: pictures encoded once, the views with and without them, the candidates in play, the queries' pairs."""
+    """A step's material: pictures encoded once, the views with and without them, the candidates in play, the queries' pairs.
+
+    ``patches`` [B, P] are to be told, of which the ``covered`` ones are hidden.
+    """
 
     pictures: ItemBatch
     seen: View
     unseen: View
     candidates: Tensor
     patches: Tensor
+    covered: Tensor
     match: MatchBatch | None
 
 
@@ -72,7 +77,8 @@ def move(batch: StepBatch, device: torch.device) -> StepBatch:
     if match is not None:
         match = MatchBatch(match.query.to(device), match.items.to(device), match.label.to(device), match.same.to(device))
     views = [View(v.items.to(device), v.targets.to(device), v.masked.to(device)) for v in (batch.seen, batch.unseen)]
-    return StepBatch(batch.pictures.to(device), views[0], views[1], batch.candidates.to(device), batch.patches.to(device), match)
+    candidates, patches, covered = (part.to(device) for part in (batch.candidates, batch.patches, batch.covered))
+    return StepBatch(batch.pictures.to(device), views[0], views[1], candidates, patches, covered, match)
 
 
 class Viewer:
@@ -95,9 +101,16 @@ class Viewer:
         seen = self._view(index, self._titles(index, with_image, rng), masked, rng)
         unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
         pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, *shown)
-        patches = mask_patches(masked & shown.has_image & (shown.regions is None), self.grid**2)
+        patches, covered = self._patches(masked & shown.has_image & (shown.regions is None))
         match = self._match(self.data.queries, rng) if self.data.queries is not None else None
-        return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, match)
+        return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, covered, match)
+
+    def _patches(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches [B, P] of ``rows`` [B] to tell, and to hide: MBSD's half, or VT-BERT's 15% of which 80%."""
+        if self.recipe.loss_mrfr > 0:
+            return mask_features(torch.ones(len(rows), self.grid**2, dtype=torch.bool), rows)
+        patches = mask_patches(rows, self.grid**2)
+        return patches, patches
 
     def _titles(self, index: NDArray[np.int64], shares: tuple[float, float], rng: np.random.Generator) -> list[list[str]]:
         chosen = []

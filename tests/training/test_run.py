@@ -53,6 +53,13 @@ def test_the_log_names_every_term_of_the_joint_loss(home):
     assert {"total", "lpm", "lpm_unseen", "mlm", "mpm", "qi", "qt", "qv", "contrastive"} <= terms
 
 
+def test_vtbert_trains_by_its_own_five_objectives(home):
+    train(home, options("vt", 2, preset="vtbert", overrides=("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "masked_rows=1")))
+    lines = [json.loads(line) for line in (home.models / "vt" / "log.jsonl").read_text().splitlines()]
+    assert {"vtm", "mlm", "gmlm", "mrfr", "gmrfr"} <= set(lines[0]["loss"])
+    assert "mpm" not in lines[0]["loss"]
+
+
 def test_mbsd_distils_the_stronger_modality(home):
     train(home, options("sdmi", 2, preset="mbsd", overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16")))
     lines = [json.loads(line) for line in (home.models / "sdmi" / "log.jsonl").read_text().splitlines()]

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from encoders.batch import ItemBatch, rounded
-from fusion.fused import ImageParts, Knowledge
+from fusion.fused import FusedItems, ImageParts, Knowledge
 from fusion.item_fusion import BertFusion
 from fusion.model import ProductModel
 from training.config import Recipe
+from training.objectives.gmlm import global_patch_loss, global_piece_loss
 from training.objectives.link import LinkPrediction
 from training.objectives.matching import contrastive_loss, match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
 from training.objectives.mpm import masked_patch_loss, raw_patches
+from training.objectives.mrfr import feature_loss
 from training.objectives.sdmi import distillation_losses
+from training.objectives.vtm import swap_titles
 from training.views import MatchBatch, StepBatch
 
 
@@ -39,6 +42,10 @@ class JointObjective(nn.Module):
             "lpm_unseen": recipe.loss_link,
             "mlm": recipe.loss_mlm,
             "mpm": recipe.loss_mpm,
+            "mrfr": recipe.loss_mrfr,
+            "gmlm": recipe.loss_gmlm,
+            "gmrfr": recipe.loss_gmrfr,
+            "vtm": recipe.loss_vtm,
             "qi": recipe.loss_qi,
             "qt": recipe.loss_qt,
             "qv": recipe.loss_qv,
@@ -61,21 +68,54 @@ class JointObjective(nn.Module):
 
     def _seen(self, batch: StepBatch, image: ImageParts | None, knowledge: Knowledge) -> dict[str, Tensor]:
         view, model = batch.seen, self.model
-        if image is not None and batch.patches.any():
-            image = image.hide(batch.patches, model.patch_mask)
+        shown = image.hide(batch.covered, model.patch_mask) if image is not None and batch.covered.any() else image
         pieces, chosen = mask_pieces(view.items.pieces, view.masked, model.special, model.piece_head.bias.shape[0])
-        fused = model.fuse(view.items.with_pieces(pieces), image)
-        terms = {"lpm": self.link(model, fused, view.targets, knowledge)}
-        if chosen.any():
-            logits = at_places(model.piece_head, fused.title.hidden, chosen)
-            terms["mlm"] = masked_piece_loss(logits, view.items.pieces[chosen])
-        pixels = batch.pictures.pixels
-        if image is not None and fused.image is not None and model.patch_head is not None and pixels is not None and batch.patches.any():
-            predicted = at_places(model.patch_head, image.patches(fused.image.hidden), batch.patches)
-            rows = batch.patches.any(1)
-            target = raw_patches(pixels[rows], pixels.shape[-1] // model.size_of_patch)
-            terms["mpm"] = masked_patch_loss(predicted, target[batch.patches[rows]])
+        fused = model.fuse(view.items.with_pieces(pieces), shown)
+        terms = {"lpm": self.link(model, fused, view.targets, knowledge), **self._pieces(fused, view.items.pieces, chosen)}
+        if shown is not None and fused.image is not None and batch.patches.any():
+            terms |= self._patches(batch, shown.patches(fused.image.hidden), fused.node)
+        if self.weights["vtm"] > 0 and image is not None:
+            terms |= self._belongs(view.items, image)
         return terms
+
+    def _pieces(self, fused: FusedItems, pieces: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """MLM, and GMLM where the model has its head, of the ``chosen`` [B, L] of a title's pieces."""
+        if not chosen.any():
+            return {}
+        model, target = self.model, pieces[chosen]
+        terms = {"mlm": masked_piece_loss(at_places(model.piece_head, fused.title.hidden, chosen), target)}
+        if self.weights["gmlm"] > 0 and model.global_heads is not None:
+            row, place = chosen.nonzero().unbind(1)
+            positions = model.title_positions(place)
+            terms["gmlm"] = global_piece_loss(model.global_heads, fused.node.index_select(0, row), positions, target)
+        return terms
+
+    def _patches(self, batch: StepBatch, states: Tensor, node: Tensor) -> dict[str, Tensor]:
+        """MPM or MRFR, and GMRFR where the model has its head, of the patches to tell; ``states`` [B, P, D]."""
+        model, pixels, rows = self.model, batch.pictures.pixels, batch.patches.any(1)
+        if model.patch_head is None or pixels is None:
+            return {}
+        predicted = at_places(model.patch_head, states, batch.patches)
+        target = raw_patches(pixels[rows], pixels.shape[-1] // model.size_of_patch)[batch.patches[rows]]
+        terms = {}
+        if self.weights["mpm"] > 0:
+            terms["mpm"] = masked_patch_loss(predicted, target)
+        if self.weights["mrfr"] > 0:
+            terms["mrfr"] = feature_loss(predicted, target)
+        if self.weights["gmrfr"] > 0 and model.global_heads is not None:
+            row, place = batch.patches.nonzero().unbind(1)
+            positions = model.patch_positions(place)
+            terms["gmrfr"] = global_patch_loss(model.global_heads, node.index_select(0, row), positions, target)
+        return terms
+
+    def _belongs(self, items: ItemBatch, image: ImageParts) -> dict[str, Tensor]:
+        """VTM: half of the pictures get another's title."""
+        model, pairs = self.model, image.tokens.mask.any(1) & (items.pieces != 0).any(1)
+        if model.global_heads is None or not pairs.any():
+            return {}
+        source, own = swap_titles(pairs)
+        node = model.fuse(items.with_pieces(items.pieces.index_select(0, source)), image).node
+        return {"vtm": match_loss(model.global_heads.matches(model.pooler(node))[pairs], own[pairs].float())}
 
     def _match(self, match: MatchBatch) -> dict[str, Tensor]:
         model, half = self.model, match.same.shape[0]

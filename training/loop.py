@@ -26,7 +26,7 @@ from training.state import Progress
 from training.validation import validate
 from training.views import Viewer, move
 
-MOST_BAD_STEPS = 20
+ROLL_BACK_AFTER, MOST_BAD_STEPS = 10, 20
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Run:
     log: RunLog | None
     keep: Callable[[], None]
     export: Callable[[], None]
+    roll_back: Callable[[], None] = lambda: None
     parallel: nn.Module | None = None
     rank: int = 0
     bad_steps: int = 0
@@ -125,7 +126,8 @@ def run_loop(run: Run, report: Report) -> bool:
                     stalled = check(run, report)
                 if stalled:
                     break
-            if progress.step % recipe.keep_every == 0:
+            # What leads to losses that are not finite is nothing to go back to.
+            if progress.step % recipe.keep_every == 0 and not run.bad_steps:
                 run.keep()
     if progress.step % recipe.validate_every and len(run.validation):
         check(run, report)
@@ -138,7 +140,7 @@ def run_loop(run: Run, report: Report) -> bool:
 def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
     """View, forward, backward, step on items ``index`` [B]; weights stay where the gradient is not finite.
 
-    Raises TrainingError after more than 20 such steps in a row.
+    After 10 such steps in a row they go back to the last checkpoint; after more than 20 it raises TrainingError.
     """
     step, model = run.progress.step, run.objective.model
     torch.manual_seed((run.seed * 1_000_003 + step) * 64 + run.rank)
@@ -153,6 +155,8 @@ def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
             group["lr"] = rate * group["scale"]
         run.optimizer.step()
     run.bad_steps = 0 if torch.isfinite(norm) else run.bad_steps + 1
+    if run.bad_steps == ROLL_BACK_AFTER:
+        run.roll_back()
     if run.bad_steps > MOST_BAD_STEPS:
         raise TrainingError(
             f"the loss was not finite for {run.bad_steps} steps up to step {step}: lower learning_rate={run.recipe.learning_rate}"

@@ -183,12 +183,12 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
     model = build_model(config, material.tokenizer, material.ontology).to(device_of("auto"))
     objective, optimizer = JointObjective(model, recipe), build_optimizer(model, recipe)
     average, progress = AveragedWeights(model, recipe.ema), Progress()
-    saved = load_state(writer.folder / "checkpoints") if options.resume else None
-    if saved is not None:
-        progress, sets, moments = saved
-        model.load_state_dict(sets["weights"])
-        average.shadow = {name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()}
-        restore_optimizer(optimizer, moments)
+    if options.resume:
+        progress = put_back(writer.folder, model, average, optimizer) or progress
+
+    def roll_back() -> None:
+        put_back(writer.folder, model, average, optimizer)
+
     return Run(
         objective=objective,
         optimizer=optimizer,
@@ -203,9 +203,22 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
         log=RunLog(writer.folder / "log.jsonl", progress.step) if rank == 0 else None,
         keep=lambda: writer.keep(model, average, progress, optimizer),
         export=lambda: writer.export(average, progress),
+        roll_back=roll_back,
         parallel=DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else None,
         rank=rank,
     )
+
+
+def put_back(folder: Path, model: ProductModel, average: AveragedWeights, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Weights, averages and moments of the folder's last whole checkpoint, and where it stood; None where there is none."""
+    saved = load_state(folder / "checkpoints")
+    if saved is None:
+        return None
+    progress, sets, moments = saved
+    model.load_state_dict(sets["weights"])
+    average.shadow = {name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()}
+    restore_optimizer(optimizer, moments)
+    return progress
 
 
 def budget(options: TrainOptions, recipe: Recipe, items: int, spent: float) -> Budget:

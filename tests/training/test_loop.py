@@ -47,6 +47,21 @@ def test_the_log_has_a_line_a_step_with_the_contracts_fields(make_run, tmp_path)
     assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
 
 
+def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tmp_path):
+    run, rolled = make_run(40, keep_every=1), []
+    run.roll_back = lambda: rolled.append((run.progress.step, sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))))
+    whole = run.objective.forward
+
+    def poisoned(batch):
+        report = whole(batch)
+        return dataclasses.replace(report, total=report.total * float("nan")) if 3 <= run.progress.step < 15 else report
+
+    run.objective.forward = poisoned
+    assert run_loop(run, lambda record: None)
+    assert rolled == [(12, ["step-00000002", "step-00000003"])]
+    assert all(parameter.isfinite().all() for parameter in run.objective.model.parameters())
+
+
 def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path):
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     run_loop(make_run(6), lambda record: None)

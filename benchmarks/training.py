@@ -24,7 +24,8 @@ from fusion.presets import preset
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
-from training.loop import precision, train_step
+from training.gradient import precision
+from training.loop import train_step
 from training.material import read_material
 from training.run import ModelWriter, assemble
 from training.views import StepBatch, move

@@ -20,7 +20,8 @@ PRESET_RECIPES: dict[str, dict[str, Any]] = {
     "vtbert": {"loss_vtm": 1.0, "loss_mlm": 0.1, "loss_gmlm": 0.1, "loss_mrfr": 0.01, "loss_gmrfr": 0.01, "loss_mpm": 0.0},
     "mbsd": {"loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0},
 }
-LEAST = {"batch_size": 2, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1, "max_candidates": 2}
+LEAST = {"batch_size": 2, "accumulate": 1, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1,
+         "max_candidates": 2}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TrainOptions:
 class Recipe:
     """How to train; every field can be set by ``--set name=value``.
 
+    A step's ``batch_size`` items go through the model in ``accumulate`` parts.
+
     ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
     ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
     some). ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the blind ones ``drop_blind``: a title
@@ -53,6 +56,7 @@ class Recipe:
     """
 
     batch_size: int = 64
+    accumulate: int = 1
     learning_rate: float = 1e-3
     table_rate: float = 3.0
     weight_decay: float = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from schema.errors import TrainingError
 from training.config import Recipe
+from training.gradient import precision, step_gradient
 from training.objectives.joint import JointObjective, LossReport
 from training.optim import AveragedWeights, Budget, learning_rate
 from training.runlog import Report, RunLog
 from training.sampler import StepSampler
 from training.state import Progress
 from training.validation import validate
-from training.views import Viewer, move
+from training.views import Viewer
 
 ROLL_BACK_AFTER, MOST_BAD_STEPS = 10, 20
 
@@ -50,6 +51,7 @@ class Run:
     parallel: nn.Module | None = None
     rank: int = 0
     bad_steps: int = 0
+    parts: int = 1
 
     @property
     def device(self) -> torch.device:
@@ -142,14 +144,8 @@ def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
 
     After 10 such steps in a row they go back to the last checkpoint; after more than 20 it raises TrainingError.
     """
-    step, model = run.progress.step, run.objective.model
-    torch.manual_seed((run.seed * 1_000_003 + step) * 64 + run.rank)
-    batch = move(run.viewer.batch(index, np.random.default_rng([run.seed, step, run.rank])), run.device)
-    model.train()
-    with precision(run.recipe, run.device):
-        losses: LossReport = (run.parallel or run.objective)(batch)
-    losses.total.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), run.recipe.clip)
+    step, losses = run.progress.step, step_gradient(run, index)
+    norm = nn.utils.clip_grad_norm_(run.objective.model.parameters(), run.recipe.clip)
     if torch.isfinite(norm):
         for group in run.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -163,11 +159,6 @@ def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
         )
     run.optimizer.zero_grad(set_to_none=True)
     return losses
-
-
-def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast, or none."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
 
 
 def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> dict[str, Any]:

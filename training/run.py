@@ -206,6 +206,7 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
         roll_back=roll_back,
         parallel=DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else None,
         rank=rank,
+        parts=recipe.accumulate,
     )
 
 

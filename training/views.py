@@ -102,7 +102,7 @@ class Viewer:
         unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
         pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, *shown)
         patches, covered = self._patches(masked & shown.has_image & (shown.regions is None))
-        match = self._match(self.data.queries, rng) if self.data.queries is not None else None
+        match = self._match(self.data.queries, len(index), rng) if self.data.queries is not None else None
         return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, covered, match)
 
     def _patches(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +153,8 @@ class Viewer:
         positives = np.concatenate([part.numpy() for part in needed])
         return torch.from_numpy(type_constrained(self.data.ranges, asked, positives, self.recipe.max_candidates, rng))
 
-    def _match(self, log: QueryPairs, rng: np.random.Generator) -> MatchBatch:
-        count = max(2, self.recipe.batch_size // 4)
+    def _match(self, log: QueryPairs, size: int, rng: np.random.Generator) -> MatchBatch:
+        count = max(2, size // 4)
         chosen = rng.choice(len(log.query), min(count, len(log.query)), replace=False)
         query, item = log.query[chosen], log.item[chosen]
         wide = len(self.data.items)

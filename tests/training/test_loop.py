@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from schema.errors import TrainingError
+from training.gradient import step_gradient
 from training.loop import Run, run_loop
-from training.objectives.joint import JointObjective
+from training.objectives.joint import JointObjective, LossReport
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
 from training.runlog import RunLog
 from training.sampler import StepSampler
@@ -45,6 +46,47 @@ def test_the_log_has_a_line_a_step_with_the_contracts_fields(make_run, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model, monkeypatch):
+    whole, parts = make_run(1), make_run(1)
+    parts.parts = 4
+    weight = model.patch_mask
+    loss = lambda batch: LossReport((weight * batch.seen.items.pieces.shape[0]).sum(), {"lpm": weight.sum()})  # noqa: E731
+    for run in (whole, parts):
+        monkeypatch.setattr(run.objective, "forward", loss)
+    index, grads = np.arange(8), []
+    for run, items in ((whole, 8), (parts, 2)):
+        report = step_gradient(run, index)
+        grads.append(weight.grad / items)
+        assert report.terms["lpm"] == weight.sum()
+        weight.grad = None
+    torch.testing.assert_close(*grads)
+
+
+def test_less_at_once_where_memory_runs_out(make_run, monkeypatch):
+    run = make_run(3)
+    whole = run.objective.forward
+
+    def small_memory(batch):
+        if len(batch.pictures) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(batch)
+
+    monkeypatch.setattr(run.objective, "forward", small_memory)
+    assert run_loop(run, lambda record: None)
+    assert (run.parts, run.progress.items) == (4, 24)
+
+
+def test_no_memory_for_two_items_is_said(make_run, monkeypatch):
+    run = make_run(3)
+
+    def no_memory(batch):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(run.objective, "forward", no_memory)
+    with pytest.raises(TrainingError, match="no memory for 2 items at once: lower batch_size=8"):
+        run_loop(run, lambda record: None)
 
 
 def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,24 @@ class LossReport:
 
     total: Tensor
     terms: dict[str, Tensor]
+
+    def detached(self) -> LossReport:
+        """The same numbers without their graph."""
+        return LossReport(self.total.detach(), {name: term.detach() for name, term in self.terms.items()})
+
+    @staticmethod
+    def weighted(reports: Sequence[tuple[float, LossReport]]) -> LossReport:
+        """The sum of reports by their shares; a term is averaged over those that have it."""
+        if len(reports) == 1:
+            return reports[0][1]
+        total = torch.stack([share * report.total for share, report in reports]).sum()
+        shares: dict[str, float] = {}
+        terms: dict[str, Tensor] = {}
+        for share, report in reports:
+            for name, term in report.terms.items():
+                shares[name] = shares.get(name, 0.0) + share
+                terms[name] = terms.get(name, torch.zeros_like(term)) + share * term
+        return LossReport(total, {name: term / shares[name] for name, term in terms.items()})
 
 
 class JointObjective(nn.Module):

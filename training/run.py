@@ -187,6 +187,7 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
         progress = put_back(writer.folder, model, average, optimizer) or progress
 
     def roll_back() -> None:
+        """Back to the last checkpoint."""
         put_back(writer.folder, model, average, optimizer)
 
     return Run(

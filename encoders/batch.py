@@ -24,9 +24,9 @@ class RegionBatch:
         """Those of the first ``count`` pictures."""
         return RegionBatch(self.features[:count], self.boxes[:count], self.mask[:count])
 
-    def to(self, device: str | torch.device) -> RegionBatch:
+    def to(self, device: str | torch.device, non_blocking: bool = False) -> RegionBatch:
         """The same regions on another device."""
-        return RegionBatch(self.features.to(device), self.boxes.to(device), self.mask.to(device))
+        return RegionBatch(*(part.to(device, non_blocking=non_blocking) for part in (self.features, self.boxes, self.mask)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ItemBatch:
 
     def to(self, device: str | torch.device) -> ItemBatch:
         """The same batch on another device."""
-        moved = {name: value.to(device) for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        moved = {name: value.to(device, non_blocking=True) for name in self.__slots__ if (value := getattr(self, name)) is not None}
         return replace(self, **moved)
 
 

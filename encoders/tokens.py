@@ -29,6 +29,10 @@ class ModalTokens:
         weight = self.mask.to(self.hidden.dtype)[..., None]
         return (self.hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
+    def none(self) -> ModalTokens:
+        """No token of the same items: [B, 0, D]."""
+        return ModalTokens(self.hidden[:, :0], self.mask[:, :0])
+
     @staticmethod
     def concatenate(parts: list[ModalTokens]) -> ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""

@@ -19,28 +19,27 @@ TEXT, VISION = 0, 1
 class StreamStates:
     """What the stream makes of B sequences.
 
-    ``node`` h([CLS]) [B, D], the ``title``'s tokens [B, L, D] and the ``image``'s [B, P, D], and the [SEP] after each [B, D].
+    ``node`` h([CLS]) [B, D], the ``title``'s tokens [B, L, D] and the ``image``'s [B, P, D]; the spans have the [SEP] after each as well.
     """
 
     node: Tensor
     title: ModalTokens
     image: ModalTokens
-    title_end: Tensor
-    image_end: Tensor
+    title_span: ModalTokens
+    image_span: ModalTokens
+
+    @property
+    def image_end(self) -> Tensor:
+        """The [SEP] after the picture [B, D]."""
+        return self.image_span.hidden[:, -1]
 
     def mean_title(self) -> Tensor:
         """VT-BERT's text embedding e_t, Eq. 6 [B, D]: the mean over the title's tokens and their [SEP]."""
-        return _mean(self.title, self.title_end)
+        return self.title_span.mean()
 
     def mean_image(self) -> Tensor:
         """VT-BERT's image embedding e_i, Eq. 7 [B, D]: the mean over the patches and their [SEP]."""
-        return _mean(self.image, self.image_end)
-
-
-def _mean(tokens: ModalTokens, end: Tensor) -> Tensor:
-    there = tokens.mask.any(1, keepdim=True)
-    total = (tokens.hidden * tokens.mask[..., None]).sum(1) + end * there
-    return total / (tokens.mask.sum(1, keepdim=True) + there).clamp(min=1)
+        return self.image_span.mean()
 
 
 class BertStream(nn.Module):
@@ -122,10 +121,12 @@ class _Row:
             width = self.widths.get(name)
             places[name] = (at, at + (width or 0))
             at += width + 1 if width is not None else 0
-        parts = {name: ModalTokens(out.hidden[:, low:high], self.mask[:, low:high]) for name, (low, high) in places.items()}
-        nothing = torch.zeros_like(out.hidden[:, 0])
-        ends = {name: out.hidden[:, places[name][1]] if name in self.widths else nothing for name in ("title", "image")}
-        return StreamStates(out.hidden[:, 0], parts["title"], parts["image"], ends["title"], ends["image"])
+
+        def cut(name: str, ends: int) -> ModalTokens:
+            low, high = places[name]
+            return ModalTokens(out.hidden[:, low : high + ends], self.mask[:, low : high + ends])
+
+        return StreamStates(out.hidden[:, 0], cut("title", 0), cut("image", 0), cut("title", 1), cut("image", 1))
 
 
 def _beside(row: _Row, asked: int, told: int) -> tuple[Tensor, Tensor]:

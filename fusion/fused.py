@@ -50,8 +50,8 @@ class ImageParts:
 class FusedItems:
     """B fused items: ``node`` c [B, D]; ``memory`` all tokens [B, L, D]; ``title`` and ``image`` parts of them; ``wide`` [B, W'].
 
-    ``wide`` are features that a linear expert reads, of no width where a model has none. ``title_mean`` and ``image_mean`` [B, D] are the
-    modalities' means after fusion, zero where one is missing.
+    ``wide`` are features that a linear expert reads, of no width where a model has none. The means of ``title_span`` and ``image_span``
+    are the modalities' embeddings: their tokens, with a stream's [SEP].
     """
 
     node: Tensor
@@ -59,8 +59,8 @@ class FusedItems:
     title: ModalTokens
     image: ModalTokens | None
     wide: Tensor
-    title_mean: Tensor
-    image_mean: Tensor
+    title_span: ModalTokens
+    image_span: ModalTokens
 
 
 @dataclass(frozen=True, slots=True)

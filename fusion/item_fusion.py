@@ -64,8 +64,8 @@ class BertFusion(nn.Module):
         """Titles [B, L], picture tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
         title = batch.pieces if self.reads_title else torch.zeros_like(batch.pieces)
         states = self.stream(title, None if image is None else image.tokens, query)
-        means = states.mean_title(), states.mean_image()
-        return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image, means)
+        spans = states.title_span, states.image_span
+        return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image, spans)
 
     def three(self, batch: ItemBatch, image: ImageParts, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """MBSD's h, h^t and h^v [B, D] of ``query`` [B, Q] with title and picture, title alone and picture alone, in one pass."""
@@ -91,20 +91,20 @@ class TwoStreamFusion(nn.Module):
         """Titles [B, L], picture tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
         asked = 0 if query is None else query.shape[1]
         text = self.text(batch.pieces if query is None else torch.cat([query, batch.pieces], 1))
-        pictures = ModalTokens(text.hidden[:, :0], text.mask[:, :0]) if image is None else self.image(image.tokens)
+        pictures = text.none() if image is None else self.image(image.tokens)
         states = self.streams(text, pictures)
         title = ModalTokens(states.title.hidden[:, asked:], states.title.mask[:, asked:])
-        means = title.mean(), states.image.mean()
-        return fused_items(states.node, [states.title, states.image], title, None if image is None else states.image, means)
+        spans = title, states.image
+        return fused_items(states.node, [states.title, states.image], title, None if image is None else states.image, spans)
 
 
 def fused_items(
-    node: Tensor, parts: list[ModalTokens], title: ModalTokens, image: ModalTokens | None, means: tuple[Tensor, Tensor]
+    node: Tensor, parts: list[ModalTokens], title: ModalTokens, image: ModalTokens | None, spans: tuple[ModalTokens, ModalTokens]
 ) -> FusedItems:
     """Fused items of a model without a wide part; the memory begins with the node [B, D], so that nobody reads nothing.
 
-    ``means`` of title and picture are [B, D] each.
+    ``spans`` are the title's and the picture's, whose means are their embeddings [B, D].
     """
     first = ModalTokens.whole(node[:, None])
     wide = node.new_zeros(len(node), 0, dtype=torch.float32)
-    return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide, *means)
+    return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide, *spans)

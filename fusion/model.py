@@ -85,4 +85,5 @@ class ProductModel(nn.Module):
         ids, local = value.unique(return_inverse=True)
         knowledge = self.know(ids)
         node = self.links.structure(fused.node, fused.node, knowledge, (item, item, known, local))
-        return ItemStates(fused.node, node, self.pooler(fused.node), fused.title_mean, fused.image_mean, fused.title, fused.image)
+        text, picture = fused.title_span.mean(), fused.image_span.mean()
+        return ItemStates(fused.node, node, self.pooler(fused.node), text, picture, fused.title, fused.image)

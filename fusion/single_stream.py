@@ -54,8 +54,8 @@ class SingleStream(nn.Module):
         if self.training:
             wide = wide * (torch.rand(wide.shape[0], 2, device=wide.device) >= self.drop_wide).repeat_interleave(grams.shape[1], 1)
         fused_title = ModalTokens(hidden[:, 1:end], title.mask)
-        means = fused_title.mean(), torch.zeros_like(hidden[:, 0]) if fused_image is None else fused_image.mean()
-        return FusedItems(hidden[:, 0], ModalTokens(hidden, tokens.mask), fused_title, fused_image, wide, *means)
+        spans = fused_title, fused_title.none() if fused_image is None else fused_image
+        return FusedItems(hidden[:, 0], ModalTokens(hidden, tokens.mask), fused_title, fused_image, wide, *spans)
 
     def _single(self, vector: Tensor, present: Tensor, modality: int | None) -> ModalTokens:
         marked = vector if modality is None else vector + self.modality.weight[modality]

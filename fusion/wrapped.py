@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +21,21 @@ from fusion.pictures import JoinedRegions, PictureReader, Pictures, RegionPictur
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-class Reader(Protocol):
-    """A module around one model of transformers, its ``whole``."""
+class Reader(nn.Module):
+    """Reads through one model of transformers, its ``whole``."""
 
-    whole: nn.Module
+    def __init__(self, whole: Any) -> None:
+        super().__init__()
+        self.whole = whole
 
     def embedding(self) -> nn.Embedding:
         """The table of its word pieces."""
+        table: nn.Embedding = self.whole.get_input_embeddings()
+        return table
 
-    def __call__(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
+    def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
         """``ids`` and ``mask`` [B, L], picture tokens to the item [B, D], text states [B, L, D] and picture states [B, P, D]."""
+        raise NotImplementedError
 
 
 class WrappedFusion(nn.Module):
@@ -38,31 +43,34 @@ class WrappedFusion(nn.Module):
 
     def __init__(self, reader: Reader, special: SpecialPieces) -> None:
         super().__init__()
-        self.reader, self.special = cast(nn.Module, reader), special
+        self.reader, self.special = reader, special
 
     @property
     def whole(self) -> nn.Module:
         """The model of transformers, which pretrained weights fill."""
-        return cast(Reader, self.reader).whole
+        whole: nn.Module = self.reader.whole
+        return whole
 
     @property
     def pieces(self) -> nn.Embedding:
         """The word pieces' embeddings."""
-        return cast(Reader, self.reader).embedding()
+        return self.reader.embedding()
 
     def forward(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
         """Titles [B, L], picture tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
         ids, mask, first = self.framed(batch.pieces, query)
-        # What is there goes first: their positions count places, not tokens.
-        order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
-        node, text, picture = self.reader(ids.gather(1, order), mask.gather(1, order), None if image is None else image.tokens)
-        back = order.argsort(1)[..., None].expand_as(text.hidden)
-        text = ModalTokens(text.hidden.gather(1, back), mask)
+        node, text, picture = self.read(ids, mask, None if image is None else image.tokens)
         own = slice(first, first + batch.pieces.shape[1])
         title = ModalTokens(text.hidden[:, own], batch.pieces != 0)
         parts = [text] if picture is None else [text, picture]
-        means = title.mean(), torch.zeros_like(node) if picture is None else picture.mean()
-        return fused_items(node, parts, title, picture, means)
+        return fused_items(node, parts, title, picture, (title, title.none() if picture is None else picture))
+
+    def read(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
+        """What the reader makes of ``ids`` [B, L], those of ``mask`` first, since their positions count places, not tokens."""
+        order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
+        node, text, picture = self.reader(ids.gather(1, order), mask.gather(1, order), image)
+        back = order.argsort(1)[..., None].expand_as(text.hidden)
+        return node, ModalTokens(text.hidden.gather(1, back), mask), picture
 
     def framed(self, title: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, int]:
         """Pieces [B, S] and which are there, and where the title begins; an empty part has no [SEP]."""
@@ -85,17 +93,11 @@ class WrappedText(nn.Module):
     def forward(self, pieces: Tensor) -> ModalTokens:
         """``pieces`` [B, L] (0 pads) to tokens [B, 1 + L + 1, D]."""
         ids, mask, _ = self.fusion.framed(pieces, None)
-        order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
-        text: ModalTokens = self.fusion.reader(ids.gather(1, order), mask.gather(1, order), None)[1]
-        return text
+        return self.fusion.read(ids, mask, None)[1]
 
 
-class ClipReader(nn.Module):
+class ClipReader(Reader):
     """Two towers that meet in CLIP's common space; the item is the mean of the towers' outputs that are there."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.whole = whole
 
     def embedding(self) -> nn.Embedding:
         """The text tower's."""
@@ -145,17 +147,8 @@ class ViltPatches(nn.Module):
         return ModalTokens.whole(own.dropout(tokens + own.position_embeddings))
 
 
-class ViltReader(nn.Module):
+class ViltReader(Reader):
     """ViLT over text and patches; the item is the state of its first token."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.whole = whole
-
-    def embedding(self) -> nn.Embedding:
-        """ViLT's."""
-        table: nn.Embedding = self.whole.embeddings.text_embeddings.word_embeddings
-        return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
         """``ids`` and ``mask`` [B, L], picture tokens [B, P, D]; without a picture there is one token, masked."""
@@ -166,17 +159,8 @@ class ViltReader(nn.Module):
         return _parted(states, mask, image)
 
 
-class VisualBertReader(nn.Module):
+class VisualBertReader(Reader):
     """VisualBERT over text and regions; the item is the state of [CLS]."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.whole = whole
-
-    def embedding(self) -> nn.Embedding:
-        """VisualBERT's."""
-        table: nn.Embedding = self.whole.embeddings.word_embeddings
-        return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
         """``ids`` and ``mask`` [B, L], regions [B, R, F + 4], of which the box goes unread."""
@@ -191,17 +175,8 @@ class VisualBertReader(nn.Module):
         return _parted(states, mask, image)
 
 
-class LxmertReader(nn.Module):
+class LxmertReader(Reader):
     """LXMERT over text and regions with their boxes; the item is the language side's [CLS]."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.whole = whole
-
-    def embedding(self) -> nn.Embedding:
-        """LXMERT's."""
-        table: nn.Embedding = self.whole.embeddings.word_embeddings
-        return table
 
     def forward(self, ids: Tensor, mask: Tensor, image: ModalTokens | None) -> tuple[Tensor, ModalTokens, ModalTokens | None]:
         """``ids`` and ``mask`` [B, L], regions [B, R, F + 4]; without any there is one, masked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,15 @@ def open_pretrained(recipe: Recipe) -> list[Pretrained]:
 
 
 def read_material(
-    home: Home, options: TrainOptions, recipe: Recipe, config: ModelConfig, start: ModelFolder | None, report: Report
+    home: Home,
+    options: TrainOptions,
+    recipe: Recipe,
+    config: ModelConfig,
+    start: ModelFolder | None,
+    report: Report,
+    weights: Sequence[Pretrained] = (),
 ) -> Material:
-    """Snapshot, split, ontology of the train part, vocabulary and pictures."""
+    """Snapshot, split, ontology of the train part, vocabulary (the recipe's, or that of the pretrained ``weights``) and pictures."""
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
     parts = parts_of(snapshot, options)
@@ -51,7 +58,8 @@ def read_material(
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError("the train part has no statement to learn from: ingest items with properties")
     report({"stage": "vocabulary"})
-    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, recipe)
+    given = recipe.vocabulary or next((each.name for each in weights if each.kind != "vit"), "")
+    tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, given)
     data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
     if config.picture == "regions":
         files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
@@ -99,12 +107,11 @@ def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, repo
 
 
 def learn_pieces(
-    snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig, recipe: Recipe
+    snapshot: GraphSnapshot, index: NDArray[np.int64], ontology: Ontology, config: ModelConfig, given: str
 ) -> CatalogTokenizer:
-    """A vocabulary of the train titles, the properties and their values; or the recipe's, or its first pretrained model's with a text."""
+    """A vocabulary of the train titles, the properties and their values; or the word pieces of ``given``."""
     titles = [snapshot.titles[i] or "" for i in index]
     texts = [*titles, *ontology.properties, *(value for spec in ontology.properties.values() for value in spec.values)]
-    given = recipe.vocabulary or next((each.name for each in open_pretrained(recipe) if each.kind != "vit"), "")
     if given:
         return CatalogTokenizer.pretrained(read_pieces(given), texts, config.max_ngrams)
     return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)

@@ -53,7 +53,7 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     options, settings = asked_for(options, start)
     weights = [] if start is not None else open_pretrained(settings.recipe)
     config = start.config if start is not None else model_config(options, settings, weights)
-    material = read_material(home, options, settings.recipe, config, start, report)
+    material = read_material(home, options, settings.recipe, config, start, report, weights)
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
     writer = ModelWriter(folder, config, material, described(options, settings), rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,19 +14,24 @@ from encoders.tokenizer import CatalogTokenizer
 
 @dataclass(frozen=True, slots=True)
 class RegionBatch:
-    """Detected regions of B pictures, R at most: ``features`` [B, R, F], ``boxes`` [B, R, 4] in shares of the sides, ``mask`` [B, R]."""
+    """Detected regions of B pictures, R at most.
+
+    ``features`` [B, R, F], ``boxes`` [B, R, 4] in shares of the sides, ``mask`` [B, R]; ``classes`` [B, R, C] by the detector, or None.
+    """
 
     features: Tensor
     boxes: Tensor
     mask: Tensor
-
-    def first(self, count: int) -> RegionBatch:
-        """Those of the first ``count`` pictures."""
-        return RegionBatch(self.features[:count], self.boxes[:count], self.mask[:count])
+    classes: Tensor | None = None
 
     def to(self, device: str | torch.device, non_blocking: bool = False) -> RegionBatch:
         """The same regions on another device."""
-        return RegionBatch(*(part.to(device, non_blocking=non_blocking) for part in (self.features, self.boxes, self.mask)))
+        return self.each(lambda part: part.to(device, non_blocking=non_blocking))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> RegionBatch:
+        """The same with every tensor changed."""
+        classes = None if self.classes is None else change(self.classes)
+        return RegionBatch(change(self.features), change(self.boxes), change(self.mask), classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,11 @@ class ItemBatch:
             self, pieces=torch.zeros_like(self.pieces[:, :1]), ngrams=self.ngrams[:0], ngram_offsets=torch.zeros_like(self.ngram_offsets)
         )
 
-    def first(self, count: int) -> ItemBatch:
-        """The first ``count`` items."""
-        end = int(self.ngram_offsets[count]) if count < len(self) else self.ngrams.shape[0]
-        pixels = None if self.pixels is None else self.pixels[:count]
-        regions = None if self.regions is None else self.regions.first(count)
-        return ItemBatch(self.pieces[:count], self.ngrams[:end], self.ngram_offsets[:count], pixels, self.has_image[:count], regions)
+    def twice(self) -> ItemBatch:
+        """The same items two times over, [2B, ...], without their pictures' content, which is read once."""
+        offsets = torch.cat([self.ngram_offsets, self.ngram_offsets + self.ngrams.shape[0]])
+        pieces, ngrams, has_image = (torch.cat([part, part]) for part in (self.pieces, self.ngrams, self.has_image))
+        return ItemBatch(pieces, ngrams, offsets, None, has_image)
 
     def to(self, device: str | torch.device) -> ItemBatch:
         """The same batch on another device."""

@@ -97,21 +97,30 @@ def open_regions(path: Path) -> RegionFiles:
     return RegionDatabase(path) if path.is_file() or (path / "data.mdb").is_file() else RegionFolder(path)
 
 
-def pad_regions(pictures: Sequence[Regions | None], most: int, width: int) -> RegionBatch:
-    """B pictures' first ``most`` regions, F = ``width`` features each; raises DataError where a picture's have another width."""
+def pad_regions(pictures: Sequence[Regions | None], most: int, width: int, classes: int = 0) -> RegionBatch:
+    """B pictures' first ``most`` regions, F = ``width`` features each, with their C = ``classes`` where that is above 0.
+
+    Raises DataError where a picture's have another width or other classes.
+    """
     wrong = next((each for each in pictures if each is not None and each.features.shape[1] != width), None)
     if wrong is not None:
         raise DataError(f"regions with {wrong.features.shape[1]} features do not fit a model that reads {width}: set region_width")
+    told = {each.classes.shape[1] for each in pictures if each is not None and each.classes is not None} if classes else set()
+    if told - {classes}:
+        raise DataError(f"regions with {(told - {classes}).pop()} classes do not fit a model that tells {classes}: set region_classes")
     longest = max([min(most, len(each.features)) for each in pictures if each is not None], default=0)
     features, boxes = torch.zeros(len(pictures), longest, width), torch.zeros(len(pictures), longest, 4)
     mask = torch.zeros(len(pictures), longest, dtype=torch.bool)
+    probable = torch.zeros(len(pictures), longest, classes) if told else None
     for row, each in enumerate(pictures):
         if each is not None:
             count = min(most, len(each.features))
             features[row, :count] = torch.from_numpy(each.features[:count])
             boxes[row, :count] = torch.from_numpy(each.boxes[:count])
             mask[row, :count] = True
-    return RegionBatch(features, boxes, mask)
+            if probable is not None and each.classes is not None:
+                probable[row, :count] = torch.from_numpy(each.classes[:count])
+    return RegionBatch(features, boxes, mask, probable)
 
 
 class RegionEncoder(nn.Module):

@@ -14,7 +14,8 @@ from encoders.tokenizer import CatalogTokenizer
 from fusion.aggregation import StructureAggregation, ValueAggregation
 from fusion.config import ModelConfig
 from fusion.decoder import CellDecoder
-from fusion.heads import GlobalHeads
+from fusion.heads import GlobalHeads, RegionHead
+from fusion.interaction import InteractionHead, pykeen_interaction
 from fusion.links import LinkHead
 from fusion.model import ProductModel
 from fusion.parts import parts_of
@@ -53,14 +54,19 @@ def build_model(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Onto
     )
     if config.global_heads:
         model.global_heads = GlobalHeads(parts.fusion.pieces, config.dim, 3 * model.size_of_patch**2)
+    if config.picture == "regions":
+        model.region_head = RegionHead(config.dim, config.region_width, config.region_classes)
     initialise(model)
     return model
 
 
-def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead:
-    """Aggregation of one hop or two, decoder and wide part; ``candidate_property`` [C] is each candidate's property."""
+def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead | InteractionHead:
+    """Aggregation of one hop or two, then decoder and wide part, or an Interaction; ``candidate_property`` [C] is whose each value is."""
     first = StructureAggregation(config.dim, config.aggregation_heads)
     second = ValueAggregation(config.dim, config.aggregation_heads) if config.hops > 1 else None
+    if config.interaction:
+        interaction = pykeen_interaction(config.interaction, config.dim)
+        return InteractionHead((first, second), interaction, candidate_property, config.dim, config.reads_known)
     decoder = CellDecoder(config.dim, config.heads, config.decoder_layers, config.dropout)
     widths = (2 * config.bag_width, config.known_width)
     return LinkHead((first, second), decoder, candidate_property, config.dim, widths, config.reads_known)

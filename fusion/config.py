@@ -9,7 +9,7 @@ from typing import Any
 from schema.errors import ModelError, UsageError
 
 LEAST_IMAGE = 32
-NONE_ALLOWED = ("text_layers", "image_layers", "decoder_layers", "bag_width", "known_width")
+NONE_ALLOWED = ("region_classes", "text_layers", "image_layers", "decoder_layers", "bag_width", "known_width")
 CHOICES = {
     "architecture": ("joint", "single-stream", "two-stream", "clip", "vilt", "visual_bert", "lxmert"),
     "picture": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
@@ -26,7 +26,8 @@ class ModelConfig:
     ``architecture`` is how modalities meet, ``picture`` what reads a picture. In training ``dropout`` hides features within the layers,
     ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality of the wide part: rates. ``initial_fusion`` is K3M's IIFM:
     mean, soft-spl, hard-spl, or none. ``hidden_act`` and ``norm_eps`` are a BERT's, by transformers' names. ``wrapped`` is the
-    configuration, as JSON, of a model of transformers that is read whole. ``frozen_image`` is about a pretrained ViT.
+    configuration, as JSON, of a model of transformers that is read whole. ``interaction`` is PyKEEN's, by its name, that scores statements;
+    without one a decoder does. ``frozen_image`` is about a pretrained ViT.
     """
 
     preset: str = "joint"
@@ -54,6 +55,7 @@ class ModelConfig:
     patch_kernels: tuple[int, ...] = (4, 2, 2, 2)
     initial_fusion: str = "soft-spl"
     hops: int = 1
+    interaction: str = ""
     reads_title: bool = True
     reads_known: bool = True
     vision_cls: bool = False
@@ -61,6 +63,7 @@ class ModelConfig:
     picture: str = "stem"
     max_regions: int = 36
     region_width: int = 2048
+    region_classes: int = 0
     vit_layers: int = 12
     vit_heads: int = 12
     vit_dim: int = 768

@@ -27,10 +27,10 @@ class ImageParts:
         tokens = ModalTokens(self.tokens.hidden, self.tokens.mask & keep[:, None])
         return replace(self, tokens=tokens, described=self.described & keep)
 
-    def first(self, count: int) -> ImageParts:
-        """Those of the first ``count`` items."""
-        tokens = ModalTokens(self.tokens.hidden[:count], self.tokens.mask[:count])
-        return replace(self, tokens=tokens, descriptor=self.descriptor[:count], described=self.described[:count])
+    def twice(self) -> ImageParts:
+        """Those of the same items two times over: [2B, ...]."""
+        tokens = ModalTokens(torch.cat([self.tokens.hidden] * 2), torch.cat([self.tokens.mask] * 2))
+        return replace(self, tokens=tokens, descriptor=torch.cat([self.descriptor] * 2), described=torch.cat([self.described] * 2))
 
     def hide(self, patches: Tensor, vector: Tensor) -> ImageParts:
         """Replace patches [B, P] bool by the mask ``vector`` [D]; their items' global token and descriptor, which would tell, go."""

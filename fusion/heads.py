@@ -33,6 +33,19 @@ class PatchHead(nn.Linear):
         super().__init__(dim, 3 * patch * patch)
 
 
+class RegionHead(nn.Module):
+    """What a masked region was: its F features, and the detector's C classes where the model tells them."""
+
+    def __init__(self, dim: int, features: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Linear(dim, features)
+        self.classes = nn.Linear(dim, classes) if classes else None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``hidden`` [M, D] of M masked regions to features [M, F]."""
+        return cast(Tensor, self.features(hidden))
+
+
 class MatchHead(nn.Module):
     """Query matching: a logit from the joint [CLS], and a shared space for queries and items."""
 

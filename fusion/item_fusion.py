@@ -28,6 +28,9 @@ class ItemFusion(Protocol):
     def __call__(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
         """B items, their picture parts, query pieces [B, Q] to fused items."""
 
+    def title_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of a title's pieces at ``place`` [M]."""
+
 
 class JointFusion(nn.Module):
     """The joint preset: a light text encoder, a bag of n-grams and picture descriptors beside the tokens, one stream, a wide part."""
@@ -46,6 +49,10 @@ class JointFusion(nn.Module):
         grams = self.ngrams(batch.ngrams, batch.ngram_offsets)
         bag = ModalTokens(grams[:, None], batch.has_ngrams[:, None])
         return self.stream(self.text(batch.pieces), bag, image, None if query is None else self.text(query))
+
+    def title_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of a title's pieces at ``place`` [M]."""
+        return self.text.positions(place)
 
 
 class BertFusion(nn.Module):
@@ -66,6 +73,10 @@ class BertFusion(nn.Module):
         states = self.stream(title, None if image is None else image.tokens, query)
         spans = states.title_span, states.image_span
         return fused_items(states.node, [states.title, states.image], states.title, None if image is None else states.image, spans)
+
+    def title_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of a title's pieces at ``place`` [M]; [CLS] has the first."""
+        return self.stream.embeddings.positions(place + 1)
 
     def three(self, batch: ItemBatch, image: ImageParts, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """MBSD's h, h^t and h^v [B, D] of ``query`` [B, Q] with title and picture, title alone and picture alone, in one pass."""
@@ -96,6 +107,10 @@ class TwoStreamFusion(nn.Module):
         title = ModalTokens(states.title.hidden[:, asked:], states.title.mask[:, asked:])
         spans = title, states.image
         return fused_items(states.node, [states.title, states.image], title, None if image is None else states.image, spans)
+
+    def title_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of a title's pieces at ``place`` [M]."""
+        return self.text.embeddings.positions(place)
 
 
 def fused_items(

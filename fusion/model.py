@@ -11,8 +11,9 @@ from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder
 from encoders.tokenizer import SpecialPieces
 from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
-from fusion.heads import GlobalHeads, MatchHead, PatchHead, PieceHead
-from fusion.item_fusion import BertFusion, ItemFusion
+from fusion.heads import GlobalHeads, MatchHead, PatchHead, PieceHead, RegionHead
+from fusion.interaction import InteractionHead
+from fusion.item_fusion import ItemFusion
 from fusion.links import LinkHead
 from fusion.pictures import PictureReader
 from kg.message_flow import MessageFlow
@@ -29,7 +30,7 @@ class ProductModel(nn.Module):
         fusion: ItemFusion,
         pictures: PictureReader,
         knowledge: KnowledgeEncoder,
-        links: LinkHead,
+        links: LinkHead | InteractionHead,
         dim: int,
         special: SpecialPieces,
         pooler: nn.Module,
@@ -43,6 +44,7 @@ class ProductModel(nn.Module):
         self.patch_head = PatchHead(dim, self.size_of_patch) if self.size_of_patch else None
         self.match_head = MatchHead(dim)
         self.global_heads: GlobalHeads | None = None
+        self.region_head: RegionHead | None = None
         self.pooler = pooler
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
@@ -63,20 +65,20 @@ class ProductModel(nn.Module):
         return Knowledge(vectors[:offset], ids, vectors[offset:], local)
 
     def title_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of title pieces at ``place`` [M]; raises TypeError for a model without a BERT's stream."""
-        if not isinstance(self.fusion, BertFusion):
-            raise TypeError(f"{type(self.fusion).__name__} has no position embeddings of titles")
-        # [CLS] has the first position.
-        return cast(Tensor, self.fusion.stream.embeddings.positions(place + 1))
+        """The position embeddings [M, D] of title pieces at ``place`` [M]."""
+        return cast(ItemFusion, self.fusion).title_positions(place)
 
     def patch_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of patches at ``place`` [M]."""
-        positions: Tensor = self.pictures.get_parameter("encoder.positions")
-        return positions.index_select(0, place)
+        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where pictures are read without."""
+        return cast(PictureReader, self.pictures).patch_positions(place)
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, C'] of N cells over the candidates in play; -inf where a candidate is another property's."""
         return cast(Tensor, self.links(fused, flow, knowledge))
+
+    def score_pairs(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, pairs: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits [...] of pairs (cell of the flow [...], row of ``knowledge.ids`` [...])."""
+        return self.links.pairs(fused, flow, knowledge, pairs)
 
     def states(self, batch: ItemBatch, triples: tuple[Tensor, Tensor, Tensor]) -> ItemStates:
         """All that the model says of B items with their E known ``triples``: item in [0, B), property, candidate, each [E]."""

@@ -32,6 +32,9 @@ class PictureReader(Protocol):
     def __call__(self, batch: ItemBatch) -> ImageParts | None:
         """Parts over all B items; None where no item has a picture."""
 
+    def patch_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where there are none."""
+
 
 class NoPictures(nn.Module):
     """A model of titles and statements alone."""
@@ -41,6 +44,10 @@ class NoPictures(nn.Module):
     def forward(self, batch: ItemBatch) -> ImageParts | None:
         """None, whatever pictures [B, 3, S, S] the items have."""
         return None
+
+    def patch_positions(self, place: Tensor) -> Tensor:
+        """Raises TypeError."""
+        raise TypeError("a model without pictures has no patch")
 
 
 class RegionPictures(nn.Module):
@@ -61,6 +68,10 @@ class RegionPictures(nn.Module):
         tokens = ModalTokens(tokens.hidden * tokens.mask[..., None], tokens.mask)
         descriptor = tokens.hidden.new_zeros(len(batch), 0, dtype=torch.float32)
         return ImageParts(tokens, descriptor, tokens.mask.any(1), global_tokens=0)
+
+    def patch_positions(self, place: Tensor) -> Tensor:
+        """Raises TypeError: a region has a box, not one of a few places."""
+        raise TypeError("regions have no position embeddings")
 
 
 class JoinedRegions(nn.Module):
@@ -95,6 +106,13 @@ class Pictures(nn.Module):
         descriptor = described.new_zeros(len(has_image), described.shape[1]).index_copy(0, rows, described)
         mask = has_image[:, None].expand(hidden.shape[:2])
         return ImageParts(ModalTokens(hidden, mask), descriptor, has_image, self.encoder.global_tokens)
+
+    def patch_positions(self, place: Tensor) -> Tensor:
+        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where the encoder keeps them to itself."""
+        positions = getattr(self.encoder, "positions", None)
+        if not isinstance(positions, Tensor):
+            raise TypeError(f"{type(self.encoder).__name__} has no position embeddings of patches")
+        return positions.index_select(0, place + self.encoder.global_tokens)
 
     def _describe(self, pixels: Tensor) -> Tensor:
         if self.descriptors is None:

@@ -44,7 +44,7 @@ def preset(name: str, size: str) -> ModelConfig:
 
 def joint(size: str) -> ModelConfig:
     """Ours: word pieces and n-grams, a residual stem and picture descriptors, one stream, a decoder of cells, a wide part."""
-    small = ModelConfig()
+    small = ModelConfig(global_heads=True)
     if size == "tiny":
         widths: dict[str, Any] = {"vocab_size": 2000, "max_ngrams": 4096, "bag_width": 32, "known_width": 16}
         return dataclasses.replace(
@@ -119,7 +119,14 @@ def k3m(size: str) -> ModelConfig:
     """
     text, image, fusion, picture = {"tiny": (1, 1, 1, 64), "small": (2, 2, 2, 224), "base": (6, 6, 6, 224)}[size]
     layers: dict[str, Any] = {"text_layers": text, "image_layers": image, "fusion_layers": fusion}
-    met: dict[str, Any] = {"preset": "k3m", "architecture": "two-stream", "aggregation_heads": 2, "max_title": 36, "max_regions": 36}
+    met: dict[str, Any] = {
+        "preset": "k3m",
+        "architecture": "two-stream",
+        "interaction": "TransE",
+        "aggregation_heads": 2,
+        "max_title": 36,
+        "max_regions": 36,
+    }
     return dataclasses.replace(paper(size), **met, **layers, **convolutions(size, picture))
 
 

@@ -56,6 +56,10 @@ class WrappedFusion(nn.Module):
         """The word pieces' embeddings."""
         return self.reader.embedding()
 
+    def title_positions(self, place: Tensor) -> Tensor:
+        """Raises TypeError: a wrapped model keeps its positions to itself."""
+        raise TypeError(f"{type(self.reader).__name__} has no position embeddings of titles")
+
     def forward(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
         """Titles [B, L], picture tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
         ids, mask, first = self.framed(batch.pieces, query)

@@ -1,11 +1,16 @@
-"""Type-constrained negatives: values that the asked property could have had."""
+"""Negatives: values that the asked property could have had, and corrupted statements."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kg.chance import Chance
+
 Ints = NDArray[np.int64]
+DRAWS = 4
 
 
 def type_constrained(ranges: Ints, asked: Ints, positives: Ints, most: int, rng: np.random.Generator) -> Ints:
@@ -22,3 +27,84 @@ def type_constrained(ranges: Ints, asked: Ints, positives: Ints, most: int, rng:
         shares = np.maximum(1, sizes * most // max(1, sizes.sum()))
         drawn = [ranges[p] + rng.choice(size, share, replace=False) for p, size, share in zip(asked, sizes, shares, strict=True) if size]
     return np.unique(np.concatenate([*drawn, positives])).astype(np.int64)
+
+
+class Facts:
+    """What is true: N statements (item, candidate), ``indptr`` [I + 1] and ``candidate`` [N] in CSR form, asked by a binary search."""
+
+    def __init__(self, indptr: Ints, candidate: Ints, candidates: int) -> None:
+        self.width = candidates
+        self._keys = np.unique(np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * candidates + candidate)
+
+    def holds(self, item: Ints, candidate: Ints) -> NDArray[np.bool_]:
+        """Whether each statement is true; ``item`` and ``candidate`` broadcast against each other."""
+        key = item * self.width + candidate
+        if not len(self._keys):
+            return np.zeros(key.shape, dtype=bool)
+        place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
+        return self._keys[place] == key
+
+
+class Corrupted(NamedTuple):
+    """K corrupted values [M, K] of each of M statements, and which of them are possible [M, K]: neither true nor missing."""
+
+    candidate: Ints
+    possible: NDArray[np.bool_]
+
+
+class Corruptor:
+    """Draws other values for true statements; what is true of the item is drawn anew, and in the end marked impossible (filtered).
+
+    ``kind`` says among which values: ``uniform`` all of them; ``type`` the property's (type-constrained); ``category`` those that the
+    property has on items of the item's category, ``category`` [I], or the property's where there are fewer than two. ``ranges`` [P + 1]
+    says where each property's candidates begin.
+    """
+
+    def __init__(self, ranges: Ints, indptr: Ints, candidate: Ints, kind: str = "type", category: Ints | None = None) -> None:
+        self.ranges, self.facts = ranges, Facts(indptr, candidate, int(ranges[-1]))
+        self.kind, self.category = kind, category if kind == "category" else None
+        item = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        self.head_share = bernoulli(ranges, item, candidate)
+        # All candidates, then each category's: a property's lie together in both.
+        width = self.facts.width
+        self._of_category = np.zeros(0, np.int64) if self.category is None else np.unique(self.category[item] * width + candidate)
+        self._pool = np.concatenate([np.arange(width), self._of_category % max(1, width)])
+
+    def __call__(self, item: Ints, candidate: Ints, count: int, chance: Chance) -> Corrupted:
+        """``count`` other values for each of M statements: ``item`` [M], ``candidate`` [M]."""
+        low, size = self._range(item, candidate)
+        at, values = item[:, None], np.empty((len(item), count), dtype=np.int64)
+        wrong = np.ones(values.shape, dtype=bool)
+        for draw in range(DRAWS):
+            place = chance.below(size[:, None], "corrupt", at, candidate[:, None], np.arange(count), draw)
+            values[wrong] = self._pool[low[:, None] + place][wrong]
+            wrong = self.facts.holds(at, values)
+            if not wrong.any():
+                break
+        return Corrupted(values, ~wrong)
+
+    def _range(self, item: Ints, candidate: Ints) -> tuple[Ints, Ints]:
+        """Where in the pool each statement's values begin, and how many they are."""
+        if self.kind == "uniform":
+            return np.zeros_like(candidate), np.full_like(candidate, self.facts.width)
+        known = np.searchsorted(self.ranges, candidate, side="right") - 1
+        low, high = self.ranges[known], self.ranges[known + 1]
+        if self.category is None:
+            return low, high - low
+        base = self.category[item] * self.facts.width
+        first, last = (np.searchsorted(self._of_category, base + end) for end in (low, high))
+        few = last - first < 2
+        return np.where(few, low, self.facts.width + first), np.where(few, high - low, last - first)
+
+
+def bernoulli(ranges: Ints, item: Ints, candidate: Ints) -> NDArray[np.float64]:
+    """The share [P] of corruptions that replace the item, not the value: tph / (tph + hpt) (Wang et al., 2014).
+
+    tph is a property's mean number of values an item, hpt of items a value.
+    """
+    known = np.searchsorted(ranges, candidate, side="right") - 1
+    properties, statements = len(ranges) - 1, np.bincount(known, minlength=len(ranges) - 1)
+    heads = np.bincount(np.unique(known * (item.max(initial=0) + 1) + item) // (item.max(initial=0) + 1), minlength=properties)
+    tails = np.bincount(np.searchsorted(ranges, np.unique(candidate), side="right") - 1, minlength=properties)
+    tph, hpt = statements / np.maximum(1, heads), statements / np.maximum(1, tails)
+    return tph / np.maximum(tph + hpt, 1e-9)

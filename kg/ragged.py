@@ -20,9 +20,9 @@ def join(wanted: Ints, keys: Ints) -> tuple[Ints, Ints]:
     return spread(np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, "right"))
 
 
-def first_random(row: Ints, most: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """At most ``most`` of each row's entries, chosen at random: a mask over ``row`` [M], which ascends."""
-    order = np.lexsort((rng.random(len(row)), row))
+def first_random(row: Ints, most: int, luck: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """At most ``most`` of each row's entries, those of the least ``luck`` [M]: a mask over ``row`` [M], which ascends."""
+    order = np.lexsort((luck, row))
     keep = np.empty(len(row), dtype=bool)
     keep[order] = np.arange(len(row)) - np.searchsorted(row, row) < most
     return keep

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kg.chance import Chance
 from kg.dgl_compat import dgl
 from kg.hetero import OF
 from kg.message_flow import MessageFlow
@@ -31,7 +32,7 @@ class CellSampler:
         cell_item: NDArray[np.int64],
         cell_property: NDArray[np.int64],
         share: NDArray[np.float64],
-        rng: np.random.Generator,
+        chance: Chance,
     ) -> MessageFlow:
         """The flow of N cells over items ``index`` [B].
 
@@ -45,9 +46,10 @@ class CellSampler:
         # Small arrays from here on, on which numpy is several times as fast as torch.
         cell, place = join(index[cell_item], item)
         known, value = known[place], value[place]
-        keep = (known != cell_property[cell]) & (rng.random(len(cell)) < share[cell])
+        about = index[cell_item[cell]], cell_property[cell], value
+        keep = (known != cell_property[cell]) & (chance("known", *about) < share[cell])
         cell, known, value = cell[keep], known[keep], value[keep]
-        few = first_random(cell, self.most, rng)
+        few = first_random(cell, self.most, chance("few", *(key[keep] for key in about)))
         arrays = (cell_item, cell_property, cell[few], known[few], value[few])
         return MessageFlow(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from schema.errors import SourceNotFoundError, UsageError
+from training.plan import TERMS, parse_stages
 
-SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
-          "label_smoothing")  # fmt: skip
-# 48 pieces, the limit of K3M's release for an item's triples together, hold 8 at most of 95 in 100 Taobao items.
-PRESET_RECIPES: dict[str, dict[str, Any]] = {
-    "k3m": {"max_known": 8},
-    "k3m-without-iifm": {"max_known": 8},
-    "vtbert": {"loss_vtm": 1.0, "loss_mlm": 0.1, "loss_gmlm": 0.1, "loss_mrfr": 0.01, "loss_gmrfr": 0.01, "loss_mpm": 0.0},
-    "mbsd": {"loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0},
+CHOICES = {
+    "precision": ("bf16", "fp32"),
+    "optimizer": ("adamw", "lamb"),
+    "link": ("softmax", "margin", "nssa"),
+    "corruption": ("type", "uniform", "bernoulli", "category"),
 }
+SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
+          "label_smoothing", "hard_negatives", "warmup")  # fmt: skip
 LEAST = {"batch_size": 2, "accumulate": 1, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1,
-         "max_candidates": 2}  # fmt: skip
+         "max_candidates": 2, "workers": 0, "negatives": 1}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,13 @@ class TrainOptions:
 class Recipe:
     """How to train; every field can be set by ``--set name=value``.
 
-    A step's ``batch_size`` items go through the model in ``accumulate`` parts.
+    A step's ``batch_size`` items, those of all processes together, go through the model in ``accumulate`` parts. ``loss_TERM`` weighs a
+    term; ``stages`` like ``mlm+mpm:0.6,qi+qt+qv:0.4`` trains by some after others, each over its share of the budget, with an optimizer and
+    a schedule of its own. The rate warms up over ``warmup_steps`` and over the share ``warmup`` of a stage.
+
+    ``link`` is how statements are told from others: a ``softmax`` over the property's values, or ``margin`` or ``nssa`` against
+    ``negatives`` corrupted ones, drawn by ``corruption``. ``hard_negatives`` of the queries that do not match are of the item's category or
+    have one term rewritten. ``workers`` are processes that make batches ahead.
 
     ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
     ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
@@ -60,8 +66,11 @@ class Recipe:
     learning_rate: float = 1e-3
     table_rate: float = 3.0
     weight_decay: float = 0.05
+    optimizer: str = "adamw"
+    beta1: float = 0.9
     beta2: float = 0.98
     warmup_steps: int = 100
+    warmup: float = 0.0
     clip: float = 1.0
     ema: float = 0.999
     precision: str = "bf16"
@@ -87,29 +96,48 @@ class Recipe:
     pretrained: str = ""
     vocabulary: str = ""
     regions: str = ""
-    loss_link: float = 1.0
+    stages: str = ""
+    link: str = "softmax"
+    negatives: int = 16
+    corruption: str = "type"
+    margin: float = 1.0
+    temperature: float = 1.0
+    hard_negatives: float = 0.5
+    loss_lpm: float = 1.0
+    loss_lpm_unseen: float = 1.0
     loss_mlm: float = 0.1
     loss_mpm: float = 0.1
     loss_mrfr: float = 0.0
-    loss_gmlm: float = 0.0
-    loss_gmrfr: float = 0.0
+    loss_mrc: float = 0.0
+    loss_gmlm: float = 0.02
+    loss_gmrfr: float = 0.02
     loss_vtm: float = 0.0
     loss_qi: float = 0.2
     loss_qt: float = 0.1
     loss_qv: float = 0.1
-    loss_kl: float = 0.0
-    loss_rs: float = 0.0
+    loss_kl: float = 0.1
+    loss_rs: float = 0.1
     loss_contrastive: float = 0.1
 
     def __post_init__(self) -> None:
         for name, low in LEAST.items():
             if getattr(self, name) < low:
                 raise UsageError(f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more")
-        if self.precision not in ("bf16", "fp32"):
-            raise UsageError(f"precision={self.precision!r} is unknown: set precision to bf16 or fp32")
+        for name, words in CHOICES.items():
+            if getattr(self, name) not in words:
+                raise UsageError(f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(words)}")
+        for name in (f"loss_{term}" for term in TERMS):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{name}={getattr(self, name)} is no weight: set {name} to 0 or more")
+        parse_stages(self.stages)
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The terms' weights."""
+        return {term: getattr(self, f"loss_{term}") for term in TERMS}
 
 
 @dataclass(frozen=True)
@@ -121,11 +149,11 @@ class Settings:
 
 
 def read_settings(
-    config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any], kept: dict[str, Any] | None = None
+    config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any], start: dict[str, Any] | None = None
 ) -> Settings:
     """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's.
 
-    ``model_fields`` are the preset's, whose own recipe stands where nothing else is said, or ``kept``, the recipe of a run that goes on.
+    ``model_fields`` are the preset's; the recipe ``start`` stands where nothing else is said: the preset's or that of a run that goes on.
     """
     given: dict[str, Any] = {}
     if config is not None:
@@ -141,7 +169,10 @@ def read_settings(
             raise UsageError(f"--set {override!r} has no '=': write name=value")
         given[name.strip()] = value.strip()
     recipe_fields = {f.name: f.default for f in dataclasses.fields(Recipe)}
-    recipe: dict[str, Any] = dict(PRESET_RECIPES.get(str(model_fields.get("preset")), {}) if kept is None else kept)
+    recipe: dict[str, Any] = dict(start or {})
+    unknown = sorted(recipe.keys() - recipe_fields.keys())
+    if unknown:
+        raise UsageError(f"the run was begun by another version, whose setting {unknown[0]!r} is gone: train anew, with --init where it is")
     model: dict[str, Any] = {}
     for name, value in given.items():
         if name in recipe_fields:

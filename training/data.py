@@ -22,21 +22,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class QueryPairs:
-    """A query log as Q queries' pieces and N pairs (query, item), clicked or bought, both int64 [N]."""
-
-    pieces: list[list[int]]
-    query: np.ndarray
-    item: np.ndarray
-
-
-@dataclass(frozen=True)
 class TrainingData:
     """I items ready for batches.
 
     - ``words``, ``blind``: each title's words, whole and without value words; empty where there is none
     - ``indptr`` [I + 1], ``property`` [N], ``candidate`` [N]: known statements in CSR form; unknown values are left out
     - ``ranges`` [P + 1]: where each property's candidates begin
+    - ``category`` [I]: a number each, items without one sharing theirs
     """
 
     items: list[str]
@@ -47,7 +39,7 @@ class TrainingData:
     candidate: np.ndarray
     ranges: np.ndarray
     images: ImageCache
-    queries: QueryPairs | None = None
+    category: np.ndarray
     regions: ItemRegions | None = None
 
     def pictures(self, index: np.ndarray) -> Pictured:
@@ -70,15 +62,16 @@ class Pictured(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemRegions:
-    """Regions of items by ``files``, ``most`` a picture, ``width`` features each."""
+    """Regions of items by ``files``, ``most`` a picture, ``width`` features each, with their ``classes`` where that is above 0."""
 
     files: RegionFiles
     most: int
     width: int
+    classes: int = 0
 
     def batch(self, items: Sequence[str]) -> RegionBatch:
         """The regions [B, R] of items by their ids."""
-        return pad_regions([self.files.read(item) for item in items], self.most, self.width)
+        return pad_regions([self.files.read(item) for item in items], self.most, self.width, self.classes)
 
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
@@ -107,16 +100,5 @@ def prepare(snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogToken
         candidate=candidate[kept],
         ranges=ranges.astype(np.int64),
         images=images,
+        category=np.unique([category or "" for category in snapshot.categories], return_inverse=True)[1].astype(np.int64),
     )
-
-
-def pair_queries(data: TrainingData, tokenizer: CatalogTokenizer, log: Sequence[tuple[str, str]], limit: int) -> QueryPairs | None:
-    """Clicked or bought (query, item id) pairs of a log over known items; None where fewer than two are left."""
-    number = {item: index for index, item in enumerate(data.items)}
-    kept = [(query, number[item]) for query, item in log if item in number]
-    texts = sorted({query for query, _ in kept})
-    if len(texts) < 2:
-        return None
-    place = {text: index for index, text in enumerate(texts)}
-    pieces = [tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk] for text in texts]
-    return QueryPairs(pieces, np.array([place[q] for q, _ in kept]), np.array([i for _, i in kept]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,22 +11,21 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 
 from schema.errors import TrainingError
 from training.config import Recipe
-from training.gradient import precision, step_gradient
+from training.gradient import over_processes, precision, step_gradient
+from training.loader import BatchMaker, Made, Request, made_ahead
 from training.objectives.joint import JointObjective, LossReport
 from training.optim import AveragedWeights, Budget, learning_rate
+from training.plan import Plan, Stage
 from training.runlog import Report, RunLog
-from training.sampler import StepSampler
 from training.state import Progress
-from training.validation import validate
-from training.views import Viewer
 
 ROLL_BACK_AFTER, MOST_BAD_STEPS = 10, 20
 
@@ -37,19 +37,20 @@ class Run:
     objective: JointObjective
     optimizer: torch.optim.Optimizer
     average: AveragedWeights
-    viewer: Viewer
-    sampler: StepSampler
+    maker: BatchMaker
+    plan: Plan
     recipe: Recipe
     budget: Budget
     progress: Progress
     seed: int
-    validation: NDArray[np.int64]
+    validate: Callable[[Stage], dict[str, float]]
     log: RunLog | None
     keep: Callable[[], None]
     export: Callable[[], None]
     roll_back: Callable[[], None] = lambda: None
-    parallel: nn.Module | None = None
+    parallel: DistributedDataParallel | None = None
     rank: int = 0
+    world: int = 1
     bad_steps: int = 0
     parts: int = 1
 
@@ -57,6 +58,18 @@ class Run:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.objective.model.patch_mask.device
+
+    @property
+    def stage(self) -> Stage:
+        """The plan's stage that runs."""
+        return self.plan.stages[self.progress.stage]
+
+    def requests(self) -> Iterator[Request]:
+        """The batches that are still to be made; those made ahead are of the stage that runs when they are asked for."""
+        step = self.progress.step
+        while (used := self.budget.used(step)) < 1.0:
+            yield Request(step, self.plan.at(used), self.parts)
+            step += 1
 
 
 class Stop:
@@ -107,23 +120,28 @@ class Meter:
 def run_loop(run: Run, report: Report) -> bool:
     """Train until the budget is used, validation stalls, or a signal asks to stop; True where the budget or validation ended it."""
     recipe, progress, meter = run.recipe, run.progress, Meter()
+    enter(run, progress.stage)
     with Stop() as stop:
-        while (used := run.budget.used(progress.step)) < 1.0:
-            rate = learning_rate(recipe, progress.step, used)
-            index = run.sampler.batch(progress.step)
-            losses = train_step(run, index, rate)
+        for made in made_ahead(run.maker, run.requests(), recipe.workers, run.device):
+            used = run.budget.used(progress.step)
+            if used >= 1.0:
+                break
+            if made.request.stage != progress.stage:
+                next_stage(run, made.request.stage)
+            rate = learning_rate(recipe, progress.step - progress.stage_began, run.stage.used(used))
+            losses = train_step(run, made, rate)
             run.average.update(run.objective.model, progress.step)
-            progress.step, progress.items, progress.seconds = progress.step + 1, progress.items + len(index), run.budget.seconds
-            meter.items += len(index) * run.sampler.world
+            progress.step, progress.items, progress.seconds = progress.step + 1, progress.items + made.items, run.budget.seconds
+            meter.items += made.items * run.world
             if progress.step % recipe.log_every == 0:
-                record = log_record(run, losses, meter.lap(), rate)
+                record = log_record(run, over_processes(losses, run.world), meter.lap(), rate)
                 if run.log is not None:
                     run.log.write(record)
                 report(record)
             if agreed(stop.asked, run):
                 run.keep()
                 return False
-            if progress.step % recipe.validate_every == 0 and len(run.validation):
+            if progress.step % recipe.validate_every == 0:
                 with meter.paused():
                     stalled = check(run, report)
                 if stalled:
@@ -131,21 +149,33 @@ def run_loop(run: Run, report: Report) -> bool:
             # What leads to losses that are not finite is nothing to go back to.
             if progress.step % recipe.keep_every == 0 and not run.bad_steps:
                 run.keep()
-    if progress.step % recipe.validate_every and len(run.validation):
+    if progress.step % recipe.validate_every:
         check(run, report)
-    if progress.best < 0:
-        run.export()
     run.keep()
     return True
 
 
-def train_step(run: Run, index: NDArray[np.int64], rate: float) -> LossReport:
-    """View, forward, backward, step on items ``index`` [B]; weights stay where the gradient is not finite.
+def enter(run: Run, stage: int) -> None:
+    """Train by the terms of a stage from here on."""
+    run.progress.stage = stage
+    run.objective.weights = dict(run.stage.weights)
+
+
+def next_stage(run: Run, stage: int) -> None:
+    """Begin another stage: its optimizer knows nothing, its validation has no best yet."""
+    run.optimizer.state.clear()
+    progress = run.progress
+    progress.stage_began, progress.best, progress.stale = progress.step, -math.inf, 0
+    enter(run, stage)
+
+
+def train_step(run: Run, made: Made, rate: float) -> LossReport:
+    """Forward, backward, step on a batch; weights stay where the gradient is not finite.
 
     After 10 such steps in a row they go back to the last checkpoint; after more than 20 it raises TrainingError.
     """
-    step, losses = run.progress.step, step_gradient(run, index)
-    norm = nn.utils.clip_grad_norm_(run.objective.model.parameters(), run.recipe.clip)
+    step, losses = run.progress.step, step_gradient(run, made)
+    norm = clip_grad_norm_(run.objective.model.parameters(), run.recipe.clip)
     if torch.isfinite(norm):
         for group in run.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -166,12 +196,13 @@ def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> dict[
     terms = {name: round(float(term.detach()), 5) for name, term in losses.terms.items()}
     return {
         "step": run.progress.step,
-        "epoch": run.sampler.epoch(run.progress.step),
+        "epoch": run.maker.epoch(run.progress.step, run.progress.stage),
         "seconds": round(run.progress.seconds, 2),
         "items_per_second": round(speed, 2),
         "lr": rate,
         "loss": {"total": round(float(losses.total.detach()), 5), **terms},
         "used": round(run.budget.used(run.progress.step), 4),
+        **({"stage": run.progress.stage + 1} if len(run.plan.stages) > 1 else {}),
     }
 
 
@@ -181,21 +212,31 @@ def check(run: Run, report: Report) -> bool:
     weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(run.average.shadow)
     model.eval()
-    with precision(run.recipe, run.device):
-        metrics = validate(model, run.viewer, run.validation)
+    with precision(run.recipe, run.device), torch.inference_mode():
+        metrics = run.validate(run.stage)
     model.load_state_dict(weights)
-    report({"step": progress.step, "metrics": metrics})
-    if metrics["hits@1"] > progress.best:
-        progress.best, progress.stale, progress.metrics = metrics["hits@1"], 0, metrics
+    if metrics:
+        report({"step": progress.step, "metrics": metrics})
+    score = score_of(metrics)
+    if score > progress.best or not metrics:
+        progress.best, progress.stale, progress.metrics = score, 0, metrics
         run.export()
     else:
         progress.stale += 1
-    return 0 < run.recipe.patience <= progress.stale
+    return 0 < run.recipe.patience <= progress.stale and run.progress.stage == len(run.plan.stages) - 1
+
+
+def score_of(metrics: dict[str, float]) -> float:
+    """What a model is chosen by: Hits@1 of hidden statements, else ROC-AUC of held-out pairs, else the validation loss (VT-BERT 5.2)."""
+    for name, sign in (("hits@1", 1.0), ("roc_auc", 1.0), ("loss", -1.0)):
+        if name in metrics:
+            return sign * metrics[name]
+    return -math.inf
 
 
 def agreed(asked: bool, run: Run) -> bool:
     """Whether any process was asked to stop, so that all of them stop at the same step."""
-    if run.sampler.world == 1:
+    if run.world == 1:
         return asked
     flag: Tensor = torch.tensor([float(asked)])
     dist.all_reduce(flag, dist.ReduceOp.MAX)

@@ -22,18 +22,24 @@ from kg.splits import assign
 from schema.errors import TrainingError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
-from training.data import ItemRegions, TrainingData, pair_queries, prepare
+from training.data import ItemRegions, TrainingData, prepare
+from training.queries import QueryLog, read_log
 from training.runlog import Report
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep."""
+    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep.
+
+    ``log`` is the query log of the train part's items, ``whole_log`` that of all.
+    """
 
     data: TrainingData
     parts: dict[str, NDArray[np.int64]]
     ontology: Ontology
     tokenizer: CatalogTokenizer
+    log: QueryLog | None = None
+    whole_log: QueryLog | None = None
 
 
 def open_pretrained(recipe: Recipe) -> list[Pretrained]:
@@ -63,9 +69,11 @@ def read_material(
     data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
     if config.picture == "regions":
         files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
-        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width))
-    pairs = pair_queries(data, tokenizer, trained_log(home, snapshot, parts["train"]), config.max_query)
-    return Material(dataclasses.replace(data, queries=pairs), parts, ontology, tokenizer)
+        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width, config.region_classes))
+    rows = [(row.query, row.item, row.clicks, row.purchases) for row in home.ledger().query_log()]
+    trained = {snapshot.items[i] for i in parts["train"].tolist()}
+    logs = read_log(snapshot.items, [row for row in rows if row[1] in trained]), read_log(snapshot.items, rows)
+    return Material(data, parts, ontology, tokenizer, *logs)
 
 
 def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
@@ -91,12 +99,6 @@ def parts_of(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, NDArra
     if not len(parts["train"]):
         raise TrainingError(f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split")
     return parts
-
-
-def trained_log(home: Home, snapshot: GraphSnapshot, index: NDArray[np.int64]) -> list[tuple[str, str]]:
-    """The query log's (query, item) pairs, clicked or bought, of items ``index`` [N]."""
-    chosen = {snapshot.items[i] for i in index.tolist()}
-    return [(row.query, row.item) for row in home.ledger().query_log() if (row.clicks or row.purchases) and row.item in chosen]
 
 
 def read_pictures(home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report) -> ImageCache:

@@ -14,10 +14,10 @@ from training.config import Recipe
 TABLES = ("fusion.ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
 
 
-def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, 2019): decay on matrices, none on norms, biases and tables; tables learn ``table_rate`` as fast.
+def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019) or LAMB (You et al., 2020): decay on matrices, none on norms, biases and tables.
 
-    A group's ``scale`` multiplies the schedule's rate.
+    Tables learn ``table_rate`` as fast. A group's ``scale`` multiplies the schedule's rate.
     """
     tables: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
@@ -29,7 +29,13 @@ def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.AdamW:
         {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
         {"params": tables, "weight_decay": recipe.weight_decay / recipe.table_rate, "scale": recipe.table_rate},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)
+    betas = (recipe.beta1, recipe.beta2)
+    if recipe.optimizer == "lamb":
+        from pytorch_optimizer import Lamb
+
+        # Gradients are clipped by the loop, whatever the optimizer.
+        return Lamb([group for group in groups if group["params"]], lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
 
 
 @dataclass
@@ -56,8 +62,14 @@ class Budget:
 
 
 def learning_rate(recipe: Recipe, step: int, used: float) -> float:
-    """Linear warm-up over ``warmup_steps``, then linear decay to nothing at the end of the budget."""
-    return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps)) * (1.0 - used)
+    """Linear warm-up, then linear decay to nothing, over a stage of which ``step`` steps and the share ``used`` of its budget are done.
+
+    It warms up over ``warmup_steps`` and over the share ``warmup``, whichever is longer.
+    """
+    by_steps = (step + 1) / max(1, recipe.warmup_steps)
+    by_share = used / recipe.warmup if recipe.warmup else 1.0
+    # The first step of a share has used nothing of it, and would stand still.
+    return recipe.learning_rate * min(1.0, by_steps, max(by_share, 1e-3)) * (1.0 - used)
 
 
 class AveragedWeights:

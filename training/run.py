@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -24,14 +25,19 @@ from kg.home import Home
 from schema.errors import UsageError
 from schema.memory import keep_freed_memory
 from training.config import Recipe, Settings, TrainOptions, read_settings
-from training.flows import flow_sampler
+from training.flows import FlowSampler
+from training.loader import BatchMaker
 from training.loop import Run, run_loop
 from training.material import Material, open_pretrained, read_material
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
+from training.plan import Plan, make_plan
+from training.presets import preset_recipe
+from training.queries import Matcher, QueryLog, Terms
 from training.runlog import Report, RunLog
 from training.sampler import StepSampler
 from training.state import Progress, load_state, restore_optimizer, save_state
+from training.validation import Validator
 from training.views import Viewer
 
 DEFAULT_EPOCHS = 20
@@ -83,9 +89,10 @@ def described(options: TrainOptions, settings: Settings) -> dict[str, Any]:
 
 def asked_for(options: TrainOptions, start: ModelFolder | None) -> tuple[TrainOptions, Settings]:
     """The options and settings of a run; one that goes on keeps its own, but for those given anew."""
-    recipe = None
+    kept = None
     if options.resume and start is not None:
-        options, recipe = resumed(options, start.about), start.about.get("recipe")
+        options, kept = resumed(options, start.about), start.about.get("recipe")
+    recipe = preset_recipe(options.preset, options.size) if kept is None else kept
     return options, read_settings(options.config, options.overrides, preset(options.preset, options.size).as_dict(), recipe)
 
 
@@ -104,6 +111,9 @@ def model_config(options: TrainOptions, settings: Settings, weights: Sequence[Pr
     config = dataclasses.replace(preset(options.preset, options.size), **settings.model)
     for each in weights:
         config = each.fit(config)
+    heads = sum(settings.recipe.weights[term] for term in ("gmlm", "gmrfr", "vtm"))
+    if config.preset != "wrapped" and heads > 0:
+        config = dataclasses.replace(config, global_heads=True)
     if config.preset == "wrapped" and not config.wrapped:
         raise UsageError("preset wrapped has no model to wrap: add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT")
     return config
@@ -121,6 +131,8 @@ def take_up(run: Run, start: ModelFolder | None, weights: Sequence[Pretrained]) 
 def join_processes() -> tuple[int, int]:
     """This process's rank and the number of processes, as ``torchrun`` set them."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return rank, world
@@ -178,10 +190,11 @@ class ModelWriter:
 
 
 def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: tuple[int, int], began: float) -> Run:
-    """Model, optimizer, averages, sampler and views of a run; a resumed one with its checkpoint's state."""
-    (rank, world), material, config = place, writer.material, writer.config
-    model = build_model(config, material.tokenizer, material.ontology).to(device_of("auto"))
-    objective, optimizer = JointObjective(model, recipe), build_optimizer(model, recipe)
+    """Model, optimizer, averages, batches and validation of a run; a resumed one with its checkpoint's state."""
+    (rank, world), material = place, writer.material
+    model = build_model(writer.config, material.tokenizer, material.ontology).to(device_of("auto"))
+    plan = make_plan(recipe.weights, recipe.stages, material.log is not None)
+    objective, optimizer = JointObjective(model, recipe, plan.stages[0].weights), build_optimizer(model, recipe)
     average, progress = AveragedWeights(model, recipe.ema), Progress()
     if options.resume:
         progress = put_back(writer.folder, model, average, optimizer) or progress
@@ -190,25 +203,59 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
         """Back to the last checkpoint."""
         put_back(writer.folder, model, average, optimizer)
 
+    maker = batch_maker(material, recipe, writer.config, plan, (options.seed, rank, world))
     return Run(
         objective=objective,
         optimizer=optimizer,
         average=average,
-        viewer=Viewer(material.data, material.tokenizer, recipe, flow_sampler(material.data, recipe.max_known), config),
-        sampler=StepSampler(material.parts["train"], recipe.batch_size, options.seed, rank, world),
+        maker=maker,
+        plan=plan,
         recipe=recipe,
         budget=budget(options, recipe, len(material.parts["train"]), progress.seconds or time.monotonic() - began),
         progress=progress,
         seed=options.seed,
-        validation=material.parts["validation"],
+        validate=validator(objective, material, maker.viewer, writer.config),
         log=RunLog(writer.folder / "log.jsonl", progress.step) if rank == 0 else None,
         keep=lambda: writer.keep(model, average, progress, optimizer),
         export=lambda: writer.export(average, progress),
         roll_back=roll_back,
         parallel=DistributedDataParallel(objective, find_unused_parameters=True) if world > 1 else None,
         rank=rank,
+        world=world,
         parts=recipe.accumulate,
     )
+
+
+def batch_maker(material: Material, recipe: Recipe, config: ModelConfig, plan: Plan, place: tuple[int, int, int]) -> BatchMaker:
+    """What makes the batches of a plan; ``place`` is seed, rank and number of processes."""
+    seed, rank, world = place
+    if recipe.batch_size < 2 * world:
+        raise UsageError(f"batch_size={recipe.batch_size} is too few for {world} processes: set batch_size to {2 * world} or more")
+    matcher, pairs = None, None
+    if material.log is not None:
+        matcher = matcher_of(material, material.log, config, recipe.hard_negatives)
+        every = np.arange(len(material.log.query))
+        # As many pairs in each process, whose embeddings are gathered.
+        sizes = (max(2, recipe.batch_size // (4 * world)) * world, max(1, recipe.batch_size // (2 * world)) * world)
+        pairs = StepSampler(every, sizes[0], seed + 1, rank, world), StepSampler(every, sizes[1], seed + 1, rank, world)
+    train = material.parts["train"]
+    viewer = Viewer(material.data, material.tokenizer, recipe, FlowSampler(material.data, recipe.max_known), config, matcher, train)
+    return BatchMaker(viewer, plan, seed, StepSampler(train, recipe.batch_size, seed, rank, world), pairs)
+
+
+def matcher_of(material: Material, log: QueryLog, config: ModelConfig, hard: float) -> Matcher:
+    """Pairs of a log, whose queries' terms are typed by the values of the train part."""
+    terms = Terms({name: spec.values for name, spec in material.ontology.properties.items()})
+    return Matcher(material.data, log, terms, material.tokenizer, config, hard)
+
+
+def validator(objective: JointObjective, material: Material, viewer: Viewer, config: ModelConfig) -> Validator:
+    """What the validation part says of a model; its negatives are half hard, whatever the model is trained on."""
+    items = material.parts["validation"]
+    if material.whole_log is None:
+        return Validator(objective, viewer, items)
+    matcher = matcher_of(material, material.whole_log, config, hard=0.5)
+    return Validator(objective, viewer, items, matcher, material.whole_log.of_items(items))
 
 
 def put_back(folder: Path, model: ProductModel, average: AveragedWeights, optimizer: torch.optim.Optimizer) -> Progress | None:

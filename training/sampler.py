@@ -1,21 +1,23 @@
-"""Which items a step sees: a pure function of (seed, epoch, step), so that a resumed run goes on where it stopped."""
+"""Which of N things are in which batch: a function of seed, epoch and step alone."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+Ints = NDArray[np.int64]
+
 
 class StepSampler:
-    """Shuffles ``indices`` anew each epoch and cuts them into batches; the last batch of an epoch is filled from its own beginning.
+    """Shuffles anew each epoch; the last batch of an epoch is filled from its own beginning.
 
-    With ``world`` processes each takes its slice of the same global batch.
+    A batch of ``batch_size`` is that of all ``world`` processes; each takes every ``world``-th of it.
     """
 
-    def __init__(self, indices: NDArray[np.int64], batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, indices: Ints, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         if len(indices) == 0:
-            raise ValueError("no item to sample from")
-        self.indices, self.batch_size, self.seed = indices, batch_size * world, seed
+            raise ValueError("nothing to sample from")
+        self.indices, self.batch_size, self.seed = indices, batch_size, seed
         self.rank, self.world = rank, world
         self._epoch = -1
         self._order = indices
@@ -29,11 +31,16 @@ class StepSampler:
         """The epoch that ``step`` belongs to, from 0."""
         return step // self.steps_per_epoch
 
-    def batch(self, step: int) -> NDArray[np.int64]:
-        """Items [B] of this process at ``step``."""
+    def shares(self, step: int) -> list[Ints]:
+        """Each process's part of the batch at ``step``."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
             self._epoch = epoch
         places = np.arange(position * self.batch_size, (position + 1) * self.batch_size) % len(self._order)
-        return self._order[places][self.rank :: self.world]
+        whole = self._order[places]
+        return [whole[rank :: self.world] for rank in range(self.world)]
+
+    def batch(self, step: int) -> Ints:
+        """This process's part [B] of the batch at ``step``."""
+        return self.shares(step)[self.rank]

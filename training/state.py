@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,12 +22,17 @@ KEPT = 2
 
 @dataclass
 class Progress:
-    """Where a run stands: ``step`` done, ``seconds`` spent, items seen, the best validation so far and how long ago it was."""
+    """Where a run stands: ``step`` done, ``seconds`` spent, items seen, the best validation so far and how long ago it was.
+
+    ``stage`` is the plan's, which began at the step ``stage_began``.
+    """
 
     step: int = 0
     seconds: float = 0.0
     items: int = 0
-    best: float = -1.0
+    stage: int = 0
+    stage_began: int = 0
+    best: float = -math.inf
     stale: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 

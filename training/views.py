@@ -1,4 +1,4 @@
-"""Views of a batch: titles whole, blinded or hidden, pictures shifted and mirrored.
+"""Views of a batch: titles whole, blinded or hidden, pictures shifted and mirrored, pieces and patches masked.
 
 Cells are asked with all, some or none of the item's other statements known.
 """
@@ -6,7 +6,7 @@ Cells are asked with all, some or none of the item's other statements known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,170 +14,210 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoders.batch import ItemBatch, ngram_tensors, piece_tensor, rounded, text_tensors
+from encoders.batch import ItemBatch, ngram_tensors, piece_tensor
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
+from kg.chance import Chance
 from kg.message_flow import MessageFlow
-from kg.negatives import type_constrained
+from kg.negatives import Corruptor, type_constrained
 from kg.ragged import first_random, join, spread
+from training.batches import Masked, MatchBatch, StepBatch, View
 from training.config import Recipe
-from training.data import QueryPairs, TrainingData
-from training.objectives.link import LinkTargets
+from training.data import TrainingData
+from training.objectives.link import Corruptions, LinkTargets
+from training.objectives.mlm import mask_pieces
 from training.objectives.mpm import mask_patches
 from training.objectives.mrfr import mask_features
+from training.objectives.vtm import swap_titles
+from training.plan import QUERIES, SEEN, Stage
+from training.queries import Matcher
 
 CELLS_STEP = 64
+MASKED_TEXT, MASKED_PICTURE = frozenset(("mlm", "gmlm")), frozenset(("mpm", "mrfr", "mrc", "gmrfr"))
 
-FlowSampler = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], np.random.Generator], MessageFlow]
-
-
-@dataclass(frozen=True)
-class View:
-    """One reading of a batch and what it asks: ``items`` without pixels, link ``targets``, rows [B] whose title and picture are masked."""
-
-    items: ItemBatch
-    targets: LinkTargets
-    masked: Tensor
+Ints = NDArray[np.int64]
+FlowSampler = Callable[[Ints, Ints, Ints, NDArray[np.float64], Chance], MessageFlow]
 
 
 @dataclass(frozen=True)
-class StepBatch:
-    """A step's material: pictures encoded once, the views with and without them, the candidates in play, the queries' pairs.
+class Work:
+    """What a batch is made of: ``items`` [B] to view, and ``pairs`` [N] of the query log, of which all processes have ``everyone`` [G].
 
-    ``patches`` [B, P] are to be told, of which the ``covered`` ones are hidden.
+    A process's own begin there at ``first``.
     """
 
-    pictures: ItemBatch
-    seen: View
-    unseen: View
-    candidates: Tensor
-    patches: Tensor
-    covered: Tensor
-    match: MatchBatch | None
-
-
-@dataclass(frozen=True)
-class MatchBatch:
-    """N positive (query, item) pairs, then N negative ones.
-
-    ``query`` pieces [2N, L], their ``items``, ``label`` [2N], and ``same`` [N, N]: which positive queries match which positive items.
-    """
-
-    query: Tensor
-    items: ItemBatch
-    label: Tensor
-    same: Tensor
-
-
-def move(batch: StepBatch, device: torch.device) -> StepBatch:
-    """The step's batch on another device."""
-    if device.type == "cpu":
-        return batch
-    match = batch.match
-    if match is not None:
-        match = MatchBatch(match.query.to(device), match.items.to(device), match.label.to(device), match.same.to(device))
-    views = [View(v.items.to(device), v.targets.to(device), v.masked.to(device)) for v in (batch.seen, batch.unseen)]
-    candidates, patches, covered = (part.to(device) for part in (batch.candidates, batch.patches, batch.covered))
-    return StepBatch(batch.pictures.to(device), views[0], views[1], candidates, patches, covered, match)
+    items: Ints
+    pairs: Ints
+    everyone: Ints
+    first: int = 0
 
 
 class Viewer:
-    """Makes the step's batch from the items' indices; all chance comes from the generator that it is given."""
+    """Makes a step's batch of items and pairs. All chance is the step's and the items' own: a batch may be made in parts, and anywhere.
 
-    def __init__(self, data: TrainingData, tokenizer: CatalogTokenizer, recipe: Recipe, sampler: FlowSampler, config: ModelConfig) -> None:
-        self.data, self.tokenizer, self.recipe, self.sampler = data, tokenizer, recipe, sampler
-        self.max_title, self.grid = config.max_title, config.image_grid
+    ``pool`` are the items of the train part, whose titles others may be given.
+    """
 
-    def batch(self, index: NDArray[np.int64], rng: np.random.Generator) -> StepBatch:
-        """The step's batch of items ``index`` [B]."""
+    def __init__(
+        self,
+        data: TrainingData,
+        tokenizer: CatalogTokenizer,
+        recipe: Recipe,
+        sampler: FlowSampler,
+        config: ModelConfig,
+        matcher: Matcher | None = None,
+        pool: Ints | None = None,
+    ) -> None:
+        self.data, self.tokenizer, self.recipe, self.sampler, self.matcher = data, tokenizer, recipe, sampler, matcher
+        self.pool = np.arange(len(data.items)) if pool is None else pool
+        self.max_title, self.grid, self.reads_pictures = config.max_title, config.image_grid, config.picture != "none"
+        self.corruptor = None
+        if recipe.link != "softmax":
+            self.corruptor = Corruptor(data.ranges, data.indptr, data.candidate, recipe.corruption, data.category)
+
+    def batch(self, stage: Stage, work: Work, chance: Chance) -> StepBatch:
+        """The batch that a stage's terms need."""
+        seen = masked = own = unseen = match = None
+        if stage.has(SEEN):
+            seen, masked, own = self._seen(stage, work.items, chance)
+        if stage.has(("lpm_unseen",)):
+            unseen = self._unseen(work.items, chance)
+        if stage.has(QUERIES) and self.matcher is not None and len(work.pairs):
+            match = self.matcher.batch(work.pairs, chance, work.everyone, work.first)
+        asked = [view.links for view in (seen, unseen) if view is not None and view.links is not None]
+        candidates = self._candidates(asked, chance) if asked else None
+        batch = StepBatch(seen, masked, own, unseen, candidates, match, {})
+        return replace(batch, counts=counts_of(batch))
+
+    def _seen(self, stage: Stage, index: Ints, chance: Chance) -> tuple[View, Masked, Tensor]:
+        """Items with title and picture, some of them masked, some with another's title."""
         recipe = self.recipe
         shown = self.data.pictures(index)
         if shown.pixels is not None:
-            shown = shown._replace(pixels=augment(shown.pixels, recipe.shift, rng))
-        with_image = (recipe.title_full, recipe.title_blind)
+            shown = shown._replace(pixels=augment(shown.pixels, recipe.shift, chance("picture", index[:, None], np.arange(3))))
+        titles = self._titles(index, (recipe.title_full, recipe.title_blind), "seen", chance)
+        own, titles = self._swapped(stage, index, titles, shown.has_image.numpy(), chance)
+        rows = chance("masked", index) < recipe.masked_rows
+        hides_text, hides_picture = stage.has(MASKED_TEXT), stage.has(MASKED_PICTURE) and self.reads_pictures
+        # A masked title's n-grams would tell its masked pieces, so those rows go without them.
+        grams = [[] if hidden and hides_text else words for words, hidden in zip(titles, rows.tolist(), strict=True)]
+        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
+        luck = chance("piece", index[:, None], np.arange(pieces.shape[1]), np.arange(3)[:, None, None])
+        hiding, special = torch.from_numpy(rows & hides_text), self.tokenizer.special
+        hidden, chosen = mask_pieces(pieces, hiding, special, self.tokenizer.vocab_size, luck)
+        there = torch.ones(len(index), self.grid**2, dtype=torch.bool) if shown.regions is None else shown.regions.mask
+        luck = chance("patch", index[:, None], np.arange(there.shape[1]), np.arange(2)[:, None, None])
+        told = torch.from_numpy(rows & hides_picture) & shown.has_image
+        if stage.has(("mpm",)):
+            patches = covered = mask_patches(there, told, luck[0])
+        else:
+            patches, covered = mask_features(there, told, luck)
+        flat, offsets = ngram_tensors(self.tokenizer, grams)
+        items = ItemBatch(hidden, flat, offsets, *shown)
+        links = self._links(index, own[1].numpy() | ~own[0].numpy(), "seen", chance) if stage.has(("lpm",)) else None
+        return View(items, links), Masked(pieces, chosen, patches, covered), own
+
+    def _unseen(self, index: Ints, chance: Chance) -> View:
+        """The same items without their pictures, asked for other cells."""
         # Without a picture an empty title leaves the known statements alone, which needs less practice.
-        alone = (with_image[0] + 0.1, with_image[1] + 0.1)
-        masked = torch.from_numpy(rng.random(len(index)) < recipe.masked_rows)
-        seen = self._view(index, self._titles(index, with_image, rng), masked, rng)
-        unseen = self._view(index, self._titles(index, alone, rng), torch.zeros_like(masked), rng)
-        pictures = ItemBatch(seen.items.pieces, seen.items.ngrams, seen.items.ngram_offsets, *shown)
-        patches, covered = self._patches(masked & shown.has_image & (shown.regions is None))
-        match = self._match(self.data.queries, len(index), rng) if self.data.queries is not None else None
-        return StepBatch(pictures, seen, unseen, self._candidates((seen, unseen), rng), patches, covered, match)
+        shares = min(1.0, self.recipe.title_full + 0.1), self.recipe.title_blind + 0.1
+        titles = self._titles(index, shares, "unseen", chance)
+        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
+        items = ItemBatch(pieces, *ngram_tensors(self.tokenizer, titles), None, torch.zeros(len(index), dtype=torch.bool))
+        return View(items, self._links(index, np.ones(len(index), dtype=bool), "unseen", chance))
 
-    def _patches(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches [B, P] of ``rows`` [B] to tell, and to hide: MBSD's half, or VT-BERT's 15% of which 80%."""
-        if self.recipe.loss_mrfr > 0:
-            return mask_features(torch.ones(len(rows), self.grid**2, dtype=torch.bool), rows)
-        patches = mask_patches(rows, self.grid**2)
-        return patches, patches
-
-    def _titles(self, index: NDArray[np.int64], shares: tuple[float, float], rng: np.random.Generator) -> list[list[str]]:
+    def _titles(self, index: Ints, shares: tuple[float, float], view: str, chance: Chance) -> list[list[str]]:
         chosen = []
-        for item, luck in zip(index, rng.random(len(index)), strict=True):
+        lucks, thins = chance(f"title {view}", index), chance(f"thin {view}", index)
+        for item, luck, thin in zip(index.tolist(), lucks, thins, strict=True):
             whole = luck < shares[0]
             words = self.data.words[item] if whole else self.data.blind[item] if luck < sum(shares) else []
-            thin, drop = (self.recipe.thin_titles, self.recipe.drop_words) if whole else (self.recipe.thin_blind, self.recipe.drop_blind)
-            if words and rng.random() < thin:
-                words = [word for word, keep in zip(words, rng.random(len(words)), strict=True) if keep >= drop]
+            most, drop = (self.recipe.thin_titles, self.recipe.drop_words) if whole else (self.recipe.thin_blind, self.recipe.drop_blind)
+            if words and thin < most:
+                kept = chance(f"word {view}", item, np.arange(len(words))) >= drop
+                words = [word for word, keep in zip(words, kept, strict=True) if keep]
             chosen.append(words)
         return chosen
 
-    def _view(self, index: NDArray[np.int64], titles: list[list[str]], masked: Tensor, rng: np.random.Generator) -> View:
-        # A masked title's n-grams would tell its masked pieces, so those rows go without them.
-        grams = [[] if hidden else words for words, hidden in zip(titles, masked.tolist(), strict=True)]
-        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
-        ngrams, offsets = ngram_tensors(self.tokenizer, grams)
-        items = ItemBatch(pieces, ngrams, offsets, None, torch.zeros(len(index), dtype=torch.bool))
-        return View(items, self._targets(index, rng), masked)
+    def _swapped(
+        self, stage: Stage, index: Ints, titles: list[list[str]], pictured: NDArray[np.bool_], chance: Chance
+    ) -> tuple[Tensor, list[list[str]]]:
+        """VTM's pairs: which items have both modalities, and which of those keep their own title, [2, B]; the titles as they are then."""
+        pairs = pictured & np.array([bool(words) for words in titles])
+        if not stage.has(("vtm",)):
+            return torch.from_numpy(np.stack([pairs, pairs])), titles
+        swapped, other = swap_titles(pairs, index, self.pool, chance)
+        theirs = [self.data.words[item] for item in other.tolist()]
+        given = [new if swap and new else words for swap, new, words in zip(swapped, theirs, titles, strict=True)]
+        own = pairs & np.array([new == old for new, old in zip(given, titles, strict=True)])
+        return torch.from_numpy(np.stack([pairs, own])), given
 
-    def _targets(self, index: NDArray[np.int64], rng: np.random.Generator) -> LinkTargets:
+    def _links(self, index: Ints, rows: NDArray[np.bool_], view: str, chance: Chance) -> LinkTargets:
+        """Statements of the items in ``rows`` [B], at most ``max_cells`` each, and the flow that hides them."""
         data, recipe = self.data, self.recipe
         statement, row = rows_of(data.indptr, index)
-        keep = first_random(row, recipe.max_cells, rng)
+        keep = first_random(row, recipe.max_cells, chance(f"asked {view}", index[row], data.candidate[statement])) & rows[row]
         statement, row = statement[keep], row[keep]
         cells, cell = np.unique(np.stack([row, data.property[statement]]), axis=1, return_inverse=True)
         cells, cell = fill_up(cells, cell.reshape(-1), len(index))
-        luck = rng.random(cells.shape[1])
-        some = rng.random(cells.shape[1])
+        luck, some = (chance(f"{name} {view}", index[cells[0]], cells[1]) for name in ("known", "some"))
         share = np.where(luck < recipe.known_all, 1.0, np.where(luck < recipe.known_all + recipe.known_none, 0.0, some))
-        flow = self.sampler(index, cells[0], cells[1], share, rng)
+        flow = self.sampler(index, cells[0], cells[1], share, chance)
         others = other_truths(data, index, cells, cell, data.candidate[statement])
         tensor = torch.from_numpy
-        return LinkTargets(flow, tensor(cell), tensor(data.candidate[statement]), (tensor(others[0]), tensor(others[1])))
+        corrupted = self._corrupted(index, cells, cell, data.candidate[statement], chance)
+        return LinkTargets(flow, tensor(cell), tensor(data.candidate[statement]), (tensor(others[0]), tensor(others[1])), corrupted)
 
-    def _candidates(self, views: tuple[View, View], rng: np.random.Generator) -> Tensor:
-        """Every candidate in play: those asked, known or true, and the asked properties' others, drawn down to ``max_candidates``."""
-        needed = [part for v in views for part in (v.targets.candidate, v.targets.other_candidate, v.targets.flow.edge_value)]
-        asked = np.unique(np.concatenate([v.targets.flow.cell_property.numpy() for v in views]))
-        positives = np.concatenate([part.numpy() for part in needed])
-        return torch.from_numpy(type_constrained(self.data.ranges, asked, positives, self.recipe.max_candidates, rng))
+    def _corrupted(self, index: Ints, cells: Ints, cell: Ints, candidate: Ints, chance: Chance) -> Corruptions | None:
+        """Corruptions of the asked statements; Bernoulli ones replace the item too, by another of the batch that is asked the same."""
+        if self.corruptor is None:
+            return None
+        item, count = index[cells[0][cell]], self.recipe.negatives
+        values, possible = self.corruptor(item, candidate, count, chance)
+        heads = np.repeat(cell[:, None], count, axis=1)
+        if self.recipe.corruption == "bernoulli" and len(cell):
+            asked = cells[1][cell]
+            replaced = chance("head", item[:, None], candidate[:, None], np.arange(count)) < self.corruptor.head_share[asked][:, None]
+            order = np.argsort(asked, kind="stable")
+            low, high = (np.searchsorted(asked[order], asked, side) for side in ("left", "right"))
+            other = order[low[:, None] + chance.below((high - low)[:, None], "other", item[:, None], candidate[:, None], np.arange(count))]
+            heads, values = np.where(replaced, cell[other], heads), np.where(replaced, candidate[:, None], values)
+            possible = np.where(replaced, ~self.corruptor.facts.holds(item[other], candidate[:, None]), possible)
+        return Corruptions(*(torch.from_numpy(part) for part in (heads, values, possible)))
 
-    def _match(self, log: QueryPairs, size: int, rng: np.random.Generator) -> MatchBatch:
-        count = max(2, size // 4)
-        chosen = rng.choice(len(log.query), min(count, len(log.query)), replace=False)
-        query, item = log.query[chosen], log.item[chosen]
-        wide = len(self.data.items)
-        same = np.isin(query[:, None] * wide + item[None, :], log.query * wide + log.item)
-        # The negative of a query is its neighbour's item, which may match it as well and is then labelled so.
-        neighbour = np.roll(np.arange(len(item)), 1)
-        label = np.concatenate([np.ones(len(item)), same[np.arange(len(item)), neighbour]]).astype(np.float32)
-        both = np.concatenate([item, item[neighbour]])
-        pieces, grams, offsets = text_tensors(self.tokenizer, [self.data.words[i] for i in both], self.max_title)
-        asked = pad([log.pieces[q] for q in np.concatenate([query, query])])
-        items = ItemBatch(pieces, grams, offsets, *self.data.pictures(both))
-        return MatchBatch(asked, items, torch.from_numpy(label), torch.from_numpy(same))
-
-
-def pad(rows: list[list[int]]) -> Tensor:
-    """Pad lists of piece ids with 0: [N, L]."""
-    out = torch.zeros(len(rows), rounded(max(len(row) for row in rows), 4), dtype=torch.int64)
-    for index, row in enumerate(rows):
-        out[index, : len(row)] = torch.tensor(row)
-    return out
+    def _candidates(self, asked: list[LinkTargets], chance: Chance) -> Tensor:
+        """Every candidate in play: those asked, known, true or corrupted; for a softmax the asked properties' others, of many a part."""
+        needed = [part.numpy().reshape(-1) for links in asked for part in (links.candidate, links.others[1], links.flow.edge_value)]
+        needed += [links.corrupted.candidate.numpy().reshape(-1) for links in asked if links.corrupted is not None]
+        positives = np.concatenate(needed)
+        if self.corruptor is not None:
+            return torch.from_numpy(np.unique(positives))
+        properties, most = np.unique(np.concatenate([links.flow.cell_property.numpy() for links in asked])), self.recipe.max_candidates
+        return torch.from_numpy(type_constrained(self.data.ranges, properties, positives, most, chance.generator("values")))
 
 
-def fill_up(cells: NDArray[np.int64], cell: NDArray[np.int64], batch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def counts_of(batch: StepBatch) -> dict[str, float]:
+    """Over how many things each term of a batch is a mean."""
+    counts: dict[str, float] = {}
+    for name, view in (("lpm", batch.seen), ("lpm_unseen", batch.unseen)):
+        if view is not None and view.links is not None:
+            counts[name] = len(view.links.cell)
+    if batch.masked is not None and batch.own is not None:
+        pieces, patches, pairs = (float(part.sum()) for part in (batch.masked.chosen, batch.masked.patches, batch.own[0]))
+        counts |= {"mlm": pieces, "gmlm": pieces, "vtm": pairs} | dict.fromkeys(("mpm", "mrfr", "mrc", "gmrfr"), patches)
+    if batch.match is not None:
+        pairs = float(len(batch.match.label))
+        both = 2 * float(both_modalities(batch.match).sum())
+        counts |= dict.fromkeys(("qi", "qt", "qv"), pairs) | {"kl": both, "rs": both, "contrastive": pairs / 2}
+    return counts
+
+
+def both_modalities(match: MatchBatch) -> Tensor:
+    """Which of the N items have a title and a picture: [N]."""
+    return match.items.has_image & (match.items.pieces != 0).any(1)
+
+
+def fill_up(cells: Ints, cell: Ints, batch: int) -> tuple[Ints, Ints]:
     """Add cells that nobody asks, of property 0, to make up a multiple of 64: a CPU prepares its matrix products anew for each shape.
 
     ``cells`` [2, N] (row, property), rows ascending below ``batch``; ``cell`` [M] points into them and is moved along. The items with the
@@ -195,15 +235,13 @@ def fill_up(cells: NDArray[np.int64], cell: NDArray[np.int64], batch: int) -> tu
     return filled[:, order], place[cell]
 
 
-def rows_of(indptr: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def rows_of(indptr: Ints, index: Ints) -> tuple[Ints, Ints]:
     """Positions [M] of the statements of items ``index`` [B], and the batch row [M] of each."""
     row, place = spread(indptr[index], indptr[index + 1])
     return place, row
 
 
-def other_truths(
-    data: TrainingData, index: NDArray[np.int64], cells: NDArray[np.int64], cell: NDArray[np.int64], candidate: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def other_truths(data: TrainingData, index: Ints, cells: Ints, cell: Ints, candidate: Ints) -> tuple[Ints, Ints]:
     """Pairs (asked statement, candidate) of further true values in the asked statement's cell."""
     statement, row = rows_of(data.indptr, index)
     width = len(data.ranges)
@@ -217,14 +255,13 @@ def other_truths(
     return asked[different], other[different]
 
 
-def augment(pixels: Tensor, shift: int, rng: np.random.Generator) -> Tensor:
-    """Mirror half of the pictures [B, 3, S, S] and move each by up to ``shift`` pixels over white."""
+def augment(pixels: Tensor, shift: int, luck: NDArray[np.float64]) -> Tensor:
+    """Mirror half of the pictures [B, 3, S, S] and move each by up to ``shift`` pixels over white; ``luck`` [B, 3] in [0, 1)."""
     size = pixels.shape[-1]
     padded = F.pad(pixels, (shift,) * 4, value=255)
-    places = rng.integers(0, 2 * shift + 1, (len(pixels), 2))
-    mirror = rng.random(len(pixels)) < 0.5
+    places = (luck[:, :2] * (2 * shift + 1)).astype(np.int64)
     out = torch.empty_like(pixels)
-    for row, ((top, left), flip) in enumerate(zip(places.tolist(), mirror.tolist(), strict=True)):
+    for row, ((top, left), flip) in enumerate(zip(places.tolist(), (luck[:, 2] < 0.5).tolist(), strict=True)):
         cut = padded[row, :, top : top + size, left : left + size]
         out[row] = cut.flip(-1) if flip else cut
     return out

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.negatives import type_constrained
+from kg.chance import Chance
+from kg.negatives import Corruptor, Facts, bernoulli, type_constrained
 
 RANGES = np.array([0, 3, 3, 103, 110])
 
@@ -35,3 +37,46 @@ def test_positives_are_always_in_and_negatives_are_of_the_asked_properties(posit
 
 def test_the_same_generator_draws_the_same():
     assert draw([2], [5], 10, 3).tolist() == draw([2], [5], 10, 3).tolist()
+
+
+# Items 0 and 1 are of category 0, item 2 of category 1; properties 0 (values 0 to 4) and 1 (values 5 to 7).
+INDPTR, CANDIDATE, CATEGORY = np.array([0, 2, 4, 6]), np.array([0, 5, 1, 6, 2, 7]), np.array([0, 0, 1])
+
+
+def corrupt(kind, item, candidate, count=200):
+    corruptor = Corruptor(np.array([0, 5, 8]), INDPTR, CANDIDATE, kind, CATEGORY)
+    return corruptor(np.array([item]), np.array([candidate]), count, Chance(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "candidate", "drawn"),
+    [
+        ("uniform", 0, 0, {1, 2, 3, 4, 6, 7}),
+        ("type", 0, 0, {1, 2, 3, 4}),
+        ("type", 1, 6, {5, 7}),
+        ("category", 0, 0, {1}),
+        ("category", 2, 2, {0, 1, 3, 4}),
+    ],
+)
+def test_values_are_drawn_where_the_kind_says(kind, item, candidate, drawn):
+    found = corrupt(kind, item, candidate)
+    assert set(found.candidate[found.possible].tolist()) == drawn
+
+
+def test_what_is_always_true_is_impossible():
+    corruptor = Corruptor(np.array([0, 1]), np.array([0, 1]), np.array([0]))
+    assert not corruptor(np.array([0]), np.array([0]), 3, Chance(0)).possible.any()
+
+
+def test_facts_hold_what_was_said():
+    facts = Facts(INDPTR, CANDIDATE, 8)
+    assert facts.holds(np.array([[0], [1]]), np.array([0, 1])).tolist() == [[True, False], [False, True]]
+    assert not Facts(np.array([0]), np.zeros(0, np.int64), 3).holds(np.array([0]), np.array([1])).any()
+
+
+def test_the_items_share_is_wangs():
+    # Property 0: 4 statements, 2 items, 2 values; property 1: 1 statement.
+    share = bernoulli(np.array([0, 2, 3]), np.array([0, 0, 1, 1, 0]), np.array([0, 1, 0, 1, 2]))
+    assert share.tolist() == [0.5, 0.5]
+    # 4 items with one value: tph 1, hpt 4.
+    assert bernoulli(np.array([0, 1]), np.arange(4), np.zeros(4, np.int64)).tolist() == [0.2]

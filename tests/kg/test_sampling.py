@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from kg.chance import Chance
 from kg.hetero import heterograph
 from kg.sampling import CellSampler
 
@@ -16,7 +17,7 @@ def sampler():
 
 def ask(sampler, index, cells, share=EVERYTHING):
     item, asked = (np.array(column, dtype=np.int64) for column in zip(*cells, strict=True))
-    return sampler(np.array(index), item, asked, share[: len(item)], np.random.default_rng(0))
+    return sampler(np.array(index), item, asked, share[: len(item)], Chance(0))
 
 
 def test_the_asked_property_and_its_duplicates_stay_out(sampler):
@@ -52,6 +53,6 @@ def test_at_most_so_many_edges_a_cell():
     assert ask(few, [0], [(0, 0), (0, 1)]).edge_cell.tolist() == [0, 0, 1, 1]
 
 
-def test_the_same_generator_gives_the_same_flow(sampler):
+def test_the_same_chance_gives_the_same_flow(sampler):
     one, other = (ask(sampler, [0, 1], [(0, 0), (1, 1)], np.full(2, 0.5)) for _ in range(2))
     assert one.edge_value.tolist() == other.edge_value.tolist()

@@ -5,12 +5,14 @@ import torch
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
+from kg.chance import Chance
 from kg.image_cache import ImageCache
 from schema.ontology import Ontology, PropertySpec
 from training.config import Recipe
 from training.data import TrainingData
-from training.flows import flow_sampler
-from training.views import Viewer
+from training.flows import FlowSampler
+from training.plan import Stage
+from training.views import Viewer, Work
 
 TINY = ModelConfig(
     dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, max_ngrams=64, bag_width=8, known_width=4, image_size=32,
@@ -44,6 +46,7 @@ def data(tokenizer):
         candidate=np.stack([colour, 3 + kind], 1).reshape(-1),
         ranges=np.array([0, 3, 5]),
         images=ImageCache(pixels, np.arange(24) < 12, []),
+        category=np.arange(24) // 12,
     )
 
 
@@ -54,7 +57,24 @@ def recipe():
 
 @pytest.fixture
 def viewer(data, tokenizer, recipe):
-    return Viewer(data, tokenizer, recipe, flow_sampler(data, 8), TINY)
+    return Viewer(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
+
+
+def all_terms(recipe):
+    """One stage of everything that a recipe weighs."""
+    return Stage({term: weight for term, weight in recipe.weights.items() if weight > 0})
+
+
+def work(index):
+    """A batch of items alone."""
+    nobody = np.zeros(0, np.int64)
+    return Work(np.asarray(index), nobody, nobody)
+
+
+@pytest.fixture
+def batch(viewer, recipe):
+    """The batch of some items at a step of seed 0."""
+    return lambda index, step=0: viewer.batch(all_terms(recipe), work(index), Chance(0, step))
 
 
 @pytest.fixture

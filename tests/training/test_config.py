@@ -27,5 +27,25 @@ def test_a_file_that_is_not_toml_is_one_line(tmp_path):
 def test_shares_and_precision_are_checked():
     with pytest.raises(UsageError, match="not a share"):
         Recipe(title_full=1.5)
-    with pytest.raises(UsageError, match="bf16 or fp32"):
+    with pytest.raises(UsageError, match="bf16, fp32"):
         Recipe(precision="fp8")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"link": "hinge"}, "set link to softmax, margin, nssa"),
+        ({"optimizer": "sgd"}, "adamw, lamb"),
+        ({"loss_mlm": -1.0}, "loss_mlm=-1.0 is no weight"),
+        ({"stages": "mlm:x"}, "has a share 'x'"),
+        ({"stages": "nlm:1"}, "unknown term 'nlm'"),
+    ],
+)
+def test_what_a_recipe_cannot_be_is_said(given, words):
+    with pytest.raises(UsageError, match=words):
+        Recipe(**given)
+
+
+def test_a_recipe_of_another_version_is_said():
+    with pytest.raises(UsageError, match="setting 'loss_link' is gone"):
+        read_settings(None, [], MODEL, {"loss_link": 1.0})

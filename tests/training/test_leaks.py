@@ -8,10 +8,12 @@ import pytest
 from kg.image_cache import ImageCache
 from tests.training.conftest import TINY
 from training.data import TrainingData
-from training.flows import flow_sampler
+from training.flows import FlowSampler
+from training.loader import BatchMaker
 from training.loop import Run, run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
+from training.plan import make_plan
 from training.sampler import StepSampler
 from training.state import Progress
 from training.validation import validate
@@ -27,17 +29,19 @@ def clueless(copies):
     statements = np.repeat(colour, copies)
     names = [str(i) for i in range(ITEMS)]
     indptr = np.arange(ITEMS + 1) * copies
-    return TrainingData(names, [[]] * ITEMS, [[]] * ITEMS, indptr, np.zeros_like(statements), statements, np.array([0, 3, 5]), pictures)
+    alike, ranges = np.zeros(ITEMS, np.int64), np.array([0, 3, 5])
+    return TrainingData(names, [[]] * ITEMS, [[]] * ITEMS, indptr, np.zeros_like(statements), statements, ranges, pictures, alike)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
 def test_an_item_whose_only_clue_is_hidden_stays_at_chance(copies, tokenizer, model, recipe):
     data = clueless(copies)
     eager = dataclasses.replace(recipe, learning_rate=0.01, known_all=1.0, known_none=0.0, batch_size=32)
-    viewer = Viewer(data, tokenizer, eager, flow_sampler(data, 8), TINY)
-    run = Run(JointObjective(model, eager), build_optimizer(model, eager), AveragedWeights(model, eager.ema), viewer,
-              StepSampler(np.arange(ITEMS), 32, 0), eager, Budget(60, None), Progress(), 0, np.arange(0), None,
-              lambda: None, lambda: None)  # fmt: skip
+    viewer = Viewer(data, tokenizer, eager, FlowSampler(data, 8), TINY)
+    plan = make_plan(eager.weights, "", queries=False)
+    maker = BatchMaker(viewer, plan, 0, StepSampler(np.arange(ITEMS), 32, 0), None)
+    run = Run(JointObjective(model, eager), build_optimizer(model, eager), AveragedWeights(model, eager.ema), maker, plan, eager,
+              Budget(60, None), Progress(), 0, lambda stage: {}, None, lambda: None, lambda: None)  # fmt: skip
     run_loop(run, lambda record: None)
     model.eval()
     most_frequent = np.bincount(data.candidate, minlength=3).max() / len(data.candidate)

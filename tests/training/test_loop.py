@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from encoders.layers import RowDropout
 from schema.errors import TrainingError
 from training.gradient import step_gradient
+from training.loader import BatchMaker, Request
 from training.loop import Run, run_loop
-from training.objectives.joint import JointObjective, LossReport
+from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
+from training.plan import make_plan
 from training.runlog import RunLog
 from training.sampler import StepSampler
 from training.state import Progress, load_state, restore_optimizer, save_state
@@ -24,11 +27,12 @@ def make_run(tmp_path, viewer, model, recipe):
         optimizer, average = build_optimizer(model, chosen), AveragedWeights(model, chosen.ema)
         progress, folder = Progress(), tmp_path / "checkpoints"
         tensors = lambda: {"weights": model.state_dict(), "average": average.shadow}  # noqa: E731
+        plan = make_plan(chosen.weights, chosen.stages, queries=False)
+        maker = BatchMaker(viewer, plan, 0, StepSampler(np.arange(24), chosen.batch_size, 0), None)
         return Run(
-            objective=JointObjective(model, chosen), optimizer=optimizer, average=average, viewer=viewer,
-            sampler=StepSampler(np.arange(24), chosen.batch_size, 0), recipe=chosen, budget=Budget(steps, None), progress=progress, seed=0,
-            validation=np.arange(0), log=RunLog(tmp_path / "log.jsonl"), export=lambda: None,
-            keep=lambda: save_state(folder, progress, tensors(), optimizer),
+            objective=JointObjective(model, chosen), optimizer=optimizer, average=average, maker=maker, plan=plan, recipe=chosen,
+            budget=Budget(steps, None), progress=progress, seed=0, validate=lambda stage: {}, log=RunLog(tmp_path / "log.jsonl"),
+            export=lambda: None, keep=lambda: save_state(folder, progress, tensors(), optimizer),
         )  # fmt: skip
 
     return make
@@ -48,30 +52,43 @@ def test_the_log_has_a_line_a_step_with_the_contracts_fields(make_run, tmp_path)
     assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model, monkeypatch):
-    whole, parts = make_run(1), make_run(1)
-    parts.parts = 4
-    weight = model.patch_mask
-    loss = lambda batch: LossReport((weight * batch.seen.items.pieces.shape[0]).sum(), {"lpm": weight.sum()})  # noqa: E731
-    for run in (whole, parts):
-        monkeypatch.setattr(run.objective, "forward", loss)
-    index, grads = np.arange(8), []
-    for run, items in ((whole, 8), (parts, 2)):
-        report = step_gradient(run, index)
-        grads.append(weight.grad / items)
-        assert report.terms["lpm"] == weight.sum()
-        weight.grad = None
-    torch.testing.assert_close(*grads)
+def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model):
+    grads = []
+    for parts in (1, 3):
+        run = make_run(1)
+        run.maker.items = StepSampler(np.arange(12), 12, 0)
+        still(model)
+        report = step_gradient(run, run.maker[Request(0, 0, parts)])
+        grads.append((report, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}))
+        model.zero_grad()
+    (whole, one), (added, several) = grads
+    assert whole.terms.keys() == added.terms.keys()
+    torch.testing.assert_close(added.total, whole.total)
+    for name, grad in one.items():
+        torch.testing.assert_close(several[name], grad, rtol=1e-4, atol=1e-6)
+
+
+def still(model):
+    """No chance within the model, and no batch norm, whose statistics are a part's own."""
+    for module in model.modules():
+        for name in ("drop", "drop_wide"):
+            if hasattr(module, name):
+                setattr(module, name, 0.0)
+        if isinstance(module, torch.nn.Dropout | RowDropout):
+            module.p = module.rate = 0.0
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.train = lambda mode=True: None
+            module.training = False
 
 
 def test_less_at_once_where_memory_runs_out(make_run, monkeypatch):
     run = make_run(3)
     whole = run.objective.forward
 
-    def small_memory(batch):
-        if len(batch.pictures) > 2:
+    def small_memory(batch, shares):
+        if len(batch.seen.items) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return whole(batch)
+        return whole(batch, shares)
 
     monkeypatch.setattr(run.objective, "forward", small_memory)
     assert run_loop(run, lambda record: None)
@@ -81,7 +98,7 @@ def test_less_at_once_where_memory_runs_out(make_run, monkeypatch):
 def test_no_memory_for_two_items_is_said(make_run, monkeypatch):
     run = make_run(3)
 
-    def no_memory(batch):
+    def no_memory(batch, shares):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(run.objective, "forward", no_memory)
@@ -94,8 +111,8 @@ def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tm
     run.roll_back = lambda: rolled.append((run.progress.step, sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))))
     whole = run.objective.forward
 
-    def poisoned(batch):
-        report = whole(batch)
+    def poisoned(batch, shares):
+        report = whole(batch, shares)
         return dataclasses.replace(report, total=report.total * float("nan")) if 3 <= run.progress.step < 15 else report
 
     run.objective.forward = poisoned

@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 
 from training.objectives.mrfr import class_loss, feature_loss, mask_features
@@ -6,7 +7,7 @@ from training.objectives.mrfr import class_loss, feature_loss, mask_features
 def test_a_share_of_what_is_there_is_chosen_and_most_of_it_covered():
     torch.manual_seed(0)
     there, rows = torch.rand(200, 100) < 0.9, torch.arange(200) < 150
-    chosen, covered = mask_features(there, rows)
+    chosen, covered = mask_features(there, rows, np.random.default_rng(0).random((2, 200, 100)))
     assert not (chosen & ~there).any()
     assert not chosen[150:].any()
     assert abs(chosen[:150].sum() / there[:150].sum() - 0.15) < 0.01

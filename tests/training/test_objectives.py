@@ -2,9 +2,10 @@ import numpy as np
 import torch
 
 from encoders.tokenizer import SpecialPieces
+from training.objectives.contrast import contrastive_loss
 from training.objectives.joint import JointObjective
 from training.objectives.link import link_loss
-from training.objectives.matching import contrastive_loss, match_loss
+from training.objectives.matching import match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
 from training.objectives.mpm import mask_patches, masked_patch_loss, raw_patches
 
@@ -32,11 +33,14 @@ def test_label_smoothing_spreads_over_the_propertys_own_values():
     torch.testing.assert_close(smoothed, -(0.8 * log[1] + 0.2 * log.mean()))
 
 
+def luck(*shape):
+    return np.random.default_rng(0).random(shape)
+
+
 def test_masking_chooses_a_share_and_mostly_covers():
-    torch.manual_seed(0)
     pieces = torch.full((100, 50), 9)
     rows = torch.arange(100) < 80
-    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 200)
+    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 200, luck(3, 100, 50))
     assert not chosen[80:].any()
     assert abs(chosen[:80].float().mean() - 0.15) < 0.02
     assert abs((masked[chosen] == SPECIAL.mask).float().mean() - 0.8) < 0.05
@@ -45,7 +49,7 @@ def test_masking_chooses_a_share_and_mostly_covers():
 
 
 def test_masking_never_chooses_padding():
-    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), SPECIAL, 50)
+    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), SPECIAL, 50, luck(3, 50, 9))
     assert not chosen.any()
     assert (masked == 0).all()
 
@@ -67,8 +71,11 @@ def test_masked_patch_loss_is_the_mean_absolute_difference():
 
 
 def test_patches_of_other_rows_stay():
-    assert not mask_patches(torch.tensor([False, False]), 16).any()
-    assert mask_patches(torch.tensor([True]), 1000).float().mean().sub(0.5).abs() < 0.1
+    assert not mask_patches(torch.ones(2, 16, dtype=torch.bool), torch.tensor([False, False]), luck(2, 16)).any()
+    there = torch.arange(1000)[None] < 900
+    chosen = mask_patches(there, torch.tensor([True]), luck(1, 1000))
+    assert chosen[there].float().mean().sub(0.5).abs() < 0.1
+    assert not chosen[~there].any()
 
 
 def test_match_loss_is_binary_cross_entropy():
@@ -86,16 +93,14 @@ def test_contrast_ignores_pairs_that_match_as_well():
     assert contrastive_loss(query, item, torch.tensor(1.0), same) < with_false_negative
 
 
-def test_joint_names_its_terms_and_adds_them(viewer, model, recipe):
-    torch.manual_seed(1)
-    report = JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(1)))
+def test_joint_names_its_terms_and_adds_them(batch, model, recipe):
+    objective = JointObjective(model, recipe)
+    report = objective(batch(np.arange(24), 1))
     assert {"lpm", "lpm_unseen", "mlm", "mpm"} <= set(report.terms)
-    weights = JointObjective(model, recipe).weights
-    torch.testing.assert_close(report.total, sum(weights[name] * term for name, term in report.terms.items()))
+    torch.testing.assert_close(report.total, sum(objective.weights[name] * term for name, term in report.terms.items()))
 
 
-def test_joint_reaches_every_part_of_the_model(viewer, model, recipe):
-    torch.manual_seed(1)
-    JointObjective(model, recipe)(viewer.batch(np.arange(24), np.random.default_rng(1))).total.backward()
+def test_joint_reaches_every_part_of_the_model(batch, model, recipe):
+    JointObjective(model, recipe)(batch(np.arange(24), 1)).total.backward()
     idle = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None}
     assert idle == {"match_head"}

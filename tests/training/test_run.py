@@ -60,10 +60,13 @@ def test_vtbert_trains_by_its_own_five_objectives(home):
     assert "mpm" not in lines[0]["loss"]
 
 
-def test_mbsd_distils_the_stronger_modality(home):
-    train(home, options("sdmi", 2, preset="mbsd", overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16")))
+def test_mbsd_trains_by_masks_then_by_queries(home):
+    result = train(home, options("sdmi", 4, preset="mbsd", overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16")))
     lines = [json.loads(line) for line in (home.models / "sdmi" / "log.jsonl").read_text().splitlines()]
-    assert {"qi", "qt", "qv", "kl", "rs"} <= set(lines[0]["loss"])
+    assert [line["stage"] for line in lines] == [1, 1, 1, 2]
+    assert set(lines[0]["loss"]) == {"total", "mlm", "mpm"}
+    assert set(lines[3]["loss"]) >= {"total", "qi", "qt", "qv"}
+    assert set(result["metrics"]) == {"roc_auc"}
 
 
 def test_the_same_seed_gives_the_same_weights(home):

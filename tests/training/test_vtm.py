@@ -1,19 +1,26 @@
-import torch
+import numpy as np
 
+from kg.chance import Chance
 from training.objectives.vtm import swap_titles
 
-
-def test_half_of_the_pairs_get_another_pairs_title():
-    torch.manual_seed(0)
-    pairs = torch.arange(400) % 4 != 0
-    source, own = swap_titles(pairs)
-    assert torch.equal(own, source == torch.arange(400))
-    assert own[~pairs].all()
-    assert pairs[source[pairs]].all()
-    assert abs(own[pairs].float().mean() - 0.5) < 0.08
+ITEMS = np.arange(400)
 
 
-def test_a_lone_pair_keeps_its_title():
-    source, own = swap_titles(torch.tensor([False, True, False]))
-    assert source.tolist() == [0, 1, 2]
-    assert own.all()
+def test_half_of_the_pairs_get_another_products_title():
+    pairs = ITEMS % 4 != 0
+    swapped, other = swap_titles(pairs, ITEMS, np.arange(400, 900), Chance(0))
+    assert not swapped[~pairs].any()
+    assert abs(swapped[pairs].mean() - 0.5) < 0.08
+    assert other.min() >= 400
+    assert len(np.unique(other)) > 200
+
+
+def test_a_title_that_is_swapped_is_no_match_and_asks_no_statement(viewer):
+    from tests.training.conftest import work
+    from training.plan import Stage
+
+    made = viewer.batch(Stage({"vtm": 1.0, "lpm": 1.0}), work(np.arange(24)), Chance(0))
+    pairs, own = made.own.numpy()
+    assert 0 < own.sum() < pairs.sum() < 24
+    asked = made.seen.links.flow.cell_item[made.seen.links.cell].unique().numpy()
+    assert not np.isin(asked, np.flatnonzero(pairs & ~own)).any()

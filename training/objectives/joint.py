@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,151 +12,145 @@ from encoders.batch import ItemBatch, rounded
 from fusion.fused import FusedItems, ImageParts, Knowledge
 from fusion.item_fusion import BertFusion
 from fusion.model import ProductModel
+from training.batches import Masked, MatchBatch, StepBatch, View
 from training.config import Recipe
+from training.objectives.contrast import of_all_processes, one_of_all
 from training.objectives.gmlm import global_patch_loss, global_piece_loss
-from training.objectives.link import LinkPrediction
-from training.objectives.matching import contrastive_loss, match_loss
-from training.objectives.mlm import mask_pieces, masked_piece_loss
+from training.objectives.link import CorruptedLinks, SoftmaxLinks
+from training.objectives.matching import match_loss
+from training.objectives.mlm import masked_piece_loss
 from training.objectives.mpm import masked_patch_loss, raw_patches
-from training.objectives.mrfr import feature_loss
+from training.objectives.mrfr import class_loss, feature_loss
 from training.objectives.sdmi import distillation_losses
-from training.objectives.vtm import swap_titles
-from training.views import MatchBatch, StepBatch
+
+Terms = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class LossReport:
-    """The weighted sum and each unweighted term, by its name in lower case; a term that a step does not have is absent."""
+    """The weighted sum and each unweighted term, by its name in lower case; a term that a step does not have is absent.
+
+    Of a part of a batch they are its shares of the whole batch's: reports of parts add up.
+    """
 
     total: Tensor
-    terms: dict[str, Tensor]
+    terms: Terms
 
     def detached(self) -> LossReport:
         """The same numbers without their graph."""
         return LossReport(self.total.detach(), {name: term.detach() for name, term in self.terms.items()})
 
     @staticmethod
-    def weighted(reports: Sequence[tuple[float, LossReport]]) -> LossReport:
-        """The sum of reports by their shares; a term is averaged over those that have it."""
-        if len(reports) == 1:
-            return reports[0][1]
-        total = torch.stack([share * report.total for share, report in reports]).sum()
-        shares: dict[str, float] = {}
-        terms: dict[str, Tensor] = {}
-        for share, report in reports:
+    def added(reports: Sequence[LossReport]) -> LossReport:
+        """The sum of the reports of a batch's parts."""
+        terms: Terms = {}
+        for report in reports:
             for name, term in report.terms.items():
-                shares[name] = shares.get(name, 0.0) + share
-                terms[name] = terms.get(name, torch.zeros_like(term)) + share * term
-        return LossReport(total, {name: term / shares[name] for name, term in terms.items()})
+                terms[name] = terms[name] + term if name in terms else term
+        return LossReport(torch.stack([report.total for report in reports]).sum(), terms)
 
 
 class JointObjective(nn.Module):
-    """Link prediction in two views, masked pieces, masked patches, query matching and contrast over one model."""
+    """Every objective over one model; each step computes those of its stage: ``weights``, all above 0."""
 
-    def __init__(self, model: ProductModel, recipe: Recipe) -> None:
+    def __init__(self, model: ProductModel, recipe: Recipe, weights: Mapping[str, float] | None = None) -> None:
         super().__init__()
-        self.model, self.recipe, self.link = model, recipe, LinkPrediction(recipe.label_smoothing)
-        self.weights = {
-            "lpm": recipe.loss_link,
-            "lpm_unseen": recipe.loss_link,
-            "mlm": recipe.loss_mlm,
-            "mpm": recipe.loss_mpm,
-            "mrfr": recipe.loss_mrfr,
-            "gmlm": recipe.loss_gmlm,
-            "gmrfr": recipe.loss_gmrfr,
-            "vtm": recipe.loss_vtm,
-            "qi": recipe.loss_qi,
-            "qt": recipe.loss_qt,
-            "qv": recipe.loss_qv,
-            "kl": recipe.loss_kl,
-            "rs": recipe.loss_rs,
-            "contrastive": recipe.loss_contrastive,
-        }
+        self.model = model
+        corrupted = CorruptedLinks(recipe.link == "nssa", recipe.margin, recipe.temperature)
+        self.link = SoftmaxLinks(recipe.label_smoothing) if recipe.link == "softmax" else corrupted
+        self.weights = {name: weight for name, weight in (recipe.weights if weights is None else weights).items() if weight > 0}
 
-    def forward(self, batch: StepBatch) -> LossReport:
-        """Scalar losses of one step over the items [B] of its batch."""
-        knowledge = self.model.know(batch.candidates)
-        image = self.model.encode_image(batch.pictures)
-        terms = self._seen(batch, image, knowledge)
-        unseen = self.model.fuse(batch.unseen.items, None)
-        terms["lpm_unseen"] = self.link(self.model, unseen, batch.unseen.targets, knowledge)
+    def forward(self, batch: StepBatch, shares: Mapping[str, float] | None = None) -> LossReport:
+        """Scalar losses of a batch of B items; ``shares`` says which share of the whole batch's each term is, all of it without."""
+        model, terms = self.model, Terms()
+        knowledge = None if batch.candidates is None else model.know(batch.candidates)
+        if batch.seen is not None and batch.masked is not None and batch.own is not None:
+            terms |= self._seen(batch.seen, batch.masked, batch.own, knowledge)
+        if batch.unseen is not None:
+            terms |= self._linked("lpm_unseen", batch.unseen, model.fuse(batch.unseen.items, None), knowledge)
         if batch.match is not None:
-            terms.update(self._match(batch.match))
-        total = sum((self.weights[name] * term for name, term in terms.items()), start=terms["lpm"].new_zeros(()))
-        return LossReport(total, terms)
+            terms |= self._match(batch.match)
+        terms = {name: term if shares is None else term * shares[name] for name, term in terms.items() if name in self.weights}
+        return LossReport(sum((self.weights[name] * term for name, term in terms.items()), start=model.patch_mask.sum() * 0.0), terms)
 
-    def _seen(self, batch: StepBatch, image: ImageParts | None, knowledge: Knowledge) -> dict[str, Tensor]:
-        view, model = batch.seen, self.model
-        shown = image.hide(batch.covered, model.patch_mask) if image is not None and batch.covered.any() else image
-        pieces, chosen = mask_pieces(view.items.pieces, view.masked, model.special, model.piece_head.bias.shape[0])
-        fused = model.fuse(view.items.with_pieces(pieces), shown)
-        terms = {"lpm": self.link(model, fused, view.targets, knowledge), **self._pieces(fused, view.items.pieces, chosen)}
-        if shown is not None and fused.image is not None and batch.patches.any():
-            terms |= self._patches(batch, shown.patches(fused.image.hidden), fused.node)
-        if self.weights["vtm"] > 0 and image is not None:
-            terms |= self._belongs(view.items, image)
+    def _seen(self, view: View, masked: Masked, own: Tensor, knowledge: Knowledge | None) -> Terms:
+        model, image = self.model, self.model.encode_image(view.items)
+        shown = image
+        if image is not None and masked.covered.any():
+            shown = image.hide(masked.covered, model.patch_mask)
+        fused = model.fuse(view.items, shown)
+        terms = self._linked("lpm", view, fused, knowledge) | self._pieces(fused, masked)
+        if shown is not None and fused.image is not None and masked.patches.any():
+            terms |= self._patches(view.items, masked.patches, shown.patches(fused.image.hidden), fused.node)
+        if "vtm" in self.weights and model.global_heads is not None and own[0].any():
+            matches = model.global_heads.matches(model.pooler(fused.node))
+            terms["vtm"] = match_loss(matches[own[0]], own[1][own[0]].float())
         return terms
 
-    def _pieces(self, fused: FusedItems, pieces: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """MLM, and GMLM where the model has its head, of the ``chosen`` [B, L] of a title's pieces."""
-        if not chosen.any():
+    def _linked(self, name: str, view: View, fused: FusedItems, knowledge: Knowledge | None) -> Terms:
+        if view.links is None or knowledge is None or not view.links.cell.numel():
             return {}
-        model, target = self.model, pieces[chosen]
-        terms = {"mlm": masked_piece_loss(at_places(model.piece_head, fused.title.hidden, chosen), target)}
-        if self.weights["gmlm"] > 0 and model.global_heads is not None:
-            row, place = chosen.nonzero().unbind(1)
+        return {name: self.link(self.model, fused, view.links, knowledge)}
+
+    def _pieces(self, fused: FusedItems, masked: Masked) -> Terms:
+        """MLM, and GMLM where the model has its head, of the chosen ones of a title's pieces [B, L]."""
+        if not masked.chosen.any():
+            return {}
+        model, target, terms = self.model, masked.pieces[masked.chosen], Terms()
+        if "mlm" in self.weights:
+            terms["mlm"] = masked_piece_loss(at_places(model.piece_head, fused.title.hidden, masked.chosen), target)
+        if "gmlm" in self.weights and model.global_heads is not None:
+            row, place = masked.chosen.nonzero().unbind(1)
             positions = model.title_positions(place)
             terms["gmlm"] = global_piece_loss(model.global_heads, fused.node.index_select(0, row), positions, target)
         return terms
 
-    def _patches(self, batch: StepBatch, states: Tensor, node: Tensor) -> dict[str, Tensor]:
-        """MPM or MRFR, and GMRFR where the model has its head, of the patches to tell; ``states`` [B, P, D]."""
-        model, pixels, rows = self.model, batch.pictures.pixels, batch.patches.any(1)
-        if model.patch_head is None or pixels is None:
-            return {}
-        predicted = at_places(model.patch_head, states, batch.patches)
-        target = raw_patches(pixels[rows], pixels.shape[-1] // model.size_of_patch)[batch.patches[rows]]
-        terms = {}
-        if self.weights["mpm"] > 0:
-            terms["mpm"] = masked_patch_loss(predicted, target)
-        if self.weights["mrfr"] > 0:
-            terms["mrfr"] = feature_loss(predicted, target)
-        if self.weights["gmrfr"] > 0 and model.global_heads is not None:
-            row, place = batch.patches.nonzero().unbind(1)
-            positions = model.patch_positions(place)
-            terms["gmrfr"] = global_patch_loss(model.global_heads, node.index_select(0, row), positions, target)
+    def _patches(self, items: ItemBatch, patches: Tensor, states: Tensor, node: Tensor) -> Terms:
+        """MPM, MRFR or region classes, and GMRFR where the model has its head, of the ``patches`` to tell; ``states`` [B, P, D]."""
+        model, terms = self.model, Terms()
+        if items.regions is not None and model.region_head is not None:
+            if "mrfr" in self.weights:
+                terms["mrfr"] = feature_loss(at_places(model.region_head, states, patches), items.regions.features[patches])
+            if "mrc" in self.weights and model.region_head.classes is not None and items.regions.classes is not None:
+                terms["mrc"] = class_loss(at_places(model.region_head.classes, states, patches), items.regions.classes[patches])
+        if model.patch_head is None or items.pixels is None:
+            return terms
+        rows = patches.any(1)
+        target = raw_patches(items.pixels[rows], items.pixels.shape[-1] // model.size_of_patch)[patches[rows]]
+        if self.weights.keys() & {"mpm", "mrfr"}:
+            predicted = at_places(model.patch_head, states, patches)
+            terms |= {"mpm": masked_patch_loss(predicted, target), "mrfr": feature_loss(predicted, target)}
+        if "gmrfr" in self.weights and model.global_heads is not None:
+            row, place = patches.nonzero().unbind(1)
+            terms["gmrfr"] = global_patch_loss(model.global_heads, node.index_select(0, row), model.patch_positions(place), target)
         return terms
 
-    def _belongs(self, items: ItemBatch, image: ImageParts) -> dict[str, Tensor]:
-        """VTM: half of the pictures get another's title."""
-        model, pairs = self.model, image.tokens.mask.any(1) & (items.pieces != 0).any(1)
-        if model.global_heads is None or not pairs.any():
-            return {}
-        source, own = swap_titles(pairs)
-        node = model.fuse(items.with_pieces(items.pieces.index_select(0, source)), image).node
-        return {"vtm": match_loss(model.global_heads.matches(model.pooler(node))[pairs], own[pairs].float())}
-
-    def _match(self, match: MatchBatch) -> dict[str, Tensor]:
-        model, half = self.model, match.same.shape[0]
+    def _match(self, match: MatchBatch) -> Terms:
+        """QI, QT, QV with SDMI, and the contrast of the N positive pairs."""
+        model, terms = self.model, Terms()
         image = model.encode_image(match.items)
-        terms = self._matched(match, image)
-        items = model.fuse(match.items.first(half), None if image is None else image.first(half))
-        queries = model.fuse(match.items.first(half).without_titles(), None, match.query[:half])
-        embed = model.match_head.embed
-        terms["contrastive"] = contrastive_loss(embed(queries.node), embed(items.node), model.match_head.log_scale, match.same)
+        if self.weights.keys() & {"qi", "qt", "qv", "kl", "rs"}:
+            terms |= self._matched(match.items.twice(), None if image is None else image.twice(), match)
+        if "contrastive" in self.weights:
+            embed, count = model.match_head.embed, len(match.items)
+            item = embed(model.fuse(match.items, image).node)
+            query = embed(model.fuse(match.items.without_titles(), None, match.query[:count]).node)
+            every = of_all_processes(item), of_all_processes(query)
+            same = match.same[0], match.same[1]
+            terms["contrastive"] = one_of_all(query, item, *every, model.match_head.log_scale, same, match.first)
         return terms
 
-    def _matched(self, match: MatchBatch, image: ImageParts | None) -> dict[str, Tensor]:
+    def _matched(self, items: ItemBatch, image: ImageParts | None, match: MatchBatch) -> Terms:
         """QI, QT and QV, and of pairs with both modalities what the stronger one teaches the weaker."""
         model, head = self.model, self.model.match_head
         if image is None:
-            alone = head(model.fuse(match.items, None, match.query).node)
-            return {"qi": match_loss(alone, match.label), "qt": match_loss(alone, match.label)}
-        whole, title, picture = three_states(model, match.items, image, match.query)
+            alone = match_loss(head(model.fuse(items, None, match.query).node), match.label)
+            return {"qi": alone, "qt": alone}
+        whole, title, picture = three_states(model, items, image, match.query)
         logits = [head(states) for states in (whole, title, picture)]
         terms = {name: match_loss(z, match.label) for name, z in zip(("qi", "qt", "qv"), logits, strict=True)}
-        both = image.tokens.mask.any(1) & (match.items.pieces != 0).any(1)
-        if self.weights["kl"] + self.weights["rs"] > 0 and both.any():
+        both = image.tokens.mask.any(1) & (items.pieces != 0).any(1)
+        if self.weights.keys() & {"kl", "rs"} and both.any():
             taught = distillation_losses((title[both], logits[1][both]), (picture[both], logits[2][both]), match.label[both])
             terms |= dict(zip(("kl", "rs"), taught, strict=True))
         return terms

@@ -1,6 +1,8 @@
-"""LPM: link prediction on c* by a type-constrained softmax."""
+"""LPM: link prediction on c*, told by a type-constrained softmax, or by a margin or NSSA against corrupted statements."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,30 @@ from torch.nn import functional as F
 from fusion.fused import FusedItems, Knowledge
 from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
+from training.objectives.margin import margin_loss, self_adversarial_loss
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """K corrupted statements for each of M: ``cell`` and ``candidate`` [M, K], and which are ``possible`` [M, K]: not true as well."""
+
+    cell: Tensor
+    candidate: Tensor
+    possible: Tensor
+
+
+@dataclass(frozen=True)
+class LinkTargets:
+    """A flow and the M statements that it hides: ``cell`` [M], ``candidate`` [M].
+
+    ``others`` are K pairs (statement, candidate) that are true as well and so no negatives; ``corrupted`` those to tell them from.
+    """
+
+    flow: MessageFlow
+    cell: Tensor
+    candidate: Tensor
+    others: tuple[Tensor, Tensor]
+    corrupted: Corruptions | None = None
 
 
 def link_loss(logits: Tensor, cell: Tensor, target: Tensor, others: tuple[Tensor, Tensor], smoothing: float = 0.0) -> Tensor:
@@ -30,7 +56,7 @@ def link_loss(logits: Tensor, cell: Tensor, target: Tensor, others: tuple[Tensor
     return (1 - smoothing) * loss + smoothing * spread
 
 
-class LinkPrediction(nn.Module):
+class SoftmaxLinks(nn.Module):
     """Scores a flow's cells and holds :func:`link_loss` against their true values."""
 
     def __init__(self, smoothing: float = 0.0) -> None:
@@ -40,18 +66,26 @@ class LinkPrediction(nn.Module):
     def forward(self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge) -> Tensor:
         """Scalar loss of ``asked`` over B fused items [B, L, D]."""
         logits = model.score(fused, asked.flow, knowledge)
-        others = (asked.other_statement, knowledge.local[asked.other_candidate])
+        statement, candidate = asked.others
+        others = (statement, knowledge.local[candidate])
         return link_loss(logits, asked.cell, knowledge.local[asked.candidate], others, self.smoothing)
 
 
-class LinkTargets:
-    """A flow and the M statements that it hides: ``cell`` [M], ``candidate`` [M], and K further true values to leave out."""
+class CorruptedLinks(nn.Module):
+    """Scores true statements and their corruptions and holds K3M's margin, or NSSA, against them."""
 
-    def __init__(self, flow: MessageFlow, cell: Tensor, candidate: Tensor, others: tuple[Tensor, Tensor]) -> None:
-        self.flow, self.cell, self.candidate = flow, cell, candidate
-        self.other_statement, self.other_candidate = others
+    def __init__(self, adversarial: bool, margin: float, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.adversarial, self.margin, self.temperature = adversarial, margin, temperature
 
-    def to(self, device: str | torch.device) -> LinkTargets:
-        """The same targets on another device."""
-        others = (self.other_statement.to(device), self.other_candidate.to(device))
-        return LinkTargets(self.flow.to(str(device)), self.cell.to(device), self.candidate.to(device), others)
+    def forward(self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge) -> Tensor:
+        """Scalar loss of ``asked``, which has corruptions, over B fused items [B, L, D]."""
+        if asked.corrupted is None:
+            raise ValueError("no corrupted statement to tell the true ones from")
+        cell = torch.cat([asked.cell[:, None], asked.corrupted.cell], 1)
+        candidate = torch.cat([asked.candidate[:, None], asked.corrupted.candidate], 1)
+        scores = model.score_pairs(fused, asked.flow, knowledge, (cell, knowledge.local[candidate]))
+        true, corrupted = scores[:, 0], scores[:, 1:].masked_fill(~asked.corrupted.possible, -torch.inf)
+        if self.adversarial:
+            return self_adversarial_loss(true, corrupted, self.margin, self.temperature)
+        return margin_loss(-true, -corrupted, self.margin)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from encoders.tokenizer import SpecialPieces
 
 
-def mask_pieces(pieces: Tensor, rows: Tensor, special: SpecialPieces, vocab_size: int, rate: float = 0.15) -> tuple[Tensor, Tensor]:
+def mask_pieces(
+    pieces: Tensor, rows: Tensor, special: SpecialPieces, vocab_size: int, luck: NDArray[np.float64], rate: float = 0.15
+) -> tuple[Tensor, Tensor]:
     """Choose ``rate`` of the pieces of ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 
-    ``pieces`` [B, L], ``rows`` [B] bool to (masked pieces [B, L], chosen [B, L] bool).
+    ``pieces`` [B, L], ``rows`` [B] bool, ``luck`` [3, B, L] in [0, 1) to (masked pieces [B, L], chosen [B, L] bool).
     """
-    chosen = (torch.rand(pieces.shape) < rate) & (pieces != 0) & rows[:, None]
-    fate = torch.rand(pieces.shape)
-    random = torch.randint(special.first_word, max(vocab_size, special.first_word + 1), pieces.shape)
+    choice, fate, other = torch.from_numpy(luck)
+    chosen = (choice < rate) & (pieces != 0) & rows[:, None]
+    random = special.first_word + (other * max(1, vocab_size - special.first_word)).long()
     masked = torch.where(chosen & (fate < 0.8), torch.full_like(pieces, special.mask), pieces)
     return torch.where(chosen & (fate >= 0.9), random, masked), chosen
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def mask_patches(rows: Tensor, patches: int, rate: float = 0.5) -> Tensor:
-    """Choose ``rate`` of the patches of ``rows`` [B] bool: [B, patches] bool."""
-    return (torch.rand(rows.shape[0], patches) < rate) & rows[:, None]
+def mask_patches(there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.5) -> Tensor:
+    """Choose ``rate`` of the patches that are ``there`` [B, P] in ``rows`` [B], by ``luck`` [B, P] in [0, 1): [B, P] bool."""
+    return (torch.from_numpy(luck) < rate) & there & rows[:, None]
 
 
 def raw_patches(pixels: Tensor, grid: int) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def mask_features(there: Tensor, rows: Tensor, rate: float = 0.15, covered: float = 0.8) -> tuple[Tensor, Tensor]:
+def mask_features(
+    there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.15, covered: float = 0.8
+) -> tuple[Tensor, Tensor]:
     """Choose ``rate`` of the tokens that are ``there`` [B, P] in ``rows`` [B]; ``covered`` of them lose their content, the rest keep it.
 
-    Returns chosen [B, P] and covered [B, P] bool. The paper's shares add to 95% (80% masked, 15% kept); the remaining 5% are kept.
+    ``luck`` [2, B, P] in [0, 1). Returns chosen [B, P] and covered [B, P] bool. The paper's shares add to 95% (80% masked, 15% kept); the
+    remaining 5% are kept.
     """
-    chosen = (torch.rand(there.shape, device=there.device) < rate) & there & rows[:, None]
-    return chosen, chosen & (torch.rand(there.shape, device=there.device) < covered)
+    choice, fate = torch.from_numpy(luck)
+    chosen = (choice < rate) & there & rows[:, None]
+    return chosen, chosen & (fate < covered)
 
 
 def feature_loss(predicted: Tensor, target: Tensor) -> Tensor:

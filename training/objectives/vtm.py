@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from kg.chance import Chance
 
 
-def swap_titles(pairs: Tensor, rate: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Give ``rate`` of the items that have a title and a picture (``pairs`` [B] bool) another such item's title.
+def swap_titles(
+    pairs: NDArray[np.bool_], item: NDArray[np.int64], pool: NDArray[np.int64], chance: Chance, rate: float = 0.5
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Give ``rate`` of the items that have a title and a picture, ``pairs`` [B], the title of an arbitrary product of ``pool``.
 
-    Returns whose title each item gets [B], and whether it is its own [B] bool. Fewer than two pairs leave all as they are.
+    Returns which of ``item`` [B] are given another's, [B] bool, and whose, [B].
     """
-    source = torch.arange(len(pairs), device=pairs.device)
-    both = pairs.nonzero()[:, 0]
-    if len(both) < 2:
-        return source, torch.ones_like(pairs)
-    # A neighbour in a shuffled ring is never the item itself.
-    ring = both[torch.randperm(len(both), device=pairs.device)]
-    other = source.index_copy(0, ring, ring.roll(1))
-    swapped = pairs & (torch.rand(len(pairs), device=pairs.device) < rate)
-    return torch.where(swapped, other, source), ~swapped
+    swapped = pairs & (chance("swap", item) < rate)
+    return swapped, pool[chance.below(len(pool), "other title", item)]

@@ -1,0 +1,88 @@
+"""A run's plan: which terms it trains by, one stage after another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from schema.errors import TrainingError, UsageError
+
+TERMS = ("lpm", "lpm_unseen", "mlm", "mpm", "mrfr", "mrc", "gmlm", "gmrfr", "vtm", "qi", "qt", "qv", "kl", "rs", "contrastive")
+QUERIES = frozenset(("qi", "qt", "qv", "kl", "rs", "contrastive"))
+SEEN = frozenset(("lpm", "mlm", "mpm", "mrfr", "mrc", "gmlm", "gmrfr", "vtm"))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Terms by their weights, all above 0, over the part of the budget that ``begins`` and ``ends`` in [0, 1]."""
+
+    weights: Mapping[str, float]
+    begins: float = 0.0
+    ends: float = 1.0
+
+    def has(self, terms: Collection[str]) -> bool:
+        """Whether it trains by any of ``terms``."""
+        return any(term in self.weights for term in terms)
+
+    @property
+    def only_queries(self) -> bool:
+        """Whether it trains by pairs of query and item alone."""
+        return set(self.weights) <= QUERIES
+
+    def used(self, used: float) -> float:
+        """The share of the stage's own budget that is used where the run has ``used`` that share of its own."""
+        return min(1.0, max(0.0, (used - self.begins) / (self.ends - self.begins)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run, in order, back to back from 0 to 1 of its budget."""
+
+    stages: tuple[Stage, ...]
+
+    def at(self, used: float) -> int:
+        """The number of the stage that runs where ``used`` of the budget is."""
+        return next((number for number, stage in enumerate(self.stages) if used < stage.ends), len(self.stages) - 1)
+
+
+def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
+    """Stages like ``mlm+mpm:0.6,qi+qt+qv:0.4``: terms and share; raises UsageError on an unknown term or a share that is not above 0."""
+    stages = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        names, _, share = part.partition(":")
+        terms = tuple(name.strip() for name in names.split("+"))
+        wrong = next((term for term in terms if term not in TERMS), None)
+        if wrong is not None:
+            raise UsageError(f"stages={text!r} has an unknown term {wrong!r}: choose among {', '.join(TERMS)}")
+        try:
+            stages.append((terms, float(share or "1")))
+        except ValueError:
+            raise UsageError(f"stages={text!r} has a share {share!r}: write stages like mlm+mpm:0.6,qi+qt+qv:0.4") from None
+        if not 0 < stages[-1][1] < float("inf"):
+            raise UsageError(f"stages={text!r} has a share {share}: give each stage one above 0")
+    return stages
+
+
+def make_plan(weights: Mapping[str, float], stages: str, queries: bool) -> Plan:
+    """Stages over their shares of the budget; a weighed term that no stage names is trained by in all of them.
+
+    Without a query log (``queries``) its terms are left out, and the stages that have no others. Raises TrainingError where none is left.
+    """
+    live = {term: weight for term, weight in weights.items() if weight > 0 and (queries or term not in QUERIES)}
+    named = parse_stages(stages) or [(tuple(live), 1.0)]
+    everywhere = set(live) - {term for terms, _ in named for term in terms}
+    chosen = []
+    for terms, share in named:
+        own = {term: weight for term, weight in live.items() if term in terms or term in everywhere}
+        if set(terms) & set(live):
+            chosen.append((own, share))
+    if not chosen:
+        asked = ", ".join(term for term, weight in weights.items() if weight > 0) or "none"
+        mend = "give one a loss_TERM above 0" if queries else "load a query log with `catalograph queries`"
+        raise TrainingError(f"nothing to train by, with the terms {asked}: {mend}")
+    whole, begins, plan = sum(share for _, share in chosen), 0.0, []
+    for own, share in chosen:
+        plan.append(Stage(own, begins, begins + share / whole))
+        begins = plan[-1].ends
+    plan[-1] = Stage(plan[-1].weights, plan[-1].begins, 1.0)
+    return Plan(tuple(plan))

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -85,6 +85,10 @@ class CatalogTokenizer:
     def files(self) -> dict[str, bytes]:
         """``tokenizer.json`` in the tokenizers library's own form, and ``ngrams.json``."""
         return {"tokenizer.json": str(self.tokenizer.to_str()).encode(), "ngrams.json": json.dumps(self.weights).encode()}
+
+    def __reduce__(self) -> tuple[Callable[..., CatalogTokenizer], tuple[dict[str, bytes]]]:
+        """Another process reads the files and fills caches of its own."""
+        return CatalogTokenizer.from_files, (self.files(),)
 
     @property
     def vocab_size(self) -> int:

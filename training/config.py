@@ -110,7 +110,7 @@ class Recipe:
     loss_mrfr: float = 0.0
     loss_mrc: float = 0.0
     loss_gmlm: float = 0.02
-    loss_gmrfr: float = 0.02
+    loss_gmrfr: float = 2e-5
     loss_vtm: float = 0.0
     loss_qi: float = 0.2
     loss_qt: float = 0.1

@@ -170,11 +170,24 @@ def test_a_name_that_is_taken_is_refused(home):
         train(home, options("taken", 1))
 
 
+PLAIN = ("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "dropout=0", "shift=0", "warmup_steps=1", "loss_contrastive=0.5")
+
+
 @pytest.mark.slow
-def test_torchrun_trains_with_two_processes(home):
-    overrides = [part for override in SMALL for part in ("--set", override)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "cli.py", "--home", str(home.path),
-               "--json", "train", "--size", "tiny", "--steps", "3", "--name", "pair", *overrides]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert ModelFolder(home.models / "pair").about["step"] == 3
+def test_two_processes_train_as_one_does(home):
+    """The same global batches: masked statements of both stages, pairs of the log and their contrast, to rounding."""
+    asked = [part for setting in (*PLAIN, "loss_lpm=1", "stages=mlm+mpm:1,qi+qt+qv+kl+rs+contrastive:1") for part in ("--set", setting)]
+    given = ["cli.py", "--home", str(home.path), "--json", "train", "--preset", "mbsd", "--size", "tiny", "--steps", "4", *asked]
+    for name, launch in (("one", []), ("pair", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *launch, *given, "--name", f"ddp-{name}"], capture_output=True, text=True, env=environment, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    folders = [home.models / f"ddp-{name}" for name in ("one", "pair")]
+    logs = ([json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders)
+    for mine, theirs in zip(*logs, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=2e-5)
+    one, pair = (load_file(folder / "model.safetensors") for folder in folders)
+    # A mean, not each: where a gradient is nothing but rounding, Adam makes whole steps of it.
+    assert max(float((pair[name] - tensor).abs().mean()) for name, tensor in one.items() if not name.startswith("match_head")) < 1e-5

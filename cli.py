@@ -29,7 +29,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("models", "Compare training runs."),
     "model": ("models", "Look at a model."),
     "complete": ("completion", "Fill in missing facts, with a probability and a reason."),
+    "match": ("retrieval", "Say whether a query and an item match."),
     "evaluate": ("evaluation", "Measure a model on held-out items."),
+    "leaks": ("evaluation", "Report what lets a model see through a split."),
     "report": ("evaluation", "Write a page that shows what completion did."),
 }
 """Each command's module and its line in the help, so that help needs none of the modules."""

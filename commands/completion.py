@@ -15,7 +15,7 @@ import click
 
 from commands.common import READABLE, Command, Context, pass_context, table
 from commands.progress import bar
-from commands.reading import model_option, read_cells, regions_of, scorer_of, snapshot_of
+from commands.reading import model_option, note_untrained, read_cells, regions_of, scorer_of, snapshot_of
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def complete(
     home = context.home()
     pairs = None if cells is None else read_cells(cells)
     scorer = scorer_of(home, model)
+    note_untrained(context, scorer)
     snapshot = snapshot_of(home)
     wanted = list(_wanted(home, scorer, snapshot, pairs, items, properties))
     tally = Tally()

@@ -11,7 +11,7 @@ import click
 
 from commands.common import READABLE, Command, Context, Group, pass_context, table
 from commands.progress import bar
-from commands.reading import items_of_part, model_option, regions_of, scorer_of, snapshot_of, split_option
+from commands.reading import items_of_part, model_option, note_untrained, regions_of, scorer_of, snapshot_of, split_option
 from schema.errors import DataError, SourceNotFoundError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def completion(
     settings = SETTINGS if every else (Setting.parse(title, image, known),)
     home = context.home()
     scorer = scorer_of(home, model)
+    note_untrained(context, scorer)
     items = items_of_part(snapshot_of(home), part, split, regions_of(home, scorer))
     if not items:
         raise DataError(f"the {part} part has no item: ingest more, or give a --split file that names some")
@@ -79,6 +80,39 @@ def completion(
     if out is not None:
         out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
     context.emit(document, *(line for report in reports for line in _lines(report)))
+
+
+@evaluate.command()
+@model_option
+@click.option("--hard-negatives", "hard", metavar="SHARE", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Share of the queries that do not match which are hard: of the same category, or with one term rewritten.")  # fmt: skip
+@_choice("--part", "test", "validation", "train", help="Which part of the split.")
+@split_option
+@click.option("--out", metavar="FILE", type=READABLE, help="Write the result as JSON to a file, too.")
+@pass_context
+def matching(context: Context, model: str | None, hard: float, part: str, split: Path | None, out: Path | None) -> None:
+    """Tell queries that led to an item from others, with title and image and without one of them.
+
+    ROC-AUC and PR-AUC over the held-out items' pairs of the query log, with 95% intervals over items.
+
+    \b
+    Example:
+      catalograph evaluate matching --part test
+    """
+    from evaluation.matching import evaluate_matching
+    from evaluation.reading import held_out_pairs
+
+    home = context.home()
+    scorer = scorer_of(home, model)
+    note_untrained(context, scorer, queries=True)
+    matcher, pairs = held_out_pairs(home, scorer, part, split, hard)
+    with bar("evaluating", "pairs") as done:
+        report = evaluate_matching(scorer, matcher, pairs, progress=done)
+    if out is not None:
+        out.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
+    head, *rows = report.as_rows()
+    counts = f"{report.model}: {report.positive:,} matching pairs and {report.negative:,} others of {report.items:,} items"
+    context.emit(report.as_dict(), counts, table(head, rows, right=head[1:]))
 
 
 def _lines(report: EvaluationReport) -> list[object]:
@@ -110,3 +144,43 @@ def report(context: Context, out: Path, completions: Path, truth: Path | None) -
     home = context.home()
     write_report(home, out, completions, truth)
     context.emit({"page": str(out)}, f"page: {out}")
+
+
+@click.command(cls=Command)
+@split_option
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Compare the items' pictures, too.")
+@pass_context
+def leaks(context: Context, split: Path | None, pictures: bool) -> None:
+    """Report what lets a model see through a split.
+
+    Held-out items whose title or picture a train item nearly has, properties that follow from another one, and values that an item says
+    twice: with these, a test measures memory.
+
+    \b
+    Example:
+      catalograph leaks --split split.csv
+    """
+    from kg.image_cache import read_pixels
+    from kg.leaks import HASHED_SIZE, find_leaks, picture_hashes
+    from kg.splits import assign
+
+    snapshot = snapshot_of(context.home())
+    hashes = None
+    if pictures:
+        with bar("reading pictures") as done:
+            hashes = picture_hashes(snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), done)
+    found = find_leaks(snapshot, assign(snapshot.items, split), hashes)
+    twins = (
+        [each.part, each.by, f"{each.items:,}", f"{each.share:.1%}", ", ".join(each.pairs[0]) if each.pairs else ""] for each in found.twins
+    )
+    told = ([each.property, each.by, f"{each.share:.1%}", f"{each.items:,}"] for each in found.determined)
+    twice = ([each.property, each.by, f"{each.share:.1%}", f"{each.items:,}"] for each in found.repeated)
+    context.emit(
+        found.as_dict(),
+        "held-out items that look like one of the train part:",
+        table(("part", "by", "items", "share", "like (held out, train)"), twins, right=("items", "share")),
+        "properties that another one tells:",
+        table(("property", "told by", "items it is right of", "items"), told, right=("items it is right of", "items")),
+        "values that items say under two properties:",
+        table(("property", "and", "share", "items"), twice, right=("share", "items")),
+    )

@@ -72,6 +72,8 @@ class TrainingProgress:
         if "stage" in record:
             done = f" {record['done']:,} of {record['of']:,}" if "done" in record else ""
             self._say(f"preparing: {record['stage']}{done}", record, always=not done)
+        elif "warning" in record:
+            click.echo(f"warning: {record['warning']}", err=True)
         elif "metrics" in record:
             self._say(validation_line(record), record, always=True)
         else:

@@ -11,6 +11,7 @@ import click
 from schema.errors import DataError, SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from commands.common import Context
     from encoders.regions import RegionFiles
     from fusion.featurize import ItemInput
     from fusion.scoring import CellScorer
@@ -33,6 +34,14 @@ def scorer_of(home: Home, model: str | None) -> CellScorer:
     from kg.image_cache import read_pixels
 
     return CellScorer.load(find_model(home.models, model), str(device_of("auto")), read_pixels)
+
+
+def note_untrained(context: Context, scorer: CellScorer, queries: bool = False) -> None:
+    """Say so where a model was never trained for what it is asked."""
+    if queries and not scorer.trained_by("qi"):
+        context.note(f"model {scorer.name} was not trained on queries: load a query log, and train with --set loss_qi=1")
+    if not queries and not scorer.trained_by("lpm", "lpm_unseen"):
+        context.note(f"model {scorer.name} was not trained by link prediction and can only guess: train with --set loss_lpm=1")
 
 
 def snapshot_of(home: Home) -> GraphSnapshot:

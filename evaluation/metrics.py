@@ -151,3 +151,30 @@ def _line(point: Floats, drawn: Floats) -> Line:
         low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
         line[metric] = Estimate(float(point[column]), float(low), float(high))
     return line
+
+
+def roc_auc(score: Floats, label: NDArray[np.bool_], weight: Floats | None = None) -> float:
+    """Area under the ROC curve of scores [N] for labels [N], weighted by ``weight`` [N]; ties count half; NaN of one label alone."""
+    from sklearn.metrics import roc_auc_score
+
+    both = 0 < label.sum() < len(label) and (weight is None or (weight[label].sum() > 0 and weight[~label].sum() > 0))
+    return float(roc_auc_score(label, score, sample_weight=weight)) if both else float("nan")
+
+
+def average_precision(score: Floats, label: NDArray[np.bool_], weight: Floats | None = None) -> float:
+    """Area under the precision-recall curve as average precision, of scores [N] for labels [N]; NaN without a true one."""
+    from sklearn.metrics import average_precision_score
+
+    there = bool(label.any()) and (weight is None or weight[label].sum() > 0)
+    return float(average_precision_score(label, score, sample_weight=weight)) if there else float("nan")
+
+
+def resampled_areas(score: Floats, label: NDArray[np.bool_], owner: NDArray[np.int64], draws: int, seed: int = 0) -> Floats:
+    """(ROC-AUC, PR-AUC) [draws, 2] of resamples of the owners, item numbers [N] from 0."""
+    rng, count, found = np.random.default_rng(seed), int(owner.max()) + 1, []
+    for _ in range(draws):
+        weight = np.bincount(rng.integers(0, count, count), minlength=count)[owner].astype(np.float64)
+        areas = roc_auc(score, label, weight), average_precision(score, label, weight)
+        if not np.isnan(areas).any():
+            found.append(areas)
+    return np.array(found) if found else np.full((1, 2), np.nan)

@@ -17,7 +17,7 @@ from fusion.build import build_model
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from schema.errors import CatalographError, ModelError, UsageError
-from schema.files import write_atomically
+from schema.files import write_together
 from schema.ontology import Ontology
 
 MANIFEST = "manifest.json"
@@ -26,12 +26,9 @@ WEIGHTS = "model.safetensors"
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Put files into a model folder, then the manifest that vouches for them and for those that were there."""
-    folder.mkdir(parents=True, exist_ok=True)
     manifest = read_manifest(folder) if (folder / MANIFEST).exists() else {}
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-        manifest[name] = hashlib.sha256(data).hexdigest()
-    write_atomically(folder / MANIFEST, json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode())
+    manifest |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    write_together(folder, {**files, MANIFEST: json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode()})
 
 
 def add_file(folder: Path, name: str, data: bytes) -> None:

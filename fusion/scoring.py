@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from encoders.batch import ItemBatch
 from fusion.build import candidates
 from fusion.checkpoint import ModelFolder
 from fusion.featurize import Featurizer, ItemInput, PixelReader
 from fusion.fused import FusedItems, Knowledge
+from fusion.matching import Without, match_logits
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
 from schema.memory import keep_freed_memory
@@ -99,6 +102,29 @@ class CellScorer:
             logits = self.model.score(fused, flow, self._know()).float().cpu().numpy()
         ranges = [self._range[cell.property] for cell in cells]
         return [row[low:high].copy() for row, (low, high) in zip(logits, ranges, strict=True)]
+
+    @torch.inference_mode()
+    def match_logits(self, items: ItemBatch, query: Tensor, without: Without = "") -> NDArray[np.float32]:
+        """Logits [N] of query pieces [N, L] matching ``items`` [N], perhaps with their titles or images removed."""
+        with self._autocast():
+            logits = match_logits(self.model, items.to(self.device), query.to(self.device), without)
+        return logits.float().cpu().numpy()
+
+    def match(self, text: str, items: Sequence[ItemInput]) -> NDArray[np.float32]:
+        """The probability [I] that a query matches each of I items."""
+        tokenizer, config = self.featurizer.tokenizer, self.config
+        pieces = tokenizer.pieces(tokenizer.words(text), config.max_query) or [tokenizer.special.unk]
+        query, found = torch.tensor([pieces]), []
+        for start in range(0, len(items), ENCODE_BATCH):
+            part = items[start : start + ENCODE_BATCH]
+            found.append(self.match_logits(self.featurizer.batch(part), query.expand(len(part), -1)))
+        logits = np.concatenate(found) if found else np.zeros(0, np.float32)
+        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+
+    def trained_by(self, *terms: str) -> bool:
+        """Whether the model was trained by any of these terms; of a folder that does not say, it is taken to be."""
+        told = self.about.get("terms")
+        return told is None or bool(set(terms) & set(told))
 
     def _flow(self, cells: Sequence[CellQuery], offset: int) -> MessageFlow:
         """The questions as a flow; unknown properties and values among the known statements are passed over."""

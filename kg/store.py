@@ -19,6 +19,7 @@ STATEMENT_SCHEMA = pa.schema(
     + [("row", pa.int64()), ("model", pa.string()), ("confidence", pa.float64())]
     + [(name, pa.string()) for name in ("evidence", "reviewer", "time")]
 )
+TRIPLE_SCHEMA = pa.schema([(name, pa.string()) for name in ("item", "property", "value")])
 SCHEMES = ("ladybug:PATH", "memory:")
 
 
@@ -86,6 +87,10 @@ class GraphStore(Protocol):
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:
         """Statements that match, ordered by id, in STATEMENT_SCHEMA."""
+        ...
+
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Statements of some ranks as they are, in any order, in TRIPLE_SCHEMA: the way to read very many."""
         ...
 
     def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:

@@ -77,9 +77,10 @@ class ItemRegions:
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
     """The candidate (property-specific value) of every triple [N]; -1 where the ontology does not have it."""
     numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
-    pairs, inverse = np.unique(snapshot.triples[:, 1:], axis=0, return_inverse=True)
-    found = [numbers.get((snapshot.properties[p], snapshot.values[v]), -1) for p, v in pairs]
-    return np.asarray(found, dtype=np.int64)[inverse.reshape(-1)] if len(pairs) else np.zeros(0, np.int64)
+    width = max(1, len(snapshot.values))
+    pairs, inverse = np.unique(snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_inverse=True)
+    found = [numbers.get((snapshot.properties[pair // width], snapshot.values[pair % width]), -1) for pair in pairs.tolist()]
+    return np.asarray(found, dtype=np.int64)[inverse] if len(pairs) else np.zeros(0, np.int64)
 
 
 def prepare(snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogTokenizer, images: ImageCache) -> TrainingData:

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from schema.errors import TrainingError
+from schema.files import no_space
 from training.config import Recipe
 from training.gradient import over_processes, precision, step_gradient
 from training.loader import BatchMaker, Made, Request, made_ahead
@@ -148,10 +149,22 @@ def run_loop(run: Run, report: Report) -> bool:
                     break
             # What leads to losses that are not finite is nothing to go back to.
             if progress.step % recipe.keep_every == 0 and not run.bad_steps:
-                run.keep()
+                written(run.keep, report)
     if progress.step % recipe.validate_every:
         check(run, report)
     run.keep()
+    return True
+
+
+def written(write: Callable[[], None], report: Report) -> bool:
+    """Write a checkpoint or a model; on a full disk the last good one stays, a warning is said, and training goes on."""
+    try:
+        write()
+    except OSError as error:
+        if not no_space(error):
+            raise
+        report({"warning": f"{error.strerror}: the last one kept stays; free some space before the run ends"})
+        return False
     return True
 
 
@@ -217,10 +230,13 @@ def check(run: Run, report: Report) -> bool:
     model.load_state_dict(weights)
     if metrics:
         report({"step": progress.step, "metrics": metrics})
+        if run.log is not None:
+            run.log.validated(progress.step, metrics)
     score = score_of(metrics)
     if score > progress.best or not metrics:
-        progress.best, progress.stale, progress.metrics = score, 0, metrics
-        run.export()
+        # One that could not be written is no best yet: the next that is as good will be.
+        if written(run.export, report):
+            progress.best, progress.stale, progress.metrics = score, 0, metrics
     else:
         progress.stale += 1
     return 0 < run.recipe.patience <= progress.stale and run.progress.stage == len(run.plan.stages) - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def read_material(
 ) -> Material:
     """Snapshot, split, ontology of the train part, vocabulary (the recipe's, or that of the pretrained ``weights``) and pictures."""
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, home.cache / "snapshot")
     parts = parts_of(snapshot, options)
     ontology = start.ontology if start is not None else train_ontology(snapshot, parts["train"], home.ontology())
     if not any(spec.values for spec in ontology.properties.values()):
@@ -66,23 +66,45 @@ def read_material(
     report({"stage": "vocabulary"})
     given = recipe.vocabulary or next((each.name for each in weights if each.kind != "vit"), "")
     tokenizer = start.tokenizer if start is not None else learn_pieces(snapshot, parts["train"], ontology, config, given)
-    data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
-    if config.picture == "regions":
-        files = open_regions(Path(recipe.regions) if recipe.regions else home.regions)
-        data = dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width, config.region_classes))
-    rows = [(row.query, row.item, row.clicks, row.purchases) for row in home.ledger().query_log()]
+    data = read_data(home, snapshot, ontology, tokenizer, config, report, recipe.regions)
     trained = {snapshot.items[i] for i in parts["train"].tolist()}
-    logs = read_log(snapshot.items, [row for row in rows if row[1] in trained]), read_log(snapshot.items, rows)
-    return Material(data, parts, ontology, tokenizer, *logs)
+    return Material(data, parts, ontology, tokenizer, home_log(home, snapshot, trained), home_log(home, snapshot))
+
+
+def read_data(
+    home: Home,
+    snapshot: GraphSnapshot,
+    ontology: Ontology,
+    tokenizer: CatalogTokenizer,
+    config: ModelConfig,
+    report: Report,
+    regions: str = "",
+) -> TrainingData:
+    """The snapshot as a model sees it, its pictures or ``regions`` with it."""
+    data = prepare(snapshot, ontology, tokenizer, read_pictures(home, snapshot, config, report))
+    if config.picture != "regions":
+        return data
+    files = open_regions(Path(regions) if regions else home.regions)
+    return dataclasses.replace(data, regions=ItemRegions(files, config.max_regions, config.region_width, config.region_classes))
+
+
+def home_log(home: Home, snapshot: GraphSnapshot, among: Collection[str] | None = None) -> QueryLog | None:
+    """The home's query log, of all items or those ``among`` some ids."""
+    with home.ledger() as ledger:
+        rows = [(row.query, row.item, row.clicks, row.purchases) for row in ledger.query_log()]
+    return read_log(snapshot.items, [row for row in rows if among is None or row[1] in among])
 
 
 def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
     """The home's ontology with the vocabulary that the train part alone shows."""
-    mine = snapshot.triples[np.isin(snapshot.triples[:, 0], index)]
-    pairs, counts = np.unique(mine[:, 1:], axis=0, return_counts=True)
+    inside = np.zeros(len(snapshot.items), dtype=bool)
+    inside[index] = True
+    width = max(1, len(snapshot.values))
+    mine = inside[snapshot.triples[:, 0]]
+    pairs, counts = np.unique(snapshot.triples[mine, 1] * width + snapshot.triples[mine, 2], return_counts=True)
     seen: dict[str, dict[str, int]] = {}
-    for (name, value), count in zip(pairs, counts, strict=True):
-        seen.setdefault(snapshot.properties[name], {})[snapshot.values[value]] = int(count)
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        seen.setdefault(snapshot.properties[pair // width], {})[snapshot.values[pair % width]] = count
     specs = []
     for name, spec in edited.properties.items():
         ordered = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))

@@ -22,7 +22,8 @@ from fusion.model import ProductModel
 from fusion.presets import preset
 from fusion.pretrained import Pretrained
 from kg.home import Home
-from schema.errors import UsageError
+from schema.errors import TrainingError, UsageError
+from schema.files import no_space
 from schema.memory import keep_freed_memory
 from training.config import Recipe, Settings, TrainOptions, read_settings
 from training.flows import FlowSampler
@@ -69,7 +70,13 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     if not options.resume:
         writer.export(run.average, run.progress, start=True)
     before = run.progress.step, run.progress.items, time.monotonic()
-    finished = run_loop(run, report)
+    try:
+        finished = run_loop(run, report)
+    except OSError as error:
+        if not no_space(error):
+            raise
+        mend = f"free some space, then go on with --resume --name {folder.name}"
+        raise TrainingError(f"{folder} cannot be written ({error.strerror}): {mend}") from None
     seconds = max(1e-9, time.monotonic() - before[2])
     speed = round((run.progress.items - before[1]) * world / seconds, 2)
     result = {"model": str(folder), "steps": run.progress.step, "seconds": round(run.progress.seconds, 2), "items_per_second": speed,
@@ -194,6 +201,7 @@ def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: 
     (rank, world), material = place, writer.material
     model = build_model(writer.config, material.tokenizer, material.ontology).to(device_of("auto"))
     plan = make_plan(recipe.weights, recipe.stages, material.log is not None)
+    writer.about["terms"] = sorted({term for stage in plan.stages for term in stage.weights})
     objective, optimizer = JointObjective(model, recipe, plan.stages[0].weights), build_optimizer(model, recipe)
     average, progress = AveragedWeights(model, recipe.ema), Progress()
     if options.resume:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from schema.errors import TrainingError
-from schema.files import write_atomically
+from schema.files import write_together
 
 KEPT = 2
 
@@ -51,8 +51,11 @@ def save_state(folder: Path, progress: Progress, tensors: dict[str, dict[str, Te
     files["optimizer.safetensors"] = save({name: tensor.detach().cpu().contiguous() for name, tensor in moments.items()})
     files["progress.json"] = json.dumps(asdict(progress)).encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    for name, data in {**files, "manifest.json": json.dumps(digests).encode()}.items():
-        write_atomically(temporary / name, data)
+    try:
+        write_together(temporary, {**files, "manifest.json": json.dumps(digests).encode()})
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     for old in sorted(folder.glob("step-*"))[:-KEPT]:

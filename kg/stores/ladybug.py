@@ -13,11 +13,12 @@ from kg.cypher_guard import guard
 from kg.journal import Journal, changes_table, parts_of
 from kg.lock import StoreLock
 from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from kg.stores.ladybug_graph import BATCH_ROWS, PROPERTIES, LadybugGraph, wipe
 from schema.errors import QueryTimeoutError, StoreError
-from schema.terms import Item, Statement
+from schema.terms import Item, Rank, Statement
 
+TRIPLES_AT_ONCE = 1_000_000
 ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
 SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
 
@@ -105,6 +106,23 @@ class LadybugStore:
         where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
         text = f"MATCH (i:Item)-[h:HAS]->(v:Value) {where} RETURN {SELECT} ORDER BY h.id"
         yield from self._graph.table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Statements of some ranks, a few properties at a time, since a result is held whole."""
+        asked = {"ranks": [str(rank) for rank in ranks]}
+        counted = "MATCH (:Item)-[h:HAS]->(:Value) WHERE list_contains($ranks, h.rank) RETURN h.property AS property, count(*) AS n"
+        groups: list[list[str]] = []
+        held = TRIPLES_AT_ONCE
+        for row in self._graph.rows(f"{counted} ORDER BY property", asked):
+            if held + row["n"] > TRIPLES_AT_ONCE:
+                groups.append([])
+                held = 0
+            groups[-1].append(row["property"])
+            held += row["n"]
+        wanted = "list_contains($ranks, h.rank) AND list_contains($properties, h.property)"
+        text = f"MATCH (i:Item)-[h:HAS]->(v:Value) WHERE {wanted} RETURN i.id AS item, h.property AS property, v.text AS value"
+        for group in groups:
+            yield from self._graph.table(text, {**asked, "properties": group}, TRIPLE_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
         """A read-only Cypher query."""

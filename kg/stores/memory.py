@@ -9,9 +9,9 @@ from typing import Any, Self
 import pyarrow as pa
 
 from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from schema.errors import StoreError
-from schema.terms import Item, Statement
+from schema.terms import Item, Rank, Statement
 
 
 class MemoryStore:
@@ -64,6 +64,11 @@ class MemoryStore:
             if all(row[name] == value for name, value in wanted.items()) and (pattern.ranks is None or row["rank"] in pattern.ranks)
         ]
         yield from pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA).to_batches()
+
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Statements of some ranks."""
+        rows = [row for row in self._statements.values() if row["rank"] in ranks]
+        yield from pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA).select(TRIPLE_SCHEMA.names).to_batches()
 
     def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
         """The memory store has no query language; raises StoreError."""

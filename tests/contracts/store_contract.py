@@ -90,6 +90,13 @@ class StoreContract:
         assert ids == sorted(ids)
         assert [row["id"] for b in store.items() for row in b.to_pylist()] == sorted(str(n) for n in range(20))
 
+    def test_triples_are_the_statements_of_some_ranks(self, store):
+        rows = [fact(), fact("b"), fact("b", "colour", "blue", Rank.PREDICTED), fact("a", "size", "red")]
+        store.put(None, statements_table(rows))
+        found = [tuple(row.values()) for batch in store.triples([Rank.ASSERTED]) for row in batch.to_pylist()]
+        assert sorted(found) == sorted((row.item, row.property, row.value) for row in rows if row.rank == Rank.ASSERTED)
+        assert not [row for batch in store.triples([]) for row in batch.to_pylist()]
+
     def test_retract_takes_out_what_is_there(self, store):
         store.put(None, statements_table([fact(), fact("b")]))
         assert store.retract([statement_id("a", "colour", "red"), "nothing", statement_id("a", "colour", "red")]) == 1

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from encoders.layers import RowDropout
 from schema.errors import TrainingError
+from training import state
 from training.gradient import step_gradient
 from training.loader import BatchMaker, Request
 from training.loop import Run, run_loop
@@ -160,6 +162,21 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
     saved = load_state(tmp_path / "checkpoints")
     assert saved is not None
     assert saved[0].step == 1
+
+
+def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monkeypatch):
+    run, said, write = make_run(6, keep_every=2), [], state.write_together
+
+    def full(folder, files):
+        if run.progress.step == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, files)
+
+    monkeypatch.setattr(state, "write_together", full)
+    seen = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())  # noqa: E731
+    run_loop(run, lambda record: said.append((record["warning"][:8], seen())) if "warning" in record else None)
+    assert said == [("No space", ["step-00000002"])]
+    assert seen() == ["step-00000002", "step-00000006"]
 
 
 def test_only_two_checkpoints_are_kept(make_run, tmp_path):

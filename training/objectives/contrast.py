@@ -38,14 +38,14 @@ class _Gather(torch.autograd.Function):
     """Everyone's parts forward, the sum of what everyone's losses want of one's own part backward."""
 
     @staticmethod
-    def forward(context: Any, part: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(context: Any, part: Tensor) -> Tensor:
         """``part`` [N, D] of each of W processes to [W, N, D]."""
         parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, part.contiguous())
         return torch.stack(parts)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         """[W, N, D] to one's own [N, D]."""
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
@@ -56,5 +56,5 @@ def of_all_processes(part: Tensor) -> Tensor:
     """``part`` [N, D] of every process, in order of their ranks, [G, D]; gradients flow back to where they are from."""
     if not (dist.is_available() and dist.is_initialized()):
         return part
-    gathered: Tensor = _Gather.apply(part)
+    gathered: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]
     return gathered.flatten(0, 1)

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from kg.leaks import HASHED_SIZE, find_leaks, near_pictures, picture_hashes, told_by
+from kg.snapshot import read_snapshot
+from kg.store import items_table, open_store, statements_table
+from schema.terms import Item, Statement
+
+
+@pytest.fixture
+def snapshot():
+    """60 items: a kind tells the department, the last one's title is the first one's in other order, brand and maker say the same."""
+    with open_store("memory:") as store:
+        titles = [f"item number {n}" for n in range(59)] + ["number 0, Item"]
+        items = [Item(f"{n:02}", title) for n, title in enumerate(titles)]
+        kinds = [Statement(i.id, "kind", f"k{n % 6}") for n, i in enumerate(items)]
+        departments = [Statement(i.id, "department", f"d{n % 3}") for n, i in enumerate(items)]
+        makers = [Statement(i.id, name, f"b{n % 7}") for n, i in enumerate(items[:30]) for name in ("brand", "maker")]
+        store.put(items_table(items), statements_table(kinds + departments + makers))
+        return read_snapshot(store)
+
+
+@pytest.fixture
+def leaks(snapshot):
+    parts = {item: "test" if n >= 50 else "train" for n, item in enumerate(snapshot.items)}
+    return find_leaks(snapshot, parts)
+
+
+def test_a_title_of_the_same_words_is_a_twin(leaks):
+    by = {(twin.part, twin.by): twin for twin in leaks.twins}
+    assert by["test", "title"].pairs == [("59", "00")]
+    assert by["validation", "title"].items == 0
+
+
+def test_what_another_property_tells_is_found_and_not_the_other_way(leaks):
+    found = {(each.property, each.by): each.share for each in leaks.determined}
+    assert found["department", "kind"] == 1.0
+    assert ("kind", "department") not in found
+
+
+def test_a_value_under_two_properties_is_found(leaks):
+    assert [(each.property, each.by, each.share, each.items) for each in leaks.repeated] == [("maker", "brand", 1.0, 30)]
+
+
+def test_an_item_does_not_tell_itself():
+    assert told_by(np.arange(30), np.arange(30)) == 0
+    assert told_by(np.zeros(4, np.int64), np.array([1, 1, 1, 2])) == 0.75
+
+
+def test_near_pictures_are_those_of_nearly_the_same_light():
+    rng = np.random.default_rng(0)
+    plain = rng.integers(0, 255, (3, HASHED_SIZE, HASHED_SIZE)).astype(np.uint8)
+    pictures = {"a": plain, "b": np.clip(plain.astype(int) + 3, 0, 255).astype(np.uint8), "c": plain[:, ::-1]}
+    hashes = picture_hashes(["a", "b", "c", None], pictures.get)
+    assert hashes[3] == 0
+    train, mine = np.array([True, False, False, False]), np.array([False, True, True, True])
+    assert near_pictures(hashes, train, mine) == {1: 0}
+
+
+def test_three_bits_apart_is_near_and_four_is_not():
+    base = np.uint64(0x0123456789ABCDEF)
+    hashes = np.array([base, base ^ np.uint64(0b111 << 30), base ^ np.uint64(0b1111 << 30)])
+    assert near_pictures(hashes, np.array([True, False, False]), np.array([False, True, True])) == {1: 0}

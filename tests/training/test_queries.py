@@ -1,0 +1,86 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kg.chance import Chance
+from tests.training.conftest import COLOURS, KINDS, TINY
+from training.plan import Stage
+from training.queries import Matcher, Terms, read_log
+from training.views import Viewer, Work
+
+TERMS = Terms({"colour": COLOURS, "kind": KINDS})
+
+
+@pytest.fixture
+def log(data):
+    """Every item was bought for "colour kind" of its own and clicked for its kind."""
+    rows = []
+    for number, item in enumerate(data.items):
+        colour, kind = COLOURS[number % 3], KINDS[number % 2]
+        rows += [(f"{colour} {kind}", item, 5, 1), (f"nice {kind}", item, 2, 0)]
+    return read_log(data.items, rows)
+
+
+@pytest.fixture
+def matcher(data, log, tokenizer):
+    return lambda hard=1.0: Matcher(data, log, TERMS, tokenizer, TINY, hard)
+
+
+def test_bought_pairs_are_positive_and_clicked_ones_no_negatives(log):
+    assert len(log.query) == 24
+    nice = log.texts.index("nice mug")
+    assert nice not in log.query
+    assert log.clicked.holds(np.array(nice), np.array(1))
+
+
+def test_without_purchases_clicks_are_positive():
+    assert len(read_log(["a", "b"], [("x", "a", 1, 0), ("y", "b", 2, 0), ("z", "b", 0, 0)]).query) == 2
+
+
+def test_a_log_of_one_query_is_none():
+    assert read_log(["a"], [("x", "a", 1, 1), ("y", "unknown", 1, 1)]) is None
+
+
+def test_terms_are_typed_by_the_ontologys_values():
+    assert TERMS.typed(["red", "nice", "mug"]) == [(0, 1, "colour"), (2, 3, "kind")]
+    assert Terms({"colour": ["dark blue", "blue"]}).typed(["dark", "blue"]) == [(0, 2, "colour")]
+
+
+def test_rewriting_replaces_one_term_by_another_of_its_type():
+    assert TERMS.rewrite("red mug", (0.0, 0.0)) == ("blue mug", "colour", "blue")
+    assert TERMS.rewrite("red mug", (0.9, 0.0)) == ("red lamp", "kind", "lamp")
+    assert TERMS.rewrite("something else", (0.5, 0.5)) is None
+
+
+@pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
+def test_no_negative_was_clicked_or_is_true_of_its_item(hard, matcher, log):
+    pairs = np.arange(24)
+    for step in range(5):
+        negatives = matcher(hard).negatives(pairs, Chance(0, step))
+        for item, query in zip(log.item, negatives, strict=True):
+            assert query not in (f"{COLOURS[item % 3]} {KINDS[item % 2]}", f"nice {KINDS[item % 2]}")
+
+
+def test_hard_negatives_are_rewritten_or_of_the_category(data, matcher, log):
+    negatives = matcher(1.0).negatives(np.arange(24), Chance(0))
+    of_category = [{log.texts[q] for q in log.query[data.category[log.item] == c]} for c in (0, 1)]
+    rewritten = [text not in of_category[data.category[item]] for item, text in zip(log.item, negatives, strict=True)]
+    assert all(len(text.split()) == 2 for text in negatives)
+    assert sum(rewritten) <= 16
+
+
+def test_a_batch_has_as_many_negatives_and_knows_who_matches(matcher, log):
+    batch = matcher().batch(np.arange(6), Chance(0), np.arange(9), 0)
+    assert batch.label.tolist() == [1.0] * 6 + [0.0] * 6
+    assert batch.query.shape[0] == 2 * len(batch.items)
+    assert batch.same.shape == (2, 6, 9)
+    assert batch.same[0].diagonal().all()
+
+
+def test_a_stage_of_queries_has_no_items_but_pairs(data, tokenizer, recipe, matcher):
+    viewer = Viewer(data, tokenizer, dataclasses.replace(recipe), lambda *_: None, TINY, matcher())
+    nobody = np.zeros(0, np.int64)
+    batch = viewer.batch(Stage({"qi": 1.0}), Work(nobody, np.arange(4), np.arange(4)), Chance(0))
+    assert batch.seen is None
+    assert batch.counts["qi"] == 8

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoders.tokenizer import SpecialPieces
+from training.objectives.precise import precise
 
 
 def mask_pieces(
@@ -27,4 +28,4 @@ def mask_pieces(
 
 def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean of -log p(piece) over M chosen pieces: ``logits`` [M, V], ``target`` [M]."""
-    return F.cross_entropy(logits.float(), target)
+    return F.cross_entropy(precise(logits), target)

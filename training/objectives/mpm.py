@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.objectives.precise import precise
+
 
 def mask_patches(there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.5) -> Tensor:
     """Choose ``rate`` of the patches that are ``there`` [B, P] in ``rows`` [B], by ``luck`` [B, P] in [0, 1): [B, P] bool."""
@@ -22,4 +24,4 @@ def raw_patches(pixels: Tensor, grid: int) -> Tensor:
 
 def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """L1 over the raw pixels of M masked patches, a mean over pixels: ``predicted`` and ``target`` [M, 3*p*p]."""
-    return torch.mean(torch.abs(predicted.float() - target))
+    return torch.mean(torch.abs(precise(predicted) - target))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.objectives.precise import precise
+
 
 def mask_features(
     there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.15, covered: float = 0.8
@@ -24,9 +26,9 @@ def mask_features(
 
 def feature_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """1/M sum |h - r|^2 of M masked tokens, ``predicted`` and ``target`` [M, F]; Eq. 1's minus is read as a slip."""
-    return (predicted.float() - target.float()).square().sum(1).mean()
+    return (precise(predicted) - precise(target)).square().sum(1).mean()
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean KL(target || softmax(logits)) of M masked regions over the detector's C classes: ``logits`` and ``target`` [M, C]."""
-    return F.kl_div(logits.float().log_softmax(1), target.float(), reduction="batchmean")
+    return F.kl_div(precise(logits).log_softmax(1), precise(target), reduction="batchmean")

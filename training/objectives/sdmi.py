@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.objectives.precise import precise
+
 
 def distillation_losses(title: tuple[Tensor, Tensor], image: tuple[Tensor, Tensor], label: Tensor) -> tuple[Tensor, Tensor]:
     """L_KL and L_RS of N query-item pairs read by title alone and by picture alone.
@@ -17,7 +19,7 @@ def distillation_losses(title: tuple[Tensor, Tensor], image: tuple[Tensor, Tenso
         L_KL = 1/N sum w_i KL(p_i^w || p_i^s),  L_RS = 1/N sum w_i / D |h_i^s - h_i^w|^2
     """
     (h_t, z_t), (h_v, z_v) = title, image
-    z_t, z_v = z_t.float(), z_v.float()
+    z_t, z_v = precise(z_t), precise(z_v)
     positive = label > 0.5
     title_strong = torch.where(positive, z_t > z_v, z_t < z_v)
     z_strong, z_weak = torch.where(title_strong, z_t, z_v).detach(), torch.where(title_strong, z_v, z_t)
@@ -25,7 +27,7 @@ def distillation_losses(title: tuple[Tensor, Tensor], image: tuple[Tensor, Tenso
     h_weak = torch.where(title_strong[:, None], h_v, h_t)
     gap = (z_strong.sigmoid() - z_weak.sigmoid()).abs().detach()
     weight = gap * torch.where(positive, z_strong > 0, z_strong < 0)
-    distance = (h_strong.float() - h_weak.float()).square().mean(1)
+    distance = (precise(h_strong) - precise(h_weak)).square().mean(1)
     return (weight * bernoulli_divergence(z_weak, z_strong)).mean(), (weight * distance).mean()
 
 

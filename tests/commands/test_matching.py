@@ -15,8 +15,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a model of both of MBSD's stages."""
     folder = tmp_path_factory.mktemp("matching")
     home, shop = str(folder / "home"), str(folder / "shop")
-    for words in (["sample", shop, "--items", "80"], ["ingest", f"{shop}/items.csv", "--max-rejects", "5%"], ["queries", f"{shop}/queries.csv"],
-                  ["train", "--preset", "mbsd", "--size", "tiny", "--steps", "6", "--name", "two", "--set", "batch_size=8"]):  # fmt: skip
+    steps = [
+        ["sample", shop, "--items", "80"],
+        ["ingest", f"{shop}/items.csv", "--max-rejects", "5%"],
+        ["queries", f"{shop}/queries.csv"],
+        ["train", "--preset", "mbsd", "--size", "tiny", "--steps", "6", "--name", "two", "--set", "batch_size=8"],
+    ]
+    for words in steps:
         assert main(["--home", home, *words]) == 0
     return Path(home)
 
@@ -54,9 +59,8 @@ def test_a_model_that_cannot_complete_says_so(use: Call) -> None:
 
 def test_leaks_are_reported(use: Call) -> None:
     document = use("leaks", "--json").json
-    assert {(twin["part"], twin["by"]) for twin in document["twins"]} == {
-        (p, b) for p in ("validation", "test") for b in ("title", "image")
-    }
+    parts = ("validation", "test")
+    assert {(twin["part"], twin["by"]) for twin in document["twins"]} == {(part, by) for part in parts for by in ("title", "image")}
 
 
 def test_runs_have_tensorboards_files(trained: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from encoders.layers import RowDropout
+from schema import files
 from schema.errors import TrainingError
 from training import state
 from training.gradient import step_gradient
@@ -79,7 +80,7 @@ def still(model):
         if isinstance(module, torch.nn.Dropout | RowDropout):
             module.p = module.rate = 0.0
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            module.train = lambda mode=True: None
+            module.train = lambda mode=True: None  # type: ignore[assignment, method-assign]
             module.training = False
 
 
@@ -165,12 +166,12 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
 
 
 def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monkeypatch):
-    run, said, write = make_run(6, keep_every=2), [], state.write_together
+    run, said, write = make_run(6, keep_every=2), [], files.write_together
 
-    def full(folder, files):
+    def full(folder, content):
         if run.progress.step == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(folder, files)
+        write(folder, content)
 
     monkeypatch.setattr(state, "write_together", full)
     seen = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())  # noqa: E731

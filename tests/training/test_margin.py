@@ -23,4 +23,5 @@ def test_a_corruption_that_is_true_counts_nothing(loss, never):
     with_one = torch.cat([corrupted, torch.full((3, 1), never)], 1)
     torch.testing.assert_close(loss(true, with_one), loss(true, corrupted))
     loss(true, torch.full((3, 2), never)).backward()
+    assert true.grad is not None
     assert true.grad.isfinite().all()

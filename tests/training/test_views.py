@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,12 @@ def test_the_same_step_gives_the_same_batch(batch):
 def flat(made):
     """The bytes of every tensor of a batch."""
     parts = []
-    with_tensors(made, lambda part: parts.append(part.numpy().tobytes()) or part)
+
+    def kept(part):
+        parts.append(part.numpy().tobytes())
+        return part
+
+    with_tensors(made, kept)
     return parts
 
 
@@ -68,7 +74,7 @@ def test_candidates_hold_every_target_and_known_value(batch):
 
 
 def test_a_stage_makes_only_what_its_terms_need(viewer):
-    made = viewer.batch(Stage({"mlm": 1.0}), work(np.arange(8)), Chance(0))
+    made: Any = viewer.batch(Stage({"mlm": 1.0}), work(np.arange(8)), Chance(0))
     assert (made.seen.links, made.unseen, made.candidates, made.match) == (None, None, None, None)
     assert not made.masked.patches.any()
 
@@ -84,7 +90,8 @@ def test_counts_are_what_the_terms_are_means_over(batch):
 def test_corrupted_statements_are_not_true(kind, data, tokenizer, recipe):
     recipe = dataclasses.replace(recipe, link="margin", corruption=kind, negatives=5)
     viewer = Viewer(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
-    links = viewer.batch(all_terms(recipe), work(np.arange(24)), Chance(0)).seen.links
+    made: Any = viewer.batch(all_terms(recipe), work(np.arange(24)), Chance(0))
+    links = made.seen.links
     item = links.flow.cell_item[links.corrupted.cell]
     true = {(i, c) for i in range(24) for c in data.candidate[data.indptr[i] : data.indptr[i + 1]].tolist()}
     drawn = zip(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +15,11 @@ from kg.home import Home
 from kg.ingest import ingest
 from kg.queries import ingest_queries
 from kg.sample import write_sample
+from training.batches import StepBatch
 from training.config import TrainOptions, read_settings
+from training.loader import Request
 from training.material import read_material
 from training.run import ModelWriter, assemble
-from training.views import StepBatch, move
 
 Step = Callable[[int], None]
 
@@ -41,8 +41,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         recipe = read_settings(None, (), config.as_dict()).recipe
         material = read_material(home, options, recipe, config, None, lambda record: None)
         run = assemble(ModelWriter(Path(folder) / "model", config, material, {}, rank=0), options, recipe, (0, 1), time.monotonic())
-        rng = np.random.default_rng(0)
-        ready: list[StepBatch] = [move(run.viewer.batch(run.sampler.batch(n), rng), run.device) for n in range(batches)]
+        ready: list[StepBatch] = [run.maker[Request(n, 0, 1)].to(run.device).parts[0] for n in range(batches)]
     model = run.objective.model.train()
 
     def step(number: int) -> None:
@@ -53,6 +52,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
     def aggregation(number: int) -> None:
         """c* of both views' cells, backward."""
         batch = ready[number % batches]
+        assert batch.candidates is not None
         count = len(model.links.candidate_property)
         local = torch.zeros(count, dtype=torch.int64, device=run.device)
         local[batch.candidates] = torch.arange(len(batch.candidates), device=run.device)
@@ -60,7 +60,9 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         properties = torch.randn(model.knowledge.properties, config.dim, device=run.device, requires_grad=True)
         total: Tensor = values.new_zeros(())
         for view in (batch.seen, batch.unseen):
-            flow = view.targets.flow
+            assert view is not None
+            assert view.links is not None
+            flow = view.links.flow
             asked = torch.randn(len(flow.cell_item), config.dim, device=run.device, requires_grad=True)
             edges = (flow.edge_cell, flow.edge_property, local[flow.edge_value])
             total = total + model.links.aggregate(asked, properties, values, edges).sum()

@@ -1,8 +1,13 @@
-"""Items a second of the whole training loop, data included, against the model's own forward and backward on ready batches.
+"""The whole training loop, data included: against the model alone, against a plain MBSD, and link prediction against PyKEEN's loop.
 
-    python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60]
+    python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60] [--only loop|stages|links]
 
-Both run in one process on the same batches, in turns, in fp32 and in bf16; a table and a JSON line come out. On a GPU the same runs there.
+- *loop*: items a second of the joint preset's loop, against its own forward and backward on ready batches;
+- *stages*: MBSD's stage II, pairs a second of the loop, against a plain loop of the same equations (``plain_mbsd.py``: transformers' BERT,
+  three padded passes, AdamW), on a drawn shop's query log;
+- *links*: ``links.py``, statements a second against PyKEEN's sLCWA loop, on the home's statements.
+
+All in one process, in turns; a table and a JSON line come out. On a GPU the same runs there.
 """
 
 from __future__ import annotations
@@ -11,29 +16,39 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import numpy as np
 import torch
 
+from benchmarks.joint_step import shop
+from benchmarks.links import MARGIN, NEGATIVES, bench_links
+from benchmarks.model import loss_of
+from benchmarks.plain_mbsd import PlainMBSD
+from encoders.patches import ConvPatches
 from fusion.presets import preset
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
 from training.gradient import precision
-from training.loop import train_step
+from training.loader import Made, Request
+from training.loop import Run, train_step
 from training.material import read_material
+from training.presets import preset_recipe
 from training.run import ModelWriter, assemble
-from training.views import StepBatch, move
 
 BATCHES = 12
+STAGE_TWO = "stages=qi+qt+qv+kl+rs:1"
+
+Step = Callable[[int], None]
 
 
-def measure(step: Callable[[int], None], steps: int, items: int, device: torch.device) -> list[float]:
+def measure(step: Step, steps: int, items: int, device: torch.device) -> list[float]:
     """Items a second of each of ``steps`` steps."""
     speeds = []
     for number in range(steps):
@@ -45,57 +60,110 @@ def measure(step: Callable[[int], None], steps: int, items: int, device: torch.d
     return speeds
 
 
-def bench(home: Home, args: argparse.Namespace, kind: str) -> dict[str, object]:
-    """The loop's and the bare model's speed at one precision."""
-    options = TrainOptions(size=args.size, steps=1, split=args.split, overrides=(f"precision={kind}",))
-    config = preset("joint", args.size)
-    settings = read_settings(None, options.overrides, config.as_dict())
+def in_turns(steps: dict[str, Step], rounds: int, items: int, device: torch.device) -> dict[str, float]:
+    """Items over seconds of all steps of each, not a median: a loop that stalls now and then is slow."""
+    speeds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            measured = measure(step, 10 if turn else 3, items, device)
+            speeds[name] += measured if turn else []
+    return {name: round(statistics.harmonic_mean(values), 1) for name, values in speeds.items()}
+
+
+def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -> Run:
+    """A run of a preset that is about to begin."""
+    options = TrainOptions(preset=name, size=args.size, steps=1_000_000, split=args.split, overrides=overrides)
+    config = preset(name, args.size)
+    settings = read_settings(None, overrides, config.as_dict(), preset_recipe(name, args.size))
     material = read_material(home, options, settings.recipe, config, None, lambda record: None)
-    writer = ModelWriter(Path(args.out), config, material, {}, rank=0)
-    run = assemble(writer, options, settings.recipe, (0, 1), time.monotonic())
-    rng = np.random.default_rng(0)
-    device, size = run.device, settings.recipe.batch_size
-    ready: list[StepBatch] = [move(run.viewer.batch(run.sampler.batch(n), rng), device) for n in range(BATCHES)]
-    run.objective.model.train()
+    return assemble(ModelWriter(Path(args.out), config, material, {}, rank=0), options, settings.recipe, (0, 1), time.monotonic())
 
-    def bare(number: int) -> None:
-        with precision(settings.recipe, device):
-            loss = run.objective(ready[number % BATCHES]).total
-        loss.backward()
-        run.optimizer.zero_grad(set_to_none=True)
 
-    def whole(number: int) -> None:
-        train_step(run, run.sampler.batch(number), settings.recipe.learning_rate)
+def whole_step(run: Run) -> Step:
+    """A step of the loop: batch, forward, backward, optimizer, averages."""
+
+    def step(number: int) -> None:
+        train_step(run, run.maker[Request(run.progress.step, 0, 1)].to(run.device), run.recipe.learning_rate)
         run.average.update(run.objective.model, number)
         run.progress.step += 1
 
-    for step in (bare, whole):
-        measure(step, 3, size, device)
-    speeds: dict[str, list[float]] = {"bare": [], "whole": []}
-    for _ in range(args.steps // 10):
-        speeds["bare"] += measure(bare, 10, size, device)
-        speeds["whole"] += measure(whole, 10, size, device)
-    # Items over seconds of all steps, not a median: a loop that stalls now and then is slow.
-    means = {name: statistics.harmonic_mean(values) for name, values in speeds.items()}
-    figures = {name: round(value, 1) for name, value in means.items()}
-    return {"precision": kind, "size": args.size, "device": str(device), **figures, "ratio": round(means["whole"] / means["bare"], 3)}
+    return step
+
+
+def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any]:
+    """The joint loop's and the bare model's speed at one precision."""
+    run = prepared(home, args, "joint", f"precision={kind}")
+    ready: list[Made] = [run.maker[Request(number, 0, 1)].to(run.device) for number in range(BATCHES)]
+    run.objective.model.train()
+
+    def bare(number: int) -> None:
+        with precision(run.recipe, run.device):
+            loss = run.objective(ready[number % BATCHES].parts[0]).total
+        loss.backward()
+        run.optimizer.zero_grad(set_to_none=True)
+
+    speed = in_turns({"bare": bare, "whole": whole_step(run)}, args.steps // 10, run.recipe.batch_size, run.device)
+    return {"what": "loop", "precision": kind, **speed, "ratio": round(speed["whole"] / speed["bare"], 3)}
+
+
+def plain_step(run: Run) -> Step:
+    """A step of a plain loop over the same pairs: texts as lists, three padded passes in fp32, AdamW, nothing shared."""
+    model, device = run.objective.model, run.device
+    patches = model.pictures.get_submodule("encoder")
+    assert isinstance(patches, ConvPatches)
+    plain = PlainMBSD(model.fusion.get_submodule("stream"), patches, model.match_head, 0.1).to(device)  # type: ignore[arg-type]
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3)
+
+    def step(number: int) -> None:
+        (batch,) = run.maker[Request(number, 0, 1)].parts
+        match = batch.match
+        assert match is not None
+        assert match.items.pixels is not None
+        queries = [[piece for piece in row if piece] for row in match.query.tolist()]
+        titles = [[piece for piece in row if piece] for row in match.items.pieces.tolist()] * 2
+        states = plain(queries, titles, torch.cat([match.items.pixels] * 2).to(device))
+        loss_of(states, plain.head, match.label.to(device)).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def bench_stages(args: argparse.Namespace) -> dict[str, Any]:
+    """Pairs a second of MBSD's stage II: our loop at both precisions, the plain one in fp32."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = shop(Path(folder), 600)
+        chosen = argparse.Namespace(**{**vars(args), "split": None})
+        runs = {kind: prepared(home, chosen, "mbsd", f"precision={kind}", STAGE_TWO) for kind in ("fp32", "bf16")}
+        steps = {kind: whole_step(run) for kind, run in runs.items()} | {"plain": plain_step(runs["fp32"])}
+        speed = in_turns(steps, max(1, args.steps // 20), runs["fp32"].recipe.batch_size, runs["fp32"].device)
+    return {"what": "stages", **speed, **{f"{kind} / plain": round(speed[kind] / speed["plain"], 2) for kind in ("fp32", "bf16")}}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--home", default="catalog")
+    parser.add_argument("--home", help="a home to train on; without one, a drawn shop")
     parser.add_argument("--split", type=Path)
     parser.add_argument("--size", default="small")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--out", default="build/bench")
+    parser.add_argument("--only", choices=("loop", "stages", "links"))
     args = parser.parse_args()
     keep_freed_memory()
-    home = Home.open(args.home)
-    rows = [bench(home, args, kind) for kind in ("fp32", "bf16")]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.open(args.home) if args.home else shop(Path(folder), 2000)
+        rows: list[dict[str, Any]] = []
+        if args.only in (None, "loop"):
+            rows += [bench_loop(home, args, kind) for kind in ("fp32", "bf16")]
+        if args.only in (None, "stages"):
+            rows.append(bench_stages(args))
+        if args.only in (None, "links"):
+            run = prepared(home, args, "k3m", f"negatives={NEGATIVES}", f"margin={MARGIN}", "corruption=uniform", "max_cells=64")
+            rows.append({"what": "links", **bench_links(run.maker.viewer, run.device)})
     for row in rows:
-        print("{precision}  {size}  {device}  loop {whole:>7} items/s  model {bare:>7} items/s  ratio {ratio}".format(**row))
-    print(json.dumps(rows))
+        print(row)
+    print(json.dumps({"size": args.size, "device": "cuda" if torch.cuda.is_available() else "cpu", "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -161,15 +161,15 @@ def leaks(context: Context, split: Path | None, pictures: bool) -> None:
       catalograph leaks --split split.csv
     """
     from kg.image_cache import read_pixels
-    from kg.leaks import HASHED_SIZE, find_leaks, picture_hashes
+    from kg.leaks import HASHED_SIZE, find_leaks, looks_of
     from kg.splits import assign
 
     snapshot = snapshot_of(context.home())
-    hashes = None
+    looks = None
     if pictures:
         with bar("reading pictures") as done:
-            hashes = picture_hashes(snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), done)
-    found = find_leaks(snapshot, assign(snapshot.items, split), hashes)
+            looks = looks_of(snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), done)
+    found = find_leaks(snapshot, assign(snapshot.items, split), looks)
     twins = (
         [each.part, each.by, f"{each.items:,}", f"{each.share:.1%}", ", ".join(each.pairs[0]) if each.pairs else ""] for each in found.twins
     )

@@ -111,3 +111,8 @@ def ngram_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]]) 
 def rounded(count: int, step: int) -> int:
     """``count`` up to a multiple of ``step``."""
     return -(-count // step) * step
+
+
+def few_sizes(count: int, step: int) -> int:
+    """``count`` up to a multiple of ``step``, or of a larger power of two where that is a 32nd of it at most: few sizes, little padding."""
+    return rounded(count, max(step, 1 << max(0, count.bit_length() - 6)))

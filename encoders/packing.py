@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoders.batch import rounded
+from encoders.batch import few_sizes
 from encoders.layers import Attention, TransformerLayer, attend, readable
 from encoders.tokens import ModalTokens
 
@@ -20,12 +20,12 @@ TOKENS_STEP = 64
 class Places:
     """Where T tokens lie in B rows of L: ``place`` [T] counts through the rows; ``row`` [T'] is each packed token's row.
 
-    Zero rows make T' of them, a multiple of ``step``.
+    Zero rows make T' of them, a multiple of ``step`` where that is above 1.
     """
 
     def __init__(self, place: Tensor, shape: tuple[int, int], step: int = 1) -> None:
         self.shape, count = shape, len(place)
-        taken = F.pad(place, (0, rounded(count, step) - count), value=shape[0] * shape[1])
+        taken = F.pad(place, (0, (few_sizes(count, step) if step > 1 else count) - count), value=shape[0] * shape[1])
         self.row = taken // shape[1]
         packed_at = place.new_full((shape[0] * shape[1],), len(taken))
         packed_at[place] = torch.arange(count, device=place.device)

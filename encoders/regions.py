@@ -102,25 +102,30 @@ def pad_regions(pictures: Sequence[Regions | None], most: int, width: int, class
 
     Raises DataError where a picture's have another width or other classes.
     """
-    wrong = next((each for each in pictures if each is not None and each.features.shape[1] != width), None)
-    if wrong is not None:
-        raise DataError(f"regions with {wrong.features.shape[1]} features do not fit a model that reads {width}: set region_width")
-    told = {each.classes.shape[1] for each in pictures if each is not None and each.classes is not None} if classes else set()
-    if told - {classes}:
-        raise DataError(f"regions with {(told - {classes}).pop()} classes do not fit a model that tells {classes}: set region_classes")
-    longest = max([min(most, len(each.features)) for each in pictures if each is not None], default=0)
+    there = {row: each for row, each in enumerate(pictures) if each is not None}
+    for each in there.values():
+        _fits(each, width, classes)
+    longest = max((min(most, len(each.features)) for each in there.values()), default=0)
     features, boxes = torch.zeros(len(pictures), longest, width), torch.zeros(len(pictures), longest, 4)
     mask = torch.zeros(len(pictures), longest, dtype=torch.bool)
-    probable = torch.zeros(len(pictures), longest, classes) if told else None
-    for row, each in enumerate(pictures):
-        if each is not None:
-            count = min(most, len(each.features))
-            features[row, :count] = torch.from_numpy(each.features[:count])
-            boxes[row, :count] = torch.from_numpy(each.boxes[:count])
-            mask[row, :count] = True
-            if probable is not None and each.classes is not None:
-                probable[row, :count] = torch.from_numpy(each.classes[:count])
-    return RegionBatch(features, boxes, mask, probable)
+    probable = torch.zeros(len(pictures), longest, classes)
+    for row, each in there.items():
+        count = min(most, len(each.features))
+        features[row, :count] = torch.from_numpy(each.features[:count])
+        boxes[row, :count] = torch.from_numpy(each.boxes[:count])
+        mask[row, :count] = True
+        if classes and each.classes is not None:
+            probable[row, :count] = torch.from_numpy(each.classes[:count])
+    return RegionBatch(features, boxes, mask, probable if classes else None)
+
+
+def _fits(regions: Regions, width: int, classes: int) -> None:
+    found = regions.features.shape[1]
+    if found != width:
+        raise DataError(f"regions with {found} features do not fit a model that reads {width}: set region_width")
+    told = None if regions.classes is None else regions.classes.shape[1]
+    if classes and told not in (None, classes):
+        raise DataError(f"regions with {told} classes do not fit a model that tells {classes}: set region_classes")
 
 
 class RegionEncoder(nn.Module):

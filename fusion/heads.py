@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from fusion.fused import ItemStates
 
+GREY, PIXEL_SPREAD = 0.5, 0.25
+
 
 class PieceHead(nn.Module):
     """BERT's masked-language head: dense, GELU, norm, then the piece embeddings themselves as output weights."""
@@ -100,6 +102,13 @@ class GlobalHeads(nn.Module):
         self.piece, self.patch = GlobalPredictor(dim, embedding.embedding_dim), GlobalPredictor(dim, features)
         self.weight = embedding.weight
         self.match = nn.Linear(dim, 1)
+        self.begin()
+
+    def begin(self) -> None:
+        """Patches begin at grey, give or take as much as pixels in [0, 1] do: a norm's own scale of 1 would drown the other objectives."""
+        norm = cast(nn.LayerNorm, self.patch.second[2])
+        nn.init.constant_(norm.weight, PIXEL_SPREAD)
+        nn.init.constant_(norm.bias, GREY)
 
     def pieces(self, node: Tensor, positions: Tensor) -> Tensor:
         """``node`` h([CLS]) and ``positions`` [M, D] of M masked pieces to logits [M, V]."""

@@ -22,6 +22,25 @@ SLICES = 4
 ROTATIONS = ("RotatEInteraction", "QuatEInteraction")
 
 
+def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
+    """-|h + r - t| of all of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]: [N, K], by |a|^2 + |b|^2 - 2 a b."""
+    with torch.autocast(heads.device.type, enabled=False):
+        moved = heads + relations
+        squares = moved.square().sum(1)[:, None] + tails.square().sum(1)[None] - 2 * moved @ tails.T
+        return -squares.clamp(min=1e-12).sqrt()
+
+
+def distmult_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
+    """<h, r, t> of all of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]: [N, K]."""
+    with torch.autocast(heads.device.type, enabled=False):
+        return (heads * relations) @ tails.T
+
+
+# An Interaction that is a matrix product scores all pairs sooner than it gathers the vectors of one pair in this many.
+CHEAPER = 64
+BY_PRODUCTS = {("TransEInteraction", 2): transe_by_products, ("DistMultInteraction", None): distmult_by_products}
+
+
 class Components(nn.Module):
     """What an interaction reads of a vector: itself where that is one vector of its width, else linear maps of it in the shapes asked.
 
@@ -37,7 +56,7 @@ class Components(nn.Module):
         self.maps = nn.ModuleList(() if plain else (nn.Linear(dim, math.prod(shape), bias=False) for shape in self.shapes))
 
     def forward(self, vectors: Tensor) -> Any:
-        """``vectors`` [..., D] to a tensor, or a tuple of them where the interaction reads several."""
+        """``vectors`` [N, D] or [M, K, D] to a tensor, or a tuple of them where the interaction reads several."""
         if self.paired:
             pairs = vectors.unflatten(-1, (-1, 2))
             return torch.view_as_complex((F.normalize(pairs, dim=-1) if self.unit else pairs).contiguous())
@@ -69,6 +88,7 @@ class InteractionHead(LinkScorer):
         self.head = Components(dim, self.interaction.head_shape, sizes, paired)
         self.relation = Components(dim, self.interaction.relation_shape, sizes, paired, unit)
         self.tail = Components(dim, self.interaction.tail_shape, sizes, paired)
+        self.by_products = BY_PRODUCTS.get((type(interaction).__name__, getattr(interaction, "p", None)))
 
     def nodes(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """c* [N, D] of the flow's N cells."""
@@ -79,22 +99,27 @@ class InteractionHead(LinkScorer):
         """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""
         nodes, other = self.nodes(fused, flow, knowledge).float(), self.others(flow, knowledge)
         scores = nodes.new_full(other.shape, -torch.inf)
-        # A property's cells against its own values alone: a distance costs D times what a product does.
+        # A property's cells against its own values alone: a score costs D times what a product does.
         for number in flow.cell_property.unique().tolist():
             cell = (flow.cell_property == number).nonzero()[:, 0]
             value = (self.candidate_property[knowledge.ids] == number).nonzero()[:, 0]
             relation, tails = knowledge.properties[number].float(), knowledge.values[value].float()
             for part in cell.split(max(1, BLOCK // max(1, tails.numel()))):
-                block = self._interact(nodes[part][:, None], relation[None, None], tails[None])
+                if self.by_products is not None:
+                    block = self.by_products(nodes[part], relation[None], tails)
+                else:
+                    block = self._interact(nodes[part][:, None], relation[None, None], tails[None])
                 scores = scores.index_put((part[:, None], value[None, :]), block)
         return scores
 
     def pairs(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, pairs: tuple[Tensor, Tensor]) -> Tensor:
         """Logits [...] of pairs (cell [...], row of a candidate in play [...]), another property's candidates too."""
         cell, value = pairs
-        relation = knowledge.properties.index_select(0, flow.cell_property)
-        heads, relations = (part.float()[cell] for part in (self.nodes(fused, flow, knowledge), relation))
-        return self._interact(heads, relations, knowledge.values.float()[value])
+        nodes, tails = self.nodes(fused, flow, knowledge).float(), knowledge.values.float()
+        relation = knowledge.properties.index_select(0, flow.cell_property).float()
+        if self.by_products is not None and len(nodes) * len(tails) <= CHEAPER * value.numel():
+            return self.by_products(nodes, relation, tails)[cell, value]
+        return self._interact(nodes[cell], relation[cell], tails[value])
 
     def _interact(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         """Scores [...] of vectors [..., D], in single precision: a distance of bf16 numbers has no room for a margin."""

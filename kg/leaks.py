@@ -15,6 +15,7 @@ from schema.wording import plain_words
 SIDE = 8
 HASHED_SIZE = 72
 NEAR = 3
+NEAR_COLOUR = 6.0
 BANDS = 4
 DETERMINED = 0.98
 LEAST_SUPPORT = 20
@@ -54,15 +55,15 @@ class Leaks:
         return asdict(self)
 
 
-def find_leaks(snapshot: GraphSnapshot, parts: Mapping[str, str], hashes: NDArray[np.uint64] | None = None) -> Leaks:
-    """Look through a split; ``hashes`` [I] are the pictures' by :func:`picture_hashes`, 0 where there is none."""
+def find_leaks(snapshot: GraphSnapshot, parts: Mapping[str, str], looks: Looks | None = None) -> Leaks:
+    """Look through a split; ``looks`` are the pictures' by :func:`looks_of`."""
     train = np.array([parts.get(item) == "train" for item in snapshot.items])
     twins = []
     for part in ("validation", "test"):
         mine = np.array([parts.get(item) == part for item in snapshot.items])
         found = {"title": same_titles(snapshot.titles, train, mine)}
-        if hashes is not None:
-            found["image"] = near_pictures(hashes, train, mine)
+        if looks is not None:
+            found["image"] = near_pictures(looks, train, mine)
         for by, pairs in found.items():
             named = [(snapshot.items[one], snapshot.items[other]) for one, other in sorted(pairs.items())]
             twins.append(Twins(by, part, len(named), round(len(named) / max(1, int(mine.sum())), 4), named[:20]))
@@ -83,27 +84,47 @@ def same_titles(titles: Sequence[str | None], train: NDArray[np.bool_], mine: ND
     }
 
 
-def picture_hashes(
-    paths: Sequence[str | None], read: Callable[[str], NDArray[np.uint8] | None], progress: Callable[[int, int], None] | None = None
-) -> NDArray[np.uint64]:
-    """dHash of pictures [I] that ``read`` gives as pixels [3, S, S]: whether each cell of a grid is brighter than the one before.
+@dataclass(frozen=True)
+class Looks:
+    """I pictures: ``hashes`` [I], 0 where there is none, and ``colours`` [I, 3, 8, 8] uint8."""
 
-    64 bits of an 8 x 9 grid; 0 where there is no picture.
+    hashes: NDArray[np.uint64]
+    colours: NDArray[np.uint8]
+
+
+def looks_of(
+    paths: Sequence[str | None], read: Callable[[str], NDArray[np.uint8] | None], progress: Callable[[int, int], None] | None = None
+) -> Looks:
+    """dHash of pictures [I] that ``read`` gives as pixels [3, S, S], and their colours.
+
+    The hash has 64 bits, whether each cell of an 8 x 9 grid is brighter than the one before; on a plain ground many look alike by it alone.
     """
-    found = np.zeros(len(paths), dtype=np.uint64)
+    hashes, colours = np.zeros(len(paths), dtype=np.uint64), np.zeros((len(paths), 3, SIDE, SIDE), dtype=np.uint8)
     for number, path in enumerate(paths):
         picture = None if path is None else read(path)
         if picture is not None:
-            rows = np.array_split(picture.mean(0), SIDE, axis=0)
-            grid = np.array([[cell.mean() for cell in np.array_split(row, SIDE + 1, axis=1)] for row in rows])
-            found[number] = np.packbits((np.diff(grid, axis=1) > 0).reshape(-1)).view(">u8")[0]
+            grid = _cells(picture.mean(0)[None], SIDE, SIDE + 1)[0]
+            hashes[number] = np.packbits((np.diff(grid, axis=1) > 0).reshape(-1)).view(">u8")[0]
+            colours[number] = _cells(picture, SIDE, SIDE).astype(np.uint8)
         if progress is not None:
             progress(number + 1, len(paths))
-    return found
+    return Looks(hashes, colours)
 
 
-def near_pictures(hashes: NDArray[np.uint64], train: NDArray[np.bool_], mine: NDArray[np.bool_]) -> dict[int, int]:
-    """Items of ``mine`` [I] whose picture's hash differs from a ``train`` [I] item's in 3 bits at most: their numbers to that item's."""
+def _cells(picture: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64]:
+    """Means [C, rows, columns] of a picture's [C, H, W] cells."""
+    high, wide = (np.linspace(0, side, count + 1).astype(int)[:-1] for side, count in zip(picture.shape[1:], (rows, columns), strict=True))
+    sums = np.add.reduceat(np.add.reduceat(picture.astype(np.float64), high, axis=1), wide, axis=2)
+    sizes = np.diff([*high, picture.shape[1]])[:, None] * np.diff([*wide, picture.shape[2]])[None, :]
+    return np.asarray(sums / sizes)
+
+
+def near_pictures(looks: Looks, train: NDArray[np.bool_], mine: NDArray[np.bool_]) -> dict[int, int]:
+    """Items of ``mine`` [I] whose picture is nearly a ``train`` [I] item's: their numbers to that item's.
+
+    Their hashes differ in 3 bits at most, and their colours by 6 of 255 on average.
+    """
+    hashes = looks.hashes
     known, asked = np.flatnonzero(train & (hashes != 0)), np.flatnonzero(mine & (hashes != 0))
     found: dict[int, int] = {}
     width = 64 // BANDS
@@ -113,12 +134,13 @@ def near_pictures(hashes: NDArray[np.uint64], train: NDArray[np.bool_], mine: ND
         order = known[np.argsort(cut[known], kind="stable")]
         low, high = (np.searchsorted(cut[order], cut[asked], side) for side in ("left", "right"))
         for number, first, last in zip(asked.tolist(), low.tolist(), high.tolist(), strict=True):
-            if number in found or first == last:
+            if number in found:
                 continue
             others = order[first:last]
-            distance = np.bitwise_count(hashes[others] ^ hashes[number])
-            if distance.min() <= NEAR:
-                found[number] = int(others[distance.argmin()])
+            others = others[np.bitwise_count(hashes[others] ^ hashes[number]) <= NEAR]
+            apart = np.abs(looks.colours[others].astype(np.int16) - looks.colours[number]).mean((1, 2, 3))
+            if len(others) and apart.min() <= NEAR_COLOUR:
+                found[number] = int(others[apart.argmin()])
     return found
 
 

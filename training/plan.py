@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from schema.errors import TrainingError, UsageError
 
@@ -68,21 +69,20 @@ def make_plan(weights: Mapping[str, float], stages: str, queries: bool) -> Plan:
 
     Without a query log (``queries``) its terms are left out, and the stages that have no others. Raises TrainingError where none is left.
     """
-    live = {term: weight for term, weight in weights.items() if weight > 0 and (queries or term not in QUERIES)}
+    live = live_terms(weights, queries)
     named = parse_stages(stages) or [(tuple(live), 1.0)]
-    everywhere = set(live) - {term for terms, _ in named for term in terms}
-    chosen = []
-    for terms, share in named:
-        own = {term: weight for term, weight in live.items() if term in terms or term in everywhere}
-        if set(terms) & set(live):
-            chosen.append((own, share))
+    everywhere = set(live).difference(*(terms for terms, _ in named))
+    there = [(terms, share) for terms, share in named if live.keys() & set(terms)]
+    chosen = [({term: weight for term, weight in live.items() if term in everywhere or term in terms}, share) for terms, share in there]
     if not chosen:
-        asked = ", ".join(term for term, weight in weights.items() if weight > 0) or "none"
+        asked = ", ".join(live_terms(weights, True)) or "none"
         mend = "give one a loss_TERM above 0" if queries else "load a query log with `catalograph queries`"
         raise TrainingError(f"nothing to train by, with the terms {asked}: {mend}")
-    whole, begins, plan = sum(share for _, share in chosen), 0.0, []
-    for own, share in chosen:
-        plan.append(Stage(own, begins, begins + share / whole))
-        begins = plan[-1].ends
-    plan[-1] = Stage(plan[-1].weights, plan[-1].begins, 1.0)
-    return Plan(tuple(plan))
+    ends = list(accumulate(share for _, share in chosen))
+    begins = [0.0, *(end / ends[-1] for end in ends)]
+    return Plan(tuple(Stage(own, begins[number], begins[number + 1]) for number, (own, _) in enumerate(chosen)))
+
+
+def live_terms(weights: Mapping[str, float], queries: bool) -> dict[str, float]:
+    """The terms of a weight above 0; those of queries where there are some."""
+    return {term: weight for term, weight in weights.items() if weight > 0 and (queries or term not in QUERIES)}

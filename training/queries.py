@@ -46,16 +46,21 @@ def read_log(items: Sequence[str], rows: Sequence[tuple[str, str, int, int]]) ->
     """
     number = {item: index for index, item in enumerate(items)}
     kept = [(query, number[item], bought) for query, item, clicks, bought in rows if item in number and (clicks or bought)]
-    bought = [row for row in kept if row[2]] or kept
-    texts = sorted({query for query, _, _ in kept})
-    if len({query for query, _, _ in bought}) < 2:
+    positive = [row for row in kept if row[2]] or kept
+    if len({query for query, _, _ in positive}) < 2:
         return None
+    texts = sorted({query for query, _, _ in kept})
     place = {text: index for index, text in enumerate(texts)}
-    order = sorted((place[query], item) for query, item, _ in kept)
-    queries, clicked = np.array([q for q, _ in order]), np.array([i for _, i in order])
-    indptr = np.concatenate([[0], np.bincount(queries, minlength=len(texts)).cumsum()])
-    pairs = sorted((place[query], item) for query, item, _ in bought)
-    return QueryLog(texts, np.array([q for q, _ in pairs]), np.array([i for _, i in pairs]), Facts(indptr, clicked, len(items)))
+    query, item = _columns(place, positive)
+    asked, clicked = _columns(place, kept)
+    indptr = np.concatenate([[0], np.bincount(asked, minlength=len(texts)).cumsum()])
+    return QueryLog(texts, query, item, Facts(indptr, clicked, len(items)))
+
+
+def _columns(place: Mapping[str, int], rows: Sequence[tuple[str, int, int]]) -> tuple[Ints, Ints]:
+    """Queries by their numbers, ascending, and items of a log's rows."""
+    pairs = np.array(sorted((place[query], item) for query, item, _ in rows), dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 @dataclass

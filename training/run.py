@@ -32,7 +32,7 @@ from training.loop import Run, run_loop
 from training.material import Material, open_pretrained, read_material
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
-from training.plan import Plan, make_plan
+from training.plan import QUERIES, Plan, make_plan
 from training.presets import preset_recipe
 from training.queries import Matcher, QueryLog, Terms
 from training.runlog import Report, RunLog
@@ -64,7 +64,7 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
     config = dataclasses.replace(config, vocab_size=material.tokenizer.vocab_size)
     torch.manual_seed(options.seed)
     writer = ModelWriter(folder, config, material, described(options, settings), rank)
-    run = assemble(writer, options, settings.recipe, (rank, world), began)
+    run = assemble(writer, options, settings.recipe, (rank, world), began, report)
     if run.progress.step == 0:
         take_up(run, start, weights)
     if not options.resume:
@@ -196,11 +196,15 @@ class ModelWriter:
             save_state(self.folder / "checkpoints", progress, {"weights": model.state_dict(), "average": average.shadow}, optimizer)
 
 
-def assemble(writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: tuple[int, int], began: float) -> Run:
+def assemble(
+    writer: ModelWriter, options: TrainOptions, recipe: Recipe, place: tuple[int, int], began: float, report: Report = lambda record: None
+) -> Run:
     """Model, optimizer, averages, batches and validation of a run; a resumed one with its checkpoint's state."""
     (rank, world), material = place, writer.material
     model = build_model(writer.config, material.tokenizer, material.ontology).to(device_of("auto"))
     plan = make_plan(recipe.weights, recipe.stages, material.log is not None)
+    if material.log is None and sum(weight for term, weight in recipe.weights.items() if term in QUERIES) > 0:
+        report({"stage": "no query log, so nothing is learned of queries"})
     writer.about["terms"] = sorted({term for stage in plan.stages for term in stage.weights})
     objective, optimizer = JointObjective(model, recipe, plan.stages[0].weights), build_optimizer(model, recipe)
     average, progress = AveragedWeights(model, recipe.ema), Progress()

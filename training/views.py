@@ -114,7 +114,7 @@ class Viewer:
             patches, covered = mask_features(there, told, luck)
         flat, offsets = ngram_tensors(self.tokenizer, grams)
         items = ItemBatch(hidden, flat, offsets, *shown)
-        links = self._links(index, own[1].numpy() | ~own[0].numpy(), "seen", chance) if stage.has(("lpm",)) else None
+        links = self.links(index, own[1].numpy() | ~own[0].numpy(), "seen", chance) if stage.has(("lpm",)) else None
         return View(items, links), Masked(pieces, chosen, patches, covered), own
 
     def _unseen(self, index: Ints, chance: Chance) -> View:
@@ -124,7 +124,7 @@ class Viewer:
         titles = self._titles(index, shares, "unseen", chance)
         pieces = piece_tensor(self.tokenizer, titles, self.max_title)
         items = ItemBatch(pieces, *ngram_tensors(self.tokenizer, titles), None, torch.zeros(len(index), dtype=torch.bool))
-        return View(items, self._links(index, np.ones(len(index), dtype=bool), "unseen", chance))
+        return View(items, self.links(index, np.ones(len(index), dtype=bool), "unseen", chance))
 
     def _titles(self, index: Ints, shares: tuple[float, float], view: str, chance: Chance) -> list[list[str]]:
         chosen = []
@@ -152,7 +152,7 @@ class Viewer:
         own = pairs & np.array([new == old for new, old in zip(given, titles, strict=True)])
         return torch.from_numpy(np.stack([pairs, own])), given
 
-    def _links(self, index: Ints, rows: NDArray[np.bool_], view: str, chance: Chance) -> LinkTargets:
+    def links(self, index: Ints, rows: NDArray[np.bool_], view: str, chance: Chance) -> LinkTargets:
         """Statements of the items in ``rows`` [B], at most ``max_cells`` each, and the flow that hides them."""
         data, recipe = self.data, self.recipe
         statement, row = rows_of(data.indptr, index)

@@ -48,6 +48,14 @@ def test_pairs_are_scored_as_cells_are(name, asked):
     torch.testing.assert_close(made.pairs(Fused, flow, knowledge, (cell, value)), logits[cell, value], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["TransE", "DistMult"])
+def test_by_products_is_pykeens_score(name):
+    made = head(name)
+    heads, relations, tails = torch.randn(3, DIM), torch.randn(3, DIM), torch.randn(5, DIM)
+    theirs = made.interaction(heads[:, None], relations[:, None], tails[None])
+    torch.testing.assert_close(made.by_products(heads, relations, tails), theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_a_pair_may_be_of_another_propertys_value(asked):
     assert head("TransE").pairs(Fused, *asked, (torch.tensor([0]), torch.tensor([4]))).isfinite().all()
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kg.leaks import HASHED_SIZE, find_leaks, near_pictures, picture_hashes, told_by
+from kg.leaks import HASHED_SIZE, Looks, find_leaks, looks_of, near_pictures, told_by
 from kg.snapshot import read_snapshot
 from kg.store import items_table, open_store, statements_table
 from schema.terms import Item, Statement
@@ -47,17 +47,18 @@ def test_an_item_does_not_tell_itself():
     assert told_by(np.zeros(4, np.int64), np.array([1, 1, 1, 2])) == 0.75
 
 
-def test_near_pictures_are_those_of_nearly_the_same_light():
+def test_near_pictures_are_those_of_nearly_the_same_light_and_colour():
     rng = np.random.default_rng(0)
-    plain = rng.integers(0, 255, (3, HASHED_SIZE, HASHED_SIZE)).astype(np.uint8)
-    pictures = {"a": plain, "b": np.clip(plain.astype(int) + 3, 0, 255).astype(np.uint8), "c": plain[:, ::-1]}
-    hashes = picture_hashes(["a", "b", "c", None], pictures.get)
-    assert hashes[3] == 0
-    train, mine = np.array([True, False, False, False]), np.array([False, True, True, True])
-    assert near_pictures(hashes, train, mine) == {1: 0}
+    plain = rng.integers(0, 250, (3, HASHED_SIZE, HASHED_SIZE)).astype(np.uint8)
+    pictures = {"a": plain, "b": plain + 3, "c": plain[:, ::-1], "d": np.roll(plain, 1, axis=0) // 2}
+    looks = looks_of(["a", "b", "c", "d", None], pictures.get)
+    assert looks.hashes[4] == 0
+    train = np.arange(5) == 0
+    assert near_pictures(looks, train, ~train) == {1: 0}
 
 
 def test_three_bits_apart_is_near_and_four_is_not():
     base = np.uint64(0x0123456789ABCDEF)
     hashes = np.array([base, base ^ np.uint64(0b111 << 30), base ^ np.uint64(0b1111 << 30)])
-    assert near_pictures(hashes, np.array([True, False, False]), np.array([False, True, True])) == {1: 0}
+    train = np.array([True, False, False])
+    assert near_pictures(Looks(hashes, np.zeros((3, 3, 8, 8), np.uint8)), train, ~train) == {1: 0}

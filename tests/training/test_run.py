@@ -134,10 +134,13 @@ def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
 def test_regions_are_read_from_the_homes_folder(home):
     home.regions.mkdir()
     for number, item in enumerate(["P000000", "P000001"]):
-        np.savez(home.regions / f"{item}.npz", features=np.full((2, 5), number, np.float32), boxes=np.full((2, 4), 0.5, np.float32))
-    given = ("batch_size=8", "precision=fp32", "dim=16", "picture=regions", "region_width=5")
-    train(home, options("regions", 2, preset="k3m", overrides=given))
+        found = {"features": np.full((9, 5), number), "boxes": np.full((9, 4), 0.5), "classes": np.full((9, 3), 1 / 3)}
+        np.savez(home.regions / f"{item}.npz", **{name: array.astype(np.float32) for name, array in found.items()})
+    given = ("batch_size=60", "precision=fp32", "dim=16", "picture=regions", "region_width=5", "region_classes=3", "log_every=1")
+    train(home, options("regions", 3, preset="k3m", overrides=given))
     assert ModelFolder(home.models / "regions").config.max_regions == 36
+    lines = [json.loads(line)["loss"] for line in (home.models / "regions" / "log.jsonl").read_text().splitlines()]
+    assert {"lpm", "mlm", "mrfr", "mrc"} <= set().union(*lines)
 
 
 def test_a_run_from_init_exports_what_it_learns(home):

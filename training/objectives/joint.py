@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import ItemBatch, rounded
+from encoders.batch import ItemBatch, few_sizes
 from fusion.fused import FusedItems, ImageParts, Knowledge
 from fusion.item_fusion import BertFusion
 from fusion.model import ProductModel
@@ -61,7 +61,7 @@ class JointObjective(nn.Module):
         self.weights = {name: weight for name, weight in (recipe.weights if weights is None else weights).items() if weight > 0}
 
     def forward(self, batch: StepBatch, shares: Mapping[str, float] | None = None) -> LossReport:
-        """Scalar losses of a batch of B items; ``shares`` says which share of the whole batch's each term is, all of it without."""
+        """Scalar losses of a batch of items, pieces [B, L]; ``shares`` says which share of the whole batch's each term is, all if None."""
         model, terms = self.model, Terms()
         knowledge = None if batch.candidates is None else model.know(batch.candidates)
         if batch.seen is not None and batch.masked is not None and batch.own is not None:
@@ -171,5 +171,5 @@ def at_places(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
     """
     places = chosen.flatten().nonzero()[:, 0]
     count = places.numel()
-    places = torch.cat([places, places[:1].expand(rounded(count, 32) - count)])
+    places = torch.cat([places, places[:1].expand(few_sizes(count, 32) - count)])
     return head(hidden.flatten(0, 1).index_select(0, places))[:count]

@@ -1,0 +1,107 @@
+"""Link prediction alone: statements a second of ours against PyKEEN's training loop, with the same Interaction, width and negatives."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from fusion.aggregation import StructureAggregation
+from fusion.fused import Knowledge
+from fusion.interaction import InteractionHead, pykeen_interaction
+from kg.chance import Chance
+from training.data import TrainingData
+from training.objectives.link import CorruptedLinks
+from training.sampler import StepSampler
+from training.views import Viewer
+
+WIDTH, NEGATIVES, MARGIN, BATCH = 256, 16, 1.0, 512
+
+
+class TableLinks(nn.Module):
+    """K3M's LPM over tables in place of encoders: c* by the structure aggregation or c alone, TransE, the margin."""
+
+    def __init__(self, data: TrainingData, interaction: str, aggregate: bool) -> None:
+        super().__init__()
+        candidates = int(data.ranges[-1])
+        owner = torch.from_numpy(np.repeat(np.arange(len(data.ranges) - 1), np.diff(data.ranges)))
+        self.items, self.values = nn.Embedding(len(data.items), WIDTH), nn.Embedding(candidates, WIDTH)
+        self.properties = nn.Embedding(len(data.ranges) - 1, WIDTH)
+        hops = StructureAggregation(WIDTH, 2), None
+        self.links = InteractionHead(hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate)
+        self.aggregate, self.loss = aggregate, CorruptedLinks(False, MARGIN)
+
+    def score_pairs(self, fused: Any, flow: Any, knowledge: Knowledge, pairs: Any) -> torch.Tensor:
+        """As a product model's."""
+        return self.links.pairs(fused, flow, knowledge, pairs)
+
+    def forward(self, index: torch.Tensor, links: Any) -> torch.Tensor:
+        """The loss of the statements of items ``index`` [B]."""
+        ids = torch.arange(self.values.num_embeddings, device=index.device)
+        knowledge = Knowledge(self.properties.weight, ids, self.values.weight, ids)
+        loss: torch.Tensor = self.loss(cast(Any, self), cast(Any, SimpleNamespace(node=self.items(index))), links, knowledge)
+        return loss
+
+
+def ours(viewer: Viewer, interaction: str, seconds: float, aggregate: bool, device: torch.device) -> float:
+    """Statements a second: sampling, corruption, forward, backward, Adam."""
+    data = viewer.data
+    model = TableLinks(data, interaction, aggregate).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    items = max(2, BATCH * len(data.items) // max(1, len(data.candidate)))
+    sampler, done, began = StepSampler(np.arange(len(data.items)), items, 0), 0, 0.0
+    step = 0
+    while step < 5 or time.perf_counter() - began < seconds:
+        if step == 5:
+            done, began = 0, time.perf_counter()
+        index = sampler.batch(step)
+        links = viewer.links(index, np.ones(len(index), dtype=bool), "seen", Chance(0, step))
+        model(torch.from_numpy(index).to(device), links).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        done, step = done + len(links.cell), step + 1
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return done / (time.perf_counter() - began)
+
+
+def pykeens(data: TrainingData, interaction: str, filtered: bool, device: torch.device) -> float:
+    """Statements a second of PyKEEN's sLCWA loop over the same statements, tails corrupted."""
+    from pykeen.losses import MarginRankingLoss
+    from pykeen.models import ERModel
+    from pykeen.nn.modules import interaction_resolver
+    from pykeen.training import SLCWATrainingLoop
+    from pykeen.triples import CoreTriplesFactory
+
+    item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
+    triples = torch.from_numpy(np.stack([item, data.property, len(data.items) + data.candidate], 1))
+    factory = CoreTriplesFactory(triples, len(data.items) + int(data.ranges[-1]), len(data.ranges) - 1)
+    made = interaction_resolver.make(interaction, {"p": 2} if interaction == "TransE" else None)
+    widths = {"embedding_dim": WIDTH}
+    model = ERModel(triples_factory=factory, interaction=made, entity_representations_kwargs=widths,
+                    relation_representations_kwargs=widths, loss=MarginRankingLoss(margin=MARGIN)).to(device)  # fmt: skip
+    sampling: dict[str, Any] = {"num_negs_per_pos": NEGATIVES, "corruption_scheme": ["tail"], "filtered": filtered}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loop = cast(Any, SLCWATrainingLoop)(model=model, triples_factory=factory, optimizer=optimizer, negative_sampler_kwargs=sampling)
+    quiet: dict[str, Any] = {"batch_size": BATCH, "use_tqdm": False, "use_tqdm_batch": False, "num_workers": 0}
+    loop.train(factory, num_epochs=1, **quiet)
+    began = time.perf_counter()
+    loop.train(factory, num_epochs=3, only_size_probing=False, continue_training=False, **quiet)
+    return 3 * len(triples) / (time.perf_counter() - began)
+
+
+def bench_links(viewer: Viewer, device: torch.device, seconds: float = 10.0) -> dict[str, Any]:
+    """Both, in turns."""
+    found: dict[str, list[float]] = {"aggregated": [], "alone": [], "pykeen": [], "pykeen filtered": []}
+    for _ in range(2):
+        found["aggregated"].append(ours(viewer, "TransE", seconds, True, device))
+        found["alone"].append(ours(viewer, "TransE", seconds, False, device))
+        found["pykeen"].append(pykeens(viewer.data, "TransE", False, device))
+        found["pykeen filtered"].append(pykeens(viewer.data, "TransE", True, device))
+    speeds = {name: round(sum(values) / len(values)) for name, values in found.items()}
+    ratios = {f"{name} / pykeen": round(speeds[name] / speeds["pykeen"], 2) for name in ("aggregated", "alone")}
+    return {"statements_per_second": speeds, **ratios, "width": WIDTH, "negatives": NEGATIVES, "batch": BATCH}

@@ -134,7 +134,7 @@ def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
 def test_regions_are_read_from_the_homes_folder(home):
     home.regions.mkdir()
     for number, item in enumerate(["P000000", "P000001"]):
-        found = {"features": np.full((9, 5), number), "boxes": np.full((9, 4), 0.5), "classes": np.full((9, 3), 1 / 3)}
+        found: dict[str, Any] = {"features": np.full((9, 5), number), "boxes": np.full((9, 4), 0.5), "classes": np.full((9, 3), 1 / 3)}
         np.savez(home.regions / f"{item}.npz", **{name: array.astype(np.float32) for name, array in found.items()})
     given = ("batch_size=60", "precision=fp32", "dim=16", "picture=regions", "region_width=5", "region_classes=3", "log_every=1")
     train(home, options("regions", 3, preset="k3m", overrides=given))

@@ -12,6 +12,7 @@ from fusion.fused import FusedItems, Knowledge
 from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from training.objectives.margin import margin_loss, self_adversarial_loss
+from training.objectives.precise import precise
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def link_loss(logits: Tensor, cell: Tensor, target: Tensor, others: tuple[Tensor
     ``logits`` [N, C]; statement m of M asks ``cell`` [M] and answers ``target`` [M]; ``others`` are pairs (statement [K], candidate [K])
     that are true as well and so no negatives. ``smoothing`` of the target goes evenly to the property's candidates (Szegedy et al., 2016).
     """
-    asked = logits.index_select(0, cell)
+    asked = precise(logits).index_select(0, cell)
     if others[0].numel():
         asked = asked.index_put(others, asked.new_tensor(-torch.inf))
     loss = F.cross_entropy(asked, target)

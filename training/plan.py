@@ -65,15 +65,13 @@ def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
 
 
 def make_plan(weights: Mapping[str, float], stages: str, queries: bool) -> Plan:
-    """Stages over their shares of the budget; a weighed term that no stage names is trained by in all of them.
+    """Stages over their shares of the budget, each of the weighed terms that it names; all of them at once where ``stages`` is empty.
 
     Without a query log (``queries``) its terms are left out, and the stages that have no others. Raises TrainingError where none is left.
     """
     live = live_terms(weights, queries)
     named = parse_stages(stages) or [(tuple(live), 1.0)]
-    everywhere = set(live).difference(*(terms for terms, _ in named))
-    there = [(terms, share) for terms, share in named if live.keys() & set(terms)]
-    chosen = [({term: weight for term, weight in live.items() if term in everywhere or term in terms}, share) for terms, share in there]
+    chosen = [({term: live[term] for term in terms if term in live}, share) for terms, share in named if live.keys() & set(terms)]
     if not chosen:
         asked = ", ".join(live_terms(weights, True)) or "none"
         mend = "give one a loss_TERM above 0" if queries else "load a query log with `catalograph queries`"

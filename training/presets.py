@@ -51,6 +51,8 @@ def mbsd(size: str) -> dict[str, Any]:
     The stages' shares are those of the paper's steps: 10 epochs in batches of 2,048, then 3 in batches of 1,024, over 10M each.
     """
     terms = {"loss_mlm": 1.0, "loss_mpm": 1.0, "loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0}
-    plan = {"stages": "mlm+mpm:0.625,qi+qt+qv+kl+rs:0.375", "hard_negatives": 1.0}
+    # Terms of weight 0 stand ready where they would belong.
+    first, second = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen", "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
+    plan = {"stages": f"{first}:0.625,{second}:0.375", "hard_negatives": 1.0}
     lamb = {"optimizer": "lamb", "learning_rate": 2e-4, "beta2": 0.98, "weight_decay": 0.01, "warmup": 0.1, "warmup_steps": 0}
     return {**_AS_THEY_ARE, **_NO_TERM, **terms, **plan, **(lamb if size == "base" else {})}

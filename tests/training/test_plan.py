@@ -1,6 +1,7 @@
 import pytest
 
 from schema.errors import TrainingError
+from training.config import Recipe
 from training.plan import make_plan
 from training.presets import preset_recipe
 
@@ -20,14 +21,20 @@ def test_stages_have_their_shares_of_the_budget():
     assert plan.stages[1].only_queries
 
 
-def test_a_term_that_no_stage_names_is_trained_in_all():
-    plan = make_plan({**WEIGHTS, "lpm": 2.0}, "mlm+mpm:1,qi:1", queries=True)
-    assert all(stage.weights["lpm"] == 2.0 for stage in plan.stages)
+def test_a_stage_trains_by_what_it_names_and_what_is_weighed():
+    plan = make_plan({**WEIGHTS, "lpm": 2.0}, "mlm+vtm:1,qi+lpm:1", queries=True)
+    assert [dict(stage.weights) for stage in plan.stages] == [{"mlm": 1.0}, {"qi": 1.0, "lpm": 2.0}]
+
+
+def test_a_weight_given_to_mbsd_counts_in_its_stages():
+    recipe = Recipe(**{**preset_recipe("mbsd", "small"), "loss_lpm": 1.0})
+    plan = make_plan(recipe.weights, recipe.stages, queries=True)
+    assert [set(stage.weights) for stage in plan.stages] == [{"mlm", "mpm", "lpm"}, {"qi", "qt", "qv", "kl", "rs", "lpm"}]
 
 
 def test_without_a_log_the_stage_of_queries_goes():
     plan = make_plan(WEIGHTS, "mlm:1,qi:1", queries=False)
-    assert [(set(stage.weights), stage.ends) for stage in plan.stages] == [({"mlm", "mpm"}, 1.0)]
+    assert [(set(stage.weights), stage.ends) for stage in plan.stages] == [({"mlm"}, 1.0)]
 
 
 def test_nothing_left_is_said_with_the_mend():

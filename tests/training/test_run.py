@@ -179,9 +179,8 @@ PLAIN = ("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "dropout=0"
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(home):
     """The same global batches: masked statements of both stages, pairs of the log and their contrast, to rounding."""
-    asked = [
-        part for setting in (*PLAIN, "loss_lpm=1", "stages=lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1") for part in ("--set", setting)
-    ]
+    settings = (*PLAIN, "loss_lpm=1", "stages=lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1")
+    asked = [part for setting in settings for part in ("--set", setting)]
     given = ["cli.py", "--home", str(home.path), "--json", "train", "--preset", "mbsd", "--size", "tiny", "--steps", "4", *asked]
     for name, launch in (("one", []), ("pair", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -15,7 +15,8 @@ from schema.wording import plain_words
 SIDE = 8
 HASHED_SIZE = 72
 NEAR = 3
-NEAR_COLOUR = 6.0
+NEAR_COLOUR = 0.1
+DETAIL = 16
 BANDS = 4
 DETERMINED = 0.98
 LEAST_SUPPORT = 20
@@ -86,7 +87,7 @@ def same_titles(titles: Sequence[str | None], train: NDArray[np.bool_], mine: ND
 
 @dataclass(frozen=True)
 class Looks:
-    """I pictures: ``hashes`` [I], 0 where there is none, and ``colours`` [I, 3, 8, 8] uint8."""
+    """I pictures: ``hashes`` [I], 0 where there is none, and ``colours`` [I, 3, 16, 16] uint8."""
 
     hashes: NDArray[np.uint64]
     colours: NDArray[np.uint8]
@@ -99,13 +100,13 @@ def looks_of(
 
     The hash has 64 bits, whether each cell of an 8 x 9 grid is brighter than the one before; on a plain ground many look alike by it alone.
     """
-    hashes, colours = np.zeros(len(paths), dtype=np.uint64), np.zeros((len(paths), 3, SIDE, SIDE), dtype=np.uint8)
+    hashes, colours = np.zeros(len(paths), dtype=np.uint64), np.zeros((len(paths), 3, DETAIL, DETAIL), dtype=np.uint8)
     for number, path in enumerate(paths):
         picture = None if path is None else read(path)
         if picture is not None:
             grid = _cells(picture.mean(0)[None], SIDE, SIDE + 1)[0]
             hashes[number] = np.packbits((np.diff(grid, axis=1) > 0).reshape(-1)).view(">u8")[0]
-            colours[number] = _cells(picture, SIDE, SIDE).astype(np.uint8)
+            colours[number] = _cells(picture, DETAIL, DETAIL).astype(np.uint8)
         if progress is not None:
             progress(number + 1, len(paths))
     return Looks(hashes, colours)
@@ -122,7 +123,7 @@ def _cells(picture: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64
 def near_pictures(looks: Looks, train: NDArray[np.bool_], mine: NDArray[np.bool_]) -> dict[int, int]:
     """Items of ``mine`` [I] whose picture is nearly a ``train`` [I] item's: their numbers to that item's.
 
-    Their hashes differ in 3 bits at most, and their colours by 6 of 255 on average.
+    Their hashes differ in 3 bits at most, and their colours by a tenth at most of what the picture's own differ from its ground.
     """
     hashes = looks.hashes
     known, asked = np.flatnonzero(train & (hashes != 0)), np.flatnonzero(mine & (hashes != 0))
@@ -138,8 +139,10 @@ def near_pictures(looks: Looks, train: NDArray[np.bool_], mine: NDArray[np.bool_
                 continue
             others = order[first:last]
             others = others[np.bitwise_count(hashes[others] ^ hashes[number]) <= NEAR]
-            apart = np.abs(looks.colours[others].astype(np.int16) - looks.colours[number]).mean((1, 2, 3))
-            if len(others) and apart.min() <= NEAR_COLOUR:
+            own = looks.colours[number].astype(np.int16)
+            apart = np.abs(looks.colours[others] - own).mean((1, 2, 3))
+            contrast = np.abs(own - np.median(own, axis=(1, 2), keepdims=True)).mean()
+            if len(others) and apart.min() <= NEAR_COLOUR * contrast:
                 found[number] = int(others[apart.argmin()])
     return found
 

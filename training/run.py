@@ -77,6 +77,8 @@ def train(home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]]
             raise
         mend = f"free some space, then go on with --resume --name {folder.name}"
         raise TrainingError(f"{folder} cannot be written ({error.strerror}): {mend}") from None
+    if run.log is not None:
+        run.log.close()
     seconds = max(1e-9, time.monotonic() - before[2])
     speed = round((run.progress.items - before[1]) * world / seconds, 2)
     result = {"model": str(folder), "steps": run.progress.step, "seconds": round(run.progress.seconds, 2), "items_per_second": speed,
@@ -227,7 +229,7 @@ def assemble(
         progress=progress,
         seed=options.seed,
         validate=validator(objective, material, maker.viewer, writer.config),
-        log=RunLog(writer.folder / "log.jsonl", progress.step) if rank == 0 else None,
+        log=RunLog(writer.folder / "log.jsonl", progress.step, tensorboard=True) if rank == 0 else None,
         keep=lambda: writer.keep(model, average, progress, optimizer),
         export=lambda: writer.export(average, progress),
         roll_back=roll_back,

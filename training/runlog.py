@@ -15,10 +15,10 @@ Report = Callable[[dict[str, Any]], None]
 class RunLog:
     """Appends to ``log.jsonl``; opened again at a step, it drops the lines past it, which the resumed run writes anew.
 
-    With the extra ``tensorboard`` the same figures, and those of validation, go to the folder ``tensorboard`` beside it.
+    With ``tensorboard``, where that is installed, the same figures, and those of validation, go to the folder ``tensorboard`` beside it.
     """
 
-    def __init__(self, path: Path, step: int = 0, tensorboard: bool = True) -> None:
+    def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in path.read_text().splitlines() if _step(line) <= step] if step and path.exists() else []
@@ -35,6 +35,11 @@ class RunLog:
     def validated(self, step: int, metrics: dict[str, float]) -> None:
         """Show a validation's figures."""
         self._show(step, {f"validation/{name}": value for name, value in metrics.items()})
+
+    def close(self) -> None:
+        """Let TensorBoard's writer go."""
+        if self._board is not None:
+            self._board.close()
 
     def _show(self, step: int, figures: dict[str, float]) -> None:
         if self._board is None:

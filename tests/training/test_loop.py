@@ -124,15 +124,16 @@ def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tm
     assert all(parameter.isfinite().all() for parameter in run.objective.model.parameters())
 
 
-def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optimizer):
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    run_loop(make_run(6), lambda record: None)
+    run_loop(make_run(6, optimizer=optimizer), lambda record: None)
     unbroken = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(start)
-    first = make_run(6, keep_every=3)
+    first = make_run(6, keep_every=3, optimizer=optimizer)
     first.budget.steps = 6
     stop_at(first, 3)
-    again = make_run(6)
+    again = make_run(6, optimizer=optimizer)
     saved = load_state(tmp_path / "checkpoints")
     assert saved is not None
     progress, sets, moments = saved

@@ -11,6 +11,7 @@ from kg.chance import Chance
 
 Ints = NDArray[np.int64]
 DRAWS = 4
+MOST_PAIRS = 1 << 25
 
 
 def type_constrained(ranges: Ints, asked: Ints, positives: Ints, most: int, rng: np.random.Generator) -> Ints:
@@ -30,15 +31,26 @@ def type_constrained(ranges: Ints, asked: Ints, positives: Ints, most: int, rng:
 
 
 class Facts:
-    """What is true: N statements (item, candidate), ``indptr`` [I + 1] and ``candidate`` [N] in CSR form, asked by a binary search."""
+    """What is true: N statements (item, candidate), ``indptr`` [I + 1] and ``candidate`` [N] in CSR form.
+
+    A small catalogue's are a table of all pairs, which is looked up; a large one's a sorted list, which is searched.
+    """
 
     def __init__(self, indptr: Ints, candidate: Ints, candidates: int) -> None:
         self.width = candidates
-        self._keys = np.unique(np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * candidates + candidate)
+        keys = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * candidates + candidate
+        self._table, self._keys = None, keys[:0]
+        if 0 < (len(indptr) - 1) * candidates <= MOST_PAIRS:
+            self._table = np.zeros((len(indptr) - 1) * candidates, dtype=bool)
+            self._table[keys] = True
+        else:
+            self._keys = np.unique(keys)
 
     def holds(self, item: Ints, candidate: Ints) -> NDArray[np.bool_]:
         """Whether each statement is true; ``item`` and ``candidate`` broadcast against each other."""
         key = item * self.width + candidate
+        if self._table is not None:
+            return np.asarray(self._table[key])
         if not len(self._keys):
             return np.zeros(key.shape, dtype=bool)
         place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)

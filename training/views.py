@@ -71,6 +71,7 @@ class Viewer:
         self.data, self.tokenizer, self.recipe, self.sampler, self.matcher = data, tokenizer, recipe, sampler, matcher
         self.pool = np.arange(len(data.items)) if pool is None else pool
         self.max_title, self.grid, self.reads_pictures = config.max_title, config.image_grid, config.picture != "none"
+        self.reads_known = config.reads_known
         self.corruptor = None
         if recipe.link != "softmax":
             self.corruptor = Corruptor(data.ranges, data.indptr, data.candidate, recipe.corruption, data.category)
@@ -162,7 +163,7 @@ class Viewer:
         cells, cell = fill_up(cells, cell.reshape(-1), len(index))
         luck, some = (chance(f"{name} {view}", index[cells[0]], cells[1]) for name in ("known", "some"))
         share = np.where(luck < recipe.known_all, 1.0, np.where(luck < recipe.known_all + recipe.known_none, 0.0, some))
-        flow = self.sampler(index, cells[0], cells[1], share, chance)
+        flow = self.sampler(index, cells[0], cells[1], share, chance) if self.reads_known else asked_alone(cells)
         others = other_truths(data, index, cells, cell, data.candidate[statement])
         tensor = torch.from_numpy
         corrupted = self._corrupted(index, cells, cell, data.candidate[statement], chance)
@@ -194,6 +195,13 @@ class Viewer:
             return torch.from_numpy(np.unique(positives))
         properties, most = np.unique(np.concatenate([links.flow.cell_property.numpy() for links in asked])), self.recipe.max_candidates
         return torch.from_numpy(type_constrained(self.data.ranges, properties, positives, most, chance.generator("values")))
+
+
+def asked_alone(cells: Ints) -> MessageFlow:
+    """A flow of ``cells`` [2, N] (row, property) of which nothing is known."""
+    row, known = (torch.from_numpy(np.ascontiguousarray(part)) for part in cells)
+    nothing = row.new_zeros(0)
+    return MessageFlow(row, known, nothing, nothing, nothing)
 
 
 def counts_of(batch: StepBatch) -> dict[str, float]:

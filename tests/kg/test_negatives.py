@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kg import negatives
 from kg.chance import Chance
 from kg.negatives import Corruptor, Facts, bernoulli, type_constrained
 
@@ -68,7 +69,9 @@ def test_what_is_always_true_is_impossible():
     assert not corruptor(np.array([0]), np.array([0]), 3, Chance(0)).possible.any()
 
 
-def test_facts_hold_what_was_said():
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_facts_hold_what_was_said(most, monkeypatch):
+    monkeypatch.setattr(negatives, "MOST_PAIRS", most)
     facts = Facts(INDPTR, CANDIDATE, 8)
     assert facts.holds(np.array([[0], [1]]), np.array([0, 1])).tolist() == [[True, False], [False, True]]
     assert not Facts(np.array([0]), np.zeros(0, np.int64), 3).holds(np.array([0]), np.array([1])).any()

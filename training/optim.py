@@ -31,6 +31,9 @@ def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimize
     ]
     betas = (recipe.beta1, recipe.beta2)
     if recipe.optimizer == "lamb":
+        # PyKEEN, which may be asked for an Interaction later, lists every optimizer there is when it is imported, and stumbles over the
+        # two of one name that pytorch_optimizer would add; so it goes first.
+        import pykeen.nn.modules  # noqa: F401
         from pytorch_optimizer import Lamb
 
         # Gradients are clipped by the loop, whatever the optimizer.

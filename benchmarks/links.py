@@ -22,6 +22,14 @@ from training.views import Viewer
 INTERACTION, WIDTH, NEGATIVES, MARGIN, BATCHES = "TransE", 256, 16, 1.0, (512, 4096)
 
 
+class Alone(nn.Module):
+    """c for c*: what nothing is aggregated to."""
+
+    def forward(self, node: torch.Tensor, *_: object) -> torch.Tensor:
+        """``node`` [N, D] as it is."""
+        return node
+
+
 class TableLinks(nn.Module):
     """K3M's LPM over tables in place of encoders: c* by the structure aggregation or c alone, TransE, the margin."""
 
@@ -31,7 +39,7 @@ class TableLinks(nn.Module):
         owner = torch.from_numpy(np.repeat(np.arange(len(data.ranges) - 1), np.diff(data.ranges)))
         self.items, self.values = nn.Embedding(len(data.items), WIDTH), nn.Embedding(candidates, WIDTH)
         self.properties = nn.Embedding(len(data.ranges) - 1, WIDTH)
-        hops = StructureAggregation(WIDTH, 2), None
+        hops = StructureAggregation(WIDTH, 2) if aggregate else cast(Any, Alone()), None
         self.links = InteractionHead(hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate)
         self.aggregate, self.loss = aggregate, CorruptedLinks(False, MARGIN)
 

@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.arguments import training_arguments
+
 PROPERTIES, VALUES, BATCH_ROWS = 20, 100_000, 100_000
 
 
@@ -137,7 +139,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
                 batch = next(ready)
                 waited += time.perf_counter() - asked
                 train_step(run, batch, 1e-4)
-                run.average.update(run.objective.model, step)
+                run.average.update(run.objective.model, 100 + step)
             total = time.perf_counter() - began
             rows.append(
                 {
@@ -152,12 +154,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--home", help="a home to read; without one, a drawn shop")
-    parser.add_argument("--split", type=Path)
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--out", default="build/bench")
+    parser = training_arguments(__doc__, steps=40)
     parser.add_argument("--statements", type=int, default=10_000_000)
     parser.add_argument("--only-snapshot", action="store_true")
     args = parser.parse_args()

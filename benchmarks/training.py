@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60] [--only loop|stages|links]
 
-- *loop*: items a second of the joint preset's loop, against its own forward and backward on ready batches;
+- *loop*: items a second of the joint preset's loop, against its own forward and backward on the same batches, ready;
 - *stages*: MBSD's stage II, pairs a second of the loop, against a plain loop of the same equations (``plain_mbsd.py``: transformers' BERT,
   three padded passes, AdamW), on a drawn shop's query log;
 - *links*: ``links.py``, statements a second against PyKEEN's sLCWA loop, on the home's statements.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 
+from benchmarks.arguments import training_arguments
 from benchmarks.joint_step import shop
 from benchmarks.links import MARGIN, NEGATIVES, bench_links
 from benchmarks.model import loss_of
@@ -42,32 +42,32 @@ from training.material import read_material
 from training.presets import preset_recipe
 from training.run import ModelWriter, assemble
 
-BATCHES = 12
+WARM, BEGUN = 5, 100
 STAGE_TWO = "stages=qi+qt+qv+kl+rs:1"
 
 Step = Callable[[int], None]
 
 
-def measure(step: Step, steps: int, items: int, device: torch.device) -> list[float]:
-    """Items a second of each of ``steps`` steps."""
-    speeds = []
-    for number in range(steps):
-        began = time.perf_counter()
-        step(number)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        speeds.append(items / (time.perf_counter() - began))
-    return speeds
+def timed(step: Step, number: int, device: torch.device) -> float:
+    """Seconds of a step."""
+    began = time.perf_counter()
+    step(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
-def in_turns(steps: dict[str, Step], rounds: int, items: int, device: torch.device) -> dict[str, float]:
-    """Items over seconds of all steps of each, not a median: a loop that stalls now and then is slow."""
-    speeds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 1):
-        for name, step in steps.items():
-            measured = measure(step, 10 if turn else 3, items, device)
-            speeds[name] += measured if turn else []
-    return {name: round(statistics.harmonic_mean(values), 1) for name, values in speeds.items()}
+def in_turns(steps: dict[str, Step], count: int, items: int, device: torch.device) -> dict[str, float]:
+    """Items over seconds of ``count`` steps of each, not a median: a loop that stalls now and then is slow.
+
+    They go one by one, in a changing order: a machine's speed drifts, and the first to see a shape prepares its products for the others.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for number in range(WARM + count):
+        for name in names if number % 2 else names[::-1]:
+            seconds[name].append(timed(steps[name], number, device))
+    return {name: round(items * count / sum(each[WARM:]), 1) for name, each in seconds.items()}
 
 
 def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -> Run:
@@ -80,29 +80,30 @@ def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -
 
 
 def whole_step(run: Run) -> Step:
-    """A step of the loop: batch, forward, backward, optimizer, averages."""
+    """A step of the loop, well into its run: batch, forward, backward, optimizer, averages."""
+    run.progress.step = BEGUN
 
     def step(number: int) -> None:
         train_step(run, run.maker[Request(run.progress.step, 0, 1)].to(run.device), run.recipe.learning_rate)
-        run.average.update(run.objective.model, number)
+        run.average.update(run.objective.model, run.progress.step)
         run.progress.step += 1
 
     return step
 
 
 def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """The joint loop's and the bare model's speed at one precision."""
+    """The joint loop's and the bare model's speed on the same batches at one precision."""
     run = prepared(home, args, "joint", f"precision={kind}")
-    ready: list[Made] = [run.maker[Request(number, 0, 1)].to(run.device) for number in range(BATCHES)]
+    ready: list[Made] = [run.maker[Request(BEGUN + number, 0, 1)].to(run.device) for number in range(WARM + args.steps)]
     run.objective.model.train()
 
     def bare(number: int) -> None:
         with precision(run.recipe, run.device):
-            loss = run.objective(ready[number % BATCHES].parts[0]).total
+            loss = run.objective(ready[number].parts[0]).total
         loss.backward()
         run.optimizer.zero_grad(set_to_none=True)
 
-    speed = in_turns({"bare": bare, "whole": whole_step(run)}, args.steps // 10, run.recipe.batch_size, run.device)
+    speed = in_turns({"bare": bare, "whole": whole_step(run)}, args.steps, run.recipe.batch_size, run.device)
     return {"what": "loop", "precision": kind, **speed, "ratio": round(speed["whole"] / speed["bare"], 3)}
 
 
@@ -136,18 +137,13 @@ def bench_stages(args: argparse.Namespace) -> dict[str, Any]:
         chosen = argparse.Namespace(**{**vars(args), "split": None})
         runs = {kind: prepared(home, chosen, "mbsd", f"precision={kind}", STAGE_TWO) for kind in ("fp32", "bf16")}
         steps = {kind: whole_step(run) for kind, run in runs.items()} | {"plain": plain_step(runs["fp32"])}
-        speed = in_turns(steps, max(1, args.steps // 20), runs["fp32"].recipe.batch_size, runs["fp32"].device)
+        speed = in_turns(steps, max(1, args.steps // 2), runs["fp32"].recipe.batch_size, runs["fp32"].device)
     return {"what": "stages", **speed, **{f"{kind} / plain": round(speed[kind] / speed["plain"], 2) for kind in ("fp32", "bf16")}}
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--home", help="a home to train on; without one, a drawn shop")
-    parser.add_argument("--split", type=Path)
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--out", default="build/bench")
+    parser = training_arguments(__doc__, steps=60)
     parser.add_argument("--only", choices=("loop", "stages", "links"))
     args = parser.parse_args()
     keep_freed_memory()

@@ -93,8 +93,18 @@ def piece_tensor(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], l
 
     L is the longest title's, at most ``limit``, rounded up to a multiple of 8: a CPU prepares its matrix products anew for each shape.
     """
-    pieces = [tokenizer.pieces(words, limit) for words in titles]
-    padded = np.zeros((len(titles), rounded(max((len(p) for p in pieces), default=0) or 1, 8)), dtype=np.int64)
+    return padded_rows([tokenizer.pieces(words, limit) for words in titles], 8)
+
+
+def query_pieces(tokenizer: CatalogTokenizer, queries: Sequence[str], limit: int) -> Tensor:
+    """Word pieces [N, L] of N queries, 0 where there is none; a query without any has the unknown one."""
+    made = [tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk] for text in queries]
+    return padded_rows(made, 4)
+
+
+def padded_rows(pieces: Sequence[Sequence[int]], step: int) -> Tensor:
+    """Rows of different lengths as a tensor [B, L], filled up with 0; L is a multiple of ``step``."""
+    padded = np.zeros((len(pieces), rounded(max(map(len, pieces), default=0) or 1, step)), dtype=np.int64)
     for row, ids in enumerate(pieces):
         padded[row, : len(ids)] = ids
     return torch.from_numpy(padded)

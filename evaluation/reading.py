@@ -29,5 +29,4 @@ def held_out_pairs(home: Home, scorer: CellScorer, part: str, split: Path | None
         raise DataError(f"no query led to an item of the {part} part: load a larger query log, or choose another --part")
     tokenizer, regions = scorer.featurizer.tokenizer, scorer.about.get("recipe", {}).get("regions", "")
     data = read_data(home, snapshot, scorer.ontology, tokenizer, scorer.config, lambda record: None, regions)
-    terms = Terms({name: spec.values for name, spec in scorer.ontology.properties.items()})
-    return Matcher(data, log, terms, tokenizer, scorer.config, hard), pairs
+    return Matcher(data, log, Terms.of(scorer.ontology), tokenizer, scorer.config, hard), pairs

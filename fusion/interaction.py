@@ -118,7 +118,9 @@ class InteractionHead(LinkScorer):
         nodes, tails = self.nodes(fused, flow, knowledge).float(), knowledge.values.float()
         relation = knowledge.properties.index_select(0, flow.cell_property).float()
         if self.by_products is not None and len(nodes) * len(tails) <= CHEAPER * value.numel():
-            return self.by_products(nodes, relation, tails)[cell, value]
+            every = self.by_products(nodes, relation, tails)
+            # Flat, whose gradient is one addition a pair; that of two indices sorts them first.
+            return every.flatten().index_select(0, (cell * len(tails) + value).flatten()).view(value.shape)
         return self._interact(nodes[cell], relation[cell], tails[value])
 
     def _interact(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.batch import ItemBatch
+from encoders.batch import ItemBatch, query_pieces
 from fusion.build import candidates
 from fusion.checkpoint import ModelFolder
 from fusion.featurize import Featurizer, ItemInput, PixelReader
@@ -112,9 +112,7 @@ class CellScorer:
 
     def match(self, text: str, items: Sequence[ItemInput]) -> NDArray[np.float32]:
         """The probability [I] that a query matches each of I items."""
-        tokenizer, config = self.featurizer.tokenizer, self.config
-        pieces = tokenizer.pieces(tokenizer.words(text), config.max_query) or [tokenizer.special.unk]
-        query, found = torch.tensor([pieces]), []
+        query, found = query_pieces(self.featurizer.tokenizer, [text], self.config.max_query), []
         for start in range(0, len(items), ENCODE_BATCH):
             part = items[start : start + ENCODE_BATCH]
             found.append(self.match_logits(self.featurizer.batch(part), query.expand(len(part), -1)))

@@ -85,15 +85,18 @@ class Corruptor:
     def __call__(self, item: Ints, candidate: Ints, count: int, chance: Chance) -> Corrupted:
         """``count`` other values for each of M statements: ``item`` [M], ``candidate`` [M]."""
         low, size = self._range(item, candidate)
-        at, values = item[:, None], np.empty((len(item), count), dtype=np.int64)
-        wrong = np.ones(values.shape, dtype=bool)
+        values, possible = np.empty((len(item), count), dtype=np.int64), np.zeros((len(item), count), dtype=bool)
+        row, column = (place.reshape(-1) for place in np.indices(values.shape))
         for draw in range(DRAWS):
-            place = chance.below(size[:, None], "corrupt", at, candidate[:, None], np.arange(count), draw)
-            values[wrong] = self._pool[low[:, None] + place][wrong]
-            wrong = self.facts.holds(at, values)
-            if not wrong.any():
+            place = chance.below(size[row], "corrupt", item[row], candidate[row], column, draw)
+            drawn = self._pool[low[row] + place]
+            values[row, column] = drawn
+            wrong = self.facts.holds(item[row], drawn)
+            possible[row, column] = ~wrong
+            row, column = row[wrong], column[wrong]
+            if not len(row):
                 break
-        return Corrupted(values, ~wrong)
+        return Corrupted(values, possible)
 
     def _range(self, item: Ints, candidate: Ints) -> tuple[Ints, Ints]:
         """Where in the pool each statement's values begin, and how many they are."""

@@ -50,6 +50,11 @@ class MatchBatch:
     same: Tensor
     first: int
 
+    @property
+    def both(self) -> Tensor:
+        """Which of the N items have a title and a picture: [N]."""
+        return self.items.has_image & (self.items.pieces != 0).any(1)
+
 
 @dataclass(frozen=True)
 class StepBatch:

@@ -12,6 +12,7 @@ from fusion.model import ProductModel
 from training.config import Recipe
 
 TABLES = ("fusion.ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
+EACH_STEP, EVERY = 20, 4
 
 
 def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimizer:
@@ -76,7 +77,10 @@ def learning_rate(recipe: Recipe, step: int, used: float) -> float:
 
 
 class AveragedWeights:
-    """Exponential moving average of all floating-point tensors, quick at first: rate (1 + step) / (10 + step) up to ``decay``."""
+    """Exponential moving average of all floating-point tensors, quick at first: rate (1 + step) / (10 + step) up to ``decay``.
+
+    After its first 20 steps it takes up every fourth step's weights, by the fourth power of the rate: as good a mean, a fourth of the work.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -85,7 +89,10 @@ class AveragedWeights:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move the averages towards the model's weights."""
-        rate = min(self.decay, (1 + step) / (10 + step))
+        every = 1 if step < EACH_STEP else EVERY
+        if (step + 1) % every:
+            return
+        rate = min(self.decay, (1 + step) / (10 + step)) ** every
         current = model.state_dict()
         floating = [name for name, tensor in current.items() if tensor.dtype.is_floating_point]
         torch._foreach_lerp_([self.shadow[name] for name in floating], [current[name] for name in floating], 1 - rate)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from encoders.batch import ItemBatch, rounded, text_tensors
+from encoders.batch import ItemBatch, query_pieces, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.chance import Chance
 from kg.negatives import Facts
+from schema.ontology import Ontology
 from schema.wording import plain_words
 from training.batches import MatchBatch
 from training.data import TrainingData
@@ -70,6 +70,11 @@ class Terms:
     values: Mapping[str, Sequence[str]]
     _types: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, ontology: Ontology) -> Terms:
+        """Those of an ontology's properties."""
+        return cls({name: spec.values for name, spec in ontology.properties.items()})
+
     def __post_init__(self) -> None:
         for name, values in self.values.items():
             for value in values:
@@ -121,12 +126,11 @@ class Matcher:
         self.data, self.log, self.terms, self.tokenizer, self.hard = data, log, terms, tokenizer, hard
         self.max_query, self.max_title = config.max_query, config.max_title
         self.facts = Facts(data.indptr, data.candidate, int(data.ranges[-1]))
-        self.names = list(terms.values)
+        every = ((name, value) for name, values in terms.values.items() for value in values)
+        self.candidate = {each: number for number, each in enumerate(every)}
         self.number = {text: index for index, text in enumerate(log.texts)}
-        category = data.category[log.item]
-        order = np.lexsort((log.query, category))
         # Distinct queries of each category, flat, and where each category's begin.
-        distinct = np.unique(np.stack([category[order], log.query[order]]), axis=1)
+        distinct = np.unique(np.stack([data.category[log.item], log.query]), axis=1)
         self._queries = distinct[1]
         self._begins = np.searchsorted(distinct[0], np.arange(int(data.category.max(initial=0)) + 2))
 
@@ -145,10 +149,9 @@ class Matcher:
         if made is None:
             return None
         text, name, new = made
-        candidate = self.data.ranges[self.names.index(name)] + list(self.terms.values[name]).index(new)
         known = self.number.get(text)
         clicked = known is not None and bool(self.log.clicked.holds(np.array(known), np.array(item)))
-        return None if clicked or bool(self.facts.holds(np.array(item), candidate)) else text
+        return None if clicked or bool(self.facts.holds(np.array(item), np.array(self.candidate[name, new]))) else text
 
     def _others(self, item: Ints, query: Ints, category: Ints, pairs: Ints, chance: Chance) -> Ints:
         """A query of the item's ``category`` [N], or of any where that is -1 or none is found, that the item was never clicked for."""
@@ -176,16 +179,8 @@ class Matcher:
         all_pairs = pairs if everyone is None else everyone
         queries, items = log.query[all_pairs], log.item[all_pairs]
         same = np.stack([log.clicked.holds(query[:, None], items[None, :]), log.clicked.holds(queries[None, :], item[:, None])])
-        asked = self.pieces([*(log.texts[q] for q in query.tolist()), *negatives])
+        asked = query_pieces(self.tokenizer, [*(log.texts[q] for q in query.tolist()), *negatives], self.max_query)
         return MatchBatch(asked, self.items(item), torch.from_numpy(label.astype(np.float32)), torch.from_numpy(same), first)
-
-    def pieces(self, texts: Sequence[str]) -> Tensor:
-        """Word pieces [N, L] of queries, of one unknown piece where a query has none."""
-        made = [self.tokenizer.pieces(self.tokenizer.words(text), self.max_query) or [self.tokenizer.special.unk] for text in texts]
-        out = torch.zeros(len(made), rounded(max(map(len, made)), 4), dtype=torch.int64)
-        for row, ids in enumerate(made):
-            out[row, : len(ids)] = torch.tensor(ids)
-        return out
 
     def items(self, index: Ints) -> ItemBatch:
         """Titles and pictures of items ``index`` [N] as they are."""

@@ -259,8 +259,7 @@ def batch_maker(material: Material, recipe: Recipe, config: ModelConfig, plan: P
 
 def matcher_of(material: Material, log: QueryLog, config: ModelConfig, hard: float) -> Matcher:
     """Pairs of a log, whose queries' terms are typed by the values of the train part."""
-    terms = Terms({name: spec.values for name, spec in material.ontology.properties.items()})
-    return Matcher(material.data, log, terms, material.tokenizer, config, hard)
+    return Matcher(material.data, log, Terms.of(material.ontology), material.tokenizer, config, hard)
 
 
 def validator(objective: JointObjective, material: Material, viewer: Viewer, config: ModelConfig) -> Validator:

@@ -21,7 +21,7 @@ from kg.chance import Chance
 from kg.message_flow import MessageFlow
 from kg.negatives import Corruptor, type_constrained
 from kg.ragged import first_random, join, spread
-from training.batches import Masked, MatchBatch, StepBatch, View
+from training.batches import Masked, StepBatch, View
 from training.config import Recipe
 from training.data import TrainingData
 from training.objectives.link import Corruptions, LinkTargets
@@ -215,14 +215,9 @@ def counts_of(batch: StepBatch) -> dict[str, float]:
         counts |= {"mlm": pieces, "gmlm": pieces, "vtm": pairs} | dict.fromkeys(("mpm", "mrfr", "mrc", "gmrfr"), patches)
     if batch.match is not None:
         pairs = float(len(batch.match.label))
-        both = 2 * float(both_modalities(batch.match).sum())
+        both = 2 * float(batch.match.both.sum())
         counts |= dict.fromkeys(("qi", "qt", "qv"), pairs) | {"kl": both, "rs": both, "contrastive": pairs / 2}
     return counts
-
-
-def both_modalities(match: MatchBatch) -> Tensor:
-    """Which of the N items have a title and a picture: [N]."""
-    return match.items.has_image & (match.items.pieces != 0).any(1)
 
 
 def fill_up(cells: Ints, cell: Ints, batch: int) -> tuple[Ints, Ints]:

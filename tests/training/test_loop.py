@@ -211,3 +211,16 @@ def test_a_budget_counts_what_was_spent_before():
     assert Budget(None, 1.0, spent=30.0).used(0) == pytest.approx(0.5, abs=0.01)
     assert Budget(10, None).used(5) == 0.5
     assert Budget(10, 1.0, spent=600.0).used(1) == 1.0
+
+
+def test_averages_take_up_every_fourth_steps_weights_by_the_fourth_power_of_the_rate():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(layer.weight)
+    average, moved = AveragedWeights(layer, decay=0.9), []
+    torch.nn.init.ones_(layer.weight)
+    for step in range(200, 208):
+        average.update(layer, step)
+        moved.append(average.shadow["weight"].item())
+    assert moved[3] == pytest.approx(1 - 0.9**4)
+    assert moved[7] == pytest.approx(1 - 0.9**8)
+    assert moved[:3] == [0.0] * 3

@@ -149,7 +149,7 @@ class JointObjective(nn.Module):
         whole, title, picture = three_states(model, items, image, match.query)
         logits = [head(states) for states in (whole, title, picture)]
         terms = {name: match_loss(z, match.label) for name, z in zip(("qi", "qt", "qv"), logits, strict=True)}
-        both = image.tokens.mask.any(1) & (items.pieces != 0).any(1)
+        both = match.both.repeat(2)
         if self.weights.keys() & {"kl", "rs"} and both.any():
             taught = distillation_losses((title[both], logits[1][both]), (picture[both], logits[2][both]), match.label[both])
             terms |= dict(zip(("kl", "rs"), taught, strict=True))

@@ -38,7 +38,7 @@ def build(folder, name, ontology, **changes):
 def test_a_presets_text_side_is_the_berts_first_layers(bert, name, ontology):
     folder, theirs = bert
     config, model = build(folder, name, ontology)
-    theirs.encoder.layer = theirs.encoder.layer[:1]
+    theirs.encoder.layer = theirs.encoder.layer[: config.text_layers or config.fusion_layers]
     expected = theirs(PIECES, attention_mask=PIECES != 0).last_hidden_state
     with torch.no_grad():
         torch.testing.assert_close(model.knowledge.text(PIECES).hidden[PIECES != 0], expected[PIECES != 0], rtol=1e-4, atol=1e-5)

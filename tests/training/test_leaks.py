@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
+from fusion.build import build_model
 from kg.image_cache import ImageCache
 from tests.training.conftest import TINY
 from training.data import TrainingData
@@ -33,10 +35,13 @@ def clueless(copies):
     return TrainingData(names, [[]] * ITEMS, [[]] * ITEMS, indptr, np.zeros_like(statements), statements, ranges, pictures, alike)
 
 
+@pytest.mark.parametrize("link, interaction", [("softmax", ""), ("margin", "TransE"), ("nssa", "DistMult")])
 @pytest.mark.parametrize("copies", [1, 2])
-def test_an_item_whose_only_clue_is_hidden_stays_at_chance(copies, tokenizer, model, recipe):
+def test_an_item_whose_only_clue_is_hidden_stays_at_chance(copies, link, interaction, tokenizer, ontology, recipe):
     data = clueless(copies)
-    eager = dataclasses.replace(recipe, learning_rate=0.01, known_all=1.0, known_none=0.0, batch_size=32)
+    torch.manual_seed(0)
+    model = build_model(dataclasses.replace(TINY, interaction=interaction), tokenizer, ontology)
+    eager = dataclasses.replace(recipe, link=link, learning_rate=0.01, known_all=1.0, known_none=0.0, batch_size=32)
     viewer = Viewer(data, tokenizer, eager, FlowSampler(data, 8), TINY)
     plan = make_plan(eager.weights, "", queries=False)
     maker = BatchMaker(viewer, plan, 0, StepSampler(np.arange(ITEMS), 32, 0), None)

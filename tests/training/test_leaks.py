@@ -35,7 +35,7 @@ def clueless(copies):
     return TrainingData(names, [[]] * ITEMS, [[]] * ITEMS, indptr, np.zeros_like(statements), statements, ranges, pictures, alike)
 
 
-@pytest.mark.parametrize("link, interaction", [("softmax", ""), ("margin", "TransE"), ("nssa", "DistMult")])
+@pytest.mark.parametrize(("link", "interaction"), [("softmax", ""), ("margin", "TransE"), ("nssa", "DistMult")])
 @pytest.mark.parametrize("copies", [1, 2])
 def test_an_item_whose_only_clue_is_hidden_stays_at_chance(copies, link, interaction, tokenizer, ontology, recipe):
     data = clueless(copies)

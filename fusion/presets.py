@@ -131,7 +131,7 @@ def k3m(size: str) -> ModelConfig:
 
 
 def single_stream(size: str) -> dict[str, Any]:
-    """How deep one stream is: two layers at least, since the [CLS] of one adds a query's and a title's words up, but cannot compare them."""
+    """How deep one stream is: two layers at least, since in one [CLS] adds up a query's and a title's words and compares none."""
     return {"text_layers": 0, "fusion_layers": {"tiny": 2, "small": 4, "base": 12}[size]}
 
 

@@ -41,7 +41,7 @@ class TableLinks(nn.Module):
         self.properties = nn.Embedding(len(data.ranges) - 1, WIDTH)
         hops = StructureAggregation(WIDTH, 2) if aggregate else cast(Any, Alone()), None
         self.links = InteractionHead(hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate)
-        self.aggregate, self.loss = aggregate, CorruptedLinks(False, MARGIN)
+        self.loss = CorruptedLinks(False, MARGIN)
 
     def score_pairs(self, fused: Any, flow: Any, knowledge: Knowledge, pairs: Any) -> torch.Tensor:
         """As a product model's."""

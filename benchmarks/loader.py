@@ -114,7 +114,7 @@ def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str
 def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Batches made against batches eaten, and the loop's wait."""
     from benchmarks.joint_step import shop
-    from benchmarks.training import bench_loop, prepared
+    from benchmarks.training import BEGUN, bench_loop, prepared
     from kg.home import Home
     from training.loader import Request, made_ahead
     from training.loop import train_step
@@ -139,7 +139,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
                 batch = next(ready)
                 waited += time.perf_counter() - asked
                 train_step(run, batch, 1e-4)
-                run.average.update(run.objective.model, 100 + step)
+                run.average.update(run.objective.model, BEGUN + step)
             total = time.perf_counter() - began
             rows.append(
                 {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.batch import padded_rows
 from encoders.knowledge import KnowledgeEncoder
 from encoders.layers import initialise
 from encoders.tokenizer import CatalogTokenizer
@@ -30,11 +30,7 @@ def candidates(ontology: Ontology) -> tuple[list[str], list[tuple[str, str]]]:
 
 def string_pieces(tokenizer: CatalogTokenizer, strings: Sequence[str], limit: int) -> Tensor:
     """Word pieces of S strings [S, limit], 0 where there is none."""
-    out = np.zeros((len(strings), limit), dtype=np.int64)
-    for row, string in enumerate(strings):
-        ids = tokenizer.pieces(tokenizer.words(string), limit)
-        out[row, : len(ids)] = ids
-    return torch.from_numpy(out)
+    return padded_rows([tokenizer.pieces(tokenizer.words(string), limit) for string in strings], limit)
 
 
 def build_model(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology) -> ProductModel:

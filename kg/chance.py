@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _GOLDEN, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,9 @@ class Chance:
         return np.random.default_rng([self.seed, self.step, zlib.crc32(name.encode())])
 
     def _bits(self, name: str, keys: tuple[ArrayLike, ...]) -> NDArray[np.uint64]:
-        begun = 0
-        for number in (self.seed, self.step, zlib.crc32(name.encode())):
-            begun = _mixed_number(((begun ^ (number & _WORD)) + int(_GOLDEN)) & _WORD)
-        state: NDArray[np.uint64] = np.asarray(begun, np.uint64)
+        state: NDArray[np.uint64] = np.zeros((), np.uint64)
         with np.errstate(over="ignore"):
-            for key in keys:
+            for key in (self.seed, self.step, zlib.crc32(name.encode()), *keys):
                 state = _mixed((state ^ np.asarray(key).astype(np.uint64)) + _GOLDEN)
         return state
 
@@ -50,10 +46,3 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
     bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
     return bits ^ (bits >> np.uint64(31))
-
-
-def _mixed_number(bits: int) -> int:
-    """The same of one number, for which numpy takes ten times as long."""
-    bits = ((bits ^ (bits >> 30)) * int(_FIRST)) & _WORD
-    bits = ((bits ^ (bits >> 27)) * int(_SECOND)) & _WORD
-    return bits ^ (bits >> 31)

@@ -28,6 +28,15 @@ class TestMemory(StoreContract):
             yield store
 
 
+class TestRdf(StoreContract):
+    scheme = "rdf"
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        with open_store(f"rdf:{tmp_path / 'graph'}") as store:
+            yield store
+
+
 class TestLadybug(StoreContract):
     scheme = "ladybug"
 

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("store", "Show one item and its statements."),
     "stats": ("store", "Count the catalogue and the coverage of its properties."),
     "cypher": ("store", "Ask the graph a read-only Cypher query."),
+    "sparql": ("exchange", "Ask an RDF store a read-only SPARQL query."),
+    "copy": ("exchange", "Copy a graph from one store into another, and compare both."),
     "verify": ("store", "Check the journal and the graph against each other."),
     "rebuild": ("store", "Make the graph anew from its journal."),
     "train": ("models", "Train a model on the catalogue."),

@@ -20,7 +20,7 @@ STATEMENT_SCHEMA = pa.schema(
     + [(name, pa.string()) for name in ("evidence", "reviewer", "time")]
 )
 TRIPLE_SCHEMA = pa.schema([(name, pa.string()) for name in ("item", "property", "value")])
-SCHEMES = ("ladybug:PATH", "memory:")
+SCHEMES = ("ladybug:PATH", "neo4j://HOST", "rdf:PATH", "rdf+http://HOST/DATASET", "memory:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,18 @@ def open_store(url: str, *, create: bool = True, read_only: bool = False) -> Gra
         from kg.stores.ladybug import LadybugStore
 
         return LadybugStore(Path(rest), create=create, read_only=read_only)
+    if scheme == "rdf" and rest:
+        from kg.stores.rdf import RdfStore
+
+        return RdfStore(Path(rest), create=create, read_only=read_only)
+    if scheme in ("rdf+http", "rdf+https") and rest.startswith("//"):
+        from kg.stores.rdf_endpoint import RdfEndpointStore
+
+        return RdfEndpointStore(url)
+    if scheme.partition("+")[0] in ("neo4j", "bolt") and rest.startswith("//"):
+        from kg.stores.neo4j import Neo4jStore
+
+        return Neo4jStore(url, read_only=read_only)
     raise UsageError(f"no store {url!r}: use one of {', '.join(SCHEMES)}")
 
 

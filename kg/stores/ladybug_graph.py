@@ -14,12 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.journal import parts_of
-from kg.merge import Row
-from kg.store import STATEMENT_SCHEMA
+from kg.stores.ladybug_reading import BATCH_ROWS, PROPERTIES, LadybugReading
 
 BUFFER_POOL = 1 << 30
-BATCH_ROWS = 65_536
-PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
+FILE = "graph.lbug"
 TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item(id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",
     "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
@@ -30,7 +28,7 @@ TABLES = (
 APPLIED = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
 
-class LadybugGraph:
+class LadybugGraph(LadybugReading):
     """The file ``graph.lbug`` in a store's folder, and the version of the journal that it shows.
 
     It is a projection: where it is torn, it is wiped, and the journal makes it anew. Raises RuntimeError where a file that is only read
@@ -40,7 +38,7 @@ class LadybugGraph:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         import ladybug
 
-        self.folder, path = folder, str(folder / "graph.lbug")
+        self.folder, path = folder, str(folder / FILE)
         if read_only:
             self.database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL, read_only=True)
             return
@@ -61,24 +59,10 @@ class LadybugGraph:
         """Release the file."""
         self.database.close()
 
-    def rows(self, text: str, params: dict[str, Any]) -> list[Row]:
-        """A query's rows, as records."""
-        rows: list[Row] = self._arrow(text, params).to_pylist()
-        return rows
-
-    def table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
-        """A query's rows in a schema."""
-        found = self._arrow(text, params)
-        return found.select(schema.names).cast(schema) if found.num_rows else schema.empty_table()
-
     def applied(self) -> int:
         """The journal's version that the graph shows, -1 for none."""
         rows = self.rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version", {})
         return int(rows[0]["version"]) if rows else -1
-
-    def is_empty(self) -> bool:
-        """Whether there is no item."""
-        return bool(self.rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0)
 
     def apply(self, version: int, changes: pa.Table) -> None:
         """Bring one batch into the graph; doing it twice is doing it once."""
@@ -135,12 +119,6 @@ class LadybugGraph:
         text = "LOAD FROM $rows MATCH (i:Item {id: name}) MATCH (i)-[h:HAS]->(v:Value) RETURN h.id AS id"
         return [row["id"] for row in self.rows(text, {"rows": wanted})]
 
-    def connect(self) -> Any:
-        """A fresh connection, for the caller to close."""
-        import ladybug
-
-        return ladybug.Connection(self.database)
-
     def _execute(self, text: str, params: dict[str, Any] | None = None) -> None:
         connection = self.connect()
         try:
@@ -148,15 +126,8 @@ class LadybugGraph:
         finally:
             connection.close()
 
-    def _arrow(self, text: str, params: dict[str, Any]) -> pa.Table:
-        connection = self.connect()
-        try:
-            return connection.execute(text, params).get_as_arrow()
-        finally:
-            connection.close()
-
 
 def wipe(folder: Path) -> None:
     """Delete the graph's files below ``folder``; the journal stays."""
-    for path in folder.glob("graph.lbug*"):
+    for path in folder.glob(f"{FILE}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

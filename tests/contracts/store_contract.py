@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from kg.store import Pattern, items_table, statements_table
+from kg.store import Pattern, items_table, open_store, statements_table
 from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
 
@@ -17,9 +17,30 @@ def facts(store, **pattern):
 
 
 class StoreContract:
-    """Subclasses give a fixture ``store`` and the ``scheme`` of its URL."""
+    """Subclasses give the ``scheme`` of a URL and a fixture ``empty``, which gives the URL of an empty store each time it is called."""
 
     scheme = ""
+    lasting = True
+
+    @pytest.fixture
+    def store(self, empty):
+        with open_store(empty()) as store:
+            yield store
+
+    def test_told_the_same_it_says_the_same_as_the_memory_store(self, empty):
+        from tests.contracts.store_machine import check_machine
+
+        check_machine(empty, self.lasting)
+
+    def test_a_store_that_is_opened_again_holds_the_same(self, empty):
+        url = empty()
+        with open_store(url) as store:
+            store.put(items_table([Item("a", "t")]), statements_table([fact()]))
+            store.put(None, statements_table([fact("b", rank=Rank.PREDICTED)]))
+            before = store.content_hash()
+        if self.lasting:
+            with open_store(url, create=False, read_only=True) as store:
+                assert store.content_hash() == before
 
     def test_an_empty_store_counts_nothing(self, store):
         counts = store.counts()

@@ -1,0 +1,46 @@
+"""Streams of batches in order, without holding them: DuckDB sorts, on disk where they are many."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BATCH_ROWS = 65_536
+MEMORY = "1GB"
+
+
+def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of ``batches`` in their ``schema``, ordered by the bytes of their ``id``."""
+    import duckdb
+
+    first = next(batches, None)
+    second = None if first is None else next(batches, None)
+    if first is None or second is None:
+        # What fits into one batch needs no database.
+        yield from [] if first is None else [first.take(pc.sort_indices(first["id"]))]
+        return
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/rows.duckdb", config={"memory_limit": MEMORY}) as db:
+        # Batch by batch, and not as one stream: DuckDB would read that from threads of its own, which not every source bears.
+        for number, batch in enumerate(chain([first, second], batches)):
+            db.register("given", pa.table(batch))
+            db.execute("CREATE TABLE rows AS FROM given" if number == 0 else "INSERT INTO rows FROM given")
+        for batch in db.sql("SELECT * FROM rows ORDER BY id").to_arrow_reader(BATCH_ROWS):
+            yield batch.cast(schema)
+
+
+def record_batches(rows: Iterable[Mapping[str, Any] | None], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as batches of a schema, as many in memory as make one; None is passed over."""
+    part: list[Mapping[str, Any]] = []
+    for row in rows:
+        if row is not None:
+            part.append(row)
+        if len(part) == BATCH_ROWS:
+            yield pa.RecordBatch.from_pylist(part, schema=schema)
+            part = []
+    if part:
+        yield pa.RecordBatch.from_pylist(part, schema=schema)

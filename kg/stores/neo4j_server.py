@@ -1,0 +1,143 @@
+"""Where a Neo4j server is, who asks it, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from schema.errors import QueryTimeoutError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from neo4j import Driver
+
+SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+OLDEST = (5, 7)
+"""The first server whose Community edition keeps relationships' properties unique."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server and one of its databases, the server's default where none is named; it holds no secret."""
+
+    server: str
+    database: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """``neo4j://HOST[:PORT][/DATABASE]``; raises UsageError on a password in it, which would be shown wherever the URL is."""
+        parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise UsageError("a store's URL holds no user and password: set NEO4J_USERNAME and NEO4J_PASSWORD, or keep them in a keyring")
+        try:
+            place = f"{parts.hostname or ''}:{parts.port or 7687}"
+        except ValueError as error:
+            raise UsageError(f"{url} names no port ({error}): write {parts.scheme}://HOST:7687/DATABASE") from None
+        if not parts.hostname or parts.query or parts.path.count("/") > 1:
+            raise UsageError(f"{url} names no server: write {parts.scheme}://HOST:7687/DATABASE")
+        database = parts.path.strip("/") or os.environ.get("NEO4J_DATABASE") or None
+        return cls(f"{parts.scheme}://{place}", database)
+
+    def __str__(self) -> str:
+        return self.server + (f"/{self.database}" if self.database else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, and connections: how long to wait to reach a server, for a free connection, and through an outage; from the environment."""
+
+    connect: float = 10.0
+    acquire: float = 30.0
+    retry: float = 60.0
+    pool: int = 8
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """``CATALOGRAPH_NEO4J_CONNECT`` and its like; raises UsageError on what is no number above 0."""
+        given: dict[str, Any] = {}
+        for name, kind in (("connect", float), ("acquire", float), ("retry", float), ("pool", int)):
+            text = os.environ.get(f"CATALOGRAPH_NEO4J_{name.upper()}")
+            if text is None:
+                continue
+            try:
+                given[name] = kind(text)
+            except ValueError:
+                given[name] = 0
+            if not given[name] > 0:
+                raise UsageError(f"CATALOGRAPH_NEO4J_{name.upper()}={text!r} is no number above 0: set it like {getattr(cls(), name)}")
+        return cls(**given)
+
+
+def credentials(address: Address) -> tuple[str, str]:
+    """User and password of a server, from the environment or else from the keyring's entry ``catalograph`` for the server."""
+    user, password = os.environ.get("NEO4J_USERNAME", "neo4j"), os.environ.get("NEO4J_PASSWORD")
+    if password is None:
+        try:
+            import keyring
+        except ImportError:
+            pass
+        else:
+            password = keyring.get_password("catalograph", f"{user}@{address.server}")
+    if password is None:
+        raise StoreError(f"no password for {user} at {address}: set NEO4J_PASSWORD, or `keyring set catalograph {user}@{address.server}`")
+    return user, password
+
+
+def connect(address: Address, limits: Limits) -> Driver:
+    """An open driver; raises StoreError where the server is not there, is too old, or knows the user otherwise."""
+    try:
+        import neo4j
+    except ImportError:
+        raise StoreError("Neo4j needs its driver: pip install 'catalograph[neo4j]'") from None
+    user, password = credentials(address)
+    driver = neo4j.GraphDatabase.driver(
+        address.server,
+        auth=(user, password),
+        connection_timeout=limits.connect,
+        connection_acquisition_timeout=limits.acquire,
+        max_transaction_retry_time=limits.retry,
+        max_connection_pool_size=limits.pool,
+        user_agent="catalograph",
+        notifications_min_severity="OFF",
+    )
+    try:
+        with said(address, user):
+            agent = driver.get_server_info().agent
+        version = tuple(int(part) for part in agent.partition("/")[2].split(".")[:2] if part.isdigit())
+        if version < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise StoreError(f"{address} is {agent}, older than {oldest}: upgrade it to Neo4j 5.26 LTS or later")
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+@contextmanager
+def said(address: Address, user: str = "", timeout: float | None = None) -> Iterator[None]:
+    """Turn the driver's errors into ours, a line each; ``timeout`` in seconds is a query's limit."""
+    from neo4j import exceptions
+
+    try:
+        yield
+    except exceptions.AuthError:
+        raise StoreError(f"{address} refused the user {user or 'neo4j'}: check NEO4J_USERNAME and NEO4J_PASSWORD") from None
+    except (exceptions.ServiceUnavailable, exceptions.SessionExpired) as error:
+        raise StoreError(f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port") from None
+    except exceptions.Neo4jError as error:
+        code = error.code or ""
+        if timeout is not None and ("TransactionTimedOut" in code or "Terminated" in code):
+            raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+        if "DatabaseNotFound" in code:
+            raise StoreError(f"{address} has no database {address.database!r}: create it, or leave it out of the URL") from None
+        raise StoreError(f"{address} failed ({_first_line(error)}): correct it, or see the server's log") from None
+    except exceptions.DriverError as error:
+        raise StoreError(f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port") from None
+
+
+def _first_line(error: Exception) -> str:
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0][:160]

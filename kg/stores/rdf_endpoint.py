@@ -1,0 +1,219 @@
+"""A SPARQL 1.1 endpoint as a store: the same RDF as in a folder, read and written by the protocol."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import requests
+from pyoxigraph import NamedNode, Quad, QueryResultsFormat, parse_query_results
+
+from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.sorting import record_batches, sorted_batches
+from kg.sparql import guard, names_graphs, plain_rows
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.stores import rdf_terms as terms
+from schema.errors import QueryTimeoutError, StoreError
+from schema.terms import Item, Rank, Statement
+
+CONNECT, READ = 10.0, 300.0
+AT_ONCE = 1_000
+ITEMS, PROV = f"GRAPH {terms.ITEMS}", f"GRAPH {terms.PROVENANCE}"
+# What a query asks that names no graph: ours, as one and each by its name, whatever else the endpoint holds.
+DATASET = [(f"{kind}-graph-uri", graph.value) for kind in ("default", "named") for graph in terms.GRAPHS]
+JSON = "application/sparql-results+json"
+
+
+class RdfEndpointStore:
+    """``rdf+http://HOST[:PORT]/DATASET`` or ``rdf+https://…``, an address that takes queries and updates.
+
+    CATALOGRAPH_SPARQL_UPDATE names another address for updates; CATALOGRAPH_SPARQL_USERNAME and _PASSWORD who asks. An update is one
+    request, which servers carry out whole or not at all. It keeps no journal, and writers do not wait for each other.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.address = url.removeprefix("rdf+")
+        self.update_address = os.environ.get("CATALOGRAPH_SPARQL_UPDATE") or self.address
+        self._session = requests.Session()
+        user, password = os.environ.get("CATALOGRAPH_SPARQL_USERNAME"), os.environ.get("CATALOGRAPH_SPARQL_PASSWORD")
+        if user and password:
+            self._session.auth = (user, password)
+        self._select("ASK {}", CONNECT)
+
+    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
+        """Add or update a batch in one request."""
+        facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
+        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        names = list(dict.fromkeys([*given, *(row["item"] for row in facts)]))
+        known = self._items_named(names)
+        old = self._facts_named([row["id"] for row in facts])
+        fresh = [*given.values(), *bare_items(facts, known, given)]
+        changed_items = [merged for row in fresh if (merged := merge_item(known.get(row["id"]), row)) is not None]
+        changed = [merged for row in facts if (merged := merge_statement(old.get(row["id"]), row)) is not None]
+        before = [quad for row in changed_items if row["id"] in known for quad in terms.item_quads(known[row["id"]])]
+        before += [quad for row in changed if row["id"] in old for quad in terms.fact_quads(old[row["id"]])]
+        after = [quad for row in changed_items for quad in terms.item_quads(row)] + [
+            quad for row in changed for quad in terms.fact_quads(row)
+        ]
+        self._update(before, after)
+        return PutReport(sum(row["id"] not in known for row in changed_items), sum(row["id"] not in old for row in changed))
+
+    def retract(self, statement_ids: Sequence[str]) -> int:
+        """Take statements out; how many were there."""
+        found = self._facts_named(list(dict.fromkeys(statement_ids)))
+        self._update([quad for row in found.values() for quad in terms.fact_quads(row)], [])
+        return len(found)
+
+    def item(self, id: str) -> tuple[Item, list[Statement]] | None:
+        """An item with its statements, or None."""
+        row = self._items_named([id]).get(id)
+        if row is None:
+            return None
+        facts = [statement_of(fact) for fact in self._facts(Pattern(item=id))]
+        item = Item(row["id"], row["title"], row["category"], tuple(row["images"]))
+        return item, sorted(facts, key=lambda s: (s.property, s.value))
+
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """All items, ordered by id."""
+        rows = self._grouped(f"SELECT ?s ?p ?o {{ {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s")
+        yield from sorted_batches(record_batches((terms.item_row(quads) for quads in rows), ITEM_SCHEMA), ITEM_SCHEMA)
+
+    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
+        """Statements that match, ordered by id, which is the end of their IRIs."""
+        yield from record_batches(self._facts(pattern), STATEMENT_SCHEMA)
+
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Statements of some ranks."""
+        for rank in ranks:
+            found = self._select(f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}", READ)
+            rows = ({"item": terms.name_of(s["s"]), "property": terms.name_of(s["p"]), "value": s["o"].value} for s in found)
+            yield from record_batches(rows, TRIPLE_SCHEMA)
+
+    def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
+        """No Cypher here; raises StoreError."""
+        raise StoreError("an RDF store answers no Cypher: ask it with `catalograph sparql`")
+
+    def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
+        """A read-only SPARQL query; ``timeout`` in seconds."""
+        known = "".join(f"PREFIX {name}: <{iri}>\n" for name, iri in terms.PREFIXES.items())
+        return plain_rows(self._select(known + guard(text), timeout, () if names_graphs(text) else DATASET))
+
+    def counts(self) -> Counts:
+        """Sizes of the graph."""
+        sizes = {}
+        for name, text in terms.SIZES.items():
+            (row,) = self._select(text, READ)
+            sizes[name] = int(row["n"].value)
+        return Counts(**sizes)
+
+    def content_hash(self) -> str:
+        """A hash of the graph's content."""
+        return graph_hash(self.items(), self.scan())
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _items_named(self, names: Sequence[str]) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
+        for part in _parts([terms.iri("item", name) for name in names]):
+            for quads in self._grouped(f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s"):
+                row = terms.item_row(quads)
+                rows |= {} if row is None else {row["id"]: row}
+        return rows
+
+    def _facts_named(self, ids: Sequence[str]) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
+        for part in _parts([terms.iri("statement", id) for id in ids]):
+            for quads in self._grouped(f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {PROV} {{ ?s ?p ?o }} }} ORDER BY ?s"):
+                row = terms.fact_row(quads)
+                rows[row["id"]] = row
+        return rows
+
+    def _facts(self, pattern: Pattern) -> Iterator[Row]:
+        ends = [(terms.SUBJECT, None if pattern.item is None else terms.iri("item", pattern.item)),
+                (terms.PREDICATE, None if pattern.property is None else terms.iri("property", pattern.property)),
+                (terms.OBJECT, None if pattern.value is None else terms.literal(pattern.value))]  # fmt: skip
+        asked = "".join(f"?s {predicate} {term} . " for predicate, term in ends if term is not None)
+        if pattern.ranks is not None:
+            asked += f"VALUES ?rank {{ {' '.join(str(terms.RANKS[rank]) for rank in pattern.ranks)} }} ?s {terms.THINGS['rank']} ?rank . "
+        for quads in self._grouped(f"SELECT ?s ?p ?o {{ {PROV} {{ {asked} ?s ?p ?o }} }} ORDER BY ?s"):
+            yield terms.fact_row(quads)
+
+    def _grouped(self, text: str) -> Iterator[list[Quad]]:
+        """What a query gives as ?s ?p ?o, ordered by ?s: the quads of each ?s."""
+        for subject, found in groupby(self._select(text, READ), key=lambda row: row["s"]):
+            yield [Quad(subject, row["p"], row["o"]) for row in found]
+
+    def _select(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()) -> Any:
+        with self._said(timeout):
+            response = self._session.post(
+                self.address, params=list(graphs), data=text.encode(), timeout=(CONNECT, timeout), stream=True, allow_redirects=False,
+                headers={"Content-Type": "application/sparql-query", "Accept": JSON},
+            )  # fmt: skip
+            self._check(response)
+            # Who reads it as a file asks once more after its end, when it would be closed already.
+            response.raw.decode_content, response.raw.auto_close = True, False
+            return parse_query_results(io.BufferedReader(response.raw), QueryResultsFormat.JSON)
+
+    def _update(self, before: Sequence[Quad], after: Sequence[Quad]) -> None:
+        gone, come = dict.fromkeys(before), dict.fromkeys(after)
+        steps = [("DELETE", [quad for quad in gone if quad not in come]), ("INSERT", [quad for quad in come if quad not in gone])]
+        text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)
+        if text:
+            with self._said(READ):
+                self._check(self._session.post(self.update_address, data=text.encode(), timeout=(CONNECT, READ), allow_redirects=False,
+                                               headers={"Content-Type": "application/sparql-update"}))  # fmt: skip
+
+    def _check(self, response: requests.Response) -> None:
+        if response.status_code in (401, 403):
+            raise StoreError(f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD")
+        if not response.ok or response.is_redirect:
+            said = " ".join(response.text.split())[:160]
+            raise StoreError(f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address")
+
+    def _said(self, timeout: float) -> Any:
+        return _Said(self.address, timeout)
+
+
+class _Said:
+    """Turns what goes wrong on the way into our errors, a line each."""
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self.address, self.timeout = address, timeout
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, requests.ReadTimeout):
+            raise QueryTimeoutError(f"{self.address} did not answer within {self.timeout:g} s: narrow the query") from None
+        if isinstance(error, requests.RequestException):
+            raise StoreError(
+                f"no SPARQL endpoint answers at {self.address} ({type(error).__name__}): start it, or check the address"
+            ) from None
+
+
+def _parts(nodes: Sequence[NamedNode]) -> Iterator[str]:
+    for start in range(0, len(nodes), AT_ONCE):
+        yield " ".join(str(node) for node in nodes[start : start + AT_ONCE])
+
+
+def _data(quads: Iterable[Quad]) -> str:
+    lines = []
+    for quad in quads:
+        triple = f"{quad.subject} {quad.predicate} {quad.object} ."
+        lines.append(f"GRAPH {quad.graph_name} {{ {triple} }}\n")
+    return "".join(lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+T = TypeVar("T")
 BATCH_ROWS = 65_536
 MEMORY = "1GB"
 
@@ -44,3 +46,13 @@ def record_batches(rows: Iterable[Mapping[str, Any] | None], schema: pa.Schema) 
             part = []
     if part:
         yield pa.RecordBatch.from_pylist(part, schema=schema)
+
+
+def on_one_thread(batches: Generator[T, None, None]) -> Iterator[T]:
+    """The same batches, each made on one thread of its own, whichever asks: for sources that bear no other."""
+    with ThreadPoolExecutor(1) as worker:
+        try:
+            while (batch := worker.submit(next, batches, None).result()) is not None:
+                yield batch
+        finally:
+            worker.submit(batches.close).result()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ import requests
 from pyoxigraph import NamedNode, Quad, QueryResultsFormat, parse_query_results
 
 from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
-from kg.sorting import record_batches, sorted_batches
+from kg.sorting import on_one_thread, record_batches, sorted_batches
 from kg.sparql import guard, names_graphs, plain_rows
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from kg.stores import rdf_terms as terms
@@ -26,6 +27,11 @@ AT_ONCE = 1_000
 ITEMS, PROV = f"GRAPH {terms.ITEMS}", f"GRAPH {terms.PROVENANCE}"
 # What a query asks that names no graph: ours, as one and each by its name, whatever else the endpoint holds.
 DATASET = [(f"{kind}-graph-uri", graph.value) for kind in ("default", "named") for graph in terms.GRAPHS]
+NAMES = {f"{terms.BASE}{kind}:": kind for kind in ("item", "property", "statement", "rank", "term", *terms.THINGS)} | {
+    terms.RDF: "rdf", terms.PROV: "prov", terms.SCHEMA: "schema"
+}  # fmt: skip
+BEGIN = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in NAMES.items())
+SHORT = re.compile(r"(.*[:/#])([A-Za-z0-9_](?:[A-Za-z0-9_%-]*[A-Za-z0-9_%])?)")
 JSON = "application/sparql-results+json"
 
 
@@ -81,15 +87,24 @@ class RdfEndpointStore:
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
+        return on_one_thread(self._items())
+
+    def _items(self) -> Generator[pa.RecordBatch, None, None]:
         rows = self._grouped(f"SELECT ?s ?p ?o {{ {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s")
         yield from sorted_batches(record_batches((terms.item_row(quads) for quads in rows), ITEM_SCHEMA), ITEM_SCHEMA)
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
         """Statements that match, ordered by id, which is the end of their IRIs."""
+        return on_one_thread(self._scan(pattern))
+
+    def _scan(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
         yield from record_batches(self._facts(pattern), STATEMENT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Statements of some ranks."""
+        return on_one_thread(self._triples(ranks))
+
+    def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
         for rank in ranks:
             found = self._select(f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}", READ)
             rows = ({"item": terms.name_of(s["s"]), "property": terms.name_of(s["p"]), "value": s["o"].value} for s in found)
@@ -174,7 +189,8 @@ class RdfEndpointStore:
         text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)
         if text:
             with self._said(READ):
-                self._check(self._session.post(self.update_address, data=text.encode(), timeout=(CONNECT, READ), allow_redirects=False,
+                # A server reads a long update as slowly as it parses it, so that sending may take as long as an answer.
+                self._check(self._session.post(self.update_address, data=(BEGIN + text).encode(), timeout=READ, allow_redirects=False,
                                                headers={"Content-Type": "application/sparql-update"}))  # fmt: skip
 
     def _check(self, response: requests.Response) -> None:
@@ -212,8 +228,18 @@ def _parts(nodes: Sequence[NamedNode]) -> Iterator[str]:
 
 
 def _data(quads: Iterable[Quad]) -> str:
+    """Quads as the groups of an update, subject by subject: a third of what it is with a line a quad."""
     lines = []
-    for quad in quads:
-        triple = f"{quad.subject} {quad.predicate} {quad.object} ."
-        lines.append(f"GRAPH {quad.graph_name} {{ {triple} }}\n")
+    ordered = sorted(quads, key=lambda quad: (str(quad.graph_name), str(quad.subject)))
+    for graph, within in groupby(ordered, key=lambda quad: quad.graph_name):
+        lines.append(f"GRAPH {graph} {{\n")
+        for subject, about in groupby(within, key=lambda quad: quad.subject):
+            lines.append(f"{_short(subject)} {' ; '.join(f'{_short(quad.predicate)} {_short(quad.object)}' for quad in about)} .\n")
+        lines.append("}\n")
     return "".join(lines)
+
+
+def _short(term: Any) -> str:
+    """A term as it is written in an update that knows our prefixes."""
+    found = SHORT.fullmatch(term.value) if isinstance(term, NamedNode) else None
+    return str(term) if found is None or found[1] not in NAMES else f"{NAMES[found[1]]}:{found[2]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pyoxigraph import Literal, NamedNode, Quad, Store
 
 from kg.journal import parts_of
 from kg.merge import Row
-from kg.sorting import record_batches, sorted_batches
+from kg.sorting import on_one_thread, record_batches, sorted_batches
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, QueryResult
 from kg.stores import rdf_terms as terms
 from schema.errors import StoreError
@@ -111,6 +111,9 @@ class OxigraphGraph:
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
+        return on_one_thread(self._items())
+
+    def _items(self) -> Generator[pa.RecordBatch, None, None]:
         quads = self.quads.quads_for_pattern(None, None, None, terms.ITEMS)
         # The index keeps a subject's quads together.
         rows = (terms.item_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
@@ -118,10 +121,16 @@ class OxigraphGraph:
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Statements that match, ordered by id."""
+        return on_one_thread(self._scan(pattern))
+
+    def _scan(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
         yield from sorted_batches(record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Statements of some ranks."""
+        return on_one_thread(self._triples(ranks))
+
+    def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
         for rank in ranks:
             quads = self.quads.quads_for_pattern(None, None, None, terms.RANKS[rank])
             rows = (

@@ -1,5 +1,7 @@
 """What every graph store must do; each implementation inherits this suite."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 import pytest
 
@@ -110,6 +112,13 @@ class StoreContract:
         ids = [row["id"] for row in facts(store)]
         assert ids == sorted(ids)
         assert [row["id"] for b in store.items() for row in b.to_pylist()] == sorted(str(n) for n in range(20))
+
+    def test_a_stream_may_be_read_on_and_left_on_another_thread(self, store):
+        store.put(items_table([Item("a"), Item("b")]), statements_table([fact(), fact("b")]))
+        for batches in (store.items(), store.scan(), store.triples([Rank.ASSERTED])):
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(next, batches).result().num_rows == 2
+            del batches
 
     def test_triples_are_the_statements_of_some_ranks(self, store):
         rows = [fact(), fact("b"), fact("b", "colour", "blue", Rank.PREDICTED), fact("a", "size", "red")]

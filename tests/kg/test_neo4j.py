@@ -1,7 +1,6 @@
 import pytest
 
 from kg.store import items_table, open_store, statements_table
-from kg.stores.neo4j import Neo4jStore
 from schema.errors import QueryRefusedError, StoreError, UsageError
 from schema.terms import Item
 from tests.contracts.cypher_contract import CypherContract
@@ -12,13 +11,8 @@ class TestNeo4j(CypherContract, StoreContract):
     scheme = "neo4j"
 
     @pytest.fixture
-    def empty(self, neo4j):
-        def emptied():
-            with Neo4jStore(neo4j.url) as store:
-                store._write(lambda tx: tx.run("MATCH (n) DETACH DELETE n").consume())
-            return neo4j.url
-
-        return emptied
+    def empty(self, neo4j, cleared):
+        return lambda: cleared(neo4j)
 
     def test_cypher_that_writes_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
         with pytest.raises(QueryRefusedError):

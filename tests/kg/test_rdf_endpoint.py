@@ -1,5 +1,4 @@
 import pytest
-import requests
 
 from kg.store import open_store
 from schema.errors import StoreError
@@ -11,12 +10,8 @@ class TestRdfEndpoint(SparqlContract, StoreContract):
     scheme = "rdf+http"
 
     @pytest.fixture
-    def empty(self, fuseki):
-        def emptied():
-            requests.post(fuseki.url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
-            return fuseki.url
-
-        return emptied
+    def empty(self, fuseki, cleared):
+        return lambda: cleared(fuseki)
 
 
 def test_an_endpoint_that_is_not_there_is_one_line():

@@ -1,0 +1,40 @@
+"""The whole chain on each store: ingest, train, complete --write, show."""
+
+import pytest
+
+import kg.store
+from tests.commands.test_models import draw_shop
+
+SMALL = ("--size", "tiny", "--steps", "12", "--set", "log_every=6")
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """The memory store, kept from one command to the next."""
+    store = kg.store.open_store("memory:")
+    monkeypatch.setattr(kg.store, "open_store", lambda url, **options: store)
+    return "memory:"
+
+
+@pytest.fixture(params=["memory", "ladybug", "neo4j", "rdf", "rdf+http"])
+def url(request, tmp_path):
+    if request.param == "memory":
+        return request.getfixturevalue("memory")
+    if request.param in ("ladybug", "rdf"):
+        return f"{request.param}:{tmp_path}/graph"
+    server = request.getfixturevalue({"neo4j": "neo4j", "rdf+http": "fuseki"}[request.param])
+    return request.getfixturevalue("cleared")(server)
+
+
+def test_the_chain_runs_on_every_store(url, call, tmp_path):
+    def use(*args):
+        said = call("--store", url, *args, "--json")
+        assert said.code == 0, said.err
+        return said.json
+
+    assert use("ingest", draw_shop(tmp_path / "shop", 60))["new_statements"] == 60 + 48
+    assert use("train", *SMALL)["steps"] == 12
+    written = use("complete", "--target-precision", "0.01", "--write")["written"]
+    assert use("stats")["ranks"] == {"asserted": 108} | ({"predicted": written} if written else {})
+    shown = {fact["property"]: fact for fact in use("show", "1")["statements"]}
+    assert (shown["colour"]["value"], shown["shape"]["rank"]) == ("green", "asserted")

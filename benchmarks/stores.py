@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def bench_store(store: GraphStore, items: pa.Table, batches: list[pa.Table]) -> 
     wrote = timed(write)
     scanned = timed(lambda: sum(batch.num_rows for batch in store.scan()))
     ids = random.Random(1).choices(items["id"].to_pylist(), k=LOOKUPS)
-    lookups = [timed(lambda name=name: store.item(name)) for name in ids]
+    lookups = [timed(partial(store.item, name)) for name in ids]
     counts = store.counts()
     if counts.statements != total:
         raise SystemExit(f"{store.url} holds {counts.statements:,} of {total:,} statements")
@@ -101,9 +102,10 @@ def bare_bulk_load(folder: Path, items: pa.Table, batches: list[pa.Table]) -> fl
     from kg.stores.rdf_terms import fact_quads, item_quads
 
     rows = [quad for row in items.to_pylist() for quad in item_quads(row)]
-    files = [serialize([*(rows if n == 0 else []), *(quad for row in batch.to_pylist() for quad in fact_quads(row))], format=RdfFormat.N_QUADS)
-             for n, batch in enumerate(batches)]  # fmt: skip
-    del rows
+    parts = (
+        [*(rows if n == 0 else []), *(quad for row in batch.to_pylist() for quad in fact_quads(row))] for n, batch in enumerate(batches)
+    )
+    files = [serialize([*rows, *quads] if n == 0 else quads, format=RdfFormat.N_QUADS) for n, quads in enumerate(facts)]
     store = Store(str(folder / "bare"))
 
     def write() -> None:

@@ -102,9 +102,7 @@ def bare_bulk_load(folder: Path, items: pa.Table, batches: list[pa.Table]) -> fl
     from kg.stores.rdf_terms import fact_quads, item_quads
 
     rows = [quad for row in items.to_pylist() for quad in item_quads(row)]
-    parts = (
-        [*(rows if n == 0 else []), *(quad for row in batch.to_pylist() for quad in fact_quads(row))] for n, batch in enumerate(batches)
-    )
+    facts = ([quad for row in batch.to_pylist() for quad in fact_quads(row)] for batch in batches)
     files = [serialize([*rows, *quads] if n == 0 else quads, format=RdfFormat.N_QUADS) for n, quads in enumerate(facts)]
     store = Store(str(folder / "bare"))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kg.sparql import select
 from kg.store import QueryResult
 from kg.stores.journaled import JournaledStore
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph, wipe
 from kg.stores.rdf_terms import PREFIXES
+
+if TYPE_CHECKING:
+    from rdflib import Dataset
 
 
 class RdfStore(JournaledStore):
@@ -29,6 +33,17 @@ class RdfStore(JournaledStore):
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
         """A read-only SPARQL query; ``timeout`` in seconds."""
         return select(self.folder / FOLDER, text, PREFIXES, timeout)
+
+    def dataset(self) -> Dataset:
+        """The quads in rdflib's API, to read: its default graph is all graphs as one. What is written goes through :meth:`put`.
+
+        It shows the graph as it is now, and not what is put later.
+        """
+        from oxrdflib import OxigraphStore
+        from pyoxigraph import Store
+        from rdflib import Dataset
+
+        return Dataset(store=OxigraphStore(store=Store.read_only(str(self.folder / FOLDER))), default_union=True)
 
     @staticmethod
     def wipe(folder: Path) -> None:

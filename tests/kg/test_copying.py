@@ -9,7 +9,7 @@ from schema.terms import Item, Rank
 from tests.contracts.store_contract import fact
 from tests.contracts.store_machine import whole
 
-ITEMS = [Item("a", "one ☕", "c > d", ("1.jpg", "2.jpg")), Item("b"), Item("100%/ä b", "odd")]
+ITEMS = [Item("a", "one ☕", "c > d", ("1.jpg", "2.jpg")), Item("b"), Item("100%/ä b", "odd"), Item("\uffee"), Item("\U0001f600")]
 FACTS = [
     fact(),
     fact("b", "größe", "3 cm", Rank.PREDICTED, model="m", confidence=0.1 + 0.2, evidence='{"k": [1]}', row=7, time="2026-01-02T03:04:05Z"),
@@ -28,7 +28,7 @@ def test_a_copy_holds_all_that_its_source_holds(source, tmp_path):
     with open_store(f"ladybug:{tmp_path}/g") as target:
         report = copy_store(source, target)
         assert whole(target) == whole(source)
-    assert (report.items, report.statements, report.content_hash) == (3, 3, source.content_hash())
+    assert (report.items, report.statements, report.content_hash) == (5, 3, source.content_hash())
 
 
 def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path, neo4j, fuseki, cleared):
@@ -63,7 +63,7 @@ def test_a_copy_that_was_cut_off_goes_on(source, tmp_path, monkeypatch):
 def test_a_target_that_holds_something_else_is_no_copy(source):
     with open_store("memory:") as target:
         target.put(None, statements_table([fact("stranger")]))
-        with pytest.raises(StoreError, match="4 items and 4 statements, the source 3 and 3"):
+        with pytest.raises(StoreError, match="6 items and 4 statements, the source 5 and 3"):
             copy_store(source, target)
 
 

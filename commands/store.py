@@ -1,13 +1,15 @@
-"""Commands that look into the graph store: show, stats, cypher, verify, rebuild."""
+"""Commands that look into the graph store: show, stats, validate, cypher, verify, rebuild."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import Command, Context, pass_context, table
+from commands.common import READABLE, Command, Context, pass_context, table
+from commands.progress import bar
 from schema.errors import ItemNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +68,44 @@ def stats(context: Context) -> None:
         f"statements: {found.statements:,} ({', '.join(f'{rank} {count:,}' for rank, count in found.ranks.items()) or 'none'})",
         table(("property", "items", "share", "values", "only predicted"), rows, right=("items", "share", "values", "only predicted")),
     )
+
+
+@click.command(cls=Command)
+@click.option("--shapes", metavar="FILE", type=READABLE, help="SHACL shapes in Turtle.  [default: the home's shapes.ttl]")
+@click.option("--limit", metavar="N", type=click.IntRange(0), default=100, show_default=True, help="Findings to show; all are counted.")
+@pass_context
+def validate(context: Context, shapes: Path | None, limit: int) -> None:
+    """Check every item against the ontology and against SHACL shapes.
+
+    Values that do not parse, too many of them, properties where they do not belong. The home's shapes.ttl is made from the ontology; what
+    you change there stands. Exit code 1 where there is a violation.
+
+    \b
+    Example:
+      catalograph validate --limit 20
+    """
+    from kg.validation import shapes_of
+    from kg.validation import validate as check
+    from schema.validation import Severity
+
+    home = context.home()
+    ontology = home.ontology()
+    used, current = shapes_of(home, ontology, shapes)
+    if not current:
+        context.note(f"{used.path} was edited and is used as it is: remove it to have it made from the ontology again")
+    with home.store(read_only=True) as store, bar("validating") as done:
+        report = check(store, ontology, used, limit, done)
+    rules = ((rule["severity"], rule["check"], rule["property"], f"{rule['count']:,}") for rule in report.by_rule())
+    found = ((each.severity, each.item, each.property, each.check, each.message) for each in report.results)
+    counts = ", ".join(f"{report.counts[severity]:,} {severity}s" for severity in Severity)
+    lines: list[object] = [f"items: {report.checked:,} checked; {counts}"]
+    if report.rules:
+        lines.append(table(("severity", "check", "property", "findings"), rules, right=("findings",)))
+    if report.results:
+        lines.append(table(("severity", "item", "property", "check", "finding"), found))
+    context.emit(report.as_dict(), *lines)
+    if not report.conforms:
+        click.get_current_context().exit(1)
 
 
 @click.command(cls=Command)

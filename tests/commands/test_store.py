@@ -123,3 +123,33 @@ def test_validate_says_that_the_shapes_were_edited(shop: Call, tmp_path: Path) -
 def test_validate_names_a_file_that_is_not_there(shop: Call) -> None:
     said = shop("validate", "--shapes", "none.ttl")
     assert (said.code, "none.ttl" in said.err) == (2, True)
+
+
+def test_show_draws_the_item(shop: Call, tmp_path: Path) -> None:
+    said = shop("show", "1", "--graph", "mug.svg", "--json")
+    assert (said.json["id"], said.err) == ("1", "graph: mug.svg\n")
+    text = (tmp_path / "mug.svg").read_text()
+    assert all(word in text for word in ("Red clay mug", "clay", "colour · 1 item"))
+
+
+def test_show_draws_no_other_kind_of_file(shop: Call, tmp_path: Path) -> None:
+    said = shop("show", "1", "--graph", "mug.gif")
+    assert (said.code, said.out) == (2, "")
+    assert not (tmp_path / "mug.gif").exists()
+
+
+def test_stats_say_the_graph_s_shape(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("id,title,category,colour\n1,A,X > X,Navy Blue\n2,B,X,navy-blue\n3,C,X,\n")
+    call("ingest", "items.csv")
+    assert call("stats", "--graph", "--json").json["graph"] == {
+        "alone": 1,
+        "counts": {"components": 2, "duplicates": 1, "cycles": 1},
+        "components": [1, 1],
+        "duplicates": [{"property": "colour", "values": {"Navy Blue": 1, "navy-blue": 1}}],
+        "cycles": [["X", "X"]],
+    }
+    assert "Navy Blue (1) | navy-blue (1)" in call("stats", "--graph").out
+
+
+def test_stats_leave_the_shape_out_unless_asked(shop: Call) -> None:
+    assert "graph" not in shop("stats", "--json").json

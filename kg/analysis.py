@@ -17,7 +17,7 @@ from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
     import networkx as nx
-    from pykeen.triples import CoreTriplesFactory
+    from pykeen.triples import TriplesFactory
 
 ITEM, VALUE = "item", "value"
 # Signs that are part of a word: an A+ is no A, and C# no C.
@@ -141,7 +141,7 @@ def cycles(graph: nx.DiGraph[Any]) -> list[list[str]]:
     return sorted(found, key=lambda names: (len(names), names))
 
 
-def triples_factory(snapshot: GraphSnapshot) -> CoreTriplesFactory:
+def triples_factory(snapshot: GraphSnapshot) -> TriplesFactory:
     """PyKEEN's triples, without a detour through files: items are entities 0 to I - 1, values come after them."""
     import torch
     from pykeen.triples import TriplesFactory

@@ -24,6 +24,7 @@ COLOURS = {Rank.ASSERTED: "#3b6ea8", Rank.ACCEPTED: "#3c8d5a", Rank.PREDICTED: "
 INK, FAINT = "#222222", "#767676"
 WIDTH, ROW, LEAST, SPAN = 12.0, 0.62, 3.8, 3.2  # inches: the picture, a value's row, the least height, a value's text
 CARD, LEGEND = 2.15, 0.45
+DPI = 130
 VALUES = 40
 """Values that are drawn: more can be read in a list, and not in a picture."""
 
@@ -52,10 +53,10 @@ def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
     foot = LEGEND + (CARD if others else 0)
     height = foot + max(LEAST, ROW * -(-len(shown) // 2) + 0.3)
     families, missing = fonts_for("".join(str(part) for node in graph for part in (*node[1:], graph.nodes[node].get("title", ""))))
-    options = {"svg.fonttype": "none", "svg.hashsalt": "catalograph", "font.family": families}
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": "catalograph", "font.family": families}
     with mpl.rc_context(options), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # what is missing is said once, by the caller
-        figure = Figure(figsize=(WIDTH, height))
+        figure = Figure(figsize=(WIDTH, height), dpi=DPI)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
         axes.set_axis_off()
@@ -65,7 +66,7 @@ def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
         _middle(axes, graph.nodes[centre], centre[1], (height + foot) / 2)
         _cards(axes, graph, centre, others)
         _legend(axes, {graph[centre][node]["rank"] for node in values}, len(values) - len(shown))
-        figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     return missing
 
 
@@ -159,21 +160,19 @@ def _picture(axes: Axes, path: str | None, place: tuple[float, float], inches: f
     """Put a picture with its middle at a place; whether there is one that can be read."""
     from matplotlib.patches import Rectangle
 
-    pixels = read_pixels(Path(path), int(inches * 130)) if path else None
+    pixels = read_pixels(Path(path), int(inches * DPI)) if path else None
     if pixels is None:
         return False
     x, y, half = *place, inches / 2
     axes.add_patch(Rectangle((x - half, y - half), inches, inches, facecolor="white", edgecolor="#dddddd", linewidth=1.2, zorder=3))
     axes.imshow(np.moveaxis(pixels, 0, -1), extent=(x - half, x + half, y - half, y + half), zorder=4, aspect="auto")
-    axes.set_xlim(0, WIDTH)
-    axes.set_ylim(0, axes.get_figure().get_figheight())
     return True
 
 
 def _text(axes: Axes, x: float, y: float, text: str, *, size: float, ha: str, va: str, color: str = INK) -> None:
     # A value may hold a dollar sign, and is no formula.
     made = axes.text(x, y, text, ha=ha, va=va, fontsize=size, color=color, parse_math=False, zorder=3)
-    inches = made.get_window_extent().width / axes.get_figure().get_dpi()
+    inches = made.get_window_extent().width / DPI
     if inches > SPAN:  # wide letters
         made.set_text(text[: int(len(text) * SPAN / inches) - 1] + "…")
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("catalogue", "Show the ontology, or infer it from the data."),
     "show": ("store", "Show one item and its statements."),
     "stats": ("store", "Count the catalogue and the coverage of its properties."),
+    "validate": ("store", "Check every item against the ontology and against SHACL shapes."),
     "cypher": ("store", "Ask the graph a read-only Cypher query."),
     "sparql": ("exchange", "Ask an RDF store a read-only SPARQL query."),
     "copy": ("exchange", "Copy a graph from one store into another, and compare both."),

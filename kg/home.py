@@ -26,6 +26,7 @@ class Home:
         self.cache = self.path / "cache"
         self.regions = self.path / "regions"
         self.ontology_path = self.path / "ontology.toml"
+        self.shapes_path = self.path / "shapes.ttl"
         self.inferred_path = self.path / "cache" / "ontology.inferred.toml"
         self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"
         self.store_url = store or f"ladybug:{self.path / 'graph'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, TypeVar
@@ -16,22 +16,22 @@ BATCH_ROWS = 65_536
 MEMORY = "1GB"
 
 
-def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of ``batches`` in their ``schema``, ordered by the bytes of their ``id``."""
+def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema, by: Sequence[str] = ("id",)) -> Iterator[pa.RecordBatch]:
+    """The rows of ``batches`` in their ``schema``, ordered by the bytes of the columns ``by``."""
     import duckdb
 
     first = next(batches, None)
     second = None if first is None else next(batches, None)
     if first is None or second is None:
         # What fits into one batch needs no database.
-        yield from [] if first is None else [first.take(pc.sort_indices(first["id"]))]
+        yield from [] if first is None else [first.take(pc.sort_indices(first, sort_keys=[(name, "ascending") for name in by]))]
         return
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/rows.duckdb", config={"memory_limit": MEMORY}) as db:
         # Batch by batch, and not as one stream: DuckDB would read that from threads of its own, which not every source bears.
         for number, batch in enumerate(chain([first, second], batches)):
             db.register("given", pa.table(batch))
             db.execute("CREATE TABLE rows AS FROM given" if number == 0 else "INSERT INTO rows FROM given")
-        for batch in db.sql("SELECT * FROM rows ORDER BY id").to_arrow_reader(BATCH_ROWS):
+        for batch in db.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}").to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
 
 

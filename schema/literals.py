@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from schema.units import Unit, convert, find_unit
+from schema.units import Unit, convert, find_unit, spellings
 
 DATATYPES = ("string", "integer", "decimal", "quantity", "boolean")
 
@@ -53,6 +53,27 @@ def infer_datatype(values: Sequence[str], counts: Sequence[int]) -> tuple[str, s
         if count >= needed:
             return "quantity", max((u for u in units if u.dimension == dimension), key=lambda u: (units[u], u.symbol)).symbol
     return "string", None
+
+
+def pattern_of(datatype: str, unit: str | None = None) -> str | None:
+    """A regular expression, to be used without regard to case, that every text of the datatype matches; None where any text does.
+
+    It is wider than :func:`parse_literal`: it does not count digits, and takes a unit in either case.
+    """
+    number = _NUMBER.replace("(?:", "(")
+    if datatype == "boolean":
+        body = "|".join(sorted(_TRUE | _FALSE))
+    elif datatype == "integer":
+        body = r"[+-]?([1-9]\d{0,2}(,\d{3})+|0|[1-9]\d*|\d+,0{1,2})"
+    elif datatype == "decimal":
+        body = number
+    elif datatype == "quantity" and (known := find_unit(unit or "")):
+        fraction = re.sub(r"\(\?(P<\w+>|:)", "(", _FRACTION)
+        units = "|".join(r"\s+".join(map(re.escape, spelling.split())) for spelling in spellings(known.dimension))
+        body = rf"({number}|{fraction})([ -]?({units})\s*\.*)?"
+    else:
+        return None
+    return rf"^\s*({body})\s*$"
 
 
 def _boolean(text: str) -> bool | None:

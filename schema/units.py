@@ -82,6 +82,11 @@ def find_unit(text: str) -> Unit | None:
     return _EXACT.get(text) or _FOLDED.get(text.casefold()) or _EXACT.get(text.rstrip(".")) or _FOLDED.get(text.rstrip(".").casefold())
 
 
+def spellings(dimension: str) -> list[str]:
+    """Every spelling of every unit of a dimension, the longest first."""
+    return sorted((text for text, unit in _EXACT.items() if unit.dimension == dimension), key=lambda text: (-len(text), text))
+
+
 def convert(number: float, unit: Unit, target: Unit) -> float | None:
     """The number in another unit; None between dimensions. Ten significant digits, so that 12 in are 30.48 cm."""
     if unit == target:

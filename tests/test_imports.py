@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "dgl", "transformers", "pykeen", "sklearn", "scipy", "matplotlib")
+HEAVY = ("torch", "dgl", "transformers", "pykeen", "sklearn", "scipy", "matplotlib", "networkx", "rdflib", "pyshacl")
 CATALOGUE = "id,title,colour\n1,Red mug,red\n2,Blue mug,blue\n"
 
 

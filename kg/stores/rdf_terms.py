@@ -13,18 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, unquote
 
 from pyoxigraph import Literal, NamedNode, Quad
 
 from kg.merge import Row
+from schema import iris
 from schema.terms import Rank, statement_id
 
-BASE = "urn:catalograph:"
-SCHEMA, PROV = "https://schema.org/", "http://www.w3.org/ns/prov#"
-RDF, XSD = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/2001/XMLSchema#"
-PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
-            "property": f"{BASE}property:", "rank": f"{BASE}rank:"}  # fmt: skip
+BASE, PREFIXES, SCHEMA, PROV, RDF, XSD = iris.BASE, iris.PREFIXES, iris.SCHEMA, iris.PROV, iris.RDF, iris.XSD
 TYPE, PRODUCT, STATEMENT = NamedNode(f"{RDF}type"), NamedNode(f"{SCHEMA}Product"), NamedNode(f"{RDF}Statement")
 IDENTIFIER, NAME, CATEGORY, IMAGE = (NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image"))
 IMAGES = NamedNode(f"{BASE}term:images")
@@ -50,12 +46,12 @@ SIZES = {
 
 def iri(kind: str, name: str) -> NamedNode:
     """The IRI of a named thing of a kind, like ``item`` or ``property``."""
-    return NamedNode(f"{BASE}{kind}:{quote(name, safe='')}")
+    return NamedNode(iris.iri(kind, name))
 
 
 def name_of(node: Any) -> str:
     """The name in an IRI of :func:`iri`."""
-    return unquote(node.value.rpartition(":")[2])
+    return iris.name_of(node.value)
 
 
 def text_of(term: Any) -> str:

@@ -1,4 +1,4 @@
-"""show, stats, cypher, verify, rebuild."""
+"""show, stats, validate, cypher, verify, rebuild."""
 
 from __future__ import annotations
 
@@ -85,3 +85,71 @@ def test_a_value_cannot_command_the_terminal(call: Call, tmp_path: Path) -> None
     call("ingest", "evil.csv")
     assert "\x1b" not in call("show", "1").out
     assert "[bold]" in call("show", "1").out
+
+
+def test_validate_finds_a_whole_catalogue_whole(shop: Call) -> None:
+    document = shop("validate", "--json").json
+    assert list(document) == ["conforms", "checked", "violations", "warnings", "infos", "rules", "results"]
+    assert (document["conforms"], document["checked"], document["violations"]) == (True, 4, 0)
+    assert document["results"] == [
+        {"item": "3", "property": None, "value": None, "severity": "warning", "check": "title", "message": "the item has no title"}
+    ]
+
+
+def test_validate_ends_with_1_where_there_is_a_violation(shop: Call, tmp_path: Path) -> None:
+    path = tmp_path / "catalog" / "ontology.toml"
+    path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "integer"', 1))
+    said = shop("validate", "--limit", "1")
+    assert said.code == 1
+    assert "'red' is no integer" in said.out
+    assert "3 violations" in said.out
+
+
+def test_validate_takes_shapes_of_ones_own(shop: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.ttl").write_text(
+        "@prefix sh: <http://www.w3.org/ns/shacl#> . @prefix schema: <https://schema.org/> ."
+        "<urn:s> a sh:NodeShape ; sh:targetClass schema:Product ; sh:property [ sh:path schema:image ; sh:minCount 1 ] ."
+    )
+    assert shop("validate", "--shapes", "mine.ttl", "--json").json["violations"] == 3
+    assert not (tmp_path / "catalog" / "shapes.ttl").exists()
+
+
+def test_validate_says_that_the_shapes_were_edited(shop: Call, tmp_path: Path) -> None:
+    shop("validate")
+    (tmp_path / "catalog" / "shapes.ttl").write_text("")
+    assert "was edited" in shop("validate").err
+
+
+def test_validate_names_a_file_that_is_not_there(shop: Call) -> None:
+    said = shop("validate", "--shapes", "none.ttl")
+    assert (said.code, "none.ttl" in said.err) == (2, True)
+
+
+def test_show_draws_the_item(shop: Call, tmp_path: Path) -> None:
+    said = shop("show", "1", "--graph", "mug.svg", "--json")
+    assert (said.json["id"], said.err) == ("1", "graph: mug.svg\n")
+    text = (tmp_path / "mug.svg").read_text()
+    assert all(word in text for word in ("Red clay mug", "clay", "colour · 1 item"))
+
+
+def test_show_draws_no_other_kind_of_file(shop: Call, tmp_path: Path) -> None:
+    said = shop("show", "1", "--graph", "mug.gif")
+    assert (said.code, said.out) == (2, "")
+    assert not (tmp_path / "mug.gif").exists()
+
+
+def test_stats_say_the_graph_s_shape(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("id,title,category,colour\n1,A,X > X,Navy Blue\n2,B,X,navy-blue\n3,C,X,\n")
+    call("ingest", "items.csv")
+    assert call("stats", "--graph", "--json").json["graph"] == {
+        "alone": 1,
+        "counts": {"components": 2, "duplicates": 1, "cycles": 1},
+        "components": [1, 1],
+        "duplicates": [{"property": "colour", "values": {"Navy Blue": 1, "navy-blue": 1}}],
+        "cycles": [["X", "X"]],
+    }
+    assert "Navy Blue (1) | navy-blue (1)" in call("stats", "--graph").out
+
+
+def test_stats_leave_the_shape_out_unless_asked(shop: Call) -> None:
+    assert "graph" not in shop("stats", "--json").json

@@ -1,8 +1,12 @@
 """Literals: numbers, quantities and truth values in a value's text."""
 
-import pytest
+import re
 
-from schema.literals import infer_datatype, parse_literal
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.literals import DATATYPES, infer_datatype, parse_literal, pattern_of
 from schema.units import convert, find_unit
 
 
@@ -81,3 +85,28 @@ def test_no_unit_is_converted_into_another_dimension():
     assert grams
     assert metres
     assert convert(1, grams, metres) is None
+
+
+NUMBERS = st.from_regex(r"\A[+-]?(\d{1,16}|\d{1,3}(,\d{3}){1,4})([.,]\d{0,3})?\Z")
+SPELLINGS = st.sampled_from(["", "g", "KG", "kg.", "Pounds", "fl  oz", "fl.oz.", '"', "寸", "cm", "°C", "apples", "-", "1/2"])
+
+
+@given(NUMBERS, st.sampled_from(["", " ", "-", "  "]), SPELLINGS, st.sampled_from(["g", "in", "fl oz", "°C"]))
+def test_what_parses_matches_the_pattern(number, gap, spelling, unit):
+    text = f" {number}{gap}{spelling} "
+    for datatype in DATATYPES[1:]:
+        if parse_literal(text, datatype, unit) is not None:
+            assert re.search(str(pattern_of(datatype, unit)), text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "text"),
+    [("integer", "1.5"), ("integer", "007"), ("decimal", "a 1"), ("boolean", "maybe"), ("quantity", "12 cm"), ("quantity", "12 apples")],
+)
+def test_what_does_not_parse_does_not_match(datatype, text):
+    assert parse_literal(text, datatype, "g") is None
+    assert not re.search(str(pattern_of(datatype, "g")), text, re.IGNORECASE)
+
+
+def test_any_text_is_a_string():
+    assert pattern_of("string") is None

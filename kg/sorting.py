@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,22 +14,22 @@ BATCH_ROWS = 65_536
 MEMORY = "1GB"
 
 
-def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of ``batches`` in their ``schema``, ordered by the bytes of their ``id``."""
+def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema, by: Sequence[str] = ("id",)) -> Iterator[pa.RecordBatch]:
+    """The rows of ``batches`` in their ``schema``, ordered by the bytes of the columns ``by``."""
     import duckdb
 
     first = next(batches, None)
     second = None if first is None else next(batches, None)
     if first is None or second is None:
         # What fits into one batch needs no database.
-        yield from [] if first is None else [first.take(pc.sort_indices(first["id"]))]
+        yield from [] if first is None else [first.take(pc.sort_indices(first, sort_keys=[(name, "ascending") for name in by]))]
         return
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/rows.duckdb", config={"memory_limit": MEMORY}) as db:
         # Batch by batch, and not as one stream: DuckDB would read that from threads of its own, which not every source bears.
         for number, batch in enumerate(chain([first, second], batches)):
             db.register("given", pa.table(batch))
             db.execute("CREATE TABLE rows AS FROM given" if number == 0 else "INSERT INTO rows FROM given")
-        for batch in db.sql("SELECT * FROM rows ORDER BY id").to_arrow_reader(BATCH_ROWS):
+        for batch in db.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}").to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
 
 
@@ -44,3 +44,29 @@ def record_batches(rows: Iterable[Mapping[str, Any] | None], schema: pa.Schema) 
             part = []
     if part:
         yield pa.RecordBatch.from_pylist(part, schema=schema)
+
+
+class Distinct:
+    """Texts, each once however often it was added; in a database on disk while the ``with`` lasts."""
+
+    def __enter__(self) -> Self:
+        import duckdb
+
+        self._folder = tempfile.TemporaryDirectory()
+        self._db = duckdb.connect(f"{self._folder.name}/texts.duckdb", config={"memory_limit": MEMORY})
+        self._db.execute("CREATE TABLE texts (text VARCHAR)")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._folder.cleanup()
+
+    def add(self, texts: pa.Array) -> None:
+        """Add a column."""
+        self._db.register("given", pa.table({"text": pc.unique(texts)}))
+        self._db.execute("INSERT INTO texts FROM given")
+
+    def batches(self) -> Iterator[pa.Array]:
+        """What was added, in order."""
+        for batch in self._db.sql("SELECT DISTINCT text FROM texts ORDER BY text").to_arrow_reader(BATCH_ROWS):
+            yield batch["text"]

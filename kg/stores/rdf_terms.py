@@ -146,8 +146,14 @@ def fact_row(quads: Iterable[Quad]) -> Row:
             row["value"] = term.value
         elif name in THINGS:
             row[name] = name_of(term)
-        elif name == "time":
-            row["time"] = term.value.removesuffix("Z") + "+00:00" if term.datatype == DATE_TIME and term.value.endswith("Z") else term.value
         elif name is not None:
-            row[name] = {"row": int, "confidence": float, "evidence": str}[name](term.value)
+            row[name] = said(name, term)
     return {**row, "id": statement_id(row["item"], row["property"], row["value"])}
+
+
+def said(name: str, term: Any) -> str | int | float:
+    """What a literal says of a statement; raises ValueError on a row or a confidence that is no number."""
+    text = text_of(term)
+    if name == "time":
+        return text.removesuffix("Z") + "+00:00" if term.datatype == DATE_TIME and text.endswith("Z") else text
+    return int(text) if name == "row" else float(text) if name == "confidence" else text

@@ -57,6 +57,14 @@ class Document:
                 before = quad.subject
                 yield before
 
+    def objects(self, node: Any, predicate: Any) -> list[Any]:
+        """What a predicate says of a node."""
+        return [quad.object for quad in self._quads.quads_for_pattern(node, predicate, None, None)]
+
+    def count(self, predicate: Any) -> int:
+        """How often a predicate is said."""
+        return sum(1 for _ in self._quads.quads_for_pattern(None, predicate, None, None))
+
     def says(self, node: Any, predicate: Any, term: Any = None) -> bool:
         """Whether the file says it."""
         return next(self._quads.quads_for_pattern(node, predicate, term, None), None) is not None

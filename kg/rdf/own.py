@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -49,24 +49,40 @@ class OwnReader:
         self._document, self._origin, self._number = document, origin, 0
 
     def batches(self) -> Iterator[tuple[int, Assembled]]:
-        """(rows read, what they are), a batch at a time."""
-        part = _Part()
-        for add, nodes in ((self._add_item, self._products()), (self._add_statement, self._document.subjects(RANK, None))):
-            for node in nodes:
-                self._number += 1
-                try:
-                    add(node, part)
-                except (ValueError, KeyError) as error:
-                    reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-                    part.rejects.append(Reject(self._origin.file, self._number, reason, label(node)))
-                if len(part) >= ROWS:
-                    yield len(part), part.assembled()
-                    part = _Part()
+        """(rows read, what they are), a batch at a time: each item with its statements, then statements that belong to none of them."""
+        part, reified = _Part(), 0
+        for node in self._document.subjects(terms.TYPE, terms.PRODUCT):
+            self._try(self._add_item, node, part)
+            for statement in self._statements(node):
+                reified += 1
+                self._try(self._add_statement, statement, part)
+            if len(part) >= ROWS:
+                yield len(part), part.assembled()
+                part = _Part()
+        if reified < self._document.count(RANK):
+            for statement in self._document.subjects(RANK, None):
+                if not any(self._document.says(item, terms.TYPE, terms.PRODUCT) for item in self._items_of(statement)):
+                    self._try(self._add_statement, statement, part)
         if len(part):
             yield len(part), part.assembled()
 
-    def _products(self) -> Iterator[Any]:
-        return self._document.subjects(terms.TYPE, terms.PRODUCT)
+    def _try(self, add: Callable[[Any, _Part], None], node: Any, part: _Part) -> None:
+        self._number += 1
+        try:
+            add(node, part)
+        except (ValueError, KeyError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            part.rejects.append(Reject(self._origin.file, self._number, reason, label(node)))
+
+    def _statements(self, item: Any) -> list[Any]:
+        """The nodes that tell of an item's statements."""
+        nodes = list(self._document.subjects(terms.SUBJECT, item))
+        nodes += [term for predicate in _HOLDERS for term in self._document.objects(item, predicate)]
+        return [node for node in dict.fromkeys(nodes) if self._document.says(node, RANK)]
+
+    def _items_of(self, statement: Any) -> list[Any]:
+        held = [item for predicate in _HOLDERS for item in self._document.subjects(predicate, statement)]
+        return [*self._document.objects(statement, terms.SUBJECT), *held]
 
     def _add_item(self, node: Any, part: _Part) -> None:
         name, quads = _name(node, "item"), self._document.about(node)
@@ -93,7 +109,8 @@ class OwnReader:
         ranks = set()
         for quad in self._document.about(node):
             term: Any = quad.object
-            name = terms.SAID.get(quad.predicate)
+            predicate: Any = quad.predicate
+            name = terms.SAID.get(predicate)
             if quad.predicate == terms.SUBJECT:
                 row["item"] = _name(term, "item")
             elif quad.predicate == terms.PREDICATE:
@@ -109,15 +126,11 @@ class OwnReader:
             raise ValueError(f"has {len(ranks)} ranks, {' and '.join(sorted(ranks))}: a statement has one")
         row["rank"] = str(Rank(row["rank"]))
         if "item" not in row:
-            row["item"] = self._holder(node)
+            holders = self._items_of(node)
+            if not holders:
+                raise ValueError("belongs to no item")
+            row["item"] = _name(holders[0], "item")
         part.statements.append({**row, "id": statement_id(row["item"], row["property"], row["value"])})
-
-    def _holder(self, node: Any) -> str:
-        """The item that has a statement among its ``additionalProperty``."""
-        holder = next((item for predicate in _HOLDERS for item in self._document.subjects(predicate, node)), None)
-        if holder is None:
-            raise ValueError("belongs to no item")
-        return _name(holder, "item")
 
 
 def _name(node: Any, kind: str) -> str:

@@ -12,6 +12,7 @@ from commands.progress import bar
 from schema.errors import UsageError
 from schema.terms import Rank
 
+RANKS = [str(rank) for rank in Rank]
 FORMATS = ("ttl", "nt", "nq", "jsonld", "csv", "parquet", "graphml", "pykeen", "neo4j-import")
 
 
@@ -46,10 +47,10 @@ def copy(context: Context, source: str | None, target: str) -> None:
 
 @click.command(cls=Command)
 @click.option("--format", "kind", type=click.Choice(FORMATS), required=True, help="What to write.")
-@click.option("--rank", "ranks", type=click.Choice(list(Rank)), multiple=True, help="Statements of this rank alone; may be repeated.")
+@click.option("--rank", "ranks", type=click.Choice(RANKS), multiple=True, help="Statements of this rank alone; may be repeated.")
 @click.argument("out", type=READABLE)
 @pass_context
-def export(context: Context, kind: str, ranks: tuple[Rank, ...], out: Path) -> None:
+def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> None:
     """Write the graph as files of other tools.
 
     OUT is a file; for csv, parquet, pykeen and neo4j-import a folder. RDF (ttl, nt, nq, jsonld) loses nothing: `ingest` reads it back.
@@ -63,7 +64,7 @@ def export(context: Context, kind: str, ranks: tuple[Rank, ...], out: Path) -> N
     from kg.exporting.export import export as write
 
     with context.home().store(read_only=True) as store, bar("writing", "rows") as done:
-        report = write(store, Format(kind), out, ranks, done)
+        report = write(store, Format(kind), out, [Rank(each) for each in ranks], done)
     figures = f"{report.items:,} items, {report.statements:,} statements in {report.seconds:.1f} s"
     context.emit(asdict(report), f"{', '.join(report.files)}: {figures}")
 

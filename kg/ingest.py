@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from kg.assemble import Assembled, Origin
 from kg.home import Home
 from kg.plans import Plan, plan
 from kg.queries import QueriesReport, ingest_queries
 from kg.rows import Reject, new_run
+from kg.seen import SeenRows
 from schema.edits import merge_edits
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger, RejectedRow
 from schema.ontology import Ontology
-from schema.terms import now
+from schema.terms import TRUSTED_RANKS, now
 
 if TYPE_CHECKING:
     from kg.store import GraphStore
@@ -96,9 +95,8 @@ def ingest(
 
 def refresh_ontology(home: Home, store: GraphStore) -> Ontology:
     """Infer the ontology anew from the store and write it; what a person edited since the last inference stands."""
-    items = _gather(store.items(), ("id", "category"))
-    statements = _gather(store.scan(), ("item", "property", "value", "rank"))
-    fresh = Ontology.infer(items, statements)
+    items = (batch.select(["id", "category"]) for batch in store.items())
+    fresh = Ontology.infer(items, store.triples(TRUSTED_RANKS))
     merged = fresh
     if home.ontology_path.exists():
         edited = home.ontology()
@@ -130,7 +128,7 @@ def rejects(home: Home, run: str | None = None) -> list[RejectedRow]:
 
 def _run(plans: list[Plan], report: IngestReport, store: GraphStore | None, ledger: Ledger | None, progress: Progress | None) -> None:
     moment = now()
-    known: set[str] = set()
+    known = SeenRows()
     for each in plans:
         file = str(each.source.path)
         origin = Origin(file, each.source.path.name, report.run, moment)
@@ -149,12 +147,14 @@ def _run(plans: list[Plan], report: IngestReport, store: GraphStore | None, ledg
         _note(each, report)
 
 
-def _store(done: Assembled, rows: int, known: set[str], report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:
+def _store(done: Assembled, rows: int, known: SeenRows, report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:
     report.read += rows
     report.stored += done.stored
     report.rejected += len(done.rejects)
     report.statements += done.statements.num_rows
-    known.update(done.items["id"].to_pylist())
+    names = done.items["id"].to_pylist()
+    before = known.before(names)
+    known.add({name: (0, 0) for name in names if name not in before})
     report.items = len(known)
     report.first_rejects += done.rejects[: 5 - len(report.first_rejects)]
     if store is not None and (done.items.num_rows or done.statements.num_rows):
@@ -183,9 +183,3 @@ def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
     if not dry_run:
         mend += "; `catalograph rejects` lists them, the good rows are stored"
     return f"{report.rejected:,} of {report.read:,} rows were rejected, past the limit of {limit} ({example}): {mend}"
-
-
-def _gather(batches: Any, names: tuple[str, ...]) -> pa.Table:
-    """The named columns of a stream of batches as one table."""
-    found = [batch.select(list(names)) for batch in batches]
-    return pa.Table.from_batches(found, pa.schema([(name, pa.string()) for name in names]) if not found else None)

@@ -22,7 +22,7 @@ ROWS = 20_000
 _PROPERTY = f"{terms.BASE}property:"
 _HOLDERS = (NamedNode(f"{terms.SCHEMA}additionalProperty"), NamedNode(f"{terms.BASE}term:claim"))
 _VALUE = NamedNode(f"{terms.SCHEMA}value")
-_RANK_OF = {node: rank for rank, node in terms.RANKS.items()}
+_RANK_OF: dict[Any, Rank] = {node: rank for rank, node in terms.RANKS.items()}
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """A small store of everything that is hard to write down."""
 
-from kg.store import items_table, open_store, statements_table
+from kg.home import Home
+from kg.store import GraphStore, items_table, open_store, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
 
 ODD = "q\"uo'te \\ \n\r\t | ; , \x1f\x01 <&> 红 \u202e \U0001f600 'x' NA"
@@ -22,6 +23,23 @@ def odd_shop():
     ]
     store.put(items_table(items), statements_table(facts))
     return store
+
+
+class MemoryHome(Home):
+    """A home whose store is the one that it was given."""
+
+    given: GraphStore
+
+    @classmethod
+    def of(cls, folder, store):
+        """A new home in a folder."""
+        Home.open(folder, create=True)
+        home = cls(folder)
+        home.given = store
+        return home
+
+    def store(self, read_only=False):
+        return self.given
 
 
 def rows(store):

@@ -8,22 +8,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import schema
 from kg.exporting.source import Chosen
 from kg.merge import Row
 from kg.sorting import sorted_batches
 from kg.store import STATEMENT_SCHEMA
 from kg.stores import rdf_terms as terms
+from schema.context import load_context
 from schema.terms import TRUSTED_RANKS
-
-CONTEXT = Path(schema.__path__[0]) / "context.jsonld"
 
 
 def write_jsonld(chosen: Chosen, path: Path) -> None:
     """One document with its context in it, written a product at a time."""
-    context = json.loads(CONTEXT.read_text(encoding="utf-8"))["@context"]
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(f'{{"@context": {_text(context)},\n"@graph": [')
+        stream.write(f'{{"@context": {_text(load_context())},\n"@graph": [')
         for number, document in enumerate(_products(chosen)):
             stream.write(("," if number else "") + "\n" + _text(document))
         stream.write("\n]}\n")

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cypher": ("store", "Ask the graph a read-only Cypher query."),
     "sparql": ("exchange", "Ask an RDF store a read-only SPARQL query."),
     "copy": ("exchange", "Copy a graph from one store into another, and compare both."),
+    "export": ("exchange", "Write the graph as files of other tools."),
     "verify": ("store", "Check the journal and the graph against each other."),
     "rebuild": ("store", "Make the graph anew from its journal."),
     "train": ("models", "Train a model on the catalogue."),

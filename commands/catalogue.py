@@ -63,7 +63,8 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
 def ingest(context: Context, src: tuple[Path, ...], mapping: str | None, images: Path | None, dry_run: bool, max_rejects: str) -> None:
     """Load product tables into the catalogue's graph.
 
-    CSV, TSV, JSONL and Parquet. Loading a source again adds nothing; rows that cannot be used are put aside, see `rejects`.
+    CSV, TSV, JSONL, Parquet and RDF (.ttl, .nt, .nq, .trig, .jsonld). Loading a source again adds nothing; rows that cannot be used are put
+    aside, see `rejects`.
 
     \b
     Example:

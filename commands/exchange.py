@@ -1,14 +1,19 @@
-"""Commands that bring a graph elsewhere, or ask it in RDF's language: copy, sparql."""
+"""Commands that bring a graph elsewhere, or ask it in RDF's language: copy, export, sparql."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from commands.common import Command, Context, pass_context, table
+from commands.common import READABLE, Command, Context, pass_context, table
 from commands.progress import bar
 from schema.errors import UsageError
+from schema.terms import Rank
+
+RANKS = [str(rank) for rank in Rank]
+FORMATS = ("ttl", "nt", "nq", "jsonld", "csv", "parquet", "graphml", "pykeen", "neo4j-import")
 
 
 @click.command(cls=Command)
@@ -38,6 +43,30 @@ def copy(context: Context, source: str | None, target: str) -> None:
         report = copy_store(first, second, home.cache, lambda what, count, total: done(count, total))
     figures = f"{report.items:,} items, {report.statements:,} statements in {report.seconds:.1f} s"
     context.emit(asdict(report), f"{target}: {figures}; content {report.content_hash[:16]}, the same on both sides")
+
+
+@click.command(cls=Command)
+@click.option("--format", "kind", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("--rank", "ranks", type=click.Choice(RANKS), multiple=True, help="Statements of this rank alone; may be repeated.")
+@click.argument("out", type=READABLE)
+@pass_context
+def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> None:
+    """Write the graph as files of other tools.
+
+    OUT is a file; for csv, parquet, pykeen and neo4j-import a folder. RDF (ttl, nt, nq, jsonld) loses nothing: `ingest` reads it back.
+
+    \b
+    Example:
+      catalograph export --format jsonld products.jsonld
+      catalograph export --format neo4j-import for-neo4j && for-neo4j/import.sh
+    """
+    from kg.exporting.export import Format
+    from kg.exporting.export import export as write
+
+    with context.home().store(read_only=True) as store, bar("writing", "rows") as done:
+        report = write(store, Format(kind), out, [Rank(each) for each in ranks], done)
+    figures = f"{report.items:,} items, {report.statements:,} statements in {report.seconds:.1f} s"
+    context.emit(asdict(report), f"{', '.join(report.files)}: {figures}")
 
 
 @click.command(cls=Command)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kg.images import ImageFolder, ImageRefusedError
 from kg.normalize import LIST_SEPARATOR, clean, clean_column, split_column, splitter, unpack
 from kg.rows import Batch, Reject
+from kg.seen import SeenRows
 from schema.mapping import Layout, Mapping, Packed
 from schema.terms import CATEGORY_SEPARATOR, Rank
 
@@ -89,7 +90,7 @@ class Assembler:
         self.mapping = mapping
         self.pictures = pictures
         self.origin = origin
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen = SeenRows()
         self._split = splitter(mapping.multi, mapping.missing)
 
     def assemble(self, batch: Batch) -> Assembled:
@@ -112,6 +113,8 @@ class Assembler:
         """Which rows bring a new item, and which are rejected. A row given twice is stored already: it is neither."""
         fresh = np.zeros(table.num_rows, bool)
         rejects = []
+        seen = self._seen.before(item for item in ids if item is not None)
+        known = set(seen)
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         for row, (item, cells, line) in enumerate(zip(ids, rows, batch.lines.tolist(), strict=True)):
             reason = reasons.get(row)
@@ -119,12 +122,13 @@ class Assembler:
                 reason = "empty id"
             elif reason is None:
                 content = hash(cells)
-                before = self._seen.setdefault(item, (content, line))
+                before = seen.setdefault(item, (content, line))
                 fresh[row] = before[1] == line
                 if before[0] != content:
                     reason = f"id {item!r} was given at line {before[1]} with other content"
             if reason is not None:
                 rejects.append(Reject(self.origin.file, line, reason, " ".join(cell for cell in cells if cell)[:_SHOWN]))
+        self._seen.add({item: row for item, row in seen.items() if item not in known})
         return fresh, rejects
 
     def _unpack(self, table: pa.Table, packed: Packed | None) -> tuple[list[list[tuple[str, str]]], dict[int, str]]:

@@ -9,29 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from kg.assemble import Assembled, Assembler, Origin, Pictures
+from kg.assemble import Assembled, Origin
 from kg.home import Home
-from kg.images import ImageFolder
+from kg.plans import Plan, plan
 from kg.queries import QueriesReport, ingest_queries
-from kg.readers import Source, columns_of, open_source, read
 from kg.rows import Reject, new_run
+from kg.seen import SeenRows
 from schema.edits import merge_edits
-from schema.errors import CatalographError, RejectsError, SourceNotFoundError, UsageError
+from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger, RejectedRow
-from schema.mapping import Mapping, guess_mapping, load_mapping
 from schema.ontology import Ontology
-from schema.terms import now
+from schema.terms import TRUSTED_RANKS, now
 
 if TYPE_CHECKING:
     from kg.store import GraphStore
 
 __all__ = ["IngestReport", "Progress", "QueriesReport", "ingest", "ingest_queries", "parse_limit", "refresh_ontology", "rejects"]
-
-BATCH_STATEMENTS = 100_000
-"""About how many statements go to the store at once, which bounds memory whatever the width of a table."""
-_PACKED = 20  # statements that a packed cell is taken to hold
 
 
 @dataclass
@@ -64,14 +57,6 @@ class IngestReport:
 Progress = Callable[[IngestReport], None]
 
 
-@dataclass(frozen=True)
-class _Plan:
-    source: Source
-    mapping: Mapping
-    pictures: Pictures
-    reason: str
-
-
 def ingest(
     home: Home,
     sources: Sequence[Path | str],
@@ -89,12 +74,12 @@ def ingest(
     """
     started = time.perf_counter()
     limit = parse_limit(max_rejects)
-    plans = [_plan(source, mapping, images) for source in sources]
-    if not plans:
+    if not sources:
         raise UsageError("no source given: name a file or a folder")
-    report = IngestReport(mapping=", ".join(dict.fromkeys(plan.mapping.name for plan in plans)), run=new_run())
-    report.reasons = [plan.reason for plan in plans]
     with ExitStack() as stack:
+        plans = [plan(source, mapping, images, stack) for source in sources]
+        report = IngestReport(mapping=", ".join(dict.fromkeys(each.mapping for each in plans)), run=new_run())
+        report.reasons = [each.reason for each in plans]
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
         _run(plans, report, store, ledger, progress)
@@ -102,7 +87,7 @@ def ingest(
             refresh_ontology(home, store)
         report.seconds = round(time.perf_counter() - started, 3)
         if ledger is not None:
-            ledger.record_ingest(report.run, "done", [str(plan.source.path) for plan in plans], report.as_dict())
+            ledger.record_ingest(report.run, "done", [str(each.source.path) for each in plans], report.as_dict())
     if report.rejected > limit(report.read):
         raise RejectsError(_past_limit(report, max_rejects, dry_run), report)
     return report
@@ -110,9 +95,8 @@ def ingest(
 
 def refresh_ontology(home: Home, store: GraphStore) -> Ontology:
     """Infer the ontology anew from the store and write it; what a person edited since the last inference stands."""
-    items = _gather(store.items(), ("id", "category"))
-    statements = _gather(store.scan(), ("item", "property", "value", "rank"))
-    fresh = Ontology.infer(items, statements)
+    items = (batch.select(["id", "category"]) for batch in store.items())
+    fresh = Ontology.infer(items, store.triples(TRUSTED_RANKS))
     merged = fresh
     if home.ontology_path.exists():
         edited = home.ontology()
@@ -142,65 +126,38 @@ def rejects(home: Home, run: str | None = None) -> list[RejectedRow]:
         return ledger.rejects(run)
 
 
-def _plan(path: Path | str, mapping: str | None, images: Path | str | None) -> _Plan:
-    """Everything that can be wrong with a request is found here, before anything is written."""
-    source = open_source(path)
-    if mapping:
-        chosen, why = load_mapping(mapping), "as asked"
-    else:
-        guess = guess_mapping(source.head)
-        chosen, why = guess.mapping, guess.reason
-    chosen.resolve(columns_of(source, chosen))
-    return _Plan(source, chosen, _pictures(source, chosen, images), f"{source.path.name}: mapping {chosen.name} ({why})")
-
-
-def _pictures(source: Source, mapping: Mapping, images: Path | str | None) -> Pictures:
-    if images is not None:
-        if not Path(images).is_dir():
-            raise SourceNotFoundError(f"no image folder {images}: check --images")
-        given = ImageFolder(Path(images))
-        return Pictures(given, given, mapping.image_pattern)
-    beside = source.folder / mapping.image_folder if mapping.image_folder else None
-    by_id = ImageFolder(beside) if beside is not None and beside.is_dir() else None
-    return Pictures(ImageFolder(source.folder), by_id, mapping.image_pattern)
-
-
-def _run(plans: list[_Plan], report: IngestReport, store: GraphStore | None, ledger: Ledger | None, progress: Progress | None) -> None:
+def _run(plans: list[Plan], report: IngestReport, store: GraphStore | None, ledger: Ledger | None, progress: Progress | None) -> None:
     moment = now()
-    known: set[str] = set()
-    for plan in plans:
-        file = str(plan.source.path)
-        assembler = Assembler(plan.mapping, plan.pictures, Origin(file, plan.source.path.name, report.run, moment))
+    known = SeenRows()
+    for each in plans:
+        file = str(each.source.path)
+        origin = Origin(file, each.source.path.name, report.run, moment)
         if ledger is not None:
             ledger.record_ingest(report.run, "running", [str(p.source.path) for p in plans], report.as_dict())
             ledger.clear_rejects(file)
         try:
-            for batch in read(plan.source, plan.mapping, _batch_rows(plan)):
-                read_rows = batch.table.num_rows + len(batch.rejects)
-                _store(assembler.assemble(batch), read_rows, known, report, store, ledger)
+            for rows, done in each.parts(origin):
+                _store(done, rows, known, report, store, ledger)
                 if progress is not None:
                     progress(report)
         except CatalographError:
             if ledger is not None:
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
-        _note(plan, report)
+        _note(each, report)
 
 
-def _batch_rows(plan: _Plan) -> int:
-    width = len(columns_of(plan.source, plan.mapping)) + (_PACKED if plan.mapping.packed else 0)
-    return max(500, BATCH_STATEMENTS // width)
-
-
-def _store(done: Assembled, rows: int, known: set[str], report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:
+def _store(done: Assembled, rows: int, known: SeenRows, report: IngestReport, store: GraphStore | None, ledger: Ledger | None) -> None:
     report.read += rows
     report.stored += done.stored
     report.rejected += len(done.rejects)
     report.statements += done.statements.num_rows
-    known.update(done.items["id"].to_pylist())
+    names = done.items["id"].to_pylist()
+    before = known.before(names)
+    known.add({name: (0, 0) for name in names if name not in before})
     report.items = len(known)
     report.first_rejects += done.rejects[: 5 - len(report.first_rejects)]
-    if store is not None and done.items.num_rows:
+    if store is not None and (done.items.num_rows or done.statements.num_rows):
         added = store.put(done.items, done.statements)
         report.new_items += added.new_items
         report.new_statements += added.new_statements
@@ -208,16 +165,15 @@ def _store(done: Assembled, rows: int, known: set[str], report: IngestReport, st
         ledger.add_rejects(report.run, (RejectedRow(r.file, r.line, r.reason, r.text) for r in done.rejects))
 
 
-def _note(plan: _Plan, report: IngestReport) -> None:
-    pictures, name = plan.pictures, plan.source.path.name
+def _note(done: Plan, report: IngestReport) -> None:
+    pictures, name = done.pictures, done.source.path.name
     report.images += pictures.found
     if pictures.missing:
         report.notes.append(f"{name}: {pictures.missing:,} pictures are not there")
     if pictures.refused:
         report.notes.append(f"{name}: {len(pictures.refused):,} pictures were refused, the first: {pictures.refused[0]}")
-    ignored = plan.mapping.resolve(columns_of(plan.source, plan.mapping)).ignored
-    if ignored:
-        report.notes.append(f"{name}: left out {', '.join(ignored)}")
+    if done.ignored():
+        report.notes.append(f"{name}: left out {', '.join(done.ignored())}")
 
 
 def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
@@ -227,9 +183,3 @@ def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
     if not dry_run:
         mend += "; `catalograph rejects` lists them, the good rows are stored"
     return f"{report.rejected:,} of {report.read:,} rows were rejected, past the limit of {limit} ({example}): {mend}"
-
-
-def _gather(batches: Any, names: tuple[str, ...]) -> pa.Table:
-    """The named columns of a stream of batches as one table."""
-    found = [batch.select(list(names)) for batch in batches]
-    return pa.Table.from_batches(found, pa.schema([(name, pa.string()) for name in names]) if not found else None)

@@ -1,4 +1,4 @@
-"""Sources of a catalogue: CSV, TSV, JSONL and Parquet files, or a folder that holds one beside its pictures."""
+"""Sources of a catalogue: CSV, TSV, JSONL, Parquet and RDF files, or a folder that holds one beside its pictures."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kg.rows import Batch, Record, Reject, batches_of
 from schema.errors import DataError, SourceNotFoundError
 from schema.mapping import Head, Mapping
 
+RDF = "rdf"
 FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -29,7 +30,13 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".ttl": RDF,
+    ".nt": RDF,
+    ".nq": RDF,
+    ".trig": RDF,
+    ".jsonld": RDF,
 }
+_XML = (".rdf", ".owl", ".xml")
 _PREFERRED = ("items", "styles", "products", "catalog", "catalogue", "train")
 _HEAD_ROWS = 50
 _HEAD_BYTES = 1 << 20
@@ -52,6 +59,8 @@ def open_source(path: Path | str) -> Source:
     if not table.is_file():
         raise SourceNotFoundError(f"no file or folder {given}: check the path")
     kind = FORMATS.get(table.suffix.lower())
+    if table.suffix.lower() in _XML:
+        raise DataError(f"{table} is RDF/XML or other XML, whose entities are not to be trusted: convert it to Turtle or N-Triples")
     if kind is None:
         raise DataError(f"{table} has suffix {table.suffix!r}: a source is one of {', '.join(FORMATS)}, or a folder that holds one")
     try:
@@ -147,7 +156,14 @@ def _head_parquet(path: Path) -> Head:
         raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}): write it again") from None
 
 
-_heads = {"csv": _head_delimited, "tsv": _head_delimited, "jsonl": _head_jsonl, "parquet": _head_parquet}
+def _head_rdf(path: Path) -> Head:
+    """It has no columns: what it has shows once it is loaded."""
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty: there is nothing to load")
+    return Head(path.name, ((),), named=True)
+
+
+_heads = {"csv": _head_delimited, "tsv": _head_delimited, "jsonl": _head_jsonl, "parquet": _head_parquet, RDF: _head_rdf}
 
 
 def _read_jsonl(source: Source, batch_rows: int) -> Iterator[Batch]:

@@ -79,11 +79,10 @@ def _quads(items: Iterable[Row], facts: Iterable[Row], provenance: bool) -> Iter
     for row in items:
         yield from item_quads(row)
     for row in facts:
-        quads = fact_quads(row) if provenance else iter((fact_quad(row),))
-        fact = next(quads)
+        fact, *said = fact_quads(row) if provenance else [fact_quad(row)]
         if row["rank"] in TRUSTED_RANKS:
             yield fact
-        yield from quads
+        yield from said
 
 
 def _term(term: Any) -> Any:

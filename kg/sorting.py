@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,3 +56,29 @@ def on_one_thread(batches: Generator[T, None, None]) -> Iterator[T]:
                 yield batch
         finally:
             worker.submit(batches.close).result()
+
+
+class Distinct:
+    """Texts, each once however often it was added; in a database on disk while the ``with`` lasts."""
+
+    def __enter__(self) -> Self:
+        import duckdb
+
+        self._folder = tempfile.TemporaryDirectory()
+        self._db = duckdb.connect(f"{self._folder.name}/texts.duckdb", config={"memory_limit": MEMORY})
+        self._db.execute("CREATE TABLE texts (text VARCHAR)")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._folder.cleanup()
+
+    def add(self, texts: pa.Array) -> None:
+        """Add a column."""
+        self._db.register("given", pa.table({"text": pc.unique(texts)}))
+        self._db.execute("INSERT INTO texts FROM given")
+
+    def batches(self) -> Iterator[pa.Array]:
+        """What was added, in order."""
+        for batch in self._db.sql("SELECT DISTINCT text FROM texts ORDER BY text").to_arrow_reader(BATCH_ROWS):
+            yield batch["text"]

@@ -6,12 +6,13 @@ It is inferred from the data, kept as TOML that a person can edit, and carried w
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -20,6 +21,11 @@ from schema.files import write_atomically
 from schema.literals import DATATYPES, infer_datatype
 from schema.terms import CATEGORY_SEPARATOR, TRUSTED_RANKS
 
+if TYPE_CHECKING:
+    import duckdb
+
+Rows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
+MEMORY = "512MB"
 THRESHOLD = 0.5
 _MANY = 0.01  # share of a property's holders with several values from which on it counts as multi-valued
 
@@ -62,10 +68,10 @@ class Ontology:
     __hash__ = None  # type: ignore[assignment]  # equal by content, which may be edited
 
     @classmethod
-    def infer(cls, items: pa.Table, statements: pa.Table, *, threshold: float = THRESHOLD) -> Ontology:
+    def infer(cls, items: Rows, statements: Rows, *, threshold: float = THRESHOLD) -> Ontology:
         """The ontology that items (id, category) and statements (item, property, value[, rank]) show; predicted ones do not count."""
         facts = _gather(items, statements)
-        total = max(items.num_rows, 1)
+        total = max(facts.items, 1)
         specs = []
         for name, values in facts.values.items():
             texts, counts = tuple(v for v, _ in values), tuple(n for _, n in values)
@@ -169,22 +175,24 @@ def _spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:
 
 @dataclass
 class _Facts:
+    items: int
     values: dict[str, list[tuple[str, int]]]
     holders: dict[str, tuple[int, int]]
     categories: dict[str, int]
     shares: dict[str, dict[str, int]]
 
 
-def _gather(items: pa.Table, statements: pa.Table) -> _Facts:
-    """Count values, holders and categories in DuckDB: a catalogue has millions of statements."""
+def _gather(items: Rows, statements: Rows) -> _Facts:
+    """Count values, holders and categories in DuckDB, partly on disk: a catalogue has millions of statements."""
     import duckdb
 
-    trusted = "WHERE rank IN (" + ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS) + ")" if "rank" in statements.column_names else ""
-    facts = _Facts({}, {}, {}, defaultdict(dict))
-    with duckdb.connect(":memory:") as db:
-        db.register("given_items", items.select(["id", "category"]))
-        db.register("given", statements)
-        db.execute(f"CREATE TABLE fact AS SELECT DISTINCT item, property, value FROM given {trusted}")
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as db:
+        _fill(db, "given_items", items, ("id", "category"))
+        _fill(db, "given", statements, ("item", "property", "value"))
+        (count,) = db.execute("SELECT count(*) FROM given_items").fetchall()[0]
+        facts = _Facts(count, {}, {}, {}, defaultdict(dict))
+        db.execute("CREATE TABLE fact AS SELECT DISTINCT item, property, value FROM given")
+        db.execute("DROP TABLE given")
         db.execute("CREATE TABLE held AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL")
         for name, value, count in db.execute(
             "SELECT property, value, count(*) AS n FROM fact GROUP BY ALL ORDER BY property, n DESC, value"
@@ -202,6 +210,15 @@ def _gather(items: pa.Table, statements: pa.Table) -> _Facts:
         for name, parent, count in db.execute(shared).fetchall():
             facts.shares[name][parent] = count
     return facts
+
+
+def _fill(db: duckdb.DuckDBPyConnection, name: str, rows: Rows, columns: tuple[str, ...]) -> None:
+    """Batch by batch: DuckDB would read a stream from threads of its own, which not every source bears."""
+    db.execute(f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
+    for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:
+        db.register("batch", pa.table(batch))
+        trusted = f"WHERE rank IN ({', '.join(repr(str(rank)) for rank in TRUSTED_RANKS)})" if "rank" in batch.schema.names else ""
+        db.execute(f"INSERT INTO {name} SELECT {', '.join(columns)} FROM batch {trusted}")
 
 
 _PREFIX = pa.schema([("category", pa.string()), ("parent", pa.string())])

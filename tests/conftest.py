@@ -9,14 +9,15 @@ from kg.stores.neo4j import Neo4jStore
 from tests.servers import FusekiServer, Neo4jServer, RunningServer, lacks
 
 
-def running(kind, folder):
-    """A started server; skips, or fails where servers are required, where there is no Java."""
+def running(kind, folder, before=lambda server: None):
+    """A started server, ``before`` called on it first; skips, or fails where servers are required, where there is no Java."""
     missing = lacks()
     if missing and os.environ.get("CATALOGRAPH_TEST_SERVERS") == "required":
         pytest.fail(missing)
     if missing:
         pytest.skip(f"no {kind.__name__}: {missing}")
     server = kind(folder)
+    before(server)
     server.start()
     return server
 

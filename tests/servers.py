@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +108,16 @@ class Neo4jServer(Server):
 
     def command(self) -> list[str]:
         """What starts it."""
+        return self._java("Main.java", str(self.port), PASSWORD)
+
+    def load(self, folder: Path, options: Sequence[str]) -> None:
+        """Import a folder of CSV files before the server is started, as `neo4j-admin database import full` does."""
+        subprocess.run(self._java("Import.java", *options, "neo4j"), cwd=folder, check=True, capture_output=True)
+
+    def _java(self, main: str, *given: str) -> list[str]:
         opens = [part for name in OPENS for part in ("--add-opens", f"{name}=ALL-UNNAMED")]
-        main = [str(HERE / "neo4j" / "Main.java"), str(self.folder / "data"), str(self.port), PASSWORD]
-        return ["java", "-Xmx768m", *opens, "-cp", f"{jars(HERE / 'neo4j' / 'pom.xml')}/*", *main]
+        jar = f"{jars(HERE / 'neo4j' / 'pom.xml')}/*"
+        return ["java", "-Xmx768m", *opens, "-cp", jar, str(HERE / "neo4j" / main), str(self.folder / "data"), *given]
 
     def answers(self) -> bool:
         """Whether it can be asked: it says so once the password is set."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-from pyoxigraph import Literal, NamedNode, Quad, Store
+import pyarrow.compute as pc
+from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
 
 from kg.journal import parts_of
 from kg.merge import Row
@@ -19,7 +21,7 @@ from kg.stores import rdf_terms as terms
 from schema.errors import StoreError
 from schema.terms import Rank
 
-FOLDER, BATCH_ROWS = "graph.oxigraph", 65_536
+FOLDER, BATCH_ROWS, TEXTS, ADDED = "graph.oxigraph", 65_536, 500, 20_000
 JOURNAL, VERSION = NamedNode(f"{terms.BASE}journal"), NamedNode(f"{terms.BASE}term:version")
 
 
@@ -45,37 +47,55 @@ class OxigraphGraph:
         return max((int(terms.text_of(quad.object)) for quad in self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL)), default=-1)
 
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Bring one batch into the graph; doing it twice is doing it once, since the version is written last."""
-        items, facts, retracted = parts_of(changes)
-        if len(self.quads) == 0:
-            self.quads.bulk_extend(quad for row in _rows(items) for quad in terms.item_quads(row))
-            self.quads.bulk_extend(quad for row in _rows(facts) for quad in terms.fact_quads(row))
-        else:
-            for row in _rows(items):
-                self._replace(self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row))
-            for row in _rows(facts):
-                self._replace(self._fact(row["id"]), terms.fact_quads(row))
-            for name in retracted:
-                self._replace(self._fact(name), ())
-        versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
-        self._replace(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])
+        """Bring one batch into the graph; doing it twice is doing it once, since the version is written last.
 
-    def _replace(self, old: Iterable[Quad], new: Iterable[Quad]) -> None:
-        before, after = set(old), set(new)
-        for quad in before - after:
-            self.quads.remove(quad)
-        self.quads.extend(after - before)
+        What is said of an item that is not there yet has nothing to replace, and is loaded in bulk.
+        """
+        items, facts, retracted = parts_of(changes)
+        names = pc.unique(pa.chunked_array([*items["id"].chunks, *facts["item"].chunks], pa.string()))
+        there = pa.array([name for name in names.to_pylist() if self._has(name)], pa.string())
+        new_items, old_items = _parted(items, "id", there)
+        new_facts, old_facts = _parted(facts, "item", there)
+        if new_items.num_rows or new_facts.num_rows:
+            lines = chain(map(terms.item_text, _rows(new_items)), map(terms.fact_text, _rows(new_facts)))
+            self.quads.bulk_load(input=stream_of(lines), format=RdfFormat.N_QUADS, lenient=True)
+        self._replace((self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row)) for row in _rows(old_items))
+        self._replace((self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts))
+        self._replace((self._fact(name), []) for name in retracted)
+        versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
+        self._replace([(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])])
+
+    def _has(self, name: str) -> bool:
+        return Quad(terms.iri("item", name), terms.TYPE, terms.PRODUCT, terms.ITEMS) in self.quads
+
+    def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:
+        """Take out the first quads of each change and put in the second, many at once."""
+        added: list[Quad] = []
+        for old, new in changes:
+            before, after = set(old), set(new)
+            for quad in old:
+                if quad not in after:
+                    self.quads.remove(quad)
+            added += [quad for quad in new if quad not in before]
+            if len(added) >= ADDED:
+                self.quads.extend(added)
+                added = []
+        self.quads.extend(added)
 
     def _of(self, node: NamedNode, graph: Any) -> list[Quad]:
         return list(self.quads.quads_for_pattern(node, None, None, graph))
 
-    def _fact(self, id: str) -> list[Quad]:
-        """A statement's quads in every graph."""
+    def _fact(self, id: str, row: Row | None = None) -> list[Quad]:
+        """A statement's quads in every graph: the fact first, so that what is left of a killed removal still tells which fact it was."""
         about = self._of(terms.iri("statement", id), terms.PROVENANCE)
-        if not about:
-            return []
-        fact = terms.fact_quad(terms.fact_row(about))
-        return [*about, fact] if fact in self.quads else about
+        said: Any = {quad.predicate: quad.object for quad in about}
+        if row is not None:
+            ends = terms.iri("item", row["item"]), terms.iri("property", row["property"]), Literal(row["value"])
+        elif {terms.SUBJECT, terms.PREDICATE, terms.OBJECT} <= set(said):
+            ends = said[terms.SUBJECT], said[terms.PREDICATE], said[terms.OBJECT]
+        else:
+            return about
+        return [fact for graph in terms.RANKS.values() if (fact := Quad(*ends, graph)) in self.quads] + about
 
     def known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
         """Those of the named items that are there, and their statements, both by id."""
@@ -151,6 +171,33 @@ class OxigraphGraph:
 def wipe(folder: Path) -> None:
     """Delete the graph's files below ``folder``; the journal stays."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def stream_of(texts: Iterable[str]) -> BinaryIO:
+    """Texts as a file to read, which is never whole in memory."""
+    return io.BufferedReader(_Texts(iter(texts)), 1 << 20)
+
+
+class _Texts(io.RawIOBase):
+    def __init__(self, texts: Iterator[str]) -> None:
+        self._texts, self._rest = texts, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        if not self._rest:
+            self._rest = "".join(islice(self._texts, TEXTS)).encode()
+        size = min(len(self._rest), len(into))
+        into[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _parted(table: pa.Table, column: str, there: pa.Array) -> tuple[pa.Table, pa.Table]:
+    """The rows about items that are not there, and the others."""
+    known = pc.is_in(table[column], value_set=there)
+    return table.filter(pc.invert(known)), table.filter(known)
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:

@@ -11,10 +11,12 @@ IRIs are URNs whose last part is the percent-encoded name, so that any text is a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
-from pyoxigraph import Literal, NamedNode, Quad
+from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
 
 from kg.merge import Row
 from schema import iris
@@ -49,6 +51,17 @@ def iri(kind: str, name: str) -> NamedNode:
     return NamedNode(iris.iri(kind, name))
 
 
+@lru_cache(maxsize=4096)
+def reference(kind: str, name: str) -> str:
+    """The same IRI in brackets, as N-Quads have it."""
+    return f"<{iris.iri(kind, name)}>"
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, as N-Quads have it: JSON's escapes are among theirs."""
+    return encode_basestring(text)
+
+
 def name_of(node: Any) -> str:
     """The name in an IRI of :func:`iri`."""
     return iris.name_of(node.value)
@@ -65,19 +78,16 @@ def literal(text: str) -> Literal:
     return Literal(text)
 
 
-def item_quads(row: Row) -> Iterator[Quad]:
-    """An item's quads."""
-    node, images = iri("item", row["id"]), row["images"] or []
-    yield Quad(node, TYPE, PRODUCT, ITEMS)
-    yield Quad(node, IDENTIFIER, Literal(row["id"]), ITEMS)
-    for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"])):
-        if text is not None:
-            yield Quad(node, predicate, literal(text), ITEMS)
-    for image in dict.fromkeys(images):
-        yield Quad(node, IMAGE, Literal(image), ITEMS)
+def item_text(row: Row) -> str:
+    """An item as N-Quads."""
+    node, images = reference("item", row["id"]), row["images"] or []
+    said = [f"{TYPE} {PRODUCT}", f"{IDENTIFIER} {quoted(row['id'])}"]
+    said += [f"{predicate} {quoted(text)}" for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"])) if text is not None]
+    said += [f"{IMAGE} {quoted(image)}" for image in dict.fromkeys(images)]
     # RDF knows no order, and the first picture is the one to look at.
     if len(images) > 1:
-        yield Quad(node, IMAGES, Literal(json.dumps(images, ensure_ascii=False)), ITEMS)
+        said.append(f"{IMAGES} {quoted(json.dumps(images, ensure_ascii=False))}")
+    return "".join(f"{node} {each} {ITEMS} .\n" for each in said)
 
 
 def item_row(quads: Iterable[Quad]) -> Row | None:
@@ -109,23 +119,28 @@ def statement_of(fact: Any) -> NamedNode:
     return iri("statement", statement_id(name_of(fact.subject), name_of(fact.predicate), fact.object.value))
 
 
-def fact_quads(row: Row) -> Iterator[Quad]:
-    """A statement with its provenance."""
-    fact, node = fact_quad(row), iri("statement", row["id"])
-    yield fact
-    yield Quad(node, TYPE, STATEMENT, PROVENANCE)
-    for predicate, term in ((SUBJECT, fact.subject), (PREDICATE, fact.predicate), (OBJECT, fact.object)):
-        yield Quad(node, predicate, term, PROVENANCE)
-    for name, predicate in THINGS.items():
-        if row[name]:
-            yield Quad(node, predicate, iri(name, row[name]), PROVENANCE)
-    for name, predicate in LITERALS.items():
-        if row[name] is not None:
-            yield Quad(node, predicate, Literal(row[name]), PROVENANCE)
+def fact_text(row: Row) -> str:
+    """A statement with its provenance as N-Quads."""
+    item, known, value = reference("item", row["item"]), reference("property", row["property"]), quoted(row["value"])
+    said = [f"{TYPE} {STATEMENT}", f"{SUBJECT} {item}", f"{PREDICATE} {known}", f"{OBJECT} {value}"]
+    said += [f"{predicate} {reference(name, row[name])}" for name, predicate in THINGS.items() if row[name]]
+    said += [f"{predicate} {Literal(row[name])}" for name, predicate in LITERALS.items() if row[name] is not None]
     if row["time"]:
         # Oxigraph keeps a date and time by its value: only what has the usual spelling comes back in its own.
         usual = row["time"].endswith("+00:00") and len(row["time"]) == len("2026-01-01T00:00:00+00:00")
-        yield Quad(node, TIME, Literal(row["time"], datatype=DATE_TIME) if usual else Literal(row["time"]), PROVENANCE)
+        said.append(f"{TIME} {quoted(row['time'])}{f'^^{DATE_TIME}' if usual else ''}")
+    node = f"<{BASE}statement:{row['id']}>"
+    return f"{item} {known} {value} {RANKS[Rank(row['rank'])]} .\n" + "".join(f"{node} {each} {PROVENANCE} .\n" for each in said)
+
+
+def item_quads(row: Row) -> list[Quad]:
+    """An item's quads."""
+    return list(parse(item_text(row), RdfFormat.N_QUADS))
+
+
+def fact_quads(row: Row) -> list[Quad]:
+    """A statement's quads."""
+    return list(parse(fact_text(row), RdfFormat.N_QUADS))
 
 
 def fact_row(quads: Iterable[Quad]) -> Row:
@@ -142,8 +157,14 @@ def fact_row(quads: Iterable[Quad]) -> Row:
             row["value"] = term.value
         elif name in THINGS:
             row[name] = name_of(term)
-        elif name == "time":
-            row["time"] = term.value.removesuffix("Z") + "+00:00" if term.datatype == DATE_TIME and term.value.endswith("Z") else term.value
         elif name is not None:
-            row[name] = {"row": int, "confidence": float, "evidence": str}[name](term.value)
+            row[name] = said(name, term)
     return {**row, "id": statement_id(row["item"], row["property"], row["value"])}
+
+
+def said(name: str, term: Any) -> str | int | float:
+    """What a literal says of a statement; raises ValueError on a row or a confidence that is no number."""
+    text = text_of(term)
+    if name == "time":
+        return text.removesuffix("Z") + "+00:00" if term.datatype == DATE_TIME and text.endswith("Z") else text
+    return int(text) if name == "row" else float(text) if name == "confidence" else text

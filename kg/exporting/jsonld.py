@@ -1,0 +1,71 @@
+"""Export as JSON-LD: schema.org products with ``additionalProperty``, each with its rank and provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from kg.exporting.source import Chosen
+from kg.merge import Row
+from kg.sorting import sorted_batches
+from kg.store import STATEMENT_SCHEMA
+from kg.stores import rdf_terms as terms
+from schema.context import load_context
+from schema.terms import TRUSTED_RANKS
+
+
+def write_jsonld(chosen: Chosen, path: Path) -> None:
+    """One document with its context in it, written a product at a time."""
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(f'{{"@context": {_text(load_context())},\n"@graph": [')
+        for number, document in enumerate(_products(chosen)):
+            stream.write(("," if number else "") + "\n" + _text(document))
+        stream.write("\n]}\n")
+
+
+def _products(chosen: Chosen) -> Iterator[dict[str, Any]]:
+    """Items are ordered by id, and so are the statements' items once they are sorted: both run side by side."""
+    ordered = sorted_batches(chosen.statement_batches(), STATEMENT_SCHEMA, by=("item", "id"))
+    groups = groupby((row for batch in ordered for row in batch.to_pylist()), key=lambda row: row["item"])
+    waiting = next(groups, None)
+    for item in chosen.item_rows():
+        rows: Iterable[Row] = ()
+        if waiting is not None and waiting[0] == item["id"]:
+            rows = list(waiting[1])
+            waiting = next(groups, None)
+        yield _product(item, rows)
+
+
+def _product(item: Row, rows: Iterable[Row]) -> dict[str, Any]:
+    images = list(dict.fromkeys(item["images"] or []))
+    said = {"identifier": item["id"], "sku": item["id"], "name": item["title"], "category": item["category"]}
+    document: dict[str, Any] = {"id": terms.iri("item", item["id"]).value, "type": "Product"}
+    document |= {name: text for name, text in said.items() if text is not None}
+    if images:
+        document["image"] = images if len(images) > 1 else images[0]
+    if len(item["images"] or []) > 1:
+        # As everywhere in RDF: a set has no order, and the first picture is the one to look at.
+        document["images"] = _text(item["images"])
+    # What is not trusted is no property of a product's: a reader who does not know ranks must not take it for one.
+    for name, trusted in (("additionalProperty", True), ("claim", False)):
+        values = [_property_value(row) for row in rows if (row["rank"] in TRUSTED_RANKS) is trusted]
+        if values:
+            document[name] = values
+    return document
+
+
+def _property_value(row: Row) -> dict[str, Any]:
+    said = {"id": terms.iri("statement", row["id"]).value, "type": "PropertyValue", "name": row["property"], "value": row["value"]}
+    things = {name: terms.iri(name, row[name]).value for name in terms.THINGS if row[name]}
+    texts = {name: row[name] for name in ("row", "confidence", "evidence", "time") if row[name] not in (None, "")}
+    if "confidence" in texts:
+        # A number of JSON-LD's keeps sixteen digits.
+        texts["confidence"] = repr(texts["confidence"])
+    return {**said, **things, **texts}
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False)

@@ -47,7 +47,7 @@ def copy(context: Context, source: str | None, target: str) -> None:
 def sparql(context: Context, text: str, timeout: float) -> None:
     """Ask an RDF store a read-only SPARQL query.
 
-    The prefixes schema, prov, rdf, xsd, cg, item, property and rank are known.
+    The prefixes schema, prov, rdf, rdfs, xsd, cg, item, property and rank are known.
 
     \b
     Example:

@@ -61,7 +61,7 @@ class RdfEndpointStore:
         after = [quad for row in changed_items for quad in terms.item_quads(row)] + [
             quad for row in changed for quad in terms.fact_quads(row)
         ]
-        self._update(before, after)
+        self._update(before, [*after, *terms.name_quads(changed)])
         return PutReport(sum(row["id"] not in known for row in changed_items), sum(row["id"] not in old for row in changed))
 
     def retract(self, statement_ids: Sequence[str]) -> int:

@@ -57,6 +57,7 @@ class OxigraphGraph:
                 self._replace(self._fact(row["id"]), terms.fact_quads(row))
             for name in retracted:
                 self._replace(self._fact(name), ())
+        self.quads.extend(terms.name_quads(_rows(facts)))
         versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
         self._replace(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])
 

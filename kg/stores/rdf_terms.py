@@ -4,6 +4,7 @@
     GRAPH <rank:asserted> { <item> <property> "value" }
     GRAPH <provenance> { <statement> a rdf:Statement ; rdf:subject <item> ; rdf:predicate <property> ; rdf:object "value" ;
                          cg:rank <rank:asserted> ; prov:wasDerivedFrom <source> ; prov:wasGeneratedBy <batch> ; … }
+    GRAPH <names> { <property> rdfs:label "dishwasher safe" . <source> rdfs:label "feed of May.csv" }
 
 IRIs are URNs whose last part is the percent-encoded name, so that any text is a name and comes back.
 """
@@ -22,16 +23,17 @@ from schema.terms import Rank, statement_id
 
 BASE = "urn:catalograph:"
 SCHEMA, PROV = "https://schema.org/", "http://www.w3.org/ns/prov#"
-RDF, XSD = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/2001/XMLSchema#"
-PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
+RDF, RDFS, XSD = (f"http://www.w3.org/{name}#" for name in ("1999/02/22-rdf-syntax-ns", "2000/01/rdf-schema", "2001/XMLSchema"))
+PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "rdfs": RDFS, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
             "property": f"{BASE}property:", "rank": f"{BASE}rank:"}  # fmt: skip
 TYPE, PRODUCT, STATEMENT = NamedNode(f"{RDF}type"), NamedNode(f"{SCHEMA}Product"), NamedNode(f"{RDF}Statement")
 IDENTIFIER, NAME, CATEGORY, IMAGE = (NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image"))
 IMAGES = NamedNode(f"{BASE}term:images")
 SUBJECT, PREDICATE, OBJECT = (NamedNode(f"{RDF}{name}") for name in ("subject", "predicate", "object"))
-ITEMS, PROVENANCE = NamedNode(f"{BASE}items"), NamedNode(f"{BASE}provenance")
+ITEMS, PROVENANCE, NAMES = (NamedNode(f"{BASE}{name}") for name in ("items", "provenance", "names"))
+LABEL = NamedNode(f"{RDFS}label")
 RANKS = {rank: NamedNode(f"{BASE}rank:{rank}") for rank in Rank}
-GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE)
+GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE, NAMES)
 DATE_TIME = NamedNode(f"{XSD}dateTime")
 # What is said of a statement as a thing with a name of its own, and what as a literal.
 THINGS = {"rank": NamedNode(f"{BASE}term:rank"), "source": NamedNode(f"{PROV}wasDerivedFrom"), "batch": NamedNode(f"{PROV}wasGeneratedBy"),
@@ -130,6 +132,13 @@ def fact_quads(row: Row) -> Iterator[Quad]:
         # Oxigraph keeps a date and time by its value: only what has the usual spelling comes back in its own.
         usual = row["time"].endswith("+00:00") and len(row["time"]) == len("2026-01-01T00:00:00+00:00")
         yield Quad(node, TIME, Literal(row["time"], datatype=DATE_TIME) if usual else Literal(row["time"]), PROVENANCE)
+
+
+def name_quads(rows: Iterable[Row]) -> set[Quad]:
+    """The names of what statements speak of besides items, each once; what is named stays so, since other statements may speak of it."""
+    kinds = ("property", *THINGS)
+    named = {(kind, row[kind]) for row in rows for kind in kinds if row[kind]}
+    return {Quad(iri(kind, name), LABEL, Literal(name), NAMES) for kind, name in named}
 
 
 def fact_row(quads: Iterable[Quad]) -> Row:

@@ -68,13 +68,18 @@ def select(folder: Path, text: str, prefixes: dict[str, str], timeout: float) ->
 
 def _answer(pipe: Connection, folder: str, text: str, prefixes: dict[str, str]) -> None:
     """What the child process does."""
-    from pyoxigraph import Store
-
     try:
-        found = plain_rows(Store.read_only(folder).query(text, prefixes=prefixes, use_default_graph_as_union=True))
+        found = ask(folder, text, prefixes)
         pipe.send(("rows", (found.columns, found.rows)))
     except (SyntaxError, OSError, ValueError) as error:
         pipe.send(("error", " ".join(str(error).split())[:200]))
+
+
+def ask(folder: str, text: str, prefixes: dict[str, str]) -> QueryResult:
+    """Ask the quads in ``folder`` here and now, without a limit; opened like this they cannot be written."""
+    from pyoxigraph import Store
+
+    return plain_rows(Store.read_only(folder).query(text, prefixes=prefixes, use_default_graph_as_union=True))
 
 
 def plain_rows(found: Any) -> QueryResult:

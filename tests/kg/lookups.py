@@ -6,13 +6,14 @@ import json
 import random
 import re
 import shlex
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kg.sample.catalogue import Offer, make_offers, spoil
 from kg.sample.kinds import KINDS
-from kg.store import GraphStore, QueryResult, items_table, statements_table
+from kg.store import GraphStore, QueryResult, items_table, open_store, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,8 +41,8 @@ def read_lookups(language: str) -> list[Lookup]:
 def _lookup(language: str, question: str, text: str) -> Lookup:
     (query,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     words = [word for line in re.findall(r"^`(--param .*)`$", text, re.MULTILINE) for word in shlex.split(line) if word != "--param"]
-    lines = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in text.splitlines() if line.startswith("| ")]
-    return Lookup(question, query.strip(), dict(map(_param, words)), lines[0] if lines else [], lines[1:])
+    lines = [[cell.strip() for cell in line[2:-2].split(" | ")] for line in text.splitlines() if line.startswith("| ")]
+    return Lookup(question, query.strip(), dict(map(_param, words)), lines[0] if lines else [], lines[2:])
 
 
 def _param(word: str) -> tuple[str, Any]:
@@ -88,3 +89,23 @@ def _guess(number: int, item: str, name: str, value: str, kind: str) -> Statemen
         "catalograph complete", f"run-{day}", model=model, confidence=confidence, reviewer=reviewer, time=f"2026-03-0{day}T20:00:00+00:00"
     )
     return Statement(item, name, f"not {value}" if rank == Rank.REJECTED else value, rank, said)
+
+
+def with_answers(text: str, store: GraphStore) -> str:
+    """The document of Cypher with the answers that a filled store gives; for whoever changed a query."""
+
+    def answered(section: re.Match[str]) -> str:
+        lookup = _lookup("cypher", section["question"], section["text"])
+        result = store.query(lookup.query, lookup.params)
+        table = [result.columns, ["---"] * len(result.columns), *shown(result)]
+        lines = [line for line in section[0].rstrip().splitlines() if not line.startswith("|")]
+        return "\n".join([*lines, *([""] if lines[-1] else []), *("| " + " | ".join(row) + " |" for row in table)]) + "\n\n"
+
+    return SECTION.sub(answered, text).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, open_store(f"ladybug:{folder}/graph") as filled:
+        fill(filled)
+        document = DOCS / "cypher.md"
+        document.write_text(with_answers(document.read_text(encoding="utf-8"), filled), encoding="utf-8")

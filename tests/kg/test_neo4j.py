@@ -1,11 +1,11 @@
 import pytest
 
 from kg.store import items_table, open_store, statements_table
-from kg.stores.neo4j import Neo4jStore
 from schema.errors import QueryRefusedError, StoreError, UsageError
 from schema.terms import Item
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.store_contract import StoreContract, fact
+from tests.servers import emptied
 
 
 class TestNeo4j(CypherContract, StoreContract):
@@ -13,12 +13,7 @@ class TestNeo4j(CypherContract, StoreContract):
 
     @pytest.fixture
     def empty(self, neo4j):
-        def emptied():
-            with Neo4jStore(neo4j.url) as store:
-                store._write(lambda tx: tx.run("MATCH (n) DETACH DELETE n").consume())
-            return neo4j.url
-
-        return emptied
+        return lambda: emptied(neo4j.url)
 
     def test_cypher_that_writes_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
         with pytest.raises(QueryRefusedError):

@@ -1,10 +1,10 @@
 import pytest
-import requests
 
 from kg.store import open_store
 from schema.errors import StoreError
 from tests.contracts.sparql_contract import SparqlContract
 from tests.contracts.store_contract import StoreContract
+from tests.servers import emptied
 
 
 class TestRdfEndpoint(SparqlContract, StoreContract):
@@ -12,11 +12,7 @@ class TestRdfEndpoint(SparqlContract, StoreContract):
 
     @pytest.fixture
     def empty(self, fuseki):
-        def emptied():
-            requests.post(fuseki.url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
-            return fuseki.url
-
-        return emptied
+        return lambda: emptied(fuseki.url)
 
 
 def test_an_endpoint_that_is_not_there_is_one_line():

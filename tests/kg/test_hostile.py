@@ -1,11 +1,13 @@
 """Hostile queries and odd ones: what the guards let through, and what the stores do where no guard stands before them."""
 
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from kg import cypher_guard, sparql
 from kg.store import open_store, statements_table
+from kg.stores.rdf import RdfStore
 from kg.stores.rdf_graph import FOLDER
 from kg.stores.rdf_terms import PREFIXES
 from schema.errors import CatalographError, QueryRefusedError
@@ -122,7 +124,7 @@ def test_without_the_guard_quads_that_are_only_read_stay(rdf):
 
 
 def test_without_the_guard_the_process_that_asks_cannot_write(rdf, monkeypatch):
-    with open_store(rdf, read_only=True) as store, unguarded(monkeypatch, "kg.sparql"):
+    with RdfStore(Path(rdf.removeprefix("rdf:")), read_only=True) as store, unguarded(monkeypatch, "kg.sparql"):
         before = store.content_hash()
         for text in ("CLEAR ALL", "INSERT DATA { <urn:x> <urn:y> 1 }", SPARQL_TRICKS[4]):
             with suppress(CatalographError):

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures" / "neo4j-kills.json")
+    parser.add_argument("--out", type=Path, help="a file for the figures, which are printed as well")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Neo4jServer(Path(folder))
@@ -33,8 +33,9 @@ def main() -> None:
         finally:
             server.kill()
     text = json.dumps(report, indent=1)
-    args.out.write_text(text + "\n", encoding="utf-8")
     print(text)
+    if args.out is not None:
+        args.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def init(context: Context) -> None:
     """Make a catalogue home.
 
-    `ingest` makes one too where there is none; a home that is there stays as it is. With --store the home keeps its graph there from now on.
+    `ingest` makes one too where there is none; a home that is there stays as it is.
+    With --store the home keeps its graph there from now on.
 
     \b
     Example:

@@ -55,9 +55,12 @@ class Neo4jStore:
         self.address, self.writer = Address.parse(url), uuid.uuid4().hex
         self.url = str(self.address)
         self._driver = connect(self.address, Limits.from_environment())
-        if not read_only:
-            for text in LAYOUT:
+        try:
+            for text in () if read_only else LAYOUT:
                 self._write(partial(_run_text, text))
+        except BaseException:
+            self.close()
+            raise
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one transaction."""

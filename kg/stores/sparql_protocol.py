@@ -37,13 +37,16 @@ class Endpoint:
             self._session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
 
     def greet(self) -> None:
-        """Raise StoreError where no endpoint answers."""
-        self.ask("ASK {}", CONNECT)
+        """Raise StoreError, with nothing left open, where no endpoint answers."""
+        try:
+            self.ask("ASK {}", CONNECT)
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()) -> QueryResult:
         """A query's answer as rows, whatever its form, within ``timeout`` seconds."""
-        with self._said(timeout):
-            response = self._query(text, timeout, graphs, f"{JSON}, {TRIPLES};q=0.9")
+        with self._said(timeout), self._query(text, timeout, graphs, f"{JSON}, {TRIPLES};q=0.9") as response:
             body = io.BufferedReader(_Body(response.raw, time.monotonic() + timeout))
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == TRIPLES:
@@ -54,8 +57,7 @@ class Endpoint:
 
     def select(self, text: str) -> Iterator[Any]:
         """The solutions of a SELECT, read as they come."""
-        with self._said(READ):
-            response = self._query(text, READ, (), JSON)
+        with self._said(READ), self._query(text, READ, (), JSON) as response:
             self._expect(response.headers.get("Content-Type", "").partition(";")[0].strip().lower())
             solutions: Any = parse_query_results(io.BufferedReader(_Body(response.raw)), QueryResultsFormat.JSON)
             yield from solutions
@@ -75,13 +77,17 @@ class Endpoint:
             self.address, params=list(graphs), data=text.encode(), timeout=(CONNECT, timeout), stream=True, allow_redirects=False,
             headers={"Content-Type": "application/sparql-query", "Accept": accept},
         )  # fmt: skip
-        self._check(response)
+        try:
+            self._check(response)
+        except BaseException:
+            response.close()
+            raise
         return response
 
     def _check(self, response: requests.Response) -> None:
         if response.status_code in (401, 403):
             raise StoreError(f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD")
-        if not response.ok or response.is_redirect:
+        if not 200 <= response.status_code < 300:
             said = " ".join(response.text.split())[:160]
             raise StoreError(f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address")
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import pytest
-
 from tests.commands.conftest import ITEMS, Call
 
 FIELDS = ["mapping", "read", "stored", "rejected", "items", "statements", "new_items", "new_statements", "images", "seconds"]

@@ -38,10 +38,13 @@ def outlived(server: Neo4jServer, kills: int, seed: int = 0) -> dict[str, Any]:
     said = server.folder / "acknowledged"
     with said.open("wb") as out:
         writer = subprocess.Popen(given, stdout=out, env=environment, cwd=HERE.parent)
-        outages = [_outage(server, said, writer, rng) for _ in range(kills)]
-        stop.touch()
-        if writer.wait(timeout=300):
-            raise RuntimeError("the writer failed")
+        try:
+            outages = [_outage(server, said, writer, rng) for _ in range(kills)]
+            stop.touch()
+            if writer.wait(timeout=300):
+                raise RuntimeError("the writer failed")
+        finally:
+            writer.kill()
     reports = [tuple(map(int, line.split())) for line in said.read_text().splitlines()]
     with open_store(server.url, read_only=True) as store:
         counts = store.counts()

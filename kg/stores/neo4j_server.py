@@ -130,6 +130,8 @@ def said(address: Address, user: str = "", timeout: float | None = None) -> Iter
         code = error.code or ""
         if timeout is not None and ("TransactionTimedOut" in code or "Terminated" in code):
             raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+        if "AuthenticationRateLimit" in code:
+            raise StoreError(f"{address} refused us after too many wrong passwords: wait some seconds, then give the right one") from None
         if "DatabaseNotFound" in code:
             raise StoreError(f"{address} has no database {address.database!r}: create it, or leave it out of the URL") from None
         raise StoreError(f"{address} failed ({_first_line(error)}): correct it, or see the server's log") from None

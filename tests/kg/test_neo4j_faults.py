@@ -143,3 +143,24 @@ def test_a_server_that_is_killed_under_a_writer_loses_and_doubles_nothing(neo4j,
     assert (report["lost"], report["beyond"]) == (0, 0)
     assert report["statements_there"] == report["statements_expected"]
     assert report["told_whole"] == report["batches"] >= 3
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_a_commit_whose_answer_is_lost_is_done_once(neo4j, monkeypatch, carried_out):
+    import neo4j as driver
+
+    lost, real = [], driver.Session.execute_write
+
+    def write(session, work):
+        first = not lost
+        done = None if first and not carried_out else real(session, work)
+        if first:
+            lost.append(True)
+            raise driver.exceptions.IncompleteCommit("gone")
+        return done
+
+    with open_store(emptied(neo4j.url)) as store:
+        monkeypatch.setattr(driver.Session, "execute_write", write)
+        report = store.put(None, statements_table([fact(), fact("b")]))
+        assert (report.new_items, report.new_statements) == (2, 2)
+        assert store.counts().statements == 2

@@ -149,7 +149,8 @@ def test_a_server_that_is_killed_under_a_writer_loses_and_doubles_nothing(neo4j,
 def test_a_commit_whose_answer_is_lost_is_done_once(neo4j, monkeypatch, carried_out):
     import neo4j as driver
 
-    lost, real = [], driver.Session.execute_write
+    lost: list[bool] = []
+    real = driver.Session.execute_write
 
     def write(session, work):
         first = not lost

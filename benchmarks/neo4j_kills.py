@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.kg.killing import outlived
-from tests.servers import Neo4jServer
+from tests.servers import Neo4jServer, lacks
 
 
 def main() -> None:
@@ -24,6 +24,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a file for the figures, which are printed as well")
     args = parser.parse_args()
+    if missing := lacks():
+        print(f"nothing to kill: {missing}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         server = Neo4jServer(Path(folder))
         os.environ["NEO4J_PASSWORD"] = server.password

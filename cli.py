@@ -47,6 +47,7 @@ class LazyGroup(Group):
     """The commands of ``COMMANDS``, each imported when it is called."""
 
     home_envvar = "CATALOGRAPH_HOME"
+    store_envvar = "CATALOGRAPH_STORE"
     hidden_home = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:

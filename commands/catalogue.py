@@ -22,13 +22,22 @@ def init(context: Context) -> None:
     """Make a catalogue home.
 
     `ingest` makes one too where there is none; a home that is there stays as it is.
+    With --store the home keeps its graph there from now on.
 
     \b
     Example:
       catalograph --home shoes init
+      catalograph --home hats --store neo4j://localhost/hats init
     """
+    from kg.store import open_store
+
+    if context.store is not None:
+        # Before a home is made: a store that cannot be used leaves nothing behind.
+        open_store(context.store).close()
     home = context.home(create=True)
-    context.emit({"home": str(home.path)}, f"catalogue home: {home.path}")
+    if context.store is not None:
+        home.keep_store(context.store)
+    context.emit({"home": str(home.path), "store": home.store_url}, f"catalogue home: {home.path}", f"graph: {home.store_url}")
 
 
 @click.command(cls=Command)

@@ -97,12 +97,13 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(ctx.ensure_object(Context), param.name or "", value)
 
 
-def _home_params(envvar: str | None = None, hidden: bool = True) -> list[click.Option]:
+def _home_params(envvar: str | None = None, store_envvar: str | None = None, hidden: bool = True) -> list[click.Option]:
     shared: dict[str, Any] = {"expose_value": False, "callback": _remember, "hidden": hidden}
     home_help = f"The catalogue's home.  [default: ./{DEFAULT_HOME}, or $CATALOGRAPH_HOME]"
+    store_help = "A graph store other than the home's, like neo4j://HOST.  [default: $CATALOGRAPH_STORE, or what `init` was told]"
     return [
         click.Option(["--home", "home_path"], metavar="DIR", envvar=envvar, help=home_help, **shared),
-        click.Option(["--store", "store"], metavar="URL", help="A graph store other than the home's own, like ladybug:PATH.", **shared),
+        click.Option(["--store", "store"], metavar="URL", envvar=store_envvar, help=store_help, **shared),
         click.Option(["--json", "json"], is_flag=True, help="Print one JSON document on stdout.", **shared),
         click.Option(["-v", "--verbose", "verbose"], is_flag=True, help="Show the traceback of an error.", **shared),
     ]
@@ -122,11 +123,12 @@ class Group(click.Group):
     command_class = Command
     group_class = type
     home_envvar: str | None = None
+    store_envvar: str | None = None
     hidden_home = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _home_params(self.home_envvar, self.hidden_home)
+        self.params += _home_params(self.home_envvar, self.store_envvar, self.hidden_home)
 
 
 READABLE = click.Path(path_type=Path)

@@ -76,7 +76,7 @@ def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> No
 def sparql(context: Context, text: str, timeout: float) -> None:
     """Ask an RDF store a read-only SPARQL query.
 
-    The prefixes schema, prov, rdf, xsd, cg, item, property and rank are known.
+    The prefixes schema, prov, rdf, rdfs, xsd, cg, item, property and rank are known.
 
     \b
     Example:

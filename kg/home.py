@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kg.store_url import checked_url
 from schema.errors import HomeNotFoundError
 from schema.files import write_atomically
 from schema.ontology import Ontology
@@ -18,7 +20,7 @@ _MARKER_TEXT = "# A Catalograph home: graph, ledger, ontology and models of one 
 
 
 class Home:
-    """Where things lie in a home; ``store_url`` is its own graph unless another store is named."""
+    """Where things lie in a home; ``store_url`` is the store that is named, else the one that it keeps, else its own graph."""
 
     def __init__(self, path: Path, store: str | None = None) -> None:
         self.path = Path(path).absolute()
@@ -29,7 +31,7 @@ class Home:
         self.shapes_path = self.path / "shapes.ttl"
         self.inferred_path = self.path / "cache" / "ontology.inferred.toml"
         self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"
-        self.store_url = store or f"ladybug:{self.path / 'graph'}"
+        self.store_url = store or self._kept_store() or f"ladybug:{self.path / 'graph'}"
 
     @classmethod
     def open(cls, path: Path | str, create: bool = False, store: str | None = None) -> Home:
@@ -48,6 +50,32 @@ class Home:
             reason = f"cannot make a catalogue home at {path} ({error.strerror})"
             raise HomeNotFoundError(f"{reason}: name a folder that can be written") from None
         return home
+
+    def keep_store(self, url: str) -> None:
+        """Use a store from now on where none is named; it is kept in the home, so UsageError where its URL holds a password."""
+        scheme, _, place = checked_url(url).partition(":")
+        if not place.startswith("//") and place:
+            # A folder in the home moves with it; another stays where it is, from wherever the home is used.
+            path = Path(place).absolute()
+            place = str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
+        import tomli_w
+
+        write_atomically(self.path / _MARKER, _MARKER_TEXT + tomli_w.dumps({"store": f"{scheme}:{place}"}))
+        self.store_url = self._kept_store() or self.store_url
+
+    def _kept_store(self) -> str | None:
+        """The store that the home keeps; HomeNotFoundError where its file cannot be read."""
+        try:
+            kept: dict[str, Any] = tomllib.loads((self.path / _MARKER).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise HomeNotFoundError(f"{self.path / _MARKER} cannot be read ({error}): mend it, or `init` the home again") from None
+        url = kept.get("store")
+        if url is None:
+            return None
+        scheme, _, place = checked_url(str(url)).partition(":")
+        return str(url) if place.startswith("//") or not place else f"{scheme}:{self.path / place}"
 
     def store(self, read_only: bool = False) -> GraphStore:
         """The opened graph store; close it, or use it in a ``with``."""

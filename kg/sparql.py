@@ -12,9 +12,9 @@ from kg.store import QueryResult
 from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
 
 TOKEN = re.compile(
-    r"(?P<space>\s+)|(?P<comment>#[^\n]*)|(?P<iri><[^<>\"{}|^`\\\s]*>)"
+    r"(?P<space>\s+)|(?P<comment>#[^\r\n]*)|(?P<iri><[^<>\"{}|^`\\\x00-\x20]*>)|(?P<odd><[^<>\x00-\x20]*>)"
     r"|(?P<string>'''(?:'{0,2}(?:[^'\\]|\\.))*'''|\"\"\"(?:\"{0,2}(?:[^\"\\]|\\.))*\"\"\"|'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")"
-    r"|(?P<name>[^\W\d_][\w.-]*:[\w.%:\\/-]*|:[\w.%:\\-]*)|(?P<variable>[?$]\w+)|(?P<word>@?[^\W\d]\w*)|(?P<sign>.)",
+    r"|(?P<name>(?:[^\W\d_][\w.-]*)?:(?:[\w.%:/-]|\\.)*)|(?P<variable>[?$]\w+)|(?P<tag>@\w+)|(?P<word>[^\W\d]\w*)|(?P<sign>.)",
     re.DOTALL,
 )
 REFUSED = frozenset("SERVICE INSERT DELETE LOAD CLEAR DROP CREATE ADD MOVE COPY USING".split())
@@ -23,15 +23,22 @@ BEGINS = frozenset("SELECT ASK CONSTRUCT DESCRIBE PREFIX BASE".split())
 
 def guard(text: str) -> str:
     """The query, where it only reads this store; raises QueryRefusedError naming what is not allowed."""
-    if "\x00" in text:
+    if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
         raise QueryRefusedError("the query has a control character: write plain text")
+    # These are read before anything else, so that they end a string or spell a word.
+    if re.search(r"\\u", text, re.IGNORECASE):
+        raise QueryRefusedError("the query has a \\u escape: write the character itself")
+    odd = next((match[0] for match in TOKEN.finditer(text) if match.lastgroup == "odd"), None)
+    if odd is not None:
+        raise QueryRefusedError(f"the query has {odd[:40]!r}, which is no IRI: encode what is odd in it, or put spaces around < and >")
     words = _words(text)
     if not words or words[0] not in BEGINS:
         first = words[0][:20] if words else text.strip()[:20]
         raise QueryRefusedError(f"a query cannot start with {first!r}: start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX")
-    for word in words:
-        if word in REFUSED:
-            raise QueryRefusedError(f"{word} is not allowed: a query reads this store alone")
+    # A word need not stand alone: 1e5SERVICE is a number and a clause.
+    for name in REFUSED:
+        if any(name in word for word in words):
+            raise QueryRefusedError(f"{name} is not allowed: a query reads this store alone")
     return text
 
 
@@ -68,13 +75,18 @@ def select(folder: Path, text: str, prefixes: dict[str, str], timeout: float) ->
 
 def _answer(pipe: Connection, folder: str, text: str, prefixes: dict[str, str]) -> None:
     """What the child process does."""
+    try:
+        found = ask(folder, text, prefixes)
+        pipe.send(("rows", (found.columns, found.rows)))
+    except (SyntaxError, OSError, ValueError, RuntimeError) as error:
+        pipe.send(("error", " ".join(str(error).split())[:200]))
+
+
+def ask(folder: str, text: str, prefixes: dict[str, str]) -> QueryResult:
+    """Ask the quads in ``folder`` here and now, without a limit; opened like this they cannot be written."""
     from pyoxigraph import Store
 
-    try:
-        found = plain_rows(Store.read_only(folder).query(text, prefixes=prefixes, use_default_graph_as_union=True))
-        pipe.send(("rows", (found.columns, found.rows)))
-    except (SyntaxError, OSError, ValueError) as error:
-        pipe.send(("error", " ".join(str(error).split())[:200]))
+    return plain_rows(Store.read_only(folder).query(text, prefixes=prefixes, use_default_graph_as_union=True))
 
 
 def plain_rows(found: Any) -> QueryResult:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
+from kg.store_url import checked_url
 from schema.errors import DataError, UsageError
 from schema.terms import Item, Provenance, Rank, Statement
 
@@ -116,7 +117,7 @@ class GraphStore(Protocol):
 
 def open_store(url: str, *, create: bool = True, read_only: bool = False) -> GraphStore:
     """Open a store by its URL; raises UsageError on another scheme, StoreError where it cannot be opened."""
-    scheme, sign, rest = url.partition(":")
+    scheme, sign, rest = checked_url(url).partition(":")
     if scheme == "memory" and sign:
         from kg.stores.memory import MemoryStore
 

@@ -6,8 +6,8 @@ from urllib.parse import quote, unquote
 
 BASE = "urn:catalograph:"
 SCHEMA, PROV = "https://schema.org/", "http://www.w3.org/ns/prov#"
-RDF, XSD = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://www.w3.org/2001/XMLSchema#"
-PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
+RDF, RDFS, XSD = (f"http://www.w3.org/{name}#" for name in ("1999/02/22-rdf-syntax-ns", "2000/01/rdf-schema", "2001/XMLSchema"))
+PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "rdfs": RDFS, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
             "property": f"{BASE}property:", "rank": f"{BASE}rank:"}  # fmt: skip
 
 

@@ -3,9 +3,7 @@
 import os
 
 import pytest
-import requests
 
-from kg.stores.neo4j import Neo4jStore
 from tests.servers import FusekiServer, Neo4jServer, RunningServer, lacks
 
 
@@ -48,18 +46,3 @@ def fuseki(tmp_path_factory):
     server = running(FusekiServer, tmp_path_factory.mktemp("fuseki"))
     yield server
     server.kill()
-
-
-@pytest.fixture
-def cleared():
-    """Empties a server's graph, and gives its URL."""
-
-    def clear(server):
-        if server.url.startswith("rdf+"):
-            requests.post(server.url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
-            return server.url
-        with Neo4jStore(server.url) as store:
-            store._write(lambda tx: tx.run("MATCH (n) DETACH DELETE n").consume())
-        return server.url
-
-    return clear

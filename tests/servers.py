@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
 from filelock import FileLock
+
+from kg.stores.neo4j import Neo4jStore
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "catalograph" / "servers"
@@ -49,6 +52,16 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def emptied(url: str) -> str:
+    """The URL of a Neo4j or SPARQL server, after everything was deleted from it."""
+    if url.startswith("rdf+"):
+        requests.post(url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
+        return url
+    with Neo4jStore(url) as store:
+        store._write(lambda tx: tx.run("MATCH (n) DETACH DELETE n").consume())
+    return url
 
 
 @dataclass

@@ -30,5 +30,9 @@ def write_triples(chosen: Chosen, path: Path, *, turtle: bool) -> None:
 def _quads(chosen: Chosen) -> Iterator[Quad]:
     for row in chosen.item_rows():
         yield from terms.item_quads(row)
+    named: set[tuple[str, str]] = set()
     for row in chosen.statement_rows():
         yield from terms.fact_quads(row)
+        fresh = {(kind, row[kind]) for kind in terms.NAMED if row[kind]} - named
+        yield from terms.name_quads(fresh)
+        named |= fresh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -102,7 +103,7 @@ class LadybugReading:
         try:
             connection.set_query_timeout(int(timeout * 1000))
             result: Any = connection.execute(guard(text), params)
-            return QueryResult(result.get_column_names(), [list(row) for row in result.get_all()])
+            return QueryResult(result.get_column_names(), [[_plain(value) for value in row] for row in result.get_all()])
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             if "interrupt" in reason.lower():
@@ -124,3 +125,15 @@ class LadybugReading:
             return connection.execute(text, params).get_as_arrow()
         finally:
             connection.close()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: sums, which come as decimals, as numbers; nodes and relationships by the properties that they have."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        inner = "_LABEL" in value
+        return {key: _plain(each) for key, each in value.items() if not inner or (each is not None and not key.startswith("_"))}
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -57,9 +58,12 @@ class Neo4jStore:
         self.address, self.writer = Address.parse(url), uuid.uuid4().hex
         self.url = str(self.address)
         self._driver = connect(self.address, Limits.from_environment())
-        if not read_only:
-            for text in LAYOUT:
+        try:
+            for text in () if read_only else LAYOUT:
                 self._write(partial(_run_text, text))
+        except BaseException:
+            self.close()
+            raise
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one transaction."""
@@ -140,12 +144,18 @@ class Neo4jStore:
         return said(self.address, timeout=timeout)
 
     def _write(self, work: Callable[[ManagedTransaction], T]) -> T:
-        with self._said(), self._session(read=False) as session:
-            done: T = session.execute_write(work)
-            return done
+        """Do ``work``, which may be done twice, in a transaction that is repeated where the server or the way to it failed."""
+        from neo4j.exceptions import IncompleteCommit
+
+        with self._said():
+            while True:
+                # The driver repeats all but this: whether the server had committed when it went is not known.
+                with suppress(IncompleteCommit), self._session(read=False) as session:
+                    done: T = session.execute_write(work)
+                    return done
 
     def _once(self, work: Callable[[ManagedTransaction], tuple[int, int]]) -> tuple[int, int]:
-        """Do ``work`` and give its two counts, in a transaction that the driver repeats where the server or the way to it failed.
+        """Do ``work`` and give its two counts, in a transaction that is repeated where the server or the way to it failed.
 
         Where it was carried out and only the answer was lost, the repetition finds the batch and gives the counts of the first time.
         """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from kg.store_url import server_parts
 from schema.errors import QueryTimeoutError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -28,16 +29,12 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """``neo4j://HOST[:PORT][/DATABASE]``; raises UsageError on a password in it, which would be shown wherever the URL is."""
-        parts = urlsplit(url)
-        if parts.username is not None or parts.password is not None:
-            raise UsageError("a store's URL holds no user and password: set NEO4J_USERNAME and NEO4J_PASSWORD, or keep them in a keyring")
-        try:
-            place = f"{parts.hostname or ''}:{parts.port or 7687}"
-        except ValueError as error:
-            raise UsageError(f"{url} names no port ({error}): write {parts.scheme}://HOST:7687/DATABASE") from None
-        if not parts.hostname or parts.query or parts.path.count("/") > 1:
-            raise UsageError(f"{url} names no server: write {parts.scheme}://HOST:7687/DATABASE")
+        """``neo4j://HOST[:PORT][/DATABASE]``; raises UsageError on anything else, and on a password in it."""
+        example = f"{url.partition(':')[0]}://HOST:7687/DATABASE"
+        parts = server_parts(url, example)
+        if parts.scheme not in SCHEMES or parts.path.count("/") > 1:
+            raise UsageError(f"{url!r} names no Neo4j: write {example}, with one of the schemes {', '.join(SCHEMES)}")
+        place = f"{parts.hostname}:{parts.port or 7687}"
         database = parts.path.strip("/") or os.environ.get("NEO4J_DATABASE") or None
         return cls(f"{parts.scheme}://{place}", database)
 
@@ -92,6 +89,8 @@ def connect(address: Address, limits: Limits) -> Driver:
         import neo4j
     except ImportError:
         raise StoreError("Neo4j needs its driver: pip install 'catalograph[neo4j]'") from None
+    # The driver tells of every attempt to reach a server that is away; who wants to read that sets up logging.
+    logging.getLogger("neo4j").addHandler(logging.NullHandler())
     user, password = credentials(address)
     driver = neo4j.GraphDatabase.driver(
         address.server,
@@ -131,6 +130,8 @@ def said(address: Address, user: str = "", timeout: float | None = None) -> Iter
         code = error.code or ""
         if timeout is not None and ("TransactionTimedOut" in code or "Terminated" in code):
             raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+        if "AuthenticationRateLimit" in code:
+            raise StoreError(f"{address} refused us after too many wrong passwords: wait some seconds, then give the right one") from None
         if "DatabaseNotFound" in code:
             raise StoreError(f"{address} has no database {address.database!r}: create it, or leave it out of the URL") from None
         raise StoreError(f"{address} failed ({_first_line(error)}): correct it, or see the server's log") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -11,28 +9,26 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import requests
-from pyoxigraph import NamedNode, Quad, QueryResultsFormat, parse_query_results
+from pyoxigraph import NamedNode, Quad
 
 from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
 from kg.sorting import on_one_thread, record_batches, sorted_batches
-from kg.sparql import guard, names_graphs, plain_rows
+from kg.sparql import guard, names_graphs
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from kg.stores import rdf_terms as terms
-from schema.errors import QueryTimeoutError, StoreError
+from kg.stores.sparql_protocol import Endpoint
+from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
-CONNECT, READ = 10.0, 300.0
 AT_ONCE = 1_000
 ITEMS, PROV = f"GRAPH {terms.ITEMS}", f"GRAPH {terms.PROVENANCE}"
 # What a query asks that names no graph: ours, as one and each by its name, whatever else the endpoint holds.
 DATASET = [(f"{kind}-graph-uri", graph.value) for kind in ("default", "named") for graph in terms.GRAPHS]
-NAMES = {f"{terms.BASE}{kind}:": kind for kind in ("item", "property", "statement", "rank", "term", *terms.THINGS)} | {
-    terms.RDF: "rdf", terms.PROV: "prov", terms.SCHEMA: "schema"
+KINDS = {f"{terms.BASE}{kind}:": kind for kind in ("item", "property", "statement", "rank", "term", *terms.THINGS)} | {
+    terms.RDF: "rdf", terms.RDFS: "rdfs", terms.PROV: "prov", terms.SCHEMA: "schema"
 }  # fmt: skip
-BEGIN = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in NAMES.items())
+BEGIN = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in KINDS.items())
 SHORT = re.compile(r"(.*[:/#])([A-Za-z0-9_](?:[A-Za-z0-9_%-]*[A-Za-z0-9_%])?)")
-JSON = "application/sparql-results+json"
 
 
 class RdfEndpointStore:
@@ -44,13 +40,8 @@ class RdfEndpointStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.address = url.removeprefix("rdf+")
-        self.update_address = os.environ.get("CATALOGRAPH_SPARQL_UPDATE") or self.address
-        self._session = requests.Session()
-        user, password = os.environ.get("CATALOGRAPH_SPARQL_USERNAME"), os.environ.get("CATALOGRAPH_SPARQL_PASSWORD")
-        if user and password:
-            self._session.auth = (user, password)
-        self._select("ASK {}", CONNECT)
+        self._endpoint = Endpoint(url)
+        self._endpoint.greet()
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one request."""
@@ -67,7 +58,7 @@ class RdfEndpointStore:
         after = [quad for row in changed_items for quad in terms.item_quads(row)] + [
             quad for row in changed for quad in terms.fact_quads(row)
         ]
-        self._update(before, after)
+        self._update(before, [*after, *terms.name_quads((kind, row[kind]) for row in changed for kind in terms.NAMED)])
         return PutReport(sum(row["id"] not in known for row in changed_items), sum(row["id"] not in old for row in changed))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
@@ -106,7 +97,7 @@ class RdfEndpointStore:
 
     def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
         for rank in ranks:
-            found = self._select(f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}", READ)
+            found = self._endpoint.select(f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}")
             rows = ({"item": terms.name_of(s["s"]), "property": terms.name_of(s["p"]), "value": s["o"].value} for s in found)
             yield from record_batches(rows, TRIPLE_SCHEMA)
 
@@ -117,13 +108,13 @@ class RdfEndpointStore:
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
         """A read-only SPARQL query; ``timeout`` in seconds."""
         known = "".join(f"PREFIX {name}: <{iri}>\n" for name, iri in terms.PREFIXES.items())
-        return plain_rows(self._select(known + guard(text), timeout, () if names_graphs(text) else DATASET))
+        return self._endpoint.ask(known + guard(text), timeout, () if names_graphs(text) else DATASET)
 
     def counts(self) -> Counts:
         """Sizes of the graph."""
         sizes = {}
         for name, text in terms.SIZES.items():
-            (row,) = self._select(text, READ)
+            (row,) = self._endpoint.select(text)
             sizes[name] = int(row["n"].value)
         return Counts(**sizes)
 
@@ -133,7 +124,7 @@ class RdfEndpointStore:
 
     def close(self) -> None:
         """Release the connections."""
-        self._session.close()
+        self._endpoint.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,57 +160,15 @@ class RdfEndpointStore:
 
     def _grouped(self, text: str) -> Iterator[list[Quad]]:
         """What a query gives as ?s ?p ?o, ordered by ?s: the quads of each ?s."""
-        for subject, found in groupby(self._select(text, READ), key=lambda row: row["s"]):
+        for subject, found in groupby(self._endpoint.select(text), key=lambda row: row["s"]):
             yield [Quad(subject, row["p"], row["o"]) for row in found]
-
-    def _select(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()) -> Any:
-        with self._said(timeout):
-            response = self._session.post(
-                self.address, params=list(graphs), data=text.encode(), timeout=(CONNECT, timeout), stream=True, allow_redirects=False,
-                headers={"Content-Type": "application/sparql-query", "Accept": JSON},
-            )  # fmt: skip
-            self._check(response)
-            # Who reads it as a file asks once more after its end, when it would be closed already.
-            response.raw.decode_content, response.raw.auto_close = True, False
-            return parse_query_results(io.BufferedReader(response.raw), QueryResultsFormat.JSON)
 
     def _update(self, before: Sequence[Quad], after: Sequence[Quad]) -> None:
         gone, come = dict.fromkeys(before), dict.fromkeys(after)
         steps = [("DELETE", [quad for quad in gone if quad not in come]), ("INSERT", [quad for quad in come if quad not in gone])]
         text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)
         if text:
-            with self._said(READ):
-                # A server reads a long update as slowly as it parses it, so that sending may take as long as an answer.
-                self._check(self._session.post(self.update_address, data=(BEGIN + text).encode(), timeout=READ, allow_redirects=False,
-                                               headers={"Content-Type": "application/sparql-update"}))  # fmt: skip
-
-    def _check(self, response: requests.Response) -> None:
-        if response.status_code in (401, 403):
-            raise StoreError(f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD")
-        if not response.ok or response.is_redirect:
-            said = " ".join(response.text.split())[:160]
-            raise StoreError(f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address")
-
-    def _said(self, timeout: float) -> Any:
-        return _Said(self.address, timeout)
-
-
-class _Said:
-    """Turns what goes wrong on the way into our errors, a line each."""
-
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address, self.timeout = address, timeout
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, requests.ReadTimeout):
-            raise QueryTimeoutError(f"{self.address} did not answer within {self.timeout:g} s: narrow the query") from None
-        if isinstance(error, requests.RequestException):
-            raise StoreError(
-                f"no SPARQL endpoint answers at {self.address} ({type(error).__name__}): start it, or check the address"
-            ) from None
+            self._endpoint.update(BEGIN + text)
 
 
 def _parts(nodes: Sequence[NamedNode]) -> Iterator[str]:
@@ -242,4 +191,4 @@ def _data(quads: Iterable[Quad]) -> str:
 def _short(term: Any) -> str:
     """A term as it is written in an update that knows our prefixes."""
     found = SHORT.fullmatch(term.value) if isinstance(term, NamedNode) else None
-    return str(term) if found is None or found[1] not in NAMES else f"{NAMES[found[1]]}:{found[2]}"
+    return str(term) if found is None or found[1] not in KINDS else f"{KINDS[found[1]]}:{found[2]}"

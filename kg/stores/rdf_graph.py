@@ -62,6 +62,7 @@ class OxigraphGraph:
         self._replace((self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row)) for row in _rows(old_items))
         self._replace((self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts))
         self._replace((self._fact(name), []) for name in retracted)
+        self.quads.extend(terms.name_quads((kind, name) for kind in terms.NAMED for name in pc.unique(facts[kind]).to_pylist()))
         versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
         self._replace([(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])])
 

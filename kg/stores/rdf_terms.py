@@ -4,6 +4,7 @@
     GRAPH <rank:asserted> { <item> <property> "value" }
     GRAPH <provenance> { <statement> a rdf:Statement ; rdf:subject <item> ; rdf:predicate <property> ; rdf:object "value" ;
                          cg:rank <rank:asserted> ; prov:wasDerivedFrom <source> ; prov:wasGeneratedBy <batch> ; … }
+    GRAPH <names> { <property> rdfs:label "dishwasher safe" . <source> rdfs:label "feed of May.csv" }
 
 IRIs are URNs whose last part is the percent-encoded name, so that any text is a name and comes back.
 """
@@ -22,18 +23,20 @@ from kg.merge import Row
 from schema import iris
 from schema.terms import Rank, statement_id
 
-BASE, PREFIXES, SCHEMA, PROV, RDF, XSD = iris.BASE, iris.PREFIXES, iris.SCHEMA, iris.PROV, iris.RDF, iris.XSD
+BASE, PREFIXES, SCHEMA, PROV, RDF, RDFS, XSD = iris.BASE, iris.PREFIXES, iris.SCHEMA, iris.PROV, iris.RDF, iris.RDFS, iris.XSD
 TYPE, PRODUCT, STATEMENT = NamedNode(f"{RDF}type"), NamedNode(f"{SCHEMA}Product"), NamedNode(f"{RDF}Statement")
 IDENTIFIER, NAME, CATEGORY, IMAGE = (NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image"))
 IMAGES = NamedNode(f"{BASE}term:images")
 SUBJECT, PREDICATE, OBJECT = (NamedNode(f"{RDF}{name}") for name in ("subject", "predicate", "object"))
-ITEMS, PROVENANCE = NamedNode(f"{BASE}items"), NamedNode(f"{BASE}provenance")
+ITEMS, PROVENANCE, NAMES = (NamedNode(f"{BASE}{name}") for name in ("items", "provenance", "names"))
+LABEL = NamedNode(f"{RDFS}label")
 RANKS = {rank: NamedNode(f"{BASE}rank:{rank}") for rank in Rank}
-GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE)
+GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE, NAMES)
 DATE_TIME = NamedNode(f"{XSD}dateTime")
 # What is said of a statement as a thing with a name of its own, and what as a literal.
 THINGS = {"rank": NamedNode(f"{BASE}term:rank"), "source": NamedNode(f"{PROV}wasDerivedFrom"), "batch": NamedNode(f"{PROV}wasGeneratedBy"),
           "model": NamedNode(f"{PROV}wasAttributedTo"), "reviewer": NamedNode(f"{BASE}term:reviewer")}  # fmt: skip
+NAMED = ("property", *THINGS)
 TIME = NamedNode(f"{PROV}generatedAtTime")
 LITERALS = {name: NamedNode(f"{BASE}term:{name}") for name in ("row", "confidence", "evidence")}
 SAID = {node: name for name, node in {**THINGS, **LITERALS, "time": TIME}.items()}
@@ -141,6 +144,11 @@ def item_quads(row: Row) -> list[Quad]:
 def fact_quads(row: Row) -> list[Quad]:
     """A statement's quads."""
     return list(parse(fact_text(row), RdfFormat.N_QUADS))
+
+
+def name_quads(names: Iterable[tuple[str, str | None]]) -> set[Quad]:
+    """The names of things of some kinds, each once, as their labels; what is named stays so, since other statements may speak of it."""
+    return {Quad(iri(kind, name), LABEL, Literal(name), NAMES) for kind, name in names if name}
 
 
 def fact_row(quads: Iterable[Quad]) -> Row:

@@ -12,8 +12,33 @@ FIELDS = ["mapping", "read", "stored", "rejected", "items", "statements", "new_i
 
 
 def test_init_makes_a_home(call: Call, tmp_path: Path) -> None:
-    assert call("--home", "shoes", "init", "--json").json == {"home": str(tmp_path / "shoes")}
+    report = call("--home", "shoes", "init", "--json").json
+    assert report == {"home": str(tmp_path / "shoes"), "store": f"ladybug:{tmp_path / 'shoes' / 'graph'}"}
     assert call("--home", "shoes", "rejects").code == 0
+
+
+def test_init_keeps_the_store_that_it_is_told(call: Call, table: Path, tmp_path: Path) -> None:
+    assert call("init", "--store", "rdf:elsewhere", "--json").json["store"] == f"rdf:{tmp_path / 'elsewhere'}"
+    call("ingest", table)
+    assert call("stats", "--json").json["store"] == f"rdf:{tmp_path / 'elsewhere'}"
+    assert call("sparql", "SELECT ?n { item:1 schema:name ?n }", "--json").json["rows"] == [["Red clay mug"]]
+
+
+def test_a_store_of_one_call_or_of_the_environment_is_not_kept(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("init")
+    assert call("stats", "--store", "memory:", "--json").json["store"] == "memory:"
+    monkeypatch.setenv("CATALOGRAPH_STORE", "memory:")
+    assert call("stats", "--json").json["store"] == "memory:"
+    assert "memory" not in (tmp_path / "catalog" / "home.toml").read_text()
+
+
+@pytest.mark.parametrize("url", ["neo4j://neo4j:hush@localhost", "rdf+http://me:hush@localhost/ds", "oracle://me:hush@localhost"])
+def test_a_password_in_a_url_is_neither_kept_nor_said(call: Call, tmp_path: Path, url: str) -> None:
+    for given in (("init", "--store", url), ("init",), ("stats", "--store", url, "-v")):
+        said = call(*given)
+        assert said.code == (0 if given == ("init",) else 2)
+        assert "hush" not in said.out + said.err
+    assert not any("hush" in path.read_text(errors="ignore") for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_ingest_reports_by_the_contract(call: Call, table: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 import kg.store
 from tests.commands.test_models import draw_shop
+from tests.servers import emptied
 
 SMALL = ("--size", "tiny", "--steps", "12", "--set", "log_every=6")
 
@@ -23,7 +24,7 @@ def url(request, tmp_path):
     if request.param in ("ladybug", "rdf"):
         return f"{request.param}:{tmp_path}/graph"
     server = request.getfixturevalue({"neo4j": "neo4j", "rdf+http": "fuseki"}[request.param])
-    return request.getfixturevalue("cleared")(server)
+    return emptied(server.url)
 
 
 def test_the_chain_runs_on_every_store(url, call, tmp_path):

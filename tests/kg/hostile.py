@@ -2,6 +2,8 @@
 
 from itertools import product
 
+from tests.kg.tricks import CYPHER_TRICKS, SPARQL_TRICKS
+
 CYPHER_DEEDS = (
     "CREATE (n:Item {id: 'x'})", "MERGE (n:Item {id: 'x'})", "MATCH (n) SET n.id = 'x'", "MATCH (n) REMOVE n.id", "MATCH (n) DELETE n",
     "MATCH (n) DETACH DELETE n", "DROP CONSTRAINT catalograph_item", "CREATE INDEX FOR (n:Item) ON (n.id)", "DROP TABLE Item",
@@ -38,5 +40,10 @@ def spelled(deed: str) -> tuple[str, str]:
     return deed, deed.lower()
 
 
-CYPHER = tuple(dict.fromkeys(form.format(text) for form, deed in product(CYPHER_DISGUISES, CYPHER_DEEDS) for text in spelled(deed)))
-SPARQL = tuple(dict.fromkeys(form.format(text) for form, deed in product(SPARQL_DISGUISES, SPARQL_DEEDS) for text in spelled(deed)))
+def disguised(forms: tuple[str, ...], deeds: tuple[str, ...]) -> tuple[str, ...]:
+    """Every deed in every form and spelling, each once."""
+    return tuple(dict.fromkeys(form.format(text) for form, deed in product(forms, deeds) for text in spelled(deed)))
+
+
+CYPHER = disguised(CYPHER_DISGUISES, CYPHER_DEEDS) + CYPHER_TRICKS
+SPARQL = disguised(SPARQL_DISGUISES, SPARQL_DEEDS) + SPARQL_TRICKS

@@ -8,6 +8,7 @@ from schema.errors import StoreError
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import fact
 from tests.contracts.store_machine import whole
+from tests.servers import emptied
 
 ITEMS = [Item("a", "one ☕", "c > d", ("1.jpg", "2.jpg")), Item("b"), Item("100%/ä b", "odd"), Item("\uffee"), Item("\U0001f600")]
 FACTS = [
@@ -31,8 +32,8 @@ def test_a_copy_holds_all_that_its_source_holds(source, tmp_path):
     assert (report.items, report.statements, report.content_hash) == (5, 3, source.content_hash())
 
 
-def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path, neo4j, fuseki, cleared):
-    urls = [f"ladybug:{tmp_path}/one", cleared(neo4j), f"rdf:{tmp_path}/two", cleared(fuseki), f"ladybug:{tmp_path}/three"]
+def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path, neo4j, fuseki):
+    urls = [f"ladybug:{tmp_path}/one", emptied(neo4j.url), f"rdf:{tmp_path}/two", emptied(fuseki.url), f"ladybug:{tmp_path}/three"]
     with open_store(urls[0]) as first:
         copy_store(source, first)
     for one, other in pairwise(urls):

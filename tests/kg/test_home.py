@@ -30,6 +30,26 @@ def test_another_store_may_be_named(tmp_path):
     assert Home(tmp_path, store="memory:").store_url == "memory:"
 
 
+def test_a_store_in_the_home_moves_with_it(tmp_path):
+    home = Home.open(tmp_path / "old", create=True)
+    home.keep_store(f"rdf:{home.path / 'quads'}")
+    assert home.path.rename(tmp_path / "new")
+    assert Home.open(tmp_path / "new").store_url == f"rdf:{tmp_path / 'new' / 'quads'}"
+
+
+def test_a_server_is_kept_as_it_is_named_and_a_call_may_name_another(tmp_path):
+    Home.open(tmp_path, create=True).keep_store("neo4j://localhost:7687/shop")
+    assert Home.open(tmp_path).store_url == "neo4j://localhost:7687/shop"
+    assert Home.open(tmp_path, store="memory:").store_url == "memory:"
+
+
+def test_a_home_whose_file_is_torn_says_so(tmp_path):
+    Home.open(tmp_path, create=True)
+    (tmp_path / "home.toml").write_text("store = ")
+    with pytest.raises(HomeNotFoundError, match=r"home\.toml cannot be read"):
+        Home.open(tmp_path)
+
+
 def test_a_new_home_has_no_ontology_yet(tmp_path):
     with pytest.raises(SourceNotFoundError, match="ingest"):
         Home.open(tmp_path, create=True).ontology()

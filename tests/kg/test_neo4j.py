@@ -5,14 +5,15 @@ from schema.errors import QueryRefusedError, StoreError, UsageError
 from schema.terms import Item
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.store_contract import StoreContract, fact
+from tests.servers import emptied
 
 
 class TestNeo4j(CypherContract, StoreContract):
     scheme = "neo4j"
 
     @pytest.fixture
-    def empty(self, neo4j, cleared):
-        return lambda: cleared(neo4j)
+    def empty(self, neo4j):
+        return lambda: emptied(neo4j.url)
 
     def test_cypher_that_writes_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
         with pytest.raises(QueryRefusedError):

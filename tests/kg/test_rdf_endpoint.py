@@ -4,14 +4,15 @@ from kg.store import open_store
 from schema.errors import StoreError
 from tests.contracts.sparql_contract import SparqlContract
 from tests.contracts.store_contract import StoreContract
+from tests.servers import emptied
 
 
 class TestRdfEndpoint(SparqlContract, StoreContract):
     scheme = "rdf+http"
 
     @pytest.fixture
-    def empty(self, fuseki, cleared):
-        return lambda: cleared(fuseki)
+    def empty(self, fuseki):
+        return lambda: emptied(fuseki.url)
 
 
 def test_an_endpoint_that_is_not_there_is_one_line():

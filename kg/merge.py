@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +44,35 @@ def graph_hash(items: Iterable[pa.RecordBatch], statements: Iterable[pa.RecordBa
     return digest.hexdigest()
 
 
-def bare_items(statements: Iterable[Row], known: Mapping[str, Row], given: Mapping[str, Row]) -> list[Row]:
-    """Bare items that statements speak of and that neither the store nor the batch has."""
-    names = dict.fromkeys(row["item"] for row in statements)
-    return [{"id": n, "title": None, "category": None, "images": []} for n in names if n not in known and n not in given]
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a put changes: items and statements as they should stand, those that are new apart from those that were there."""
+
+    new_items: list[Row]
+    old_items: list[Row]
+    new_statements: list[Row]
+    old_statements: list[Row]
+
+    @property
+    def items(self) -> list[Row]:
+        """All items that change."""
+        return self.new_items + self.old_items
+
+    @property
+    def statements(self) -> list[Row]:
+        """All statements that change."""
+        return self.new_statements + self.old_statements
+
+
+def changes_of(given: Mapping[str, Row], facts: Iterable[Row], items: Mapping[str, Row], statements: Mapping[str, Row]) -> Changes:
+    """What putting items ``given`` by id and ``facts`` changes, where ``items`` and ``statements`` are what is known of them, by id.
+
+    An item that statements speak of, and that neither the store nor the batch has, is made, bare.
+    """
+    facts = list(facts)
+    bare = dict.fromkeys(row["item"] for row in facts if row["item"] not in items and row["item"] not in given)
+    fresh = [*given.values(), *({"id": name, "title": None, "category": None, "images": []} for name in bare)]
+    new_items = [merged for row in fresh if row["id"] not in items and (merged := merge_item(None, row))]
+    old_items = [merged for row in fresh if row["id"] in items and (merged := merge_item(items[row["id"]], row))]
+    old = [merged for row in facts if row["id"] in statements and (merged := merge_statement(statements[row["id"]], row))]
+    return Changes(new_items, old_items, [row for row in facts if row["id"] not in statements], old)

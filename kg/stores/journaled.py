@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kg.journal import Journal, changes_table, parts_of
 from kg.lock import StoreLock
-from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.merge import Row, changes_of, graph_hash
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
@@ -116,14 +116,10 @@ class JournaledStore:
         rows = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
         given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
         known_items, known_facts = self._graph.known(list(dict.fromkeys([*given, *(row["item"] for row in rows)])))
-        fresh = [*given.values(), *bare_items(rows, known_items, given)]
-        changed_items = [m for row in fresh if (m := merge_item(known_items.get(row["id"]), row)) is not None]
-        changed_facts = [m for row in rows if (m := merge_statement(known_facts.get(row["id"]), row)) is not None]
-        if changed_items or changed_facts:
-            self._commit(changes_table(changed_items, changed_facts, []))
-        return PutReport(
-            sum(row["id"] not in known_items for row in changed_items), sum(row["id"] not in known_facts for row in changed_facts)
-        )
+        changed = changes_of(given, rows, known_items, known_facts)
+        if changed.items or changed.statements:
+            self._commit(changes_table(changed.items, changed.statements, []))
+        return PutReport(len(changed.new_items), len(changed.new_statements))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Take statements out; how many were there."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.merge import Row, changes_of, graph_hash
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
@@ -26,16 +26,10 @@ class MemoryStore:
         """Add or update a batch, all or nothing."""
         facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
         given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
-        before = len(self._items), len(self._statements)
-        for row in [*given.values(), *bare_items(facts, self._items, given)]:
-            merged = merge_item(self._items.get(row["id"]), row)
-            if merged is not None:
-                self._items[row["id"]] = merged
-        for row in facts:
-            merged = merge_statement(self._statements.get(row["id"]), row)
-            if merged is not None:
-                self._statements[row["id"]] = merged
-        return PutReport(len(self._items) - before[0], len(self._statements) - before[1])
+        changed = changes_of(given, facts, self._items, self._statements)
+        self._items |= {row["id"]: row for row in changed.items}
+        self._statements |= {row["id"]: row for row in changed.statements}
+        return PutReport(len(changed.new_items), len(changed.new_statements))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Take statements out; how many were there."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pyarrow as pa
 
 from kg.cypher_guard import guard
-from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.merge import Row, changes_of, graph_hash
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
 from kg.stores.neo4j_server import Address, Limits, connect, said
 from schema.errors import DataError
@@ -192,17 +192,13 @@ def _put(tx: ManagedTransaction, given: dict[str, Row], facts: list[Row]) -> tup
     # Of an item that is not there nothing is known.
     ids = [row["id"] for row in facts if row["item"] in items]
     old = _known(tx, f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {SELECT}", ids)
-    fresh = [*given.values(), *bare_items(facts, items, given)]
-    changed_items = [merged for row in fresh if (merged := merge_item(items.get(row["id"]), row)) is not None]
-    changed = [merged for row in facts if (merged := merge_statement(old.get(row["id"]), row)) is not None]
-    new_items, other_items = _apart(changed_items, items)
-    new_facts, other_facts = _apart(changed, old)
-    _run(tx, NEW_ITEMS, [_node(row) for row in new_items])
-    _run(tx, CHANGED_ITEMS, [_node(row) for row in other_items])
-    _run(tx, VALUES, list(dict.fromkeys(row["value"] for row in new_facts)))
-    _run(tx, NEW_FACTS, [_edge(row) for row in new_facts])
-    _run(tx, CHANGED_FACTS, [_edge(row) for row in other_facts])
-    return len(new_items), len(new_facts)
+    changed = changes_of(given, facts, items, old)
+    _run(tx, NEW_ITEMS, [_node(row) for row in changed.new_items])
+    _run(tx, CHANGED_ITEMS, [_node(row) for row in changed.old_items])
+    _run(tx, VALUES, list(dict.fromkeys(row["value"] for row in changed.new_statements)))
+    _run(tx, NEW_FACTS, [_edge(row) for row in changed.new_statements])
+    _run(tx, CHANGED_FACTS, [_edge(row) for row in changed.old_statements])
+    return len(changed.new_items), len(changed.new_statements)
 
 
 def _run_text(text: str, tx: ManagedTransaction) -> None:
@@ -211,11 +207,6 @@ def _run_text(text: str, tx: ManagedTransaction) -> None:
 
 def _known(tx: ManagedTransaction, text: str, names: Sequence[str]) -> dict[str, Row]:
     return {row["id"]: row for part in _parts(names) for row in tx.run(text, rows=part).data()}
-
-
-def _apart(rows: list[Row], known: dict[str, Row]) -> tuple[list[Row], list[Row]]:
-    """Rows that are new, and those that are not."""
-    return [row for row in rows if row["id"] not in known], [row for row in rows if row["id"] in known]
 
 
 def _run(tx: ManagedTransaction, text: str, rows: Sequence[Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 from pyoxigraph import NamedNode, Quad
 
-from kg.merge import Row, bare_items, graph_hash, merge_item, merge_statement
+from kg.merge import Row, changes_of, graph_hash
 from kg.sorting import on_one_thread, record_batches, sorted_batches
 from kg.sparql import guard, names_graphs
 from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
@@ -50,21 +50,17 @@ class RdfEndpointStore:
         names = list(dict.fromkeys([*given, *(row["item"] for row in facts)]))
         known = self._items_named(names)
         old = self._facts_named([row["id"] for row in facts])
-        fresh = [*given.values(), *bare_items(facts, known, given)]
-        changed_items = [merged for row in fresh if (merged := merge_item(known.get(row["id"]), row)) is not None]
-        changed = [merged for row in facts if (merged := merge_statement(old.get(row["id"]), row)) is not None]
-        before = [quad for row in changed_items if row["id"] in known for quad in terms.item_quads(known[row["id"]])]
-        before += [quad for row in changed if row["id"] in old for quad in terms.fact_quads(old[row["id"]])]
-        after = [quad for row in changed_items for quad in terms.item_quads(row)] + [
-            quad for row in changed for quad in terms.fact_quads(row)
-        ]
-        self._update(before, [*after, *terms.name_quads((kind, row[kind]) for row in changed for kind in terms.NAMED)])
-        return PutReport(sum(row["id"] not in known for row in changed_items), sum(row["id"] not in old for row in changed))
+        changed = changes_of(given, facts, known, old)
+        self._update(
+            [*_quads([known[row["id"]] for row in changed.old_items], [old[row["id"]] for row in changed.old_statements])],
+            [*_quads(changed.items, changed.statements), *terms.name_quads((k, row[k]) for row in changed.statements for k in terms.NAMED)],
+        )
+        return PutReport(len(changed.new_items), len(changed.new_statements))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Take statements out; how many were there."""
         found = self._facts_named(list(dict.fromkeys(statement_ids)))
-        self._update([quad for row in found.values() for quad in terms.fact_quads(row)], [])
+        self._update([*_quads([], found.values())], [])
         return len(found)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
@@ -169,6 +165,13 @@ class RdfEndpointStore:
         text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)
         if text:
             self._endpoint.update(BEGIN + text)
+
+
+def _quads(items: Iterable[Row], facts: Iterable[Row]) -> Iterator[Quad]:
+    for row in items:
+        yield from terms.item_quads(row)
+    for row in facts:
+        yield from terms.fact_quads(row)
 
 
 def _parts(nodes: Sequence[NamedNode]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -52,10 +53,22 @@ def on_one_thread(batches: Generator[T, None, None]) -> Iterator[T]:
     """The same batches, each made on one thread of its own, whichever asks: for sources that bear no other."""
     with ThreadPoolExecutor(1) as worker:
         try:
-            while (batch := worker.submit(next, batches, None).result()) is not None:
+            while (batch := worker.submit(_next, batches).result()) is not None:
                 yield batch
         finally:
             worker.submit(batches.close).result()
+
+
+def _next(batches: Generator[T, None, None]) -> T | None:
+    try:
+        return next(batches, None)
+    except BaseException as error:
+        # The error goes to the thread that asked: what its frames hold stays here.
+        raised: BaseException | None = error
+        while raised is not None:
+            traceback.clear_frames(raised.__traceback__)
+            raised = raised.__context__
+        raise
 
 
 class Distinct:

@@ -153,4 +153,17 @@ class FusekiServer(Server):
     def command(self) -> list[str]:
         """What starts it."""
         (jar,) = jars(HERE / "fuseki" / "pom.xml").glob("*.jar")
-        return ["java", "-Xmx768m", "-jar", str(jar), "--localhost", "--port", str(self.port), "--update", "--mem", "/ds"]
+        return [
+            "java",
+            "-Xmx768m",
+            "-jar",
+            str(jar),
+            "--localhost",
+            "--port",
+            str(self.port),
+            "--timeout",
+            "20000",
+            "--update",
+            "--mem",
+            "/ds",
+        ]

@@ -39,6 +39,7 @@ def test_n_quads_are_those_of_the_rdf_store(tmp_path):
     out, _ = written(tmp_path, Format.NQ)
     items, facts = rows(odd_shop())
     expected = {quad for row in items for quad in terms.item_quads(row)} | {quad for row in facts for quad in terms.fact_quads(row)}
+    expected |= terms.name_quads((kind, row[kind]) for row in facts for kind in terms.NAMED)
     assert set(parse(path=out, format=RdfFormat.N_QUADS)) == expected
 
 

@@ -74,6 +74,8 @@ class RunningServer:
 class Server:
     """A Java server on a free port of loopback; ``folder`` keeps its log, and what it writes."""
 
+    heap = "768m"
+
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.port = folder, free_port()
@@ -130,7 +132,7 @@ class Neo4jServer(Server):
     def _java(self, main: str, *given: str) -> list[str]:
         opens = [part for name in OPENS for part in ("--add-opens", f"{name}=ALL-UNNAMED")]
         jar = f"{jars(HERE / 'neo4j' / 'pom.xml')}/*"
-        return ["java", "-Xmx768m", *opens, "-cp", jar, str(HERE / "neo4j" / main), str(self.folder / "data"), *given]
+        return ["java", f"-Xmx{self.heap}", *opens, "-cp", jar, str(HERE / "neo4j" / main), str(self.folder / "data"), *given]
 
     def answers(self) -> bool:
         """Whether it can be asked: it says so once the password is set."""
@@ -155,7 +157,7 @@ class FusekiServer(Server):
         (jar,) = jars(HERE / "fuseki" / "pom.xml").glob("*.jar")
         return [
             "java",
-            "-Xmx768m",
+            f"-Xmx{self.heap}",
             "-jar",
             str(jar),
             "--localhost",

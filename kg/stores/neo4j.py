@@ -191,7 +191,9 @@ def _put(tx: ManagedTransaction, given: dict[str, Row], facts: list[Row]) -> tup
     items = _known(tx, f"UNWIND $rows AS row MATCH (i:Item {{id: row}}) RETURN {ITEM}", names)
     # Of an item that is not there nothing is known.
     ids = [row["id"] for row in facts if row["item"] in items]
-    old = _known(tx, f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {SELECT}", ids)
+    # Most are new: to ask first which are there, with neither end looked at, takes half as long.
+    there = _known(tx, "UNWIND $rows AS row MATCH ()-[h:HAS {id: row}]->() RETURN h.id AS id", ids)
+    old = _known(tx, f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {SELECT}", list(there))
     changed = changes_of(given, facts, items, old)
     _run(tx, NEW_ITEMS, [_node(row) for row in changed.new_items])
     _run(tx, CHANGED_ITEMS, [_node(row) for row in changed.old_items])

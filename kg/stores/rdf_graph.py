@@ -49,13 +49,14 @@ class OxigraphGraph:
     def apply(self, version: int, changes: pa.Table) -> None:
         """Bring one batch into the graph; doing it twice is doing it once, since the version is written last.
 
-        What is said of an item that is not there yet has nothing to replace, and is loaded in bulk.
+        Items and statements that are not there yet have nothing to replace, and are loaded in bulk.
         """
         items, facts, retracted = parts_of(changes)
         names = pc.unique(pa.chunked_array([*items["id"].chunks, *facts["item"].chunks], pa.string()))
         there = pa.array([name for name in names.to_pylist() if self._has(name)], pa.string())
         new_items, old_items = _parted(items, "id", there)
-        new_facts, old_facts = _parted(facts, "item", there)
+        asked = facts["id"].filter(pc.is_in(facts["item"], value_set=there)).to_pylist()
+        new_facts, old_facts = _parted(facts, "id", pa.array([id for id in asked if self._states(id)], pa.string()))
         if new_items.num_rows or new_facts.num_rows:
             lines = chain(map(terms.item_text, _rows(new_items)), map(terms.fact_text, _rows(new_facts)))
             self.quads.bulk_load(input=stream_of(lines), format=RdfFormat.N_QUADS, lenient=True)
@@ -68,6 +69,9 @@ class OxigraphGraph:
 
     def _has(self, name: str) -> bool:
         return Quad(terms.iri("item", name), terms.TYPE, terms.PRODUCT, terms.ITEMS) in self.quads
+
+    def _states(self, id: str) -> bool:
+        return Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE) in self.quads
 
     def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:
         """Take out the first quads of each change and put in the second, many at once."""

@@ -60,7 +60,11 @@ class Endpoint:
         with self._said(READ), self._query(text, READ, (), JSON) as response:
             self._expect(response.headers.get("Content-Type", "").partition(";")[0].strip().lower())
             solutions: Any = parse_query_results(io.BufferedReader(_Body(response.raw)), QueryResultsFormat.JSON)
-            yield from solutions
+            try:
+                yield from solutions
+            finally:
+                # They bear no other thread, and an error would take them along to whoever asked.
+                del solutions
 
     def update(self, text: str) -> None:
         """Carry out an update, whole or not at all."""

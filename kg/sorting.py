@@ -6,11 +6,14 @@ import tempfile
 import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from kg.merge import Row
+from kg.store import STATEMENT_SCHEMA
 
 T = TypeVar("T")
 BATCH_ROWS = 65_536
@@ -34,6 +37,19 @@ def sorted_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema, by: Seq
             db.execute("CREATE TABLE rows AS FROM given" if number == 0 else "INSERT INTO rows FROM given")
         for batch in db.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}").to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
+
+
+def with_statements(items: Iterable[Row], statements: Iterator[pa.RecordBatch]) -> Iterator[tuple[Row, list[Row]]]:
+    """Each of ``items``, ordered by id, with its ``statements``: once these are sorted by their items both run side by side."""
+    ordered = sorted_batches(statements, STATEMENT_SCHEMA, by=("item", "id"))
+    groups = groupby((row for batch in ordered for row in batch.to_pylist()), key=lambda row: row["item"])
+    waiting = next(groups, None)
+    for item in items:
+        rows: list[Row] = []
+        if waiting is not None and waiting[0] == item["id"]:
+            rows = list(waiting[1])
+            waiting = next(groups, None)
+        yield item, rows
 
 
 def record_batches(rows: Iterable[Mapping[str, Any] | None], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

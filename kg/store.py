@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -171,6 +171,18 @@ def statement_of(row: dict[str, Any]) -> Statement:
         time=row["time"] or "",
     )
     return Statement(row["item"], row["property"], row["value"], Rank(row["rank"]), provenance)
+
+
+def item_of(row: dict[str, Any], facts: Iterable[dict[str, Any]]) -> tuple[Item, list[Statement]]:
+    """A row of ITEM_SCHEMA as an item, and its rows of STATEMENT_SCHEMA as statements, ordered by property and value."""
+    item = Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
+    return item, sorted((statement_of(fact) for fact in facts), key=lambda s: (s.property, s.value))
+
+
+def rows_to_put(items: pa.Table | None, statements: pa.Table | None) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """What a put is given as rows, items by id; raises DataError as :func:`checked` does."""
+    facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
+    return {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}, facts
 
 
 def checked(table: pa.Table | None, schema: pa.Schema, required: Sequence[str]) -> pa.Table:

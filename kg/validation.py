@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
 from kg.merge import Row
-from kg.sorting import sorted_batches
-from kg.store import STATEMENT_SCHEMA, GraphStore
+from kg.sorting import with_statements
+from kg.store import GraphStore
 from schema.ontology import Ontology
 from schema.terms import TRUSTED_RANKS, Item
 from schema.validation import Finding, Severity, check_item
@@ -81,7 +81,7 @@ def shapes_of(home: Home, ontology: Ontology, path: Path | None = None) -> tuple
 def validate(store: GraphStore, ontology: Ontology, shapes: Shapes, limit: int = 100, progress: Progress | None = None) -> ValidationReport:
     """Check every item by the ontology and by the shapes; what both find counts once."""
     report, total = ValidationReport(limit), store.counts().items
-    grouped = with_statements(store)
+    grouped = with_statements((row for batch in store.items() for row in batch.to_pylist()), store.scan())
     while part := list(islice(grouped, BATCH_ITEMS)):
         seen = set()
         for finding in chain(
@@ -95,20 +95,6 @@ def validate(store: GraphStore, ontology: Ontology, shapes: Shapes, limit: int =
         if progress is not None:
             progress(report.checked, total)
     return report
-
-
-def with_statements(store: GraphStore) -> Iterator[tuple[Row, list[Row]]]:
-    """Every item with its statements of all ranks, ordered by id, as rows of the store's tables."""
-    batches = sorted_batches(store.scan(), STATEMENT_SCHEMA, by=("item", "id"))
-    grouped = groupby((row for batch in batches for row in batch.to_pylist()), key=lambda row: row["item"])
-    name, facts = next(grouped, (None, iter(())))
-    for batch in store.items():
-        for row in batch.to_pylist():
-            held: list[Row] = []
-            if name == row["id"]:
-                held = list(facts)
-                name, facts = next(grouped, (None, iter(())))
-            yield row, held
 
 
 def _item(row: Row) -> Item:

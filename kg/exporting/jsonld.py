@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kg.exporting.source import Chosen
 from kg.merge import Row
-from kg.sorting import sorted_batches
-from kg.store import STATEMENT_SCHEMA
+from kg.sorting import with_statements
 from kg.stores import rdf_terms as terms
 from schema.context import load_context
 from schema.terms import TRUSTED_RANKS
@@ -21,22 +19,9 @@ def write_jsonld(chosen: Chosen, path: Path) -> None:
     """One document with its context in it, written a product at a time."""
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f'{{"@context": {_text(load_context())},\n"@graph": [')
-        for number, document in enumerate(_products(chosen)):
-            stream.write(("," if number else "") + "\n" + _text(document))
+        for number, (item, rows) in enumerate(with_statements(chosen.item_rows(), chosen.statement_batches())):
+            stream.write(("," if number else "") + "\n" + _text(_product(item, rows)))
         stream.write("\n]}\n")
-
-
-def _products(chosen: Chosen) -> Iterator[dict[str, Any]]:
-    """Items are ordered by id, and so are the statements' items once they are sorted: both run side by side."""
-    ordered = sorted_batches(chosen.statement_batches(), STATEMENT_SCHEMA, by=("item", "id"))
-    groups = groupby((row for batch in ordered for row in batch.to_pylist()), key=lambda row: row["item"])
-    waiting = next(groups, None)
-    for item in chosen.item_rows():
-        rows: Iterable[Row] = ()
-        if waiting is not None and waiting[0] == item["id"]:
-            rows = list(waiting[1])
-            waiting = next(groups, None)
-        yield _product(item, rows)
 
 
 def _product(item: Row, rows: Iterable[Row]) -> dict[str, Any]:

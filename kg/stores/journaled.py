@@ -12,7 +12,7 @@ import pyarrow as pa
 from kg.journal import Journal, changes_table, parts_of
 from kg.lock import StoreLock
 from kg.merge import Row, changes_of, graph_hash
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
@@ -113,8 +113,7 @@ class JournaledStore:
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Journal what changes, then bring the graph up to it."""
-        rows = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
-        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        given, rows = rows_to_put(items, statements)
         known_items, known_facts = self._graph.known(list(dict.fromkeys([*given, *(row["item"] for row in rows)])))
         changed = changes_of(given, rows, known_items, known_facts)
         if changed.items or changed.statements:
@@ -131,11 +130,7 @@ class JournaledStore:
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """An item with its statements, or None."""
         items, facts = self._graph.known([id])
-        if id not in items:
-            return None
-        row = items[id]
-        statements = sorted((statement_of(fact) for fact in facts.values()), key=lambda s: (s.property, s.value))
-        return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ())), statements
+        return item_of(items[id], facts.values()) if id in items else None
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""

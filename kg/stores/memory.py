@@ -9,7 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from kg.merge import Row, changes_of, graph_hash
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
@@ -24,8 +24,7 @@ class MemoryStore:
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch, all or nothing."""
-        facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
-        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        given, facts = rows_to_put(items, statements)
         changed = changes_of(given, facts, self._items, self._statements)
         self._items |= {row["id"]: row for row in changed.items}
         self._statements |= {row["id"]: row for row in changed.statements}
@@ -40,9 +39,7 @@ class MemoryStore:
         row = self._items.get(id)
         if row is None:
             return None
-        facts = [statement_of(s) for s in self._statements.values() if s["item"] == id]
-        item = Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
-        return item, sorted(facts, key=lambda s: (s.property, s.value))
+        return item_of(row, (fact for fact in self._statements.values() if fact["item"] == id))
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""

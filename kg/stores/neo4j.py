@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from kg.cypher_guard import guard
 from kg.merge import Row, changes_of, graph_hash
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
 from kg.stores.neo4j_server import Address, Limits, connect, said
 from schema.errors import DataError
 from schema.terms import Item, Rank, Statement
@@ -67,8 +67,7 @@ class Neo4jStore:
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one transaction."""
-        facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
-        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        given, facts = rows_to_put(items, statements)
         for name, texts in (("id", given), ("item", (row["item"] for row in facts)), ("value", (row["value"] for row in facts))):
             _check_length(name, texts)
         return PutReport(*self._once(lambda tx: _put(tx, given, facts)))
@@ -85,9 +84,7 @@ class Neo4jStore:
         if not found:
             return None
         facts = self._rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
-        (row,) = found
-        statements = sorted((statement_of(fact) for fact in facts), key=lambda s: (s.property, s.value))
-        return Item(row["id"], row["title"], row["category"], tuple(row["images"])), statements
+        return item_of(found[0], facts)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""

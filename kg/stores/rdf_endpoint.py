@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-from pyoxigraph import NamedNode, Quad
+from pyoxigraph import Literal, NamedNode, Quad
 
 from kg.merge import Row, changes_of, graph_hash
 from kg.sorting import on_one_thread, record_batches, sorted_batches
 from kg.sparql import guard, names_graphs
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, checked, statement_of
+from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
 from kg.stores import rdf_terms as terms
 from kg.stores.sparql_protocol import Endpoint
 from schema.errors import StoreError
@@ -49,8 +49,7 @@ class RdfEndpointStore:
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one request."""
-        facts = checked(statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")).to_pylist()
-        given = {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}
+        given, facts = rows_to_put(items, statements)
         names = list(dict.fromkeys([*given, *(row["item"] for row in facts)]))
         known = self._items_named(names)
         old = self._facts_named([row["id"] for row in facts])
@@ -70,11 +69,7 @@ class RdfEndpointStore:
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """An item with its statements, or None."""
         row = self._items_named([id]).get(id)
-        if row is None:
-            return None
-        facts = [statement_of(fact) for fact in self._facts(Pattern(item=id))]
-        item = Item(row["id"], row["title"], row["category"], tuple(row["images"]))
-        return item, sorted(facts, key=lambda s: (s.property, s.value))
+        return None if row is None else item_of(row, self._facts(Pattern(item=id)))
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
@@ -151,7 +146,7 @@ class RdfEndpointStore:
     def _facts(self, pattern: Pattern) -> Iterator[Row]:
         ends = [(terms.SUBJECT, None if pattern.item is None else terms.iri("item", pattern.item)),
                 (terms.PREDICATE, None if pattern.property is None else terms.iri("property", pattern.property)),
-                (terms.OBJECT, None if pattern.value is None else terms.literal(pattern.value))]  # fmt: skip
+                (terms.OBJECT, None if pattern.value is None else Literal(pattern.value))]  # fmt: skip
         asked = "".join(f"?s {predicate} {term} . " for predicate, term in ends if term is not None)
         if pattern.ranks is not None:
             asked += f"VALUES ?rank {{ {' '.join(str(terms.RANKS[rank]) for rank in pattern.ranks)} }} ?s {terms.THINGS['rank']} ?rank . "

@@ -76,11 +76,6 @@ def text_of(term: Any) -> str:
     return text
 
 
-def literal(text: str) -> Literal:
-    """A text."""
-    return Literal(text)
-
-
 def item_text(row: Row) -> str:
     """An item as N-Quads."""
     node, images = reference("item", row["id"]), row["images"] or []

@@ -8,8 +8,9 @@ import pytest
 
 from kg import validation
 from kg.home import Home
+from kg.sorting import with_statements
 from kg.store import GraphStore, items_table, open_store, statements_table
-from kg.validation import ValidationReport, shapes_of, validate, with_statements
+from kg.validation import ValidationReport, shapes_of, validate
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import Item, Rank, Statement
 from schema.validation import Severity
@@ -78,7 +79,9 @@ def test_an_empty_store_conforms(home: Home) -> None:
 
 
 def test_every_item_comes_with_its_statements() -> None:
-    found = {row["id"]: sorted(fact["value"] for fact in facts) for row, facts in with_statements(filled())}
+    store = filled()
+    items = (row for batch in store.items() for row in batch.to_pylist())
+    found = {row["id"]: sorted(fact["value"] for fact in facts) for row, facts in with_statements(items, store.scan())}
     assert found == {"1": ["big"], "2": ["1", "2"], "3": ["none"], "4": ["mint", "none"]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from pyoxigraph import NamedNode
@@ -29,6 +30,7 @@ _RENAMED = {
 _WORD = re.compile(r"(?:https?://schema\.org/|http://purl\.org/goodrelations/v1#)(\w+)")
 
 
+@lru_cache(maxsize=4096)
 def name_of(predicate: Any) -> str:
     """A predicate's last part, in schema.org's words."""
     text: str = predicate.value

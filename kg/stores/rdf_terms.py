@@ -39,6 +39,7 @@ THINGS = {"rank": NamedNode(f"{BASE}term:rank"), "source": NamedNode(f"{PROV}was
 NAMED = ("property", *THINGS)
 TIME = NamedNode(f"{PROV}generatedAtTime")
 LITERALS = {name: NamedNode(f"{BASE}term:{name}") for name in ("row", "confidence", "evidence")}
+_RANK_TEXTS, _PROVENANCE_END = {str(rank): str(node) for rank, node in RANKS.items()}, f" {PROVENANCE} .\n"
 SAID = {node: name for name, node in {**THINGS, **LITERALS, "time": TIME}.items()}
 
 SIZES = {
@@ -120,15 +121,24 @@ def statement_of(fact: Any) -> NamedNode:
 def fact_text(row: Row) -> str:
     """A statement with its provenance as N-Quads."""
     item, known, value = reference("item", row["item"]), reference("property", row["property"]), quoted(row["value"])
-    said = [f"{TYPE} {STATEMENT}", f"{SUBJECT} {item}", f"{PREDICATE} {known}", f"{OBJECT} {value}"]
-    said += [f"{predicate} {reference(name, row[name])}" for name, predicate in THINGS.items() if row[name]]
+    fact = f"{item} {known} {value} {_RANK_TEXTS[row['rank']]} .\n"
+    said = [*_origin_texts(*(row[name] for name in THINGS), row["time"]), f"{SUBJECT} {item}", f"{PREDICATE} {known}", f"{OBJECT} {value}"]
     said += [f"{predicate} {Literal(row[name])}" for name, predicate in LITERALS.items() if row[name] is not None]
-    if row["time"]:
+    node = f"<{BASE}statement:{row['id']}> "
+    return f"{fact}{node}{f'{_PROVENANCE_END}{node}'.join(said)}{_PROVENANCE_END}"
+
+
+@lru_cache(maxsize=4096)
+def _origin_texts(*origin: str | None) -> tuple[str, ...]:
+    """What is said of all statements of one origin: its :data:`THINGS`, and last its time."""
+    said = [f"{TYPE} {STATEMENT}"]
+    said += [f"{predicate} {reference(kind, name)}" for (kind, predicate), name in zip(THINGS.items(), origin[:-1], strict=True) if name]
+    time = origin[-1]
+    if time:
         # Oxigraph keeps a date and time by its value: only what has the usual spelling comes back in its own.
-        usual = row["time"].endswith("+00:00") and len(row["time"]) == len("2026-01-01T00:00:00+00:00")
-        said.append(f"{TIME} {quoted(row['time'])}{f'^^{DATE_TIME}' if usual else ''}")
-    node = f"<{BASE}statement:{row['id']}>"
-    return f"{item} {known} {value} {RANKS[Rank(row['rank'])]} .\n" + "".join(f"{node} {each} {PROVENANCE} .\n" for each in said)
+        usual = time.endswith("+00:00") and len(time) == len("2026-01-01T00:00:00+00:00")
+        said.append(f"{TIME} {quoted(time)}{f'^^{DATE_TIME}' if usual else ''}")
+    return tuple(said)
 
 
 def item_quads(row: Row) -> list[Quad]:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kg.store import GraphStore, items_table, open_store, statements_table
 from schema.terms import Item, Provenance, Statement
-from tests.servers import FusekiServer, Neo4jServer
+from tests.servers import FusekiServer, Neo4jServer, emptied
 
 BATCH, PROPERTIES, LOOKUPS, ROUNDS = 50_000, 8, 300, 3
 MERGE = """
@@ -119,15 +119,6 @@ def bare_bulk_load(folder: Path, items: pa.Table, batches: list[pa.Table]) -> fl
         store.flush()
 
     return sum(batch.num_rows for batch in batches) / timed(write)
-
-
-def emptied(url: str) -> str:
-    """A Neo4j graph without nodes."""
-    import neo4j
-
-    with neo4j.GraphDatabase.driver(url, auth=("neo4j", os.environ["NEO4J_PASSWORD"])) as driver, driver.session() as session:
-        session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
-    return url
 
 
 @contextmanager

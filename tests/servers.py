@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from filelock import FileLock
 
-from kg.stores.neo4j import Neo4jStore
+from kg.stores.neo4j_server import Address, Limits, connect
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "catalograph" / "servers"
@@ -59,8 +59,9 @@ def emptied(url: str) -> str:
     if url.startswith("rdf+"):
         requests.post(url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
         return url
-    with Neo4jStore(url) as store:
-        store._write(lambda tx: tx.run("MATCH (n) DETACH DELETE n").consume())
+    address = Address.parse(url)
+    with connect(address, Limits()) as driver, driver.session(database=address.database) as session:
+        session.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
     return url
 
 

@@ -48,7 +48,7 @@ class Limits:
 
     connect: float = 10.0
     acquire: float = 30.0
-    retry: float = 60.0
+    retry: float = 120.0
     pool: int = 8
 
     @classmethod

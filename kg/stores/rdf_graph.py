@@ -132,20 +132,20 @@ class OxigraphGraph:
 
     def _facts(self, pattern: Pattern) -> Iterator[Row]:
         """Statements that match, in no order."""
-        ranks = None if pattern.ranks is None else {str(rank) for rank in pattern.ranks}
         if pattern.item is pattern.property is pattern.value is None:
-            # The index keeps a statement's quads together.
-            quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE)
-            rows = (terms.fact_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
-            yield from (row for row in rows if ranks is None or row["rank"] in ranks)
+            yield from (row for row in self._all_facts() if pattern.ranks is None or row["rank"] in pattern.ranks)
             return
         item = None if pattern.item is None else terms.iri("item", pattern.item)
         known = None if pattern.property is None else terms.iri("property", pattern.property)
         value = None if pattern.value is None else Literal(pattern.value)
-        for rank, graph in terms.RANKS.items():
-            if ranks is None or str(rank) in ranks:
-                for quad in self.quads.quads_for_pattern(item, known, value, graph):
-                    yield terms.fact_row(self._of(terms.statement_of(quad), terms.PROVENANCE))
+        for graph in (graph for rank, graph in terms.RANKS.items() if pattern.ranks is None or rank in pattern.ranks):
+            for quad in self.quads.quads_for_pattern(item, known, value, graph):
+                yield terms.fact_row(self._of(terms.statement_of(quad), terms.PROVENANCE))
+
+    def _all_facts(self) -> Iterator[Row]:
+        # The index keeps a statement's quads together.
+        quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE)
+        return (terms.fact_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""

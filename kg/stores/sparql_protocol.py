@@ -50,8 +50,7 @@ class Endpoint:
             body = io.BufferedReader(_Body(response.raw, time.monotonic() + timeout))
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == TRIPLES:
-                names = ["subject", "predicate", "object"]
-                return QueryResult(names, [[getattr(t, name).value for name in names] for t in parse(body, RdfFormat.N_TRIPLES)])
+                return plain_rows(parse(body, RdfFormat.N_TRIPLES))
             self._expect(kind)
             return plain_rows(parse_query_results(body, QueryResultsFormat.JSON))
 

@@ -23,6 +23,8 @@ class SparqlContract:
         found = store.sparql("SELECT ?c ?r ?none { ?s cg:confidence ?c ; cg:row ?r }")
         assert (found.columns, found.rows) == (["c", "r", "none"], [[0.5, 7, None]])
         assert store.sparql("ASK { ?s ?p ?o }").rows == [[True]]
+        (triple,) = store.sparql("CONSTRUCT { ?s cg:row ?r } WHERE { ?s cg:row ?r }").rows
+        assert triple[2] == 7
 
     def test_sparql_that_fails_is_one_line(self, store):
         with pytest.raises(StoreError) as caught:

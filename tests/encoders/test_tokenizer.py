@@ -1,14 +1,12 @@
 import math
-import os
-from pathlib import Path
 
 import pytest
 
 from encoders.batch import text_tensors
 from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces, inverse_frequencies, vocabulary_lines, word_pieces
 from schema.errors import UsageError
+from tests.real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CATALOGRAPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 VOCABULARY = DATA / "k3m" / "vocab.txt"
 
 TITLES = ["Red cotton shirt", "Blue cotton shirts", "红色棉衬衫", "Red lamp, 12 cm"]
@@ -61,7 +59,7 @@ def test_only_line_feeds_end_a_piece():
     assert vocabulary_lines("[PAD]\n\u2028\r\nred\n") == ["[PAD]", "\u2028", "red"]
 
 
-@pytest.mark.skipif(not VOCABULARY.is_file(), reason="the shared data is absent")
+@needs_data
 def test_chinese_is_read_by_bert_base_chineses_own_vocabulary():
     tokenizer = CatalogTokenizer.pretrained(word_pieces(vocabulary_lines(VOCABULARY.read_text(encoding="utf-8"))), [], 8)
     assert (tokenizer.vocab_size, tokenizer.special) == (21128, SpecialPieces(100, 101, 102, 103))

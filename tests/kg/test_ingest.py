@@ -1,8 +1,5 @@
 """Ingest: from files to items and statements, where read = stored + rejected, and a second run adds nothing."""
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,9 +12,8 @@ from kg.stores.memory import MemoryStore
 from schema.errors import MappingError, RejectsError, SourceNotFoundError, UsageError
 from schema.ledger import QueryRow
 from schema.terms import statement_id
+from tests.real_data import DATA, needs_data
 
-DATA = Path(os.environ.get("CATALOGRAPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not at hand: set CATALOGRAPH_DATA")
 ITEMS = (
     "id,title,category,image,seller,colour,height\n1,Red mug,Home > Mugs,images/1.png,acme,red|blue,12 cm\n2,Rug,Home > Rugs,,acme,NA,\n"
 )

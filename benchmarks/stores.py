@@ -3,7 +3,7 @@
     python benchmarks/stores.py [--statements 200000] [--only ladybug,rdf,neo4j,rdf+http]
 
 A drawn catalogue, eight statements an item. Neo4j and Fuseki are started on loopback from their jars, as in the tests; Neo4j and its
-peer take turns, four times, of which the first does not count. Every store gets
+peer take turns, six times, of which the first does not count. Every store gets
 the same Arrow tables in batches of 50,000 statements; the bare peers get the same content, batch by batch, with nothing remembered of it:
 no journal, no check of what was there, no counts of what is new.
 """
@@ -32,7 +32,7 @@ from kg.store import GraphStore, items_table, open_store, statements_table
 from schema.terms import Item, Provenance, Statement
 from tests.servers import FusekiServer, Neo4jServer, emptied
 
-BATCH, PROPERTIES, LOOKUPS, ROUNDS = 50_000, 8, 300, 3
+BATCH, PROPERTIES, LOOKUPS, ROUNDS = 50_000, 8, 300, 5
 MERGE = """
 UNWIND $rows AS row MERGE (i:Item {id: row.item}) MERGE (v:Value {text: row.value})
 MERGE (i)-[h:HAS {id: row.id}]->(v) SET h.property = row.property, h.rank = row.rank, h.source = row.source, h.batch = row.batch,

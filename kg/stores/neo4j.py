@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -46,6 +47,7 @@ NEW_ITEMS = "UNWIND $rows AS row CREATE (i:Item) SET i = row"
 CHANGED_ITEMS = "UNWIND $rows AS row MATCH (i:Item {id: row.id}) SET i = row"
 VALUES = "UNWIND $rows AS row MERGE (:Value {text: row})"
 # A row is a list, item and value first: maps would send every name with every row, and take a third longer.
+_edge = itemgetter("item", "value", *ABOUT)
 MAP = "{" + ", ".join(f"{name}: row[{place}]" for place, name in enumerate(ABOUT, 2)) + "}"
 NEW_FACTS = f"UNWIND $rows AS row MATCH (i:Item {{id: row[0]}}) MATCH (v:Value {{text: row[1]}}) CREATE (i)-[:HAS {MAP}]->(v)"
 CHANGED_FACTS = f"UNWIND $rows AS row MATCH (:Item)-[h:HAS {{id: row[2]}}]->(:Value) SET h = {MAP}"
@@ -195,8 +197,8 @@ def _put(tx: ManagedTransaction, given: dict[str, Row], facts: list[Row]) -> tup
     _run(tx, NEW_ITEMS, [_node(row) for row in changed.new_items])
     _run(tx, CHANGED_ITEMS, [_node(row) for row in changed.old_items])
     _run(tx, VALUES, list(dict.fromkeys(row["value"] for row in changed.new_statements)))
-    _run(tx, NEW_FACTS, [_edge(row) for row in changed.new_statements])
-    _run(tx, CHANGED_FACTS, [_edge(row) for row in changed.old_statements])
+    _run(tx, NEW_FACTS, list(map(_edge, changed.new_statements)))
+    _run(tx, CHANGED_FACTS, list(map(_edge, changed.old_statements)))
     return len(changed.new_items), len(changed.new_statements)
 
 
@@ -209,8 +211,9 @@ def _known(tx: ManagedTransaction, text: str, names: Sequence[str]) -> dict[str,
 
 
 def _run(tx: ManagedTransaction, text: str, rows: Sequence[Any]) -> None:
+    """Write rows, without waiting for the last part: the next is packed while the server works, and the commit waits for all."""
     for part in _parts(rows):
-        tx.run(text, rows=part).consume()
+        tx.run(text, rows=part)
 
 
 def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -220,10 +223,6 @@ def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 def _node(row: Row) -> Row:
     images = row["images"] or []
     return {**{name: row[name] for name in ("id", "title", "category")}, "images": images, "image": images[0] if images else None}
-
-
-def _edge(row: Row) -> list[Any]:
-    return [row["item"], row["value"], *(row[name] for name in ABOUT)]
 
 
 def _check_length(name: str, texts: Any) -> None:

@@ -54,9 +54,9 @@ def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path,
 
 
 @needs_data
-def test_the_fashion_catalogue_goes_round_and_comes_back_the_same(tmp_path, neo4j):
+def test_a_real_catalogue_goes_round_and_comes_back_the_same(tmp_path, neo4j):
     home = Home.open(tmp_path / "home", create=True)
-    ingest(home, [DATA / "fashion"])
+    ingest(home, [DATA / "k3m" / "train.tsv"])
     with home.store(read_only=True) as first:
         before = first.content_hash()
     assert go_round(first.url, emptied(neo4j.url), f"rdf:{tmp_path}/two", f"ladybug:{tmp_path}/three") == before

@@ -72,15 +72,25 @@ def credentials(address: Address) -> tuple[str, str]:
     """User and password of a server, from the environment or else from the keyring's entry ``catalograph`` for the server."""
     user, password = os.environ.get("NEO4J_USERNAME", "neo4j"), os.environ.get("NEO4J_PASSWORD")
     if password is None:
-        try:
-            import keyring
-        except ImportError:
-            pass
-        else:
-            password = keyring.get_password("catalograph", f"{user}@{address.server}")
+        password = _from_keyring(f"{user}@{address.server}")
     if password is None:
         raise StoreError(f"no password for {user} at {address}: set NEO4J_PASSWORD, or `keyring set catalograph {user}@{address.server}`")
     return user, password
+
+
+def _from_keyring(name: str) -> str | None:
+    """The password of an entry; None where there is none, or no keyring; raises StoreError where the keyring stays shut."""
+    try:
+        import keyring
+        from keyring.errors import KeyringError, NoKeyringError
+    except ImportError:
+        return None
+    try:
+        return keyring.get_password("catalograph", name)
+    except NoKeyringError:
+        return None
+    except KeyringError as error:
+        raise StoreError(f"the keyring gives no password for {name} ({_first_line(error)}): unlock it, or set NEO4J_PASSWORD") from None
 
 
 def connect(address: Address, limits: Limits) -> Driver:

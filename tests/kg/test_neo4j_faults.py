@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from keyring.errors import KeyringLocked, NoKeyringError
 
 from cli import main
 from kg.store import open_store, statements_table
@@ -119,6 +120,19 @@ def test_without_a_password_the_mend_is_named(monkeypatch):
     monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
     monkeypatch.setattr("keyring.get_password", lambda service, user: None)
     with pytest.raises(CatalographError, match="keyring set catalograph neo4j@bolt://127"):
+        open_store("bolt://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(NoKeyringError, "no password for neo4j"), (KeyringLocked, "unlock it, or set NEO4J_PASSWORD")]
+)
+def test_a_keyring_that_cannot_be_asked_is_one_line(monkeypatch, error, said):
+    def ask(*entry):
+        raise error
+
+    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
+    monkeypatch.setattr("keyring.get_password", ask)
+    with pytest.raises(CatalographError, match=said):
         open_store("bolt://127.0.0.1:1")
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kg.home import Home
 from kg.merge import Row
 from kg.sorting import with_statements
-from kg.store import GraphStore
+from kg.store import GraphStore, item_of
 from schema.ontology import Ontology
-from schema.terms import TRUSTED_RANKS, Item
+from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity, check_item
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def validate(store: GraphStore, ontology: Ontology, shapes: Shapes, limit: int =
     while part := list(islice(grouped, BATCH_ITEMS)):
         seen = set()
         for finding in chain(
-            chain.from_iterable(check_item(ontology, _item(row), _trusted(facts)) for row, facts in part),
+            chain.from_iterable(check_item(ontology, item_of(row, ())[0], _trusted(facts)) for row, facts in part),
             shapes.check([row for row, _ in part], [fact for _, facts in part for fact in facts]),
         ):
             if finding.key not in seen:
@@ -95,10 +95,6 @@ def validate(store: GraphStore, ontology: Ontology, shapes: Shapes, limit: int =
         if progress is not None:
             progress(report.checked, total)
     return report
-
-
-def _item(row: Row) -> Item:
-    return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
 
 
 def _trusted(facts: list[Row]) -> list[tuple[str, str]]:

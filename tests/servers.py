@@ -156,17 +156,5 @@ class FusekiServer(Server):
     def command(self) -> list[str]:
         """What starts it."""
         (jar,) = jars(HERE / "fuseki" / "pom.xml").glob("*.jar")
-        return [
-            "java",
-            f"-Xmx{self.heap}",
-            "-jar",
-            str(jar),
-            "--localhost",
-            "--port",
-            str(self.port),
-            "--timeout",
-            "20000",
-            "--update",
-            "--mem",
-            "/ds",
-        ]
+        served = ["--localhost", "--port", str(self.port), "--timeout", "20000", "--update", "--mem", "/ds"]
+        return ["java", f"-Xmx{self.heap}", "-jar", str(jar), *served]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,15 +55,17 @@ class RdfEndpointStore:
         old = self._facts_named([row["id"] for row in facts])
         changed = changes_of(given, facts, known, old)
         self._update(
-            [*_quads([known[row["id"]] for row in changed.old_items], [old[row["id"]] for row in changed.old_statements])],
-            [*_quads(changed.items, changed.statements), *terms.name_quads((k, row[k]) for row in changed.statements for k in terms.NAMED)],
+            _quads([known[row["id"]] for row in changed.old_items], [old[row["id"]] for row in changed.old_statements]),
+            chain(
+                _quads(changed.items, changed.statements), terms.name_quads((k, row[k]) for row in changed.statements for k in terms.NAMED)
+            ),
         )
         return PutReport(len(changed.new_items), len(changed.new_statements))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Take statements out; how many were there."""
         found = self._facts_named(list(dict.fromkeys(statement_ids)))
-        self._update([*_quads([], found.values())], [])
+        self._update(_quads([], found.values()), [])
         return len(found)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
@@ -159,7 +161,7 @@ class RdfEndpointStore:
         for subject, found in groupby(self._endpoint.select(text), key=lambda row: row["s"]):
             yield [Quad(subject, row["p"], row["o"]) for row in found]
 
-    def _update(self, before: Sequence[Quad], after: Sequence[Quad]) -> None:
+    def _update(self, before: Iterable[Quad], after: Iterable[Quad]) -> None:
         gone, come = dict.fromkeys(before), dict.fromkeys(after)
         steps = [("DELETE", [quad for quad in gone if quad not in come]), ("INSERT", [quad for quad in come if quad not in gone])]
         text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)

@@ -59,8 +59,9 @@ class OxigraphGraph:
         there = pa.array([name for name in names.to_pylist() if self._has(name)], pa.string())
         new_items, old_items = _parted(items, "id", there)
         asked = facts["id"].filter(pc.is_in(facts["item"], value_set=there)).to_pylist()
-        new_facts, old_facts = _parted(facts, "id", pa.array([id for id in asked if self._states(id)], pa.string()))
-        self._load(new_items, new_facts)
+        new_facts, old_facts = _parted(facts, "id", pa.array(self.present(asked), pa.string()))
+        if new_items.num_rows or new_facts.num_rows:
+            self._load(new_items, new_facts)
         self._replace((self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row)) for row in _rows(old_items))
         self._replace((self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts))
         self._replace((self._fact(name), []) for name in retracted)
@@ -70,21 +71,17 @@ class OxigraphGraph:
 
     def _load(self, items: pa.Table, facts: pa.Table) -> None:
         """Put in rows that have nothing to replace, parts beside each other: Oxigraph sorts a part on one thread, and in memory."""
-
-        def load(at: int) -> None:
-            part = items.slice(at, LOADED), facts.slice(at, LOADED)
-            lines = chain(map(terms.item_text, _rows(part[0])), map(terms.fact_text, _rows(part[1])))
-            self.quads.bulk_load(input=stream_of(lines), format=RdfFormat.N_QUADS, lenient=True)
-
+        starts = range(0, max(items.num_rows, facts.num_rows), LOADED)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(load, range(0, max(items.num_rows, facts.num_rows), LOADED)))
+            list(pool.map(lambda at: self._load_part(items.slice(at, LOADED), facts.slice(at, LOADED)), starts))
         _trim()
+
+    def _load_part(self, items: pa.Table, facts: pa.Table) -> None:
+        lines = chain(map(terms.item_text, _rows(items)), map(terms.fact_text, _rows(facts)))
+        self.quads.bulk_load(input=stream_of(lines), format=RdfFormat.N_QUADS, lenient=True)
 
     def _has(self, name: str) -> bool:
         return Quad(terms.iri("item", name), terms.TYPE, terms.PRODUCT, terms.ITEMS) in self.quads
-
-    def _states(self, id: str) -> bool:
-        return Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE) in self.quads
 
     def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:
         """Take out the first quads of each change and put in the second, many at once."""
@@ -128,7 +125,7 @@ class OxigraphGraph:
 
     def present(self, ids: list[str]) -> list[str]:
         """Those of the statements ``ids`` that are there."""
-        return [id for id in ids if self._of(terms.iri("statement", id), terms.PROVENANCE)]
+        return [id for id in ids if Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE) in self.quads]
 
     def _facts(self, pattern: Pattern) -> Iterator[Row]:
         """Statements that match, in no order."""
@@ -138,7 +135,8 @@ class OxigraphGraph:
         item = None if pattern.item is None else terms.iri("item", pattern.item)
         known = None if pattern.property is None else terms.iri("property", pattern.property)
         value = None if pattern.value is None else Literal(pattern.value)
-        for graph in (graph for rank, graph in terms.RANKS.items() if pattern.ranks is None or rank in pattern.ranks):
+        graphs = [graph for rank, graph in terms.RANKS.items() if pattern.ranks is None or rank in pattern.ranks]
+        for graph in graphs:
             for quad in self.quads.quads_for_pattern(item, known, value, graph):
                 yield terms.fact_row(self._of(terms.statement_of(quad), terms.PROVENANCE))
 
@@ -201,9 +199,11 @@ class _Texts(io.RawIOBase):
         self._texts, self._rest = texts, b""
 
     def readable(self) -> bool:
+        """It can be read."""
         return True
 
     def readinto(self, into: Any) -> int:
+        """Read what is left of the texts at hand, or else of the next ones."""
         if not self._rest:
             self._rest = "".join(islice(self._texts, TEXTS)).encode()
         size = min(len(self._rest), len(into))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from commands.common import Context, Group
+from commands.base import Context, Group
 from schema.errors import CatalographError
 
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from fusion.presets import preset
 from kg.home import Home
-from kg.ingest import ingest
-from kg.queries import ingest_queries
+from kg.ingest.pipeline import ingest
+from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
 from training.batches import StepBatch
 from training.config import TrainOptions, read_settings
-from training.loader import Request
-from training.material import read_material
+from training.inputs import read_inputs
+from training.loader import BatchRequest
 from training.run import ModelWriter, assemble
 
 Step = Callable[[int], None]
@@ -37,11 +37,20 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
     """Items a step, the step's forward and backward over all objectives, and that of the structure aggregation alone on the same cells."""
     with tempfile.TemporaryDirectory() as folder:
         home = shop(Path(folder), 400)
-        config, options = preset("joint", size), TrainOptions(size=size, steps=1)
+        config = preset("joint", size)
+        options = TrainOptions(size=size, steps=1)
         recipe = read_settings(None, (), config.as_dict()).recipe
-        material = read_material(home, options, recipe, config, None, lambda record: None)
-        run = assemble(ModelWriter(Path(folder) / "model", config, material, {}, rank=0), options, recipe, (0, 1), time.monotonic())
-        ready: list[StepBatch] = [run.maker[Request(n, 0, 1)].to(run.device).parts[0] for n in range(batches)]
+        inputs = read_inputs(home, options, recipe, config, None, lambda record: None)
+        run = assemble(
+            ModelWriter(Path(folder) / "model", config, inputs, {}, rank=0),
+            options,
+            recipe,
+            (0, 1),
+            time.monotonic(),
+        )
+        ready: list[StepBatch] = [
+            run.maker[BatchRequest(n, 0, 1)].to(run.device).parts[0] for n in range(batches)
+        ]
     model = run.objective.model.train()
 
     def step(number: int) -> None:
@@ -56,14 +65,20 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         count = len(model.links.candidate_property)
         local = torch.zeros(count, dtype=torch.int64, device=run.device)
         local[batch.candidates] = torch.arange(len(batch.candidates), device=run.device)
-        values = torch.randn(len(batch.candidates), config.dim, device=run.device, requires_grad=True)
-        properties = torch.randn(model.knowledge.properties, config.dim, device=run.device, requires_grad=True)
+        values = torch.randn(
+            len(batch.candidates), config.dim, device=run.device, requires_grad=True
+        )
+        properties = torch.randn(
+            model.knowledge.properties, config.dim, device=run.device, requires_grad=True
+        )
         total: Tensor = values.new_zeros(())
         for view in (batch.seen, batch.unseen):
             assert view is not None
             assert view.links is not None
             flow = view.links.flow
-            asked = torch.randn(len(flow.cell_item), config.dim, device=run.device, requires_grad=True)
+            asked = torch.randn(
+                len(flow.cell_item), config.dim, device=run.device, requires_grad=True
+            )
             edges = (flow.edge_cell, flow.edge_property, local[flow.edge_value])
             total = total + model.links.aggregate(asked, properties, values, edges).sum()
         total.backward()

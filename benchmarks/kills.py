@@ -21,20 +21,38 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 SETTINGS = ("batch_size=8", "log_every=1", "validate_every=5", "keep_every=3", "warmup_steps=2")
-KINDS = [(precision, workers, preset) for precision in ("fp32", "bf16") for workers in (0, 2) for preset in ("mbsd", "joint")]
+KINDS = [
+    (precision, workers, preset)
+    for precision in ("fp32", "bf16")
+    for workers in (0, 2)
+    for preset in ("mbsd", "joint")
+]
 
 
 def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
     """The command line on a home, started in a process group of its own."""
     command = [sys.executable, str(HERE / "cli.py"), "--home", str(home), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list[str]:
     """The words of a run."""
     precision, workers, preset = kind
     given = [*SETTINGS, f"precision={precision}", f"workers={workers}"]
-    return ["train", "--preset", preset, "--size", "tiny", "--steps", str(steps), "--name", name, *(w for s in given for w in ("--set", s))]
+    return [
+        "train",
+        "--preset",
+        preset,
+        "--size",
+        "tiny",
+        "--steps",
+        str(steps),
+        "--name",
+        name,
+        *(w for s in given for w in ("--set", s)),
+    ]
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -48,13 +66,19 @@ def digest(home: Path, name: str) -> str:
     """sha256 of the last checkpoint's weights, averages and moments."""
     newest = sorted((home / "models" / name / "checkpoints").glob("step-*"))[-1]
     return hashlib.sha256(
-        b"".join((newest / f"{part}.safetensors").read_bytes() for part in ("weights", "average", "optimizer"))
+        b"".join(
+            (newest / f"{part}.safetensors").read_bytes()
+            for part in ("weights", "average", "optimizer")
+        )
     ).hexdigest()
 
 
-def killed_run(home: Path, name: str, kind: tuple[str, int, str], steps: int, rng: random.Random) -> int:
+def killed_run(
+    home: Path, name: str, kind: tuple[str, int, str], steps: int, rng: random.Random
+) -> int:
     """Start a run and kill it, its workers too, until it ends by itself: the number of kills, at least one."""
-    words, kills = train(home, name, kind, steps), 0
+    words = train(home, name, kind, steps)
+    kills = 0
     while True:
         folder = home / "models" / name
         started = (folder / "checkpoints" / "start" / "manifest.json").exists()
@@ -80,11 +104,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    rng, rows = random.Random(args.seed), []
+    rng = random.Random(args.seed)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        for words in (("sample", f"{folder}/shop", "--items", "80"), ("ingest", f"{folder}/shop/items.csv", "--max-rejects", "5%"),
-                      ("queries", f"{folder}/shop/queries.csv")):  # fmt: skip
+        for words in (
+            ("sample", f"{folder}/shop", "--items", "80"),
+            ("ingest", f"{folder}/shop/items.csv", "--max-rejects", "5%"),
+            ("queries", f"{folder}/shop/queries.csv"),
+        ):
             finish(catalograph(home, *words))
         whole: dict[tuple[str, int, str], str] = {}
         for number in range(args.runs):
@@ -94,11 +122,22 @@ def main() -> None:
                 whole[kind] = digest(home, f"whole{number}")
             began = time.monotonic()
             kills = killed_run(home, f"killed{number}", kind, args.steps, rng)
-            rows.append({"run": number, "kind": kind, "kills": kills, "same": digest(home, f"killed{number}") == whole[kind]})
+            rows.append(
+                {
+                    "run": number,
+                    "kind": kind,
+                    "kills": kills,
+                    "same": digest(home, f"killed{number}") == whole[kind],
+                }
+            )
             print(rows[-1], f"{time.monotonic() - began:.0f} s", flush=True)
     print(
         json.dumps(
-            {"runs": len(rows), "kills": sum(int(str(row["kills"])) for row in rows), "same": sum(bool(row["same"]) for row in rows)}
+            {
+                "runs": len(rows),
+                "kills": sum(int(str(row["kills"])) for row in rows),
+                "same": sum(bool(row["same"]) for row in rows),
+            }
         )
     )
 

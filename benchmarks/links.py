@@ -10,16 +10,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from fusion.aggregation import StructureAggregation
 from fusion.fused import Knowledge
-from fusion.interaction import InteractionHead, pykeen_interaction
-from kg.chance import Chance
+from fusion.link_prediction.aggregation import StructureAggregation
+from fusion.link_prediction.pykeen_interactions import InteractionHead, pykeen_interaction
+from kg.sampling.keyed_random import KeyedRandom
+from training.collate import Collator
 from training.data import TrainingData
 from training.objectives.link import CorruptedLinks
 from training.sampler import StepSampler
-from training.views import Viewer
 
-INTERACTION, WIDTH, NEGATIVES, MARGIN, BATCHES = "TransE", 256, 16, 1.0, (512, 4096)
+INTERACTION = "TransE"
+WIDTH = 256
+NEGATIVES = 16
+MARGIN = 1.0
+BATCHES = (512, 4096)
 
 
 class Alone(nn.Module):
@@ -37,10 +41,13 @@ class TableLinks(nn.Module):
         super().__init__()
         candidates = int(data.ranges[-1])
         owner = torch.from_numpy(np.repeat(np.arange(len(data.ranges) - 1), np.diff(data.ranges)))
-        self.items, self.values = nn.Embedding(len(data.items), WIDTH), nn.Embedding(candidates, WIDTH)
+        self.items = nn.Embedding(len(data.items), WIDTH)
+        self.values = nn.Embedding(candidates, WIDTH)
         self.properties = nn.Embedding(len(data.ranges) - 1, WIDTH)
         hops = StructureAggregation(WIDTH, 2) if aggregate else cast(Any, Alone()), None
-        self.links = InteractionHead(hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate)
+        self.links = InteractionHead(
+            hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate
+        )
         self.loss = CorruptedLinks(False, MARGIN)
 
     def score_pairs(self, fused: Any, flow: Any, knowledge: Knowledge, pairs: Any) -> torch.Tensor:
@@ -51,26 +58,36 @@ class TableLinks(nn.Module):
         """The loss of the statements of items ``index`` [B]."""
         ids = torch.arange(self.values.num_embeddings, device=index.device)
         knowledge = Knowledge(self.properties.weight, ids, self.values.weight, ids)
-        loss: torch.Tensor = self.loss(cast(Any, self), cast(Any, SimpleNamespace(node=self.items(index))), links, knowledge)
+        loss: torch.Tensor = self.loss(
+            cast(Any, self), cast(Any, SimpleNamespace(node=self.items(index))), links, knowledge
+        )
         return loss
 
 
-def ours(viewer: Viewer, aggregate: bool, batch: int, device: torch.device, seconds: float = 6.0) -> float:
+def ours(
+    collator: Collator, aggregate: bool, batch: int, device: torch.device, seconds: float = 6.0
+) -> float:
     """Statements a second: sampling, corruption, forward, backward, Adam."""
-    data, viewer.reads_known = viewer.data, aggregate
+    data = collator.data
+    collator.reads_known = aggregate
     model = TableLinks(data, INTERACTION, aggregate).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     items = max(2, batch * len(data.items) // max(1, len(data.candidate)))
-    sampler, done, began, step = StepSampler(np.arange(len(data.items)), items, 0), 0, time.perf_counter(), 0
+    sampler = StepSampler(np.arange(len(data.items)), items, 0)
+    done = 0
+    began = time.perf_counter()
+    step = 0
     while step < 5 or time.perf_counter() - began < seconds:
         if step == 5:
-            done, began = 0, time.perf_counter()
+            done = 0
+            began = time.perf_counter()
         index = sampler.batch(step)
-        links = viewer.links(index, np.ones(len(index), dtype=bool), "seen", Chance(0, step))
+        links = collator.links(index, np.ones(len(index), dtype=bool), "seen", KeyedRandom(0, step))
         model(torch.from_numpy(index).to(device), links).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        done, step = done + len(links.cell), step + 1
+        done = done + len(links.cell)
+        step = step + 1
     if device.type == "cuda":
         torch.cuda.synchronize()
     return done / (time.perf_counter() - began)
@@ -86,31 +103,65 @@ def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device
 
     item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
     triples = torch.from_numpy(np.stack([item, data.property, len(data.items) + data.candidate], 1))
-    factory = CoreTriplesFactory(triples, len(data.items) + int(data.ranges[-1]), len(data.ranges) - 1)
+    factory = CoreTriplesFactory(
+        triples, len(data.items) + int(data.ranges[-1]), len(data.ranges) - 1
+    )
     made = interaction_resolver.make(INTERACTION, {"p": 2})
     widths = {"embedding_dim": WIDTH}
-    model = ERModel(triples_factory=factory, interaction=made, entity_representations_kwargs=widths,
-                    relation_representations_kwargs=widths, loss=MarginRankingLoss(margin=MARGIN)).to(device)  # fmt: skip
-    sampling: dict[str, Any] = {"num_negs_per_pos": NEGATIVES, "corruption_scheme": ["tail"], "filtered": filtered}
+    model = ERModel(
+        triples_factory=factory,
+        interaction=made,
+        entity_representations_kwargs=widths,
+        relation_representations_kwargs=widths,
+        loss=MarginRankingLoss(margin=MARGIN),
+    ).to(device)
+    sampling: dict[str, Any] = {
+        "num_negs_per_pos": NEGATIVES,
+        "corruption_scheme": ["tail"],
+        "filtered": filtered,
+    }
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loop = cast(Any, SLCWATrainingLoop)(model=model, triples_factory=factory, optimizer=optimizer, negative_sampler_kwargs=sampling)
-    quiet: dict[str, Any] = {"batch_size": batch, "use_tqdm": False, "use_tqdm_batch": False, "num_workers": 0}
+    loop = cast(Any, SLCWATrainingLoop)(
+        model=model, triples_factory=factory, optimizer=optimizer, negative_sampler_kwargs=sampling
+    )
+    quiet: dict[str, Any] = {
+        "batch_size": batch,
+        "use_tqdm": False,
+        "use_tqdm_batch": False,
+        "num_workers": 0,
+    }
     loop.train(factory, num_epochs=1, **quiet)
     began = time.perf_counter()
     loop.train(factory, num_epochs=3, only_size_probing=False, continue_training=False, **quiet)
     return 3 * len(triples) / (time.perf_counter() - began)
 
 
-def bench_links(viewer: Viewer, device: torch.device) -> dict[str, Any]:
+def bench_links(collator: Collator, device: torch.device) -> dict[str, Any]:
     """Both, in turns, at two batch sizes: *alone* is what PyKEEN's loop does, *aggregated* has c* of all the item's other statements."""
     rows = {}
     for batch in BATCHES:
-        found: dict[str, list[float]] = {"aggregated": [], "alone": [], "pykeen": [], "pykeen filtered": []}
+        found: dict[str, list[float]] = {
+            "aggregated": [],
+            "alone": [],
+            "pykeen": [],
+            "pykeen filtered": [],
+        }
         for _ in range(2):
-            found["aggregated"].append(ours(viewer, True, batch, device))
-            found["alone"].append(ours(viewer, False, batch, device))
-            found["pykeen"].append(pykeens(viewer.data, False, batch, device))
-            found["pykeen filtered"].append(pykeens(viewer.data, True, batch, device))
+            found["aggregated"].append(ours(collator, True, batch, device))
+            found["alone"].append(ours(collator, False, batch, device))
+            found["pykeen"].append(pykeens(collator.data, False, batch, device))
+            found["pykeen filtered"].append(pykeens(collator.data, True, batch, device))
         speeds = {name: round(sum(values) / len(values)) for name, values in found.items()}
-        rows[batch] = {**speeds, **{f"{name} / pykeen": round(speeds[name] / speeds["pykeen"], 2) for name in ("aggregated", "alone")}}
-    return {"interaction": INTERACTION, "width": WIDTH, "negatives": NEGATIVES, "statements_per_second_by_batch": rows}
+        rows[batch] = {
+            **speeds,
+            **{
+                f"{name} / pykeen": round(speeds[name] / speeds["pykeen"], 2)
+                for name in ("aggregated", "alone")
+            },
+        }
+    return {
+        "interaction": INTERACTION,
+        "width": WIDTH,
+        "negatives": NEGATIVES,
+        "statements_per_second_by_batch": rows,
+    }

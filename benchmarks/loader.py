@@ -3,7 +3,7 @@
     python benchmarks/loader.py [--home DIR] [--split FILE] [--statements 10000000]
 
 - *edges*: message flows sampled from a graph of so many statements, against bare DGL's frontier of the same items, edges a second;
-- *batches*: whole batches with pictures from the cache, against the small model's forward and backward, items a second;
+- *batches*: whole batches with images from the cache, against the small model's forward and backward, items a second;
 - *wait*: the share of a training loop's time that it waits for its batch, with no worker process and with one;
 - *snapshot*: time and peak memory of reading the statements into memory-mapped arrays, in a process of its own.
 """
@@ -27,34 +27,52 @@ import pyarrow as pa
 
 from benchmarks.arguments import training_arguments
 
-PROPERTIES, VALUES, BATCH_ROWS = 20, 100_000, 100_000
+PROPERTIES = 20
+VALUES = 100_000
+BATCH_ROWS = 100_000
 
 
 class DrawnStore:
     """A store of ten statements an item, drawn batch by batch; nothing is held."""
 
     def __init__(self, statements: int) -> None:
-        self.statements, self.count = statements, statements // 10
+        self.statements = statements
+        self.count = statements // 10
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Items with titles, of a hundred categories."""
-        from kg.store import ITEM_SCHEMA
+        from kg.stores.tables import ITEM_SCHEMA
 
         for start in range(0, self.count, BATCH_ROWS):
             number = np.arange(start, min(start + BATCH_ROWS, self.count))
-            columns = [[f"P{n:09d}" for n in number], [f"a thing of kind {n % 977} for the house" for n in number]]
-            rest: list[Any] = [[f"Shop / {n % 100}" for n in number], [[f"/pictures/{n}.jpg"] for n in number]]
-            yield pa.record_batch([pa.array(c, t) for c, t in zip(columns + rest, ITEM_SCHEMA.types, strict=True)], schema=ITEM_SCHEMA)
+            columns = [
+                [f"P{n:09d}" for n in number],
+                [f"a thing of kind {n % 977} for the house" for n in number],
+            ]
+            rest: list[Any] = [
+                [f"Shop / {n % 100}" for n in number],
+                [[f"/images/{n}.jpg"] for n in number],
+            ]
+            yield pa.record_batch(
+                [pa.array(c, t) for c, t in zip(columns + rest, ITEM_SCHEMA.types, strict=True)],
+                schema=ITEM_SCHEMA,
+            )
 
     def triples(self, ranks: Sequence[Any]) -> Iterator[pa.RecordBatch]:
         """Statements in no order."""
-        from kg.store import TRIPLE_SCHEMA
+        from kg.stores.tables import TRIPLE_SCHEMA
 
         rng = np.random.default_rng(0)
         for start in range(0, self.statements, BATCH_ROWS):
             size = min(BATCH_ROWS, self.statements - start)
-            item, known, value = (rng.integers(0, high, size) for high in (self.count, PROPERTIES, VALUES))
-            texts = ([f"P{n:09d}" for n in item], [f"property {n}" for n in known], [f"value {n}" for n in value])
+            item, known, value = (
+                rng.integers(0, high, size) for high in (self.count, PROPERTIES, VALUES)
+            )
+            texts = (
+                [f"P{n:09d}" for n in item],
+                [f"property {n}" for n in known],
+                [f"value {n}" for n in value],
+            )
             yield pa.record_batch([pa.array(text) for text in texts], schema=TRIPLE_SCHEMA)
 
 
@@ -69,14 +87,21 @@ def read_drawn(statements: int) -> None:
         snapshot = read_snapshot(DrawnStore(statements), Path(folder))  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-        found = {"statements": len(snapshot.triples), "items": len(snapshot.items), "seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+        found = {
+            "statements": len(snapshot.triples),
+            "items": len(snapshot.items),
+            "seconds": round(seconds, 1),
+            "peak_gb": round(peak, 2),
+        }
     print(json.dumps(found))
 
 
 def bench_snapshot(statements: int) -> dict[str, Any]:
     """The snapshot's time, drawing included, and peak memory."""
     command = [sys.executable, __file__, "--statements", str(statements), "--only-snapshot"]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
     return {"what": "snapshot", **found}
 
 
@@ -84,31 +109,45 @@ def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str
     """Edges a second of our flows (every statement asked, all others known) and of bare DGL over the same items."""
     import torch
 
-    from kg.chance import Chance
-    from kg.dgl_compat import dgl
-    from kg.hetero import OF, heterograph
-    from kg.sampling import CellSampler
+    from kg.sampling.dgl_compat import dgl
+    from kg.sampling.hetero import OF, heterograph
+    from kg.sampling.keyed_random import KeyedRandom
+    from kg.sampling.sampler import CellSampler
 
     rng = np.random.default_rng(0)
     count = statements // 10
     known = np.tile(np.arange(10), count)
     value = known * (VALUES // 10) + rng.integers(0, VALUES // 10, statements)
     graph = heterograph(np.repeat(np.arange(count), 10), known, value, (count, VALUES))
-    sampler, only = CellSampler(graph, 24), graph[OF]
-    cell_item, cell_property = np.repeat(np.arange(items), 10), np.tile(np.arange(10), items)
-    shares, edges, seconds = np.ones(len(cell_item)), {"ours": 0, "dgl": 0}, {"ours": 0.0, "dgl": 0.0}
+    sampler = CellSampler(graph, 24)
+    only = graph[OF]
+    cell_item = np.repeat(np.arange(items), 10)
+    cell_property = np.tile(np.arange(10), items)
+    shares = np.ones(len(cell_item))
+    edges = {"ours": 0, "dgl": 0}
+    seconds = {"ours": 0.0, "dgl": 0.0}
     for step in range(steps):
         index = rng.choice(count, items, replace=False)
         began = time.perf_counter()
-        edges["ours"] += len(sampler(index, cell_item, cell_property, shares, Chance(0, step)).edge_cell)
+        edges["ours"] += len(
+            sampler(index, cell_item, cell_property, shares, KeyedRandom(0, step)).edge_cell
+        )
         middle = time.perf_counter()
-        frontier = dgl.sampling.sample_neighbors(only, {"item": torch.from_numpy(np.sort(index))}, -1, copy_ndata=False)
+        frontier = dgl.sampling.sample_neighbors(
+            only, {"item": torch.from_numpy(np.sort(index))}, -1, copy_ndata=False
+        )
         edges["dgl"] += len(frontier.edges()[0])
         seconds["ours"] += middle - began
         seconds["dgl"] += time.perf_counter() - middle
     speed = {name: round(edges[name] / seconds[name]) for name in edges}
     calls = {f"{name}_items_per_second": round(items * steps / seconds[name]) for name in seconds}
-    return {"what": "edges", "statements": statements, **speed, **calls, "ratio": round(speed["ours"] / speed["dgl"], 2)}
+    return {
+        "what": "edges",
+        "statements": statements,
+        **speed,
+        **calls,
+        "ratio": round(speed["ours"] / speed["dgl"], 2),
+    }
 
 
 def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -116,7 +155,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
     from benchmarks.joint_step import shop
     from benchmarks.training import BEGUN, bench_loop, prepared
     from kg.home import Home
-    from training.loader import Request, made_ahead
+    from training.loader import BatchRequest, prefetch_batches
     from training.loop import train_step
 
     with tempfile.TemporaryDirectory() as folder:
@@ -124,17 +163,32 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
         eaten = float(bench_loop(home, args, "bf16")["bare"])
         run = prepared(home, args, "joint")
         for step in range(3):
-            run.maker[Request(step, 0, 1)]
+            run.maker[BatchRequest(step, 0, 1)]
         began = time.perf_counter()
-        made = sum(run.maker[Request(step, 0, 1)].items for step in range(60))
+        made = sum(run.maker[BatchRequest(step, 0, 1)].items for step in range(60))
         speed = made / (time.perf_counter() - began)
-        rows: list[dict[str, Any]] = [{"what": "batches", "made": round(speed), "eaten": round(eaten), "ratio": round(speed / eaten, 1)}]
+        rows: list[dict[str, Any]] = [
+            {
+                "what": "batches",
+                "made": round(speed),
+                "eaten": round(eaten),
+                "ratio": round(speed / eaten, 1),
+            }
+        ]
         for workers in (0, 1):
-            waited, began, steps = 0.0, 0.0, 40
-            ready = made_ahead(run.maker, (Request(step, 0, 1) for step in range(steps + 5)), workers, run.device)
+            waited = 0.0
+            began = 0.0
+            steps = 40
+            ready = prefetch_batches(
+                run.maker,
+                (BatchRequest(step, 0, 1) for step in range(steps + 5)),
+                workers,
+                run.device,
+            )
             for step in range(steps + 5):
                 if step == 5:
-                    waited, began = 0.0, time.perf_counter()
+                    waited = 0.0
+                    began = time.perf_counter()
                 asked = time.perf_counter()
                 batch = next(ready)
                 waited += time.perf_counter() - asked

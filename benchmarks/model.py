@@ -3,7 +3,7 @@
     python benchmarks/model.py [--sizes small base] [--rounds 2] [--compile]
 
 All in one process, in turns, on the same batches. Pairs have titles of 6 to 60 pieces (29 on average, as Taobao's), queries of 2 to 10 and
-pictures of 224 pixels. The peer is ``plain_mbsd.py``: transformers' BERT, three padded passes, fp32; it pads to the longest of its batch,
+images of 224 pixels. The peer is ``plain_mbsd.py``: transformers' BERT, three padded passes, fp32; it pads to the longest of its batch,
 or to the limits, as the paper's batches of 1,024 come to. Peak memory is that of a process of its own. On a GPU
 all runs there, and the share of the card's own measured matrix rate is told.
 """
@@ -32,7 +32,7 @@ from benchmarks.plain_mbsd import PlainMBSD
 from encoders.bert import bert_text
 from encoders.layers import initialise
 from encoders.patches import ConvPatches
-from fusion.bert_stream import BertStream
+from fusion.architectures.bert_stream import BertStream
 from fusion.config import ModelConfig
 from fusion.heads import MatchHead
 from fusion.presets import mbsd
@@ -48,7 +48,7 @@ DROPOUT = 0.1
 
 @dataclass(frozen=True)
 class Pairs:
-    """N (query, title, picture) with a label: texts as lists of pieces, ``pixels`` [N, 3, S, S] uint8, ``label`` [N]."""
+    """N (query, title, image) with a label: texts as lists of pieces, ``pixels`` [N, 3, S, S] uint8, ``label`` [N]."""
 
     query: list[list[int]]
     title: list[list[int]]
@@ -56,16 +56,24 @@ class Pairs:
     label: Tensor
 
     def to(self, device: torch.device) -> Pairs:
-        """The same with pictures and labels on a device."""
+        """The same with images and labels on a device."""
         return Pairs(self.query, self.title, self.pixels.to(device), self.label.to(device))
 
 
 def draw_pairs(count: int, config: ModelConfig, rng: np.random.Generator) -> Pairs:
     """Pairs whose lengths are those of Taobao's titles and of short queries."""
     lengths = rng.normal(29, 12, count).round().clip(6, min(LIMIT[1], config.max_title)).astype(int)
-    texts = [[rng.integers(5, config.vocab_size, n).tolist() for n in sizes] for sizes in (rng.integers(2, LIMIT[0] + 1, count), lengths)]
+    texts = [
+        [rng.integers(5, config.vocab_size, n).tolist() for n in sizes]
+        for sizes in (rng.integers(2, LIMIT[0] + 1, count), lengths)
+    ]
     pixels = rng.integers(0, 256, (count, 3, config.image_size, config.image_size), dtype=np.uint8)
-    return Pairs(texts[0], texts[1], torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 2, count).astype(np.float32)))
+    return Pairs(
+        texts[0],
+        texts[1],
+        torch.from_numpy(pixels),
+        torch.from_numpy(rng.integers(0, 2, count).astype(np.float32)),
+    )
 
 
 def padded(texts: list[list[int]]) -> Tensor:
@@ -78,16 +86,27 @@ class StageTwo(nn.Module):
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
-        text = bert_text(config.vocab_size, config.dim, config.heads, config.fusion_layers, config.max_title + 20, dropout)
+        text = bert_text(
+            config.vocab_size,
+            config.dim,
+            config.heads,
+            config.fusion_layers,
+            config.max_title + 20,
+            dropout,
+        )
         self.stream = BertStream(text.embeddings, text.encoder, (2, 3))
-        self.patches = ConvPatches(config.dim, config.image_size, config.patch_kernels, config.stem_channels)
+        self.patches = ConvPatches(
+            config.dim, config.image_size, config.patch_kernels, config.stem_channels
+        )
         self.head = MatchHead(config.dim)
         initialise(self)
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """The three states of Figure 4 [N, D] each."""
-        query, title = (padded(texts).to(pairs.label.device) for texts in (pairs.query, pairs.title))
-        return self.stream.three(query, title, self.patches(pairs.pixels))
+        query, title = (
+            padded(texts).to(pairs.label.device) for texts in (pairs.query, pairs.title)
+        )
+        return self.stream.encode_query_views(query, title, self.patches(pairs.pixels))
 
 
 def loss_of(states: tuple[Tensor, Tensor, Tensor], head: MatchHead, label: Tensor) -> Tensor:
@@ -103,7 +122,8 @@ Step = Callable[[int], None]
 
 def variants(size: str, device: torch.device, compiled: bool) -> tuple[dict[str, Step], float]:
     """A step of each way to do stage II, and the largest difference of their states at the same weights without dropout."""
-    config, rng = mbsd(size), np.random.default_rng(0)
+    config = mbsd(size)
+    rng = np.random.default_rng(0)
     torch.manual_seed(0)
     ours = StageTwo(config, DROPOUT).to(device)
     plain = PlainMBSD(ours.stream, ours.patches, ours.head, DROPOUT).to(device)
@@ -118,7 +138,11 @@ def variants(size: str, device: torch.device, compiled: bool) -> tuple[dict[str,
     ours.train(), plain.train()
     forward = torch.compile(ours, dynamic=True) if compiled else ours
 
-    def step(states: Callable[[Pairs], tuple[Tensor, Tensor, Tensor]], model: StageTwo | PlainMBSD, bf16: bool) -> Step:
+    def step(
+        states: Callable[[Pairs], tuple[Tensor, Tensor, Tensor]],
+        model: StageTwo | PlainMBSD,
+        bf16: bool,
+    ) -> Step:
         def one(number: int) -> None:
             pairs = batches[number % len(batches)]
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -144,7 +168,9 @@ def differ(ours: StageTwo, plain: PlainMBSD, pairs: Pairs) -> float:
     return max(float((one - other).abs().max()) for one, other in found)
 
 
-def measure(steps: dict[str, Step], items: dict[str, int], turns: tuple[int, int], device: torch.device) -> dict[str, float]:
+def measure(
+    steps: dict[str, Step], items: dict[str, int], turns: tuple[int, int], device: torch.device
+) -> dict[str, float]:
     """Items a second of each step, in ``turns`` (rounds, steps each), all time counted."""
     spent: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(turns[0] + 1):
@@ -161,20 +187,32 @@ def measure(steps: dict[str, Step], items: dict[str, int], turns: tuple[int, int
 
 def peak(size: str, name: str, args: argparse.Namespace) -> float:
     """Peak memory in GB of one step's process above what it held before (on a GPU: of its allocator)."""
-    command = [sys.executable, __file__, "--sizes", size, "--only", name] + (["--compile"] if args.compile else [])
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    command = [sys.executable, __file__, "--sizes", size, "--only", name] + (
+        ["--compile"] if args.compile else []
+    )
+    return float(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def report_peak(size: str, name: str, device: torch.device, compiled: bool) -> None:
     """Print the peak of two steps, in GB."""
-    step = variants(size, device, compiled)[0][name] if name != "joint bf16" else autocast(joint_steps(size, 2)[1], device)
+    step = (
+        variants(size, device, compiled)[0][name]
+        if name != "joint bf16"
+        else autocast(joint_steps(size, 2)[1], device)
+    )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     for number in range(2):
         step(number)
-    print(torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else resident("VmHWM") - before)
+    print(
+        torch.cuda.max_memory_allocated() / 1e9
+        if device.type == "cuda"
+        else resident("VmHWM") - before
+    )
 
 
 def resident(figure: str) -> float:
@@ -217,8 +255,13 @@ def bench(size: str, args: argparse.Namespace, device: torch.device) -> dict[str
     steps, apart = variants(size, device, args.compile)
     items = dict.fromkeys(steps, PAIRS[size])
     count, joint, aggregation = joint_steps(size, BATCHES[size])
-    for name, step in (("joint fp32", joint), ("joint bf16", autocast(joint, device)), ("aggregation bf16", autocast(aggregation, device))):
-        steps[name], items[name] = step, count
+    for name, step in (
+        ("joint fp32", joint),
+        ("joint bf16", autocast(joint, device)),
+        ("aggregation bf16", autocast(aggregation, device)),
+    ):
+        steps[name] = step
+        items[name] = count
     speed = measure(steps, items, (args.rounds, BATCHES[size]), device)
     found: dict[str, object] = {
         "size": size,
@@ -227,16 +270,24 @@ def bench(size: str, args: argparse.Namespace, device: torch.device) -> dict[str
         "states_differ": apart,
         "items_per_second": {name: round(value, 2) for name, value in speed.items()},
         "mbsd_fp32_over_plain": round(speed["mbsd fp32"] / speed["plain fp32"], 2),
-        "mbsd_fp32_over_plain_padded_to_limits": round(speed["mbsd fp32"] / speed["plain fp32, padded to the limits"], 2),
+        "mbsd_fp32_over_plain_padded_to_limits": round(
+            speed["mbsd fp32"] / speed["plain fp32, padded to the limits"], 2
+        ),
         "mbsd_bf16_over_plain": round(speed["mbsd bf16"] / speed["plain fp32"], 2),
-        "joint_cost_of_mbsd": {kind: round(speed[f"mbsd {kind}"] / speed[f"joint {kind}"], 2) for kind in ("fp32", "bf16")},
+        "joint_cost_of_mbsd": {
+            kind: round(speed[f"mbsd {kind}"] / speed[f"joint {kind}"], 2)
+            for kind in ("fp32", "bf16")
+        },
         "aggregation_share_of_joint": round(speed["joint bf16"] / speed["aggregation bf16"], 3),
     }
     if device.type == "cuda":
         rate = matrix_rate(device)
         found["matrix_tflops"] = round(rate / 1e12, 1)
         found["mfu"] = round(flops(steps["mbsd bf16"]) * speed["mbsd bf16"] / PAIRS[size] / rate, 3)
-    found["peak_gb"] = {name: round(peak(size, name, args), 2) for name in ("plain fp32", "mbsd fp32", "mbsd bf16", "joint bf16")}
+    found["peak_gb"] = {
+        name: round(peak(size, name, args), 2)
+        for name in ("plain fp32", "mbsd fp32", "mbsd bf16", "joint bf16")
+    }
     return found
 
 

@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.kg.killing import outlived
+from tests.kg.stores.killing import outlived
 from tests.servers import Neo4jServer, lacks
 
 
@@ -22,7 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a file for the figures, which are printed as well")
+    parser.add_argument(
+        "--out", type=Path, help="a file for the figures, which are printed as well"
+    )
     args = parser.parse_args()
     if missing := lacks():
         print(f"nothing to kill: {missing}")

@@ -28,11 +28,16 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kg.store import GraphStore, items_table, open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.protocol import GraphStore
+from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Statement
 from tests.servers import FusekiServer, Neo4jServer, emptied
 
-BATCH, PROPERTIES, LOOKUPS, ROUNDS = 50_000, 8, 300, 5
+BATCH = 50_000
+PROPERTIES = 8
+LOOKUPS = 300
+ROUNDS = 5
 MERGE = """
 UNWIND $rows AS row MERGE (i:Item {id: row.item}) MERGE (v:Value {text: row.value})
 MERGE (i)-[h:HAS {id: row.id}]->(v) SET h.property = row.property, h.rank = row.rank, h.source = row.source, h.batch = row.batch,
@@ -45,13 +50,23 @@ def drawn(statements: int) -> tuple[pa.Table, list[pa.Table]]:
     """Items, and statements in batches."""
     rng = random.Random(0)
     count = statements // PROPERTIES
-    items = [Item(f"{n:07}", f"Product number {n}", f"All > Group {n % 40}", (f"images/{n}.jpg",)) for n in range(count)]
+    items = [
+        Item(f"{n:07}", f"Product number {n}", f"All > Group {n % 40}", (f"images/{n}.jpg",))
+        for n in range(count)
+    ]
     facts = [
-        Statement(item.id, f"property {p}", f"value {int(rng.paretovariate(0.7)) % 2000}",
-                  provenance=Provenance("items.csv", "run", row=row, time="2026-01-01T00:00:00+00:00"))
-        for row, item in enumerate(items) for p in range(PROPERTIES)
-    ]  # fmt: skip
-    return items_table(items), [statements_table(facts[start : start + BATCH]) for start in range(0, len(facts), BATCH)]
+        Statement(
+            item.id,
+            f"property {p}",
+            f"value {int(rng.paretovariate(0.7)) % 2000}",
+            provenance=Provenance("items.csv", "run", row=row, time="2026-01-01T00:00:00+00:00"),
+        )
+        for row, item in enumerate(items)
+        for p in range(PROPERTIES)
+    ]
+    return items_table(items), [
+        statements_table(facts[start : start + BATCH]) for start in range(0, len(facts), BATCH)
+    ]
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -77,7 +92,11 @@ def bench_store(store: GraphStore, items: pa.Table, batches: list[pa.Table]) -> 
     counts = store.counts()
     if counts.statements != total:
         raise SystemExit(f"{store.url} holds {counts.statements:,} of {total:,} statements")
-    return {"write": total / wrote, "scan": total / scanned, "lookup_ms": statistics.median(lookups) * 1e3}
+    return {
+        "write": total / wrote,
+        "scan": total / scanned,
+        "lookup_ms": statistics.median(lookups) * 1e3,
+    }
 
 
 def neo4j_round(url: str, items: pa.Table, batches: list[pa.Table]) -> dict[str, float]:
@@ -110,7 +129,10 @@ def bare_bulk_load(folder: Path, items: pa.Table, batches: list[pa.Table]) -> fl
 
     rows = [quad for row in items.to_pylist() for quad in item_quads(row)]
     facts = ([quad for row in batch.to_pylist() for quad in fact_quads(row)] for batch in batches)
-    files = [serialize([*rows, *quads] if n == 0 else quads, format=RdfFormat.N_QUADS) for n, quads in enumerate(facts)]
+    files = [
+        serialize([*rows, *quads] if n == 0 else quads, format=RdfFormat.N_QUADS)
+        for n, quads in enumerate(facts)
+    ]
     store = Store(str(folder / "bare"))
 
     def write() -> None:
@@ -136,11 +158,21 @@ def bench(kind: str, folder: Path, items: pa.Table, batches: list[pa.Table]) -> 
     if kind == "neo4j":
         os.environ["NEO4J_PASSWORD"] = Neo4jServer.password
         with running(Neo4jServer(folder / "neo4j")) as url:
-            rounds = [(neo4j_round(url, items, batches), bare_merge(emptied(url), items, batches)) for _ in range(ROUNDS + 1)]
+            rounds = [
+                (neo4j_round(url, items, batches), bare_merge(emptied(url), items, batches))
+                for _ in range(ROUNDS + 1)
+            ]
         # A server's first round is slow, while Java compiles: neither side's counts.
-        found = {name: statistics.median(ours[name] for ours, _ in rounds[1:]) for name in rounds[0][0]}
+        found = {
+            name: statistics.median(ours[name] for ours, _ in rounds[1:]) for name in rounds[0][0]
+        }
         bare = statistics.median(bare for _, bare in rounds[1:])
-        return {**found, "peer": "bare UNWIND … MERGE", "peer_write": bare, "ratio": found["write"] / bare}
+        return {
+            **found,
+            "peer": "bare UNWIND … MERGE",
+            "peer_write": bare,
+            "ratio": found["write"] / bare,
+        }
     if kind == "rdf+http":
         with running(FusekiServer(folder / "fuseki")) as url, open_store(url) as store:
             return dict(bench_store(store, items, batches))
@@ -148,7 +180,12 @@ def bench(kind: str, folder: Path, items: pa.Table, batches: list[pa.Table]) -> 
         found = bench_store(store, items, batches)
     if kind == "rdf":
         bare = bare_bulk_load(folder, items, batches)
-        return {**found, "peer": "bare bulk load", "peer_write": bare, "ratio": found["write"] / bare}
+        return {
+            **found,
+            "peer": "bare bulk load",
+            "peer_write": bare,
+            "ratio": found["write"] / bare,
+        }
     return dict(found)
 
 
@@ -164,10 +201,18 @@ def main() -> None:
     rows = []
     for kind in args.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            row = {"store": kind, "statements": args.statements, **bench(kind, Path(folder), items, batches)}
+            row = {
+                "store": kind,
+                "statements": args.statements,
+                **bench(kind, Path(folder), items, batches),
+            }
         rows.append(row)
         figures = f"write {row['write']:>9,.0f}/s   scan {row['scan']:>9,.0f}/s   lookup {row['lookup_ms']:>7.2f} ms"
-        peer = f"   {row['ratio']:.2f} x {row['peer']} ({row['peer_write']:,.0f}/s)" if "peer" in row else ""
+        peer = (
+            f"   {row['ratio']:.2f} x {row['peer']} ({row['peer_write']:,.0f}/s)"
+            if "peer" in row
+            else ""
+        )
         print(f"{kind:<9} {figures}{peer}", flush=True)
     if args.out:
         args.out.write_text(json.dumps({"stores": rows}, indent=1) + "\n")

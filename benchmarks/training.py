@@ -31,18 +31,20 @@ from benchmarks.links import MARGIN, NEGATIVES, bench_links
 from benchmarks.model import loss_of
 from benchmarks.plain_mbsd import PlainMBSD
 from encoders.patches import ConvPatches
+from fusion.architectures.bert_stream import BertStream
 from fusion.presets import preset
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
 from training.gradient import precision
-from training.loader import Made, Request
+from training.inputs import read_inputs
+from training.loader import BatchRequest, PreparedBatch
 from training.loop import Run, train_step
-from training.material import read_material
 from training.presets import preset_recipe
 from training.run import ModelWriter, assemble
 
-WARM, BEGUN = 5, 100
+WARM = 5
+BEGUN = 100
 STAGE_TWO = "stages=qi+qt+qv+kl+rs:1"
 
 Step = Callable[[int], None]
@@ -57,7 +59,9 @@ def timed(step: Step, number: int, device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(steps: dict[str, Step], count: int, items: int, device: torch.device) -> dict[str, float]:
+def in_turns(
+    steps: dict[str, Step], count: int, items: int, device: torch.device
+) -> dict[str, float]:
     """Items over seconds of ``count`` steps of each, not a median: a loop that stalls now and then is slow.
 
     They go one by one, in a changing order: a machine's speed drifts, and the first to see a shape prepares its products for the others.
@@ -72,11 +76,19 @@ def in_turns(steps: dict[str, Step], count: int, items: int, device: torch.devic
 
 def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -> Run:
     """A run of a preset that is about to begin."""
-    options = TrainOptions(preset=name, size=args.size, steps=1_000_000, split=args.split, overrides=overrides)
+    options = TrainOptions(
+        preset=name, size=args.size, steps=1_000_000, split=args.split, overrides=overrides
+    )
     config = preset(name, args.size)
     settings = read_settings(None, overrides, config.as_dict(), preset_recipe(name, args.size))
-    material = read_material(home, options, settings.recipe, config, None, lambda record: None)
-    return assemble(ModelWriter(Path(args.out), config, material, {}, rank=0), options, settings.recipe, (0, 1), time.monotonic())
+    inputs = read_inputs(home, options, settings.recipe, config, None, lambda record: None)
+    return assemble(
+        ModelWriter(Path(args.out), config, inputs, {}, rank=0),
+        options,
+        settings.recipe,
+        (0, 1),
+        time.monotonic(),
+    )
 
 
 def whole_step(run: Run) -> Step:
@@ -84,7 +96,11 @@ def whole_step(run: Run) -> Step:
     run.progress.step = BEGUN
 
     def step(number: int) -> None:
-        train_step(run, run.maker[Request(run.progress.step, 0, 1)].to(run.device), run.recipe.learning_rate)
+        train_step(
+            run,
+            run.maker[BatchRequest(run.progress.step, 0, 1)].to(run.device),
+            run.recipe.learning_rate,
+        )
         run.average.update(run.objective.model, run.progress.step)
         run.progress.step += 1
 
@@ -94,7 +110,10 @@ def whole_step(run: Run) -> Step:
 def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The joint loop's and the bare model's speed on the same batches at one precision."""
     run = prepared(home, args, "joint", f"precision={kind}")
-    ready: list[Made] = [run.maker[Request(BEGUN + number, 0, 1)].to(run.device) for number in range(WARM + args.steps)]
+    ready: list[PreparedBatch] = [
+        run.maker[BatchRequest(BEGUN + number, 0, 1)].to(run.device)
+        for number in range(WARM + args.steps)
+    ]
     run.objective.model.train()
 
     def bare(number: int) -> None:
@@ -103,20 +122,30 @@ def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any
         loss.backward()
         run.optimizer.zero_grad(set_to_none=True)
 
-    speed = in_turns({"bare": bare, "whole": whole_step(run)}, args.steps, run.recipe.batch_size, run.device)
-    return {"what": "loop", "precision": kind, **speed, "ratio": round(speed["whole"] / speed["bare"], 3)}
+    speed = in_turns(
+        {"bare": bare, "whole": whole_step(run)}, args.steps, run.recipe.batch_size, run.device
+    )
+    return {
+        "what": "loop",
+        "precision": kind,
+        **speed,
+        "ratio": round(speed["whole"] / speed["bare"], 3),
+    }
 
 
 def plain_step(run: Run) -> Step:
     """A step of a plain loop over the same pairs: texts as lists, three padded passes in fp32, AdamW, nothing shared."""
-    model, device = run.objective.model, run.device
-    patches = model.pictures.get_submodule("encoder")
+    model = run.objective.model
+    device = run.device
+    patches = model.images.get_submodule("encoder")
     assert isinstance(patches, ConvPatches)
-    plain = PlainMBSD(model.fusion.get_submodule("stream"), patches, model.match_head, 0.1).to(device)  # type: ignore[arg-type]
+    stream = model.fusion.get_submodule("stream")
+    assert isinstance(stream, BertStream)
+    plain = PlainMBSD(stream, patches, model.match_head, 0.1).to(device)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3)
 
     def step(number: int) -> None:
-        (batch,) = run.maker[Request(number, 0, 1)].parts
+        (batch,) = run.maker[BatchRequest(number, 0, 1)].parts
         match = batch.match
         assert match is not None
         assert match.items.pixels is not None
@@ -135,10 +164,21 @@ def bench_stages(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         home = shop(Path(folder), 600)
         chosen = argparse.Namespace(**{**vars(args), "split": None})
-        runs = {kind: prepared(home, chosen, "mbsd", f"precision={kind}", STAGE_TWO) for kind in ("fp32", "bf16")}
-        steps = {kind: whole_step(run) for kind, run in runs.items()} | {"plain": plain_step(runs["fp32"])}
-        speed = in_turns(steps, max(1, args.steps // 2), runs["fp32"].recipe.batch_size, runs["fp32"].device)
-    return {"what": "stages", **speed, **{f"{kind} / plain": round(speed[kind] / speed["plain"], 2) for kind in ("fp32", "bf16")}}
+        runs = {
+            kind: prepared(home, chosen, "mbsd", f"precision={kind}", STAGE_TWO)
+            for kind in ("fp32", "bf16")
+        }
+        steps = {kind: whole_step(run) for kind, run in runs.items()} | {
+            "plain": plain_step(runs["fp32"])
+        }
+        speed = in_turns(
+            steps, max(1, args.steps // 2), runs["fp32"].recipe.batch_size, runs["fp32"].device
+        )
+    return {
+        "what": "stages",
+        **speed,
+        **{f"{kind} / plain": round(speed[kind] / speed["plain"], 2) for kind in ("fp32", "bf16")},
+    }
 
 
 def main() -> None:
@@ -155,11 +195,27 @@ def main() -> None:
         if args.only in (None, "stages"):
             rows.append(bench_stages(args))
         if args.only in (None, "links"):
-            run = prepared(home, args, "k3m", f"negatives={NEGATIVES}", f"margin={MARGIN}", "corruption=uniform", "max_cells=64")
-            rows.append({"what": "links", **bench_links(run.maker.viewer, run.device)})
+            run = prepared(
+                home,
+                args,
+                "k3m",
+                f"negatives={NEGATIVES}",
+                f"margin={MARGIN}",
+                "corruption=uniform",
+                "max_cells=64",
+            )
+            rows.append({"what": "links", **bench_links(run.maker.collator, run.device)})
     for row in rows:
         print(row)
-    print(json.dumps({"size": args.size, "device": "cuda" if torch.cuda.is_available() else "cpu", "rows": rows}))
+    print(
+        json.dumps(
+            {
+                "size": args.size,
+                "device": "cuda" if torch.cuda.is_available() else "cpu",
+                "rows": rows,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

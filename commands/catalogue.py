@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import READABLE, Command, Context, Group, pass_context, table
+from commands.base import READABLE, Command, Context, Group, pass_context, table
 from commands.progress import bar, counter
 from schema.errors import RejectsError
 
 if TYPE_CHECKING:
-    from kg.ingest import IngestReport
+    from kg.ingest.pipeline import IngestReport
     from schema.ontology import Ontology, PropertySpec
 
 
@@ -29,7 +29,7 @@ def init(context: Context) -> None:
       catalograph --home shoes init
       catalograph --home hats --store neo4j://localhost/hats init
     """
-    from kg.store import open_store
+    from kg.stores.open import open_store
 
     if context.store is not None:
         # Before a home is made: a store that cannot be used leaves nothing behind.
@@ -37,13 +37,31 @@ def init(context: Context) -> None:
     home = context.home(create=True)
     if context.store is not None:
         home.keep_store(context.store)
-    context.emit({"home": str(home.path), "store": home.store_url}, f"catalogue home: {home.path}", f"graph: {home.store_url}")
+    context.emit(
+        {"home": str(home.path), "store": home.store_url},
+        f"catalogue home: {home.path}",
+        f"graph: {home.store_url}",
+    )
 
 
 @click.command(cls=Command)
 @click.argument("out", type=READABLE)
-@click.option("--items", metavar="N", type=click.IntRange(1), default=1200, show_default=True, help="Items to draw.")
-@click.option("--seed", metavar="S", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same catalogue.")
+@click.option(
+    "--items",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1200,
+    show_default=True,
+    help="Items to draw.",
+)
+@click.option(
+    "--seed",
+    metavar="S",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The same seed draws the same catalogue.",
+)
 @pass_context
 def sample(context: Context, out: Path, items: int, seed: int) -> None:
     """Draw a synthetic catalogue to try things with.
@@ -58,18 +76,40 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
 
     with bar("drawing") as done:
         report = write_sample(out, items, seed, done)
-    figures = f"{report['items']:,} items, {report['images']:,} pictures, {report['queries']:,} queries in {report['seconds']:.1f} s"
+    figures = f"{report['items']:,} items, {report['images']:,} images, {report['queries']:,} queries in {report['seconds']:.1f} s"
     context.emit(report, f"{out}: {figures}")
 
 
 @click.command(cls=Command)
 @click.argument("src", nargs=-1, required=True, type=READABLE)
-@click.option("--mapping", metavar="NAME|FILE", help="How columns become properties: a shipped mapping or a TOML file.  [default: guessed]")
-@click.option("--images", metavar="DIR", type=READABLE, help="Folder that pictures are taken from and must stay under.")
+@click.option(
+    "--mapping",
+    metavar="NAME|FILE",
+    help="How columns become properties: a shipped mapping or a TOML file.  [default: guessed]",
+)
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=READABLE,
+    help="Folder that images are taken from and must stay under.",
+)
 @click.option("--dry-run", is_flag=True, help="Read and check everything, write nothing.")
-@click.option("--max-rejects", metavar="LIMIT", default="1%", show_default=True, help="Rows that may be rejected: a share or a number.")
+@click.option(
+    "--max-rejects",
+    metavar="LIMIT",
+    default="1%",
+    show_default=True,
+    help="Rows that may be rejected: a share or a number.",
+)
 @pass_context
-def ingest(context: Context, src: tuple[Path, ...], mapping: str | None, images: Path | None, dry_run: bool, max_rejects: str) -> None:
+def ingest(
+    context: Context,
+    src: tuple[Path, ...],
+    mapping: str | None,
+    images: Path | None,
+    dry_run: bool,
+    max_rejects: str,
+) -> None:
     """Load product tables into the catalogue's graph.
 
     CSV, TSV, JSONL, Parquet and RDF (.ttl, .nt, .nq, .trig, .jsonld). Loading a source again adds nothing; rows that cannot be used are put
@@ -80,8 +120,8 @@ def ingest(context: Context, src: tuple[Path, ...], mapping: str | None, images:
       catalograph ingest styles.csv --images images/
     """
     from kg.home import Home
-    from kg.ingest import ingest as load
-    from kg.readers import open_source
+    from kg.ingest.pipeline import ingest as load
+    from kg.ingest.readers import open_source
     from schema.mapping import load_mapping
 
     # Before a home is made: a mistyped name leaves nothing behind.
@@ -91,9 +131,16 @@ def ingest(context: Context, src: tuple[Path, ...], mapping: str | None, images:
         load_mapping(mapping)
     home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
     with counter("reading") as say:
-        options: dict[str, Any] = {"mapping": mapping, "images": images, "dry_run": dry_run, "max_rejects": max_rejects}
+        options: dict[str, Any] = {
+            "mapping": mapping,
+            "images": images,
+            "dry_run": dry_run,
+            "max_rejects": max_rejects,
+        }
         try:
-            report = load(home, src, progress=lambda so_far: say(f"{so_far.read:,} rows"), **options)
+            report = load(
+                home, src, progress=lambda so_far: say(f"{so_far.read:,} rows"), **options
+            )
         except RejectsError as error:
             _emit_ingest(context, error.report)
             raise
@@ -106,7 +153,7 @@ def _emit_ingest(context: Context, report: IngestReport) -> None:
     context.emit(
         report.as_dict(),
         f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, in {report.seconds:.1f} s",
-        f"items: {report.items:,}, of them {report.new_items:,} new; with a picture {report.images:,}",
+        f"items: {report.items:,}, of them {report.new_items:,} new; with an image {report.images:,}",
         f"statements: {report.statements:,}, of them {report.new_statements:,} new",
     )
 
@@ -123,10 +170,13 @@ def queries(context: Context, src: Path) -> None:
     Example:
       catalograph queries shop/queries.csv
     """
-    from kg.queries import ingest_queries
+    from kg.ingest.queries import ingest_queries
 
     report = ingest_queries(context.home(), src)
-    context.emit(report.as_dict(), f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected")
+    context.emit(
+        report.as_dict(),
+        f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected",
+    )
 
 
 @click.command(cls=Command)
@@ -143,7 +193,10 @@ def rejects(context: Context, run: str | None) -> None:
     """
     with context.home().ledger() as ledger:
         rows = ledger.rejects(run)
-    document = [{"file": row.file, "line": row.line, "reason": row.reason, "text": row.text, "run": row.run} for row in rows]
+    document = [
+        {"file": row.file, "line": row.line, "reason": row.reason, "text": row.text, "run": row.run}
+        for row in rows
+    ]
     if not rows:
         context.emit(document, "no rejected rows")
         return
@@ -181,10 +234,18 @@ def show_ontology(context: Context, property_name: str | None) -> None:
         _emit_ontology(context, ontology)
         return
     spec = ontology[property_name]
-    document = {**_described(spec), "values": dict(zip(spec.values, spec.counts, strict=True)), "applies_to": spec.applies_to}
+    document = {
+        **_described(spec),
+        "values": dict(zip(spec.values, spec.counts, strict=True)),
+        "applies_to": spec.applies_to,
+    }
     kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
-    lines: list[object] = [f"{spec.name}: {kind}, {spec.cardinality} an item, on {spec.coverage:.0%} of all items"]
-    lines.append(table(("value", "items"), zip(spec.values, spec.counts, strict=True), right=("items",)))
+    lines: list[object] = [
+        f"{spec.name}: {kind}, {spec.cardinality} an item, on {spec.coverage:.0%} of all items"
+    ]
+    lines.append(
+        table(("value", "items"), zip(spec.values, spec.counts, strict=True), right=("items",))
+    )
     if spec.applies_to:
         shares = ((name, f"{share:.0%}") for name, share in spec.applies_to.items())
         lines += ["", table(("category", "of its items"), shares, right=("of its items",))]
@@ -200,7 +261,7 @@ def infer_ontology(context: Context) -> None:
     Example:
       catalograph schema infer
     """
-    from kg.ingest import refresh_ontology
+    from kg.ingest.pipeline import refresh_ontology
 
     home = context.home()
     with home.store(read_only=True) as store:
@@ -210,9 +271,24 @@ def infer_ontology(context: Context) -> None:
 
 def _emit_ontology(context: Context, ontology: Ontology) -> None:
     specs = list(ontology.properties.values())
-    rows = ((s.name, s.datatype, s.unit, s.cardinality, len(s.values), f"{s.coverage:.0%}", ", ".join(s.values[:4])) for s in specs)
+    rows = (
+        (
+            s.name,
+            s.datatype,
+            s.unit,
+            s.cardinality,
+            len(s.values),
+            f"{s.coverage:.0%}",
+            ", ".join(s.values[:4]),
+        )
+        for s in specs
+    )
     columns = ("property", "datatype", "unit", "holds", "values", "coverage", "most frequent")
-    document = {"threshold": ontology.threshold, "categories": ontology.categories, "properties": [_described(spec) for spec in specs]}
+    document = {
+        "threshold": ontology.threshold,
+        "categories": ontology.categories,
+        "properties": [_described(spec) for spec in specs],
+    }
     context.emit(document, table(columns, rows, right=("values", "coverage")))
 
 

@@ -13,31 +13,71 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from commands.common import READABLE, Command, Context, pass_context, table
+from commands.base import READABLE, Command, Context, pass_context, table
+from commands.loading import (
+    model_option,
+    note_untrained,
+    read_cells,
+    regions_of,
+    scorer_of,
+    snapshot_of,
+)
 from commands.progress import bar
-from commands.reading import model_option, note_untrained, read_cells, regions_of, scorer_of, snapshot_of
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
     from encoders.regions import RegionFiles
-    from fusion.scoring import CellScorer
+    from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
-    from serving.catalog import Cell
     from serving.completion import Completion
+    from serving.items import Cell
 
 _SHOWN = 20
 
 
 @click.command(cls=Command)
 @model_option
-@click.option("--item", "items", metavar="ID", multiple=True, help="Missing cells of this item alone; may be repeated.")
-@click.option("--property", "properties", metavar="NAME", multiple=True, help="Missing cells of this property alone; may be repeated.")
-@click.option("--cells", metavar="FILE", type=READABLE, help="CSV item,property: exactly these cells, missing or not.")
-@click.option("--top-k", metavar="K", type=click.IntRange(1), default=5, show_default=True, help="Candidates a cell.")
-@click.option("--target-precision", metavar="X", type=float, default=0.99, show_default=True, help="Precision that `fill` has to prove.")
+@click.option(
+    "--item",
+    "items",
+    metavar="ID",
+    multiple=True,
+    help="Missing cells of this item alone; may be repeated.",
+)
+@click.option(
+    "--property",
+    "properties",
+    metavar="NAME",
+    multiple=True,
+    help="Missing cells of this property alone; may be repeated.",
+)
+@click.option(
+    "--cells",
+    metavar="FILE",
+    type=READABLE,
+    help="CSV item,property: exactly these cells, missing or not.",
+)
+@click.option(
+    "--top-k",
+    metavar="K",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Candidates a cell.",
+)
+@click.option(
+    "--target-precision",
+    metavar="X",
+    type=float,
+    default=0.99,
+    show_default=True,
+    help="Precision that `fill` has to prove.",
+)
 @click.option("--out", metavar="FILE", type=READABLE, help="Write a JSON line a cell.")
-@click.option("--write", is_flag=True, help="Put the filled cells into the graph as predicted statements.")
+@click.option(
+    "--write", is_flag=True, help="Put the filled cells into the graph as predicted statements."
+)
 @pass_context
 def complete(
     context: Context,
@@ -59,9 +99,13 @@ def complete(
       catalograph complete --target-precision 0.97 --out filled.jsonl --write
     """
     if not 0 < target_precision < 1:
-        raise UsageError(f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99")
+        raise UsageError(
+            f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99"
+        )
     if cells is not None and (items or properties):
-        raise UsageError("--cells names all cells: leave --item and --property out, or leave --cells out")
+        raise UsageError(
+            "--cells names all cells: leave --item and --property out, or leave --cells out"
+        )
     from serving.completion import complete as answer
 
     started = time.monotonic()
@@ -74,9 +118,14 @@ def complete(
     tally = Tally()
     with bar("completing") as done, _lines(out) as sink:
         known = _items(snapshot, regions_of(home, scorer))
-        answers = answer(scorer, known, wanted, top_k=top_k, target_precision=target_precision, progress=done)
+        answers = answer(
+            scorer, known, wanted, top_k=top_k, target_precision=target_precision, progress=done
+        )
         written = _consume(home, tally.watch(answers, sink), scorer.name if write else None)
-    context.emit(tally.document(scorer.name, written, out, time.monotonic() - started), *tally.lines(written, out))
+    context.emit(
+        tally.document(scorer.name, written, out, time.monotonic() - started),
+        *tally.lines(written, out),
+    )
 
 
 class Tally:
@@ -96,7 +145,9 @@ class Tally:
                 sink.write(json.dumps(each.as_dict(), ensure_ascii=False) + "\n")
             yield each
 
-    def document(self, model: str, written: int, out: Path | None, seconds: float) -> dict[str, Any]:
+    def document(
+        self, model: str, written: int, out: Path | None, seconds: float
+    ) -> dict[str, Any]:
         """The command's JSON."""
         counts = {decision: self.decisions[decision] for decision in ("fill", "review", "abstain")}
         place = None if out is None else str(out)
@@ -111,22 +162,38 @@ class Tally:
 
     def lines(self, written: int, out: Path | None) -> list[Any]:
         """The same to read; without a file, the first answers themselves."""
-        counts = ", ".join(f"{decision} {self.decisions[decision]:,}" for decision in ("fill", "review", "abstain"))
+        counts = ", ".join(
+            f"{decision} {self.decisions[decision]:,}" for decision in ("fill", "review", "abstain")
+        )
         lines: list[Any] = [f"cells: {self.decisions.total():,} ({counts})"]
         if written:
             lines.append(f"written to the graph: {written:,}")
         if out is not None:
             return [*lines, f"answers: {out}"]
         if self.first:
-            lines.append(table(("item", "property", "value", "probability", "decision"), map(_row, self.first), right=("probability",)))
+            lines.append(
+                table(
+                    ("item", "property", "value", "probability", "decision"),
+                    map(_row, self.first),
+                    right=("probability",),
+                )
+            )
         if self.decisions.total() > len(self.first):
-            lines.append(f"the first {len(self.first)} of {self.decisions.total():,}; --out FILE writes all")
+            lines.append(
+                f"the first {len(self.first)} of {self.decisions.total():,}; --out FILE writes all"
+            )
         return lines
 
 
 def _row(each: Completion) -> list[object]:
     best = each.candidates[0] if each.candidates else None
-    return [each.item, each.property, best and best.value, f"{best.probability:.1%}" if best else "", each.decision]
+    return [
+        each.item,
+        each.property,
+        best and best.value,
+        f"{best.probability:.1%}" if best else "",
+        each.decision,
+    ]
 
 
 def _wanted(
@@ -137,7 +204,7 @@ def _wanted(
     items: tuple[str, ...],
     properties: tuple[str, ...],
 ) -> Iterable[Cell]:
-    from serving.catalog import missing_cells, named_cells
+    from serving.items import missing_cells, named_cells
 
     ontology = home.ontology()
     if pairs is not None:
@@ -146,7 +213,7 @@ def _wanted(
 
 
 def _items(snapshot: GraphSnapshot, regions: RegionFiles | None) -> Any:
-    from serving.catalog import CatalogItems
+    from serving.items import CatalogItems
 
     return CatalogItems(snapshot, regions)
 

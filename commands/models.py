@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import READABLE, Command, Context, Group, pass_context, table
+from commands.base import READABLE, Command, Context, Group, pass_context, table
+from commands.loading import items_of_part, regions_of, scorer_of, snapshot_of, split_option
 from commands.progress import TrainingProgress, bar, figures
-from commands.reading import items_of_part, regions_of, scorer_of, snapshot_of, split_option
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,14 +32,41 @@ INTERRUPTED = 130
     show_default=True,
     help="joint, k3m, mbsd, vtbert, or a baseline of the papers.",
 )
-@click.option("--size", metavar="S", default="small", show_default=True, help="tiny, small or base.")
+@click.option(
+    "--size", metavar="S", default="small", show_default=True, help="tiny, small or base."
+)
 @click.option("--config", metavar="FILE", type=READABLE, help="TOML file of settings.")
-@click.option("--set", "overrides", metavar="K=V", multiple=True, help="One setting, over the file's; may be repeated.")
-@click.option("--minutes", metavar="M", type=click.FloatRange(0, min_open=True), help="Time budget, to which the learning rate fits.")
-@click.option("--steps", metavar="N", type=click.IntRange(1), help="Step budget; with --minutes, whichever ends first.")
-@click.option("--init", "init", metavar="MODEL", help="Start from this model's weights and vocabulary.")
+@click.option(
+    "--set",
+    "overrides",
+    metavar="K=V",
+    multiple=True,
+    help="One setting, over the file's; may be repeated.",
+)
+@click.option(
+    "--minutes",
+    metavar="M",
+    type=click.FloatRange(0, min_open=True),
+    help="Time budget, to which the learning rate fits.",
+)
+@click.option(
+    "--steps",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Step budget; with --minutes, whichever ends first.",
+)
+@click.option(
+    "--init", "init", metavar="MODEL", help="Start from this model's weights and vocabulary."
+)
 @click.option("--name", metavar="NAME", help="The model's name.  [default: PRESET-SIZE-NUMBER]")
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of all chance.")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of all random.",
+)
 @click.option("--resume", is_flag=True, help="Go on where a run was stopped.")
 @split_option
 @pass_context
@@ -57,7 +84,9 @@ def train(context: Context, /, **given: Any) -> None:
     from training.run import train as run
 
     if given["name"] is not None and Path(given["name"]).name != given["name"]:
-        raise UsageError(f"--name {given['name']!r} is not a plain name: leave out slashes and dots")
+        raise UsageError(
+            f"--name {given['name']!r} is not a plain name: leave out slashes and dots"
+        )
     home = context.home()
     options = TrainOptions(**given)
     first = os.environ.get("RANK") in (None, "0")
@@ -70,7 +99,9 @@ def train(context: Context, /, **given: Any) -> None:
     if finished:
         calibrate_model(home, folder, options.split)
     else:
-        context.note(f"stopped at step {result['steps']}; go on with: catalograph --home {home.path} train --resume --name {folder.name}")
+        context.note(
+            f"stopped at step {result['steps']}; go on with: catalograph --home {home.path} train --resume --name {folder.name}"
+        )
     context.emit(
         result,
         f"model: {folder}",
@@ -94,7 +125,12 @@ def calibrate_model(home: Home, folder: Path, split: Path | None) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--plot", metavar="FILE", type=READABLE, help="Draw the terms of the loss of all runs, PNG or SVG.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=READABLE,
+    help="Draw the terms of the loss of all runs, PNG or SVG.",
+)
 @pass_context
 def runs(context: Context, plot: Path | None) -> None:
     """Compare training runs.
@@ -120,11 +156,24 @@ def runs(context: Context, plot: Path | None) -> None:
 
 
 def _run_row(run: dict[str, Any]) -> list[object]:
-    sizes = [run.get("steps"), f"{run.get('seconds', 0):.0f}", f"{run.get('items_per_second', 0):.0f}"]
-    return [Path(run["model"]).name, run["time"], run.get("preset"), run.get("size"), *sizes, figures(run.get("metrics") or {})]
+    sizes = [
+        run.get("steps"),
+        f"{run.get('seconds', 0):.0f}",
+        f"{run.get('items_per_second', 0):.0f}",
+    ]
+    return [
+        Path(run["model"]).name,
+        run["time"],
+        run.get("preset"),
+        run.get("size"),
+        *sizes,
+        figures(run.get("metrics") or {}),
+    ]
 
 
-def described_parts(model: nn.Module) -> tuple[list[tuple[str, int, tuple[int, ...], int]], dict[str, int]]:
+def described_parts(
+    model: nn.Module,
+) -> tuple[list[tuple[str, int, tuple[int, ...], int]], dict[str, int]]:
     """A model's tensors (name, how often it repeats, shape, parameters of all) and each part's parameters.
 
     Layers alike are one line, their numbers a star. A tensor that two parts share is listed, and so counted, once: under the first of them.
@@ -136,7 +185,9 @@ def described_parts(model: nn.Module) -> tuple[list[tuple[str, int, tuple[int, .
         times[alike] = times.get(alike, 0) + 1
         part = name.partition(".")[0]
         parts[part] = parts.get(part, 0) + parameter.numel()
-    return [(name, count, shape, count * math.prod(shape)) for (name, shape), count in times.items()], parts
+    return [
+        (name, count, shape, count * math.prod(shape)) for (name, shape), count in times.items()
+    ], parts
 
 
 @click.group(cls=Group)
@@ -171,7 +222,10 @@ def show_model(context: Context, wanted: str | None) -> None:
         **{key: folder.about.get(key) for key in ("preset", "size", "seed", "step", "validation")},
         "parameters": total,
         "parts": parts,
-        "tensors": [{"name": name, "times": times, "shape": list(shape), "parameters": count} for name, times, shape, count in rows],
+        "tensors": [
+            {"name": name, "times": times, "shape": list(shape), "parameters": count}
+            for name, times, shape, count in rows
+        ],
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": folder.calibration is not None,
@@ -181,7 +235,10 @@ def show_model(context: Context, wanted: str | None) -> None:
     for part, of_part in parts.items():
         lines.append((part, "", "", f"{of_part:,}"))
         own = (row for row in rows if row[0].partition(".")[0] == part)
-        lines.extend((f"  {name}", times, " x ".join(map(str, shape)), f"{count:,}") for name, times, shape, count in own)
+        lines.extend(
+            (f"  {name}", times, " x ".join(map(str, shape)), f"{count:,}")
+            for name, times, shape, count in own
+        )
     lines.append(("all", "", "", f"{total:,}"))
     calibrated = "calibrated" if folder.calibration is not None else "not calibrated"
     context.emit(

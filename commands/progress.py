@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from commands.common import console, printable
+from commands.base import console, printable
 
 _EVERY_SECONDS = 10.0
 Done = Callable[[int, int], None]
@@ -19,12 +19,29 @@ Done = Callable[[int, int], None]
 @contextmanager
 def bar(label: str, unit: str = "items") -> Iterator[Done]:
     """A progress bar with its rate and what is left; silent where nobody watches."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+    )
     screen = console(stderr=True)
     with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=screen, transient=True, disable=not screen.is_terminal
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
     ) as shown:
         task = shown.add_task(label, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
@@ -53,9 +70,20 @@ class TrainingProgress:
 
     def __enter__(self) -> TrainingProgress:
         if not self.quiet and self._screen.is_terminal:
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TaskProgressColumn,
+                TextColumn,
+                TimeElapsedColumn,
+            )
 
-            columns = (BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
             self._shown = Progress(*columns, console=self._screen)
             self._task = self._shown.add_task("reading the catalogue", total=1.0)
             self._shown.start()
@@ -95,7 +123,8 @@ def step_line(record: dict[str, Any]) -> str:
     terms = dict(record["loss"])
     total = terms.pop("total")
     parts = [f"step {record['step']}", f"{record['items_per_second']:.0f} items/s"]
-    used, seconds = record.get("used"), record.get("seconds")
+    used = record.get("used")
+    seconds = record.get("seconds")
     if used and seconds:
         parts.append(f"{left(seconds * (1 - used) / used)} left")
     listed = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
@@ -109,7 +138,10 @@ def validation_line(record: dict[str, Any]) -> str:
 
 def figures(metrics: dict[str, Any]) -> str:
     """A run's overall figures: ``hits@1 0.712, mrr 0.801``; those of single settings, which have a slash in their names, are left out."""
-    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name) or "none"
+    return (
+        ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
+        or "none"
+    )
 
 
 def left(seconds: float) -> str:

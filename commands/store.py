@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.common import READABLE, Command, Context, pass_context, table
+from commands.base import READABLE, Command, Context, pass_context, table
 from commands.progress import bar
 from schema.errors import ItemNotFoundError, UsageError
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
     from kg.analysis import Shape
-    from kg.store import GraphStore
+    from kg.stores.protocol import GraphStore
     from schema.terms import Item, Statement
 
 SHOWN = 20
@@ -24,7 +24,12 @@ SHOWN = 20
 
 @click.command(cls=Command)
 @click.argument("item")
-@click.option("--graph", metavar="FILE", type=READABLE, help="Draw the item with its values and the items most like it, PNG or SVG.")
+@click.option(
+    "--graph",
+    metavar="FILE",
+    type=READABLE,
+    help="Draw the item with its values and the items most like it, PNG or SVG.",
+)
 @pass_context
 def show(context: Context, item: str, graph: Path | None) -> None:
     """Show one item and its statements.
@@ -37,38 +42,60 @@ def show(context: Context, item: str, graph: Path | None) -> None:
         found = store.item(item)
         if found is None:
             count = store.counts().items
-            raise ItemNotFoundError(f"no item {item!r} among the catalogue's {count:,}: ids are those of the source's id column")
+            raise ItemNotFoundError(
+                f"no item {item!r} among the catalogue's {count:,}: ids are those of the source's id column"
+            )
         about, statements = found
         if graph is not None:
             _draw(context, store, about, statements, graph)
     facts = [_fact(each) for each in statements]
-    document = {"id": about.id, "title": about.title, "category": about.category, "images": list(about.images), "statements": facts}
-    lines: list[object] = [f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]]
+    document = {
+        "id": about.id,
+        "title": about.title,
+        "category": about.category,
+        "images": list(about.images),
+        "statements": facts,
+    }
+    lines: list[object] = [
+        f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]
+    ]
     lines += [f"image: {image}" for image in about.images]
     if facts:
         lines.append(table(list(facts[0]), (list(fact.values()) for fact in facts)))
     context.emit(document, *lines)
 
 
-def _draw(context: Context, store: GraphStore, item: Item, statements: list[Statement], path: Path) -> None:
-    from kg.drawing import draw_ego
-    from kg.ego import ego, neighbourhood
+def _draw(
+    context: Context, store: GraphStore, item: Item, statements: list[Statement], path: Path
+) -> None:
+    from kg.drawing.ego import ego, neighbourhood
+    from kg.drawing.render import draw_ego
 
     missing = draw_ego(ego(item, statements, neighbourhood(store, item, statements)), path)
     context.note(f"graph: {path}")
     if missing:
         mend = "install one, or draw an SVG, which leaves fonts to who shows it"
-        context.note(f"no font here has {len(missing)} of the characters, like {missing[:8]}: {mend}")
+        context.note(
+            f"no font here has {len(missing)} of the characters, like {missing[:8]}: {mend}"
+        )
 
 
 def _fact(each: Statement) -> dict[str, Any]:
     said = each.provenance
-    return {"property": each.property, "value": each.value, "rank": str(each.rank), "confidence": said.confidence, "source": said.source}
+    return {
+        "property": each.property,
+        "value": each.value,
+        "rank": str(each.rank),
+        "confidence": said.confidence,
+        "source": said.source,
+    }
 
 
 @click.command(cls=Command)
 @click.option(
-    "--graph", is_flag=True, help="Say also what hangs together, which values are twice there, and which categories go in circles."
+    "--graph",
+    is_flag=True,
+    help="Say also what hangs together, which values are twice there, and which categories go in circles.",
 )
 @pass_context
 def stats(context: Context, graph: bool) -> None:
@@ -85,12 +112,29 @@ def stats(context: Context, graph: bool) -> None:
     with home.store(read_only=True) as store:
         found = read_stats(store)
         shape = _shape(store) if graph else None
-    rows = ((each.property, f"{each.items:,}", f"{each.share:.1%}", f"{each.values:,}", f"{each.predicted:,}") for each in found.coverage)
+    rows = (
+        (
+            each.property,
+            f"{each.items:,}",
+            f"{each.share:.1%}",
+            f"{each.values:,}",
+            f"{each.predicted:,}",
+        )
+        for each in found.coverage
+    )
     context.emit(
-        {"store": home.store_url, **found.as_dict(), **({"graph": shape.as_dict(SHOWN)} if shape else {})},
-        f"items: {found.items:,}; with a title {found.titles:,}, with a picture {found.images:,}; categories {found.categories:,}",
+        {
+            "store": home.store_url,
+            **found.as_dict(),
+            **({"graph": shape.as_dict(SHOWN)} if shape else {}),
+        },
+        f"items: {found.items:,}; with a title {found.titles:,}, with an image {found.images:,}; categories {found.categories:,}",
         f"statements: {found.statements:,} ({', '.join(f'{rank} {count:,}' for rank, count in found.ranks.items()) or 'none'})",
-        table(("property", "items", "share", "values", "only predicted"), rows, right=("items", "share", "values", "only predicted")),
+        table(
+            ("property", "items", "share", "values", "only predicted"),
+            rows,
+            right=("items", "share", "values", "only predicted"),
+        ),
         *(_shape_lines(shape) if shape else ()),
     )
 
@@ -111,7 +155,11 @@ def _shape_lines(shape: Shape) -> list[object]:
     lines.append(f"values that look like one: {len(shape.duplicates):,}")
     if shape.duplicates:
         spelled = (
-            (each.property, " | ".join(f"{value} ({items:,})" for value, items in each.values.items())) for each in shape.duplicates[:SHOWN]
+            (
+                each.property,
+                " | ".join(f"{value} ({items:,})" for value, items in each.values.items()),
+            )
+            for each in shape.duplicates[:SHOWN]
         )
         lines.append(table(("property", "spellings (items)"), spelled))
     lines.append(f"categories that go in circles: {len(shape.cycles):,}")
@@ -119,8 +167,20 @@ def _shape_lines(shape: Shape) -> list[object]:
 
 
 @click.command(cls=Command)
-@click.option("--shapes", metavar="FILE", type=READABLE, help="SHACL shapes in Turtle.  [default: the home's shapes.ttl]")
-@click.option("--limit", metavar="N", type=click.IntRange(0), default=100, show_default=True, help="Findings to show; all are counted.")
+@click.option(
+    "--shapes",
+    metavar="FILE",
+    type=READABLE,
+    help="SHACL shapes in Turtle.  [default: the home's shapes.ttl]",
+)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Findings to show; all are counted.",
+)
 @pass_context
 def validate(context: Context, shapes: Path | None, limit: int) -> None:
     """Check every item against the ontology and against SHACL shapes.
@@ -132,23 +192,33 @@ def validate(context: Context, shapes: Path | None, limit: int) -> None:
     Example:
       catalograph validate --limit 20
     """
-    from kg.validation import shapes_of
-    from kg.validation import validate as check
+    from kg.quality.validation import shapes_of
+    from kg.quality.validation import validate as check
     from schema.validation import Severity
 
     home = context.home()
     ontology = home.ontology()
     used, current = shapes_of(home, ontology, shapes)
     if not current:
-        context.note(f"{used.path} was edited and is used as it is: remove it to have it made from the ontology again")
+        context.note(
+            f"{used.path} was edited and is used as it is: remove it to have it made from the ontology again"
+        )
     with home.store(read_only=True) as store, bar("validating") as done:
         report = check(store, ontology, used, limit, done)
-    rules = ((rule["severity"], rule["check"], rule["property"], f"{rule['count']:,}") for rule in report.by_rule())
-    found = ((each.severity, each.item, each.property, each.check, each.message) for each in report.results)
+    rules = (
+        (rule["severity"], rule["check"], rule["property"], f"{rule['count']:,}")
+        for rule in report.by_rule()
+    )
+    found = (
+        (each.severity, each.item, each.property, each.check, each.message)
+        for each in report.results
+    )
     counts = ", ".join(f"{report.counts[severity]:,} {severity}s" for severity in Severity)
     lines: list[object] = [f"items: {report.checked:,} checked; {counts}"]
     if report.rules:
-        lines.append(table(("severity", "check", "property", "findings"), rules, right=("findings",)))
+        lines.append(
+            table(("severity", "check", "property", "findings"), rules, right=("findings",))
+        )
     if report.results:
         lines.append(table(("severity", "item", "property", "check", "finding"), found))
     context.emit(report.as_dict(), *lines)
@@ -158,8 +228,21 @@ def validate(context: Context, shapes: Path | None, limit: int) -> None:
 
 @click.command(cls=Command)
 @click.argument("text")
-@click.option("--param", "params", metavar="K=V", multiple=True, help="A parameter: k=text, or k:=JSON for numbers, lists and null.")
-@click.option("--timeout", metavar="SECONDS", type=float, default=30.0, show_default=True, help="Give up after this long.")
+@click.option(
+    "--param",
+    "params",
+    metavar="K=V",
+    multiple=True,
+    help="A parameter: k=text, or k:=JSON for numbers, lists and null.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Give up after this long.",
+)
 @pass_context
 def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float) -> None:
     """Ask the graph a read-only Cypher query.
@@ -171,7 +254,9 @@ def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float)
     given = dict(_param(each) for each in params)
     with context.home().store(read_only=True) as store:
         result = store.query(text, given, timeout=timeout)
-    context.emit({"columns": result.columns, "rows": result.rows}, table(result.columns, result.rows))
+    context.emit(
+        {"columns": result.columns, "rows": result.rows}, table(result.columns, result.rows)
+    )
 
 
 @click.command(cls=Command)
@@ -185,7 +270,10 @@ def verify(context: Context) -> None:
     """
     with context.home().store() as store:
         problems = [str(each) for each in _journal_action(store, "verify")]
-    context.emit({"ok": not problems, "problems": problems}, *(problems or ["journal and graph are whole and agree"]))
+    context.emit(
+        {"ok": not problems, "problems": problems},
+        *(problems or ["journal and graph are whole and agree"]),
+    )
     if problems:
         click.get_current_context().exit(1)
 
@@ -203,13 +291,16 @@ def rebuild(context: Context) -> None:
         _journal_action(store, "rebuild")
         counts = store.counts()
     context.emit(
-        {"items": counts.items, "statements": counts.statements}, f"rebuilt: {counts.items:,} items, {counts.statements:,} statements"
+        {"items": counts.items, "statements": counts.statements},
+        f"rebuilt: {counts.items:,} items, {counts.statements:,} statements",
     )
 
 
 def _journal_action(store: GraphStore, action: str) -> Any:
     if not hasattr(store, action):
-        raise UsageError(f"the store {store.url} keeps no journal to {action}: only an embedded one (ladybug:PATH) does")
+        raise UsageError(
+            f"the store {store.url} keeps no journal to {action}: only an embedded one (ladybug:PATH) does"
+        )
     return getattr(store, action)()
 
 
@@ -222,4 +313,6 @@ def _param(text: str) -> tuple[str, Any]:
     try:
         return name[:-1], json.loads(value)
     except ValueError:
-        raise UsageError(f"--param {text!r}: {value!r} is no JSON; write {name[:-1]}={value} for text") from None
+        raise UsageError(
+            f"--param {text!r}: {value!r} is no JSON; write {name[:-1]}={value} for text"
+        ) from None

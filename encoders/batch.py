@@ -14,7 +14,7 @@ from encoders.tokenizer import CatalogTokenizer
 
 @dataclass(frozen=True, slots=True)
 class RegionBatch:
-    """Detected regions of B pictures, R at most.
+    """Detected regions of B images, R at most.
 
     ``features`` [B, R, F], ``boxes`` [B, R, 4] in shares of the sides, ``mask`` [B, R]; ``classes`` [B, R, C] by the detector, or None.
     """
@@ -42,7 +42,7 @@ class ItemBatch:
     - ``ngrams`` [G], ``ngram_offsets`` [B]: n-grams of all titles, flat, and where each title's begin
     - ``pixels`` [B, 3, S, S] uint8 (S pixels a side), or None where no item has an image
     - ``has_image`` [B] bool
-    - ``regions``: of the pictures, for a model that reads a detector's, instead of pixels
+    - ``regions``: of the images, for a model that reads a detector's, instead of pixels
     """
 
     pieces: Tensor
@@ -58,7 +58,9 @@ class ItemBatch:
     @property
     def has_ngrams(self) -> Tensor:
         """[B] True where a title's n-grams are there."""
-        ends = torch.cat([self.ngram_offsets[1:], self.ngram_offsets.new_tensor([self.ngrams.shape[0]])])
+        ends = torch.cat(
+            [self.ngram_offsets[1:], self.ngram_offsets.new_tensor([self.ngrams.shape[0]])]
+        )
         return ends > self.ngram_offsets
 
     def with_pieces(self, pieces: Tensor) -> ItemBatch:
@@ -68,27 +70,40 @@ class ItemBatch:
     def without_titles(self) -> ItemBatch:
         """The same items with their titles missing."""
         return replace(
-            self, pieces=torch.zeros_like(self.pieces[:, :1]), ngrams=self.ngrams[:0], ngram_offsets=torch.zeros_like(self.ngram_offsets)
+            self,
+            pieces=torch.zeros_like(self.pieces[:, :1]),
+            ngrams=self.ngrams[:0],
+            ngram_offsets=torch.zeros_like(self.ngram_offsets),
         )
 
-    def twice(self) -> ItemBatch:
-        """The same items two times over, [2B, ...], without their pictures' content, which is read once."""
+    def repeated(self) -> ItemBatch:
+        """The same items two times over, [2B, ...], without their images' content, which is read once."""
         offsets = torch.cat([self.ngram_offsets, self.ngram_offsets + self.ngrams.shape[0]])
-        pieces, ngrams, has_image = (torch.cat([part, part]) for part in (self.pieces, self.ngrams, self.has_image))
+        pieces, ngrams, has_image = (
+            torch.cat([part, part]) for part in (self.pieces, self.ngrams, self.has_image)
+        )
         return ItemBatch(pieces, ngrams, offsets, None, has_image)
 
     def to(self, device: str | torch.device) -> ItemBatch:
         """The same batch on another device."""
-        moved = {name: value.to(device, non_blocking=True) for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name in self.__slots__
+            if (value := getattr(self, name)) is not None
+        }
         return replace(self, **moved)
 
 
-def text_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int) -> tuple[Tensor, Tensor, Tensor]:
+def text_tensors(
+    tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Tensors of B titles given as words: pieces [B, L], n-grams [G] and their offsets [B]."""
     return piece_tensor(tokenizer, titles, limit), *ngram_tensors(tokenizer, titles)
 
 
-def piece_tensor(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int) -> Tensor:
+def piece_tensor(
+    tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int
+) -> Tensor:
     """Word pieces [B, L] of B titles given as words, 0 where there is none.
 
     L is the longest title's, at most ``limit``, rounded up to a multiple of 8: a CPU prepares its matrix products anew for each shape.
@@ -98,19 +113,26 @@ def piece_tensor(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], l
 
 def query_pieces(tokenizer: CatalogTokenizer, queries: Sequence[str], limit: int) -> Tensor:
     """Word pieces [N, L] of N queries, 0 where there is none; a query without any has the unknown one."""
-    made = [tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk] for text in queries]
+    made = [
+        tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk]
+        for text in queries
+    ]
     return padded_rows(made, 4)
 
 
 def padded_rows(pieces: Sequence[Sequence[int]], step: int) -> Tensor:
     """Rows of different lengths as a tensor [B, L], filled up with 0; L is a multiple of ``step``."""
-    padded = np.zeros((len(pieces), rounded(max(map(len, pieces), default=0) or 1, step)), dtype=np.int64)
+    padded = np.zeros(
+        (len(pieces), rounded(max(map(len, pieces), default=0) or 1, step)), dtype=np.int64
+    )
     for row, ids in enumerate(pieces):
         padded[row, : len(ids)] = ids
     return torch.from_numpy(padded)
 
 
-def ngram_tensors(tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+def ngram_tensors(
+    tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]]
+) -> tuple[Tensor, Tensor]:
     """N-grams [G] of B titles given as words, flat, and where each title's begin [B]."""
     grams = [tokenizer.ngrams(words) for words in titles]
     lengths = np.array([len(g) for g in grams], dtype=np.int64)

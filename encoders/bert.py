@@ -21,7 +21,13 @@ class BertEmbeddings(nn.Module):
     """Word pieces as LayerNorm(word + position + segment)."""
 
     def __init__(
-        self, vocab_size: int, dim: int, max_length: int = 512, segments: int = 2, dropout: float = 0.0, norm_eps: float = 1e-12
+        self,
+        vocab_size: int,
+        dim: int,
+        max_length: int = 512,
+        segments: int = 2,
+        dropout: float = 0.0,
+        norm_eps: float = 1e-12,
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, dim, padding_idx=0)
@@ -36,7 +42,9 @@ class BertEmbeddings(nn.Module):
         Raises ValueError where a position is past the last.
         """
         if positions.numel() and int(positions.max()) >= self.positions.num_embeddings:
-            raise ValueError(f"position {int(positions.max())} is past the last of {self.positions.num_embeddings}: cut the text")
+            raise ValueError(
+                f"position {int(positions.max())} is past the last of {self.positions.num_embeddings}: cut the text"
+            )
         return words + self.positions(positions) + self.segments.weight[segment]
 
     def finish(self, raw: Tensor) -> Tensor:
@@ -49,7 +57,9 @@ class BertText(nn.Module):
 
     def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList) -> None:
         super().__init__()
-        self.embeddings, self.encoder, self.frozen = embeddings, PackedTransformer(layers), False
+        self.embeddings = embeddings
+        self.encoder = PackedTransformer(layers)
+        self.frozen = False
 
     def freeze(self) -> BertText:
         """From now on it has no gradient and stays in evaluation mode."""
@@ -63,7 +73,8 @@ class BertText(nn.Module):
 
     def forward(self, pieces: Tensor) -> ModalTokens:
         """``pieces`` [B, L] (0 pads) to tokens [B, L, D], zero where none is."""
-        own, places = self.embeddings, torch.arange(pieces.shape[1], device=pieces.device)
+        own = self.embeddings
+        places = torch.arange(pieces.shape[1], device=pieces.device)
         hidden = own.finish(own.placed(own.words(pieces), places, 0))
         return self.encoder(ModalTokens(hidden, pieces != 0))
 
@@ -85,11 +96,16 @@ def bert_text(
     hidden_act: str = "gelu_new",
 ) -> BertText:
     """A BERT from scratch; ``hidden_act`` is gelu, or gelu_new for its tanh approximation."""
-    stack = nn.ModuleList(TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers))
+    stack = nn.ModuleList(
+        TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers)
+    )
     for layer in cast("list[TransformerLayer]", stack):
         layer.feed_forward[1] = nn.GELU(approximate="none" if hidden_act == "gelu" else "tanh")
         layer.norm_attention.eps = layer.norm_feed_forward.eps = norm_eps
-    return BertText(BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)), stack)
+    return BertText(
+        BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)),
+        stack,
+    )
 
 
 def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
@@ -104,13 +120,20 @@ def read_bert(name: str | Path) -> BertModel:
     try:
         return BertModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"no BERT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
+        raise ModelError(
+            f"no BERT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights"
+        ) from None
 
 
 def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
     """The same function as transformers' BertModel without its pooler, outside training; raises ModelError where it is no GELU."""
     config = bert.config
-    shape = (config.hidden_size, config.num_attention_heads, config.num_hidden_layers, config.max_position_embeddings)
+    shape = (
+        config.hidden_size,
+        config.num_attention_heads,
+        config.num_hidden_layers,
+        config.max_position_embeddings,
+    )
     act = activation(config.hidden_act)
     text = bert_text(config.vocab_size, *shape, norm_eps=config.layer_norm_eps, hidden_act=act)
     copy_bert(text, bert)
@@ -127,11 +150,14 @@ def activation(name: str) -> str:
 @torch.no_grad()
 def copy_bert(text: BertText, bert: BertModel) -> None:
     """Transformers' weights into ``text``, which may have fewer positions and layers: it takes the first."""
-    source, target = bert.embeddings, text.embeddings
+    source = bert.embeddings
+    target = text.embeddings
     target.words.load_state_dict(source.word_embeddings.state_dict())
     target.segments.load_state_dict(source.token_type_embeddings.state_dict())
     target.norm.load_state_dict(source.LayerNorm.state_dict())
-    target.positions.weight.copy_(source.position_embeddings.weight[: target.positions.num_embeddings])
+    target.positions.weight.copy_(
+        source.position_embeddings.weight[: target.positions.num_embeddings]
+    )
     for layer, other in zip(text.encoder.layers, bert.encoder.layer, strict=False):
         _copy_layer(layer, other)
 
@@ -144,5 +170,8 @@ def _copy_layer(mine: Any, theirs: Any) -> None:
     mine.attention.output.load_state_dict(theirs.attention.output.dense.state_dict())
     mine.feed_forward[0].load_state_dict(theirs.intermediate.dense.state_dict())
     mine.feed_forward[2].load_state_dict(theirs.output.dense.state_dict())
-    for norm, other in ((mine.norm_attention, theirs.attention.output.LayerNorm), (mine.norm_feed_forward, theirs.output.LayerNorm)):
+    for norm, other in (
+        (mine.norm_attention, theirs.attention.output.LayerNorm),
+        (mine.norm_feed_forward, theirs.output.LayerNorm),
+    ):
         norm.load_state_dict(other.state_dict())

@@ -1,6 +1,6 @@
 """Fixed image descriptors: oriented gradients and colour histograms.
 
-A few thousand pictures teach a convolution less about outline and colour than these say at once, so the joint model reads both.
+A few thousand images teach a convolution less about outline and colour than these say at once, so the joint model reads both.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def oriented_gradients(pixels: Tensor) -> Tensor:
 def colour_histograms(pixels: Tensor, grid: int = 4, levels: int = 4) -> Tensor:
     """Square roots of joint RGB histograms: ``pixels`` [B, 3, S, S] in [0, 1] to [B, (2*levels)**3 + grid*grid*levels**3].
 
-    One fine histogram of the whole picture, one coarse histogram a grid cell.
+    One fine histogram of the whole image, one coarse histogram a grid cell.
     """
     fine = _histogram(pixels, 2 * levels, 1)
     return torch.cat([fine, _histogram(pixels, levels, grid)], 1).sqrt()
@@ -53,13 +53,17 @@ def _histogram(pixels: Tensor, levels: int, grid: int) -> Tensor:
     colour = (level[:, 0] * levels + level[:, 1]) * levels + level[:, 2]
     place = torch.arange(size, device=pixels.device) * grid // size
     index = colour + (place[:, None] * grid + place[None, :]) * levels**3
-    index = index + torch.arange(batch, device=pixels.device)[:, None, None] * (grid * grid * levels**3)
-    counts = torch.bincount(index.flatten(), minlength=batch * grid * grid * levels**3).to(pixels.dtype)
+    index = index + torch.arange(batch, device=pixels.device)[:, None, None] * (
+        grid * grid * levels**3
+    )
+    counts = torch.bincount(index.flatten(), minlength=batch * grid * grid * levels**3).to(
+        pixels.dtype
+    )
     return counts.view(batch, -1) * (grid * grid / size**2)
 
 
 class ImageDescriptors(nn.Module):
-    """Both descriptors, standardised by running moments and mapped to one vector a picture."""
+    """Both descriptors, standardised by running moments and mapped to one vector an image."""
 
     def __init__(self, size: int, width: int, dropout: float = 0.3) -> None:
         super().__init__()

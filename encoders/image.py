@@ -1,4 +1,4 @@
-"""Pictures to tokens: a small residual stem of overlapping convolutions."""
+"""Images to tokens: a small residual stem of overlapping convolutions."""
 
 from __future__ import annotations
 
@@ -45,9 +45,16 @@ class ResidualBlock(nn.Module):
 class ResidualStem(nn.Module):
     """Overlapping convolutions, 1/16 of the side, pooled to a grid of tokens and a global one."""
 
-    def __init__(self, dim: int, size: int = 112, channels: tuple[int, ...] = (32, 64, 128, 256), grid: int = 4) -> None:
+    def __init__(
+        self,
+        dim: int,
+        size: int = 112,
+        channels: tuple[int, ...] = (32, 64, 128, 256),
+        grid: int = 4,
+    ) -> None:
         super().__init__()
-        self.grid, self.global_tokens = grid, 1
+        self.grid = grid
+        self.global_tokens = 1
         self.size_of_patch = size // grid
         self.enter = nn.Conv2d(3, channels[0], 3, stride=2, padding=1, bias=False)
         self.norm_enter = nn.BatchNorm2d(channels[0])

@@ -36,7 +36,11 @@ class Attention(nn.Module):
         """``query`` [B, Q, D], ``memory`` [B, L, D], ``mask`` [B, L] (True: attend) to [B, Q, D]; B items, Q queries, L tokens."""
         batch, queries, dim = query.shape
         q = self.query(query).view(batch, queries, self.heads, -1).transpose(1, 2)
-        k, v = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        k, v = (
+            self.key_value(memory)
+            .view(batch, memory.shape[1], 2, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+        )
         out = attend(q, k, v, mask[:, None, None, :])
         return self.output(out.transpose(1, 2).reshape(batch, queries, dim))
 
@@ -45,7 +49,11 @@ class FeedForward(nn.Sequential):
     """Linear, GELU, Linear, with the usual expansion of four."""
 
     def __init__(self, dim: int, expansion: int = 4) -> None:
-        super().__init__(nn.Linear(dim, expansion * dim), nn.GELU(approximate="tanh"), nn.Linear(expansion * dim, dim))
+        super().__init__(
+            nn.Linear(dim, expansion * dim),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(expansion * dim, dim),
+        )
 
 
 class RowDropout(nn.Module):
@@ -63,8 +71,14 @@ class RowDropout(nn.Module):
         if not self.training or self.rate == 0:
             return hidden
         rows = hidden.shape[0] if row is None else int(row.max()) + 1 if row.numel() else 0
-        kept = hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
-        return hidden * (kept.view(rows, *(1 for _ in hidden.shape[1:-1]), -1) if row is None else kept.index_select(0, row))
+        kept = (
+            hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
+        )
+        return hidden * (
+            kept.view(rows, *(1 for _ in hidden.shape[1:-1]), -1)
+            if row is None
+            else kept.index_select(0, row)
+        )
 
 
 class TransformerLayer(nn.Module):
@@ -83,7 +97,9 @@ class TransformerLayer(nn.Module):
         """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
         return self.step(hidden, lambda x: self.attention(x, x, mask))
 
-    def step(self, hidden: Tensor, read: Callable[[Tensor], Tensor], row: Tensor | None = None) -> Tensor:
+    def step(
+        self, hidden: Tensor, read: Callable[[Tensor], Tensor], row: Tensor | None = None
+    ) -> Tensor:
         """What the layer does around its self-attention ``read``, on tokens of any layout: ``hidden`` [..., D] to [..., D].
 
         ``row`` says whose the tokens [T, D] are where they lie one after another, see :class:`RowDropout`.

@@ -24,12 +24,18 @@ class Places:
     """
 
     def __init__(self, place: Tensor, shape: tuple[int, int], step: int = 1) -> None:
-        self.shape, count = shape, len(place)
-        taken = F.pad(place, (0, (few_sizes(count, step) if step > 1 else count) - count), value=shape[0] * shape[1])
+        self.shape = shape
+        count = len(place)
+        taken = F.pad(
+            place,
+            (0, (few_sizes(count, step) if step > 1 else count) - count),
+            value=shape[0] * shape[1],
+        )
         self.row = taken // shape[1]
         packed_at = place.new_full((shape[0] * shape[1],), len(taken))
         packed_at[place] = torch.arange(count, device=place.device)
-        self._taken, self._packed_at = _Rows.of(taken, shape[0] * shape[1]), _Rows.of(packed_at, len(taken))
+        self._taken = _Rows.of(taken, shape[0] * shape[1])
+        self._packed_at = _Rows.of(packed_at, len(taken))
 
     def pack(self, padded: Tensor) -> Tensor:
         """[B, L, D] to the tokens that are there [T', D]."""
@@ -37,7 +43,8 @@ class Places:
 
     def pad(self, packed: Tensor) -> Tensor:
         """[T', D] back to [B, L, D], zero where no token is."""
-        return cast(Tensor, _Gather.apply(packed, self._packed_at, self._taken)).view(*self.shape, -1)  # type: ignore[no-untyped-call]
+        rows = _Gather.apply(packed, self._packed_at, self._taken)  # type: ignore[no-untyped-call]
+        return cast(Tensor, rows).view(*self.shape, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,9 @@ class Packing(Places):
 
     def __init__(self, group: Tensor) -> None:
         # A CPU prepares its matrix products anew for each shape.
-        super().__init__(group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP)
+        super().__init__(
+            group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP
+        )
         self.some = F.pad((group != 0).any(1), (0, 1))
         if int(group.max()) <= 1:
             # One group a row: a mask of keys alone, which broadcasts over queries.
@@ -94,7 +103,9 @@ class Packing(Places):
         else:
             # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
             alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
-            self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[:, None]
+            self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[
+                :, None
+            ]
 
     def mask_of(self, at: Tensor) -> Tensor:
         """What the tokens at places ``at`` [B, R] of their rows see: [B, 1, R, L], or [B, 1, 1, L] where all see the same."""
@@ -120,7 +131,9 @@ class Packed:
         """What transformer ``layers`` make of them."""
         x = self.x
         for layer in cast("list[TransformerLayer]", layers):
-            x = layer.step(x, partial(packed_attention, layer.attention, self.packing), self.packing.row)
+            x = layer.step(
+                x, partial(packed_attention, layer.attention, self.packing), self.packing.row
+            )
         return Packed(x, self.packing)
 
     def padded(self) -> Tensor:
@@ -154,9 +167,12 @@ class PackedTransformer(nn.Module):
 def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
     """:class:`encoders.layers.Attention` of packed tokens ``x`` [T, D] over each other."""
     rows, length = packing.shape
-    query, key_value = attention.query, attention.key_value
+    query = attention.query
+    key_value = attention.key_value
     # One product instead of two: weights are smaller than what they make.
-    joined = F.linear(x, torch.cat([query.weight, key_value.weight]), torch.cat([query.bias, key_value.bias]))
+    joined = F.linear(
+        x, torch.cat([query.weight, key_value.weight]), torch.cat([query.bias, key_value.bias])
+    )
     q, k, v = packing.pad(joined).view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
     out = attend(q, k, v, packing.mask).transpose(1, 2).reshape(rows, length, -1)
     return attention.output(packing.pack(out))
@@ -164,7 +180,9 @@ def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tenso
 
 def asking_attention(attention: Attention, query: Tensor, at: Tensor, told: Packed) -> Tensor:
     """Attention of ``query`` states [B, R, D] at places ``at`` [B, R] of their rows over the packed tokens: [B, R, D]."""
-    return attention.output(_attended(attention, attention.query(query), told, told.packing.mask_of(at)))
+    return attention.output(
+        _attended(attention, attention.query(query), told, told.packing.mask_of(at))
+    )
 
 
 def reading_attention(attention: Attention, own: Packed, other: Packed) -> Tensor:
@@ -177,5 +195,9 @@ def _attended(attention: Attention, query: Tensor, told: Packed, mask: Tensor) -
     """Queries [B, R, D] over packed tokens, ``mask`` [B, 1, R or 1, L], to [B, R, D]."""
     rows, length = told.packing.shape
     q = query.view(rows, query.shape[1], attention.heads, -1).transpose(1, 2)
-    k, v = told.packing.pad(attention.key_value(told.x)).view(rows, length, 2, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    k, v = (
+        told.packing.pad(attention.key_value(told.x))
+        .view(rows, length, 2, attention.heads, -1)
+        .permute(2, 0, 3, 1, 4)
+    )
     return attend(q, k, v, mask).transpose(1, 2).reshape(rows, query.shape[1], -1)

@@ -1,4 +1,4 @@
-"""Regions of pictures from an object detector, K3M's image input: their features and boxes, read from files."""
+"""Regions of images from an object detector, K3M's image input: their features and boxes, read from files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Regions:
-    """R regions of one picture: ``features`` [R, F], ``boxes`` [R, 4], ``classes`` [R, C] or None.
+    """R regions of one image: ``features`` [R, F], ``boxes`` [R, 4], ``classes`` [R, C] or None.
 
     A box is x1, y1, x2, y2 in shares of the sides.
     """
@@ -34,10 +34,10 @@ class Regions:
 
 
 class RegionFiles(Protocol):
-    """Where regions come from, by an item's id or its picture's stem."""
+    """Where regions come from, by an item's id or its image's stem."""
 
     def read(self, key: str) -> Regions | None:
-        """The regions of one picture, None where there are none; raises DataError where they cannot be read."""
+        """The regions of one image, None where there are none; raises DataError where they cannot be read."""
 
 
 class RegionFolder:
@@ -62,9 +62,13 @@ class RegionDatabase:
         try:
             import lmdb
         except ImportError:
-            raise DataError(f"{path} needs the lmdb library: pip install 'catalograph[lmdb]'") from None
+            raise DataError(
+                f"{path} needs the lmdb library: pip install 'catalograph[lmdb]'"
+            ) from None
         self.path = path
-        self._environment: Any = lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir())
+        self._environment: Any = lmdb.open(
+            str(path), readonly=True, lock=False, subdir=path.is_dir()
+        )
 
     def read(self, key: str) -> Regions | None:
         """The regions under ``key``."""
@@ -78,37 +82,51 @@ def parse(data: bytes, place: str) -> Regions:
     try:
         found = np.load(io.BytesIO(data), allow_pickle=False)
         if isinstance(found, np.ndarray):
-            features, boxes, classes = found[:, :-4], found[:, -4:], None
+            features = found[:, :-4]
+            boxes = found[:, -4:]
+            classes = None
         else:
-            features, boxes = found["features"], found["boxes"]
+            features = found["features"]
+            boxes = found["boxes"]
             classes = found["classes"].astype(np.float32) if "classes" in found else None
             if "size" in found:
                 boxes = boxes / np.tile(found["size"], 2)
     except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{place} has no regions ({str(error).splitlines()[0][:80]}): write features [R, F] and boxes [R, 4]") from None
+        raise DataError(
+            f"{place} has no regions ({str(error).splitlines()[0][:80]}): write features [R, F] and boxes [R, 4]"
+        ) from None
     counts = {len(features), len(boxes), len(features if classes is None else classes)}
     if features.ndim != 2 or boxes.shape[1:] != (4,) or len(counts) > 1:
-        raise DataError(f"{place} has features {features.shape} and boxes {boxes.shape}: write features [R, F] and boxes [R, 4]")
+        raise DataError(
+            f"{place} has features {features.shape} and boxes {boxes.shape}: write features [R, F] and boxes [R, 4]"
+        )
     return Regions(features.astype(np.float32), boxes.astype(np.float32), classes)
 
 
 def open_regions(path: Path) -> RegionFiles:
     """The regions of a folder of files or of an LMDB (``data.mdb`` within a folder, or a file)."""
-    return RegionDatabase(path) if path.is_file() or (path / "data.mdb").is_file() else RegionFolder(path)
+    return (
+        RegionDatabase(path)
+        if path.is_file() or (path / "data.mdb").is_file()
+        else RegionFolder(path)
+    )
 
 
-def pad_regions(pictures: Sequence[Regions | None], most: int, width: int, classes: int = 0) -> RegionBatch:
-    """B pictures' first ``most`` regions, F = ``width`` features each, with their C = ``classes`` where that is above 0.
+def pad_regions(
+    images: Sequence[Regions | None], most: int, width: int, classes: int = 0
+) -> RegionBatch:
+    """B images' first ``most`` regions, F = ``width`` features each, with their C = ``classes`` where that is above 0.
 
-    Raises DataError where a picture's have another width or other classes.
+    Raises DataError where an image's have another width or other classes.
     """
-    there = {row: each for row, each in enumerate(pictures) if each is not None}
+    there = {row: each for row, each in enumerate(images) if each is not None}
     for each in there.values():
         _fits(each, width, classes)
     longest = max((min(most, len(each.features)) for each in there.values()), default=0)
-    features, boxes = torch.zeros(len(pictures), longest, width), torch.zeros(len(pictures), longest, 4)
-    mask = torch.zeros(len(pictures), longest, dtype=torch.bool)
-    probable = torch.zeros(len(pictures), longest, classes)
+    features = torch.zeros(len(images), longest, width)
+    boxes = torch.zeros(len(images), longest, 4)
+    mask = torch.zeros(len(images), longest, dtype=torch.bool)
+    probable = torch.zeros(len(images), longest, classes)
     for row, each in there.items():
         count = min(most, len(each.features))
         features[row, :count] = torch.from_numpy(each.features[:count])
@@ -122,10 +140,14 @@ def pad_regions(pictures: Sequence[Regions | None], most: int, width: int, class
 def _fits(regions: Regions, width: int, classes: int) -> None:
     found = regions.features.shape[1]
     if found != width:
-        raise DataError(f"regions with {found} features do not fit a model that reads {width}: set region_width")
+        raise DataError(
+            f"regions with {found} features do not fit a model that reads {width}: set region_width"
+        )
     told = None if regions.classes is None else regions.classes.shape[1]
     if classes and told not in (None, classes):
-        raise DataError(f"regions with {told} classes do not fit a model that tells {classes}: set region_classes")
+        raise DataError(
+            f"regions with {told} classes do not fit a model that tells {classes}: set region_classes"
+        )
 
 
 class RegionEncoder(nn.Module):
@@ -138,7 +160,10 @@ class RegionEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, regions: RegionBatch) -> ModalTokens:
-        """R regions of B pictures, F features each, to tokens [B, R, D]."""
+        """R regions of B images, F features each, to tokens [B, R, D]."""
         boxes = regions.boxes
         area = (boxes[..., 2:3] - boxes[..., 0:1]) * (boxes[..., 3:4] - boxes[..., 1:2])
-        return ModalTokens(self.norm(self.feature(regions.features) + self.place(torch.cat([boxes, area], -1))), regions.mask)
+        return ModalTokens(
+            self.norm(self.feature(regions.features) + self.place(torch.cat([boxes, area], -1))),
+            regions.mask,
+        )

@@ -13,7 +13,15 @@ from encoders.tokens import ModalTokens
 class TextEncoder(nn.Module):
     """Word pieces to contextual tokens: embeddings of piece and position, then transformer layers."""
 
-    def __init__(self, vocab_size: int, dim: int, heads: int, layers: int, max_length: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        heads: int,
+        layers: int,
+        max_length: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.pieces = nn.Embedding(vocab_size, dim, padding_idx=0)
         self.positions = nn.Embedding(max_length, dim)

@@ -19,7 +19,8 @@ from tokenizers.trainers import WordPieceTrainer
 from schema.errors import UsageError
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-CLIP_BEGIN, CLIP_END = "<|startoftext|>", "<|endoftext|>"
+CLIP_BEGIN = "<|startoftext|>"
+CLIP_END = "<|endoftext|>"
 
 
 class SpecialPieces(NamedTuple):
@@ -58,7 +59,9 @@ class CatalogTokenizer:
         learner = cls(word_pieces(SPECIAL_TOKENS), {})
         # The trainer numbers continuing characters as its randomly ordered hash map meets them, and breaks ties by number. Naming them
         # beforehand makes it repeat itself.
-        inner = sorted({f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]})
+        inner = sorted(
+            {f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]}
+        )
         trainer = WordPieceTrainer(
             vocab_size=max(vocab_size, len(SPECIAL_TOKENS) + len(inner) + 1),
             special_tokens=SPECIAL_TOKENS + inner,
@@ -69,22 +72,36 @@ class CatalogTokenizer:
         learner.tokenizer.train_from_iterator(texts, trainer)
         vocabulary = learner.tokenizer.get_vocab(with_added_tokens=False)
         pieces = word_pieces(sorted(vocabulary, key=vocabulary.__getitem__))
-        return cls(pieces, inverse_frequencies((learner.words(text) for text in texts), len(texts), max_ngrams))
+        return cls(
+            pieces,
+            inverse_frequencies((learner.words(text) for text in texts), len(texts), max_ngrams),
+        )
 
     @classmethod
-    def pretrained(cls, pieces: Tokenizer, texts: Iterable[str], max_ngrams: int) -> CatalogTokenizer:
+    def pretrained(
+        cls, pieces: Tokenizer, texts: Iterable[str], max_ngrams: int
+    ) -> CatalogTokenizer:
         """Word pieces that are there already, with the n-grams of a catalogue's own texts."""
-        splitter, texts = cls(pieces, {}), list(texts)
-        return cls(pieces, inverse_frequencies((splitter.words(text) for text in texts), len(texts), max_ngrams))
+        splitter = cls(pieces, {})
+        texts = list(texts)
+        return cls(
+            pieces,
+            inverse_frequencies((splitter.words(text) for text in texts), len(texts), max_ngrams),
+        )
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> CatalogTokenizer:
         """Read back what :meth:`files` gave; raises ValueError where it is not that."""
-        return cls(Tokenizer.from_str(files["tokenizer.json"].decode()), json.loads(files["ngrams.json"]))
+        return cls(
+            Tokenizer.from_str(files["tokenizer.json"].decode()), json.loads(files["ngrams.json"])
+        )
 
     def files(self) -> dict[str, bytes]:
         """``tokenizer.json`` in the tokenizers library's own form, and ``ngrams.json``."""
-        return {"tokenizer.json": str(self.tokenizer.to_str()).encode(), "ngrams.json": json.dumps(self.weights).encode()}
+        return {
+            "tokenizer.json": str(self.tokenizer.to_str()).encode(),
+            "ngrams.json": json.dumps(self.weights).encode(),
+        }
 
     def __reduce__(self) -> tuple[Callable[..., CatalogTokenizer], tuple[dict[str, bytes]]]:
         """Another process reads the files and fills caches of its own."""
@@ -118,29 +135,40 @@ class CatalogTokenizer:
         ids: list[int] = []
         for word in words:
             ids.extend(self._grams(word))
-        ids.extend(number for a, b in itertools.pairwise(words) if (number := self._number.get(f"{a} {b}")))
+        ids.extend(
+            number for a, b in itertools.pairwise(words) if (number := self._number.get(f"{a} {b}"))
+        )
         return ids
 
 
 def special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
     """Where a vocabulary has BERT's special pieces; raises UsageError where it lacks one, or [PAD] is not its first."""
-    begin, end = tokenizer.token_to_id(CLIP_BEGIN), tokenizer.token_to_id(CLIP_END)
+    begin = tokenizer.token_to_id(CLIP_BEGIN)
+    end = tokenizer.token_to_id(CLIP_END)
     if begin is not None and end is not None:
         return SpecialPieces(end, begin, end, end)
     numbers = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
     found = [number for number in numbers if number is not None]
     if len(found) < len(numbers):
-        lacking = [token for token, number in zip(SPECIAL_TOKENS, numbers, strict=True) if number is None]
-        raise UsageError(f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(lacking)}: give a BERT's vocab.txt")
+        lacking = [
+            token for token, number in zip(SPECIAL_TOKENS, numbers, strict=True) if number is None
+        ]
+        raise UsageError(
+            f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(lacking)}: give a BERT's vocab.txt"
+        )
     if found[0] != 0:
-        raise UsageError(f"the vocabulary has [PAD] at {found[0]}, not at 0: give a BERT's vocab.txt")
+        raise UsageError(
+            f"the vocabulary has [PAD] at {found[0]}, not at 0: give a BERT's vocab.txt"
+        )
     return SpecialPieces(*found[1:])
 
 
 def word_grams(word: str) -> list[str]:
     """A word itself, marked ``w``, and its character 3- to 5-grams within ``<`` and ``>``, each once."""
     marked = f"<{word}>"
-    return sorted({"w" + word} | {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)})
+    return sorted(
+        {"w" + word} | {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)}
+    )
 
 
 def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) -> dict[str, float]:
@@ -150,7 +178,10 @@ def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) 
     """
     frequency: Counter[str] = Counter()
     for words in titles:
-        frequency.update({gram for word in words for gram in word_grams(word)} | {f"{a} {b}" for a, b in itertools.pairwise(words)})
+        frequency.update(
+            {gram for word in words for gram in word_grams(word)}
+            | {f"{a} {b}" for a, b in itertools.pairwise(words)}
+        )
     least = min(2, max(frequency.values(), default=2))
     kept = sorted((-n, gram) for gram, n in frequency.items() if n >= least)[:most]
     return {gram: round(math.log((1 + count) / (1 - n)) + 1, 6) for n, gram in kept}
@@ -163,7 +194,9 @@ def vocabulary_lines(text: str) -> list[str]:
 
 def word_pieces(vocabulary: Sequence[str]) -> Tokenizer:
     """BERT's normaliser and splitter around a WordPiece vocabulary, in its order."""
-    tokenizer = Tokenizer(WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer

@@ -22,7 +22,9 @@ class ModalTokens:
     @staticmethod
     def whole(hidden: Tensor) -> ModalTokens:
         """Tokens [B, L, D] that are all there."""
-        return ModalTokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device))
+        return ModalTokens(
+            hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+        )
 
     def mean(self) -> Tensor:
         """The mean over the tokens that are there [B, D]; zero where none is."""
@@ -36,4 +38,6 @@ class ModalTokens:
     @staticmethod
     def concatenate(parts: list[ModalTokens]) -> ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""
-        return ModalTokens(torch.cat([p.hidden for p in parts], 1), torch.cat([p.mask for p in parts], 1))
+        return ModalTokens(
+            torch.cat([p.hidden for p in parts], 1), torch.cat([p.mask for p in parts], 1)
+        )

@@ -24,8 +24,10 @@ class PretrainedViT(nn.Module):
 
     def __init__(self, vit: Any, dim: int, frozen: bool = True) -> None:
         super().__init__()
-        self.vit, self.frozen = vit, frozen
-        self.size_of_patch, self.global_tokens = int(vit.config.patch_size), 1
+        self.vit = vit
+        self.frozen = frozen
+        self.size_of_patch = int(vit.config.patch_size)
+        self.global_tokens = 1
         self.grid = int(vit.config.image_size) // self.size_of_patch
         self.project = nn.Linear(vit.config.hidden_size, dim)
         if frozen:
@@ -44,8 +46,10 @@ class PretrainedViT(nn.Module):
         return self
 
 
-def vit_from_numbers(shape: tuple[int, int, int], size: int, patch: int, dim: int, frozen: bool = True) -> PretrainedViT:
-    """A ViT of ``shape`` (width, layers, heads) over pictures of ``size`` pixels, for weights to be loaded into."""
+def vit_from_numbers(
+    shape: tuple[int, int, int], size: int, patch: int, dim: int, frozen: bool = True
+) -> PretrainedViT:
+    """A ViT of ``shape`` (width, layers, heads) over images of ``size`` pixels, for weights to be loaded into."""
     from transformers import ViTConfig, ViTModel
 
     width, layers, heads = shape
@@ -72,4 +76,6 @@ def read_vit(name: str | Path) -> ViTModel:
     try:
         return ViTModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"no ViT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights") from None
+        raise ModelError(
+            f"no ViT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights"
+        ) from None

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from encoders.descriptors import colour_histograms, oriented_gradients
 from evaluation.settings import Setting, catalogue_words, shown
-from fusion.featurize import ItemInput, PixelReader
-from fusion.scoring import CellQuery
+from fusion.inference.featurizer import ItemInput, PixelReader
+from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
 from schema.ontology import Ontology
 from schema.wording import WORD
@@ -29,7 +29,7 @@ from schema.wording import WORD
 IMAGE_SIZE = 64
 COMPONENTS = 256
 REGULARISATION = 10.0
-_PICTURES_AT_ONCE = 256
+_IMAGES_AT_ONCE = 256
 _UNSEEN = 1e-9
 _FEW = 50
 
@@ -46,7 +46,9 @@ class MostFrequent:
         self.ontology = ontology
         counts = Counter(pair for item in items for pair in set(item.known))
         self._logits = {
-            name: np.log([counts[name, value] + _UNSEEN for value in spec.values]).astype(np.float32)
+            name: np.log([counts[name, value] + _UNSEEN for value in spec.values]).astype(
+                np.float32
+            )
             for name, spec in ontology.properties.items()
         }
 
@@ -60,7 +62,7 @@ class MostFrequent:
 
 @dataclass(frozen=True)
 class Features:
-    """What I items show: ``shown`` [I, F] sparse, of title and picture."""
+    """What I items show: ``shown`` [I, F] sparse, of title and image."""
 
     shown: Any
 
@@ -72,7 +74,8 @@ class Classical:
     calibration = None
 
     def __init__(self, ontology: Ontology, read_pixels: PixelReader | None = None) -> None:
-        self.ontology, self.read_pixels = ontology, read_pixels
+        self.ontology = ontology
+        self.read_pixels = read_pixels
         self._title: list[Any] = []
         self._image: _ImageFeatures | None = None
         self._known: dict[Pair, int] = {}
@@ -96,7 +99,9 @@ class Classical:
         for name in ontology.properties:
             scorer._learn(name, items, features)
         if not scorer._models:
-            raise DataError(f"none of the {len(items)} training items has a statement: the classical baseline needs some to learn from")
+            raise DataError(
+                f"none of the {len(items)} training items has a statement: the classical baseline needs some to learn from"
+            )
         return scorer
 
     def _read(self, items: Sequence[ItemInput], *, known: bool) -> None:
@@ -105,19 +110,31 @@ class Classical:
 
         titles = [item.title for item in items if item.title and WORD.search(item.title)]
         if titles:
-            words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32)
+            words = TfidfVectorizer(
+                ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32
+            )
             rare = 2 if len(titles) > _FEW else 1  # a small catalogue may have no n-gram twice
-            grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=rare, sublinear_tf=True, dtype=np.float32)
+            grams = TfidfVectorizer(
+                analyzer="char_wb",
+                ngram_range=(2, 5),
+                min_df=rare,
+                sublinear_tf=True,
+                dtype=np.float32,
+            )
             self._title = [vectorizer.fit(titles) for vectorizer in (words, grams)]
-        pictures = [item.image for item in items if item.image is not None]
-        if pictures:
-            self._image = _ImageFeatures(self._described(pictures))
+        images = [item.image for item in items if item.image is not None]
+        if images:
+            self._image = _ImageFeatures(self._described(images))
         if known:
-            pairs = ((spec.name, value) for spec in self.ontology.properties.values() for value in spec.values)
+            pairs = (
+                (spec.name, value)
+                for spec in self.ontology.properties.values()
+                for value in spec.values
+            )
             self._known = {pair: place for place, pair in enumerate(pairs)}
 
     def encode(self, items: Sequence[ItemInput]) -> Features:
-        """Title and picture features of I items; a missing part is all zeros."""
+        """Title and image features of I items; a missing part is all zeros."""
         from scipy.sparse import csr_matrix, hstack
 
         titles = [item.title or "" for item in items]
@@ -128,14 +145,21 @@ class Classical:
             if there:
                 dense[there] = self._image(self._described([items[place].image for place in there]))
             blocks.append(csr_matrix(dense))
-        return Features(hstack([csr_matrix((len(items), 1), dtype=np.float32), *blocks], format="csr"))
+        return Features(
+            hstack([csr_matrix((len(items), 1), dtype=np.float32), *blocks], format="csr")
+        )
 
     def score(self, encoded: Features, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
         """Log probabilities over the property's values; a value without training items is far below all others."""
         scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(cells)
         for name in dict.fromkeys(cell.property for cell in cells):
             places = [place for place, cell in enumerate(cells) if cell.property == name]
-            features = self._joined(encoded, [cells[place].item for place in places], [cells[place].known for place in places], name)
+            features = self._joined(
+                encoded,
+                [cells[place].item for place in places],
+                [cells[place].known for place in places],
+                name,
+            )
             for place, row in zip(places, self._log_probabilities(name, features), strict=True):
                 scores[place] = row
         return scores
@@ -147,7 +171,9 @@ class Classical:
         if isinstance(model, str):
             out[:, values.index(model)] = 1
         elif model is not None:
-            out[:, [values.index(value) for value in model.classes_]] = model.predict_proba(features).clip(_UNSEEN)
+            out[:, [values.index(value) for value in model.classes_]] = model.predict_proba(
+                features
+            ).clip(_UNSEEN)
         return np.log(out).astype(np.float32)
 
     def _learn(self, name: str, items: Sequence[ItemInput], features: Features) -> None:
@@ -156,7 +182,12 @@ class Classical:
         from sklearn.linear_model import LogisticRegression
 
         values = set(self.ontology.values_of(name))
-        found = [(place, value) for place, item in enumerate(items) for own, value in item.known if own == name and value in values]
+        found = [
+            (place, value)
+            for place, item in enumerate(items)
+            for own, value in item.known
+            if own == name and value in values
+        ]
         target = [value for _, value in found]
         if len(set(target)) > 1:
             places = [place for place, _ in found]
@@ -164,11 +195,15 @@ class Classical:
             with warnings.catch_warnings():
                 # What is left to gain after that many steps does not change the ranks.
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                self._models[name] = LogisticRegression(C=REGULARISATION, max_iter=300).fit(inputs, target)
+                self._models[name] = LogisticRegression(C=REGULARISATION, max_iter=300).fit(
+                    inputs, target
+                )
         elif target:
             self._models[name] = target[0]
 
-    def _joined(self, features: Features, places: Sequence[int], known: Sequence[Sequence[Pair]], name: str) -> Any:
+    def _joined(
+        self, features: Features, places: Sequence[int], known: Sequence[Sequence[Pair]], name: str
+    ) -> Any:
         """Rows ``places`` of the features beside their one-hot known statements, the asked property's own left out."""
         from scipy.sparse import csr_matrix, hstack
 
@@ -181,20 +216,29 @@ class Classical:
             if pair[0] != name and pair in self._known
         ]
         rows, columns = np.array(ones, dtype=np.int64).reshape(-1, 2).T
-        one_hot = csr_matrix((np.ones(len(ones), dtype=np.float32), (rows, columns)), shape=(len(places), len(self._known)))
+        one_hot = csr_matrix(
+            (np.ones(len(ones), dtype=np.float32), (rows, columns)),
+            shape=(len(places), len(self._known)),
+        )
         return hstack([features.shown[places], one_hot], format="csr")
 
-    def _described(self, images: Sequence[Any]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Gradients and colours of pictures, some hundred at a time; an unreadable one is white."""
-        for start in range(0, len(images), _PICTURES_AT_ONCE):
-            pixels = np.stack([self._pixels(image) for image in images[start : start + _PICTURES_AT_ONCE]])
+    def _described(
+        self, images: Sequence[Any]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Gradients and colours of images, some hundred at a time; an unreadable one is white."""
+        for start in range(0, len(images), _IMAGES_AT_ONCE):
+            pixels = np.stack(
+                [self._pixels(image) for image in images[start : start + _IMAGES_AT_ONCE]]
+            )
             scaled = torch.from_numpy(pixels).float() / 255
             yield oriented_gradients(scaled).numpy(), colour_histograms(scaled).numpy()
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
         white = np.full((3, IMAGE_SIZE, IMAGE_SIZE), 255, dtype=np.uint8)
         if isinstance(image, np.ndarray):
-            scaled = torch.nn.functional.interpolate(torch.from_numpy(image)[None].float(), (IMAGE_SIZE, IMAGE_SIZE), mode="area")
+            scaled = torch.nn.functional.interpolate(
+                torch.from_numpy(image)[None].float(), (IMAGE_SIZE, IMAGE_SIZE), mode="area"
+            )
             return scaled[0].to(torch.uint8).numpy()
         pixels = self.read_pixels(Path(image), IMAGE_SIZE) if self.read_pixels is not None else None
         return white if pixels is None else pixels
@@ -211,12 +255,17 @@ class _ImageFeatures:
 
         self._parts: list[tuple[Any, float]] = []
         for block in (np.concatenate(column) for column in zip(*described, strict=True)):
-            components = PCA(min(COMPONENTS, *block.shape), svd_solver="randomized", random_state=0).fit(block)
+            components = PCA(
+                min(COMPONENTS, *block.shape), svd_solver="randomized", random_state=0
+            ).fit(block)
             length = float(np.sqrt((components.transform(block) ** 2).sum(1).mean()))
             self._parts.append((components, 1 / length if length > 0 else 1.0))
         self.width = sum(components.n_components_ for components, _ in self._parts)
 
     def __call__(self, described: Described) -> NDArray[np.float32]:
         blocks = [np.concatenate(column) for column in zip(*described, strict=True)]
-        scaled = [components.transform(block) * scale for (components, scale), block in zip(self._parts, blocks, strict=True)]
+        scaled = [
+            components.transform(block) * scale
+            for (components, scale), block in zip(self._parts, blocks, strict=True)
+        ]
         return np.concatenate(scaled, 1).astype(np.float32)

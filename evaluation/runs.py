@@ -28,13 +28,21 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def plot_runs(folders: Sequence[Path], out: Path) -> None:
     """Draw each term of the runs' losses over the steps into a PNG, SVG or PDF file."""
     if out.suffix.lower() not in FORMATS:
-        raise UsageError(f"--plot {out} is no picture that can be drawn: name a file that ends in {', '.join(FORMATS)}")
-    logs = {folder.name: records for folder in folders if (records := read_log(folder / "log.jsonl"))}
+        raise UsageError(
+            f"--plot {out} is no image that can be drawn: name a file that ends in {', '.join(FORMATS)}"
+        )
+    logs = {
+        folder.name: records for folder in folders if (records := read_log(folder / "log.jsonl"))
+    }
     if not logs:
         raise DataError("no run has a log to plot: train with more steps than log_every")
     from matplotlib.figure import Figure
 
-    terms = list(dict.fromkeys(term for records in logs.values() for record in records for term in record["loss"]))
+    terms = list(
+        dict.fromkeys(
+            term for records in logs.values() for record in records for term in record["loss"]
+        )
+    )
     columns = min(3, len(terms))
     rows = -(-len(terms) // columns)
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
@@ -49,7 +57,11 @@ def plot_runs(folders: Sequence[Path], out: Path) -> None:
 
 def _panel(axis: Any, term: str, logs: dict[str, list[dict[str, Any]]]) -> None:
     for name, records in logs.items():
-        points = [(record["step"], record["loss"][term]) for record in records if term in record["loss"]]
-        axis.plot([step for step, _ in points], [value for _, value in points], label=name, linewidth=1)
+        points = [
+            (record["step"], record["loss"][term]) for record in records if term in record["loss"]
+        ]
+        axis.plot(
+            [step for step, _ in points], [value for _, value in points], label=name, linewidth=1
+        )
     axis.set_title(term)
     axis.set_xlabel("step")

@@ -1,4 +1,4 @@
-"""What an evaluated cell is asked with: title full, blind or none; picture or not; the item's other statements or none."""
+"""What an evaluated cell is asked with: title full, blind or none; image or not; the item's other statements or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from fusion.featurize import ItemInput
+from fusion.inference.featurizer import ItemInput
 from schema.errors import UsageError
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
@@ -41,13 +41,19 @@ class Setting:
     @property
     def name(self) -> str:
         """Like ``blind+image+known``; ``nothing`` where all is left out."""
-        parts = [self.title * (self.title != "none"), "image" * self.image, "known" * (self.known == "all")]
+        parts = [
+            self.title * (self.title != "none"),
+            "image" * self.image,
+            "known" * (self.known == "all"),
+        ]
         return "+".join(part for part in parts if part) or "nothing"
 
 
 SETTINGS = tuple(
     Setting(title, image, known)
-    for title, image, known in itertools.product(get_args(Title), (False, True), reversed(get_args(Known)))
+    for title, image, known in itertools.product(
+        get_args(Title), (False, True), reversed(get_args(Known))
+    )
     if title != "none" or image or known == "all"
 )
 """All eleven that ask with something."""
@@ -55,13 +61,19 @@ SETTINGS = tuple(
 
 def catalogue_words(ontology: Ontology, also: Iterable[str] = ()) -> frozenset[str]:
     """The words that blinding removes: those of all values, with and without a final s, and of ``also``."""
-    return value_words((value for spec in ontology.properties.values() for value in spec.values), also)
+    return value_words(
+        (value for spec in ontology.properties.values() for value in spec.values), also
+    )
 
 
 def shown(items: Sequence[ItemInput], setting: Setting, words: frozenset[str]) -> list[ItemInput]:
     """The items as the setting shows their titles and images; their statements stay, since they are also the truth."""
     return [
-        dataclasses.replace(item, title=_title(item.title, setting.title, words), image=item.image if setting.image else None)
+        dataclasses.replace(
+            item,
+            title=_title(item.title, setting.title, words),
+            image=item.image if setting.image else None,
+        )
         for item in items
     ]
 

@@ -11,49 +11,78 @@ from encoders.batch import padded_rows
 from encoders.knowledge import KnowledgeEncoder
 from encoders.layers import initialise
 from encoders.tokenizer import CatalogTokenizer
-from fusion.aggregation import StructureAggregation, ValueAggregation
+from fusion.architectures.base import ModelParts
+from fusion.architectures.bert_stream import single_stream_parts
+from fusion.architectures.huggingface import wrapped_parts
+from fusion.architectures.joint import joint_parts
+from fusion.architectures.two_stream import two_stream_parts
 from fusion.config import ModelConfig
-from fusion.decoder import CellDecoder
 from fusion.heads import GlobalHeads, RegionHead
-from fusion.interaction import InteractionHead, pykeen_interaction
-from fusion.links import LinkHead
+from fusion.link_prediction.aggregation import StructureAggregation, ValueAggregation
+from fusion.link_prediction.decoder import CellDecoder
+from fusion.link_prediction.pykeen_interactions import InteractionHead, pykeen_interaction
+from fusion.link_prediction.scorer import LinkHead
 from fusion.model import ProductModel
-from fusion.parts import parts_of
 from schema.ontology import Ontology
 
 
 def candidates(ontology: Ontology) -> tuple[list[str], list[tuple[str, str]]]:
     """The model's properties in order, and its candidates: every (property, value) of the ontology, property by property."""
     properties = list(ontology.properties)
-    return properties, [(name, value) for name in properties for value in ontology.properties[name].values]
+    return properties, [
+        (name, value) for name in properties for value in ontology.properties[name].values
+    ]
 
 
 def string_pieces(tokenizer: CatalogTokenizer, strings: Sequence[str], limit: int) -> Tensor:
     """Word pieces of S strings [S, limit], 0 where there is none."""
-    return padded_rows([tokenizer.pieces(tokenizer.words(string), limit) for string in strings], limit)
+    return padded_rows(
+        [tokenizer.pieces(tokenizer.words(string), limit) for string in strings], limit
+    )
 
 
-def build_model(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology) -> ProductModel:
+def build_model(
+    config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology
+) -> ProductModel:
     """A freshly initialised model for one ontology and one vocabulary."""
     properties, pairs = candidates(ontology)
     number = {name: index for index, name in enumerate(properties)}
-    strings = string_pieces(tokenizer, properties + [value for _, value in pairs], config.max_string)
-    parts = parts_of(config, tokenizer)
+    strings = string_pieces(
+        tokenizer, properties + [value for _, value in pairs], config.max_string
+    )
+    parts = architecture_parts(config, tokenizer)
     model = ProductModel(
         fusion=parts.fusion,
-        pictures=parts.pictures,
+        images=parts.images,
         knowledge=KnowledgeEncoder(parts.text, strings, len(properties), config.dim),
-        links=link_head(config, torch.tensor([number[name] for name, _ in pairs], dtype=torch.int64)),
+        links=link_head(
+            config, torch.tensor([number[name] for name, _ in pairs], dtype=torch.int64)
+        ),
         dim=config.dim,
         special=tokenizer.special,
         pooler=parts.pooler,
     )
     if config.global_heads:
-        model.global_heads = GlobalHeads(parts.fusion.pieces, config.dim, 3 * model.size_of_patch**2)
-    if config.picture == "regions":
+        model.global_heads = GlobalHeads(
+            parts.fusion.pieces, config.dim, 3 * model.size_of_patch**2
+        )
+    if config.image_encoder == "regions":
         model.region_head = RegionHead(config.dim, config.region_width, config.region_classes)
     initialise(model)
     return model
+
+
+def architecture_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
+    """The parts of the configuration's architecture."""
+    match config.architecture:
+        case "joint":
+            return joint_parts(config, tokenizer)
+        case "two-stream":
+            return two_stream_parts(config, tokenizer)
+        case "single-stream":
+            return single_stream_parts(config, tokenizer)
+        case _:
+            return wrapped_parts(config, tokenizer)
 
 
 def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead | InteractionHead:
@@ -62,7 +91,11 @@ def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead | Int
     second = ValueAggregation(config.dim, config.aggregation_heads) if config.hops > 1 else None
     if config.interaction:
         interaction = pykeen_interaction(config.interaction, config.dim)
-        return InteractionHead((first, second), interaction, candidate_property, config.dim, config.reads_known)
+        return InteractionHead(
+            (first, second), interaction, candidate_property, config.dim, config.reads_known
+        )
     decoder = CellDecoder(config.dim, config.heads, config.decoder_layers, config.dropout)
     widths = (2 * config.bag_width, config.known_width)
-    return LinkHead((first, second), decoder, candidate_property, config.dim, widths, config.reads_known)
+    return LinkHead(
+        (first, second), decoder, candidate_property, config.dim, widths, config.reads_known
+    )

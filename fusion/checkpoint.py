@@ -28,7 +28,10 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Put files into a model folder, then the manifest that vouches for them and for those that were there."""
     manifest = read_manifest(folder) if (folder / MANIFEST).exists() else {}
     manifest |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    write_together(folder, {**files, MANIFEST: json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode()})
+    write_together(
+        folder,
+        {**files, MANIFEST: json.dumps({"sha256": manifest}, indent=1, sort_keys=True).encode()},
+    )
 
 
 def add_file(folder: Path, name: str, data: bytes) -> None:
@@ -42,9 +45,13 @@ def read_manifest(folder: Path) -> dict[str, str]:
         data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return {str(name): str(digest) for name, digest in data["sha256"].items()}
     except FileNotFoundError:
-        raise ModelError(f"{folder} is no model folder (no {MANIFEST}): name one that `catalograph train` made") from None
+        raise ModelError(
+            f"{folder} is no model folder (no {MANIFEST}): name one that `catalograph train` made"
+        ) from None
     except (ValueError, KeyError, AttributeError):
-        raise ModelError(f"{folder / MANIFEST} is damaged: restore the folder from a copy, or train again") from None
+        raise ModelError(
+            f"{folder / MANIFEST} is damaged: restore the folder from a copy, or train again"
+        ) from None
 
 
 def verify(folder: Path) -> dict[str, bytes]:
@@ -56,12 +63,19 @@ def verify(folder: Path) -> dict[str, bytes]:
             raise ModelError(f"{path} is missing: restore the folder from a copy, or train again")
         files[name] = path.read_bytes()
         if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise ModelError(f"{path} is damaged (its sha256 is not the manifest's): restore the folder from a copy, or train again")
+            raise ModelError(
+                f"{path} is damaged (its sha256 is not the manifest's): restore the folder from a copy, or train again"
+            )
     return files
 
 
 def save_pretrained(
-    folder: Path, config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology, weights: dict[str, Tensor], about: dict[str, Any]
+    folder: Path,
+    config: ModelConfig,
+    tokenizer: CatalogTokenizer,
+    ontology: Ontology,
+    weights: dict[str, Tensor],
+    about: dict[str, Any],
 ) -> None:
     """Write a model folder; ``about`` is kept in config.json beside the model's sizes."""
     described = {"model": config.as_dict(), "ontology_sha256": ontology.content_hash(), **about}
@@ -69,7 +83,9 @@ def save_pretrained(
         "config.json": json.dumps(described, indent=1, sort_keys=True).encode(),
         **tokenizer.files(),
         "ontology.toml": ontology.to_toml().encode(),
-        WEIGHTS: save({name: tensor.detach().cpu().contiguous() for name, tensor in _owned(weights).items()}),
+        WEIGHTS: save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in _owned(weights).items()}
+        ),
     }
     write_files(folder, files)
 
@@ -77,7 +93,11 @@ def save_pretrained(
 def _owned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Each tensor once: shared ones (the text encoder within the knowledge encoder) under their first name."""
     seen: dict[int, str] = {}
-    return {name: tensor for name, tensor in weights.items() if seen.setdefault(tensor.data_ptr() or id(tensor), name) == name}
+    return {
+        name: tensor
+        for name, tensor in weights.items()
+        if seen.setdefault(tensor.data_ptr() or id(tensor), name) == name
+    }
 
 
 class ModelFolder:
@@ -85,35 +105,52 @@ class ModelFolder:
 
     def __init__(self, folder: Path) -> None:
         files = verify(folder)
-        self.path, self.name = folder, folder.resolve().name
+        self.path = folder
+        self.name = folder.resolve().name
         try:
             self.about: dict[str, Any] = json.loads(files["config.json"])
             self.config = ModelConfig.from_dict(self.about["model"])
             self.tokenizer = CatalogTokenizer.from_files(files)
             self.ontology = Ontology.from_toml(files["ontology.toml"].decode())
-            self.calibration: dict[str, Any] | None = json.loads(files["calibration.json"]) if "calibration.json" in files else None
+            self.calibration: dict[str, Any] | None = (
+                json.loads(files["calibration.json"]) if "calibration.json" in files else None
+            )
             self.model = build_model(self.config, self.tokenizer, self.ontology)
             load_weights(self.model, load_file(folder / WEIGHTS))
         except CatalographError:
             raise
         except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder} cannot be opened ({str(error).splitlines()[0][:120]}): train again") from None
+            raise ModelError(
+                f"{folder} cannot be opened ({str(error).splitlines()[0][:120]}): train again"
+            ) from None
         if self.about.get("ontology_sha256") != self.ontology.content_hash():
-            raise ModelError(f"{folder}/ontology.toml is not the ontology that the weights were trained on: restore it, or train again")
+            raise ModelError(
+                f"{folder}/ontology.toml is not the ontology that the weights were trained on: restore it, or train again"
+            )
         self.model.eval()
 
 
 def load_weights(model: ProductModel, weights: dict[str, Tensor]) -> None:
     """Load saved weights; raises RuntimeError where a tensor is missing or does not fit."""
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    absent = set(missing) - {name for name, tensor in model.state_dict().items() if _stands_in(model, name, tensor, weights)}
+    absent = set(missing) - {
+        name
+        for name, tensor in model.state_dict().items()
+        if _stands_in(model, name, tensor, weights)
+    }
     if absent or unexpected:
-        raise RuntimeError(f"weights lack {sorted(absent)[:3]} and have unknown {list(unexpected)[:3]}")
+        raise RuntimeError(
+            f"weights lack {sorted(absent)[:3]} and have unknown {list(unexpected)[:3]}"
+        )
 
 
 def _stands_in(model: ProductModel, name: str, tensor: Tensor, weights: dict[str, Tensor]) -> bool:
     """Whether a name missing from the file shares its tensor with one that was loaded."""
-    return any(other.data_ptr() == tensor.data_ptr() for key, other in model.state_dict().items() if key in weights)
+    return any(
+        other.data_ptr() == tensor.data_ptr()
+        for key, other in model.state_dict().items()
+        if key in weights
+    )
 
 
 def find_model(models: Path, name: str | None) -> Path:
@@ -125,14 +162,27 @@ def find_model(models: Path, name: str | None) -> Path:
         for folder in (Path(name), models / name):
             if (folder / MANIFEST).is_file():
                 return folder
-        known = ", ".join(sorted(path.parent.name for path in models.glob(f"*/{MANIFEST}"))) or "none yet: run `catalograph train`"
-        raise UsageError(f"no model {name!r}, neither a model folder nor a model of this home (it has {known})")
+        known = (
+            ", ".join(sorted(path.parent.name for path in models.glob(f"*/{MANIFEST}")))
+            or "none yet: run `catalograph train`"
+        )
+        raise UsageError(
+            f"no model {name!r}, neither a model folder nor a model of this home (it has {known})"
+        )
     found = sorted(models.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise UsageError(f"no model in {models}: run `catalograph train` first, or name a folder with --model")
+        raise UsageError(
+            f"no model in {models}: run `catalograph train` first, or name a folder with --model"
+        )
     return found[-1].parent
 
 
 def device_of(name: str) -> torch.device:
     """A torch device; ``auto`` is the first GPU where there is one."""
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+    return torch.device(
+        "cuda"
+        if name == "auto" and torch.cuda.is_available()
+        else "cpu"
+        if name == "auto"
+        else name
+    )

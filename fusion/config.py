@@ -9,10 +9,25 @@ from typing import Any
 from schema.errors import ModelError, UsageError
 
 LEAST_IMAGE = 32
-NONE_ALLOWED = ("region_classes", "text_layers", "image_layers", "decoder_layers", "bag_width", "known_width")
+NONE_ALLOWED = (
+    "region_classes",
+    "text_layers",
+    "image_layers",
+    "decoder_layers",
+    "bag_width",
+    "known_width",
+)
 CHOICES = {
-    "architecture": ("joint", "single-stream", "two-stream", "clip", "vilt", "visual_bert", "lxmert"),
-    "picture": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
+    "architecture": (
+        "joint",
+        "single-stream",
+        "two-stream",
+        "clip",
+        "vilt",
+        "visual_bert",
+        "lxmert",
+    ),
+    "image_encoder": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
     "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
     "hidden_act": ("gelu", "gelu_new"),
 }
@@ -23,8 +38,8 @@ RATES = ("dropout", "drop_tokens", "drop_wide")
 class ModelConfig:
     """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side.
 
-    ``architecture`` is how modalities meet, ``picture`` what reads a picture. In training ``dropout`` hides features within the layers,
-    ``drop_tokens`` title and picture tokens, ``drop_wide`` a whole modality of the wide part: rates. ``initial_fusion`` is K3M's IIFM:
+    ``architecture`` is how modalities meet, ``image_encoder`` what reads an image. In training ``dropout`` hides features within the layers,
+    ``drop_tokens`` title and image tokens, ``drop_wide`` a whole modality of the wide part: rates. ``initial_fusion`` is K3M's IIFM:
     mean, soft-spl, hard-spl, or none. ``hidden_act`` and ``norm_eps`` are a BERT's, by transformers' names. ``wrapped`` is the
     configuration, as JSON, of a model of transformers that is read whole. ``interaction`` is PyKEEN's, by its name, that scores statements;
     without one a decoder does. ``frozen_image`` is about a pretrained ViT.
@@ -60,7 +75,7 @@ class ModelConfig:
     reads_known: bool = True
     vision_cls: bool = False
     global_heads: bool = False
-    picture: str = "stem"
+    image_encoder: str = "stem"
     max_regions: int = 36
     region_width: int = 2048
     region_classes: int = 0
@@ -77,9 +92,13 @@ class ModelConfig:
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name))
         if self.frozen_text and self.architecture != "two-stream":
-            raise UsageError("frozen_text=True needs a text encoder of its own: leave it out, or train k3m")
+            raise UsageError(
+                "frozen_text=True needs a text encoder of its own: leave it out, or train k3m"
+            )
         if self.dim % self.heads:
-            raise UsageError(f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them")
+            raise UsageError(
+                f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them"
+            )
         if self.image_size % self.image_grid or self.image_size < LEAST_IMAGE:
             raise UsageError(
                 f"image_size={self.image_size} is no multiple of image_grid={self.image_grid} from {LEAST_IMAGE} on: change one of them"
@@ -94,8 +113,12 @@ class ModelConfig:
         """Read :meth:`as_dict` back; raises ModelError on a key that this version does not know."""
         unknown = sorted(set(data) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
-            raise ModelError(f"config.json has unknown settings {unknown}: the model is from a newer version, upgrade catalograph")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+            raise ModelError(
+                f"config.json has unknown settings {unknown}: the model is from a newer version, upgrade catalograph"
+            )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
         return cls(**values)
 
 
@@ -106,4 +129,6 @@ def _check(name: str, value: Any) -> None:
         raise UsageError(f"{name}={value} is not a rate: set {name} to 0 or more and below 1")
     least = 0 if name in NONE_ALLOWED else 1
     if isinstance(value, int) and not isinstance(value, bool) and value < least:
-        raise UsageError(f"{name}={value} is below its least value {least}: set {name} to {least} or more")
+        raise UsageError(
+            f"{name}={value} is below its least value {least}: set {name} to {least} or more"
+        )

@@ -1,4 +1,4 @@
-"""What the fusion hands on: picture parts, fused items, knowledge vectors."""
+"""What the fusion hands on: image parts, fused items, knowledge vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encoders.tokens import ModalTokens
 
 @dataclass(frozen=True, slots=True)
 class ImageParts:
-    """What pictures give: ``tokens`` [B, G + P, D], G global ones before those of P patches; ``descriptor`` [B, W].
+    """What images give: ``tokens`` [B, G + P, D], G global ones before those of P patches; ``descriptor`` [B, W].
 
     ``described`` [B] says where the descriptor is there; ``global_tokens`` is G, none or one.
     """
@@ -27,15 +27,22 @@ class ImageParts:
         tokens = ModalTokens(self.tokens.hidden, self.tokens.mask & keep[:, None])
         return replace(self, tokens=tokens, described=self.described & keep)
 
-    def twice(self) -> ImageParts:
+    def repeated(self) -> ImageParts:
         """Those of the same items two times over: [2B, ...]."""
         tokens = ModalTokens(torch.cat([self.tokens.hidden] * 2), torch.cat([self.tokens.mask] * 2))
-        return replace(self, tokens=tokens, descriptor=torch.cat([self.descriptor] * 2), described=torch.cat([self.described] * 2))
+        return replace(
+            self,
+            tokens=tokens,
+            descriptor=torch.cat([self.descriptor] * 2),
+            described=torch.cat([self.described] * 2),
+        )
 
     def hide(self, patches: Tensor, vector: Tensor) -> ImageParts:
         """Replace patches [B, P] bool by the mask ``vector`` [D]; their items' global token and descriptor, which would tell, go."""
-        rows, first = patches.any(1), self.global_tokens
-        hidden, mask = self.tokens.hidden, self.tokens.mask
+        rows = patches.any(1)
+        first = self.global_tokens
+        hidden = self.tokens.hidden
+        mask = self.tokens.mask
         covered = torch.where(patches[..., None], vector.to(hidden.dtype), hidden[:, first:])
         mask = torch.cat([mask[:, :first] & ~rows[:, None], mask[:, first:]], 1)
         tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask)
@@ -69,7 +76,7 @@ class ItemStates:
 
     ``item`` c [B, D] before the structure aggregation and ``node`` c* [B, D] after it (K3M); VT-BERT's three embeddings
     ``global_embedding``, ``text_embedding``, ``image_embedding`` [B, D]; the states of the ``title``'s tokens [B, L, D] and the ``image``'s
-    [B, P, D], None where no item has a picture.
+    [B, P, D], None where no item has an image.
     """
 
     item: Tensor

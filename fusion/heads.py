@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from fusion.fused import ItemStates
 
-GREY, PIXEL_SPREAD = 0.5, 0.25
+GREY = 0.5
+PIXEL_SPREAD = 0.25
 
 
 class PieceHead(nn.Module):
@@ -91,7 +92,9 @@ def largest_cosine(queries: ItemStates, items: ItemStates) -> Tensor:
         (queries.text_embedding, items.text_embedding),
         (queries.image_embedding, items.image_embedding),
     )
-    return torch.stack([F.normalize(one, dim=1) @ F.normalize(other, dim=1).T for one, other in pairs]).amax(0)
+    return torch.stack(
+        [F.normalize(one, dim=1) @ F.normalize(other, dim=1).T for one, other in pairs]
+    ).amax(0)
 
 
 class GlobalHeads(nn.Module):
@@ -99,7 +102,8 @@ class GlobalHeads(nn.Module):
 
     def __init__(self, embedding: nn.Embedding, dim: int, features: int) -> None:
         super().__init__()
-        self.piece, self.patch = GlobalPredictor(dim, embedding.embedding_dim), GlobalPredictor(dim, features)
+        self.piece = GlobalPredictor(dim, embedding.embedding_dim)
+        self.patch = GlobalPredictor(dim, features)
         self.weight = embedding.weight
         self.match = nn.Linear(dim, 1)
         self.begin()
@@ -119,7 +123,7 @@ class GlobalHeads(nn.Module):
         return cast(Tensor, self.patch(node, positions))
 
     def matches(self, pooled: Tensor) -> Tensor:
-        """Global embeddings [B, D] to logits [B] of title and picture belonging together."""
+        """Global embeddings [B, D] to logits [B] of title and image belonging together."""
         return cast(Tensor, self.match(pooled))[:, 0]
 
 

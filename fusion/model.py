@@ -1,4 +1,4 @@
-"""The product model: title, picture and known triples to fused items, and questions about their cells to scores."""
+"""The product model: title, image and known triples to fused items, and questions about their cells to scores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder
 from encoders.tokenizer import SpecialPieces
+from fusion.architectures.base import ItemFusion
 from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
 from fusion.heads import GlobalHeads, MatchHead, PatchHead, PieceHead, RegionHead
-from fusion.interaction import InteractionHead
-from fusion.item_fusion import ItemFusion
-from fusion.links import LinkHead
-from fusion.pictures import PictureReader
+from fusion.images import ImageReader
+from fusion.link_prediction.pykeen_interactions import InteractionHead
+from fusion.link_prediction.scorer import LinkHead
 from kg.message_flow import MessageFlow
 
 
@@ -28,7 +28,7 @@ class ProductModel(nn.Module):
     def __init__(
         self,
         fusion: ItemFusion,
-        pictures: PictureReader,
+        images: ImageReader,
         knowledge: KnowledgeEncoder,
         links: LinkHead | InteractionHead,
         dim: int,
@@ -37,10 +37,12 @@ class ProductModel(nn.Module):
     ) -> None:
         super().__init__()
         self.special = special
-        self.fusion, self.pictures = cast(nn.Module, fusion), cast(nn.Module, pictures)
-        self.knowledge, self.links = knowledge, links
+        self.fusion = fusion
+        self.images = images
+        self.knowledge = knowledge
+        self.links = links
         self.piece_head = PieceHead(fusion.pieces, dim)
-        self.size_of_patch = pictures.size_of_patch
+        self.size_of_patch = images.size_of_patch
         self.patch_head = PatchHead(dim, self.size_of_patch) if self.size_of_patch else None
         self.match_head = MatchHead(dim)
         self.global_heads: GlobalHeads | None = None
@@ -49,10 +51,12 @@ class ProductModel(nn.Module):
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
     def encode_image(self, batch: ItemBatch) -> ImageParts | None:
-        """Tokens and descriptor of the pictures that are there; None where no item has one."""
-        return cast("ImageParts | None", self.pictures(batch))
+        """Tokens and descriptor of the images that are there; None where no item has one."""
+        return cast("ImageParts | None", self.images(batch))
 
-    def fuse(self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None) -> FusedItems:
+    def fuse(
+        self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None
+    ) -> FusedItems:
         """Fuse titles of ``batch`` with ``image`` and, for matching, with query pieces ``query`` [B, L]."""
         return cast(FusedItems, self.fusion(batch, image, query))
 
@@ -61,22 +65,30 @@ class ProductModel(nn.Module):
         offset = self.knowledge.properties
         every = torch.arange(offset, device=ids.device)
         vectors = self.knowledge(torch.cat([every, ids + offset]))
-        local = ids.new_zeros(self.links.candidate_property.shape[0]).index_copy(0, ids, torch.arange(len(ids), device=ids.device))
+        local = ids.new_zeros(self.links.candidate_property.shape[0]).index_copy(
+            0, ids, torch.arange(len(ids), device=ids.device)
+        )
         return Knowledge(vectors[:offset], ids, vectors[offset:], local)
 
     def title_positions(self, place: Tensor) -> Tensor:
         """The position embeddings [M, D] of title pieces at ``place`` [M]."""
-        return cast(ItemFusion, self.fusion).title_positions(place)
+        return self.fusion.title_positions(place)
 
     def patch_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where pictures are read without."""
-        return cast(PictureReader, self.pictures).patch_positions(place)
+        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where images are read without."""
+        return self.images.patch_positions(place)
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
         """Logits [N, C'] of N cells over the candidates in play; -inf where a candidate is another property's."""
         return cast(Tensor, self.links(fused, flow, knowledge))
 
-    def score_pairs(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    def score_pairs(
+        self,
+        fused: FusedItems,
+        flow: MessageFlow,
+        knowledge: Knowledge,
+        pairs: tuple[Tensor, Tensor],
+    ) -> Tensor:
         """Logits [...] of pairs (cell of the flow [...], row of ``knowledge.ids`` [...])."""
         return self.links.pairs(fused, flow, knowledge, pairs)
 
@@ -87,5 +99,8 @@ class ProductModel(nn.Module):
         ids, local = value.unique(return_inverse=True)
         knowledge = self.know(ids)
         node = self.links.structure(fused.node, fused.node, knowledge, (item, item, known, local))
-        text, picture = fused.title_span.mean(), fused.image_span.mean()
-        return ItemStates(fused.node, node, self.pooler(fused.node), text, picture, fused.title, fused.image)
+        text = fused.title_span.mean()
+        image = fused.image_span.mean()
+        return ItemStates(
+            fused.node, node, self.pooler(fused.node), text, image, fused.title, fused.image
+        )

@@ -9,7 +9,19 @@ from fusion.config import ModelConfig
 from schema.errors import UsageError
 
 SIZES = ("tiny", "small", "base")
-PRESETS = ("joint", "k3m", "mbsd", "vtbert", "bert", "vit", "vilt", "fashionbert", "k3m-without-iifm", "k3m-without-knowledge", "wrapped")
+PRESETS = (
+    "joint",
+    "k3m",
+    "mbsd",
+    "vtbert",
+    "bert",
+    "vit",
+    "vilt",
+    "fashionbert",
+    "k3m-without-iifm",
+    "k3m-without-knowledge",
+    "wrapped",
+)
 
 
 def preset(name: str, size: str) -> ModelConfig:
@@ -43,20 +55,40 @@ def preset(name: str, size: str) -> ModelConfig:
 
 
 def joint(size: str) -> ModelConfig:
-    """Ours: word pieces and n-grams, a residual stem and picture descriptors, one stream, a decoder of cells, a wide part."""
+    """Ours: word pieces and n-grams, a residual stem and image descriptors, one stream, a decoder of cells, a wide part."""
     small = ModelConfig(global_heads=True)
     if size == "tiny":
-        widths: dict[str, Any] = {"vocab_size": 2000, "max_ngrams": 4096, "bag_width": 32, "known_width": 16}
+        widths: dict[str, Any] = {
+            "vocab_size": 2000,
+            "max_ngrams": 4096,
+            "bag_width": 32,
+            "known_width": 16,
+        }
         return dataclasses.replace(
-            small, dim=64, heads=2, fusion_layers=1, decoder_layers=1, dropout=0.0, drop_wide=0.2, image_size=64,
-            stem_channels=(16, 32, 64, 64), **widths,
-        )  # fmt: skip
+            small,
+            dim=64,
+            heads=2,
+            fusion_layers=1,
+            decoder_layers=1,
+            dropout=0.0,
+            drop_wide=0.2,
+            image_size=64,
+            stem_channels=(16, 32, 64, 64),
+            **widths,
+        )
     if size == "base":
         widths = {"vocab_size": 30_000, "max_ngrams": 200_000, "bag_width": 256, "known_width": 128}
         return dataclasses.replace(
-            small, dim=768, heads=12, text_layers=2, fusion_layers=8, image_size=224, image_grid=7, stem_channels=(64, 128, 256, 512),
+            small,
+            dim=768,
+            heads=12,
+            text_layers=2,
+            fusion_layers=8,
+            image_size=224,
+            image_grid=7,
+            stem_channels=(64, 128, 256, 512),
             **widths,
-        )  # fmt: skip
+        )
     return small
 
 
@@ -64,7 +96,7 @@ def paper(size: str) -> ModelConfig:
     """What the papers' models share: BERT's shape at a size, and of ours nothing beside (no n-grams, no decoder, no wide part)."""
     plain = ModelConfig(
         architecture="single-stream",
-        picture="patches",
+        image_encoder="patches",
         decoder_layers=0,
         bag_width=0,
         known_width=0,
@@ -79,45 +111,81 @@ def paper(size: str) -> ModelConfig:
 
 def mbsd(size: str) -> ModelConfig:
     """MBSD: BERT over title and 7 x 7 patches of non-overlapping convolutions; at base 12 layers."""
-    picture, title = {"tiny": (64, 24), "small": (224, 48), "base": (224, 144)}[size]
-    return dataclasses.replace(paper(size), preset="mbsd", max_title=title, **single_stream(size), **convolutions(size, picture))
+    image, title = {"tiny": (64, 24), "small": (224, 48), "base": (224, 144)}[size]
+    return dataclasses.replace(
+        paper(size),
+        preset="mbsd",
+        max_title=title,
+        **single_stream(size),
+        **convolutions(size, image),
+    )
 
 
 def vtbert(size: str) -> ModelConfig:
     """VT-BERT: BERT over title and linear patches of 16 pixels; at base 12 layers, titles of 36 pieces (its 5.2)."""
-    own: dict[str, Any] = {"preset": "vtbert", "max_title": 36, "vision_cls": True, "global_heads": True}
+    own: dict[str, Any] = {
+        "preset": "vtbert",
+        "max_title": 36,
+        "vision_cls": True,
+        "global_heads": True,
+    }
     return dataclasses.replace(paper(size), **own, **single_stream(size), **linear(size, 16))
 
 
 def bert(size: str) -> ModelConfig:
-    """The papers' text-only baseline: BERT on titles, no picture."""
-    return dataclasses.replace(paper(size), preset="bert", picture="none", max_title=mbsd(size).max_title, **single_stream(size))
+    """The papers' text-only baseline: BERT on titles, no image."""
+    return dataclasses.replace(
+        paper(size),
+        preset="bert",
+        image_encoder="none",
+        max_title=mbsd(size).max_title,
+        **single_stream(size),
+    )
 
 
 def vit(size: str) -> ModelConfig:
-    """The papers' picture-only baseline: ViT's linear patches of 16 pixels in one stream, titles unread (queries are, as in MBSD's 4.4)."""
-    return dataclasses.replace(paper(size), preset="vit", reads_title=False, **single_stream(size), **linear(size, 16))
+    """The papers' image-only baseline: ViT's linear patches of 16 pixels in one stream, titles unread (queries are, as in MBSD's 4.4)."""
+    return dataclasses.replace(
+        paper(size), preset="vit", reads_title=False, **single_stream(size), **linear(size, 16)
+    )
 
 
 def vilt(size: str) -> ModelConfig:
     """ViLT-style: linear patches of 32 pixels beside the title, 40 pieces, in one stream."""
-    return dataclasses.replace(paper(size), preset="vilt", max_title=40, **single_stream(size), **linear(size, 32))
+    return dataclasses.replace(
+        paper(size), preset="vilt", max_title=40, **single_stream(size), **linear(size, 32)
+    )
 
 
 def fashionbert(size: str) -> ModelConfig:
     """FashionBERT-style: 4 x 4 crops, each read by a residual network (the paper's is a pretrained ResNet-50), beside the title."""
     channels = (16, 32, 64) if size == "tiny" else (64, 128, 256)
-    crops: dict[str, Any] = {"picture": "crops", "image_size": 64 if size == "tiny" else 224, "image_grid": 4, "stem_channels": channels}
-    return dataclasses.replace(paper(size), preset="fashionbert", max_title=mbsd(size).max_title, **single_stream(size), **crops)
+    crops: dict[str, Any] = {
+        "image_encoder": "crops",
+        "image_size": 64 if size == "tiny" else 224,
+        "image_grid": 4,
+        "stem_channels": channels,
+    }
+    return dataclasses.replace(
+        paper(size),
+        preset="fashionbert",
+        max_title=mbsd(size).max_title,
+        **single_stream(size),
+        **crops,
+    )
 
 
 def k3m(size: str) -> ModelConfig:
     """K3M: a transformer a modality, co-attention between them, the initial-interactive fusion, the structure aggregation.
 
-    Limits are its release's: 36 pieces of a title, 36 regions. Where a catalogue has no detector's regions, its picture tokens are MBSD's
-    patches; ``picture=regions`` reads regions.
+    Limits are its release's: 36 pieces of a title, 36 regions. Where a catalogue has no detector's regions, its image tokens are MBSD's
+    patches; ``image_encoder=regions`` reads regions.
     """
-    text, image, fusion, picture = {"tiny": (1, 1, 1, 64), "small": (2, 2, 2, 224), "base": (6, 6, 6, 224)}[size]
+    text, image, fusion, image = {
+        "tiny": (1, 1, 1, 64),
+        "small": (2, 2, 2, 224),
+        "base": (6, 6, 6, 224),
+    }[size]
     layers: dict[str, Any] = {"text_layers": text, "image_layers": image, "fusion_layers": fusion}
     met: dict[str, Any] = {
         "preset": "k3m",
@@ -127,7 +195,7 @@ def k3m(size: str) -> ModelConfig:
         "max_title": 36,
         "max_regions": 36,
     }
-    return dataclasses.replace(paper(size), **met, **layers, **convolutions(size, picture))
+    return dataclasses.replace(paper(size), **met, **layers, **convolutions(size, image))
 
 
 def single_stream(size: str) -> dict[str, Any]:
@@ -137,12 +205,27 @@ def single_stream(size: str) -> dict[str, Any]:
 
 def linear(size: str, patch: int) -> dict[str, Any]:
     """Linear patches of ``patch`` pixels a side."""
-    picture = 64 if size == "tiny" else 224
-    return {"image_size": picture, "image_grid": picture // patch, "patch_kernels": (patch,), "stem_channels": ()}
+    image = 64 if size == "tiny" else 224
+    return {
+        "image_size": image,
+        "image_grid": image // patch,
+        "patch_kernels": (patch,),
+        "stem_channels": (),
+    }
 
 
-def convolutions(size: str, picture: int) -> dict[str, Any]:
-    """MBSD's non-overlapping convolutions of a picture."""
+def convolutions(size: str, image: int) -> dict[str, Any]:
+    """MBSD's non-overlapping convolutions of an image."""
     if size == "tiny":
-        return {"image_size": picture, "image_grid": 4, "patch_kernels": (4, 4), "stem_channels": (32,)}
-    return {"image_size": picture, "image_grid": 7, "patch_kernels": (4, 2, 2, 2), "stem_channels": (64, 128, 256)}
+        return {
+            "image_size": image,
+            "image_grid": 4,
+            "patch_kernels": (4, 4),
+            "stem_channels": (32,),
+        }
+    return {
+        "image_size": image,
+        "image_grid": 7,
+        "patch_kernels": (4, 2, 2, 2),
+        "stem_channels": (64, 128, 256),
+    }

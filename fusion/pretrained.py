@@ -15,9 +15,9 @@ from torch import nn
 from encoders.bert import BertText, activation, copy_bert, read_bert
 from encoders.tokenizer import vocabulary_lines, word_pieces
 from encoders.vit import PretrainedViT, read_vit
+from fusion.architectures.huggingface import WrappedFusion, shape_of
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from fusion.wrapped import WrappedFusion, shape_of
 from schema.errors import ModelError, UsageError
 
 WRAPPED = ("clip", "vilt", "visual_bert", "lxmert")
@@ -47,22 +47,41 @@ class Pretrained:
         own = self.config
         if config.preset == "wrapped":
             return self._wrap(config)
-        if self.kind == "vit" and config.picture not in ("none", "regions"):
-            shape = {"vit_dim": own.hidden_size, "vit_layers": own.num_hidden_layers, "vit_heads": own.num_attention_heads}
-            grid = {"image_size": own.image_size, "image_grid": own.image_size // own.patch_size, "patch_kernels": (own.patch_size,)}
-            return dataclasses.replace(config, picture="vit", **shape, **grid)
+        if self.kind == "vit" and config.image_encoder not in ("none", "regions"):
+            shape = {
+                "vit_dim": own.hidden_size,
+                "vit_layers": own.num_hidden_layers,
+                "vit_heads": own.num_attention_heads,
+            }
+            grid = {
+                "image_size": own.image_size,
+                "image_grid": own.image_size // own.patch_size,
+                "patch_kernels": (own.patch_size,),
+            }
+            return dataclasses.replace(config, image_encoder="vit", **shape, **grid)
         if self.kind != "bert" or config.architecture == "joint":
-            raise UsageError(f"{self.name} is a {self.kind}, of which preset {config.preset} has no part: choose another preset or weights")
+            raise UsageError(
+                f"{self.name} is a {self.kind}, of which preset {config.preset} has no part: choose another preset or weights"
+            )
         layers = "text_layers" if config.architecture == "two-stream" else "fusion_layers"
-        fitting = {layers: min(getattr(config, layers), own.num_hidden_layers), "norm_eps": own.layer_norm_eps}
+        fitting = {
+            layers: min(getattr(config, layers), own.num_hidden_layers),
+            "norm_eps": own.layer_norm_eps,
+        }
         act = activation(own.hidden_act)
-        return dataclasses.replace(config, dim=own.hidden_size, heads=own.num_attention_heads, hidden_act=act, **fitting)
+        return dataclasses.replace(
+            config, dim=own.hidden_size, heads=own.num_attention_heads, hidden_act=act, **fitting
+        )
 
     def _wrap(self, config: ModelConfig) -> ModelConfig:
         if self.kind not in WRAPPED:
-            raise UsageError(f"{self.name} is a {self.kind}, which is not wrapped: name one of {', '.join(WRAPPED)}")
+            raise UsageError(
+                f"{self.name} is a {self.kind}, which is not wrapped: name one of {', '.join(WRAPPED)}"
+            )
         text = json.dumps(self.config.to_dict(), default=str, sort_keys=True)
-        return dataclasses.replace(config, architecture=self.kind, wrapped=text, **shape_of(self.config))
+        return dataclasses.replace(
+            config, architecture=self.kind, wrapped=text, **shape_of(self.config)
+        )
 
     def pieces(self) -> Tokenizer:
         """Its word pieces; raises ModelError where it has none."""
@@ -96,9 +115,15 @@ def read_pieces(name: str) -> Tokenizer:
         if found.is_file():
             try:
                 text = found.read_text(encoding="utf-8")
-                return Tokenizer.from_str(text) if found.suffix == ".json" else word_pieces(vocabulary_lines(text))
+                return (
+                    Tokenizer.from_str(text)
+                    if found.suffix == ".json"
+                    else word_pieces(vocabulary_lines(text))
+                )
             except Exception as error:
-                raise ModelError(f"{found} holds no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json") from None
+                raise ModelError(
+                    f"{found} holds no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json"
+                ) from None
     from transformers import AutoTokenizer
 
     tokenizer: Any = _reachable(name, lambda: AutoTokenizer.from_pretrained(name))
@@ -114,4 +139,6 @@ def _reachable(name: str, read: Callable[[], Any]) -> Any:
         return read()
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise ModelError(f"no pretrained model at {name} ({reason}): name a hub model or a folder of transformers") from None
+        raise ModelError(
+            f"no pretrained model at {name} ({reason}): name a hub model or a folder of transformers"
+        ) from None

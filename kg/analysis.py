@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import networkx as nx
     from pykeen.triples import TriplesFactory
 
-ITEM, VALUE = "item", "value"
+ITEM = "item"
+VALUE = "value"
 # Signs that are part of a word: an A+ is no A, and C# no C.
 WORD = re.compile(r"[\w+#%°&]+")
 
@@ -48,7 +49,11 @@ class Shape:
             "duplicates": [asdict(cluster) for cluster in self.duplicates[:most]],
             "cycles": self.cycles[:most],
         }
-        sizes = {"components": len(self.components), "duplicates": len(self.duplicates), "cycles": len(self.cycles)}
+        sizes = {
+            "components": len(self.components),
+            "duplicates": len(self.duplicates),
+            "cycles": len(self.cycles),
+        }
         return {"alone": self.alone, "counts": sizes, **lists}
 
 
@@ -63,9 +68,13 @@ def components(snapshot: GraphSnapshot) -> tuple[list[int], int]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    count, values = len(snapshot.items), len(snapshot.values)
-    item, value = np.asarray(snapshot.triples[:, 0]), np.asarray(snapshot.triples[:, 2])
-    edges = coo_array((np.ones(len(item), bool), (item, count + value)), shape=(count + values, count + values))
+    count = len(snapshot.items)
+    values = len(snapshot.values)
+    item = np.asarray(snapshot.triples[:, 0])
+    value = np.asarray(snapshot.triples[:, 2])
+    edges = coo_array(
+        (np.ones(len(item), bool), (item, count + value)), shape=(count + values, count + values)
+    )
     _, label = connected_components(edges, directed=False)
     told = np.diff(snapshot.indptr) > 0
     sizes = np.bincount(label[:count][told])
@@ -75,16 +84,28 @@ def components(snapshot: GraphSnapshot) -> tuple[list[int], int]:
 def duplicate_values(snapshot: GraphSnapshot) -> list[Cluster]:
     """Values of a property that differ only as :func:`same_value` says, those that most items have first."""
     width = max(1, len(snapshot.values))
-    keys, counts = np.unique(snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_counts=True)
+    keys, counts = np.unique(
+        snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_counts=True
+    )
     spellings: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
     for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-        known, text = key // width, snapshot.values[key % width]
+        known = key // width
+        text = snapshot.values[key % width]
         spellings[known, same_value(text)][text] = count
-    found = [(known, values) for (known, sense), values in spellings.items() if sense and len(values) > 1]
-    clusters = [
-        Cluster(snapshot.properties[known], dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0])))) for known, values in found
+    found = [
+        (known, values) for (known, sense), values in spellings.items() if sense and len(values) > 1
     ]
-    return sorted(clusters, key=lambda cluster: (-sum(cluster.values.values()), cluster.property, *cluster.values))
+    clusters = [
+        Cluster(
+            snapshot.properties[known],
+            dict(sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))),
+        )
+        for known, values in found
+    ]
+    return sorted(
+        clusters,
+        key=lambda cluster: (-sum(cluster.values.values()), cluster.property, *cluster.values),
+    )
 
 
 def same_value(text: str) -> str:
@@ -105,7 +126,11 @@ def bipartite(snapshot: GraphSnapshot) -> nx.MultiGraph[Any]:
     graph: nx.MultiGraph[Any] = nx.MultiGraph()
     graph.add_nodes_from((ITEM, name) for name in snapshot.items)
     graph.add_edges_from(
-        ((ITEM, snapshot.items[item]), (VALUE, snapshot.values[value]), {"property": snapshot.properties[known]})
+        (
+            (ITEM, snapshot.items[item]),
+            (VALUE, snapshot.values[value]),
+            {"property": snapshot.properties[known]},
+        )
         for item, known, value in snapshot.triples.tolist()
     )
     return graph
@@ -148,14 +173,20 @@ def triples_factory(snapshot: GraphSnapshot) -> TriplesFactory:
 
     triples = np.array(snapshot.triples)
     triples[:, 2] += len(snapshot.items)
-    names = [f"item:{name}" for name in snapshot.items] + [f"value:{text}" for text in snapshot.values]
-    entities, relations = ({name: number for number, name in enumerate(each)} for each in (names, snapshot.properties))
-    return TriplesFactory(torch.from_numpy(triples), entity_to_id=entities, relation_to_id=relations)
+    names = [f"item:{name}" for name in snapshot.items] + [
+        f"value:{text}" for text in snapshot.values
+    ]
+    entities, relations = (
+        {name: number for number, name in enumerate(each)} for each in (names, snapshot.properties)
+    )
+    return TriplesFactory(
+        torch.from_numpy(triples), entity_to_id=entities, relation_to_id=relations
+    )
 
 
 def dgl_graph(snapshot: GraphSnapshot) -> Any:
     """DGL's heterograph item -has-> value and back, ``property`` [N] on its edges, numbered as the snapshot numbers them."""
-    from kg.hetero import heterograph
+    from kg.sampling.hetero import heterograph
 
     item, known, value = np.array(snapshot.triples).T
     return heterograph(item, known, value, (len(snapshot.items), len(snapshot.values)))

@@ -6,17 +6,19 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kg.store_url import checked_url
+from kg.stores.url import checked_url
 from schema.errors import HomeNotFoundError
 from schema.files import write_atomically
 from schema.ontology import Ontology
 
 if TYPE_CHECKING:
-    from kg.store import GraphStore
+    from kg.stores.protocol import GraphStore
     from schema.ledger import Ledger
 
 _MARKER = "home.toml"
-_MARKER_TEXT = "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\nformat = 1\n"
+_MARKER_TEXT = (
+    "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\nformat = 1\n"
+)
 
 
 class Home:
@@ -60,7 +62,9 @@ class Home:
             place = str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
         import tomli_w
 
-        write_atomically(self.path / _MARKER, _MARKER_TEXT + tomli_w.dumps({"store": f"{scheme}:{place}"}))
+        write_atomically(
+            self.path / _MARKER, _MARKER_TEXT + tomli_w.dumps({"store": f"{scheme}:{place}"})
+        )
         self.store_url = self._kept_store() or self.store_url
 
     def _kept_store(self) -> str | None:
@@ -70,7 +74,9 @@ class Home:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
-            raise HomeNotFoundError(f"{self.path / _MARKER} cannot be read ({error}): mend it, or `init` the home again") from None
+            raise HomeNotFoundError(
+                f"{self.path / _MARKER} cannot be read ({error}): mend it, or `init` the home again"
+            ) from None
         url = kept.get("store")
         if url is None:
             return None
@@ -79,7 +85,7 @@ class Home:
 
     def store(self, read_only: bool = False) -> GraphStore:
         """The opened graph store; close it, or use it in a ``with``."""
-        from kg.store import open_store
+        from kg.stores.open import open_store
 
         return open_store(self.store_url, create=not read_only, read_only=read_only)
 

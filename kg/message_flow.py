@@ -29,8 +29,16 @@ class MessageFlow:
 
     def without_triples(self) -> MessageFlow:
         """The same cells, of which nothing is known."""
-        return MessageFlow(self.cell_item, self.cell_property, self.edge_cell[:0], self.edge_property[:0], self.edge_value[:0])
+        return MessageFlow(
+            self.cell_item,
+            self.cell_property,
+            self.edge_cell[:0],
+            self.edge_property[:0],
+            self.edge_value[:0],
+        )
 
     def to(self, device: str) -> MessageFlow:
         """The same flow on another device."""
-        return MessageFlow(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        return MessageFlow(
+            *(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__)
+        )

@@ -17,7 +17,7 @@ from schema.errors import DataError
 from schema.terms import TRUSTED_RANKS, Rank
 
 if TYPE_CHECKING:
-    from kg.store import GraphStore
+    from kg.stores.protocol import GraphStore
 
 
 ROWS = 1_000_000
@@ -46,26 +46,39 @@ class GraphSnapshot:
         return [(self.properties[p], self.values[v]) for _, p, v in rows]
 
 
-def read_snapshot(store: GraphStore, folder: Path | None = None, ranks: Sequence[Rank] = TRUSTED_RANKS) -> GraphSnapshot:
+def read_snapshot(
+    store: GraphStore, folder: Path | None = None, ranks: Sequence[Rank] = TRUSTED_RANKS
+) -> GraphSnapshot:
     """Read items and statements of the given ranks once; into ``folder`` as memory-mapped arrays where one is given.
 
     A statement is one number while it is read, 8 bytes: 10M of them take 80 MB beside the strings, each of which is kept once.
     """
-    from kg.store import ITEM_SCHEMA
+    from kg.stores.tables import ITEM_SCHEMA
 
     items = pa.Table.from_batches(list(store.items()), schema=ITEM_SCHEMA)
     names = items["id"].to_pylist()
-    order = np.argsort(np.asarray(names, dtype=object), kind="stable") if names else np.zeros(0, np.int64)
+    order = (
+        np.argsort(np.asarray(names, dtype=object), kind="stable")
+        if names
+        else np.zeros(0, np.int64)
+    )
     items = items.take(pa.array(order))
-    properties, values = Words(), Words()
-    ids, columns = items["id"].combine_chunks(), []
+    properties = Words()
+    values = Words()
+    ids = items["id"].combine_chunks()
+    columns = []
     for batch in store.triples(ranks):
         item = pc.index_in(batch["item"], value_set=ids).to_numpy(zero_copy_only=False)
-        columns.append(np.stack([item, properties.codes(batch["property"]), values.codes(batch["value"])], 1).astype(np.int32))
+        columns.append(
+            np.stack(
+                [item, properties.codes(batch["property"]), values.codes(batch["value"])], 1
+            ).astype(np.int32)
+        )
     sizes = len(names), len(properties), len(values)
     keys = _sorted_keys(columns, sizes, (properties.order(), values.order()))
     indptr = np.searchsorted(keys, np.arange(sizes[0] + 1) * (sizes[1] * sizes[2])).astype(np.int64)
-    triples, indptr = _unpacked(keys, sizes, folder), _kept(folder, "indptr", indptr)
+    triples = _unpacked(keys, sizes, folder)
+    indptr = _kept(folder, "indptr", indptr)
     return GraphSnapshot(
         items=items["id"].to_pylist(),
         titles=items["title"].to_pylist(),
@@ -90,8 +103,18 @@ class Words:
     def codes(self, column: pa.Array) -> NDArray[np.int64]:
         """The numbers of a column [N], new ones for new strings."""
         encoded = column.dictionary_encode()
-        own = np.array([self._numbers.setdefault(word, len(self._numbers)) for word in encoded.dictionary.to_pylist()], dtype=np.int64)
-        return own[encoded.indices.to_numpy(zero_copy_only=False)] if len(own) else np.zeros(0, np.int64)
+        own = np.array(
+            [
+                self._numbers.setdefault(word, len(self._numbers))
+                for word in encoded.dictionary.to_pylist()
+            ],
+            dtype=np.int64,
+        )
+        return (
+            own[encoded.indices.to_numpy(zero_copy_only=False)]
+            if len(own)
+            else np.zeros(0, np.int64)
+        )
 
     def sorted(self) -> list[str]:
         """The strings in order."""
@@ -104,7 +127,9 @@ class Words:
 
 
 def _sorted_keys(
-    columns: list[NDArray[np.int32]], sizes: tuple[int, int, int], orders: tuple[NDArray[np.int64], NDArray[np.int64]]
+    columns: list[NDArray[np.int32]],
+    sizes: tuple[int, int, int],
+    orders: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[np.int64]:
     """Statements as ascending numbers (item * P + property) * V + value [N]; the columns are emptied on the way."""
     if float(sizes[0]) * sizes[1] * sizes[2] >= 2.0**63:
@@ -115,14 +140,18 @@ def _sorted_keys(
     end = len(keys)
     while columns:
         part = columns.pop()
-        item, known, value = part[:, 0].astype(np.int64), orders[0][part[:, 1]], orders[1][part[:, 2]]
+        item = part[:, 0].astype(np.int64)
+        known = orders[0][part[:, 1]]
+        value = orders[1][part[:, 2]]
         keys[end - len(part) : end] = (item * sizes[1] + known) * sizes[2] + value
         end -= len(part)
     keys.sort()
     return keys
 
 
-def _unpacked(keys: NDArray[np.int64], sizes: tuple[int, int, int], folder: Path | None) -> NDArray[np.int64]:
+def _unpacked(
+    keys: NDArray[np.int64], sizes: tuple[int, int, int], folder: Path | None
+) -> NDArray[np.int64]:
     """Triples [N, 3] of keys [N], written a part at a time into a memory-mapped file where there is a folder."""
     if folder is None:
         return _triples(keys, sizes)
@@ -137,7 +166,14 @@ def _unpacked(keys: NDArray[np.int64], sizes: tuple[int, int, int], folder: Path
 
 def _triples(keys: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArray[np.int64]:
     of_item = sizes[1] * sizes[2]
-    return np.stack([keys // max(1, of_item), keys // max(1, sizes[2]) % max(1, sizes[1]), keys % max(1, sizes[2])], 1)
+    return np.stack(
+        [
+            keys // max(1, of_item),
+            keys // max(1, sizes[2]) % max(1, sizes[1]),
+            keys % max(1, sizes[2]),
+        ],
+        1,
+    )
 
 
 def _kept(folder: Path | None, name: str, array: NDArray[np.int64]) -> NDArray[np.int64]:

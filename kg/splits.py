@@ -28,11 +28,16 @@ def read_split(path: Path) -> dict[str, str]:
         if not {"item", "split"} <= set(rows.fieldnames or ()):
             raise SplitError(f"{path} has columns {rows.fieldnames}: it needs item,split")
         for number, row in enumerate(rows, 2):
-            item, part = row["item"], row["split"]
+            item = row["item"]
+            part = row["split"]
             if part not in PARTS:
-                raise SplitError(f"{path}:{number} puts {item!r} into {part!r}: use one of {', '.join(PARTS)}")
+                raise SplitError(
+                    f"{path}:{number} puts {item!r} into {part!r}: use one of {', '.join(PARTS)}"
+                )
             if parts.setdefault(item, part) != part:
-                raise SplitError(f"{path}:{number} puts {item!r} into {part!r} and {parts[item]!r}: keep one of the two lines")
+                raise SplitError(
+                    f"{path}:{number} puts {item!r} into {part!r} and {parts[item]!r}: keep one of the two lines"
+                )
     return parts
 
 
@@ -43,5 +48,7 @@ def assign(items: Sequence[str], file: Path | None = None) -> dict[str, str]:
     named = read_split(file)
     parts = {item: named[item] for item in items if item in named}
     if "train" not in parts.values():
-        raise SplitError(f"{file} puts none of the {len(items)} items into train: name items of this catalogue")
+        raise SplitError(
+            f"{file} puts none of the {len(items)} items into train: name items of this catalogue"
+        )
     return parts

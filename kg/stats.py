@@ -11,7 +11,7 @@ import pyarrow as pa
 from schema.terms import TRUSTED_RANKS
 
 if TYPE_CHECKING:
-    from kg.store import GraphStore
+    from kg.stores.protocol import GraphStore
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,24 @@ def read_stats(store: GraphStore) -> Stats:
         items, titles, images, categories = db.execute(_ITEMS).fetchall()[0]
         db.register("statement_rows", _reader(store.scan(), ("item", "property", "value", "rank")))
         db.execute("CREATE TABLE facts AS SELECT * FROM statement_rows")
-        ranks = dict(db.execute("SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank").fetchall())
+        ranks = dict(
+            db.execute("SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank").fetchall()
+        )
         db.execute(f"CREATE TABLE trusted AS SELECT * FROM facts WHERE {trusted}")
         rows = db.execute(_COVERAGE).fetchall()
-    coverage = [Coverage(name, held, held / items if items else 0.0, values, predicted) for name, held, values, predicted in rows]
+    coverage = [
+        Coverage(name, held, held / items if items else 0.0, values, predicted)
+        for name, held, values, predicted in rows
+    ]
     return Stats(items, titles, images, categories, sum(ranks.values()), ranks, coverage)
 
 
 def _reader(batches: Iterator[pa.RecordBatch], columns: tuple[str, ...]) -> pa.RecordBatchReader:
     """The named columns of a stream of batches; without any batch, an empty stream of those columns."""
-    from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA
+    from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
     types = ITEM_SCHEMA if "title" in columns else STATEMENT_SCHEMA
     wanted = pa.schema([types.field(name) for name in columns])
-    return pa.RecordBatchReader.from_batches(wanted, (batch.select(list(columns)) for batch in batches))
+    return pa.RecordBatchReader.from_batches(
+        wanted, (batch.select(list(columns)) for batch in batches)
+    )

@@ -16,7 +16,9 @@ from schema.errors import UsageError
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader finds the old content or the new one, and a crash loses neither; text becomes UTF-8."""
     path = Path(path)
-    write_together(path.parent, {path.name: content.encode() if isinstance(content, str) else content})
+    write_together(
+        path.parent, {path.name: content.encode() if isinstance(content, str) else content}
+    )
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -5,10 +5,23 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 BASE = "urn:catalograph:"
-SCHEMA, PROV = "https://schema.org/", "http://www.w3.org/ns/prov#"
-RDF, RDFS, XSD = (f"http://www.w3.org/{name}#" for name in ("1999/02/22-rdf-syntax-ns", "2000/01/rdf-schema", "2001/XMLSchema"))
-PREFIXES = {"schema": SCHEMA, "prov": PROV, "rdf": RDF, "rdfs": RDFS, "xsd": XSD, "cg": f"{BASE}term:", "item": f"{BASE}item:",
-            "property": f"{BASE}property:", "rank": f"{BASE}rank:"}  # fmt: skip
+SCHEMA = "https://schema.org/"
+PROV = "http://www.w3.org/ns/prov#"
+RDF, RDFS, XSD = (
+    f"http://www.w3.org/{name}#"
+    for name in ("1999/02/22-rdf-syntax-ns", "2000/01/rdf-schema", "2001/XMLSchema")
+)
+PREFIXES = {
+    "schema": SCHEMA,
+    "prov": PROV,
+    "rdf": RDF,
+    "rdfs": RDFS,
+    "xsd": XSD,
+    "cg": f"{BASE}term:",
+    "item": f"{BASE}item:",
+    "property": f"{BASE}property:",
+    "rank": f"{BASE}rank:",
+}
 
 
 def iri(kind: str, name: str) -> str:

@@ -104,7 +104,11 @@ class Ledger:
         # A path may hold a "?" or a "%", which a URL could not.
         path = url.removeprefix("sqlite:///")
         parsed = sa.make_url(url) if path == url else sa.URL.create("sqlite", database=path)
-        if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        if (
+            parsed.get_backend_name() == "sqlite"
+            and parsed.database
+            and parsed.database != ":memory:"
+        ):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self._engine = sa.create_engine(parsed, json_serializer=_dumps, **_engine_options(parsed))
         if parsed.get_backend_name() == "sqlite":
@@ -124,13 +128,23 @@ class Ledger:
 
     # Ingest
 
-    def record_ingest(self, run: str, status: str, sources: Sequence[str], report: Mapping[str, Any]) -> None:
+    def record_ingest(
+        self, run: str, status: str, sources: Sequence[str], report: Mapping[str, Any]
+    ) -> None:
         """Record an ingest run, or what has become of it."""
-        row = {"id": run, "started": now(), "status": status, "sources": list(sources), "report": dict(report)}
+        row = {
+            "id": run,
+            "started": now(),
+            "status": status,
+            "sources": list(sources),
+            "report": dict(report),
+        }
         with self._writing() as connection:
             if (
                 connection.execute(
-                    sa.update(ingest_runs).where(ingest_runs.c.id == run).values(status=status, report=dict(report))
+                    sa.update(ingest_runs)
+                    .where(ingest_runs.c.id == run)
+                    .values(status=status, report=dict(report))
                 ).rowcount
                 == 0
             ):
@@ -151,9 +165,20 @@ class Ledger:
 
     def rejects(self, run: str | None = None) -> list[RejectedRow]:
         """The quarantine: what each file's last ingest rejected, or one run's part of it."""
-        fields = (rejected_rows.c.file, rejected_rows.c.line, rejected_rows.c.reason, rejected_rows.c.text, rejected_rows.c.run)
+        fields = (
+            rejected_rows.c.file,
+            rejected_rows.c.line,
+            rejected_rows.c.reason,
+            rejected_rows.c.text,
+            rejected_rows.c.run,
+        )
         wanted = sa.select(*fields).order_by(rejected_rows.c.id)
-        return [RejectedRow(**row) for row in self._rows(wanted if run is None else wanted.where(rejected_rows.c.run == run))]
+        return [
+            RejectedRow(**row)
+            for row in self._rows(
+                wanted if run is None else wanted.where(rejected_rows.c.run == run)
+            )
+        ]
 
     # Query log
 
@@ -166,29 +191,47 @@ class Ledger:
 
     def query_log(self) -> list[QueryRow]:
         """The whole query log, by query and item."""
-        return [QueryRow(**row) for row in self._rows(sa.select(query_log).order_by(query_log.c.query, query_log.c.item))]
+        return [
+            QueryRow(**row)
+            for row in self._rows(
+                sa.select(query_log).order_by(query_log.c.query, query_log.c.item)
+            )
+        ]
 
     # Training and completion
 
     def record_training(self, report: Mapping[str, Any]) -> None:
         """Record a training run: any JSON-able report; its "name" or "model" names it."""
         name = report.get("name") or report.get("model")
-        self._insert(training_runs, [{"time": now(), "name": None if name is None else str(name), "report": dict(report)}])
+        self._insert(
+            training_runs,
+            [{"time": now(), "name": None if name is None else str(name), "report": dict(report)}],
+        )
 
     def trainings(self) -> list[dict[str, Any]]:
         """Reports of all training runs, the oldest first, each with its time."""
-        return [{"time": row["time"], **row["report"]} for row in self._rows(sa.select(training_runs).order_by(training_runs.c.id))]
+        return [
+            {"time": row["time"], **row["report"]}
+            for row in self._rows(sa.select(training_runs).order_by(training_runs.c.id))
+        ]
 
     def record_completions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Record completions: item, property, value, probability, decision, model, and evidence where there is some."""
-        fields = [column.name for column in completions.columns if column.name not in ("id", "time")]
+        fields = [
+            column.name for column in completions.columns if column.name not in ("id", "time")
+        ]
         time = now()
-        self._insert(completions, ({"time": time, **{name: row.get(name) for name in fields}} for row in rows))
+        self._insert(
+            completions,
+            ({"time": time, **{name: row.get(name) for name in fields}} for row in rows),
+        )
 
     def completions(self, decision: str | None = None) -> list[dict[str, Any]]:
         """All completions, or those of one decision, the oldest first."""
         wanted = sa.select(completions).order_by(completions.c.id)
-        return self._rows(wanted if decision is None else wanted.where(completions.c.decision == decision))
+        return self._rows(
+            wanted if decision is None else wanted.where(completions.c.decision == decision)
+        )
 
     # Plumbing
 
@@ -197,9 +240,13 @@ class Ledger:
             with self._engine.connect() as connection:
                 found = _layout(connection)
         except sa.exc.SQLAlchemyError as error:
-            raise StoreError(f"the ledger {self.url} cannot be opened ({_first(error)}): restore the file from a copy") from None
+            raise StoreError(
+                f"the ledger {self.url} cannot be opened ({_first(error)}): restore the file from a copy"
+            ) from None
         if found is not None and found > HEAD:
-            raise DataError(f"the ledger {self.url} has layout {found}, this Catalograph knows {HEAD}: upgrade Catalograph")
+            raise DataError(
+                f"the ledger {self.url} has layout {found}, this Catalograph knows {HEAD}: upgrade Catalograph"
+            )
         if found != HEAD:
             with self._writing() as connection:
                 _migrate(connection)
@@ -207,11 +254,16 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with (
+                self._engine.connect().execution_options(writes=True) as connection,
+                connection.begin(),
+            ):
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             mend = "check the file, its folder and free space"
-            raise StoreError(f"the ledger {self.url} cannot be written ({_first(error)}): {mend}") from None
+            raise StoreError(
+                f"the ledger {self.url} cannot be written ({_first(error)}): {mend}"
+            ) from None
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         with self._writing() as connection:
@@ -223,7 +275,9 @@ class Ledger:
             with self._engine.connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except sa.exc.SQLAlchemyError as error:
-            raise StoreError(f"the ledger {self.url} cannot be read ({_first(error)}): restore the file from a copy") from None
+            raise StoreError(
+                f"the ledger {self.url} cannot be read ({_first(error)}): restore the file from a copy"
+            ) from None
 
 
 def _layout(connection: Connection) -> str | None:
@@ -248,17 +302,24 @@ def _migrate(connection: Connection) -> None:
 def _engine_options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
         return {}
-    return {"connect_args": {"timeout": 30}, "poolclass": sa.StaticPool if url.database in (None, "", ":memory:") else sa.NullPool}
+    return {
+        "connect_args": {"timeout": 30},
+        "poolclass": sa.StaticPool if url.database in (None, "", ":memory:") else sa.NullPool,
+    }
 
 
 def _on_connect(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins transactions itself: the driver commits around DDL
+    connection.isolation_level = (
+        None  # SQLAlchemy begins transactions itself: the driver commits around DDL
+    )
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _on_begin(connection: Connection) -> None:
     # A writer takes the lock at once: two that both read first would refuse each other.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    )
 
 
 def _upsert(connection: Connection) -> Any:

@@ -16,7 +16,9 @@ _FALSE = frozenset({"false", "no", "n", "否", "无"})
 _NUMBER = r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?|[+-]?\.\d+|[+-]?\d+,\d{1,2}"
 _FRACTION = r"(?:(?P<whole>\d+)[ -])?(?P<above>\d+)/(?P<below>[1-9]\d*)"
 _PLAIN = re.compile(rf"(?:{_NUMBER})$")
-_QUANTITY = re.compile(rf"(?:(?P<number>{_NUMBER})|{_FRACTION})[ -]?(?P<unit>[^\d\s,.+-][^\d]{{0,15}})$")
+_QUANTITY = re.compile(
+    rf"(?:(?P<number>{_NUMBER})|{_FRACTION})[ -]?(?P<unit>[^\d\s,.+-][^\d]{{0,15}})$"
+)
 _MAX_DIGITS = 15  # more do not fit a float, and are identifiers anyway
 _ENOUGH = 0.95  # share of a property's statements that must parse: a few wrong values shall not hide its datatype
 
@@ -40,7 +42,15 @@ def infer_datatype(values: Sequence[str], counts: Sequence[int]) -> tuple[str, s
     """Datatype and unit of a property: the narrowest that at least 95% of its statements parse as."""
     needed = _ENOUGH * sum(counts)
     for datatype in ("boolean", "integer", "decimal"):
-        if sum(count for value, count in zip(values, counts, strict=True) if parse_literal(value, datatype) is not None) >= needed > 0:
+        if (
+            sum(
+                count
+                for value, count in zip(values, counts, strict=True)
+                if parse_literal(value, datatype) is not None
+            )
+            >= needed
+            > 0
+        ):
             return datatype, None
     dimensions: Counter[str] = Counter()
     units: Counter[Unit] = Counter()
@@ -51,7 +61,9 @@ def infer_datatype(values: Sequence[str], counts: Sequence[int]) -> tuple[str, s
             units[split[1]] += count
     for dimension, count in dimensions.most_common(1):
         if count >= needed:
-            return "quantity", max((u for u in units if u.dimension == dimension), key=lambda u: (units[u], u.symbol)).symbol
+            return "quantity", max(
+                (u for u in units if u.dimension == dimension), key=lambda u: (units[u], u.symbol)
+            ).symbol
     return "string", None
 
 
@@ -69,7 +81,9 @@ def pattern_of(datatype: str, unit: str | None = None) -> str | None:
         body = number
     elif datatype == "quantity" and (known := find_unit(unit or "")):
         fraction = re.sub(r"\(\?(P<\w+>|:)", "(", _FRACTION)
-        units = "|".join(r"\s+".join(map(re.escape, spelling.split())) for spelling in spellings(known.dimension))
+        units = "|".join(
+            r"\s+".join(map(re.escape, spelling.split())) for spelling in spellings(known.dimension)
+        )
         body = rf"({number}|{fraction})([ -]?({units})\s*\.*)?"
     else:
         return None

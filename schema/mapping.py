@@ -3,8 +3,8 @@
 id, title, image      a column, or a list of names of which the first one present is taken
 category              a column, a list of columns that make a path, or {any = [names]}
 category_separator    what separates the levels within one category column
-image_pattern         file name of an item's picture below the image folder, "{id}.jpg"; without a suffix any picture's is tried
-image_folder          the folder of those pictures beside the table
+image_pattern         file name of an item's image below the image folder, "{id}.jpg"; without a suffix any image's is tried
+image_folder          the folder of those images beside the table
 properties            property columns, or "*" for every column that is nothing else
 ignore                columns that "*" leaves out
 packed                {column, pair, item}: one column that holds all properties, and its separators
@@ -27,8 +27,30 @@ from typing import Any
 from schema.errors import MappingError
 
 FOLDER = Path(__file__).parent / "mappings"
-_TEXT_KEYS = ("name", "description", "language", "id", "title", "category", "category_separator", "image", "image_pattern", "image_folder")
-_OTHER_KEYS = ("properties", "ignore", "packed", "multi", "missing", "header", "columns", "delimiter", "quote", "guess")
+_TEXT_KEYS = (
+    "name",
+    "description",
+    "language",
+    "id",
+    "title",
+    "category",
+    "category_separator",
+    "image",
+    "image_pattern",
+    "image_folder",
+)
+_OTHER_KEYS = (
+    "properties",
+    "ignore",
+    "packed",
+    "multi",
+    "missing",
+    "header",
+    "columns",
+    "delimiter",
+    "quote",
+    "guess",
+)
 _KEYS = frozenset((*_TEXT_KEYS, *_OTHER_KEYS))
 
 
@@ -96,7 +118,9 @@ class Mapping:
         id_column = self._pick("id", self.id, columns)
         if id_column is None:
             mend = 'name one in a mapping file (`--mapping FILE.toml`, id = "...")'
-            raise MappingError(f"mapping {self.name!r} finds no id column among {_listed(columns)}: {mend}")
+            raise MappingError(
+                f"mapping {self.name!r} finds no id column among {_listed(columns)}: {mend}"
+            )
         title = self._pick("title", self.title, columns)
         image = self._pick("image", self.image, columns)
         if self.category_any:
@@ -109,7 +133,9 @@ class Mapping:
         if self.packed:
             self._require((self.packed.column,), columns)
             taken.add(self.packed.column)
-        ignored = tuple(c for c in columns if _plain(c) in {_plain(i) for i in self.ignore} and c not in taken)
+        ignored = tuple(
+            c for c in columns if _plain(c) in {_plain(i) for i in self.ignore} and c not in taken
+        )
         if self.properties is None:
             properties = tuple(c for c in columns if c not in taken and c not in ignored)
         else:
@@ -163,9 +189,14 @@ def guess_mapping(head: Head) -> Guess:
     generic = load_mapping("generic")
     if not head.named and any(_is_data(cell) for cell in columns):
         mend = "name its columns in a mapping file (header = false, columns = [...])"
-        raise MappingError(f"{head.name} seems to have no header (its first row is {_listed(columns)}): {mend}")
+        raise MappingError(
+            f"{head.name} seems to have no header (its first row is {_listed(columns)}): {mend}"
+        )
     layout = generic.resolve(columns)
-    return Guess(generic, f"no other mapping fits its columns; the id is {layout.id!r}, the title {layout.title!r}")
+    return Guess(
+        generic,
+        f"no other mapping fits its columns; the id is {layout.id!r}, the title {layout.title!r}",
+    )
 
 
 def parse_mapping(text: str, name: str) -> tuple[Mapping, dict[str, Any]]:
@@ -174,12 +205,16 @@ def parse_mapping(text: str, name: str) -> tuple[Mapping, dict[str, Any]]:
         given = tomllib.loads(text)
         unknown = sorted(set(given) - _KEYS)
         if unknown:
-            raise MappingError(f"mapping {name} has an unknown key {unknown[0]!r}: use {', '.join(sorted(_KEYS))}")
+            raise MappingError(
+                f"mapping {name} has an unknown key {unknown[0]!r}: use {', '.join(sorted(_KEYS))}"
+            )
         if "id" not in given:
             raise MappingError(f'mapping {name} names no id column: add id = "..."')
         return _build(given, name), given.get("guess", {})
     except (tomllib.TOMLDecodeError, TypeError, AttributeError, KeyError) as error:
-        raise MappingError(f"mapping {name} cannot be read ({error}): see schema/mappings/generic.toml for the format") from None
+        raise MappingError(
+            f"mapping {name} cannot be read ({error}): see schema/mappings/generic.toml for the format"
+        ) from None
 
 
 def _build(given: dict[str, Any], name: str) -> Mapping:
@@ -208,7 +243,10 @@ def _build(given: dict[str, Any], name: str) -> Mapping:
         quote=given.get("quote", '"'),
         language=given.get("language"),
         description=given.get("description", ""),
-        optional=frozenset([role for role in ("id", "title", "image") if isinstance(given.get(role), list)] + ["category"] * any_of),
+        optional=frozenset(
+            [role for role in ("id", "title", "image") if isinstance(given.get(role), list)]
+            + ["category"] * any_of
+        ),
     )
 
 
@@ -218,7 +256,9 @@ def _load(name: str) -> tuple[Mapping, dict[str, Any]]:
     try:
         return parse_mapping(path.read_text(encoding="utf-8"), name)
     except (OSError, UnicodeDecodeError, ValueError):
-        raise MappingError(f"no mapping {name!r}: use one of {', '.join(shipped())}, or a TOML file") from None
+        raise MappingError(
+            f"no mapping {name!r}: use one of {', '.join(shipped())}, or a TOML file"
+        ) from None
 
 
 def _fits(rules: dict[str, Any], mapping: Mapping, head: Head) -> str | None:
@@ -228,11 +268,17 @@ def _fits(rules: dict[str, Any], mapping: Mapping, head: Head) -> str | None:
         return f"its header has {_listed(rules['columns'])}"
     if "starts" in rules and list(first[: len(rules["starts"])]) == rules["starts"]:
         return f"its header starts with {_listed(rules['starts'])}"
-    if "pattern" not in rules or head.named or (mapping.delimiter or head.delimiter) != head.delimiter:
+    if (
+        "pattern" not in rules
+        or head.named
+        or (mapping.delimiter or head.delimiter) != head.delimiter
+    ):
         return None
     cell = rules["cell"]
     wide = [row for row in head.rows if len(row) == rules["width"]]
-    if wide and sum(bool(re.search(rules["pattern"], row[cell])) for row in wide) * 2 > len(head.rows):
+    if wide and sum(bool(re.search(rules["pattern"], row[cell])) for row in wide) * 2 > len(
+        head.rows
+    ):
         return f"it has {rules['width']} columns and column {cell + 1} holds {rules['pattern']!r}"
     return None
 
@@ -251,4 +297,6 @@ def _is_data(cell: str) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(name[:40] for name in names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(name[:40] for name in names[:8]) + (
+        f" and {len(names) - 8} more" if len(names) > 8 else ""
+    )

@@ -46,18 +46,28 @@ class PropertySpec:
 
     def __post_init__(self) -> None:
         if self.datatype not in DATATYPES:
-            raise DataError(f"property {self.name!r} has datatype {self.datatype!r}: use one of {', '.join(DATATYPES)}")
+            raise DataError(
+                f"property {self.name!r} has datatype {self.datatype!r}: use one of {', '.join(DATATYPES)}"
+            )
         if self.cardinality not in ("one", "many"):
-            raise DataError(f"property {self.name!r} has cardinality {self.cardinality!r}: use one or many")
+            raise DataError(
+                f"property {self.name!r} has cardinality {self.cardinality!r}: use one or many"
+            )
 
 
 class Ontology:
     """Properties by name. ``threshold`` is the share from which on a property applies to a category."""
 
     def __init__(
-        self, properties: Iterable[PropertySpec] = (), *, categories: Mapping[str, int] | None = None, threshold: float = THRESHOLD
+        self,
+        properties: Iterable[PropertySpec] = (),
+        *,
+        categories: Mapping[str, int] | None = None,
+        threshold: float = THRESHOLD,
     ) -> None:
-        self.properties = {spec.name: spec for spec in sorted(properties, key=lambda spec: spec.name)}
+        self.properties = {
+            spec.name: spec for spec in sorted(properties, key=lambda spec: spec.name)
+        }
         self.categories = dict(sorted((categories or {}).items()))
         """Items of each category, those of its sub-categories included."""
         self.threshold = threshold
@@ -74,12 +84,24 @@ class Ontology:
         total = max(facts.items, 1)
         specs = []
         for name, values in facts.values.items():
-            texts, counts = tuple(v for v, _ in values), tuple(n for _, n in values)
+            texts = tuple(v for v, _ in values)
+            counts = tuple(n for _, n in values)
             datatype, unit = infer_datatype(texts, counts)
             holders, several = facts.holders[name]
             shares = {c: round(n / facts.categories[c], 4) for c, n in facts.shares[name].items()}
             cardinality = "many" if several > _MANY * holders else "one"
-            specs.append(PropertySpec(name, datatype, unit, cardinality, texts, counts, shares, min(1.0, round(holders / total, 4))))
+            specs.append(
+                PropertySpec(
+                    name,
+                    datatype,
+                    unit,
+                    cardinality,
+                    texts,
+                    counts,
+                    shares,
+                    min(1.0, round(holders / total, 4)),
+                )
+            )
         return cls(specs, categories=facts.categories, threshold=threshold)
 
     def __getitem__(self, name: str) -> PropertySpec:
@@ -88,7 +110,9 @@ class Ontology:
             return self.properties[name]
         except KeyError:
             known = ", ".join(list(self.properties)[:12]) or "none: ingest a source first"
-            raise PropertyNotFoundError(f"no property {name!r} in the ontology: it has {known}") from None
+            raise PropertyNotFoundError(
+                f"no property {name!r} in the ontology: it has {known}"
+            ) from None
 
     def values_of(self, property: str) -> tuple[str, ...]:
         """The property's vocabulary, most frequent first."""
@@ -116,9 +140,18 @@ class Ontology:
         """The ontology as TOML, the same text for the same content."""
         import tomli_w
 
-        document: dict[str, Any] = {"version": 1, "threshold": self.threshold, "categories": self.categories, "property": {}}
+        document: dict[str, Any] = {
+            "version": 1,
+            "threshold": self.threshold,
+            "categories": self.categories,
+            "property": {},
+        }
         for spec in self.properties.values():
-            entry: dict[str, Any] = {"datatype": spec.datatype, "cardinality": spec.cardinality, "coverage": spec.coverage}
+            entry: dict[str, Any] = {
+                "datatype": spec.datatype,
+                "cardinality": spec.cardinality,
+                "coverage": spec.coverage,
+            }
             if spec.unit:
                 entry["unit"] = spec.unit
             entry["applies_to"] = dict(sorted(spec.applies_to.items()))
@@ -132,8 +165,12 @@ class Ontology:
         try:
             document = tomllib.loads(text)
             specs = [_spec(key, entry) for key, entry in document.get("property", {}).items()]
-            categories = {str(key): int(count) for key, count in document.get("categories", {}).items()}
-            return cls(specs, categories=categories, threshold=float(document.get("threshold", THRESHOLD)))
+            categories = {
+                str(key): int(count) for key, count in document.get("categories", {}).items()
+            }
+            return cls(
+                specs, categories=categories, threshold=float(document.get("threshold", THRESHOLD))
+            )
         except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError) as error:
             raise DataError(
                 f"{name} is not a readable ontology ({error}): mend the file, or remove it and run `catalograph schema infer`"
@@ -149,9 +186,13 @@ class Ontology:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            raise SourceNotFoundError(f"no ontology at {path}: `catalograph ingest` or `catalograph schema infer` makes one") from None
+            raise SourceNotFoundError(
+                f"no ontology at {path}: `catalograph ingest` or `catalograph schema infer` makes one"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read ({error}): remove it and run `catalograph schema infer`") from None
+            raise DataError(
+                f"{path} cannot be read ({error}): remove it and run `catalograph schema infer`"
+            ) from None
         return cls.from_toml(text, str(path))
 
     def content_hash(self) -> str:
@@ -160,7 +201,10 @@ class Ontology:
 
 
 def _spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:
-    ordered = sorted(((str(v), int(n)) for v, n in entry.get("values", {}).items()), key=lambda pair: (-pair[1], pair[0]))
+    ordered = sorted(
+        ((str(v), int(n)) for v, n in entry.get("values", {}).items()),
+        key=lambda pair: (-pair[1], pair[0]),
+    )
     return PropertySpec(
         name,
         datatype=entry.get("datatype", "string"),
@@ -186,25 +230,45 @@ def _gather(items: Rows, statements: Rows) -> _Facts:
     """Count values, holders and categories in DuckDB, partly on disk: a catalogue has millions of statements."""
     import duckdb
 
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as db:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as db,
+    ):
         _fill(db, "given_items", items, ("id", "category"))
         _fill(db, "given", statements, ("item", "property", "value"))
         (count,) = db.execute("SELECT count(*) FROM given_items").fetchall()[0]
         facts = _Facts(count, {}, {}, {}, defaultdict(dict))
         db.execute("CREATE TABLE fact AS SELECT DISTINCT item, property, value FROM given")
         db.execute("DROP TABLE given")
-        db.execute("CREATE TABLE held AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL")
+        db.execute(
+            "CREATE TABLE held AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL"
+        )
         for name, value, count in db.execute(
             "SELECT property, value, count(*) AS n FROM fact GROUP BY ALL ORDER BY property, n DESC, value"
         ).fetchall():
             facts.values.setdefault(name, []).append((value, count))
-        for name, holders, several in db.execute("SELECT property, count(*), count(*) FILTER (n > 1) FROM held GROUP BY ALL").fetchall():
+        for name, holders, several in db.execute(
+            "SELECT property, count(*), count(*) FILTER (n > 1) FROM held GROUP BY ALL"
+        ).fetchall():
             facts.holders[name] = (holders, several)
         # Every item counts for its category and for all of that category's parents.
-        db.execute("CREATE TABLE leaf AS SELECT DISTINCT category FROM given_items WHERE category IS NOT NULL")
-        pairs = [(leaf, parent) for (leaf,) in db.execute("FROM leaf").fetchall() for parent in _prefixes(leaf)]
-        db.register("prefix", pa.table({"category": [a for a, _ in pairs], "parent": [b for _, b in pairs]}, schema=_PREFIX))
-        for parent, count in db.execute("SELECT parent, count(*) FROM given_items JOIN prefix USING (category) GROUP BY ALL").fetchall():
+        db.execute(
+            "CREATE TABLE leaf AS SELECT DISTINCT category FROM given_items WHERE category IS NOT NULL"
+        )
+        pairs = [
+            (leaf, parent)
+            for (leaf,) in db.execute("FROM leaf").fetchall()
+            for parent in _prefixes(leaf)
+        ]
+        db.register(
+            "prefix",
+            pa.table(
+                {"category": [a for a, _ in pairs], "parent": [b for _, b in pairs]}, schema=_PREFIX
+            ),
+        )
+        for parent, count in db.execute(
+            "SELECT parent, count(*) FROM given_items JOIN prefix USING (category) GROUP BY ALL"
+        ).fetchall():
             facts.categories[parent] = count
         shared = "SELECT property, parent, count(*) FROM held JOIN given_items i ON i.id = item JOIN prefix USING (category) GROUP BY ALL"
         for name, parent, count in db.execute(shared).fetchall():
@@ -217,7 +281,11 @@ def _fill(db: duckdb.DuckDBPyConnection, name: str, rows: Rows, columns: tuple[s
     db.execute(f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
     for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:
         db.register("batch", pa.table(batch))
-        trusted = f"WHERE rank IN ({', '.join(repr(str(rank)) for rank in TRUSTED_RANKS)})" if "rank" in batch.schema.names else ""
+        trusted = (
+            f"WHERE rank IN ({', '.join(repr(str(rank)) for rank in TRUSTED_RANKS)})"
+            if "rank" in batch.schema.names
+            else ""
+        )
         db.execute(f"INSERT INTO {name} SELECT {', '.join(columns)} FROM batch {trusted}")
 
 

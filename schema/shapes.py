@@ -79,11 +79,18 @@ def _add_place(graph: Graph, ontology: Ontology, spec: PropertySpec) -> None:
     from rdflib import SH, BNode, Literal, URIRef
     from rdflib.collection import Collection
 
-    places = [category for category, share in sorted(spec.applies_to.items()) if share >= ontology.threshold]
+    places = [
+        category
+        for category, share in sorted(spec.applies_to.items())
+        if share >= ontology.threshold
+    ]
     if ontology.threshold <= 0 or not places or len(places) == len(ontology.categories):
         return
-    shape, listed = URIRef(shape_iri("applies", spec.name)), BNode()
-    _add_shape(graph, shape, spec.name, f"{spec.name}: not a property of most items in this category")
+    shape = URIRef(shape_iri("applies", spec.name))
+    listed = BNode()
+    _add_shape(
+        graph, shape, spec.name, f"{spec.name}: not a property of most items in this category"
+    )
     graph.add((shape, SH.path, URIRef(f"{PREFIXES['schema']}category")))
     graph.add((shape, SH.severity, SH.Warning))
     graph.add((shape, SH["in"], listed))

@@ -55,8 +55,18 @@ _TABLE: dict[str, list[tuple[str, float, float, str]]] = {
         ("GB", 1e9, 0, "gigabyte gigabytes"),
         ("TB", 1e12, 0, "terabyte terabytes"),
     ],
-    "frequency": [("Hz", 1.0, 0, "hertz"), ("kHz", 1e3, 0, ""), ("MHz", 1e6, 0, ""), ("GHz", 1e9, 0, "")],
-    "power": [("mW", 1e-3, 0, ""), ("W", 1.0, 0, "watt watts 瓦"), ("kW", 1e3, 0, "kilowatt kilowatts 千瓦"), ("hp", 745.699872, 0, "")],
+    "frequency": [
+        ("Hz", 1.0, 0, "hertz"),
+        ("kHz", 1e3, 0, ""),
+        ("MHz", 1e6, 0, ""),
+        ("GHz", 1e9, 0, ""),
+    ],
+    "power": [
+        ("mW", 1e-3, 0, ""),
+        ("W", 1.0, 0, "watt watts 瓦"),
+        ("kW", 1e3, 0, "kilowatt kilowatts 千瓦"),
+        ("hp", 745.699872, 0, ""),
+    ],
     "voltage": [("mV", 1e-3, 0, ""), ("V", 1.0, 0, "volt volts 伏"), ("kV", 1e3, 0, "")],
     "charge": [("mAh", 3.6, 0, "毫安"), ("Ah", 3600.0, 0, "")],
     "temperature": [("°C", 1.0, 273.15, "℃ degC"), ("°F", 5 / 9, 255.3722222222222, "℉ degF")],
@@ -79,12 +89,20 @@ for _dimension, _rows in _TABLE.items():
 def find_unit(text: str) -> Unit | None:
     """The unit that a spelling means ("in", "Inches", "厘米"), or None."""
     text = " ".join(text.split())
-    return _EXACT.get(text) or _FOLDED.get(text.casefold()) or _EXACT.get(text.rstrip(".")) or _FOLDED.get(text.rstrip(".").casefold())
+    return (
+        _EXACT.get(text)
+        or _FOLDED.get(text.casefold())
+        or _EXACT.get(text.rstrip("."))
+        or _FOLDED.get(text.rstrip(".").casefold())
+    )
 
 
 def spellings(dimension: str) -> list[str]:
     """Every spelling of every unit of a dimension, the longest first."""
-    return sorted((text for text, unit in _EXACT.items() if unit.dimension == dimension), key=lambda text: (-len(text), text))
+    return sorted(
+        (text for text, unit in _EXACT.items() if unit.dimension == dimension),
+        key=lambda text: (-len(text), text),
+    )
 
 
 def convert(number: float, unit: Unit, target: Unit) -> float | None:

@@ -42,7 +42,9 @@ class Finding:
         return self.item, self.property, self.value, self.check
 
 
-def check_item(ontology: Ontology, item: Item, facts: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+def check_item(
+    ontology: Ontology, item: Item, facts: Sequence[tuple[str, str]]
+) -> Iterator[Finding]:
     """The findings about one item and its trusted (property, value) pairs."""
     if not (item.title or "").strip():
         yield Finding(item.id, None, None, Severity.WARNING, "title", "the item has no title")
@@ -54,7 +56,14 @@ def check_item(ontology: Ontology, item: Item, facts: Sequence[tuple[str, str]])
     for name, values in held.items():
         spec = ontology.properties.get(name)
         if spec is None:
-            yield Finding(item.id, name, None, Severity.VIOLATION, "unknown", f"the ontology has no property {name!r}")
+            yield Finding(
+                item.id,
+                name,
+                None,
+                Severity.VIOLATION,
+                "unknown",
+                f"the ontology has no property {name!r}",
+            )
             continue
         yield from _values(spec, item, values)
         yield from _place(ontology, spec, item)
@@ -70,7 +79,9 @@ def _values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[F
     kind = f"quantity in {spec.unit}" if spec.unit else spec.datatype
     for value in values:
         if parse_literal(value, spec.datatype, spec.unit) is None:
-            yield Finding(item.id, spec.name, value, Severity.VIOLATION, "datatype", f"{value!r} is no {kind}")
+            yield Finding(
+                item.id, spec.name, value, Severity.VIOLATION, "datatype", f"{value!r} is no {kind}"
+            )
 
 
 def _place(ontology: Ontology, spec: PropertySpec, item: Item) -> Iterator[Finding]:

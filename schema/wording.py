@@ -19,7 +19,11 @@ def value_words(values: Iterable[str], also: Iterable[str] = ()) -> frozenset[st
     for value in values:
         words.update(plain_words(value))
     words.update(word.casefold() for word in also)
-    return frozenset(words | {word + "s" for word in words} | {word[:-1] for word in words if word.endswith("s") and len(word) > 1})
+    return frozenset(
+        words
+        | {word + "s" for word in words}
+        | {word[:-1] for word in words if word.endswith("s") and len(word) > 1}
+    )
 
 
 def blind_title(title: str, words: frozenset[str]) -> str | None:

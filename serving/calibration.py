@@ -1,8 +1,8 @@
 """From logits to probabilities that can be acted on, measured on validation items.
 
 Each known cell of each validation item is hidden in turn and asked for, in every situation that the item allows: with and without its
-title, with and without its picture, with and without its other statements (all of them for half of the cells, else a random part, as in a
-catalogue with gaps). Situations are calibrated one by one, so that a cell without a picture is judged by cells without one.
+title, with and without its image, with and without its other statements (all of them for half of the cells, else a random part, as in a
+catalogue with gaps). Situations are calibrated one by one, so that a cell without an image is judged by cells without one.
 
 Temperatures minimise the negative log-likelihood under a normal prior on their logarithm: a property's is centred on its situation's, a
 situation's on the global one, so that few cells move little. Decisions rest on curves of (probability, predictions at or above it, wrong
@@ -57,14 +57,24 @@ Group = tuple[str, str]
 """(situation, property)."""
 
 
-def calibrate(scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+def calibrate(
+    scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
     """Temperatures and precision curves from validation items, whose ``known`` statements are the truth."""
     asked = ask(scorer, items, seed=seed, progress=progress)
-    halves = [_fit({group: cells.where(cells.fold != fold) for group, cells in asked.items()}) for fold in (0, 1)]
+    halves = [
+        _fit({group: cells.where(cells.fold != fold) for group, cells in asked.items()})
+        for fold in (0, 1)
+    ]
     curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
     for (situation, name), cells in asked.items():
-        parts = [_top(cells.where(cells.fold == fold), _temperature(halves[fold], situation, name)) for fold in (0, 1)]
-        curves[situation][name] = precision_curve(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts = [
+            _top(cells.where(cells.fold == fold), _temperature(halves[fold], situation, name))
+            for fold in (0, 1)
+        ]
+        curves[situation][name] = precision_curve(
+            *(np.concatenate(column) for column in zip(*parts, strict=True))
+        )
     return {
         "version": VERSION,
         "confidence": CONFIDENCE,
@@ -75,14 +85,18 @@ def calibrate(scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, prog
     }
 
 
-def ask(scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None) -> dict[Group, Asked]:
+def ask(
+    scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None
+) -> dict[Group, Asked]:
     """Hide and ask for every known cell in every situation that its item allows."""
     chosen = sorted(items, key=lambda item: zlib.crc32(item.id.encode()))[:MOST_ITEMS]
     rng = np.random.default_rng(seed)
     found: dict[Group, list[tuple[NDArray[np.float32], NDArray[np.bool_], int]]] = defaultdict(list)
     for start in range(0, len(chosen), _ITEMS_AT_ONCE):
         views = [view for item in chosen[start : start + _ITEMS_AT_ONCE] for view in _views(item)]
-        cells = [cell for index, view in enumerate(views) for cell in _cells(scorer, index, view, rng)]
+        cells = [
+            cell for index, view in enumerate(views) for cell in _cells(scorer, index, view, rng)
+        ]
         logits = score_in_chunks(scorer, scorer.encode(views), cells)
         for cell, row in zip(cells, logits, strict=True):
             item = views[cell.item]
@@ -91,18 +105,23 @@ def ask(scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: 
             found[group].append((row, true, zlib.crc32(b"fold " + item.id.encode()) & 1))
         if progress is not None:
             progress(min(start + _ITEMS_AT_ONCE, len(chosen)), len(chosen))
-    return {group: Asked(*(np.stack(column) for column in zip(*rows, strict=True))) for group, rows in sorted(found.items())}
+    return {
+        group: Asked(*(np.stack(column) for column in zip(*rows, strict=True)))
+        for group, rows in sorted(found.items())
+    }
 
 
 def _views(item: ItemInput) -> Iterator[ItemInput]:
-    """The item with each part of its title and picture that is there, and without."""
+    """The item with each part of its title and image that is there, and without."""
     for title in (item.title, None) if item.title else (None,):
         yield replace(item, title=title)
         if item.image is not None:
             yield replace(item, title=title, image=None)
 
 
-def _cells(scorer: Scorer, index: int, item: ItemInput, rng: np.random.Generator) -> Iterator[CellQuery]:
+def _cells(
+    scorer: Scorer, index: int, item: ItemInput, rng: np.random.Generator
+) -> Iterator[CellQuery]:
     for name in dict.fromkeys(name for name, _ in item.known):
         if not (name in scorer.ontology.properties and scorer.ontology.values_of(name)):
             continue
@@ -128,7 +147,10 @@ def _fit(asked: dict[Group, Asked]) -> dict[str, Any]:
     for situation in dict.fromkeys(situation for situation, _ in asked):
         inside = {name: cells for (own, name), cells in asked.items() if own == situation}
         centre = fit_temperature(inside.values(), overall, _PRIOR_DEVIATION["situation"])
-        fitted = {name: fit_temperature([cells], centre, _PRIOR_DEVIATION["property"]) for name, cells in inside.items()}
+        fitted = {
+            name: fit_temperature([cells], centre, _PRIOR_DEVIATION["property"])
+            for name, cells in inside.items()
+        }
         situations[situation] = {"all": centre, "properties": fitted}
     return {"global": overall, "situations": situations}
 
@@ -146,28 +168,42 @@ def fit_temperature(groups: Iterable[Asked], centre: float = 1.0, deviation: flo
         total = ((log_temperature - np.log(centre)) / deviation) ** 2 / 2
         for cells in known:
             scaled = cells.logits.astype(np.float64) / np.exp(log_temperature)
-            total += float((logsumexp(scaled, axis=1) - logsumexp(np.where(cells.true, scaled, -1e9), axis=1)).sum())
+            total += float(
+                (
+                    logsumexp(scaled, axis=1)
+                    - logsumexp(np.where(cells.true, scaled, -1e9), axis=1)
+                ).sum()
+            )
         return float(total)
 
     if not known:
         return centre
-    return float(np.exp(minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded", options={"xatol": 1e-3}).x))
+    return float(
+        np.exp(
+            minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded", options={"xatol": 1e-3}).x
+        )
+    )
 
 
 def _top(cells: Asked, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The best candidate's probability [N] and whether it is true [N]."""
     best = cells.logits.argmax(1)
     rows = np.arange(len(best))
-    return probabilities(cells.logits, temperature)[rows, best] if len(best) else np.zeros(0), cells.true[rows, best]
+    return probabilities(cells.logits, temperature)[rows, best] if len(best) else np.zeros(
+        0
+    ), cells.true[rows, best]
 
 
-def precision_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[list[float]]:
+def precision_curve(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
+) -> list[list[float]]:
     """Points [probability, predictions at or above it, wrong ones among them], probabilities falling.
 
     Only those are kept that can ever be the least proven one: whose bound no lower probability equals.
     """
     order = np.argsort(-confidence, kind="stable")
-    falling, wrong = confidence[order], (~correct[order]).cumsum()
+    falling = confidence[order]
+    wrong = (~correct[order]).cumsum()
     last_of_ties = np.append(falling[1:] != falling[:-1], True)[: len(falling)]
     points: list[list[float]] = []
     best = 0.0
@@ -187,18 +223,29 @@ def precision_bound(count: int, wrong: int, confidence: float = CONFIDENCE) -> f
 
 def _temperature(temperatures: dict[str, Any], situation: str, property: str) -> float:
     inside = temperatures["situations"].get(situation)
-    return float(temperatures["global"] if inside is None else inside["properties"].get(property, inside["all"]))
+    return float(
+        temperatures["global"]
+        if inside is None
+        else inside["properties"].get(property, inside["all"])
+    )
 
 
 class Calibration:
     """What :func:`calibrate` gave, for use; None stands for a model that was never calibrated: temperatures 1, nothing proven."""
 
     def __init__(self, data: dict[str, Any] | None) -> None:
-        data = data or {"version": VERSION, "temperatures": {"global": 1.0, "situations": {}}, "curves": {}}
+        data = data or {
+            "version": VERSION,
+            "temperatures": {"global": 1.0, "situations": {}},
+            "curves": {},
+        }
         if data.get("version") != VERSION:
-            raise ModelError(f"calibration.json has version {data.get('version')!r}, this catalograph reads {VERSION}: calibrate again")
+            raise ModelError(
+                f"calibration.json has version {data.get('version')!r}, this catalograph reads {VERSION}: calibrate again"
+            )
         self._confidence = float(data.get("confidence", CONFIDENCE))
-        self._temperatures, self._curves = data["temperatures"], data["curves"]
+        self._temperatures = data["temperatures"]
+        self._curves = data["curves"]
         self._thresholds: dict[tuple[str, str, float], float | None] = {}
 
     def temperature(self, situation: str, property: str) -> float:
@@ -213,6 +260,10 @@ class Calibration:
         key = situation, property, target
         if key not in self._thresholds:
             points = self._curves.get(situation, {}).get(property, [])
-            proven = [p for p, count, wrong in points if precision_bound(count, wrong, self._confidence) >= target]
+            proven = [
+                p
+                for p, count, wrong in points
+                if precision_bound(count, wrong, self._confidence) >= target
+            ]
             self._thresholds[key] = min(proven, default=None)
         return self._thresholds[key]

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.featurize import ItemInput
-from fusion.scoring import CellQuery
+from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellQuery
 from schema.ontology import Ontology
 
 __all__ = ["CellQuery", "ItemInput", "Scorer", "probabilities", "score_in_chunks", "situation_of"]
@@ -19,7 +19,7 @@ CHUNK = 4096
 
 
 class Scorer(Protocol):
-    """A model that scores cells: :class:`fusion.scoring.CellScorer`, a baseline, or a test's stand-in."""
+    """A model that scores cells: :class:`fusion.inference.scorer.CellScorer`, a baseline, or a test's stand-in."""
 
     @property
     def name(self) -> str:
@@ -42,7 +42,11 @@ class Scorer(Protocol):
 
 def situation_of(title: object, image: object, known: object) -> str:
     """Name what a cell is asked with, like ``title+image+known``; ``nothing`` where all three are missing."""
-    parts = [name for name, there in (("title", title), ("image", image), ("known", known)) if there is not None and there is not False]
+    parts = [
+        name
+        for name, there in (("title", title), ("image", image), ("known", known))
+        if there is not None and there is not False
+    ]
     return "+".join(parts) or "nothing"
 
 
@@ -53,6 +57,12 @@ def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.
     return np.asarray(scaled / scaled.sum(-1, keepdims=True))
 
 
-def score_in_chunks(scorer: Scorer, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
+def score_in_chunks(
+    scorer: Scorer, encoded: Any, cells: Sequence[CellQuery]
+) -> list[NDArray[np.float32]]:
     """:meth:`Scorer.score` for any number of cells in flat memory."""
-    return [logits for start in range(0, len(cells), CHUNK) for logits in scorer.score(encoded, cells[start : start + CHUNK])]
+    return [
+        logits
+        for start in range(0, len(cells), CHUNK)
+        for logits in scorer.score(encoded, cells[start : start + CHUNK])
+    ]

@@ -7,7 +7,7 @@ Decisions, in this order:
   this item speaks, and a reviewer would be shown the base rate.
 - ``review``: all else.
 
-Evidence is found by leaving out: the title, the picture, each known statement alone. An effect is the best value's probability with
+Evidence is found by leaving out: the title, the image, each known statement alone. An effect is the best value's probability with
 everything, less its probability without that part, each calibrated for what is then left.
 """
 
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from schema.ontology import Ontology
 from serving.calibration import TARGET_PRECISION, Calibration
-from serving.catalog import Cell
 from serving.cells import CellQuery, ItemInput, Scorer, probabilities, score_in_chunks, situation_of
+from serving.items import Cell
 
 LEAST_PROBABILITY = 0.2
 LEAST_INFORMATION = 0.05
 """Nats between the answer and the property's frequencies, under which nothing about the item speaks."""
-_ITEMS_AT_ONCE = 42  # with the views without title and without picture 126: one batch of the scorer
+_ITEMS_AT_ONCE = 42  # with the views without title and without image 126: one batch of the scorer
 
 Decision = Literal["fill", "review", "abstain"]
 Floats = NDArray[np.float64]
@@ -62,9 +62,17 @@ class Evidence:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        known = [{"property": each.property, "value": each.value, "effect": _rounded(each.effect)} for each in self.known]
+        known = [
+            {"property": each.property, "value": each.value, "effect": _rounded(each.effect)}
+            for each in self.known
+        ]
         parts = {"title": self.title, "image": self.image}
-        return {**{name: None if effect is None else _rounded(effect) for name, effect in parts.items()}, "known": known}
+        return {
+            **{
+                name: None if effect is None else _rounded(effect) for name, effect in parts.items()
+            },
+            "known": known,
+        }
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,10 @@ class Completion:
 
     def as_dict(self) -> dict[str, Any]:
         """The line that ``catalograph complete`` writes."""
-        candidates = [{"value": each.value, "probability": round(each.probability, 6)} for each in self.candidates]
+        candidates = [
+            {"value": each.value, "probability": round(each.probability, 6)}
+            for each in self.candidates
+        ]
         return {
             "item": self.item,
             "property": self.property,
@@ -138,7 +149,9 @@ class _Completer:
     """One run's settings and what is worked out once: readable statements, priors, calibration."""
 
     def __init__(self, scorer: Scorer, top_k: int, target: float) -> None:
-        self.scorer, self.top_k, self.target = scorer, top_k, target
+        self.scorer = scorer
+        self.top_k = top_k
+        self.target = target
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.readable = {(spec.name, value) for spec in specs for value in spec.values}
@@ -161,12 +174,24 @@ class _Completer:
         encoded = self.scorer.encode(views) if queries else None
         scores = score_in_chunks(self.scorer, encoded, queries)
         for item, name, question in questions:
-            yield self._answer(question, scores, situations) if question else Completion(item.id, name, (), "abstain", Evidence())
+            yield (
+                self._answer(question, scores, situations)
+                if question
+                else Completion(item.id, name, (), "abstain", Evidence())
+            )
 
-    def _ask(self, item: ItemInput, name: str, parts: dict[str, ItemInput], to: tuple[int, list[CellQuery], list[str]]) -> _Question:
+    def _ask(
+        self,
+        item: ItemInput,
+        name: str,
+        parts: dict[str, ItemInput],
+        to: tuple[int, list[CellQuery], list[str]],
+    ) -> _Question:
         """Append the cell's queries, whole first, and the situation of each."""
         first, queries, situations = to
-        known = tuple(pair for pair in dict.fromkeys(item.known) if pair[0] != name and pair in self.readable)
+        known = tuple(
+            pair for pair in dict.fromkeys(item.known) if pair[0] != name and pair in self.readable
+        )
         question = _Question(item, name, len(queries), (*list(parts)[1:], *known))
         asked = [(place, view, known) for place, view in enumerate(parts.values())]
         whole = asked[0][1]
@@ -176,8 +201,11 @@ class _Completer:
             situations.append(situation_of(view.title, view.image, bool(given)))
         return question
 
-    def _answer(self, question: _Question, scores: Sequence[NDArray[np.float32]], situations: Sequence[str]) -> Completion:
-        name, base = question.property, question.base
+    def _answer(
+        self, question: _Question, scores: Sequence[NDArray[np.float32]], situations: Sequence[str]
+    ) -> Completion:
+        name = question.property
+        base = question.base
         rows = [
             probabilities(scores[row], self.calibration.temperature(situations[row], name))
             for row in range(base, base + 1 + len(question.without))
@@ -186,9 +214,16 @@ class _Completer:
         order = np.argsort(-answer, kind="stable")[: self.top_k]
         values = self.scorer.ontology.values_of(name)
         candidates = tuple(Candidate(values[place], float(answer[place])) for place in order)
-        decision = decide(answer, self.priors[name], self.calibration.threshold(situations[base], name, self.target))
+        decision = decide(
+            answer,
+            self.priors[name],
+            self.calibration.threshold(situations[base], name, self.target),
+        )
         best = int(answer.argmax())
-        effects = {part: float(answer[best] - row[best]) for part, row in zip(question.without, rows[1:], strict=True)}
+        effects = {
+            part: float(answer[best] - row[best])
+            for part, row in zip(question.without, rows[1:], strict=True)
+        }
         return Completion(question.item.id, name, candidates, decision, _evidence(effects))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from kg.store import GraphStore, statements_table
+from kg.stores.protocol import GraphStore
+from kg.stores.tables import statements_table
 from schema.terms import Provenance, Rank, Statement, now
 from serving.completion import Completion, Decision
 
@@ -24,17 +25,31 @@ class WriteReport:
     new: int
 
 
-def predicted(completion: Completion, *, model: str, batch: str = "", time: str | None = None) -> Statement:
+def predicted(
+    completion: Completion, *, model: str, batch: str = "", time: str | None = None
+) -> Statement:
     """The statement that a completion's best candidate makes; ``time`` is now where it is not given."""
     best = completion.candidates[0]
     time = time or now()
     evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
-    provenance = Provenance(SOURCE, batch, model=model, confidence=round(best.probability, 6), evidence=evidence, time=time)
+    provenance = Provenance(
+        SOURCE,
+        batch,
+        model=model,
+        confidence=round(best.probability, 6),
+        evidence=evidence,
+        time=time,
+    )
     return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
 
 
 def write(
-    store: GraphStore, completions: Iterable[Completion], *, model: str, batch: str = "", decisions: Collection[Decision] = FILLS
+    store: GraphStore,
+    completions: Iterable[Completion],
+    *,
+    model: str,
+    batch: str = "",
+    decisions: Collection[Decision] = FILLS,
 ) -> WriteReport:
     """Put the completions with one of ``decisions`` into the store, a large batch at a time.
 

@@ -24,7 +24,9 @@ def pytest_terminal_summary(terminalreporter):
     """One line on the servers whose tests were skipped."""
     missing = lacks()
     if missing:
-        terminalreporter.write_line(f"the tests of Neo4j and of a SPARQL server were skipped: {missing}")
+        terminalreporter.write_line(
+            f"the tests of Neo4j and of a SPARQL server were skipped: {missing}"
+        )
 
 
 @pytest.fixture(scope="session")

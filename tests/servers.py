@@ -20,7 +20,12 @@ from kg.stores.neo4j_server import Address, Limits, connect
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "catalograph" / "servers"
 PASSWORD = "for tests only"
-OPENS = ("java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch", "java.base/java.util.concurrent")
+OPENS = (
+    "java.base/java.nio",
+    "java.base/java.io",
+    "java.base/sun.nio.ch",
+    "java.base/java.util.concurrent",
+)
 STARTS_WITHIN = 120.0
 
 
@@ -28,9 +33,15 @@ def lacks() -> str:
     """What is missing to run servers in Java; empty where nothing is."""
     if shutil.which("mvn") is None or shutil.which("java") is None:
         return "Java 17 and Maven are not installed"
-    version = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    version = subprocess.run(
+        ["java", "-version"], capture_output=True, text=True, check=False
+    ).stderr
     major = version.partition('"')[2].partition(".")[0]
-    return "" if major.isdigit() and int(major) >= 17 else f"Java 17 or newer is needed, this is {major or 'none'}"
+    return (
+        ""
+        if major.isdigit() and int(major) >= 17
+        else f"Java 17 or newer is needed, this is {major or 'none'}"
+    )
 
 
 def jars(pom: Path) -> Path:
@@ -57,11 +68,15 @@ def free_port() -> int:
 def emptied(url: str) -> str:
     """The URL of a Neo4j or SPARQL server, after everything was deleted from it."""
     if url.startswith("rdf+"):
-        requests.post(url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30).raise_for_status()
+        requests.post(
+            url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30
+        ).raise_for_status()
         return url
     address = Address.parse(url)
     with connect(address, Limits()) as driver, driver.session(database=address.database) as session:
-        session.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
+        session.run(
+            "MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
+        ).consume()
     return url
 
 
@@ -79,7 +94,8 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.port = folder, free_port()
+        self.folder = folder
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -89,11 +105,15 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it listens."""
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, start_new_session=True
+            )
         until = time.monotonic() + STARTS_WITHIN
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{type(self).__name__} did not start: {(self.folder / 'server.log').read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"{type(self).__name__} did not start: {(self.folder / 'server.log').read_text()[-2000:]}"
+                )
             time.sleep(0.1)
 
     def answers(self) -> bool:
@@ -128,16 +148,32 @@ class Neo4jServer(Server):
 
     def load(self, folder: Path, options: Sequence[str]) -> None:
         """Import a folder of CSV files before the server is started, as `neo4j-admin database import full` does."""
-        subprocess.run(self._java("Import.java", *options, "neo4j"), cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            self._java("Import.java", *options, "neo4j"),
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
 
     def _java(self, main: str, *given: str) -> list[str]:
         opens = [part for name in OPENS for part in ("--add-opens", f"{name}=ALL-UNNAMED")]
         jar = f"{jars(HERE / 'neo4j' / 'pom.xml')}/*"
-        return ["java", f"-Xmx{self.heap}", *opens, "-cp", jar, str(HERE / "neo4j" / main), str(self.folder / "data"), *given]
+        return [
+            "java",
+            f"-Xmx{self.heap}",
+            *opens,
+            "-cp",
+            jar,
+            str(HERE / "neo4j" / main),
+            str(self.folder / "data"),
+            *given,
+        ]
 
     def answers(self) -> bool:
         """Whether it can be asked: it says so once the password is set."""
-        return (self.folder / "server.log").read_bytes().rpartition(b"ready")[1] != b"" and super().answers()
+        return (self.folder / "server.log").read_bytes().rpartition(b"ready")[
+            1
+        ] != b"" and super().answers()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -156,5 +192,14 @@ class FusekiServer(Server):
     def command(self) -> list[str]:
         """What starts it."""
         (jar,) = jars(HERE / "fuseki" / "pom.xml").glob("*.jar")
-        served = ["--localhost", "--port", str(self.port), "--timeout", "20000", "--update", "--mem", "/ds"]
+        served = [
+            "--localhost",
+            "--port",
+            str(self.port),
+            "--timeout",
+            "20000",
+            "--update",
+            "--mem",
+            "/ds",
+        ]
         return ["java", f"-Xmx{self.heap}", "-jar", str(jar), *served]

@@ -15,7 +15,7 @@ from training.objectives.link import LinkTargets
 
 
 @dataclass(frozen=True)
-class View:
+class ItemView:
     """One reading of B items and the statements that it asks for, none where no term does."""
 
     items: ItemBatch
@@ -23,7 +23,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedTokens:
     """What a view hides of its items and asks back.
 
     ``pieces`` [B, L] as they were, of which the ``chosen`` [B, L] are asked; ``patches`` [B, P] are asked, of which the ``covered`` ones
@@ -52,23 +52,23 @@ class MatchBatch:
 
     @property
     def both(self) -> Tensor:
-        """Which of the N items have a title and a picture: [N]."""
+        """Which of the N items have a title and an image: [N]."""
         return self.items.has_image & (self.items.pieces != 0).any(1)
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A step's material; a pass that no term of the stage needs is None.
+    """A step's inputs; a pass that no term of the stage needs is None.
 
-    ``seen`` are items with title and picture, ``masked`` what is hidden there, ``own`` [2, B] which of them have both, and which of those
-    have the title that is their own (VTM); ``unseen`` items without picture; ``candidates`` [C'] the values in play; ``match`` pairs of
+    ``seen`` are items with title and image, ``masked`` what is hidden there, ``own`` [2, B] which of them have both, and which of those
+    have the title that is their own (VTM); ``unseen`` items without image; ``candidates`` [C'] the values in play; ``match`` pairs of
     query and item. ``counts`` says over how many things each term is a mean.
     """
 
-    seen: View | None
-    masked: Masked | None
+    seen: ItemView | None
+    masked: MaskedTokens | None
     own: Tensor | None
-    unseen: View | None
+    unseen: ItemView | None
     candidates: Tensor | None
     match: MatchBatch | None
     counts: dict[str, float]
@@ -79,14 +79,23 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        made = {field.name: with_tensors(getattr(value, field.name), change) for field in dataclasses.fields(value)}
+        made = {
+            field.name: with_tensors(getattr(value, field.name), change)
+            for field in dataclasses.fields(value)
+        }
         return dataclasses.replace(value, **made)
-    return tuple(with_tensors(part, change) for part in value) if isinstance(value, tuple) else value
+    return (
+        tuple(with_tensors(part, change) for part in value) if isinstance(value, tuple) else value
+    )
 
 
 def move(batch: StepBatch, device: torch.device) -> StepBatch:
     """The step's batch on another device."""
-    moved: StepBatch = batch if device.type == "cpu" else with_tensors(batch, lambda part: part.to(device, non_blocking=True))
+    moved: StepBatch = (
+        batch
+        if device.type == "cpu"
+        else with_tensors(batch, lambda part: part.to(device, non_blocking=True))
+    )
     return moved
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from schema.errors import SourceNotFoundError, UsageError
-from training.plan import TERMS, parse_stages
+from training.schedule import TERMS, parse_stages
 
 CHOICES = {
     "precision": ("bf16", "fp32"),
@@ -18,10 +18,32 @@ CHOICES = {
     "link": ("softmax", "margin", "nssa"),
     "corruption": ("type", "uniform", "bernoulli", "category"),
 }
-SHARES = ("title_full", "title_blind", "thin_titles", "drop_words", "thin_blind", "drop_blind", "known_all", "known_none", "masked_rows",
-          "label_smoothing", "hard_negatives", "warmup")  # fmt: skip
-LEAST = {"batch_size": 2, "accumulate": 1, "warmup_steps": 0, "log_every": 1, "validate_every": 1, "keep_every": 1, "max_cells": 1,
-         "max_candidates": 2, "workers": 0, "negatives": 1}  # fmt: skip
+SHARES = (
+    "title_full",
+    "title_blind",
+    "thin_titles",
+    "drop_words",
+    "thin_blind",
+    "drop_blind",
+    "known_all",
+    "known_none",
+    "masked_rows",
+    "label_smoothing",
+    "hard_negatives",
+    "warmup",
+)
+LEAST = {
+    "batch_size": 2,
+    "accumulate": 1,
+    "warmup_steps": 0,
+    "log_every": 1,
+    "validate_every": 1,
+    "keep_every": 1,
+    "max_cells": 1,
+    "max_candidates": 2,
+    "workers": 0,
+    "negatives": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -122,17 +144,25 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low in LEAST.items():
             if getattr(self, name) < low:
-                raise UsageError(f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more")
+                raise UsageError(
+                    f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more"
+                )
         for name, words in CHOICES.items():
             if getattr(self, name) not in words:
-                raise UsageError(f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(words)}")
+                raise UsageError(
+                    f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(words)}"
+                )
         for name in (f"loss_{term}" for term in TERMS):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name}={getattr(self, name)} is no weight: set {name} to 0 or more")
+                raise UsageError(
+                    f"{name}={getattr(self, name)} is no weight: set {name} to 0 or more"
+                )
         parse_stages(self.stages)
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1")
+                raise UsageError(
+                    f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1"
+                )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -149,7 +179,10 @@ class Settings:
 
 
 def read_settings(
-    config: Path | None, overrides: Sequence[str], model_fields: dict[str, Any], start: dict[str, Any] | None = None
+    config: Path | None,
+    overrides: Sequence[str],
+    model_fields: dict[str, Any],
+    start: dict[str, Any] | None = None,
 ) -> Settings:
     """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's.
 
@@ -162,7 +195,9 @@ def read_settings(
         try:
             given.update(tomllib.loads(config.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{config} is not TOML ({error}): write lines like batch_size = 64") from None
+            raise UsageError(
+                f"{config} is not TOML ({error}): write lines like batch_size = 64"
+            ) from None
     for override in overrides:
         name, sign, value = override.partition("=")
         if not sign:
@@ -172,7 +207,9 @@ def read_settings(
     recipe: dict[str, Any] = dict(start or {})
     unknown = sorted(recipe.keys() - recipe_fields.keys())
     if unknown:
-        raise UsageError(f"the run was begun by another version, whose setting {unknown[0]!r} is gone: train anew, with --init where it is")
+        raise UsageError(
+            f"the run was begun by another version, whose setting {unknown[0]!r} is gone: train anew, with --init where it is"
+        )
     model: dict[str, Any] = {}
     for name, value in given.items():
         if name in recipe_fields:
@@ -180,7 +217,9 @@ def read_settings(
         elif name in model_fields:
             model[name] = _parse(name, value, model_fields[name])
         else:
-            raise UsageError(f"no setting {name!r}: choose one of {', '.join(sorted(recipe_fields | model_fields))}")
+            raise UsageError(
+                f"no setting {name!r}: choose one of {', '.join(sorted(recipe_fields | model_fields))}"
+            )
     return Settings(Recipe(**recipe), model)
 
 
@@ -192,6 +231,12 @@ def _parse(name: str, value: Any, default: Any) -> Any:
             raise UsageError(f"{name}={value!r} is neither true nor false: set one of them")
         return value.lower() == "true"
     try:
-        return tuple(int(part) for part in value.split(",")) if isinstance(default, tuple) else type(default)(value)
+        return (
+            tuple(int(part) for part in value.split(","))
+            if isinstance(default, tuple)
+            else type(default)(value)
+        )
     except ValueError:
-        raise UsageError(f"{name}={value!r} is not {type(default).__name__}: give it like {default}") from None
+        raise UsageError(
+            f"{name}={value!r} is not {type(default).__name__}: give it like {default}"
+        ) from None

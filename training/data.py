@@ -1,4 +1,4 @@
-"""The snapshot as the model sees it: words of titles, candidates of statements, pictures."""
+"""The snapshot as the model sees it: words of titles, candidates of statements, images."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class TrainingData:
     category: np.ndarray
     regions: ItemRegions | None = None
 
-    def pictures(self, index: np.ndarray) -> Pictured:
-        """The pictures of items ``index`` [B]: a detector's regions where the model reads those, else pixels."""
+    def item_images(self, index: np.ndarray) -> ItemImages:
+        """The images of items ``index`` [B]: a detector's regions where the model reads those, else pixels."""
         if self.regions is not None:
             found = self.regions.batch([self.items[i] for i in index])
-            return Pictured(None, found.mask.any(1), found)
+            return ItemImages(None, found.mask.any(1), found)
         present = self.images.present[index]
         pixels = torch.from_numpy(self.images.pixels(index)) if present.any() else None
-        return Pictured(pixels, torch.from_numpy(present), None)
+        return ItemImages(pixels, torch.from_numpy(present), None)
 
 
-class Pictured(NamedTuple):
-    """B items' pictures, the last fields of an :class:`encoders.batch.ItemBatch`: pixels, which are there [B], regions."""
+class ItemImages(NamedTuple):
+    """B items' images, the last fields of an :class:`encoders.batch.ItemBatch`: pixels, which are there [B], regions."""
 
     pixels: torch.Tensor | None
     has_image: torch.Tensor
@@ -62,7 +62,7 @@ class Pictured(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemRegions:
-    """Regions of items by ``files``, ``most`` a picture, ``width`` features each, with their ``classes`` where that is above 0."""
+    """Regions of items by ``files``, ``most`` an image, ``width`` features each, with their ``classes`` where that is above 0."""
 
     files: RegionFiles
     most: int
@@ -71,20 +71,29 @@ class ItemRegions:
 
     def batch(self, items: Sequence[str]) -> RegionBatch:
         """The regions [B, R] of items by their ids."""
-        return pad_regions([self.files.read(item) for item in items], self.most, self.width, self.classes)
+        return pad_regions(
+            [self.files.read(item) for item in items], self.most, self.width, self.classes
+        )
 
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
     """The candidate (property-specific value) of every triple [N]; -1 where the ontology does not have it."""
     numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
     width = max(1, len(snapshot.values))
-    pairs, inverse = np.unique(snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_inverse=True)
-    found = [numbers.get((snapshot.properties[pair // width], snapshot.values[pair % width]), -1) for pair in pairs.tolist()]
+    pairs, inverse = np.unique(
+        snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_inverse=True
+    )
+    found = [
+        numbers.get((snapshot.properties[pair // width], snapshot.values[pair % width]), -1)
+        for pair in pairs.tolist()
+    ]
     return np.asarray(found, dtype=np.int64)[inverse] if len(pairs) else np.zeros(0, np.int64)
 
 
-def prepare(snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogTokenizer, images: ImageCache) -> TrainingData:
-    """Words, candidates and pictures of a snapshot."""
+def prepare(
+    snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogTokenizer, images: ImageCache
+) -> TrainingData:
+    """Words, candidates and images of a snapshot."""
     giveaways = value_words(value for spec in ontology.properties.values() for value in spec.values)
     words = [tokenizer.words(title) if title else [] for title in snapshot.titles]
     blinded = [blind_title(title, giveaways) if title else None for title in snapshot.titles]
@@ -101,5 +110,7 @@ def prepare(snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogToken
         candidate=candidate[kept],
         ranges=ranges.astype(np.int64),
         images=images,
-        category=np.unique([category or "" for category in snapshot.categories], return_inverse=True)[1].astype(np.int64),
+        category=np.unique(
+            [category or "" for category in snapshot.categories], return_inverse=True
+        )[1].astype(np.int64),
     )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kg.chance import Chance
 from kg.message_flow import MessageFlow
+from kg.sampling.keyed_random import KeyedRandom
 from training.data import TrainingData
 
 
@@ -19,7 +19,8 @@ class FlowSampler:
     """
 
     def __init__(self, data: TrainingData, most: int) -> None:
-        self.data, self.most = data, most
+        self.data = data
+        self.most = most
         self._sampler: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -31,15 +32,17 @@ class FlowSampler:
         cell_item: NDArray[np.int64],
         cell_property: NDArray[np.int64],
         share: NDArray[np.float64],
-        chance: Chance,
+        random: KeyedRandom,
     ) -> MessageFlow:
-        """The flow of N cells over items ``index`` [B], as :class:`kg.sampling.CellSampler` gives it."""
+        """The flow of N cells over items ``index`` [B], as :class:`kg.sampling.sampler.CellSampler` gives it."""
         if self._sampler is None:
-            from kg.hetero import heterograph
-            from kg.sampling import CellSampler
+            from kg.sampling.hetero import heterograph
+            from kg.sampling.sampler import CellSampler
 
             item = np.repeat(np.arange(len(self.data.items)), np.diff(self.data.indptr))
             sizes = (len(self.data.items), int(self.data.ranges[-1]))
-            self._sampler = CellSampler(heterograph(item, self.data.property, self.data.candidate, sizes), self.most)
-        flow: MessageFlow = self._sampler(index, cell_item, cell_property, share, chance)
+            self._sampler = CellSampler(
+                heterograph(item, self.data.property, self.data.candidate, sizes), self.most
+            )
+        flow: MessageFlow = self._sampler(index, cell_item, cell_property, share, random)
         return flow

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from schema.errors import TrainingError
 from training.batches import StepBatch
 from training.config import Recipe
-from training.loader import Made
+from training.loader import PreparedBatch
 from training.objectives.joint import LossReport
-from training.plan import TERMS
+from training.schedule import TERMS
 
 if TYPE_CHECKING:
     from training.loop import Run
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEAST_PART = 2
 
 
-def step_gradient(run: Run, made: Made) -> LossReport:
+def step_gradient(run: Run, made: PreparedBatch) -> LossReport:
     """Forward and backward of a step's batch, in ``run.parts`` parts whose gradients add up to the whole batch's.
 
     Where memory runs out the parts are halved, for good, and the step begins anew: the effective batch stays. Raises TrainingError where
@@ -40,21 +40,36 @@ def step_gradient(run: Run, made: Made) -> LossReport:
         # Outside the handler, whose traceback would hold the step's tensors.
         run.optimizer.zero_grad(set_to_none=True)
         if made.items < 2 * run.parts * LEAST_PART:
-            at_once, whole = made.items // run.parts, run.recipe.batch_size
-            raise TrainingError(f"no memory for {at_once} items at once: lower batch_size={whole}, or choose a smaller --size")
+            at_once = made.items // run.parts
+            whole = run.recipe.batch_size
+            raise TrainingError(
+                f"no memory for {at_once} items at once: lower batch_size={whole}, or choose a smaller --size"
+            )
         run.parts *= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _accumulate(run: Run, made: Made) -> LossReport:
-    model, totals, reports = run.objective.model, counted(made.parts, run.world), []
+def _accumulate(run: Run, made: PreparedBatch) -> LossReport:
+    model = run.objective.model
+    totals = counted(made.parts, run.world)
+    reports = []
     model.train()
     for number, batch in enumerate(made.parts):
-        torch.manual_seed(((run.seed * 1_000_003 + made.request.step) * 64 + run.rank) * 64 + number)
+        torch.manual_seed(
+            ((run.seed * 1_000_003 + made.request.step) * 64 + run.rank) * 64 + number
+        )
         # The mean over processes that DDP takes of the gradients is undone, since a share is of the whole batch.
-        shares = {name: count * run.world / totals[name] for name, count in batch.counts.items() if totals[name]}
-        alone = run.parallel.no_sync() if run.parallel is not None and number + 1 < len(made.parts) else nullcontext()
+        shares = {
+            name: count * run.world / totals[name]
+            for name, count in batch.counts.items()
+            if totals[name]
+        }
+        alone = (
+            run.parallel.no_sync()
+            if run.parallel is not None and number + 1 < len(made.parts)
+            else nullcontext()
+        )
         with alone:
             with precision(run.recipe, run.device):
                 losses: LossReport = (run.parallel or run.objective)(batch, shares)
@@ -65,7 +80,9 @@ def _accumulate(run: Run, made: Made) -> LossReport:
 
 def counted(parts: Sequence[StepBatch], world: int) -> dict[str, float]:
     """Over how many things each term is a mean, in all parts of a step's batch and in all processes."""
-    totals = torch.tensor([sum(part.counts.get(name, 0.0) for part in parts) for name in TERMS], dtype=torch.float64)
+    totals = torch.tensor(
+        [sum(part.counts.get(name, 0.0) for part in parts) for name in TERMS], dtype=torch.float64
+    )
     if world > 1:
         totals = _on_backend(totals)
         dist.all_reduce(totals)
@@ -77,12 +94,19 @@ def over_processes(losses: LossReport, world: int) -> LossReport:
     if world == 1:
         return losses
     # A process may lack a term that another has, so all of them are sent.
-    values = torch.tensor([float(losses.total), *(float(losses.terms.get(name, 0.0)) for name in TERMS)], dtype=torch.float64)
+    values = torch.tensor(
+        [float(losses.total), *(float(losses.terms.get(name, 0.0)) for name in TERMS)],
+        dtype=torch.float64,
+    )
     there = torch.tensor([float(name in losses.terms) for name in TERMS], dtype=torch.float64)
     both = _on_backend(torch.cat([values / world, there]))
     dist.all_reduce(both)
     total, *rest = both.cpu()
-    terms = {name: value for name, value, present in zip(TERMS, rest, rest[len(TERMS) :], strict=False) if present > 0}
+    terms = {
+        name: value
+        for name, value, present in zip(TERMS, rest, rest[len(TERMS) :], strict=False)
+        if present > 0
+    }
     return LossReport(total, terms)
 
 
@@ -97,4 +121,8 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
     """bf16 autocast, or none."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
+    return (
+        torch.autocast(device.type, dtype=torch.bfloat16)
+        if recipe.precision == "bf16"
+        else nullcontext()
+    )

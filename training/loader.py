@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from kg.chance import Chance
-from kg.mapped import send_by_name
+from kg.sampling.keyed_random import KeyedRandom
+from kg.sampling.memmap import send_by_name
 from training.batches import StepBatch, move, pinned
-from training.plan import QUERIES, Plan
+from training.collate import BatchContents, Collator
 from training.sampler import StepSampler
-from training.views import Viewer, Work
+from training.schedule import QUERIES, Schedule
 
 NOBODY = np.zeros(0, np.int64)
 AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Request:
-    """A batch to make: of which step, for which stage of the plan, in how many parts."""
+class BatchRequest:
+    """A batch to make: of which step, for which stage of the schedule, in how many parts."""
 
     step: int
     stage: int
@@ -31,71 +31,100 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Made:
+class PreparedBatch:
     """A step's batch in parts, and how many items, or pairs of query and item, this process has of it."""
 
-    request: Request
+    request: BatchRequest
     parts: list[StepBatch]
     items: int
 
-    def pin_memory(self) -> Made:
+    def pin_memory(self) -> PreparedBatch:
         """The same in page-locked memory."""
-        return Made(self.request, [pinned(part) for part in self.parts], self.items)
+        return PreparedBatch(self.request, [pinned(part) for part in self.parts], self.items)
 
-    def to(self, device: torch.device) -> Made:
+    def to(self, device: torch.device) -> PreparedBatch:
         """The same on another device."""
-        return Made(self.request, [move(part, device) for part in self.parts], self.items)
+        return PreparedBatch(self.request, [move(part, device) for part in self.parts], self.items)
 
 
-class BatchMaker(Dataset[Made]):
+class BatchBuilder(Dataset[PreparedBatch]):
     """Makes any step's batch from nothing but its request: in order or not, in this process or in another, it is the same.
 
     ``items`` samples the train part, ``pairs`` the query log's positive pairs: those beside items, and those of a stage of pairs alone.
     """
 
-    def __init__(self, viewer: Viewer, plan: Plan, seed: int, items: StepSampler, pairs: tuple[StepSampler, StepSampler] | None) -> None:
-        self.viewer, self.plan, self.seed, self.items = viewer, plan, seed, items
+    def __init__(
+        self,
+        collator: Collator,
+        schedule: Schedule,
+        seed: int,
+        items: StepSampler,
+        pairs: tuple[StepSampler, StepSampler] | None,
+    ) -> None:
+        self.collator = collator
+        self.schedule = schedule
+        self.seed = seed
+        self.items = items
         self.beside: StepSampler | None = pairs[0] if pairs is not None else None
         self.alone: StepSampler | None = pairs[1] if pairs is not None else None
 
-    def __getitem__(self, request: Request) -> Made:
+    def __getitem__(self, request: BatchRequest) -> PreparedBatch:
         """The batch of a request."""
-        stage = self.plan.stages[request.stage]
+        stage = self.schedule.stages[request.stage]
         pairs = self.alone if stage.only_queries else self.beside if stage.has(QUERIES) else None
         items = NOBODY if stage.only_queries else self.items.batch(request.step)
-        chance = Chance(self.seed, request.step)
+        random = KeyedRandom(self.seed, request.step)
         shares = [NOBODY] if pairs is None else pairs.shares(request.step)
         rank = self.items.rank if len(shares) > 1 else 0
         parts = []
         for number, part in enumerate(np.array_split(items, request.parts)):
             split = [np.array_split(share, request.parts)[number] for share in shares]
-            work = Work(part, split[rank], np.concatenate(split), sum(map(len, split[:rank])))
+            work = BatchContents(
+                part, split[rank], np.concatenate(split), sum(map(len, split[:rank]))
+            )
             if len(part) or len(work.pairs):
-                parts.append(self.viewer.batch(stage, work, chance))
-        return Made(request, parts, len(items) if len(items) else 2 * len(shares[rank]))
+                parts.append(self.collator.batch(stage, work, random))
+        return PreparedBatch(request, parts, len(items) if len(items) else 2 * len(shares[rank]))
 
     def epoch(self, step: int, stage: int) -> int:
         """The epoch that a stage's step belongs to."""
-        sampler = self.alone if self.plan.stages[stage].only_queries and self.alone is not None else self.items
+        sampler = (
+            self.alone
+            if self.schedule.stages[stage].only_queries and self.alone is not None
+            else self.items
+        )
         return sampler.epoch(step)
 
 
-class _Requests(Sampler[Request]):
-    def __init__(self, requests: Iterator[Request]) -> None:
+class _Requests(Sampler[BatchRequest]):
+    def __init__(self, requests: Iterator[BatchRequest]) -> None:
         self.requests = requests
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         return self.requests
 
 
-def made_ahead(maker: BatchMaker, requests: Iterator[Request], workers: int, device: torch.device) -> Iterator[Made]:
+def prefetch_batches(
+    maker: BatchBuilder, requests: Iterator[BatchRequest], workers: int, device: torch.device
+) -> Iterator[PreparedBatch]:
     """The batches of ``requests``, in order, on ``device``; ``workers`` spawned processes make two ahead each, in turns."""
     if workers == 0:
         yield from (maker[request].to(device) for request in requests)
         return
     send_by_name()
-    options: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": AHEAD, "pin_memory": device.type == "cuda"}
-    loader = DataLoader(maker, None, sampler=_Requests(requests), num_workers=workers, worker_init_fn=_alone, **options)
+    options: dict[str, Any] = {
+        "multiprocessing_context": "spawn",
+        "prefetch_factor": AHEAD,
+        "pin_memory": device.type == "cuda",
+    }
+    loader = DataLoader(
+        maker,
+        None,
+        sampler=_Requests(requests),
+        num_workers=workers,
+        worker_init_fn=_alone,
+        **options,
+    )
     yield from (made.to(device) for made in loader)
 
 

@@ -21,14 +21,15 @@ from schema.errors import TrainingError
 from schema.files import no_space
 from training.config import Recipe
 from training.gradient import over_processes, precision, step_gradient
-from training.loader import BatchMaker, Made, Request, made_ahead
+from training.loader import BatchBuilder, BatchRequest, PreparedBatch, prefetch_batches
 from training.objectives.joint import JointObjective, LossReport
 from training.optim import AveragedWeights, Budget, learning_rate
-from training.plan import Plan, Stage
-from training.runlog import Report, RunLog
-from training.state import Progress
+from training.run_log import Report, RunLog
+from training.schedule import Schedule, Stage
+from training.state import RunProgress
 
-ROLL_BACK_AFTER, MOST_BAD_STEPS = 10, 20
+ROLL_BACK_AFTER = 10
+MOST_BAD_STEPS = 20
 
 
 @dataclass
@@ -38,11 +39,11 @@ class Run:
     objective: JointObjective
     optimizer: torch.optim.Optimizer
     average: AveragedWeights
-    maker: BatchMaker
-    plan: Plan
+    maker: BatchBuilder
+    schedule: Schedule
     recipe: Recipe
     budget: Budget
-    progress: Progress
+    progress: RunProgress
     seed: int
     validate: Callable[[Stage], dict[str, float]]
     log: RunLog | None
@@ -63,13 +64,13 @@ class Run:
     @property
     def stage(self) -> Stage:
         """The plan's stage that runs."""
-        return self.plan.stages[self.progress.stage]
+        return self.schedule.stages[self.progress.stage]
 
-    def requests(self) -> Iterator[Request]:
+    def requests(self) -> Iterator[BatchRequest]:
         """The batches that are still to be made; those made ahead are of the stage that runs when they are asked for."""
         step = self.progress.step
         while (used := self.budget.used(step)) < 1.0:
-            yield Request(step, self.plan.at(used), self.parts)
+            yield BatchRequest(step, self.schedule.at(used), self.parts)
             step += 1
 
 
@@ -102,12 +103,14 @@ class Meter:
     """Items a second between two laps."""
 
     def __init__(self) -> None:
-        self.items, self._since = 0, time.monotonic()
+        self.items = 0
+        self._since = time.monotonic()
 
     def lap(self) -> float:
         """Items a second since the last lap."""
         speed = self.items / (time.monotonic() - self._since)
-        self.items, self._since = 0, time.monotonic()
+        self.items = 0
+        self._since = time.monotonic()
         return speed
 
     @contextmanager
@@ -120,10 +123,12 @@ class Meter:
 
 def run_loop(run: Run, report: Report) -> bool:
     """Train until the budget is used, validation stalls, or a signal asks to stop; True where the budget or validation ended it."""
-    recipe, progress, meter = run.recipe, run.progress, Meter()
+    recipe = run.recipe
+    progress = run.progress
+    meter = Meter()
     enter(run, progress.stage)
     with Stop() as stop:
-        for made in made_ahead(run.maker, run.requests(), recipe.workers, run.device):
+        for made in prefetch_batches(run.maker, run.requests(), recipe.workers, run.device):
             used = run.budget.used(progress.step)
             if used >= 1.0:
                 break
@@ -132,7 +137,9 @@ def run_loop(run: Run, report: Report) -> bool:
             rate = learning_rate(recipe, progress.step - progress.stage_began, run.stage.used(used))
             losses = train_step(run, made, rate)
             run.average.update(run.objective.model, progress.step)
-            progress.step, progress.items, progress.seconds = progress.step + 1, progress.items + made.items, run.budget.seconds
+            progress.step = progress.step + 1
+            progress.items = progress.items + made.items
+            progress.seconds = run.budget.seconds
             meter.items += made.items * run.world
             if progress.step % recipe.log_every == 0:
                 record = log_record(run, over_processes(losses, run.world), meter.lap(), rate)
@@ -163,7 +170,11 @@ def written(write: Callable[[], None], report: Report) -> bool:
     except OSError as error:
         if not no_space(error):
             raise
-        report({"warning": f"{error.strerror}: the last one kept stays; free some space before the run ends"})
+        report(
+            {
+                "warning": f"{error.strerror}: the last one kept stays; free some space before the run ends"
+            }
+        )
         return False
     return True
 
@@ -178,16 +189,19 @@ def next_stage(run: Run, stage: int) -> None:
     """Begin another stage: its optimizer knows nothing, its validation has no best yet."""
     run.optimizer.state.clear()
     progress = run.progress
-    progress.stage_began, progress.best, progress.stale = progress.step, -math.inf, 0
+    progress.stage_began = progress.step
+    progress.best = -math.inf
+    progress.stale = 0
     enter(run, stage)
 
 
-def train_step(run: Run, made: Made, rate: float) -> LossReport:
+def train_step(run: Run, made: PreparedBatch, rate: float) -> LossReport:
     """Forward, backward, step on a batch; weights stay where the gradient is not finite.
 
     After 10 such steps in a row they go back to the last checkpoint; after more than 20 it raises TrainingError.
     """
-    step, losses = run.progress.step, step_gradient(run, made)
+    step = run.progress.step
+    losses = step_gradient(run, made)
     norm = clip_grad_norm_(run.objective.model.parameters(), run.recipe.clip)
     if torch.isfinite(norm):
         for group in run.optimizer.param_groups:
@@ -215,13 +229,14 @@ def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> dict[
         "lr": rate,
         "loss": {"total": round(float(losses.total.detach()), 5), **terms},
         "used": round(run.budget.used(run.progress.step), 4),
-        **({"stage": run.progress.stage + 1} if len(run.plan.stages) > 1 else {}),
+        **({"stage": run.progress.stage + 1} if len(run.schedule.stages) > 1 else {}),
     }
 
 
 def check(run: Run, report: Report) -> bool:
     """Validate the averaged weights, export them where they are the best so far; True where it is time to stop."""
-    model, progress = run.objective.model, run.progress
+    model = run.objective.model
+    progress = run.progress
     weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(run.average.shadow)
     model.eval()
@@ -236,10 +251,15 @@ def check(run: Run, report: Report) -> bool:
     if score > progress.best or not metrics:
         # One that could not be written is no best yet: the next that is as good will be.
         if written(run.export, report):
-            progress.best, progress.stale, progress.metrics = score, 0, metrics
+            progress.best = score
+            progress.stale = 0
+            progress.metrics = metrics
     else:
         progress.stale += 1
-    return 0 < run.recipe.patience <= progress.stale and run.progress.stage == len(run.plan.stages) - 1
+    return (
+        0 < run.recipe.patience <= progress.stale
+        and run.progress.stage == len(run.schedule.stages) - 1
+    )
 
 
 def score_of(metrics: dict[str, float]) -> float:

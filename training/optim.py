@@ -11,8 +11,14 @@ from torch import Tensor, nn
 from fusion.model import ProductModel
 from training.config import Recipe
 
-TABLES = ("fusion.ngrams.bag.weight", "links.wide.weight", "links.known.weight", "knowledge.embedding.weight")
-EACH_STEP, EVERY = 20, 4
+TABLES = (
+    "fusion.ngrams.bag.weight",
+    "links.wide.weight",
+    "links.known.weight",
+    "knowledge.embedding.weight",
+)
+EACH_STEP = 20
+EVERY = 4
 
 
 def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimizer:
@@ -24,11 +30,17 @@ def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimize
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (tables if name in TABLES else matrices if parameter.ndim > 1 else vectors).append(parameter)
+        (tables if name in TABLES else matrices if parameter.ndim > 1 else vectors).append(
+            parameter
+        )
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay, "scale": 1.0},
         {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
-        {"params": tables, "weight_decay": recipe.weight_decay / recipe.table_rate, "scale": recipe.table_rate},
+        {
+            "params": tables,
+            "weight_decay": recipe.weight_decay / recipe.table_rate,
+            "scale": recipe.table_rate,
+        },
     ]
     betas = (recipe.beta1, recipe.beta2)
     if recipe.optimizer == "lamb":
@@ -38,7 +50,12 @@ def build_optimizer(model: ProductModel, recipe: Recipe) -> torch.optim.Optimize
         from pytorch_optimizer import Lamb
 
         # Gradients are clipped by the loop, whatever the optimizer.
-        return Lamb([group for group in groups if group["params"]], lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
+        return Lamb(
+            [group for group in groups if group["params"]],
+            lr=recipe.learning_rate,
+            betas=betas,
+            max_grad_norm=0.0,
+        )
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
 
 
@@ -84,7 +101,9 @@ class AveragedWeights:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.shadow: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.shadow: dict[str, Tensor] = {
+            name: tensor.detach().clone() for name, tensor in model.state_dict().items()
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -95,6 +114,8 @@ class AveragedWeights:
         rate = min(self.decay, (1 + step) / (10 + step)) ** every
         current = model.state_dict()
         floating = [name for name, tensor in current.items() if tensor.dtype.is_floating_point]
-        torch._foreach_lerp_([self.shadow[name] for name in floating], [current[name] for name in floating], 1 - rate)
+        torch._foreach_lerp_(
+            [self.shadow[name] for name in floating], [current[name] for name in floating], 1 - rate
+        )
         for name in current.keys() - set(floating):
             self.shadow[name].copy_(current[name])

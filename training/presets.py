@@ -5,11 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 # A paper's model sees items as they are, every one of them masked.
-_AS_THEY_ARE: dict[str, Any] = {"title_full": 1.0, "title_blind": 0.0, "thin_titles": 0.0, "known_all": 1.0, "known_none": 0.0,
-                                "masked_rows": 1.0, "label_smoothing": 0.0}  # fmt: skip
-_NO_TERM: dict[str, Any] = {f"loss_{term}": 0.0 for term in (
-    "lpm", "lpm_unseen", "mlm", "mpm", "gmlm", "gmrfr", "qi", "qt", "qv", "kl", "rs", "contrastive")}  # fmt: skip
-_ADAMW: dict[str, Any] = {"learning_rate": 1e-4, "beta2": 0.98, "weight_decay": 1e-4, "warmup_steps": 4000}
+_AS_THEY_ARE: dict[str, Any] = {
+    "title_full": 1.0,
+    "title_blind": 0.0,
+    "thin_titles": 0.0,
+    "known_all": 1.0,
+    "known_none": 0.0,
+    "masked_rows": 1.0,
+    "label_smoothing": 0.0,
+}
+_NO_TERM: dict[str, Any] = {
+    f"loss_{term}": 0.0
+    for term in (
+        "lpm",
+        "lpm_unseen",
+        "mlm",
+        "mpm",
+        "gmlm",
+        "gmrfr",
+        "qi",
+        "qt",
+        "qv",
+        "kl",
+        "rs",
+        "contrastive",
+    )
+}
+_ADAMW: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "beta2": 0.98,
+    "weight_decay": 1e-4,
+    "warmup_steps": 4000,
+}
 
 
 def preset_recipe(preset: str, size: str) -> dict[str, Any]:
@@ -41,7 +68,13 @@ def k3m(size: str) -> dict[str, Any]:
 
 def vtbert(size: str) -> dict[str, Any]:
     """VT-BERT: its five objectives with its weights (Eq. 5); at base AdamW as in its 5.2."""
-    terms = {"loss_vtm": 1.0, "loss_mlm": 0.1, "loss_gmlm": 0.1, "loss_mrfr": 0.01, "loss_gmrfr": 0.01}
+    terms = {
+        "loss_vtm": 1.0,
+        "loss_mlm": 0.1,
+        "loss_gmlm": 0.1,
+        "loss_mrfr": 0.01,
+        "loss_gmrfr": 0.01,
+    }
     return {**_AS_THEY_ARE, **_NO_TERM, **terms, **(_ADAMW if size == "base" else {})}
 
 
@@ -50,9 +83,25 @@ def mbsd(size: str) -> dict[str, Any]:
 
     The stages' shares are those of the paper's steps: 10 epochs in batches of 2,048, then 3 in batches of 1,024, over 10M each.
     """
-    terms = {"loss_mlm": 1.0, "loss_mpm": 1.0, "loss_qi": 1.0, "loss_qt": 1.0, "loss_qv": 1.0, "loss_kl": 1.0, "loss_rs": 1.0}
+    terms = {
+        "loss_mlm": 1.0,
+        "loss_mpm": 1.0,
+        "loss_qi": 1.0,
+        "loss_qt": 1.0,
+        "loss_qv": 1.0,
+        "loss_kl": 1.0,
+        "loss_rs": 1.0,
+    }
     # Terms of weight 0 stand ready where they would belong.
-    first, second = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen", "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
-    plan = {"stages": f"{first}:0.625,{second}:0.375", "hard_negatives": 1.0}
-    lamb = {"optimizer": "lamb", "learning_rate": 2e-4, "beta2": 0.98, "weight_decay": 0.01, "warmup": 0.1, "warmup_steps": 0}
-    return {**_AS_THEY_ARE, **_NO_TERM, **terms, **plan, **(lamb if size == "base" else {})}
+    first = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen"
+    second = "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
+    schedule = {"stages": f"{first}:0.625,{second}:0.375", "hard_negatives": 1.0}
+    lamb = {
+        "optimizer": "lamb",
+        "learning_rate": 2e-4,
+        "beta2": 0.98,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "warmup_steps": 0,
+    }
+    return {**_AS_THEY_ARE, **_NO_TERM, **terms, **schedule, **(lamb if size == "base" else {})}

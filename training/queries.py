@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from encoders.batch import ItemBatch, query_pieces, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
-from kg.chance import Chance
-from kg.negatives import Facts
+from kg.sampling.keyed_random import KeyedRandom
+from kg.sampling.negatives import TrueStatements
 from schema.ontology import Ontology
 from schema.wording import plain_words
 from training.batches import MatchBatch
@@ -31,7 +31,7 @@ class QueryLog:
     texts: list[str]
     query: Ints
     item: Ints
-    clicked: Facts
+    clicked: TrueStatements
 
     def of_items(self, index: Ints) -> Ints:
         """Numbers of the positive pairs of items ``index``."""
@@ -45,7 +45,11 @@ def read_log(items: Sequence[str], rows: Sequence[tuple[str, str, int, int]]) ->
     without purchases, where it was clicked.
     """
     number = {item: index for index, item in enumerate(items)}
-    kept = [(query, number[item], bought) for query, item, clicks, bought in rows if item in number and (clicks or bought)]
+    kept = [
+        (query, number[item], bought)
+        for query, item, clicks, bought in rows
+        if item in number and (clicks or bought)
+    ]
     positive = [row for row in kept if row[2]] or kept
     if len({query for query, _, _ in positive}) < 2:
         return None
@@ -54,12 +58,14 @@ def read_log(items: Sequence[str], rows: Sequence[tuple[str, str, int, int]]) ->
     query, item = _columns(place, positive)
     asked, clicked = _columns(place, kept)
     indptr = np.concatenate([[0], np.bincount(asked, minlength=len(texts)).cumsum()])
-    return QueryLog(texts, query, item, Facts(indptr, clicked, len(items)))
+    return QueryLog(texts, query, item, TrueStatements(indptr, clicked, len(items)))
 
 
 def _columns(place: Mapping[str, int], rows: Sequence[tuple[str, int, int]]) -> tuple[Ints, Ints]:
     """Queries by their numbers, ascending, and items of a log's rows."""
-    pairs = np.array(sorted((place[query], item) for query, item, _ in rows), dtype=np.int64).reshape(-1, 2)
+    pairs = np.array(
+        sorted((place[query], item) for query, item, _ in rows), dtype=np.int64
+    ).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -84,7 +90,8 @@ class Terms:
 
     def typed(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
         """The terms of a query given as words, longest first from the left: (begin, end, property)."""
-        found, begin = [], 0
+        found = []
+        begin = 0
         while begin < len(words):
             for length in range(min(LONGEST_TERM, len(words) - begin), 0, -1):
                 names = self._types.get(tuple(words[begin : begin + length]))
@@ -121,27 +128,47 @@ class Matcher:
     """
 
     def __init__(
-        self, data: TrainingData, log: QueryLog, terms: Terms, tokenizer: CatalogTokenizer, config: ModelConfig, hard: float = 0.5
+        self,
+        data: TrainingData,
+        log: QueryLog,
+        terms: Terms,
+        tokenizer: CatalogTokenizer,
+        config: ModelConfig,
+        hard: float = 0.5,
     ) -> None:
-        self.data, self.log, self.terms, self.tokenizer, self.hard = data, log, terms, tokenizer, hard
-        self.max_query, self.max_title = config.max_query, config.max_title
-        self.facts = Facts(data.indptr, data.candidate, int(data.ranges[-1]))
+        self.data = data
+        self.log = log
+        self.terms = terms
+        self.tokenizer = tokenizer
+        self.hard = hard
+        self.max_query = config.max_query
+        self.max_title = config.max_title
+        self.facts = TrueStatements(data.indptr, data.candidate, int(data.ranges[-1]))
         every = ((name, value) for name, values in terms.values.items() for value in values)
         self.candidate = {each: number for number, each in enumerate(every)}
         self.number = {text: index for index, text in enumerate(log.texts)}
         # Distinct queries of each category, flat, and where each category's begin.
         distinct = np.unique(np.stack([data.category[log.item], log.query]), axis=1)
         self._queries = distinct[1]
-        self._begins = np.searchsorted(distinct[0], np.arange(int(data.category.max(initial=0)) + 2))
+        self._begins = np.searchsorted(
+            distinct[0], np.arange(int(data.category.max(initial=0)) + 2)
+        )
 
-    def negatives(self, pairs: Ints, chance: Chance) -> list[str]:
+    def negatives(self, pairs: Ints, random: KeyedRandom) -> list[str]:
         """A query that does not match for each of N positive ``pairs``."""
-        item, query = self.log.item[pairs], self.log.query[pairs]
-        kind, term, value = (chance(name, pairs) for name in ("kind", "term", "value"))
+        item = self.log.item[pairs]
+        query = self.log.query[pairs]
+        kind, term, value = (random.uniform(name, pairs) for name in ("kind", "term", "value"))
         category = np.where(kind < self.hard, self.data.category[item], -1)
-        texts = [self.log.texts[number] for number in self._others(item, query, category, pairs, chance).tolist()]
+        texts = [
+            self.log.texts[number]
+            for number in self._others(item, query, category, pairs, random).tolist()
+        ]
         for row in np.flatnonzero(kind < self.hard / 2).tolist():
-            texts[row] = self._rewritten(int(query[row]), int(item[row]), (term[row], value[row])) or texts[row]
+            texts[row] = (
+                self._rewritten(int(query[row]), int(item[row]), (term[row], value[row]))
+                or texts[row]
+            )
         return texts
 
     def _rewritten(self, query: int, item: int, luck: tuple[float, float]) -> str | None:
@@ -150,39 +177,71 @@ class Matcher:
             return None
         text, name, new = made
         known = self.number.get(text)
-        clicked = known is not None and bool(self.log.clicked.holds(np.array(known), np.array(item)))
-        return None if clicked or bool(self.facts.holds(np.array(item), np.array(self.candidate[name, new]))) else text
+        clicked = known is not None and bool(
+            self.log.clicked.contains(np.array(known), np.array(item))
+        )
+        return (
+            None
+            if clicked
+            or bool(self.facts.contains(np.array(item), np.array(self.candidate[name, new])))
+            else text
+        )
 
-    def _others(self, item: Ints, query: Ints, category: Ints, pairs: Ints, chance: Chance) -> Ints:
+    def _others(
+        self, item: Ints, query: Ints, category: Ints, pairs: Ints, random: KeyedRandom
+    ) -> Ints:
         """A query of the item's ``category`` [N], or of any where that is -1 or none is found, that the item was never clicked for."""
         anywhere = category < 0
         low = np.where(anywhere, 0, self._begins[category])
         size = np.where(anywhere, len(self.log.texts), self._begins[category + 1] - low)
-        chosen, wrong = query.copy(), np.ones(len(item), dtype=bool)
+        chosen = query.copy()
+        wrong = np.ones(len(item), dtype=bool)
         for draw in range(2 * DRAWS):
             anywhere |= draw >= DRAWS
-            place = chance.below(np.where(anywhere, len(self.log.texts), size), "query", pairs, draw)
+            place = random.integers(
+                np.where(anywhere, len(self.log.texts), size), "query", pairs, draw
+            )
             drawn = np.where(anywhere, place, self._queries[np.where(anywhere, 0, low + place)])
             chosen[wrong] = drawn[wrong]
-            wrong = self.log.clicked.holds(chosen, item)
+            wrong = self.log.clicked.contains(chosen, item)
             if not wrong.any():
                 break
         return chosen
 
-    def batch(self, pairs: Ints, chance: Chance, everyone: Ints | None = None, first: int = 0) -> MatchBatch:
+    def batch(
+        self, pairs: Ints, random: KeyedRandom, everyone: Ints | None = None, first: int = 0
+    ) -> MatchBatch:
         """N positive ``pairs`` and as many negatives; ``everyone`` [G] are those of all processes, one's own from ``first`` on."""
-        log, query, item = self.log, self.log.query[pairs], self.log.item[pairs]
-        negatives = self.negatives(pairs, chance)
+        log = self.log
+        query = self.log.query[pairs]
+        item = self.log.item[pairs]
+        negatives = self.negatives(pairs, random)
         # What was found nowhere else may match after all, and is then labelled so.
         known = np.array([self.number.get(text, -1) for text in negatives])
-        label = np.concatenate([np.ones(len(pairs)), (known >= 0) & log.clicked.holds(np.maximum(known, 0), item)])
+        label = np.concatenate(
+            [np.ones(len(pairs)), (known >= 0) & log.clicked.contains(np.maximum(known, 0), item)]
+        )
         all_pairs = pairs if everyone is None else everyone
-        queries, items = log.query[all_pairs], log.item[all_pairs]
-        same = np.stack([log.clicked.holds(query[:, None], items[None, :]), log.clicked.holds(queries[None, :], item[:, None])])
-        asked = query_pieces(self.tokenizer, [*(log.texts[q] for q in query.tolist()), *negatives], self.max_query)
-        return MatchBatch(asked, self.items(item), torch.from_numpy(label.astype(np.float32)), torch.from_numpy(same), first)
+        queries = log.query[all_pairs]
+        items = log.item[all_pairs]
+        same = np.stack(
+            [
+                log.clicked.contains(query[:, None], items[None, :]),
+                log.clicked.contains(queries[None, :], item[:, None]),
+            ]
+        )
+        asked = query_pieces(
+            self.tokenizer, [*(log.texts[q] for q in query.tolist()), *negatives], self.max_query
+        )
+        return MatchBatch(
+            asked,
+            self.items(item),
+            torch.from_numpy(label.astype(np.float32)),
+            torch.from_numpy(same),
+            first,
+        )
 
     def items(self, index: Ints) -> ItemBatch:
-        """Titles and pictures of items ``index`` [N] as they are."""
+        """Titles and images of items ``index`` [N] as they are."""
         texts = text_tensors(self.tokenizer, [self.data.words[i] for i in index], self.max_title)
-        return ItemBatch(*texts, *self.data.pictures(index))
+        return ItemBatch(*texts, *self.data.item_images(index))

@@ -14,11 +14,16 @@ class StepSampler:
     A batch of ``batch_size`` is that of all ``world`` processes; each takes every ``world``-th of it.
     """
 
-    def __init__(self, indices: Ints, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, indices: Ints, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
         if len(indices) == 0:
             raise ValueError("nothing to sample from")
-        self.indices, self.batch_size, self.seed = indices, batch_size, seed
-        self.rank, self.world = rank, world
+        self.indices = indices
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
         self._epoch = -1
         self._order = indices
 
@@ -37,7 +42,9 @@ class StepSampler:
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
             self._epoch = epoch
-        places = np.arange(position * self.batch_size, (position + 1) * self.batch_size) % len(self._order)
+        places = np.arange(position * self.batch_size, (position + 1) * self.batch_size) % len(
+            self._order
+        )
         whole = self._order[places]
         return [whole[rank :: self.world] for rank in range(self.world)]
 

@@ -21,7 +21,7 @@ KEPT = 2
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Where a run stands: ``step`` done, ``seconds`` spent, items seen, the best validation so far and how long ago it was.
 
     ``stage`` is the plan's, which began at the step ``stage_began``.
@@ -37,18 +37,32 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def save_state(folder: Path, progress: Progress, tensors: dict[str, dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+def save_state(
+    folder: Path,
+    progress: RunProgress,
+    tensors: dict[str, dict[str, Tensor]],
+    optimizer: torch.optim.Optimizer,
+) -> None:
     """Write ``folder/step-N``: named tensor sets, the optimizer's and the progress; then drop all but the last two."""
     target = folder / f"step-{progress.step:08d}"
     temporary = folder / f".step-{progress.step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     state = optimizer.state_dict()
-    moments = {f"{index}.{name}": value for index, entry in state["state"].items() for name, value in entry.items()}
-    files = {
-        f"{name}.safetensors": save({k: t.detach().cpu().clone().contiguous() for k, t in part.items()}) for name, part in tensors.items()
+    moments = {
+        f"{index}.{name}": value
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
     }
-    files["optimizer.safetensors"] = save({name: tensor.detach().cpu().contiguous() for name, tensor in moments.items()})
+    files = {
+        f"{name}.safetensors": save(
+            {k: t.detach().cpu().clone().contiguous() for k, t in part.items()}
+        )
+        for name, part in tensors.items()
+    }
+    files["optimizer.safetensors"] = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in moments.items()}
+    )
     files["progress.json"] = json.dumps(asdict(progress)).encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
@@ -62,7 +76,9 @@ def save_state(folder: Path, progress: Progress, tensors: dict[str, dict[str, Te
         shutil.rmtree(old)
 
 
-def load_state(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]], dict[str, Tensor]] | None:
+def load_state(
+    folder: Path,
+) -> tuple[RunProgress, dict[str, dict[str, Tensor]], dict[str, Tensor]] | None:
     """The newest whole checkpoint: progress, tensor sets, optimizer moments; None where there is none.
 
     Raises TrainingError where there are some and all are damaged.
@@ -70,11 +86,13 @@ def load_state(folder: Path) -> tuple[Progress, dict[str, dict[str, Tensor]], di
     found = sorted(folder.glob("step-*"), reverse=True)
     for path in found:
         if _is_whole(path):
-            progress = Progress(**json.loads((path / "progress.json").read_text()))
+            progress = RunProgress(**json.loads((path / "progress.json").read_text()))
             sets = {part.stem: load_file(part) for part in path.glob("*.safetensors")}
             return progress, sets, sets.pop("optimizer")
     if found:
-        raise TrainingError(f"every checkpoint in {folder} is damaged: remove the folder and train from the start")
+        raise TrainingError(
+            f"every checkpoint in {folder} is damaged: remove the folder and train from the start"
+        )
     return None
 
 
@@ -84,12 +102,17 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tenso
     for name, tensor in moments.items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def _is_whole(path: Path) -> bool:
     try:
         digests = json.loads((path / "manifest.json").read_text())
-        return all(hashlib.sha256((path / name).read_bytes()).hexdigest() == digest for name, digest in digests.items())
+        return all(
+            hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
+            for name, digest in digests.items()
+        )
     except (OSError, ValueError):
         return False

@@ -15,7 +15,12 @@ from schema.errors import DataError
 
 BASE = f"{terms.BASE}document/"
 """What a file's relative addresses are relative to."""
-FORMATS = {".ttl": RdfFormat.TURTLE, ".nt": RdfFormat.N_TRIPLES, ".nq": RdfFormat.N_QUADS, ".trig": RdfFormat.TRIG}
+FORMATS = {
+    ".ttl": RdfFormat.TURTLE,
+    ".nt": RdfFormat.N_TRIPLES,
+    ".nq": RdfFormat.N_QUADS,
+    ".trig": RdfFormat.TRIG,
+}
 JSON_LD = ".jsonld"
 RANK = terms.THINGS["rank"]
 OWN_ITEM = f"{terms.BASE}item:"
@@ -80,14 +85,22 @@ class Document:
         try:
             if path.suffix.lower() == JSON_LD:
                 quads = f"{self._folder.name}/quads.nq"
-                found = (quad for part in parts(path) for quad in parse(part, RdfFormat.JSON_LD, base_iri=BASE))
+                found = (
+                    quad
+                    for part in parts(path)
+                    for quad in parse(part, RdfFormat.JSON_LD, base_iri=BASE)
+                )
                 serialize(found, quads, RdfFormat.N_QUADS)
                 self._quads.bulk_load(path=quads, format=RdfFormat.N_QUADS)
             else:
                 self._quads.bulk_load(path=path, format=FORMATS[path.suffix.lower()], base_iri=BASE)
         except SyntaxError as error:
-            line = f", line {error.lineno}" if error.lineno and path.suffix.lower() != JSON_LD else ""
-            raise DataError(f"{path}{line}: {error.msg}: mend the file, nothing of it was stored") from None
+            line = (
+                f", line {error.lineno}" if error.lineno and path.suffix.lower() != JSON_LD else ""
+            )
+            raise DataError(
+                f"{path}{line}: {error.msg}: mend the file, nothing of it was stored"
+            ) from None
         except (ValueError, OSError) as error:
             raise DataError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}): mend the file, nothing of it was stored"

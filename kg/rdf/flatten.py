@@ -23,8 +23,12 @@ _FLOATS = (f"{XSD}double", f"{XSD}float")
 class Flattener:
     """Flattens the nodes of a document; texts in ``language`` win, names in ``ignored`` are left out with all below them."""
 
-    def __init__(self, document: Document, language: str | None, ignored: Iterable[str] = ()) -> None:
-        self._document, self._language, self._ignored = document, language or "", frozenset(ignored)
+    def __init__(
+        self, document: Document, language: str | None, ignored: Iterable[str] = ()
+    ) -> None:
+        self._document = document
+        self._language = language or ""
+        self._ignored = frozenset(ignored)
 
     def cells(self, node: Any) -> Cells:
         """What is said of a product; ``@id`` is its address."""
@@ -48,17 +52,25 @@ class Flattener:
             elif isinstance(quad.object, BlankNode | NamedNode):
                 self._add_node(quad.object, prefix, name, found, path)
 
-    def _add_node(self, node: Any, prefix: str, name: str, found: _Found, path: tuple[Any, ...]) -> None:
+    def _add_node(
+        self, node: Any, prefix: str, name: str, found: _Found, path: tuple[Any, ...]
+    ) -> None:
         own: _Found = defaultdict(lambda: defaultdict(dict))
         if len(path) <= DEEPEST:
             self._add(node, "", own, (*path, node))
         said = dict(self._spoken(own))
         value = _quantity(said)
         if value is not None:
-            key = said.get("name") or said.get("propertyID") if name == "additionalProperty" else None
+            key = (
+                said.get("name") or said.get("propertyID") if name == "additionalProperty" else None
+            )
             found[key[0] if key else prefix + name][""][value] = None
         elif not said or self._is_product(node):
-            text = words.plain(node.value.removeprefix(BASE)) if isinstance(node, NamedNode) else _named(said)
+            text = (
+                words.plain(node.value.removeprefix(BASE))
+                if isinstance(node, NamedNode)
+                else _named(said)
+            )
             if text:
                 found[prefix + name][""][text] = None
         else:
@@ -66,11 +78,21 @@ class Flattener:
 
     def _add_parts(self, own: _Found, said: Cells, prefix: str, name: str, found: _Found) -> None:
         """A node's own cells below its name, which itself stands for how the node is called."""
-        naming = next((each for each in _NAMING if each in said), None) if name not in ("offers", "priceSpecification") else None
+        naming = (
+            next((each for each in _NAMING if each in said), None)
+            if name not in ("offers", "priceSpecification")
+            else None
+        )
         if naming:
             found[prefix + name][""] |= dict.fromkeys(said[naming])
         # A price's specification tells no more than that the price is one.
-        below = prefix if name == "priceSpecification" and prefix else "offers." if name == "priceSpecification" else f"{prefix}{name}."
+        below = (
+            prefix
+            if name == "priceSpecification" and prefix
+            else "offers."
+            if name == "priceSpecification"
+            else f"{prefix}{name}."
+        )
         for part, by_language in own.items():
             if part != naming and below + part not in self._ignored:
                 for language, texts in by_language.items():
@@ -82,9 +104,24 @@ class Flattener:
     def _spoken(self, found: _Found) -> Iterator[tuple[str, list[str]]]:
         """Texts in the preferred language or in none by their name; others as ``name@language``, but for the only ones there are."""
         for name, by_language in found.items():
-            wanted = [tag for tag in by_language if not tag or tag.partition("-")[0] == self._language] or [min(by_language)]
-            yield name, list(dict.fromkeys(text for tag in sorted(wanted, reverse=True) for text in sorted(by_language[tag])))
-            yield from ((f"{name}@{tag}", sorted(texts)) for tag, texts in by_language.items() if tag not in wanted)
+            wanted = [
+                tag for tag in by_language if not tag or tag.partition("-")[0] == self._language
+            ] or [min(by_language)]
+            yield (
+                name,
+                list(
+                    dict.fromkeys(
+                        text
+                        for tag in sorted(wanted, reverse=True)
+                        for text in sorted(by_language[tag])
+                    )
+                ),
+            )
+            yield from (
+                (f"{name}@{tag}", sorted(texts))
+                for tag, texts in by_language.items()
+                if tag not in wanted
+            )
 
 
 def _text(term: Any) -> str:
@@ -101,7 +138,8 @@ def _text(term: Any) -> str:
 
 def _quantity(said: Cells) -> str | None:
     """The text of a PropertyValue or QuantitativeValue, with its unit; None where the node is none."""
-    low, high = said.get("minValue"), said.get("maxValue")
+    low = said.get("minValue")
+    high = said.get("maxValue")
     if "value" in said:
         number = " ".join(said["value"])
     elif low and high:
@@ -115,4 +153,11 @@ def _quantity(said: Cells) -> str | None:
 
 
 def _named(said: Cells) -> str | None:
-    return next((said[name][0] for name in ("sku", "productID", "gtin13", "gtin", *_NAMING) if name in said), None)
+    return next(
+        (
+            said[name][0]
+            for name in ("sku", "productID", "gtin13", "gtin", *_NAMING)
+            if name in said
+        ),
+        None,
+    )

@@ -10,10 +10,16 @@ from typing import Any, NoReturn, TextIO
 
 from schema.errors import DataError
 
-SCHEMA_ORG = {"@vocab": "https://schema.org/", "schema": "https://schema.org/", "id": "@id", "type": "@type"}
+SCHEMA_ORG = {
+    "@vocab": "https://schema.org/",
+    "schema": "https://schema.org/",
+    "id": "@id",
+    "type": "@type",
+}
 """Stands for schema.org's context, of which a product needs no more."""
 _KNOWN = re.compile(r"https?://(www\.)?schema\.org(/|/docs/jsonldcontext\.jsonl?d?(json)?)?")
-_CHUNK, _NODES = 1 << 20, 1000
+_CHUNK = 1 << 20
+_NODES = 1000
 
 
 def parts(path: Path) -> Iterator[str]:
@@ -25,7 +31,9 @@ def parts(path: Path) -> Iterator[str]:
         except UnicodeDecodeError:
             raise DataError(f"{path} is not valid UTF-8: convert it first") from None
         except RecursionError:
-            raise DataError(f"{path} is nested too deep: JSON-LD of products is a few levels deep") from None
+            raise DataError(
+                f"{path} is nested too deep: JSON-LD of products is a few levels deep"
+            ) from None
 
 
 def _documents(text: _Text) -> Iterator[Any]:
@@ -45,7 +53,10 @@ def _of_object(text: _Text) -> Iterator[Any]:
     rest: dict[str, Any] = {}
     for name in text.members():
         if name == "@graph" and "@context" in rest and text.peek() == "[":
-            yield from ({"@context": rest["@context"], "@graph": nodes} for nodes in _grouped(text.elements()))
+            yield from (
+                {"@context": rest["@context"], "@graph": nodes}
+                for nodes in _grouped(text.elements())
+            )
         else:
             rest[name] = text.value()
     yield rest
@@ -67,7 +78,10 @@ def _local(found: Any, path: Path) -> Any:
         return [_local(each, path) for each in found]
     if not isinstance(found, dict):
         return found
-    return {name: _context(each, path) if name == "@context" else _local(each, path) for name, each in found.items()}
+    return {
+        name: _context(each, path) if name == "@context" else _local(each, path)
+        for name, each in found.items()
+    }
 
 
 def _context(found: Any, path: Path) -> Any:
@@ -78,7 +92,9 @@ def _context(found: Any, path: Path) -> Any:
     if not isinstance(found, str):
         return _local(found, path)
     if not _KNOWN.fullmatch(found):
-        raise DataError(f"{path} has the context {found[:80]!r}, which would have to be fetched: write the context into the file")
+        raise DataError(
+            f"{path} has the context {found[:80]!r}, which would have to be fetched: write the context into the file"
+        )
     return SCHEMA_ORG
 
 
@@ -86,8 +102,11 @@ class _Text:
     """JSON read from a file value by value."""
 
     def __init__(self, stream: TextIO, path: Path) -> None:
-        self._stream, self._path = stream, path
-        self._buffer, self._at, self._line = "", 0, 1
+        self._stream = stream
+        self._path = path
+        self._buffer = ""
+        self._at = 0
+        self._line = 1
         self._ended = False
         self._decoder = json.JSONDecoder(parse_constant=self._no_number)
 
@@ -132,7 +151,9 @@ class _Text:
     def fail(self, reason: str, at: int | None = None) -> NoReturn:
         """Raise DataError on what stands here."""
         line = self._line + self._buffer.count("\n", 0, self._at if at is None else at)
-        raise DataError(f"{self._path}, line {line}: not JSON ({reason}): mend the file, nothing of it was stored")
+        raise DataError(
+            f"{self._path}, line {line}: not JSON ({reason}): mend the file, nothing of it was stored"
+        )
 
     def _until(self, closing: str) -> Iterator[None]:
         """Once for each part of the brackets that open here."""
@@ -156,7 +177,9 @@ class _Text:
             return False
         self._line += self._buffer.count("\n", 0, self._at)
         chunk = self._stream.read(size)
-        self._buffer, self._at, self._ended = self._buffer[self._at :] + chunk, 0, not chunk
+        self._buffer = self._buffer[self._at :] + chunk
+        self._at = 0
+        self._ended = not chunk
         return bool(chunk)
 
     def _no_number(self, name: str) -> NoReturn:

@@ -10,12 +10,12 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyoxigraph import NamedNode, Quad
 
-from kg.assemble import Assembled, Origin
-from kg.merge import Row
+from kg.ingest.assemble import Assembled, Origin
+from kg.ingest.rows import Reject
 from kg.rdf.document import OWN_ITEM, RANK, Document, label
-from kg.rows import Reject
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA
 from kg.stores import rdf_terms as terms
+from kg.stores.merge import Row
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 from schema.terms import Rank, statement_id
 
 ROWS = 20_000
@@ -38,7 +38,8 @@ class _Part:
 
     def assembled(self) -> Assembled:
         """As tables."""
-        items, statements = pa.Table.from_pylist(self.items, ITEM_SCHEMA), pa.Table.from_pylist(self.statements, STATEMENT_SCHEMA)
+        items = pa.Table.from_pylist(self.items, ITEM_SCHEMA)
+        statements = pa.Table.from_pylist(self.statements, STATEMENT_SCHEMA)
         return Assembled(items, statements, len(self.items) + len(self.statements), self.rejects)
 
 
@@ -46,11 +47,14 @@ class OwnReader:
     """Reads a document that Catalograph wrote. Each item and each statement is a row, numbered as they come."""
 
     def __init__(self, document: Document, origin: Origin) -> None:
-        self._document, self._origin, self._number = document, origin, 0
+        self._document = document
+        self._origin = origin
+        self._number = 0
 
     def batches(self) -> Iterator[tuple[int, Assembled]]:
         """(rows read, what they are), a batch at a time: each item with its statements, then statements that belong to none of them."""
-        part, reified = _Part(), 0
+        part = _Part()
+        reified = 0
         for node in self._document.subjects(terms.TYPE, terms.PRODUCT):
             self._try(self._add_item, node, part)
             for statement in self._statements(node):
@@ -61,7 +65,10 @@ class OwnReader:
                 part = _Part()
         if reified < self._document.count(RANK):
             for statement in self._document.subjects(RANK, None):
-                if not any(self._document.says(item, terms.TYPE, terms.PRODUCT) for item in self._items_of(statement)):
+                if not any(
+                    self._document.says(item, terms.TYPE, terms.PRODUCT)
+                    for item in self._items_of(statement)
+                ):
                     self._try(self._add_statement, statement, part)
         if len(part):
             yield len(part), part.assembled()
@@ -77,15 +84,20 @@ class OwnReader:
     def _statements(self, item: Any) -> list[Any]:
         """The nodes that tell of an item's statements."""
         nodes = list(self._document.subjects(terms.SUBJECT, item))
-        nodes += [term for predicate in _HOLDERS for term in self._document.objects(item, predicate)]
+        nodes += [
+            term for predicate in _HOLDERS for term in self._document.objects(item, predicate)
+        ]
         return [node for node in dict.fromkeys(nodes) if self._document.says(node, RANK)]
 
     def _items_of(self, statement: Any) -> list[Any]:
-        held = [item for predicate in _HOLDERS for item in self._document.subjects(predicate, statement)]
+        held = [
+            item for predicate in _HOLDERS for item in self._document.subjects(predicate, statement)
+        ]
         return [*self._document.objects(statement, terms.SUBJECT), *held]
 
     def _add_item(self, node: Any, part: _Part) -> None:
-        name, quads = _name(node, "item"), self._document.about(node)
+        name = _name(node, "item")
+        quads = self._document.about(node)
         row = terms.item_row(quads) or {"id": name, "title": None, "category": None, "images": []}
         if row["id"] != name:
             raise ValueError(f"its identifier {row['id'][:40]!r} is not what its name says")
@@ -96,13 +108,30 @@ class OwnReader:
 
     def _add_fact(self, quad: Quad, part: _Part) -> None:
         """A plain fact that no ``rdf:Statement`` tells more about, as somebody may have added by hand."""
-        item, known, value = _name(quad.subject, "item"), _name(quad.predicate, "property"), terms.text_of(quad.object)
+        item = _name(quad.subject, "item")
+        known = _name(quad.predicate, "property")
+        value = terms.text_of(quad.object)
         id = statement_id(item, known, value)
         if not self._document.says(terms.iri("statement", id), RANK):
-            rank, origin = _RANK_OF.get(quad.graph_name, Rank.ASSERTED), self._origin
+            rank = _RANK_OF.get(quad.graph_name, Rank.ASSERTED)
+            origin = self._origin
             self._number += 1
-            said = {"source": origin.source, "batch": origin.run, "row": self._number, "time": origin.time}
-            part.statements.append({"id": id, "item": item, "property": known, "value": value, "rank": str(rank), **said})
+            said = {
+                "source": origin.source,
+                "batch": origin.run,
+                "row": self._number,
+                "time": origin.time,
+            }
+            part.statements.append(
+                {
+                    "id": id,
+                    "item": item,
+                    "property": known,
+                    "value": value,
+                    "rank": str(rank),
+                    **said,
+                }
+            )
 
     def _add_statement(self, node: Any, part: _Part) -> None:
         row: Row = {"source": "", "batch": "", "time": ""}
@@ -120,22 +149,31 @@ class OwnReader:
             elif quad.predicate == terms.NAME:
                 row.setdefault("property", term.value)
             elif name is not None:
-                row[name] = terms.said(name, term) if name not in terms.THINGS else _name(term, name)
+                row[name] = (
+                    terms.said(name, term) if name not in terms.THINGS else _name(term, name)
+                )
                 ranks |= {row[name]} if name == "rank" else set()
         if len(ranks) > 1:
-            raise ValueError(f"has {len(ranks)} ranks, {' and '.join(sorted(ranks))}: a statement has one")
+            raise ValueError(
+                f"has {len(ranks)} ranks, {' and '.join(sorted(ranks))}: a statement has one"
+            )
         row["rank"] = str(Rank(row["rank"]))
         if "item" not in row:
             holders = self._items_of(node)
             if not holders:
                 raise ValueError("belongs to no item")
             row["item"] = _name(holders[0], "item")
-        part.statements.append({**row, "id": statement_id(row["item"], row["property"], row["value"])})
+        part.statements.append(
+            {**row, "id": statement_id(row["item"], row["property"], row["value"])}
+        )
 
 
 def _name(node: Any, kind: str) -> str:
     """The name in an IRI of Catalograph's; raises ValueError on any other node."""
-    text, prefix = str(getattr(node, "value", "")), OWN_ITEM if kind == "item" else f"{terms.BASE}{kind}:"
+    text = str(getattr(node, "value", ""))
+    prefix = OWN_ITEM if kind == "item" else f"{terms.BASE}{kind}:"
     if not isinstance(node, NamedNode) or not text.startswith(prefix):
-        raise ValueError(f"{label(node)} is no {kind} of Catalograph's: its address starts with {prefix}")
+        raise ValueError(
+            f"{label(node)} is no {kind} of Catalograph's: its address starts with {prefix}"
+        )
     return unquote(text.removeprefix(prefix), errors="strict")

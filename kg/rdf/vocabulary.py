@@ -10,23 +10,51 @@ from pyoxigraph import NamedNode
 
 SCHEMA = ("https://schema.org/", "http://schema.org/")
 GOOD_RELATIONS = "http://purl.org/goodrelations/v1#"
-_SCHEMA_TYPES = ("Product", "ProductModel", "IndividualProduct", "SomeProducts", "ProductGroup", "Vehicle")
+_SCHEMA_TYPES = (
+    "Product",
+    "ProductModel",
+    "IndividualProduct",
+    "SomeProducts",
+    "ProductGroup",
+    "Vehicle",
+)
 _GR_TYPES = (
-    "ProductOrService", "ProductOrServiceModel", "ProductOrServicesSomeInstancesPlaceholder", "SomeItems",
-    "ActualProductOrServiceInstance", "Individual",
-)  # fmt: skip
-PRODUCTS = [NamedNode(space + name) for space in SCHEMA for name in _SCHEMA_TYPES] + [NamedNode(GOOD_RELATIONS + n) for n in _GR_TYPES]
-OFFERING, INCLUDES = NamedNode(f"{GOOD_RELATIONS}Offering"), NamedNode(f"{GOOD_RELATIONS}includes")
+    "ProductOrService",
+    "ProductOrServiceModel",
+    "ProductOrServicesSomeInstancesPlaceholder",
+    "SomeItems",
+    "ActualProductOrServiceInstance",
+    "Individual",
+)
+PRODUCTS = [NamedNode(space + name) for space in SCHEMA for name in _SCHEMA_TYPES] + [
+    NamedNode(GOOD_RELATIONS + n) for n in _GR_TYPES
+]
+OFFERING = NamedNode(f"{GOOD_RELATIONS}Offering")
+INCLUDES = NamedNode(f"{GOOD_RELATIONS}includes")
 OFFERS_OF = (INCLUDES, *(NamedNode(f"{space}itemOffered") for space in SCHEMA))
 """What says of an offer which product it offers."""
 # GoodRelations' words by schema.org's.
 _RENAMED = {
-    "hasPriceSpecification": "priceSpecification", "hasCurrencyValue": "price", "hasCurrency": "priceCurrency",
-    "hasMinCurrencyValue": "minPrice", "hasMaxCurrencyValue": "maxPrice", "hasEAN_UCC-13": "gtin13", "hasGTIN-14": "gtin14",
-    "hasGTIN-8": "gtin8", "hasStockKeepingUnit": "sku", "hasMPN": "mpn", "hasBrand": "brand", "hasManufacturer": "manufacturer",
-    "hasValue": "value", "hasMinValue": "minValue", "hasMaxValue": "maxValue", "hasUnitOfMeasurement": "unitCode", "legalName": "name",
-    "hasValueInteger": "value", "hasValueFloat": "value",
-}  # fmt: skip
+    "hasPriceSpecification": "priceSpecification",
+    "hasCurrencyValue": "price",
+    "hasCurrency": "priceCurrency",
+    "hasMinCurrencyValue": "minPrice",
+    "hasMaxCurrencyValue": "maxPrice",
+    "hasEAN_UCC-13": "gtin13",
+    "hasGTIN-14": "gtin14",
+    "hasGTIN-8": "gtin8",
+    "hasStockKeepingUnit": "sku",
+    "hasMPN": "mpn",
+    "hasBrand": "brand",
+    "hasManufacturer": "manufacturer",
+    "hasValue": "value",
+    "hasMinValue": "minValue",
+    "hasMaxValue": "maxValue",
+    "hasUnitOfMeasurement": "unitCode",
+    "legalName": "name",
+    "hasValueInteger": "value",
+    "hasValueFloat": "value",
+}
 _WORD = re.compile(r"(?:https?://schema\.org/|http://purl\.org/goodrelations/v1#)(\w+)")
 
 

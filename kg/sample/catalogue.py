@@ -37,7 +37,9 @@ class Offer:
     seed: int = 0
 
 
-def write_sample(out: Path, items: int = 1000, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def write_sample(
+    out: Path, items: int = 1000, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
     """Write items.csv, images/, queries.csv and truth.csv into ``out``: the same bytes for the same items and seed."""
     began = time.monotonic()
     rng = random.Random(seed)
@@ -53,7 +55,17 @@ def write_sample(out: Path, items: int = 1000, seed: int = 0, progress: Callable
     draw_all(jobs, progress)  # type: ignore[arg-type]
     columns = sorted({name for offer in offers for name in offer.truth})
     head = ["id", "title", "category", "image", "seller", *columns]
-    table = ([o.id, o.title, KINDS[o.kind].path, o.image, o.seller, *(o.shown.get(c, "") for c in columns)] for o in offers)
+    table = (
+        [
+            o.id,
+            o.title,
+            KINDS[o.kind].path,
+            o.image,
+            o.seller,
+            *(o.shown.get(c, "") for c in columns),
+        ]
+        for o in offers
+    )
     write_csv(out / "items.csv", head, table)
     write_csv(out / "truth.csv", ["item", "property", "value", "kind"], changes)
     log = query_log([(offer.id, offer.kind, offer.truth) for offer in offers], rng)
@@ -68,10 +80,22 @@ def make_offers(items: int, rng: random.Random) -> list[Offer]:
     while len(offers) < items:
         kind = rng.choice(list(KINDS))
         truth = make_product(KINDS[kind], rng)
-        sellers = rng.sample(("Harbour Goods", "Northgate", "Tilia", "Marché"), 2 if rng.random() < TWICE else 1)
+        sellers = rng.sample(
+            ("Harbour Goods", "Northgate", "Tilia", "Marché"), 2 if rng.random() < TWICE else 1
+        )
         for seller in sellers[: items - len(offers)]:
             title = "" if rng.random() < NO_TITLE else make_title(KINDS[kind], truth, rng)
-            offers.append(Offer(f"P{len(offers):06d}", kind, title, seller, truth, dict(truth), seed=rng.getrandbits(32)))
+            offers.append(
+                Offer(
+                    f"P{len(offers):06d}",
+                    kind,
+                    title,
+                    seller,
+                    truth,
+                    dict(truth),
+                    seed=rng.getrandbits(32),
+                )
+            )
     return offers
 
 
@@ -80,9 +104,15 @@ def make_product(kind: Kind, rng: random.Random) -> dict[str, str]:
     # Materials keep company with shapes and colours, so that one tells something of another.
     shape = rng.randrange(len(kind.shapes))
     material = kind.materials[shape] if rng.random() < 0.5 else rng.choice(kind.materials)
-    truth = {"shape": kind.shapes[shape], "material": material, "pattern": rng.choices(PATTERNS, (5, 3, 2, 2))[0]}
+    truth = {
+        "shape": kind.shapes[shape],
+        "material": material,
+        "pattern": rng.choices(PATTERNS, (5, 3, 2, 2))[0],
+    }
     truth["colour"] = (
-        rng.choice(("brown", "grey", "black")) if material in ("wood", "steel") and rng.random() < 0.6 else rng.choice(list(COLOURS))
+        rng.choice(("brown", "grey", "black"))
+        if material in ("wood", "steel") and rng.random() < 0.6
+        else rng.choice(list(COLOURS))
     )
     truth["brand"] = rng.choice(BRANDS)
     for name, (low, high, unit) in kind.measures.items():
@@ -98,9 +128,9 @@ def make_product(kind: Kind, rng: random.Random) -> dict[str, str]:
 def make_title(kind: Kind, truth: dict[str, str], rng: random.Random) -> str:
     """A title in one of several wordings; each says some properties and leaves others out."""
 
-    def say(name: str, chance: float) -> str:
+    def say(name: str, probability: float) -> str:
         """The value of a property, perhaps in other words, or nothing."""
-        value = truth.get(name, "") if rng.random() < chance else ""
+        value = truth.get(name, "") if rng.random() < probability else ""
         return SYNONYMS.get(value, value) if rng.random() < 0.3 else value
 
     noun, colour, material = rng.choice(kind.nouns), say("colour", 0.7), say("material", 0.55)
@@ -111,7 +141,14 @@ def make_title(kind: Kind, truth: dict[str, str], rng: random.Random) -> str:
     wordings = (
         (brand, colour, pattern, material, shape, noun, audience, measure),
         (brand, noun, shape, "in" if colour else "", colour, pattern, audience, measure),
-        (colour, pattern, noun, f"made of {material}" if material else "", f"by {brand}" if brand else "", measure),
+        (
+            colour,
+            pattern,
+            noun,
+            f"made of {material}" if material else "",
+            f"by {brand}" if brand else "",
+            measure,
+        ),
         (noun.capitalize(), "-", brand, material, shape, colour, audience),
     )
     return " ".join(part for part in rng.choice(wordings) if part).strip(" -")
@@ -120,7 +157,11 @@ def make_title(kind: Kind, truth: dict[str, str], rng: random.Random) -> str:
 def spoil(offer: Offer, rng: random.Random) -> list[list[str]]:
     """Hide and falsify some of what the row says; the truth of it as rows item, property, value, kind."""
     rows: list[list[str]] = []
-    others = {"colour": list(COLOURS), "pattern": list(PATTERNS), "material": list(KINDS[offer.kind].materials)}
+    others = {
+        "colour": list(COLOURS),
+        "pattern": list(PATTERNS),
+        "material": list(KINDS[offer.kind].materials),
+    }
     for name, value in offer.truth.items():
         luck = rng.random()
         if luck < HIDDEN:
@@ -133,14 +174,16 @@ def spoil(offer: Offer, rng: random.Random) -> list[list[str]]:
 
 
 def draw_all(jobs: Sequence[Job], progress: Callable[[int, int], None] | None) -> None:
-    """Draw every picture, in processes where there are many."""
+    """Draw every image, in processes where there are many."""
     chunks = [list(jobs[start : start + CHUNK]) for start in range(0, len(jobs), CHUNK)]
     if len(chunks) < 4:
         for chunk in chunks:
             draw_files(chunk)
         return
     done = 0
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
         for count in pool.map(draw_files, chunks):
             done += count
             if progress is not None:

@@ -1,4 +1,4 @@
-"""Pictures of products: outline by kind and shape, fill by colour, pattern and material."""
+"""Images of products: outline by kind and shape, fill by colour, pattern and material."""
 
 from __future__ import annotations
 
@@ -14,15 +14,29 @@ SIDE = 224
 Colour = tuple[int, int, int]
 # How far each material's light falls off, how grainy it is, and how shiny.
 MATERIALS = {
-    "ceramic": (26, 2, 60), "glass": (14, 0, 110), "steel": (40, 3, 120), "metal": (40, 3, 100), "plastic": (16, 0, 70),
-    "cotton": (8, 7, 0), "linen": (8, 16, 0), "polyester": (10, 2, 24), "wool": (8, 24, 0), "jute": (8, 30, 0), "velvet": (34, 5, 18),
-    "leather": (24, 10, 34), "canvas": (8, 18, 0), "nylon": (14, 4, 40), "suede": (16, 14, 0), "wood": (18, 12, 8), "paper": (6, 4, 0),
+    "ceramic": (26, 2, 60),
+    "glass": (14, 0, 110),
+    "steel": (40, 3, 120),
+    "metal": (40, 3, 100),
+    "plastic": (16, 0, 70),
+    "cotton": (8, 7, 0),
+    "linen": (8, 16, 0),
+    "polyester": (10, 2, 24),
+    "wool": (8, 24, 0),
+    "jute": (8, 30, 0),
+    "velvet": (34, 5, 18),
+    "leather": (24, 10, 34),
+    "canvas": (8, 18, 0),
+    "nylon": (14, 4, 40),
+    "suede": (16, 14, 0),
+    "wood": (18, 12, 8),
+    "paper": (6, 4, 0),
     "cardboard": (8, 9, 0),
-}  # fmt: skip
+}
 
 
 def draw(kind: str, shape: str, colour: str, pattern: str, material: str, seed: int) -> Image.Image:
-    """One picture, 224 x 224; the seed moves, scales and lights it a little."""
+    """One image, 224 x 224; the seed moves, scales and lights it a little."""
     rng = random.Random(seed)
     mask, shadow, edge = outline(kind, shape)
     fill = textured(patterned(COLOURS[colour], pattern, rng), material, rng)
@@ -31,7 +45,8 @@ def draw(kind: str, shape: str, colour: str, pattern: str, material: str, seed: 
     page.paste((90, 90, 96), (0, 0), shadow)
     page.paste(fill, (0, 0), mask)
     page.paste(tuple(c // 2 for c in COLOURS[colour]), (0, 0), edge)
-    scale, turn = rng.uniform(0.82, 1.0), rng.uniform(-5, 5)
+    scale = rng.uniform(0.82, 1.0)
+    turn = rng.uniform(-5, 5)
     moved = page.rotate(turn, Image.Resampling.BILINEAR, fillcolor=(shade, shade, shade))
     side = int(SIDE / scale)
     canvas = Image.new("RGB", (side, side), (shade, shade, shade))
@@ -44,7 +59,9 @@ def outline(kind: str, shape: str) -> tuple[Image.Image, Image.Image, Image.Imag
     """Where the product is, its shadow and its edge."""
     mask = Image.new("L", (SIDE, SIDE))
     OUTLINES[kind](ImageDraw.Draw(mask), shape)
-    shadow = ImageChops.offset(mask, 4, 6).filter(ImageFilter.GaussianBlur(5)).point(lambda v: v // 5)
+    shadow = (
+        ImageChops.offset(mask, 4, 6).filter(ImageFilter.GaussianBlur(5)).point(lambda v: v // 5)
+    )
     return mask, shadow, ImageChops.subtract(mask, mask.filter(ImageFilter.MinFilter(3)))
 
 
@@ -52,7 +69,8 @@ def patterned(colour: Colour, pattern: str, rng: random.Random) -> Image.Image:
     """A sheet of the colour with its pattern in a lighter or darker tone."""
     sheet = Image.new("RGB", (SIDE, SIDE), colour)
     tone = tuple(min(255, c + 70) if sum(colour) < 384 else max(0, c - 80) for c in colour)
-    pen, step = ImageDraw.Draw(sheet), rng.randint(18, 26)
+    pen = ImageDraw.Draw(sheet)
+    step = rng.randint(18, 26)
     if pattern in ("striped", "checked"):
         for x in range(0, SIDE, step):
             pen.rectangle((x, 0, x + step // 3, SIDE), fill=tone)
@@ -72,7 +90,9 @@ def textured(sheet: Image.Image, material: str, rng: random.Random) -> Image.Ima
     out = ImageChops.overlay(sheet, light(fall))
     if grain:
         # A small seeded tile repeated is as good as noise everywhere, and quicker.
-        tile = Image.frombytes("L", (56, 56), rng.randbytes(56 * 56)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        tile = Image.frombytes("L", (56, 56), rng.randbytes(56 * 56)).resize(
+            (SIDE, SIDE), Image.Resampling.NEAREST
+        )
         noise = tile.point(lambda v: 128 + (v - 128) * grain // 64)
         out = ImageChops.overlay(out, Image.merge("RGB", [noise] * 3))
     if shine:
@@ -83,7 +103,12 @@ def textured(sheet: Image.Image, material: str, rng: random.Random) -> Image.Ima
 @cache
 def light(fall: int) -> Image.Image:
     """Light from the side that falls off by so much."""
-    grey = Image.linear_gradient("L").rotate(90).resize((SIDE, SIDE)).point(lambda v: 128 + (v - 128) * fall // 64)
+    grey = (
+        Image.linear_gradient("L")
+        .rotate(90)
+        .resize((SIDE, SIDE))
+        .point(lambda v: 128 + (v - 128) * fall // 64)
+    )
     return Image.merge("RGB", [grey] * 3)
 
 
@@ -109,7 +134,21 @@ def _mug(pen: Pen, shape: str) -> None:
 
 
 def _shirt(pen: Pen, shape: str) -> None:
-    pen.polygon([(76, 44), (148, 44), (204, 82), (182, 116), (160, 100), (160, 190), (64, 190), (64, 100), (42, 116), (20, 82)], fill=255)
+    pen.polygon(
+        [
+            (76, 44),
+            (148, 44),
+            (204, 82),
+            (182, 116),
+            (160, 100),
+            (160, 190),
+            (64, 190),
+            (64, 100),
+            (42, 116),
+            (20, 82),
+        ],
+        fill=255,
+    )
     if shape == "V-neck":
         pen.polygon([(92, 44), (132, 44), (112, 84)], fill=0)
     else:
@@ -159,7 +198,20 @@ def _shoe(pen: Pen, shape: str) -> None:
     if shape == "boot":
         pen.polygon([(60, 40), (118, 40), (120, 120), (196, 150), (198, 182), (58, 182)], fill=255)
     elif shape == "heel":
-        pen.polygon([(36, 84), (70, 80), (130, 146), (200, 168), (198, 184), (120, 178), (66, 132), (60, 196), (44, 196)], fill=255)
+        pen.polygon(
+            [
+                (36, 84),
+                (70, 80),
+                (130, 146),
+                (200, 168),
+                (198, 184),
+                (120, 178),
+                (66, 132),
+                (60, 196),
+                (44, 196),
+            ],
+            fill=255,
+        )
     else:
         pen.polygon([(30, 108), (78, 92), (116, 126), (190, 146), (200, 180), (30, 180)], fill=255)
 
@@ -185,7 +237,11 @@ def _rug(pen: Pen, shape: str) -> None:
 
 
 def _notebook(pen: Pen, shape: str) -> None:
-    box = {"portrait": (62, 26, 164, 198), "landscape": (26, 62, 198, 164), "square": (46, 46, 180, 180)}[shape]
+    box = {
+        "portrait": (62, 26, 164, 198),
+        "landscape": (26, 62, 198, 164),
+        "square": (46, 46, 180, 180),
+    }[shape]
     pen.rounded_rectangle(box, 8, fill=255)
     for y in range(box[1] + 12, box[3] - 8, 14):
         pen.ellipse((box[0] - 6, y, box[0] + 8, y + 7), fill=0)
@@ -197,13 +253,33 @@ def _cushion(pen: Pen, shape: str) -> None:
     elif shape == "bolster":
         pen.rounded_rectangle((18, 82, 206, 144), 31, fill=255)
     else:
-        pen.polygon([(34, 34), (112, 46), (190, 34), (178, 112), (190, 190), (112, 178), (34, 190), (46, 112)], fill=255)
+        pen.polygon(
+            [
+                (34, 34),
+                (112, 46),
+                (190, 34),
+                (178, 112),
+                (190, 190),
+                (112, 178),
+                (34, 190),
+                (46, 112),
+            ],
+            fill=255,
+        )
 
 
 OUTLINES = {
-    "mug": _mug, "shirt": _shirt, "lamp": _lamp, "chair": _chair, "bag": _bag, "shoe": _shoe, "bottle": _bottle, "rug": _rug,
-    "notebook": _notebook, "cushion": _cushion,
-}  # fmt: skip
+    "mug": _mug,
+    "shirt": _shirt,
+    "lamp": _lamp,
+    "chair": _chair,
+    "bag": _bag,
+    "shoe": _shoe,
+    "bottle": _bottle,
+    "rug": _rug,
+    "notebook": _notebook,
+    "cushion": _cushion,
+}
 Job = tuple[str, str, str, str, str, int, str]
 
 

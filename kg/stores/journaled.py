@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import pyarrow as pa
 
-from kg.journal import Journal, changes_table, parts_of
-from kg.lock import StoreLock
-from kg.merge import Row, changes_of, graph_hash
-from kg.store import Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
+from kg.stores.journal import Journal, changes_table, parts_of
+from kg.stores.lock import StoreLock
+from kg.stores.merge import Row, changes_of, graph_hash
+from kg.stores.protocol import Counts, Pattern, PutReport, QueryResult
+from kg.stores.tables import item_of, rows_to_put
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
@@ -67,7 +68,8 @@ class JournaledStore:
     scheme: ClassVar[str]
 
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
-        self.folder, self.url = folder, f"{self.scheme}:{folder}"
+        self.folder = folder
+        self.url = f"{self.scheme}:{folder}"
         if not folder.is_dir() and not create:
             raise StoreError(f"no graph at {folder}: run `catalograph ingest` first")
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,9 @@ class JournaledStore:
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Journal what changes, then bring the graph up to it."""
         given, rows = rows_to_put(items, statements)
-        known_items, known_facts = self._graph.known(list(dict.fromkeys([*given, *(row["item"] for row in rows)])))
+        known_items, known_facts = self._graph.known(
+            list(dict.fromkeys([*given, *(row["item"] for row in rows)]))
+        )
         changed = changes_of(given, rows, known_items, known_facts)
         if changed.items or changed.statements:
             self._commit(changes_table(changed.items, changed.statements, []))
@@ -144,7 +148,9 @@ class JournaledStore:
         """Statements of some ranks."""
         return self._graph.triples(ranks)
 
-    def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
+    def query(
+        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+    ) -> QueryResult:
         """A read-only query in the graph's own language."""
         return self._graph.query(text, params or {}, timeout)
 
@@ -169,7 +175,9 @@ class JournaledStore:
             truth.put(items, facts)
             truth.retract(retracted)
         if truth.content_hash() != self.content_hash():
-            return [f"the graph in {self.folder} differs from its journal: run `catalograph rebuild`"]
+            return [
+                f"the graph in {self.folder} differs from its journal: run `catalograph rebuild`"
+            ]
         return []
 
     def rebuild(self) -> Counts:
@@ -188,7 +196,12 @@ class JournaledStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _commit(self, changes: pa.Table) -> None:

@@ -27,3 +27,9 @@ class LadybugStore(JournaledStore):
     def wipe(folder: Path) -> None:
         """Delete the graph; the journal stays."""
         wipe(folder)
+
+
+def open_url(url: str, *, create: bool, read_only: bool) -> LadybugStore:
+    """Open the folder that ``ladybug:PATH`` names."""
+    _, _, path = url.partition(":")
+    return LadybugStore(Path(path), create=create, read_only=read_only)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.journal import parts_of
+from kg.stores.journal import parts_of
 from kg.stores.ladybug_reading import BATCH_ROWS, PROPERTIES, LadybugReading
 
 BUFFER_POOL = 1 << 30
@@ -38,7 +38,8 @@ class LadybugGraph(LadybugReading):
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         import ladybug
 
-        self.folder, path = folder, str(folder / FILE)
+        self.folder = folder
+        path = str(folder / FILE)
         if read_only:
             self.database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL, read_only=True)
             return
@@ -67,8 +68,15 @@ class LadybugGraph(LadybugReading):
     def apply(self, version: int, changes: pa.Table) -> None:
         """Bring one batch into the graph; doing it twice is doing it once."""
         items, facts, retracted = parts_of(changes)
-        items = items.append_column("image", pa.array([(images or [None])[0] for images in items["images"].to_pylist()], pa.string()))
-        values = pa.table({"text": pa.array(dict.fromkeys(facts["value"].to_pylist()), pa.string())})
+        items = items.append_column(
+            "image",
+            pa.array(
+                [(images or [None])[0] for images in items["images"].to_pylist()], pa.string()
+            ),
+        )
+        values = pa.table(
+            {"text": pa.array(dict.fromkeys(facts["value"].to_pylist()), pa.string())}
+        )
         if self.is_empty() and version == 0 and not retracted:
             self._copy(items, values, facts)
             self._execute(APPLIED, {"version": version})
@@ -85,17 +93,27 @@ class LadybugGraph(LadybugReading):
             if table.num_rows:
                 self._execute(text, {"rows": table})
 
-    def _merge(self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str], version: int) -> None:
+    def _merge(
+        self, items: pa.Table, values: pa.Table, facts: pa.Table, retracted: list[str], version: int
+    ) -> None:
         """One transaction with the version, so that what is created is never created twice."""
         known = pa.array(sorted(self._known_ids(facts["item"])), pa.string())
         there = pc.is_in(facts["id"], value_set=known)
-        fields = ", ".join(f"i.{name} = {name}" for name in ("title", "category", "image", "images"))
+        fields = ", ".join(
+            f"i.{name} = {name}" for name in ("title", "category", "image", "images")
+        )
         ends = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
         steps = [
             (f"LOAD FROM $rows MERGE (i:Item {{id: id}}) SET {fields}", items),
             ("LOAD FROM $rows MERGE (v:Value {text: text})", values),
-            (f"{ends} CREATE (i)-[:HAS {{{', '.join(f'{name}: {name}' for name in PROPERTIES)}}}]->(v)", facts.filter(pc.invert(there))),
-            (f"{ends} MATCH (i)-[h:HAS {{id: id}}]->(v) SET {', '.join(f'h.{n} = {n}' for n in PROPERTIES[1:])}", facts.filter(there)),
+            (
+                f"{ends} CREATE (i)-[:HAS {{{', '.join(f'{name}: {name}' for name in PROPERTIES)}}}]->(v)",
+                facts.filter(pc.invert(there)),
+            ),
+            (
+                f"{ends} MATCH (i)-[h:HAS {{id: id}}]->(v) SET {', '.join(f'h.{n} = {n}' for n in PROPERTIES[1:])}",
+                facts.filter(there),
+            ),
         ]
         connection = self.connect()
         try:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from kg.cypher_guard import guard
-from kg.merge import Row
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, QueryResult
+from kg.stores.cypher_guard import guard
+from kg.stores.merge import Row
+from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA
 from schema.errors import QueryTimeoutError, StoreError
 from schema.terms import Rank
 
@@ -18,7 +19,9 @@ BATCH_ROWS = 65_536
 TRIPLES_AT_ONCE = 1_000_000
 PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
 ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
-SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{n} AS {n}" for n in PROPERTIES[2:])
+SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(
+    f"h.{n} AS {n}" for n in PROPERTIES[2:]
+)
 
 
 class LadybugReading:
@@ -51,9 +54,11 @@ class LadybugReading:
         if self.is_empty():
             return {}, {}
         if len(names) == 1:
-            text, given = "MATCH (i:Item {id: $name})", {"name": names[0]}
+            text = "MATCH (i:Item {id: $name})"
+            given = {"name": names[0]}
         else:
-            text, given = "LOAD FROM $rows MATCH (i:Item {id: name})", {"rows": pa.table({"name": pa.array(names, pa.string())})}
+            text = "LOAD FROM $rows MATCH (i:Item {id: name})"
+            given = {"rows": pa.table({"name": pa.array(names, pa.string())})}
         items = self.rows(f"{text} RETURN {ITEM}", given)
         facts = self.rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", given)
         return {row["id"]: row for row in items}, {row["id"]: row for row in facts}
@@ -71,7 +76,9 @@ class LadybugReading:
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Statements that match, ordered by id."""
         columns = {"item": "i.id", "property": "h.property", "value": "v.text"}
-        params: dict[str, Any] = {name: value for name in columns if (value := getattr(pattern, name)) is not None}
+        params: dict[str, Any] = {
+            name: value for name in columns if (value := getattr(pattern, name)) is not None
+        }
         wheres = [f"{columns[name]} = ${name}" for name in params]
         if pattern.ranks is not None:
             wheres.append("list_contains($ranks, h.rank)")
@@ -95,7 +102,9 @@ class LadybugReading:
         wanted = "list_contains($ranks, h.rank) AND list_contains($properties, h.property)"
         text = f"MATCH (i:Item)-[h:HAS]->(v:Value) WHERE {wanted} RETURN i.id AS item, h.property AS property, v.text AS value"
         for group in groups:
-            yield from self.table(text, {**asked, "properties": group}, TRIPLE_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+            yield from self.table(text, {**asked, "properties": group}, TRIPLE_SCHEMA).to_batches(
+                max_chunksize=BATCH_ROWS
+            )
 
     def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
         """A read-only Cypher query."""
@@ -103,11 +112,16 @@ class LadybugReading:
         try:
             connection.set_query_timeout(int(timeout * 1000))
             result: Any = connection.execute(guard(text), params)
-            return QueryResult(result.get_column_names(), [[_plain(value) for value in row] for row in result.get_all()])
+            return QueryResult(
+                result.get_column_names(),
+                [[_plain(value) for value in row] for row in result.get_all()],
+            )
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             if "interrupt" in reason.lower():
-                raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+                raise QueryTimeoutError(
+                    f"the query ran past its limit of {timeout:g} s: narrow it"
+                ) from None
             raise StoreError(f"the query failed ({reason}): correct it") from None
         finally:
             connection.close()
@@ -135,5 +149,9 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         inner = "_LABEL" in value
-        return {key: _plain(each) for key, each in value.items() if not inner or (each is not None and not key.startswith("_"))}
+        return {
+            key: _plain(each)
+            for key, each in value.items()
+            if not inner or (each is not None and not key.startswith("_"))
+        }
     return value

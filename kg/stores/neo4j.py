@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 
-from kg.cypher_guard import guard
-from kg.merge import Row, changes_of, graph_hash
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
+from kg.stores.cypher_guard import guard
+from kg.stores.merge import Row, changes_of, graph_hash
 from kg.stores.neo4j_server import Address, Limits, connect, said
+from kg.stores.protocol import Counts, Pattern, PutReport, QueryResult
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, item_of, rows_to_put
 from schema.errors import DataError
 from schema.terms import Item, Rank, Statement
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from neo4j import ManagedTransaction
 
 T = TypeVar("T")
-FETCH, BATCH_ROWS, ROWS_AT_ONCE = 5_000, 65_536, 10_000
+FETCH = 5_000
+BATCH_ROWS = 65_536
+ROWS_AT_ONCE = 10_000
 LONGEST = 8_000
 """Bytes of an item's id or of a value: what an index of Neo4j takes."""
 LAYOUT = (
@@ -35,7 +38,9 @@ LAYOUT = (
 )
 ABOUT = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
 ITEM = "i.id AS id, i.title AS title, i.category AS category, coalesce(i.images, []) AS images"
-SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(f"h.{name} AS {name}" for name in ABOUT[2:])
+SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(
+    f"h.{name} AS {name}" for name in ABOUT[2:]
+)
 # Every writer touches one node, whose lock makes them wait for each other, and remembers its last batch on its own.
 TOUCH = """
 MERGE (all:CatalographWriter {name: 'all'}) SET all.batch = $batch
@@ -57,7 +62,8 @@ class Neo4jStore:
     """A graph at ``neo4j://HOST[:PORT][/DATABASE]`` or ``bolt://…``; constraints and indexes are made when it is opened to be written."""
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self.address, self.writer = Address.parse(url), uuid.uuid4().hex
+        self.address = Address.parse(url)
+        self.writer = uuid.uuid4().hex
         self.url = str(self.address)
         self._driver = connect(self.address, Limits.from_environment())
         try:
@@ -70,7 +76,11 @@ class Neo4jStore:
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Add or update a batch in one transaction."""
         given, facts = rows_to_put(items, statements)
-        for name, texts in (("id", given), ("item", (row["item"] for row in facts)), ("value", (row["value"] for row in facts))):
+        for name, texts in (
+            ("id", given),
+            ("item", (row["item"] for row in facts)),
+            ("value", (row["value"] for row in facts)),
+        ):
             _check_length(name, texts)
         return PutReport(*self._once(lambda tx: _put(tx, given, facts)))
 
@@ -78,25 +88,36 @@ class Neo4jStore:
         """Take statements out; how many were there."""
         wanted = list(dict.fromkeys(statement_ids))
         text = "UNWIND $rows AS row MATCH (:Item)-[h:HAS {id: row}]->(:Value) DELETE h RETURN count(*) AS n"
-        return self._once(lambda tx: (sum(row["n"] for part in _parts(wanted) for row in tx.run(text, rows=part)), 0))[0]
+        return self._once(
+            lambda tx: (
+                sum(row["n"] for part in _parts(wanted) for row in tx.run(text, rows=part)),
+                0,
+            )
+        )[0]
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """An item with its statements, or None."""
         found = self._rows(f"MATCH (i:Item {{id: $id}}) RETURN {ITEM}", {"id": id})
         if not found:
             return None
-        facts = self._rows(f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id})
+        facts = self._rows(
+            f"MATCH (i:Item {{id: $id}})-[h:HAS]->(v:Value) RETURN {SELECT}", {"id": id}
+        )
         return item_of(found[0], facts)
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """All items, ordered by id."""
         # The comparison lets the index give the order, which else a sort of everything would.
-        yield from self._stream(f"MATCH (i:Item) WHERE i.id >= '' RETURN {ITEM} ORDER BY i.id", {}, ITEM_SCHEMA)
+        yield from self._stream(
+            f"MATCH (i:Item) WHERE i.id >= '' RETURN {ITEM} ORDER BY i.id", {}, ITEM_SCHEMA
+        )
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
         """Statements that match, ordered by id."""
         columns = {"item": "i.id", "property": "h.property", "value": "v.text"}
-        params: dict[str, Any] = {name: value for name in columns if (value := getattr(pattern, name)) is not None}
+        params: dict[str, Any] = {
+            name: value for name in columns if (value := getattr(pattern, name)) is not None
+        }
         wheres = [f"{columns[name]} = ${name}" for name in params] or ["h.id >= ''"]
         if pattern.ranks is not None:
             wheres.append("h.rank IN $ranks")
@@ -109,17 +130,27 @@ class Neo4jStore:
         text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.rank IN $ranks RETURN i.id AS item, h.property AS property, v.text AS value"
         yield from self._stream(text, {"ranks": [str(rank) for rank in ranks]}, TRIPLE_SCHEMA)
 
-    def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
+    def query(
+        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+    ) -> QueryResult:
         """A read-only Cypher query, in a transaction that the server itself holds to reading."""
         guarded = guard(text)
-        with self._said(timeout), self._session(read=True) as session, session.begin_transaction(timeout=timeout) as tx:
+        with (
+            self._said(timeout),
+            self._session(read=True) as session,
+            session.begin_transaction(timeout=timeout) as tx,
+        ):
             result = tx.run(guarded, params or {})
-            return QueryResult(list(result.keys()), [[_plain(value) for value in record.values()] for record in result])
+            return QueryResult(
+                list(result.keys()),
+                [[_plain(value) for value in record.values()] for record in result],
+            )
 
     def counts(self) -> Counts:
         """Sizes of the graph."""
         text = "MATCH (:Item)-[h:HAS]->(v:Value) RETURN count(h) AS s, count(DISTINCT h.property) AS p, count(DISTINCT v.text) AS v"
-        (items,), (row,) = self._rows("MATCH (i:Item) RETURN count(i) AS n", {}), self._rows(text, {})
+        (items,) = self._rows("MATCH (i:Item) RETURN count(i) AS n", {})
+        (row,) = self._rows(text, {})
         return Counts(items["n"], row["s"], row["p"], row["v"])
 
     def content_hash(self) -> str:
@@ -133,11 +164,20 @@ class Neo4jStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _session(self, read: bool) -> Any:
-        return self._driver.session(database=self.address.database, default_access_mode="READ" if read else "WRITE", fetch_size=FETCH)
+        return self._driver.session(
+            database=self.address.database,
+            default_access_mode="READ" if read else "WRITE",
+            fetch_size=FETCH,
+        )
 
     def _said(self, timeout: float | None = None) -> Any:
         return said(self.address, timeout=timeout)
@@ -175,13 +215,21 @@ class Neo4jStore:
             rows: list[Row] = session.execute_read(lambda tx: tx.run(text, params).data())
             return rows
 
-    def _stream(self, text: str, params: dict[str, Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _stream(
+        self, text: str, params: dict[str, Any], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
         """A query's rows, as many in memory as make a batch."""
         with self._said(), self._session(read=True) as session, session.begin_transaction() as tx:
             result = tx.run(text, params)
             while rows := [record.values() for record in result.fetch(BATCH_ROWS)]:
                 columns = zip(*rows, strict=True)
-                yield pa.record_batch([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)
+                yield pa.record_batch(
+                    [
+                        pa.array(column, kind)
+                        for column, kind in zip(columns, schema.types, strict=True)
+                    ],
+                    schema=schema,
+                )
 
 
 def _put(tx: ManagedTransaction, given: dict[str, Row], facts: list[Row]) -> tuple[int, int]:
@@ -192,7 +240,11 @@ def _put(tx: ManagedTransaction, given: dict[str, Row], facts: list[Row]) -> tup
     ids = [row["id"] for row in facts if row["item"] in items]
     # Most are new: to ask first which are there, with neither end looked at, takes half as long.
     there = _known(tx, "UNWIND $rows AS row MATCH ()-[h:HAS {id: row}]->() RETURN h.id AS id", ids)
-    old = _known(tx, f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {SELECT}", list(there))
+    old = _known(
+        tx,
+        f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {SELECT}",
+        list(there),
+    )
     changed = changes_of(given, facts, items, old)
     _run(tx, NEW_ITEMS, [_node(row) for row in changed.new_items])
     _run(tx, CHANGED_ITEMS, [_node(row) for row in changed.old_items])
@@ -222,14 +274,20 @@ def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _node(row: Row) -> Row:
     images = row["images"] or []
-    return {**{name: row[name] for name in ("id", "title", "category")}, "images": images, "image": images[0] if images else None}
+    return {
+        **{name: row[name] for name in ("id", "title", "category")},
+        "images": images,
+        "image": images[0] if images else None,
+    }
 
 
 def _check_length(name: str, texts: Any) -> None:
     for text in texts:
         if len(text) * 4 > LONGEST and len(text.encode()) > LONGEST:
             size = len(text.encode())
-            raise DataError(f"{name} {text[:40]!r}… is {size:,} bytes long, and Neo4j's indexes take {LONGEST:,}: shorten it")
+            raise DataError(
+                f"{name} {text[:40]!r}… is {size:,} bytes long, and Neo4j's indexes take {LONGEST:,}: shorten it"
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -239,3 +297,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return {key: _plain(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def open_url(url: str, *, create: bool, read_only: bool) -> Neo4jStore:
+    """Connect to the server of ``neo4j://HOST[/DATABASE]``; its database must exist already."""
+    return Neo4jStore(url, read_only=read_only)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kg.store_url import server_parts
+from kg.stores.url import server_parts
 from schema.errors import QueryTimeoutError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class Address:
         example = f"{url.partition(':')[0]}://HOST:7687/DATABASE"
         parts = server_parts(url, example)
         if parts.scheme not in SCHEMES or parts.path.count("/") > 1:
-            raise UsageError(f"{url!r} names no Neo4j: write {example}, with one of the schemes {', '.join(SCHEMES)}")
+            raise UsageError(
+                f"{url!r} names no Neo4j: write {example}, with one of the schemes {', '.join(SCHEMES)}"
+            )
         place = f"{parts.hostname}:{parts.port or 7687}"
         database = parts.path.strip("/") or os.environ.get("NEO4J_DATABASE") or None
         return cls(f"{parts.scheme}://{place}", database)
@@ -64,17 +66,22 @@ class Limits:
             except ValueError:
                 given[name] = 0
             if not given[name] > 0:
-                raise UsageError(f"CATALOGRAPH_NEO4J_{name.upper()}={text!r} is no number above 0: set it like {getattr(cls(), name)}")
+                raise UsageError(
+                    f"CATALOGRAPH_NEO4J_{name.upper()}={text!r} is no number above 0: set it like {getattr(cls(), name)}"
+                )
         return cls(**given)
 
 
 def credentials(address: Address) -> tuple[str, str]:
     """User and password of a server, from the environment or else from the keyring's entry ``catalograph`` for the server."""
-    user, password = os.environ.get("NEO4J_USERNAME", "neo4j"), os.environ.get("NEO4J_PASSWORD")
+    user = os.environ.get("NEO4J_USERNAME", "neo4j")
+    password = os.environ.get("NEO4J_PASSWORD")
     if password is None:
         password = _from_keyring(f"{user}@{address.server}")
     if password is None:
-        raise StoreError(f"no password for {user} at {address}: set NEO4J_PASSWORD, or `keyring set catalograph {user}@{address.server}`")
+        raise StoreError(
+            f"no password for {user} at {address}: set NEO4J_PASSWORD, or `keyring set catalograph {user}@{address.server}`"
+        )
     return user, password
 
 
@@ -90,7 +97,9 @@ def _from_keyring(name: str) -> str | None:
     except NoKeyringError:
         return None
     except KeyringError as error:
-        raise StoreError(f"the keyring gives no password for {name} ({_first_line(error)}): unlock it, or set NEO4J_PASSWORD") from None
+        raise StoreError(
+            f"the keyring gives no password for {name} ({_first_line(error)}): unlock it, or set NEO4J_PASSWORD"
+        ) from None
 
 
 def connect(address: Address, limits: Limits) -> Driver:
@@ -115,10 +124,14 @@ def connect(address: Address, limits: Limits) -> Driver:
     try:
         with said(address, user):
             agent = driver.get_server_info().agent
-        version = tuple(int(part) for part in agent.partition("/")[2].split(".")[:2] if part.isdigit())
+        version = tuple(
+            int(part) for part in agent.partition("/")[2].split(".")[:2] if part.isdigit()
+        )
         if version < OLDEST:
             oldest = ".".join(map(str, OLDEST))
-            raise StoreError(f"{address} is {agent}, older than {oldest}: upgrade it to Neo4j 5.26 LTS or later")
+            raise StoreError(
+                f"{address} is {agent}, older than {oldest}: upgrade it to Neo4j 5.26 LTS or later"
+            )
     except BaseException:
         driver.close()
         raise
@@ -133,20 +146,34 @@ def said(address: Address, user: str = "", timeout: float | None = None) -> Iter
     try:
         yield
     except exceptions.AuthError:
-        raise StoreError(f"{address} refused the user {user or 'neo4j'}: check NEO4J_USERNAME and NEO4J_PASSWORD") from None
+        raise StoreError(
+            f"{address} refused the user {user or 'neo4j'}: check NEO4J_USERNAME and NEO4J_PASSWORD"
+        ) from None
     except (exceptions.ServiceUnavailable, exceptions.SessionExpired) as error:
-        raise StoreError(f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port") from None
+        raise StoreError(
+            f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port"
+        ) from None
     except exceptions.Neo4jError as error:
         code = error.code or ""
         if timeout is not None and ("TransactionTimedOut" in code or "Terminated" in code):
-            raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it") from None
+            raise QueryTimeoutError(
+                f"the query ran past its limit of {timeout:g} s: narrow it"
+            ) from None
         if "AuthenticationRateLimit" in code:
-            raise StoreError(f"{address} refused us after too many wrong passwords: wait some seconds, then give the right one") from None
+            raise StoreError(
+                f"{address} refused us after too many wrong passwords: wait some seconds, then give the right one"
+            ) from None
         if "DatabaseNotFound" in code:
-            raise StoreError(f"{address} has no database {address.database!r}: create it, or leave it out of the URL") from None
-        raise StoreError(f"{address} failed ({_first_line(error)}): correct it, or see the server's log") from None
+            raise StoreError(
+                f"{address} has no database {address.database!r}: create it, or leave it out of the URL"
+            ) from None
+        raise StoreError(
+            f"{address} failed ({_first_line(error)}): correct it, or see the server's log"
+        ) from None
     except exceptions.DriverError as error:
-        raise StoreError(f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port") from None
+        raise StoreError(
+            f"no Neo4j answers at {address} ({_first_line(error)}): start it, or check host and port"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kg.sparql import select
-from kg.store import QueryResult
 from kg.stores.journaled import JournaledStore
+from kg.stores.protocol import QueryResult
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph, wipe
 from kg.stores.rdf_terms import PREFIXES
+from kg.stores.sparql import select
 
 if TYPE_CHECKING:
     from rdflib import Dataset
@@ -43,9 +43,18 @@ class RdfStore(JournaledStore):
         from pyoxigraph import Store
         from rdflib import Dataset
 
-        return Dataset(store=OxigraphStore(store=Store.read_only(str(self.folder / FOLDER))), default_union=True)
+        return Dataset(
+            store=OxigraphStore(store=Store.read_only(str(self.folder / FOLDER))),
+            default_union=True,
+        )
 
     @staticmethod
     def wipe(folder: Path) -> None:
         """Delete the graph; the journal stays."""
         wipe(folder)
+
+
+def open_url(url: str, *, create: bool, read_only: bool) -> RdfStore:
+    """Open the folder that ``rdf:PATH`` names."""
+    _, _, path = url.partition(":")
+    return RdfStore(Path(path), create=create, read_only=read_only)

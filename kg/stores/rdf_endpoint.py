@@ -11,26 +11,36 @@ from typing import Any, Self
 import pyarrow as pa
 from pyoxigraph import Literal, NamedNode, Quad
 
-from kg.merge import Row, changes_of, graph_hash
-from kg.sorting import on_one_thread, record_batches, sorted_batches
-from kg.sparql import guard, names_graphs
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, PutReport, QueryResult, item_of, rows_to_put
 from kg.stores import rdf_terms as terms
+from kg.stores.merge import Row, changes_of, graph_hash
+from kg.stores.protocol import Counts, Pattern, PutReport, QueryResult
+from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
+from kg.stores.sparql import guard, names_graphs
 from kg.stores.sparql_protocol import Endpoint
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, item_of, rows_to_put
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
 AT_ONCE = 1_000
-ITEMS, PROV = f"GRAPH {terms.ITEMS}", f"GRAPH {terms.PROVENANCE}"
+ITEMS = f"GRAPH {terms.ITEMS}"
+PROV = f"GRAPH {terms.PROVENANCE}"
 # What a query asks that names no graph: ours, as one and each by its name, whatever else the endpoint holds.
-DATASET = [(f"{kind}-graph-uri", graph.value) for kind in ("default", "named") for graph in terms.GRAPHS]
+DATASET = [
+    (f"{kind}-graph-uri", graph.value) for kind in ("default", "named") for graph in terms.GRAPHS
+]
 # What a statement's node says, under the names of a row.
-SAID = {"item": terms.SUBJECT, "property": terms.PREDICATE, "value": terms.OBJECT} | {name: node for node, name in terms.SAID.items()}
+SAID = {"item": terms.SUBJECT, "property": terms.PREDICATE, "value": terms.OBJECT} | {
+    name: node for node, name in terms.SAID.items()
+}
 SURE = ("item", "property", "value", "rank")
-WHOLE = "".join(f"?s {node} ?{name} . " if name in SURE else f"OPTIONAL {{ ?s {node} ?{name} }} " for name, node in SAID.items())
-KINDS = {f"{terms.BASE}{kind}:": kind for kind in ("item", "property", "statement", "rank", "term", *terms.THINGS)} | {
-    terms.RDF: "rdf", terms.RDFS: "rdfs", terms.PROV: "prov", terms.SCHEMA: "schema"
-}  # fmt: skip
+WHOLE = "".join(
+    f"?s {node} ?{name} . " if name in SURE else f"OPTIONAL {{ ?s {node} ?{name} }} "
+    for name, node in SAID.items()
+)
+KINDS = {
+    f"{terms.BASE}{kind}:": kind
+    for kind in ("item", "property", "statement", "rank", "term", *terms.THINGS)
+} | {terms.RDF: "rdf", terms.RDFS: "rdfs", terms.PROV: "prov", terms.SCHEMA: "schema"}
 BEGIN = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in KINDS.items())
 SHORT = re.compile(r"(.*[:/#])([A-Za-z0-9_](?:[A-Za-z0-9_%-]*[A-Za-z0-9_%])?)")
 
@@ -55,9 +65,13 @@ class RdfEndpointStore:
         old = self._facts_named([row["id"] for row in facts])
         changed = changes_of(given, facts, known, old)
         self._update(
-            _quads([known[row["id"]] for row in changed.old_items], [old[row["id"]] for row in changed.old_statements]),
+            _quads(
+                [known[row["id"]] for row in changed.old_items],
+                [old[row["id"]] for row in changed.old_statements],
+            ),
             chain(
-                _quads(changed.items, changed.statements), terms.name_quads((k, row[k]) for row in changed.statements for k in terms.NAMED)
+                _quads(changed.items, changed.statements),
+                terms.name_quads((k, row[k]) for row in changed.statements for k in terms.NAMED),
             ),
         )
         return PutReport(len(changed.new_items), len(changed.new_statements))
@@ -79,14 +93,18 @@ class RdfEndpointStore:
 
     def _items(self) -> Generator[pa.RecordBatch, None, None]:
         rows = self._grouped(f"SELECT ?s ?p ?o {{ {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s")
-        yield from sorted_batches(record_batches((terms.item_row(quads) for quads in rows), ITEM_SCHEMA), ITEM_SCHEMA)
+        yield from sorted_batches(
+            record_batches((terms.item_row(quads) for quads in rows), ITEM_SCHEMA), ITEM_SCHEMA
+        )
 
     def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
         """Statements that match, ordered by id."""
         return on_one_thread(self._scan(pattern))
 
     def _scan(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
-        yield from sorted_batches(record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA)
+        yield from sorted_batches(
+            record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA
+        )
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Statements of some ranks."""
@@ -94,18 +112,31 @@ class RdfEndpointStore:
 
     def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
         for rank in ranks:
-            found = self._endpoint.select(f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}")
-            rows = ({"item": terms.name_of(s["s"]), "property": terms.name_of(s["p"]), "value": s["o"].value} for s in found)
+            found = self._endpoint.select(
+                f"SELECT ?s ?p ?o {{ GRAPH {terms.RANKS[rank]} {{ ?s ?p ?o }} }}"
+            )
+            rows = (
+                {
+                    "item": terms.name_of(s["s"]),
+                    "property": terms.name_of(s["p"]),
+                    "value": s["o"].value,
+                }
+                for s in found
+            )
             yield from record_batches(rows, TRIPLE_SCHEMA)
 
-    def query(self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> QueryResult:
+    def query(
+        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+    ) -> QueryResult:
         """No Cypher here; raises StoreError."""
         raise StoreError("an RDF store answers no Cypher: ask it with `catalograph sparql`")
 
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
         """A read-only SPARQL query; ``timeout`` in seconds."""
         known = "".join(f"PREFIX {name}: <{iri}>\n" for name, iri in terms.PREFIXES.items())
-        return self._endpoint.ask(known + guard(text), timeout, () if names_graphs(text) else DATASET)
+        return self._endpoint.ask(
+            known + guard(text), timeout, () if names_graphs(text) else DATASET
+        )
 
     def counts(self) -> Counts:
         """Sizes of the graph."""
@@ -126,13 +157,20 @@ class RdfEndpointStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _items_named(self, names: Sequence[str]) -> dict[str, Row]:
         rows: dict[str, Row] = {}
         for part in _parts([terms.iri("item", name) for name in names]):
-            for quads in self._grouped(f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s"):
+            for quads in self._grouped(
+                f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {ITEMS} {{ ?s ?p ?o }} }} ORDER BY ?s"
+            ):
                 row = terms.item_row(quads)
                 rows |= {} if row is None else {row["id"]: row}
         return rows
@@ -140,21 +178,34 @@ class RdfEndpointStore:
     def _facts_named(self, ids: Sequence[str]) -> dict[str, Row]:
         rows: dict[str, Row] = {}
         for part in _parts([terms.iri("statement", id) for id in ids]):
-            for quads in self._grouped(f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {PROV} {{ ?s ?p ?o }} }} ORDER BY ?s"):
+            for quads in self._grouped(
+                f"SELECT ?s ?p ?o {{ VALUES ?s {{ {part} }} {PROV} {{ ?s ?p ?o }} }} ORDER BY ?s"
+            ):
                 row = terms.fact_row(quads)
                 rows[row["id"]] = row
         return rows
 
     def _facts(self, pattern: Pattern) -> Iterator[Row]:
-        ends = [(terms.SUBJECT, None if pattern.item is None else terms.iri("item", pattern.item)),
-                (terms.PREDICATE, None if pattern.property is None else terms.iri("property", pattern.property)),
-                (terms.OBJECT, None if pattern.value is None else Literal(pattern.value))]  # fmt: skip
+        ends = [
+            (terms.SUBJECT, None if pattern.item is None else terms.iri("item", pattern.item)),
+            (
+                terms.PREDICATE,
+                None if pattern.property is None else terms.iri("property", pattern.property),
+            ),
+            (terms.OBJECT, None if pattern.value is None else Literal(pattern.value)),
+        ]
         asked = "".join(f"?s {predicate} {term} . " for predicate, term in ends if term is not None)
         if pattern.ranks is not None:
             asked += f"VALUES ?rank {{ {' '.join(str(terms.RANKS[rank]) for rank in pattern.ranks)} }} ?s {terms.THINGS['rank']} ?rank . "
         # A row a statement, in the server's own order: to sort a graph is dear where it is many million rows long.
         for found in self._endpoint.select(f"SELECT * {{ {PROV} {{ {asked} {WHOLE} }} }}"):
-            yield terms.fact_row([Quad(found["s"], predicate, found[name]) for name, predicate in SAID.items() if found[name] is not None])
+            yield terms.fact_row(
+                [
+                    Quad(found["s"], predicate, found[name])
+                    for name, predicate in SAID.items()
+                    if found[name] is not None
+                ]
+            )
 
     def _grouped(self, text: str) -> Iterator[list[Quad]]:
         """What a query gives as ?s ?p ?o, ordered by ?s: the quads of each ?s."""
@@ -162,8 +213,12 @@ class RdfEndpointStore:
             yield [Quad(subject, row["p"], row["o"]) for row in found]
 
     def _update(self, before: Iterable[Quad], after: Iterable[Quad]) -> None:
-        gone, come = dict.fromkeys(before), dict.fromkeys(after)
-        steps = [("DELETE", [quad for quad in gone if quad not in come]), ("INSERT", [quad for quad in come if quad not in gone])]
+        gone = dict.fromkeys(before)
+        come = dict.fromkeys(after)
+        steps = [
+            ("DELETE", [quad for quad in gone if quad not in come]),
+            ("INSERT", [quad for quad in come if quad not in gone]),
+        ]
         text = " ;\n".join(f"{verb} DATA {{\n{_data(quads)}}}" for verb, quads in steps if quads)
         if text:
             self._endpoint.update(BEGIN + text)
@@ -188,7 +243,9 @@ def _data(quads: Iterable[Quad]) -> str:
     for graph, within in groupby(ordered, key=lambda quad: quad.graph_name):
         lines.append(f"GRAPH {graph} {{\n")
         for subject, about in groupby(within, key=lambda quad: quad.subject):
-            lines.append(f"{_short(subject)} {' ; '.join(f'{_short(quad.predicate)} {_short(quad.object)}' for quad in about)} .\n")
+            lines.append(
+                f"{_short(subject)} {' ; '.join(f'{_short(quad.predicate)} {_short(quad.object)}' for quad in about)} .\n"
+            )
         lines.append("}\n")
     return "".join(lines)
 
@@ -197,3 +254,8 @@ def _short(term: Any) -> str:
     """A term as it is written in an update that knows our prefixes."""
     found = SHORT.fullmatch(term.value) if isinstance(term, NamedNode) else None
     return str(term) if found is None or found[1] not in KINDS else f"{KINDS[found[1]]}:{found[2]}"
+
+
+def open_url(url: str, *, create: bool, read_only: bool) -> RdfEndpointStore:
+    """Connect to the endpoint of ``rdf+http://HOST/DATASET``; its dataset must exist already."""
+    return RdfEndpointStore(url)

@@ -16,16 +16,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
 
-from kg.journal import parts_of
-from kg.merge import Row
-from kg.sorting import on_one_thread, record_batches, sorted_batches
-from kg.store import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Counts, Pattern, QueryResult
 from kg.stores import rdf_terms as terms
+from kg.stores.journal import parts_of
+from kg.stores.merge import Row
+from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA
 from schema.errors import StoreError
 from schema.terms import Rank
 
-FOLDER, BATCH_ROWS, TEXTS, ADDED, LOADED = "graph.oxigraph", 65_536, 500, 20_000, 25_000
-JOURNAL, VERSION = NamedNode(f"{terms.BASE}journal"), NamedNode(f"{terms.BASE}term:version")
+FOLDER = "graph.oxigraph"
+BATCH_ROWS = 65_536
+TEXTS = 500
+ADDED = 20_000
+LOADED = 25_000
+JOURNAL = NamedNode(f"{terms.BASE}journal")
+VERSION = NamedNode(f"{terms.BASE}term:version")
 
 
 class OxigraphGraph:
@@ -47,7 +53,13 @@ class OxigraphGraph:
 
     def applied(self) -> int:
         """The journal's version that the graph shows, -1 for none."""
-        return max((int(terms.text_of(quad.object)) for quad in self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL)), default=-1)
+        return max(
+            (
+                int(terms.text_of(quad.object))
+                for quad in self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL)
+            ),
+            default=-1,
+        )
 
     def apply(self, version: int, changes: pa.Table) -> None:
         """Bring one batch into the graph; doing it twice is doing it once, since the version is written last.
@@ -55,17 +67,28 @@ class OxigraphGraph:
         Items and statements that are not there yet have nothing to replace, and are loaded in bulk.
         """
         items, facts, retracted = parts_of(changes)
-        names = pc.unique(pa.chunked_array([*items["id"].chunks, *facts["item"].chunks], pa.string()))
+        names = pc.unique(
+            pa.chunked_array([*items["id"].chunks, *facts["item"].chunks], pa.string())
+        )
         there = pa.array([name for name in names.to_pylist() if self._has(name)], pa.string())
         new_items, old_items = _parted(items, "id", there)
         asked = facts["id"].filter(pc.is_in(facts["item"], value_set=there)).to_pylist()
         new_facts, old_facts = _parted(facts, "id", pa.array(self.present(asked), pa.string()))
         if new_items.num_rows or new_facts.num_rows:
             self._load(new_items, new_facts)
-        self._replace((self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row)) for row in _rows(old_items))
-        self._replace((self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts))
+        self._replace(
+            (self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row))
+            for row in _rows(old_items)
+        )
+        self._replace(
+            (self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts)
+        )
         self._replace((self._fact(name), []) for name in retracted)
-        self.quads.extend(terms.name_quads((kind, name) for kind in terms.NAMED for name in pc.unique(facts[kind]).to_pylist()))
+        self.quads.extend(
+            terms.name_quads(
+                (kind, name) for kind in terms.NAMED for name in pc.unique(facts[kind]).to_pylist()
+            )
+        )
         versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
         self._replace([(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])])
 
@@ -73,7 +96,12 @@ class OxigraphGraph:
         """Put in rows that have nothing to replace, parts beside each other: Oxigraph sorts a part on one thread, and in memory."""
         starts = range(0, max(items.num_rows, facts.num_rows), LOADED)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda at: self._load_part(items.slice(at, LOADED), facts.slice(at, LOADED)), starts))
+            list(
+                pool.map(
+                    lambda at: self._load_part(items.slice(at, LOADED), facts.slice(at, LOADED)),
+                    starts,
+                )
+            )
         _trim()
 
     def _load_part(self, items: pa.Table, facts: pa.Table) -> None:
@@ -87,7 +115,8 @@ class OxigraphGraph:
         """Take out the first quads of each change and put in the second, many at once."""
         added: list[Quad] = []
         for old, new in changes:
-            before, after = set(old), set(new)
+            before = set(old)
+            after = set(new)
             for quad in old:
                 if quad not in after:
                     self.quads.remove(quad)
@@ -105,12 +134,18 @@ class OxigraphGraph:
         about = self._of(terms.iri("statement", id), terms.PROVENANCE)
         said: Any = {quad.predicate: quad.object for quad in about}
         if row is not None:
-            ends = terms.iri("item", row["item"]), terms.iri("property", row["property"]), Literal(row["value"])
+            ends = (
+                terms.iri("item", row["item"]),
+                terms.iri("property", row["property"]),
+                Literal(row["value"]),
+            )
         elif {terms.SUBJECT, terms.PREDICATE, terms.OBJECT} <= set(said):
             ends = said[terms.SUBJECT], said[terms.PREDICATE], said[terms.OBJECT]
         else:
             return about
-        return [fact for graph in terms.RANKS.values() if (fact := Quad(*ends, graph)) in self.quads] + about
+        return [
+            fact for graph in terms.RANKS.values() if (fact := Quad(*ends, graph)) in self.quads
+        ] + about
 
     def known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
         """Those of the named items that are there, and their statements, both by id."""
@@ -125,17 +160,30 @@ class OxigraphGraph:
 
     def present(self, ids: list[str]) -> list[str]:
         """Those of the statements ``ids`` that are there."""
-        return [id for id in ids if Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE) in self.quads]
+        return [
+            id
+            for id in ids
+            if Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE)
+            in self.quads
+        ]
 
     def _facts(self, pattern: Pattern) -> Iterator[Row]:
         """Statements that match, in no order."""
         if pattern.item is pattern.property is pattern.value is None:
-            yield from (row for row in self._all_facts() if pattern.ranks is None or row["rank"] in pattern.ranks)
+            yield from (
+                row
+                for row in self._all_facts()
+                if pattern.ranks is None or row["rank"] in pattern.ranks
+            )
             return
         item = None if pattern.item is None else terms.iri("item", pattern.item)
         known = None if pattern.property is None else terms.iri("property", pattern.property)
         value = None if pattern.value is None else Literal(pattern.value)
-        graphs = [graph for rank, graph in terms.RANKS.items() if pattern.ranks is None or rank in pattern.ranks]
+        graphs = [
+            graph
+            for rank, graph in terms.RANKS.items()
+            if pattern.ranks is None or rank in pattern.ranks
+        ]
         for graph in graphs:
             for quad in self.quads.quads_for_pattern(item, known, value, graph):
                 yield terms.fact_row(self._of(terms.statement_of(quad), terms.PROVENANCE))
@@ -153,14 +201,18 @@ class OxigraphGraph:
         quads = self.quads.quads_for_pattern(None, None, None, terms.ITEMS)
         # The index keeps a subject's quads together.
         rows = (terms.item_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
-        yield from sorted_batches(record_batches((row for row in rows if row is not None), ITEM_SCHEMA), ITEM_SCHEMA)
+        yield from sorted_batches(
+            record_batches((row for row in rows if row is not None), ITEM_SCHEMA), ITEM_SCHEMA
+        )
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Statements that match, ordered by id."""
         return on_one_thread(self._scan(pattern))
 
     def _scan(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
-        yield from sorted_batches(record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA)
+        yield from sorted_batches(
+            record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA
+        )
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Statements of some ranks."""
@@ -170,7 +222,12 @@ class OxigraphGraph:
         for rank in ranks:
             quads = self.quads.quads_for_pattern(None, None, None, terms.RANKS[rank])
             rows = (
-                {"item": terms.name_of(q.subject), "property": terms.name_of(q.predicate), "value": terms.text_of(q.object)} for q in quads
+                {
+                    "item": terms.name_of(q.subject),
+                    "property": terms.name_of(q.predicate),
+                    "value": terms.text_of(q.object),
+                }
+                for q in quads
             )
             yield from record_batches(rows, TRIPLE_SCHEMA)
 
@@ -196,7 +253,8 @@ def stream_of(texts: Iterable[str]) -> BinaryIO:
 
 class _Texts(io.RawIOBase):
     def __init__(self, texts: Iterator[str]) -> None:
-        self._texts, self._rest = texts, b""
+        self._texts = texts
+        self._rest = b""
 
     def readable(self) -> bool:
         """It can be read."""

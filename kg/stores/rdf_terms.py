@@ -19,27 +19,45 @@ from typing import Any
 
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
 
-from kg.merge import Row
+from kg.stores.merge import Row
 from schema import iris
 from schema.terms import Rank, statement_id
 
-BASE, PREFIXES, SCHEMA, PROV, RDF, RDFS, XSD = iris.BASE, iris.PREFIXES, iris.SCHEMA, iris.PROV, iris.RDF, iris.RDFS, iris.XSD
-TYPE, PRODUCT, STATEMENT = NamedNode(f"{RDF}type"), NamedNode(f"{SCHEMA}Product"), NamedNode(f"{RDF}Statement")
-IDENTIFIER, NAME, CATEGORY, IMAGE = (NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image"))
+BASE = iris.BASE
+PREFIXES = iris.PREFIXES
+SCHEMA = iris.SCHEMA
+PROV = iris.PROV
+RDF = iris.RDF
+RDFS = iris.RDFS
+XSD = iris.XSD
+TYPE = NamedNode(f"{RDF}type")
+PRODUCT = NamedNode(f"{SCHEMA}Product")
+STATEMENT = NamedNode(f"{RDF}Statement")
+IDENTIFIER, NAME, CATEGORY, IMAGE = (
+    NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image")
+)
 IMAGES = NamedNode(f"{BASE}term:images")
-SUBJECT, PREDICATE, OBJECT = (NamedNode(f"{RDF}{name}") for name in ("subject", "predicate", "object"))
+SUBJECT, PREDICATE, OBJECT = (
+    NamedNode(f"{RDF}{name}") for name in ("subject", "predicate", "object")
+)
 ITEMS, PROVENANCE, NAMES = (NamedNode(f"{BASE}{name}") for name in ("items", "provenance", "names"))
 LABEL = NamedNode(f"{RDFS}label")
 RANKS = {rank: NamedNode(f"{BASE}rank:{rank}") for rank in Rank}
 GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE, NAMES)
 DATE_TIME = NamedNode(f"{XSD}dateTime")
 # What is said of a statement as a thing with a name of its own, and what as a literal.
-THINGS = {"rank": NamedNode(f"{BASE}term:rank"), "source": NamedNode(f"{PROV}wasDerivedFrom"), "batch": NamedNode(f"{PROV}wasGeneratedBy"),
-          "model": NamedNode(f"{PROV}wasAttributedTo"), "reviewer": NamedNode(f"{BASE}term:reviewer")}  # fmt: skip
+THINGS = {
+    "rank": NamedNode(f"{BASE}term:rank"),
+    "source": NamedNode(f"{PROV}wasDerivedFrom"),
+    "batch": NamedNode(f"{PROV}wasGeneratedBy"),
+    "model": NamedNode(f"{PROV}wasAttributedTo"),
+    "reviewer": NamedNode(f"{BASE}term:reviewer"),
+}
 NAMED = ("property", *THINGS)
 TIME = NamedNode(f"{PROV}generatedAtTime")
 LITERALS = {name: NamedNode(f"{BASE}term:{name}") for name in ("row", "confidence", "evidence")}
-_RANK_TEXTS, _PROVENANCE_END = {str(rank): str(node) for rank, node in RANKS.items()}, f" {PROVENANCE} .\n"
+_RANK_TEXTS = {str(rank): str(node) for rank, node in RANKS.items()}
+_PROVENANCE_END = f" {PROVENANCE} .\n"
 SAID = {node: name for name, node in {**THINGS, **LITERALS, "time": TIME}.items()}
 
 SIZES = {
@@ -79,11 +97,16 @@ def text_of(term: Any) -> str:
 
 def item_text(row: Row) -> str:
     """An item as N-Quads."""
-    node, images = reference("item", row["id"]), row["images"] or []
+    node = reference("item", row["id"])
+    images = row["images"] or []
     said = [f"{TYPE} {PRODUCT}", f"{IDENTIFIER} {quoted(row['id'])}"]
-    said += [f"{predicate} {quoted(text)}" for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"])) if text is not None]
+    said += [
+        f"{predicate} {quoted(text)}"
+        for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"]))
+        if text is not None
+    ]
     said += [f"{IMAGE} {quoted(image)}" for image in dict.fromkeys(images)]
-    # RDF knows no order, and the first picture is the one to look at.
+    # RDF knows no order, and the first image is the one to look at.
     if len(images) > 1:
         said.append(f"{IMAGES} {quoted(json.dumps(images, ensure_ascii=False))}")
     return "".join(f"{node} {each} {ITEMS} .\n" for each in said)
@@ -110,20 +133,38 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
 
 def fact_quad(row: Row) -> Quad:
     """A statement itself, in the graph of its rank."""
-    return Quad(iri("item", row["item"]), iri("property", row["property"]), Literal(row["value"]), RANKS[Rank(row["rank"])])
+    return Quad(
+        iri("item", row["item"]),
+        iri("property", row["property"]),
+        Literal(row["value"]),
+        RANKS[Rank(row["rank"])],
+    )
 
 
 def statement_of(fact: Any) -> NamedNode:
     """The IRI of the statement that a quad in a rank's graph makes."""
-    return iri("statement", statement_id(name_of(fact.subject), name_of(fact.predicate), fact.object.value))
+    return iri(
+        "statement", statement_id(name_of(fact.subject), name_of(fact.predicate), fact.object.value)
+    )
 
 
 def fact_text(row: Row) -> str:
     """A statement with its provenance as N-Quads."""
-    item, known, value = reference("item", row["item"]), reference("property", row["property"]), quoted(row["value"])
+    item = reference("item", row["item"])
+    known = reference("property", row["property"])
+    value = quoted(row["value"])
     fact = f"{item} {known} {value} {_RANK_TEXTS[row['rank']]} .\n"
-    said = [*_origin_texts(*(row[name] for name in THINGS), row["time"]), f"{SUBJECT} {item}", f"{PREDICATE} {known}", f"{OBJECT} {value}"]
-    said += [f"{predicate} {Literal(row[name])}" for name, predicate in LITERALS.items() if row[name] is not None]
+    said = [
+        *_origin_texts(*(row[name] for name in THINGS), row["time"]),
+        f"{SUBJECT} {item}",
+        f"{PREDICATE} {known}",
+        f"{OBJECT} {value}",
+    ]
+    said += [
+        f"{predicate} {Literal(row[name])}"
+        for name, predicate in LITERALS.items()
+        if row[name] is not None
+    ]
     node = f"<{BASE}statement:{row['id']}> "
     return f"{fact}{node}{f'{_PROVENANCE_END}{node}'.join(said)}{_PROVENANCE_END}"
 
@@ -132,7 +173,11 @@ def fact_text(row: Row) -> str:
 def _origin_texts(*origin: str | None) -> tuple[str, ...]:
     """What is said of all statements of one origin: its :data:`THINGS`, and last its time."""
     said = [f"{TYPE} {STATEMENT}"]
-    said += [f"{predicate} {reference(kind, name)}" for (kind, predicate), name in zip(THINGS.items(), origin[:-1], strict=True) if name]
+    said += [
+        f"{predicate} {reference(kind, name)}"
+        for (kind, predicate), name in zip(THINGS.items(), origin[:-1], strict=True)
+        if name
+    ]
     time = origin[-1]
     if time:
         # Oxigraph keeps a date and time by its value: only what has the usual spelling comes back in its own.
@@ -158,7 +203,16 @@ def name_quads(names: Iterable[tuple[str, str | None]]) -> set[Quad]:
 
 def fact_row(quads: Iterable[Quad]) -> Row:
     """A statement's provenance quads as a row of STATEMENT_SCHEMA."""
-    row: Row = {"model": None, "row": None, "confidence": None, "evidence": None, "reviewer": None, "source": "", "batch": "", "time": ""}
+    row: Row = {
+        "model": None,
+        "row": None,
+        "confidence": None,
+        "evidence": None,
+        "reviewer": None,
+        "source": "",
+        "batch": "",
+        "time": "",
+    }
     for quad in quads:
         term: Any = quad.object
         name = SAID.get(quad.predicate)
@@ -179,5 +233,9 @@ def said(name: str, term: Any) -> str | int | float:
     """What a literal says of a statement; raises ValueError on a row or a confidence that is no number."""
     text = text_of(term)
     if name == "time":
-        return text.removesuffix("Z") + "+00:00" if term.datatype == DATE_TIME and text.endswith("Z") else text
+        return (
+            text.removesuffix("Z") + "+00:00"
+            if term.datatype == DATE_TIME and text.endswith("Z")
+            else text
+        )
     return int(text) if name == "row" else float(text) if name == "confidence" else text

@@ -14,13 +14,15 @@ import requests.auth
 import urllib3
 from pyoxigraph import QueryResultsFormat, RdfFormat, parse, parse_query_results
 
-from kg.sparql import plain_rows
-from kg.store import QueryResult
-from kg.store_url import server_parts
+from kg.stores.protocol import QueryResult
+from kg.stores.sparql import plain_rows
+from kg.stores.url import server_parts
 from schema.errors import QueryTimeoutError, StoreError
 
-CONNECT, READ = 10.0, 300.0
-JSON, TRIPLES = "application/sparql-results+json", "application/n-triples"
+CONNECT = 10.0
+READ = 300.0
+JSON = "application/sparql-results+json"
+TRIPLES = "application/n-triples"
 
 
 class Endpoint:
@@ -30,9 +32,12 @@ class Endpoint:
         server_parts(url, "rdf+http://HOST[:PORT]/DATASET")
         self.address = url.removeprefix("rdf+")
         self.update_address = os.environ.get("CATALOGRAPH_SPARQL_UPDATE") or self.address
-        server_parts(self.update_address, "CATALOGRAPH_SPARQL_UPDATE=http://HOST[:PORT]/DATASET/update")
+        server_parts(
+            self.update_address, "CATALOGRAPH_SPARQL_UPDATE=http://HOST[:PORT]/DATASET/update"
+        )
         self._session = requests.Session()
-        user, password = os.environ.get("CATALOGRAPH_SPARQL_USERNAME"), os.environ.get("CATALOGRAPH_SPARQL_PASSWORD")
+        user = os.environ.get("CATALOGRAPH_SPARQL_USERNAME")
+        password = os.environ.get("CATALOGRAPH_SPARQL_PASSWORD")
         if user and password:
             self._session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
 
@@ -46,7 +51,10 @@ class Endpoint:
 
     def ask(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()) -> QueryResult:
         """A query's answer as rows, whatever its form, within ``timeout`` seconds."""
-        with self._said(timeout), self._query(text, timeout, graphs, f"{JSON}, {TRIPLES};q=0.9") as response:
+        with (
+            self._said(timeout),
+            self._query(text, timeout, graphs, f"{JSON}, {TRIPLES};q=0.9") as response,
+        ):
             body = io.BufferedReader(_Body(response.raw, time.monotonic() + timeout))
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == TRIPLES:
@@ -58,7 +66,9 @@ class Endpoint:
         """The solutions of a SELECT, read as they come."""
         with self._said(READ), self._query(text, READ, (), JSON) as response:
             self._expect(response.headers.get("Content-Type", "").partition(";")[0].strip().lower())
-            solutions: Any = parse_query_results(io.BufferedReader(_Body(response.raw)), QueryResultsFormat.JSON)
+            solutions: Any = parse_query_results(
+                io.BufferedReader(_Body(response.raw)), QueryResultsFormat.JSON
+            )
             try:
                 yield from solutions
             finally:
@@ -69,18 +79,32 @@ class Endpoint:
         """Carry out an update, whole or not at all."""
         with self._said(READ):
             # A server reads a long update as slowly as it parses it, so that sending may take as long as an answer.
-            self._check(self._session.post(self.update_address, data=text.encode(), timeout=READ, allow_redirects=False,
-                                           headers={"Content-Type": "application/sparql-update"}))  # fmt: skip
+            self._check(
+                self._session.post(
+                    self.update_address,
+                    data=text.encode(),
+                    timeout=READ,
+                    allow_redirects=False,
+                    headers={"Content-Type": "application/sparql-update"},
+                )
+            )
 
     def close(self) -> None:
         """Release the connections."""
         self._session.close()
 
-    def _query(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]], accept: str) -> requests.Response:
+    def _query(
+        self, text: str, timeout: float, graphs: Sequence[tuple[str, str]], accept: str
+    ) -> requests.Response:
         response = self._session.post(
-            self.address, params=list(graphs), data=text.encode(), timeout=(CONNECT, timeout), stream=True, allow_redirects=False,
+            self.address,
+            params=list(graphs),
+            data=text.encode(),
+            timeout=(CONNECT, timeout),
+            stream=True,
+            allow_redirects=False,
             headers={"Content-Type": "application/sparql-query", "Accept": accept},
-        )  # fmt: skip
+        )
         try:
             self._check(response)
         except BaseException:
@@ -90,14 +114,20 @@ class Endpoint:
 
     def _check(self, response: requests.Response) -> None:
         if response.status_code in (401, 403):
-            raise StoreError(f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD")
+            raise StoreError(
+                f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD"
+            )
         if not 200 <= response.status_code < 300:
             said = " ".join(response.text.split())[:160]
-            raise StoreError(f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address")
+            raise StoreError(
+                f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address"
+            )
 
     def _expect(self, kind: str) -> None:
         if kind not in (JSON, "application/json"):
-            raise StoreError(f"{self.address} answered {kind or 'nothing'} instead of {JSON}: name a SPARQL endpoint's address")
+            raise StoreError(
+                f"{self.address} answered {kind or 'nothing'} instead of {JSON}: name a SPARQL endpoint's address"
+            )
 
     @contextmanager
     def _said(self, timeout: float) -> Iterator[None]:
@@ -105,20 +135,27 @@ class Endpoint:
         try:
             yield
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
-            raise QueryTimeoutError(f"{self.address} did not answer within {timeout:g} s: narrow the query") from None
+            raise QueryTimeoutError(
+                f"{self.address} did not answer within {timeout:g} s: narrow the query"
+            ) from None
         except (requests.RequestException, OSError) as error:
             reason = type(error).__name__
-            raise StoreError(f"no SPARQL endpoint answers at {self.address} ({reason}): start it, or check the address") from None
+            raise StoreError(
+                f"no SPARQL endpoint answers at {self.address} ({reason}): start it, or check the address"
+            ) from None
         except (urllib3.exceptions.HTTPError, SyntaxError, ValueError) as error:
             reason = type(error).__name__
-            raise StoreError(f"{self.address} broke off its answer, or gave none ({reason}): ask again, or see the server's log") from None
+            raise StoreError(
+                f"{self.address} broke off its answer, or gave none ({reason}): ask again, or see the server's log"
+            ) from None
 
 
 class _Body(io.RawIOBase):
     """A response's body as a file, which is over at a time."""
 
     def __init__(self, raw: Any, until: float | None = None) -> None:
-        self._raw, self._until = raw, until
+        self._raw = raw
+        self._until = until
 
     def readable(self) -> bool:
         """It can be read."""

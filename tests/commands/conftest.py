@@ -13,7 +13,7 @@ import pytest
 from cli import main
 
 ITEMS = """id,title,category,image,colour,material
-1,Red clay mug,Mugs,pictures/1.png,red,clay
+1,Red clay mug,Mugs,images/1.png,red,clay
 2,Blue mug,Mugs,,blue,
 3,,Mugs,,blue,clay
 4,Oak chair,Chairs,,,oak
@@ -37,7 +37,9 @@ Call = Callable[..., Said]
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+def call(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Call:
     """Calls a command in an empty folder; ``call("stats", "--json")``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CATALOGRAPH_HOME", raising=False)
@@ -52,11 +54,11 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A table of four items, one of them with a picture."""
+    """A table of four items, one of them with an image."""
     from PIL import Image
 
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (8, 8), "red").save(tmp_path / "pictures" / "1.png")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "images" / "1.png")
     (tmp_path / "items.csv").write_text(ITEMS)
     return tmp_path / "items.csv"
 

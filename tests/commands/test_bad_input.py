@@ -35,7 +35,7 @@ def test_an_empty_source(call: Call, tmp_path: Path) -> None:
     fails(call("ingest", "empty.csv"), 1, "empty.csv")
 
 
-def test_a_picture_folder_that_is_not_there(call: Call, table: Path) -> None:
+def test_a_image_folder_that_is_not_there(call: Call, table: Path) -> None:
     fails(call("ingest", table, "--images", "nowhere"), 2, "nowhere", "--images")
 
 
@@ -45,7 +45,17 @@ def test_a_limit_that_is_none(call: Call, table: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["stats"], ["show", "1"], ["schema"], ["rejects"], ["cypher", "RETURN 1"], ["verify"], ["train"], ["complete"], ["runs"]],
+    [
+        ["stats"],
+        ["show", "1"],
+        ["schema"],
+        ["rejects"],
+        ["cypher", "RETURN 1"],
+        ["verify"],
+        ["train"],
+        ["complete"],
+        ["runs"],
+    ],
     ids=lambda command: command[0],
 )
 def test_a_home_that_was_never_made(call: Call, command: list[str], tmp_path: Path) -> None:
@@ -53,7 +63,11 @@ def test_a_home_that_was_never_made(call: Call, command: list[str], tmp_path: Pa
     assert not (tmp_path / "nohome").exists()
 
 
-@pytest.mark.parametrize("command", [["schema"], ["schema", "infer"], ["train", "--size", "tiny"], ["show", "1"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [["schema"], ["schema", "infer"], ["train", "--size", "tiny"], ["show", "1"]],
+    ids=" ".join,
+)
 def test_a_home_without_anything(call: Call, command: list[str]) -> None:
     call("init")
     said = call(*command)
@@ -95,7 +109,12 @@ def test_cells_and_items_together(shop: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("id,prop\n1,colour\n", "item,property"), ("item,property\n1,\n", "line 2"), ("", "item,property")]
+    ("text", "word"),
+    [
+        ("id,prop\n1,colour\n", "item,property"),
+        ("item,property\n1,\n", "line 2"),
+        ("", "item,property"),
+    ],
 )
 def test_a_cells_file_that_is_none(shop: Call, tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "cells.csv").write_text(text)
@@ -138,7 +157,9 @@ def test_a_plot_without_runs(shop: Call) -> None:
     fails(shop("runs", "--plot", "runs.png"), 1, "train")
 
 
-def test_a_fault_of_our_own_is_one_line_with_a_hint(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_our_own_is_one_line_with_a_hint(
+    shop: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kg.stats.read_stats", lambda store: 1 / 0)
     said = shop("stats")
     fails(said, 1, "ZeroDivisionError", "-v shows the traceback")
@@ -160,7 +181,9 @@ def test_ctrl_c_is_130(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     fails(shop("stats"), 130, "interrupted")
 
 
-def test_a_refusal_of_the_system_names_the_file(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_system_names_the_file(
+    shop: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(store: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/secret")
 

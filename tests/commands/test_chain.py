@@ -2,7 +2,7 @@
 
 import pytest
 
-import kg.store
+import kg.stores.open
 from tests.commands.test_models import draw_shop
 from tests.servers import emptied
 
@@ -12,8 +12,8 @@ SMALL = ("--size", "tiny", "--steps", "12", "--set", "log_every=6")
 @pytest.fixture
 def memory(monkeypatch):
     """The memory store, kept from one command to the next."""
-    store = kg.store.open_store("memory:")
-    monkeypatch.setattr(kg.store, "open_store", lambda url, **options: store)
+    store = kg.stores.open.open_store("memory:")
+    monkeypatch.setattr(kg.stores.open, "open_store", lambda url, **options: store)
     return "memory:"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commands.exchange import FORMATS
-from kg.exporting.export import Format
+from kg.export.formats import Format
 from tests.commands.conftest import Call
 from tests.commands.test_bad_input import fails
 
@@ -28,12 +28,22 @@ def test_export_says_what_it_wrote(shop: Call, tmp_path: Path, kind: str) -> Non
 def test_an_exported_catalogue_comes_back(shop: Call, kind: str) -> None:
     shop("export", "--format", kind, f"out.{kind}")
     report = shop("--home", "second", "ingest", f"out.{kind}", "--json").json
-    assert (report["mapping"], report["items"], report["statements"], report["rejected"]) == ("catalograph", 4, 6, 0)
+    assert (report["mapping"], report["items"], report["statements"], report["rejected"]) == (
+        "catalograph",
+        4,
+        6,
+        0,
+    )
     assert shop("--home", "second", "show", "1", "--json").json == shop("show", "1", "--json").json
 
 
 def test_export_takes_one_rank_alone(shop: Call) -> None:
-    assert shop("export", "--format", "nq", "--rank", "predicted", "out.nq", "--json").json["statements"] == 0
+    assert (
+        shop("export", "--format", "nq", "--rank", "predicted", "out.nq", "--json").json[
+            "statements"
+        ]
+        == 0
+    )
     assert shop("export", "--format", "nq", "--rank", "best", "out.nq").code == 2
 
 

@@ -11,7 +11,9 @@ from cli import COMMANDS, cli
 from tests.commands.conftest import Call
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -25,15 +27,24 @@ ALL = list(commands(cli))
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
-def test_help_has_an_example_that_names_the_command(call: Call, path: tuple[str, ...], command: click.Command) -> None:
+def test_help_has_an_example_that_names_the_command(
+    call: Call, path: tuple[str, ...], command: click.Command
+) -> None:
     said = call(*path, "--help")
     assert said.code == 0
-    assert f"catalograph {path[0]}" in said.out.partition("Example:")[2] or f" {path[0]}" in said.out.partition("Example:")[2]
+    assert (
+        f"catalograph {path[0]}" in said.out.partition("Example:")[2]
+        or f" {path[0]}" in said.out.partition("Example:")[2]
+    )
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
 def test_every_option_is_explained(path: tuple[str, ...], command: click.Command) -> None:
-    assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
+    assert [
+        option.name
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ] == []
 
 
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:

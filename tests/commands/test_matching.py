@@ -14,12 +14,25 @@ from tests.commands.conftest import Call
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a model of both of MBSD's stages."""
     folder = tmp_path_factory.mktemp("matching")
-    home, shop = str(folder / "home"), str(folder / "shop")
+    home = str(folder / "home")
+    shop = str(folder / "shop")
     steps = [
         ["sample", shop, "--items", "80"],
         ["ingest", f"{shop}/items.csv", "--max-rejects", "5%"],
         ["queries", f"{shop}/queries.csv"],
-        ["train", "--preset", "mbsd", "--size", "tiny", "--steps", "6", "--name", "two", "--set", "batch_size=8"],
+        [
+            "train",
+            "--preset",
+            "mbsd",
+            "--size",
+            "tiny",
+            "--steps",
+            "6",
+            "--name",
+            "two",
+            "--set",
+            "batch_size=8",
+        ],
     ]
     for words in steps:
         assert main(["--home", home, *words]) == 0
@@ -37,7 +50,9 @@ def test_match_says_how_probable_it_is(use: Call) -> None:
     assert 0 <= found["score"] <= 1
 
 
-@pytest.mark.parametrize(("words", "said"), [(("mug", "nobody"), "no item 'nobody'"), ((" ", "P000003"), "has no word")])
+@pytest.mark.parametrize(
+    ("words", "said"), [(("mug", "nobody"), "no item 'nobody'"), ((" ", "P000003"), "has no word")]
+)
 def test_what_cannot_be_matched_is_said(use: Call, words: tuple[str, str], said: str) -> None:
     answer = use("match", *words)
     assert answer.code != 0
@@ -60,7 +75,9 @@ def test_a_model_that_cannot_complete_says_so(use: Call) -> None:
 def test_leaks_are_reported(use: Call) -> None:
     document = use("leaks", "--json").json
     parts = ("validation", "test")
-    assert {(twin["part"], twin["by"]) for twin in document["twins"]} == {(part, by) for part in parts for by in ("title", "image")}
+    assert {(twin["part"], twin["by"]) for twin in document["twins"]} == {
+        (part, by) for part in parts for by in ("title", "image")
+    }
 
 
 def test_runs_have_tensorboards_files(trained: Path) -> None:

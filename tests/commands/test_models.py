@@ -16,16 +16,17 @@ SHAPES = ("mug", "lamp", "chair")
 
 
 def draw_shop(folder: Path, items: int = 100) -> Path:
-    """A table whose titles name the shape and whose pictures show the colour; every fifth item lacks its colour."""
+    """A table whose titles name the shape and whose images show the colour; every fifth item lacks its colour."""
     from PIL import Image
 
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     rows = ["id,title,category,image,colour,shape"]
     for number in range(items):
-        colour, shape = COLOURS[number % 4], SHAPES[number % 3]
-        Image.new("RGB", (16, 16), colour).save(folder / "pictures" / f"{number}.png")
+        colour = COLOURS[number % 4]
+        shape = SHAPES[number % 3]
+        Image.new("RGB", (16, 16), colour).save(folder / "images" / f"{number}.png")
         said = "" if number % 5 == 0 else colour
-        rows.append(f"{number},A {shape} number {number},Things,pictures/{number}.png,{said},{shape}")
+        rows.append(f"{number},A {shape} number {number},Things,images/{number}.png,{said},{shape}")
     (folder / "items.csv").write_text("\n".join(rows) + "\n")
     return folder / "items.csv"
 
@@ -36,7 +37,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     home = str(folder / "home")
     assert main(["--home", home, "ingest", str(draw_shop(folder))]) == 0
-    assert main(["--home", home, "train", "--size", "tiny", "--steps", "30", "--name", "first", "--set", "log_every=10"]) == 0
+    assert (
+        main(
+            [
+                "--home",
+                home,
+                "train",
+                "--size",
+                "tiny",
+                "--steps",
+                "30",
+                "--name",
+                "first",
+                "--set",
+                "log_every=10",
+            ]
+        )
+        == 0
+    )
     return Path(home)
 
 
@@ -47,13 +65,21 @@ def use(call: Call, trained: Path) -> Call:
 
 def test_train_leaves_a_whole_calibrated_model(use: Call, trained: Path) -> None:
     document = use("model", "show", "first", "--json").json
-    assert (document["model"], document["preset"], document["size"], document["calibrated"]) == ("first", "joint", "tiny", True)
+    assert (document["model"], document["preset"], document["size"], document["calibrated"]) == (
+        "first",
+        "joint",
+        "tiny",
+        True,
+    )
     assert document["parameters"] == sum(document["parts"].values())
     assert (document["properties"], document["values"]) == (2, 7)
 
 
 def test_the_log_has_the_lines_of_the_contract(trained: Path) -> None:
-    lines = [json.loads(line) for line in (trained / "models" / "first" / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (trained / "models" / "first" / "log.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in lines] == [10, 20, 30]
     assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
     assert "total" in lines[0]["loss"]
@@ -67,22 +93,37 @@ def test_runs_lists_the_run(use: Call) -> None:
 
 def test_runs_draws_the_terms(use: Call, tmp_path: Path) -> None:
     assert use("runs", "--plot", "terms.svg").code == 0
-    assert "total" in (tmp_path / "terms.svg").read_text() or (tmp_path / "terms.svg").stat().st_size > 1000
+    assert (
+        "total" in (tmp_path / "terms.svg").read_text()
+        or (tmp_path / "terms.svg").stat().st_size > 1000
+    )
 
 
 def test_complete_answers_every_missing_cell(use: Call, tmp_path: Path) -> None:
     counts = use("complete", "--out", "filled.jsonl", "--json").json
     lines = [json.loads(line) for line in (tmp_path / "filled.jsonl").read_text().splitlines()]
-    assert counts["cells"] == len(lines) == 20 == counts["fill"] + counts["review"] + counts["abstain"]
+    assert (
+        counts["cells"] == len(lines) == 20 == counts["fill"] + counts["review"] + counts["abstain"]
+    )
     assert set(lines[0]) == {"item", "property", "candidates", "decision", "evidence"}
     assert {line["property"] for line in lines} == {"colour"}
     assert sum(each["probability"] for each in lines[0]["candidates"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_complete_asks_what_it_is_told(use: Call, tmp_path: Path) -> None:
-    assert use("complete", "--item", "0", "--item", "5", "--property", "colour", "--json").json["cells"] == 2
+    assert (
+        use("complete", "--item", "0", "--item", "5", "--property", "colour", "--json").json[
+            "cells"
+        ]
+        == 2
+    )
     (tmp_path / "cells.csv").write_text("item,property\n1,shape\n")
-    assert use("complete", "--cells", "cells.csv", "--top-k", "2", "--out", "one.jsonl", "--json").json["cells"] == 1
+    assert (
+        use(
+            "complete", "--cells", "cells.csv", "--top-k", "2", "--out", "one.jsonl", "--json"
+        ).json["cells"]
+        == 1
+    )
     assert len(json.loads((tmp_path / "one.jsonl").read_text())["candidates"]) == 2
 
 
@@ -101,24 +142,50 @@ def test_complete_refuses_an_unknown_item_and_property(use: Call) -> None:
 
 def test_complete_writes_predictions(use: Call, trained: Path, tmp_path: Path, call: Call) -> None:
     shutil.copytree(trained, tmp_path / "copy")
-    written = call("--home", "copy", "complete", "--target-precision", "0.01", "--write", "--json").json["written"]
+    written = call(
+        "--home", "copy", "complete", "--target-precision", "0.01", "--write", "--json"
+    ).json["written"]
     stats = call("--home", "copy", "stats", "--json").json
     assert stats["ranks"].get("predicted", 0) == written
     assert call("--home", "copy", "complete", "--json").json["cells"] == 20
 
 
-def test_a_model_completes_the_items_of_another_home(call: Call, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "other.csv").write_text("id,title,colour,material\nx,A mug,red,tin\ny,A lamp,violet,\nz,A chair,,tin\n")
+def test_a_model_completes_the_items_of_another_home(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.csv").write_text(
+        "id,title,colour,material\nx,A mug,red,tin\ny,A lamp,violet,\nz,A chair,,tin\n"
+    )
     call("ingest", "other.csv")
-    said = call("complete", "--model", trained / "models" / "first", "--out", "other.jsonl", "--json")
+    said = call(
+        "complete", "--model", trained / "models" / "first", "--out", "other.jsonl", "--json"
+    )
     assert said.code == 0
-    lines = {(line["item"], line["property"]): line for line in map(json.loads, (tmp_path / "other.jsonl").read_text().splitlines())}
+    lines = {
+        (line["item"], line["property"]): line
+        for line in map(json.loads, (tmp_path / "other.jsonl").read_text().splitlines())
+    }
     assert lines["z", "colour"]["candidates"]
-    assert (lines["y", "material"]["candidates"], lines["y", "material"]["decision"]) == ([], "abstain")
+    assert (lines["y", "material"]["candidates"], lines["y", "material"]["decision"]) == (
+        [],
+        "abstain",
+    )
 
 
 def test_evaluate_measures_by_the_contract(use: Call) -> None:
-    report = use("evaluate", "completion", "--part", "train", "--title", "blind", "--image", "yes", "--known", "none", "--json").json
+    report = use(
+        "evaluate",
+        "completion",
+        "--part",
+        "train",
+        "--title",
+        "blind",
+        "--image",
+        "yes",
+        "--known",
+        "none",
+        "--json",
+    ).json
     assert report["setting"] == {"title": "blind", "image": "yes", "known": "none"}
     assert set(report["macro"]) == {"hits@1", "hits@3", "hits@10", "mrr", "ece"}
     assert set(report["macro"]["mrr"]) == {"value", "low", "high"}
@@ -139,7 +206,11 @@ def test_evaluate_takes_a_split(use: Call, tmp_path: Path) -> None:
 
 
 def test_a_damaged_model_is_refused(use: Call, trained: Path, tmp_path: Path) -> None:
-    shutil.copytree(trained / "models" / "first", tmp_path / "damaged", ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(
+        trained / "models" / "first",
+        tmp_path / "damaged",
+        ignore=shutil.ignore_patterns("checkpoints"),
+    )
     weights = tmp_path / "damaged" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     said = use("complete", "--model", tmp_path / "damaged")
@@ -154,7 +225,7 @@ def test_a_name_that_is_taken_is_refused(use: Call) -> None:
 
 
 CATALOGUES = {
-    "no pictures": ("id,title,colour", "{n},Item {c} {n},{c}"),
+    "no images": ("id,title,colour", "{n},Item {c} {n},{c}"),
     "no titles": ("id,colour,size", "{n},{c},{s}"),
     "one property": ("id,title,colour", "{n},Thing {n},{c}"),
     "one value": ("id,title,kind", "{n},Thing {n},thing"),
@@ -165,7 +236,9 @@ CATALOGUES = {
 def test_a_bare_catalogue_trains_and_completes(call: Call, tmp_path: Path, kind: str) -> None:
     header, row = CATALOGUES[kind]
     rows = [row.format(n=n, c=COLOURS[n % 4], s="SL"[n % 2]) for n in range(30)]
-    (tmp_path / "bare.csv").write_text("\n".join([header, *rows, "last" + "," * header.count(",")]) + "\n")
+    (tmp_path / "bare.csv").write_text(
+        "\n".join([header, *rows, "last" + "," * header.count(",")]) + "\n"
+    )
     assert call("ingest", "bare.csv").code == 0
     said = call("train", "--size", "tiny", "--steps", "2", "--json")
     assert said.code == 0, said.err
@@ -174,7 +247,9 @@ def test_a_bare_catalogue_trains_and_completes(call: Call, tmp_path: Path, kind:
     assert said.json["cells"] > 0
 
 
-@pytest.mark.parametrize("text", ["id,title,colour\n1,Red mug,red\n", "id,title\n1,Red mug\n", "id,colour\n1,red\n"])
+@pytest.mark.parametrize(
+    "text", ["id,title,colour\n1,Red mug,red\n", "id,title\n1,Red mug\n", "id,colour\n1,red\n"]
+)
 def test_one_item_is_a_sensible_answer_or_one_line(call: Call, tmp_path: Path, text: str) -> None:
     (tmp_path / "one.csv").write_text(text)
     call("ingest", "one.csv")
@@ -184,7 +259,14 @@ def test_one_item_is_a_sensible_answer_or_one_line(call: Call, tmp_path: Path, t
 
 
 def test_a_stopped_run_says_how_to_go_on(use: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped = {"model": "x/half", "steps": 7, "seconds": 1.0, "items_per_second": 9.0, "metrics": {}, "finished": False}
+    stopped = {
+        "model": "x/half",
+        "steps": 7,
+        "seconds": 1.0,
+        "items_per_second": 9.0,
+        "metrics": {},
+        "finished": False,
+    }
     monkeypatch.setattr("training.run.train", lambda home, options, progress: dict(stopped))
     said = use("train", "--json")
     assert said.code == 130
@@ -196,7 +278,9 @@ def test_report_writes_one_whole_page(use: Call, tmp_path: Path) -> None:
     use("complete", "--out", "filled.jsonl")
     rows = [f"{number},colour,{COLOURS[number % 4]},hidden" for number in range(0, 100, 5)]
     (tmp_path / "truth.csv").write_text("item,property,value,kind\n" + "\n".join(rows) + "\n")
-    assert use("report", "page.html", "--completions", "filled.jsonl", "--truth", "truth.csv", "--json").json == {"page": "page.html"}
+    assert use(
+        "report", "page.html", "--completions", "filled.jsonl", "--truth", "truth.csv", "--json"
+    ).json == {"page": "page.html"}
     page = (tmp_path / "page.html").read_text()
     assert "colour" in page
     assert 'src="http' not in page

@@ -18,7 +18,9 @@ STEP = {
 
 
 def test_a_step_says_speed_what_is_left_and_the_terms() -> None:
-    assert step_line(STEP) == "step 120 · 98 items/s · 2 min left · loss 4.120 (link 3.800, mlm 1.200)"
+    assert (
+        step_line(STEP) == "step 120 · 98 items/s · 2 min left · loss 4.120 (link 3.800, mlm 1.200)"
+    )
 
 
 def test_without_a_budget_nothing_is_left() -> None:
@@ -31,23 +33,29 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_validation_says_its_figures() -> None:
-    assert validation_line({"step": 400, "metrics": {"hits@1": 0.7123, "mrr": 0.8}}) == "step 400 · validation hits@1 0.712, mrr 0.800"
+    assert (
+        validation_line({"step": 400, "metrics": {"hits@1": 0.7123, "mrr": 0.8}})
+        == "step 400 · validation hits@1 0.712, mrr 0.800"
+    )
 
 
 def test_in_a_log_stages_and_validations_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress() as progress:
-        progress({"stage": "pictures"})
+        progress({"stage": "images"})
         progress(STEP)
         progress({**STEP, "step": 121})
         progress({"step": 400, "metrics": {"hits@1": 0.7}})
     said = capsys.readouterr()
     assert said.out == ""
-    assert [line.split(" · ")[0] for line in said.err.splitlines()] == ["preparing: pictures", "step 400"]
+    assert [line.split(" · ")[0] for line in said.err.splitlines()] == [
+        "preparing: images",
+        "step 400",
+    ]
 
 
 def test_a_second_process_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(quiet=True) as progress:
-        progress({"stage": "pictures"})
+        progress({"stage": "images"})
         progress(STEP)
     assert capsys.readouterr().err == ""
 

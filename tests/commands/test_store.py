@@ -12,9 +12,19 @@ from tests.commands.conftest import Call
 def test_show_has_the_shape_of_the_contract(shop: Call, tmp_path: Path) -> None:
     document = shop("show", "1", "--json").json
     assert list(document) == ["id", "title", "category", "images", "statements"]
-    assert (document["id"], document["title"], document["category"]) == ("1", "Red clay mug", "Mugs")
-    assert document["images"] == [str(tmp_path / "pictures" / "1.png")]
-    first = {"property": "colour", "value": "red", "rank": "asserted", "confidence": None, "source": "items.csv"}
+    assert (document["id"], document["title"], document["category"]) == (
+        "1",
+        "Red clay mug",
+        "Mugs",
+    )
+    assert document["images"] == [str(tmp_path / "images" / "1.png")]
+    first = {
+        "property": "colour",
+        "value": "red",
+        "rank": "asserted",
+        "confidence": None,
+        "source": "items.csv",
+    }
     assert document["statements"][0] == first
 
 
@@ -25,7 +35,12 @@ def test_show_of_an_item_without_a_title(shop: Call) -> None:
 
 def test_stats_count_items_and_coverage(shop: Call) -> None:
     document = shop("stats", "--json").json
-    assert (document["items"], document["titles"], document["images"], document["statements"]) == (4, 3, 1, 6)
+    assert (document["items"], document["titles"], document["images"], document["statements"]) == (
+        4,
+        3,
+        1,
+        6,
+    )
     colour = document["coverage"][0]
     assert colour == {"property": "colour", "items": 3, "share": 0.75, "values": 2, "predicted": 0}
 
@@ -39,7 +54,10 @@ def test_stats_of_a_fresh_home(call: Call) -> None:
 
 def test_cypher_answers(shop: Call) -> None:
     text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE v.text = $v RETURN i.id AS id ORDER BY id"
-    assert shop("cypher", text, "--param", "v=blue", "--json").json == {"columns": ["id"], "rows": [["2"], ["3"]]}
+    assert shop("cypher", text, "--param", "v=blue", "--json").json == {
+        "columns": ["id"],
+        "rows": [["2"], ["3"]],
+    }
 
 
 def test_cypher_takes_numbers_as_json(shop: Call) -> None:
@@ -52,7 +70,15 @@ def test_cypher_shows_a_table(shop: Call) -> None:
     assert "oak" in said.out
 
 
-@pytest.mark.parametrize("text", ["CREATE (:Item {id: '9'})", "MATCH (i:Item) DETACH DELETE i", "COPY Item TO 'x.csv'", "nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE (:Item {id: '9'})",
+        "MATCH (i:Item) DETACH DELETE i",
+        "COPY Item TO 'x.csv'",
+        "nonsense",
+    ],
+)
 def test_cypher_only_reads(shop: Call, text: str) -> None:
     said = shop("cypher", text)
     assert (said.code, said.out) == (2, "")
@@ -89,10 +115,25 @@ def test_a_value_cannot_command_the_terminal(call: Call, tmp_path: Path) -> None
 
 def test_validate_finds_a_whole_catalogue_whole(shop: Call) -> None:
     document = shop("validate", "--json").json
-    assert list(document) == ["conforms", "checked", "violations", "warnings", "infos", "rules", "results"]
+    assert list(document) == [
+        "conforms",
+        "checked",
+        "violations",
+        "warnings",
+        "infos",
+        "rules",
+        "results",
+    ]
     assert (document["conforms"], document["checked"], document["violations"]) == (True, 4, 0)
     assert document["results"] == [
-        {"item": "3", "property": None, "value": None, "severity": "warning", "check": "title", "message": "the item has no title"}
+        {
+            "item": "3",
+            "property": None,
+            "value": None,
+            "severity": "warning",
+            "check": "title",
+            "message": "the item has no title",
+        }
     ]
 
 
@@ -139,7 +180,9 @@ def test_show_draws_no_other_kind_of_file(shop: Call, tmp_path: Path) -> None:
 
 
 def test_stats_say_the_graph_s_shape(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("id,title,category,colour\n1,A,X > X,Navy Blue\n2,B,X,navy-blue\n3,C,X,\n")
+    (tmp_path / "items.csv").write_text(
+        "id,title,category,colour\n1,A,X > X,Navy Blue\n2,B,X,navy-blue\n3,C,X,\n"
+    )
     call("ingest", "items.csv")
     assert call("stats", "--graph", "--json").json["graph"] == {
         "alone": 1,

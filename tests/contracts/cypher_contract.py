@@ -2,10 +2,10 @@
 
 import pytest
 
-from kg.store import statements_table
+from kg.stores.tables import statements_table
 from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
 from tests.contracts.store_contract import fact
-from tests.kg.hostile import CYPHER
+from tests.kg.stores.hostile import CYPHER
 
 
 class CypherContract:
@@ -29,7 +29,8 @@ class CypherContract:
         store.put(None, statements_table([fact(str(number)) for number in range(300)]))
         with pytest.raises(QueryTimeoutError, match=r"limit of 0\.5 s"):
             store.query(
-                "MATCH (a:Item) MATCH (b:Item) MATCH (c:Item) MATCH (d:Item) WHERE a.id + b.id > c.id + d.id RETURN count(*)", timeout=0.5
+                "MATCH (a:Item) MATCH (b:Item) MATCH (c:Item) MATCH (d:Item) WHERE a.id + b.id > c.id + d.id RETURN count(*)",
+                timeout=0.5,
             )
 
     def test_hostile_cypher_changes_nothing(self, store):

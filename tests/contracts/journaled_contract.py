@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from kg.store import open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.tables import statements_table
 from schema.errors import StoreDamagedError, StoreError, StoreLockedError
 from tests.contracts.store_contract import StoreContract, fact, facts
 
 CHILD = """
 import sys
-from kg.store import open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.tables import statements_table
 from tests.contracts.store_contract import fact
 with open_store(sys.argv[1]) as store:
     for number in range(1000):
@@ -49,10 +51,12 @@ class JournaledContract(StoreContract):
         url = empty()
         with open_store(url) as store:
             store.put(None, statements_table([fact()]))
-        reader = "import sys; from kg.store import open_store; print(open_store(sys.argv[1], read_only=True).counts().statements)"
+        reader = "import sys; from kg.stores.open import open_store; print(open_store(sys.argv[1], read_only=True).counts().statements)"
         with open_store(url, read_only=True) as store:
             assert store.counts().statements == 1
-            other = subprocess.run([sys.executable, "-c", reader, url], capture_output=True, text=True, check=True)
+            other = subprocess.run(
+                [sys.executable, "-c", reader, url], capture_output=True, text=True, check=True
+            )
             assert other.stdout.strip() == "1"
             with pytest.raises(StoreLockedError):
                 open_store(url)
@@ -103,7 +107,9 @@ class JournaledContract(StoreContract):
     @pytest.mark.parametrize("acknowledged", [1, 4])
     def test_a_killed_writer_loses_nothing_acknowledged(self, empty, acknowledged):
         url = empty()
-        child = subprocess.Popen([sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+        )
         assert child.stdout is not None
         last = -1
         while last < acknowledged:
@@ -114,5 +120,7 @@ class JournaledContract(StoreContract):
         child.stdout.close()
         store: Any = open_store(url)
         with store:
-            assert {f"{n}-{p}" for n in range(last + 1) for p in range(20)} <= {row["item"] for row in facts(store)}
+            assert {f"{n}-{p}" for n in range(last + 1) for p in range(20)} <= {
+                row["item"] for row in facts(store)
+            }
             assert store.verify() == []

@@ -35,7 +35,10 @@ class ObjectiveContract:
         if not self.adds_up:
             pytest.skip("its parts are each other's negatives")
         inputs = self.inputs(6)
-        parts = [self.loss(*(part[rows] for part in inputs)) * share for rows, share in ((slice(2), 2 / 6), (slice(2, 6), 4 / 6))]
+        parts = [
+            self.loss(*(part[rows] for part in inputs)) * share
+            for rows, share in ((slice(2), 2 / 6), (slice(2, 6), 4 / 6))
+        ]
         torch.testing.assert_close(sum(parts), self.loss(*inputs))
 
     def test_low_precision_is_raised(self):

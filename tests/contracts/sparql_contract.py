@@ -2,21 +2,26 @@
 
 import pytest
 
-from kg.store import items_table, statements_table
+from kg.stores.tables import items_table, statements_table
 from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import fact
-from tests.kg.hostile import SPARQL
+from tests.kg.stores.hostile import SPARQL
 
 
 class SparqlContract:
     """Mixed into a suite with a fixture ``store``."""
 
     def test_sparql_answers_from_all_graphs_and_knows_the_prefixes(self, store):
-        store.put(items_table([Item("a", "one")]), statements_table([fact(), fact(value="blue", rank=Rank.PREDICTED)]))
+        store.put(
+            items_table([Item("a", "one")]),
+            statements_table([fact(), fact(value="blue", rank=Rank.PREDICTED)]),
+        )
         text = "SELECT ?name ?value { ?item schema:name ?name ; property:colour ?value } ORDER BY ?value"
         assert store.sparql(text).rows == [["one", "blue"], ["one", "red"]]
-        assert store.sparql("SELECT ?v { GRAPH rank:predicted { ?item property:colour ?v } }").rows == [["blue"]]
+        assert store.sparql(
+            "SELECT ?v { GRAPH rank:predicted { ?item property:colour ?v } }"
+        ).rows == [["blue"]]
 
     def test_numbers_come_as_numbers_and_ask_as_truth(self, store):
         store.put(None, statements_table([fact(confidence=0.5, row=7)]))
@@ -34,7 +39,10 @@ class SparqlContract:
     def test_sparql_that_runs_on_is_ended(self, store):
         store.put(None, statements_table([fact(str(number)) for number in range(200)]))
         with pytest.raises(QueryTimeoutError, match=r"within|limit"):
-            store.sparql("SELECT (COUNT(*) AS ?n) { ?a ?b ?c . ?d ?e ?f . ?g ?h ?i . FILTER(?a != ?g) }", timeout=1.0)
+            store.sparql(
+                "SELECT (COUNT(*) AS ?n) { ?a ?b ?c . ?d ?e ?f . ?g ?h ?i . FILTER(?a != ?g) }",
+                timeout=1.0,
+            )
 
     def test_no_cypher_is_answered(self, store):
         with pytest.raises(StoreError, match="catalograph sparql"):

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-from kg.store import Pattern, items_table, open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.protocol import Pattern
+from kg.stores.tables import items_table, statements_table
 from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
 
@@ -52,7 +54,9 @@ class StoreContract:
 
     def test_an_item_comes_back_whole(self, store):
         item = Item("a", "Ein Becher ☕", "Home > Mugs", ("/x.jpg", "/y.jpg"))
-        store.put(items_table([item]), statements_table([fact(row=7, time="2026-01-01", batch="b1")]))
+        store.put(
+            items_table([item]), statements_table([fact(row=7, time="2026-01-01", batch="b1")])
+        )
         found, statements = store.item("a")
         assert found == item
         assert statements == [fact(row=7, time="2026-01-01", batch="b1")]
@@ -61,7 +65,10 @@ class StoreContract:
         assert store.item("nobody") is None
 
     def test_put_says_what_is_new_and_again_nothing(self, store):
-        table = items_table([Item("a"), Item("b")]), statements_table([fact(), fact("b"), fact(property="size")])
+        table = (
+            items_table([Item("a"), Item("b")]),
+            statements_table([fact(), fact("b"), fact(property="size")]),
+        )
         assert store.put(*table).new_statements == 3
         again = store.put(*table)
         assert (again.new_items, again.new_statements) == (0, 0)
@@ -69,7 +76,10 @@ class StoreContract:
 
     def test_a_second_batch_adds_to_the_first(self, store):
         store.put(items_table([Item("a", "one")]), statements_table([fact()]))
-        report = store.put(items_table([Item("b", "two")]), statements_table([fact(), fact("b"), fact("a", "size", "3 cm")]))
+        report = store.put(
+            items_table([Item("b", "two")]),
+            statements_table([fact(), fact("b"), fact("a", "size", "3 cm")]),
+        )
         assert (report.new_items, report.new_statements) == (1, 2)
         assert {row["value"] for row in facts(store)} == {"red", "3 cm"}
 
@@ -111,7 +121,9 @@ class StoreContract:
         store.put(None, statements_table([fact(str(n)) for n in range(20)]))
         ids = [row["id"] for row in facts(store)]
         assert ids == sorted(ids)
-        assert [row["id"] for b in store.items() for row in b.to_pylist()] == sorted(str(n) for n in range(20))
+        assert [row["id"] for b in store.items() for row in b.to_pylist()] == sorted(
+            str(n) for n in range(20)
+        )
 
     def test_a_stream_may_be_read_on_and_left_on_another_thread(self, store):
         store.put(items_table([Item("a"), Item("b")]), statements_table([fact(), fact("b")]))
@@ -121,15 +133,31 @@ class StoreContract:
             del batches
 
     def test_triples_are_the_statements_of_some_ranks(self, store):
-        rows = [fact(), fact("b"), fact("b", "colour", "blue", Rank.PREDICTED), fact("a", "size", "red")]
+        rows = [
+            fact(),
+            fact("b"),
+            fact("b", "colour", "blue", Rank.PREDICTED),
+            fact("a", "size", "red"),
+        ]
         store.put(None, statements_table(rows))
-        found = [tuple(row.values()) for batch in store.triples([Rank.ASSERTED]) for row in batch.to_pylist()]
-        assert sorted(found) == sorted((row.item, row.property, row.value) for row in rows if row.rank == Rank.ASSERTED)
+        found = [
+            tuple(row.values())
+            for batch in store.triples([Rank.ASSERTED])
+            for row in batch.to_pylist()
+        ]
+        assert sorted(found) == sorted(
+            (row.item, row.property, row.value) for row in rows if row.rank == Rank.ASSERTED
+        )
         assert not [row for batch in store.triples([]) for row in batch.to_pylist()]
 
     def test_retract_takes_out_what_is_there(self, store):
         store.put(None, statements_table([fact(), fact("b")]))
-        assert store.retract([statement_id("a", "colour", "red"), "nothing", statement_id("a", "colour", "red")]) == 1
+        assert (
+            store.retract(
+                [statement_id("a", "colour", "red"), "nothing", statement_id("a", "colour", "red")]
+            )
+            == 1
+        )
         assert [row["item"] for row in facts(store)] == ["b"]
         assert store.item("a")[1] == []
 

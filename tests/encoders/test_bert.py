@@ -13,7 +13,13 @@ PIECES = torch.tensor([[5, 6, 7, 0], [8, 9, 0, 0]])
 @pytest.fixture(scope="module", params=["gelu", "gelu_new"])
 def bert(request):
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 30}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 30,
+    }
     return BertModel(BertConfig(**sizes, hidden_act=request.param), add_pooling_layer=False).eval()
 
 
@@ -27,7 +33,10 @@ def test_it_is_the_function_of_transformers(bert):
 
 def test_a_folder_gives_the_same(bert, tmp_path):
     bert.save_pretrained(tmp_path)
-    torch.testing.assert_close(pretrained_text(tmp_path).eval()(PIECES).hidden, from_transformers(bert).eval()(PIECES).hidden)
+    torch.testing.assert_close(
+        pretrained_text(tmp_path).eval()(PIECES).hidden,
+        from_transformers(bert).eval()(PIECES).hidden,
+    )
 
 
 def test_a_frozen_one_has_no_gradient_and_does_not_train(bert):

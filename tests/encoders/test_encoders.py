@@ -16,7 +16,8 @@ def text():
 
 
 def test_padding_changes_no_token(text):
-    short, long = torch.tensor([[5, 6]]), torch.tensor([[5, 6, 0, 0]])
+    short = torch.tensor([[5, 6]])
+    long = torch.tensor([[5, 6, 0, 0]])
     torch.testing.assert_close(text(short).hidden, text(long).hidden[:, :2])
 
 
@@ -67,14 +68,15 @@ def test_row_dropout_is_the_identity_outside_training():
 
 
 def test_the_mean_of_no_token_is_zero_and_of_some_is_theirs():
-    hidden, mask = torch.tensor([[[1.0], [3.0], [8.0]], [[1.0], [1.0], [1.0]]]), torch.tensor([[True, True, False], [False] * 3])
+    hidden = torch.tensor([[[1.0], [3.0], [8.0]], [[1.0], [1.0], [1.0]]])
+    mask = torch.tensor([[True, True, False], [False] * 3])
     assert ModalTokens(hidden, mask).mean().tolist() == [[2.0], [0.0]]
 
 
 def test_a_vertical_edge_votes_for_horizontal_gradients():
-    picture = torch.zeros(1, 3, 32, 32)
-    picture[..., 16:] = 1
-    blocks = oriented_gradients(picture).view(1, 36, -1)
+    image = torch.zeros(1, 3, 32, 32)
+    image[..., 16:] = 1
+    blocks = oriented_gradients(image).view(1, 36, -1)
     votes = blocks.view(9, 4, -1).sum((1, 2))
     assert votes[0] == votes.sum() > 0
 
@@ -84,7 +86,7 @@ def test_gradient_blocks_have_unit_length_or_none():
     torch.testing.assert_close(blocks.norm(dim=1), torch.ones(2, 9))
 
 
-def test_colour_histogram_squares_sum_to_one_a_picture_and_a_cell():
+def test_colour_histogram_squares_sum_to_one_a_image_and_a_cell():
     squares = colour_histograms(torch.rand(2, 3, 32, 32)).square()
     torch.testing.assert_close(squares[:, :512].sum(1), torch.ones(2))
     torch.testing.assert_close(squares[:, 512:].view(2, 16, 64).sum(2), torch.ones(2, 16))

@@ -28,7 +28,9 @@ def test_any_tokens_come_back_and_learn_as_by_indexing(rows):
     assert torch.equal(packed[: int(mask.sum())], hidden[mask])
     assert torch.equal(packing.pad(packed), hidden * mask[..., None])
     (packing.pad(packed.square()) * torch.arange(5.0)[:, None]).sum().backward()
-    torch.testing.assert_close(hidden.grad, 2 * hidden.detach() * mask[..., None] * torch.arange(5.0)[:, None])
+    torch.testing.assert_close(
+        hidden.grad, 2 * hidden.detach() * mask[..., None] * torch.arange(5.0)[:, None]
+    )
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
@@ -37,7 +39,9 @@ def test_packed_layers_are_the_layers_one_after_another(norm_first):
     expected = HIDDEN
     for layer in layers:
         expected = layer(expected, MASK)
-    torch.testing.assert_close(PackedTransformer(layers)(ModalTokens(HIDDEN, MASK)).hidden, expected * MASK[..., None])
+    torch.testing.assert_close(
+        PackedTransformer(layers)(ModalTokens(HIDDEN, MASK)).hidden, expected * MASK[..., None]
+    )
 
 
 def test_two_groups_of_a_row_do_not_know_of_each_other():
@@ -51,10 +55,15 @@ def test_two_groups_of_a_row_do_not_know_of_each_other():
 @pytest.mark.parametrize("norm_first", [True, False])
 @pytest.mark.parametrize("group", [torch.tensor([[1, 1, 2, 2], [1, 2, 2, 0]]), MASK.long()])
 def test_states_read_alone_are_those_of_the_whole(norm_first, group):
-    stack = PackedTransformer(nn.ModuleList(TransformerLayer(8, 2, norm_first=norm_first) for _ in range(2)))
-    tokens, at = ModalTokens(HIDDEN, group != 0), torch.tensor([[0, 2], [0, 0]])
+    stack = PackedTransformer(
+        nn.ModuleList(TransformerLayer(8, 2, norm_first=norm_first) for _ in range(2))
+    )
+    tokens = ModalTokens(HIDDEN, group != 0)
+    at = torch.tensor([[0, 2], [0, 0]])
     whole = stack(tokens, group).hidden
-    torch.testing.assert_close(stack.read(tokens, at, group), whole.gather(1, at[..., None].expand(2, 2, 8)))
+    torch.testing.assert_close(
+        stack.read(tokens, at, group), whole.gather(1, at[..., None].expand(2, 2, 8))
+    )
 
 
 def test_a_batch_without_any_token_is_finite():

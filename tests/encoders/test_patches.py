@@ -23,24 +23,39 @@ def test_cut_groups_neighbours():
 
 def test_conv_patches_are_the_cascade_of_strided_convolutions():
     stem: Any = ConvPatches(12, size=32, kernels=(4, 2), channels=(8,))
-    x = F.conv2d(normalise(PIXELS), as_convolution(stem.convolutions[0], 4), stem.convolutions[0].bias, stride=4)
+    x = F.conv2d(
+        normalise(PIXELS),
+        as_convolution(stem.convolutions[0], 4),
+        stem.convolutions[0].bias,
+        stride=4,
+    )
     x = F.relu(stem.norms[0](x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
     x = F.conv2d(x, as_convolution(stem.convolutions[1], 2), stem.convolutions[1].bias, stride=2)
-    torch.testing.assert_close(stem(PIXELS).hidden, x.flatten(2).transpose(1, 2) + stem.positions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        stem(PIXELS).hidden, x.flatten(2).transpose(1, 2) + stem.positions, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_mbsd_cuts_224_pixels_into_49_patches():
-    assert ConvPatches(16, channels=(4, 4, 4))(torch.zeros(1, 3, 224, 224, dtype=torch.uint8)).hidden.shape == (1, 49, 16)
+    assert ConvPatches(16, channels=(4, 4, 4))(
+        torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
+    ).hidden.shape == (1, 49, 16)
 
 
 def test_linear_patches_are_one_convolution():
     stem = LinearPatches(12, size=32, patch=8)
     x = F.conv2d(normalise(PIXELS), as_convolution(stem.project, 8), stem.project.bias, stride=8)
-    torch.testing.assert_close(stem(PIXELS).hidden, x.flatten(2).transpose(1, 2) + stem.positions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        stem(PIXELS).hidden, x.flatten(2).transpose(1, 2) + stem.positions, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_vtbert_cuts_224_pixels_into_196_patches():
-    assert LinearPatches(8)(torch.zeros(1, 3, 224, 224, dtype=torch.uint8)).hidden.shape == (1, 196, 8)
+    assert LinearPatches(8)(torch.zeros(1, 3, 224, 224, dtype=torch.uint8)).hidden.shape == (
+        1,
+        196,
+        8,
+    )
 
 
 def test_crops_are_read_alone_and_in_order():

@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.regions import RegionDatabase, RegionEncoder, RegionFolder, Regions, pad_regions, parse
+from encoders.regions import (
+    RegionDatabase,
+    RegionEncoder,
+    RegionFolder,
+    Regions,
+    pad_regions,
+    parse,
+)
 from schema.errors import DataError
 
-FEATURES, BOXES = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[0, 0, 0.5, 1], [0.2, 0.2, 0.4, 0.6]], np.float32)
+FEATURES = np.arange(6, dtype=np.float32).reshape(2, 3)
+BOXES = np.array([[0, 0, 0.5, 1], [0.2, 0.2, 0.4, 0.6]], np.float32)
 
 
 def npz(**arrays: Any) -> bytes:
@@ -31,7 +39,10 @@ def test_a_folder_has_npz_and_npy(tmp_path):
 
 
 def test_a_database_has_the_same_bytes(tmp_path):
-    with lmdb.open(str(tmp_path / "regions")) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(tmp_path / "regions")) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         transaction.put(b"a", npz(features=FEATURES, boxes=BOXES))
     database = RegionDatabase(tmp_path / "regions")
     found = database.read("a")
@@ -41,15 +52,26 @@ def test_a_database_has_the_same_bytes(tmp_path):
 
 
 def test_boxes_in_pixels_become_shares():
-    found = parse(npz(features=FEATURES, boxes=BOXES * [200, 100, 200, 100], size=np.array([200, 100])), "x")
+    found = parse(
+        npz(features=FEATURES, boxes=BOXES * [200, 100, 200, 100], size=np.array([200, 100])), "x"
+    )
     np.testing.assert_allclose(found.boxes, BOXES, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04", pickle.dumps({"features": 1}), npz(features=FEATURES), npz(features=FEATURES, boxes=BOXES[:1])]
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        pickle.dumps({"features": 1}),
+        npz(features=FEATURES),
+        npz(features=FEATURES, boxes=BOXES[:1]),
+    ],
 )
 def test_what_is_no_regions_is_named(data):
-    with pytest.raises(DataError, match=r"place.npz has .*: write features \[R, F\] and boxes \[R, 4\]"):
+    with pytest.raises(
+        DataError, match=r"place.npz has .*: write features \[R, F\] and boxes \[R, 4\]"
+    ):
         parse(data, "place.npz")
 
 
@@ -61,7 +83,9 @@ def test_padding_keeps_the_first_and_masks_the_rest():
 
 
 def test_regions_of_another_width_are_refused():
-    with pytest.raises(DataError, match="regions with 3 features do not fit a model that reads 2048"):
+    with pytest.raises(
+        DataError, match="regions with 3 features do not fit a model that reads 2048"
+    ):
         pad_regions([Regions(FEATURES, BOXES)], 2, 2048)
 
 
@@ -69,4 +93,6 @@ def test_a_region_is_its_feature_and_its_place():
     encoder = RegionEncoder(4, width=3)
     place = torch.tensor([0.2, 0.2, 0.4, 0.6, 0.2 * 0.4])
     expected = encoder.norm(encoder.feature(torch.from_numpy(FEATURES[1])) + encoder.place(place))
-    torch.testing.assert_close(encoder(pad_regions([Regions(FEATURES, BOXES)], 2, 3)).hidden[0, 1], expected)
+    torch.testing.assert_close(
+        encoder(pad_regions([Regions(FEATURES, BOXES)], 2, 3)).hidden[0, 1], expected
+    )

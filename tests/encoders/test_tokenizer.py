@@ -3,7 +3,14 @@ import math
 import pytest
 
 from encoders.batch import text_tensors
-from encoders.tokenizer import SPECIAL_TOKENS, CatalogTokenizer, SpecialPieces, inverse_frequencies, vocabulary_lines, word_pieces
+from encoders.tokenizer import (
+    SPECIAL_TOKENS,
+    CatalogTokenizer,
+    SpecialPieces,
+    inverse_frequencies,
+    vocabulary_lines,
+    word_pieces,
+)
 from schema.errors import UsageError
 from tests.real_data import DATA, needs_data
 
@@ -31,7 +38,9 @@ def test_its_files_give_the_same_pieces_and_ngrams(tokenizer):
 
 def test_the_same_texts_give_the_same_pieces():
     texts = [f"{a}{b}{a} {b}{a}" for a in "abcdefgh" for b in "klmnopq"] * 2
-    vocabularies = {tuple(CatalogTokenizer.train(texts, 120, 64).files().values()) for _ in range(4)}
+    vocabularies = {
+        tuple(CatalogTokenizer.train(texts, 120, 64).files().values()) for _ in range(4)
+    }
     assert len(vocabularies) == 1
 
 
@@ -49,7 +58,10 @@ def test_a_pretrained_vocabulary_keeps_its_numbers():
     assert CatalogTokenizer.from_files(tokenizer.files()).special == tokenizer.special
 
 
-@pytest.mark.parametrize(("vocabulary", "reason"), [(["[PAD]", "red"], r"no \[UNK\]"), ([*SPECIAL_TOKENS[1:], "[PAD]"], r"\[PAD\] at 4")])
+@pytest.mark.parametrize(
+    ("vocabulary", "reason"),
+    [(["[PAD]", "red"], r"no \[UNK\]"), ([*SPECIAL_TOKENS[1:], "[PAD]"], r"\[PAD\] at 4")],
+)
 def test_a_vocabulary_that_is_no_berts_is_refused(vocabulary, reason):
     with pytest.raises(UsageError, match=reason):
         CatalogTokenizer.pretrained(word_pieces(vocabulary), [], 8)
@@ -61,9 +73,13 @@ def test_only_line_feeds_end_a_piece():
 
 @needs_data
 def test_chinese_is_read_by_bert_base_chineses_own_vocabulary():
-    tokenizer = CatalogTokenizer.pretrained(word_pieces(vocabulary_lines(VOCABULARY.read_text(encoding="utf-8"))), [], 8)
+    tokenizer = CatalogTokenizer.pretrained(
+        word_pieces(vocabulary_lines(VOCABULARY.read_text(encoding="utf-8"))), [], 8
+    )
     assert (tokenizer.vocab_size, tokenizer.special) == (21128, SpecialPieces(100, 101, 102, 103))
-    assert tokenizer.special.unk not in tokenizer.pieces(tokenizer.words("2020冬季新款高领复古印花打底衫"), 36)
+    assert tokenizer.special.unk not in tokenizer.pieces(
+        tokenizer.words("2020冬季新款高领复古印花打底衫"), 36
+    )
 
 
 def test_unknown_ngrams_are_none(tokenizer):

@@ -18,7 +18,9 @@ from evaluation.metrics import (
 
 def outcomes(item: Any, rank: Any, confidence: Any = None, correct: Any = None) -> Outcomes:
     item = np.asarray(item)
-    confidence = np.full(len(item), 0.5) if confidence is None else np.asarray(confidence, dtype=float)
+    confidence = (
+        np.full(len(item), 0.5) if confidence is None else np.asarray(confidence, dtype=float)
+    )
     correct = np.ones(len(item), dtype=bool) if correct is None else np.asarray(correct)
     return Outcomes(item, np.asarray(rank, dtype=float), item, confidence, correct)
 
@@ -39,7 +41,9 @@ def test_other_true_values_do_not_count():
 
 
 def test_true_value_counts_even_where_it_is_marked_as_another():
-    assert realistic_ranks(np.array([[0.9, 0.8]]), np.array([1]), np.array([[False, True]])).tolist() == [2]
+    assert realistic_ranks(
+        np.array([[0.9, 0.8]]), np.array([1]), np.array([[False, True]])
+    ).tolist() == [2]
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
@@ -48,19 +52,30 @@ def test_agrees_with_pykeen(decimals):
     from pykeen.evaluation import RankBasedEvaluator
 
     rng = np.random.default_rng(0)
-    scores = np.round(rng.normal(size=(200, 30)), decimals).astype(np.float32)  # one decimal makes many ties
+    scores = np.round(rng.normal(size=(200, 30)), decimals).astype(
+        np.float32
+    )  # one decimal makes many ties
     true = rng.integers(0, 30, 200)
     others = rng.random((200, 30)) < 0.1
     others[np.arange(200), true] = False
     evaluator = RankBasedEvaluator(filtered=True, add_defaults=True)
     filtered = torch.from_numpy(np.where(others, np.nan, scores))
     own = torch.from_numpy(scores[np.arange(200), true][:, None])
-    evaluator.process_scores_(hrt_batch=torch.zeros(200, 3, dtype=torch.long), target="tail", scores=filtered, true_scores=own)
+    evaluator.process_scores_(
+        hrt_batch=torch.zeros(200, 3, dtype=torch.long),
+        target="tail",
+        scores=filtered,
+        true_scores=own,
+    )
     oracle = evaluator.finalize()
     ranks = realistic_ranks(scores, true, others)
-    assert mean_reciprocal_rank(ranks) == pytest.approx(oracle.get_metric("tail.realistic.inverse_harmonic_mean_rank"), rel=1e-6)
+    assert mean_reciprocal_rank(ranks) == pytest.approx(
+        oracle.get_metric("tail.realistic.inverse_harmonic_mean_rank"), rel=1e-6
+    )
     for k in (1, 3, 10):
-        assert hits(ranks, k) == pytest.approx(oracle.get_metric(f"tail.realistic.hits_at_{k}"), rel=1e-6)
+        assert hits(ranks, k) == pytest.approx(
+            oracle.get_metric(f"tail.realistic.hits_at_{k}"), rel=1e-6
+        )
 
 
 def test_infinite_rank_counts_nothing():
@@ -70,7 +85,11 @@ def test_infinite_rank_counts_nothing():
 
 def test_no_ranks_give_nan():
     assert np.isnan(
-        [hits(np.zeros(0), 1), mean_reciprocal_rank(np.zeros(0)), expected_calibration_error(np.zeros(0), np.zeros(0, bool))]
+        [
+            hits(np.zeros(0), 1),
+            mean_reciprocal_rank(np.zeros(0)),
+            expected_calibration_error(np.zeros(0), np.zeros(0, bool)),
+        ]
     ).all()
 
 
@@ -94,15 +113,20 @@ def test_equal_mass_bins_hold_as_many():
 
 def test_summary_equals_the_plain_metrics():
     rng = np.random.default_rng(3)
-    data = outcomes(np.arange(100), rng.integers(1, 12, 100), rng.random(100), rng.random(100) < 0.5)
+    data = outcomes(
+        np.arange(100), rng.integers(1, 12, 100), rng.random(100), rng.random(100) < 0.5
+    )
     lines, macro = summarise({"colour": data}, 100, draws=10)
     assert lines["colour"]["hits@3"].value == pytest.approx(hits(data.rank, 3))
     assert lines["colour"]["mrr"].value == pytest.approx(mean_reciprocal_rank(data.rank))
-    assert macro["ece"].value == pytest.approx(expected_calibration_error(data.confidence, data.correct))
+    assert macro["ece"].value == pytest.approx(
+        expected_calibration_error(data.confidence, data.correct)
+    )
 
 
 def test_macro_is_the_mean_over_properties():
-    easy, hard = outcomes([0, 1, 2], [1, 1, 1]), outcomes([0], [5])
+    easy = outcomes([0, 1, 2], [1, 1, 1])
+    hard = outcomes([0], [5])
     assert summarise({"easy": easy, "hard": hard}, 3, draws=0)[1]["hits@1"].value == 0.5
 
 
@@ -117,7 +141,9 @@ def test_interval_is_that_of_the_binomial_where_items_are_cells():
 def test_cells_of_one_item_widen_the_interval():
     alone = summarise({"p": outcomes(np.arange(200), 1 + np.arange(200) % 2)}, 200)[1]["hits@1"]
     rank = 1 + np.arange(20) % 2
-    together = summarise({"p": outcomes(np.repeat(np.arange(20), 10), np.repeat(rank, 10))}, 20)[1]["hits@1"]
+    together = summarise({"p": outcomes(np.repeat(np.arange(20), 10), np.repeat(rank, 10))}, 20)[1][
+        "hits@1"
+    ]
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 

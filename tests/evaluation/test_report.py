@@ -3,7 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from evaluation.report import read_completions, read_truth, reasons, reliability, render, report_data, thumbnail, wilson
+from evaluation.report import (
+    read_completions,
+    read_truth,
+    reasons,
+    reliability,
+    render,
+    report_data,
+    thumbnail,
+    wilson,
+)
 from kg.snapshot import GraphSnapshot
 from schema.errors import DataError
 from schema.ontology import Ontology, PropertySpec
@@ -12,17 +21,34 @@ from schema.ontology import Ontology, PropertySpec
 @pytest.fixture
 def snapshot():
     triples = np.array([[0, 0, 0], [0, 1, 2], [1, 0, 1]])
-    return GraphSnapshot(["a", "b"], ["Red <mug>", None], [None, None], [None, None], ["colour", "kind"], ["red", "blue", "mug"],
-                         triples, np.array([0, 2, 3]))  # fmt: skip
+    return GraphSnapshot(
+        ["a", "b"],
+        ["Red <mug>", None],
+        [None, None],
+        [None, None],
+        ["colour", "kind"],
+        ["red", "blue", "mug"],
+        triples,
+        np.array([0, 2, 3]),
+    )
 
 
 @pytest.fixture
 def ontology():
-    return Ontology([PropertySpec(name, values=("mug", "lamp"), counts=(2, 1), coverage=1.0) for name in ("colour", "kind")])
+    return Ontology(
+        [
+            PropertySpec(name, values=("mug", "lamp"), counts=(2, 1), coverage=1.0)
+            for name in ("colour", "kind")
+        ]
+    )
 
 
 def line(value="lamp", decision="fill", probability=0.9):
-    evidence = {"title": 0.2, "image": -0.5, "known": [{"property": "colour", "value": "blue", "effect": 0.1}]}
+    evidence = {
+        "title": 0.2,
+        "image": -0.5,
+        "known": [{"property": "colour", "value": "blue", "effect": 0.1}],
+    }
     return {
         "item": "b",
         "property": "kind",
@@ -70,8 +96,8 @@ def test_reasons_are_strongest_first():
     assert [name for name, _ in reasons(line()["evidence"])] == ["image", "title", "colour: blue"]
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(tmp_path):
-    (tmp_path / "x.jpg").write_bytes(b"no picture")
+def test_a_image_that_cannot_be_read_is_left_out(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"no image")
     assert thumbnail(str(tmp_path / "x.jpg")) is None
 
 

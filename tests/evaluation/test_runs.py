@@ -13,7 +13,10 @@ from schema.errors import DataError, UsageError
 
 def write_log(folder: Path, *terms: str) -> Path:
     folder.mkdir()
-    lines = [json.dumps({"step": step, "loss": dict.fromkeys(("total", *terms), 1.0 / step)}) for step in (1, 2, 3)]
+    lines = [
+        json.dumps({"step": step, "loss": dict.fromkeys(("total", *terms), 1.0 / step)})
+        for step in (1, 2, 3)
+    ]
     (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -30,7 +33,11 @@ def test_a_run_without_a_log_has_no_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_runs_with_different_terms_are_drawn_together(tmp_path: Path, suffix: str) -> None:
-    folders = [write_log(tmp_path / "a", "lpm", "mlm"), write_log(tmp_path / "b", "lpm"), tmp_path / "gone"]
+    folders = [
+        write_log(tmp_path / "a", "lpm", "mlm"),
+        write_log(tmp_path / "b", "lpm"),
+        tmp_path / "gone",
+    ]
     plot_runs(folders, tmp_path / f"plot{suffix}")
     assert (tmp_path / f"plot{suffix}").stat().st_size > 1000
 

@@ -3,18 +3,23 @@ from __future__ import annotations
 import pytest
 
 from evaluation.settings import SETTINGS, Setting, catalogue_words, shown
-from fusion.featurize import ItemInput
+from fusion.inference.featurizer import ItemInput
 from schema.errors import UsageError
 from schema.ontology import Ontology, PropertySpec
 
 ONTOLOGY = Ontology(
-    [PropertySpec("type", values=("Shirts", "Dress"), counts=(2, 1)), PropertySpec("colour", values=("Navy Blue",), counts=(1,))]
+    [
+        PropertySpec("type", values=("Shirts", "Dress"), counts=(2, 1)),
+        PropertySpec("colour", values=("Navy Blue",), counts=(1,)),
+    ]
 )
 ITEM = ItemInput("1", "Turtle NAVY Shirt for Kids", "a.jpg", (("type", "Shirts"),))
 
 
 def title_of(title: str, also: tuple[str, ...] = ()) -> str | None:
-    return shown([ItemInput("1", title)], Setting("blind"), catalogue_words(ONTOLOGY, also))[0].title
+    return shown([ItemInput("1", title)], Setting("blind"), catalogue_words(ONTOLOGY, also))[
+        0
+    ].title
 
 
 def test_there_are_eleven_settings():
@@ -23,13 +28,19 @@ def test_there_are_eleven_settings():
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [(("full", "yes", "all"), "full+image+known"), (("none", "yes", "none"), "image"), (("none", "no", "none"), "nothing")],
+    [
+        (("full", "yes", "all"), "full+image+known"),
+        (("none", "yes", "none"), "image"),
+        (("none", "no", "none"), "nothing"),
+    ],
 )
 def test_name_says_what_is_shown(words, name):
     assert Setting.parse(*words).name == name
 
 
-@pytest.mark.parametrize("words", [("half", "yes", "all"), ("full", "maybe", "all"), ("full", "yes", "some")])
+@pytest.mark.parametrize(
+    "words", [("half", "yes", "all"), ("full", "maybe", "all"), ("full", "yes", "some")]
+)
 def test_unknown_word_is_a_usage_error_that_names_the_choices(words):
     with pytest.raises(UsageError, match="choose"):
         Setting.parse(*words)

@@ -5,13 +5,22 @@ import torch
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
-from fusion.featurize import Featurizer, ItemInput
+from fusion.inference.featurizer import Featurizer, ItemInput
 from schema.ontology import Ontology, PropertySpec
 
 TINY = ModelConfig(
-    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, max_ngrams=64, bag_width=8, known_width=4, image_size=32,
-    stem_channels=(4, 8, 8, 8), image_grid=2,
-)  # fmt: skip
+    dim=16,
+    heads=2,
+    fusion_layers=1,
+    decoder_layers=1,
+    vocab_size=200,
+    max_ngrams=64,
+    bag_width=8,
+    known_width=4,
+    image_size=32,
+    stem_channels=(4, 8, 8, 8),
+    image_grid=2,
+)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +31,9 @@ def ontology():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return CatalogTokenizer.train(["red mug", "blue lamp", "green mug of steel"] * 3, 200, TINY.max_ngrams)
+    return CatalogTokenizer.train(
+        ["red mug", "blue lamp", "green mug of steel"] * 3, 200, TINY.max_ngrams
+    )
 
 
 @pytest.fixture
@@ -33,8 +44,13 @@ def model(ontology, tokenizer):
 
 @pytest.fixture
 def items():
-    picture = np.random.default_rng(0).integers(0, 255, (3, 32, 32), dtype=np.uint8)
-    return [ItemInput("a", "red mug", picture), ItemInput("b", None, picture), ItemInput("c", "blue lamp"), ItemInput("d")]
+    image = np.random.default_rng(0).integers(0, 255, (3, 32, 32), dtype=np.uint8)
+    return [
+        ItemInput("a", "red mug", image),
+        ItemInput("b", None, image),
+        ItemInput("c", "blue lamp"),
+        ItemInput("d"),
+    ]
 
 
 @pytest.fixture

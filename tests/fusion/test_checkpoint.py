@@ -10,7 +10,9 @@ from tests.fusion.conftest import TINY
 
 @pytest.fixture
 def folder(tmp_path, model, tokenizer, ontology):
-    save_pretrained(tmp_path / "m", TINY, tokenizer, ontology, model.state_dict(), {"preset": "joint"})
+    save_pretrained(
+        tmp_path / "m", TINY, tokenizer, ontology, model.state_dict(), {"preset": "joint"}
+    )
     return tmp_path / "m"
 
 
@@ -33,7 +35,14 @@ def test_outputs_come_back_bit_for_bit(folder, model, batch):
     assert torch.equal(one.memory.hidden, other.memory.hidden)
 
 
-NAMES = ["config.json", "model.safetensors", "tokenizer.json", "ngrams.json", "ontology.toml", "manifest.json"]
+NAMES = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "ngrams.json",
+    "ontology.toml",
+    "manifest.json",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +58,9 @@ def test_a_flipped_byte_is_refused(folder, name, place):
 def test_a_flipped_bit_anywhere_in_the_manifest_is_refused(folder):
     whole = (folder / "manifest.json").read_bytes()
     for place in range(len(whole)):
-        (folder / "manifest.json").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        (folder / "manifest.json").write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        )
         with pytest.raises(ModelError):
             verify(folder)
 

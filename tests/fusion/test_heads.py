@@ -11,7 +11,8 @@ from fusion.heads import GlobalPredictor, Pooler, largest_cosine
 def test_the_global_predictor_is_vtberts_equation_3():
     head: Any = GlobalPredictor(6, 10).double()
     node, positions = torch.randn(2, 4, 6, dtype=torch.float64).unbind(0)
-    (first, _, _), (second, _, _) = head.first, head.second
+    (first, _, _) = head.first
+    (second, _, _) = head.second
     h_1 = F.layer_norm(F.gelu(torch.cat([node, positions], 1) @ first.weight.T + first.bias), (6,))
     expected = F.layer_norm(F.gelu(h_1 @ second.weight.T + second.bias), (10,))
     torch.testing.assert_close(head(node, positions), expected)
@@ -30,5 +31,9 @@ def states(whole, text, image):
 
 def test_the_largest_cosine_of_three_counts():
     query = states(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2))
-    items = states(torch.tensor([[0.0, 1.0], [3.0, 0.0]]), torch.tensor([[3.0, 4.0], [-1.0, 0.0]]), torch.ones(2, 2))
+    items = states(
+        torch.tensor([[0.0, 1.0], [3.0, 0.0]]),
+        torch.tensor([[3.0, 4.0], [-1.0, 0.0]]),
+        torch.ones(2, 2),
+    )
     torch.testing.assert_close(largest_cosine(query, items), torch.tensor([[0.8, 1.0]]))

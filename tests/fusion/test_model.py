@@ -8,7 +8,9 @@ NONE = torch.zeros(0, dtype=torch.int64)
 
 def flow(cells, edges=()):
     columns = [torch.tensor(column) for column in zip(*edges, strict=True)] or [NONE] * 3
-    return MessageFlow(torch.tensor([c[0] for c in cells]), torch.tensor([c[1] for c in cells]), *columns)
+    return MessageFlow(
+        torch.tensor([c[0] for c in cells]), torch.tensor([c[1] for c in cells]), *columns
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,8 @@ def test_every_subset_of_modalities_gives_finite_scores(ask):
 
 
 def test_cells_do_not_see_each_other(ask):
-    alone, together = ask(flow([(1, 0)])), ask(flow([(0, 1), (1, 0), (1, 1)]))
+    alone = ask(flow([(1, 0)]))
+    together = ask(flow([(0, 1), (1, 0), (1, 1)]))
     torch.testing.assert_close(alone[0], together[1])
 
 
@@ -55,7 +58,7 @@ def test_a_subset_of_candidates_scores_as_the_whole(model, batch):
     torch.testing.assert_close(part[0], whole[0, [0, 2]])
 
 
-def test_an_absent_picture_is_not_read(model, batch):
+def test_an_absent_image_is_not_read(model, batch):
     image = model.encode_image(batch)
     title_only = model.fuse(batch, image.where(torch.zeros(4, dtype=torch.bool)))
     torch.testing.assert_close(title_only.node, model.fuse(batch, None).node)

@@ -7,7 +7,7 @@ import torch
 
 from encoders.regions import Regions
 from fusion.build import build_model
-from fusion.featurize import Featurizer
+from fusion.inference.featurizer import Featurizer
 from fusion.presets import PRESETS, SIZES, preset
 from kg.message_flow import MessageFlow
 from schema.errors import UsageError
@@ -20,8 +20,15 @@ REGIONS = Regions(np.ones((3, 5), np.float32), np.full((3, 4), 0.5, np.float32))
 def small(name):
     """A preset at test size; ``k3m-regions`` and ``k3m-two-hops`` are settings of K3M."""
     base, _, setting = name.partition("+")
-    config = TINY if base == "joint" else dataclasses.replace(preset(base, "tiny"), dim=16, heads=2, max_title=16)
-    settings: dict[str, dict[str, Any]] = {"regions": {"picture": "regions", "region_width": 5}, "two-hops": {"hops": 2}}
+    config = (
+        TINY
+        if base == "joint"
+        else dataclasses.replace(preset(base, "tiny"), dim=16, heads=2, max_title=16)
+    )
+    settings: dict[str, dict[str, Any]] = {
+        "regions": {"image_encoder": "regions", "region_width": 5},
+        "two-hops": {"hops": 2},
+    }
     return dataclasses.replace(config, **settings.get(setting, {}))
 
 
@@ -29,17 +36,25 @@ def small(name):
 def built(request, tokenizer, ontology, items):
     config = small(request.param)
     torch.manual_seed(0)
-    pictures: list[Any] = [torch.randint(0, 256, (3, config.image_size, config.image_size), dtype=torch.uint8).numpy() for _ in items]
-    if config.picture == "regions":
-        pictures = [REGIONS] * len(items)
-    items = [
-        dataclasses.replace(item, image=None if item.image is None else picture) for item, picture in zip(items, pictures, strict=True)
+    images: list[Any] = [
+        torch.randint(0, 256, (3, config.image_size, config.image_size), dtype=torch.uint8).numpy()
+        for _ in items
     ]
-    return build_model(config, tokenizer, ontology).eval(), Featurizer(tokenizer, config).batch(items)
+    if config.image_encoder == "regions":
+        images = [REGIONS] * len(items)
+    items = [
+        dataclasses.replace(item, image=None if item.image is None else image)
+        for item, image in zip(items, images, strict=True)
+    ]
+    return build_model(config, tokenizer, ontology).eval(), Featurizer(tokenizer, config).batch(
+        items
+    )
 
 
 def asked(edges=()):
-    columns = [torch.tensor(column) for column in zip(*edges, strict=True)] or [torch.zeros(0, dtype=torch.int64)] * 3
+    columns = [torch.tensor(column) for column in zip(*edges, strict=True)] or [
+        torch.zeros(0, dtype=torch.int64)
+    ] * 3
     return MessageFlow(torch.arange(4), torch.zeros(4, dtype=torch.int64), *columns)
 
 
@@ -53,23 +68,25 @@ def test_every_subset_of_modalities_gives_finite_scores_and_gradients(built, que
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-def test_items_without_any_picture_are_read(built):
+def test_items_without_any_image_are_read(built):
     model, batch = built
     fused = model.fuse(batch, None)
     assert fused.image is None
     assert model.score(fused, asked(), model.know(torch.arange(5)))[:, :3].isfinite().all()
 
 
-def test_a_masked_picture_changes_nothing_bit_for_bit(built):
+def test_a_masked_image_changes_nothing_bit_for_bit(built):
     model, batch = built
     image = model.encode_image(batch)
     if image is None:
-        pytest.skip("this one reads no pictures")
+        pytest.skip("this one reads no images")
     hidden = image.where(torch.tensor([True, False, False, False]))
     other = dataclasses.replace(
         hidden,
         tokens=dataclasses.replace(
-            hidden.tokens, hidden=hidden.tokens.hidden * hidden.tokens.mask[..., None] + 7 * ~hidden.tokens.mask[..., None]
+            hidden.tokens,
+            hidden=hidden.tokens.hidden * hidden.tokens.mask[..., None]
+            + 7 * ~hidden.tokens.mask[..., None],
         ),
     )
     assert torch.equal(model.fuse(batch, hidden).node, model.fuse(batch, other).node)
@@ -77,8 +94,10 @@ def test_a_masked_picture_changes_nothing_bit_for_bit(built):
 
 def test_known_triples_move_their_cell_alone(built):
     model, batch = built
-    fused, know = model.fuse(batch, model.encode_image(batch)), model.know(torch.arange(5))
-    plain, told = model.score(fused, asked(), know), model.score(fused, asked([(0, 1, 3)]), know)
+    fused = model.fuse(batch, model.encode_image(batch))
+    know = model.know(torch.arange(5))
+    plain = model.score(fused, asked(), know)
+    told = model.score(fused, asked([(0, 1, 3)]), know)
     assert torch.equal(plain[0], told[0]) != model.links.reads_known
     torch.testing.assert_close(plain[1:], told[1:])
 
@@ -113,13 +132,16 @@ def test_every_preset_has_every_size(name, size):
 LAYERS = 12 * (4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
 
 
-@pytest.mark.parametrize(("name", "part", "count"), [
-    ("mbsd", "fusion.stream.transformer", LAYERS),
-    ("vtbert", "fusion.stream.transformer", LAYERS),
-    ("k3m", "fusion.text.encoder", LAYERS // 2),
-    ("k3m", "fusion.image", LAYERS // 2),
-    ("vtbert", "pictures", 16 * 16 * 3 * 768 + 768 + 196 * 768),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "part", "count"),
+    [
+        ("mbsd", "fusion.stream.transformer", LAYERS),
+        ("vtbert", "fusion.stream.transformer", LAYERS),
+        ("k3m", "fusion.text.encoder", LAYERS // 2),
+        ("k3m", "fusion.image", LAYERS // 2),
+        ("vtbert", "images", 16 * 16 * 3 * 768 + 768 + 196 * 768),
+    ],
+)
 def test_base_presets_have_the_papers_parameters(name, part, count, tokenizer, ontology):
     with torch.device("meta"):
         model = build_model(preset(name, "base"), tokenizer, ontology)
@@ -128,7 +150,9 @@ def test_base_presets_have_the_papers_parameters(name, part, count, tokenizer, o
 
 
 def test_other_names_are_refused():
-    with pytest.raises(UsageError, match="no preset 'gpt': choose one of joint, k3m, mbsd, vtbert,"):
+    with pytest.raises(
+        UsageError, match="no preset 'gpt': choose one of joint, k3m, mbsd, vtbert,"
+    ):
         preset("gpt", "small")
     with pytest.raises(UsageError, match="no size 'huge': choose one of tiny, small, base"):
         preset("mbsd", "huge")

@@ -11,7 +11,12 @@ from fusion.pretrained import Pretrained, read_pieces
 from schema.errors import ModelError, UsageError
 
 WORDS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "mug"]
-SIZES: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+SIZES: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 PIECES = torch.tensor([[6, 7, 0], [7, 0, 0]])
 
 
@@ -41,19 +46,28 @@ def test_a_presets_text_side_is_the_berts_first_layers(bert, name, ontology):
     theirs.encoder.layer = theirs.encoder.layer[: config.text_layers or config.fusion_layers]
     expected = theirs(PIECES, attention_mask=PIECES != 0).last_hidden_state
     with torch.no_grad():
-        torch.testing.assert_close(model.knowledge.text(PIECES).hidden[PIECES != 0], expected[PIECES != 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.knowledge.text(PIECES).hidden[PIECES != 0],
+            expected[PIECES != 0],
+            rtol=1e-4,
+            atol=1e-5,
+        )
     assert (config.dim, config.heads, config.hidden_act) == (16, 2, "gelu")
     assert model.special == (2, 3, 4, 5)
 
 
-def test_a_vision_transformer_reads_the_pictures(tmp_path, bert, ontology, tokenizer):
-    theirs = transformers.ViTModel(transformers.ViTConfig(**SIZES, image_size=32, patch_size=16), add_pooling_layer=False)
+def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokenizer):
+    theirs = transformers.ViTModel(
+        transformers.ViTConfig(**SIZES, image_size=32, patch_size=16), add_pooling_layer=False
+    )
     theirs.save_pretrained(tmp_path / "vit")
     found = Pretrained.open(str(tmp_path / "vit"))
     model = build_model(found.fit(preset("mbsd", "tiny")), tokenizer, ontology)
     found.load(model)
-    ours = model.get_submodule("pictures.encoder.vit")
-    assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items())
+    ours = model.get_submodule("images.encoder.vit")
+    assert all(
+        torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items()
+    )
     assert not any(parameter.requires_grad for parameter in ours.parameters())
 
 
@@ -69,7 +83,11 @@ def test_another_vocabulary_does_not_fit_the_weights(bert, ontology, tokenizer):
 
 
 def test_word_pieces_come_from_a_file_or_its_folder(bert, tmp_path):
-    assert read_pieces(str(tmp_path)).token_to_id("[MASK]") == read_pieces(str(tmp_path / "vocab.txt")).token_to_id("[MASK]") == 5
+    assert (
+        read_pieces(str(tmp_path)).token_to_id("[MASK]")
+        == read_pieces(str(tmp_path / "vocab.txt")).token_to_id("[MASK]")
+        == 5
+    )
     read_pieces(str(tmp_path)).save(str(tmp_path / "tokenizer.json"))
     assert read_pieces(str(tmp_path / "tokenizer.json")).token_to_id("mug") == 7
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -9,7 +9,7 @@ from kg.image_cache import ImageCache, read_pixels
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     paths = []
     for number, colour in enumerate(["red", "blue"]):
         path = tmp_path / f"{number}.png"
@@ -18,8 +18,8 @@ def pictures(tmp_path):
     return paths
 
 
-def test_pictures_are_letterboxed_on_white(pictures):
-    pixels = read_pixels(pictures[0], 16)
+def test_images_are_letterboxed_on_white(images):
+    pixels = read_pixels(images[0], 16)
     assert pixels is not None
     assert pixels.shape == (3, 16, 16)
     assert pixels[:, 0, 8].tolist() == [255, 255, 255]
@@ -33,31 +33,31 @@ def test_transparency_becomes_white(tmp_path):
     assert (pixels == 255).all()
 
 
-def test_missing_and_broken_pictures_are_absent(tmp_path, pictures):
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
-    paths = [pictures[0], None, str(tmp_path / "none.jpg"), str(tmp_path / "broken.jpg")]
+def test_missing_and_broken_images_are_absent(tmp_path, images):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 not an image")
+    paths = [images[0], None, str(tmp_path / "none.jpg"), str(tmp_path / "broken.jpg")]
     cache = ImageCache.build(paths, 8, tmp_path / "cache")
     assert cache.present.tolist() == [True, False, False, False]
     assert cache.broken == [3]
     assert not cache.pixels(np.array([1, 3])).any()
 
 
-def test_a_header_that_claims_too_much_is_not_decoded(pictures, monkeypatch):
+def test_a_header_that_claims_too_much_is_not_decoded(images, monkeypatch):
     monkeypatch.setattr(kg.image_cache, "MOST_PIXELS", 100)
-    assert read_pixels(pictures[0], 8) is None
+    assert read_pixels(images[0], 8) is None
 
 
-def test_a_second_build_reads_nothing(tmp_path, pictures, monkeypatch):
-    first = ImageCache.build(pictures, 8, tmp_path / "cache")
+def test_a_second_build_reads_nothing(tmp_path, images, monkeypatch):
+    first = ImageCache.build(images, 8, tmp_path / "cache")
     monkeypatch.setattr(kg.image_cache, "read_pixels", lambda path, size: pytest.fail("read again"))
-    again = ImageCache.build(pictures, 8, tmp_path / "cache")
+    again = ImageCache.build(images, 8, tmp_path / "cache")
     np.testing.assert_array_equal(first.array, again.array)
 
 
-def test_only_a_changed_picture_is_read_again(tmp_path, pictures, monkeypatch):
-    ImageCache.build(pictures, 8, tmp_path / "cache")
-    Image.new("RGB", (40, 20), "green").save(pictures[1])
-    os.utime(pictures[1], ns=(1, 1))
+def test_only_a_changed_image_is_read_again(tmp_path, images, monkeypatch):
+    ImageCache.build(images, 8, tmp_path / "cache")
+    Image.new("RGB", (40, 20), "green").save(images[1])
+    os.utime(images[1], ns=(1, 1))
     seen: list[str] = []
 
     def spy(path, size):
@@ -65,11 +65,11 @@ def test_only_a_changed_picture_is_read_again(tmp_path, pictures, monkeypatch):
         return read_pixels(path, size)
 
     monkeypatch.setattr(kg.image_cache, "read_pixels", spy)
-    cache = ImageCache.build(pictures, 8, tmp_path / "cache")
-    assert seen == [pictures[1]]
+    cache = ImageCache.build(images, 8, tmp_path / "cache")
+    assert seen == [images[1]]
     assert cache.present.all()
 
 
-def test_no_picture_at_all(tmp_path):
+def test_no_image_at_all(tmp_path):
     cache = ImageCache.build([None, None], 8, tmp_path / "cache")
     assert not cache.present.any()

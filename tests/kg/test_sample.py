@@ -52,17 +52,20 @@ def test_every_kind_draws_in_every_shape_and_material():
     assert set(OUTLINES) == set(KINDS)
     for name, kind in KINDS.items():
         assert set(kind.materials) <= set(MATERIALS)
-        pictures = [draw(name, shape, "red", "plain", kind.materials[0], 1) for shape in kind.shapes]
-        assert all(ImageChops.difference(pictures[0], other).getbbox() for other in pictures[1:])
+        images = [draw(name, shape, "red", "plain", kind.materials[0], 1) for shape in kind.shapes]
+        assert all(ImageChops.difference(images[0], other).getbbox() for other in images[1:])
 
 
-def test_colour_shows_in_the_middle_of_a_picture():
-    red, blue = (np.asarray(draw("cushion", "round", colour, "plain", "cotton", 1))[112, 112] for colour in ("red", "blue"))
+def test_colour_shows_in_the_middle_of_a_image():
+    red, blue = (
+        np.asarray(draw("cushion", "round", colour, "plain", "cotton", 1))[112, 112]
+        for colour in ("red", "blue")
+    )
     assert red[0] > red[2]
     assert blue[2] > blue[0]
 
 
-def test_pictures_are_jpegs_of_224_pixels(shop):
+def test_images_are_jpegs_of_224_pixels(shop):
     with Image.open(next((shop[0] / "images").iterdir())) as image:
         assert image.size == (224, 224)
 

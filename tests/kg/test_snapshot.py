@@ -2,21 +2,31 @@ import numpy as np
 import pytest
 
 from kg.snapshot import read_snapshot
-from kg.store import items_table, open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Rank, Statement
 
 
 @pytest.fixture
 def store():
     with open_store("memory:") as store:
-        items = [Item("b", "blue lamp", "Lamps", ("/b.jpg", "/b2.jpg")), Item("a"), Item("ä", "Ärmel")]
-        facts = [Statement("b", "colour", "blue"), Statement("b", "size", "blue"), Statement("ä", "colour", "rot"),
-                 Statement("a", "colour", "red", Rank.PREDICTED), Statement("a", "colour", "green", Rank.REJECTED)]  # fmt: skip
+        items = [
+            Item("b", "blue lamp", "Lamps", ("/b.jpg", "/b2.jpg")),
+            Item("a"),
+            Item("ä", "Ärmel"),
+        ]
+        facts = [
+            Statement("b", "colour", "blue"),
+            Statement("b", "size", "blue"),
+            Statement("ä", "colour", "rot"),
+            Statement("a", "colour", "red", Rank.PREDICTED),
+            Statement("a", "colour", "green", Rank.REJECTED),
+        ]
         store.put(items_table(items), statements_table(facts))
         yield store
 
 
-def test_items_come_with_titles_and_first_pictures(store):
+def test_items_come_with_titles_and_first_images(store):
     snapshot = read_snapshot(store)
     assert snapshot.items == ["a", "b", "ä"]
     assert snapshot.titles == [None, "blue lamp", "Ärmel"]

@@ -9,7 +9,9 @@ from schema.errors import SourceNotFoundError, SplitError
 def test_the_hash_of_the_id_decides():
     for item in map(str, range(200)):
         bucket = int(hashlib.sha1(item.encode()).hexdigest(), 16) % 100
-        assert split_of(item) == ("train" if bucket < 90 else "validation" if bucket < 95 else "test")
+        assert split_of(item) == (
+            "train" if bucket < 90 else "validation" if bucket < 95 else "test"
+        )
 
 
 def test_a_file_decides_for_the_items_that_it_names(tmp_path):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kg.stats import Coverage, read_stats
-from kg.store import items_table, statements_table
 from kg.stores.memory import MemoryStore
+from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
 
 
@@ -26,7 +26,12 @@ def test_items_are_counted_by_what_they_have() -> None:
 
 def test_coverage_counts_trusted_items_once_and_values() -> None:
     store = MemoryStore()
-    facts = [statement("a", "red"), statement("a", "blue"), statement("b", "red", Rank.ACCEPTED), statement("c", "red", Rank.REJECTED)]
+    facts = [
+        statement("a", "red"),
+        statement("a", "blue"),
+        statement("b", "red", Rank.ACCEPTED),
+        statement("c", "red", Rank.REJECTED),
+    ]
     store.put(None, statements_table(facts))
     stats = read_stats(store)
     assert stats.coverage == [Coverage("colour", items=2, share=2 / 3, values=2, predicted=0)]
@@ -36,7 +41,14 @@ def test_coverage_counts_trusted_items_once_and_values() -> None:
 def test_predicted_counts_items_that_have_nothing_else() -> None:
     store = MemoryStore()
     store.put(
-        None, statements_table([statement("a", "red"), statement("a", "blue", Rank.PREDICTED), statement("b", "red", Rank.PREDICTED)])
+        None,
+        statements_table(
+            [
+                statement("a", "red"),
+                statement("a", "blue", Rank.PREDICTED),
+                statement("b", "red", Rank.PREDICTED),
+            ]
+        ),
     )
     (colour,) = read_stats(store).coverage
     assert (colour.items, colour.predicted) == (1, 1)

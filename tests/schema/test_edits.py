@@ -7,7 +7,9 @@ from schema.ontology import Ontology, PropertySpec
 
 COLOUR = PropertySpec("colour", values=("red", "rde"), counts=(5, 1), applies_to={"Mugs": 0.9})
 BASE = Ontology([COLOUR])
-GROWN = PropertySpec("colour", values=("red", "blue", "rde"), counts=(9, 3, 1), applies_to={"Mugs": 0.8, "Rugs": 0.6})
+GROWN = PropertySpec(
+    "colour", values=("red", "blue", "rde"), counts=(9, 3, 1), applies_to={"Mugs": 0.8, "Rugs": 0.6}
+)
 
 
 def merged(edited, fresh=(GROWN,), base=BASE):
@@ -30,7 +32,10 @@ def test_a_removed_value_stays_away_and_an_added_one_stays():
 
 
 def test_an_edited_share_stands():
-    assert merged([replace(COLOUR, applies_to={"Mugs": 1.0})])["colour"].applies_to == {"Mugs": 1.0, "Rugs": 0.6}
+    assert merged([replace(COLOUR, applies_to={"Mugs": 1.0})])["colour"].applies_to == {
+        "Mugs": 1.0,
+        "Rugs": 0.6,
+    }
 
 
 def test_a_removed_property_stays_away():

@@ -19,7 +19,12 @@ def ledger(url):
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(ledger, tmp_path):
-    found = sa.inspect(sa.create_engine(sa.URL.create("sqlite", database=str(tmp_path / "deep" / "ledger?.sqlite")), poolclass=sa.NullPool))
+    found = sa.inspect(
+        sa.create_engine(
+            sa.URL.create("sqlite", database=str(tmp_path / "deep" / "ledger?.sqlite")),
+            poolclass=sa.NullPool,
+        )
+    )
     for table in metadata.tables.values():
         assert {c["name"] for c in found.get_columns(table.name)} == set(table.columns.keys())
         assert {i["name"] for i in found.get_indexes(table.name)} == {i.name for i in table.indexes}
@@ -58,7 +63,17 @@ def test_rejects_are_listed_by_run_and_cleared_by_file(ledger):
 
 def test_training_and_completions_are_kept(ledger):
     ledger.record_training({"model": "models/a", "steps": 10})
-    ledger.record_completions([{"item": "1", "property": "p", "decision": "fill", "model": "a", "evidence": {"title": 0.3}}])
+    ledger.record_completions(
+        [
+            {
+                "item": "1",
+                "property": "p",
+                "decision": "fill",
+                "model": "a",
+                "evidence": {"title": 0.3},
+            }
+        ]
+    )
     assert ledger.trainings()[0]["steps"] == 10
     assert ledger.completions("fill")[0]["evidence"] == {"title": 0.3}
     assert ledger.completions("review") == []

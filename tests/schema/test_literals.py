@@ -81,17 +81,40 @@ def test_one_letter_units_mind_their_case():
 
 
 def test_no_unit_is_converted_into_another_dimension():
-    grams, metres = find_unit("g"), find_unit("m")
+    grams = find_unit("g")
+    metres = find_unit("m")
     assert grams
     assert metres
     assert convert(1, grams, metres) is None
 
 
 NUMBERS = st.from_regex(r"\A[+-]?(\d{1,16}|\d{1,3}(,\d{3}){1,4})([.,]\d{0,3})?\Z")
-SPELLINGS = st.sampled_from(["", "g", "KG", "kg.", "Pounds", "fl  oz", "fl.oz.", '"', "寸", "cm", "°C", "apples", "-", "1/2"])
+SPELLINGS = st.sampled_from(
+    [
+        "",
+        "g",
+        "KG",
+        "kg.",
+        "Pounds",
+        "fl  oz",
+        "fl.oz.",
+        '"',
+        "寸",
+        "cm",
+        "°C",
+        "apples",
+        "-",
+        "1/2",
+    ]
+)
 
 
-@given(NUMBERS, st.sampled_from(["", " ", "-", "  "]), SPELLINGS, st.sampled_from(["g", "in", "fl oz", "°C"]))
+@given(
+    NUMBERS,
+    st.sampled_from(["", " ", "-", "  "]),
+    SPELLINGS,
+    st.sampled_from(["g", "in", "fl oz", "°C"]),
+)
 def test_what_parses_matches_the_pattern(number, gap, spelling, unit):
     text = f" {number}{gap}{spelling} "
     for datatype in DATATYPES[1:]:
@@ -101,7 +124,14 @@ def test_what_parses_matches_the_pattern(number, gap, spelling, unit):
 
 @pytest.mark.parametrize(
     ("datatype", "text"),
-    [("integer", "1.5"), ("integer", "007"), ("decimal", "a 1"), ("boolean", "maybe"), ("quantity", "12 cm"), ("quantity", "12 apples")],
+    [
+        ("integer", "1.5"),
+        ("integer", "007"),
+        ("decimal", "a 1"),
+        ("boolean", "maybe"),
+        ("quantity", "12 cm"),
+        ("quantity", "12 apples"),
+    ],
 )
 def test_what_does_not_parse_does_not_match(datatype, text):
     assert parse_literal(text, datatype, "g") is None

@@ -5,7 +5,18 @@ import pytest
 from schema.errors import MappingError
 from schema.mapping import Head, guess_mapping, load_mapping, parse_mapping, shipped
 
-FASHION = ("id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage", "productDisplayName")
+FASHION = (
+    "id",
+    "gender",
+    "masterCategory",
+    "subCategory",
+    "articleType",
+    "baseColour",
+    "season",
+    "year",
+    "usage",
+    "productDisplayName",
+)
 
 
 def head(*rows, delimiter=","):
@@ -33,7 +44,9 @@ def test_every_shipped_mapping_bears_its_file_name(name):
 
 
 def test_generic_finds_its_columns_by_their_names():
-    layout = load_mapping("generic").resolve(["SKU", "Product Name", "colour", "Description", "image_url"])
+    layout = load_mapping("generic").resolve(
+        ["SKU", "Product Name", "colour", "Description", "image_url"]
+    )
     assert (layout.id, layout.title, layout.image) == ("SKU", "Product Name", "image_url")
     assert layout.properties == ("colour",)
     assert layout.ignored == ("Description",)
@@ -70,10 +83,15 @@ def test_an_unknown_mapping_lists_those_there_are():
 
 def test_a_mapping_may_be_a_file(tmp_path):
     (tmp_path / "mine.toml").write_text('id = "nr"\nproperties = ["hue"]')
-    assert load_mapping(str(tmp_path / "mine.toml")).resolve(["nr", "hue", "x"]).properties == ("hue",)
+    assert load_mapping(str(tmp_path / "mine.toml")).resolve(["nr", "hue", "x"]).properties == (
+        "hue",
+    )
 
 
-@pytest.mark.parametrize("text", ["[", 'title = "x"', 'id = "x"\ncolour = 1', 'id = "x"\n[packed]\ncolumn = "y"', "id = 3"])
+@pytest.mark.parametrize(
+    "text",
+    ["[", 'title = "x"', 'id = "x"\ncolour = 1', 'id = "x"\n[packed]\ncolumn = "y"', "id = 3"],
+)
 def test_a_bad_mapping_file_is_refused(text):
     with pytest.raises(MappingError):
         parse_mapping(text, "mine")

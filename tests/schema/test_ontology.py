@@ -7,12 +7,23 @@ from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
 from schema.ontology import Ontology, PropertySpec
 
 CATEGORIES = {"1": "Home > Mugs", "2": "Home > Mugs", "3": "Home > Rugs", "4": None}
-FACTS = [("1", "colour", "red"), ("1", "colour", "blue"), ("2", "colour", "red"), ("3", "length", "12 cm"), ("4", "colour", "a")]
+FACTS = [
+    ("1", "colour", "red"),
+    ("1", "colour", "blue"),
+    ("2", "colour", "red"),
+    ("3", "length", "12 cm"),
+    ("4", "colour", "a"),
+]
 
 
 def infer(facts=FACTS, categories=CATEGORIES, **extra):
-    items = pa.table({"id": list(categories), "category": pa.array(list(categories.values()), pa.string())})
-    columns = {name: pa.array([fact[place] for fact in facts], pa.string()) for place, name in enumerate(("item", "property", "value"))}
+    items = pa.table(
+        {"id": list(categories), "category": pa.array(list(categories.values()), pa.string())}
+    )
+    columns = {
+        name: pa.array([fact[place] for fact in facts], pa.string())
+        for place, name in enumerate(("item", "property", "value"))
+    }
     return Ontology.infer(items, pa.table(columns | extra))
 
 
@@ -23,7 +34,11 @@ def test_values_come_by_frequency_then_text():
 
 def test_datatype_unit_and_cardinality_are_inferred():
     ontology = infer()
-    assert (ontology["length"].datatype, ontology["length"].unit, ontology["length"].cardinality) == ("quantity", "cm", "one")
+    assert (
+        ontology["length"].datatype,
+        ontology["length"].unit,
+        ontology["length"].cardinality,
+    ) == ("quantity", "cm", "one")
     assert ontology["colour"].cardinality == "many"
 
 
@@ -34,7 +49,13 @@ def test_shares_are_known_at_every_level_of_a_path():
 
 @pytest.mark.parametrize(
     ("category", "names"),
-    [("Home > Mugs", ["colour"]), ("Home > Rugs", ["length"]), ("Home > Lamps", ["colour"]), ("Garden", ["colour"]), (None, ["colour"])],
+    [
+        ("Home > Mugs", ["colour"]),
+        ("Home > Rugs", ["length"]),
+        ("Home > Lamps", ["colour"]),
+        ("Garden", ["colour"]),
+        (None, ["colour"]),
+    ],
 )
 def test_what_applies_to_a_category_or_its_nearest_known_parent(category, names):
     assert infer().applicable(category) == names
@@ -82,7 +103,14 @@ def test_a_missing_file_names_the_mend(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["nonsense [", "property = 3", '[property.x]\ndatatype = "colour"', "[property.x]\nvalues = 1", "[categories]\na = []"]
+    "text",
+    [
+        "nonsense [",
+        "property = 3",
+        '[property.x]\ndatatype = "colour"',
+        "[property.x]\nvalues = 1",
+        "[categories]\na = []",
+    ],
 )
 def test_a_damaged_file_is_one_line(text, tmp_path):
     (tmp_path / "o.toml").write_text(text)

@@ -18,7 +18,10 @@ def ontology(*specs: PropertySpec) -> Ontology:
 
 def said(made: Ontology, kind: str, name: str) -> dict[Any, Any]:
     graph = Graph().parse(data=shapes_text(made), format="turtle")
-    return {str(p).rpartition("#")[2]: o for p, o in graph.predicate_objects(URIRef(shape_iri(kind, name)))}
+    return {
+        str(p).rpartition("#")[2]: o
+        for p, o in graph.predicate_objects(URIRef(shape_iri(kind, name)))
+    }
 
 
 def test_the_shipped_shapes_are_turtle() -> None:
@@ -51,7 +54,9 @@ def test_categories_where_it_belongs_are_a_warning() -> None:
 
 def test_any_name_makes_a_shape() -> None:
     name = 'a "b" <c> 颜色\\\n%'
-    assert str(said(ontology(PropertySpec(name, "integer")), "property", name)["message"]).startswith(name)
+    assert str(
+        said(ontology(PropertySpec(name, "integer")), "property", name)["message"]
+    ).startswith(name)
 
 
 def test_a_file_is_made_and_made_anew(tmp_path: Path) -> None:

@@ -20,12 +20,18 @@ ONTOLOGY = Ontology(
 )
 
 
-def checks(facts: list[tuple[str, str]], item: Item = MUG) -> list[tuple[Severity, str, str | None]]:
-    return [(each.severity, each.check, each.property) for each in check_item(ONTOLOGY, item, facts)]
+def checks(
+    facts: list[tuple[str, str]], item: Item = MUG
+) -> list[tuple[Severity, str, str | None]]:
+    return [
+        (each.severity, each.check, each.property) for each in check_item(ONTOLOGY, item, facts)
+    ]
 
 
 def test_an_item_as_it_should_be_has_no_finding() -> None:
-    assert checks([("colour", "red"), ("colour", "blue"), ("weight", "0.3 kg"), ("pieces", "2")]) == []
+    assert (
+        checks([("colour", "red"), ("colour", "blue"), ("weight", "0.3 kg"), ("pieces", "2")]) == []
+    )
 
 
 @pytest.mark.parametrize("value", ["heavy", "3 cm", "1" * 20])

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.featurize import ItemInput
-from fusion.scoring import CellQuery
+from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellQuery
 from schema.ontology import Ontology, PropertySpec
 
 COLOURS = ("black", "white", "red", "blue")
@@ -17,9 +17,13 @@ KINDS = ("mug", "lamp")
 EVERYWHERE = {"home": 1.0, "home > mugs": 1.0}
 ONTOLOGY = Ontology(
     [
-        PropertySpec("colour", values=COLOURS, counts=(40, 30, 20, 10), applies_to=EVERYWHERE, coverage=1.0),
+        PropertySpec(
+            "colour", values=COLOURS, counts=(40, 30, 20, 10), applies_to=EVERYWHERE, coverage=1.0
+        ),
         PropertySpec("kind", values=KINDS, counts=(60, 40), applies_to=EVERYWHERE, coverage=1.0),
-        PropertySpec("holds", values=("tea",), counts=(60,), applies_to={"home > mugs": 1.0}, coverage=0.3),
+        PropertySpec(
+            "holds", values=("tea",), counts=(60,), applies_to={"home > mugs": 1.0}, coverage=0.3
+        ),
     ],
     categories={"home": 100, "home > mugs": 60},
 )
@@ -37,7 +41,9 @@ class FakeScorer:
         calibration: dict[str, Any] | None = None,
         ontology: Ontology = ONTOLOGY,
     ) -> None:
-        self.name, self.ontology, self.calibration = "fake", ontology, calibration
+        self.name = "fake"
+        self.ontology = ontology
+        self.calibration = calibration
         self.weights = title_weight, image_weight, known_weight
         self.encoded: Counter[str] = Counter()
         self.calls = 0
@@ -56,5 +62,10 @@ class FakeScorer:
         values = self.ontology.values_of(cell.property)
         title, image, known = self.weights
         clue = "blue" if ("kind", "lamp") in cell.known and cell.property != "kind" else None
-        scores = [title * (v in (item.title or "").split()) + image * (v == item.image) + known * (v == clue) for v in values]
+        scores = [
+            title * (v in (item.title or "").split())
+            + image * (v == item.image)
+            + known * (v == clue)
+            for v in values
+        ]
         return np.array(scores, dtype=np.float32)

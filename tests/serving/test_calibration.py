@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from fusion.featurize import ItemInput
+from fusion.inference.featurizer import ItemInput
 from schema.errors import ModelError
-from serving.calibration import Asked, Calibration, ask, calibrate, fit_temperature, precision_bound, precision_curve
+from serving.calibration import (
+    Asked,
+    Calibration,
+    ask,
+    calibrate,
+    fit_temperature,
+    precision_bound,
+    precision_curve,
+)
 from serving.cells import probabilities, situation_of
 
 from .fakes import COLOURS, FakeScorer
@@ -27,9 +35,14 @@ def catalogue(count: int = 60, wrong: int = 0) -> list[ItemInput]:
     """Items whose title names their colour, but for the first ``wrong``."""
     items = []
     for number in range(count):
-        colour, kind = COLOURS[number % 4], ("mug", "lamp")[number % 2]
+        colour = COLOURS[number % 4]
+        kind = ("mug", "lamp")[number % 2]
         said = COLOURS[(number + 1) % 4] if number < wrong else colour
-        items.append(ItemInput(f"i{number}", f"a {said} {kind}", colour, (("colour", colour), ("kind", kind))))
+        items.append(
+            ItemInput(
+                f"i{number}", f"a {said} {kind}", colour, (("colour", colour), ("kind", kind))
+            )
+        )
     return items
 
 
@@ -39,7 +52,9 @@ def test_temperature_is_found_again(temperature):
 
 
 def test_few_cells_stay_near_the_centre():
-    few, many = (fit_temperature([asked(count, 3.0)], centre=1.0, deviation=0.3) for count in (5, 2000))
+    few, many = (
+        fit_temperature([asked(count, 3.0)], centre=1.0, deviation=0.3) for count in (5, 2000)
+    )
     assert few < 1.6
     assert many > 2.5
 
@@ -58,12 +73,16 @@ def test_cells_whose_truth_is_unknown_to_the_model_do_not_move_the_temperature()
 def test_several_true_values_count_together():
     logits = np.array([[5.0, 5.0, 0.0]] * 20, dtype=np.float32)
     both = np.array([[True, True, False]] * 20)
-    assert fit_temperature([Asked(logits, both, np.zeros(20, int))]) < 1  # being sure of either is right
+    assert (
+        fit_temperature([Asked(logits, both, np.zeros(20, int))]) < 1
+    )  # being sure of either is right
 
 
 @pytest.mark.parametrize(("count", "wrong"), [(299, 0), (50, 3), (10, 9)])
 def test_bound_is_clopper_pearson(count, wrong):
-    oracle = binomtest(count - wrong, count, alternative="greater").proportion_ci(0.95, method="exact")
+    oracle = binomtest(count - wrong, count, alternative="greater").proportion_ci(
+        0.95, method="exact"
+    )
     assert precision_bound(count, wrong) == pytest.approx(oracle.low, abs=1e-9)
 
 
@@ -72,7 +91,9 @@ def test_bound_of_nothing_right_is_nought():
 
 
 def test_proof_without_mistakes_takes_as_many_predictions_as_documented():
-    assert [precision_bound(n, 0) >= t for n, t in ((299, 0.99), (298, 0.99), (29, 0.9), (28, 0.9))] == [True, False, True, False]
+    assert [
+        precision_bound(n, 0) >= t for n, t in ((299, 0.99), (298, 0.99), (29, 0.9), (28, 0.9))
+    ] == [True, False, True, False]
 
 
 def test_curve_keeps_only_what_no_lower_probability_proves():
@@ -86,12 +107,20 @@ def test_curve_gives_the_smallest_proven_probability_for_any_target(target):
     rng = np.random.default_rng(6)
     confidence = rng.beta(6, 1, 500)
     correct = rng.random(500) < confidence
-    proven = [p for p in confidence if precision_bound((confidence >= p).sum(), (~correct[confidence >= p]).sum()) >= target]
-    assert Calibration(plain({"s": {"p": precision_curve(confidence, correct)}})).threshold("s", "p", target) == min(proven, default=None)
+    proven = [
+        p
+        for p in confidence
+        if precision_bound((confidence >= p).sum(), (~correct[confidence >= p]).sum()) >= target
+    ]
+    assert Calibration(plain({"s": {"p": precision_curve(confidence, correct)}})).threshold(
+        "s", "p", target
+    ) == min(proven, default=None)
 
 
 def test_curve_never_parts_equal_probabilities():
-    assert precision_curve(np.array([0.9, 0.9, 0.9]), np.array([True, False, True])) == [[0.9, 3, 1]]
+    assert precision_curve(np.array([0.9, 0.9, 0.9]), np.array([True, False, True])) == [
+        [0.9, 3, 1]
+    ]
 
 
 def test_curve_of_nothing_is_empty():
@@ -115,7 +144,9 @@ def plain(curves: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_threshold_is_the_smallest_that_is_proven():
-    calibration = Calibration(plain({"title": {"colour": [[0.9, 40, 0], [0.7, 80, 2], [0.2, 100, 30]]}}))
+    calibration = Calibration(
+        plain({"title": {"colour": [[0.9, 40, 0], [0.7, 80, 2], [0.2, 100, 30]]}})
+    )
     assert calibration.threshold("title", "colour", 0.9) == 0.7
     assert calibration.threshold("title", "colour", 0.5) == 0.2
 
@@ -133,7 +164,10 @@ def test_unmeasured_situation_takes_the_global_temperature():
 
 def test_no_calibration_means_plain_softmax_and_no_proof():
     bare = Calibration(None)
-    assert (bare.temperature("title", "colour"), bare.threshold("title", "colour", 0.5)) == (1.0, None)
+    assert (bare.temperature("title", "colour"), bare.threshold("title", "colour", 0.5)) == (
+        1.0,
+        None,
+    )
 
 
 def test_other_version_is_a_model_error():
@@ -148,7 +182,9 @@ def test_calibration_is_plain_data_that_survives_json():
 
 def test_every_situation_is_asked():
     groups = ask(FakeScorer(), catalogue(20))
-    parts = [situation_of(t, i, k) for t in (True, None) for i in (True, None) for k in (True, None)]
+    parts = [
+        situation_of(t, i, k) for t in (True, None) for i in (True, None) for k in (True, None)
+    ]
     assert {situation for situation, _ in groups} == set(parts)
     assert all(len(cells.fold) == 20 for cells in groups.values())
 
@@ -165,14 +201,18 @@ def test_hidden_cell_is_never_among_the_known():
 
 
 def test_value_unknown_to_the_model_counts_as_wrong():
-    groups = ask(FakeScorer(), [ItemInput("1", "a red mug", None, (("colour", "teal"), ("strange", "x")))])
+    groups = ask(
+        FakeScorer(), [ItemInput("1", "a red mug", None, (("colour", "teal"), ("strange", "x")))]
+    )
     assert {name for _, name in groups} == {"colour"}
     assert not groups["title", "colour"].true.any()
 
 
 def test_careful_scorer_is_sharpened_and_a_rash_one_softened():
     careful = Calibration(calibrate(FakeScorer(1.0), catalogue())).temperature("title", "colour")
-    rash = Calibration(calibrate(FakeScorer(12.0), catalogue(wrong=25))).temperature("title", "colour")
+    rash = Calibration(calibrate(FakeScorer(12.0), catalogue(wrong=25))).temperature(
+        "title", "colour"
+    )
     assert careful < 0.5
     assert rash > 2
 
@@ -196,4 +236,7 @@ def test_progress_ends_at_the_number_of_items():
 def test_no_validation_items_leave_plain_softmax_and_no_proof():
     data = calibrate(FakeScorer(), [])
     assert data["cells"] == 0
-    assert (Calibration(data).temperature("title", "colour"), Calibration(data).threshold("title", "colour", 0.5)) == (1.0, None)
+    assert (
+        Calibration(data).temperature("title", "colour"),
+        Calibration(data).threshold("title", "colour", 0.5),
+    ) == (1.0, None)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion.featurize import ItemInput
+from fusion.inference.featurizer import ItemInput
 from serving.completion import Completion, Evidence, complete, decide
 
 from .fakes import FakeScorer
@@ -15,13 +15,21 @@ MUG = ItemInput("m1", "a red mug", "red", (("kind", "lamp"), ("colour", "white")
 FLAT = np.full(4, 0.25)
 
 
-def answer(item: ItemInput = MUG, property: str = "colour", scorer: FakeScorer | None = None, **options: Any) -> Completion:
+def answer(
+    item: ItemInput = MUG,
+    property: str = "colour",
+    scorer: FakeScorer | None = None,
+    **options: Any,
+) -> Completion:
     return next(complete(scorer or FakeScorer(), [item], [(0, property)], **options))
 
 
 def proven(threshold: float) -> dict[str, Any]:
     """A calibration under which colours from that probability on are proven in every situation of the tests."""
-    curves = {name: {"colour": [[threshold, 1000, 0]]} for name in ("title+image+known", "title", "nothing")}
+    curves = {
+        name: {"colour": [[threshold, 1000, 0]]}
+        for name in ("title+image+known", "title", "nothing")
+    }
     return {"version": 1, "temperatures": {"global": 1.0, "situations": {}}, "curves": curves}
 
 
@@ -48,7 +56,9 @@ def test_probability_is_the_softmax_at_the_calibrated_temperature():
     calibration = {**proven(0.9), "temperatures": {"global": 2.0, "situations": {}}}
     scorer = FakeScorer(4.0, 0, 0, calibration)
     expected = np.exp(2.0) / (np.exp(2.0) + 3)
-    assert answer(ItemInput("1", "red"), scorer=scorer).candidates[0].probability == pytest.approx(expected)
+    assert answer(ItemInput("1", "red"), scorer=scorer).candidates[0].probability == pytest.approx(
+        expected
+    )
 
 
 def test_own_property_is_never_given_to_the_model():
@@ -58,8 +68,12 @@ def test_own_property_is_never_given_to_the_model():
 
 
 def test_effect_of_the_title_is_the_loss_without_it():
-    whole, without = FakeScorer(4.0, 2.0, 0), ItemInput("m1", None, "red")
-    loss = answer(MUG, scorer=whole).candidates[0].probability - answer(without, scorer=whole).candidates[0].probability
+    whole = FakeScorer(4.0, 2.0, 0)
+    without = ItemInput("m1", None, "red")
+    loss = (
+        answer(MUG, scorer=whole).candidates[0].probability
+        - answer(without, scorer=whole).candidates[0].probability
+    )
     assert answer(MUG, scorer=whole).evidence.title == pytest.approx(loss)
 
 
@@ -77,7 +91,9 @@ def test_known_statement_that_speaks_for_another_value_has_a_negative_effect():
 
 
 def test_absent_parts_have_no_effect():
-    assert answer(ItemInput("1", "a red mug")).evidence == Evidence(answer(ItemInput("1", "a red mug")).evidence.title, None, ())
+    assert answer(ItemInput("1", "a red mug")).evidence == Evidence(
+        answer(ItemInput("1", "a red mug")).evidence.title, None, ()
+    )
 
 
 def test_strongest_statement_comes_first():
@@ -101,7 +117,12 @@ def test_each_item_is_read_once_however_many_cells_it_has():
     scorer = FakeScorer()
     cells = [(0, "colour"), (1, "kind"), (0, "kind"), (0, "holds"), (0, "colour")]
     lines = list(complete(scorer, [MUG, ItemInput("m2", "lamp")], cells))
-    assert [(each.item, each.property) for each in lines] == [("m1", "colour"), ("m1", "kind"), ("m1", "holds"), ("m2", "kind")]
+    assert [(each.item, each.property) for each in lines] == [
+        ("m1", "colour"),
+        ("m1", "kind"),
+        ("m1", "holds"),
+        ("m2", "kind"),
+    ]
     assert scorer.calls == 1
     assert scorer.encoded == {"m1": 3, "m2": 2}  # whole, and without each part
 
@@ -129,7 +150,14 @@ def test_property_unknown_to_the_model_is_left_alone():
 
 def test_progress_counts_items():
     seen: list[tuple[int, int]] = []
-    list(complete(FakeScorer(), [MUG] * 50, [(n, "kind") for n in range(50)], progress=lambda *counts: seen.append(counts)))
+    list(
+        complete(
+            FakeScorer(),
+            [MUG] * 50,
+            [(n, "kind") for n in range(50)],
+            progress=lambda *counts: seen.append(counts),
+        )
+    )
     assert seen == [(42, 50), (50, 50)]
 
 
@@ -151,7 +179,12 @@ def test_uncalibrated_model_fills_nothing():
     ("answered", "prior", "threshold", "decision"),
     [
         (np.array([0.7, 0.1, 0.1, 0.1]), FLAT, None, "review"),
-        (np.full(6, 1 / 6), np.array([0.9, 0.02, 0.02, 0.02, 0.02, 0.02]), None, "abstain"),  # nothing is likely
+        (
+            np.full(6, 1 / 6),
+            np.array([0.9, 0.02, 0.02, 0.02, 0.02, 0.02]),
+            None,
+            "abstain",
+        ),  # nothing is likely
         (np.array([0.8, 0.2]), np.array([0.78, 0.22]), None, "abstain"),  # the base rate
         (np.array([0.8, 0.2]), np.array([0.78, 0.22]), 0.75, "fill"),  # but a proof is a proof
         (np.array([1.0, 0.0]), np.array([0.5, 0.5]), 0.99, "fill"),

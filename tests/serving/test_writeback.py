@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kg.store import GraphStore, Pattern, open_store, statements_table
+from kg.stores.open import open_store
+from kg.stores.protocol import GraphStore, Pattern
+from kg.stores.tables import statements_table
 from schema.terms import Rank, Statement
 from serving.completion import Candidate, Completion, Decision, Effect, Evidence
 from serving.writeback import predicted, write
@@ -19,16 +21,31 @@ def store() -> Iterator[GraphStore]:
 
 def completion(item: str = "m1", value: str = "red", decision: Decision = "fill") -> Completion:
     evidence = Evidence(0.31, None, (Effect("kind", "mug", -0.02),))
-    return Completion(item, "colour", (Candidate(value, 0.9712345678), Candidate("blue", 0.01)), decision, evidence)
+    return Completion(
+        item,
+        "colour",
+        (Candidate(value, 0.9712345678), Candidate("blue", 0.01)),
+        decision,
+        evidence,
+    )
 
 
 def ranks(store: GraphStore) -> dict[str, str]:
-    return {row["value"]: row["rank"] for batch in store.scan(Pattern(property="colour")) for row in batch.to_pylist()}
+    return {
+        row["value"]: row["rank"]
+        for batch in store.scan(Pattern(property="colour"))
+        for row in batch.to_pylist()
+    }
 
 
 def test_prediction_says_by_which_model_how_sure_and_why():
     statement = predicted(completion(), model="joint-1", batch="b7")
-    assert (statement.item, statement.property, statement.value, statement.rank) == ("m1", "colour", "red", Rank.PREDICTED)
+    assert (statement.item, statement.property, statement.value, statement.rank) == (
+        "m1",
+        "colour",
+        "red",
+        Rank.PREDICTED,
+    )
     given = statement.provenance
     assert (given.model, given.batch, given.confidence) == ("joint-1", "b7", 0.971235)
     assert json.loads(given.evidence or "") == {
@@ -40,19 +57,33 @@ def test_prediction_says_by_which_model_how_sure_and_why():
 
 
 def test_only_fills_are_written(store: GraphStore) -> None:
-    report = write(store, [completion(), completion("m2", decision="review"), completion("m3", decision="abstain")], model="m")
+    report = write(
+        store,
+        [completion(), completion("m2", decision="review"), completion("m3", decision="abstain")],
+        model="m",
+    )
     assert (report.written, report.new) == (1, 1)
     assert store.item("m2") is None
 
 
 def test_further_decisions_on_demand(store: GraphStore) -> None:
     both: tuple[Decision, ...] = ("fill", "review")
-    assert write(store, [completion("m2", decision="review")], model="m", decisions=both).written == 1
+    assert (
+        write(store, [completion("m2", decision="review")], model="m", decisions=both).written == 1
+    )
 
 
 def test_completion_without_candidates_is_passed_over(store: GraphStore) -> None:
     abstained: tuple[Decision, ...] = ("abstain",)
-    assert write(store, [Completion("m1", "colour", (), "abstain", Evidence())], model="m", decisions=abstained).written == 0
+    assert (
+        write(
+            store,
+            [Completion("m1", "colour", (), "abstain", Evidence())],
+            model="m",
+            decisions=abstained,
+        ).written
+        == 0
+    )
 
 
 def test_writing_again_adds_nothing(store: GraphStore) -> None:

@@ -5,38 +5,59 @@ import torch
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
-from kg.chance import Chance
 from kg.image_cache import ImageCache
+from kg.sampling.keyed_random import KeyedRandom
 from schema.ontology import Ontology, PropertySpec
+from training.collate import BatchContents, Collator
 from training.config import Recipe
 from training.data import TrainingData
 from training.flows import FlowSampler
-from training.plan import Stage
-from training.views import Viewer, Work
+from training.schedule import Stage
 
 TINY = ModelConfig(
-    dim=16, heads=2, fusion_layers=1, decoder_layers=1, vocab_size=200, max_ngrams=64, bag_width=8, known_width=4, image_size=32,
-    stem_channels=(4, 8, 8, 8), image_grid=2,
-)  # fmt: skip
-COLOURS, KINDS = ("blue", "green", "red"), ("lamp", "mug")
+    dim=16,
+    heads=2,
+    fusion_layers=1,
+    decoder_layers=1,
+    vocab_size=200,
+    max_ngrams=64,
+    bag_width=8,
+    known_width=4,
+    image_size=32,
+    stem_channels=(4, 8, 8, 8),
+    image_grid=2,
+)
+COLOURS = ("blue", "green", "red")
+KINDS = ("lamp", "mug")
 
 
 @pytest.fixture(scope="session")
 def ontology():
-    return Ontology([PropertySpec("colour", values=COLOURS, counts=(3, 2, 1)), PropertySpec("kind", values=KINDS, counts=(3, 2))])
+    return Ontology(
+        [
+            PropertySpec("colour", values=COLOURS, counts=(3, 2, 1)),
+            PropertySpec("kind", values=KINDS, counts=(3, 2)),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return CatalogTokenizer.train([f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.max_ngrams)
+    return CatalogTokenizer.train(
+        [f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.max_ngrams
+    )
 
 
 @pytest.fixture
 def data(tokenizer):
-    """24 items, each with a colour and a kind; the last half without pictures, the first without a title."""
-    colour, kind = np.arange(24) % 3, np.arange(24) % 2
+    """24 items, each with a colour and a kind; the last half without images, the first without a title."""
+    colour = np.arange(24) % 3
+    kind = np.arange(24) % 2
     pixels = np.random.default_rng(0).integers(0, 255, (24, 3, 32, 32), dtype=np.uint8)
-    words = [[] if i == 0 else [COLOURS[c], KINDS[k], "steel"] for i, (c, k) in enumerate(zip(colour, kind, strict=True))]
+    words = [
+        [] if i == 0 else [COLOURS[c], KINDS[k], "steel"]
+        for i, (c, k) in enumerate(zip(colour, kind, strict=True))
+    ]
     return TrainingData(
         items=[str(i) for i in range(24)],
         words=words,
@@ -52,12 +73,20 @@ def data(tokenizer):
 
 @pytest.fixture
 def recipe():
-    return Recipe(batch_size=8, precision="fp32", warmup_steps=2, log_every=1, validate_every=1000, keep_every=1000, shift=2)
+    return Recipe(
+        batch_size=8,
+        precision="fp32",
+        warmup_steps=2,
+        log_every=1,
+        validate_every=1000,
+        keep_every=1000,
+        shift=2,
+    )
 
 
 @pytest.fixture
-def viewer(data, tokenizer, recipe):
-    return Viewer(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
+def collator(data, tokenizer, recipe):
+    return Collator(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
 
 
 def all_terms(recipe):
@@ -68,13 +97,15 @@ def all_terms(recipe):
 def work(index):
     """A batch of items alone."""
     nobody = np.zeros(0, np.int64)
-    return Work(np.asarray(index), nobody, nobody)
+    return BatchContents(np.asarray(index), nobody, nobody)
 
 
 @pytest.fixture
-def batch(viewer, recipe):
+def batch(collator, recipe):
     """The batch of some items at a step of seed 0."""
-    return lambda index, step=0: viewer.batch(all_terms(recipe), work(index), Chance(0, step))
+    return lambda index, step=0: collator.batch(
+        all_terms(recipe), work(index), KeyedRandom(0, step)
+    )
 
 
 @pytest.fixture

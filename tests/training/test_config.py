@@ -8,7 +8,9 @@ MODEL = {"dim": 256, "stem_channels": (1, 2)}
 
 def test_overrides_win_over_the_file_and_keep_their_types(tmp_path):
     (tmp_path / "c.toml").write_text("batch_size = 8\ndim = 64\n")
-    settings = read_settings(tmp_path / "c.toml", ["batch_size=16", "learning_rate=1e-2", "stem_channels=4,8"], MODEL)
+    settings = read_settings(
+        tmp_path / "c.toml", ["batch_size=16", "learning_rate=1e-2", "stem_channels=4,8"], MODEL
+    )
     assert (settings.recipe.batch_size, settings.recipe.learning_rate) == (16, 0.01)
     assert settings.model == {"dim": 64, "stem_channels": (4, 8)}
 

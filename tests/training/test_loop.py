@@ -12,31 +12,45 @@ from schema import files
 from schema.errors import TrainingError
 from training import state
 from training.gradient import step_gradient
-from training.loader import BatchMaker, Request
+from training.loader import BatchBuilder, BatchRequest
 from training.loop import Run, run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
-from training.plan import make_plan
-from training.runlog import RunLog
+from training.run_log import RunLog
 from training.sampler import StepSampler
-from training.state import Progress, load_state, restore_optimizer, save_state
+from training.schedule import make_schedule
+from training.state import RunProgress, load_state, restore_optimizer, save_state
 
 
 @pytest.fixture
-def make_run(tmp_path, viewer, model, recipe):
+def make_run(tmp_path, collator, model, recipe):
     def make(steps, **changes):
         chosen = dataclasses.replace(recipe, **changes)
-        viewer.recipe = chosen
-        optimizer, average = build_optimizer(model, chosen), AveragedWeights(model, chosen.ema)
-        progress, folder = Progress(), tmp_path / "checkpoints"
+        collator.recipe = chosen
+        optimizer = build_optimizer(model, chosen)
+        average = AveragedWeights(model, chosen.ema)
+        progress = RunProgress()
+        folder = tmp_path / "checkpoints"
         tensors = lambda: {"weights": model.state_dict(), "average": average.shadow}  # noqa: E731
-        plan = make_plan(chosen.weights, chosen.stages, queries=False)
-        maker = BatchMaker(viewer, plan, 0, StepSampler(np.arange(24), chosen.batch_size, 0), None)
+        schedule = make_schedule(chosen.weights, chosen.stages, queries=False)
+        maker = BatchBuilder(
+            collator, schedule, 0, StepSampler(np.arange(24), chosen.batch_size, 0), None
+        )
         return Run(
-            objective=JointObjective(model, chosen), optimizer=optimizer, average=average, maker=maker, plan=plan, recipe=chosen,
-            budget=Budget(steps, None), progress=progress, seed=0, validate=lambda stage: {}, log=RunLog(tmp_path / "log.jsonl"),
-            export=lambda: None, keep=lambda: save_state(folder, progress, tensors(), optimizer),
-        )  # fmt: skip
+            objective=JointObjective(model, chosen),
+            optimizer=optimizer,
+            average=average,
+            maker=maker,
+            schedule=schedule,
+            recipe=chosen,
+            budget=Budget(steps, None),
+            progress=progress,
+            seed=0,
+            validate=lambda stage: {},
+            log=RunLog(tmp_path / "log.jsonl"),
+            export=lambda: None,
+            keep=lambda: save_state(folder, progress, tensors(), optimizer),
+        )
 
     return make
 
@@ -61,8 +75,17 @@ def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model):
         run = make_run(1)
         run.maker.items = StepSampler(np.arange(12), 12, 0)
         still(model)
-        report = step_gradient(run, run.maker[Request(0, 0, parts)])
-        grads.append((report, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}))
+        report = step_gradient(run, run.maker[BatchRequest(0, 0, parts)])
+        grads.append(
+            (
+                report,
+                {
+                    name: p.grad.clone()
+                    for name, p in model.named_parameters()
+                    if p.grad is not None
+                },
+            )
+        )
         model.zero_grad()
     (whole, one), (added, several) = grads
     assert whole.terms.keys() == added.terms.keys()
@@ -110,13 +133,20 @@ def test_no_memory_for_two_items_is_said(make_run, monkeypatch):
 
 
 def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tmp_path):
-    run, rolled = make_run(40, keep_every=1), []
-    run.roll_back = lambda: rolled.append((run.progress.step, sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))))
+    run = make_run(40, keep_every=1)
+    rolled = []
+    run.roll_back = lambda: rolled.append(
+        (run.progress.step, sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*")))
+    )
     whole = run.objective.forward
 
     def poisoned(batch, shares):
         report = whole(batch, shares)
-        return dataclasses.replace(report, total=report.total * float("nan")) if 3 <= run.progress.step < 15 else report
+        return (
+            dataclasses.replace(report, total=report.total * float("nan"))
+            if 3 <= run.progress.step < 15
+            else report
+        )
 
     run.objective.forward = poisoned
     assert run_loop(run, lambda record: None)
@@ -167,7 +197,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
 
 
 def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monkeypatch):
-    run, said, write = make_run(6, keep_every=2), [], files.write_together
+    run = make_run(6, keep_every=2)
+    said = []
+    write = files.write_together
 
     def full(folder, content):
         if run.progress.step == 4:
@@ -176,14 +208,22 @@ def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monke
 
     monkeypatch.setattr(state, "write_together", full)
     seen = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())  # noqa: E731
-    run_loop(run, lambda record: said.append((record["warning"][:8], seen())) if "warning" in record else None)
+    run_loop(
+        run,
+        lambda record: (
+            said.append((record["warning"][:8], seen())) if "warning" in record else None
+        ),
+    )
     assert said == [("No space", ["step-00000002"])]
     assert seen() == ["step-00000002", "step-00000006"]
 
 
 def test_only_two_checkpoints_are_kept(make_run, tmp_path):
     run_loop(make_run(4, keep_every=1), lambda record: None)
-    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000003", "step-00000004"]
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "step-00000003",
+        "step-00000004",
+    ]
 
 
 def test_a_loss_that_stays_infinite_stops_the_run(make_run, model):
@@ -216,7 +256,8 @@ def test_a_budget_counts_what_was_spent_before():
 def test_averages_take_up_every_fourth_steps_weights_by_the_fourth_power_of_the_rate():
     layer = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(layer.weight)
-    average, moved = AveragedWeights(layer, decay=0.9), []
+    average = AveragedWeights(layer, decay=0.9)
+    moved = []
     torch.nn.init.ones_(layer.weight)
     for step in range(200, 208):
         average.update(layer, step)

@@ -88,12 +88,20 @@ class TestLink(ObjectiveContract):
 
     def loss(self, logits, target):
         nothing = torch.zeros(0, dtype=torch.int64)
-        return link_loss(logits, torch.arange(len(logits)), target, (nothing, nothing), smoothing=0.1)
+        return link_loss(
+            logits, torch.arange(len(logits)), target, (nothing, nothing), smoothing=0.1
+        )
 
 
 class TestSdmi(ObjectiveContract):
     def inputs(self, count):
-        return torch.randn(count), torch.randn(count, 3), torch.randn(count), torch.randn(count, 3), torch.arange(count) % 2
+        return (
+            torch.randn(count),
+            torch.randn(count, 3),
+            torch.randn(count),
+            torch.randn(count, 3),
+            torch.arange(count) % 2,
+        )
 
     def loss(self, z_t, h_t, z_v, h_v, label):
         return sum(distillation_losses((h_t, z_t), (h_v, z_v), label))
@@ -107,10 +115,14 @@ class TestContrast(ObjectiveContract):
 
     def loss(self, query, item):
         query, item = (torch.nn.functional.normalize(part.float(), dim=1) for part in (query, item))
-        return contrastive_loss(query, item, torch.tensor(1.0), torch.eye(len(query), dtype=torch.bool))
+        return contrastive_loss(
+            query, item, torch.tensor(1.0), torch.eye(len(query), dtype=torch.bool)
+        )
 
 
 def test_no_objective_is_missed():
     modules = {path.stem for path in Path(objectives.__path__[0]).glob("*.py")} - NO_OBJECTIVES
     held = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
-    assert {module for module in modules if not any(name.startswith(module) for name in held)} == set()
+    assert {
+        module for module in modules if not any(name.startswith(module) for name in held)
+    } == set()

@@ -16,14 +16,18 @@ NONE = (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
 def test_link_loss_is_the_softmax_over_the_propertys_own_values():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]])
     expected = -np.log(np.exp(2) / (np.exp(1) + np.exp(2)))
-    np.testing.assert_allclose(link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE).item(), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE).item(), expected, rtol=1e-6
+    )
 
 
 def test_link_loss_leaves_other_truths_out():
     logits = torch.tensor([[1.0, 2.0, 3.0]])
     others = (torch.tensor([0]), torch.tensor([2]))
     without = link_loss(logits[:, :2], torch.tensor([0]), torch.tensor([1]), NONE)
-    torch.testing.assert_close(link_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without)
+    torch.testing.assert_close(
+        link_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without
+    )
 
 
 def test_label_smoothing_spreads_over_the_propertys_own_values():
@@ -49,7 +53,13 @@ def test_masking_chooses_a_share_and_mostly_covers():
 
 
 def test_masking_never_chooses_padding():
-    masked, chosen = mask_pieces(torch.zeros(50, 9, dtype=torch.int64), torch.ones(50, dtype=torch.bool), SPECIAL, 50, luck(3, 50, 9))
+    masked, chosen = mask_pieces(
+        torch.zeros(50, 9, dtype=torch.int64),
+        torch.ones(50, dtype=torch.bool),
+        SPECIAL,
+        50,
+        luck(3, 50, 9),
+    )
     assert not chosen.any()
     assert (masked == 0).all()
 
@@ -60,7 +70,7 @@ def test_masked_piece_loss_is_the_mean_negative_log_likelihood():
     torch.testing.assert_close(masked_piece_loss(logits, torch.tensor([1, 1])), expected)
 
 
-def test_raw_patches_are_the_pictures_own_pixels():
+def test_raw_patches_are_the_images_own_pixels():
     pixels = torch.randint(0, 255, (1, 3, 8, 8), dtype=torch.uint8)
     patches = raw_patches(pixels, 2)
     torch.testing.assert_close(patches[0, 1], pixels[0, :, :4, 4:].float().flatten() / 255)
@@ -71,7 +81,9 @@ def test_masked_patch_loss_is_the_mean_absolute_difference():
 
 
 def test_patches_of_other_rows_stay():
-    assert not mask_patches(torch.ones(2, 16, dtype=torch.bool), torch.tensor([False, False]), luck(2, 16)).any()
+    assert not mask_patches(
+        torch.ones(2, 16, dtype=torch.bool), torch.tensor([False, False]), luck(2, 16)
+    ).any()
     there = torch.arange(1000)[None] < 900
     chosen = mask_patches(there, torch.tensor([True]), luck(1, 1000))
     assert chosen[there].float().mean().sub(0.5).abs() < 0.1
@@ -80,7 +92,9 @@ def test_patches_of_other_rows_stay():
 
 def test_match_loss_is_binary_cross_entropy():
     expected = -np.log(1 / (1 + np.exp(-2.0)))
-    np.testing.assert_allclose(match_loss(torch.tensor([2.0]), torch.tensor([1])).item(), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        match_loss(torch.tensor([2.0]), torch.tensor([1])).item(), expected, rtol=1e-6
+    )
 
 
 def test_contrast_ignores_pairs_that_match_as_well():
@@ -97,10 +111,14 @@ def test_joint_names_its_terms_and_adds_them(batch, model, recipe):
     objective = JointObjective(model, recipe)
     report = objective(batch(np.arange(24), 1))
     assert {"lpm", "lpm_unseen", "mlm", "mpm"} <= set(report.terms)
-    torch.testing.assert_close(report.total, sum(objective.weights[name] * term for name, term in report.terms.items()))
+    torch.testing.assert_close(
+        report.total, sum(objective.weights[name] * term for name, term in report.terms.items())
+    )
 
 
 def test_joint_reaches_every_part_of_the_model(batch, model, recipe):
     JointObjective(model, recipe)(batch(np.arange(24), 1)).total.backward()
-    idle = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None}
+    idle = {
+        name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None
+    }
     assert idle == {"match_head"}

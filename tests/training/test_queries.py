@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from kg.chance import Chance
+from kg.sampling.keyed_random import KeyedRandom
 from tests.training.conftest import COLOURS, KINDS, TINY
+from training.collate import BatchContents, Collator
 from training.flows import FlowSampler
-from training.plan import Stage
 from training.queries import Matcher, Terms, read_log
-from training.views import Viewer, Work
+from training.schedule import Stage
 
 TERMS = Terms({"colour": COLOURS, "kind": KINDS})
 
@@ -16,7 +16,8 @@ def log(data):
     """Every item was bought for "colour kind" of its own and clicked for its kind."""
     rows = []
     for number, item in enumerate(data.items):
-        colour, kind = COLOURS[number % 3], KINDS[number % 2]
+        colour = COLOURS[number % 3]
+        kind = KINDS[number % 2]
         rows += [(f"{colour} {kind}", item, 5, 1), (f"nice {kind}", item, 2, 0)]
     return read_log(data.items, rows)
 
@@ -30,7 +31,7 @@ def test_bought_pairs_are_positive_and_clicked_ones_no_negatives(log):
     assert len(log.query) == 24
     nice = log.texts.index("nice mug")
     assert nice not in log.query
-    assert log.clicked.holds(np.array(nice), np.array(1))
+    assert log.clicked.contains(np.array(nice), np.array(1))
 
 
 def test_without_purchases_clicks_are_positive():
@@ -58,21 +59,27 @@ def test_rewriting_replaces_one_term_by_another_of_its_type():
 def test_no_negative_was_clicked_or_is_true_of_its_item(hard, matcher, log):
     pairs = np.arange(24)
     for step in range(5):
-        negatives = matcher(hard).negatives(pairs, Chance(0, step))
+        negatives = matcher(hard).negatives(pairs, KeyedRandom(0, step))
         for item, query in zip(log.item, negatives, strict=True):
-            assert query not in (f"{COLOURS[item % 3]} {KINDS[item % 2]}", f"nice {KINDS[item % 2]}")
+            assert query not in (
+                f"{COLOURS[item % 3]} {KINDS[item % 2]}",
+                f"nice {KINDS[item % 2]}",
+            )
 
 
 def test_hard_negatives_are_rewritten_or_of_the_category(data, matcher, log):
-    negatives = matcher(1.0).negatives(np.arange(24), Chance(0))
+    negatives = matcher(1.0).negatives(np.arange(24), KeyedRandom(0))
     of_category = [{log.texts[q] for q in log.query[data.category[log.item] == c]} for c in (0, 1)]
-    rewritten = [text not in of_category[data.category[item]] for item, text in zip(log.item, negatives, strict=True)]
+    rewritten = [
+        text not in of_category[data.category[item]]
+        for item, text in zip(log.item, negatives, strict=True)
+    ]
     assert all(len(text.split()) == 2 for text in negatives)
     assert sum(rewritten) <= 16
 
 
 def test_a_batch_has_as_many_negatives_and_knows_who_matches(matcher, log):
-    batch = matcher().batch(np.arange(6), Chance(0), np.arange(9), 0)
+    batch = matcher().batch(np.arange(6), KeyedRandom(0), np.arange(9), 0)
     assert batch.label.tolist() == [1.0] * 6 + [0.0] * 6
     assert batch.query.shape[0] == 2 * len(batch.items)
     assert batch.same.shape == (2, 6, 9)
@@ -80,8 +87,10 @@ def test_a_batch_has_as_many_negatives_and_knows_who_matches(matcher, log):
 
 
 def test_a_stage_of_queries_has_no_items_but_pairs(data, tokenizer, recipe, matcher):
-    viewer = Viewer(data, tokenizer, recipe, FlowSampler(data, 8), TINY, matcher())
+    collator = Collator(data, tokenizer, recipe, FlowSampler(data, 8), TINY, matcher())
     nobody = np.zeros(0, np.int64)
-    batch = viewer.batch(Stage({"qi": 1.0}), Work(nobody, np.arange(4), np.arange(4)), Chance(0))
+    batch = collator.batch(
+        Stage({"qi": 1.0}), BatchContents(nobody, np.arange(4), np.arange(4)), KeyedRandom(0)
+    )
     assert batch.seen is None
     assert batch.counts["qi"] == 8

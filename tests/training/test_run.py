@@ -12,15 +12,27 @@ from safetensors.torch import load_file
 
 from fusion.checkpoint import ModelFolder
 from kg.home import Home
-from kg.ingest import ingest, ingest_queries
+from kg.ingest.pipeline import ingest, ingest_queries
 from kg.sample import write_sample
 from schema.errors import UsageError
 from training import run
 from training.config import TrainOptions
 from training.run import train
 
-SMALL = ("batch_size=8", "precision=fp32", "log_every=1", "validate_every=3", "keep_every=2", "dim=16", "vocab_size=300", "image_size=32",
-         "stem_channels=4,8,8,8", "max_ngrams=128", "bag_width=8", "warmup_steps=1")  # fmt: skip
+SMALL = (
+    "batch_size=8",
+    "precision=fp32",
+    "log_every=1",
+    "validate_every=3",
+    "keep_every=2",
+    "dim=16",
+    "vocab_size=300",
+    "image_size=32",
+    "stem_channels=4,8,8,8",
+    "max_ngrams=128",
+    "bag_width=8",
+    "warmup_steps=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +46,9 @@ def home(tmp_path_factory):
 
 
 def options(name, steps, **changes):
-    return TrainOptions(**{"size": "tiny", "overrides": SMALL, "name": name, "steps": steps, **changes})
+    return TrainOptions(
+        **{"size": "tiny", "overrides": SMALL, "name": name, "steps": steps, **changes}
+    )
 
 
 def test_a_run_leaves_a_whole_model_folder(home):
@@ -48,21 +62,43 @@ def test_a_run_leaves_a_whole_model_folder(home):
 
 def test_the_log_names_every_term_of_the_joint_loss(home):
     train(home, options("terms", 4))
-    lines = [json.loads(line) for line in (home.models / "terms" / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (home.models / "terms" / "log.jsonl").read_text().splitlines()
+    ]
     terms = set().union(*(line["loss"] for line in lines))
     assert {"total", "lpm", "lpm_unseen", "mlm", "mpm", "qi", "qt", "qv", "contrastive"} <= terms
 
 
 def test_vtbert_trains_by_its_own_five_objectives(home):
-    train(home, options("vt", 2, preset="vtbert", overrides=("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "masked_rows=1")))
-    lines = [json.loads(line) for line in (home.models / "vt" / "log.jsonl").read_text().splitlines()]
+    train(
+        home,
+        options(
+            "vt",
+            2,
+            preset="vtbert",
+            overrides=("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "masked_rows=1"),
+        ),
+    )
+    lines = [
+        json.loads(line) for line in (home.models / "vt" / "log.jsonl").read_text().splitlines()
+    ]
     assert {"vtm", "mlm", "gmlm", "mrfr", "gmrfr"} <= set(lines[0]["loss"])
     assert "mpm" not in lines[0]["loss"]
 
 
 def test_mbsd_trains_by_masks_then_by_queries(home):
-    result = train(home, options("sdmi", 4, preset="mbsd", overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16")))
-    lines = [json.loads(line) for line in (home.models / "sdmi" / "log.jsonl").read_text().splitlines()]
+    result = train(
+        home,
+        options(
+            "sdmi",
+            4,
+            preset="mbsd",
+            overrides=("batch_size=8", "precision=fp32", "log_every=1", "dim=16"),
+        ),
+    )
+    lines = [
+        json.loads(line) for line in (home.models / "sdmi" / "log.jsonl").read_text().splitlines()
+    ]
     assert [line["stage"] for line in lines] == [1, 1, 1, 2]
     assert set(lines[0]["loss"]) == {"total", "mlm", "mpm"}
     assert set(lines[3]["loss"]) >= {"total", "qi", "qt", "qv"}
@@ -86,12 +122,23 @@ def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
     with pytest.raises(ConnectionError):
         train(home, options("broken", 6), broken)
     train(home, options("broken", 6, resume=True))
-    one, two = (load_file(home.models / name / "model.safetensors") for name in ("unbroken", "broken"))
+    one, two = (
+        load_file(home.models / name / "model.safetensors") for name in ("unbroken", "broken")
+    )
     assert all((one[key] == two[key]).all() for key in one)
 
 
 def test_a_resumed_run_keeps_what_it_was_asked_for(home):
-    train(home, options("asked", 2, seed=7, preset="mbsd", overrides=(*SMALL[:5], "learning_rate=0.002", "dim=16")))
+    train(
+        home,
+        options(
+            "asked",
+            2,
+            seed=7,
+            preset="mbsd",
+            overrides=(*SMALL[:5], "learning_rate=0.002", "dim=16"),
+        ),
+    )
     train(home, TrainOptions(name="asked", resume=True, steps=4))
     about = ModelFolder(home.models / "asked").about
     assert (about["preset"], about["size"], about["seed"], about["steps"]) == ("mbsd", "tiny", 7, 4)
@@ -101,7 +148,9 @@ def test_a_resumed_run_keeps_what_it_was_asked_for(home):
 def test_init_takes_up_another_models_weights_and_vocabulary(home):
     train(home, options("before", 2))
     train(home, options("after", 1, init="before"))
-    vocabularies = [ModelFolder(home.models / name).tokenizer.files() for name in ("before", "after")]
+    vocabularies = [
+        ModelFolder(home.models / name).tokenizer.files() for name in ("before", "after")
+    ]
     assert vocabularies[0] == vocabularies[1]
 
 
@@ -114,14 +163,30 @@ def test_a_run_stopped_before_its_first_step_keeps_what_it_took_up(home, monkeyp
     monkeypatch.setattr(run, "run_loop", broken)
     with pytest.raises(KeyboardInterrupt):
         train(home, options("stopped", 3, init="source"))
-    kept, source = ModelFolder(home.models / "stopped" / "checkpoints" / "start"), ModelFolder(home.models / "source")
+    kept = ModelFolder(home.models / "stopped" / "checkpoints" / "start")
+    source = ModelFolder(home.models / "source")
     assert torch.equal(kept.model.patch_mask, source.model.patch_mask)
 
 
 def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnop")]
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    transformers.BertModel(transformers.BertConfig(**sizes, vocab_size=len(words))).save_pretrained(tmp_path)
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"##{letter}" for letter in "abcdefghijklmnop"),
+    ]
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    transformers.BertModel(transformers.BertConfig(**sizes, vocab_size=len(words))).save_pretrained(
+        tmp_path
+    )
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     given = ("batch_size=8", "precision=fp32", f"pretrained={tmp_path}", "frozen_text=true")
     train(home, options("bert", 2, preset="k3m", overrides=given))
@@ -134,12 +199,30 @@ def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
 def test_regions_are_read_from_the_homes_folder(home):
     home.regions.mkdir()
     for number, item in enumerate(["P000000", "P000001"]):
-        found: dict[str, Any] = {"features": np.full((9, 5), number), "boxes": np.full((9, 4), 0.5), "classes": np.full((9, 3), 1 / 3)}
-        np.savez(home.regions / f"{item}.npz", **{name: array.astype(np.float32) for name, array in found.items()})
-    given = ("batch_size=60", "precision=fp32", "dim=16", "picture=regions", "region_width=5", "region_classes=3", "log_every=1")
+        found: dict[str, Any] = {
+            "features": np.full((9, 5), number),
+            "boxes": np.full((9, 4), 0.5),
+            "classes": np.full((9, 3), 1 / 3),
+        }
+        np.savez(
+            home.regions / f"{item}.npz",
+            **{name: array.astype(np.float32) for name, array in found.items()},
+        )
+    given = (
+        "batch_size=60",
+        "precision=fp32",
+        "dim=16",
+        "image_encoder=regions",
+        "region_width=5",
+        "region_classes=3",
+        "log_every=1",
+    )
     train(home, options("regions", 3, preset="k3m", overrides=given))
     assert ModelFolder(home.models / "regions").config.max_regions == 36
-    lines = [json.loads(line)["loss"] for line in (home.models / "regions" / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)["loss"]
+        for line in (home.models / "regions" / "log.jsonl").read_text().splitlines()
+    ]
     assert {"lpm", "mlm", "mrfr", "mrc"} <= set().union(*lines)
 
 
@@ -173,7 +256,16 @@ def test_a_name_that_is_taken_is_refused(home):
         train(home, options("taken", 1))
 
 
-PLAIN = ("batch_size=16", "precision=fp32", "log_every=1", "dim=16", "dropout=0", "shift=0", "warmup_steps=1", "loss_contrastive=0.5")
+PLAIN = (
+    "batch_size=16",
+    "precision=fp32",
+    "log_every=1",
+    "dim=16",
+    "dropout=0",
+    "shift=0",
+    "warmup_steps=1",
+    "loss_contrastive=0.5",
+)
 
 
 @pytest.mark.slow
@@ -181,17 +273,47 @@ def test_two_processes_train_as_one_does(home):
     """The same global batches: masked statements of both stages, pairs of the log and their contrast, to rounding."""
     settings = (*PLAIN, "loss_lpm=1", "stages=lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1")
     asked = [part for setting in settings for part in ("--set", setting)]
-    given = ["cli.py", "--home", str(home.path), "--json", "train", "--preset", "mbsd", "--size", "tiny", "--steps", "4", *asked]
-    for name, launch in (("one", []), ("pair", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"])):
+    given = [
+        "cli.py",
+        "--home",
+        str(home.path),
+        "--json",
+        "train",
+        "--preset",
+        "mbsd",
+        "--size",
+        "tiny",
+        "--steps",
+        "4",
+        *asked,
+    ]
+    for name, launch in (
+        ("one", []),
+        ("pair", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, *launch, *given, "--name", f"ddp-{name}"], capture_output=True, text=True, env=environment, timeout=240
+            [sys.executable, *launch, *given, "--name", f"ddp-{name}"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr[-2000:]
     folders = [home.models / f"ddp-{name}" for name in ("one", "pair")]
-    logs = ([json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders)
+    logs = (
+        [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+        for folder in folders
+    )
     for mine, theirs in zip(*logs, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=2e-5)
     one, pair = (load_file(folder / "model.safetensors") for folder in folders)
     # A mean, not each: where a gradient is nothing but rounding, Adam makes whole steps of it.
-    assert max(float((pair[name] - tensor).abs().mean()) for name, tensor in one.items() if not name.startswith("match_head")) < 1e-5
+    assert (
+        max(
+            float((pair[name] - tensor).abs().mean())
+            for name, tensor in one.items()
+            if not name.startswith("match_head")
+        )
+        < 1e-5
+    )

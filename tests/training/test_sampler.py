@@ -10,7 +10,8 @@ def test_every_item_once_an_epoch():
 
 
 def test_a_batch_depends_on_the_step_alone():
-    one, other = StepSampler(np.arange(50), 8, 1), StepSampler(np.arange(50), 8, 1)
+    one = StepSampler(np.arange(50), 8, 1)
+    other = StepSampler(np.arange(50), 8, 1)
     later = one.batch(17).tolist()
     for step in range(17):
         other.batch(step)

@@ -19,7 +19,13 @@ def contrastive_loss(query: Tensor, item: Tensor, log_scale: Tensor, same: Tenso
 
 
 def one_of_all(
-    query: Tensor, item: Tensor, items: Tensor, queries: Tensor, log_scale: Tensor, same: tuple[Tensor, Tensor], first: int
+    query: Tensor,
+    item: Tensor,
+    items: Tensor,
+    queries: Tensor,
+    log_scale: Tensor,
+    same: tuple[Tensor, Tensor],
+    first: int,
 ) -> Tensor:
     """The same of N pairs against all G of them: ``items`` and ``queries`` [G, D], of which one's own begin at ``first``.
 
@@ -30,7 +36,9 @@ def one_of_all(
     losses = []
     for mine, theirs, matches in ((query, items, same[0]), (item, queries, same[1])):
         others = matches.index_put((target - first, target), matches.new_tensor(False))
-        losses.append(F.cross_entropy((mine @ theirs.T * scale).masked_fill(others, -torch.inf), target))
+        losses.append(
+            F.cross_entropy((mine @ theirs.T * scale).masked_fill(others, -torch.inf), target)
+        )
     return (losses[0] + losses[1]) / 2
 
 

@@ -38,7 +38,13 @@ class LinkTargets:
     corrupted: Corruptions | None = None
 
 
-def link_loss(logits: Tensor, cell: Tensor, target: Tensor, others: tuple[Tensor, Tensor], smoothing: float = 0.0) -> Tensor:
+def link_loss(
+    logits: Tensor,
+    cell: Tensor,
+    target: Tensor,
+    others: tuple[Tensor, Tensor],
+    smoothing: float = 0.0,
+) -> Tensor:
     """-log softmax of each true value among its property's candidates, other true values of the cell left out (filtered).
 
     ``logits`` [N, C]; statement m of M asks ``cell`` [M] and answers ``target`` [M]; ``others`` are pairs (statement [K], candidate [K])
@@ -64,12 +70,16 @@ class SoftmaxLinks(nn.Module):
         super().__init__()
         self.smoothing = smoothing
 
-    def forward(self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge) -> Tensor:
+    def forward(
+        self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge
+    ) -> Tensor:
         """Scalar loss of ``asked`` over B fused items [B, L, D]."""
         logits = model.score(fused, asked.flow, knowledge)
         statement, candidate = asked.others
         others = (statement, knowledge.local[candidate])
-        return link_loss(logits, asked.cell, knowledge.local[asked.candidate], others, self.smoothing)
+        return link_loss(
+            logits, asked.cell, knowledge.local[asked.candidate], others, self.smoothing
+        )
 
 
 class CorruptedLinks(nn.Module):
@@ -77,16 +87,21 @@ class CorruptedLinks(nn.Module):
 
     def __init__(self, adversarial: bool, margin: float, temperature: float = 1.0) -> None:
         super().__init__()
-        self.adversarial, self.margin, self.temperature = adversarial, margin, temperature
+        self.adversarial = adversarial
+        self.margin = margin
+        self.temperature = temperature
 
-    def forward(self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge) -> Tensor:
+    def forward(
+        self, model: ProductModel, fused: FusedItems, asked: LinkTargets, knowledge: Knowledge
+    ) -> Tensor:
         """Scalar loss of ``asked``, which has corruptions, over B fused items [B, L, D]."""
         if asked.corrupted is None:
             raise ValueError("no corrupted statement to tell the true ones from")
         cell = torch.cat([asked.cell[:, None], asked.corrupted.cell], 1)
         candidate = torch.cat([asked.candidate[:, None], asked.corrupted.candidate], 1)
         scores = model.score_pairs(fused, asked.flow, knowledge, (cell, knowledge.local[candidate]))
-        true, corrupted = scores[:, 0], scores[:, 1:].masked_fill(~asked.corrupted.possible, -torch.inf)
+        true = scores[:, 0]
+        corrupted = scores[:, 1:].masked_fill(~asked.corrupted.possible, -torch.inf)
         if self.adversarial:
             return self_adversarial_loss(true, corrupted, self.margin, self.temperature)
         return margin_loss(-true, -corrupted, self.margin)

@@ -13,7 +13,12 @@ from training.objectives.precise import precise
 
 
 def mask_pieces(
-    pieces: Tensor, rows: Tensor, special: SpecialPieces, vocab_size: int, luck: NDArray[np.float64], rate: float = 0.15
+    pieces: Tensor,
+    rows: Tensor,
+    special: SpecialPieces,
+    vocab_size: int,
+    luck: NDArray[np.float64],
+    rate: float = 0.15,
 ) -> tuple[Tensor, Tensor]:
     """Choose ``rate`` of the pieces of ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from training.objectives.precise import precise
 
 
-def mask_patches(there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.5) -> Tensor:
+def mask_patches(
+    there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.5
+) -> Tensor:
     """Choose ``rate`` of the patches that are ``there`` [B, P] in ``rows`` [B], by ``luck`` [B, P] in [0, 1): [B, P] bool."""
     return (torch.from_numpy(luck) < rate) & there & rows[:, None]
 

@@ -32,7 +32,10 @@ def upgrade() -> None:
         "query_log",
         sa.Column("query", sa.String, primary_key=True),
         sa.Column("item", sa.String, primary_key=True),
-        *(sa.Column(name, sa.Integer, nullable=False) for name in ("impressions", "clicks", "purchases")),
+        *(
+            sa.Column(name, sa.Integer, nullable=False)
+            for name in ("impressions", "clicks", "purchases")
+        ),
     )
     op.create_table(
         "training_runs",

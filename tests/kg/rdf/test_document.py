@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
-from kg.ingest import ingest
+from kg.ingest.pipeline import ingest
+from kg.ingest.readers import open_source
 from kg.rdf import json_ld
-from kg.readers import open_source
-from kg.store import open_store
+from kg.stores.open import open_store
 from schema.errors import DataError
-from tests.kg.exporting.shops import MemoryHome
+from tests.kg.export.shops import MemoryHome
 
 
 def loaded(tmp_path, name, text):
@@ -28,7 +28,11 @@ def loaded(tmp_path, name, text):
     ("name", "text", "line"),
     [
         ("a.nt", '<urn:a> <urn:b> "x" .\n<urn:a> urn:b "x" .\n', "line 2"),
-        ("a.ttl", "@prefix s: <https://schema.org/> .\n<urn:a> a s:Product .\n<urn:b> a s:Product ; nope", "line 3"),
+        (
+            "a.ttl",
+            "@prefix s: <https://schema.org/> .\n<urn:a> a s:Product .\n<urn:b> a s:Product ; nope",
+            "line 3",
+        ),
         ("a.nq", "<urn:a> <urn:b> <urn:c> <urn:d> <urn:e> .", "line 1"),
         ("a.nt", b'<urn:a> <urn:b> "\xff" .', "a.nt"),
         ("a.jsonld", '{"@context": {},\n"@graph": [{"a": 1},\n{"b" 2}]}', "line 3"),
@@ -61,7 +65,9 @@ REMOTE = [
 def test_a_context_that_would_be_fetched_is_refused(tmp_path, context, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("the network was asked"))
     with pytest.raises(DataError, match="would have to be fetched"):
-        loaded(tmp_path, "a.jsonld", json.dumps({"@context": context, "@type": "Product", "sku": "1"}))
+        loaded(
+            tmp_path, "a.jsonld", json.dumps({"@context": context, "@type": "Product", "sku": "1"})
+        )
 
 
 @pytest.mark.parametrize("name", ["a.rdf", "a.owl", "a.xml"])
@@ -81,7 +87,9 @@ def test_a_graph_of_many_nodes_comes_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(json_ld, "_CHUNK", 50)
     monkeypatch.setattr(json_ld, "_NODES", 10)
     nodes = [{"@id": f"urn:{number}", "name": "x" * number} for number in range(95)]
-    (tmp_path / "a.jsonld").write_text(json.dumps({"@context": {"@vocab": "urn:"}, "@graph": nodes}, indent=1))
+    (tmp_path / "a.jsonld").write_text(
+        json.dumps({"@context": {"@vocab": "urn:"}, "@graph": nodes}, indent=1)
+    )
     found = [json.loads(part) for part in json_ld.parts(tmp_path / "a.jsonld")]
     assert len(found) == 11
     assert [node for part in found for node in part.get("@graph", [])] == nodes

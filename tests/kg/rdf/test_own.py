@@ -2,7 +2,7 @@
 
 import pytest
 
-from kg.assemble import Origin
+from kg.ingest.assemble import Origin
 from kg.rdf.document import Document
 from kg.rdf.own import OwnReader
 from kg.stores.rdf_terms import PREFIXES
@@ -23,7 +23,11 @@ def read(tmp_path, text):
 def test_a_plain_fact_without_a_statement_is_asserted_by_the_file(tmp_path):
     _, done = read(tmp_path, ITEM + 'item:a property:size "3" .')
     (row,) = done.statements.to_pylist()
-    assert (row["id"], row["rank"], row["source"]) == (statement_id("a", "size", "3"), "asserted", "own.ttl")
+    assert (row["id"], row["rank"], row["source"]) == (
+        statement_id("a", "size", "3"),
+        "asserted",
+        "own.ttl",
+    )
 
 
 def test_a_statement_about_an_item_that_is_not_described_counts(tmp_path):
@@ -38,7 +42,10 @@ def test_a_statement_about_an_item_that_is_not_described_counts(tmp_path):
         ('rdf:object "3" ; cg:rank rank:accepted, rank:rejected .', "has 2 ranks"),
         ("cg:rank rank:accepted .", "value"),
         ('rdf:object "3" ; cg:rank rank:accepted ; cg:confidence "high" .', "high"),
-        ('rdf:object "3" ; cg:rank rank:accepted ; prov:wasDerivedFrom <http://x/> .', "no source of Catalograph's"),
+        (
+            'rdf:object "3" ; cg:rank rank:accepted ; prov:wasDerivedFrom <http://x/> .',
+            "no source of Catalograph's",
+        ),
     ],
 )
 def test_a_statement_that_is_none_is_rejected(tmp_path, rest, reason):

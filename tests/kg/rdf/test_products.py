@@ -4,11 +4,16 @@ import json
 
 import pytest
 
-from kg.ingest import ingest, rejects
-from kg.store import open_store
-from tests.kg.exporting.shops import MemoryHome
+from kg.ingest.pipeline import ingest, rejects
+from kg.stores.open import open_store
+from tests.kg.export.shops import MemoryHome
 
-SPACES = {"s": "https://schema.org/", "old": "http://schema.org/", "gr": "http://purl.org/goodrelations/v1#", "x": "http://x/"}
+SPACES = {
+    "s": "https://schema.org/",
+    "old": "http://schema.org/",
+    "gr": "http://purl.org/goodrelations/v1#",
+    "x": "http://x/",
+}
 TTL = "".join(f"@prefix {name}: <{address}> .\n" for name, address in SPACES.items())
 MUG = {"@type": "Product", "sku": "M1", "name": "Red mug"}
 
@@ -17,7 +22,8 @@ class Shop:
     """A home with a store in memory, and the reports of what was put in."""
 
     def __init__(self, folder):
-        self.folder, self.store = folder, open_store("memory:")
+        self.folder = folder
+        self.store = open_store("memory:")
         self.home = MemoryHome.of(folder / "home", self.store)
 
     def turtle(self, text, **options):
@@ -44,7 +50,11 @@ def schema_org(**said):
 
 
 def test_a_web_pages_product_is_an_item(shop):
-    report = shop.json_ld(schema_org(category="Home > Mugs", image=["https://x/1.jpg", "https://x/2.jpg"], color="red"))
+    report = shop.json_ld(
+        schema_org(
+            category="Home > Mugs", image=["https://x/1.jpg", "https://x/2.jpg"], color="red"
+        )
+    )
     item, _ = shop.store.item("M1")
     assert (item.title, item.category, len(item.images)) == ("Red mug", "Home > Mugs", 2)
     assert shop.facts("M1") == {"color": "red"}
@@ -52,9 +62,18 @@ def test_a_web_pages_product_is_an_item(shop):
 
 
 def test_offers_are_flattened(shop):
-    offer = {"@type": "Offer", "price": 19.9, "priceCurrency": "EUR", "availability": "https://schema.org/InStock"}
+    offer = {
+        "@type": "Offer",
+        "price": 19.9,
+        "priceCurrency": "EUR",
+        "availability": "https://schema.org/InStock",
+    }
     shop.json_ld(schema_org(offers=offer))
-    assert shop.facts("M1") == {"offers.price": "19.9", "offers.priceCurrency": "EUR", "offers.availability": "InStock"}
+    assert shop.facts("M1") == {
+        "offers.price": "19.9",
+        "offers.priceCurrency": "EUR",
+        "offers.availability": "InStock",
+    }
 
 
 def test_a_brand_is_its_name_and_keeps_the_rest(shop):
@@ -63,7 +82,10 @@ def test_a_brand_is_its_name_and_keeps_the_rest(shop):
 
 
 def test_additional_properties_go_by_their_own_names(shop):
-    values = [{"@type": "PropertyValue", "name": "height", "value": 12, "unitText": "cm"}, {"name": "wash", "value": ["hot", "cold"]}]
+    values = [
+        {"@type": "PropertyValue", "name": "height", "value": 12, "unitText": "cm"},
+        {"name": "wash", "value": ["hot", "cold"]},
+    ]
     shop.json_ld(schema_org(additionalProperty=values, weight={"value": 300, "unitCode": "GRM"}))
     assert shop.facts("M1") == {"height": "12 cm", "wash": "cold hot", "weight": "300 GRM"}
 
@@ -72,13 +94,20 @@ def test_additional_properties_go_by_their_own_names(shop):
 def test_documents_of_any_shape(shop, shape):
     one = schema_org()
     context = {"@context": one["@context"]}
-    shapes = {"one": one, "array": [one], "graph": {**context, "@graph": [MUG]}, "late context": {"@graph": [MUG], **context}}
+    shapes = {
+        "one": one,
+        "array": [one],
+        "graph": {**context, "@graph": [MUG]},
+        "late context": {"@graph": [MUG], **context},
+    }
     shop.json_ld(shapes[shape])
     assert shop.store.item("M1")[0].title == "Red mug"
 
 
 def test_both_spellings_of_schema_org_count(shop):
-    shop.turtle('x:a a s:Product ; s:name "A" . x:b a old:Product ; old:name "B" ; old:color "red" .')
+    shop.turtle(
+        'x:a a s:Product ; s:name "A" . x:b a old:Product ; old:name "B" ; old:color "red" .'
+    )
     assert shop.store.item("http://x/a")[0].title == "A"
     assert shop.facts("http://x/b") == {"color": "red"}
 
@@ -109,7 +138,9 @@ def test_a_text_in_another_language_alone_is_taken(shop):
 
 
 def test_nodes_that_name_each_other_end(shop):
-    shop.turtle('x:a a s:Product ; s:name "A" ; s:brand x:b . x:b s:name "B" ; s:owns x:c . x:c s:name "C" ; s:ownedBy x:b, x:a .')
+    shop.turtle(
+        'x:a a s:Product ; s:name "A" ; s:brand x:b . x:b s:name "B" ; s:owns x:c . x:c s:name "C" ; s:ownedBy x:b, x:a .'
+    )
     assert shop.facts("http://x/a")["brand"] == "B"
 
 
@@ -128,7 +159,9 @@ def test_a_product_without_an_id_is_rejected_with_its_reason(shop):
 
 
 def test_two_products_under_one_id_are_one_and_a_reject(shop):
-    report = shop.turtle('x:a a s:Product ; s:sku "1" ; s:name "A" . x:b a s:Product ; s:sku "1" ; s:name "B" .')
+    report = shop.turtle(
+        'x:a a s:Product ; s:sku "1" ; s:name "A" . x:b a s:Product ; s:sku "1" ; s:name "B" .'
+    )
     assert (report.stored, report.rejected) == (1, 1)
 
 
@@ -137,7 +170,7 @@ def test_ingesting_it_again_adds_nothing(shop):
     assert shop.json_ld(schema_org(color="red", offers={"price": 1})).new_statements == 0
 
 
-def test_pictures_are_relative_to_the_file(shop):
+def test_images_are_relative_to_the_file(shop):
     from PIL import Image
 
     Image.new("RGB", (4, 4)).save(shop.folder / "1.png")

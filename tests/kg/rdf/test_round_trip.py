@@ -7,25 +7,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kg.exporting.export import Format, export
-from kg.ingest import ingest
-from kg.store import items_table, open_store, statements_table
+from kg.export.formats import Format, export
+from kg.ingest.pipeline import ingest
+from kg.stores.open import open_store
+from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
-from tests.kg.exporting.shops import MemoryHome, odd_shop, rows
+from tests.kg.export.shops import MemoryHome, odd_shop, rows
 
 FORMATS = [Format.TTL, Format.NT, Format.NQ, Format.JSONLD]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 MAYBE = st.none() | TEXT
 NUMBER = st.none() | st.floats(0, 1)
 TIME = st.sampled_from(["", "2026-01-01T00:00:00+00:00", "yesterday"])
-PROVENANCE = st.builds(Provenance, TEXT, TEXT, st.none() | st.integers(0, 2**53), MAYBE, NUMBER, MAYBE, MAYBE, TIME)
+PROVENANCE = st.builds(
+    Provenance, TEXT, TEXT, st.none() | st.integers(0, 2**53), MAYBE, NUMBER, MAYBE, MAYBE, TIME
+)
 ITEM = st.builds(Item, TEXT, MAYBE, MAYBE, st.lists(TEXT, max_size=3).map(tuple))
 STATEMENT = st.builds(Statement, TEXT, TEXT, TEXT, st.sampled_from(list(Rank)), PROVENANCE)
 
 
 def back(store, format, folder):
     """What a store holds into which another's export was ingested, and the report."""
-    path, target = Path(folder) / f"out.{format}", open_store("memory:")
+    path = Path(folder) / f"out.{format}"
+    target = open_store("memory:")
     export(store, format, path)
     return target, ingest(MemoryHome.of(Path(folder) / "home", target), [path])
 
@@ -36,7 +40,13 @@ def test_a_round_trip_loses_nothing(format, tmp_path):
     assert rows(found) == rows(odd_shop())
     assert found.content_hash() == odd_shop().content_hash()
     assert report.mapping == "catalograph"
-    assert (report.read, report.stored, report.rejected, report.new_items, report.new_statements) == (11, 11, 0, 5, 6)
+    assert (
+        report.read,
+        report.stored,
+        report.rejected,
+        report.new_items,
+        report.new_statements,
+    ) == (11, 11, 0, 5, 6)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,0 +1,175 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from encoders.image import HALF, normalise
+from encoders.regions import Regions
+from encoders.tokenizer import CatalogTokenizer, word_pieces
+from fusion.architectures.huggingface import CLIP_MEAN, CLIP_STD
+from fusion.build import build_model
+from fusion.inference.featurizer import Featurizer, ItemInput
+from fusion.presets import preset
+from fusion.pretrained import Pretrained
+from schema.errors import ModelError, UsageError
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "red",
+    "blue",
+    "mug",
+    "lamp",
+    "colour",
+    "kind",
+    "green",
+]
+TINY: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "intermediate_size": 16,
+    "vocab_size": 12,
+}
+CLIP: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "intermediate_size": 16,
+}
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+REGIONS = Regions(
+    np.random.default_rng(0).random((3, 6), np.float32), np.full((3, 4), 0.5, np.float32)
+)
+
+
+def whole(kind):
+    torch.manual_seed(0)
+    match kind:
+        case "clip":
+            text = {
+                **CLIP,
+                "vocab_size": 12,
+                "max_position_embeddings": 24,
+                "bos_token_id": 2,
+                "eos_token_id": 3,
+            }
+            vision = {**CLIP, "image_size": 32, "patch_size": 16}
+            return transformers.CLIPModel(
+                transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+            )
+        case "vilt":
+            return transformers.ViltModel(
+                transformers.ViltConfig(
+                    **TINY, image_size=32, patch_size=16, max_position_embeddings=24
+                )
+            )
+        case "visual_bert":
+            config = transformers.VisualBertConfig(
+                **TINY, visual_embedding_dim=6, max_position_embeddings=24
+            )
+            return transformers.VisualBertModel(config)
+    sizes: dict[str, Any] = {
+        "l_layers": 1,
+        "x_layers": 1,
+        "r_layers": 1,
+        "visual_feat_dim": 6,
+        "max_position_embeddings": 24,
+    }
+    return transformers.LxmertModel(
+        transformers.LxmertConfig(
+            **{k: v for k, v in TINY.items() if k != "num_hidden_layers"}, **sizes
+        )
+    )
+
+
+@pytest.fixture(params=["clip", "vilt", "visual_bert", "lxmert"])
+def wrapped(request, tmp_path, ontology):
+    """A tiny random model of transformers, and ours around its saved weights."""
+    theirs = whole(request.param).eval()
+    theirs.save_pretrained(tmp_path)
+    pretrained = Pretrained.open(str(tmp_path))
+    config = pretrained.fit(preset("wrapped", "tiny"))
+    tokenizer = CatalogTokenizer.pretrained(word_pieces(WORDS), ["red mug"], 16)
+    model = build_model(config, tokenizer, ontology).eval()
+    pretrained.load(model)
+    image = REGIONS if config.image_encoder == "regions" else PIXELS
+    items = [
+        ItemInput("a", "red mug", image),
+        ItemInput("b", "blue"),
+        ItemInput("c", None, image),
+        ItemInput("d"),
+    ]
+    return request.param, theirs, model, Featurizer(tokenizer, config).batch(items)
+
+
+def by_transformers(kind, theirs):
+    """The item `red mug` with its image, by the model itself."""
+    ids = torch.tensor([[2, 5, 7, 3]])
+    pixels = torch.from_numpy(PIXELS)[None]
+    seen = {"visual_attention_mask": torch.ones(1, 3)}
+    match kind:
+        case "clip":
+            text = theirs.text_projection(theirs.text_model(input_ids=ids).last_hidden_state[:, 3])
+            vision = theirs.vision_model(pixel_values=normalise(pixels, CLIP_MEAN, CLIP_STD))
+            return (text + theirs.visual_projection(vision.pooler_output)) / 2
+        case "vilt":
+            return theirs(
+                input_ids=ids, pixel_values=normalise(pixels, HALF, HALF)
+            ).last_hidden_state[:, 0]
+        case "visual_bert":
+            types = torch.ones(1, 3, dtype=torch.long)
+            features = torch.from_numpy(REGIONS.features)[None]
+            return theirs(
+                input_ids=ids, visual_embeds=features, visual_token_type_ids=types, **seen
+            ).last_hidden_state[:, 0]
+    boxes = torch.from_numpy(REGIONS.boxes)[None]
+    features = torch.from_numpy(REGIONS.features)[None]
+    return theirs(input_ids=ids, visual_feats=features, visual_pos=boxes, **seen).language_output[
+        :, 0
+    ]
+
+
+def test_the_item_is_what_the_model_itself_says(wrapped):
+    kind, theirs, model, batch = wrapped
+    with torch.no_grad():
+        fused = model.fuse(batch, model.encode_image(batch))
+        torch.testing.assert_close(
+            fused.node[:1], by_transformers(kind, theirs), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_every_subset_of_modalities_is_finite_with_and_without_a_query(wrapped):
+    _, _, model, batch = wrapped
+    for image in (model.encode_image(batch), None):
+        for query in (None, torch.tensor([[5], [6], [7], [5]])):
+            fused = model.fuse(batch, image, query)
+            assert fused.node.isfinite().all()
+            assert fused.title.hidden.shape[:2] == batch.pieces.shape
+
+
+def test_weights_learn_through_the_wrapper(wrapped):
+    _, _, model, batch = wrapped
+    (
+        model.fuse(batch, model.encode_image(batch)).node.sum()
+        + model.know(torch.arange(5)).values.sum()
+    ).backward()
+    grads = [p.grad for p in model.fusion.whole.parameters() if p.grad is not None]
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+def test_what_is_not_wrapped_is_named(tmp_path):
+    transformers.BertConfig(**TINY).save_pretrained(tmp_path)
+    with pytest.raises(
+        UsageError,
+        match="is a bert, which is not wrapped: name one of clip, vilt, visual_bert, lxmert",
+    ):
+        Pretrained.open(str(tmp_path)).fit(preset("wrapped", "tiny"))
+    with pytest.raises(ModelError, match="no pretrained model at"):
+        Pretrained.open(str(tmp_path / "nowhere"))

@@ -1,0 +1,64 @@
+import csv
+
+import pytest
+
+from kg.export.formats import Format, export
+from kg.export.neo4j_import import OPTIONS
+from kg.stores.open import open_store
+from tests.conftest import running
+from tests.kg.export.shops import ODD, odd_shop, rows
+from tests.servers import Neo4jServer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    export(odd_shop(), Format.NEO4J_IMPORT, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_headers_give_types_and_labels(folder):
+    assert {":LABEL", "id:ID(Item)", "images:string[]"} < set(read(folder / "items.csv")[0])
+    assert {":START_ID(Item)", ":END_ID(Value)", "row:long", "confidence:double"} < set(
+        read(folder / "statements.csv")[0]
+    )
+
+
+def test_images_with_any_mark_come_apart_again(folder):
+    cells = {row["id:ID(Item)"]: row["images:string[]"] for row in read(folder / "items.csv")}
+    assert cells["a"].split("\x1f") == ["x|y;1.jpg", '/z".jpg']
+
+
+def test_each_value_is_there_once(folder):
+    texts = [row["text:ID(Value)"] for row in read(folder / "values.csv")]
+    assert sorted(texts) == sorted({" ", "3", "4", "NA", ODD})
+
+
+def test_the_script_names_every_file(folder):
+    script = (folder / "import.sh").read_text()
+    assert all(
+        name in script
+        for name in (
+            "items.csv",
+            "values.csv",
+            "statements.csv",
+            "neo4j-admin database import full",
+        )
+    )
+    assert (folder / "import.sh").stat().st_mode & 0o100
+
+
+@pytest.mark.slow
+def test_neo4j_imports_what_the_store_holds(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEO4J_PASSWORD", Neo4jServer.password)
+    server = running(Neo4jServer, tmp_path / "server", lambda made: made.load(folder, OPTIONS))
+    try:
+        with open_store(server.url) as store:
+            assert rows(store) == rows(odd_shop())
+            assert store.content_hash() == odd_shop().content_hash()
+    finally:
+        server.kill()

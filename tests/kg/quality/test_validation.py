@@ -1,0 +1,120 @@
+"""A store against ontology and shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kg import validation
+from kg.home import Home
+from kg.quality.validation import ValidationReport, shapes_of, validate
+from kg.stores.open import open_store
+from kg.stores.protocol import GraphStore
+from kg.stores.sorting import with_statements
+from kg.stores.tables import items_table, statements_table
+from schema.ontology import Ontology, PropertySpec
+from schema.terms import Item, Rank, Statement
+from schema.validation import Severity
+
+MUGS = {"Mugs": 0.9}
+ONTOLOGY = Ontology(
+    [
+        PropertySpec("size", "integer", applies_to=MUGS),
+        PropertySpec("legs", applies_to={"Chairs": 0.9}),
+        PropertySpec("colour"),
+    ],
+    categories={"Mugs": 10, "Chairs": 10},
+)
+FACTS = [
+    Statement("1", "size", "big"),
+    Statement("2", "size", "1"),
+    Statement("2", "size", "2"),
+    Statement("3", "legs", "none"),
+    Statement("4", "size", "none", Rank.REJECTED),
+    Statement("4", "flavour", "mint"),
+]
+ITEMS = [Item(name, "A mug", "Mugs") for name in "1234"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path, create=True)
+
+
+def filled(url: str = "memory:") -> GraphStore:
+    store = open_store(url)
+    store.put(items_table(ITEMS), statements_table(FACTS))
+    return store
+
+
+def report_of(store: GraphStore, home: Home, limit: int = 100) -> ValidationReport:
+    return validate(store, ONTOLOGY, shapes_of(home, ONTOLOGY)[0], limit)
+
+
+def test_what_ontology_and_shapes_both_find_counts_once(home: Home) -> None:
+    report = report_of(filled(), home)
+    assert [(each.item, each.property, each.check) for each in report.results] == [
+        ("1", "size", "datatype"),
+        ("2", "size", "cardinality"),
+        ("4", "flavour", "unknown"),
+        ("3", "legs", "applies"),
+    ]
+    assert (
+        report.checked,
+        report.conforms,
+        report.counts[Severity.VIOLATION],
+        report.counts[Severity.WARNING],
+    ) == (4, False, 3, 1)
+
+
+def test_the_shapes_alone_find_what_the_ontology_finds(home: Home) -> None:
+    shapes, _ = shapes_of(home, ONTOLOGY)
+    found = validate(filled(), Ontology(), shapes).results
+    assert {("1", "size", "datatype"), ("2", "size", "cardinality"), ("3", "legs", "applies")} <= {
+        (e.item, e.property, e.check) for e in found
+    }
+
+
+def test_batches_change_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = report_of(filled(), home).as_dict()
+    monkeypatch.setattr(validation, "BATCH_ITEMS", 1)
+    assert report_of(filled(), home).as_dict() == whole
+
+
+@pytest.mark.parametrize("scheme", ["ladybug", "rdf"])
+def test_any_store_says_the_same(home: Home, tmp_path: Path, scheme: str) -> None:
+    with filled(f"{scheme}:{tmp_path / 'graph'}") as store:
+        assert report_of(store, home).as_dict() == report_of(filled(), home).as_dict()
+
+
+def test_the_limit_cuts_what_is_shown_and_not_the_counts(home: Home) -> None:
+    report = report_of(filled(), home, limit=1)
+    assert [each.item for each in report.results] == ["1"]
+    assert sum(rule["count"] for rule in report.by_rule()) == 4
+
+
+def test_an_empty_store_conforms(home: Home) -> None:
+    assert report_of(open_store("memory:"), home).as_dict()["conforms"]
+
+
+def test_every_item_comes_with_its_statements() -> None:
+    store = filled()
+    items = (row for batch in store.items() for row in batch.to_pylist())
+    found = {
+        row["id"]: sorted(fact["value"] for fact in facts)
+        for row, facts in with_statements(items, store.scan())
+    }
+    assert found == {"1": ["big"], "2": ["1", "2"], "3": ["none"], "4": ["mint", "none"]}
+
+
+def test_an_edited_file_of_shapes_is_used_and_said(home: Home) -> None:
+    shapes_of(home, ONTOLOGY)
+    home.shapes_path.write_text("")
+    assert not shapes_of(home, ONTOLOGY)[1]
+
+
+def test_another_file_leaves_the_home_s_alone(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "mine.ttl").write_text("")
+    assert shapes_of(home, ONTOLOGY, tmp_path / "mine.ttl")[1]
+    assert not home.shapes_path.exists()

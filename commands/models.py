@@ -13,7 +13,7 @@ import click
 
 from commands.base import READABLE, Command, Context, Group, pass_context, table
 from commands.loading import items_of_part, regions_of, scorer_of, snapshot_of, split_option
-from commands.progress import TrainingProgress, bar, figures
+from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def train(context: Context, /, **given: Any) -> None:
     home = context.home()
     options = TrainOptions(**given)
     first = os.environ.get("RANK") in (None, "0")
-    with TrainingProgress(quiet=not first) as progress:
+    with TrainingDisplay(quiet=not first) as progress:
         result = run(home, options, progress)
     if not first:
         return

@@ -1,24 +1,27 @@
-"""Progress on stderr: a bar where a person watches, a line now and then in a log."""
+"""Progress on stderr: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.base import console, printable
+from schema.progress import ProgressCallback
 
-_EVERY_SECONDS = 10.0
-Done = Callable[[int, int], None]
-"""Told (done, in all)."""
+if TYPE_CHECKING:
+    from training.records import Preparing, Record, Step, Validated
+
+_LOG_SECONDS = 10.0
+"""In a log, lines of progress are at least this far apart."""
 
 
 @contextmanager
-def bar(label: str, unit: str = "items") -> Iterator[Done]:
-    """A progress bar with its rate and what is left; silent where nobody watches."""
+def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
+    """Show a progress bar with its rate and the time left; nothing if stderr is no terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -28,28 +31,28 @@ def bar(label: str, unit: str = "items") -> Iterator[Done]:
         TimeRemainingColumn,
     )
 
+    screen = console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
-    )
-    screen = console(stderr=True)
-    with Progress(
-        *columns,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns,
         console=screen,
         transient=True,
         disable=not screen.is_terminal,
-    ) as shown:
-        task = shown.add_task(label, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    ) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
 def counter(label: str) -> Iterator[Callable[[str], None]]:
-    """A line that is written over, for work whose size is not known."""
+    """Show a line that is overwritten, for work of unknown size; nothing if stderr is no terminal."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda text: None
@@ -58,17 +61,21 @@ def counter(label: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(f"{label}: {printable(text)}")
 
 
-class TrainingProgress:
-    """Shows a run's records: terms of the loss, items/s, what is left of the budget, validation."""
+class TrainingDisplay:
+    """Shows the records of a training run; an instance is the run's report callback.
+
+    On a terminal there is a bar with the budget that is used up, the terms of the loss, items/s
+    and the time left, and validations stay above it. In a log there is a line every ten seconds.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self._screen = console(stderr=True)
-        self._shown: Any = None
+        self._progress: Any = None
         self._task: Any = None
         self._last = time.monotonic()
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> TrainingDisplay:
         if not self.quiet and self._screen.is_terminal:
             from rich.progress import (
                 BarColumn,
@@ -78,74 +85,90 @@ class TrainingProgress:
                 TimeElapsedColumn,
             )
 
-            columns = (
+            self._progress = Progress(
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
+                console=self._screen,
             )
-            self._shown = Progress(*columns, console=self._screen)
-            self._task = self._shown.add_task("reading the catalogue", total=1.0)
-            self._shown.start()
+            self._task = self._progress.add_task("reading the catalogue", total=1.0)
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown is not None:
-            self._shown.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
-    def __call__(self, record: dict[str, Any]) -> None:
-        """Take one record of the training loop."""
+    def __call__(self, record: Record) -> None:
+        """Show one record of the training loop."""
+        from training.records import Preparing, Step, TrainingWarning
+
         if self.quiet:
             return
-        if "stage" in record:
-            done = f" {record['done']:,} of {record['of']:,}" if "done" in record else ""
-            self._say(f"preparing: {record['stage']}{done}", record, always=not done)
-        elif "warning" in record:
-            click.echo(f"warning: {record['warning']}", err=True)
-        elif "metrics" in record:
-            self._say(validation_line(record), record, always=True)
+        if isinstance(record, TrainingWarning):
+            click.echo(f"warning: {record.text}", err=True)
+        elif isinstance(record, Preparing):
+            self._update(preparing_line(record), used=0.0, always=record.done is None)
+        elif isinstance(record, Step):
+            self._update(step_line(record), used=record.used)
+        elif self._progress is not None:
+            self._screen.print(validation_line(record))
         else:
-            self._say(step_line(record), record)
+            self._log(validation_line(record))
 
-    def _say(self, text: str, record: dict[str, Any], always: bool = False) -> None:
-        if self._shown is not None:
-            if "metrics" in record:
-                self._screen.print(text)
-            else:
-                self._shown.update(self._task, description=text, completed=record.get("used", 0.0))
-        elif always or time.monotonic() - self._last > _EVERY_SECONDS:
-            self._last = time.monotonic()
-            click.echo(text, err=True)
+    def _update(self, text: str, used: float, always: bool = False) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, description=text, completed=used)
+        elif always or time.monotonic() - self._last > _LOG_SECONDS:
+            self._log(text)
 
-
-def step_line(record: dict[str, Any]) -> str:
-    """One log step: ``step 120 · 98 items/s · 3 min left · loss 4.120 (link 3.812, mlm 1.204)``."""
-    terms = dict(record["loss"])
-    total = terms.pop("total")
-    parts = [f"step {record['step']}", f"{record['items_per_second']:.0f} items/s"]
-    used = record.get("used")
-    seconds = record.get("seconds")
-    if used and seconds:
-        parts.append(f"{left(seconds * (1 - used) / used)} left")
-    listed = ", ".join(f"{name} {value:.3f}" for name, value in terms.items())
-    return " · ".join([*parts, f"loss {total:.3f} ({listed})"])
+    def _log(self, text: str) -> None:
+        self._last = time.monotonic()
+        click.echo(text, err=True)
 
 
-def validation_line(record: dict[str, Any]) -> str:
-    """One validation: ``step 400 · validation hits@1 0.712, mrr 0.801``."""
-    return f"step {record['step']} · validation {figures(record['metrics'])}"
+def preparing_line(record: Preparing) -> str:
+    """Describe work before the first step: ``preparing: images 1,200 of 6,000``."""
+    count = "" if record.done is None else f" {record.done:,} of {record.total:,}"
+    return f"preparing: {record.activity}{count}"
+
+
+def step_line(record: Step) -> str:
+    """Describe a log step: ``step 120 · 98 items/s · 3 min left · loss 4.120 (lpm 3.812)``.
+
+    A run of several stages says which one it is in: ``step 120 · stage 2 · ...``.
+    """
+    parts = [f"step {record.step}"]
+    if record.stage is not None:
+        parts.append(f"stage {record.stage}")
+    parts.append(f"{record.items_per_second:.0f} items/s")
+    if record.used and record.seconds:
+        seconds_left = record.seconds * (1 - record.used) / record.used
+        parts.append(f"{duration(seconds_left)} left")
+    terms = ", ".join(f"{name} {value:.3f}" for name, value in record.terms.items())
+    parts.append(f"loss {record.loss:.3f} ({terms})")
+    return " · ".join(parts)
+
+
+def validation_line(record: Validated) -> str:
+    """Describe a validation: ``step 400 · validation hits@1 0.712, mrr 0.801``."""
+    return f"step {record.step} · validation {figures(record.metrics)}"
 
 
 def figures(metrics: dict[str, Any]) -> str:
-    """A run's overall figures: ``hits@1 0.712, mrr 0.801``; those of single settings, which have a slash in their names, are left out."""
-    return (
-        ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
-        or "none"
-    )
+    """List a run's overall figures: ``hits@1 0.712, mrr 0.801``.
+
+    Those of single settings, which have a slash in their names, are left out.
+    """
+    overall = (f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
+    return ", ".join(overall) or "none"
 
 
-def left(seconds: float) -> str:
-    """A duration to read: ``40 s``, ``12 min``, ``2.5 h``."""
+def duration(seconds: float) -> str:
+    """Format a duration to read: ``40 s``, ``12 min``, ``2.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -13,7 +13,7 @@ from evaluation.metrics import Estimate, average_precision, resampled_areas, roc
 from fusion.inference.matching import Without
 from fusion.inference.scorer import CellScorer
 from kg.sampling.keyed_random import KeyedRandom
-from training.queries import Matcher
+from training.queries import QueryPairBuilder
 
 BATCH = 64
 SHOWN: dict[str, Without] = {"whole": "", "without title": "title", "without image": "image"}
@@ -60,7 +60,7 @@ class MatchingReport:
 
 def evaluate_matching(
     scorer: CellScorer,
-    matcher: Matcher,
+    matcher: QueryPairBuilder,
     pairs: NDArray[np.int64],
     *,
     draws: int = 1000,

@@ -17,7 +17,6 @@ from fusion.architectures.huggingface import wrapped_parts
 from fusion.architectures.joint import joint_parts
 from fusion.architectures.two_stream import two_stream_parts
 from fusion.config import ModelConfig
-from fusion.heads import GlobalHeads, RegionHead
 from fusion.link_prediction.aggregation import StructureAggregation, ValueAggregation
 from fusion.link_prediction.decoder import CellDecoder
 from fusion.link_prediction.pykeen_interactions import InteractionHead, pykeen_interaction
@@ -62,12 +61,6 @@ def build_model(
         special=tokenizer.special,
         pooler=parts.pooler,
     )
-    if config.global_heads:
-        model.global_heads = GlobalHeads(
-            parts.fusion.pieces, config.dim, 3 * model.size_of_patch**2
-        )
-    if config.image_encoder == "regions":
-        model.region_head = RegionHead(config.dim, config.region_width, config.region_classes)
     initialise(model)
     return model
 

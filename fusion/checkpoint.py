@@ -116,7 +116,9 @@ class ModelFolder:
                 json.loads(files["calibration.json"]) if "calibration.json" in files else None
             )
             self.model = build_model(self.config, self.tokenizer, self.ontology)
-            load_weights(self.model, load_file(folder / WEIGHTS))
+            weights = load_file(folder / WEIGHTS)
+            self.heads = head_weights(weights)
+            load_weights(self.model, model_weights(weights))
         except CatalographError:
             raise
         except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
@@ -128,6 +130,38 @@ class ModelFolder:
                 f"{folder}/ontology.toml is not the ontology that the weights were trained on: restore it, or train again"
             )
         self.model.eval()
+
+
+HEADS = "heads."
+OLD_HEADS = {
+    "piece_head.": "mlm.head.",
+    "patch_head.": "mpm.head.",
+    "region_head.features.": "mrfr.head.",
+    "region_head.classes.": "mrc.head.",
+    "global_heads.piece.": "gmlm.head.predictor.",
+    "global_heads.weight": "gmlm.head.weight",
+    "global_heads.patch.": "gmrfr.head.",
+    "global_heads.match.": "vtm.head.",
+}
+"""Names of the training heads in folders of an earlier version, when they were the model's."""
+
+
+def head_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the training objectives' heads, by ``TERM.head...``."""
+    heads = {}
+    for name, tensor in weights.items():
+        if name.startswith(HEADS):
+            heads[name.removeprefix(HEADS)] = tensor
+        for old, new in OLD_HEADS.items():
+            if name.startswith(old):
+                heads[new + name.removeprefix(old)] = tensor
+    return heads
+
+
+def model_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the model itself, without the training objectives' heads."""
+    prefixes = (HEADS, *OLD_HEADS)
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
 
 
 def load_weights(model: ProductModel, weights: dict[str, Tensor]) -> None:

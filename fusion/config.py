@@ -31,6 +31,8 @@ CHOICES = {
     "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
     "hidden_act": ("gelu", "gelu_new"),
 }
+REMOVED = ("global_heads",)
+"""Settings of an earlier version that nothing reads any more."""
 RATES = ("dropout", "drop_tokens", "drop_wide")
 
 
@@ -74,7 +76,6 @@ class ModelConfig:
     reads_title: bool = True
     reads_known: bool = True
     vision_cls: bool = False
-    global_heads: bool = False
     image_encoder: str = "stem"
     max_regions: int = 36
     region_width: int = 2048
@@ -111,6 +112,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
         """Read :meth:`as_dict` back; raises ModelError on a key that this version does not know."""
+        data = {name: value for name, value in data.items() if name not in REMOVED}
         unknown = sorted(set(data) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
             raise ModelError(

@@ -12,7 +12,7 @@ from encoders.knowledge import KnowledgeEncoder
 from encoders.tokenizer import SpecialPieces
 from fusion.architectures.base import ItemFusion
 from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
-from fusion.heads import GlobalHeads, MatchHead, PatchHead, PieceHead, RegionHead
+from fusion.heads import MatchHead
 from fusion.images import ImageReader
 from fusion.link_prediction.pykeen_interactions import InteractionHead
 from fusion.link_prediction.scorer import LinkHead
@@ -20,9 +20,16 @@ from kg.message_flow import MessageFlow
 
 
 class ProductModel(nn.Module):
-    """Ready-made parts, joined; :mod:`fusion.build` makes them for each preset.
+    """Ready-made parts, joined; :mod:`fusion.build` builds them for each architecture.
 
-    ``dim`` is the width D of items, ``special`` numbers the vocabulary's special pieces, ``pooler`` makes the global embedding of c.
+    Args:
+        fusion: fuses titles, images and queries.
+        images: reads the images of a batch.
+        knowledge: encodes properties and values.
+        links: scores the values of cells.
+        dim: the width D of items.
+        special: numbers of the vocabulary's special pieces.
+        pooler: makes the global embedding of the item node c.
     """
 
     def __init__(
@@ -41,12 +48,8 @@ class ProductModel(nn.Module):
         self.images = images
         self.knowledge = knowledge
         self.links = links
-        self.piece_head = PieceHead(fusion.pieces, dim)
         self.size_of_patch = images.size_of_patch
-        self.patch_head = PatchHead(dim, self.size_of_patch) if self.size_of_patch else None
         self.match_head = MatchHead(dim)
-        self.global_heads: GlobalHeads | None = None
-        self.region_head: RegionHead | None = None
         self.pooler = pooler
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 

@@ -1,4 +1,4 @@
-"""A step's batch: what each pass over the model reads and what its terms ask."""
+"""The batch of a training step: what each pass over the model reads, and what is asked of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,53 @@ import torch
 from torch import Tensor
 
 from encoders.batch import ItemBatch
-from training.objectives.link import LinkTargets
+from kg.message_flow import MessageFlow
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """K corrupted statements for each of M hidden ones.
+
+    - ``cell`` and ``candidate`` [M, K]: the cell and the value of each corrupted statement
+    - ``possible`` [M, K]: False for a corruption that happens to be true, which is no negative
+    """
+
+    cell: Tensor
+    candidate: Tensor
+    possible: Tensor
+
+
+@dataclass(frozen=True)
+class TrueAlternatives:
+    """Further true values of the hidden statements' cells: no negatives (filtered setting).
+
+    ``statement`` and ``candidate`` [K]: candidate k is another true value of statement k's cell.
+    """
+
+    statement: Tensor
+    candidate: Tensor
+
+
+@dataclass(frozen=True)
+class LinkTargets:
+    """M statements that a message flow hides, to be predicted.
+
+    - ``flow``: the cells and the known statements that reach them
+    - ``cell`` and ``candidate`` [M]: the cell and the true value of each hidden statement
+    - ``alternatives``: other true values of these cells
+    - ``corrupted``: negatives to tell the statements from; None for a softmax over all values
+    """
+
+    flow: MessageFlow
+    cell: Tensor
+    candidate: Tensor
+    alternatives: TrueAlternatives
+    corrupted: Corruptions | None = None
 
 
 @dataclass(frozen=True)
 class ItemView:
-    """One reading of B items and the statements that it asks for, none where no term does."""
+    """One reading of B items, and the statements to predict from it, if any objective does."""
 
     items: ItemBatch
     links: LinkTargets | None
@@ -24,10 +65,11 @@ class ItemView:
 
 @dataclass(frozen=True)
 class MaskedTokens:
-    """What a view hides of its items and asks back.
+    """Title pieces and image patches that a view hides and objectives predict.
 
-    ``pieces`` [B, L] as they were, of which the ``chosen`` [B, L] are asked; ``patches`` [B, P] are asked, of which the ``covered`` ones
-    are hidden.
+    - ``pieces`` [B, L]: the title pieces before masking; ``chosen`` [B, L]: those to predict
+    - ``patches`` [B, P]: patches or regions to predict; ``covered`` [B, P]: those whose content
+      is hidden (VT-BERT also predicts some that stay visible)
     """
 
     pieces: Tensor
@@ -37,69 +79,85 @@ class MaskedTokens:
 
 
 @dataclass(frozen=True)
-class MatchBatch:
-    """N positive (query, item) pairs, then N negative ones: the same items with other queries.
+class TitlePairs:
+    """VTM's pairs of title and image.
 
-    ``query`` pieces [2N, L], ``items`` of the N, ``label`` [2N]; ``same`` says which of the G pairs' items each query matches and which
-    of their queries each item, [2, N, G], over the pairs of all processes, of which one's own begin at ``first``.
+    ``complete`` [B]: items that have both; ``matching`` [B]: complete items whose title is their
+    own, not a swapped one.
+    """
+
+    complete: Tensor
+    matching: Tensor
+
+
+@dataclass(frozen=True)
+class QueryPairs:
+    """N matching pairs of query and item, then N pairs that do not match: the same items with
+    other queries.
+
+    - ``query`` [2N, L]: word pieces of the queries
+    - ``items``: the N items
+    - ``label`` [2N]: 1 if the pair matches
+    - ``query_matches`` and ``item_matches`` [N, G]: whether a query also matches the item of
+      another pair, and an item the query of another pair, over the G matching pairs of all
+      processes
+    - ``first``: where this process's N pairs begin among the G
     """
 
     query: Tensor
     items: ItemBatch
     label: Tensor
-    same: Tensor
+    query_matches: Tensor
+    item_matches: Tensor
     first: int
 
     @property
-    def both(self) -> Tensor:
-        """Which of the N items have a title and an image: [N]."""
+    def has_both(self) -> Tensor:
+        """[N] True for items that have a title and an image."""
         return self.items.has_image & (self.items.pieces != 0).any(1)
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A step's inputs; a pass that no term of the stage needs is None.
+    """A step's batch, or one of its micro-batches; what no objective of the stage needs is None.
 
-    ``seen`` are items with title and image, ``masked`` what is hidden there, ``own`` [2, B] which of them have both, and which of those
-    have the title that is their own (VTM); ``unseen`` items without image; ``candidates`` [C'] the values in play; ``match`` pairs of
-    query and item. ``counts`` says over how many things each term is a mean.
+    - ``items``: items with title and image; ``masked``: what is hidden of them;
+      ``title_pairs``: which titles were swapped
+    - ``items_without_image``: the same items without their images, other statements hidden
+    - ``candidates`` [C']: all values that take part in the scores, ascending
+    - ``pairs``: pairs of query and item
+    - ``counts``: for each objective, the number of things that its loss is a mean over
     """
 
-    seen: ItemView | None
-    masked: MaskedTokens | None
-    own: Tensor | None
-    unseen: ItemView | None
-    candidates: Tensor | None
-    match: MatchBatch | None
-    counts: dict[str, float]
+    items: ItemView | None = None
+    masked: MaskedTokens | None = None
+    title_pairs: TitlePairs | None = None
+    items_without_image: ItemView | None = None
+    candidates: Tensor | None = None
+    pairs: QueryPairs | None = None
+    counts: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def to(self, device: torch.device) -> StepBatch:
+        """The same batch on another device."""
+        if device.type == "cpu":
+            return self
+        moved: StepBatch = _map_tensors(self, lambda part: part.to(device, non_blocking=True))
+        return moved
+
+    def pin_memory(self) -> StepBatch:
+        """The same batch in page-locked memory, from which a GPU copies while it computes."""
+        pinned: StepBatch = _map_tensors(self, Tensor.pin_memory)
+        return pinned
 
 
-def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same record, tuple or tensor with every tensor in it changed."""
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply ``change`` to every tensor of a nest of dataclasses; leave all else as it is."""
     if isinstance(value, Tensor):
         return change(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        made = {
-            field.name: with_tensors(getattr(value, field.name), change)
-            for field in dataclasses.fields(value)
-        }
-        return dataclasses.replace(value, **made)
-    return (
-        tuple(with_tensors(part, change) for part in value) if isinstance(value, tuple) else value
-    )
-
-
-def move(batch: StepBatch, device: torch.device) -> StepBatch:
-    """The step's batch on another device."""
-    moved: StepBatch = (
-        batch
-        if device.type == "cpu"
-        else with_tensors(batch, lambda part: part.to(device, non_blocking=True))
-    )
-    return moved
-
-
-def pinned(batch: StepBatch) -> StepBatch:
-    """The step's batch in page-locked memory, from which a GPU copies while it computes."""
-    locked: StepBatch = with_tensors(batch, Tensor.pin_memory)
-    return locked
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    changed = {
+        field.name: _map_tensors(getattr(value, field.name), change)
+        for field in dataclasses.fields(value)
+    }
+    return dataclasses.replace(value, **changed)

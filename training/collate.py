@@ -1,16 +1,16 @@
-"""Views of a batch: titles whole, blinded or hidden, images shifted and mirrored, pieces and patches masked.
+"""Collate items and query pairs into a step's batch.
 
-Cells are asked with all, some or none of the item's other statements known.
+Titles are shown whole, blinded or hidden; images are moved and mirrored; pieces and patches are
+masked; cells are asked with all, some or none of the item's other statements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,42 +21,79 @@ from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.negatives import Corruptor, type_constrained
 from kg.sampling.ragged import first_random, join, spread
-from training.batches import ItemView, MaskedTokens, StepBatch
+from schema.arrays import BoolArray, FloatArray, IntArray
+from training.batches import (
+    Corruptions,
+    ItemView,
+    LinkTargets,
+    MaskedTokens,
+    StepBatch,
+    TitlePairs,
+    TrueAlternatives,
+)
 from training.config import Recipe
-from training.data import TrainingData
-from training.objectives.link import Corruptions, LinkTargets
+from training.data import ItemImages, TrainingData
+from training.flows import TrainingFlows
+from training.objectives import OBJECTIVES, Need
 from training.objectives.mlm import mask_pieces
 from training.objectives.mpm import mask_patches
 from training.objectives.mrfr import mask_features
 from training.objectives.vtm import swap_titles
-from training.queries import Matcher
-from training.schedule import QUERIES, SEEN, Stage
+from training.queries import QueryPairBuilder
+from training.schedule import Stage
 
-CELLS_STEP = 64
-MASKED_TEXT = frozenset(("mlm", "gmlm"))
-MASKED_IMAGE = frozenset(("mpm", "mrfr", "mrc", "gmrfr"))
-
-Ints = NDArray[np.int64]
-FlowSampler = Callable[[Ints, Ints, Ints, NDArray[np.float64], KeyedRandom], MessageFlow]
+CELL_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
 class BatchContents:
-    """What a batch is made of: ``items`` [B] to view, and ``pairs`` [N] of the query log, of which all processes have ``everyone`` [G].
+    """What a batch is made of.
 
-    A process's own begin there at ``first``.
+    ``items`` [B] are the items to view, ``pairs`` [N] the pairs of the query log. All processes
+    together have ``all_pairs`` [G], among which this process's begin at ``first``.
     """
 
-    items: Ints
-    pairs: Ints
-    everyone: Ints
+    items: IntArray
+    pairs: IntArray
+    all_pairs: IntArray
     first: int = 0
 
 
-class Collator:
-    """Makes a step's batch of items and pairs. All chance is the step's and the items' own: a batch may be made in parts, and anywhere.
+@dataclass(frozen=True)
+class Cells:
+    """N questions (item, property) and the M statements that they hide.
 
-    ``pool`` are the items of the train part, whose titles others may be given.
+    ``row`` and ``property`` [N]: the item's row in the batch, ascending, and the property.
+    ``cell`` [M]: the question that each statement answers.
+    """
+
+    row: IntArray
+    property: IntArray
+    cell: IntArray
+
+
+@dataclass(frozen=True)
+class TitleShares:
+    """Shares of titles that are shown ``full`` and ``blind``; the rest is hidden."""
+
+    full: float
+    blind: float
+
+
+class Collator:
+    """Makes a step's batch of items and query pairs.
+
+    All randomness is keyed by step and item, so that a batch may be made in micro-batches and in
+    any process.
+
+    Args:
+        data: the items.
+        tokenizer: makes pieces and n-grams of words.
+        recipe: shares, rates and limits.
+        flows: samples the known statements around cells.
+        config: the model's lengths and what it reads.
+        pairs: makes batches of query pairs; None without a query log.
+        title_pool: items of the train split, whose titles VTM may give to others; all if None.
     """
 
     def __init__(
@@ -64,349 +101,391 @@ class Collator:
         data: TrainingData,
         tokenizer: CatalogTokenizer,
         recipe: Recipe,
-        sampler: FlowSampler,
+        flows: TrainingFlows,
         config: ModelConfig,
-        matcher: Matcher | None = None,
-        pool: Ints | None = None,
+        pairs: QueryPairBuilder | None = None,
+        title_pool: IntArray | None = None,
     ) -> None:
         self.data = data
         self.tokenizer = tokenizer
         self.recipe = recipe
-        self.sampler = sampler
-        self.matcher = matcher
-        self.pool = np.arange(len(data.items)) if pool is None else pool
+        self.flows = flows
+        self.pairs = pairs
+        self.title_pool = np.arange(len(data.items)) if title_pool is None else title_pool
         self.max_title = config.max_title
-        self.grid = config.image_grid
+        self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
         self.reads_known = config.reads_known
         self.corruptor = None
         if recipe.link != "softmax":
             self.corruptor = Corruptor(
-                data.ranges, data.indptr, data.candidate, recipe.corruption, data.category
+                data.ranges,
+                data.indptr,
+                data.candidate,
+                recipe.corruption,
+                data.category,
             )
 
-    def batch(self, stage: Stage, work: BatchContents, random: KeyedRandom) -> StepBatch:
-        """The batch that a stage's terms need."""
-        seen = masked = own = unseen = match = None
-        if stage.has(SEEN):
-            seen, masked, own = self._seen(stage, work.items, random)
-        if stage.has(("lpm_unseen",)):
-            unseen = self._unseen(work.items, random)
-        if stage.has(QUERIES) and self.matcher is not None and len(work.pairs):
-            match = self.matcher.batch(work.pairs, random, work.everyone, work.first)
-        asked = [
-            view.links for view in (seen, unseen) if view is not None and view.links is not None
+    def batch(self, stage: Stage, contents: BatchContents, random: KeyedRandom) -> StepBatch:
+        """Make the batch that a stage's objectives need."""
+        batch = StepBatch()
+        if Need.ITEMS in stage.needs:
+            batch = self._with_items(batch, stage, contents.items, random)
+        if Need.ITEMS_WITHOUT_IMAGE in stage.needs:
+            view = self._view_without_image(contents.items, random)
+            batch = replace(batch, items_without_image=view)
+        if Need.QUERY_PAIRS in stage.needs and self.pairs is not None and len(contents.pairs):
+            pairs = self.pairs.batch(
+                contents.pairs,
+                random,
+                all_pairs=contents.all_pairs,
+                first=contents.first,
+            )
+            batch = replace(batch, pairs=pairs)
+        targets = [
+            view.links
+            for view in (batch.items, batch.items_without_image)
+            if view is not None and view.links is not None
         ]
-        candidates = self._candidates(asked, random) if asked else None
-        batch = StepBatch(seen, masked, own, unseen, candidates, match, {})
-        return replace(batch, counts=counts_of(batch))
+        if targets:
+            batch = replace(batch, candidates=self._candidates(targets, random))
+        counts = {
+            objective.name: objective.count(batch)
+            for objective in OBJECTIVES
+            if objective.name in stage.weights
+        }
+        return replace(batch, counts=counts)
 
-    def _seen(
-        self, stage: Stage, index: Ints, random: KeyedRandom
-    ) -> tuple[ItemView, MaskedTokens, Tensor]:
-        """Items with title and image, some of them masked, some with another's title."""
+    def _with_items(
+        self,
+        batch: StepBatch,
+        stage: Stage,
+        index: IntArray,
+        random: KeyedRandom,
+    ) -> StepBatch:
+        """Add items with title and image, some of them masked, some with another's title."""
         recipe = self.recipe
-        shown = self.data.item_images(index)
-        if shown.pixels is not None:
-            shown = shown._replace(
-                pixels=augment(
-                    shown.pixels,
-                    recipe.shift,
-                    random.uniform("image", index[:, None], np.arange(3)),
-                )
-            )
-        titles = self._titles(index, (recipe.title_full, recipe.title_blind), "seen", random)
-        own, titles = self._swapped(stage, index, titles, shown.has_image.numpy(), random)
-        rows = random.uniform("masked", index) < recipe.masked_rows
-        hides_text = stage.has(MASKED_TEXT)
-        hides_image = stage.has(MASKED_IMAGE) and self.reads_images
-        # A masked title's n-grams would tell its masked pieces, so those rows go without them.
-        grams = [
-            [] if hidden and hides_text else words
-            for words, hidden in zip(titles, rows.tolist(), strict=True)
-        ]
-        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
-        luck = random.uniform(
-            "piece", index[:, None], np.arange(pieces.shape[1]), np.arange(3)[:, None, None]
-        )
-        hiding = torch.from_numpy(rows & hides_text)
-        special = self.tokenizer.special
-        hidden, chosen = mask_pieces(pieces, hiding, special, self.tokenizer.vocab_size, luck)
-        there = (
-            torch.ones(len(index), self.grid**2, dtype=torch.bool)
-            if shown.regions is None
-            else shown.regions.mask
-        )
-        luck = random.uniform(
-            "patch", index[:, None], np.arange(there.shape[1]), np.arange(2)[:, None, None]
-        )
-        told = torch.from_numpy(rows & hides_image) & shown.has_image
-        if stage.has(("mpm",)):
-            patches = covered = mask_patches(there, told, luck[0])
-        else:
-            patches, covered = mask_features(there, told, luck)
-        flat, offsets = ngram_tensors(self.tokenizer, grams)
-        items = ItemBatch(hidden, flat, offsets, *shown)
-        links = (
-            self.links(index, own[1].numpy() | ~own[0].numpy(), "seen", random)
-            if stage.has(("lpm",))
-            else None
-        )
-        return ItemView(items, links), MaskedTokens(pieces, chosen, patches, covered), own
+        images = self._augmented(self.data.item_images(index), index, random)
+        shares = TitleShares(recipe.title_full, recipe.title_blind)
+        titles = self._titles(index, shares, "seen", random)
+        title_pairs, titles = self._swap_titles(stage, index, titles, images, random)
 
-    def _unseen(self, index: Ints, random: KeyedRandom) -> ItemView:
-        """The same items without their images, asked for other cells."""
-        # Without an image an empty title leaves the known statements alone, which needs less practice.
-        shares = min(1.0, self.recipe.title_full + 0.1), self.recipe.title_blind + 0.1
-        titles = self._titles(index, shares, "unseen", random)
+        rows = random.uniform("masked", index) < recipe.masked_rows
+        masks_title = Need.MASKED_TITLES in stage.needs
+        masks_image = Need.MASKED_IMAGES in stage.needs and self.reads_images
         pieces = piece_tensor(self.tokenizer, titles, self.max_title)
-        items = ItemBatch(
+        masked_pieces, chosen = mask_pieces(
             pieces,
-            *ngram_tensors(self.tokenizer, titles),
-            None,
-            torch.zeros(len(index), dtype=torch.bool),
+            torch.from_numpy(rows & masks_title),
+            self.tokenizer.special,
+            self.tokenizer.vocab_size,
+            random.uniform(
+                "piece",
+                index[:, None],
+                np.arange(pieces.shape[1]),
+                np.arange(3)[:, None, None],
+            ),
         )
-        return ItemView(items, self.links(index, np.ones(len(index), dtype=bool), "unseen", random))
+        image_rows = torch.from_numpy(rows & masks_image) & images.has_image
+        patches, covered = self._mask_images(stage, index, images, image_rows, random)
+
+        # The n-grams of a masked title would reveal its masked pieces: these rows go without.
+        gram_words = [
+            [] if is_masked and masks_title else words
+            for words, is_masked in zip(titles, rows.tolist(), strict=True)
+        ]
+        items = ItemBatch(
+            masked_pieces,
+            *ngram_tensors(self.tokenizer, gram_words),
+            images.pixels,
+            images.has_image,
+            images.regions,
+        )
+        links = None
+        if Need.HIDDEN_STATEMENTS in stage.needs:
+            # A statement must not be predicted from another item's title.
+            has_own_title = (title_pairs.matching | ~title_pairs.complete).numpy()
+            links = self.links(index, has_own_title, "seen", random)
+        return replace(
+            batch,
+            items=ItemView(items, links),
+            masked=MaskedTokens(pieces, chosen, patches, covered),
+            title_pairs=title_pairs,
+        )
+
+    def _view_without_image(self, index: IntArray, random: KeyedRandom) -> ItemView:
+        """View the same items without their images, with other cells hidden."""
+        # Without an image, a hidden title leaves the known statements alone, which needs less
+        # practice: fewer titles are hidden here.
+        shares = TitleShares(
+            full=min(1.0, self.recipe.title_full + 0.1),
+            blind=self.recipe.title_blind + 0.1,
+        )
+        titles = self._titles(index, shares, "unseen", random)
+        items = ItemBatch(
+            piece_tensor(self.tokenizer, titles, self.max_title),
+            *ngram_tensors(self.tokenizer, titles),
+            pixels=None,
+            has_image=torch.zeros(len(index), dtype=torch.bool),
+        )
+        every_row = np.ones(len(index), dtype=bool)
+        return ItemView(items, self.links(index, every_row, "unseen", random))
+
+    def _augmented(self, images: ItemImages, index: IntArray, random: KeyedRandom) -> ItemImages:
+        if images.pixels is None:
+            return images
+        uniform = random.uniform("image", index[:, None], np.arange(3))
+        return replace(images, pixels=augment(images.pixels, self.recipe.shift, uniform))
 
     def _titles(
-        self, index: Ints, shares: tuple[float, float], view: str, random: KeyedRandom
+        self,
+        index: IntArray,
+        shares: TitleShares,
+        view: str,
+        random: KeyedRandom,
     ) -> list[list[str]]:
-        chosen = []
-        lucks = random.uniform(f"title {view}", index)
+        """Choose the words of each title: all, the blind ones, some of either, or none."""
+        recipe = self.recipe
+        kinds = random.uniform(f"title {view}", index)
         thins = random.uniform(f"thin {view}", index)
-        for item, luck, thin in zip(index.tolist(), lucks, thins, strict=True):
-            whole = luck < shares[0]
-            words = (
-                self.data.words[item]
-                if whole
-                else self.data.blind[item]
-                if luck < sum(shares)
-                else []
-            )
-            most, drop = (
-                (self.recipe.thin_titles, self.recipe.drop_words)
-                if whole
-                else (self.recipe.thin_blind, self.recipe.drop_blind)
-            )
-            if words and thin < most:
-                kept = random.uniform(f"word {view}", item, np.arange(len(words))) >= drop
+        titles = []
+        for item, kind, thin in zip(index.tolist(), kinds, thins, strict=True):
+            if kind < shares.full:
+                words = self.data.words[item]
+                thin_share = recipe.thin_titles
+                drop_share = recipe.drop_words
+            else:
+                is_blind = kind < shares.full + shares.blind
+                words = self.data.blind[item] if is_blind else []
+                thin_share = recipe.thin_blind
+                drop_share = recipe.drop_blind
+            if words and thin < thin_share:
+                kept = random.uniform(f"word {view}", item, np.arange(len(words))) >= drop_share
                 words = [word for word, keep in zip(words, kept, strict=True) if keep]
-            chosen.append(words)
-        return chosen
+            titles.append(words)
+        return titles
 
-    def _swapped(
+    def _swap_titles(
         self,
         stage: Stage,
-        index: Ints,
+        index: IntArray,
         titles: list[list[str]],
-        pictured: NDArray[np.bool_],
+        images: ItemImages,
         random: KeyedRandom,
-    ) -> tuple[Tensor, list[list[str]]]:
-        """VTM's pairs: which items have both modalities, and which of those keep their own title, [2, B]; the titles as they are then."""
-        pairs = pictured & np.array([bool(words) for words in titles])
-        if not stage.has(("vtm",)):
-            return torch.from_numpy(np.stack([pairs, pairs])), titles
-        swapped, other = swap_titles(pairs, index, self.pool, random)
-        theirs = [self.data.words[item] for item in other.tolist()]
-        given = [
-            new if swap and new else words
-            for swap, new, words in zip(swapped, theirs, titles, strict=True)
-        ]
-        own = pairs & np.array([new == old for new, old in zip(given, titles, strict=True)])
-        return torch.from_numpy(np.stack([pairs, own])), given
+    ) -> tuple[TitlePairs, list[list[str]]]:
+        """Give some items another's title if VTM needs it; return the titles that result."""
+        complete = images.has_image.numpy() & np.array([bool(words) for words in titles])
+        if Need.SWAPPED_TITLES not in stage.needs:
+            same = torch.from_numpy(complete)
+            return TitlePairs(same, same), titles
+        swapped, donor = swap_titles(complete, index, self.title_pool, random)
+        shown = []
+        for is_swapped, item, words in zip(swapped, donor.tolist(), titles, strict=True):
+            donated = self.data.words[item]
+            shown.append(donated if is_swapped and donated else words)
+        # A donated title may happen to have the same words, and then does match.
+        unchanged = np.array([new == old for new, old in zip(shown, titles, strict=True)])
+        pairs = TitlePairs(torch.from_numpy(complete), torch.from_numpy(complete & unchanged))
+        return pairs, shown
+
+    def _mask_images(
+        self,
+        stage: Stage,
+        index: IntArray,
+        images: ItemImages,
+        rows: Tensor,
+        random: KeyedRandom,
+    ) -> tuple[Tensor, Tensor]:
+        """Choose the patches or regions [B, P] to predict, and those of them that are covered."""
+        if images.regions is not None:
+            present = images.regions.mask
+        else:
+            present = torch.ones(len(index), self.patches, dtype=torch.bool)
+        uniform = random.uniform(
+            "patch",
+            index[:, None],
+            np.arange(present.shape[1]),
+            np.arange(2)[:, None, None],
+        )
+        if Need.COVERED_PATCHES in stage.needs:
+            patches = mask_patches(present, rows, uniform[0])
+            return patches, patches
+        return mask_features(present, rows, uniform)
 
     def links(
-        self, index: Ints, rows: NDArray[np.bool_], view: str, random: KeyedRandom
+        self,
+        index: IntArray,
+        rows: BoolArray,
+        view: str,
+        random: KeyedRandom,
     ) -> LinkTargets:
-        """Statements of the items in ``rows`` [B], at most ``max_cells`` each, and the flow that hides them."""
+        """Choose statements of the items in ``rows`` [B] to hide, at most ``max_cells`` each.
+
+        The flow that comes with them holds the item's other statements, all, some or none of them.
+        """
         data = self.data
         recipe = self.recipe
-        statement, row = rows_of(data.indptr, index)
-        keep = (
-            first_random(
-                row,
-                recipe.max_cells,
-                random.uniform(f"asked {view}", index[row], data.candidate[statement]),
-            )
-            & rows[row]
-        )
+        statement, row = statements_of(data.indptr, index)
+        uniform = random.uniform(f"asked {view}", index[row], data.candidate[statement])
+        keep = first_random(row, recipe.max_cells, uniform) & rows[row]
         statement = statement[keep]
         row = row[keep]
-        cells, cell = np.unique(
-            np.stack([row, data.property[statement]]), axis=1, return_inverse=True
-        )
-        cells, cell = pad_cells(cells, cell.reshape(-1), len(index))
-        luck, some = (
-            random.uniform(f"{name} {view}", index[cells[0]], cells[1])
-            for name in ("known", "some")
-        )
-        share = np.where(
-            luck < recipe.known_all,
-            1.0,
-            np.where(luck < recipe.known_all + recipe.known_none, 0.0, some),
-        )
-        flow = (
-            self.sampler(index, cells[0], cells[1], share, random)
-            if self.reads_known
-            else asked_alone(cells)
-        )
-        others = other_truths(data, index, cells, cell, data.candidate[statement])
-        tensor = torch.from_numpy
-        corrupted = self._corrupted(index, cells, cell, data.candidate[statement], random)
+        candidate = data.candidate[statement]
+
+        pairs = np.stack([row, data.property[statement]])
+        distinct, cell = np.unique(pairs, axis=1, return_inverse=True)
+        cells = pad_cells(Cells(distinct[0], distinct[1], cell.reshape(-1)), len(index))
+
+        known = random.uniform(f"known {view}", index[cells.row], cells.property)
+        share = random.uniform(f"some {view}", index[cells.row], cells.property)
+        share[known < recipe.known_all + recipe.known_none] = 0.0
+        share[known < recipe.known_all] = 1.0
+        if self.reads_known:
+            flow = self.flows(index, cells.row, cells.property, share, random)
+        else:
+            flow = flow_without_statements(cells)
         return LinkTargets(
-            flow,
-            tensor(cell),
-            tensor(data.candidate[statement]),
-            (tensor(others[0]), tensor(others[1])),
-            corrupted,
+            flow=flow,
+            cell=torch.from_numpy(cells.cell),
+            candidate=torch.from_numpy(candidate),
+            alternatives=true_alternatives(data, index, cells, candidate),
+            corrupted=self._corrupt(index, cells, candidate, random),
         )
 
-    def _corrupted(
-        self, index: Ints, cells: Ints, cell: Ints, candidate: Ints, random: KeyedRandom
+    def _corrupt(
+        self,
+        index: IntArray,
+        cells: Cells,
+        candidate: IntArray,
+        random: KeyedRandom,
     ) -> Corruptions | None:
-        """Corruptions of the asked statements; Bernoulli ones replace the item too, by another of the batch that is asked the same."""
+        """Corrupt the hidden statements; None if the loss is a softmax.
+
+        Values are replaced. Bernoulli corruption also replaces the item of some, by another one of
+        the batch whose cell of the same property is asked.
+        """
         if self.corruptor is None:
             return None
-        item = index[cells[0][cell]]
         count = self.recipe.negatives
-        values, possible = self.corruptor(item, candidate, count, random)
-        heads = np.repeat(cell[:, None], count, axis=1)
-        if self.recipe.corruption == "bernoulli" and len(cell):
-            asked = cells[1][cell]
-            replaced = (
-                random.uniform("head", item[:, None], candidate[:, None], np.arange(count))
-                < self.corruptor.head_share[asked][:, None]
-            )
-            order = np.argsort(asked, kind="stable")
-            low, high = (np.searchsorted(asked[order], asked, side) for side in ("left", "right"))
-            other = order[
-                low[:, None]
-                + random.integers(
-                    (high - low)[:, None],
-                    "other",
-                    item[:, None],
-                    candidate[:, None],
-                    np.arange(count),
-                )
-            ]
-            heads = np.where(replaced, cell[other], heads)
+        item = index[cells.row[cells.cell]]
+        corrupted = self.corruptor(item, candidate, count, random)
+        values = corrupted.candidate
+        possible = corrupted.possible
+        heads = np.repeat(cells.cell[:, None], count, axis=1)
+        if self.recipe.corruption == "bernoulli" and len(cells.cell):
+            keys = (item[:, None], candidate[:, None], np.arange(count))
+            property = cells.property[cells.cell]
+            replaced = random.uniform("head", *keys) < self.corruptor.head_share[property][:, None]
+            # Statements in order of their property: those of one property lie together.
+            order = np.argsort(property, kind="stable")
+            low = np.searchsorted(property[order], property, "left")
+            high = np.searchsorted(property[order], property, "right")
+            other = order[low[:, None] + random.integers((high - low)[:, None], "other", *keys)]
+            heads = np.where(replaced, cells.cell[other], heads)
             values = np.where(replaced, candidate[:, None], values)
-            possible = np.where(
-                replaced, ~self.corruptor.facts.contains(item[other], candidate[:, None]), possible
-            )
-        return Corruptions(*(torch.from_numpy(part) for part in (heads, values, possible)))
+            is_true = self.corruptor.facts.contains(item[other], candidate[:, None])
+            possible = np.where(replaced, ~is_true, possible)
+        return Corruptions(
+            torch.from_numpy(heads),
+            torch.from_numpy(values),
+            torch.from_numpy(possible),
+        )
 
-    def _candidates(self, asked: list[LinkTargets], random: KeyedRandom) -> Tensor:
-        """Every candidate in play: those asked, known, true or corrupted; for a softmax the asked properties' others, of many a part."""
-        needed = [
-            part.numpy().reshape(-1)
-            for links in asked
-            for part in (links.candidate, links.others[1], links.flow.edge_value)
-        ]
-        needed += [
-            links.corrupted.candidate.numpy().reshape(-1)
-            for links in asked
-            if links.corrupted is not None
-        ]
-        positives = np.concatenate(needed)
+    def _candidates(self, targets: Sequence[LinkTargets], random: KeyedRandom) -> Tensor:
+        """List every candidate that takes part: hidden, known, true as well, or corrupted.
+
+        A softmax also needs the other values of the properties that are asked, of many a sample.
+        """
+        needed = []
+        for links in targets:
+            needed += [links.candidate, links.alternatives.candidate, links.flow.edge_value]
+            if links.corrupted is not None:
+                needed.append(links.corrupted.candidate)
+        positives = np.concatenate([part.numpy().reshape(-1) for part in needed])
         if self.corruptor is not None:
             return torch.from_numpy(np.unique(positives))
         properties = np.unique(
-            np.concatenate([links.flow.cell_property.numpy() for links in asked])
+            np.concatenate([links.flow.cell_property.numpy() for links in targets])
         )
-        most = self.recipe.max_candidates
-        return torch.from_numpy(
-            type_constrained(
-                self.data.ranges, properties, positives, most, random.generator("values")
-            )
+        drawn = type_constrained(
+            self.data.ranges,
+            properties,
+            positives,
+            self.recipe.max_candidates,
+            random.generator("values"),
         )
+        return torch.from_numpy(drawn)
 
 
-def asked_alone(cells: Ints) -> MessageFlow:
-    """A flow of ``cells`` [2, N] (row, property) of which nothing is known."""
-    row, known = (torch.from_numpy(np.ascontiguousarray(part)) for part in cells)
+def flow_without_statements(cells: Cells) -> MessageFlow:
+    """Return a flow of cells that no known statement reaches."""
+    row = torch.from_numpy(np.ascontiguousarray(cells.row))
+    property = torch.from_numpy(np.ascontiguousarray(cells.property))
     nothing = row.new_zeros(0)
-    return MessageFlow(row, known, nothing, nothing, nothing)
+    return MessageFlow(row, property, nothing, nothing, nothing)
 
 
-def counts_of(batch: StepBatch) -> dict[str, float]:
-    """Over how many things each term of a batch is a mean."""
-    counts: dict[str, float] = {}
-    for name, view in (("lpm", batch.seen), ("lpm_unseen", batch.unseen)):
-        if view is not None and view.links is not None:
-            counts[name] = len(view.links.cell)
-    if batch.masked is not None and batch.own is not None:
-        pieces, patches, pairs = (
-            float(part.sum()) for part in (batch.masked.chosen, batch.masked.patches, batch.own[0])
-        )
-        counts |= {"mlm": pieces, "gmlm": pieces, "vtm": pairs} | dict.fromkeys(
-            ("mpm", "mrfr", "mrc", "gmrfr"), patches
-        )
-    if batch.match is not None:
-        pairs = float(len(batch.match.label))
-        both = 2 * float(batch.match.both.sum())
-        counts |= dict.fromkeys(("qi", "qt", "qv"), pairs) | {
-            "kl": both,
-            "rs": both,
-            "contrastive": pairs / 2,
-        }
-    return counts
+def pad_cells(cells: Cells, batch: int) -> Cells:
+    """Add cells that no statement answers, of property 0, to make up a multiple of 64.
 
-
-def pad_cells(cells: Ints, cell: Ints, batch: int) -> tuple[Ints, Ints]:
-    """Add cells that nobody asks, of property 0, to make up a multiple of 64: a CPU prepares its matrix products anew for each shape.
-
-    ``cells`` [2, N] (row, property), rows ascending below ``batch``; ``cell`` [M] points into them and is moved along. The items with the
-    fewest cells get them, so that none is padded far.
+    A CPU (oneDNN) prepares its matrix products anew for every shape: with a few sizes only, the
+    bf16 loop made 135 items a second instead of 112. The rows below ``batch`` that have the fewest
+    cells get the additional ones, so that none is padded far.
     """
-    counts = np.bincount(cells[0], minlength=batch)
+    counts = np.bincount(cells.row, minlength=batch)
     extra = []
-    for _ in range(-cells.shape[1] % CELLS_STEP):
-        extra.append(int(counts.argmin()))
-        counts[extra[-1]] += 1
-    filled = (
-        np.concatenate([cells, np.stack([extra, np.zeros(len(extra))]).astype(np.int64)], 1)
-        if extra
-        else cells
-    )
-    order = np.argsort(filled[0], kind="stable")
+    for _ in range(-len(cells.row) % CELL_MULTIPLE):
+        row = int(counts.argmin())
+        counts[row] += 1
+        extra.append(row)
+    rows = np.concatenate([cells.row, np.array(extra, dtype=np.int64)])
+    properties = np.concatenate([cells.property, np.zeros(len(extra), dtype=np.int64)])
+    order = np.argsort(rows, kind="stable")
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return filled[:, order], place[cell]
+    return Cells(rows[order], properties[order], place[cells.cell])
 
 
-def rows_of(indptr: Ints, index: Ints) -> tuple[Ints, Ints]:
-    """Positions [M] of the statements of items ``index`` [B], and the batch row [M] of each."""
+def statements_of(indptr: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the numbers [M] of the statements of items ``index`` [B], and the batch row [M] of
+    each."""
     row, place = spread(indptr[index], indptr[index + 1])
     return place, row
 
 
-def other_truths(
-    data: TrainingData, index: Ints, cells: Ints, cell: Ints, candidate: Ints
-) -> tuple[Ints, Ints]:
-    """Pairs (asked statement, candidate) of further true values in the asked statement's cell."""
-    statement, row = rows_of(data.indptr, index)
+def true_alternatives(
+    data: TrainingData,
+    index: IntArray,
+    cells: Cells,
+    candidate: IntArray,
+) -> TrueAlternatives:
+    """Find further true values of the cells of the hidden statements, whose values are
+    ``candidate`` [M]."""
+    statement, row = statements_of(data.indptr, index)
     width = len(data.ranges)
     key = row * width + data.property[statement]
-    cell_key = (cells[0] * width + cells[1])[cell]
+    hidden_key = (cells.row * width + cells.property)[cells.cell]
     order = np.argsort(key, kind="stable")
-    key = key[order]
-    statement = statement[order]
-    asked, place = join(cell_key, key)
-    other = data.candidate[statement[place]]
-    different = other != candidate[asked]
-    return asked[different], other[different]
+    hidden, place = join(hidden_key, key[order])
+    other = data.candidate[statement[order][place]]
+    different = other != candidate[hidden]
+    return TrueAlternatives(
+        torch.from_numpy(hidden[different]),
+        torch.from_numpy(other[different]),
+    )
 
 
-def augment(pixels: Tensor, shift: int, luck: NDArray[np.float64]) -> Tensor:
-    """Mirror half of the images [B, 3, S, S] and move each by up to ``shift`` pixels over white; ``luck`` [B, 3] in [0, 1)."""
+def augment(pixels: Tensor, shift: int, uniform: FloatArray) -> Tensor:
+    """Mirror half of the images [B, 3, S, S] and move each by up to ``shift`` pixels over white.
+
+    ``uniform`` [B, 3] are random numbers in [0, 1): down, right, mirrored.
+    """
     size = pixels.shape[-1]
     padded = F.pad(pixels, (shift,) * 4, value=255)
-    places = (luck[:, :2] * (2 * shift + 1)).astype(np.int64)
+    places = (uniform[:, :2] * (2 * shift + 1)).astype(np.int64)
+    mirrored = uniform[:, 2] < 0.5
     out = torch.empty_like(pixels)
-    for row, ((top, left), flip) in enumerate(
-        zip(places.tolist(), (luck[:, 2] < 0.5).tolist(), strict=True)
-    ):
+    for row, (top, left) in enumerate(places.tolist()):
         cut = padded[row, :, top : top + size, left : left + size]
-        out[row] = cut.flip(-1) if flip else cut
+        out[row] = cut.flip(-1) if mirrored[row] else cut
     return out

@@ -1,16 +1,18 @@
-"""What a training run may be told, checked before anything is read."""
+"""The settings of a training run, checked before anything is read."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from schema.errors import SourceNotFoundError, UsageError
-from training.schedule import TERMS, parse_stages
+from training.objectives import OBJECTIVES, TERMS
+from training.schedule import parse_stages
 
 CHOICES = {
     "precision": ("bf16", "fp32"),
@@ -32,7 +34,7 @@ SHARES = (
     "hard_negatives",
     "warmup",
 )
-LEAST = {
+MINIMA = {
     "batch_size": 2,
     "accumulate": 1,
     "warmup_steps": 0,
@@ -44,11 +46,16 @@ LEAST = {
     "workers": 0,
     "negatives": 1,
 }
+WEIGHT_PREFIX = "loss_"
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a user asks of a run; ``minutes`` and ``steps`` are budgets, whichever ends first."""
+    """The options of ``catalograph train``.
+
+    ``minutes`` and ``steps`` are budgets, whichever ends first; ``overrides`` are ``name=value``
+    settings, which win over the TOML file ``config``.
+    """
 
     preset: str = "joint"
     size: str = "small"
@@ -63,24 +70,56 @@ class TrainOptions:
     split: Path | None = None
 
 
+def default_weights() -> dict[str, float]:
+    """Return the default weight of every objective."""
+    return {objective.name: objective.default_weight for objective in OBJECTIVES}
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; every field can be set by ``--set name=value``.
+    """How to train. Every field can be set by ``--set name=value``, a weight by ``loss_TERM``.
 
-    A step's ``batch_size`` items, those of all processes together, go through the model in ``accumulate`` parts. ``loss_TERM`` weighs a
-    term; ``stages`` like ``mlm+mpm:0.6,qi+qt+qv:0.4`` trains by some after others, each over its share of the budget, with an optimizer and
-    a schedule of its own. The rate warms up over ``warmup_steps`` and over the share ``warmup`` of a stage.
+    Batches and optimization:
 
-    ``link`` is how statements are told from others: a ``softmax`` over the property's values, or ``margin`` or ``nssa`` against
-    ``negatives`` corrupted ones, drawn by ``corruption``. ``hard_negatives`` of the queries that do not match are of the item's category or
-    have one term rewritten. ``workers`` are processes that make batches ahead.
+    - ``batch_size``: items a step, of all processes together; ``accumulate`` micro-batches
+    - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm),
+      ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
+    - ``table_rate``: multiplies the learning rate of the tables of n-grams, values and known
+      statements, whose rows are seen too rarely to keep up otherwise
+    - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
+    - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches)
+    - ``log_every``, ``validate_every``, ``keep_every`` (steps between checkpoints), ``patience``
+      (validations without improvement before the run stops; 0 for never)
 
-    ``title_full`` and ``title_blind`` are the shares of titles shown whole and without value words (the rest is hidden);
-    ``known_all`` and ``known_none`` the shares of cells asked with all or none of the item's other statements (the rest with
-    some). ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the blind ones ``drop_blind``: a title
-    without its value words is nearly a name of its item, and would be learned by heart. ``table_rate`` multiplies the learning rate of
-    the tables of n-grams, values and known statements, whose rows are seen too seldom to keep up otherwise. ``pretrained`` are models of
-    transformers to start from, hub names or folders, by commas; ``vocabulary`` a BERT's vocab.txt; ``regions`` the detector's files.
+    Titles and known statements:
+
+    - ``title_full``, ``title_blind``: shares of titles shown whole, and without the words of
+      values; the rest is hidden
+    - ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the
+      blind ones ``drop_blind``: a blind title is nearly the name of its item, and would be
+      memorized
+    - ``known_all``, ``known_none``: shares of cells asked with all and none of the item's other
+      statements; the rest with some
+    - ``max_cells``, ``max_known``, ``max_candidates``: hidden statements an item, known statements
+      a cell, candidate values a step
+    - ``masked_rows``: share of items whose title and image are masked; ``shift``: pixels by which
+      an image is moved
+
+    Link prediction:
+
+    - ``link``: ``softmax`` over the property's values, or ``margin`` or ``nssa`` against
+      ``negatives`` corrupted statements, drawn by ``corruption``
+    - ``margin``, ``temperature`` (NSSA), ``label_smoothing`` (softmax)
+
+    Queries: ``hard_negatives`` is the share of non-matching queries that are of the item's
+    category or have one term rewritten.
+
+    Starting points: ``pretrained`` are models of transformers, hub names or folders separated by
+    commas; ``vocabulary`` is a BERT's vocab.txt; ``regions`` a detector's files.
+
+    Objectives: ``weights`` by term; ``stages`` like ``mlm+mpm:0.6,qi+qt+qv:0.4`` trains by some
+    after others, each over its share of the budget, with an optimizer and a learning rate schedule
+    of its own.
     """
 
     batch_size: int = 64
@@ -125,54 +164,52 @@ class Recipe:
     margin: float = 1.0
     temperature: float = 1.0
     hard_negatives: float = 0.5
-    loss_lpm: float = 1.0
-    loss_lpm_unseen: float = 1.0
-    loss_mlm: float = 0.1
-    loss_mpm: float = 0.1
-    loss_mrfr: float = 0.0
-    loss_mrc: float = 0.0
-    loss_gmlm: float = 0.02
-    loss_gmrfr: float = 2e-5
-    loss_vtm: float = 0.0
-    loss_qi: float = 0.2
-    loss_qt: float = 0.1
-    loss_qv: float = 0.1
-    loss_kl: float = 0.1
-    loss_rs: float = 0.1
-    loss_contrastive: float = 0.1
+    weights: Mapping[str, float] = field(default_factory=default_weights)
 
     def __post_init__(self) -> None:
-        for name, low in LEAST.items():
-            if getattr(self, name) < low:
+        for name, minimum in MINIMA.items():
+            value = getattr(self, name)
+            if value < minimum:
                 raise UsageError(
-                    f"{name}={getattr(self, name)} is below its least value {low}: set {name} to {low} or more"
+                    f"{name}={value} is below its minimum {minimum}: "
+                    f"set {name} to {minimum} or more"
                 )
-        for name, words in CHOICES.items():
-            if getattr(self, name) not in words:
-                raise UsageError(
-                    f"{name}={getattr(self, name)!r} is unknown: set {name} to {', '.join(words)}"
-                )
-        for name in (f"loss_{term}" for term in TERMS):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(
-                    f"{name}={getattr(self, name)} is no weight: set {name} to 0 or more"
-                )
-        parse_stages(self.stages)
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UsageError(f"{name}={value!r} is unknown: set {name} to {', '.join(choices)}")
         for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(
-                    f"{name}={getattr(self, name)} is not a share: set {name} between 0 and 1"
-                )
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name}={value} is not a share: set {name} between 0 and 1")
+        for term, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                name = WEIGHT_PREFIX + term
+                raise UsageError(f"{name}={weight} is not a valid weight: set {name} to 0 or more")
+        parse_stages(self.stages)
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """The terms' weights."""
-        return {term: getattr(self, f"loss_{term}") for term in TERMS}
+    def as_settings(self) -> dict[str, Any]:
+        """Return the recipe as flat settings, in which a weight is ``loss_TERM``."""
+        settings = dataclasses.asdict(self)
+        weights = settings.pop("weights")
+        return settings | {WEIGHT_PREFIX + term: weight for term, weight in weights.items()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from flat settings; a weight that is not among them has its default."""
+        weights = default_weights()
+        fields: dict[str, Any] = {}
+        for name, value in settings.items():
+            if name.startswith(WEIGHT_PREFIX):
+                weights[name.removeprefix(WEIGHT_PREFIX)] = value
+            else:
+                fields[name] = value
+        return cls(**fields, weights=weights)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Overrides parted into those of the recipe and those of the model."""
+    """Settings of a run, divided into those of the recipe and those of the model."""
 
     recipe: Recipe = field(default_factory=Recipe)
     model: dict[str, Any] = field(default_factory=dict)
@@ -181,49 +218,72 @@ class Settings:
 def read_settings(
     config: Path | None,
     overrides: Sequence[str],
-    model_fields: dict[str, Any],
-    start: dict[str, Any] | None = None,
+    model_fields: Mapping[str, Any],
+    start: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Recipe and model settings from a TOML file, then ``name=value`` overrides; raises UsageError on a name that is neither's.
+    """Read settings from a TOML file, then from ``name=value`` overrides, which win.
 
-    ``model_fields`` are the preset's; the recipe ``start`` stands where nothing else is said: the preset's or that of a run that goes on.
+    Args:
+        config: the TOML file, if any.
+        overrides: ``name=value`` texts.
+        model_fields: the model's settings with their values in the preset.
+        start: the recipe's settings before these: the preset's, or those of a resumed run.
+
+    Raises:
+        UsageError: a setting is unknown, or its value is not valid.
     """
-    given: dict[str, Any] = {}
-    if config is not None:
-        if not config.is_file():
-            raise SourceNotFoundError(f"no config file {config}: name an existing TOML file")
-        try:
-            given.update(tomllib.loads(config.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{config} is not TOML ({error}): write lines like batch_size = 64"
-            ) from None
+    defaults = Recipe().as_settings()
+    recipe: dict[str, Any] = dict(start or {})
+    unknown = sorted(recipe.keys() - defaults.keys())
+    if unknown:
+        raise UsageError(
+            f"the run was started by another version, whose setting {unknown[0]!r} is gone: "
+            "train a new model, with --init if you want to start from this one"
+        )
+    given = _read_toml(config) if config is not None else {}
     for override in overrides:
         name, sign, value = override.partition("=")
         if not sign:
             raise UsageError(f"--set {override!r} has no '=': write name=value")
         given[name.strip()] = value.strip()
-    recipe_fields = {f.name: f.default for f in dataclasses.fields(Recipe)}
-    recipe: dict[str, Any] = dict(start or {})
-    unknown = sorted(recipe.keys() - recipe_fields.keys())
-    if unknown:
-        raise UsageError(
-            f"the run was begun by another version, whose setting {unknown[0]!r} is gone: train anew, with --init where it is"
-        )
     model: dict[str, Any] = {}
     for name, value in given.items():
-        if name in recipe_fields:
-            recipe[name] = _parse(name, value, recipe_fields[name])
+        if name in defaults:
+            recipe[name] = _parse(name, value, defaults[name])
         elif name in model_fields:
             model[name] = _parse(name, value, model_fields[name])
         else:
-            raise UsageError(
-                f"no setting {name!r}: choose one of {', '.join(sorted(recipe_fields | model_fields))}"
-            )
-    return Settings(Recipe(**recipe), model)
+            raise UsageError(_unknown_setting(name, [*defaults, *model_fields]))
+    return Settings(Recipe.from_settings(recipe), model)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise SourceNotFoundError(f"no config file {path}: name an existing TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not TOML ({error}): write lines like batch_size = 64"
+        ) from None
+
+
+RENAMED = {"picture": "image_encoder"}
+"""Settings that had another name in an earlier version."""
+
+
+def _unknown_setting(name: str, known: Sequence[str]) -> str:
+    """Return the message for a setting that does not exist, with the nearest one that does."""
+    if name.startswith(WEIGHT_PREFIX):
+        return f"no setting {name!r}: the terms are {', '.join(TERMS)}"
+    nearest = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known)
+    if nearest:
+        return f"no setting {name!r}: did you mean {' or '.join(nearest)}?"
+    return f"no setting {name!r}: choose one of {', '.join(sorted(known))}"
 
 
 def _parse(name: str, value: Any, default: Any) -> Any:
+    """Read ``value`` as the type of the setting's default; values from TOML have their type."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):
@@ -231,12 +291,9 @@ def _parse(name: str, value: Any, default: Any) -> Any:
             raise UsageError(f"{name}={value!r} is neither true nor false: set one of them")
         return value.lower() == "true"
     try:
-        return (
-            tuple(int(part) for part in value.split(","))
-            if isinstance(default, tuple)
-            else type(default)(value)
-        )
+        if isinstance(default, tuple):
+            return tuple(int(part) for part in value.split(","))
+        return type(default)(value)
     except ValueError:
-        raise UsageError(
-            f"{name}={value!r} is not {type(default).__name__}: give it like {default}"
-        ) from None
+        kind = type(default).__name__
+        raise UsageError(f"{name}={value!r} is not {kind}: give it like {default}") from None

@@ -1,18 +1,20 @@
-"""The snapshot as the model sees it: words of titles, candidates of statements, images."""
+"""The snapshot as batches need it: words of titles, candidates of statements, images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from encoders.batch import RegionBatch
 from encoders.regions import RegionFiles, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import candidates
+from schema.arrays import IntArray
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
 
@@ -22,95 +24,107 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ItemImages:
+    """Images of B items: ``pixels`` [B, 3, S, S] or ``regions`` [B, R], and ``has_image`` [B]."""
+
+    pixels: Tensor | None
+    has_image: Tensor
+    regions: RegionBatch | None = None
+
+
+@dataclass(frozen=True)
+class ItemRegions:
+    """A detector's regions of items, from ``files``.
+
+    At most ``max_regions`` an image, of ``width`` features and ``classes`` class probabilities
+    (0 for none) each.
+    """
+
+    files: RegionFiles
+    max_regions: int
+    width: int
+    classes: int = 0
+
+    def batch(self, items: Sequence[str]) -> RegionBatch:
+        """Read the regions [B, R] of items by their ids."""
+        regions = [self.files.read(item) for item in items]
+        return pad_regions(regions, self.max_regions, self.width, self.classes)
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """I items ready for batches.
 
-    - ``words``, ``blind``: each title's words, whole and without value words; empty where there is none
-    - ``indptr`` [I + 1], ``property`` [N], ``candidate`` [N]: known statements in CSR form; unknown values are left out
-    - ``ranges`` [P + 1]: where each property's candidates begin
-    - ``category`` [I]: a number each, items without one sharing theirs
+    - ``words``, ``blind``: the words of each title, with and without the words of values; empty
+      for an item without a title
+    - ``indptr`` [I + 1], ``property`` [N], ``candidate`` [N]: statements in CSR form, by item;
+      a candidate is a value of one property. Values that the ontology lacks are left out.
+    - ``ranges`` [P + 1]: where the candidates of each property begin
+    - ``images``: the pixels of all images, memory-mapped
+    - ``category`` [I]: the number of each item's category; items without one share a number
     """
 
     items: list[str]
     words: list[list[str]]
     blind: list[list[str]]
-    indptr: np.ndarray
-    property: np.ndarray
-    candidate: np.ndarray
-    ranges: np.ndarray
+    indptr: IntArray
+    property: IntArray
+    candidate: IntArray
+    ranges: IntArray
     images: ImageCache
-    category: np.ndarray
+    category: IntArray
     regions: ItemRegions | None = None
 
-    def item_images(self, index: np.ndarray) -> ItemImages:
-        """The images of items ``index`` [B]: a detector's regions where the model reads those, else pixels."""
+    def item_images(self, index: IntArray) -> ItemImages:
+        """Read the images of items ``index`` [B]: regions if a detector gave some, else pixels."""
         if self.regions is not None:
-            found = self.regions.batch([self.items[i] for i in index])
-            return ItemImages(None, found.mask.any(1), found)
+            regions = self.regions.batch([self.items[i] for i in index])
+            return ItemImages(None, regions.mask.any(1), regions)
         present = self.images.present[index]
         pixels = torch.from_numpy(self.images.pixels(index)) if present.any() else None
-        return ItemImages(pixels, torch.from_numpy(present), None)
+        return ItemImages(pixels, torch.from_numpy(present))
 
 
-class ItemImages(NamedTuple):
-    """B items' images, the last fields of an :class:`encoders.batch.ItemBatch`: pixels, which are there [B], regions."""
-
-    pixels: torch.Tensor | None
-    has_image: torch.Tensor
-    regions: RegionBatch | None
-
-
-@dataclass(frozen=True)
-class ItemRegions:
-    """Regions of items by ``files``, ``most`` an image, ``width`` features each, with their ``classes`` where that is above 0."""
-
-    files: RegionFiles
-    most: int
-    width: int
-    classes: int = 0
-
-    def batch(self, items: Sequence[str]) -> RegionBatch:
-        """The regions [B, R] of items by their ids."""
-        return pad_regions(
-            [self.files.read(item) for item in items], self.most, self.width, self.classes
-        )
-
-
-def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> np.ndarray:
-    """The candidate (property-specific value) of every triple [N]; -1 where the ontology does not have it."""
+def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> IntArray:
+    """Number the candidate of every triple [N]; -1 if the ontology does not have the value."""
     numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
+    if not len(snapshot.triples):
+        return np.zeros(0, np.int64)
+    # Distinct pairs of property and value are few; each is looked up once.
     width = max(1, len(snapshot.values))
-    pairs, inverse = np.unique(
-        snapshot.triples[:, 1] * width + snapshot.triples[:, 2], return_inverse=True
-    )
+    keys = snapshot.triples[:, 1] * width + snapshot.triples[:, 2]
+    pairs, inverse = np.unique(keys, return_inverse=True)
     found = [
         numbers.get((snapshot.properties[pair // width], snapshot.values[pair % width]), -1)
         for pair in pairs.tolist()
     ]
-    return np.asarray(found, dtype=np.int64)[inverse] if len(pairs) else np.zeros(0, np.int64)
+    return np.asarray(found, dtype=np.int64)[inverse]
 
 
 def prepare(
-    snapshot: GraphSnapshot, ontology: Ontology, tokenizer: CatalogTokenizer, images: ImageCache
+    snapshot: GraphSnapshot,
+    ontology: Ontology,
+    tokenizer: CatalogTokenizer,
+    images: ImageCache,
 ) -> TrainingData:
-    """Words, candidates and images of a snapshot."""
-    giveaways = value_words(value for spec in ontology.properties.values() for value in spec.values)
-    words = [tokenizer.words(title) if title else [] for title in snapshot.titles]
-    blinded = [blind_title(title, giveaways) if title else None for title in snapshot.titles]
+    """Prepare words, candidates and images of a snapshot."""
+    specs = ontology.properties.values()
+    revealing = value_words(value for spec in specs for value in spec.values)
+    blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]
     candidate = candidate_numbers(snapshot, ontology)
     kept = candidate >= 0
-    ranges = np.cumsum([0] + [len(spec.values) for spec in ontology.properties.values()])
+    ranges = np.cumsum([0] + [len(spec.values) for spec in specs])
     counts = np.bincount(snapshot.triples[kept, 0], minlength=len(snapshot.items))
+    categories = [category or "" for category in snapshot.categories]
+    _, category_number = np.unique(categories, return_inverse=True)
     return TrainingData(
         items=snapshot.items,
-        words=words,
+        words=[tokenizer.words(title) if title else [] for title in snapshot.titles],
         blind=[tokenizer.words(title) if title else [] for title in blinded],
         indptr=np.concatenate([[0], counts.cumsum()]).astype(np.int64),
         property=(np.searchsorted(ranges, candidate[kept], side="right") - 1).astype(np.int64),
         candidate=candidate[kept],
         ranges=ranges.astype(np.int64),
         images=images,
-        category=np.unique(
-            [category or "" for category in snapshot.categories], return_inverse=True
-        )[1].astype(np.int64),
+        category=category_number.astype(np.int64),
     )

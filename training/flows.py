@@ -1,48 +1,57 @@
-"""Message flows of cells from the training data's statements."""
+"""Message flows of cells, sampled from the training data's statements."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
+from schema.arrays import FloatArray, IntArray
 from training.data import TrainingData
 
+if TYPE_CHECKING:
+    from kg.sampling.sampler import CellSampler
 
-class FlowSampler:
-    """A DGL sampler of at most ``most`` known statements a cell, each kept with the cell's own share.
 
-    It is made where it is first asked: DGL's graphs do not travel to other processes.
+class TrainingFlows:
+    """Samples at most ``max_known`` known statements a cell with DGL.
+
+    The DGL graph is built when it is first used: it cannot be sent to worker processes, which
+    build their own.
     """
 
-    def __init__(self, data: TrainingData, most: int) -> None:
+    def __init__(self, data: TrainingData, max_known: int) -> None:
         self.data = data
-        self.most = most
-        self._sampler: Any = None
+        self.max_known = max_known
+        self._sampler: CellSampler | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sampler": None}
 
     def __call__(
         self,
-        index: NDArray[np.int64],
-        cell_item: NDArray[np.int64],
-        cell_property: NDArray[np.int64],
-        share: NDArray[np.float64],
+        index: IntArray,
+        cell_item: IntArray,
+        cell_property: IntArray,
+        share: FloatArray,
         random: KeyedRandom,
     ) -> MessageFlow:
-        """The flow of N cells over items ``index`` [B], as :class:`kg.sampling.sampler.CellSampler` gives it."""
-        if self._sampler is None:
-            from kg.sampling.hetero import heterograph
-            from kg.sampling.sampler import CellSampler
+        """Sample the flow of N cells over items ``index`` [B].
 
-            item = np.repeat(np.arange(len(self.data.items)), np.diff(self.data.indptr))
-            sizes = (len(self.data.items), int(self.data.ranges[-1]))
-            self._sampler = CellSampler(
-                heterograph(item, self.data.property, self.data.candidate, sizes), self.most
-            )
+        See :class:`kg.sampling.sampler.CellSampler`.
+        """
+        if self._sampler is None:
+            self._sampler = self._build()
         flow: MessageFlow = self._sampler(index, cell_item, cell_property, share, random)
         return flow
+
+    def _build(self) -> CellSampler:
+        from kg.sampling.hetero import heterograph
+        from kg.sampling.sampler import CellSampler
+
+        data = self.data
+        item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
+        sizes = (len(data.items), int(data.ranges[-1]))
+        return CellSampler(heterograph(item, data.property, data.candidate, sizes), self.max_known)

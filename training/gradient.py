@@ -1,11 +1,11 @@
-"""A step's gradient, in as many parts as memory asks for."""
+"""The gradient of a step, in as many micro-batches as memory requires."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,74 +14,73 @@ from schema.errors import TrainingError
 from training.batches import StepBatch
 from training.config import Recipe
 from training.loader import PreparedBatch
+from training.objectives import TERMS
 from training.objectives.joint import LossReport
-from training.schedule import TERMS
+from training.state import Run
 
-if TYPE_CHECKING:
-    from training.loop import Run
-
-LEAST_PART = 2
+MIN_MICRO_BATCH = 2
+"""Items that a micro-batch has at least: batch norm cannot learn from one."""
 
 
-def step_gradient(run: Run, made: PreparedBatch) -> LossReport:
-    """Forward and backward of a step's batch, in ``run.parts`` parts whose gradients add up to the whole batch's.
+def compute_gradient(run: Run, batch: PreparedBatch) -> LossReport:
+    """Compute the gradient of a step's batch, in ``run.micro_batches`` parts that add up.
 
-    Where memory runs out the parts are halved, for good, and the step begins anew: the effective batch stays. Raises TrainingError where
-    two items are too many.
+    If memory runs out, the micro-batches are halved for the rest of the run and the step starts
+    again; the effective batch stays the same. Raises TrainingError if two items are too many.
     """
     while True:
-        if made.request.parts < run.parts:
-            made = run.maker[dataclasses.replace(made.request, parts=run.parts)].to(run.device)
+        if batch.request.micro_batches < run.micro_batches:
+            request = dataclasses.replace(batch.request, micro_batches=run.micro_batches)
+            batch = run.batches[request].to(run.device)
         try:
-            return _accumulate(run, made)
+            return _accumulate(run, batch)
         except RuntimeError as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-        # Outside the handler, whose traceback would hold the step's tensors.
+        # Outside the handler: the traceback would keep the step's tensors alive.
         run.optimizer.zero_grad(set_to_none=True)
-        if made.items < 2 * run.parts * LEAST_PART:
-            at_once = made.items // run.parts
-            whole = run.recipe.batch_size
+        if batch.items < 2 * run.micro_batches * MIN_MICRO_BATCH:
+            at_once = batch.items // run.micro_batches
             raise TrainingError(
-                f"no memory for {at_once} items at once: lower batch_size={whole}, or choose a smaller --size"
+                f"no memory for {at_once} items at once: lower "
+                f"batch_size={run.recipe.batch_size}, or choose a smaller --size"
             )
-        run.parts *= 2
+        run.micro_batches *= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _accumulate(run: Run, made: PreparedBatch) -> LossReport:
-    model = run.objective.model
-    totals = counted(made.parts, run.world)
+def _accumulate(run: Run, batch: PreparedBatch) -> LossReport:
+    totals = total_counts(batch.micro_batches, run.world)
     reports = []
-    model.train()
-    for number, batch in enumerate(made.parts):
-        torch.manual_seed(
-            ((run.seed * 1_000_003 + made.request.step) * 64 + run.rank) * 64 + number
-        )
-        # The mean over processes that DDP takes of the gradients is undone, since a share is of the whole batch.
+    run.objective.model.train()
+    for number, part in enumerate(batch.micro_batches):
+        # Dropout depends on seed, step, process and micro-batch alone, so that a resumed run
+        # repeats it bit for bit.
+        step_seed = run.seed * 1_000_003 + batch.request.step
+        torch.manual_seed((step_seed * 64 + run.rank) * 64 + number)
+        # DDP takes the mean of the gradients over the processes; as a share is of the whole
+        # batch, the sum is wanted, so the division is undone.
         shares = {
             name: count * run.world / totals[name]
-            for name, count in batch.counts.items()
+            for name, count in part.counts.items()
             if totals[name]
         }
-        alone = (
-            run.parallel.no_sync()
-            if run.parallel is not None and number + 1 < len(made.parts)
-            else nullcontext()
-        )
-        with alone:
-            with precision(run.recipe, run.device):
-                losses: LossReport = (run.parallel or run.objective)(batch, shares)
+        is_last = number + 1 == len(batch.micro_batches)
+        waiting = run.parallel.no_sync() if run.parallel and not is_last else nullcontext()
+        with waiting:
+            with autocast(run.recipe, run.device):
+                losses: LossReport = (run.parallel or run.objective)(part, shares)
             losses.total.backward()
         reports.append(losses.detached())
-    return LossReport.added(reports)
+    return LossReport.sum(reports)
 
 
-def counted(parts: Sequence[StepBatch], world: int) -> dict[str, float]:
-    """Over how many things each term is a mean, in all parts of a step's batch and in all processes."""
+def total_counts(micro_batches: Sequence[StepBatch], world: int) -> dict[str, float]:
+    """Add up, per term, the counts of all micro-batches of a step in all processes."""
     totals = torch.tensor(
-        [sum(part.counts.get(name, 0.0) for part in parts) for name in TERMS], dtype=torch.float64
+        [sum(part.counts.get(name, 0.0) for part in micro_batches) for name in TERMS],
+        dtype=torch.float64,
     )
     if world > 1:
         totals = _on_backend(totals)
@@ -89,23 +88,26 @@ def counted(parts: Sequence[StepBatch], world: int) -> dict[str, float]:
     return dict(zip(TERMS, totals.tolist(), strict=True))
 
 
-def over_processes(losses: LossReport, world: int) -> LossReport:
-    """A step's losses over all processes, each of which has its shares of them."""
+def reduce_report(losses: LossReport, world: int) -> LossReport:
+    """Add up a step's losses over all processes, each of which has its shares of them."""
     if world == 1:
         return losses
-    # A process may lack a term that another has, so all of them are sent.
-    values = torch.tensor(
-        [float(losses.total), *(float(losses.terms.get(name, 0.0)) for name in TERMS)],
-        dtype=torch.float64,
+    # A process may lack a term that another one has, so all terms are sent.
+    values = [float(losses.total), *(float(losses.terms.get(name, 0.0)) for name in TERMS)]
+    present = [float(name in losses.terms) for name in TERMS]
+    both = torch.cat(
+        [
+            torch.tensor(values, dtype=torch.float64) / world,
+            torch.tensor(present, dtype=torch.float64),
+        ]
     )
-    there = torch.tensor([float(name in losses.terms) for name in TERMS], dtype=torch.float64)
-    both = _on_backend(torch.cat([values / world, there]))
+    both = _on_backend(both)
     dist.all_reduce(both)
     total, *rest = both.cpu()
     terms = {
         name: value
-        for name, value, present in zip(TERMS, rest, rest[len(TERMS) :], strict=False)
-        if present > 0
+        for name, value, count in zip(TERMS, rest, rest[len(TERMS) :], strict=False)
+        if count > 0
     }
     return LossReport(total, terms)
 
@@ -114,15 +116,15 @@ def _on_backend(values: torch.Tensor) -> torch.Tensor:
     return values.cuda() if dist.get_backend() == "nccl" else values.cpu()
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory or the machine's ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a GPU's memory or the machine's ran out."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error)
 
 
-def precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast, or none."""
-    return (
-        torch.autocast(device.type, dtype=torch.bfloat16)
-        if recipe.precision == "bf16"
-        else nullcontext()
-    )
+def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context of bf16 autocast, or one that does nothing."""
+    if recipe.precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,4 +1,4 @@
-"""What a run reads from its home: snapshot, split, ontology of the train part, vocabulary, images, query log."""
+"""What a run reads from its home: snapshot, split, ontology, vocabulary, images, query log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoders.regions import open_regions
 from encoders.tokenizer import CatalogTokenizer
@@ -19,23 +18,27 @@ from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign
+from schema.arrays import IntArray
 from schema.errors import TrainingError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
 from training.data import ItemRegions, TrainingData, prepare
-from training.queries import QueryLog, read_log
-from training.run_log import Report
+from training.queries import LoggedQuery, QueryLog, read_log
+from training.records import Preparing, ReportCallback
 
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a run reads from its home: the prepared data, the items [N] of each part, and what the model folder will keep.
+    """What a run reads from its home.
 
-    ``log`` is the query log of the train part's items, ``whole_log`` that of all.
+    - ``data``: all items, ready for batches
+    - ``splits``: the numbers [N] of the items of ``train``, ``validation`` and ``test``
+    - ``ontology``, ``tokenizer``: learned from the train split; the model folder keeps them
+    - ``log``: the query log of the train split's items; ``whole_log``: that of all items
     """
 
     data: TrainingData
-    parts: dict[str, NDArray[np.int64]]
+    splits: dict[str, IntArray]
     ontology: Ontology
     tokenizer: CatalogTokenizer
     log: QueryLog | None = None
@@ -43,8 +46,9 @@ class TrainingInputs:
 
 
 def open_pretrained(recipe: Recipe) -> list[Pretrained]:
-    """The models of transformers that a recipe starts from."""
-    return [Pretrained.open(name.strip()) for name in recipe.pretrained.split(",") if name.strip()]
+    """Open the models of transformers that a recipe starts from."""
+    names = [name.strip() for name in recipe.pretrained.split(",")]
+    return [Pretrained.open(name) for name in names if name]
 
 
 def read_inputs(
@@ -53,38 +57,45 @@ def read_inputs(
     recipe: Recipe,
     config: ModelConfig,
     start: ModelFolder | None,
-    report: Report,
-    weights: Sequence[Pretrained] = (),
+    report: ReportCallback,
+    pretrained: Sequence[Pretrained] = (),
 ) -> TrainingInputs:
-    """Snapshot, split, ontology of the train part, vocabulary (the recipe's, or that of the pretrained ``weights``) and images."""
+    """Read all that a run needs from its home.
+
+    Ontology and vocabulary are those of the model folder ``start``, if there is one. Otherwise
+    the ontology is learned from the train split, and the vocabulary too, unless the recipe or the
+    ``pretrained`` models bring one.
+
+    Raises:
+        TrainingError: the train split has no item or no statement.
+    """
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store, home.cache / "snapshot")
-    parts = parts_of(snapshot, options)
+    splits = split_items(snapshot, options)
+    train = splits["train"]
     ontology = (
-        start.ontology
-        if start is not None
-        else train_ontology(snapshot, parts["train"], home.ontology())
+        start.ontology if start is not None else train_ontology(snapshot, train, home.ontology())
     )
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
-            "the train part has no statement to learn from: ingest items with properties"
+            "the train split has no statement to learn from: ingest items with properties"
         )
-    report({"stage": "vocabulary"})
-    given = recipe.vocabulary or next((each.name for each in weights if each.kind != "vit"), "")
-    tokenizer = (
-        start.tokenizer
-        if start is not None
-        else learn_pieces(snapshot, parts["train"], ontology, config, given)
-    )
+    report(Preparing("vocabulary"))
+    if start is not None:
+        tokenizer = start.tokenizer
+    else:
+        with_text = [each.name for each in pretrained if each.kind != "vit"]
+        vocabulary = recipe.vocabulary or (with_text[0] if with_text else "")
+        tokenizer = learn_vocabulary(snapshot, train, ontology, config, vocabulary)
     data = read_data(home, snapshot, ontology, tokenizer, config, report, recipe.regions)
-    trained = {snapshot.items[i] for i in parts["train"].tolist()}
+    train_ids = {snapshot.items[i] for i in train.tolist()}
     return TrainingInputs(
-        data,
-        parts,
-        ontology,
-        tokenizer,
-        home_log(home, snapshot, trained),
-        home_log(home, snapshot),
+        data=data,
+        splits=splits,
+        ontology=ontology,
+        tokenizer=tokenizer,
+        log=read_query_log(home, snapshot, train_ids),
+        whole_log=read_query_log(home, snapshot),
     )
 
 
@@ -94,100 +105,109 @@ def read_data(
     ontology: Ontology,
     tokenizer: CatalogTokenizer,
     config: ModelConfig,
-    report: Report,
+    report: ReportCallback,
     regions: str = "",
 ) -> TrainingData:
-    """The snapshot as a model sees it, its images or ``regions`` with it."""
-    data = prepare(snapshot, ontology, tokenizer, read_images(home, snapshot, config, report))
+    """Prepare the snapshot as a model reads it, with its images or the ``regions`` of them."""
+    images = read_images(home, snapshot, config, report)
+    data = prepare(snapshot, ontology, tokenizer, images)
     if config.image_encoder != "regions":
         return data
-    files = open_regions(Path(regions) if regions else home.regions)
-    return dataclasses.replace(
-        data,
-        regions=ItemRegions(files, config.max_regions, config.region_width, config.region_classes),
+    item_regions = ItemRegions(
+        files=open_regions(Path(regions) if regions else home.regions),
+        max_regions=config.max_regions,
+        width=config.region_width,
+        classes=config.region_classes,
     )
+    return dataclasses.replace(data, regions=item_regions)
 
 
-def home_log(
-    home: Home, snapshot: GraphSnapshot, among: Collection[str] | None = None
+def read_query_log(
+    home: Home,
+    snapshot: GraphSnapshot,
+    among: Collection[str] | None = None,
 ) -> QueryLog | None:
-    """The home's query log, of all items or those ``among`` some ids."""
+    """Read the home's query log, of all items or of those ``among`` the given ids."""
     with home.ledger() as ledger:
-        rows = [(row.query, row.item, row.clicks, row.purchases) for row in ledger.query_log()]
-    return read_log(snapshot.items, [row for row in rows if among is None or row[1] in among])
+        rows = [
+            LoggedQuery(row.query, row.item, row.clicks, row.purchases)
+            for row in ledger.query_log()
+            if among is None or row.item in among
+        ]
+    return read_log(snapshot.items, rows)
 
 
-def train_ontology(snapshot: GraphSnapshot, index: NDArray[np.int64], edited: Ontology) -> Ontology:
-    """The home's ontology with the vocabulary that the train part alone shows."""
-    inside = np.zeros(len(snapshot.items), dtype=bool)
-    inside[index] = True
+def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -> Ontology:
+    """Restrict the home's ontology to the values that the ``train`` items show.
+
+    A value that only held-out items have would otherwise leak into the vocabulary.
+    """
+    is_train = np.zeros(len(snapshot.items), dtype=bool)
+    is_train[train] = True
+    triples = snapshot.triples[is_train[snapshot.triples[:, 0]]]
     width = max(1, len(snapshot.values))
-    mine = inside[snapshot.triples[:, 0]]
-    pairs, counts = np.unique(
-        snapshot.triples[mine, 1] * width + snapshot.triples[mine, 2], return_counts=True
-    )
+    pairs, counts = np.unique(triples[:, 1] * width + triples[:, 2], return_counts=True)
     seen: dict[str, dict[str, int]] = {}
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        seen.setdefault(snapshot.properties[pair // width], {})[snapshot.values[pair % width]] = (
-            count
-        )
+        values = seen.setdefault(snapshot.properties[pair // width], {})
+        values[snapshot.values[pair % width]] = count
     specs = []
     for name, spec in edited.properties.items():
-        ordered = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
-        values = tuple(value for value, _ in ordered)
-        numbers = tuple(number for _, number in ordered)
-        specs.append(dataclasses.replace(spec, values=values, counts=numbers))
-    return Ontology(
-        [spec for spec in specs if spec.values],
-        categories=edited.categories,
-        threshold=edited.threshold,
-    )
+        by_frequency = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
+        if by_frequency:
+            values_seen, counts_seen = zip(*by_frequency, strict=True)
+            specs.append(dataclasses.replace(spec, values=values_seen, counts=counts_seen))
+    return Ontology(specs, categories=edited.categories, threshold=edited.threshold)
 
 
-def parts_of(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, NDArray[np.int64]]:
-    """The items [N] of each part of the split; raises TrainingError where none is in the train part."""
-    split = assign(snapshot.items, options.split)
-    named = np.array([split.get(item, "") for item in snapshot.items])
-    parts = {part: np.flatnonzero(named == part) for part in ("train", "validation", "test")}
-    if not len(parts["train"]):
+def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, IntArray]:
+    """Return the numbers [N] of the items of each split.
+
+    Raises TrainingError if the train split is empty.
+    """
+    assigned = assign(snapshot.items, options.split)
+    names = np.array([assigned.get(item, "") for item in snapshot.items])
+    splits = {split: np.flatnonzero(names == split) for split in ("train", "validation", "test")}
+    if not len(splits["train"]):
         raise TrainingError(
-            f"no item of this home's {len(snapshot.items)} is in the train part: ingest more items or give another --split"
+            f"none of this home's {len(snapshot.items)} items is in the train split: "
+            "ingest more items or give another --split"
         )
-    return parts
+    return splits
 
 
 def read_images(
-    home: Home, snapshot: GraphSnapshot, config: ModelConfig, report: Report
+    home: Home,
+    snapshot: GraphSnapshot,
+    config: ModelConfig,
+    report: ReportCallback,
 ) -> ImageCache:
-    """The images' pixels at the model's size; of none where it reads none."""
-    report({"stage": "images"})
-    paths = (
-        [None] * len(snapshot.images)
-        if config.image_encoder in ("regions", "none")
-        else snapshot.images
-    )
+    """Read the images' pixels at the model's size; no pixels for a model that reads none."""
+    report(Preparing("images"))
+    reads_pixels = config.image_encoder not in ("regions", "none")
+    paths = snapshot.images if reads_pixels else [None] * len(snapshot.images)
     return ImageCache.build(
         paths,
         config.image_size,
         home.cache,
-        lambda done, of: report({"stage": "images", "done": done, "of": of}),
+        lambda done, total: report(Preparing("images", done, total)),
     )
 
 
-def learn_pieces(
+def learn_vocabulary(
     snapshot: GraphSnapshot,
-    index: NDArray[np.int64],
+    train: IntArray,
     ontology: Ontology,
     config: ModelConfig,
-    given: str,
+    vocabulary: str,
 ) -> CatalogTokenizer:
-    """A vocabulary of the train titles, the properties and their values; or the word pieces of ``given``."""
-    titles = [snapshot.titles[i] or "" for i in index]
-    texts = [
-        *titles,
-        *ontology.properties,
-        *(value for spec in ontology.properties.values() for value in spec.values),
-    ]
-    if given:
-        return CatalogTokenizer.pretrained(read_pieces(given), texts, config.max_ngrams)
+    """Learn word pieces and n-grams of the train titles, the properties and their values.
+
+    ``vocabulary`` names existing word pieces to use instead of learning some.
+    """
+    titles = [snapshot.titles[i] or "" for i in train]
+    values = [value for spec in ontology.properties.values() for value in spec.values]
+    texts = [*titles, *ontology.properties, *values]
+    if vocabulary:
+        return CatalogTokenizer.pretrained(read_pieces(vocabulary), texts, config.max_ngrams)
     return CatalogTokenizer.train(texts, config.vocab_size, config.max_ngrams)

@@ -1,4 +1,4 @@
-"""Batches ahead of the loop: made here, or by worker processes that a GPU need not wait for."""
+"""Batches for the loop: prepared in this process, or ahead of time by worker processes."""
 
 from __future__ import annotations
 
@@ -12,45 +12,59 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.memmap import send_by_name
-from training.batches import StepBatch, move, pinned
+from training.batches import StepBatch
 from training.collate import BatchContents, Collator
+from training.objectives import Need
 from training.sampler import StepSampler
-from training.schedule import QUERIES, Schedule
+from training.schedule import Schedule
 
-NOBODY = np.zeros(0, np.int64)
-AHEAD = 2
+NO_INDEX = np.zeros(0, np.int64)
+PREFETCHED_BATCHES = 2
+"""Batches that a worker process prepares ahead."""
 
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A batch to make: of which step, for which stage of the schedule, in how many parts."""
+    """A batch to prepare: of which step, for which stage, in how many micro-batches."""
 
     step: int
     stage: int
-    parts: int
+    micro_batches: int
 
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """A step's batch in parts, and how many items, or pairs of query and item, this process has of it."""
+    """A step's batch; ``items`` counts this process's items, or its pairs of query and item."""
 
     request: BatchRequest
-    parts: list[StepBatch]
+    micro_batches: list[StepBatch]
     items: int
 
     def pin_memory(self) -> PreparedBatch:
-        """The same in page-locked memory."""
-        return PreparedBatch(self.request, [pinned(part) for part in self.parts], self.items)
+        """Return the same batch in page-locked memory."""
+        pinned = [part.pin_memory() for part in self.micro_batches]
+        return PreparedBatch(self.request, pinned, self.items)
 
     def to(self, device: torch.device) -> PreparedBatch:
-        """The same on another device."""
-        return PreparedBatch(self.request, [move(part, device) for part in self.parts], self.items)
+        """Return the same batch on another device."""
+        moved = [part.to(device) for part in self.micro_batches]
+        return PreparedBatch(self.request, moved, self.items)
+
+
+@dataclass(frozen=True)
+class PairSamplers:
+    """Samplers of the query log's pairs: ``with_items`` for a stage that also reads items,
+    ``alone`` for a stage of pairs only, whose batches hold more of them."""
+
+    with_items: StepSampler
+    alone: StepSampler
 
 
 class BatchBuilder(Dataset[PreparedBatch]):
-    """Makes any step's batch from nothing but its request: in order or not, in this process or in another, it is the same.
+    """Builds any step's batch from its request alone.
 
-    ``items`` samples the train part, ``pairs`` the query log's positive pairs: those beside items, and those of a stage of pairs alone.
+    In whatever order and process it is built, the batch is the same. ``items`` samples the train
+    split, ``pairs`` the query log, if there is one.
     """
 
     def __init__(
@@ -59,44 +73,57 @@ class BatchBuilder(Dataset[PreparedBatch]):
         schedule: Schedule,
         seed: int,
         items: StepSampler,
-        pairs: tuple[StepSampler, StepSampler] | None,
+        pairs: PairSamplers | None,
     ) -> None:
         self.collator = collator
         self.schedule = schedule
         self.seed = seed
         self.items = items
-        self.beside: StepSampler | None = pairs[0] if pairs is not None else None
-        self.alone: StepSampler | None = pairs[1] if pairs is not None else None
+        self.pairs = pairs
 
     def __getitem__(self, request: BatchRequest) -> PreparedBatch:
-        """The batch of a request."""
+        """Build the batch of a request."""
         stage = self.schedule.stages[request.stage]
-        pairs = self.alone if stage.only_queries else self.beside if stage.has(QUERIES) else None
-        items = NOBODY if stage.only_queries else self.items.batch(request.step)
+        items = NO_INDEX if stage.only_queries else self.items.batch(request.step)
+        # The contrast of a process's pairs reads those of all processes, so it needs to know them.
+        pairs_by_rank = [NO_INDEX]
+        sampler = self._pair_sampler(request.stage)
+        if sampler is not None:
+            pairs_by_rank = sampler.shares(request.step)
+        rank = self.items.rank if len(pairs_by_rank) > 1 else 0
+
         random = KeyedRandom(self.seed, request.step)
-        shares = [NOBODY] if pairs is None else pairs.shares(request.step)
-        rank = self.items.rank if len(shares) > 1 else 0
-        parts = []
-        for number, part in enumerate(np.array_split(items, request.parts)):
-            split = [np.array_split(share, request.parts)[number] for share in shares]
-            work = BatchContents(
-                part, split[rank], np.concatenate(split), sum(map(len, split[:rank]))
+        micro_batches = []
+        for number, part in enumerate(np.array_split(items, request.micro_batches)):
+            shares = [np.array_split(each, request.micro_batches)[number] for each in pairs_by_rank]
+            contents = BatchContents(
+                items=part,
+                pairs=shares[rank],
+                all_pairs=np.concatenate(shares),
+                first=sum(len(share) for share in shares[:rank]),
             )
-            if len(part) or len(work.pairs):
-                parts.append(self.collator.batch(stage, work, random))
-        return PreparedBatch(request, parts, len(items) if len(items) else 2 * len(shares[rank]))
+            if len(part) or len(contents.pairs):
+                micro_batches.append(self.collator.batch(stage, contents, random))
+        count = len(items) if len(items) else 2 * len(pairs_by_rank[rank])
+        return PreparedBatch(request, micro_batches, count)
 
     def epoch(self, step: int, stage: int) -> int:
-        """The epoch that a stage's step belongs to."""
-        sampler = (
-            self.alone
-            if self.schedule.stages[stage].only_queries and self.alone is not None
-            else self.items
-        )
+        """Return the epoch that a stage's step belongs to."""
+        sampler = self._pair_sampler(stage)
+        if sampler is None or not self.schedule.stages[stage].only_queries:
+            sampler = self.items
         return sampler.epoch(step)
 
+    def _pair_sampler(self, number: int) -> StepSampler | None:
+        stage = self.schedule.stages[number]
+        if self.pairs is None or Need.QUERY_PAIRS not in stage.needs:
+            return None
+        return self.pairs.alone if stage.only_queries else self.pairs.with_items
 
-class _Requests(Sampler[BatchRequest]):
+
+class _RequestSampler(Sampler[BatchRequest]):
+    """Hands requests to a DataLoader as its indices."""
+
     def __init__(self, requests: Iterator[BatchRequest]) -> None:
         self.requests = requests
 
@@ -105,31 +132,40 @@ class _Requests(Sampler[BatchRequest]):
 
 
 def prefetch_batches(
-    maker: BatchBuilder, requests: Iterator[BatchRequest], workers: int, device: torch.device
+    builder: BatchBuilder,
+    requests: Iterator[BatchRequest],
+    workers: int,
+    device: torch.device,
 ) -> Iterator[PreparedBatch]:
-    """The batches of ``requests``, in order, on ``device``; ``workers`` spawned processes make two ahead each, in turns."""
+    """Yield the batches of ``requests`` in order, on ``device``.
+
+    ``workers`` spawned processes prepare two batches each ahead of time, in turns; with 0 each
+    batch is built in this process when it is asked for.
+    """
     if workers == 0:
-        yield from (maker[request].to(device) for request in requests)
+        for request in requests:
+            yield builder[request].to(device)
         return
     send_by_name()
     options: dict[str, Any] = {
         "multiprocessing_context": "spawn",
-        "prefetch_factor": AHEAD,
+        "prefetch_factor": PREFETCHED_BATCHES,
         "pin_memory": device.type == "cuda",
     }
     loader = DataLoader(
-        maker,
-        None,
-        sampler=_Requests(requests),
+        builder,
+        batch_size=None,
+        sampler=_RequestSampler(requests),
         num_workers=workers,
-        worker_init_fn=_alone,
+        worker_init_fn=_start_worker,
         **options,
     )
-    yield from (made.to(device) for made in loader)
+    for batch in loader:
+        yield batch.to(device)
 
 
-def _alone(worker: int) -> None:
-    """A worker makes batches on one core and leaves Ctrl-C to the loop, which saves."""
+def _start_worker(worker: int) -> None:
+    """Keep a worker to one core, and leave Ctrl-C to the loop, which saves."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

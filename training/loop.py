@@ -1,4 +1,4 @@
-"""One loop, top to bottom: sample, view, forward, backward, step, average, log, validate, keep."""
+"""The training loop: batch, forward, backward, step, average, log, validate, keep a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,107 +7,249 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from schema.errors import TrainingError
 from schema.files import no_space
-from training.config import Recipe
-from training.gradient import over_processes, precision, step_gradient
-from training.loader import BatchBuilder, BatchRequest, PreparedBatch, prefetch_batches
-from training.objectives.joint import JointObjective, LossReport
-from training.optim import AveragedWeights, Budget, learning_rate
-from training.run_log import Report, RunLog
-from training.schedule import Schedule, Stage
-from training.state import RunProgress
+from training.gradient import autocast, compute_gradient, reduce_report
+from training.loader import PreparedBatch, prefetch_batches
+from training.objectives.joint import LossReport
+from training.optim import learning_rate
+from training.records import ReportCallback, Step, TrainingWarning, Validated
+from training.state import Run
 
 ROLL_BACK_AFTER = 10
-MOST_BAD_STEPS = 20
+MAX_BAD_STEPS = 20
+"""Steps in a row without a finite gradient after which the run is rolled back, and after which
+it ends."""
 
 
-@dataclass
-class Run:
-    """Everything that a loop needs, ready made."""
+def run_loop(run: Run, report: ReportCallback) -> bool:
+    """Train until the budget is used up, validation stalls, or a signal asks to stop.
 
-    objective: JointObjective
-    optimizer: torch.optim.Optimizer
-    average: AveragedWeights
-    maker: BatchBuilder
-    schedule: Schedule
-    recipe: Recipe
-    budget: Budget
-    progress: RunProgress
-    seed: int
-    validate: Callable[[Stage], dict[str, float]]
-    log: RunLog | None
-    keep: Callable[[], None]
-    export: Callable[[], None]
-    roll_back: Callable[[], None] = lambda: None
-    parallel: DistributedDataParallel | None = None
-    rank: int = 0
-    world: int = 1
-    bad_steps: int = 0
-    parts: int = 1
+    Returns True if the budget or validation ended the run, False if a signal did.
+    """
+    recipe = run.recipe
+    progress = run.progress
+    meter = Meter()
+    enter_stage(run, progress.stage)
+    with StopSignal() as stop:
+        for batch in prefetch_batches(run.batches, run.requests(), recipe.workers, run.device):
+            used = run.budget.used(progress.step)
+            if used >= 1.0:
+                break
+            if batch.request.stage != progress.stage:
+                next_stage(run, batch.request.stage)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self.objective.model.patch_mask.device
+            rate = learning_rate(
+                recipe,
+                step=progress.step - progress.stage_began,
+                used=run.stage.used(used),
+            )
+            losses = train_step(run, batch, rate)
+            run.average.update(run.objective, progress.step)
 
-    @property
-    def stage(self) -> Stage:
-        """The plan's stage that runs."""
-        return self.schedule.stages[self.progress.stage]
+            progress.step += 1
+            progress.items += batch.items
+            progress.seconds = run.budget.seconds
+            meter.items += batch.items * run.world
+            if progress.step % recipe.log_every == 0:
+                record = log_record(run, reduce_report(losses, run.world), meter.lap(), rate)
+                if run.log is not None:
+                    run.log.write(record)
+                report(record)
 
-    def requests(self) -> Iterator[BatchRequest]:
-        """The batches that are still to be made; those made ahead are of the stage that runs when they are asked for."""
-        step = self.progress.step
-        while (used := self.budget.used(step)) < 1.0:
-            yield BatchRequest(step, self.schedule.at(used), self.parts)
-            step += 1
+            if any_process(stop.requested, run):
+                run.keep()
+                return False
+            if progress.step % recipe.validate_every == 0:
+                with meter.paused():
+                    stalled = validate(run, report)
+                if stalled:
+                    break
+            # A state on the way to losses that are not finite is nothing to go back to.
+            if progress.step % recipe.keep_every == 0 and not run.bad_steps:
+                write_or_warn(run.keep, report)
+    if progress.step % recipe.validate_every:
+        validate(run, report)
+    run.keep()
+    return True
 
 
-class Stop:
-    """Set by Ctrl-C or SIGTERM: the loop ends at the next step and saves. A second Ctrl-C interrupts at once."""
+def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
+    """Forward, backward and optimizer step on one batch.
+
+    Weights stay as they are if the gradient is not finite. After 10 such steps in a row the run
+    goes back to its last checkpoint. Raises TrainingError after more than 20.
+    """
+    losses = compute_gradient(run, batch)
+    norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip)
+    if torch.isfinite(norm):
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        run.optimizer.step()
+        run.bad_steps = 0
+    else:
+        run.bad_steps += 1
+    if run.bad_steps == ROLL_BACK_AFTER:
+        run.roll_back()
+    if run.bad_steps > MAX_BAD_STEPS:
+        raise TrainingError(
+            f"the loss was not finite for {run.bad_steps} steps up to step {run.progress.step}: "
+            f"lower learning_rate={run.recipe.learning_rate}"
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    return losses
+
+
+def enter_stage(run: Run, stage: int) -> None:
+    """Train by the objectives of a stage from here on."""
+    run.progress.stage = stage
+    run.objective.weights = dict(run.stage.weights)
+
+
+def next_stage(run: Run, stage: int) -> None:
+    """Begin another stage, with a fresh optimizer state and without a best validation so far."""
+    run.optimizer.state.clear()
+    run.progress.stage_began = run.progress.step
+    run.progress.best = -math.inf
+    run.progress.stale = 0
+    enter_stage(run, stage)
+
+
+def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> Step:
+    """Build the record of a log step, its numbers rounded as ``log.jsonl`` has them."""
+    progress = run.progress
+    has_stages = len(run.schedule.stages) > 1
+    return Step(
+        step=progress.step,
+        epoch=run.batches.epoch(progress.step, progress.stage),
+        seconds=round(progress.seconds, 2),
+        items_per_second=round(speed, 2),
+        learning_rate=rate,
+        loss=round(float(losses.total.detach()), 5),
+        terms={name: round(float(term.detach()), 5) for name, term in losses.terms.items()},
+        used=round(run.budget.used(progress.step), 4),
+        stage=progress.stage + 1 if has_stages else None,
+    )
+
+
+def validate(run: Run, report: ReportCallback) -> bool:
+    """Validate the averaged weights and export them if they are the best so far.
+
+    Returns True if it is time to stop: ``patience`` validations in a row brought no improvement.
+    """
+    objective = run.objective
+    progress = run.progress
+    weights = {name: tensor.detach().clone() for name, tensor in objective.state_dict().items()}
+    objective.load_state_dict(run.average.shadow)
+    objective.eval()
+    with autocast(run.recipe, run.device), torch.inference_mode():
+        metrics = run.validate(run.stage)
+    objective.load_state_dict(weights)
+    if metrics:
+        record = Validated(progress.step, metrics)
+        report(record)
+        if run.log is not None:
+            run.log.write_validation(record)
+
+    score = score_of(metrics)
+    if score > progress.best or not metrics:
+        # A model that could not be written does not count as the best: the next one that is as
+        # good will be written.
+        if write_or_warn(run.export, report):
+            progress.best = score
+            progress.stale = 0
+            progress.metrics = metrics
+    else:
+        progress.stale += 1
+    is_last_stage = progress.stage == len(run.schedule.stages) - 1
+    return 0 < run.recipe.patience <= progress.stale and is_last_stage
+
+
+def score_of(metrics: dict[str, float]) -> float:
+    """Return the number that a model is chosen by, higher is better.
+
+    Hits@1 of hidden statements if the stage has it, else ROC-AUC of held-out pairs, else the
+    validation loss (as in VT-BERT 5.2).
+    """
+    for name, sign in (("hits@1", 1.0), ("roc_auc", 1.0), ("loss", -1.0)):
+        if name in metrics:
+            return sign * metrics[name]
+    return -math.inf
+
+
+def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
+    """Write a checkpoint or a model; on a full disk warn and go on. Returns whether it was written.
+
+    The last one that was written stays, since files are written completely or not at all.
+    """
+    try:
+        write()
+    except OSError as error:
+        if not no_space(error):
+            raise
+        report(
+            TrainingWarning(
+                f"{error.strerror}: the last one kept stays; free some space before the run ends"
+            )
+        )
+        return False
+    return True
+
+
+def any_process(stop: bool, run: Run) -> bool:
+    """Return whether any process was asked to stop, so that all stop at the same step."""
+    if run.world == 1:
+        return stop
+    flag = torch.tensor([float(stop)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+class StopSignal:
+    """Set by Ctrl-C or SIGTERM: the loop saves and ends after the step that it is in.
+
+    A second Ctrl-C interrupts at once.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
+        self.requested = False
+        self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> StopSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                self._before[number] = signal.signal(number, self._ask)
-            except ValueError:  # not the main thread: whoever runs us handles signals
+                self._previous[number] = signal.signal(number, self._request)
+            except ValueError:
+                # Not the main thread: the caller handles signals.
                 break
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
 class Meter:
-    """Items a second between two laps."""
+    """Measures items per second between two laps."""
 
     def __init__(self) -> None:
         self.items = 0
         self._since = time.monotonic()
 
     def lap(self) -> float:
-        """Items a second since the last lap."""
+        """Return the items per second since the last lap, and begin another."""
         speed = self.items / (time.monotonic() - self._since)
         self.items = 0
         self._since = time.monotonic()
@@ -115,165 +257,7 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time inside does not count."""
+        """Do not count the time inside the ``with`` block."""
         began = time.monotonic()
         yield
         self._since += time.monotonic() - began
-
-
-def run_loop(run: Run, report: Report) -> bool:
-    """Train until the budget is used, validation stalls, or a signal asks to stop; True where the budget or validation ended it."""
-    recipe = run.recipe
-    progress = run.progress
-    meter = Meter()
-    enter(run, progress.stage)
-    with Stop() as stop:
-        for made in prefetch_batches(run.maker, run.requests(), recipe.workers, run.device):
-            used = run.budget.used(progress.step)
-            if used >= 1.0:
-                break
-            if made.request.stage != progress.stage:
-                next_stage(run, made.request.stage)
-            rate = learning_rate(recipe, progress.step - progress.stage_began, run.stage.used(used))
-            losses = train_step(run, made, rate)
-            run.average.update(run.objective.model, progress.step)
-            progress.step = progress.step + 1
-            progress.items = progress.items + made.items
-            progress.seconds = run.budget.seconds
-            meter.items += made.items * run.world
-            if progress.step % recipe.log_every == 0:
-                record = log_record(run, over_processes(losses, run.world), meter.lap(), rate)
-                if run.log is not None:
-                    run.log.write(record)
-                report(record)
-            if agreed(stop.asked, run):
-                run.keep()
-                return False
-            if progress.step % recipe.validate_every == 0:
-                with meter.paused():
-                    stalled = check(run, report)
-                if stalled:
-                    break
-            # What leads to losses that are not finite is nothing to go back to.
-            if progress.step % recipe.keep_every == 0 and not run.bad_steps:
-                written(run.keep, report)
-    if progress.step % recipe.validate_every:
-        check(run, report)
-    run.keep()
-    return True
-
-
-def written(write: Callable[[], None], report: Report) -> bool:
-    """Write a checkpoint or a model; on a full disk the last good one stays, a warning is said, and training goes on."""
-    try:
-        write()
-    except OSError as error:
-        if not no_space(error):
-            raise
-        report(
-            {
-                "warning": f"{error.strerror}: the last one kept stays; free some space before the run ends"
-            }
-        )
-        return False
-    return True
-
-
-def enter(run: Run, stage: int) -> None:
-    """Train by the terms of a stage from here on."""
-    run.progress.stage = stage
-    run.objective.weights = dict(run.stage.weights)
-
-
-def next_stage(run: Run, stage: int) -> None:
-    """Begin another stage: its optimizer knows nothing, its validation has no best yet."""
-    run.optimizer.state.clear()
-    progress = run.progress
-    progress.stage_began = progress.step
-    progress.best = -math.inf
-    progress.stale = 0
-    enter(run, stage)
-
-
-def train_step(run: Run, made: PreparedBatch, rate: float) -> LossReport:
-    """Forward, backward, step on a batch; weights stay where the gradient is not finite.
-
-    After 10 such steps in a row they go back to the last checkpoint; after more than 20 it raises TrainingError.
-    """
-    step = run.progress.step
-    losses = step_gradient(run, made)
-    norm = clip_grad_norm_(run.objective.model.parameters(), run.recipe.clip)
-    if torch.isfinite(norm):
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        run.optimizer.step()
-    run.bad_steps = 0 if torch.isfinite(norm) else run.bad_steps + 1
-    if run.bad_steps == ROLL_BACK_AFTER:
-        run.roll_back()
-    if run.bad_steps > MOST_BAD_STEPS:
-        raise TrainingError(
-            f"the loss was not finite for {run.bad_steps} steps up to step {step}: lower learning_rate={run.recipe.learning_rate}"
-        )
-    run.optimizer.zero_grad(set_to_none=True)
-    return losses
-
-
-def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> dict[str, Any]:
-    """A log step's line, by the contract of ``log.jsonl``."""
-    terms = {name: round(float(term.detach()), 5) for name, term in losses.terms.items()}
-    return {
-        "step": run.progress.step,
-        "epoch": run.maker.epoch(run.progress.step, run.progress.stage),
-        "seconds": round(run.progress.seconds, 2),
-        "items_per_second": round(speed, 2),
-        "lr": rate,
-        "loss": {"total": round(float(losses.total.detach()), 5), **terms},
-        "used": round(run.budget.used(run.progress.step), 4),
-        **({"stage": run.progress.stage + 1} if len(run.schedule.stages) > 1 else {}),
-    }
-
-
-def check(run: Run, report: Report) -> bool:
-    """Validate the averaged weights, export them where they are the best so far; True where it is time to stop."""
-    model = run.objective.model
-    progress = run.progress
-    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(run.average.shadow)
-    model.eval()
-    with precision(run.recipe, run.device), torch.inference_mode():
-        metrics = run.validate(run.stage)
-    model.load_state_dict(weights)
-    if metrics:
-        report({"step": progress.step, "metrics": metrics})
-        if run.log is not None:
-            run.log.validated(progress.step, metrics)
-    score = score_of(metrics)
-    if score > progress.best or not metrics:
-        # One that could not be written is no best yet: the next that is as good will be.
-        if written(run.export, report):
-            progress.best = score
-            progress.stale = 0
-            progress.metrics = metrics
-    else:
-        progress.stale += 1
-    return (
-        0 < run.recipe.patience <= progress.stale
-        and run.progress.stage == len(run.schedule.stages) - 1
-    )
-
-
-def score_of(metrics: dict[str, float]) -> float:
-    """What a model is chosen by: Hits@1 of hidden statements, else ROC-AUC of held-out pairs, else the validation loss (VT-BERT 5.2)."""
-    for name, sign in (("hits@1", 1.0), ("roc_auc", 1.0), ("loss", -1.0)):
-        if name in metrics:
-            return sign * metrics[name]
-    return -math.inf
-
-
-def agreed(asked: bool, run: Run) -> bool:
-    """Whether any process was asked to stop, so that all of them stop at the same step."""
-    if run.world == 1:
-        return asked
-    flag: Tensor = torch.tensor([float(asked)])
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag.item())

@@ -1,36 +1,264 @@
-"""How each preset trains unless told otherwise: its paper's objectives, and at base size its paper's hyper-parameters."""
+"""The presets: each paper's model, their baselines and ours, with the recipe that trains it.
+
+A preset is a plain function from a size (``tiny``, ``small``, ``base``) to a :class:`Preset`. To
+add one, write such a function and list it in ``PRESETS``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-# A paper's model sees items as they are, every one of them masked.
-_AS_THEY_ARE: dict[str, Any] = {
-    "title_full": 1.0,
-    "title_blind": 0.0,
-    "thin_titles": 0.0,
-    "known_all": 1.0,
-    "known_none": 0.0,
-    "masked_rows": 1.0,
-    "label_smoothing": 0.0,
-}
-_NO_TERM: dict[str, Any] = {
-    f"loss_{term}": 0.0
-    for term in (
-        "lpm",
-        "lpm_unseen",
-        "mlm",
-        "mpm",
-        "gmlm",
-        "gmrfr",
-        "qi",
-        "qt",
-        "qv",
-        "kl",
-        "rs",
-        "contrastive",
+from fusion.config import ModelConfig
+from schema.errors import UsageError
+from training.config import Recipe
+from training.objectives import TERMS
+
+SIZES = ("tiny", "small", "base")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model's configuration and how to train it."""
+
+    model: ModelConfig
+    recipe: Recipe
+
+
+def preset(name: str, size: str) -> Preset:
+    """Return a preset by name and size; raises UsageError if there is none."""
+    if size not in SIZES:
+        raise UsageError(f"no size {size!r}: choose one of {', '.join(SIZES)}")
+    for build in PRESETS:
+        if preset_name(build) == name:
+            found = build(size)
+            return Preset(dataclasses.replace(found.model, preset=name), found.recipe)
+    raise UsageError(f"no preset {name!r}: choose one of {', '.join(map(preset_name, PRESETS))}")
+
+
+def preset_name(build: Callable[[str], Preset]) -> str:
+    """Return the name that a preset's function has on the command line."""
+    return build.__name__.replace("_", "-")
+
+
+def joint(size: str) -> Preset:
+    """Ours: every objective at once, for completion.
+
+    Word pieces and n-grams, a residual stem and image descriptors, one stream, a decoder of cells,
+    and a wide part.
+    """
+    small = ModelConfig()
+    if size == "tiny":
+        model = dataclasses.replace(
+            small,
+            dim=64,
+            heads=2,
+            fusion_layers=1,
+            decoder_layers=1,
+            dropout=0.0,
+            drop_wide=0.2,
+            image_size=64,
+            stem_channels=(16, 32, 64, 64),
+            vocab_size=2000,
+            max_ngrams=4096,
+            bag_width=32,
+            known_width=16,
+        )
+    elif size == "base":
+        model = dataclasses.replace(
+            small,
+            dim=768,
+            heads=12,
+            text_layers=2,
+            fusion_layers=8,
+            image_size=224,
+            image_grid=7,
+            stem_channels=(64, 128, 256, 512),
+            vocab_size=30_000,
+            max_ngrams=200_000,
+            bag_width=256,
+            known_width=128,
+        )
+    else:
+        model = small
+    return Preset(model, Recipe())
+
+
+def k3m(size: str) -> Preset:
+    """K3M: a transformer per modality, co-attention, initial-interactive fusion, aggregation.
+
+    The limits are those of its release: 36 title pieces and 36 regions; 48 pieces for the triples
+    of an item, which hold at most 8 triples of 95 in 100 Taobao items. In a catalogue without a
+    detector's regions the image tokens are MBSD's patches; ``image_encoder=regions`` reads regions.
+
+    It trains by MLM, masked objects (L2, and with a detector's classes their KL), and LPM by the
+    margin between a triple and corrupted ones.
+    """
+    text_layers, image_layers, fusion_layers, image_size = {
+        "tiny": (1, 1, 1, 64),
+        "small": (2, 2, 2, 224),
+        "base": (6, 6, 6, 224),
+    }[size]
+    model = dataclasses.replace(
+        _paper_model(size),
+        architecture="two-stream",
+        text_layers=text_layers,
+        image_layers=image_layers,
+        fusion_layers=fusion_layers,
+        interaction="TransE",
+        aggregation_heads=2,
+        max_title=36,
+        max_regions=36,
+        **_convolutions(size, image_size),
     )
-}
+    recipe = _paper_recipe(
+        {"lpm": 1.0, "mlm": 1.0, "mrfr": 0.01, "mrc": 1.0},
+        link="margin",
+        max_known=8,
+        **(_ADAMW if size == "base" else {}),
+    )
+    return Preset(model, recipe)
+
+
+def k3m_without_iifm(size: str) -> Preset:
+    """K3M's ablation without its initial-interactive fusion module."""
+    whole = k3m(size)
+    return Preset(dataclasses.replace(whole.model, initial_fusion="none"), whole.recipe)
+
+
+def k3m_without_knowledge(size: str) -> Preset:
+    """K3M's ablation that does not read known statements."""
+    whole = k3m(size)
+    return Preset(dataclasses.replace(whole.model, reads_known=False), whole.recipe)
+
+
+def mbsd(size: str) -> Preset:
+    """MBSD: BERT over title and 7 x 7 patches of non-overlapping convolutions.
+
+    Masked pre-training, then query matching with SDMI; at base size LAMB as in its 4.3. The
+    stages' shares are those of the paper's steps: 10 epochs in batches of 2,048, then 3 in batches
+    of 1,024, over 10M examples each.
+    """
+    image_size, max_title = {"tiny": (64, 24), "small": (224, 48), "base": (224, 144)}[size]
+    model = dataclasses.replace(
+        _paper_model(size),
+        max_title=max_title,
+        **_single_stream(size),
+        **_convolutions(size, image_size),
+    )
+    # Terms whose weight is 0 are listed in the stage where they would belong if given a weight.
+    masks = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen"
+    queries = "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
+    lamb: dict[str, Any] = {
+        "optimizer": "lamb",
+        "learning_rate": 2e-4,
+        "beta2": 0.98,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "warmup_steps": 0,
+    }
+    recipe = _paper_recipe(
+        {"mlm": 1.0, "mpm": 1.0, "qi": 1.0, "qt": 1.0, "qv": 1.0, "kl": 1.0, "rs": 1.0},
+        stages=f"{masks}:0.625,{queries}:0.375",
+        hard_negatives=1.0,
+        **(lamb if size == "base" else {}),
+    )
+    return Preset(model, recipe)
+
+
+def vtbert(size: str) -> Preset:
+    """VT-BERT: BERT over title and linear patches of 16 pixels; titles of 36 pieces (its 5.2).
+
+    Its five objectives with its weights (Eq. 5); at base size AdamW as in its 5.2.
+    """
+    model = dataclasses.replace(
+        _paper_model(size),
+        max_title=36,
+        vision_cls=True,
+        **_single_stream(size),
+        **_linear_patches(size, 16),
+    )
+    recipe = _paper_recipe(
+        {"vtm": 1.0, "mlm": 0.1, "gmlm": 0.1, "mrfr": 0.01, "gmrfr": 0.01},
+        **(_ADAMW if size == "base" else {}),
+    )
+    return Preset(model, recipe)
+
+
+def bert(size: str) -> Preset:
+    """The papers' text-only baseline: BERT on titles, no image."""
+    model = dataclasses.replace(
+        _paper_model(size),
+        image_encoder="none",
+        max_title=mbsd(size).model.max_title,
+        **_single_stream(size),
+    )
+    return Preset(model, _baseline_recipe())
+
+
+def vit(size: str) -> Preset:
+    """The papers' image-only baseline: ViT's linear patches of 16 pixels in one stream.
+
+    Titles are not read; queries are, as in MBSD's 4.4.
+    """
+    model = dataclasses.replace(
+        _paper_model(size),
+        reads_title=False,
+        **_single_stream(size),
+        **_linear_patches(size, 16),
+    )
+    return Preset(model, _baseline_recipe())
+
+
+def vilt(size: str) -> Preset:
+    """ViLT-style: linear patches of 32 pixels beside a title of 40 pieces, in one stream."""
+    model = dataclasses.replace(
+        _paper_model(size),
+        max_title=40,
+        **_single_stream(size),
+        **_linear_patches(size, 32),
+    )
+    return Preset(model, _baseline_recipe())
+
+
+def fashionbert(size: str) -> Preset:
+    """FashionBERT-style: 4 x 4 crops, each read by a residual network, beside the title.
+
+    The paper's network is a pretrained ResNet-50.
+    """
+    model = dataclasses.replace(
+        _paper_model(size),
+        image_encoder="crops",
+        image_size=64 if size == "tiny" else 224,
+        image_grid=4,
+        stem_channels=(16, 32, 64) if size == "tiny" else (64, 128, 256),
+        max_title=mbsd(size).model.max_title,
+        **_single_stream(size),
+    )
+    return Preset(model, _baseline_recipe())
+
+
+def wrapped(size: str) -> Preset:
+    """A whole model of transformers (CLIP, ViLT, VisualBERT, LXMERT), given by ``pretrained``."""
+    return Preset(_paper_model(size), _baseline_recipe())
+
+
+PRESETS: tuple[Callable[[str], Preset], ...] = (
+    joint,
+    k3m,
+    mbsd,
+    vtbert,
+    bert,
+    vit,
+    vilt,
+    fashionbert,
+    k3m_without_iifm,
+    k3m_without_knowledge,
+    wrapped,
+)
+
 _ADAMW: dict[str, Any] = {
     "learning_rate": 1e-4,
     "beta2": 0.98,
@@ -39,69 +267,81 @@ _ADAMW: dict[str, Any] = {
 }
 
 
-def preset_recipe(preset: str, size: str) -> dict[str, Any]:
-    """The settings of :class:`training.config.Recipe` in which a preset at a size differs from the joint one."""
-    if preset.startswith("k3m"):
-        return k3m(size)
-    return {"mbsd": mbsd, "vtbert": vtbert, "joint": joint}.get(preset, baseline)(size)
+def _paper_model(size: str) -> ModelConfig:
+    """What the papers' models share: BERT's shape at a size, and nothing of ours beside it."""
+    dim, heads, vocabulary = {
+        "tiny": (64, 2, 2000),
+        "small": (256, 4, 8000),
+        "base": (768, 12, 30_000),
+    }[size]
+    return ModelConfig(
+        architecture="single-stream",
+        image_encoder="patches",
+        dim=dim,
+        heads=heads,
+        vocab_size=vocabulary,
+        decoder_layers=0,
+        bag_width=0,
+        known_width=0,
+        max_ngrams=1,
+        drop_tokens=0.0,
+        drop_wide=0.0,
+    )
 
 
-def joint(size: str) -> dict[str, Any]:
-    """Ours: every objective at once, for completion."""
-    return {}
+def _paper_recipe(weights: dict[str, float], **settings: Any) -> Recipe:
+    """A paper's recipe: its own objectives alone, on items unchanged, every one of them masked."""
+    return Recipe(
+        title_full=1.0,
+        title_blind=0.0,
+        thin_titles=0.0,
+        known_all=1.0,
+        known_none=0.0,
+        masked_rows=1.0,
+        label_smoothing=0.0,
+        weights=dict.fromkeys(TERMS, 0.0) | weights,
+        **settings,
+    )
 
 
-def baseline(size: str) -> dict[str, Any]:
-    """The papers' baselines: as ours, but without VT-BERT's heads of [CLS]."""
-    return {"loss_gmlm": 0.0, "loss_gmrfr": 0.0}
+def _baseline_recipe() -> Recipe:
+    """The baselines train like the joint preset, but without VT-BERT's heads on [CLS]."""
+    recipe = Recipe()
+    return dataclasses.replace(recipe, weights={**recipe.weights, "gmlm": 0.0, "gmrfr": 0.0})
 
 
-def k3m(size: str) -> dict[str, Any]:
-    """K3M: MLM, masked objects (L2, and with a detector's classes their KL), LPM by the margin between a triple and corrupted ones.
+def _single_stream(size: str) -> dict[str, Any]:
+    """Layers of one stream.
 
-    48 pieces, the limit of its release for an item's triples together, hold 8 triples at most of 95 in 100 Taobao items.
+    At least two: in a single one, [CLS] can only sum up the words of a query and of a title, and
+    cannot compare them.
     """
-    terms = {"loss_lpm": 1.0, "loss_mlm": 1.0, "loss_mrfr": 0.01, "loss_mrc": 1.0}
-    links = {"link": "margin", "max_known": 8}
-    return {**_AS_THEY_ARE, **_NO_TERM, **terms, **links, **(_ADAMW if size == "base" else {})}
+    return {"text_layers": 0, "fusion_layers": {"tiny": 2, "small": 4, "base": 12}[size]}
 
 
-def vtbert(size: str) -> dict[str, Any]:
-    """VT-BERT: its five objectives with its weights (Eq. 5); at base AdamW as in its 5.2."""
-    terms = {
-        "loss_vtm": 1.0,
-        "loss_mlm": 0.1,
-        "loss_gmlm": 0.1,
-        "loss_mrfr": 0.01,
-        "loss_gmrfr": 0.01,
+def _linear_patches(size: str, patch: int) -> dict[str, Any]:
+    """Linear patches of ``patch`` pixels a side."""
+    image_size = 64 if size == "tiny" else 224
+    return {
+        "image_size": image_size,
+        "image_grid": image_size // patch,
+        "patch_kernels": (patch,),
+        "stem_channels": (),
     }
-    return {**_AS_THEY_ARE, **_NO_TERM, **terms, **(_ADAMW if size == "base" else {})}
 
 
-def mbsd(size: str) -> dict[str, Any]:
-    """MBSD: masked pre-training, then query matching with SDMI; at base LAMB as in its 4.3.
-
-    The stages' shares are those of the paper's steps: 10 epochs in batches of 2,048, then 3 in batches of 1,024, over 10M each.
-    """
-    terms = {
-        "loss_mlm": 1.0,
-        "loss_mpm": 1.0,
-        "loss_qi": 1.0,
-        "loss_qt": 1.0,
-        "loss_qv": 1.0,
-        "loss_kl": 1.0,
-        "loss_rs": 1.0,
+def _convolutions(size: str, image_size: int) -> dict[str, Any]:
+    """MBSD's non-overlapping convolutions of an image."""
+    if size == "tiny":
+        return {
+            "image_size": image_size,
+            "image_grid": 4,
+            "patch_kernels": (4, 4),
+            "stem_channels": (32,),
+        }
+    return {
+        "image_size": image_size,
+        "image_grid": 7,
+        "patch_kernels": (4, 2, 2, 2),
+        "stem_channels": (64, 128, 256),
     }
-    # Terms of weight 0 stand ready where they would belong.
-    first = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen"
-    second = "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
-    schedule = {"stages": f"{first}:0.625,{second}:0.375", "hard_negatives": 1.0}
-    lamb = {
-        "optimizer": "lamb",
-        "learning_rate": 2e-4,
-        "beta2": 0.98,
-        "weight_decay": 0.01,
-        "warmup": 0.1,
-        "warmup_steps": 0,
-    }
-    return {**_AS_THEY_ARE, **_NO_TERM, **terms, **schedule, **(lamb if size == "base" else {})}

@@ -1,4 +1,4 @@
-"""Pairs of a query and an item: positive ones from the log, negative ones as MBSD makes them (3.5)."""
+"""Pairs of query and item: matching ones from the query log, others made as in MBSD (3.5)."""
 
 from __future__ import annotations
 
@@ -7,131 +7,168 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from encoders.batch import ItemBatch, query_pieces, text_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.negatives import TrueStatements
+from schema.arrays import IntArray
 from schema.ontology import Ontology
 from schema.wording import plain_words
-from training.batches import MatchBatch
+from training.batches import QueryPairs
 from training.data import TrainingData
 
-Ints = NDArray[np.int64]
-DRAWS = 4
-LONGEST_TERM = 4
+MAX_DRAWS = 4
+"""Draws of a non-matching query among those of the item's category, and then among all."""
+MAX_TERM_WORDS = 4
+
+
+@dataclass(frozen=True)
+class LoggedQuery:
+    """A row of the query log."""
+
+    query: str
+    item: str
+    clicks: int
+    purchases: int
 
 
 @dataclass(frozen=True)
 class QueryLog:
-    """Q distinct ``texts``; N positive pairs ``query`` [N], ``item`` [N]; ``clicked`` knows every pair with a click or a purchase."""
+    """A query log over known items.
+
+    - ``texts``: the Q distinct queries
+    - ``query`` and ``item`` [N]: the matching pairs, by numbers
+    - ``clicked``: every pair of query and item that led to a click or a purchase
+    """
 
     texts: list[str]
-    query: Ints
-    item: Ints
+    query: IntArray
+    item: IntArray
     clicked: TrueStatements
 
-    def of_items(self, index: Ints) -> Ints:
-        """Numbers of the positive pairs of items ``index``."""
+    def pairs_of_items(self, index: IntArray) -> IntArray:
+        """Return the numbers of the matching pairs of items ``index``."""
         return np.flatnonzero(np.isin(self.item, index))
 
 
-def read_log(items: Sequence[str], rows: Sequence[tuple[str, str, int, int]]) -> QueryLog | None:
-    """A query log's (query, item id, clicks, purchases) over known items; None where fewer than two queries are left.
+def read_log(items: Sequence[str], rows: Sequence[LoggedQuery]) -> QueryLog | None:
+    """Build a query log over ``items`` (ids); None if fewer than two distinct queries are left.
 
-    A pair is positive where it led to a purchase, "since the click-behavior data is easily affected by many factors" (MBSD 3.5); in a log
-    without purchases, where it was clicked.
+    A pair matches if it led to a purchase, "since the click-behavior data is easily affected by
+    many factors" (MBSD 3.5); in a log without purchases, if it was clicked.
     """
     number = {item: index for index, item in enumerate(items)}
-    kept = [
-        (query, number[item], bought)
-        for query, item, clicks, bought in rows
-        if item in number and (clicks or bought)
-    ]
-    positive = [row for row in kept if row[2]] or kept
-    if len({query for query, _, _ in positive}) < 2:
+    useful = [row for row in rows if row.item in number and (row.clicks or row.purchases)]
+    matching = [row for row in useful if row.purchases] or useful
+    if len({row.query for row in matching}) < 2:
         return None
-    texts = sorted({query for query, _, _ in kept})
+    texts = sorted({row.query for row in useful})
     place = {text: index for index, text in enumerate(texts)}
-    query, item = _columns(place, positive)
-    asked, clicked = _columns(place, kept)
-    indptr = np.concatenate([[0], np.bincount(asked, minlength=len(texts)).cumsum()])
-    return QueryLog(texts, query, item, TrueStatements(indptr, clicked, len(items)))
+
+    def numbered(chosen: Sequence[LoggedQuery]) -> IntArray:
+        pairs = sorted((place[row.query], number[row.item]) for row in chosen)
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    pairs = numbered(matching)
+    clicked = numbered(useful)
+    counts = np.bincount(clicked[:, 0], minlength=len(texts))
+    indptr = np.concatenate([[0], counts.cumsum()])
+    return QueryLog(
+        texts=texts,
+        query=pairs[:, 0],
+        item=pairs[:, 1],
+        clicked=TrueStatements(indptr, clicked[:, 1], len(items)),
+    )
 
 
-def _columns(place: Mapping[str, int], rows: Sequence[tuple[str, int, int]]) -> tuple[Ints, Ints]:
-    """Queries by their numbers, ascending, and items of a log's rows."""
-    pairs = np.array(
-        sorted((place[query], item) for query, item, _ in rows), dtype=np.int64
-    ).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+@dataclass(frozen=True)
+class TermSpan:
+    """Words ``begin`` to ``end`` of a query, which are a value of ``property``."""
+
+    begin: int
+    end: int
+    property: str
+
+
+@dataclass(frozen=True)
+class RewrittenQuery:
+    """A query in which one term became another ``value`` of its ``property``."""
+
+    text: str
+    property: str
+    value: str
 
 
 @dataclass
-class Terms:
-    """Words of values to the properties that have them: what tells the type of a query's term."""
+class QueryTerms:
+    """Finds the terms of a query: words that are a value of some property of the ontology."""
 
     values: Mapping[str, Sequence[str]]
-    _types: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    _properties: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ontology: Ontology) -> Terms:
-        """Those of an ontology's properties."""
+    def from_ontology(cls, ontology: Ontology) -> QueryTerms:
+        """Use the values of an ontology's properties."""
         return cls({name: spec.values for name, spec in ontology.properties.items()})
 
     def __post_init__(self) -> None:
         for name, values in self.values.items():
             for value in values:
                 words = tuple(plain_words(value))
-                if 0 < len(words) <= LONGEST_TERM and len(values) > 1:
-                    self._types.setdefault(words, []).append(name)
+                # A property of one value leaves nothing to rewrite a term to.
+                if 0 < len(words) <= MAX_TERM_WORDS and len(values) > 1:
+                    self._properties.setdefault(words, []).append(name)
 
-    def typed(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
-        """The terms of a query given as words, longest first from the left: (begin, end, property)."""
-        found = []
+    def find(self, words: Sequence[str]) -> list[TermSpan]:
+        """Find the terms of a query given as words, the longest ones first, from left to right."""
+        spans = []
         begin = 0
         while begin < len(words):
-            for length in range(min(LONGEST_TERM, len(words) - begin), 0, -1):
-                names = self._types.get(tuple(words[begin : begin + length]))
-                if names:
-                    found += [(begin, begin + length, name) for name in names]
-                    begin += length - 1
+            for length in range(min(MAX_TERM_WORDS, len(words) - begin), 0, -1):
+                end = begin + length
+                properties = self._properties.get(tuple(words[begin:end]))
+                if properties:
+                    spans += [TermSpan(begin, end, name) for name in properties]
+                    begin = end - 1
                     break
             begin += 1
-        return found
+        return spans
 
-    def rewrite(self, text: str, luck: tuple[float, float]) -> tuple[str, str, str] | None:
-        """The query with one term replaced by another value of its property, and that property and value; None where no term is known.
+    def rewrite(self, text: str, term: float, value: float) -> RewrittenQuery | None:
+        """Replace one term of a query by another value of its property; None if it has no term.
 
-        ``luck`` in [0, 1) chooses the term and the value.
+        ``term`` and ``value`` are random numbers in [0, 1) that choose the term and its new value.
         """
         words = plain_words(text)
-        spans = self.typed(words)
+        spans = self.find(words)
         if not spans:
             return None
-        begin, end, name = spans[int(luck[0] * len(spans))]
-        old = words[begin:end]
-        others = [value for value in self.values[name] if plain_words(value) != old]
+        span = spans[int(term * len(spans))]
+        old = words[span.begin : span.end]
+        others = [each for each in self.values[span.property] if plain_words(each) != old]
         if not others:
             return None
-        new = others[int(luck[1] * len(others))]
-        return " ".join([*words[:begin], *plain_words(new), *words[end:]]), name, new
+        new = others[int(value * len(others))]
+        rewritten = [*words[: span.begin], *plain_words(new), *words[span.end :]]
+        return RewrittenQuery(" ".join(rewritten), span.property, new)
 
 
-class Matcher:
-    """Makes pairs to match from a log; ``hard`` of the negatives are hard, half of those of each of MBSD's two kinds.
+class QueryPairBuilder:
+    """Makes batches of matching and non-matching pairs from a query log.
 
-    A negative is the positive's item with another query: of those that items of its category were bought for, or the positive's own with
-    one term rewritten by the ontology's values; else any. None was ever clicked with the item, and no rewritten value is the item's.
+    A non-matching pair is a matching pair's item with another query. A share ``hard`` of them is
+    hard, in equal parts of MBSD's two kinds: a query that led to items of the same category, or
+    the pair's own query with one term rewritten. The others are any query of the log. No query
+    that was ever clicked with the item is used, and no rewritten value that the item has.
     """
 
     def __init__(
         self,
         data: TrainingData,
         log: QueryLog,
-        terms: Terms,
+        terms: QueryTerms,
         tokenizer: CatalogTokenizer,
         config: ModelConfig,
         hard: float = 0.5,
@@ -144,104 +181,114 @@ class Matcher:
         self.max_query = config.max_query
         self.max_title = config.max_title
         self.facts = TrueStatements(data.indptr, data.candidate, int(data.ranges[-1]))
-        every = ((name, value) for name, values in terms.values.items() for value in values)
-        self.candidate = {each: number for number, each in enumerate(every)}
+        every_value = [(name, value) for name, values in terms.values.items() for value in values]
+        self.candidate = {pair: number for number, pair in enumerate(every_value)}
         self.number = {text: index for index, text in enumerate(log.texts)}
-        # Distinct queries of each category, flat, and where each category's begin.
-        distinct = np.unique(np.stack([data.category[log.item], log.query]), axis=1)
-        self._queries = distinct[1]
-        self._begins = np.searchsorted(
-            distinct[0], np.arange(int(data.category.max(initial=0)) + 2)
+        # The distinct queries of each category, one category after another.
+        by_category = np.unique(np.stack([data.category[log.item], log.query]), axis=1)
+        self._queries = by_category[1]
+        categories = np.arange(int(data.category.max(initial=0)) + 2)
+        self._category_begins = np.searchsorted(by_category[0], categories)
+
+    def batch(
+        self,
+        pairs: IntArray,
+        random: KeyedRandom,
+        all_pairs: IntArray | None = None,
+        first: int = 0,
+    ) -> QueryPairs:
+        """Make a batch of N matching ``pairs`` (numbers) and as many that do not match.
+
+        ``all_pairs`` [G] are those of all processes, of which this one's begin at ``first``; the
+        same as ``pairs`` if None.
+        """
+        log = self.log
+        query = log.query[pairs]
+        item = log.item[pairs]
+        other_queries = self.negatives(pairs, random)
+        # If every draw was clicked, the last one stays; it is labelled as the match that it is.
+        known = np.array([self.number.get(text, -1) for text in other_queries])
+        matches_anyway = (known >= 0) & log.clicked.contains(np.maximum(known, 0), item)
+        label = np.concatenate([np.ones(len(pairs)), matches_anyway]).astype(np.float32)
+
+        everyone = pairs if all_pairs is None else all_pairs
+        query_matches = log.clicked.contains(query[:, None], log.item[everyone][None, :])
+        item_matches = log.clicked.contains(log.query[everyone][None, :], item[:, None])
+        texts = [*(log.texts[number] for number in query.tolist()), *other_queries]
+        return QueryPairs(
+            query=query_pieces(self.tokenizer, texts, self.max_query),
+            items=self.items(item),
+            label=torch.from_numpy(label),
+            query_matches=torch.from_numpy(query_matches),
+            item_matches=torch.from_numpy(item_matches),
+            first=first,
         )
 
-    def negatives(self, pairs: Ints, random: KeyedRandom) -> list[str]:
-        """A query that does not match for each of N positive ``pairs``."""
+    def items(self, index: IntArray) -> ItemBatch:
+        """Read titles and images of items ``index`` [N], unchanged."""
+        words = [self.data.words[i] for i in index]
+        images = self.data.item_images(index)
+        return ItemBatch(
+            *text_tensors(self.tokenizer, words, self.max_title),
+            images.pixels,
+            images.has_image,
+            images.regions,
+        )
+
+    def negatives(self, pairs: IntArray, random: KeyedRandom) -> list[str]:
+        """Return a query that does not match for each of N matching ``pairs``."""
         item = self.log.item[pairs]
         query = self.log.query[pairs]
-        kind, term, value = (random.uniform(name, pairs) for name in ("kind", "term", "value"))
+        kind = random.uniform("kind", pairs)
         category = np.where(kind < self.hard, self.data.category[item], -1)
-        texts = [
-            self.log.texts[number]
-            for number in self._others(item, query, category, pairs, random).tolist()
-        ]
+        texts = [self.log.texts[n] for n in self._draw_queries(pairs, category, random).tolist()]
+        term = random.uniform("term", pairs)
+        value = random.uniform("value", pairs)
         for row in np.flatnonzero(kind < self.hard / 2).tolist():
-            texts[row] = (
-                self._rewritten(int(query[row]), int(item[row]), (term[row], value[row]))
-                or texts[row]
-            )
+            rewritten = self._rewrite(int(query[row]), int(item[row]), term[row], value[row])
+            if rewritten is not None:
+                texts[row] = rewritten
         return texts
 
-    def _rewritten(self, query: int, item: int, luck: tuple[float, float]) -> str | None:
-        made = self.terms.rewrite(self.log.texts[query], luck)
-        if made is None:
+    def _rewrite(self, query: int, item: int, term: float, value: float) -> str | None:
+        """Rewrite a term of a query so that it does not match the item; None if that fails."""
+        rewritten = self.terms.rewrite(self.log.texts[query], term, value)
+        if rewritten is None:
             return None
-        text, name, new = made
-        known = self.number.get(text)
-        clicked = known is not None and bool(
-            self.log.clicked.contains(np.array(known), np.array(item))
-        )
-        return (
-            None
-            if clicked
-            or bool(self.facts.contains(np.array(item), np.array(self.candidate[name, new])))
-            else text
-        )
+        number = self.number.get(rewritten.text)
+        if number is not None and self._is_true(self.log.clicked, number, item):
+            return None
+        candidate = self.candidate[rewritten.property, rewritten.value]
+        return None if self._is_true(self.facts, item, candidate) else rewritten.text
 
-    def _others(
-        self, item: Ints, query: Ints, category: Ints, pairs: Ints, random: KeyedRandom
-    ) -> Ints:
-        """A query of the item's ``category`` [N], or of any where that is -1 or none is found, that the item was never clicked for."""
+    @staticmethod
+    def _is_true(facts: TrueStatements, first: int, second: int) -> bool:
+        return bool(facts.contains(np.array(first), np.array(second)))
+
+    def _draw_queries(
+        self,
+        pairs: IntArray,
+        category: IntArray,
+        random: KeyedRandom,
+    ) -> IntArray:
+        """Draw a query of the ``category`` [N] of each pair's item that was never clicked for it.
+
+        Any query of the log if the category is -1, or if the category has none.
+        """
+        item = self.log.item[pairs]
         anywhere = category < 0
-        low = np.where(anywhere, 0, self._begins[category])
-        size = np.where(anywhere, len(self.log.texts), self._begins[category + 1] - low)
-        chosen = query.copy()
+        low = np.where(anywhere, 0, self._category_begins[category])
+        size = self._category_begins[category + 1] - low
+        total = len(self.log.texts)
+        chosen = self.log.query[pairs]
         wrong = np.ones(len(item), dtype=bool)
-        for draw in range(2 * DRAWS):
-            anywhere |= draw >= DRAWS
-            place = random.integers(
-                np.where(anywhere, len(self.log.texts), size), "query", pairs, draw
-            )
-            drawn = np.where(anywhere, place, self._queries[np.where(anywhere, 0, low + place)])
-            chosen[wrong] = drawn[wrong]
+        for draw in range(2 * MAX_DRAWS):
+            anywhere |= draw >= MAX_DRAWS
+            place = random.integers(np.where(anywhere, total, size), "query", pairs, draw)
+            in_category = self._queries[np.where(anywhere, 0, low + place)]
+            drawn = np.where(anywhere, place, in_category)
+            chosen = np.where(wrong, drawn, chosen)
             wrong = self.log.clicked.contains(chosen, item)
             if not wrong.any():
                 break
         return chosen
-
-    def batch(
-        self, pairs: Ints, random: KeyedRandom, everyone: Ints | None = None, first: int = 0
-    ) -> MatchBatch:
-        """N positive ``pairs`` and as many negatives; ``everyone`` [G] are those of all processes, one's own from ``first`` on."""
-        log = self.log
-        query = self.log.query[pairs]
-        item = self.log.item[pairs]
-        negatives = self.negatives(pairs, random)
-        # What was found nowhere else may match after all, and is then labelled so.
-        known = np.array([self.number.get(text, -1) for text in negatives])
-        label = np.concatenate(
-            [np.ones(len(pairs)), (known >= 0) & log.clicked.contains(np.maximum(known, 0), item)]
-        )
-        all_pairs = pairs if everyone is None else everyone
-        queries = log.query[all_pairs]
-        items = log.item[all_pairs]
-        same = np.stack(
-            [
-                log.clicked.contains(query[:, None], items[None, :]),
-                log.clicked.contains(queries[None, :], item[:, None]),
-            ]
-        )
-        asked = query_pieces(
-            self.tokenizer, [*(log.texts[q] for q in query.tolist()), *negatives], self.max_query
-        )
-        return MatchBatch(
-            asked,
-            self.items(item),
-            torch.from_numpy(label.astype(np.float32)),
-            torch.from_numpy(same),
-            first,
-        )
-
-    def items(self, index: Ints) -> ItemBatch:
-        """Titles and images of items ``index`` [N] as they are."""
-        texts = text_tensors(self.tokenizer, [self.data.words[i] for i in index], self.max_title)
-        return ItemBatch(*texts, *self.data.item_images(index))

@@ -1,11 +1,11 @@
-"""A training run from a home: read the graph, learn the vocabulary, build or resume, loop, record."""
+"""A training run from a home: read the inputs, build or resume a model, train, record."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,112 +18,182 @@ from torch.nn.parallel import DistributedDataParallel
 from fusion.build import build_model
 from fusion.checkpoint import ModelFolder, device_of, find_model, load_weights, save_pretrained
 from fusion.config import ModelConfig
-from fusion.model import ProductModel
-from fusion.presets import preset
+from fusion.link_prediction.pykeen_interactions import pykeen_interaction
 from fusion.pretrained import Pretrained
 from kg.home import Home
 from schema.errors import TrainingError, UsageError
 from schema.files import no_space
 from schema.memory import keep_freed_memory
+from training.checkpoints import load_checkpoint, restore_optimizer, save_checkpoint
 from training.collate import Collator
 from training.config import Recipe, Settings, TrainOptions, read_settings
-from training.flows import FlowSampler
+from training.flows import TrainingFlows
 from training.inputs import TrainingInputs, open_pretrained, read_inputs
-from training.loader import BatchBuilder
-from training.loop import Run, run_loop
+from training.loader import BatchBuilder, PairSamplers
+from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
-from training.presets import preset_recipe
-from training.queries import Matcher, QueryLog, Terms
-from training.run_log import Report, RunLog
+from training.presets import preset
+from training.queries import QueryLog, QueryPairBuilder, QueryTerms
+from training.records import Preparing, ReportCallback, ignore_records
+from training.run_log import RunLog
 from training.sampler import StepSampler
-from training.schedule import QUERIES, Schedule, make_schedule
-from training.state import RunProgress, load_state, restore_optimizer, save_state
-from training.validation import Validator
+from training.schedule import QUERY_TERMS, Schedule, make_schedule
+from training.state import Run, RunProgress
+from training.validation import HeldOutPairs, Validator
 
 DEFAULT_EPOCHS = 20
-KEPT = ("preset", "size", "seed", "steps", "minutes")
+KEPT_OPTIONS = ("preset", "size", "seed", "steps", "minutes")
+"""Options that a model folder keeps, so that ``--resume`` needs none of them."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process's ``rank`` among ``world`` processes."""
+
+    rank: int = 0
+    world: int = 1
 
 
 def train(
-    home: Home, options: TrainOptions, progress: Callable[[dict[str, Any]], None] | None = None
+    home: Home,
+    options: TrainOptions,
+    report: ReportCallback = ignore_records,
 ) -> dict[str, Any]:
-    """Train and leave a model folder in the home; under ``torchrun`` every process takes its share of each batch.
+    """Train a model and leave its folder in the home.
 
-    Returns ``{"model", "steps", "seconds", "items_per_second", "metrics", "finished"}``; ``finished`` is False after a signal.
-    Raises UsageError on options that do not fit, TrainingError where there is nothing to learn from.
+    Under ``torchrun`` every process takes its share of each batch.
+
+    Returns:
+        ``{"model", "steps", "seconds", "items_per_second", "metrics", "finished"}``; ``finished``
+        is False if a signal ended the run.
+
+    Raises:
+        UsageError: options do not fit.
+        TrainingError: there is nothing to learn from, or training could not go on.
     """
     began = time.monotonic()
     keep_freed_memory()
-    report: Report = progress or (lambda record: None)
-    rank, world = join_processes()
+    process = join_processes()
     folder = model_folder(home, options)
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
-    weights = [] if start is not None else open_pretrained(settings.recipe)
-    config = start.config if start is not None else model_config(options, settings, weights)
-    inputs = read_inputs(home, options, settings.recipe, config, start, report, weights)
+    pretrained = [] if start is not None else open_pretrained(settings.recipe)
+    config = start.config if start is not None else model_config(options, settings, pretrained)
+    inputs = read_inputs(home, options, settings.recipe, config, start, report, pretrained)
     config = dataclasses.replace(config, vocab_size=inputs.tokenizer.vocab_size)
+
     torch.manual_seed(options.seed)
-    writer = ModelWriter(folder, config, inputs, described(options, settings), rank)
-    run = assemble(writer, options, settings.recipe, (rank, world), began, report)
+    writer = ModelWriter(folder, config, inputs, describe(options, settings), process.rank)
+    run = assemble(writer, options, settings.recipe, process, began, report)
     if run.progress.step == 0:
-        load_initial_weights(run, start, weights)
+        load_initial_weights(run, start, pretrained)
     if not options.resume:
         writer.export(run.average, run.progress, start=True)
-    before = run.progress.step, run.progress.items, time.monotonic()
+
+    items_before = run.progress.items
+    loop_began = time.monotonic()
     try:
         finished = run_loop(run, report)
     except OSError as error:
         if not no_space(error):
             raise
-        mend = f"free some space, then go on with --resume --name {folder.name}"
-        raise TrainingError(f"{folder} cannot be written ({error.strerror}): {mend}") from None
+        raise TrainingError(
+            f"{folder} cannot be written ({error.strerror}): free some space, "
+            f"then go on with --resume --name {folder.name}"
+        ) from None
     if run.log is not None:
         run.log.close()
-    seconds = max(1e-9, time.monotonic() - before[2])
-    speed = round((run.progress.items - before[1]) * world / seconds, 2)
+
+    seconds = max(1e-9, time.monotonic() - loop_began)
+    items = (run.progress.items - items_before) * process.world
     result = {
         "model": str(folder),
         "steps": run.progress.step,
         "seconds": round(run.progress.seconds, 2),
-        "items_per_second": speed,
+        "items_per_second": round(items / seconds, 2),
         "metrics": run.progress.metrics,
         "finished": finished,
     }
-    if rank == 0:
-        record(home, options, result)
-    if world > 1:
+    if process.rank == 0:
+        record_run(home, options, result)
+    if process.world > 1:
         dist.barrier()
     return result
 
 
-def described(options: TrainOptions, settings: Settings) -> dict[str, Any]:
-    """What a run was asked for, as its folder keeps it."""
-    asked = {name: getattr(options, name) for name in KEPT}
-    return {
-        **asked,
-        "split": None if options.split is None else str(options.split),
-        "recipe": dataclasses.asdict(settings.recipe),
-    }
+def join_processes() -> Process:
+    """Join the processes that ``torchrun`` started, if it did."""
+    process = Process(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if process.world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return process
+
+
+def model_folder(home: Home, options: TrainOptions) -> Path:
+    """Choose the model's folder: the named one, the newest one to resume, or one of a new name."""
+    if options.resume and options.name is None:
+        unfinished = sorted(
+            home.models.glob("*/checkpoints"),
+            key=lambda path: path.stat().st_mtime,
+        )
+        if not unfinished:
+            raise UsageError(f"nothing to resume in {home.models}: train without --resume first")
+        return unfinished[-1].parent
+    if options.name is not None:
+        folder = home.models / options.name
+        exists = (folder / "checkpoints").exists()
+        if exists and not options.resume:
+            raise UsageError(
+                f"model {options.name!r} exists in {home.models}: "
+                "go on with --resume, or choose another --name"
+            )
+        if options.resume and not exists:
+            raise UsageError(
+                f"model {options.name!r} has no checkpoint to resume: train without --resume first"
+            )
+        return folder
+    stem = f"{options.preset}-{options.size}"
+    numbers = [path.name.rpartition("-")[2] for path in home.models.glob(f"{stem}-*")]
+    taken = [int(number) for number in numbers if number.isdigit()]
+    return home.models / f"{stem}-{max(taken, default=0) + 1}"
+
+
+def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
+    """Open the model whose vocabulary and weights a run starts from: its own if it is resumed,
+    else that of ``--init``."""
+    if options.resume:
+        found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
+        return ModelFolder(found[-1].parent) if found else None
+    return ModelFolder(find_model(home.models, options.init)) if options.init else None
 
 
 def resolve_options(
-    options: TrainOptions, start: ModelFolder | None
+    options: TrainOptions,
+    start: ModelFolder | None,
 ) -> tuple[TrainOptions, Settings]:
-    """The options and settings of a run; one that goes on keeps its own, but for those given anew."""
-    kept = None
+    """Return the run's options and settings; a resumed run keeps its own unless given others."""
+    kept: dict[str, Any] | None = None
     if options.resume and start is not None:
-        options = resumed(options, start.about)
+        options = resumed_options(options, start.about)
         kept = start.about.get("recipe")
-    recipe = preset_recipe(options.preset, options.size) if kept is None else kept
-    return options, read_settings(
-        options.config, options.overrides, preset(options.preset, options.size).as_dict(), recipe
+    chosen = preset(options.preset, options.size)
+    settings = read_settings(
+        options.config,
+        options.overrides,
+        model_fields=chosen.model.as_dict(),
+        start=chosen.recipe.as_settings() if kept is None else kept,
     )
+    return options, settings
 
 
-def resumed(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
-    """What the run was asked for that goes on, ``about`` its folder; a budget or split that is given anew stands."""
+def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
+    """Take the options of a resumed run from ``about``, its folder's description.
+
+    A budget or a split that is given anew replaces the kept one.
+    """
     kept: dict[str, Any] = {
         name: about[name] for name in ("preset", "size", "seed") if name in about
     }
@@ -134,84 +204,52 @@ def resumed(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
     return dataclasses.replace(options, **kept)
 
 
+def describe(options: TrainOptions, settings: Settings) -> dict[str, Any]:
+    """Describe a run for its folder, so that it can be resumed."""
+    kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
+    split = None if options.split is None else str(options.split)
+    return {**kept, "split": split, "recipe": settings.recipe.as_settings()}
+
+
 def model_config(
-    options: TrainOptions, settings: Settings, weights: Sequence[Pretrained]
+    options: TrainOptions,
+    settings: Settings,
+    pretrained: Sequence[Pretrained],
 ) -> ModelConfig:
-    """The preset's configuration as the settings and pretrained weights have it."""
-    config = dataclasses.replace(preset(options.preset, options.size), **settings.model)
-    for each in weights:
+    """Build the preset's configuration with the settings and sizes of pretrained weights.
+
+    Raises UsageError before anything is read if they do not fit together.
+    """
+    config = dataclasses.replace(preset(options.preset, options.size).model, **settings.model)
+    for each in pretrained:
         config = each.fit(config)
-    heads = sum(settings.recipe.weights[term] for term in ("gmlm", "gmrfr", "vtm"))
-    if config.preset != "wrapped" and heads > 0:
-        config = dataclasses.replace(config, global_heads=True)
     if config.preset == "wrapped" and not config.wrapped:
         raise UsageError(
-            "preset wrapped has no model to wrap: add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT"
+            "preset wrapped has no model to wrap: "
+            "add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT"
         )
+    if config.interaction:
+        pykeen_interaction(config.interaction, config.dim)
     return config
 
 
 def load_initial_weights(
-    run: Run, start: ModelFolder | None, weights: Sequence[Pretrained]
+    run: Run,
+    start: ModelFolder | None,
+    pretrained: Sequence[Pretrained],
 ) -> None:
-    """Fill a fresh run's model with those of another model folder or of transformers."""
+    """Fill a new run's model with the weights of a model folder or of models of transformers."""
     if start is not None:
         load_weights(run.objective.model, start.model.state_dict())
-    for each in weights:
+        run.objective.load_heads(start.heads)
+    for each in pretrained:
         each.load(run.objective.model)
-    run.average.shadow = AveragedWeights(run.objective.model, run.recipe.ema).shadow
-
-
-def join_processes() -> tuple[int, int]:
-    """This process's rank and the number of processes, as ``torchrun`` set them."""
-    rank = int(os.environ.get("RANK", "0"))
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return rank, world
-
-
-def model_folder(home: Home, options: TrainOptions) -> Path:
-    """Where the model goes: a named folder, the newest one to resume, or a fresh name."""
-    if options.resume and options.name is None:
-        unfinished = sorted(
-            home.models.glob("*/checkpoints"), key=lambda path: path.stat().st_mtime
-        )
-        if not unfinished:
-            raise UsageError(f"nothing to resume in {home.models}: train without --resume first")
-        return unfinished[-1].parent
-    if options.name is not None:
-        folder = home.models / options.name
-        if (folder / "checkpoints").exists() and not options.resume:
-            raise UsageError(
-                f"model {options.name!r} exists in {home.models}: go on with --resume, or choose another --name"
-            )
-        if options.resume and not (folder / "checkpoints").exists():
-            raise UsageError(
-                f"model {options.name!r} has no checkpoint to resume: train without --resume first"
-            )
-        return folder
-    taken = [
-        int(path.name.rpartition("-")[2])
-        for path in home.models.glob(f"{options.preset}-{options.size}-*")
-        if path.name[-1].isdigit()
-    ]
-    return home.models / f"{options.preset}-{options.size}-{max(taken, default=0) + 1}"
-
-
-def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
-    """The model whose vocabulary and weights a run takes up: its own when resumed, else ``--init``."""
-    if options.resume:
-        found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
-        return ModelFolder(found[-1].parent) if found else None
-    return ModelFolder(find_model(home.models, options.init)) if options.init else None
+    run.average.shadow = AveragedWeights(run.objective, run.recipe.ema).shadow
 
 
 @dataclass
 class ModelWriter:
-    """Writes a run's model folder and its checkpoints; one process of a run does, the others hold ``rank`` > 0 and write nothing."""
+    """Writes a run's model folder and checkpoints; only the process of ``rank`` 0 writes."""
 
     folder: Path
     config: ModelConfig
@@ -220,33 +258,31 @@ class ModelWriter:
     rank: int
 
     def export(self, average: AveragedWeights, progress: RunProgress, start: bool = False) -> None:
-        """The averaged weights as a model folder; with ``start`` as the one that ``--resume`` builds from."""
-        if self.rank == 0:
-            target = self.folder / "checkpoints" / "start" if start else self.folder
-            described = {**self.about, "step": progress.step, "validation": progress.metrics}
-            save_pretrained(
-                target,
-                self.config,
-                self.inputs.tokenizer,
-                self.inputs.ontology,
-                average.shadow,
-                described,
-            )
+        """Write the averaged weights as the model folder; with ``start`` as the one that
+        ``--resume`` builds from."""
+        if self.rank != 0:
+            return
+        target = self.folder / "checkpoints" / "start" if start else self.folder
+        about = {**self.about, "step": progress.step, "validation": progress.metrics}
+        weights = {name.removeprefix("model."): each for name, each in average.shadow.items()}
+        save_pretrained(
+            target,
+            self.config,
+            self.inputs.tokenizer,
+            self.inputs.ontology,
+            weights,
+            about,
+        )
 
-    def keep(
-        self,
-        model: ProductModel,
-        average: AveragedWeights,
-        progress: RunProgress,
-        optimizer: torch.optim.Optimizer,
-    ) -> None:
-        """A checkpoint to resume from."""
+    def keep(self, run: Run) -> None:
+        """Write a checkpoint to resume from."""
         if self.rank == 0:
-            save_state(
+            save_checkpoint(
                 self.folder / "checkpoints",
-                progress,
-                {"weights": model.state_dict(), "average": average.shadow},
-                optimizer,
+                run.progress,
+                run.objective.state_dict(),
+                run.average.shadow,
+                run.optimizer,
             )
 
 
@@ -254,62 +290,71 @@ def assemble(
     writer: ModelWriter,
     options: TrainOptions,
     recipe: Recipe,
-    place: tuple[int, int],
+    process: Process,
     began: float,
-    report: Report = lambda record: None,
+    report: ReportCallback = ignore_records,
 ) -> Run:
-    """Model, optimizer, averages, batches and validation of a run; a resumed one with its checkpoint's state."""
-    (rank, world) = place
+    """Put a run together; a resumed one with the state of its last checkpoint."""
     inputs = writer.inputs
-    model = build_model(writer.config, inputs.tokenizer, inputs.ontology).to(device_of("auto"))
+    config = writer.config
+    model = build_model(config, inputs.tokenizer, inputs.ontology)
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
-    if (
-        inputs.log is None
-        and sum(weight for term, weight in recipe.weights.items() if term in QUERIES) > 0
-    ):
-        report({"stage": "no query log, so nothing is learned of queries"})
-    writer.about["terms"] = sorted({term for stage in schedule.stages for term in stage.weights})
-    objective = JointObjective(model, recipe, schedule.stages[0].weights)
-    optimizer = build_optimizer(model, recipe)
-    average = AveragedWeights(model, recipe.ema)
+    if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):
+        report(Preparing("no query log, so nothing is learned about queries"))
+    objective = JointObjective(model, config, recipe, schedule.stages[0].weights)
+    objective.to(device_of("auto"))
+    trained_terms = {term for stage in schedule.stages for term in stage.weights}
+    left_out = sorted(trained_terms & set(objective.unavailable))
+    if left_out:
+        report(Preparing(f"nothing in this model that {', '.join(left_out)} could predict"))
+    writer.about["terms"] = sorted(trained_terms - set(left_out))
+
+    optimizer = build_optimizer(objective, recipe)
+    average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()
     if options.resume:
-        progress = restore_checkpoint(writer.folder, model, average, optimizer) or progress
+        restored = restore_checkpoint(writer.folder, objective, average, optimizer)
+        progress = restored or progress
 
-    def roll_back() -> None:
-        """Back to the last checkpoint."""
-        restore_checkpoint(writer.folder, model, average, optimizer)
-
-    maker = batch_builder(inputs, recipe, writer.config, schedule, (options.seed, rank, world))
-    return Run(
+    batches = batch_builder(inputs, recipe, config, schedule, options.seed, process)
+    train_items = len(inputs.splits["train"])
+    parallel = None
+    if process.world > 1:
+        parallel = DistributedDataParallel(objective, find_unused_parameters=True)
+    log = None
+    if process.rank == 0:
+        log = RunLog(writer.folder / "log.jsonl", progress.step, tensorboard=True)
+    run = Run(
         objective=objective,
         optimizer=optimizer,
         average=average,
-        maker=maker,
+        batches=batches,
         schedule=schedule,
         recipe=recipe,
-        budget=budget(
+        budget=make_budget(
             options,
             recipe,
-            len(inputs.parts["train"]),
-            progress.seconds or time.monotonic() - began,
+            train_items,
+            spent=progress.seconds or time.monotonic() - began,
         ),
         progress=progress,
         seed=options.seed,
-        validate=validator(objective, inputs, maker.collator, writer.config),
-        log=RunLog(writer.folder / "log.jsonl", progress.step, tensorboard=True)
-        if rank == 0
-        else None,
-        keep=lambda: writer.keep(model, average, progress, optimizer),
+        validate=make_validator(objective, inputs, batches.collator, config),
+        log=log,
+        keep=lambda: writer.keep(run),
         export=lambda: writer.export(average, progress),
-        roll_back=roll_back,
-        parallel=DistributedDataParallel(objective, find_unused_parameters=True)
-        if world > 1
-        else None,
-        rank=rank,
-        world=world,
-        parts=recipe.accumulate,
+        roll_back=lambda: _roll_back(writer.folder, run),
+        parallel=parallel,
+        rank=process.rank,
+        world=process.world,
+        micro_batches=recipe.accumulate,
     )
+    return run
+
+
+def _roll_back(folder: Path, run: Run) -> None:
+    """Restore weights, averages and moments of the last checkpoint; the step count goes on."""
+    restore_checkpoint(folder, run.objective, run.average, run.optimizer)
 
 
 def batch_builder(
@@ -317,88 +362,103 @@ def batch_builder(
     recipe: Recipe,
     config: ModelConfig,
     schedule: Schedule,
-    place: tuple[int, int, int],
+    seed: int,
+    process: Process,
 ) -> BatchBuilder:
-    """What makes the batches of a plan; ``place`` is seed, rank and number of processes."""
-    seed, rank, world = place
+    """Build what makes the batches of a schedule."""
+    rank = process.rank
+    world = process.world
     if recipe.batch_size < 2 * world:
         raise UsageError(
-            f"batch_size={recipe.batch_size} is too few for {world} processes: set batch_size to {2 * world} or more"
+            f"batch_size={recipe.batch_size} is too small for {world} processes: "
+            f"set batch_size to {2 * world} or more"
         )
-    matcher = None
+    pair_builder = None
     pairs = None
     if inputs.log is not None:
-        matcher = matcher_of(inputs, inputs.log, config, recipe.hard_negatives)
-        every = np.arange(len(inputs.log.query))
-        # As many pairs in each process, whose embeddings are gathered.
-        sizes = (
-            max(2, recipe.batch_size // (4 * world)) * world,
-            max(1, recipe.batch_size // (2 * world)) * world,
+        pair_builder = make_pair_builder(inputs, inputs.log, config, recipe.hard_negatives)
+        every_pair = np.arange(len(inputs.log.query))
+        # Every process has the same number of pairs, since their embeddings are gathered.
+        with_items = max(2, recipe.batch_size // (4 * world)) * world
+        alone = max(1, recipe.batch_size // (2 * world)) * world
+        pairs = PairSamplers(
+            with_items=StepSampler(every_pair, with_items, seed + 1, rank, world),
+            alone=StepSampler(every_pair, alone, seed + 1, rank, world),
         )
-        pairs = (
-            StepSampler(every, sizes[0], seed + 1, rank, world),
-            StepSampler(every, sizes[1], seed + 1, rank, world),
-        )
-    train = inputs.parts["train"]
+    train_items = inputs.splits["train"]
     collator = Collator(
-        inputs.data,
-        inputs.tokenizer,
-        recipe,
-        FlowSampler(inputs.data, recipe.max_known),
-        config,
-        matcher,
-        train,
+        data=inputs.data,
+        tokenizer=inputs.tokenizer,
+        recipe=recipe,
+        flows=TrainingFlows(inputs.data, recipe.max_known),
+        config=config,
+        pairs=pair_builder,
+        title_pool=train_items,
     )
-    return BatchBuilder(
-        collator, schedule, seed, StepSampler(train, recipe.batch_size, seed, rank, world), pairs
-    )
+    items = StepSampler(train_items, recipe.batch_size, seed, rank, world)
+    return BatchBuilder(collator, schedule, seed, items, pairs)
 
 
-def matcher_of(inputs: TrainingInputs, log: QueryLog, config: ModelConfig, hard: float) -> Matcher:
-    """Pairs of a log, whose queries' terms are typed by the values of the train part."""
-    return Matcher(inputs.data, log, Terms.of(inputs.ontology), inputs.tokenizer, config, hard)
+def make_pair_builder(
+    inputs: TrainingInputs,
+    log: QueryLog,
+    config: ModelConfig,
+    hard: float,
+) -> QueryPairBuilder:
+    """Build pairs from a log; the terms of its queries are values of the train split."""
+    terms = QueryTerms.from_ontology(inputs.ontology)
+    return QueryPairBuilder(inputs.data, log, terms, inputs.tokenizer, config, hard)
 
 
-def validator(
-    objective: JointObjective, inputs: TrainingInputs, collator: Collator, config: ModelConfig
+def make_validator(
+    objective: JointObjective,
+    inputs: TrainingInputs,
+    collator: Collator,
+    config: ModelConfig,
 ) -> Validator:
-    """What the validation part says of a model; its negatives are half hard, whatever the model is trained on."""
-    items = inputs.parts["validation"]
+    """Build the validation of a run; half of its negatives are hard, whatever the recipe says."""
+    items = inputs.splits["validation"]
     if inputs.whole_log is None:
         return Validator(objective, collator, items)
-    matcher = matcher_of(inputs, inputs.whole_log, config, hard=0.5)
-    return Validator(objective, collator, items, matcher, inputs.whole_log.of_items(items))
+    pair_builder = make_pair_builder(inputs, inputs.whole_log, config, hard=0.5)
+    pairs = inputs.whole_log.pairs_of_items(items)
+    return Validator(objective, collator, items, HeldOutPairs(pair_builder, pairs))
 
 
 def restore_checkpoint(
-    folder: Path, model: ProductModel, average: AveragedWeights, optimizer: torch.optim.Optimizer
+    folder: Path,
+    objective: JointObjective,
+    average: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
 ) -> RunProgress | None:
-    """Weights, averages and moments of the folder's last whole checkpoint, and where it stood; None where there is none."""
-    saved = load_state(folder / "checkpoints")
+    """Restore weights, averages and moments of the folder's last complete checkpoint.
+
+    Returns where the run stood; None if there is no checkpoint.
+    """
+    saved = load_checkpoint(folder / "checkpoints")
     if saved is None:
         return None
-    progress, sets, moments = saved
-    model.load_state_dict(sets["weights"])
-    average.shadow = {
-        name: tensor.to(average.shadow[name].device) for name, tensor in sets["average"].items()
-    }
-    restore_optimizer(optimizer, moments)
-    return progress
+    try:
+        objective.load_state_dict(saved.weights)
+    except RuntimeError:
+        raise TrainingError(
+            f"the checkpoint in {folder} was written by another version: "
+            f"train a new model with --init {folder.name}"
+        ) from None
+    average.load(saved.average)
+    restore_optimizer(optimizer, saved.moments)
+    return saved.progress
 
 
-def budget(options: TrainOptions, recipe: Recipe, items: int, spent: float) -> Budget:
-    """What the user allows; where that is nothing, 20 epochs over ``items``."""
+def make_budget(options: TrainOptions, recipe: Recipe, items: int, spent: float) -> Budget:
+    """Return the budget that the options give; without one, 20 epochs over ``items``."""
     steps = options.steps
     if steps is None and options.minutes is None:
         steps = DEFAULT_EPOCHS * max(1, items // recipe.batch_size)
     return Budget(steps, options.minutes, spent)
 
 
-def record(home: Home, options: TrainOptions, result: dict[str, Any]) -> None:
-    """Put the run into the home's ledger."""
-    home.ledger().record_training(
-        {**result, "preset": options.preset, "size": options.size, "seed": options.seed}
-    )
-
-
-__all__ = ["Recipe", "TrainOptions", "train"]
+def record_run(home: Home, options: TrainOptions, result: dict[str, Any]) -> None:
+    """Record the run in the home's ledger."""
+    about = {"preset": options.preset, "size": options.size, "seed": options.seed}
+    home.ledger().record_training({**result, **about})

@@ -1,53 +1,55 @@
-"""The run's log: a JSON line a log step in the model's folder, and the same for TensorBoard where it is installed."""
+"""The log of a run: one JSON line per log step in the model's folder, and TensorBoard's files."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Report = Callable[[dict[str, Any]], None]
-"""Hears of a run's progress."""
+from training.records import Step, Validated
+
+_NO_STEP = 1 << 62
+"""The step of a line that cannot be read: past any other, so that it is dropped."""
 
 
 class RunLog:
-    """Appends to ``log.jsonl``; opened again at a step, it drops the lines past it, which the resumed run writes anew.
+    """Appends to ``log.jsonl``.
 
-    With ``tensorboard``, where that is installed, the same figures, and those of validation, go to the folder ``tensorboard`` beside it.
+    A log that is opened again at a step drops the lines past it, which the resumed run writes
+    again. With ``tensorboard``, if that is installed, the same figures and those of validation go
+    to the folder ``tensorboard`` beside it.
     """
 
     def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = (
-            [line for line in path.read_text().splitlines() if _step(line) <= step]
-            if step and path.exists()
-            else []
-        )
+        lines = path.read_text().splitlines() if step and path.exists() else []
+        kept = [line for line in lines if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept))
-        self._board = _open_board(path.parent / "tensorboard", step) if tensorboard else None
+        self._board = _open_tensorboard(path.parent / "tensorboard", step) if tensorboard else None
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Step) -> None:
         """Add one line."""
+        line = record.as_dict()
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        self._show(
-            record["step"], {f"loss/{name}": value for name, value in record["loss"].items()}
-        )
-        self._show(record["step"], {name: record[name] for name in ("lr", "items_per_second")})
+            file.write(json.dumps(line) + "\n")
+        figures = {f"loss/{name}": value for name, value in line["loss"].items()}
+        figures["lr"] = record.learning_rate
+        figures["items_per_second"] = record.items_per_second
+        self._add_scalars(record.step, figures)
 
-    def validated(self, step: int, metrics: dict[str, float]) -> None:
-        """Show a validation's figures."""
-        self._show(step, {f"validation/{name}": value for name, value in metrics.items()})
+    def write_validation(self, record: Validated) -> None:
+        """Show the metrics of a validation in TensorBoard."""
+        figures = {f"validation/{name}": value for name, value in record.metrics.items()}
+        self._add_scalars(record.step, figures)
 
     def close(self) -> None:
-        """Let TensorBoard's writer go."""
+        """Close TensorBoard's writer."""
         if self._board is not None:
             self._board.close()
 
-    def _show(self, step: int, figures: dict[str, float]) -> None:
+    def _add_scalars(self, step: int, figures: dict[str, float]) -> None:
         if self._board is None:
             return
         for name, value in figures.items():
@@ -55,8 +57,11 @@ class RunLog:
         self._board.flush()
 
 
-def _open_board(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard's files that hides what an earlier start wrote past ``step``; None where it is not installed."""
+def _open_tensorboard(folder: Path, step: int) -> Any:
+    """Return a TensorBoard writer that hides an earlier start's figures past ``step``.
+
+    None if TensorBoard is not installed.
+    """
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
@@ -64,8 +69,8 @@ def _open_board(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
-def _step(line: str) -> int:
+def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError):
-        return 1 << 62
+        return _NO_STEP

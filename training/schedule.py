@@ -1,125 +1,133 @@
-"""A run's schedule: which terms it trains by, one stage after another."""
+"""Which objectives a run trains by, one stage after another."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 from schema.errors import TrainingError, UsageError
+from training.objectives import OBJECTIVES, TERMS, Need
+from training.objectives.base import needs_of
 
-TERMS = (
-    "lpm",
-    "lpm_unseen",
-    "mlm",
-    "mpm",
-    "mrfr",
-    "mrc",
-    "gmlm",
-    "gmrfr",
-    "vtm",
-    "qi",
-    "qt",
-    "qv",
-    "kl",
-    "rs",
-    "contrastive",
+QUERY_TERMS = frozenset(
+    objective.name for objective in OBJECTIVES if Need.QUERY_PAIRS in objective.needs
 )
-QUERIES = frozenset(("qi", "qt", "qv", "kl", "rs", "contrastive"))
-SEEN = frozenset(("lpm", "mlm", "mpm", "mrfr", "mrc", "gmlm", "gmrfr", "vtm"))
+LINK_TERMS = frozenset(
+    objective.name
+    for objective in OBJECTIVES
+    if objective.needs & {Need.HIDDEN_STATEMENTS, Need.ITEMS_WITHOUT_IMAGE}
+)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Terms by their weights, all above 0, over the part of the budget that ``begins`` and ``ends`` in [0, 1]."""
+    """Objectives by name with their weights, all above 0.
+
+    The stage takes the part of the budget between ``begins`` and ``ends``, both in [0, 1].
+    """
 
     weights: Mapping[str, float]
     begins: float = 0.0
     ends: float = 1.0
 
-    def has(self, terms: Collection[str]) -> bool:
-        """Whether it trains by any of ``terms``."""
-        return any(term in self.weights for term in terms)
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """All that its objectives need of a batch."""
+        return needs_of(self.weights, OBJECTIVES)
 
     @property
     def only_queries(self) -> bool:
-        """Whether it trains by pairs of query and item alone."""
-        return set(self.weights) <= QUERIES
+        """Whether its batches hold nothing but pairs of query and item."""
+        return self.needs <= {Need.QUERY_PAIRS}
 
     def used(self, used: float) -> float:
-        """The share of the stage's own budget that is used where the run has ``used`` that share of its own."""
+        """Return the share of the stage's own budget that is used up, given that of the run's."""
         return min(1.0, max(0.0, (used - self.begins) / (self.ends - self.begins)))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The stages of a run, in order, back to back from 0 to 1 of its budget."""
+    """The stages of a run in order; they divide its budget, 0 to 1, among them without gaps."""
 
     stages: tuple[Stage, ...]
 
     def at(self, used: float) -> int:
-        """The number of the stage that runs where ``used`` of the budget is."""
-        return next(
-            (number for number, stage in enumerate(self.stages) if used < stage.ends),
-            len(self.stages) - 1,
-        )
+        """Return the number of the stage that runs once ``used`` of the budget is used up."""
+        for number, stage in enumerate(self.stages):
+            if used < stage.ends:
+                return number
+        return len(self.stages) - 1
 
 
 def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
-    """Stages like ``mlm+mpm:0.6,qi+qt+qv:0.4``: terms and share; raises UsageError on an unknown term or a share that is not above 0."""
+    """Read stages like ``mlm+mpm:0.6,qi+qt+qv:0.4`` as (terms, share).
+
+    Raises UsageError if a term is unknown or a share is not above 0.
+    """
     stages = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        names, _, share = part.partition(":")
+    for part in text.split(","):
+        names, _, share_text = part.strip().partition(":")
+        if not names:
+            continue
         terms = tuple(name.strip() for name in names.split("+"))
-        wrong = next((term for term in terms if term not in TERMS), None)
-        if wrong is not None:
-            raise UsageError(
-                f"stages={text!r} has an unknown term {wrong!r}: choose among {', '.join(TERMS)}"
-            )
+        for term in terms:
+            if term not in TERMS:
+                known = ", ".join(TERMS)
+                raise UsageError(
+                    f"stages={text!r} has an unknown term {term!r}: choose among {known}"
+                )
         try:
-            stages.append((terms, float(share or "1")))
+            share = float(share_text or "1")
         except ValueError:
             raise UsageError(
-                f"stages={text!r} has a share {share!r}: write stages like mlm+mpm:0.6,qi+qt+qv:0.4"
+                f"stages={text!r} has a share {share_text!r}: "
+                "write stages like mlm+mpm:0.6,qi+qt+qv:0.4"
             ) from None
-        if not 0 < stages[-1][1] < float("inf"):
+        if not 0 < share < float("inf"):
             raise UsageError(f"stages={text!r} has a share {share}: give each stage one above 0")
+        stages.append((terms, share))
     return stages
 
 
 def make_schedule(weights: Mapping[str, float], stages: str, queries: bool) -> Schedule:
-    """Stages over their shares of the budget, each of the weighed terms that it names; all of them at once where ``stages`` is empty.
+    """Divide the budget among ``stages``; with an empty text there is one stage of all terms.
 
-    Without a query log (``queries``) its terms are left out, and the stages that have no others. Raises TrainingError where none is left.
+    A stage trains by those of its terms that have a weight. Without a query log (``queries``
+    False) the terms of queries are left out, and with them any stage that has no others.
+
+    Raises:
+        TrainingError: no term is left to train by.
     """
     live = live_terms(weights, queries)
     named = parse_stages(stages) or [(tuple(live), 1.0)]
-    chosen = [
-        ({term: live[term] for term in terms if term in live}, share)
-        for terms, share in named
-        if live.keys() & set(terms)
-    ]
+    chosen = []
+    for terms, share in named:
+        own = {term: live[term] for term in terms if term in live}
+        if own:
+            chosen.append((own, share))
     if not chosen:
-        asked = ", ".join(live_terms(weights, True)) or "none"
-        mend = (
-            "give one a loss_TERM above 0"
-            if queries
-            else "load a query log with `catalograph queries`"
-        )
-        raise TrainingError(f"nothing to train by, with the terms {asked}: {mend}")
+        wanted = ", ".join(live_terms(weights, True)) or "none"
+        if queries:
+            remedy = "give one a loss_TERM above 0"
+        else:
+            remedy = "load a query log with `catalograph queries`"
+        raise TrainingError(f"nothing to train by, with the terms {wanted}: {remedy}")
     ends = list(accumulate(share for _, share in chosen))
-    begins = [0.0, *(end / ends[-1] for end in ends)]
+    borders = [0.0, *(end / ends[-1] for end in ends)]
     return Schedule(
         tuple(
-            Stage(own, begins[number], begins[number + 1]) for number, (own, _) in enumerate(chosen)
+            Stage(own, begins, ends)
+            for (own, _), begins, ends in zip(chosen, borders[:-1], borders[1:], strict=True)
         )
     )
 
 
 def live_terms(weights: Mapping[str, float], queries: bool) -> dict[str, float]:
-    """The terms of a weight above 0; those of queries where there are some."""
+    """Return the terms whose weight is above 0; those of queries only if there is a query log."""
     return {
         term: weight
         for term, weight in weights.items()
-        if weight > 0 and (queries or term not in QUERIES)
+        if weight > 0 and (queries or term not in QUERY_TERMS)
     }

@@ -1,30 +1,29 @@
-"""Checkpoints of a running training: whole, durable, two kept, a damaged one passed over."""
+"""The state of a running training: everything that the loop needs, ready made."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import shutil
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
-from schema.errors import TrainingError
-from schema.files import write_together
-
-KEPT = 2
+from training.config import Recipe
+from training.loader import BatchBuilder, BatchRequest
+from training.objectives.joint import JointObjective
+from training.optim import AveragedWeights, Budget
+from training.run_log import RunLog
+from training.schedule import Schedule, Stage
 
 
 @dataclass
 class RunProgress:
-    """Where a run stands: ``step`` done, ``seconds`` spent, items seen, the best validation so far and how long ago it was.
+    """Where a run stands; what a checkpoint keeps beside tensors.
 
-    ``stage`` is the plan's, which began at the step ``stage_began``.
+    ``seconds`` counts earlier starts of a resumed run, too. ``stage`` is the schedule's, which
+    began at step ``stage_began``. ``best`` is the best validation score so far, of which
+    ``metrics`` are the figures, and ``stale`` the number of validations since then.
     """
 
     step: int = 0
@@ -37,82 +36,51 @@ class RunProgress:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def save_state(
-    folder: Path,
-    progress: RunProgress,
-    tensors: dict[str, dict[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write ``folder/step-N``: named tensor sets, the optimizer's and the progress; then drop all but the last two."""
-    target = folder / f"step-{progress.step:08d}"
-    temporary = folder / f".step-{progress.step:08d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    state = optimizer.state_dict()
-    moments = {
-        f"{index}.{name}": value
-        for index, entry in state["state"].items()
-        for name, value in entry.items()
-    }
-    files = {
-        f"{name}.safetensors": save(
-            {k: t.detach().cpu().clone().contiguous() for k, t in part.items()}
-        )
-        for name, part in tensors.items()
-    }
-    files["optimizer.safetensors"] = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in moments.items()}
-    )
-    files["progress.json"] = json.dumps(asdict(progress)).encode()
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    try:
-        write_together(temporary, {**files, "manifest.json": json.dumps(digests).encode()})
-    except OSError:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
+@dataclass
+class Run:
+    """A training run. :func:`training.run.assemble` puts one together.
 
-
-def load_state(
-    folder: Path,
-) -> tuple[RunProgress, dict[str, dict[str, Tensor]], dict[str, Tensor]] | None:
-    """The newest whole checkpoint: progress, tensor sets, optimizer moments; None where there is none.
-
-    Raises TrainingError where there are some and all are damaged.
+    ``validate`` returns the metrics of a stage, ``keep`` writes a checkpoint, ``export`` the model
+    folder, and ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of
+    parts in which a batch goes through the model; it grows if memory runs out.
     """
-    found = sorted(folder.glob("step-*"), reverse=True)
-    for path in found:
-        if _is_whole(path):
-            progress = RunProgress(**json.loads((path / "progress.json").read_text()))
-            sets = {part.stem: load_file(part) for part in path.glob("*.safetensors")}
-            return progress, sets, sets.pop("optimizer")
-    if found:
-        raise TrainingError(
-            f"every checkpoint in {folder} is damaged: remove the folder and train from the start"
-        )
-    return None
 
+    objective: JointObjective
+    optimizer: torch.optim.Optimizer
+    average: AveragedWeights
+    batches: BatchBuilder
+    schedule: Schedule
+    recipe: Recipe
+    budget: Budget
+    progress: RunProgress
+    seed: int
+    validate: Callable[[Stage], dict[str, float]]
+    log: RunLog | None
+    keep: Callable[[], None]
+    export: Callable[[], None]
+    roll_back: Callable[[], None] = lambda: None
+    parallel: DistributedDataParallel | None = None
+    rank: int = 0
+    world: int = 1
+    bad_steps: int = 0
+    micro_batches: int = 1
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Put saved moments back; the parameter groups stay those of this run."""
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in moments.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.objective.model.patch_mask.device
 
+    @property
+    def stage(self) -> Stage:
+        """The stage that runs."""
+        return self.schedule.stages[self.progress.stage]
 
-def _is_whole(path: Path) -> bool:
-    try:
-        digests = json.loads((path / "manifest.json").read_text())
-        return all(
-            hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
-            for name, digest in digests.items()
-        )
-    except (OSError, ValueError):
-        return False
+    def requests(self) -> Iterator[BatchRequest]:
+        """Yield a request for every batch until the budget is used up.
+
+        A batch that is prepared ahead belongs to the stage that runs when it is requested.
+        """
+        step = self.progress.step
+        while (used := self.budget.used(step)) < 1.0:
+            yield BatchRequest(step, self.schedule.at(used), self.micro_batches)
+            step += 1

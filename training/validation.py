@@ -1,4 +1,4 @@
-"""How well a model does on the validation part: hidden statements, pairs of query and item, or its own loss."""
+"""Validation: hidden statements, held-out pairs of query and item, or the stage's own loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from encoders.batch import ItemBatch, text_tensors
 from fusion.fused import FusedItems, ImageParts
@@ -15,140 +14,150 @@ from fusion.inference.matching import match_logits
 from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
-from training.batches import move
-from training.collate import BatchContents, Collator, rows_of
+from schema.arrays import FloatArray, IntArray
+from training.collate import BatchContents, Collator, statements_of
+from training.loader import NO_INDEX
 from training.objectives.joint import JointObjective
-from training.queries import Matcher
-from training.schedule import QUERIES, Stage
+from training.queries import QueryPairBuilder
+from training.schedule import LINK_TERMS, QUERY_TERMS, Stage
 
-BATCH = 128
-MOST_ITEMS = 512
-LINKS = ("lpm", "lpm_unseen")
+BATCH_ITEMS = 128
+MAX_ITEMS = 512
+"""Validation has to be quick: it reads at most so many items, and as many pairs."""
+
+
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """Matching ``pairs`` [N] of held-out items, by their numbers in the query log of ``builder``."""
+
+    builder: QueryPairBuilder
+    pairs: IntArray
 
 
 @dataclass
 class Validator:
-    """Holds out ``items`` [I] and positive ``pairs`` [N] of ``matcher``'s log, and says how well a stage is learned.
+    """Measures how well a stage is learned on the validation split.
 
-    Link prediction is told by Hits@1 of hidden statements, query matching by ROC-AUC, and where a stage has neither, its loss.
+    Link prediction is measured by Hits@1 of hidden statements, query matching by ROC-AUC, and a
+    stage that has neither by its loss. ``items`` [I] are the items held out.
     """
 
     objective: JointObjective
     collator: Collator
-    items: NDArray[np.int64]
-    matcher: Matcher | None = None
-    pairs: NDArray[np.int64] | None = None
+    items: IntArray
+    held_out: HeldOutPairs | None = None
 
     def __call__(self, stage: Stage) -> dict[str, float]:
-        """The figures by their names; none where there is nothing to validate on."""
+        """Return the metrics by name; none if there is nothing to validate on."""
+        model = self.objective.model
         metrics: dict[str, float] = {}
-        if stage.has(LINKS) and len(self.items):
-            metrics |= validate(self.objective.model, self.collator, self.items)
-        if (
-            stage.has(QUERIES)
-            and self.matcher is not None
-            and self.pairs is not None
-            and len(self.pairs)
-        ):
-            metrics["roc_auc"] = roc_auc(
-                self.objective.model, self.matcher, self.pairs[:MOST_ITEMS]
-            )
+        if LINK_TERMS & stage.weights.keys() and len(self.items):
+            metrics |= hits_at_1(model, self.collator, self.items[:MAX_ITEMS])
+        held_out = self.held_out
+        if QUERY_TERMS & stage.weights.keys() and held_out is not None and len(held_out.pairs):
+            metrics["roc_auc"] = roc_auc(model, held_out.builder, held_out.pairs[:MAX_ITEMS])
         return metrics or self._loss(stage)
 
     def _loss(self, stage: Stage) -> dict[str, float]:
-        index = self.items[:MOST_ITEMS]
-        totals = []
-        nobody = np.zeros(0, np.int64)
+        index = self.items[:MAX_ITEMS]
         if stage.only_queries or not len(index):
             return {}
         device = self.objective.model.patch_mask.device
-        for start in range(0, len(index), BATCH):
-            part = index[start : start + BATCH]
-            batch = move(
-                self.collator.batch(stage, BatchContents(part, nobody, nobody), KeyedRandom(0)),
-                device,
-            )
-            totals += [float(self.objective(batch).total)] * len(part)
-        return {"loss": float(np.mean(totals))}
+        total = 0.0
+        for start in range(0, len(index), BATCH_ITEMS):
+            part = index[start : start + BATCH_ITEMS]
+            contents = BatchContents(items=part, pairs=NO_INDEX, all_pairs=NO_INDEX)
+            batch = self.collator.batch(stage, contents, KeyedRandom(0)).to(device)
+            total += float(self.objective(batch).total) * len(part)
+        return {"loss": total / len(index)}
 
 
-def roc_auc(model: ProductModel, matcher: Matcher, pairs: NDArray[np.int64]) -> float:
-    """ROC-AUC of positive ``pairs`` [N] against as many negatives."""
+def roc_auc(model: ProductModel, pair_builder: QueryPairBuilder, pairs: IntArray) -> float:
+    """Return the ROC-AUC of matching ``pairs`` [N] against as many that do not match."""
     from sklearn.metrics import roc_auc_score
 
-    scores = []
-    labels = []
-    for start in range(0, len(pairs), BATCH // 2):
-        batch = matcher.batch(pairs[start : start + BATCH // 2], KeyedRandom(0))
-        items = matcher.items(np.tile(matcher.log.item[pairs[start : start + BATCH // 2]], 2))
-        device = model.patch_mask.device
-        scores += match_logits(model, items.to(device), batch.query.to(device)).float().tolist()
+    device = model.patch_mask.device
+    scores: list[float] = []
+    labels: list[float] = []
+    for start in range(0, len(pairs), BATCH_ITEMS // 2):
+        part = pairs[start : start + BATCH_ITEMS // 2]
+        batch = pair_builder.batch(part, KeyedRandom(0))
+        items = pair_builder.items(np.tile(pair_builder.log.item[part], 2))
+        logits = match_logits(model, items.to(device), batch.query.to(device))
+        scores += logits.float().tolist()
         labels += batch.label.tolist()
-    return float(roc_auc_score(labels, scores)) if 0 < sum(labels) < len(labels) else 0.5
+    if min(labels) == max(labels):
+        return 0.5
+    return float(roc_auc_score(labels, scores))
 
 
 @torch.inference_mode()
-def validate(model: ProductModel, collator: Collator, index: NDArray[np.int64]) -> dict[str, float]:
-    """Hits@1, macro over properties, of every statement hidden in turn: a figure a setting and their mean, ``hits@1``.
+def hits_at_1(model: ProductModel, collator: Collator, index: IntArray) -> dict[str, float]:
+    """Return Hits@1, macro over properties, of every statement of items ``index`` hidden in turn.
 
-    Settings are title full, blind or none by image or not by other statements known or not. Items [I] beyond 512 are left out.
+    One figure for each setting (title full, blind or none; with or without the image; other
+    statements known or not) and their mean, ``hits@1``.
     """
-    index = index[:MOST_ITEMS]
-    properties = len(collator.data.ranges) - 1
-    asked = np.zeros(properties)
-    hits: dict[str, NDArray[np.float64]] = {}
+    data = collator.data
+    properties = len(data.ranges) - 1
     device = model.patch_mask.device
-    knowledge = model.know(torch.arange(model.links.candidate_property.shape[0], device=device))
-    for start in range(0, len(index), BATCH):
-        part = index[start : start + BATCH]
-        statement, row = rows_of(collator.data.indptr, part)
-        cells, cell = np.unique(
-            np.stack([row, collator.data.property[statement]]), axis=1, return_inverse=True
-        )
+    candidates = torch.arange(model.links.candidate_property.shape[0], device=device)
+    knowledge = model.know(candidates)
+    cells_of_property = np.zeros(properties)
+    hits: dict[str, FloatArray] = {}
+    for start in range(0, len(index), BATCH_ITEMS):
+        part = index[start : start + BATCH_ITEMS]
+        statement, row = statements_of(data.indptr, part)
         if not len(statement):
             continue
-        np.add.at(asked, cells[1], 1)
-        truth = np.zeros((cells.shape[1], collator.data.ranges[-1]), dtype=bool)
-        truth[cell.reshape(-1), collator.data.candidate[statement]] = True
-        for setting, fused in _settings(model, collator, part):
-            for known in (0.0, 1.0):
-                flow = _flow(collator, part, cells, known).to(str(device))
+        pairs = np.stack([row, data.property[statement]])
+        cells, cell = np.unique(pairs, axis=1, return_inverse=True)
+        np.add.at(cells_of_property, cells[1], 1)
+        is_true = np.zeros((cells.shape[1], data.ranges[-1]), dtype=bool)
+        is_true[cell.reshape(-1), data.candidate[statement]] = True
+        for setting, fused in _readings(model, collator, part):
+            for known, share in (("known", 1.0), ("alone", 0.0)):
+                flow = _flow(collator, part, cells, share).to(str(device))
                 best = model.score(fused, flow, knowledge).argmax(1).cpu().numpy()
-                key = f"{setting}/{'known' if known else 'alone'}"
-                np.add.at(
-                    hits.setdefault(key, np.zeros(properties)),
-                    cells[1],
-                    truth[np.arange(len(best)), best],
-                )
-    present = asked > 0
-    scores = {key: float((count[present] / asked[present]).mean()) for key, count in hits.items()}
-    return {"hits@1": float(np.mean(list(scores.values()))) if scores else 0.0, **scores}
-
-
-def _flow(
-    collator: Collator, part: NDArray[np.int64], cells: NDArray[np.int64], known: float
-) -> MessageFlow:
-    return collator.sampler(
-        part, cells[0], cells[1], np.full(cells.shape[1], known), KeyedRandom(0)
-    )
-
-
-def _settings(
-    model: ProductModel, collator: Collator, part: NDArray[np.int64]
-) -> Iterator[tuple[str, FusedItems]]:
-    """Every title by every image setting that has something to read."""
-    shown = collator.data.item_images(part)
-    nothing: list[list[str]] = [[] for _ in part]
-    titles = {
-        "full": [collator.data.words[i] for i in part],
-        "blind": [collator.data.blind[i] for i in part],
-        "none": nothing,
+                counts = hits.setdefault(f"{setting}/{known}", np.zeros(properties))
+                np.add.at(counts, cells[1], is_true[np.arange(len(best)), best])
+    present = cells_of_property > 0
+    scores = {
+        setting: float((count[present] / cells_of_property[present]).mean())
+        for setting, count in hits.items()
     }
-    images: list[tuple[str, ImageParts | None]] = [("without", None)]
-    for name, words in titles.items():
-        pieces, grams, offsets = text_tensors(collator.tokenizer, words, collator.max_title)
-        batch = ItemBatch(pieces, grams, offsets, *shown).to(model.patch_mask.device)
-        if len(images) == 1 and shown.has_image.any():
-            images.append(("image", model.encode_image(batch)))
-        for setting, image in images:
-            yield f"{name}/{setting}", model.fuse(batch, image)
+    mean = float(np.mean(list(scores.values()))) if scores else 0.0
+    return {"hits@1": mean, **scores}
+
+
+def _flow(collator: Collator, part: IntArray, cells: IntArray, share: float) -> MessageFlow:
+    shares = np.full(cells.shape[1], share)
+    return collator.flows(part, cells[0], cells[1], shares, KeyedRandom(0))
+
+
+def _readings(
+    model: ProductModel,
+    collator: Collator,
+    part: IntArray,
+) -> Iterator[tuple[str, FusedItems]]:
+    """Yield the items with every kind of title, without images and with them if there are any."""
+    data = collator.data
+    images = data.item_images(part)
+    titles: dict[str, list[list[str]]] = {
+        "full": [data.words[i] for i in part],
+        "blind": [data.blind[i] for i in part],
+        "none": [[] for _ in part],
+    }
+    encoded: ImageParts | None = None
+    for title, words in titles.items():
+        batch = ItemBatch(
+            *text_tensors(collator.tokenizer, words, collator.max_title),
+            images.pixels,
+            images.has_image,
+            images.regions,
+        ).to(model.patch_mask.device)
+        yield f"{title}/without", model.fuse(batch, None)
+        if images.has_image.any():
+            if encoded is None:
+                encoded = model.encode_image(batch)
+            yield f"{title}/image", model.fuse(batch, encoded)

@@ -8,12 +8,13 @@ import torch
 from encoders.regions import Regions
 from fusion.build import build_model
 from fusion.inference.featurizer import Featurizer
-from fusion.presets import PRESETS, SIZES, preset
 from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 from tests.fusion.conftest import TINY
+from training.presets import PRESETS, SIZES, preset, preset_name
 
-OWN = [name for name in PRESETS if name != "wrapped"]
+NAMES = [preset_name(build) for build in PRESETS]
+OWN = [name for name in NAMES if name != "wrapped"]
 REGIONS = Regions(np.ones((3, 5), np.float32), np.full((3, 4), 0.5, np.float32))
 
 
@@ -23,7 +24,7 @@ def small(name):
     config = (
         TINY
         if base == "joint"
-        else dataclasses.replace(preset(base, "tiny"), dim=16, heads=2, max_title=16)
+        else dataclasses.replace(preset(base, "tiny").model, dim=16, heads=2, max_title=16)
     )
     settings: dict[str, dict[str, Any]] = {
         "regions": {"image_encoder": "regions", "region_width": 5},
@@ -121,10 +122,10 @@ def test_what_a_baseline_leaves_out_does_not_reach_it(tokenizer, ontology, batch
     assert build_model(small("bert"), tokenizer, ontology).encode_image(batch) is None
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_preset_has_every_size(name, size):
-    config = preset(name, size)
+    config = preset(name, size).model
     assert config.preset == name
     assert config.dim == {"tiny": 64, "small": 256, "base": 768}[size]
 
@@ -144,7 +145,7 @@ LAYERS = 12 * (4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
 )
 def test_base_presets_have_the_papers_parameters(name, part, count, tokenizer, ontology):
     with torch.device("meta"):
-        model = build_model(preset(name, "base"), tokenizer, ontology)
+        model = build_model(preset(name, "base").model, tokenizer, ontology)
     assert LAYERS == 85_054_464
     assert sum(parameter.numel() for parameter in model.get_submodule(part).parameters()) == count
 

@@ -6,9 +6,9 @@ import transformers
 
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
-from fusion.presets import preset
 from fusion.pretrained import Pretrained, read_pieces
 from schema.errors import ModelError, UsageError
+from training.presets import preset
 
 WORDS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "mug"]
 SIZES: dict[str, Any] = {
@@ -32,7 +32,7 @@ def bert(tmp_path):
 
 def build(folder, name, ontology, **changes):
     found = Pretrained.open(str(folder))
-    config = found.fit(preset(name, "tiny"))
+    config = found.fit(preset(name, "tiny").model)
     tokenizer = CatalogTokenizer.pretrained(found.pieces(), ["red mug"], 16)
     model = build_model(config, tokenizer, ontology).eval()
     found.load(model)
@@ -62,7 +62,7 @@ def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokeniz
     )
     theirs.save_pretrained(tmp_path / "vit")
     found = Pretrained.open(str(tmp_path / "vit"))
-    model = build_model(found.fit(preset("mbsd", "tiny")), tokenizer, ontology)
+    model = build_model(found.fit(preset("mbsd", "tiny").model), tokenizer, ontology)
     found.load(model)
     ours = model.get_submodule("images.encoder.vit")
     assert all(
@@ -73,13 +73,13 @@ def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokeniz
 
 def test_weights_without_a_place_are_named(bert):
     with pytest.raises(UsageError, match="is a bert, of which preset joint has no part"):
-        Pretrained.open(str(bert[0])).fit(preset("joint", "tiny"))
+        Pretrained.open(str(bert[0])).fit(preset("joint", "tiny").model)
 
 
 def test_another_vocabulary_does_not_fit_the_weights(bert, ontology, tokenizer):
     found = Pretrained.open(str(bert[0]))
     with pytest.raises(ModelError, match=r"do not fit .*: give its vocabulary"):
-        found.load(build_model(found.fit(preset("mbsd", "tiny")), tokenizer, ontology))
+        found.load(build_model(found.fit(preset("mbsd", "tiny").model), tokenizer, ontology))
 
 
 def test_word_pieces_come_from_a_file_or_its_folder(bert, tmp_path):

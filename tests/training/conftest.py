@@ -11,7 +11,8 @@ from schema.ontology import Ontology, PropertySpec
 from training.collate import BatchContents, Collator
 from training.config import Recipe
 from training.data import TrainingData
-from training.flows import FlowSampler
+from training.flows import TrainingFlows
+from training.objectives.joint import JointObjective
 from training.schedule import Stage
 
 TINY = ModelConfig(
@@ -50,7 +51,7 @@ def tokenizer():
 
 @pytest.fixture
 def data(tokenizer):
-    """24 items, each with a colour and a kind; the last half without images, the first without a title."""
+    """24 items, each with a colour and a kind; half without image, the first without title."""
     colour = np.arange(24) % 3
     kind = np.arange(24) % 2
     pixels = np.random.default_rng(0).integers(0, 255, (24, 3, 32, 32), dtype=np.uint8)
@@ -86,26 +87,31 @@ def recipe():
 
 @pytest.fixture
 def collator(data, tokenizer, recipe):
-    return Collator(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
+    return Collator(data, tokenizer, recipe, TrainingFlows(data, 8), TINY)
 
 
 def all_terms(recipe):
-    """One stage of everything that a recipe weighs."""
+    """One stage of every objective that has a weight in the recipe."""
     return Stage({term: weight for term, weight in recipe.weights.items() if weight > 0})
 
 
-def work(index):
-    """A batch of items alone."""
-    nobody = np.zeros(0, np.int64)
-    return BatchContents(np.asarray(index), nobody, nobody)
+def items_only(index):
+    """The contents of a batch of items without query pairs."""
+    nothing = np.zeros(0, np.int64)
+    return BatchContents(np.asarray(index), nothing, nothing)
 
 
 @pytest.fixture
 def batch(collator, recipe):
     """The batch of some items at a step of seed 0."""
     return lambda index, step=0: collator.batch(
-        all_terms(recipe), work(index), KeyedRandom(0, step)
+        all_terms(recipe), items_only(index), KeyedRandom(0, step)
     )
+
+
+@pytest.fixture
+def objective(model, recipe):
+    return JointObjective(model, TINY, recipe)
 
 
 @pytest.fixture

@@ -9,17 +9,24 @@ from hypothesis import strategies as st
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.ragged import first_random
-from tests.training.conftest import TINY, all_terms, work
-from training.batches import with_tensors
-from training.collate import Collator, augment, other_truths, pad_cells, rows_of
-from training.flows import FlowSampler
+from tests.training.conftest import TINY, all_terms, items_only
+from training.batches import _map_tensors
+from training.collate import (
+    Cells,
+    Collator,
+    augment,
+    pad_cells,
+    statements_of,
+    true_alternatives,
+)
+from training.flows import TrainingFlows
 from training.schedule import Stage
 
 
 def test_no_cell_knows_its_own_property(batch):
     for step in range(5):
         made = batch(np.arange(24), step)
-        for view in (made.seen, made.unseen):
+        for view in (made.items, made.items_without_image):
             flow = view.links.flow
             assert (flow.edge_property != flow.cell_property[flow.edge_cell]).all()
 
@@ -39,26 +46,26 @@ def flat(made):
         parts.append(part.numpy().tobytes())
         return part
 
-    with_tensors(made, kept)
+    _map_tensors(made, kept)
     return parts
 
 
 def test_an_items_view_does_not_depend_on_the_items_beside_it(batch):
     whole = batch(np.arange(24))
     half = batch(np.arange(12, 24))
-    length = half.seen.items.pieces.shape[1]
-    assert torch.equal(whole.seen.items.pieces[12:, :length], half.seen.items.pieces)
+    length = half.items.items.pieces.shape[1]
+    assert torch.equal(whole.items.items.pieces[12:, :length], half.items.items.pieces)
     assert torch.equal(whole.masked.patches[12:], half.masked.patches)
     assert known(whole, 12) == known(half, 0)
 
 
 def known(made, row):
     """What each cell of items from ``row`` on is asked and knows."""
-    flow = made.seen.links.flow
+    flow = made.items.links.flow
     return {
         (int(flow.cell_item[c]) - row, int(flow.cell_property[c]), int(v))
         for c, v in zip(flow.edge_cell, flow.edge_value, strict=True)
-        if flow.cell_item[c] >= row and c in made.seen.links.cell
+        if flow.cell_item[c] >= row and c in made.items.links.cell
     }
 
 
@@ -66,18 +73,19 @@ def test_masked_rows_have_no_ngrams(batch):
     made = batch(np.arange(24), 1)
     rows = made.masked.chosen.any(1)
     assert rows.any()
-    assert not made.seen.items.has_ngrams[rows].any()
+    assert not made.items.items.has_ngrams[rows].any()
 
 
 def test_candidates_hold_every_target_and_known_value(batch):
     made = batch(np.arange(24))
-    needed = torch.cat([made.seen.links.candidate, made.seen.links.flow.edge_value])
+    needed = torch.cat([made.items.links.candidate, made.items.links.flow.edge_value])
     assert torch.isin(needed, made.candidates).all()
 
 
 def test_a_stage_makes_only_what_its_terms_need(collator):
-    made: Any = collator.batch(Stage({"mlm": 1.0}), work(np.arange(8)), KeyedRandom(0))
-    assert (made.seen.links, made.unseen, made.candidates, made.match) == (None, None, None, None)
+    made: Any = collator.batch(Stage({"mlm": 1.0}), items_only(np.arange(8)), KeyedRandom(0))
+    assert made.items.links is None
+    assert (made.items_without_image, made.candidates, made.pairs) == (None, None, None)
     assert not made.masked.patches.any()
 
 
@@ -91,9 +99,9 @@ def test_counts_are_what_the_terms_are_means_over(batch):
 @pytest.mark.parametrize("kind", ["uniform", "type", "category", "bernoulli"])
 def test_corrupted_statements_are_not_true(kind, data, tokenizer, recipe):
     recipe = dataclasses.replace(recipe, link="margin", corruption=kind, negatives=5)
-    collator = Collator(data, tokenizer, recipe, FlowSampler(data, 8), TINY)
-    made: Any = collator.batch(all_terms(recipe), work(np.arange(24)), KeyedRandom(0))
-    links = made.seen.links
+    collator = Collator(data, tokenizer, recipe, TrainingFlows(data, 8), TINY)
+    made: Any = collator.batch(all_terms(recipe), items_only(np.arange(24)), KeyedRandom(0))
+    links = made.items.links
     item = links.flow.cell_item[links.corrupted.cell]
     true = {
         (i, c)
@@ -111,7 +119,7 @@ def test_corrupted_statements_are_not_true(kind, data, tokenizer, recipe):
 
 
 def test_share_decides_how_much_is_known(data):
-    sample = FlowSampler(data, 8)
+    sample = TrainingFlows(data, 8)
     cells = np.zeros(2, np.int64), np.array([0, 1])
     everything = sample(np.array([5]), *cells, np.ones(2), KeyedRandom(0))
     nothing = sample(np.array([5]), *cells, np.zeros(2), KeyedRandom(0))
@@ -120,29 +128,29 @@ def test_share_decides_how_much_is_known(data):
     assert nothing.edge_cell.numel() == 0
 
 
-def test_other_truths_of_a_multivalued_cell(data):
+def test_true_alternatives_of_a_multivalued_cell(data):
     data.property[:] = 0
-    asked, other = other_truths(
-        data, np.array([1]), np.array([[0], [0]]), np.array([0, 0]), data.candidate[2:4]
-    )
-    assert asked.tolist() == [0, 1]
-    assert other.tolist() == data.candidate[[3, 2]].tolist()
+    cells = Cells(row=np.array([0]), property=np.array([0]), cell=np.array([0, 0]))
+    found = true_alternatives(data, np.array([1]), cells, data.candidate[2:4])
+    assert found.statement.tolist() == [0, 1]
+    assert found.candidate.tolist() == data.candidate[[3, 2]].tolist()
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9))
-def test_cells_are_filled_up_and_the_asked_ones_found_again(counts):
+def test_cells_are_padded_and_the_original_ones_found_again(counts):
     cells = np.array(
         [(row, 1 + place) for row, count in enumerate(counts) for place in range(count)]
     ).T
-    asked = np.arange(cells.shape[1])
-    filled, place = pad_cells(cells, asked, len(counts))
-    assert filled.shape[1] % 64 == 0
-    assert (np.diff(filled[0]) >= 0).all()
-    np.testing.assert_array_equal(filled[:, place], cells)
+    every = np.arange(cells.shape[1])
+    padded = pad_cells(Cells(cells[0], cells[1], every), len(counts))
+    assert len(padded.row) % 64 == 0
+    assert (np.diff(padded.row) >= 0).all()
+    np.testing.assert_array_equal(padded.row[padded.cell], cells[0])
+    np.testing.assert_array_equal(padded.property[padded.cell], cells[1])
 
 
-def test_rows_of_walks_each_items_statements():
-    statement, row = rows_of(np.array([0, 2, 2, 5]), np.array([2, 1, 0]))
+def test_statements_of_walks_each_items_statements():
+    statement, row = statements_of(np.array([0, 2, 2, 5]), np.array([2, 1, 0]))
     assert statement.tolist() == [2, 3, 4, 0, 1]
     assert row.tolist() == [0, 0, 0, 2, 2]
 
@@ -150,15 +158,15 @@ def test_rows_of_walks_each_items_statements():
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 4))
 def test_first_random_keeps_at_most_so_many_a_row(rows, most):
     row = np.sort(np.array(rows))
-    kept = row[first_random(row, most, KeyedRandom(0)("", np.arange(len(row))))]
+    kept = row[first_random(row, most, KeyedRandom(0).uniform("", np.arange(len(row))))]
     counts = np.bincount(row)
     assert np.bincount(kept, minlength=len(counts)).tolist() == np.minimum(counts, most).tolist()
 
 
 def test_augment_keeps_shape_and_pads_with_white():
     pixels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
-    luck = np.random.default_rng(0).random((4, 3))
-    moved = augment(pixels, 3, luck)
+    uniform = np.random.default_rng(0).random((4, 3))
+    moved = augment(pixels, 3, uniform)
     assert moved.shape == pixels.shape
     assert set(moved.unique().tolist()) <= {0, 255}
-    assert torch.equal(augment(pixels, 0, luck), pixels)
+    assert torch.equal(augment(pixels, 0, uniform), pixels)

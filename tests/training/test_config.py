@@ -38,16 +38,37 @@ def test_shares_and_precision_are_checked():
     [
         ({"link": "hinge"}, "set link to softmax, margin, nssa"),
         ({"optimizer": "sgd"}, "adamw, lamb"),
-        ({"loss_mlm": -1.0}, "loss_mlm=-1.0 is no weight"),
+        ({"loss_mlm": -1.0}, "loss_mlm=-1.0 is not a valid weight"),
         ({"stages": "mlm:x"}, "has a share 'x'"),
         ({"stages": "nlm:1"}, "unknown term 'nlm'"),
     ],
 )
 def test_what_a_recipe_cannot_be_is_said(given, words):
     with pytest.raises(UsageError, match=words):
-        Recipe(**given)
+        Recipe.from_settings(given)
 
 
 def test_a_recipe_of_another_version_is_said():
     with pytest.raises(UsageError, match="setting 'loss_link' is gone"):
         read_settings(None, [], MODEL, {"loss_link": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("batch=9", "did you mean batch_size"),
+        ("learning_rte=1", "did you mean learning_rate"),
+        ("picture=vit", "did you mean image_encoder"),
+        ("loss_nlm=1", "the terms are lpm, lpm_unseen, mlm"),
+        ("nothing=1", "choose one of accumulate, "),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest(given, words):
+    with pytest.raises(UsageError, match=words):
+        read_settings(None, [given], MODEL)
+
+
+def test_a_recipe_comes_back_from_its_settings():
+    recipe = Recipe(batch_size=7, weights={**Recipe().weights, "mlm": 3.0})
+    assert recipe.as_settings()["loss_mlm"] == 3.0
+    assert Recipe.from_settings(recipe.as_settings()) == recipe

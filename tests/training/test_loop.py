@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import errno
 import json
@@ -10,37 +11,44 @@ import torch
 from encoders.layers import RowDropout
 from schema import files
 from schema.errors import TrainingError
-from training import state
-from training.gradient import step_gradient
+from tests.training.conftest import TINY
+from training import checkpoints
+from training.checkpoints import load_checkpoint, restore_optimizer, save_checkpoint
+from training.gradient import compute_gradient
 from training.loader import BatchBuilder, BatchRequest
-from training.loop import Run, run_loop
+from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
+from training.records import Step, TrainingWarning
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import make_schedule
-from training.state import RunProgress, load_state, restore_optimizer, save_state
+from training.state import Run, RunProgress
 
 
 @pytest.fixture
 def make_run(tmp_path, collator, model, recipe):
+    heads: dict[str, torch.Tensor] = {}
+
     def make(steps, **changes):
+        """A run of ``steps``; every run of a test begins with the same heads."""
         chosen = dataclasses.replace(recipe, **changes)
         collator.recipe = chosen
-        optimizer = build_optimizer(model, chosen)
-        average = AveragedWeights(model, chosen.ema)
+        objective = JointObjective(model, TINY, chosen)
+        if not heads:
+            heads.update(copy.deepcopy(objective.heads.state_dict()))
+        objective.load_heads(heads)
+        optimizer = build_optimizer(objective, chosen)
+        average = AveragedWeights(objective, chosen.ema)
         progress = RunProgress()
         folder = tmp_path / "checkpoints"
-        tensors = lambda: {"weights": model.state_dict(), "average": average.shadow}  # noqa: E731
         schedule = make_schedule(chosen.weights, chosen.stages, queries=False)
-        maker = BatchBuilder(
-            collator, schedule, 0, StepSampler(np.arange(24), chosen.batch_size, 0), None
-        )
+        sampler = StepSampler(np.arange(24), chosen.batch_size, 0)
         return Run(
-            objective=JointObjective(model, chosen),
+            objective=objective,
             optimizer=optimizer,
             average=average,
-            maker=maker,
+            batches=BatchBuilder(collator, schedule, 0, sampler, None),
             schedule=schedule,
             recipe=chosen,
             budget=Budget(steps, None),
@@ -49,16 +57,22 @@ def make_run(tmp_path, collator, model, recipe):
             validate=lambda stage: {},
             log=RunLog(tmp_path / "log.jsonl"),
             export=lambda: None,
-            keep=lambda: save_state(folder, progress, tensors(), optimizer),
+            keep=lambda: save_checkpoint(
+                folder,
+                progress,
+                objective.state_dict(),
+                average.shadow,
+                optimizer,
+            ),
         )
 
     return make
 
 
 def test_losses_fall(make_run):
-    records: list[dict[str, Any]] = []
+    records: list[Any] = []
     run_loop(make_run(60, learning_rate=0.01), records.append)
-    losses = [record["loss"]["lpm"] for record in records]
+    losses = [record.terms["lpm"] for record in records]
     assert np.mean(losses[-10:]) < 0.85 * np.mean(losses[:10])
 
 
@@ -69,13 +83,13 @@ def test_the_log_has_a_line_a_step_with_the_contracts_fields(make_run, tmp_path)
     assert {"step", "epoch", "seconds", "items_per_second", "lr", "loss"} <= set(lines[0])
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model):
+def test_micro_batches_add_up_to_its_gradient(make_run, model):
     grads = []
     for parts in (1, 3):
         run = make_run(1)
-        run.maker.items = StepSampler(np.arange(12), 12, 0)
+        run.batches.items = StepSampler(np.arange(12), 12, 0)
         still(model)
-        report = step_gradient(run, run.maker[BatchRequest(0, 0, parts)])
+        report = compute_gradient(run, run.batches[BatchRequest(0, 0, parts)])
         grads.append(
             (
                 report,
@@ -95,7 +109,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(make_run, model):
 
 
 def still(model):
-    """No chance within the model, and no batch norm, whose statistics are a part's own."""
+    """No randomness in the model, and no batch norm: its statistics are a micro-batch's own."""
     for module in model.modules():
         for name in ("drop", "drop_wide"):
             if hasattr(module, name):
@@ -107,18 +121,18 @@ def still(model):
             module.training = False
 
 
-def test_less_at_once_where_memory_runs_out(make_run, monkeypatch):
+def test_micro_batches_are_halved_if_memory_runs_out(make_run, monkeypatch):
     run = make_run(3)
     whole = run.objective.forward
 
     def small_memory(batch, shares):
-        if len(batch.seen.items) > 2:
+        if len(batch.items.items) > 2:
             raise torch.OutOfMemoryError("out of memory")
         return whole(batch, shares)
 
     monkeypatch.setattr(run.objective, "forward", small_memory)
     assert run_loop(run, lambda record: None)
-    assert (run.parts, run.progress.items) == (4, 24)
+    assert (run.micro_batches, run.progress.items) == (4, 24)
 
 
 def test_no_memory_for_two_items_is_said(make_run, monkeypatch):
@@ -164,15 +178,14 @@ def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optim
     first.budget.steps = 6
     stop_at(first, 3)
     again = make_run(6, optimizer=optimizer)
-    saved = load_state(tmp_path / "checkpoints")
+    saved = load_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
-    progress, sets, moments = saved
-    again.progress = progress
-    model.load_state_dict(sets["weights"])
-    again.average.shadow = sets["average"]
-    restore_optimizer(again.optimizer, moments)
+    again.progress = saved.progress
+    again.objective.load_state_dict(saved.weights)
+    again.average.load(saved.average)
+    restore_optimizer(again.optimizer, saved.moments)
     run_loop(again, lambda record: None)
-    assert progress.step == 6
+    assert again.progress.step == 6
     assert all(torch.equal(tensor, unbroken[name]) for name, tensor in model.state_dict().items())
 
 
@@ -180,7 +193,7 @@ def stop_at(run, step):
     """Break a run off after ``step`` steps, as a kill would."""
 
     def report(record):
-        if record["step"] > step:
+        if isinstance(record, Step) and record.step > step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -191,9 +204,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
     run_loop(make_run(2, keep_every=1), lambda record: None)
     newest = tmp_path / "checkpoints" / "step-00000002" / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    saved = load_state(tmp_path / "checkpoints")
+    saved = load_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
-    assert saved[0].step == 1
+    assert saved.progress.step == 1
 
 
 def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monkeypatch):
@@ -206,12 +219,12 @@ def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monke
             raise OSError(errno.ENOSPC, "No space left on device")
         write(folder, content)
 
-    monkeypatch.setattr(state, "write_together", full)
+    monkeypatch.setattr(checkpoints, "write_together", full)
     seen = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())  # noqa: E731
     run_loop(
         run,
         lambda record: (
-            said.append((record["warning"][:8], seen())) if "warning" in record else None
+            said.append((record.text[:8], seen())) if isinstance(record, TrainingWarning) else None
         ),
     )
     assert said == [("No space", ["step-00000002"])]

@@ -4,11 +4,18 @@ import pytest
 from kg.sampling.keyed_random import KeyedRandom
 from tests.training.conftest import COLOURS, KINDS, TINY
 from training.collate import BatchContents, Collator
-from training.flows import FlowSampler
-from training.queries import Matcher, Terms, read_log
+from training.flows import TrainingFlows
+from training.queries import (
+    LoggedQuery,
+    QueryPairBuilder,
+    QueryTerms,
+    RewrittenQuery,
+    TermSpan,
+    read_log,
+)
 from training.schedule import Stage
 
-TERMS = Terms({"colour": COLOURS, "kind": KINDS})
+TERMS = QueryTerms({"colour": COLOURS, "kind": KINDS})
 
 
 @pytest.fixture
@@ -18,16 +25,19 @@ def log(data):
     for number, item in enumerate(data.items):
         colour = COLOURS[number % 3]
         kind = KINDS[number % 2]
-        rows += [(f"{colour} {kind}", item, 5, 1), (f"nice {kind}", item, 2, 0)]
+        rows += [
+            LoggedQuery(f"{colour} {kind}", item, clicks=5, purchases=1),
+            LoggedQuery(f"nice {kind}", item, clicks=2, purchases=0),
+        ]
     return read_log(data.items, rows)
 
 
 @pytest.fixture
-def matcher(data, log, tokenizer):
-    return lambda hard=1.0: Matcher(data, log, TERMS, tokenizer, TINY, hard)
+def pair_builder(data, log, tokenizer):
+    return lambda hard=1.0: QueryPairBuilder(data, log, TERMS, tokenizer, TINY, hard)
 
 
-def test_bought_pairs_are_positive_and_clicked_ones_no_negatives(log):
+def test_purchased_pairs_match_and_clicked_ones_are_no_negatives(log):
     assert len(log.query) == 24
     nice = log.texts.index("nice mug")
     assert nice not in log.query
@@ -35,31 +45,42 @@ def test_bought_pairs_are_positive_and_clicked_ones_no_negatives(log):
 
 
 def test_without_purchases_clicks_are_positive():
-    found = read_log(["a", "b"], [("x", "a", 1, 0), ("y", "b", 2, 0), ("z", "b", 0, 0)])
+    found = read_log(
+        ["a", "b"],
+        [
+            LoggedQuery("x", "a", 1, 0),
+            LoggedQuery("y", "b", 2, 0),
+            LoggedQuery("z", "b", 0, 0),
+        ],
+    )
     assert found is not None
     assert len(found.query) == 2
 
 
 def test_a_log_of_one_query_is_none():
-    assert read_log(["a"], [("x", "a", 1, 1), ("y", "unknown", 1, 1)]) is None
+    assert read_log(["a"], [LoggedQuery("x", "a", 1, 1), LoggedQuery("y", "unknown", 1, 1)]) is None
 
 
-def test_terms_are_typed_by_the_ontologys_values():
-    assert TERMS.typed(["red", "nice", "mug"]) == [(0, 1, "colour"), (2, 3, "kind")]
-    assert Terms({"colour": ["dark blue", "blue"]}).typed(["dark", "blue"]) == [(0, 2, "colour")]
+def test_terms_are_values_of_the_ontology():
+    assert TERMS.find(["red", "nice", "mug"]) == [
+        TermSpan(0, 1, "colour"),
+        TermSpan(2, 3, "kind"),
+    ]
+    two_words = QueryTerms({"colour": ["dark blue", "blue"]})
+    assert two_words.find(["dark", "blue"]) == [TermSpan(0, 2, "colour")]
 
 
 def test_rewriting_replaces_one_term_by_another_of_its_type():
-    assert TERMS.rewrite("red mug", (0.0, 0.0)) == ("blue mug", "colour", "blue")
-    assert TERMS.rewrite("red mug", (0.9, 0.0)) == ("red lamp", "kind", "lamp")
-    assert TERMS.rewrite("something else", (0.5, 0.5)) is None
+    assert TERMS.rewrite("red mug", 0.0, 0.0) == RewrittenQuery("blue mug", "colour", "blue")
+    assert TERMS.rewrite("red mug", 0.9, 0.0) == RewrittenQuery("red lamp", "kind", "lamp")
+    assert TERMS.rewrite("something else", 0.5, 0.5) is None
 
 
 @pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
-def test_no_negative_was_clicked_or_is_true_of_its_item(hard, matcher, log):
+def test_no_negative_was_clicked_or_is_true_of_its_item(hard, pair_builder, log):
     pairs = np.arange(24)
     for step in range(5):
-        negatives = matcher(hard).negatives(pairs, KeyedRandom(0, step))
+        negatives = pair_builder(hard).negatives(pairs, KeyedRandom(0, step))
         for item, query in zip(log.item, negatives, strict=True):
             assert query not in (
                 f"{COLOURS[item % 3]} {KINDS[item % 2]}",
@@ -67,8 +88,8 @@ def test_no_negative_was_clicked_or_is_true_of_its_item(hard, matcher, log):
             )
 
 
-def test_hard_negatives_are_rewritten_or_of_the_category(data, matcher, log):
-    negatives = matcher(1.0).negatives(np.arange(24), KeyedRandom(0))
+def test_hard_negatives_are_rewritten_or_of_the_category(data, pair_builder, log):
+    negatives = pair_builder(1.0).negatives(np.arange(24), KeyedRandom(0))
     of_category = [{log.texts[q] for q in log.query[data.category[log.item] == c]} for c in (0, 1)]
     rewritten = [
         text not in of_category[data.category[item]]
@@ -78,19 +99,19 @@ def test_hard_negatives_are_rewritten_or_of_the_category(data, matcher, log):
     assert sum(rewritten) <= 16
 
 
-def test_a_batch_has_as_many_negatives_and_knows_who_matches(matcher, log):
-    batch = matcher().batch(np.arange(6), KeyedRandom(0), np.arange(9), 0)
+def test_a_batch_has_as_many_negatives_and_knows_who_matches(pair_builder, log):
+    batch = pair_builder().batch(np.arange(6), KeyedRandom(0), np.arange(9), 0)
     assert batch.label.tolist() == [1.0] * 6 + [0.0] * 6
     assert batch.query.shape[0] == 2 * len(batch.items)
-    assert batch.same.shape == (2, 6, 9)
-    assert batch.same[0].diagonal().all()
+    assert batch.query_matches.shape == batch.item_matches.shape == (6, 9)
+    assert batch.query_matches.diagonal().all()
 
 
-def test_a_stage_of_queries_has_no_items_but_pairs(data, tokenizer, recipe, matcher):
-    collator = Collator(data, tokenizer, recipe, FlowSampler(data, 8), TINY, matcher())
+def test_a_stage_of_queries_has_no_items_but_pairs(data, tokenizer, recipe, pair_builder):
+    collator = Collator(data, tokenizer, recipe, TrainingFlows(data, 8), TINY, pair_builder())
     nobody = np.zeros(0, np.int64)
     batch = collator.batch(
         Stage({"qi": 1.0}), BatchContents(nobody, np.arange(4), np.arange(4)), KeyedRandom(0)
     )
-    assert batch.seen is None
+    assert batch.items is None
     assert batch.counts["qi"] == 8

@@ -2,7 +2,7 @@ import pytest
 
 from schema.errors import TrainingError
 from training.config import Recipe
-from training.presets import preset_recipe
+from training.presets import preset
 from training.schedule import make_schedule
 
 WEIGHTS = {"mlm": 1.0, "mpm": 0.5, "qi": 1.0, "lpm": 0.0}
@@ -35,7 +35,8 @@ def test_a_stage_trains_by_what_it_names_and_what_is_weighed():
 
 
 def test_a_weight_given_to_mbsd_counts_in_its_stages():
-    recipe = Recipe(**{**preset_recipe("mbsd", "small"), "loss_lpm": 1.0})
+    settings = preset("mbsd", "small").recipe.as_settings()
+    recipe = Recipe.from_settings({**settings, "loss_lpm": 1.0})
     schedule = make_schedule(recipe.weights, recipe.stages, queries=True)
     assert [set(stage.weights) for stage in schedule.stages] == [
         {"mlm", "mpm", "lpm"},
@@ -56,21 +57,14 @@ def test_nothing_left_is_said_with_the_mend():
 
 
 def test_the_presets_train_as_their_papers():
-    recipes = {name: preset_recipe(name, "base") for name in ("k3m", "mbsd", "vtbert")}
+    recipes = {name: preset(name, "base").recipe for name in ("k3m", "mbsd", "vtbert")}
     terms = {
-        name: {key[5:] for key, value in recipe.items() if key.startswith("loss_") and value}
+        name: {term for term, weight in recipe.weights.items() if weight}
         for name, recipe in recipes.items()
     }
     assert terms["k3m"] == {"lpm", "mlm", "mrfr", "mrc"}
     assert terms["mbsd"] == {"mlm", "mpm", "qi", "qt", "qv", "kl", "rs"}
     assert terms["vtbert"] == {"vtm", "mlm", "gmlm", "mrfr", "gmrfr"}
-    assert [
-        recipes["mbsd"][key]
-        for key in ("optimizer", "learning_rate", "beta2", "weight_decay", "warmup")
-    ] == [
-        "lamb",
-        2e-4,
-        0.98,
-        0.01,
-        0.1,
-    ]
+    mbsd = recipes["mbsd"]
+    assert (mbsd.optimizer, mbsd.learning_rate, mbsd.beta2) == ("lamb", 2e-4, 0.98)
+    assert (mbsd.weight_decay, mbsd.warmup) == (0.01, 0.1)

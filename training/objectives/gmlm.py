@@ -1,23 +1,89 @@
-"""GMLM and GMRFR: masked tokens told from [CLS] and their position alone (VT-BERT Eq. 2-4)."""
+"""GMLM: predict masked title pieces from [CLS] and their positions alone (VT-BERT Eq. 2-3)."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from fusion.heads import GlobalHeads
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective
+from training.objectives.global_prediction import GlobalPredictor
 from training.objectives.mlm import masked_piece_loss
-from training.objectives.mrfr import feature_loss
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
+
+
+class GlobalPieceHead(nn.Module):
+    """Predicts pieces from [CLS] and a position, with the piece embeddings as output weights.
+
+    Args:
+        embedding: the embedding table of V word pieces, shared with the text encoder.
+        dim: the width D of the states.
+    """
+
+    def __init__(self, embedding: nn.Embedding, dim: int) -> None:
+        super().__init__()
+        self.predictor = GlobalPredictor(dim, embedding.embedding_dim)
+        self.weight = embedding.weight
+
+    def forward(self, node: Tensor, positions: Tensor) -> Tensor:
+        """Map ``node`` h([CLS]) and ``positions``, both [M, D], to logits [M, V]."""
+        return F.linear(self.predictor(node, positions), self.weight)
 
 
 def global_piece_loss(
-    heads: GlobalHeads, node: Tensor, positions: Tensor, target: Tensor
+    head: GlobalPieceHead,
+    node: Tensor,
+    positions: Tensor,
+    target: Tensor,
 ) -> Tensor:
-    """-log p(t_n | h([CLS]), p_n) of M masked pieces: ``node`` and ``positions`` [M, D], ``target`` [M]."""
-    return masked_piece_loss(heads.pieces(node, positions), target)
+    """Mean of -log p(t_n | h([CLS]), p_n) over M masked pieces.
+
+    ``node`` and ``positions`` [M, D], ``target`` [M].
+    """
+    return masked_piece_loss(head(node, positions), target)
 
 
-def global_patch_loss(
-    heads: GlobalHeads, node: Tensor, positions: Tensor, target: Tensor
-) -> Tensor:
-    """1/M sum |z - r|^2 of M masked patches: ``node`` and ``positions`` [M, D], ``target`` [M, F]."""
-    return feature_loss(heads.patches(node, positions), target)
+class GlobalMaskedLanguageModeling(Objective):
+    """Predict the pieces that MLM masks from the item's [CLS], so that it holds the whole title."""
+
+    name = "gmlm"
+    default_weight = 0.02
+    needs = frozenset((Need.ITEMS, Need.MASKED_TITLES))
+
+    def __init__(self, head: GlobalPieceHead) -> None:
+        super().__init__()
+        self.head = head
+
+    @classmethod
+    def build(
+        cls,
+        model: ProductModel,
+        config: ModelConfig,
+        recipe: Recipe,
+    ) -> GlobalMaskedLanguageModeling | None:
+        """Build the objective; None for a wrapped model, whose positions cannot be read."""
+        if config.preset == "wrapped":
+            return None
+        return cls(GlobalPieceHead(model.fusion.pieces, config.dim))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of masked pieces."""
+        return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over titles of L pieces [B, L]."""
+        masked = states.batch.masked
+        if masked is None or states.items is None or not masked.chosen.any():
+            return None
+        row, place = masked.chosen.nonzero().unbind(1)
+        node = states.items.node.index_select(0, row)
+        positions = states.model.title_positions(place)
+        return global_piece_loss(self.head, node, positions, masked.pieces[masked.chosen])

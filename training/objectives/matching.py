@@ -1,14 +1,80 @@
-"""Query matching: QI, QT and QV (MBSD Eq. 3-5)."""
+"""Query matching: does the query match the item, its title, its image (MBSD Eq. 3-5)?"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.objectives.precise import precise
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective, single_precision
+
+if TYPE_CHECKING:
+    from training.objectives.states import StepStates
 
 
 def match_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Binary cross-entropy of match logits [N] against labels [N] in {0, 1}."""
-    logits = precise(logits)
+    logits = single_precision(logits)
     return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
+
+
+def count_pairs(batch: StepBatch) -> float:
+    """Return the number of pairs of query and item, matching or not."""
+    return 0.0 if batch.pairs is None else float(len(batch.pairs.label))
+
+
+class QueryMatching(Objective):
+    """Base of the three: the match head of the model over one reading of the pairs."""
+
+    needs = frozenset((Need.QUERY_PAIRS,))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of pairs of query and item."""
+        return count_pairs(batch)
+
+    def loss(self, states: StepStates, node: Tensor) -> Tensor | None:
+        """Return the loss of ``node`` [N, D], one reading of N pairs."""
+        if states.batch.pairs is None:
+            return None
+        return match_loss(states.model.match_head(node), states.batch.pairs.label)
+
+
+class ItemMatching(QueryMatching):
+    """QI (Eq. 3): query against title and image together."""
+
+    name = "qi"
+    default_weight = 0.2
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N pairs [N, D]."""
+        views = states.query_views
+        return None if views is None else self.loss(states, views.item)
+
+
+class TitleMatching(QueryMatching):
+    """QT (Eq. 4): query against the title alone."""
+
+    name = "qt"
+    default_weight = 0.1
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N pairs [N, D]."""
+        views = states.query_views
+        return None if views is None else self.loss(states, views.title)
+
+
+class ImageMatching(QueryMatching):
+    """QV (Eq. 5): query against the image alone."""
+
+    name = "qv"
+    default_weight = 0.1
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N pairs [N, D]; None if no item of the batch has an image."""
+        views = states.query_views
+        if views is None or states.pair_image is None:
+            return None
+        return self.loss(states, views.image)

@@ -1,15 +1,25 @@
-"""MLM: masked pieces of titles (Devlin et al., 2019; MBSD Eq. 1)."""
+"""MLM: predict masked title pieces from their context (Devlin et al., 2019; MBSD Eq. 1)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.layers import initialise
 from encoders.tokenizer import SpecialPieces
-from training.objectives.precise import precise
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective, apply_at, single_precision
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
 
 
 def mask_pieces(
@@ -17,20 +27,86 @@ def mask_pieces(
     rows: Tensor,
     special: SpecialPieces,
     vocab_size: int,
-    luck: NDArray[np.float64],
+    uniform: NDArray[np.float64],
     rate: float = 0.15,
 ) -> tuple[Tensor, Tensor]:
     """Choose ``rate`` of the pieces of ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 
-    ``pieces`` [B, L], ``rows`` [B] bool, ``luck`` [3, B, L] in [0, 1) to (masked pieces [B, L], chosen [B, L] bool).
+    Args:
+        pieces: word pieces [B, L], 0 where there is none.
+        rows: [B] True for the titles to mask.
+        special: the numbers of the special pieces.
+        vocab_size: the number of pieces to draw replacements from.
+        uniform: random numbers [3, B, L] in [0, 1).
+        rate: the share of pieces to choose.
+
+    Returns:
+        The masked pieces [B, L], and which of them were chosen [B, L].
     """
-    choice, fate, other = torch.from_numpy(luck)
+    choice, action, replacement = torch.from_numpy(uniform)
     chosen = (choice < rate) & (pieces != 0) & rows[:, None]
-    random = special.first_word + (other * max(1, vocab_size - special.first_word)).long()
-    masked = torch.where(chosen & (fate < 0.8), torch.full_like(pieces, special.mask), pieces)
-    return torch.where(chosen & (fate >= 0.9), random, masked), chosen
+    words = max(1, vocab_size - special.first_word)
+    random_pieces = special.first_word + (replacement * words).long()
+    masked = torch.where(chosen & (action < 0.8), torch.full_like(pieces, special.mask), pieces)
+    return torch.where(chosen & (action >= 0.9), random_pieces, masked), chosen
 
 
 def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean of -log p(piece) over M chosen pieces: ``logits`` [M, V], ``target`` [M]."""
-    return F.cross_entropy(precise(logits), target)
+    return F.cross_entropy(single_precision(logits), target)
+
+
+class PieceHead(nn.Module):
+    """BERT's masked-language head: dense, GELU, norm, then the piece embeddings as weights.
+
+    Args:
+        embedding: the embedding table of V word pieces, shared with the text encoder.
+        dim: the width D of the states.
+    """
+
+    def __init__(self, embedding: nn.Embedding, dim: int) -> None:
+        super().__init__()
+        width = embedding.embedding_dim
+        self.transform = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.LayerNorm(width))
+        self.weight = embedding.weight
+        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
+        initialise(self.transform)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map ``hidden`` [M, D] of M masked tokens to logits [M, V]."""
+        return F.linear(self.transform(hidden), self.weight, self.bias)
+
+
+class MaskedLanguageModeling(Objective):
+    """Predict the masked pieces of titles."""
+
+    name = "mlm"
+    default_weight = 0.1
+    needs = frozenset((Need.ITEMS, Need.MASKED_TITLES))
+
+    def __init__(self, head: PieceHead) -> None:
+        super().__init__()
+        self.head = head
+
+    @classmethod
+    def build(
+        cls,
+        model: ProductModel,
+        config: ModelConfig,
+        recipe: Recipe,
+    ) -> MaskedLanguageModeling:
+        """Build the objective with a head over the model's own word pieces."""
+        return cls(PieceHead(model.fusion.pieces, config.dim))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of masked pieces."""
+        return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over titles of L pieces [B, L]."""
+        masked = states.batch.masked
+        if masked is None or states.items is None or not masked.chosen.any():
+            return None
+        logits = apply_at(self.head, states.items.title.hidden, masked.chosen)
+        return masked_piece_loss(logits, masked.pieces[masked.chosen])

@@ -1,29 +1,113 @@
-"""MPM: masked patches against raw pixels (MBSD Eq. 2)."""
+"""MPM: predict the raw pixels of masked patches (MBSD Eq. 2)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.objectives.precise import precise
+from encoders.layers import initialise
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective, apply_at, single_precision
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
 
 
 def mask_patches(
-    there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.5
+    present: Tensor,
+    rows: Tensor,
+    uniform: NDArray[np.float64],
+    rate: float = 0.5,
 ) -> Tensor:
-    """Choose ``rate`` of the patches that are ``there`` [B, P] in ``rows`` [B], by ``luck`` [B, P] in [0, 1): [B, P] bool."""
-    return (torch.from_numpy(luck) < rate) & there & rows[:, None]
+    """Choose ``rate`` of the patches that are ``present`` [B, P] in ``rows`` [B]: [B, P] bool.
+
+    ``uniform`` [B, P] are random numbers in [0, 1).
+    """
+    return (torch.from_numpy(uniform) < rate) & present & rows[:, None]
 
 
 def raw_patches(pixels: Tensor, grid: int) -> Tensor:
-    """Cut ``pixels`` [B, 3, S, S] uint8 into grid*grid patches of raw RGB in [0, 1]: [B, grid*grid, 3*p*p], p = S / grid."""
+    """Cut ``pixels`` [B, 3, S, S] uint8 into grid * grid patches of raw RGB in [0, 1].
+
+    Returns [B, grid*grid, 3*p*p] with p = S / grid pixels a side.
+    """
     size = pixels.shape[-1] // grid
     return F.unfold(pixels.float() / 255, size, stride=size).transpose(1, 2)
 
 
+def masked_raw_patches(states: StepStates) -> Tensor | None:
+    """Return the raw pixels [M, 3*p*p] of the M patches to predict, None if the batch has none."""
+    view = states.batch.items
+    masked = states.batch.masked
+    if view is None or view.items.pixels is None or masked is None or not masked.patches.any():
+        return None
+    # Most images of a batch have no masked patch: only those that do are cut up.
+    rows = masked.patches.any(1)
+    grid = view.items.pixels.shape[-1] // states.model.size_of_patch
+    return raw_patches(view.items.pixels[rows], grid)[masked.patches[rows]]
+
+
+def count_patches(batch: StepBatch) -> float:
+    """Return the number of patches or regions to predict."""
+    return 0.0 if batch.masked is None else float(batch.masked.patches.sum())
+
+
 def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """L1 over the raw pixels of M masked patches, a mean over pixels: ``predicted`` and ``target`` [M, 3*p*p]."""
-    return torch.mean(torch.abs(precise(predicted) - target))
+    """L1 over the raw pixels of M masked patches, a mean over pixels: both [M, 3*p*p]."""
+    return torch.mean(torch.abs(single_precision(predicted) - target))
+
+
+class PatchHead(nn.Linear):
+    """MBSD's affine map from a patch's token to its raw pixels in [0, 1].
+
+    [M, D] to [M, 3*p*p], p pixels a side.
+    """
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__(dim, 3 * patch * patch)
+        initialise(self)
+
+
+class MaskedPatchModeling(Objective):
+    """Predict the pixels of half of an image's patches, all of them covered."""
+
+    name = "mpm"
+    default_weight = 0.1
+    needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES, Need.COVERED_PATCHES))
+
+    def __init__(self, head: PatchHead) -> None:
+        super().__init__()
+        self.head = head
+
+    @classmethod
+    def build(
+        cls,
+        model: ProductModel,
+        config: ModelConfig,
+        recipe: Recipe,
+    ) -> MaskedPatchModeling | None:
+        """Build the objective; None for a model that reads no pixels."""
+        if not model.size_of_patch:
+            return None
+        return cls(PatchHead(config.dim, model.size_of_patch))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of masked patches."""
+        return count_patches(batch)
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over images of P patches [B, P, D]."""
+        target = masked_raw_patches(states)
+        masked = states.batch.masked
+        if target is None or masked is None or states.patches is None:
+            return None
+        return masked_patch_loss(apply_at(self.head, states.patches, masked.patches), target)

@@ -1,34 +1,106 @@
-"""MRFR: masked patches or regions against what they were (VT-BERT Eq. 1), and regions' classes (ViLBERT's, which K3M takes over)."""
+"""MRFR: predict the features of masked patches or regions (VT-BERT Eq. 1; ViLBERT, K3M)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from training.objectives.precise import precise
+from encoders.layers import initialise
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective, apply_at, single_precision
+from training.objectives.mpm import PatchHead, count_patches, masked_raw_patches
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
 
 
 def mask_features(
-    there: Tensor, rows: Tensor, luck: NDArray[np.float64], rate: float = 0.15, covered: float = 0.8
+    present: Tensor,
+    rows: Tensor,
+    uniform: NDArray[np.float64],
+    rate: float = 0.15,
+    cover_rate: float = 0.8,
 ) -> tuple[Tensor, Tensor]:
-    """Choose ``rate`` of the tokens that are ``there`` [B, P] in ``rows`` [B]; ``covered`` of them lose their content, the rest keep it.
+    """Choose ``rate`` of the tokens to predict and hide the content of ``cover_rate`` of those.
 
-    ``luck`` [2, B, P] in [0, 1). Returns chosen [B, P] and covered [B, P] bool. The paper's shares add to 95% (80% masked, 15% kept); the
-    remaining 5% are kept.
+    The paper's shares add to 95% (80% masked, 15% kept); the remaining 5% are kept.
+
+    Args:
+        present: [B, P] True for the patches or regions that are present.
+        rows: [B] True for the images to mask.
+        uniform: random numbers [2, B, P] in [0, 1).
+        rate: the share of tokens to predict.
+        cover_rate: the share of these whose content is hidden.
+
+    Returns:
+        The tokens to predict and the covered ones, both [B, P] bool.
     """
-    choice, fate = torch.from_numpy(luck)
-    chosen = (choice < rate) & there & rows[:, None]
-    return chosen, chosen & (fate < covered)
+    choice, action = torch.from_numpy(uniform)
+    chosen = (choice < rate) & present & rows[:, None]
+    return chosen, chosen & (action < cover_rate)
 
 
 def feature_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """1/M sum |h - r|^2 of M masked tokens, ``predicted`` and ``target`` [M, F]; Eq. 1's minus is read as a slip."""
-    return (precise(predicted) - precise(target)).square().sum(1).mean()
+    """1/M sum |h - r|^2 over M masked tokens, both [M, F].
+
+    The minus sign in VT-BERT's Eq. 1 is read as a misprint.
+    """
+    return (single_precision(predicted) - single_precision(target)).square().sum(1).mean()
 
 
-def class_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean KL(target || softmax(logits)) of M masked regions over the detector's C classes: ``logits`` and ``target`` [M, C]."""
-    return F.kl_div(precise(logits).log_softmax(1), precise(target), reduction="batchmean")
+def masked_features(states: StepStates) -> Tensor | None:
+    """Return the features [M, F] to predict: the detector's of regions, raw pixels of patches."""
+    view = states.batch.items
+    masked = states.batch.masked
+    if view is None or masked is None or not masked.patches.any():
+        return None
+    if view.items.regions is not None:
+        return view.items.regions.features[masked.patches]
+    return masked_raw_patches(states)
+
+
+class MaskedRegionFeatureRegression(Objective):
+    """Predict the features of 15% of an image's regions, or the pixels of its patches."""
+
+    name = "mrfr"
+    needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES))
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    @classmethod
+    def build(
+        cls,
+        model: ProductModel,
+        config: ModelConfig,
+        recipe: Recipe,
+    ) -> MaskedRegionFeatureRegression | None:
+        """Build the objective; None for a model that reads neither regions nor pixels."""
+        if config.image_encoder == "regions":
+            head = nn.Linear(config.dim, config.region_width)
+            initialise(head)
+            return cls(head)
+        if not model.size_of_patch:
+            return None
+        return cls(PatchHead(config.dim, model.size_of_patch))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of masked regions or patches."""
+        return count_patches(batch)
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over images of P regions or patches [B, P, D]."""
+        target = masked_features(states)
+        masked = states.batch.masked
+        if target is None or masked is None or states.patches is None:
+            return None
+        return feature_loss(apply_at(self.head, states.patches, masked.patches), target)

@@ -1,44 +1,128 @@
-"""SDMI: the weaker modality learns from the stronger one (MBSD Eq. 6-10)."""
+"""SDMI: self-distillation for modality imbalance; the weaker modality learns from the stronger one
+(MBSD Eq. 6-10)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.objectives.precise import precise
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective, single_precision
+
+if TYPE_CHECKING:
+    from training.objectives.states import StepStates
+
+
+@dataclass(frozen=True)
+class ModalityReading:
+    """N pairs of query and item, read by one modality: ``state`` h [N, D], ``logit`` z [N]."""
+
+    state: Tensor
+    logit: Tensor
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The two losses of SDMI, scalars."""
+
+    kl: Tensor
+    rs: Tensor
 
 
 def distillation_losses(
-    title: tuple[Tensor, Tensor], image: tuple[Tensor, Tensor], label: Tensor
-) -> tuple[Tensor, Tensor]:
+    title: ModalityReading,
+    image: ModalityReading,
+    label: Tensor,
+) -> Distillation:
     """L_KL and L_RS of N query-item pairs read by title alone and by image alone.
 
-    ``title`` and ``image`` are each states h [N, D] and match logits [N]; ``label`` [N] in {0, 1}. The stronger side s, that whose
-    probability is nearer the label (Eq. 6), teaches and gets no gradient; the weight w is the gap between both where s is right (Eq. 9),
-    a number as well.
-
         L_KL = 1/N sum w_i KL(p_i^w || p_i^s),  L_RS = 1/N sum w_i / D |h_i^s - h_i^w|^2
+
+    The stronger side s is the one whose probability is nearer the label (Eq. 6). It teaches and
+    gets no gradient. The weight w is the gap between the two probabilities if s is right, else 0
+    (Eq. 9); it is a number without gradient, too. ``label`` [N] in {0, 1}.
     """
-    (h_t, z_t) = title
-    (h_v, z_v) = image
-    z_t = precise(z_t)
-    z_v = precise(z_v)
+    title_logit = single_precision(title.logit)
+    image_logit = single_precision(image.logit)
     positive = label > 0.5
-    title_strong = torch.where(positive, z_t > z_v, z_t < z_v)
-    z_strong = torch.where(title_strong, z_t, z_v).detach()
-    z_weak = torch.where(title_strong, z_v, z_t)
-    h_strong = torch.where(title_strong[:, None], h_t, h_v).detach()
-    h_weak = torch.where(title_strong[:, None], h_v, h_t)
-    gap = (z_strong.sigmoid() - z_weak.sigmoid()).abs().detach()
-    weight = gap * torch.where(positive, z_strong > 0, z_strong < 0)
-    distance = (precise(h_strong) - precise(h_weak)).square().mean(1)
-    return (weight * bernoulli_divergence(z_weak, z_strong)).mean(), (weight * distance).mean()
+    title_is_stronger = torch.where(positive, title_logit > image_logit, title_logit < image_logit)
+
+    strong_logit = torch.where(title_is_stronger, title_logit, image_logit).detach()
+    weak_logit = torch.where(title_is_stronger, image_logit, title_logit)
+    strong_state = torch.where(title_is_stronger[:, None], title.state, image.state).detach()
+    weak_state = torch.where(title_is_stronger[:, None], image.state, title.state)
+
+    gap = (strong_logit.sigmoid() - weak_logit.sigmoid()).abs().detach()
+    strong_is_right = torch.where(positive, strong_logit > 0, strong_logit < 0)
+    weight = gap * strong_is_right
+    distance = (single_precision(strong_state) - single_precision(weak_state)).square().mean(1)
+    return Distillation(
+        kl=(weight * bernoulli_divergence(weak_logit, strong_logit)).mean(),
+        rs=(weight * distance).mean(),
+    )
 
 
 def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """KL(p || q) of two Bernoulli distributions given as logits [N]: p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q))."""
+    """KL(p || q) of Bernoulli distributions given as logits [N].
+
+    p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q)), in logits so that it cannot overflow.
+    """
     p = first.sigmoid()
-    return p * (F.logsigmoid(first) - F.logsigmoid(second)) + (1 - p) * (
-        F.logsigmoid(-first) - F.logsigmoid(-second)
-    )
+    if_true = F.logsigmoid(first) - F.logsigmoid(second)
+    if_false = F.logsigmoid(-first) - F.logsigmoid(-second)
+    return p * if_true + (1 - p) * if_false
+
+
+class SelfDistillation(Objective):
+    """Base of the two: both losses over the pairs whose item has a title and an image."""
+
+    needs = frozenset((Need.QUERY_PAIRS,))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of pairs whose item has a title and an image."""
+        return 0.0 if batch.pairs is None else 2 * float(batch.pairs.has_both.sum())
+
+    def losses(self, states: StepStates) -> Distillation | None:
+        """Return both losses over N pairs [N, D]; None if no item has both modalities."""
+        pairs = states.batch.pairs
+        views = states.query_views
+        if pairs is None or views is None or states.pair_image is None:
+            return None
+        both = pairs.has_both.repeat(2)
+        if not both.any():
+            return None
+        head = states.model.match_head
+        return distillation_losses(
+            ModalityReading(views.title[both], head(views.title)[both]),
+            ModalityReading(views.image[both], head(views.image)[both]),
+            pairs.label[both],
+        )
+
+
+class KnowledgeDistillation(SelfDistillation):
+    """KL: the weaker modality's probability follows the stronger one's (Eq. 7)."""
+
+    name = "kl"
+    default_weight = 0.1
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N pairs [N, D]."""
+        losses = self.losses(states)
+        return None if losses is None else losses.kl
+
+
+class RepresentationSimilarity(SelfDistillation):
+    """RS: the weaker modality's state follows the stronger one's (Eq. 8)."""
+
+    name = "rs"
+    default_weight = 0.1
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N pairs [N, D]."""
+        losses = self.losses(states)
+        return None if losses is None else losses.rs

@@ -2,22 +2,80 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from encoders.layers import initialise
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
 from kg.sampling.keyed_random import KeyedRandom
+from schema.arrays import BoolArray, IntArray
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective
+from training.objectives.matching import match_loss
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
 
 
 def swap_titles(
-    pairs: NDArray[np.bool_],
-    item: NDArray[np.int64],
-    pool: NDArray[np.int64],
+    complete: BoolArray,
+    item: IntArray,
+    pool: IntArray,
     random: KeyedRandom,
     rate: float = 0.5,
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Give ``rate`` of the items that have a title and an image, ``pairs`` [B], the title of an arbitrary product of ``pool``.
+) -> tuple[NDArray[np.bool_], IntArray]:
+    """Give ``rate`` of the items that have title and image the title of another product.
 
-    Returns which of ``item`` [B] are given another's, [B] bool, and whose, [B].
+    Args:
+        complete: [B] True for the items that have both a title and an image.
+        item: the numbers [B] of the items.
+        pool: the numbers of the items whose titles may be given.
+        random: random numbers for this step.
+        rate: the share of titles to swap.
+
+    Returns:
+        Which items get another's title [B], and the number of the item it is taken from [B].
     """
-    swapped = pairs & (random.uniform("swap", item) < rate)
+    swapped = complete & (random.uniform("swap", item) < rate)
     return swapped, pool[random.integers(len(pool), "other title", item)]
+
+
+class VisualTextMatching(Objective):
+    """Tell an item's own title from another's, by the global embedding e_g."""
+
+    name = "vtm"
+    needs = frozenset((Need.ITEMS, Need.SWAPPED_TITLES))
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    @classmethod
+    def build(
+        cls,
+        model: ProductModel,
+        config: ModelConfig,
+        recipe: Recipe,
+    ) -> VisualTextMatching:
+        """Build the objective with a linear head."""
+        head = nn.Linear(config.dim, 1)
+        initialise(head)
+        return cls(head)
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of items that have a title and an image."""
+        return 0.0 if batch.title_pairs is None else float(batch.title_pairs.complete.sum())
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over the complete ones of B items [B, D]."""
+        pairs = states.batch.title_pairs
+        if pairs is None or states.items is None or not pairs.complete.any():
+            return None
+        logits = self.head(states.model.pooler(states.items.node))[:, 0]
+        return match_loss(logits[pairs.complete], pairs.matching[pairs.complete].float())

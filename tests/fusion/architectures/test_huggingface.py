@@ -11,9 +11,9 @@ from encoders.tokenizer import CatalogTokenizer, word_pieces
 from fusion.architectures.huggingface import CLIP_MEAN, CLIP_STD
 from fusion.build import build_model
 from fusion.inference.featurizer import Featurizer, ItemInput
-from fusion.presets import preset
 from fusion.pretrained import Pretrained
 from schema.errors import ModelError, UsageError
+from training.presets import preset
 
 WORDS = [
     "[PAD]",
@@ -94,7 +94,7 @@ def wrapped(request, tmp_path, ontology):
     theirs = whole(request.param).eval()
     theirs.save_pretrained(tmp_path)
     pretrained = Pretrained.open(str(tmp_path))
-    config = pretrained.fit(preset("wrapped", "tiny"))
+    config = pretrained.fit(preset("wrapped", "tiny").model)
     tokenizer = CatalogTokenizer.pretrained(word_pieces(WORDS), ["red mug"], 16)
     model = build_model(config, tokenizer, ontology).eval()
     pretrained.load(model)
@@ -170,6 +170,6 @@ def test_what_is_not_wrapped_is_named(tmp_path):
         UsageError,
         match="is a bert, which is not wrapped: name one of clip, vilt, visual_bert, lxmert",
     ):
-        Pretrained.open(str(tmp_path)).fit(preset("wrapped", "tiny"))
+        Pretrained.open(str(tmp_path)).fit(preset("wrapped", "tiny").model)
     with pytest.raises(ModelError, match="no pretrained model at"):
         Pretrained.open(str(tmp_path / "nowhere"))

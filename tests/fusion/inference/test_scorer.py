@@ -45,7 +45,7 @@ def test_answers_come_in_the_order_of_the_questions(scorer, items, monkeypatch):
         CellQuery(1, "colour"),
     ]
     whole = scorer.score(scorer.encode(items), cells)
-    monkeypatch.setattr(fusion.scoring, "ENCODE_BATCH", 3)
+    monkeypatch.setattr(fusion.inference.scorer, "ENCODE_BATCH", 3)
     for one, other in zip(whole, scorer.score(scorer.encode(items), cells), strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)
 

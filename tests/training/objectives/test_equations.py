@@ -4,22 +4,23 @@ import math
 
 import torch
 
-from encoders.layers import initialise
-from fusion.heads import GlobalHeads
-from training.objectives.contrast import contrastive_loss, one_of_all
-from training.objectives.gmlm import global_patch_loss, global_piece_loss
-from training.objectives.link import link_loss
+from training.batches import TrueAlternatives
+from training.objectives.contrastive import Embeddings, contrastive_loss
+from training.objectives.gmlm import GlobalPieceHead, global_piece_loss
+from training.objectives.gmrfr import global_patch_head, global_patch_loss
+from training.objectives.lpm import softmax_loss
 from training.objectives.margin import margin_loss, self_adversarial_loss
 from training.objectives.matching import match_loss
 from training.objectives.mlm import masked_piece_loss
 from training.objectives.mpm import masked_patch_loss
-from training.objectives.mrfr import class_loss, feature_loss
-from training.objectives.sdmi import distillation_losses
+from training.objectives.mrc import class_loss
+from training.objectives.mrfr import feature_loss
+from training.objectives.sdmi import ModalityReading, distillation_losses
 
 torch.manual_seed(0)
 
 
-def made(*shape):
+def randn(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
@@ -38,7 +39,7 @@ def sigmoid(z):
 
 
 def test_mlm():
-    logits = made(5, 7)
+    logits = randn(5, 7)
     target = torch.tensor([0, 3, 6, 1, 1])
     close(
         masked_piece_loss(logits, target),
@@ -47,8 +48,8 @@ def test_mlm():
 
 
 def test_mpm_is_a_mean_over_pixels():
-    one = made(4, 6)
-    other = made(4, 6)
+    one = randn(4, 6)
+    other = randn(4, 6)
     close(
         masked_patch_loss(one, other),
         sum(abs(float(a - b)) for a, b in zip(one.flatten(), other.flatten(), strict=True)) / 24,
@@ -56,8 +57,8 @@ def test_mpm_is_a_mean_over_pixels():
 
 
 def test_mrfr():
-    one = made(4, 6)
-    other = made(4, 6)
+    one = randn(4, 6)
+    other = randn(4, 6)
     close(
         feature_loss(one, other),
         sum(float(a - b) ** 2 for a, b in zip(one.flatten(), other.flatten(), strict=True)) / 4,
@@ -65,8 +66,8 @@ def test_mrfr():
 
 
 def test_mrc():
-    logits = made(3, 4)
-    target = made(3, 4).softmax(1)
+    logits = randn(3, 4)
+    target = randn(3, 4).softmax(1)
     rows = [
         [
             float(target[r, c]) * (math.log(target[r, c]) - log_softmax(logits[r], c))
@@ -78,10 +79,10 @@ def test_mrc():
 
 
 def test_gmlm_and_gmrfr_go_through_equations_3_and_4():
-    heads = GlobalHeads(torch.nn.Embedding(9, 4), 6, 5).double().requires_grad_(False)
-    initialise(heads)
-    node = made(3, 6)
-    positions = made(3, 6)
+    pieces = GlobalPieceHead(torch.nn.Embedding(9, 4), 6).double().requires_grad_(False)
+    patches_head = global_patch_head(6, 5).double().requires_grad_(False)
+    node = randn(3, 6)
+    positions = randn(3, 6)
 
     def two_layers(predictor):
         hidden = torch.cat([node, positions], 1)
@@ -89,22 +90,22 @@ def test_gmlm_and_gmrfr_go_through_equations_3_and_4():
             hidden = norm(torch.nn.functional.gelu(hidden @ dense.weight.T + dense.bias))
         return hidden
 
-    logits = two_layers(heads.piece) @ heads.weight.T
+    logits = two_layers(pieces.predictor) @ pieces.weight.T
     target = torch.tensor([1, 8, 0])
     close(
-        global_piece_loss(heads, node, positions, target),
+        global_piece_loss(pieces, node, positions, target),
         -sum(log_softmax(row, t) for row, t in zip(logits, target, strict=True)) / 3,
     )
-    told = two_layers(heads.patch)
-    patches = made(3, 5)
+    predicted = two_layers(patches_head)
+    patches = randn(3, 5)
     close(
-        global_patch_loss(heads, node, positions, patches),
-        sum(float(x) ** 2 for x in (told - patches).flatten()) / 3,
+        global_patch_loss(patches_head, node, positions, patches),
+        sum(float(x) ** 2 for x in (predicted - patches).flatten()) / 3,
     )
 
 
 def test_qi_and_vtm():
-    logits = made(6)
+    logits = randn(6)
     label = torch.tensor([1, 0, 0, 1, 1, 0])
     expected = (
         -sum(
@@ -117,19 +118,19 @@ def test_qi_and_vtm():
 
 
 def test_lpm_by_a_softmax_leaves_other_truths_out():
-    logits = made(2, 4)
+    logits = randn(2, 4)
     logits[:, 3] = -torch.inf
-    others = torch.tensor([0]), torch.tensor([1])
+    others = TrueAlternatives(torch.tensor([0]), torch.tensor([1]))
     first = float(logits[0, 0]) - math.log(math.exp(logits[0, 0]) + math.exp(logits[0, 2]))
     close(
-        link_loss(logits, torch.tensor([0, 1]), torch.tensor([0, 2]), others),
+        softmax_loss(logits, torch.tensor([0, 1]), torch.tensor([0, 2]), others),
         -(first + log_softmax(logits[1, :3], 2)) / 2,
     )
 
 
 def test_lpm_by_a_margin():
-    true = made(3).abs()
-    corrupted = made(3, 2).abs()
+    true = randn(3).abs()
+    corrupted = randn(3, 2).abs()
     close(
         margin_loss(true, corrupted, 0.5),
         sum(max(float(true[e] - corrupted[e, n]) + 0.5, 0) for e in range(3) for n in range(2)) / 6,
@@ -137,8 +138,8 @@ def test_lpm_by_a_margin():
 
 
 def test_lpm_by_nssa():
-    true = made(2)
-    corrupted = made(2, 3)
+    true = randn(2)
+    corrupted = randn(2, 3)
     against = 0.0
     for row in corrupted:
         weights = [math.exp(0.5 * float(z)) for z in row]
@@ -156,8 +157,8 @@ def test_lpm_by_nssa():
 
 
 def test_sdmi_is_equations_6_to_10():
-    (h_t, z_t) = (made(8, 3), made(8))
-    (h_v, z_v) = (made(8, 3), made(8))
+    (h_t, z_t) = (randn(8, 3), randn(8))
+    (h_v, z_v) = (randn(8, 3), randn(8))
     label = torch.tensor([1, 0] * 4)
     kl = rs = 0.0
     for i, y in enumerate(label.tolist()):
@@ -172,32 +173,30 @@ def test_sdmi_is_equations_6_to_10():
             / 8
         )
         rs += weight * float((h_t[i] - h_v[i]).square().mean()) / 8
-    found = distillation_losses((h_t, z_t), (h_v, z_v), label)
-    close(found[0], kl)
-    close(found[1], rs)
+    losses = distillation_losses(ModalityReading(h_t, z_t), ModalityReading(h_v, z_v), label)
+    close(losses.kl, kl)
+    close(losses.rs, rs)
 
 
 def test_contrast_is_info_nce_both_ways():
-    query, item = (torch.nn.functional.normalize(made(3, 4), dim=1) for _ in range(2))
+    query, item = (torch.nn.functional.normalize(randn(3, 4), dim=1) for _ in range(2))
     logits = query @ item.T * math.exp(1.5)
     expected = -sum(log_softmax(logits[i], i) + log_softmax(logits[:, i], i) for i in range(3)) / 6
-    close(
-        contrastive_loss(
-            query, item, torch.tensor(1.5, dtype=torch.float64), torch.eye(3, dtype=torch.bool)
-        ),
-        expected,
-    )
+    scale = torch.tensor(1.5, dtype=torch.float64)
+    same = torch.eye(3, dtype=torch.bool)
+    pairs = Embeddings(query, item)
+    close(contrastive_loss(pairs, pairs, scale, same, same.T), expected)
 
 
 def test_contrast_of_a_part_is_its_share_of_the_whole():
-    query, item = (torch.nn.functional.normalize(made(4, 4), dim=1) for _ in range(2))
+    query, item = (torch.nn.functional.normalize(randn(4, 4), dim=1) for _ in range(2))
     scale = torch.tensor(1.0, dtype=torch.float64)
     same = torch.eye(4, dtype=torch.bool)
     same[0, 3] = True
+    everyone = Embeddings(query, item)
     parts = []
-    for at in (0, 2):
-        mine = slice(at, at + 2)
-        parts.append(
-            one_of_all(query[mine], item[mine], item, query, scale, (same[mine], same.T[mine]), at)
-        )
-    close(sum(parts) / 2, contrastive_loss(query, item, scale, same))
+    for first in (0, 2):
+        mine = slice(first, first + 2)
+        own = Embeddings(query[mine], item[mine])
+        parts.append(contrastive_loss(own, everyone, scale, same[mine], same.T[mine], first))
+    close(sum(parts) / 2, contrastive_loss(everyone, everyone, scale, same, same.T))

@@ -1,10 +1,11 @@
 import numpy as np
 import torch
 
-from training.objectives.mrfr import class_loss, feature_loss, mask_features
+from training.objectives.mrc import class_loss
+from training.objectives.mrfr import feature_loss, mask_features
 
 
-def test_a_share_of_what_is_there_is_chosen_and_most_of_it_covered():
+def test_a_share_of_the_present_tokens_is_chosen_and_most_of_it_covered():
     torch.manual_seed(0)
     there = torch.rand(200, 100) < 0.9
     rows = torch.arange(200) < 150

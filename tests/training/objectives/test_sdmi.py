@@ -3,7 +3,11 @@ import math
 import pytest
 import torch
 
-from training.objectives.sdmi import bernoulli_divergence, distillation_losses
+from training.objectives.sdmi import (
+    ModalityReading,
+    bernoulli_divergence,
+    distillation_losses,
+)
 
 
 def logit(p):
@@ -30,19 +34,27 @@ def by_hand(p_weak, p_strong):
 def test_the_stronger_side_teaches_where_it_is_right(title, image, label, weak, strong, weight):
     h_t = torch.ones(1, 4)
     h_v = torch.zeros(1, 4)
-    kl, rs = distillation_losses((h_t, logit(title)), (h_v, logit(image)), torch.tensor([label]))
-    assert float(kl) == pytest.approx(weight * by_hand(weak, strong), abs=1e-6)
-    assert float(rs) == pytest.approx(weight * 1.0, abs=1e-6)
+    losses = distillation_losses(
+        ModalityReading(h_t, logit(title)),
+        ModalityReading(h_v, logit(image)),
+        torch.tensor([label]),
+    )
+    assert float(losses.kl) == pytest.approx(weight * by_hand(weak, strong), abs=1e-6)
+    assert float(losses.rs) == pytest.approx(weight * 1.0, abs=1e-6)
 
 
 def test_only_the_weaker_side_gets_a_gradient():
     strong, weak = (
-        [torch.randn(1, 4).requires_grad_(), logit(p).requires_grad_()] for p in (0.9, 0.6)
+        ModalityReading(torch.randn(1, 4).requires_grad_(), logit(p).requires_grad_())
+        for p in (0.9, 0.6)
     )
-    kl, rs = distillation_losses((strong[0], strong[1]), (weak[0], weak[1]), torch.ones(1))
-    (kl + rs).backward()
-    assert all(part.grad is None or not part.grad.any() for part in strong)
-    assert all(part.grad is not None and part.grad.any() for part in weak)
+    losses = distillation_losses(strong, weak, torch.ones(1))
+    (losses.kl + losses.rs).backward()
+    for part in (strong.state, strong.logit):
+        assert part.grad is None or not part.grad.any()
+    for part in (weak.state, weak.logit):
+        assert part.grad is not None
+        assert part.grad.any()
 
 
 def test_the_divergence_is_torchs():
@@ -56,7 +68,9 @@ def test_the_divergence_is_torchs():
 
 def test_extreme_logits_stay_finite():
     z = torch.tensor([60.0, -60.0])
-    kl, _ = distillation_losses(
-        (torch.zeros(2, 3), z), (torch.zeros(2, 3), -z), torch.tensor([1.0, 0.0])
+    losses = distillation_losses(
+        ModalityReading(torch.zeros(2, 3), z),
+        ModalityReading(torch.zeros(2, 3), -z),
+        torch.tensor([1.0, 0.0]),
     )
-    assert kl.isfinite()
+    assert losses.kl.isfinite()

@@ -1,7 +1,9 @@
 import numpy as np
 
 from kg.sampling.keyed_random import KeyedRandom
+from tests.training.conftest import items_only
 from training.objectives.vtm import swap_titles
+from training.schedule import Stage
 
 ITEMS = np.arange(400)
 
@@ -15,12 +17,12 @@ def test_half_of_the_pairs_get_another_products_title():
     assert len(np.unique(other)) > 200
 
 
-def test_a_title_that_is_swapped_is_no_match_and_asks_no_statement(collator):
-    from tests.training.conftest import work
-    from training.schedule import Stage
-
-    made = collator.batch(Stage({"vtm": 1.0, "lpm": 1.0}), work(np.arange(24)), KeyedRandom(0))
-    pairs, own = made.own.numpy()
-    assert 0 < own.sum() < pairs.sum() < 24
-    asked = made.seen.links.flow.cell_item[made.seen.links.cell].unique().numpy()
-    assert not np.isin(asked, np.flatnonzero(pairs & ~own)).any()
+def test_an_item_with_a_swapped_title_is_no_match_and_hides_no_statement(collator):
+    stage = Stage({"vtm": 1.0, "lpm": 1.0})
+    batch = collator.batch(stage, items_only(np.arange(24)), KeyedRandom(0))
+    complete = batch.title_pairs.complete.numpy()
+    matching = batch.title_pairs.matching.numpy()
+    assert 0 < matching.sum() < complete.sum() < 24
+    links = batch.items.links
+    items_asked = links.flow.cell_item[links.cell].unique().numpy()
+    assert not np.isin(items_asked, np.flatnonzero(complete & ~matching)).any()

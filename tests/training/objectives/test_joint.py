@@ -2,49 +2,55 @@ import numpy as np
 import torch
 
 from encoders.tokenizer import SpecialPieces
-from training.objectives.contrast import contrastive_loss
+from tests.training.conftest import TINY
+from training.batches import TrueAlternatives
+from training.config import Recipe
+from training.objectives.contrastive import Embeddings, contrastive_loss
 from training.objectives.joint import JointObjective
-from training.objectives.link import link_loss
+from training.objectives.lpm import softmax_loss
 from training.objectives.matching import match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
 from training.objectives.mpm import mask_patches, masked_patch_loss, raw_patches
 
 SPECIAL = SpecialPieces()
-NONE = (torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+NONE = TrueAlternatives(
+    torch.zeros(0, dtype=torch.int64),
+    torch.zeros(0, dtype=torch.int64),
+)
 
 
 def test_link_loss_is_the_softmax_over_the_propertys_own_values():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]])
     expected = -np.log(np.exp(2) / (np.exp(1) + np.exp(2)))
     np.testing.assert_allclose(
-        link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE).item(), expected, rtol=1e-6
+        softmax_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE).item(), expected, rtol=1e-6
     )
 
 
 def test_link_loss_leaves_other_truths_out():
     logits = torch.tensor([[1.0, 2.0, 3.0]])
-    others = (torch.tensor([0]), torch.tensor([2]))
-    without = link_loss(logits[:, :2], torch.tensor([0]), torch.tensor([1]), NONE)
+    others = TrueAlternatives(torch.tensor([0]), torch.tensor([2]))
+    without = softmax_loss(logits[:, :2], torch.tensor([0]), torch.tensor([1]), NONE)
     torch.testing.assert_close(
-        link_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without
+        softmax_loss(logits, torch.tensor([0]), torch.tensor([1]), others), without
     )
 
 
 def test_label_smoothing_spreads_over_the_propertys_own_values():
     logits = torch.tensor([[1.0, 2.0, -torch.inf]])
     log = logits[0, :2].log_softmax(0)
-    smoothed = link_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE, smoothing=0.2)
+    smoothed = softmax_loss(logits, torch.tensor([0]), torch.tensor([1]), NONE, smoothing=0.2)
     torch.testing.assert_close(smoothed, -(0.8 * log[1] + 0.2 * log.mean()))
 
 
-def luck(*shape):
+def uniform(*shape):
     return np.random.default_rng(0).random(shape)
 
 
 def test_masking_chooses_a_share_and_mostly_covers():
     pieces = torch.full((100, 50), 9)
     rows = torch.arange(100) < 80
-    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 200, luck(3, 100, 50))
+    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 200, uniform(3, 100, 50))
     assert not chosen[80:].any()
     assert abs(chosen[:80].float().mean() - 0.15) < 0.02
     assert abs((masked[chosen] == SPECIAL.mask).float().mean() - 0.8) < 0.05
@@ -58,7 +64,7 @@ def test_masking_never_chooses_padding():
         torch.ones(50, dtype=torch.bool),
         SPECIAL,
         50,
-        luck(3, 50, 9),
+        uniform(3, 50, 9),
     )
     assert not chosen.any()
     assert (masked == 0).all()
@@ -82,10 +88,10 @@ def test_masked_patch_loss_is_the_mean_absolute_difference():
 
 def test_patches_of_other_rows_stay():
     assert not mask_patches(
-        torch.ones(2, 16, dtype=torch.bool), torch.tensor([False, False]), luck(2, 16)
+        torch.ones(2, 16, dtype=torch.bool), torch.tensor([False, False]), uniform(2, 16)
     ).any()
     there = torch.arange(1000)[None] < 900
-    chosen = mask_patches(there, torch.tensor([True]), luck(1, 1000))
+    chosen = mask_patches(there, torch.tensor([True]), uniform(1, 1000))
     assert chosen[there].float().mean().sub(0.5).abs() < 0.1
     assert not chosen[~there].any()
 
@@ -102,13 +108,13 @@ def test_contrast_ignores_pairs_that_match_as_well():
     item = query.clone()
     item[1] = query[0]
     same = torch.eye(3, dtype=torch.bool)
-    with_false_negative = contrastive_loss(query, item, torch.tensor(1.0), same)
+    pairs = Embeddings(query, item)
+    with_false_negative = contrastive_loss(pairs, pairs, torch.tensor(1.0), same, same)
     same[0, 1] = same[1, 0] = True
-    assert contrastive_loss(query, item, torch.tensor(1.0), same) < with_false_negative
+    assert contrastive_loss(pairs, pairs, torch.tensor(1.0), same, same) < with_false_negative
 
 
-def test_joint_names_its_terms_and_adds_them(batch, model, recipe):
-    objective = JointObjective(model, recipe)
+def test_joint_names_its_terms_and_adds_them(batch, objective):
     report = objective(batch(np.arange(24), 1))
     assert {"lpm", "lpm_unseen", "mlm", "mpm"} <= set(report.terms)
     torch.testing.assert_close(
@@ -116,9 +122,21 @@ def test_joint_names_its_terms_and_adds_them(batch, model, recipe):
     )
 
 
-def test_joint_reaches_every_part_of_the_model(batch, model, recipe):
-    JointObjective(model, recipe)(batch(np.arange(24), 1)).total.backward()
+def test_joint_reaches_every_part_of_the_model_and_every_head(batch, objective):
+    objective(batch(np.arange(24), 1)).total.backward()
     idle = {
-        name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is None
+        ".".join(name.split(".")[:2])
+        for name, parameter in objective.named_parameters()
+        if parameter.grad is None
     }
-    assert idle == {"match_head"}
+    assert idle == {"model.match_head"}
+
+
+def test_an_objective_without_weight_is_not_built(model):
+    objective = JointObjective(model, TINY, Recipe(weights={"mlm": 1.0, "mpm": 0.0}))
+    assert list(objective.objectives) == ["mlm"]
+
+
+def test_objectives_that_the_model_cannot_predict_are_listed(model):
+    objective = JointObjective(model, TINY, Recipe(weights={"mlm": 1.0, "mrc": 1.0}))
+    assert objective.unavailable == ["mrc"]

@@ -1,0 +1,114 @@
+"""Checkpoints of a running training: complete, durable, two kept, damaged ones passed over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from schema.errors import TrainingError
+from schema.files import write_together
+from training.state import RunProgress
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved state: ``weights`` and averaged weights by name, the optimizer's ``moments``."""
+
+    progress: RunProgress
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+def save_checkpoint(
+    folder: Path,
+    progress: RunProgress,
+    weights: dict[str, Tensor],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
+    target = folder / f"step-{progress.step:08d}"
+    temporary = folder / f".step-{progress.step:08d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    moments = {
+        f"{index}.{name}": value
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+    files = {
+        "weights.safetensors": _serialized(weights),
+        "average.safetensors": _serialized(average),
+        "optimizer.safetensors": _serialized(moments),
+        "progress.json": json.dumps(asdict(progress)).encode(),
+    }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    try:
+        write_together(temporary, {**files, "manifest.json": json.dumps(digests).encode()})
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    for old in sorted(folder.glob("step-*"))[:-KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+
+
+def _serialized(tensors: dict[str, Tensor]) -> bytes:
+    # safetensors refuses tensors that share memory, as tied weights do: each is copied.
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    data: bytes = save(copies)
+    return data
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the newest complete checkpoint; None if there is none.
+
+    Raises TrainingError if there are some and all of them are damaged.
+    """
+    found = sorted(folder.glob("step-*"), reverse=True)
+    for path in found:
+        if _is_complete(path):
+            return Checkpoint(
+                progress=RunProgress(**json.loads((path / "progress.json").read_text())),
+                weights=load_file(path / "weights.safetensors"),
+                average=load_file(path / "average.safetensors"),
+                moments=load_file(path / "optimizer.safetensors"),
+            )
+    if found:
+        raise TrainingError(
+            f"every checkpoint in {folder} is damaged: remove the folder and train from the start"
+        )
+    return None
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    """Put saved moments back; the parameter groups stay those of this run."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in moments.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        digests = json.loads((path / "manifest.json").read_text())
+        return all(
+            hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
+            for name, digest in digests.items()
+        )
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,95 @@
+"""What an objective is: its name, its weight, what it needs of a batch, its head and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from encoders.batch import few_sizes
+from fusion.config import ModelConfig
+from fusion.model import ProductModel
+from training.batches import StepBatch
+
+if TYPE_CHECKING:
+    from training.config import Recipe
+    from training.objectives.states import StepStates
+
+
+class Need(Enum):
+    """What an objective needs a step's batch to hold; the collator makes nothing else."""
+
+    ITEMS = auto()
+    """Items with their titles and images."""
+    HIDDEN_STATEMENTS = auto()
+    """Statements of these items that are hidden, to be predicted."""
+    MASKED_TITLES = auto()
+    """Masked title pieces of these items."""
+    MASKED_IMAGES = auto()
+    """Masked patches or regions of these items, 15% of them, most of them covered (MRFR)."""
+    COVERED_PATCHES = auto()
+    """Half of the patches masked instead, and all of them covered (MPM)."""
+    SWAPPED_TITLES = auto()
+    """Another item's title for half of these items."""
+    ITEMS_WITHOUT_IMAGE = auto()
+    """The items once more without their images, with other hidden statements."""
+    QUERY_PAIRS = auto()
+    """Pairs of query and item, matching or not."""
+
+
+class Objective(nn.Module):
+    """Base class of the objectives: a thin module around a pure loss function.
+
+    An objective owns its prediction head, if it has one, and no encoder: the encoders are the
+    model's, and every objective reads the same states of them.
+    """
+
+    name: ClassVar[str]
+    """The term's name in settings (``loss_NAME``), stages and ``log.jsonl``."""
+    default_weight: ClassVar[float] = 0.0
+    """The weight in the sum of all losses unless a preset or a setting says otherwise."""
+    needs: ClassVar[frozenset[Need]]
+
+    @classmethod
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
+        """Build the objective for a model; None if the model has nothing that it could predict."""
+        return cls()
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of things in ``batch`` that the loss is a mean over."""
+        raise NotImplementedError
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the scalar loss over the states of B items; None if they hold nothing to learn."""
+        raise NotImplementedError
+
+
+def needs_of(
+    terms: Mapping[str, float], objectives: tuple[type[Objective], ...]
+) -> frozenset[Need]:
+    """Return all that the objectives named by ``terms`` need."""
+    return frozenset(
+        need for objective in objectives if objective.name in terms for need in objective.needs
+    )
+
+
+def apply_at(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
+    """Apply ``head`` to the M tokens of ``hidden`` [B, L, D] that ``chosen`` [B, L] marks.
+
+    The head works on a multiple of 32 tokens, of which the last ones are dropped again: a CPU
+    (oneDNN) prepares its matrix products anew for every shape that it has not seen.
+    """
+    places = chosen.flatten().nonzero()[:, 0]
+    count = places.numel()
+    padding = places[:1].expand(few_sizes(count, 32) - count)
+    padded = torch.cat([places, padding])
+    return head(hidden.flatten(0, 1).index_select(0, padded))[:count]
+
+
+def single_precision(values: Tensor) -> Tensor:
+    """Return ``values`` in at least single precision: a loss of bf16 numbers is too coarse."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()

@@ -1,0 +1,126 @@
+"""In-batch contrast of queries and items (InfoNCE), over the matching pairs of all processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.batches import StepBatch
+from training.objectives.base import Need, Objective
+
+if TYPE_CHECKING:
+    from training.objectives.states import StepStates
+
+MAX_LOG_SCALE = 4.6
+"""CLIP's limit on the learned temperature: a scale of 100."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit vectors of queries and their items, ``query`` and ``item`` [N, D]; row i is pair i."""
+
+    query: Tensor
+    item: Tensor
+
+
+def contrastive_loss(
+    own: Embeddings,
+    everyone: Embeddings,
+    log_scale: Tensor,
+    query_matches: Tensor,
+    item_matches: Tensor,
+    first: int = 0,
+) -> Tensor:
+    """Symmetric InfoNCE of this process's N pairs against the G pairs of all processes.
+
+    Args:
+        own: the N pairs.
+        everyone: the G pairs, among them the own ones.
+        log_scale: logarithm of the inverse temperature, a scalar.
+        query_matches: [N, G] True if a query also matches the item of another pair, which
+            then is no negative.
+        item_matches: [N, G] the same of each item and the queries.
+        first: where the own pairs begin among the G.
+    """
+    target = first + torch.arange(len(own.query), device=own.query.device)
+    scale = log_scale.clamp(max=MAX_LOG_SCALE).exp()
+    sides = (
+        (own.query, everyone.item, query_matches),
+        (own.item, everyone.query, item_matches),
+    )
+    losses = []
+    for anchors, others, matches in sides:
+        not_negative = matches.index_put((target - first, target), matches.new_tensor(False))
+        logits = (anchors @ others.T * scale).masked_fill(not_negative, -torch.inf)
+        losses.append(F.cross_entropy(logits, target))
+    return (losses[0] + losses[1]) / 2
+
+
+class _AllGather(torch.autograd.Function):
+    """Gathers forward; backward, sums what the losses of all processes want of one's own part."""
+
+    @staticmethod
+    def forward(context: Any, part: Tensor) -> Tensor:
+        """``part`` [N, D] of each of W processes to [W, N, D]."""
+        parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        """[W, N, D] to one's own [N, D]."""
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient[dist.get_rank()]
+
+
+def gather_processes(part: Tensor) -> Tensor:
+    """Return ``part`` [N, D] of every process in order of rank [G, D]; gradients flow back."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return part
+    gathered: Tensor = _AllGather.apply(part)  # type: ignore[no-untyped-call]
+    return gathered.flatten(0, 1)
+
+
+class Contrastive(Objective):
+    """Queries and items in one space, so that a query finds its item among those of a batch."""
+
+    name = "contrastive"
+    default_weight = 0.1
+    needs = frozenset((Need.QUERY_PAIRS,))
+
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of matching pairs."""
+        return 0.0 if batch.pairs is None else len(batch.pairs.label) / 2
+
+    def forward(self, states: StepStates) -> Tensor | None:
+        """Return the loss over N matching pairs, whose items [N, D] are read without a query."""
+        pairs = states.batch.pairs
+        if pairs is None:
+            return None
+        model = states.model
+        count = len(pairs.items)
+        item = model.fuse(pairs.items, states.pair_image)
+        query = model.fuse(pairs.items.without_titles(), None, pairs.query[:count])
+        own = Embeddings(
+            query=model.match_head.embed(query.node),
+            item=model.match_head.embed(item.node),
+        )
+        everyone = Embeddings(
+            query=gather_processes(own.query),
+            item=gather_processes(own.item),
+        )
+        return contrastive_loss(
+            own,
+            everyone,
+            model.match_head.log_scale,
+            pairs.query_matches,
+            pairs.item_matches,
+            pairs.first,
+        )

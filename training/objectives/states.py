@@ -1,0 +1,112 @@
+"""The model's states of a step's batch, each computed once, when an objective first reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from encoders.batch import ItemBatch
+from fusion.architectures.bert_stream import BertFusion
+from fusion.fused import FusedItems, ImageParts, Knowledge
+from fusion.model import ProductModel
+from training.batches import StepBatch
+
+
+@dataclass(frozen=True)
+class QueryViews:
+    """MBSD's three readings of N pairs of query and item (its Figure 4).
+
+    ``item`` h, ``title`` h^t and ``image`` h^v [N, D]: the query with title and image, with the
+    title alone, and with the image alone. Without any image in the batch, all are h^t.
+    """
+
+    item: Tensor
+    title: Tensor
+    image: Tensor
+
+
+class StepStates:
+    """What the model makes of ``batch``.
+
+    Objectives share the passes over the model: whatever several of them read is computed once,
+    and what none of them reads is never computed.
+    """
+
+    def __init__(self, model: ProductModel, batch: StepBatch) -> None:
+        self.model = model
+        self.batch = batch
+
+    @cached_property
+    def knowledge(self) -> Knowledge | None:
+        """Vectors of the properties and of the batch's candidate values."""
+        candidates = self.batch.candidates
+        return None if candidates is None else self.model.know(candidates)
+
+    @cached_property
+    def image(self) -> ImageParts | None:
+        """The images of the items, with covered patches hidden; None if no item has one."""
+        if self.batch.items is None or self.batch.masked is None:
+            return None
+        image = self.model.encode_image(self.batch.items.items)
+        covered = self.batch.masked.covered
+        if image is None or not covered.any():
+            return image
+        return image.hide(covered, self.model.patch_mask)
+
+    @cached_property
+    def items(self) -> FusedItems | None:
+        """The items, fused from masked titles and images."""
+        view = self.batch.items
+        return None if view is None else self.model.fuse(view.items, self.image)
+
+    @cached_property
+    def patches(self) -> Tensor | None:
+        """States [B, P, D] of the items' patches or regions; None if no item has an image."""
+        if self.image is None or self.items is None or self.items.image is None:
+            return None
+        return self.image.patches(self.items.image.hidden)
+
+    @cached_property
+    def items_without_image(self) -> FusedItems | None:
+        """The items, fused from their titles alone."""
+        view = self.batch.items_without_image
+        return None if view is None else self.model.fuse(view.items, None)
+
+    @cached_property
+    def pair_image(self) -> ImageParts | None:
+        """The images of the N items of the query pairs; None if none has one."""
+        pairs = self.batch.pairs
+        return None if pairs is None else self.model.encode_image(pairs.items)
+
+    @cached_property
+    def query_views(self) -> QueryViews | None:
+        """The 2N pairs of query and item in MBSD's three readings."""
+        pairs = self.batch.pairs
+        if pairs is None:
+            return None
+        items = pairs.items.repeated()
+        if self.pair_image is None:
+            title = self.model.fuse(items, None, pairs.query).node
+            return QueryViews(title, title, title)
+        return read_query_views(self.model, items, self.pair_image.repeated(), pairs.query)
+
+
+def read_query_views(
+    model: ProductModel,
+    items: ItemBatch,
+    image: ImageParts,
+    query: Tensor,
+) -> QueryViews:
+    """Read N pairs of ``query`` pieces [N, L] and ``items`` in three ways.
+
+    A single BERT stream reads all three in one pass, which shares the work on the query.
+    """
+    if isinstance(model.fusion, BertFusion) and model.fusion.reads_title:
+        return QueryViews(*model.fusion.encode_query_views(items, image, query))
+    return QueryViews(
+        item=model.fuse(items, image, query).node,
+        title=model.fuse(items, None, query).node,
+        image=model.fuse(items.without_titles(), image, query).node,
+    )

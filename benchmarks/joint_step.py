@@ -10,16 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusion.presets import preset
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
 from training.batches import StepBatch
-from training.config import TrainOptions, read_settings
+from training.config import TrainOptions
 from training.inputs import read_inputs
 from training.loader import BatchRequest
-from training.run import ModelWriter, assemble
+from training.presets import preset
+from training.records import ignore_records
+from training.run import ModelWriter, Process, assemble
 
 Step = Callable[[int], None]
 
@@ -34,29 +35,34 @@ def shop(folder: Path, items: int) -> Home:
 
 
 def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
-    """Items a step, the step's forward and backward over all objectives, and that of the structure aggregation alone on the same cells."""
+    """Return the items a step, a step over all objectives, and one of the aggregation alone.
+
+    Both are forward and backward, on the same cells.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = shop(Path(folder), 400)
-        config = preset("joint", size)
+        chosen = preset("joint", size)
+        config = chosen.model
+        recipe = chosen.recipe
         options = TrainOptions(size=size, steps=1)
-        recipe = read_settings(None, (), config.as_dict()).recipe
-        inputs = read_inputs(home, options, recipe, config, None, lambda record: None)
+        inputs = read_inputs(home, options, recipe, config, None, ignore_records)
         run = assemble(
             ModelWriter(Path(folder) / "model", config, inputs, {}, rank=0),
             options,
             recipe,
-            (0, 1),
+            Process(),
             time.monotonic(),
         )
         ready: list[StepBatch] = [
-            run.maker[BatchRequest(n, 0, 1)].to(run.device).parts[0] for n in range(batches)
+            run.batches[BatchRequest(n, 0, 1)].to(run.device).micro_batches[0]
+            for n in range(batches)
         ]
     model = run.objective.model.train()
 
     def step(number: int) -> None:
-        """Every term of the loss, backward."""
+        """Forward and backward of every objective."""
         run.objective(ready[number % batches]).total.backward()
-        model.zero_grad(set_to_none=True)
+        run.objective.zero_grad(set_to_none=True)
 
     def aggregation(number: int) -> None:
         """c* of both views' cells, backward."""
@@ -72,7 +78,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
             model.knowledge.properties, config.dim, device=run.device, requires_grad=True
         )
         total: Tensor = values.new_zeros(())
-        for view in (batch.seen, batch.unseen):
+        for view in (batch.items, batch.items_without_image):
             assert view is not None
             assert view.links is not None
             flow = view.links.flow

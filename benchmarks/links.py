@@ -1,4 +1,7 @@
-"""Link prediction alone: statements a second of ours against PyKEEN's training loop, with the same Interaction, width and negatives."""
+"""Link prediction alone, in statements a second, against PyKEEN's training loop.
+
+Both have the same Interaction, width and number of negatives.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from fusion.link_prediction.pykeen_interactions import InteractionHead, pykeen_i
 from kg.sampling.keyed_random import KeyedRandom
 from training.collate import Collator
 from training.data import TrainingData
-from training.objectives.link import CorruptedLinks
+from training.objectives.lpm import CorruptedLinks
 from training.sampler import StepSampler
 
 INTERACTION = "TransE"
@@ -27,15 +30,18 @@ BATCHES = (512, 4096)
 
 
 class Alone(nn.Module):
-    """c for c*: what nothing is aggregated to."""
+    """Stands in for the aggregation: c* is c."""
 
     def forward(self, node: torch.Tensor, *_: object) -> torch.Tensor:
-        """``node`` [N, D] as it is."""
+        """Return ``node`` [N, D] unchanged."""
         return node
 
 
 class TableLinks(nn.Module):
-    """K3M's LPM over tables in place of encoders: c* by the structure aggregation or c alone, TransE, the margin."""
+    """K3M's LPM over embedding tables in place of encoders: TransE and the margin.
+
+    With ``aggregate`` the head is c*, by the structure aggregation; else c alone.
+    """
 
     def __init__(self, data: TrainingData, interaction: str, aggregate: bool) -> None:
         super().__init__()
@@ -51,11 +57,11 @@ class TableLinks(nn.Module):
         self.loss = CorruptedLinks(False, MARGIN)
 
     def score_pairs(self, fused: Any, flow: Any, knowledge: Knowledge, pairs: Any) -> torch.Tensor:
-        """As a product model's."""
+        """Score pairs like a product model."""
         return self.links.pairs(fused, flow, knowledge, pairs)
 
     def forward(self, index: torch.Tensor, links: Any) -> torch.Tensor:
-        """The loss of the statements of items ``index`` [B]."""
+        """Return the loss of the statements of items ``index`` [B]."""
         ids = torch.arange(self.values.num_embeddings, device=index.device)
         knowledge = Knowledge(self.properties.weight, ids, self.values.weight, ids)
         loss: torch.Tensor = self.loss(
@@ -67,7 +73,7 @@ class TableLinks(nn.Module):
 def ours(
     collator: Collator, aggregate: bool, batch: int, device: torch.device, seconds: float = 6.0
 ) -> float:
-    """Statements a second: sampling, corruption, forward, backward, Adam."""
+    """Return statements a second: sampling, corruption, forward, backward, Adam."""
     data = collator.data
     collator.reads_known = aggregate
     model = TableLinks(data, INTERACTION, aggregate).to(device)
@@ -94,7 +100,7 @@ def ours(
 
 
 def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device) -> float:
-    """Statements a second of PyKEEN's sLCWA loop over the same statements, tails corrupted."""
+    """Return statements a second of PyKEEN's sLCWA loop on the same data, tails corrupted."""
     from pykeen.losses import MarginRankingLoss
     from pykeen.models import ERModel
     from pykeen.nn.modules import interaction_resolver
@@ -137,7 +143,10 @@ def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device
 
 
 def bench_links(collator: Collator, device: torch.device) -> dict[str, Any]:
-    """Both, in turns, at two batch sizes: *alone* is what PyKEEN's loop does, *aggregated* has c* of all the item's other statements."""
+    """Measure both in turns at two batch sizes.
+
+    *alone* is what PyKEEN's loop does; *aggregated* has c* of all the item's other statements.
+    """
     rows = {}
     for batch in BATCHES:
         found: dict[str, list[float]] = {

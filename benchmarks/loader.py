@@ -163,9 +163,9 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
         eaten = float(bench_loop(home, args, "bf16")["bare"])
         run = prepared(home, args, "joint")
         for step in range(3):
-            run.maker[BatchRequest(step, 0, 1)]
+            run.batches[BatchRequest(step, 0, 1)]
         began = time.perf_counter()
-        made = sum(run.maker[BatchRequest(step, 0, 1)].items for step in range(60))
+        made = sum(run.batches[BatchRequest(step, 0, 1)].items for step in range(60))
         speed = made / (time.perf_counter() - began)
         rows: list[dict[str, Any]] = [
             {
@@ -180,7 +180,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
             began = 0.0
             steps = 40
             ready = prefetch_batches(
-                run.maker,
+                run.batches,
                 (BatchRequest(step, 0, 1) for step in range(steps + 5)),
                 workers,
                 run.device,
@@ -193,7 +193,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
                 batch = next(ready)
                 waited += time.perf_counter() - asked
                 train_step(run, batch, 1e-4)
-                run.average.update(run.objective.model, BEGUN + step)
+                run.average.update(run.objective, BEGUN + step)
             total = time.perf_counter() - began
             rows.append(
                 {

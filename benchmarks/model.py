@@ -35,10 +35,10 @@ from encoders.patches import ConvPatches
 from fusion.architectures.bert_stream import BertStream
 from fusion.config import ModelConfig
 from fusion.heads import MatchHead
-from fusion.presets import mbsd
 from schema.memory import keep_freed_memory
 from training.objectives.matching import match_loss
-from training.objectives.sdmi import distillation_losses
+from training.objectives.sdmi import ModalityReading, distillation_losses
+from training.presets import mbsd
 
 LIMIT = (10, 60)
 PAIRS = {"tiny": 16, "small": 32, "base": 32}
@@ -113,8 +113,12 @@ def loss_of(states: tuple[Tensor, Tensor, Tensor], head: MatchHead, label: Tenso
     """Eq. 11: QI + QT + QV + KL + RS."""
     _, title, image = states
     logits = [head(h) for h in states]
-    kl, rs = distillation_losses((title, logits[1]), (image, logits[2]), label)
-    return sum((match_loss(z, label) for z in logits), start=kl + rs)
+    losses = distillation_losses(
+        ModalityReading(title, logits[1]),
+        ModalityReading(image, logits[2]),
+        label,
+    )
+    return sum((match_loss(z, label) for z in logits), start=losses.kl + losses.rs)
 
 
 Step = Callable[[int], None]
@@ -122,7 +126,7 @@ Step = Callable[[int], None]
 
 def variants(size: str, device: torch.device, compiled: bool) -> tuple[dict[str, Step], float]:
     """A step of each way to do stage II, and the largest difference of their states at the same weights without dropout."""
-    config = mbsd(size)
+    config = mbsd(size).model
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     ours = StageTwo(config, DROPOUT).to(device)

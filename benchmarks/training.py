@@ -32,16 +32,17 @@ from benchmarks.model import loss_of
 from benchmarks.plain_mbsd import PlainMBSD
 from encoders.patches import ConvPatches
 from fusion.architectures.bert_stream import BertStream
-from fusion.presets import preset
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
-from training.gradient import precision
+from training.gradient import autocast
 from training.inputs import read_inputs
 from training.loader import BatchRequest, PreparedBatch
-from training.loop import Run, train_step
-from training.presets import preset_recipe
-from training.run import ModelWriter, assemble
+from training.loop import train_step
+from training.presets import preset
+from training.records import ignore_records
+from training.run import ModelWriter, Process, assemble
+from training.state import Run
 
 WARM = 5
 BEGUN = 100
@@ -79,14 +80,15 @@ def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -
     options = TrainOptions(
         preset=name, size=args.size, steps=1_000_000, split=args.split, overrides=overrides
     )
-    config = preset(name, args.size)
-    settings = read_settings(None, overrides, config.as_dict(), preset_recipe(name, args.size))
-    inputs = read_inputs(home, options, settings.recipe, config, None, lambda record: None)
+    chosen = preset(name, args.size)
+    config = chosen.model
+    settings = read_settings(None, overrides, config.as_dict(), chosen.recipe.as_settings())
+    inputs = read_inputs(home, options, settings.recipe, config, None, ignore_records)
     return assemble(
         ModelWriter(Path(args.out), config, inputs, {}, rank=0),
         options,
         settings.recipe,
-        (0, 1),
+        Process(),
         time.monotonic(),
     )
 
@@ -98,10 +100,10 @@ def whole_step(run: Run) -> Step:
     def step(number: int) -> None:
         train_step(
             run,
-            run.maker[BatchRequest(run.progress.step, 0, 1)].to(run.device),
+            run.batches[BatchRequest(run.progress.step, 0, 1)].to(run.device),
             run.recipe.learning_rate,
         )
-        run.average.update(run.objective.model, run.progress.step)
+        run.average.update(run.objective, run.progress.step)
         run.progress.step += 1
 
     return step
@@ -111,14 +113,14 @@ def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any
     """The joint loop's and the bare model's speed on the same batches at one precision."""
     run = prepared(home, args, "joint", f"precision={kind}")
     ready: list[PreparedBatch] = [
-        run.maker[BatchRequest(BEGUN + number, 0, 1)].to(run.device)
+        run.batches[BatchRequest(BEGUN + number, 0, 1)].to(run.device)
         for number in range(WARM + args.steps)
     ]
     run.objective.model.train()
 
     def bare(number: int) -> None:
-        with precision(run.recipe, run.device):
-            loss = run.objective(ready[number].parts[0]).total
+        with autocast(run.recipe, run.device):
+            loss = run.objective(ready[number].micro_batches[0]).total
         loss.backward()
         run.optimizer.zero_grad(set_to_none=True)
 
@@ -145,8 +147,8 @@ def plain_step(run: Run) -> Step:
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3)
 
     def step(number: int) -> None:
-        (batch,) = run.maker[BatchRequest(number, 0, 1)].parts
-        match = batch.match
+        (batch,) = run.batches[BatchRequest(number, 0, 1)].micro_batches
+        match = batch.pairs
         assert match is not None
         assert match.items.pixels is not None
         queries = [[piece for piece in row if piece] for row in match.query.tolist()]
@@ -204,7 +206,7 @@ def main() -> None:
                 "corruption=uniform",
                 "max_cells=64",
             )
-            rows.append({"what": "links", **bench_links(run.maker.collator, run.device)})
+            rows.append({"what": "links", **bench_links(run.batches.collator, run.device)})
     for row in rows:
         print(row)
     print(

@@ -13,7 +13,7 @@ from kg.stores.rdf_terms import PREFIXES
 from kg.stores.tables import statements_table
 from schema.errors import CatalographError, QueryRefusedError
 from tests.contracts.store_contract import fact
-from tests.kg import harmless, hostile
+from tests.kg.stores import harmless, hostile
 from tests.kg.stores.tricks import CYPHER_TRICKS, SPARQL_TRICKS
 from tests.servers import emptied
 

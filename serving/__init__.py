@@ -1,0 +1,31 @@
+"""Serving: calibrated completion of cells, and writing it back to the graph."""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from serving.calibration import calibrate
+    from serving.completion import Completion, complete
+    from serving.items import CatalogItems, missing_cells
+    from serving.writeback import write
+
+__all__ = [
+    "CatalogItems",
+    "Completion",
+    "calibrate",
+    "complete",
+    "missing_cells",
+    "write",
+]
+
+# Names are imported when they are first used: most commands need few of these modules.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "calibration": ["calibrate"],
+        "completion": ["Completion", "complete"],
+        "items": ["CatalogItems", "missing_cells"],
+        "writeback": ["write"],
+    },
+)

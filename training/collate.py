@@ -12,16 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from encoders.batch import ItemBatch, ngram_tensors, piece_tensor
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
-from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.negatives import Corruptor, type_constrained
-from kg.sampling.ragged import first_random, join, spread
-from schema.arrays import BoolArray, FloatArray, IntArray
+from kg.sampling.ragged import first_random
+from schema.arrays import BoolArray, IntArray
+from training.augment import augment
 from training.batches import (
     Corruptions,
     ItemView,
@@ -29,7 +28,13 @@ from training.batches import (
     MaskedTokens,
     StepBatch,
     TitlePairs,
-    TrueAlternatives,
+)
+from training.cells import (
+    Cells,
+    flow_without_statements,
+    pad_cells,
+    statements_of,
+    true_alternatives,
 )
 from training.config import Recipe
 from training.data import ItemImages, TrainingData
@@ -41,8 +46,6 @@ from training.objectives.mrfr import mask_features
 from training.objectives.vtm import swap_titles
 from training.queries import QueryPairBuilder
 from training.schedule import Stage
-
-CELL_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,6 @@ class BatchContents:
     pairs: IntArray
     all_pairs: IntArray
     first: int = 0
-
-
-@dataclass(frozen=True)
-class Cells:
-    """N questions (item, property) and the M statements that they hide.
-
-    ``row`` and ``property`` [N]: the item's row in the batch, ascending, and the property.
-    ``cell`` [M]: the question that each statement answers.
-    """
-
-    row: IntArray
-    property: IntArray
-    cell: IntArray
 
 
 @dataclass(frozen=True)
@@ -415,77 +405,3 @@ class Collator:
             random.generator("values"),
         )
         return torch.from_numpy(drawn)
-
-
-def flow_without_statements(cells: Cells) -> MessageFlow:
-    """Return a flow of cells that no known statement reaches."""
-    row = torch.from_numpy(np.ascontiguousarray(cells.row))
-    property = torch.from_numpy(np.ascontiguousarray(cells.property))
-    nothing = row.new_zeros(0)
-    return MessageFlow(row, property, nothing, nothing, nothing)
-
-
-def pad_cells(cells: Cells, batch: int) -> Cells:
-    """Add cells that no statement answers, of property 0, to make up a multiple of 64.
-
-    A CPU (oneDNN) prepares its matrix products anew for every shape: with a few sizes only, the
-    bf16 loop made 135 items a second instead of 112. The rows below ``batch`` that have the fewest
-    cells get the additional ones, so that none is padded far.
-    """
-    counts = np.bincount(cells.row, minlength=batch)
-    extra = []
-    for _ in range(-len(cells.row) % CELL_MULTIPLE):
-        row = int(counts.argmin())
-        counts[row] += 1
-        extra.append(row)
-    rows = np.concatenate([cells.row, np.array(extra, dtype=np.int64)])
-    properties = np.concatenate([cells.property, np.zeros(len(extra), dtype=np.int64)])
-    order = np.argsort(rows, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return Cells(rows[order], properties[order], place[cells.cell])
-
-
-def statements_of(indptr: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the numbers [M] of the statements of items ``index`` [B], and the batch row [M] of
-    each."""
-    row, place = spread(indptr[index], indptr[index + 1])
-    return place, row
-
-
-def true_alternatives(
-    data: TrainingData,
-    index: IntArray,
-    cells: Cells,
-    candidate: IntArray,
-) -> TrueAlternatives:
-    """Find further true values of the cells of the hidden statements, whose values are
-    ``candidate`` [M]."""
-    statement, row = statements_of(data.indptr, index)
-    width = len(data.ranges)
-    key = row * width + data.property[statement]
-    hidden_key = (cells.row * width + cells.property)[cells.cell]
-    order = np.argsort(key, kind="stable")
-    hidden, place = join(hidden_key, key[order])
-    other = data.candidate[statement[order][place]]
-    different = other != candidate[hidden]
-    return TrueAlternatives(
-        torch.from_numpy(hidden[different]),
-        torch.from_numpy(other[different]),
-    )
-
-
-def augment(pixels: Tensor, shift: int, uniform: FloatArray) -> Tensor:
-    """Mirror half of the images [B, 3, S, S] and move each by up to ``shift`` pixels over white.
-
-    ``uniform`` [B, 3] are random numbers in [0, 1): down, right, mirrored.
-    """
-    size = pixels.shape[-1]
-    padded = F.pad(pixels, (shift,) * 4, value=255)
-    places = (uniform[:, :2] * (2 * shift + 1)).astype(np.int64)
-    mirrored = uniform[:, 2] < 0.5
-    out = torch.empty_like(pixels)
-    for row, (top, left) in enumerate(places.tolist()):
-        cut = padded[row, :, top : top + size, left : left + size]
-        out[row] = cut.flip(-1) if mirrored[row] else cut
-    return out

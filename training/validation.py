@@ -15,7 +15,8 @@ from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import FloatArray, IntArray
-from training.collate import BatchContents, Collator, statements_of
+from training.cells import statements_of
+from training.collate import BatchContents, Collator
 from training.loader import NO_INDEX
 from training.objectives.joint import JointObjective
 from training.queries import QueryPairBuilder
@@ -28,7 +29,7 @@ MAX_ITEMS = 512
 
 @dataclass(frozen=True)
 class HeldOutPairs:
-    """Matching ``pairs`` [N] of held-out items, by their numbers in the query log of ``builder``."""
+    """Matching ``pairs`` [N] of held-out items, by number in the query log of ``builder``."""
 
     builder: QueryPairBuilder
     pairs: IntArray

@@ -10,15 +10,10 @@ from hypothesis import strategies as st
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.ragged import first_random
 from tests.training.conftest import TINY, all_terms, items_only
+from training.augment import augment
 from training.batches import _map_tensors
-from training.collate import (
-    Cells,
-    Collator,
-    augment,
-    pad_cells,
-    statements_of,
-    true_alternatives,
-)
+from training.cells import Cells, pad_cells, statements_of, true_alternatives
+from training.collate import Collator
 from training.flows import TrainingFlows
 from training.schedule import Stage
 

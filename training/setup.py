@@ -1,0 +1,121 @@
+"""What a run is to train: its folder, starting point, options, and model configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fusion.checkpoint import ModelFolder, find_model
+from fusion.config import ModelConfig
+from fusion.link_prediction.pykeen_interactions import pykeen_interaction
+from fusion.pretrained import Pretrained
+from kg.home import Home
+from schema.errors import UsageError
+from training.config import Settings, TrainOptions, read_settings
+from training.presets import preset
+
+KEPT_OPTIONS = ("preset", "size", "seed", "steps", "minutes")
+"""Options that a model folder keeps, so that ``--resume`` needs none of them."""
+
+
+def model_folder(home: Home, options: TrainOptions) -> Path:
+    """Choose the model's folder: the named one, the newest one to resume, or one of a new name."""
+    if options.resume and options.name is None:
+        unfinished = sorted(
+            home.models.glob("*/checkpoints"),
+            key=lambda path: path.stat().st_mtime,
+        )
+        if not unfinished:
+            raise UsageError(f"nothing to resume in {home.models}: train without --resume first")
+        return unfinished[-1].parent
+    if options.name is not None:
+        folder = home.models / options.name
+        exists = (folder / "checkpoints").exists()
+        if exists and not options.resume:
+            raise UsageError(
+                f"model {options.name!r} exists in {home.models}: "
+                "go on with --resume, or choose another --name"
+            )
+        if options.resume and not exists:
+            raise UsageError(
+                f"model {options.name!r} has no checkpoint to resume: train without --resume first"
+            )
+        return folder
+    stem = f"{options.preset}-{options.size}"
+    numbers = [path.name.rpartition("-")[2] for path in home.models.glob(f"{stem}-*")]
+    taken = [int(number) for number in numbers if number.isdigit()]
+    return home.models / f"{stem}-{max(taken, default=0) + 1}"
+
+
+def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
+    """Open the model whose vocabulary and weights a run starts from: its own if it is resumed,
+    else that of ``--init``."""
+    if options.resume:
+        found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
+        return ModelFolder(found[-1].parent) if found else None
+    return ModelFolder(find_model(home.models, options.init)) if options.init else None
+
+
+def resolve_options(
+    options: TrainOptions,
+    start: ModelFolder | None,
+) -> tuple[TrainOptions, Settings]:
+    """Return the run's options and settings; a resumed run keeps its own unless given others."""
+    kept: dict[str, Any] | None = None
+    if options.resume and start is not None:
+        options = resumed_options(options, start.about)
+        kept = start.about.get("recipe")
+    chosen = preset(options.preset, options.size)
+    settings = read_settings(
+        options.config,
+        options.overrides,
+        model_fields=chosen.model.as_dict(),
+        start=chosen.recipe.as_settings() if kept is None else kept,
+    )
+    return options, settings
+
+
+def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
+    """Take the options of a resumed run from ``about``, its folder's description.
+
+    A budget or a split that is given anew replaces the kept one.
+    """
+    kept: dict[str, Any] = {
+        name: about[name] for name in ("preset", "size", "seed") if name in about
+    }
+    if options.steps is None and options.minutes is None:
+        kept |= {name: about.get(name) for name in ("steps", "minutes")}
+    if options.split is None and about.get("split"):
+        kept["split"] = Path(about["split"])
+    return dataclasses.replace(options, **kept)
+
+
+def describe(options: TrainOptions, settings: Settings) -> dict[str, Any]:
+    """Describe a run for its folder, so that it can be resumed."""
+    kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
+    split = None if options.split is None else str(options.split)
+    return {**kept, "split": split, "recipe": settings.recipe.as_settings()}
+
+
+def model_config(
+    options: TrainOptions,
+    settings: Settings,
+    pretrained: Sequence[Pretrained],
+) -> ModelConfig:
+    """Build the preset's configuration with the settings and sizes of pretrained weights.
+
+    Raises UsageError before anything is read if they do not fit together.
+    """
+    config = dataclasses.replace(preset(options.preset, options.size).model, **settings.model)
+    for each in pretrained:
+        config = each.fit(config)
+    if config.preset == "wrapped" and not config.wrapped:
+        raise UsageError(
+            "preset wrapped has no model to wrap: "
+            "add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT"
+        )
+    if config.interaction:
+        pykeen_interaction(config.interaction, config.dim)
+    return config

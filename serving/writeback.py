@@ -1,4 +1,4 @@
-"""Completions into the store, as predicted statements that say by which model, how sure, and why."""
+"""Write completions to the store, as predicted statements with model, confidence and evidence."""
 
 from __future__ import annotations
 
@@ -12,60 +12,63 @@ from kg.stores.tables import statements_table
 from schema.terms import Provenance, Rank, Statement, now
 from serving.completion import Completion, Decision
 
-SOURCE = "catalograph complete"
-FILLS: tuple[Decision, ...] = ("fill",)
-_AT_ONCE = 50_000
+PREDICTION_SOURCE = "catalograph complete"
+ONLY_FILLS: tuple[Decision, ...] = ("fill",)
+_STATEMENTS_PER_BATCH = 50_000
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What went into the store: predictions ``written``, and those of them that are ``new`` to it."""
+    """How many predictions were ``written``, and how many of those are ``new`` to the store."""
 
     written: int
     new: int
 
 
-def predicted(
-    completion: Completion, *, model: str, batch: str = "", time: str | None = None
-) -> Statement:
-    """The statement that a completion's best candidate makes; ``time`` is now where it is not given."""
-    best = completion.candidates[0]
-    time = time or now()
-    evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
-    provenance = Provenance(
-        SOURCE,
-        batch,
-        model=model,
-        confidence=round(best.probability, 6),
-        evidence=evidence,
-        time=time,
-    )
-    return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
-
-
-def write(
+def write_predictions(
     store: GraphStore,
     completions: Iterable[Completion],
     *,
     model: str,
     batch: str = "",
-    decisions: Collection[Decision] = FILLS,
+    decisions: Collection[Decision] = ONLY_FILLS,
 ) -> WriteReport:
-    """Put the completions with one of ``decisions`` into the store, a large batch at a time.
+    """Put the best candidates of completions with one of ``decisions`` into the store, in batches.
 
-    What a person asserted, accepted or rejected stays as it is: the store never lets a prediction take its place.
+    What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
     """
     time = now()
-    chosen = (each for each in completions if each.candidates and each.decision in decisions)
-    statements = (predicted(each, model=model, batch=batch, time=time) for each in chosen)
-    written = new = 0
-    for part in _batches(statements):
-        new += store.put(None, statements_table(part)).new_statements
-        written += len(part)
+    statements = (
+        predicted_statement(completion, model=model, batch=batch, time=time)
+        for completion in completions
+        if completion.candidates and completion.decision in decisions
+    )
+    written = 0
+    new = 0
+    for group in _batched(statements):
+        new += store.put(None, statements_table(group)).new_statements
+        written += len(group)
     return WriteReport(written, new)
 
 
-def _batches(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
+def predicted_statement(
+    completion: Completion, *, model: str, batch: str = "", time: str | None = None
+) -> Statement:
+    """Return a completion's best candidate as a statement; ``time`` defaults to now."""
+    best = completion.candidates[0]
+    evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
+    provenance = Provenance(
+        PREDICTION_SOURCE,
+        batch,
+        model=model,
+        confidence=round(best.probability, 6),
+        evidence=evidence,
+        time=time or now(),
+    )
+    return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
+
+
+def _batched(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
     remaining = iter(statements)
-    while part := list(islice(remaining, _AT_ONCE)):
-        yield part
+    while batch := list(islice(remaining, _STATEMENTS_PER_BATCH)):
+        yield batch

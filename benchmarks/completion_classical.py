@@ -34,6 +34,7 @@ from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign
 from schema.ontology import Ontology
+from serving.cells import Scorer
 
 Splits = dict[str, list[ItemInput]]
 
@@ -76,11 +77,12 @@ def measure(
     classical = Classical.train(ontology, splits["train"], setting, blind_also=blind_also)
     seconds = time.perf_counter() - started
     most_frequent = MostFrequent(ontology, splits["train"])
-    reports = [
-        evaluate_completion(scorer, splits["test"], ontology, setting, blind_also=blind_also)
-        for scorer in (classical, most_frequent)
-    ]
-    return Measurement(*reports, training_seconds=seconds)
+
+    def evaluate(scorer: Scorer) -> EvaluationReport:
+        test = splits["test"]
+        return evaluate_completion(scorer, test, ontology, setting, blind_also=blind_also)
+
+    return Measurement(evaluate(classical), evaluate(most_frequent), seconds)
 
 
 def parse_arguments() -> argparse.Namespace:

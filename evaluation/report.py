@@ -100,25 +100,13 @@ class ReportData:
 
 @dataclass(frozen=True)
 class CheckedCompletion:
-    """A completion whose truth is known."""
+    """A completion whose true values are known; ``right`` is whether the best candidate is one."""
 
-    line: CompletionLine
+    property: str
+    decision: str
+    probability: float
     truth: set[str]
-
-    @property
-    def property(self) -> str:
-        """The completed property."""
-        return str(self.line["property"])
-
-    @property
-    def probability(self) -> float:
-        """The best candidate's probability."""
-        return float(self.line["candidates"][0]["probability"])
-
-    @property
-    def right(self) -> bool:
-        """Whether the best candidate is true."""
-        return self.line["candidates"][0]["value"] in self.truth
+    right: bool
 
 
 def write_report(home: Home, out: Path, completions: Path, truth: Path | None = None) -> None:
@@ -186,12 +174,8 @@ def report_data(
 ) -> ReportData:
     """Compute everything that the page shows."""
     with_candidates = [line for line in lines if line["candidates"]]
-    checked = [
-        CheckedCompletion(line, truth[line["item"], line["property"]])
-        for line in with_candidates
-        if (line["item"], line["property"]) in truth
-    ]
-    checked_fills = [each.right for each in checked if each.line["decision"] == "fill"]
+    checked = check_completions(with_candidates, truth)
+    checked_fills = [each.right for each in checked if each.decision == "fill"]
     decisions = {
         decision: sum(line["decision"] == decision for line in lines)
         for decision in ("fill", "review", "abstain")
@@ -210,6 +194,27 @@ def report_data(
         examples=choose_examples(snapshot, with_candidates, truth),
         checked_fills=CheckedFills(len(checked_fills), sum(checked_fills)),
     )
+
+
+def check_completions(
+    lines: Iterable[CompletionLine], truth: HiddenValues
+) -> list[CheckedCompletion]:
+    """Compare the best candidates with the truth where it is known."""
+    checked = []
+    for line in lines:
+        cell = line["item"], line["property"]
+        if cell in truth:
+            best = line["candidates"][0]
+            checked.append(
+                CheckedCompletion(
+                    property=line["property"],
+                    decision=line["decision"],
+                    probability=best["probability"],
+                    truth=truth[cell],
+                    right=best["value"] in truth[cell],
+                )
+            )
+    return checked
 
 
 def coverage_by_property(

@@ -221,7 +221,7 @@ def fit_temperature(
     The prior of its logarithm is normal around log ``centre``. Only cells with a true value that
     the model knows count; the probabilities of several true values are added.
     """
-    answerable = [cells.select(cells.true.any(1)) for cells in groups]
+    answerable = [cells.select(np.asarray(cells.true.any(1))) for cells in groups]
     # With a single value the likelihood is 1 at any temperature.
     answerable = [cells for cells in answerable if len(cells.fold) and cells.logits.shape[1] > 1]
     if not answerable:

@@ -12,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from encoders.descriptors import colour_histograms, oriented_gradients
 from evaluation.settings import Setting, apply_setting, catalogue_words
-from fusion.inference.featurizer import ItemInput, PixelReader, PropertyValue
+from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
 from schema.modalities import Modality
@@ -79,9 +78,8 @@ class Classical:
     name = "classical"
     calibration = None
 
-    def __init__(self, ontology: Ontology, read_pixels: PixelReader | None = None) -> None:
+    def __init__(self, ontology: Ontology) -> None:
         self.ontology = ontology
-        self.read_pixels = read_pixels
         self._title_vectorizers: list[Any] = []
         self._image_features: _ImageFeatures | None = None
         self._statement_column: dict[PropertyValue, int] = {}
@@ -95,12 +93,14 @@ class Classical:
         items: Sequence[ItemInput],
         setting: Setting,
         *,
-        read_pixels: PixelReader | None = None,
         blind_also: Sequence[str] = (),
     ) -> Classical:
-        """Train a model for each property on the items' statements, as the setting shows them."""
+        """Train a model for each property on the items' statements, as the setting shows them.
+
+        Images have to be pixels [3, S, S].
+        """
         items = apply_setting(items, setting, catalogue_words(ontology, blind_also))
-        scorer = cls(ontology, read_pixels)
+        scorer = cls(ontology)
         scorer._fit_features(items, with_statements=setting.shows(Modality.STATEMENTS))
         features = scorer.encode(items)
         for name in ontology.properties:
@@ -242,22 +242,22 @@ class Classical:
         """Yield the descriptors of images in batches."""
         for start in range(0, len(images), _IMAGES_PER_BATCH):
             batch = images[start : start + _IMAGES_PER_BATCH]
-            pixels = np.stack([self._pixels(image) for image in batch])
+            pixels = np.stack([_resized(image) for image in batch])
             scaled = torch.from_numpy(pixels).float() / 255
             yield _Descriptors(
                 oriented_gradients(scaled).numpy(), colour_histograms(scaled).numpy()
             )
 
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        """Return an image at the baseline's size; one that cannot be read is white."""
-        size = BASELINE_IMAGE_SIZE
-        if isinstance(image, np.ndarray):
-            scaled = torch.nn.functional.interpolate(
-                torch.from_numpy(image)[None].float(), (size, size), mode="area"
-            )
-            return scaled[0].to(torch.uint8).numpy()
-        pixels = self.read_pixels(Path(image), size) if self.read_pixels is not None else None
-        return np.full((3, size, size), 255, dtype=np.uint8) if pixels is None else pixels
+
+def _resized(image: Any) -> NDArray[np.uint8]:
+    """Return pixels at the baseline's size."""
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"the image {image} is not pixels: the classical baseline opens no files")
+    size = BASELINE_IMAGE_SIZE
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None].float(), (size, size), mode="area"
+    )
+    return resized[0].to(torch.uint8).numpy()
 
 
 @dataclass(frozen=True)

@@ -72,15 +72,15 @@ MetricEstimates = dict[str, Estimate]
 
 
 def realistic_ranks(
-    scores: NDArray[np.floating], true: NDArray[np.integer], others: BoolArray | None = None
+    scores: NDArray[np.floating], true: NDArray[np.integer], all_true: BoolArray
 ) -> FloatArray:
     """Return the rank [N] of candidate ``true`` [N] among ``scores`` [N, V].
 
-    ``others`` [N, V] marks further true candidates, which are left out of the ranking.
+    ``all_true`` [N, V] marks every true candidate; the others of them are left out of the ranking.
     """
     rows = np.arange(len(true))
     own = scores[rows, true][:, None]
-    counted = np.ones(scores.shape, dtype=bool) if others is None else ~others
+    counted = ~all_true
     counted[rows, true] = True
     optimistic = 1 + ((scores > own) & counted).sum(1)
     pessimistic = ((scores >= own) & counted).sum(1)

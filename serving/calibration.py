@@ -35,7 +35,6 @@ from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
-from schema.modalities import CONTENT_MODALITIES
 from schema.progress import ProgressCallback, no_progress
 from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
 
@@ -163,7 +162,7 @@ def _modality_subsets(item: ItemInput) -> Iterator[ItemInput]:
     These are 2^n variants for n modalities: four with title and image. With many more modalities,
     draw the subsets at random.
     """
-    present = [modality for modality in CONTENT_MODALITIES if item.has(modality)]
+    present = item.content_modalities()
     for kept in itertools.product((True, False), repeat=len(present)):
         variant = item
         for modality, keep in zip(present, kept, strict=True):

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray
-from schema.modalities import CONTENT_MODALITIES, Modality
+from schema.modalities import Modality
 from schema.ontology import Ontology
 
 MAX_CELLS_PER_CALL = 4096
@@ -59,7 +59,7 @@ def situation_of(item: ItemInput, cell: CellQuery) -> str:
     The item gives its content, the cell the statements that the model may use. The name is
     ``nothing`` if all modalities are missing.
     """
-    present = [modality.value for modality in CONTENT_MODALITIES if item.has(modality)]
+    present = [modality.value for modality in item.content_modalities()]
     if cell.known:
         present.append(Modality.STATEMENTS.value)
     return "+".join(present) or "nothing"

@@ -196,9 +196,8 @@ class _Completer:
         for request in requests:
             item = request.item
             item_variants: dict[Modality | None, ItemInput] = {None: item}
-            for modality in CONTENT_MODALITIES:
-                if item.has(modality):
-                    item_variants[modality] = item.without(modality)
+            for modality in item.content_modalities():
+                item_variants[modality] = item.without(modality)
             for name in request.properties:
                 variants = self._variants(name, item_variants, len(inputs))
                 cells.append(_CellRequest(item, name, variants))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import statements_table
 from schema.terms import Provenance, Rank, Statement, now
-from serving.completion import Completion, Decision
+from serving.completion import Completion
 
 PREDICTION_SOURCE = "catalograph complete"
-ONLY_FILLS: tuple[Decision, ...] = ("fill",)
 _STATEMENTS_PER_BATCH = 50_000
 
 
@@ -26,22 +25,17 @@ class WriteReport:
 
 
 def write_predictions(
-    store: GraphStore,
-    completions: Iterable[Completion],
-    *,
-    model: str,
-    batch: str = "",
-    decisions: Collection[Decision] = ONLY_FILLS,
+    store: GraphStore, completions: Iterable[Completion], *, model: str
 ) -> WriteReport:
-    """Put the best candidates of completions with one of ``decisions`` into the store, in batches.
+    """Put the best candidates of filled cells into the store, in batches.
 
     What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
     """
     time = now()
     statements = (
-        predicted_statement(completion, model=model, batch=batch, time=time)
+        predicted_statement(completion, model, time)
         for completion in completions
-        if completion.candidates and completion.decision in decisions
+        if completion.decision == "fill"
     )
     written = 0
     new = 0
@@ -51,19 +45,16 @@ def write_predictions(
     return WriteReport(written, new)
 
 
-def predicted_statement(
-    completion: Completion, *, model: str, batch: str = "", time: str | None = None
-) -> Statement:
-    """Return a completion's best candidate as a statement; ``time`` defaults to now."""
+def predicted_statement(completion: Completion, model: str, time: str) -> Statement:
+    """Return a completion's best candidate as a statement that ``model`` made."""
     best = completion.candidates[0]
     evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
     provenance = Provenance(
         PREDICTION_SOURCE,
-        batch,
         model=model,
         confidence=round(best.probability, 6),
         evidence=evidence,
-        time=time or now(),
+        time=time,
     )
     return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
 

@@ -16,7 +16,7 @@ from encoders.regions import Regions, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from schema.errors import ModelError
-from schema.modalities import Modality
+from schema.modalities import CONTENT_MODALITIES, Modality
 
 Pixels = NDArray[np.uint8]
 PixelReader = Callable[[Path, int], Pixels | None]
@@ -57,9 +57,9 @@ class ItemInput:
             case Modality.STATEMENTS:
                 return replace(self, known=())
 
-    def modalities(self) -> tuple[Modality, ...]:
-        """Return the modalities that the item has, in the order of :class:`Modality`."""
-        return tuple(each for each in Modality if self.has(each))
+    def content_modalities(self) -> tuple[Modality, ...]:
+        """Return the modalities that the item has, other than its statements."""
+        return tuple(each for each in CONTENT_MODALITIES if self.has(each))
 
 
 class Featurizer:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ TITLE_ONLY = Setting("full", "no", "none")
 IMAGE_ONLY = Setting("none", "yes", "none")
 
 
-def draw_image(colour: str, rng: np.random.Generator, size: int = 32) -> np.ndarray:
-    noise = rng.integers(-15, 15, (3, size, size))
+def draw_image(colour: str, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.integers(-15, 15, (3, 32, 32))
     return np.clip(np.array(RGB[colour])[:, None, None] + noise, 0, 255).astype(np.uint8)
 
 
@@ -107,18 +106,10 @@ def test_classical_completes_properties_with_one_value_and_with_none():
     assert len(set(colour.tolist())) == 1
 
 
-def test_classical_reads_image_files_through_the_reader():
-    rng = np.random.default_rng(0)
-
-    def read_pixels(path: Path, size: int) -> np.ndarray:
-        return draw_image(path.stem, rng, size)
-
-    items = [
-        replace(item, title=None, image=f"{dict(item.known)['colour']}.jpg")
-        for item in catalogue(60)
-    ]
-    scorer = Classical.train(ONTOLOGY, items, IMAGE_ONLY, read_pixels=read_pixels)
-    assert hits(scorer, items[:10], IMAGE_ONLY) == 1
+def test_classical_refuses_image_files():
+    items = [replace(item, image="a.jpg") for item in catalogue(10)]
+    with pytest.raises(DataError, match=r"a\.jpg is not pixels"):
+        Classical.train(ONTOLOGY, items, IMAGE_ONLY)
 
 
 def test_classical_accepts_titles_without_words():

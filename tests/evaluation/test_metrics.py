@@ -43,25 +43,26 @@ def expected_calibration_error(confidence: Any, correct: Any) -> float:
     return metrics_of(outcomes(items, np.ones(len(items)), confidence, correct))["ece"].value
 
 
+def only(true: np.ndarray, values: int) -> np.ndarray:
+    """Mark one true candidate [N] in each row [N, V]."""
+    return np.arange(values) == true[:, None]
+
+
 def test_rank_counts_better_candidates():
     scores = np.array([[0.1, 0.9, 0.5], [0.3, 0.2, 0.1]])
-    assert realistic_ranks(scores, np.array([2, 0])).tolist() == [2, 1]
+    true = np.array([2, 0])
+    assert realistic_ranks(scores, true, only(true, 3)).tolist() == [2, 1]
 
 
 def test_ties_give_the_mean_of_the_best_and_the_worst_rank():
-    assert realistic_ranks(np.zeros((1, 4)), np.array([1])).tolist() == [2.5]
+    true = np.array([1])
+    assert realistic_ranks(np.zeros((1, 4)), true, only(true, 4)).tolist() == [2.5]
 
 
 def test_other_true_values_are_left_out_of_the_ranking():
     scores = np.array([[0.9, 0.8, 0.1]])
-    others = np.array([[True, False, False]])
-    assert realistic_ranks(scores, np.array([1]), others).tolist() == [1]
-
-
-def test_the_ranked_value_counts_even_if_it_is_marked_as_another_true_one():
-    scores = np.array([[0.9, 0.8]])
-    others = np.array([[False, True]])
-    assert realistic_ranks(scores, np.array([1]), others).tolist() == [2]
+    all_true = np.array([[True, True, False]])
+    assert realistic_ranks(scores, np.array([1]), all_true).tolist() == [1]
 
 
 @pytest.mark.parametrize("decimals", [1, 6])  # one decimal makes many ties
@@ -72,8 +73,7 @@ def test_ranking_metrics_agree_with_pykeen(decimals):
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=(200, 30)), decimals).astype(np.float32)
     true = rng.integers(0, 30, 200)
-    others = rng.random((200, 30)) < 0.1
-    others[np.arange(200), true] = False
+    others = (rng.random((200, 30)) < 0.1) & ~only(true, 30)
     evaluator = RankBasedEvaluator(filtered=True, add_defaults=True)
     evaluator.process_scores_(
         hrt_batch=torch.zeros(200, 3, dtype=torch.long),
@@ -83,7 +83,9 @@ def test_ranking_metrics_agree_with_pykeen(decimals):
     )
     expected = evaluator.finalize()
 
-    ours = metrics_of(outcomes(np.arange(200), realistic_ranks(scores, true, others)))
+    ours = metrics_of(
+        outcomes(np.arange(200), realistic_ranks(scores, true, others | only(true, 30)))
+    )
     assert ours["mrr"].value == pytest.approx(
         expected.get_metric("tail.realistic.inverse_harmonic_mean_rank"), rel=1e-6
     )

@@ -35,7 +35,7 @@ def ranks(store: GraphStore) -> dict[str, str]:
 
 
 def test_a_prediction_has_model_confidence_and_evidence():
-    statement = predicted_statement(completion(), model="joint-1", batch="b7")
+    statement = predicted_statement(completion(), "joint-1", "2026-01-01T00:00:00+00:00")
     assert (statement.item, statement.property, statement.value, statement.rank) == (
         "m1",
         "colour",
@@ -43,14 +43,13 @@ def test_a_prediction_has_model_confidence_and_evidence():
         Rank.PREDICTED,
     )
     provenance = statement.provenance
-    assert (provenance.model, provenance.batch) == ("joint-1", "b7")
-    assert provenance.confidence == 0.971235
+    assert (provenance.model, provenance.confidence) == ("joint-1", 0.971235)
+    assert provenance.time == "2026-01-01T00:00:00+00:00"
     assert json.loads(provenance.evidence or "") == {
         "title": 0.31,
         "image": None,
         "known": [{"property": "kind", "value": "mug", "effect": -0.02}],
     }
-    assert provenance.time.endswith("+00:00")
 
 
 def test_only_fills_are_written(store: GraphStore) -> None:
@@ -62,20 +61,6 @@ def test_only_fills_are_written(store: GraphStore) -> None:
     report = write_predictions(store, completions, model="m")
     assert (report.written, report.new) == (1, 1)
     assert store.item("m2") is None
-
-
-def test_other_decisions_are_written_on_request(store: GraphStore) -> None:
-    decisions: tuple[Decision, ...] = ("fill", "review")
-    for_review = completion("m2", decision="review")
-    report = write_predictions(store, [for_review], model="m", decisions=decisions)
-    assert report.written == 1
-
-
-def test_a_completion_without_candidates_is_skipped(store: GraphStore) -> None:
-    decisions: tuple[Decision, ...] = ("abstain",)
-    empty = Completion("m1", "colour", (), "abstain", Evidence())
-    report = write_predictions(store, [empty], model="m", decisions=decisions)
-    assert report.written == 0
 
 
 def test_writing_twice_adds_nothing(store: GraphStore) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,12 @@ class ContentFeatures:
     matrix: Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Examples:
-    """N rows of a property's model: the items' positions, and the statements that may be used."""
+    """Rows of a property's model: the items' positions, and the statements that may be used."""
 
-    positions: list[int]
-    known: list[Sequence[PropertyValue]]
+    positions: list[int] = field(default_factory=list)
+    known: list[Sequence[PropertyValue]] = field(default_factory=list)
 
 
 class Classical:
@@ -198,7 +198,7 @@ class Classical:
         from sklearn.linear_model import LogisticRegression
 
         values = set(self.ontology.values_of(name))
-        examples = _Examples([], [])
+        examples = _Examples()
         target = []
         for position, item in enumerate(items):
             for property_name, value in item.known:
@@ -262,7 +262,7 @@ def _resized(image: Any) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Descriptors:
-    """Hand-made descriptors of B images: ``gradients`` [B, G] and ``colours`` [B, C]."""
+    """Classical descriptors of B images: ``gradients`` [B, G] and ``colours`` [B, C]."""
 
     gradients: NDArray[np.float32]
     colours: NDArray[np.float32]
@@ -298,11 +298,11 @@ class _ImageFeatures:
     def transform(self, descriptors: Iterator[_Descriptors]) -> NDArray[np.float32]:
         """Return the features [B, width] of B images."""
         every = _joined(descriptors)
-        parts = [
+        blocks = [
             self._gradients.transform(every.gradients),
             self._colours.transform(every.colours),
         ]
-        return np.concatenate(parts, 1).astype(np.float32)
+        return np.concatenate(blocks, 1).astype(np.float32)
 
 
 def _joined(descriptors: Iterator[_Descriptors]) -> _Descriptors:

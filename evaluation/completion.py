@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics import METRICS, MetricEstimates, Outcomes, realistic_ranks, summarise
 from evaluation.settings import Setting, apply_setting, catalogue_words
-from fusion.inference.featurizer import ItemInput
+from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
 from schema.modalities import CONTENT_MODALITIES, Modality
@@ -127,14 +127,14 @@ def evaluate_settings(
     return [evaluator.report(len(items), resamples, seed) for evaluator in evaluators]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _HiddenCells:
     """N hidden cells of one property: their queries, their items' numbers, their true values."""
 
     property: str
-    queries: list[CellQuery]
-    item_numbers: list[int]
-    true_values: list[list[str]]
+    queries: list[CellQuery] = field(default_factory=list)
+    item_numbers: list[int] = field(default_factory=list)
+    true_values: list[list[str]] = field(default_factory=list)
 
 
 class _SettingEvaluator:
@@ -145,11 +145,11 @@ class _SettingEvaluator:
         self.setting = setting
         self.calibration = Calibration(scorer.calibration)
         self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.properties}
-        known_to_model = scorer.ontology.properties
+        # Of each property that the model knows: the position of each value among the candidates.
         self.value_index = {
-            name: {value: index for index, value in enumerate(known_to_model[name].values)}
-            for name in self.outcomes
-            if name in known_to_model
+            name: {value: index for index, value in enumerate(spec.values)}
+            for name, spec in scorer.ontology.properties.items()
+            if name in self.outcomes
         }
 
     def add(self, encoded: Any, items: Sequence[ItemInput], first_number: int) -> None:
@@ -171,19 +171,19 @@ class _SettingEvaluator:
 
     def _hidden_cells(self, items: Sequence[ItemInput], first_number: int) -> list[_HiddenCells]:
         """Return the known cells of the items, by property."""
-        found: dict[str, _HiddenCells] = {}
+        by_property: dict[str, _HiddenCells] = {}
         for index, item in enumerate(items):
             for name, true_values in _values_by_property(item):
                 if name not in self.outcomes:
                     continue
-                others: tuple[tuple[str, str], ...] = ()
+                others: tuple[PropertyValue, ...] = ()
                 if self.setting.shows(Modality.STATEMENTS):
                     others = tuple(statement for statement in item.known if statement[0] != name)
-                cells = found.setdefault(name, _HiddenCells(name, [], [], []))
+                cells = by_property.setdefault(name, _HiddenCells(name))
                 cells.queries.append(CellQuery(index, name, others))
                 cells.item_numbers.append(first_number + index)
                 cells.true_values.append(true_values)
-        return list(found.values())
+        return list(by_property.values())
 
     def _ranked(
         self, cells: _HiddenCells, logits: NDArray[np.float32], items: Sequence[ItemInput]

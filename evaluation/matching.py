@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metrics import (
-    Estimate,
-    MetricEstimates,
-    average_precision,
-    resampled_areas,
-)
+from evaluation.metrics import Estimate, MetricEstimates, average_precision, resampled_areas
 from fusion.inference.metrics import roc_auc
 from fusion.inference.scorer import CellScorer
 from kg.sampling.keyed_random import KeyedRandom
@@ -88,7 +83,7 @@ def evaluate_matching(
     batch_items: list[IntArray] = []
     for start in range(0, len(pairs), PAIRS_PER_BATCH):
         positive = pairs[start : start + PAIRS_PER_BATCH]
-        # Keyed by the pairs themselves, so that every model is asked about the same negatives.
+        # Random numbers are keyed by the pairs, so that negatives do not depend on the batch size.
         batch = pair_builder.batch(positive, KeyedRandom(0))
         item = np.tile(pair_builder.log.item[positive], 2)  # positive pairs first, then the negatives
         items = pair_builder.items(item)

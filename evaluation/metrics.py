@@ -79,11 +79,11 @@ def realistic_ranks(
     ``all_true`` [N, V] marks every true candidate; the others of them are left out of the ranking.
     """
     rows = np.arange(len(true))
-    own = scores[rows, true][:, None]
+    own_score = scores[rows, true][:, None]
     counted = ~all_true
     counted[rows, true] = True
-    optimistic = 1 + ((scores > own) & counted).sum(1)
-    pessimistic = ((scores >= own) & counted).sum(1)
+    optimistic = 1 + ((scores > own_score) & counted).sum(1)
+    pessimistic = ((scores >= own_score) & counted).sum(1)
     return np.asarray((optimistic + pessimistic) / 2)
 
 

@@ -63,7 +63,7 @@ class Setting:
     def name(self) -> str:
         """A name like ``blind+image+known``; ``nothing`` if no modality is shown.
 
-        A modality that can be shown in several ways is named by the way, the others by themselves.
+        A modality with more than two choices is named by its choice, the others by their own name.
         """
         names = [
             self.choice(modality) if len(CHOICES[modality]) > 2 else modality.value

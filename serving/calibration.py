@@ -6,9 +6,9 @@ item's other statements. Where statements are used, half of the cells get all of
 half a random subset, as in a catalogue with gaps. Situations are calibrated separately, so that a
 cell of an item without an image is judged by cells without an image.
 
-**Temperatures** minimise the negative log-likelihood. Few cells must not move them far, so their
-logarithms have normal priors: a property's is centred on its situation's temperature, and a
-situation's on the global one.
+**Temperatures** (temperature scaling, Guo et al. 2017) minimise the negative log-likelihood. A few
+cells must not move them far, so their logarithms have normal priors: a property's is centred on its
+situation's temperature, and a situation's on the global one.
 
 **Thresholds** are read from precision curves: points (probability, predictions at or above it,
 wrong ones among them). The curves are cross-fitted: each item is scored with the temperatures that
@@ -235,10 +235,10 @@ def fit_temperature(
             total += float((logsumexp(scaled, axis=1) - logsumexp(only_true, axis=1)).sum())
         return float(total)
 
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         loss, bounds=_LOG_TEMPERATURE_BOUNDS, method="bounded", options={"xatol": 1e-3}
     )
-    return float(np.exp(found.x))
+    return float(np.exp(optimum.x))
 
 
 def _cross_fitted_curve(cells: ScoredCells, temperatures: dict[int, float]) -> list[list[float]]:

@@ -22,7 +22,7 @@ MAX_CELLS_PER_CALL = 4096
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One property of one item, which is given by its index."""
+    """One property of one item; ``item`` is the item's index."""
 
     item: int
     property: str

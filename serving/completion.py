@@ -145,7 +145,7 @@ def complete_cells(
     completer = _Completer(scorer, top_k, target_precision)
     for start in range(0, len(indexes), _COMPLETION_BATCH):
         batch = indexes[start : start + _COMPLETION_BATCH]
-        yield from completer.complete(
+        yield from completer.complete_items(
             [_ItemRequest(items[index], properties[index]) for index in batch]
         )
         progress(start + len(batch), len(indexes))
@@ -189,7 +189,7 @@ class _Completer:
         self.readable = {(spec.name, value) for spec in specs for value in spec.values}
         self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
 
-    def complete(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
+    def complete_items(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
         """Encode all items and their variants in one go, then score all their cells in one go."""
         inputs: list[ItemInput] = []
         cells: list[_CellRequest] = []
@@ -207,15 +207,15 @@ class _Completer:
         encoded = self.scorer.encode(inputs) if queries else None
         scores = iter(score_in_chunks(self.scorer, encoded, queries))
         for cell in cells:
-            yield self._completion(cell, list(itertools.islice(scores, len(cell.variants))))
+            yield self._complete_cell(cell, list(itertools.islice(scores, len(cell.variants))))
 
     def _variants(
         self, name: str, item_variants: Mapping[Modality | None, ItemInput], first_index: int
     ) -> list[_Variant]:
         """Return the cell with everything, without each modality, and without each statement.
 
-        ``item_variants`` are the item as it is (None) and without a modality, encoded from
-        ``first_index`` on.
+        ``item_variants`` are the whole item (None) and the item without each modality; the scorer
+        encodes them in this order, the first one at ``first_index``.
         """
         if name not in self.priors:
             return []
@@ -235,7 +235,9 @@ class _Completer:
             variants.append(_Variant(query, situation_of(item, query), left_out))
         return variants
 
-    def _completion(self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]) -> Completion:
+    def _complete_cell(
+        self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]
+    ) -> Completion:
         """Rank, decide and explain one cell, given the logits of its variants."""
         name = cell.property
         if not cell.variants:

@@ -74,7 +74,7 @@ def evaluate_matching(
     resamples: int = 1000,
     progress: ProgressCallback = no_progress,
 ) -> MatchingReport:
-    """Score positive ``pairs`` [N] of the pair_builder's log and as many negatives.
+    """Score positive ``pairs`` [N] of the query log and as many negatives.
 
     The intervals come from resamples of whole items.
     """
@@ -85,7 +85,8 @@ def evaluate_matching(
         positive = pairs[start : start + PAIRS_PER_BATCH]
         # Random numbers are keyed by the pairs, so that negatives do not depend on the batch size.
         batch = pair_builder.batch(positive, KeyedRandom(0))
-        item = np.tile(pair_builder.log.item[positive], 2)  # positive pairs first, then the negatives
+        # The batch has the positive pairs first, then a negative for each, of the same item.
+        item = np.tile(pair_builder.log.item[positive], 2)
         items = pair_builder.items(item)
         for name, modality in ITEM_VARIANTS.items():
             scores[name] += scorer.match_logits(items, batch.query, modality).tolist()

@@ -45,5 +45,6 @@ def held_out_pairs(
     data = read_data(
         home, snapshot, scorer.ontology, tokenizer, scorer.config, lambda record: None, regions
     )
-    pair_builder = QueryPairBuilder(data, log, QueryTerms.from_ontology(scorer.ontology), tokenizer, scorer.config, hard)
+    terms = QueryTerms.from_ontology(scorer.ontology)
+    pair_builder = QueryPairBuilder(data, log, terms, tokenizer, scorer.config, hard)
     return pair_builder, pairs

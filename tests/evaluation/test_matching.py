@@ -12,7 +12,7 @@ from schema.modalities import Modality
 PAIRS = 100
 
 
-class FakeMatcher:
+class FakePairBuilder:
     """Pairs of two per item, each followed by a negative; an item is its number."""
 
     log = SimpleNamespace(item=np.arange(PAIRS) // 2)
@@ -37,12 +37,12 @@ class FakeMatchScorer:
 
 
 def test_pairs_are_scored_whole_and_without_each_content_modality():
-    matcher: Any = FakeMatcher()
+    pair_builder: Any = FakePairBuilder()
     scorer: Any = FakeMatchScorer()
     calls: list[tuple[int, int]] = []
     report = evaluate_matching(
         scorer,
-        matcher,
+        pair_builder,
         np.arange(PAIRS),
         resamples=3,
         progress=lambda *counts: calls.append(counts),

@@ -1,9 +1,13 @@
-"""The classical peer of completion on a home: TF-IDF, HOG, colour histograms, one-hot known statements, logistic regression.
+"""The classical baseline of completion on a home's catalogue.
+
+It is logistic regression on TF-IDF, HOG, colour histograms and one-hot known statements; see
+:mod:`evaluation.baselines`.
 
     python benchmarks/completion_classical.py --home catalog --split split.csv --also kid,kids
 
-Trains one set of models a setting on the train part, asks for every known cell of the test part, and prints Hits@1, macro over the
-properties, beside the most frequent value's. ``catalograph evaluate completion`` gives a model's figures on the same cells.
+Trains one set of models per setting on the train split, predicts every known cell of the test
+split, and prints Hits@1 (macro average over properties) beside that of the most frequent value.
+``catalograph evaluate completion`` measures a model on the same cells.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from evaluation.baselines import IMAGE_SIZE, Classical, MostFrequent
+from evaluation.baselines import BASELINE_IMAGE_SIZE, Classical, MostFrequent
 from evaluation.completion import EvaluationReport, evaluate_completion
 from evaluation.settings import SETTINGS, Setting
 from fusion.inference.featurizer import ItemInput
@@ -28,25 +34,35 @@ from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign
 from schema.ontology import Ontology
+from serving.cells import Scorer
 
-Parts = dict[str, list[ItemInput]]
+Splits = dict[str, list[ItemInput]]
 
 
-def read_parts(home: Home, split: Path | None) -> Parts:
-    """The home's items by their part of the split, images as pixels."""
+@dataclass(frozen=True)
+class Measurement:
+    """The reports of both baselines in one setting, and how long training took."""
+
+    classical: EvaluationReport
+    most_frequent: EvaluationReport
+    training_seconds: float
+
+
+def read_splits(home: Home, split_file: Path | None) -> Splits:
+    """Read the home's items by split, with images as pixels."""
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
-    images = ImageCache.build(snapshot.images, IMAGE_SIZE, home.cache)
-    named = assign(snapshot.items, split)
-    parts: Parts = {"train": [], "validation": [], "test": []}
+    images = ImageCache.build(snapshot.images, BASELINE_IMAGE_SIZE, home.cache)
+    split_of = assign(snapshot.items, split_file)
+    splits: Splits = {"train": [], "validation": [], "test": []}
     for index, item in enumerate(snapshot.items):
-        if item in named:
-            parts[named[item]].append(read_item(snapshot, images, index))
-    return parts
+        if item in split_of:
+            splits[split_of[item]].append(read_item(snapshot, images, index))
+    return splits
 
 
 def read_item(snapshot: GraphSnapshot, images: ImageCache, index: int) -> ItemInput:
-    """One item, its image as pixels [3, S, S] where it has one."""
+    """Read one item; its image becomes pixels [3, S, S]."""
     pixels = images.pixels(np.array([index]))[0] if images.present[index] else None
     return ItemInput(
         snapshot.items[index], snapshot.titles[index], pixels, tuple(snapshot.statements_of(index))
@@ -54,22 +70,23 @@ def read_item(snapshot: GraphSnapshot, images: ImageCache, index: int) -> ItemIn
 
 
 def measure(
-    ontology: Ontology, parts: Parts, setting: Setting, also: tuple[str, ...]
-) -> tuple[EvaluationReport, EvaluationReport, float]:
-    """The classical model's report, the most frequent value's, and the seconds that training took."""
-    began = time.perf_counter()
-    classical = Classical.train(ontology, parts["train"], setting, also=also)
-    seconds = time.perf_counter() - began
-    frequent = MostFrequent(ontology, parts["train"])
-    first, second = (
-        evaluate_completion(scorer, parts["test"], ontology, setting, also=also)
-        for scorer in (classical, frequent)
-    )
-    return first, second, seconds
+    ontology: Ontology, splits: Splits, setting: Setting, blind_also: Sequence[str]
+) -> Measurement:
+    """Train and evaluate both baselines in one setting."""
+    started = time.perf_counter()
+    classical = Classical.train(ontology, splits["train"], setting, blind_also=blind_also)
+    seconds = time.perf_counter() - started
+    most_frequent = MostFrequent(ontology, splits["train"])
+
+    def evaluate(scorer: Scorer) -> EvaluationReport:
+        test = splits["test"]
+        return evaluate_completion(scorer, test, ontology, setting, blind_also=blind_also)
+
+    return Measurement(evaluate(classical), evaluate(most_frequent), seconds)
 
 
-def main() -> None:
-    """Read the command line, measure, print a table and optionally write JSON."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -81,34 +98,39 @@ def main() -> None:
         "--setting",
         action="append",
         choices=[setting.name for setting in SETTINGS],
-        help="repeatable; all by default",
+        help="may be repeated; all by default",
     )
     parser.add_argument(
-        "--also", default="", help="further words that blinding removes, separated by commas"
+        "--also", default="", help="further words that blind titles lose, separated by commas"
     )
     parser.add_argument("--out", type=Path, help="write the reports as JSON")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure the settings, print a table, and optionally write JSON."""
+    options = parse_arguments()
     home = Home.open(options.home)
-    parts = read_parts(home, options.split)
+    splits = read_splits(home, options.split)
     ontology = home.ontology()
-    also = tuple(word for word in options.also.split(",") if word)
-    found: list[dict[str, Any]] = []
-    print(
-        f"{'setting':<20}{'classical':>10}{'95% interval':>16}{'most frequent':>16}{'seconds':>10}"
-    )
+    blind_also = [word for word in options.also.split(",") if word]
+
+    reports: list[dict[str, Any]] = []
+    heading = f"{'setting':<20}{'classical':>10}{'95% interval':>16}"
+    print(f"{heading}{'most frequent':>16}{'seconds':>10}")
     for setting in SETTINGS:
         if options.setting and setting.name not in options.setting:
             continue
-        report, frequent, seconds = measure(ontology, parts, setting, also)
-        best = report.macro["hits@1"]
-        interval = f"{best.low:.3f}–{best.high:.3f}"
-        print(
-            f"{setting.name:<20}{best.value:>10.3f}{interval:>16}{frequent.macro['hits@1'].value:>16.3f}{seconds:>10.1f}",
-            flush=True,
-        )
-        found.append({**report.as_dict(), "seconds": round(seconds, 2)})
+        measured = measure(ontology, splits, setting, blind_also)
+        hits = measured.classical.macro["hits@1"]
+        interval = f"{hits.low:.3f}–{hits.high:.3f}"
+        most_frequent = measured.most_frequent.macro["hits@1"].value
+        seconds = measured.training_seconds
+        row = f"{setting.name:<20}{hits.value:>10.3f}{interval:>16}"
+        print(f"{row}{most_frequent:>16.3f}{seconds:>10.1f}", flush=True)
+        reports.append({**measured.classical.as_dict(), "seconds": round(seconds, 2)})
     if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        options.out.write_text(json.dumps(reports, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
+    from serving.cells import Cell
     from serving.completion import Completion
-    from serving.items import Cell
 
 _SHOWN = 20
 
@@ -106,7 +106,7 @@ def complete(
         raise UsageError(
             "--cells names all cells: leave --item and --property out, or leave --cells out"
         )
-    from serving.completion import complete as answer
+    from serving.completion import complete_cells
 
     started = time.monotonic()
     home = context.home()
@@ -118,7 +118,7 @@ def complete(
     tally = Tally()
     with bar("completing") as done, _lines(out) as sink:
         known = _items(snapshot, regions_of(home, scorer))
-        answers = answer(
+        answers = complete_cells(
             scorer, known, wanted, top_k=top_k, target_precision=target_precision, progress=done
         )
         written = _consume(home, tally.watch(answers, sink), scorer.name if write else None)
@@ -224,10 +224,10 @@ def _consume(home: Home, answers: Iterable[Completion], model: str | None) -> in
         for _ in answers:
             pass
         return 0
-    from serving.writeback import write
+    from serving.writeback import write_predictions
 
     with home.store() as store:
-        return write(store, answers, model=model).written
+        return write_predictions(store, answers, model=model).written
 
 
 @contextmanager

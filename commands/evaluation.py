@@ -83,7 +83,7 @@ def completion(
     from evaluation.completion import evaluate_settings
     from evaluation.settings import SETTINGS, Setting
 
-    settings = SETTINGS if every else (Setting.parse(title, image, known),)
+    settings = SETTINGS if every else (Setting(title, image, known),)
     home = context.home()
     scorer = scorer_of(home, model)
     note_untrained(context, scorer)
@@ -95,7 +95,7 @@ def completion(
     also = [word.strip() for word in blind_also.split(",") if word.strip()]
     with bar("evaluating") as done:
         reports = evaluate_settings(
-            scorer, items, home.ontology(), settings, also=also, progress=done
+            scorer, items, home.ontology(), settings, blind_also=also, progress=done
         )
     document = [report.as_dict() for report in reports] if every else reports[0].as_dict()
     if out is not None:

@@ -1,8 +1,9 @@
-"""What a team would try first, behind the scorer's face, so that the same evaluation measures them.
+"""Baselines: what a team would try first, measured by the same evaluation as the models.
 
-- :class:`MostFrequent`: a property's values by how often they occur.
-- :class:`Classical`: TF-IDF of title words and character n-grams, histograms of oriented gradients and of colours, one-hot known
-  statements; scikit-learn's logistic regression, one model a property, one set of models a setting.
+- :class:`MostFrequent` ranks a property's values by their frequency.
+- :class:`Classical` is scikit-learn's logistic regression, one model per property, on TF-IDF of
+  title words and character n-grams, histograms of oriented gradients and of colours, and one-hot
+  known statements. It is trained for one setting.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,67 +19,72 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.descriptors import colour_histograms, oriented_gradients
-from evaluation.settings import Setting, catalogue_words, shown
-from fusion.inference.featurizer import ItemInput, PixelReader
+from evaluation.settings import Setting, apply_setting, catalogue_words
+from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
+from schema.modalities import Modality
 from schema.ontology import Ontology
 from schema.wording import WORD
 
-IMAGE_SIZE = 64
-COMPONENTS = 256
-REGULARISATION = 10.0
-_IMAGES_AT_ONCE = 256
-_UNSEEN = 1e-9
-_FEW = 50
-
-Pair = tuple[str, str]
+BASELINE_IMAGE_SIZE = 64
+MAX_COMPONENTS = 256
+INVERSE_REGULARISATION = 10.0
+_IMAGES_PER_BATCH = 256
+_UNSEEN_PROBABILITY = 1e-9
+_SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
 
 
 class MostFrequent:
-    """Ranks values by their frequency among the training items, whatever the item shows."""
+    """Ranks values by their frequency among the training items, whatever the item is."""
 
     name = "most frequent"
     calibration = None
 
     def __init__(self, ontology: Ontology, items: Sequence[ItemInput]) -> None:
         self.ontology = ontology
-        counts = Counter(pair for item in items for pair in set(item.known))
-        self._logits = {
-            name: np.log([counts[name, value] + _UNSEEN for value in spec.values]).astype(
-                np.float32
-            )
-            for name, spec in ontology.properties.items()
-        }
+        counts = Counter(statement for item in items for statement in set(item.known))
+        self._logits: dict[str, NDArray[np.float32]] = {}
+        for name, spec in ontology.properties.items():
+            frequencies = np.array([counts[name, value] for value in spec.values], dtype=np.float64)
+            self._logits[name] = np.log(frequencies + _UNSEEN_PROBABILITY).astype(np.float32)
 
     def encode(self, items: Sequence[ItemInput]) -> None:
-        """Nothing is read."""
+        """Do nothing: the items do not matter."""
 
     def score(self, encoded: None, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
-        """Log frequencies over the property's values."""
+        """Return log frequencies over the property's values."""
         return [self._logits[cell.property] for cell in cells]
 
 
 @dataclass(frozen=True)
-class Features:
-    """What I items show: ``shown`` [I, F] sparse, of title and image."""
+class ContentFeatures:
+    """Features of I items' titles and images: a sparse ``matrix`` [I, F]."""
 
-    shown: Any
+    matrix: Any
+
+
+@dataclass
+class _Examples:
+    """Rows of a property's model: the items' positions, and the statements that may be used."""
+
+    positions: list[int] = field(default_factory=list)
+    known: list[Sequence[PropertyValue]] = field(default_factory=list)
 
 
 class Classical:
-    """Logistic regression on hand-made features, for one setting; made by :meth:`train`."""
+    """Logistic regression on classical features, for one setting; built by :meth:`train`."""
 
     name = "classical"
     calibration = None
 
-    def __init__(self, ontology: Ontology, read_pixels: PixelReader | None = None) -> None:
+    def __init__(self, ontology: Ontology) -> None:
         self.ontology = ontology
-        self.read_pixels = read_pixels
-        self._title: list[Any] = []
-        self._image: _ImageFeatures | None = None
-        self._known: dict[Pair, int] = {}
+        self._title_vectorizers: list[Any] = []
+        self._image_features: _ImageFeatures | None = None
+        self._statement_column: dict[PropertyValue, int] = {}
         self._models: dict[str, Any] = {}
+        self._only_value: dict[str, str] = {}  # of properties with a single value in training
 
     @classmethod
     def train(
@@ -88,24 +93,27 @@ class Classical:
         items: Sequence[ItemInput],
         setting: Setting,
         *,
-        read_pixels: PixelReader | None = None,
-        also: Sequence[str] = (),
+        blind_also: Sequence[str] = (),
     ) -> Classical:
-        """Models for all properties from the items' known statements, as the setting shows them."""
-        items = shown(items, setting, catalogue_words(ontology, also))
-        scorer = cls(ontology, read_pixels)
-        scorer._read(items, known=setting.known == "all")
+        """Train a model for each property on the items' statements, as the setting shows them.
+
+        Images have to be pixels [3, S, S].
+        """
+        items = apply_setting(items, setting, catalogue_words(ontology, blind_also))
+        scorer = cls(ontology)
+        scorer._fit_features(items, with_statements=setting.shows(Modality.STATEMENTS))
         features = scorer.encode(items)
         for name in ontology.properties:
-            scorer._learn(name, items, features)
-        if not scorer._models:
+            scorer._fit_property(name, items, features)
+        if not scorer._models and not scorer._only_value:
             raise DataError(
-                f"none of the {len(items)} training items has a statement: the classical baseline needs some to learn from"
+                f"none of the {len(items)} training items has a statement: "
+                "the classical baseline needs some to learn from"
             )
         return scorer
 
-    def _read(self, items: Sequence[ItemInput], *, known: bool) -> None:
-        """Fit vocabularies and image components."""
+    def _fit_features(self, items: Sequence[ItemInput], *, with_statements: bool) -> None:
+        """Fit the vocabularies of titles, the components of images, the columns of statements."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         titles = [item.title for item in items if item.title and WORD.search(item.title)]
@@ -113,159 +121,193 @@ class Classical:
             words = TfidfVectorizer(
                 ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32
             )
-            rare = 2 if len(titles) > _FEW else 1  # a small catalogue may have no n-gram twice
-            grams = TfidfVectorizer(
+            # A small catalogue may not have any n-gram twice.
+            characters = TfidfVectorizer(
                 analyzer="char_wb",
                 ngram_range=(2, 5),
-                min_df=rare,
+                min_df=2 if len(titles) > _SMALL_CATALOGUE else 1,
                 sublinear_tf=True,
                 dtype=np.float32,
             )
-            self._title = [vectorizer.fit(titles) for vectorizer in (words, grams)]
+            self._title_vectorizers = [words.fit(titles), characters.fit(titles)]
+
         images = [item.image for item in items if item.image is not None]
         if images:
-            self._image = _ImageFeatures(self._described(images))
-        if known:
-            pairs = (
+            self._image_features = _ImageFeatures(self._descriptors(images))
+
+        if with_statements:
+            statements = (
                 (spec.name, value)
                 for spec in self.ontology.properties.values()
                 for value in spec.values
             )
-            self._known = {pair: place for place, pair in enumerate(pairs)}
+            self._statement_column = {each: column for column, each in enumerate(statements)}
 
-    def encode(self, items: Sequence[ItemInput]) -> Features:
-        """Title and image features of I items; a missing part is all zeros."""
+    def encode(self, items: Sequence[ItemInput]) -> ContentFeatures:
+        """Return title and image features of I items; those of a missing modality are zeros."""
         from scipy.sparse import csr_matrix, hstack
 
         titles = [item.title or "" for item in items]
-        blocks = [vectorizer.transform(titles) for vectorizer in self._title]
-        if self._image is not None:
-            there = [place for place, item in enumerate(items) if item.image is not None]
-            dense = np.zeros((len(items), self._image.width), dtype=np.float32)
-            if there:
-                dense[there] = self._image(self._described([items[place].image for place in there]))
+        # An empty column comes first, so that there is a matrix even without any feature.
+        blocks: list[Any] = [csr_matrix((len(items), 1), dtype=np.float32)]
+        blocks += [vectorizer.transform(titles) for vectorizer in self._title_vectorizers]
+        if self._image_features is not None:
+            with_image = [index for index, item in enumerate(items) if item.image is not None]
+            dense = np.zeros((len(items), self._image_features.width), dtype=np.float32)
+            if with_image:
+                descriptors = self._descriptors([items[index].image for index in with_image])
+                dense[with_image] = self._image_features.transform(descriptors)
             blocks.append(csr_matrix(dense))
-        return Features(
-            hstack([csr_matrix((len(items), 1), dtype=np.float32), *blocks], format="csr")
-        )
+        return ContentFeatures(hstack(blocks, format="csr"))
 
-    def score(self, encoded: Features, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
-        """Log probabilities over the property's values; a value without training items is far below all others."""
+    def score(
+        self, encoded: ContentFeatures, cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]]:
+        """Return log probabilities over the property's values.
+
+        A value without training items gets one far below all others.
+        """
         scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(cells)
         for name in dict.fromkeys(cell.property for cell in cells):
-            places = [place for place, cell in enumerate(cells) if cell.property == name]
-            features = self._joined(
-                encoded,
-                [cells[place].item for place in places],
-                [cells[place].known for place in places],
-                name,
+            numbers = [number for number, cell in enumerate(cells) if cell.property == name]
+            examples = _Examples(
+                [cells[number].item for number in numbers],
+                [cells[number].known for number in numbers],
             )
-            for place, row in zip(places, self._log_probabilities(name, features), strict=True):
-                scores[place] = row
+            inputs = self._inputs(name, encoded, examples)
+            for number, row in zip(numbers, self._log_probabilities(name, inputs), strict=True):
+                scores[number] = row
         return scores
 
-    def _log_probabilities(self, name: str, features: Any) -> NDArray[np.float32]:
+    def _log_probabilities(self, name: str, inputs: Any) -> NDArray[np.float32]:
         values = self.ontology.values_of(name)
-        out = np.full((features.shape[0], len(values)), _UNSEEN)
-        model = self._models.get(name)
-        if isinstance(model, str):
-            out[:, values.index(model)] = 1
-        elif model is not None:
-            out[:, [values.index(value) for value in model.classes_]] = model.predict_proba(
-                features
-            ).clip(_UNSEEN)
-        return np.log(out).astype(np.float32)
+        probabilities = np.full((inputs.shape[0], len(values)), _UNSEEN_PROBABILITY)
+        if name in self._only_value:
+            probabilities[:, values.index(self._only_value[name])] = 1
+        elif name in self._models:
+            model = self._models[name]
+            columns = [values.index(value) for value in model.classes_]
+            probabilities[:, columns] = model.predict_proba(inputs).clip(_UNSEEN_PROBABILITY)
+        return np.log(probabilities).astype(np.float32)
 
-    def _learn(self, name: str, items: Sequence[ItemInput], features: Features) -> None:
-        """One property's model; the only value seen stands for a model where there is no other."""
+    def _fit_property(
+        self, name: str, items: Sequence[ItemInput], features: ContentFeatures
+    ) -> None:
+        """Train one property's model, or remember its value if training has only one."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         values = set(self.ontology.values_of(name))
-        found = [
-            (place, value)
-            for place, item in enumerate(items)
-            for own, value in item.known
-            if own == name and value in values
-        ]
-        target = [value for _, value in found]
-        if len(set(target)) > 1:
-            places = [place for place, _ in found]
-            inputs = self._joined(features, places, [items[place].known for place in places], name)
-            with warnings.catch_warnings():
-                # What is left to gain after that many steps does not change the ranks.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                self._models[name] = LogisticRegression(C=REGULARISATION, max_iter=300).fit(
-                    inputs, target
-                )
+        examples = _Examples()
+        target = []
+        for position, item in enumerate(items):
+            for property_name, value in item.known:
+                if property_name == name and value in values:
+                    examples.positions.append(position)
+                    examples.known.append(item.known)
+                    target.append(value)
+        if len(set(target)) == 1:
+            self._only_value[name] = target[0]
         elif target:
-            self._models[name] = target[0]
+            model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=300)
+            with warnings.catch_warnings():
+                # What further steps would gain does not change the ranks.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                self._models[name] = model.fit(self._inputs(name, features, examples), target)
 
-    def _joined(
-        self, features: Features, places: Sequence[int], known: Sequence[Sequence[Pair]], name: str
-    ) -> Any:
-        """Rows ``places`` of the features beside their one-hot known statements, the asked property's own left out."""
+    def _inputs(self, name: str, features: ContentFeatures, examples: _Examples) -> Any:
+        """Return the content features of the examples beside their one-hot known statements.
+
+        The statements of the property itself are left out.
+        """
         from scipy.sparse import csr_matrix, hstack
 
-        if not self._known:
-            return features.shown[places]
-        ones = [
-            (row, self._known[pair])
-            for row, pairs in enumerate(known)
-            for pair in dict.fromkeys(pairs)
-            if pair[0] != name and pair in self._known
-        ]
-        rows, columns = np.array(ones, dtype=np.int64).reshape(-1, 2).T
+        content = features.matrix[examples.positions]
+        if not self._statement_column:
+            return content
+        rows = []
+        columns = []
+        for row, statements in enumerate(examples.known):
+            for statement in dict.fromkeys(statements):
+                if statement[0] != name and statement in self._statement_column:
+                    rows.append(row)
+                    columns.append(self._statement_column[statement])
         one_hot = csr_matrix(
-            (np.ones(len(ones), dtype=np.float32), (rows, columns)),
-            shape=(len(places), len(self._known)),
+            (np.ones(len(rows), dtype=np.float32), (rows, columns)),
+            shape=(len(examples.positions), len(self._statement_column)),
         )
-        return hstack([features.shown[places], one_hot], format="csr")
+        return hstack([content, one_hot], format="csr")
 
-    def _described(
-        self, images: Sequence[Any]
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Gradients and colours of images, some hundred at a time; an unreadable one is white."""
-        for start in range(0, len(images), _IMAGES_AT_ONCE):
-            pixels = np.stack(
-                [self._pixels(image) for image in images[start : start + _IMAGES_AT_ONCE]]
-            )
+    def _descriptors(self, images: Sequence[Any]) -> Iterator[_Descriptors]:
+        """Yield the descriptors of images in batches."""
+        for start in range(0, len(images), _IMAGES_PER_BATCH):
+            batch = images[start : start + _IMAGES_PER_BATCH]
+            pixels = np.stack([_resized(image) for image in batch])
             scaled = torch.from_numpy(pixels).float() / 255
-            yield oriented_gradients(scaled).numpy(), colour_histograms(scaled).numpy()
-
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        white = np.full((3, IMAGE_SIZE, IMAGE_SIZE), 255, dtype=np.uint8)
-        if isinstance(image, np.ndarray):
-            scaled = torch.nn.functional.interpolate(
-                torch.from_numpy(image)[None].float(), (IMAGE_SIZE, IMAGE_SIZE), mode="area"
+            yield _Descriptors(
+                oriented_gradients(scaled).numpy(), colour_histograms(scaled).numpy()
             )
-            return scaled[0].to(torch.uint8).numpy()
-        pixels = self.read_pixels(Path(image), IMAGE_SIZE) if self.read_pixels is not None else None
-        return white if pixels is None else pixels
 
 
-Described = Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]
+def _resized(image: Any) -> NDArray[np.uint8]:
+    """Return pixels at the baseline's size."""
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"the image {image} is not pixels: the classical baseline opens no files")
+    size = BASELINE_IMAGE_SIZE
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None].float(), (size, size), mode="area"
+    )
+    return resized[0].to(torch.uint8).numpy()
+
+
+@dataclass(frozen=True)
+class _Descriptors:
+    """Classical descriptors of B images: ``gradients`` [B, G] and ``colours`` [B, C]."""
+
+    gradients: NDArray[np.float32]
+    colours: NDArray[np.float32]
+
+
+class _ScaledComponents:
+    """Principal components of one descriptor, scaled to a mean squared length of one."""
+
+    def __init__(self, descriptor: NDArray[np.float32]) -> None:
+        from sklearn.decomposition import PCA
+
+        count = min(MAX_COMPONENTS, *descriptor.shape)
+        self._components = PCA(count, svd_solver="randomized", random_state=0).fit(descriptor)
+        squared_lengths = (self._components.transform(descriptor) ** 2).sum(1)
+        length = float(np.sqrt(squared_lengths.mean()))
+        self._scale = 1 / length if length > 0 else 1.0
+        self.width: int = self._components.n_components_
+
+    def transform(self, descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Project [B, D] onto the components [B, width]."""
+        return np.asarray(self._components.transform(descriptor) * self._scale)
 
 
 class _ImageFeatures:
-    """Principal components of both descriptors, each scaled to a mean square length of one."""
+    """The scaled principal components of both descriptors, side by side."""
 
-    def __init__(self, described: Described) -> None:
-        from sklearn.decomposition import PCA
+    def __init__(self, descriptors: Iterator[_Descriptors]) -> None:
+        every = _joined(descriptors)
+        self._gradients = _ScaledComponents(every.gradients)
+        self._colours = _ScaledComponents(every.colours)
+        self.width = self._gradients.width + self._colours.width
 
-        self._parts: list[tuple[Any, float]] = []
-        for block in (np.concatenate(column) for column in zip(*described, strict=True)):
-            components = PCA(
-                min(COMPONENTS, *block.shape), svd_solver="randomized", random_state=0
-            ).fit(block)
-            length = float(np.sqrt((components.transform(block) ** 2).sum(1).mean()))
-            self._parts.append((components, 1 / length if length > 0 else 1.0))
-        self.width = sum(components.n_components_ for components, _ in self._parts)
-
-    def __call__(self, described: Described) -> NDArray[np.float32]:
-        blocks = [np.concatenate(column) for column in zip(*described, strict=True)]
-        scaled = [
-            components.transform(block) * scale
-            for (components, scale), block in zip(self._parts, blocks, strict=True)
+    def transform(self, descriptors: Iterator[_Descriptors]) -> NDArray[np.float32]:
+        """Return the features [B, width] of B images."""
+        every = _joined(descriptors)
+        blocks = [
+            self._gradients.transform(every.gradients),
+            self._colours.transform(every.colours),
         ]
-        return np.concatenate(scaled, 1).astype(np.float32)
+        return np.concatenate(blocks, 1).astype(np.float32)
+
+
+def _joined(descriptors: Iterator[_Descriptors]) -> _Descriptors:
+    batches = list(descriptors)
+    return _Descriptors(
+        np.concatenate([batch.gradients for batch in batches]),
+        np.concatenate([batch.colours for batch in batches]),
+    )

@@ -1,76 +1,86 @@
-"""How well a model completes: every known cell of the items is hidden in turn and asked for."""
+"""Evaluate completion: every known cell of the items is hidden in turn and predicted."""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import METRICS, Line, Outcomes, realistic_ranks, summarise
-from evaluation.settings import Setting, catalogue_words, shown
-from fusion.inference.featurizer import ItemInput
+from evaluation.metrics import METRICS, MetricEstimates, Outcomes, realistic_ranks, summarise
+from evaluation.settings import Setting, apply_setting, catalogue_words
+from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
+from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology
+from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
 from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
 
-_ITEMS_AT_ONCE = 128
-
-Progress = Callable[[int, int], None]
+_EVALUATION_BATCH = 128  # items
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Metrics of one model in one setting, a line a property and their macro mean, with 95% intervals over items."""
+    """Metrics of one model in one setting, with 95% intervals over items.
+
+    ``cells`` counts the hidden cells of each property; ``macro`` is the mean over properties.
+    """
 
     model: str
     setting: Setting
     items: int
     cells: dict[str, int]
-    properties: dict[str, Line]
-    macro: Line
+    properties: dict[str, MetricEstimates]
+    macro: MetricEstimates
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        lines = {
-            name: {
-                "cells": self.cells[name],
-                **{metric: estimate.as_dict() for metric, estimate in line.items()},
-            }
-            for name, line in self.properties.items()
+        """Return plain data."""
+        properties = {
+            name: {"cells": self.cells[name], **_plain(estimates)}
+            for name, estimates in self.properties.items()
         }
-        setting = {
-            "title": self.setting.title,
-            "image": "yes" if self.setting.image else "no",
-            "known": self.setting.known,
-        }
-        macro = {metric: estimate.as_dict() for metric, estimate in self.macro.items()}
         return {
             "model": self.model,
-            "setting": setting,
+            "setting": self.setting.as_dict(),
             "items": self.items,
             "cells": sum(self.cells.values()),
-            "macro": macro,
-            "properties": lines,
+            "macro": _plain(self.macro),
+            "properties": properties,
         }
 
     def as_rows(self) -> list[list[str]]:
-        """A table to print: the heading, a row a property, the macro mean; the interval is that of Hits@1."""
-        rows = [["property", "cells", "Hits@1", "95% interval", "Hits@3", "Hits@10", "MRR", "ECE"]]
-        rows += [_row(name, self.cells[name], line) for name, line in self.properties.items()]
-        return [*rows, _row("macro", sum(self.cells.values()), self.macro)]
+        """Return a table to print: the heading, a row per property, and the macro mean.
+
+        The interval is that of Hits@1.
+        """
+        heading = ["property", "cells", "Hits@1", "95% interval", "Hits@3", "Hits@10", "MRR", "ECE"]
+        rows = [
+            _table_row(name, self.cells[name], estimates)
+            for name, estimates in self.properties.items()
+        ]
+        return [heading, *rows, _table_row("macro", sum(self.cells.values()), self.macro)]
+
+
+def _plain(estimates: MetricEstimates) -> dict[str, Any]:
+    return {metric: estimate.as_dict() for metric, estimate in estimates.items()}
+
+
+def _table_row(name: str, cells: int, estimates: MetricEstimates) -> list[str]:
+    values = [f"{estimates[metric].value:.3f}" for metric in METRICS]
+    first = estimates["hits@1"]
+    return [name, str(cells), values[0], f"{first.low:.3f}–{first.high:.3f}", *values[1:]]
 
 
 def evaluate_completion(
     scorer: Scorer, items: Sequence[ItemInput], ontology: Ontology, setting: Setting, **options: Any
 ) -> EvaluationReport:
-    """One setting of :func:`evaluate_settings`."""
+    """Evaluate a single setting; takes the options of :func:`evaluate_settings`."""
     return evaluate_settings(scorer, items, ontology, [setting], **options)[0]
 
 
@@ -80,145 +90,166 @@ def evaluate_settings(
     ontology: Ontology,
     settings: Iterable[Setting],
     *,
-    also: Iterable[str] = (),
-    draws: int = 1000,
+    blind_also: Iterable[str] = (),
+    resamples: int = 1000,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> list[EvaluationReport]:
-    """Reports in the order of ``settings``; those that differ in the known statements alone share one reading of titles and images.
+    """Return a report per setting, in the order of ``settings``.
 
-    ``ontology`` is the catalogue's: it says which properties count and which words blinding removes, ``also`` adds further words.
-    A value that the model does not know has an infinite rank. ``progress`` is told (items read, items to read).
+    ``ontology`` is the catalogue's: it says which properties count, and which words blind titles
+    lose; ``blind_also`` adds further words. A value that the model does not know has an infinite
+    rank. ``progress`` counts encoded items.
     """
-    wanted = list(dict.fromkeys(settings))
     if not any(name in ontology.properties for item in items for name, _ in item.known):
         raise DataError(
-            f"none of the {len(items)} items has a statement to hide: evaluate a part of the catalogue that has some"
+            f"none of the {len(items)} items has a statement to hide: "
+            "evaluate a part of the catalogue that has some"
         )
-    words = catalogue_words(ontology, also)
-    runs = [_Run(scorer, ontology, setting) for setting in wanted]
-    readings = [
-        list(group) for _, group in itertools.groupby(sorted(runs, key=_reading), key=_reading)
-    ]
-    for number, group in enumerate(readings):
-        for start in range(0, len(items), _ITEMS_AT_ONCE):
-            part = shown(items[start : start + _ITEMS_AT_ONCE], group[0].setting, words)
-            encoded = scorer.encode(part)
-            for run in group:
-                run.add(encoded, part, start)
-            if progress is not None:
-                progress(number * len(items) + start + len(part), len(readings) * len(items))
-    return [run.report(len(items), draws, seed) for run in runs]
+    words = catalogue_words(ontology, blind_also)
+    evaluators = [_SettingEvaluator(scorer, ontology, each) for each in dict.fromkeys(settings)]
+
+    # Encoding is the expensive part, so settings that show the same content share it.
+    shared: dict[tuple[str, ...], list[_SettingEvaluator]] = defaultdict(list)
+    for evaluator in evaluators:
+        setting = evaluator.setting
+        content = tuple(setting.choice(modality) for modality in CONTENT_MODALITIES)
+        shared[content].append(evaluator)
+
+    for number, group in enumerate(shared.values()):
+        for start in range(0, len(items), _EVALUATION_BATCH):
+            batch = items[start : start + _EVALUATION_BATCH]
+            batch = apply_setting(batch, group[0].setting, words)
+            encoded = scorer.encode(batch)
+            for evaluator in group:
+                evaluator.add(encoded, batch, start)
+            progress(number * len(items) + start + len(batch), len(shared) * len(items))
+    return [evaluator.report(len(items), resamples, seed) for evaluator in evaluators]
 
 
-def _reading(run: _Run) -> tuple[str, bool]:
-    return run.setting.title, run.setting.image
+@dataclass
+class _HiddenCells:
+    """N hidden cells of one property: their queries, their items' numbers, their true values."""
+
+    property: str
+    queries: list[CellQuery] = field(default_factory=list)
+    item_numbers: list[int] = field(default_factory=list)
+    true_values: list[list[str]] = field(default_factory=list)
 
 
-class _Run:
-    """Gathers the outcomes of one setting."""
+class _SettingEvaluator:
+    """Collects the outcomes of one setting, batch by batch."""
 
     def __init__(self, scorer: Scorer, ontology: Ontology, setting: Setting) -> None:
         self.scorer = scorer
         self.setting = setting
         self.calibration = Calibration(scorer.calibration)
-        self.parts: dict[str, list[Outcomes]] = {name: [] for name in ontology.properties}
-        known = scorer.ontology.properties
-        self.place = {
-            name: {value: row for row, value in enumerate(known[name].values)}
-            for name in self.parts
-            if name in known
+        self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.properties}
+        # Of each property that the model knows: the position of each value among the candidates.
+        self.value_index = {
+            name: {value: index for index, value in enumerate(spec.values)}
+            for name, spec in scorer.ontology.properties.items()
+            if name in self.outcomes
         }
 
-    def add(self, encoded: Any, items: Sequence[ItemInput], offset: int) -> None:
-        """Ask for every known cell of encoded ``items``, the first of which is number ``offset``."""
-        asked: dict[str, list[CellQuery]] = defaultdict(list)
-        for cell in self._cells(items):
-            asked[cell.property].append(cell)
-        scorable = [cell for name, cells in asked.items() if self.place.get(name) for cell in cells]
-        scores = iter(score_in_chunks(self.scorer, encoded, scorable))
-        for name, cells in asked.items():
-            logits = (
-                np.stack(list(itertools.islice(scores, len(cells))))
-                if self.place.get(name)
-                else None
-            )
-            self.parts[name].append(self._outcomes(name, cells, logits, items, offset))
+    def add(self, encoded: Any, items: Sequence[ItemInput], first_number: int) -> None:
+        """Predict every known cell of a batch of encoded items.
 
-    def _cells(self, items: Sequence[ItemInput]) -> Iterator[CellQuery]:
+        ``first_number`` is the number of the batch's first item among all items.
+        """
+        properties = self._hidden_cells(items, first_number)
+        scorable = [cells for cells in properties if self.value_index.get(cells.property)]
+        queries = [query for cells in scorable for query in cells.queries]
+        scores = iter(score_in_chunks(self.scorer, encoded, queries))
+        for cells in properties:
+            if self.value_index.get(cells.property):
+                logits = np.stack(list(itertools.islice(scores, len(cells.queries))))
+                outcomes = self._ranked(cells, logits, items)
+            else:
+                outcomes = _unranked(cells)
+            self.outcomes[cells.property].append(outcomes)
+
+    def _hidden_cells(self, items: Sequence[ItemInput], first_number: int) -> list[_HiddenCells]:
+        """Return the known cells of the items, by property."""
+        by_property: dict[str, _HiddenCells] = {}
         for index, item in enumerate(items):
-            for name in dict.fromkeys(name for name, _ in item.known):
-                if name in self.parts:
-                    given = (
-                        tuple(pair for pair in item.known if pair[0] != name)
-                        if self.setting.known == "all"
-                        else ()
-                    )
-                    yield CellQuery(index, name, given)
+            for name, true_values in _values_by_property(item):
+                if name not in self.outcomes:
+                    continue
+                others: tuple[PropertyValue, ...] = ()
+                if self.setting.shows(Modality.STATEMENTS):
+                    others = tuple(statement for statement in item.known if statement[0] != name)
+                cells = by_property.setdefault(name, _HiddenCells(name))
+                cells.queries.append(CellQuery(index, name, others))
+                cells.item_numbers.append(first_number + index)
+                cells.true_values.append(true_values)
+        return list(by_property.values())
 
-    def _outcomes(
-        self,
-        name: str,
-        cells: list[CellQuery],
-        logits: NDArray[np.float32] | None,
-        items: Sequence[ItemInput],
-        offset: int,
+    def _ranked(
+        self, cells: _HiddenCells, logits: NDArray[np.float32], items: Sequence[ItemInput]
     ) -> Outcomes:
-        """Ranks of all true values and the best candidates of N cells with ``logits`` [N, V], None where the model lacks the property."""
-        number = np.array([cell.item + offset for cell in cells])
-        truths = [
-            list(dict.fromkeys(value for own, value in items[cell.item].known if own == name))
-            for cell in cells
-        ]
-        pair_cell = np.repeat(np.arange(len(cells)), [len(values) for values in truths])
-        rank = np.full(len(pair_cell), np.inf)
-        if logits is None:
-            return Outcomes(
-                number[pair_cell], rank, number[:0], np.zeros(0), np.zeros(0, dtype=bool)
-            )
-        true = np.array([self.place[name].get(value, -1) for values in truths for value in values])
-        found = true >= 0
-        mask = np.zeros(logits.shape, dtype=bool)
-        mask[pair_cell[found], true[found]] = True
-        rank[found] = realistic_ranks(logits[pair_cell[found]], true[found], mask[pair_cell[found]])
-        best = logits.argmax(1)
-        confidence = np.array(
-            [self._confidence(cell, row, items) for cell, row in zip(cells, logits, strict=True)]
+        """Rank all true values and judge the best candidates of N cells with logits [N, V]."""
+        value_index = self.value_index[cells.property]
+        number = np.array(cells.item_numbers)
+        # A cell with several true values has a row for each of them: M rows in all.
+        row_cell = np.repeat(np.arange(len(number)), [len(each) for each in cells.true_values])
+        row_value = np.array(
+            [value_index.get(value, -1) for values in cells.true_values for value in values]
         )
+        known = row_value >= 0
+        is_true = np.zeros(logits.shape, dtype=bool)
+        is_true[row_cell[known], row_value[known]] = True
+
+        rank = np.full(len(row_cell), np.inf)
+        rank[known] = realistic_ranks(
+            logits[row_cell[known]], row_value[known], is_true[row_cell[known]]
+        )
+        confidence = [
+            self._confidence(query, row, items)
+            for query, row in zip(cells.queries, logits, strict=True)
+        ]
+        best = logits.argmax(1)
         return Outcomes(
-            number[pair_cell], rank, number, confidence, mask[np.arange(len(cells)), best]
+            item=number[row_cell],
+            rank=rank,
+            cell_item=number,
+            confidence=np.array(confidence),
+            correct=is_true[np.arange(len(best)), best],
         )
 
     def _confidence(
-        self, cell: CellQuery, logits: NDArray[np.float32], items: Sequence[ItemInput]
+        self, query: CellQuery, logits: NDArray[np.float32], items: Sequence[ItemInput]
     ) -> float:
-        item = items[cell.item]
-        temperature = self.calibration.temperature(
-            situation_of(item.title, item.image, bool(cell.known)), cell.property
-        )
+        """Return the best candidate's calibrated probability."""
+        situation = situation_of(items[query.item], query)
+        temperature = self.calibration.temperature(situation, query.property)
         return float(probabilities(logits, temperature).max())
 
-    def report(self, items: int, draws: int, seed: int) -> EvaluationReport:
-        """The metrics of all that was added."""
+    def report(self, items: int, resamples: int, seed: int) -> EvaluationReport:
+        """Compute the metrics of everything that was added."""
         outcomes = {
-            name: Outcomes.concatenate(parts) for name, parts in self.parts.items() if parts
+            name: Outcomes.concatenate(parts) for name, parts in self.outcomes.items() if parts
         }
-        lines, macro = summarise(outcomes, items, draws=draws, seed=seed)
+        properties, macro = summarise(outcomes, items, resamples=resamples, seed=seed)
         cells = {name: len(np.unique(outcome.item)) for name, outcome in outcomes.items()}
-        return EvaluationReport(self.scorer.name, self.setting, items, cells, lines, macro)
+        return EvaluationReport(self.scorer.name, self.setting, items, cells, properties, macro)
 
 
-def _row(name: str, cells: int, line: Line) -> list[str]:
-    values = {metric: f"{line[metric].value:.3f}" for metric in METRICS}
-    first = line["hits@1"]
-    interval = f"{first.low:.3f}–{first.high:.3f}"
-    return [
-        name,
-        str(cells),
-        values["hits@1"],
-        interval,
-        values["hits@3"],
-        values["hits@10"],
-        values["mrr"],
-        values["ece"],
-    ]
+def _values_by_property(item: ItemInput) -> Iterator[tuple[str, list[str]]]:
+    """Yield an item's properties, each with its distinct values, in the order of the statements."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for name, value in dict.fromkeys(item.known):
+        values[name].append(value)
+    yield from values.items()
+
+
+def _unranked(cells: _HiddenCells) -> Outcomes:
+    """Return the outcomes of a property that the model does not know: it has no candidates."""
+    rows = [len(values) for values in cells.true_values]
+    return Outcomes(
+        item=np.repeat(cells.item_numbers, rows),
+        rank=np.full(sum(rows), np.inf),
+        cell_item=np.zeros(0, dtype=np.int64),
+        confidence=np.zeros(0),
+        correct=np.zeros(0, dtype=bool),
+    )

@@ -1,7 +1,8 @@
-"""Ranks, hits, reciprocal ranks, calibration error, and intervals from resampled items.
+"""Ranking and calibration metrics of completions, with intervals from resampled items.
 
-Ranks are PyKEEN's realistic ones: the mean of the optimistic rank (ties below) and the pessimistic one (ties above), filtered, so that
-the cell's other true values do not count against the one that is ranked.
+Ranks are PyKEEN's realistic, filtered ranks. Realistic is the mean of the optimistic rank (ties
+count as worse) and the pessimistic one (ties count as better). Filtered means that the cell's other
+true values do not count against the one that is ranked.
 """
 
 from __future__ import annotations
@@ -13,223 +14,246 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 15
+from fusion.inference.metrics import roc_auc
+from schema.arrays import BoolArray, FloatArray, IntArray
+
 METRICS = ("hits@1", "hits@3", "hits@10", "mrr", "ece")
-_RESAMPLES_AT_ONCE = 64
-
-Floats = NDArray[np.float64]
-
-
-def realistic_ranks(
-    scores: NDArray[np.floating], true: NDArray[np.integer], others: NDArray[np.bool_] | None = None
-) -> Floats:
-    """Rank [N] of candidate ``true`` [N] in ``scores`` [N, V], without the candidates that ``others`` [N, V] marks as true, too."""
-    own = scores[np.arange(len(true)), true][:, None]
-    counted = np.ones(scores.shape, dtype=bool) if others is None else ~others
-    counted[np.arange(len(true)), true] = True
-    optimistic = 1 + ((scores > own) & counted).sum(1)
-    pessimistic = ((scores >= own) & counted).sum(1)
-    return np.asarray((optimistic + pessimistic) / 2)
-
-
-def hits(ranks: Floats, k: int) -> float:
-    """Share of ranks [N] at or above place ``k``; NaN of none."""
-    return float(np.mean(ranks <= k)) if len(ranks) else float("nan")
-
-
-def mean_reciprocal_rank(ranks: Floats) -> float:
-    """Mean of 1 / rank over [N], an infinite rank counting 0; NaN of none."""
-    return float(np.mean(1 / ranks)) if len(ranks) else float("nan")
-
-
-def confidence_bins(
-    confidence: Floats, *, bins: int = BINS, equal_mass: bool = False
-) -> NDArray[np.int64]:
-    """Bin of each probability [N]: equal widths of [0, 1], or as many predictions in each; equal probabilities share a bin."""
-    if not equal_mass:
-        return np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    edges = np.quantile(confidence, np.arange(1, bins) / bins) if len(confidence) else np.zeros(0)
-    return np.searchsorted(edges, confidence, side="left").astype(np.int64)
-
-
-def expected_calibration_error(
-    confidence: Floats, correct: NDArray[np.bool_], *, bins: int = BINS, equal_mass: bool = False
-) -> float:
-    """Mean gap between confidence [N] and accuracy [N] over bins, weighted by their predictions; NaN of none."""
-    if not len(confidence):
-        return float("nan")
-    place = confidence_bins(confidence, bins=bins, equal_mass=equal_mass)
-    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+ECE_BINS = 15
+_RESAMPLES_PER_PRODUCT = 64
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A property's results: N ranked true values of items ``item`` [N], and C cells of items ``cell_item`` [C].
+    """The results of one property: N ranked true values, and the best candidates of C cells.
 
-    ``rank`` [N] is infinite for a value that the model does not know; ``confidence`` [C] is the top candidate's, ``correct`` [C] its truth.
+    - ``item`` [N], ``rank`` [N]: a true value's item, and its rank, infinite for a value that the
+      model does not know
+    - ``cell_item`` [C], ``confidence`` [C], ``correct`` [C]: a cell's item, the best candidate's
+      probability, and whether that candidate is true
     """
 
-    item: NDArray[np.int64]
-    rank: Floats
-    cell_item: NDArray[np.int64]
-    confidence: Floats
-    correct: NDArray[np.bool_]
+    item: IntArray
+    rank: FloatArray
+    cell_item: IntArray
+    confidence: FloatArray
+    correct: BoolArray
 
     @classmethod
     def concatenate(cls, parts: Sequence[Outcomes]) -> Outcomes:
-        """All parts' results in a row."""
-        columns = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in cls.__dataclass_fields__
+        """Join the results of several batches of items."""
+        return cls(
+            item=np.concatenate([part.item for part in parts]),
+            rank=np.concatenate([part.rank for part in parts]),
+            cell_item=np.concatenate([part.cell_item for part in parts]),
+            confidence=np.concatenate([part.confidence for part in parts]),
+            correct=np.concatenate([part.correct for part in parts]),
         )
-        return cls(*columns)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95% interval."""
+    """A metric's value and its 95% interval."""
 
     value: float
     low: float
     high: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """Plain data, None for NaN, which JSON does not have."""
-        figures = {"value": self.value, "low": self.low, "high": self.high}
+        """Return plain data, with None for NaN, which JSON does not have."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
         return {
-            name: None if math.isnan(figure) else round(figure, 6)
-            for name, figure in figures.items()
+            name: None if math.isnan(number) else round(number, 6)
+            for name, number in numbers.items()
         }
 
 
-Line = dict[str, Estimate]
+MetricEstimates = dict[str, Estimate]
+"""An estimate of each metric, by its name."""
+
+
+def realistic_ranks(
+    scores: NDArray[np.floating], true: NDArray[np.integer], all_true: BoolArray
+) -> FloatArray:
+    """Return the rank [N] of candidate ``true`` [N] among ``scores`` [N, V].
+
+    ``all_true`` [N, V] marks every true candidate; the others of them are left out of the ranking.
+    """
+    rows = np.arange(len(true))
+    own_score = scores[rows, true][:, None]
+    counted = ~all_true
+    counted[rows, true] = True
+    optimistic = 1 + ((scores > own_score) & counted).sum(1)
+    pessimistic = ((scores >= own_score) & counted).sum(1)
+    return np.asarray((optimistic + pessimistic) / 2)
+
+
+def confidence_bins(confidence: FloatArray, bins: int) -> IntArray:
+    """Return the bin [N] of each probability [N], for bins of equal width over [0, 1]."""
+    # A probability of exactly 1 belongs to the last bin.
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Predictions with similar probabilities: their number, mean probability and accuracy."""
+
+    count: int
+    probability: float
+    accuracy: float
+
+
+def reliability(confidence: FloatArray, correct: BoolArray, bins: int) -> list[ReliabilityBin]:
+    """Return the reliability curve of predictions [N]: bins of equal width, without empty ones."""
+    bin_of = confidence_bins(confidence, bins)
+    curve = []
+    for number in np.unique(bin_of):
+        inside = bin_of == number
+        curve.append(
+            ReliabilityBin(
+                count=int(inside.sum()),
+                probability=float(confidence[inside].mean()),
+                accuracy=float(correct[inside].mean()),
+            )
+        )
+    return curve
 
 
 def summarise(
-    outcomes: Mapping[str, Outcomes], items: int, *, draws: int = 1000, seed: int = 0
-) -> tuple[dict[str, Line], Line]:
-    """Every metric of every property, and their macro means, with percentile intervals from ``draws`` resamples of the ``items`` items.
+    outcomes: Mapping[str, Outcomes], items: int, *, resamples: int = 1000, seed: int = 0
+) -> tuple[dict[str, MetricEstimates], MetricEstimates]:
+    """Estimate every metric of every property, and their macro averages over properties.
 
-    Whole items are drawn, since the cells of one item share its title and image and so fail together.
+    Intervals are percentiles over bootstrap resamples of the ``items`` items. Whole items are
+    drawn, since the cells of one item share its title and image and so fail together.
     """
-    sums = [_item_sums(outcome, items) for outcome in outcomes.values()]
-    point = (
-        np.stack([_figures(total.sum(0)[None]) for _, total in sums], 1)[0]
-        if sums
-        else np.zeros((0, len(METRICS)))
-    )
-    drawn = (
-        np.concatenate(list(_resampled(sums, items, draws, seed)))
-        if sums and draws
-        else np.zeros((0, *point.shape))
-    )
-    lines = {name: _line(point[row], drawn[:, row]) for row, name in enumerate(outcomes)}
-    return lines, _line(_mean(point), _mean(drawn.swapaxes(0, 1)))
+    sums = [_sum_by_item(outcome) for outcome in outcomes.values()]
+    values = np.zeros((0, len(METRICS)))
+    if sums:
+        values = np.concatenate([_metrics(each.sums.sum(0, keepdims=True)) for each in sums])
+    resampled = np.zeros((0, *values.shape))
+    if sums and resamples:
+        resampled = np.concatenate(list(_resample(sums, items, resamples, seed)))
+
+    by_property = {
+        name: _estimates(values[row], resampled[:, row]) for row, name in enumerate(outcomes)
+    }
+    macro = _estimates(_mean_without_nan(values, axis=0), _mean_without_nan(resampled, axis=1))
+    return by_property, macro
 
 
-def _item_sums(outcome: Outcomes, items: int) -> tuple[NDArray[np.int64], Floats]:
-    """Items [I'] with any result and what each adds: hits@1, @3, @10, reciprocal rank, ranks, cells, calibration gaps: [I', 6 + bins]."""
-    there = np.unique(np.concatenate([outcome.item, outcome.cell_item]))
-    place = np.searchsorted(there, outcome.item)
-    cell_place = np.searchsorted(there, outcome.cell_item)
-    total = np.zeros((len(there), 6 + BINS))
-    added = np.stack(
-        [
-            outcome.rank <= 1,
-            outcome.rank <= 3,
-            outcome.rank <= 10,
-            1 / outcome.rank,
-            np.ones(len(place)),
-        ],
-        1,
-    )
-    np.add.at(total[:, :5], place, added)
-    np.add.at(total[:, 5], cell_place, 1.0)
-    np.add.at(
-        total,
-        (cell_place, 6 + confidence_bins(outcome.confidence)),
-        outcome.confidence - outcome.correct,
-    )
-    return there, total
+# Columns of the sums from which all metrics follow: the four metrics of ranks come first.
+_RANK_METRICS = slice(0, 4)
+_RANKS = 4
+_CELLS = 5
+_CALIBRATION_GAPS = slice(6, 6 + ECE_BINS)
 
 
-def _figures(total: Floats) -> Floats:
-    """Sums [B, 6 + bins] to the metrics [B, 5]; NaN where a resample has none of the property."""
+@dataclass(frozen=True)
+class _ItemSums:
+    """What each of I' items with any result adds to a property's metrics.
+
+    ``items`` [I'] are their numbers. ``sums`` [I', 6 + bins] are hits@1, @3 and @10, reciprocal
+    ranks, the number of ranks, the number of cells, and confidence minus accuracy in each bin.
+    """
+
+    items: IntArray
+    sums: FloatArray
+
+
+def _sum_by_item(outcome: Outcomes) -> _ItemSums:
+    items = np.unique(np.concatenate([outcome.item, outcome.cell_item]))
+    row = np.searchsorted(items, outcome.item)
+    cell_row = np.searchsorted(items, outcome.cell_item)
+    rank = outcome.rank
+    rank_columns = np.stack([rank <= 1, rank <= 3, rank <= 10, 1 / rank, np.ones(len(rank))], 1)
+    bin_column = _CALIBRATION_GAPS.start + confidence_bins(outcome.confidence, ECE_BINS)
+
+    sums = np.zeros((len(items), _CALIBRATION_GAPS.stop))
+    # np.add.at and not +=, which would count an item's second cell over its first.
+    np.add.at(sums[:, : _RANKS + 1], row, rank_columns)
+    np.add.at(sums[:, _CELLS], cell_row, 1.0)
+    np.add.at(sums, (cell_row, bin_column), outcome.confidence - outcome.correct)
+    return _ItemSums(items, sums)
+
+
+def _metrics(sums: FloatArray) -> FloatArray:
+    """Return the metrics [B, 5] of B rows of sums [B, 6 + bins].
+
+    NaN if a resample has drawn no item with the property.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        ranked = total[:, :4] / total[:, 4:5]
-        ece = np.abs(total[:, 6:]).sum(1) / total[:, 5]
-    return np.concatenate([ranked, ece[:, None]], 1)
+        rank_metrics = sums[:, _RANK_METRICS] / sums[:, _RANKS, None]
+        # Expected calibration error: mean |confidence - accuracy| of bins, weighted by their cells.
+        ece = np.abs(sums[:, _CALIBRATION_GAPS]).sum(1) / sums[:, _CELLS]
+    return np.concatenate([rank_metrics, ece[:, None]], 1)
 
 
-def _resampled(
-    sums: list[tuple[NDArray[np.int64], Floats]], items: int, draws: int, seed: int
-) -> Iterator[Floats]:
-    """Metrics [b, P, 5] of a few resamples at a time: items drawn with replacement are weights, weighted sums one product a property."""
+def _resample(
+    properties: Sequence[_ItemSums], items: int, resamples: int, seed: int
+) -> Iterator[FloatArray]:
+    """Yield the metrics [b, P, 5] of P properties for a few resamples at a time.
+
+    An item that is drawn k times has weight k, so that a property's sums in all b resamples are one
+    matrix product.
+    """
     rng = np.random.default_rng(seed)
-    for start in range(0, draws, _RESAMPLES_AT_ONCE):
-        count = min(_RESAMPLES_AT_ONCE, draws - start)
-        chosen = rng.integers(0, items, (count, items)) + np.arange(count)[:, None] * items
-        weights = (
-            np.bincount(chosen.ravel(), minlength=count * items)
-            .reshape(count, items)
-            .astype(np.float64)
-        )
-        yield np.stack([_figures(weights[:, there] @ total) for there, total in sums], 1)
+    for start in range(0, resamples, _RESAMPLES_PER_PRODUCT):
+        count = min(_RESAMPLES_PER_PRODUCT, resamples - start)
+        # Resample b owns the numbers from b * items on, so that one bincount serves them all.
+        drawn = rng.integers(0, items, (count, items)) + np.arange(count)[:, None] * items
+        counts = np.bincount(drawn.ravel(), minlength=count * items)
+        weights = counts.reshape(count, items).astype(np.float64)
+        yield np.stack([_metrics(weights[:, each.items] @ each.sums) for each in properties], 1)
 
 
-def _mean(values: Floats) -> Floats:
-    """Mean over the first axis without NaN; NaN where there is nothing else."""
-    there = ~np.isnan(values)
+def _mean_without_nan(values: FloatArray, axis: int) -> FloatArray:
+    """Return the mean over an axis; unlike ``np.nanmean``, without a warning if all are NaN."""
+    present = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(there, values, 0).sum(0) / there.sum(0))
+        return np.asarray(np.where(present, values, 0).sum(axis) / present.sum(axis))
 
 
-def _line(point: Floats, drawn: Floats) -> Line:
-    line: Line = {}
+def _estimates(values: FloatArray, resampled: FloatArray) -> MetricEstimates:
+    """Combine the metrics [5] with the percentiles of their resamples [B, 5]."""
+    estimates: MetricEstimates = {}
     for column, metric in enumerate(METRICS):
-        values = drawn[~np.isnan(drawn[:, column]), column]
-        low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
-        line[metric] = Estimate(float(point[column]), float(low), float(high))
-    return line
-
-
-def roc_auc(score: Floats, label: NDArray[np.bool_], weight: Floats | None = None) -> float:
-    """Area under the ROC curve of scores [N] for labels [N], weighted by ``weight`` [N]; ties count half; NaN of one label alone."""
-    from sklearn.metrics import roc_auc_score
-
-    both = 0 < label.sum() < len(label) and (
-        weight is None or (weight[label].sum() > 0 and weight[~label].sum() > 0)
-    )
-    return float(roc_auc_score(label, score, sample_weight=weight)) if both else float("nan")
+        samples = resampled[:, column]
+        samples = samples[~np.isnan(samples)]
+        low, high = np.percentile(samples, [2.5, 97.5]) if len(samples) else (np.nan, np.nan)
+        estimates[metric] = Estimate(float(values[column]), float(low), float(high))
+    return estimates
 
 
 def average_precision(
-    score: Floats, label: NDArray[np.bool_], weight: Floats | None = None
+    score: FloatArray, label: BoolArray, weight: FloatArray | None = None
 ) -> float:
-    """Area under the precision-recall curve as average precision, of scores [N] for labels [N]; NaN without a true one."""
+    """Return the average precision of scores [N] for labels [N] with sample weights [N].
+
+    It is the area under the precision-recall curve; NaN without a positive label.
+    """
     from sklearn.metrics import average_precision_score
 
-    there = bool(label.any()) and (weight is None or weight[label].sum() > 0)
-    return (
-        float(average_precision_score(label, score, sample_weight=weight))
-        if there
-        else float("nan")
-    )
+    weights = np.ones(len(label)) if weight is None else weight
+    if weights[label].sum() == 0:
+        return float("nan")
+    return float(average_precision_score(label, score, sample_weight=weight))
 
 
 def resampled_areas(
-    score: Floats, label: NDArray[np.bool_], owner: NDArray[np.int64], draws: int, seed: int = 0
-) -> Floats:
-    """(ROC-AUC, PR-AUC) [draws, 2] of resamples of the owners, item numbers [N] from 0."""
+    score: FloatArray, label: BoolArray, group: IntArray, resamples: int, seed: int = 0
+) -> FloatArray:
+    """Return (ROC-AUC, PR-AUC) [resamples, 2] of bootstrap resamples of whole groups.
+
+    ``group`` [N] numbers the groups from 0. Resamples whose labels are all the same are left out;
+    if all are, the result is one row of NaN.
+    """
     rng = np.random.default_rng(seed)
-    count = int(owner.max()) + 1
-    found = []
-    for _ in range(draws):
-        weight = np.bincount(rng.integers(0, count, count), minlength=count)[owner].astype(
-            np.float64
-        )
-        areas = roc_auc(score, label, weight), average_precision(score, label, weight)
-        if not np.isnan(areas).any():
-            found.append(areas)
-    return np.array(found) if found else np.full((1, 2), np.nan)
+    groups = int(group.max()) + 1
+    areas = []
+    for _ in range(resamples):
+        counts = np.bincount(rng.integers(0, groups, groups), minlength=groups)
+        weight = counts[group].astype(np.float64)
+        both = roc_auc(score, label, weight), average_precision(score, label, weight)
+        if not np.isnan(both).any():
+            areas.append(both)
+    return np.array(areas) if areas else np.full((1, 2), np.nan)

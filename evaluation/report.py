@@ -1,4 +1,4 @@
-"""The report page: what completion did to a catalogue, as one self-contained HTML file."""
+"""The report page: what completion changed in a catalogue, as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation.metrics import ReliabilityBin, reliability
 from schema.errors import DataError
+from schema.modalities import CONTENT_MODALITIES, Modality
 
 if TYPE_CHECKING:
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
     from schema.ontology import Ontology
 
-EXAMPLES = 12
-BINS = 10
-THUMBNAIL = 160
+MAX_EXAMPLES = 12
+MAX_REASONS = 4
+RELIABILITY_BINS = 10
+THUMBNAIL_SIZE = 160
+
+CompletionLine = Mapping[str, Any]
+"""One line of ``catalograph complete --out``."""
+HiddenValues = Mapping[tuple[str, str], set[str]]
+"""The true values of cells (item, property)."""
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """A property's share of applicable cells that have a value: trusted ones ``before``, with filled ones ``after``."""
+class PropertyCoverage:
+    """The share of a property's applicable cells that have a value.
+
+    ``before`` counts trusted statements, ``after`` filled cells as well.
+    """
 
     property: str
     cells: int
@@ -36,38 +47,41 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A property's share of hidden values found first, beside the most frequent value's; ``low`` to ``high`` is the 95% interval."""
+class PropertyAccuracy:
+    """The share of a property's hidden values that the best candidates match.
+
+    ``low`` to ``high`` is the 95% interval; ``most_frequent`` is the share that always predicting
+    the property's most frequent value would match.
+    """
 
     property: str
     cells: int
     model: float
     low: float
     high: float
-    guess: float
+    most_frequent: float
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Cells whose probability lies in a band: how sure the model was, how often it was right."""
-
-    count: int
-    probability: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Example:
-    """A filled cell to show."""
+class ExampleCell:
+    """A completed cell to show; ``truth`` are its true values, if they are known."""
 
     title: str
     item: str
     property: str
     value: str
     probability: float
-    truth: str | None
+    truth: list[str]
     evidence: list[tuple[str, float]]
     image: str | None
+
+
+@dataclass(frozen=True)
+class CheckedFills:
+    """The filled cells whose truth is known, and how many of them are right."""
+
+    count: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -77,29 +91,39 @@ class ReportData:
     items: int
     statements: int
     decisions: dict[str, int]
-    coverage: list[Coverage]
-    accuracy: list[Accuracy]
-    reliability: list[Bin]
-    examples: list[Example]
-    filled_right: tuple[int, int] | None
+    coverage: list[PropertyCoverage]
+    accuracy: list[PropertyAccuracy]
+    reliability: list[ReliabilityBin]
+    examples: list[ExampleCell]
+    checked_fills: CheckedFills
+
+
+@dataclass(frozen=True)
+class CheckedCompletion:
+    """A completion whose true values are known; ``right`` is whether the best candidate is one."""
+
+    property: str
+    decision: str
+    probability: float
+    truth: set[str]
+    right: bool
 
 
 def write_report(home: Home, out: Path, completions: Path, truth: Path | None = None) -> None:
-    """Write the page for what ``completions`` (JSONL) filled, held against ``truth`` (CSV) where it is given."""
+    """Write the page about ``completions`` (JSONL), checked against ``truth`` (CSV) if given."""
     from kg.snapshot import read_snapshot
 
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
     lines = read_completions(completions)
-    data = report_data(
-        snapshot, home.ontology(), lines, read_truth(truth) if truth is not None else {}
-    )
+    hidden = read_truth(truth) if truth is not None else {}
+    data = report_data(snapshot, home.ontology(), lines, hidden)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(data), encoding="utf-8")
 
 
 def render(data: ReportData) -> str:
-    """The page's HTML."""
+    """Return the page's HTML."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
@@ -111,8 +135,8 @@ def render(data: ReportData) -> str:
     return environment.get_template("report.html.j2").render(data=data)
 
 
-def read_completions(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``catalograph complete --out``; raises DataError on a line that is none."""
+def read_completions(path: Path) -> list[CompletionLine]:
+    """Read what ``catalograph complete --out`` wrote; raises DataError on any other line."""
     lines = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -120,14 +144,15 @@ def read_completions(path: Path) -> list[dict[str, Any]]:
             record["item"], record["property"], record["candidates"], record["decision"]
         except (ValueError, KeyError, TypeError):
             raise DataError(
-                f"{path}:{number} is no completion: give the file that `catalograph complete --out` wrote"
+                f"{path}:{number} is not a completion: "
+                "give the file that `catalograph complete --out` wrote"
             ) from None
         lines.append(record)
     return lines
 
 
 def read_truth(path: Path) -> dict[tuple[str, str], set[str]]:
-    """Hidden values of each cell from ``truth.csv``; raises DataError where columns are missing."""
+    """Read the hidden values from ``truth.csv``; raises DataError if columns are missing."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if not {"item", "property", "value", "kind"} <= set(rows.fieldnames or ()):
@@ -144,42 +169,60 @@ def read_truth(path: Path) -> dict[tuple[str, str], set[str]]:
 def report_data(
     snapshot: GraphSnapshot,
     ontology: Ontology,
-    lines: Sequence[Mapping[str, Any]],
-    truth: Mapping[tuple[str, str], set[str]],
+    lines: Sequence[CompletionLine],
+    truth: HiddenValues,
 ) -> ReportData:
-    """Count, measure and choose what the page shows."""
-    answered = [line for line in lines if line["candidates"]]
-    judged = [
-        (line, truth[line["item"], line["property"]])
-        for line in answered
-        if (line["item"], line["property"]) in truth
-    ]
-    right = [(line, line["candidates"][0]["value"] in values) for line, values in judged]
-    filled = [hit for line, hit in right if line["decision"] == "fill"]
+    """Compute everything that the page shows."""
+    with_candidates = [line for line in lines if line["candidates"]]
+    checked = check_completions(with_candidates, truth)
+    checked_fills = [each.right for each in checked if each.decision == "fill"]
     decisions = {
-        name: sum(line["decision"] == name for line in lines)
-        for name in ("fill", "review", "abstain")
+        decision: sum(line["decision"] == decision for line in lines)
+        for decision in ("fill", "review", "abstain")
     }
     return ReportData(
         items=len(snapshot.items),
         statements=len(snapshot.triples),
         decisions=decisions,
-        coverage=coverage(snapshot, ontology, lines),
-        accuracy=accuracy(ontology, judged),
+        coverage=coverage_by_property(snapshot, ontology, lines),
+        accuracy=accuracy_by_property(ontology, checked),
         reliability=reliability(
-            [(line["candidates"][0]["probability"], hit) for line, hit in right]
+            np.array([each.probability for each in checked]),
+            np.array([each.right for each in checked], dtype=bool),
+            RELIABILITY_BINS,
         ),
-        examples=examples(snapshot, answered, truth),
-        filled_right=(sum(filled), len(filled)) if filled else None,
+        examples=choose_examples(snapshot, with_candidates, truth),
+        checked_fills=CheckedFills(len(checked_fills), sum(checked_fills)),
     )
 
 
-def coverage(
-    snapshot: GraphSnapshot, ontology: Ontology, lines: Iterable[Mapping[str, Any]]
-) -> list[Coverage]:
-    """Coverage of every property over the items to which it applies."""
+def check_completions(
+    lines: Iterable[CompletionLine], truth: HiddenValues
+) -> list[CheckedCompletion]:
+    """Compare the best candidates with the truth where it is known."""
+    checked = []
+    for line in lines:
+        cell = line["item"], line["property"]
+        if cell in truth:
+            best = line["candidates"][0]
+            checked.append(
+                CheckedCompletion(
+                    property=line["property"],
+                    decision=line["decision"],
+                    probability=best["probability"],
+                    truth=truth[cell],
+                    right=best["value"] in truth[cell],
+                )
+            )
+    return checked
+
+
+def coverage_by_property(
+    snapshot: GraphSnapshot, ontology: Ontology, lines: Iterable[CompletionLine]
+) -> list[PropertyCoverage]:
+    """Return every property's coverage of the items to which it applies, lowest first."""
     pairs = np.unique(snapshot.triples[:, :2], axis=0)
-    held = {(snapshot.items[i], snapshot.properties[p]) for i, p in pairs}
+    stated = {(snapshot.items[item], snapshot.properties[name]) for item, name in pairs}
     filled = {(line["item"], line["property"]) for line in lines if line["decision"] == "fill"}
     applicable = {
         category: set(ontology.applicable(category)) for category in set(snapshot.categories)
@@ -188,117 +231,104 @@ def coverage(
     for name in ontology.properties:
         cells = {
             (item, name)
-            for item, c in zip(snapshot.items, snapshot.categories, strict=True)
-            if name in applicable[c]
+            for item, category in zip(snapshot.items, snapshot.categories, strict=True)
+            if name in applicable[category]
         }
         if cells:
-            before = len(cells & held) / len(cells)
-            after = len(cells & (held | filled)) / len(cells)
-            rows.append(Coverage(name, len(cells), before, after))
+            before = len(cells & stated) / len(cells)
+            after = len(cells & (stated | filled)) / len(cells)
+            rows.append(PropertyCoverage(name, len(cells), before, after))
     return sorted(rows, key=lambda row: row.before)
 
 
-def accuracy(
-    ontology: Ontology, judged: Sequence[tuple[Mapping[str, Any], set[str]]]
-) -> list[Accuracy]:
-    """Hits@1 of each property on the hidden truth with Wilson's interval, beside the most frequent value's."""
+def accuracy_by_property(
+    ontology: Ontology, checked: Sequence[CheckedCompletion]
+) -> list[PropertyAccuracy]:
+    """Return Hits@1 of each property on the hidden values, with Wilson's 95% interval."""
+    from scipy.stats import binomtest
+
     rows = []
-    for name in sorted({line["property"] for line, _ in judged}):
-        mine = [
-            (line["candidates"][0]["value"], values)
-            for line, values in judged
-            if line["property"] == name
-        ]
-        hits = sum(value in values for value, values in mine)
-        common = ontology.properties[name].values[0] if name in ontology.properties else None
-        low, high = wilson(hits, len(mine))
-        guess = sum(common in values for _, values in mine) / len(mine)
-        rows.append(Accuracy(name, len(mine), hits / len(mine), low, high, guess))
+    for name in sorted({each.property for each in checked}):
+        cells = [each for each in checked if each.property == name]
+        hits = sum(each.right for each in cells)
+        interval = binomtest(hits, len(cells)).proportion_ci(method="wilson")
+        # An ontology lists a property's values by falling frequency.
+        spec = ontology.properties.get(name)
+        most_frequent = spec.values[0] if spec is not None and spec.values else None
+        most_frequent_hits = sum(most_frequent in each.truth for each in cells)
+        rows.append(
+            PropertyAccuracy(
+                property=name,
+                cells=len(cells),
+                model=hits / len(cells),
+                low=float(interval.low),
+                high=float(interval.high),
+                most_frequent=most_frequent_hits / len(cells),
+            )
+        )
     return rows
 
 
-def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95% interval of a proportion."""
-    if count == 0:
-        return 0.0, 1.0
-    share = hits / count
-    spread = z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * ((share * (1 - share) + spread / 4) / count) ** 0.5 / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+def choose_examples(
+    snapshot: GraphSnapshot, lines: Sequence[CompletionLine], truth: HiddenValues
+) -> list[ExampleCell]:
+    """Choose a dozen filled cells of as many properties as possible.
 
-
-def reliability(answers: Sequence[tuple[float, bool]]) -> list[Bin]:
-    """Answers (probability, right) in bands of a tenth; empty bands are left out."""
-    bins = []
-    for number in range(BINS):
-        inside = [(p, hit) for p, hit in answers if min(int(p * BINS), BINS - 1) == number]
-        if inside:
-            probability, hit = (float(np.mean(column)) for column in zip(*inside, strict=True))
-            bins.append(Bin(len(inside), probability, hit))
-    return bins
-
-
-def examples(
-    snapshot: GraphSnapshot,
-    answered: Sequence[Mapping[str, Any]],
-    truth: Mapping[tuple[str, str], set[str]],
-) -> list[Example]:
-    """A dozen filled cells (answered ones where none is filled), of as many properties as there are."""
-    place = {item: index for index, item in enumerate(snapshot.items)}
-    pool = [line for line in answered if line["decision"] == "fill"] or list(answered)
-    by_property: dict[str, list[Mapping[str, Any]]] = {}
+    Cells with other decisions are shown only if no cell is filled.
+    """
+    index_of = {item: index for index, item in enumerate(snapshot.items)}
+    pool = [line for line in lines if line["decision"] == "fill"] or list(lines)
+    by_property: dict[str, list[CompletionLine]] = {}
     for line in pool:
         by_property.setdefault(line["property"], []).append(line)
-    turns = [
-        lines[turn]
-        for turn in range(EXAMPLES)
-        for lines in by_property.values()
-        if turn < len(lines)
+    in_turns = [
+        property_lines[turn]
+        for turn in range(MAX_EXAMPLES)
+        for property_lines in by_property.values()
+        if turn < len(property_lines)
     ]
-    chosen = []
-    for line in turns[:EXAMPLES]:
-        index = place.get(line["item"])
+
+    examples = []
+    for line in in_turns[:MAX_EXAMPLES]:
+        index = index_of.get(line["item"])
+        title = snapshot.titles[index] if index is not None else None
         best = line["candidates"][0]
-        known = truth.get((line["item"], line["property"]))
-        chosen.append(
-            Example(
-                title=(snapshot.titles[index] if index is not None else None) or "(no title)",
+        examples.append(
+            ExampleCell(
+                title=title or "(no title)",
                 item=line["item"],
                 property=line["property"],
                 value=best["value"],
                 probability=best["probability"],
-                truth=" / ".join(sorted(known)) if known else None,
-                evidence=reasons(line.get("evidence") or {}),
+                truth=sorted(truth.get((line["item"], line["property"]), ())),
+                evidence=strongest_reasons(line.get("evidence") or {}),
                 image=thumbnail(snapshot.images[index]) if index is not None else None,
             )
         )
-    return chosen
+    return examples
 
 
-def reasons(evidence: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """What moved the probability most, strongest first."""
-    parts = [
-        (name, float(evidence[name]))
-        for name in ("title", "image")
-        if isinstance(evidence.get(name), int | float)
-    ]
-    parts += [
-        (f"{known['property']}: {known['value']}", float(known["effect"]))
-        for known in evidence.get("known") or ()
-    ]
-    return sorted(parts, key=lambda part: -abs(part[1]))[:4]
+def strongest_reasons(evidence: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the inputs with the largest effects on the probability, and those effects."""
+    reasons = []
+    for modality in CONTENT_MODALITIES:
+        effect = evidence.get(modality.value)
+        if isinstance(effect, int | float):
+            reasons.append((modality.value, float(effect)))
+    for each in evidence.get(Modality.STATEMENTS.value) or ():
+        reasons.append((f"{each['property']}: {each['value']}", float(each["effect"])))
+    return sorted(reasons, key=lambda reason: -abs(reason[1]))[:MAX_REASONS]
 
 
 def thumbnail(path: str | None) -> str | None:
-    """An image as a data URL, or None where it cannot be read."""
+    """Return a small version of an image as a data URL, or None if it cannot be read."""
     from PIL import Image
 
     if path is None:
         return None
     try:
         with Image.open(path) as image:
-            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, "JPEG", quality=82)
     except (OSError, ValueError):

@@ -1,19 +1,20 @@
-"""Training runs side by side: a panel for each term of the loss."""
+"""Compare training runs: a plot with a panel for each term of the loss."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from schema.errors import DataError, UsageError
 
-FORMATS = (".png", ".svg", ".pdf")
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+_MAX_COLUMNS = 3
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line torn by a crash is passed over."""
+def read_training_log(path: Path) -> list[dict[str, Any]]:
+    """Read the steps of a run's log; a last line that a crash cut off is skipped."""
     if not path.is_file():
         return []
     records = []
@@ -27,15 +28,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def plot_runs(folders: Sequence[Path], out: Path) -> None:
     """Draw each term of the runs' losses over the steps into a PNG, SVG or PDF file."""
-    if out.suffix.lower() not in FORMATS:
+    if out.suffix.lower() not in PLOT_FORMATS:
         raise UsageError(
-            f"--plot {out} is no image that can be drawn: name a file that ends in {', '.join(FORMATS)}"
+            f"--plot {out} is not an image file that can be drawn: "
+            f"name a file that ends in {', '.join(PLOT_FORMATS)}"
         )
-    logs = {
-        folder.name: records for folder in folders if (records := read_log(folder / "log.jsonl"))
-    }
+    logs = {folder.name: read_training_log(folder / "log.jsonl") for folder in folders}
+    logs = {name: records for name, records in logs.items() if records}
     if not logs:
         raise DataError("no run has a log to plot: train with more steps than log_every")
+
     from matplotlib.figure import Figure
 
     terms = list(
@@ -43,25 +45,23 @@ def plot_runs(folders: Sequence[Path], out: Path) -> None:
             term for records in logs.values() for record in records for term in record["loss"]
         )
     )
-    columns = min(3, len(terms))
+    columns = min(_MAX_COLUMNS, len(terms))
     rows = -(-len(terms) // columns)
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, term in zip(axes, terms, strict=False):
-        _panel(axis, term, logs)
+        _draw_term(axis, term, logs)
     for axis in axes[len(terms) :]:
         axis.set_visible(False)
     axes[0].legend(fontsize="small")
     figure.savefig(out, dpi=120)
 
 
-def _panel(axis: Any, term: str, logs: dict[str, list[dict[str, Any]]]) -> None:
+def _draw_term(axis: Any, term: str, logs: Mapping[str, list[dict[str, Any]]]) -> None:
     for name, records in logs.items():
-        points = [
-            (record["step"], record["loss"][term]) for record in records if term in record["loss"]
-        ]
-        axis.plot(
-            [step for step, _ in points], [value for _, value in points], label=name, linewidth=1
-        )
+        with_term = [record for record in records if term in record["loss"]]
+        steps = [record["step"] for record in with_term]
+        losses = [record["loss"][term] for record in with_term]
+        axis.plot(steps, losses, label=name, linewidth=1)
     axis.set_title(term)
     axis.set_xlabel("step")

@@ -1,84 +1,116 @@
-"""What an evaluated cell is asked with: title full, blind or none; image or not; the item's other statements or none."""
+"""Evaluation settings: which modalities of an item a model may use to predict a hidden cell."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
 
 from fusion.inference.featurizer import ItemInput
 from schema.errors import UsageError
+from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
 
-Title = Literal["full", "blind", "none"]
-Known = Literal["all", "none"]
+CHOICES: dict[Modality, tuple[str, ...]] = {
+    Modality.TITLE: ("full", "blind", "none"),
+    Modality.IMAGE: ("yes", "no"),
+    Modality.STATEMENTS: ("all", "none"),
+}
+"""What a setting can choose for each modality: everything first, nothing last."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Setting:
-    """One way of asking. A ``blind`` title has lost every word that stands in any value of the ontology, with or without a final s."""
+    """A choice for each modality; the fields are options of ``catalograph evaluate completion``.
 
-    title: Title = "full"
-    image: bool = True
-    known: Known = "all"
+    A ``blind`` title has lost every word that occurs in any value of the ontology, with or without
+    a final s: predicting from it takes more than copying a word.
+    """
+
+    title: str = "full"
+    image: str = "yes"
+    known: str = "all"
 
     def __post_init__(self) -> None:
-        if self.title not in get_args(Title):
-            raise UsageError(f"--title {self.title!r} is unknown: choose full, blind or none")
-        if self.known not in get_args(Known):
-            raise UsageError(f"--known {self.known!r} is unknown: choose all or none")
+        for modality, choices in CHOICES.items():
+            choice = self.choice(modality)
+            if choice not in choices:
+                *others, last = choices
+                raise UsageError(
+                    f"--{modality} {choice!r} is unknown: choose {', '.join(others)} or {last}"
+                )
 
-    @classmethod
-    def parse(cls, title: str, image: str, known: str) -> Setting:
-        """A setting from the command line's words; ``image`` is yes or no."""
-        if image not in ("yes", "no"):
-            raise UsageError(f"--image {image!r} is unknown: choose yes or no")
-        return cls(title, image == "yes", known)  # type: ignore[arg-type]  # checked in __post_init__
+    def choice(self, modality: Modality) -> str:
+        """Return the choice for a modality, one of :data:`CHOICES`."""
+        match modality:
+            case Modality.TITLE:
+                return self.title
+            case Modality.IMAGE:
+                return self.image
+            case Modality.STATEMENTS:
+                return self.known
+
+    def shows(self, modality: Modality) -> bool:
+        """Return whether the model may see anything of a modality."""
+        return self.choice(modality) != CHOICES[modality][-1]
+
+    def as_dict(self) -> dict[str, str]:
+        """Return plain data: each modality's choice."""
+        return {modality.value: self.choice(modality) for modality in Modality}
 
     @property
     def name(self) -> str:
-        """Like ``blind+image+known``; ``nothing`` where all is left out."""
-        parts = [
-            self.title * (self.title != "none"),
-            "image" * self.image,
-            "known" * (self.known == "all"),
+        """A name like ``blind+image+known``; ``nothing`` if no modality is shown.
+
+        A modality with more than two choices is named by its choice, the others by their own name.
+        """
+        names = [
+            self.choice(modality) if len(CHOICES[modality]) > 2 else modality.value
+            for modality in Modality
+            if self.shows(modality)
         ]
-        return "+".join(part for part in parts if part) or "nothing"
+        return "+".join(names) or "nothing"
 
 
-SETTINGS = tuple(
-    Setting(title, image, known)
-    for title, image, known in itertools.product(
-        get_args(Title), (False, True), reversed(get_args(Known))
+def _every_setting() -> list[Setting]:
+    """Return every combination of choices but the one that shows nothing."""
+    combinations = itertools.product(
+        CHOICES[Modality.TITLE],
+        reversed(CHOICES[Modality.IMAGE]),
+        reversed(CHOICES[Modality.STATEMENTS]),
     )
-    if title != "none" or image or known == "all"
-)
-"""All eleven that ask with something."""
+    settings = [Setting(*choices) for choices in combinations]
+    return [setting for setting in settings if any(map(setting.shows, Modality))]
 
 
-def catalogue_words(ontology: Ontology, also: Iterable[str] = ()) -> frozenset[str]:
-    """The words that blinding removes: those of all values, with and without a final s, and of ``also``."""
-    return value_words(
-        (value for spec in ontology.properties.values() for value in spec.values), also
-    )
+SETTINGS = tuple(_every_setting())
+"""The eleven settings in which the model sees something."""
 
 
-def shown(items: Sequence[ItemInput], setting: Setting, words: frozenset[str]) -> list[ItemInput]:
-    """The items as the setting shows their titles and images; their statements stay, since they are also the truth."""
-    return [
-        dataclasses.replace(
-            item,
-            title=_title(item.title, setting.title, words),
-            image=item.image if setting.image else None,
-        )
-        for item in items
-    ]
+def catalogue_words(ontology: Ontology, blind_also: Iterable[str] = ()) -> frozenset[str]:
+    """Return the words that blind titles lose.
+
+    These are the words of all values, with and without a final s, and of ``blind_also``.
+    """
+    values = (value for spec in ontology.properties.values() for value in spec.values)
+    return value_words(values, blind_also)
 
 
-def _title(title: str | None, shown: Title, words: frozenset[str]) -> str | None:
-    if title is None or shown == "none":
-        return None
-    return title if shown == "full" else blind_title(title, words)
+def apply_setting(
+    items: Sequence[ItemInput], setting: Setting, words: frozenset[str]
+) -> list[ItemInput]:
+    """Return the items with the content that the setting shows; blind titles lose ``words``.
+
+    The items' statements are kept even if the setting hides them, since they are also the truth.
+    """
+    return [_apply(item, setting, words) for item in items]
+
+
+def _apply(item: ItemInput, setting: Setting, words: frozenset[str]) -> ItemInput:
+    for modality in CONTENT_MODALITIES:
+        if not setting.shows(modality):
+            item = item.without(modality)
+    if setting.title == "blind" and item.title is not None:
+        item = replace(item, title=blind_title(item.title, words))
+    return item

@@ -1,22 +1,29 @@
-"""From logits to probabilities that can be acted on, measured on validation items.
+"""Calibrate a model: from logits to probabilities and decision thresholds.
 
-Each known cell of each validation item is hidden in turn and asked for, in every situation that the item allows: with and without its
-title, with and without its image, with and without its other statements (all of them for half of the cells, else a random part, as in a
-catalogue with gaps). Situations are calibrated one by one, so that a cell without an image is judged by cells without one.
+Every known cell of the validation items is hidden in turn and predicted in every *situation* that
+its item allows: with and without the title, with and without the image, with and without the
+item's other statements. Where statements are used, half of the cells get all of them and the other
+half a random subset, as in a catalogue with gaps. Situations are calibrated separately, so that a
+cell of an item without an image is judged by cells without an image.
 
-Temperatures minimise the negative log-likelihood under a normal prior on their logarithm: a property's is centred on its situation's, a
-situation's on the global one, so that few cells move little. Decisions rest on curves of (probability, predictions at or above it, wrong
-ones among them), made by halves: each item is judged with temperatures from the other half.
+**Temperatures** (temperature scaling, Guo et al. 2017) minimise the negative log-likelihood. A few
+cells must not move them far, so their logarithms have normal priors: a property's is centred on its
+situation's temperature, and a situation's on the global one.
 
-The result is plain data for ``calibration.json``; :class:`Calibration` reads it.
+**Thresholds** are read from precision curves: points (probability, predictions at or above it,
+wrong ones among them). The curves are cross-fitted: each item is scored with the temperatures that
+the other half of the items gave.
+
+The result is plain data for ``calibration.json``, which :class:`Calibration` reads.
 """
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,224 +31,287 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import betaincinv, logsumexp
 
+from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellQuery
+from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
-from serving.cells import CellQuery, ItemInput, Scorer, probabilities, score_in_chunks, situation_of
+from schema.progress import ProgressCallback, no_progress
+from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
 
-VERSION = 1
+FORMAT_VERSION = 1
 TARGET_PRECISION = 0.99
 CONFIDENCE = 0.95
 """Confidence of the one-sided Clopper-Pearson bound that a threshold has to pass."""
-MOST_ITEMS = 2000
-"""Validation items asked at most: enough to prove a precision of 0.998."""
-_PRIOR_DEVIATION = {"situation": 0.5, "property": 0.3}
-_LOG_RANGE = (-2.5, 2.5)
-_ITEMS_AT_ONCE = 32
+MAX_CALIBRATION_ITEMS = 2000
+"""The most validation items that are used: enough to prove a precision of 0.998."""
+_CALIBRATION_BATCH = 32  # items; each of them is encoded once per subset of its modalities
+_SITUATION_PRIOR_DEVIATION = 0.5
+_PROPERTY_PRIOR_DEVIATION = 0.3
+_LOG_TEMPERATURE_BOUNDS = (-2.5, 2.5)
+_FOLDS = (0, 1)
 
-Progress = Callable[[int, int], None]
+
+@dataclass(frozen=True, order=True)
+class CellGroup:
+    """The cells of one property in one situation, which share a temperature and a curve."""
+
+    situation: str
+    property: str
 
 
 @dataclass(frozen=True)
-class Asked:
-    """N cells of one property in one situation: ``logits`` [N, V], ``true`` [N, V] bool, ``fold`` [N] 0 or 1."""
+class ScoredCells:
+    """N hidden cells of one group: ``logits`` [N, V], ``true`` [N, V] bool, ``fold`` [N] 0 or 1.
+
+    ``true`` has several true values in a row if the cell has several, and none if the model knows
+    none of them.
+    """
 
     logits: NDArray[np.float32]
-    true: NDArray[np.bool_]
-    fold: NDArray[np.int64]
+    true: BoolArray
+    fold: IntArray
 
-    def where(self, keep: NDArray[np.bool_]) -> Asked:
-        """The cells that ``keep`` [N] marks."""
-        return Asked(self.logits[keep], self.true[keep], self.fold[keep])
-
-
-Group = tuple[str, str]
-"""(situation, property)."""
+    def select(self, mask: BoolArray) -> ScoredCells:
+        """Return the cells that ``mask`` [N] selects."""
+        return ScoredCells(self.logits[mask], self.true[mask], self.fold[mask])
 
 
 def calibrate(
-    scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None
+    scorer: Scorer,
+    items: Sequence[ItemInput],
+    *,
+    seed: int = 0,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
-    """Temperatures and precision curves from validation items, whose ``known`` statements are the truth."""
-    asked = ask(scorer, items, seed=seed, progress=progress)
-    halves = [
-        _fit({group: cells.where(cells.fold != fold) for group, cells in asked.items()})
-        for fold in (0, 1)
-    ]
-    curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
-    for (situation, name), cells in asked.items():
-        parts = [
-            _top(cells.where(cells.fold == fold), _temperature(halves[fold], situation, name))
-            for fold in (0, 1)
-        ]
-        curves[situation][name] = precision_curve(
-            *(np.concatenate(column) for column in zip(*parts, strict=True))
+    """Fit temperatures and precision curves on validation items, whose statements are the truth."""
+    groups = score_hidden_cells(scorer, items, seed=seed, progress=progress)
+
+    temperatures_without_fold = {
+        fold: _fit_temperatures(
+            {group: cells.select(cells.fold != fold) for group, cells in groups.items()}
         )
+        for fold in _FOLDS
+    }
+    curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
+    for group, cells in groups.items():
+        temperatures = {
+            fold: _temperature_of(fitted, group.situation, group.property)
+            for fold, fitted in temperatures_without_fold.items()
+        }
+        curves[group.situation][group.property] = _cross_fitted_curve(cells, temperatures)
+
     return {
-        "version": VERSION,
+        "version": FORMAT_VERSION,
         "confidence": CONFIDENCE,
-        "items": min(len(items), MOST_ITEMS),
-        "cells": sum(len(cells.fold) for cells in asked.values()),
-        "temperatures": _fit(asked),
+        "items": min(len(items), MAX_CALIBRATION_ITEMS),
+        "cells": sum(len(cells.fold) for cells in groups.values()),
+        "temperatures": _fit_temperatures(groups),
         "curves": dict(curves),
     }
 
 
-def ask(
-    scorer: Scorer, items: Sequence[ItemInput], *, seed: int = 0, progress: Progress | None = None
-) -> dict[Group, Asked]:
-    """Hide and ask for every known cell in every situation that its item allows."""
-    chosen = sorted(items, key=lambda item: zlib.crc32(item.id.encode()))[:MOST_ITEMS]
+@dataclass
+class _GroupBuilder:
+    """Rows of one group while batches of items are scored."""
+
+    logits: list[NDArray[np.float32]] = field(default_factory=list)
+    true: list[BoolArray] = field(default_factory=list)
+    fold: list[int] = field(default_factory=list)
+
+    def build(self) -> ScoredCells:
+        """Stack the rows."""
+        return ScoredCells(np.stack(self.logits), np.stack(self.true), np.array(self.fold))
+
+
+def score_hidden_cells(
+    scorer: Scorer,
+    items: Sequence[ItemInput],
+    *,
+    seed: int = 0,
+    progress: ProgressCallback = no_progress,
+) -> dict[CellGroup, ScoredCells]:
+    """Hide and predict every known cell in every situation that its item allows."""
+    # By a hash of the id, so that the choice does not depend on the order of the items.
+    chosen = sorted(items, key=lambda item: zlib.crc32(item.id.encode()))[:MAX_CALIBRATION_ITEMS]
     rng = np.random.default_rng(seed)
-    found: dict[Group, list[tuple[NDArray[np.float32], NDArray[np.bool_], int]]] = defaultdict(list)
-    for start in range(0, len(chosen), _ITEMS_AT_ONCE):
-        views = [view for item in chosen[start : start + _ITEMS_AT_ONCE] for view in _views(item)]
+    builders: dict[CellGroup, _GroupBuilder] = defaultdict(_GroupBuilder)
+    for start in range(0, len(chosen), _CALIBRATION_BATCH):
+        batch = chosen[start : start + _CALIBRATION_BATCH]
+        variants = [variant for item in batch for variant in _modality_subsets(item)]
         cells = [
-            cell for index, view in enumerate(views) for cell in _cells(scorer, index, view, rng)
+            cell
+            for index, variant in enumerate(variants)
+            for cell in _hidden_cells(scorer, index, variant, rng)
         ]
-        logits = score_in_chunks(scorer, scorer.encode(views), cells)
+        logits = score_in_chunks(scorer, scorer.encode(variants), cells)
+
         for cell, row in zip(cells, logits, strict=True):
-            item = views[cell.item]
-            true = _truth(scorer, item, cell.property)
-            group = situation_of(item.title, item.image, bool(cell.known)), cell.property
-            found[group].append((row, true, zlib.crc32(b"fold " + item.id.encode()) & 1))
-        if progress is not None:
-            progress(min(start + _ITEMS_AT_ONCE, len(chosen)), len(chosen))
-    return {
-        group: Asked(*(np.stack(column) for column in zip(*rows, strict=True)))
-        for group, rows in sorted(found.items())
-    }
+            item = variants[cell.item]
+            builder = builders[CellGroup(situation_of(item, cell), cell.property)]
+            builder.logits.append(row)
+            builder.true.append(_true_values(scorer, item, cell.property))
+            # By a hash of the id, too: all cells of an item share a fold.
+            builder.fold.append(zlib.crc32(b"fold " + item.id.encode()) & 1)
+        progress(min(start + _CALIBRATION_BATCH, len(chosen)), len(chosen))
+    return {group: builder.build() for group, builder in sorted(builders.items())}
 
 
-def _views(item: ItemInput) -> Iterator[ItemInput]:
-    """The item with each part of its title and image that is there, and without."""
-    for title in (item.title, None) if item.title else (None,):
-        yield replace(item, title=title)
-        if item.image is not None:
-            yield replace(item, title=title, image=None)
+def _modality_subsets(item: ItemInput) -> Iterator[ItemInput]:
+    """Yield the item with every subset of its content modalities, the whole item first.
+
+    These are 2^n variants for n modalities: four with title and image. With many more modalities,
+    draw the subsets at random.
+    """
+    present = item.content_modalities()
+    for kept in itertools.product((True, False), repeat=len(present)):
+        variant = item
+        for modality, keep in zip(present, kept, strict=True):
+            if not keep:
+                variant = variant.without(modality)
+        yield variant
 
 
-def _cells(
+def _hidden_cells(
     scorer: Scorer, index: int, item: ItemInput, rng: np.random.Generator
 ) -> Iterator[CellQuery]:
+    """Yield each known cell of the item without statements, then with some of the others."""
     for name in dict.fromkeys(name for name, _ in item.known):
         if not (name in scorer.ontology.properties and scorer.ontology.values_of(name)):
             continue
         yield CellQuery(index, name)
-        others = [pair for pair in item.known if pair[0] != name]
+
+        others = [statement for statement in item.known if statement[0] != name]
         if not others:
             continue
         if rng.random() < 0.5:
             kept = rng.permutation(len(others))[: rng.integers(1, len(others) + 1)]
-            others = [others[place] for place in sorted(kept)]
+            others = [others[position] for position in sorted(kept)]
         yield CellQuery(index, name, tuple(others))
 
 
-def _truth(scorer: Scorer, item: ItemInput, property: str) -> NDArray[np.bool_]:
+def _true_values(scorer: Scorer, item: ItemInput, property: str) -> BoolArray:
+    """Mark the item's own values among the property's values [V]."""
     true = {value for name, value in item.known if name == property}
     return np.array([value in true for value in scorer.ontology.values_of(property)])
 
 
-def _fit(asked: dict[Group, Asked]) -> dict[str, Any]:
-    """Temperatures: ``global``, and for each situation ``all`` and ``properties``."""
-    overall = fit_temperature(asked.values())
+def _fit_temperatures(groups: dict[CellGroup, ScoredCells]) -> dict[str, Any]:
+    """Fit a ``global`` temperature, and per situation one for ``all`` and for each property."""
+    overall = fit_temperature(groups.values())
     situations: dict[str, Any] = {}
-    for situation in dict.fromkeys(situation for situation, _ in asked):
-        inside = {name: cells for (own, name), cells in asked.items() if own == situation}
-        centre = fit_temperature(inside.values(), overall, _PRIOR_DEVIATION["situation"])
+    for situation in dict.fromkeys(group.situation for group in groups):
+        by_property = {
+            group.property: cells for group, cells in groups.items() if group.situation == situation
+        }
+        centre = fit_temperature(by_property.values(), overall, _SITUATION_PRIOR_DEVIATION)
         fitted = {
-            name: fit_temperature([cells], centre, _PRIOR_DEVIATION["property"])
-            for name, cells in inside.items()
+            name: fit_temperature([cells], centre, _PROPERTY_PRIOR_DEVIATION)
+            for name, cells in by_property.items()
         }
         situations[situation] = {"all": centre, "properties": fitted}
     return {"global": overall, "situations": situations}
 
 
-def fit_temperature(groups: Iterable[Asked], centre: float = 1.0, deviation: float = 1.0) -> float:
-    """The temperature of most posterior likelihood; its logarithm's prior is normal around log ``centre``.
+def fit_temperature(
+    groups: Iterable[ScoredCells], centre: float = 1.0, deviation: float = 1.0
+) -> float:
+    """Return the temperature with the highest posterior likelihood.
 
-    A cell counts where the model knows one of its true values; several true ones count together.
+    The prior of its logarithm is normal around log ``centre``. Only cells with a true value that
+    the model knows count; the probabilities of several true values are added.
     """
-    known = [cells.where(np.asarray(cells.true.any(1))) for cells in groups]
-    known = [cells for cells in known if len(cells.fold) and cells.logits.shape[1] > 1]
+    answerable = [cells.select(np.asarray(cells.true.any(1))) for cells in groups]
+    # With a single value the likelihood is 1 at any temperature.
+    answerable = [cells for cells in answerable if len(cells.fold) and cells.logits.shape[1] > 1]
+    if not answerable:
+        return centre
 
     def loss(log_temperature: float) -> float:
-        """Negative log-likelihood of the true values, and of the temperature under its prior."""
+        """Return the negative log posterior, up to a constant."""
         total = ((log_temperature - np.log(centre)) / deviation) ** 2 / 2
-        for cells in known:
+        for cells in answerable:
             scaled = cells.logits.astype(np.float64) / np.exp(log_temperature)
-            total += float(
-                (
-                    logsumexp(scaled, axis=1)
-                    - logsumexp(np.where(cells.true, scaled, -1e9), axis=1)
-                ).sum()
-            )
+            only_true = np.where(cells.true, scaled, -1e9)
+            total += float((logsumexp(scaled, axis=1) - logsumexp(only_true, axis=1)).sum())
         return float(total)
 
-    if not known:
-        return centre
-    return float(
-        np.exp(
-            minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded", options={"xatol": 1e-3}).x
-        )
+    optimum = minimize_scalar(
+        loss, bounds=_LOG_TEMPERATURE_BOUNDS, method="bounded", options={"xatol": 1e-3}
     )
+    return float(np.exp(optimum.x))
 
 
-def _top(cells: Asked, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The best candidate's probability [N] and whether it is true [N]."""
-    best = cells.logits.argmax(1)
-    rows = np.arange(len(best))
-    return probabilities(cells.logits, temperature)[rows, best] if len(best) else np.zeros(
-        0
-    ), cells.true[rows, best]
+def _cross_fitted_curve(cells: ScoredCells, temperatures: dict[int, float]) -> list[list[float]]:
+    """Return the precision curve of the best candidates, with the temperature of each fold."""
+    confidence = []
+    correct = []
+    for fold, temperature in temperatures.items():
+        part = cells.select(cells.fold == fold)
+        rows = np.arange(len(part.fold))
+        best = part.logits.argmax(1)
+        confidence.append(probabilities(part.logits, temperature)[rows, best])
+        correct.append(part.true[rows, best])
+    return precision_curve(np.concatenate(confidence), np.concatenate(correct))
 
 
-def precision_curve(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
-) -> list[list[float]]:
-    """Points [probability, predictions at or above it, wrong ones among them], probabilities falling.
+def precision_curve(confidence: FloatArray, correct: BoolArray) -> list[list[float]]:
+    """Return points [probability, predictions at or above it, wrong ones among them].
 
-    Only those are kept that can ever be the least proven one: whose bound no lower probability equals.
+    Probabilities fall from point to point. A point whose precision bound a lower probability also
+    reaches is left out: no target would ever choose it as the threshold.
     """
     order = np.argsort(-confidence, kind="stable")
-    falling = confidence[order]
+    descending = confidence[order]
     wrong = (~correct[order]).cumsum()
-    last_of_ties = np.append(falling[1:] != falling[:-1], True)[: len(falling)]
+    # Equal probabilities are accepted or refused together, so only the last of them is a point.
+    last_of_ties = np.append(descending[1:] != descending[:-1], True)[: len(descending)]
+
     points: list[list[float]] = []
-    best = 0.0
-    for place in np.flatnonzero(last_of_ties)[::-1].tolist():
-        bound = precision_bound(place + 1, int(wrong[place]))
-        if bound > best:
-            best = bound
-            points.append([float(falling[place]), place + 1, int(wrong[place])])
+    best_bound = 0.0
+    for position in np.flatnonzero(last_of_ties)[::-1].tolist():
+        bound = precision_bound(position + 1, int(wrong[position]))
+        if bound > best_bound:
+            best_bound = bound
+            points.append([float(descending[position]), position + 1, int(wrong[position])])
     return points[::-1]
 
 
 def precision_bound(count: int, wrong: int, confidence: float = CONFIDENCE) -> float:
-    """One-sided Clopper-Pearson lower bound of the precision, ``wrong`` of ``count`` predictions having been wrong."""
+    """Return the one-sided Clopper-Pearson lower bound of the precision.
+
+    ``wrong`` of ``count`` predictions were wrong. Written out, because ``scipy.stats.binomtest``
+    takes a single count, and slowly: a curve needs thousands of bounds.
+    """
     right = count - wrong
     return float(betaincinv(right, wrong + 1, 1 - confidence)) if right > 0 else 0.0
 
 
-def _temperature(temperatures: dict[str, Any], situation: str, property: str) -> float:
-    inside = temperatures["situations"].get(situation)
-    return float(
-        temperatures["global"]
-        if inside is None
-        else inside["properties"].get(property, inside["all"])
-    )
+def _temperature_of(temperatures: dict[str, Any], situation: str, property: str) -> float:
+    """Look up a property's temperature, falling back on its situation's and on the global one."""
+    fitted = temperatures["situations"].get(situation)
+    if fitted is None:
+        return float(temperatures["global"])
+    return float(fitted["properties"].get(property, fitted["all"]))
 
 
 class Calibration:
-    """What :func:`calibrate` gave, for use; None stands for a model that was never calibrated: temperatures 1, nothing proven."""
+    """The temperatures and thresholds of a model, from the data that :func:`calibrate` returned.
+
+    None stands for a model that was never calibrated: its temperatures are 1, and it has no proven
+    thresholds.
+    """
 
     def __init__(self, data: dict[str, Any] | None) -> None:
         data = data or {
-            "version": VERSION,
+            "version": FORMAT_VERSION,
             "temperatures": {"global": 1.0, "situations": {}},
             "curves": {},
         }
-        if data.get("version") != VERSION:
+        version = data.get("version")
+        if version != FORMAT_VERSION:
             raise ModelError(
-                f"calibration.json has version {data.get('version')!r}, this catalograph reads {VERSION}: calibrate again"
+                f"calibration.json has version {version!r}, "
+                f"this catalograph reads {FORMAT_VERSION}: calibrate again"
             )
         self._confidence = float(data.get("confidence", CONFIDENCE))
         self._temperatures = data["temperatures"]
@@ -249,20 +319,21 @@ class Calibration:
         self._thresholds: dict[tuple[str, str, float], float | None] = {}
 
     def temperature(self, situation: str, property: str) -> float:
-        """By what to divide the logits of the property's cells asked in that situation."""
-        return _temperature(self._temperatures, situation, property)
+        """Return what to divide the logits of the property's cells in that situation by."""
+        return _temperature_of(self._temperatures, situation, property)
 
     def threshold(self, situation: str, property: str, target: float) -> float | None:
-        """The least probability from which on the target precision is proven; None where none is.
+        """Return the lowest probability from which on the target precision is proven.
 
-        Without a mistake a proof takes log(1 - confidence) / log(target) predictions: 299 for 0.99, 59 for 0.95, 29 for 0.9.
+        None if no probability is. Without a mistake, the proof takes
+        log(1 - confidence) / log(target) predictions: 299 for 0.99, 59 for 0.95, 29 for 0.9.
         """
         key = situation, property, target
         if key not in self._thresholds:
             points = self._curves.get(situation, {}).get(property, [])
             proven = [
-                p
-                for p, count, wrong in points
+                probability
+                for probability, count, wrong in points
                 if precision_bound(count, wrong, self._confidence) >= target
             ]
             self._thresholds[key] = min(proven, default=None)

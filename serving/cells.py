@@ -1,29 +1,42 @@
-"""What completion asks of a model: a scorer's face, the situation that a cell is asked in, logits to probabilities."""
+"""Scoring cells: the interface of a scorer, the situation of a cell, logits to probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
+from schema.arrays import FloatArray
+from schema.modalities import Modality
 from schema.ontology import Ontology
 
-__all__ = ["CellQuery", "ItemInput", "Scorer", "probabilities", "score_in_chunks", "situation_of"]
+MAX_CELLS_PER_CALL = 4096
+"""Cells passed to a scorer at once, so that memory stays flat however many cells an item has."""
 
-CHUNK = 4096
-"""Cells scored at once: keeps memory flat however many cells an item has."""
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One property of one item; ``item`` is the item's index."""
+
+    item: int
+    property: str
 
 
 class Scorer(Protocol):
-    """A model that scores cells: :class:`fusion.inference.scorer.CellScorer`, a baseline, or a test's stand-in."""
+    """A model that scores cells.
+
+    For example :class:`fusion.inference.scorer.CellScorer`, a baseline, or a fake in the tests.
+    """
 
     @property
     def name(self) -> str:
-        """What predictions are signed with."""
+        """The model name that predictions carry."""
 
     @property
     def ontology(self) -> Ontology:
@@ -31,38 +44,38 @@ class Scorer(Protocol):
 
     @property
     def calibration(self) -> dict[str, Any] | None:
-        """What :func:`serving.calibration.calibrate` gave, or None."""
+        """The result of :func:`serving.calibration.calibrate`; None if never calibrated."""
 
     def encode(self, items: Sequence[ItemInput]) -> Any:
-        """Read titles and images: the dear part."""
+        """Encode titles and images, the expensive part."""
 
     def score(self, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
-        """Logits over ``ontology.values_of(property)``, an array a cell."""
+        """Return the logits of each cell over ``ontology.values_of(property)``."""
 
 
-def situation_of(title: object, image: object, known: object) -> str:
-    """Name what a cell is asked with, like ``title+image+known``; ``nothing`` where all three are missing."""
-    parts = [
-        name
-        for name, there in (("title", title), ("image", image), ("known", known))
-        if there is not None and there is not False
-    ]
-    return "+".join(parts) or "nothing"
+def situation_of(item: ItemInput, cell: CellQuery) -> str:
+    """Name the modalities that a cell is predicted from, for example ``title+image+known``.
+
+    The item gives its content, the cell the statements that the model may use. The name is
+    ``nothing`` if all modalities are missing.
+    """
+    present = [modality.value for modality in item.content_modalities()]
+    if cell.known:
+        present.append(Modality.STATEMENTS.value)
+    return "+".join(present) or "nothing"
 
 
-def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Softmax over the last axis, the property's values, after division by the temperature: [..., V] to [..., V]."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    scaled = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return np.asarray(scaled / scaled.sum(-1, keepdims=True))
+def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:
+    """Return the softmax of logits [..., V] / temperature over the property's values."""
+    return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1))
 
 
 def score_in_chunks(
     scorer: Scorer, encoded: Any, cells: Sequence[CellQuery]
 ) -> list[NDArray[np.float32]]:
-    """:meth:`Scorer.score` for any number of cells in flat memory."""
+    """Score any number of cells in flat memory; see :meth:`Scorer.score`."""
     return [
         logits
-        for start in range(0, len(cells), CHUNK)
-        for logits in scorer.score(encoded, cells[start : start + CHUNK])
+        for start in range(0, len(cells), MAX_CELLS_PER_CALL)
+        for logits in scorer.score(encoded, cells[start : start + MAX_CELLS_PER_CALL])
     ]

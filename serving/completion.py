@@ -1,38 +1,47 @@
-"""Completing cells: rank a property's values, decide by a target precision, say what moved the first of them.
+"""Complete cells: rank a property's values, decide by a target precision, and give evidence.
 
-Decisions, in this order:
+A cell is decided by the first rule that applies:
 
-- ``fill``: the best value's probability reaches the threshold that proves the target precision (see :mod:`serving.calibration`).
-- ``abstain``: its probability is under 0.2, or the distribution lies within 0.05 nats of the property's frequencies: then nothing about
-  this item speaks, and a reviewer would be shown the base rate.
-- ``review``: all else.
+- ``fill``: the best value's probability reaches the threshold that proves the target precision (see
+  :mod:`serving.calibration`).
+- ``abstain``: the best value's probability is below 0.2, or the predicted distribution lies within
+  0.05 nats of the property's value frequencies. There is too little evidence about this item, and a
+  reviewer would be shown the base rate.
+- ``review``: everything else.
 
-Evidence is found by leaving out: the title, the image, each known statement alone. An effect is the best value's probability with
-everything, less its probability without that part, each calibrated for what is then left.
+Evidence comes from leaving out the title, the image, and each known statement in turn. An effect is
+the best value's probability with everything minus its probability without that one input, each
+calibrated for the situation that remains.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import rel_entr
 
+from fusion.inference.featurizer import ItemInput, PropertyValue
+from fusion.inference.scorer import ENCODE_BATCH, CellQuery
+from schema.arrays import FloatArray
+from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology
+from schema.progress import ProgressCallback, no_progress
 from serving.calibration import TARGET_PRECISION, Calibration
-from serving.cells import CellQuery, ItemInput, Scorer, probabilities, score_in_chunks, situation_of
-from serving.items import Cell
+from serving.cells import Cell, Scorer, probabilities, score_in_chunks, situation_of
 
-LEAST_PROBABILITY = 0.2
-LEAST_INFORMATION = 0.05
-"""Nats between the answer and the property's frequencies, under which nothing about the item speaks."""
-_ITEMS_AT_ONCE = 42  # with the views without title and without image 126: one batch of the scorer
+MIN_PROBABILITY = 0.2
+MIN_INFORMATION = 0.05
+"""Nats by which a prediction must differ from the property's value frequencies (KL divergence)."""
+_COMPLETION_BATCH = ENCODE_BATCH // (1 + len(CONTENT_MODALITIES))
+"""Items completed together: with their variants without one modality, they fill a scorer batch."""
 
 Decision = Literal["fill", "review", "abstain"]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """How far a known statement raised the best value's probability."""
+class StatementEffect:
+    """How much a known statement raised the best value's probability."""
 
     property: str
     value: str
@@ -54,30 +63,31 @@ class Effect:
 
 @dataclass(frozen=True)
 class Evidence:
-    """How far each part raised the best value's probability; None for a part that the item lacks. The strongest statement comes first."""
+    """How much each input raised the best value's probability; negative effects lowered it.
 
-    title: float | None = None
-    image: float | None = None
-    known: tuple[Effect, ...] = ()
+    ``modalities`` has an entry for each content modality that the item has. ``statements`` are
+    sorted by the size of their effect, largest first.
+    """
+
+    modalities: Mapping[Modality, float] = field(default_factory=dict)
+    statements: tuple[StatementEffect, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        known = [
+        """Return plain data, with None for a modality that the item lacks."""
+        effects: dict[str, Any] = {}
+        for modality in CONTENT_MODALITIES:
+            effect = self.modalities.get(modality)
+            effects[modality.value] = None if effect is None else _rounded(effect)
+        effects[Modality.STATEMENTS.value] = [
             {"property": each.property, "value": each.value, "effect": _rounded(each.effect)}
-            for each in self.known
+            for each in self.statements
         ]
-        parts = {"title": self.title, "image": self.image}
-        return {
-            **{
-                name: None if effect is None else _rounded(effect) for name, effect in parts.items()
-            },
-            "known": known,
-        }
+        return effects
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The answer for one cell; no candidates where the model does not know the property."""
+    """The result for one cell; it has no candidates if the model does not know the property."""
 
     item: str
     property: str
@@ -86,7 +96,7 @@ class Completion:
     evidence: Evidence
 
     def as_dict(self) -> dict[str, Any]:
-        """The line that ``catalograph complete`` writes."""
+        """Return the line that ``catalograph complete`` writes, as plain data."""
         candidates = [
             {"value": each.value, "probability": round(each.probability, 6)}
             for each in self.candidates
@@ -100,154 +110,179 @@ class Completion:
         }
 
 
-def decide(answer: Floats, prior: Floats, threshold: float | None) -> Decision:
-    """The decision on probabilities ``answer`` [V], given the values' frequencies ``prior`` [V] and the proven threshold."""
-    best = float(answer.max())
+def decide(predicted: FloatArray, prior: FloatArray, threshold: float | None) -> Decision:
+    """Decide on ``predicted`` probabilities [V].
+
+    ``prior`` [V] are the values' frequencies, and ``threshold`` is the probability that proves the
+    target precision, if any does.
+    """
+    best = float(predicted.max())
     if threshold is not None and best >= threshold:
         return "fill"
-    there = answer > 0
-    information = float((answer[there] * np.log(answer[there] / prior[there])).sum())
-    return "abstain" if best < LEAST_PROBABILITY or information < LEAST_INFORMATION else "review"
+    information = float(rel_entr(predicted, prior).sum())
+    too_little_evidence = best < MIN_PROBABILITY or information < MIN_INFORMATION
+    return "abstain" if too_little_evidence else "review"
 
 
-def complete(
+def complete_cells(
     scorer: Scorer,
     items: Sequence[ItemInput],
     cells: Iterable[Cell],
     *,
     top_k: int = 5,
     target_precision: float = TARGET_PRECISION,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Iterator[Completion]:
-    """Answer every cell (index into ``items``, property), all of an item's together, a few dozen items in memory at a time.
+    """Yield a completion for every cell of ``items``, a few dozen items in memory at a time.
 
-    A cell's own statements are not given to the model. ``progress`` is told (items done, items in all).
+    An item's cells are completed together, in the order in which the items are first mentioned. A
+    cell's own statements are never given to the model. ``progress`` counts items.
     """
-    asked: dict[int, list[str]] = defaultdict(list)
-    for item, name in dict.fromkeys(cells):
-        asked[item].append(name)
+    properties: dict[int, list[str]] = defaultdict(list)
+    for cell in dict.fromkeys(cells):
+        properties[cell.item].append(cell.property)
+    indexes = list(properties)
     completer = _Completer(scorer, top_k, target_precision)
-    chosen = list(asked)
-    for start in range(0, len(chosen), _ITEMS_AT_ONCE):
-        part = chosen[start : start + _ITEMS_AT_ONCE]
-        yield from completer.answer([(items[item], asked[item]) for item in part])
-        if progress is not None:
-            progress(start + len(part), len(chosen))
+    for start in range(0, len(indexes), _COMPLETION_BATCH):
+        batch = indexes[start : start + _COMPLETION_BATCH]
+        yield from completer.complete_items(
+            [_ItemRequest(items[index], properties[index]) for index in batch]
+        )
+        progress(start + len(batch), len(indexes))
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A cell and the rows of its scores: ``base``, then one for each of ``without``, what was left out (a part or a statement)."""
+class _ItemRequest:
+    """An item and the properties to complete."""
+
+    item: ItemInput
+    properties: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A cell query with at most one input left out, and the situation that remains."""
+
+    query: CellQuery
+    situation: str
+    left_out: Modality | PropertyValue | None
+
+
+@dataclass(frozen=True)
+class _CellRequest:
+    """A cell and its variants, the complete one first; none if the model lacks the property."""
 
     item: ItemInput
     property: str
-    base: int
-    without: tuple[str | tuple[str, str], ...]
+    variants: Sequence[_Variant]
 
 
 class _Completer:
-    """One run's settings and what is worked out once: readable statements, priors, calibration."""
+    """Completes the cells of one run; computes priors and readable statements once."""
 
-    def __init__(self, scorer: Scorer, top_k: int, target: float) -> None:
+    def __init__(self, scorer: Scorer, top_k: int, target_precision: float) -> None:
         self.scorer = scorer
         self.top_k = top_k
-        self.target = target
+        self.target_precision = target_precision
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.readable = {(spec.name, value) for spec in specs for value in spec.values}
         self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
 
-    def answer(self, asked: Sequence[tuple[ItemInput, Sequence[str]]]) -> Iterator[Completion]:
-        """Encode the items and their views without a part in one go, then score all their cells in one go."""
-        views: list[ItemInput] = []
-        queries: list[CellQuery] = []
-        situations: list[str] = []
-        questions: list[tuple[ItemInput, str, _Question | None]] = []
-        for item, names in asked:
-            parts = _views(item)
-            for name in names:
-                question = None
-                if name in self.priors:
-                    question = self._ask(item, name, parts, (len(views), queries, situations))
-                questions.append((item, name, question))
-            views += parts.values()
-        encoded = self.scorer.encode(views) if queries else None
-        scores = score_in_chunks(self.scorer, encoded, queries)
-        for item, name, question in questions:
-            yield (
-                self._answer(question, scores, situations)
-                if question
-                else Completion(item.id, name, (), "abstain", Evidence())
-            )
+    def complete_items(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
+        """Encode all items and their variants in one go, then score all their cells in one go."""
+        inputs: list[ItemInput] = []
+        cells: list[_CellRequest] = []
+        for request in requests:
+            item = request.item
+            item_variants: dict[Modality | None, ItemInput] = {None: item}
+            for modality in item.content_modalities():
+                item_variants[modality] = item.without(modality)
+            for name in request.properties:
+                variants = self._variants(name, item_variants, len(inputs))
+                cells.append(_CellRequest(item, name, variants))
+            inputs += item_variants.values()
 
-    def _ask(
-        self,
-        item: ItemInput,
-        name: str,
-        parts: dict[str, ItemInput],
-        to: tuple[int, list[CellQuery], list[str]],
-    ) -> _Question:
-        """Append the cell's queries, whole first, and the situation of each."""
-        first, queries, situations = to
-        known = tuple(
-            pair for pair in dict.fromkeys(item.known) if pair[0] != name and pair in self.readable
+        queries = [variant.query for cell in cells for variant in cell.variants]
+        encoded = self.scorer.encode(inputs) if queries else None
+        scores = iter(score_in_chunks(self.scorer, encoded, queries))
+        for cell in cells:
+            yield self._complete_cell(cell, list(itertools.islice(scores, len(cell.variants))))
+
+    def _variants(
+        self, name: str, item_variants: Mapping[Modality | None, ItemInput], first_index: int
+    ) -> list[_Variant]:
+        """Return the cell with everything, without each modality, and without each statement.
+
+        ``item_variants`` are the whole item (None) and the item without each modality; the scorer
+        encodes them in this order, the first one at ``first_index``.
+        """
+        if name not in self.priors:
+            return []
+        item = item_variants[None]
+        statements = tuple(
+            statement
+            for statement in dict.fromkeys(item.known)
+            if statement[0] != name and statement in self.readable
         )
-        question = _Question(item, name, len(queries), (*list(parts)[1:], *known))
-        asked = [(place, view, known) for place, view in enumerate(parts.values())]
-        whole = asked[0][1]
-        asked += [(0, whole, tuple(other for other in known if other != pair)) for pair in known]
-        for place, view, given in asked:
-            queries.append(CellQuery(first + place, name, given))
-            situations.append(situation_of(view.title, view.image, bool(given)))
-        return question
+        variants = []
+        for index, (modality, item_variant) in enumerate(item_variants.items(), first_index):
+            query = CellQuery(index, name, statements)
+            variants.append(_Variant(query, situation_of(item_variant, query), modality))
+        for left_out in statements:
+            others = tuple(statement for statement in statements if statement != left_out)
+            query = CellQuery(first_index, name, others)
+            variants.append(_Variant(query, situation_of(item, query), left_out))
+        return variants
 
-    def _answer(
-        self, question: _Question, scores: Sequence[NDArray[np.float32]], situations: Sequence[str]
+    def _complete_cell(
+        self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]
     ) -> Completion:
-        name = question.property
-        base = question.base
-        rows = [
-            probabilities(scores[row], self.calibration.temperature(situations[row], name))
-            for row in range(base, base + 1 + len(question.without))
+        """Rank, decide and explain one cell, given the logits of its variants."""
+        name = cell.property
+        if not cell.variants:
+            return Completion(cell.item.id, name, (), "abstain", Evidence())
+        predictions = [
+            probabilities(logits, self.calibration.temperature(variant.situation, name))
+            for variant, logits in zip(cell.variants, scores, strict=True)
         ]
-        answer = rows[0]
-        order = np.argsort(-answer, kind="stable")[: self.top_k]
+        predicted = predictions[0]
         values = self.scorer.ontology.values_of(name)
-        candidates = tuple(Candidate(values[place], float(answer[place])) for place in order)
-        decision = decide(
-            answer,
-            self.priors[name],
-            self.calibration.threshold(situations[base], name, self.target),
+        ranking = np.argsort(-predicted, kind="stable")[: self.top_k]
+        candidates = tuple(Candidate(values[index], float(predicted[index])) for index in ranking)
+        threshold = self.calibration.threshold(
+            cell.variants[0].situation, name, self.target_precision
         )
-        best = int(answer.argmax())
-        effects = {
-            part: float(answer[best] - row[best])
-            for part, row in zip(question.without, rows[1:], strict=True)
-        }
-        return Completion(question.item.id, name, candidates, decision, _evidence(effects))
+        return Completion(
+            cell.item.id,
+            name,
+            candidates,
+            decide(predicted, self.priors[name], threshold),
+            _evidence(cell.variants, predictions),
+        )
 
 
-def _views(item: ItemInput) -> dict[str, ItemInput]:
-    """The item whole, and without each part that it has."""
-    views = {"": item}
-    if item.title is not None:
-        views["title"] = replace(item, title=None)
-    if item.image is not None:
-        views["image"] = replace(item, image=None)
-    return views
-
-
-def _evidence(effects: dict[str | tuple[str, str], float]) -> Evidence:
-    known = [Effect(*part, effect) for part, effect in effects.items() if isinstance(part, tuple)]
-    known.sort(key=lambda each: -abs(each.effect))
-    return Evidence(effects.get("title"), effects.get("image"), tuple(known))
+def _evidence(variants: Sequence[_Variant], predictions: Sequence[FloatArray]) -> Evidence:
+    """Compare the best value's probability with everything and without each input."""
+    best = int(predictions[0].argmax())
+    modalities: dict[Modality, float] = {}
+    statements: list[StatementEffect] = []
+    for variant, prediction in zip(variants, predictions, strict=True):
+        effect = float(predictions[0][best] - prediction[best])
+        if isinstance(variant.left_out, Modality):
+            modalities[variant.left_out] = effect
+        elif variant.left_out is not None:
+            name, value = variant.left_out
+            statements.append(StatementEffect(name, value, effect))
+    statements.sort(key=lambda each: -abs(each.effect))
+    return Evidence(modalities, tuple(statements))
 
 
 def _rounded(effect: float) -> float:
-    return round(effect, 4) + 0.0  # no minus before a nought
+    return round(effect, 4) + 0.0  # adding 0.0 turns -0.0 into 0.0
 
 
-def _prior(ontology: Ontology, property: str) -> Floats:
-    """The values' frequencies [V], every value counting once more than it was seen."""
-    counts: Floats = np.asarray(ontology[property].counts, dtype=np.float64) + 1
+def _prior(ontology: Ontology, property: str) -> FloatArray:
+    """Return the values' frequencies [V] with add-one smoothing."""
+    counts: FloatArray = np.asarray(ontology[property].counts, dtype=np.float64) + 1
     return np.asarray(counts / counts.sum())

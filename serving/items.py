@@ -1,50 +1,27 @@
-"""The snapshot as completion reads it: items on demand, and which of their cells to ask for."""
+"""The catalogue as completion reads it: items on demand, and the cells to complete."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, overload
+from typing import overload
 
 from encoders.regions import RegionFiles, Regions
 from fusion.inference.featurizer import ItemInput
+from kg.snapshot import GraphSnapshot
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from schema.ontology import Ontology
-
-Cell = tuple[int, str]
-"""(the item's index in the snapshot, property)."""
-
-
-class Snapshot(Protocol):
-    """What is read of :class:`kg.snapshot.GraphSnapshot`."""
-
-    @property
-    def items(self) -> Sequence[str]:
-        """Ids."""
-
-    @property
-    def titles(self) -> Sequence[str | None]:
-        """Titles."""
-
-    @property
-    def categories(self) -> Sequence[str | None]:
-        """Category paths."""
-
-    @property
-    def images(self) -> Sequence[str | None]:
-        """First images."""
-
-    def statements_of(self, item: int, /) -> list[tuple[str, str]]:
-        """The (property, value) pairs of the item at that index."""
+from serving.cells import Cell
 
 
 class CatalogItems(Sequence[ItemInput]):
-    """The snapshot's items, each made when it is asked for, so that a large catalogue is never held twice.
+    """The items of a snapshot, each built on access, so that a large catalogue is not held twice.
 
-    An image that is a URL or is not there any more counts as missing. With ``regions`` an image is what a detector found in it.
+    An image counts as missing if it is a URL or the file no longer exists. With ``regions``, an
+    item's image is given by the regions that an object detector found in it.
     """
 
-    def __init__(self, snapshot: Snapshot, regions: RegionFiles | None = None) -> None:
+    def __init__(self, snapshot: GraphSnapshot, regions: RegionFiles | None = None) -> None:
         self.snapshot = snapshot
         self.regions = regions
 
@@ -57,75 +34,81 @@ class CatalogItems(Sequence[ItemInput]):
     def __getitem__(self, index: slice) -> list[ItemInput]: ...
     def __getitem__(self, index: int | slice) -> ItemInput | list[ItemInput]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        item = self.snapshot.items[index]
-        title = self.snapshot.titles[index]
+            return [self[position] for position in range(*index.indices(len(self)))]
         return ItemInput(
-            item, title or None, self._image(index, item), tuple(self.snapshot.statements_of(index))
+            id=self.snapshot.items[index],
+            title=self.snapshot.titles[index] or None,
+            image=self._image(index),
+            known=tuple(self.snapshot.statements_of(index)),
         )
 
-    def _image(self, index: int, item: str) -> Path | Regions | None:
+    def _image(self, index: int) -> Path | Regions | None:
         if self.regions is not None:
-            return self.regions.read(item)
+            return self.regions.read(self.snapshot.items[index])
         image = self.snapshot.images[index]
         return Path(image) if image and "://" not in image and Path(image).is_file() else None
 
 
 def missing_cells(
-    snapshot: Snapshot,
+    snapshot: GraphSnapshot,
     ontology: Ontology,
     *,
     items: Iterable[str] | None = None,
     properties: Collection[str] | None = None,
 ) -> Iterator[Cell]:
-    """Cells without a statement whose property applies to the item's category; of all items and properties, or of those named.
+    """Return the cells without a statement whose property applies to the item's category.
 
-    Raises ItemNotFoundError or PropertyNotFoundError on an unknown name, before the first cell.
+    ``items`` (ids) and ``properties`` restrict them. Raises ItemNotFoundError or
+    PropertyNotFoundError if a name is unknown, before the first cell is read.
     """
+    # The names are checked here and not in the generator, which would raise at its first cell only.
     for name in properties or ():
         ontology[name]
-    chosen = range(len(snapshot.items)) if items is None else _places(snapshot, items)
+    indexes = range(len(snapshot.items)) if items is None else _indexes_of(snapshot, items)
+    return _missing_cells(snapshot, ontology, indexes, properties)
+
+
+def _missing_cells(
+    snapshot: GraphSnapshot,
+    ontology: Ontology,
+    indexes: Iterable[int],
+    properties: Collection[str] | None,
+) -> Iterator[Cell]:
     applicable = {category: ontology.applicable(category) for category in set(snapshot.categories)}
-    return (
-        (item, name)
-        for item in chosen
-        for name in _absent(applicable[snapshot.categories[item]], snapshot.statements_of(item))
-        if properties is None or name in properties
-    )
-
-
-def _absent(names: Iterable[str], statements: Iterable[tuple[str, str]]) -> Iterator[str]:
-    there = {name for name, _ in statements}
-    return (name for name in names if name not in there)
+    for index in indexes:
+        present = {name for name, _ in snapshot.statements_of(index)}
+        for name in applicable[snapshot.categories[index]]:
+            if name not in present and (properties is None or name in properties):
+                yield Cell(index, name)
 
 
 def named_cells(
-    snapshot: Snapshot, pairs: Iterable[tuple[str, str]], *ontologies: Ontology
+    snapshot: GraphSnapshot, pairs: Iterable[tuple[str, str]], *ontologies: Ontology
 ) -> list[Cell]:
-    """The cells that (item id, property) pairs name; the property has to be in one of the ontologies: the home's or the model's."""
+    """Return the cells that (item id, property) pairs name.
+
+    Each property has to be in one of the ontologies, for example the home's or the model's.
+    """
     pairs = list(pairs)
-    for name in dict.fromkeys(name for _, name in pairs):
-        if not any(name in ontology.properties for ontology in ontologies):
-            known = ", ".join(
-                dict.fromkeys(known for ontology in ontologies for known in ontology.properties)
-            )
+    available = dict.fromkeys(name for ontology in ontologies for name in ontology.properties)
+    for _, name in pairs:
+        if name not in available:
             raise PropertyNotFoundError(
-                f"no property {name!r} in this catalogue or its model: choose one of {known}"
+                f"no property {name!r} in this catalogue or its model: "
+                f"choose one of {', '.join(available)}"
             )
-    return list(
-        zip(
-            _places(snapshot, (item for item, _ in pairs)), (name for _, name in pairs), strict=True
-        )
-    )
+    indexes = _indexes_of(snapshot, (item for item, _ in pairs))
+    return [Cell(index, name) for index, (_, name) in zip(indexes, pairs, strict=True)]
 
 
-def _places(snapshot: Snapshot, ids: Iterable[str]) -> list[int]:
-    place = {item: index for index, item in enumerate(snapshot.items)}
-    places = []
+def _indexes_of(snapshot: GraphSnapshot, ids: Iterable[str]) -> list[int]:
+    index_of = {item: index for index, item in enumerate(snapshot.items)}
+    indexes = []
     for item in ids:
-        if item not in place:
+        if item not in index_of:
             raise ItemNotFoundError(
-                f"no item {item!r} among the catalogue's {len(place)}: ids are those of the source's id column"
+                f"no item {item!r} among the catalogue's {len(index_of)}: "
+                "use the ids of the source's id column"
             )
-        places.append(place[item])
-    return places
+        indexes.append(index_of[item])
+    return indexes

@@ -1,40 +1,56 @@
-"""Completions into the store, as predicted statements that say by which model, how sure, and why."""
+"""Write completions to the store, as predicted statements with model, confidence and evidence."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import statements_table
 from schema.terms import Provenance, Rank, Statement, now
-from serving.completion import Completion, Decision
+from serving.completion import Completion
 
-SOURCE = "catalograph complete"
-FILLS: tuple[Decision, ...] = ("fill",)
-_AT_ONCE = 50_000
+PREDICTION_SOURCE = "catalograph complete"
+_STATEMENTS_PER_BATCH = 50_000
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What went into the store: predictions ``written``, and those of them that are ``new`` to it."""
+    """How many predictions were ``written``, and how many of those are ``new`` to the store."""
 
     written: int
     new: int
 
 
-def predicted(
-    completion: Completion, *, model: str, batch: str = "", time: str | None = None
-) -> Statement:
-    """The statement that a completion's best candidate makes; ``time`` is now where it is not given."""
+def write_predictions(
+    store: GraphStore, completions: Iterable[Completion], *, model: str
+) -> WriteReport:
+    """Put the best candidates of filled cells into the store, in batches.
+
+    What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
+    """
+    time = now()
+    statements = (
+        predicted_statement(completion, model, time)
+        for completion in completions
+        if completion.decision == "fill"
+    )
+    written = 0
+    new = 0
+    for group in _batched(statements):
+        new += store.put(None, statements_table(group)).new_statements
+        written += len(group)
+    return WriteReport(written, new)
+
+
+def predicted_statement(completion: Completion, model: str, time: str) -> Statement:
+    """Return a completion's best candidate as a statement that ``model`` made."""
     best = completion.candidates[0]
-    time = time or now()
     evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
     provenance = Provenance(
-        SOURCE,
-        batch,
+        PREDICTION_SOURCE,
         model=model,
         confidence=round(best.probability, 6),
         evidence=evidence,
@@ -43,29 +59,7 @@ def predicted(
     return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
 
 
-def write(
-    store: GraphStore,
-    completions: Iterable[Completion],
-    *,
-    model: str,
-    batch: str = "",
-    decisions: Collection[Decision] = FILLS,
-) -> WriteReport:
-    """Put the completions with one of ``decisions`` into the store, a large batch at a time.
-
-    What a person asserted, accepted or rejected stays as it is: the store never lets a prediction take its place.
-    """
-    time = now()
-    chosen = (each for each in completions if each.candidates and each.decision in decisions)
-    statements = (predicted(each, model=model, batch=batch, time=time) for each in chosen)
-    written = new = 0
-    for part in _batches(statements):
-        new += store.put(None, statements_table(part)).new_statements
-        written += len(part)
-    return WriteReport(written, new)
-
-
-def _batches(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
+def _batched(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
     remaining = iter(statements)
-    while part := list(islice(remaining, _AT_ONCE)):
-        yield part
+    while batch := list(islice(remaining, _STATEMENTS_PER_BATCH)):
+        yield batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,50 @@ from encoders.regions import Regions, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from schema.errors import ModelError
+from schema.modalities import CONTENT_MODALITIES, Modality
 
 Pixels = NDArray[np.uint8]
 PixelReader = Callable[[Path, int], Pixels | None]
+PropertyValue = tuple[str, str]
+"""A statement about an item that is clear from the context: (property, value)."""
 
 
 @dataclass(frozen=True)
 class ItemInput:
-    """An item to ask about; ``image`` is a path, pixels [3, S, S] uint8 or a detector's regions; ``known`` its (property, value) pairs."""
+    """An item as a model reads it; each modality may be missing.
+
+    ``image`` is a path, pixels [3, S, S] uint8, or the regions that an object detector found in it;
+    ``known`` holds the item's statements.
+    """
 
     id: str
     title: str | None = None
     image: str | Path | Pixels | Regions | None = None
-    known: tuple[tuple[str, str], ...] = ()
+    known: tuple[PropertyValue, ...] = ()
+
+    def has(self, modality: Modality) -> bool:
+        """Return whether the item has this modality; an empty title counts as missing."""
+        match modality:
+            case Modality.TITLE:
+                return bool(self.title)
+            case Modality.IMAGE:
+                return self.image is not None
+            case Modality.STATEMENTS:
+                return bool(self.known)
+
+    def without(self, modality: Modality) -> ItemInput:
+        """Return the same item with this modality missing."""
+        match modality:
+            case Modality.TITLE:
+                return replace(self, title=None)
+            case Modality.IMAGE:
+                return replace(self, image=None)
+            case Modality.STATEMENTS:
+                return replace(self, known=())
+
+    def content_modalities(self) -> tuple[Modality, ...]:
+        """Return the modalities that the item has, other than its statements."""
+        return tuple(each for each in CONTENT_MODALITIES if self.has(each))
 
 
 class Featurizer:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from encoders.batch import ItemBatch
 from fusion.model import ProductModel
-
-Without = Literal["", "title", "image"]
+from schema.modalities import Modality
 
 
 def match_logits(
-    model: ProductModel, items: ItemBatch, query: Tensor, without: Without = ""
+    model: ProductModel, items: ItemBatch, query: Tensor, without: Modality | None = None
 ) -> Tensor:
-    """Logits [N] of query pieces [N, L] matching ``items`` [N], perhaps with their titles or images removed (MBSD Figure 7)."""
-    image = None if without == "image" else model.encode_image(items)
-    shown = items.without_titles() if without == "title" else items
-    logits: Tensor = model.match_head(model.fuse(shown, image, query).node)
+    """Return logits [N] of query pieces [N, L] matching ``items`` [N].
+
+    ``without`` removes the items' titles or images first (MBSD, Figure 7).
+    """
+    image = None if without is Modality.IMAGE else model.encode_image(items)
+    visible = items.without_titles() if without is Modality.TITLE else items
+    logits: Tensor = model.match_head(model.fuse(visible, image, query).node)
     return logits

@@ -16,10 +16,11 @@ from fusion.build import candidates
 from fusion.checkpoint import ModelFolder
 from fusion.fused import FusedItems, Knowledge
 from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader
-from fusion.inference.matching import Without, match_logits
+from fusion.inference.matching import match_logits
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
 from schema.memory import keep_freed_memory
+from schema.modalities import Modality
 
 ENCODE_BATCH = 128
 SCORE_BATCH = 2048
@@ -123,7 +124,7 @@ class CellScorer:
 
     @torch.inference_mode()
     def match_logits(
-        self, items: ItemBatch, query: Tensor, without: Without = ""
+        self, items: ItemBatch, query: Tensor, without: Modality | None = None
     ) -> NDArray[np.float32]:
         """Logits [N] of query pieces [N, L] matching ``items`` [N], perhaps with their titles or images removed."""
         with self._autocast():

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 
 import numpy as np
@@ -6,12 +8,10 @@ import pytest
 from evaluation.report import (
     read_completions,
     read_truth,
-    reasons,
-    reliability,
     render,
     report_data,
+    strongest_reasons,
     thumbnail,
-    wilson,
 )
 from kg.snapshot import GraphSnapshot
 from schema.errors import DataError
@@ -20,16 +20,15 @@ from schema.ontology import Ontology, PropertySpec
 
 @pytest.fixture
 def snapshot():
-    triples = np.array([[0, 0, 0], [0, 1, 2], [1, 0, 1]])
     return GraphSnapshot(
-        ["a", "b"],
-        ["Red <mug>", None],
-        [None, None],
-        [None, None],
-        ["colour", "kind"],
-        ["red", "blue", "mug"],
-        triples,
-        np.array([0, 2, 3]),
+        items=["a", "b"],
+        titles=["Red <mug>", None],
+        categories=[None, None],
+        images=[None, None],
+        properties=["colour", "kind"],
+        values=["red", "blue", "mug"],
+        triples=np.array([[0, 0, 0], [0, 1, 2], [1, 0, 1]]),
+        indptr=np.array([0, 2, 3]),
     )
 
 
@@ -43,7 +42,7 @@ def ontology():
     )
 
 
-def line(value="lamp", decision="fill", probability=0.9):
+def completion(value="lamp", decision="fill", probability=0.9):
     evidence = {
         "title": 0.2,
         "image": -0.5,
@@ -58,52 +57,70 @@ def line(value="lamp", decision="fill", probability=0.9):
     }
 
 
-def test_coverage_counts_filled_cells_after_but_not_before(snapshot, ontology):
-    data = report_data(snapshot, ontology, [line()], {})
+def test_filled_cells_count_as_covered_after_completion_only(snapshot, ontology):
+    data = report_data(snapshot, ontology, [completion()], {})
     kind = next(row for row in data.coverage if row.property == "kind")
     assert (kind.before, kind.after) == (0.5, 1.0)
 
 
 def test_cells_left_for_review_do_not_count_as_covered(snapshot, ontology):
-    data = report_data(snapshot, ontology, [line(decision="review")], {})
+    data = report_data(snapshot, ontology, [completion(decision="review")], {})
     assert next(row for row in data.coverage if row.property == "kind").after == 0.5
 
 
-def test_accuracy_stands_beside_the_most_frequent_value(snapshot, ontology):
-    (row,) = report_data(snapshot, ontology, [line()], {("b", "kind"): {"lamp"}}).accuracy
-    assert (row.model, row.guess) == (1.0, 0.0)
+def test_accuracy_is_compared_with_the_most_frequent_value(snapshot, ontology):
+    (row,) = report_data(snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}).accuracy
+    assert (row.model, row.most_frequent) == (1.0, 0.0)
 
 
-def test_a_page_escapes_titles_and_needs_nothing_from_outside(snapshot, ontology):
-    page = render(report_data(snapshot, ontology, [{**line(), "item": "a"}], {}))
+def test_a_property_without_values_has_no_most_frequent_one(snapshot):
+    ontology = Ontology([PropertySpec("kind", coverage=1.0)])
+    (row,) = report_data(snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}).accuracy
+    assert row.most_frequent == 0.0
+
+
+def test_the_interval_of_an_accuracy_is_wilsons(snapshot, ontology):
+    lines = [{**completion(), "item": str(number)} for number in range(10)]
+    truth = {(str(number), "kind"): {"lamp"} for number in range(10)}
+    (row,) = report_data(snapshot, ontology, lines, truth).accuracy
+    # Wilson (1927) with all of n right: the lower end is n / (n + z²).
+    assert row.low == pytest.approx(10 / (10 + 1.96**2), abs=1e-4)
+    assert row.high == 1.0
+
+
+def test_completions_are_checked_if_the_truth_is_known(snapshot, ontology):
+    lines = [completion(), {**completion(probability=0.3), "item": "c"}]
+    truth = {("b", "kind"): {"lamp"}, ("c", "kind"): {"mug"}}
+    data = report_data(snapshot, ontology, lines, truth)
+    assert (data.checked_fills.right, data.checked_fills.count) == (1, 2)
+    assert [(each.probability, each.accuracy) for each in data.reliability] == [
+        (0.3, 0.0),
+        (0.9, 1.0),
+    ]
+    page = render(data)
+    assert "50.0%" in page
+    assert "true value: mug" in page
+
+
+def test_the_page_escapes_titles_and_needs_nothing_from_outside(snapshot, ontology):
+    page = render(report_data(snapshot, ontology, [{**completion(), "item": "a"}], {}))
     assert "Red &lt;mug&gt;" in page
     assert "http" not in page
 
 
-def test_reliability_bins_hold_every_answer():
-    bins = reliability([(0.05, False), (0.95, True), (1.0, True)])
-    assert [b.count for b in bins] == [1, 2]
-    assert bins[1].accuracy == 1.0
+def test_reasons_are_sorted_by_the_size_of_their_effect():
+    reasons = strongest_reasons(completion()["evidence"])
+    assert [name for name, _ in reasons] == ["image", "title", "colour: blue"]
 
 
-def test_wilson_interval_of_all_right_stays_below_one_at_its_lower_end():
-    low, high = wilson(10, 10)
-    assert 0.7 < low < 0.73
-    assert high == 1.0
-
-
-def test_reasons_are_strongest_first():
-    assert [name for name, _ in reasons(line()["evidence"])] == ["image", "title", "colour: blue"]
-
-
-def test_a_image_that_cannot_be_read_is_left_out(tmp_path):
+def test_an_image_that_cannot_be_read_has_no_thumbnail(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
     assert thumbnail(str(tmp_path / "x.jpg")) is None
 
 
 def test_files_of_another_kind_are_refused(tmp_path):
     (tmp_path / "a").write_text(json.dumps({"item": "a"}) + "\n")
-    with pytest.raises(DataError, match="is no completion"):
+    with pytest.raises(DataError, match="is not a completion"):
         read_completions(tmp_path / "a")
     with pytest.raises(DataError, match="item,property,value,kind"):
         read_truth(tmp_path / "a")

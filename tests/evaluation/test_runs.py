@@ -1,5 +1,3 @@
-"""Runs side by side."""
-
 from __future__ import annotations
 
 import json
@@ -7,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.runs import plot_runs, read_log
+from evaluation.runs import plot_runs, read_training_log
 from schema.errors import DataError, UsageError
 
 
@@ -21,14 +19,14 @@ def write_log(folder: Path, *terms: str) -> Path:
     return folder
 
 
-def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
+def test_a_last_line_that_was_cut_off_is_skipped(tmp_path: Path) -> None:
     log = write_log(tmp_path / "a") / "log.jsonl"
     log.write_text(log.read_text() + '{"step": 4, "lo')
-    assert [record["step"] for record in read_log(log)] == [1, 2, 3]
+    assert [record["step"] for record in read_training_log(log)] == [1, 2, 3]
 
 
-def test_a_run_without_a_log_has_no_lines(tmp_path: Path) -> None:
-    assert read_log(tmp_path / "log.jsonl") == []
+def test_a_run_without_a_log_has_no_records(tmp_path: Path) -> None:
+    assert read_training_log(tmp_path / "log.jsonl") == []
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.settings import SETTINGS, Setting, catalogue_words, shown
+from evaluation.settings import CHOICES, SETTINGS, Setting, apply_setting, catalogue_words
 from fusion.inference.featurizer import ItemInput
 from schema.errors import UsageError
+from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 
 ONTOLOGY = Ontology(
@@ -16,62 +17,72 @@ ONTOLOGY = Ontology(
 ITEM = ItemInput("1", "Turtle NAVY Shirt for Kids", "a.jpg", (("type", "Shirts"),))
 
 
-def title_of(title: str, also: tuple[str, ...] = ()) -> str | None:
-    return shown([ItemInput("1", title)], Setting("blind"), catalogue_words(ONTOLOGY, also))[
-        0
-    ].title
+def blinded(title: str, blind_also: tuple[str, ...] = ()) -> str | None:
+    words = catalogue_words(ONTOLOGY, blind_also)
+    (item,) = apply_setting([ItemInput("1", title)], Setting("blind"), words)
+    return item.title
 
 
 def test_there_are_eleven_settings():
     assert len(SETTINGS) == len({setting.name for setting in SETTINGS}) == 11
 
 
+def test_every_modality_has_choices():
+    assert list(CHOICES) == list(Modality)
+
+
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("setting", "name"),
     [
-        (("full", "yes", "all"), "full+image+known"),
-        (("none", "yes", "none"), "image"),
-        (("none", "no", "none"), "nothing"),
+        (Setting("full", "yes", "all"), "full+image+known"),
+        (Setting("none", "yes", "none"), "image"),
+        (Setting("blind", "no", "all"), "blind+known"),
+        (Setting("none", "no", "none"), "nothing"),
     ],
 )
-def test_name_says_what_is_shown(words, name):
-    assert Setting.parse(*words).name == name
+def test_a_setting_is_named_after_what_it_shows(setting, name):
+    assert setting.name == name
 
 
 @pytest.mark.parametrize(
-    "words", [("half", "yes", "all"), ("full", "maybe", "all"), ("full", "yes", "some")]
+    ("choices", "message"),
+    [
+        (("half", "yes", "all"), "--title 'half' is unknown: choose full, blind or none"),
+        (("full", "maybe", "all"), "--image 'maybe' is unknown: choose yes or no"),
+        (("full", "yes", "some"), "--known 'some' is unknown: choose all or none"),
+    ],
 )
-def test_unknown_word_is_a_usage_error_that_names_the_choices(words):
-    with pytest.raises(UsageError, match="choose"):
-        Setting.parse(*words)
+def test_an_unknown_choice_is_a_usage_error_that_names_the_choices(choices, message):
+    with pytest.raises(UsageError, match=message):
+        Setting(*choices)
 
 
 @pytest.mark.parametrize(
-    ("title", "left"),
+    ("title", "expected"),
     [
         ("Turtle Men Shirt", "Turtle Men"),  # the value is Shirts
         ("Turtle SHIRTS", "Turtle"),
-        ("Summer Dresses", "Summer Dresses"),  # only a final s is set aside
+        ("Summer Dresses", "Summer Dresses"),  # only a final s is ignored
         ("navy-striped top", "-striped top"),
         ("Navy shirt", None),
     ],
 )
-def test_blind_title_loses_value_words(title, left):
-    assert title_of(title) == left
+def test_a_blind_title_loses_the_words_of_values(title, expected):
+    assert blinded(title) == expected
 
 
 def test_further_words_can_be_removed():
-    assert title_of("Turtle for Kids", ("kid",)) == "Turtle for"
+    assert blinded("Turtle for Kids", ("kid",)) == "Turtle for"
 
 
-def test_parts_that_are_not_shown_are_absent():
-    hidden = shown([ITEM], Setting("none", False), frozenset())[0]
-    assert (hidden.title, hidden.image, hidden.known) == (None, None, ITEM.known)
+def test_content_that_is_not_shown_is_missing():
+    (item,) = apply_setting([ITEM], Setting("none", "no"), frozenset())
+    assert (item.title, item.image, item.known) == (None, None, ITEM.known)
 
 
-def test_full_setting_changes_nothing():
-    assert shown([ITEM], Setting(), catalogue_words(ONTOLOGY)) == [ITEM]
+def test_the_full_setting_changes_nothing():
+    assert apply_setting([ITEM], Setting(), catalogue_words(ONTOLOGY)) == [ITEM]
 
 
-def test_missing_title_stays_missing():
-    assert shown([ItemInput("1")], Setting("blind"), frozenset())[0].title is None
+def test_a_missing_title_stays_missing():
+    assert apply_setting([ItemInput("1")], Setting("blind"), frozenset())[0].title is None

@@ -1,4 +1,4 @@
-"""A scorer that stands in for a model: it reads titles as value names and says so with a chosen strength."""
+"""A scorer that stands in for a model: it looks for value names in titles and images."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ ONTOLOGY = Ontology(
 
 
 class FakeScorer:
-    """Adds ``title_weight`` where the value stands in the title, ``image_weight`` to the value that is the image's name,
-    and ``known_weight`` times to "blue" where (kind, lamp) is known."""
+    """Scores a value by what the item says about it.
+
+    A value gets ``title_weight`` if it is a word of the title, and ``image_weight`` if it equals
+    the image, which is given as a string. "blue" gets ``known_weight`` if (kind, lamp) is known.
+    """
 
     def __init__(
         self,
@@ -44,28 +47,29 @@ class FakeScorer:
         self.name = "fake"
         self.ontology = ontology
         self.calibration = calibration
-        self.weights = title_weight, image_weight, known_weight
-        self.encoded: Counter[str] = Counter()
-        self.calls = 0
-        self.asked: list[CellQuery] = []
+        self.title_weight = title_weight
+        self.image_weight = image_weight
+        self.known_weight = known_weight
+        self.encoded_items: Counter[str] = Counter()
+        self.encode_calls = 0
+        self.queries: list[CellQuery] = []
 
     def encode(self, items: Sequence[ItemInput]) -> list[ItemInput]:
-        self.calls += 1
-        self.encoded.update(item.id for item in items)
+        self.encode_calls += 1
+        self.encoded_items.update(item.id for item in items)
         return list(items)
 
     def score(self, encoded: list[ItemInput], cells: Sequence[CellQuery]) -> list[np.ndarray]:
-        self.asked += cells
+        self.queries += cells
         return [self._logits(encoded[cell.item], cell) for cell in cells]
 
     def _logits(self, item: ItemInput, cell: CellQuery) -> np.ndarray:
-        values = self.ontology.values_of(cell.property)
-        title, image, known = self.weights
-        clue = "blue" if ("kind", "lamp") in cell.known and cell.property != "kind" else None
+        words = (item.title or "").split()
+        hint = "blue" if ("kind", "lamp") in cell.known and cell.property != "kind" else None
         scores = [
-            title * (v in (item.title or "").split())
-            + image * (v == item.image)
-            + known * (v == clue)
-            for v in values
+            self.title_weight * (value in words)
+            + self.image_weight * (value == item.image)
+            + self.known_weight * (value == hint)
+            for value in self.ontology.values_of(cell.property)
         ]
         return np.array(scores, dtype=np.float32)

@@ -7,189 +7,200 @@ import numpy as np
 import pytest
 
 from fusion.inference.featurizer import ItemInput
-from serving.completion import Completion, Evidence, complete, decide
+from schema.modalities import Modality
+from serving.cells import Cell
+from serving.completion import Completion, Evidence, complete_cells, decide
 
 from .fakes import FakeScorer
 
 MUG = ItemInput("m1", "a red mug", "red", (("kind", "lamp"), ("colour", "white")))
-FLAT = np.full(4, 0.25)
+UNIFORM = np.full(4, 0.25)
 
 
-def answer(
+def complete(
     item: ItemInput = MUG,
     property: str = "colour",
     scorer: FakeScorer | None = None,
     **options: Any,
 ) -> Completion:
-    return next(complete(scorer or FakeScorer(), [item], [(0, property)], **options))
+    return next(complete_cells(scorer or FakeScorer(), [item], [Cell(0, property)], **options))
 
 
-def proven(threshold: float) -> dict[str, Any]:
-    """A calibration under which colours from that probability on are proven in every situation of the tests."""
+def best_probability(item: ItemInput, scorer: FakeScorer) -> float:
+    return complete(item, scorer=scorer).candidates[0].probability
+
+
+def calibration(threshold: float, temperature: float = 1.0) -> dict[str, Any]:
+    """A calibration that proves colours from ``threshold`` on in the situations of the tests."""
     curves = {
-        name: {"colour": [[threshold, 1000, 0]]}
-        for name in ("title+image+known", "title", "nothing")
+        situation: {"colour": [[threshold, 1000, 0]]}
+        for situation in ("title+image+known", "title", "nothing")
     }
-    return {"version": 1, "temperatures": {"global": 1.0, "situations": {}}, "curves": curves}
+    temperatures = {"global": temperature, "situations": {}}
+    return {"version": 1, "temperatures": temperatures, "curves": curves}
 
 
-def test_line_has_the_shape_of_the_contract():
-    line = json.loads(json.dumps(answer(top_k=2).as_dict()))
+def test_a_line_has_the_keys_of_the_contract():
+    line = json.loads(json.dumps(complete(top_k=2).as_dict()))
     assert list(line) == ["item", "property", "candidates", "decision", "evidence"]
     assert [list(candidate) for candidate in line["candidates"]] == [["value", "probability"]] * 2
     assert list(line["evidence"]) == ["title", "image", "known"]
     assert list(line["evidence"]["known"][0]) == ["property", "value", "effect"]
 
 
+def test_a_missing_modality_is_null_in_the_evidence():
+    evidence = complete(ItemInput("1", "a red mug")).evidence.as_dict()
+    assert evidence["title"] > 0
+    assert (evidence["image"], evidence["known"]) == (None, [])
+
+
 def test_candidates_fall_in_probability_and_sum_to_one():
-    candidates = answer().candidates
+    candidates = complete().candidates
     assert candidates[0].value == "red"
     assert sum(each.probability for each in candidates) == pytest.approx(1)
     assert list(candidates) == sorted(candidates, key=lambda each: -each.probability)
 
 
 def test_top_k_limits_the_candidates():
-    assert len(answer(top_k=1).candidates) == 1
+    assert len(complete(top_k=1).candidates) == 1
 
 
 def test_probability_is_the_softmax_at_the_calibrated_temperature():
-    calibration = {**proven(0.9), "temperatures": {"global": 2.0, "situations": {}}}
-    scorer = FakeScorer(4.0, 0, 0, calibration)
+    scorer = FakeScorer(4.0, 0, 0, calibration(0.9, temperature=2.0))
     expected = np.exp(2.0) / (np.exp(2.0) + 3)
-    assert answer(ItemInput("1", "red"), scorer=scorer).candidates[0].probability == pytest.approx(
-        expected
-    )
+    assert best_probability(ItemInput("1", "red"), scorer) == pytest.approx(expected)
 
 
-def test_own_property_is_never_given_to_the_model():
+def test_the_completed_property_is_never_given_to_the_model():
     scorer = FakeScorer()
-    answer(scorer=scorer)
-    assert all(name != "colour" for cell in scorer.asked for name, _ in cell.known)
+    complete(scorer=scorer)
+    assert all(name != "colour" for query in scorer.queries for name, _ in query.known)
 
 
-def test_effect_of_the_title_is_the_loss_without_it():
-    whole = FakeScorer(4.0, 2.0, 0)
-    without = ItemInput("m1", None, "red")
-    loss = (
-        answer(MUG, scorer=whole).candidates[0].probability
-        - answer(without, scorer=whole).candidates[0].probability
-    )
-    assert answer(MUG, scorer=whole).evidence.title == pytest.approx(loss)
+def test_the_effect_of_the_title_is_the_loss_without_it():
+    scorer = FakeScorer(4.0, 2.0, 0)
+    without_title = ItemInput("m1", None, "red")
+    loss = best_probability(MUG, scorer) - best_probability(without_title, scorer)
+    assert complete(scorer=scorer).evidence.modalities[Modality.TITLE] == pytest.approx(loss)
 
 
-def test_strongest_part_has_the_greatest_effect():
-    evidence = answer(scorer=FakeScorer(4.0, 1.0, 0)).evidence
-    assert evidence.title is not None
-    assert evidence.image is not None
-    assert evidence.title > evidence.image > 0
+def test_the_most_informative_modality_has_the_greatest_effect():
+    effects = complete(scorer=FakeScorer(4.0, 1.0, 0)).evidence.modalities
+    assert effects[Modality.TITLE] > effects[Modality.IMAGE] > 0
 
 
-def test_known_statement_that_speaks_for_another_value_has_a_negative_effect():
-    (effect,) = answer(scorer=FakeScorer(4.0, 2.0, 3.0)).evidence.known
+def test_a_statement_that_suggests_another_value_has_a_negative_effect():
+    (effect,) = complete(scorer=FakeScorer(4.0, 2.0, 3.0)).evidence.statements
     assert (effect.property, effect.value) == ("kind", "lamp")
     assert effect.effect < 0
 
 
-def test_absent_parts_have_no_effect():
-    assert answer(ItemInput("1", "a red mug")).evidence == Evidence(
-        answer(ItemInput("1", "a red mug")).evidence.title, None, ()
-    )
+def test_missing_inputs_have_no_effect():
+    evidence = complete(ItemInput("1", "a red mug")).evidence
+    assert set(evidence.modalities) == {Modality.TITLE}
+    assert evidence.statements == ()
 
 
-def test_strongest_statement_comes_first():
+def test_the_statement_with_the_greatest_effect_comes_first():
     item = ItemInput("1", "mug", None, (("holds", "tea"), ("kind", "lamp")))
-    assert [each.property for each in answer(item).evidence.known] == ["kind", "holds"]
+    assert [each.property for each in complete(item).evidence.statements] == ["kind", "holds"]
 
 
-def test_statements_that_the_model_cannot_read_are_passed_over():
+def test_statements_that_the_model_cannot_read_are_ignored():
     item = ItemInput("1", "a red mug", None, (("kind", "chair"), ("maker", "Acme")))
     scorer = FakeScorer()
-    assert answer(item, scorer=scorer).evidence.known == ()
-    assert len(scorer.asked) == 2  # whole, and without the title
+    assert complete(item, scorer=scorer).evidence.statements == ()
+    assert len(scorer.queries) == 2  # with everything, and without the title
 
 
-def test_item_without_anything_is_answered():
-    bare = answer(ItemInput("bare"))
+def test_an_item_without_any_modality_is_completed():
+    bare = complete(ItemInput("bare"))
     assert (bare.decision, bare.evidence) == ("review", Evidence())
 
 
-def test_each_item_is_read_once_however_many_cells_it_has():
+def test_an_item_is_encoded_once_however_many_cells_it_has():
     scorer = FakeScorer()
-    cells = [(0, "colour"), (1, "kind"), (0, "kind"), (0, "holds"), (0, "colour")]
-    lines = list(complete(scorer, [MUG, ItemInput("m2", "lamp")], cells))
+    cells = [
+        Cell(0, "colour"),
+        Cell(1, "kind"),
+        Cell(0, "kind"),
+        Cell(0, "holds"),
+        Cell(0, "colour"),
+    ]
+    lines = list(complete_cells(scorer, [MUG, ItemInput("m2", "lamp")], cells))
     assert [(each.item, each.property) for each in lines] == [
         ("m1", "colour"),
         ("m1", "kind"),
         ("m1", "holds"),
         ("m2", "kind"),
     ]
-    assert scorer.calls == 1
-    assert scorer.encoded == {"m1": 3, "m2": 2}  # whole, and without each part
+    assert scorer.encode_calls == 1
+    # With everything, and without each content modality.
+    assert scorer.encoded_items == {"m1": 3, "m2": 2}
 
 
-def test_many_items_are_answered_batch_by_batch_in_order():
+def test_many_items_are_completed_in_batches_and_in_order():
     scorer = FakeScorer()
     items = [ItemInput(str(number), "a blue lamp") for number in range(100)]
-    run = complete(scorer, items, ((number, "colour") for number in range(100)))
-    next(run)
-    assert scorer.calls == 1
-    assert [each.item for each in run] == [item.id for item in items[1:]]
+    completions = complete_cells(scorer, items, (Cell(number, "colour") for number in range(100)))
+    next(completions)
+    assert scorer.encode_calls == 1
+    assert [each.item for each in completions] == [item.id for item in items[1:]]
 
 
-def test_no_cells_need_no_model():
+def test_without_cells_the_model_is_not_used():
     scorer = FakeScorer()
-    assert list(complete(scorer, [MUG], [])) == []
-    assert scorer.calls == 0
+    assert list(complete_cells(scorer, [MUG], [])) == []
+    assert scorer.encode_calls == 0
 
 
-def test_property_unknown_to_the_model_is_left_alone():
+def test_a_property_that_the_model_does_not_know_is_left_empty():
     scorer = FakeScorer()
-    strange = answer(property="maker", scorer=scorer)
-    assert (strange.candidates, strange.decision, scorer.calls) == ((), "abstain", 0)
+    unknown = complete(property="maker", scorer=scorer)
+    assert (unknown.candidates, unknown.decision, scorer.encode_calls) == ((), "abstain", 0)
 
 
 def test_progress_counts_items():
-    seen: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
+    cells = [Cell(index, "kind") for index in range(50)]
     list(
-        complete(
-            FakeScorer(),
-            [MUG] * 50,
-            [(n, "kind") for n in range(50)],
-            progress=lambda *counts: seen.append(counts),
+        complete_cells(
+            FakeScorer(), [MUG] * 50, cells, progress=lambda *counts: calls.append(counts)
         )
     )
-    assert seen == [(42, 50), (50, 50)]
+    assert calls == [(42, 50), (50, 50)]
 
 
 @pytest.mark.parametrize(("threshold", "decision"), [(0.5, "fill"), (0.9999, "review")])
-def test_fills_from_the_proven_threshold_on(threshold, decision):
-    assert answer(scorer=FakeScorer(calibration=proven(threshold))).decision == decision
+def test_cells_are_filled_from_the_proven_threshold_on(threshold, decision):
+    assert complete(scorer=FakeScorer(calibration=calibration(threshold))).decision == decision
 
 
-def test_target_precision_beyond_proof_is_left_to_review():
-    scorer = FakeScorer(calibration=proven(0.5))
-    assert answer(scorer=scorer, target_precision=0.9999).decision == "review"
+def test_a_target_precision_beyond_proof_leaves_cells_to_review():
+    scorer = FakeScorer(calibration=calibration(0.5))
+    assert complete(scorer=scorer, target_precision=0.9999).decision == "review"
 
 
-def test_uncalibrated_model_fills_nothing():
-    assert answer().decision == "review"
+def test_an_uncalibrated_model_fills_nothing():
+    assert complete().decision == "review"
 
 
 @pytest.mark.parametrize(
-    ("answered", "prior", "threshold", "decision"),
+    ("predicted", "prior", "threshold", "decision"),
     [
-        (np.array([0.7, 0.1, 0.1, 0.1]), FLAT, None, "review"),
-        (
+        pytest.param([0.7, 0.1, 0.1, 0.1], UNIFORM, None, "review", id="informative"),
+        pytest.param(
             np.full(6, 1 / 6),
-            np.array([0.9, 0.02, 0.02, 0.02, 0.02, 0.02]),
+            [0.9, 0.02, 0.02, 0.02, 0.02, 0.02],
             None,
             "abstain",
-        ),  # nothing is likely
-        (np.array([0.8, 0.2]), np.array([0.78, 0.22]), None, "abstain"),  # the base rate
-        (np.array([0.8, 0.2]), np.array([0.78, 0.22]), 0.75, "fill"),  # but a proof is a proof
-        (np.array([1.0, 0.0]), np.array([0.5, 0.5]), 0.99, "fill"),
-        (np.array([1.0]), np.array([1.0]), None, "abstain"),
+            id="nothing is likely",
+        ),
+        pytest.param([0.8, 0.2], [0.78, 0.22], None, "abstain", id="the base rate"),
+        pytest.param([0.8, 0.2], [0.78, 0.22], 0.75, "fill", id="a proven base rate"),
+        pytest.param([1.0, 0.0], [0.5, 0.5], 0.99, "fill", id="certain"),
+        pytest.param([1.0], [1.0], None, "abstain", id="the only value"),
     ],
 )
-def test_decision(answered, prior, threshold, decision):
-    assert decide(answered, prior, threshold) == decision
+def test_decision(predicted, prior, threshold, decision):
+    assert decide(np.asarray(predicted), np.asarray(prior), threshold) == decision

@@ -1,80 +1,75 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kg.snapshot import GraphSnapshot
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
+from serving.cells import Cell
 from serving.items import CatalogItems, missing_cells, named_cells
 
 from .fakes import ONTOLOGY
 
 
-@dataclass
-class FakeSnapshot:
-    """Three items: a mug with a colour, a lamp with nothing, one without a category."""
-
-    items: list[str] = field(default_factory=lambda: ["m", "l", "x"])
-    titles: list[str | None] = field(default_factory=lambda: ["a mug", "", None])
-    categories: list[str | None] = field(default_factory=lambda: ["home > mugs", "home", None])
-    images: list[str | None] = field(
-        default_factory=lambda: [None, "https://shop.example/a.jpg", "/gone/b.jpg"]
+def make_snapshot(first_image: str | None = None) -> GraphSnapshot:
+    """A mug with a colour, a lamp without statements, and an item without a category."""
+    return GraphSnapshot(
+        items=["m", "l", "x"],
+        titles=["a mug", "", None],
+        categories=["home > mugs", "home", None],
+        images=[first_image, "https://shop.example/a.jpg", "/gone/b.jpg"],
+        properties=["colour"],
+        values=["red"],
+        triples=np.array([[0, 0, 0]]),
+        indptr=np.array([0, 1, 1, 1]),
     )
 
-    def statements_of(self, item: int) -> list[tuple[str, str]]:
-        return [("colour", "red")] if item == 0 else []
 
-
-def test_missing_cells_are_those_that_apply_and_are_not_there():
-    assert list(missing_cells(FakeSnapshot(), ONTOLOGY)) == [
-        (0, "holds"),
-        (0, "kind"),
-        (1, "colour"),
-        (1, "kind"),
-        (2, "colour"),
-        (2, "kind"),
+def test_missing_cells_apply_to_the_item_and_have_no_statement():
+    assert list(missing_cells(make_snapshot(), ONTOLOGY)) == [
+        Cell(0, "holds"),
+        Cell(0, "kind"),
+        Cell(1, "colour"),
+        Cell(1, "kind"),
+        Cell(2, "colour"),
+        Cell(2, "kind"),
     ]
 
 
-def test_missing_cells_of_some_items_and_properties():
-    assert list(missing_cells(FakeSnapshot(), ONTOLOGY, items=["x", "m"], properties={"kind"})) == [
-        (2, "kind"),
-        (0, "kind"),
-    ]
+def test_missing_cells_can_be_restricted_to_items_and_properties():
+    cells = missing_cells(make_snapshot(), ONTOLOGY, items=["x", "m"], properties={"kind"})
+    assert list(cells) == [Cell(2, "kind"), Cell(0, "kind")]
 
 
 def test_unknown_names_are_refused_before_the_first_cell():
     with pytest.raises(ItemNotFoundError, match="'nix'"):
-        missing_cells(FakeSnapshot(), ONTOLOGY, items=["nix"])
+        missing_cells(make_snapshot(), ONTOLOGY, items=["nix"])
     with pytest.raises(PropertyNotFoundError, match="'size'"):
-        missing_cells(FakeSnapshot(), ONTOLOGY, properties=["size"])
+        missing_cells(make_snapshot(), ONTOLOGY, properties=["size"])
 
 
-def test_named_cells_may_be_known_ones():
-    assert named_cells(FakeSnapshot(), [("l", "kind"), ("m", "colour")], ONTOLOGY) == [
-        (1, "kind"),
-        (0, "colour"),
-    ]
+def test_named_cells_may_have_a_statement():
+    cells = named_cells(make_snapshot(), [("l", "kind"), ("m", "colour")], ONTOLOGY)
+    assert cells == [Cell(1, "kind"), Cell(0, "colour")]
 
 
-def test_named_cells_of_no_ontology_are_refused():
+def test_named_cells_of_an_unknown_property_are_refused():
     with pytest.raises(PropertyNotFoundError, match=r"'size'.*colour"):
-        named_cells(FakeSnapshot(), [("m", "size")], ONTOLOGY)
+        named_cells(make_snapshot(), [("m", "size")], ONTOLOGY)
 
 
-def test_items_are_made_on_demand():
-    items = CatalogItems(FakeSnapshot())
+def test_items_are_built_on_access():
+    items = CatalogItems(make_snapshot())
     assert len(items) == 3
     assert (items[0].id, items[0].title, items[0].known) == ("m", "a mug", (("colour", "red"),))
     assert [item.id for item in items[1:]] == ["l", "x"]
 
 
-def test_empty_title_and_unreadable_images_are_missing(tmp_path: Path) -> None:
-    there = tmp_path / "a.jpg"
-    there.touch()
-    items = CatalogItems(
-        FakeSnapshot(images=[str(there), "https://shop.example/a.jpg", "/gone/b.jpg"])
-    )
-    assert [item.image for item in items] == [there, None, None]
+def test_an_empty_title_and_unreadable_images_are_missing(tmp_path: Path) -> None:
+    image = tmp_path / "a.jpg"
+    image.touch()
+    items = CatalogItems(make_snapshot(str(image)))
+    assert [item.image for item in items] == [image, None, None]
     assert items[1].title is None

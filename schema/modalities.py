@@ -1,0 +1,26 @@
+"""The kinds of information about an item, named in one place."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Modality(StrEnum):
+    """A kind of information about an item; the values are its names in JSON and in options.
+
+    More will be added: a description, several images, and the category. A new modality needs a
+    member here, a field of :class:`fusion.inference.featurizer.ItemInput`, an encoder, and its
+    choices in :mod:`evaluation.settings`.
+    """
+
+    TITLE = "title"
+    IMAGE = "image"
+    STATEMENTS = "known"
+
+
+CONTENT_MODALITIES = tuple(each for each in Modality if each is not Modality.STATEMENTS)
+"""The modalities that a model encodes once per item.
+
+Statements are passed with each cell instead, because which of them may be used depends on the cell:
+never those of its own property.
+"""

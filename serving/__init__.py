@@ -6,17 +6,17 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from serving.calibration import calibrate
-    from serving.completion import Completion, complete
+    from serving.completion import Completion, complete_cells
     from serving.items import CatalogItems, missing_cells
-    from serving.writeback import write
+    from serving.writeback import write_predictions
 
 __all__ = [
     "CatalogItems",
     "Completion",
     "calibrate",
-    "complete",
+    "complete_cells",
     "missing_cells",
-    "write",
+    "write_predictions",
 ]
 
 # Names are imported when they are first used: most commands need few of these modules.
@@ -24,8 +24,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calibration": ["calibrate"],
-        "completion": ["Completion", "complete"],
+        "completion": ["Completion", "complete_cells"],
         "items": ["CatalogItems", "missing_cells"],
-        "writeback": ["write"],
+        "writeback": ["write_predictions"],
     },
 )

@@ -11,6 +11,7 @@ import torch
 from encoders.batch import ItemBatch, text_tensors
 from fusion.fused import FusedItems, ImageParts
 from fusion.inference.matching import match_logits
+from fusion.inference.metrics import roc_auc
 from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
@@ -56,7 +57,9 @@ class Validator:
             metrics |= hits_at_1(model, self.collator, self.items[:MAX_ITEMS])
         held_out = self.held_out
         if QUERY_TERMS & stage.weights.keys() and held_out is not None and len(held_out.pairs):
-            metrics["roc_auc"] = roc_auc(model, held_out.builder, held_out.pairs[:MAX_ITEMS])
+            metrics["roc_auc"] = matching_roc_auc(
+                model, held_out.builder, held_out.pairs[:MAX_ITEMS]
+            )
         return metrics or self._loss(stage)
 
     def _loss(self, stage: Stage) -> dict[str, float]:
@@ -73,10 +76,12 @@ class Validator:
         return {"loss": total / len(index)}
 
 
-def roc_auc(model: ProductModel, pair_builder: QueryPairBuilder, pairs: IntArray) -> float:
+def matching_roc_auc(
+    model: ProductModel,
+    pair_builder: QueryPairBuilder,
+    pairs: IntArray,
+) -> float:
     """Return the ROC-AUC of matching ``pairs`` [N] against as many that do not match."""
-    from sklearn.metrics import roc_auc_score
-
     device = model.patch_mask.device
     scores: list[float] = []
     labels: list[float] = []
@@ -87,9 +92,8 @@ def roc_auc(model: ProductModel, pair_builder: QueryPairBuilder, pairs: IntArray
         logits = match_logits(model, items.to(device), batch.query.to(device))
         scores += logits.float().tolist()
         labels += batch.label.tolist()
-    if min(labels) == max(labels):
-        return 0.5
-    return float(roc_auc_score(labels, scores))
+    area = roc_auc(np.array(scores), np.array(labels) > 0.5)
+    return 0.5 if np.isnan(area) else area
 
 
 @torch.inference_mode()

@@ -6,12 +6,14 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from serving.calibration import calibrate
+    from serving.cells import Cell
     from serving.completion import Completion, complete_cells
     from serving.items import CatalogItems, missing_cells
     from serving.writeback import write_predictions
 
 __all__ = [
     "CatalogItems",
+    "Cell",
     "Completion",
     "calibrate",
     "complete_cells",
@@ -24,6 +26,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "calibration": ["calibrate"],
+        "cells": ["Cell"],
         "completion": ["Completion", "complete_cells"],
         "items": ["CatalogItems", "missing_cells"],
         "writeback": ["write_predictions"],

@@ -1,4 +1,4 @@
-"""What the benchmarks of training are told."""
+"""Command-line arguments of the benchmarks of training."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 
 def training_arguments(doc: str | None, steps: int) -> argparse.ArgumentParser:
-    """A parser of the home, split, size and number of steps to measure with; ``doc`` is the file's."""
+    """Build a parser of home, split, size and number of steps; ``doc`` is the file's docstring."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
-    parser.add_argument("--home", help="a home to read; without one, a drawn shop")
+    parser.add_argument(
+        "--home", help="a home to read; without one, a synthetic catalogue is drawn"
+    )
     parser.add_argument("--split", type=Path)
     parser.add_argument("--size", default="small")
     parser.add_argument("--steps", type=int, default=steps)

@@ -1,4 +1,4 @@
-"""A step of the joint model on a drawn shop, and its structure aggregation alone."""
+"""A step of the joint model on a synthetic catalogue, and its structure aggregation alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Step = Callable[[int], None]
 
 
 def shop(folder: Path, items: int) -> Home:
-    """A home with a drawn catalogue and its query log."""
+    """Make a home with a synthetic catalogue and its query log."""
     write_sample(folder / "shop", items, 0)
     home = Home.open(folder / "home", create=True)
     ingest(home, [folder / "shop" / "items.csv"], max_rejects="5%")
@@ -65,7 +65,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         run.objective.zero_grad(set_to_none=True)
 
     def aggregation(number: int) -> None:
-        """c* of both views' cells, backward."""
+        """Forward and backward of c* over the cells of both views."""
         batch = ready[number % batches]
         assert batch.candidates is not None
         count = len(model.links.candidate_property)
@@ -82,11 +82,11 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
             assert view is not None
             assert view.links is not None
             flow = view.links.flow
-            asked = torch.randn(
+            node = torch.randn(
                 len(flow.cell_item), config.dim, device=run.device, requires_grad=True
             )
             edges = (flow.edge_cell, flow.edge_property, local[flow.edge_value])
-            total = total + model.links.aggregate(asked, properties, values, edges).sum()
+            total = total + model.links.aggregate(node, properties, values, edges).sum()
         total.backward()
         model.zero_grad(set_to_none=True)
 

@@ -1,8 +1,11 @@
-"""Kills training runs (-9) at random moments, resumes them, and compares their last weights with an unbroken run's, byte for byte.
+"""Kill training runs (-9) at random moments, resume them, and compare the resulting weights.
+
+A killed run has to end in the weights of an uninterrupted one, byte for byte.
 
     python benchmarks/kills.py [--runs 20] [--steps 24]
 
-A drawn shop, tiny models on a CPU: fp32 and bf16, with no worker process and with two, MBSD's two stages and the joint preset in turns.
+Tiny models on a CPU on a synthetic catalogue: fp32 and bf16, with no worker process and with two,
+MBSD's two stages and the joint preset in turns.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ KINDS = [
 
 
 def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
-    """The command line on a home, started in a process group of its own."""
+    """Start a command on a home, in a process group of its own."""
     command = [sys.executable, str(HERE / "cli.py"), "--home", str(home), *words]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
@@ -38,7 +41,7 @@ def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list[str]:
-    """The words of a run."""
+    """Return the command of a run."""
     precision, workers, preset = kind
     given = [*SETTINGS, f"precision={precision}", f"workers={workers}"]
     return [
@@ -56,14 +59,14 @@ def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a run that nobody kills; raises RuntimeError with what it said where it failed."""
+    """Wait for a run that nobody kills; raises RuntimeError with its output if it fails."""
     _, said = process.communicate()
     if process.returncode:
         raise RuntimeError(said.decode()[-2000:])
 
 
 def digest(home: Path, name: str) -> str:
-    """sha256 of the last checkpoint's weights, averages and moments."""
+    """Return the sha256 of the last checkpoint's weights, averages and moments."""
     newest = sorted((home / "models" / name / "checkpoints").glob("step-*"))[-1]
     return hashlib.sha256(
         b"".join(
@@ -76,7 +79,7 @@ def digest(home: Path, name: str) -> str:
 def killed_run(
     home: Path, name: str, kind: tuple[str, int, str], steps: int, rng: random.Random
 ) -> int:
-    """Start a run and kill it, its workers too, until it ends by itself: the number of kills, at least one."""
+    """Start a run and kill it, its workers too, up to three times; return the number of kills."""
     words = train(home, name, kind, steps)
     kills = 0
     while True:

@@ -1,11 +1,15 @@
-"""The data side: edges sampled, batches made, how long a step waits for them, and a snapshot's memory.
+"""Data loading: edges sampled, batches built, time that a step waits for them, snapshot memory.
 
     python benchmarks/loader.py [--home DIR] [--split FILE] [--statements 10000000]
 
-- *edges*: message flows sampled from a graph of so many statements, against bare DGL's frontier of the same items, edges a second;
-- *batches*: whole batches with images from the cache, against the small model's forward and backward, items a second;
-- *wait*: the share of a training loop's time that it waits for its batch, with no worker process and with one;
-- *snapshot*: time and peak memory of reading the statements into memory-mapped arrays, in a process of its own.
+- *edges*: edges a second of message flows sampled from a graph of that many statements, against
+  bare DGL's frontier of the same items;
+- *batches*: items a second of whole batches with images from the cache, against the small model's
+  forward and backward;
+- *wait*: the share of its time that a training loop waits for its batch, with no worker process
+  and with one;
+- *snapshot*: time and peak memory of reading the statements into memory-mapped arrays, in a process
+  of its own.
 """
 
 from __future__ import annotations
@@ -33,14 +37,14 @@ BATCH_ROWS = 100_000
 
 
 class DrawnStore:
-    """A store of ten statements an item, drawn batch by batch; nothing is held."""
+    """A synthetic store of ten statements an item, generated batch by batch, never held."""
 
     def __init__(self, statements: int) -> None:
         self.statements = statements
         self.count = statements // 10
 
     def items(self) -> Iterator[pa.RecordBatch]:
-        """Items with titles, of a hundred categories."""
+        """Yield items with titles, in a hundred categories."""
         from kg.stores.tables import ITEM_SCHEMA
 
         for start in range(0, self.count, BATCH_ROWS):
@@ -59,7 +63,7 @@ class DrawnStore:
             )
 
     def triples(self, ranks: Sequence[Any]) -> Iterator[pa.RecordBatch]:
-        """Statements in no order."""
+        """Yield statements in random order."""
         from kg.stores.tables import TRIPLE_SCHEMA
 
         rng = np.random.default_rng(0)
@@ -77,7 +81,7 @@ class DrawnStore:
 
 
 def read_drawn(statements: int) -> None:
-    """Read a drawn store and print what it took; run in a process of its own."""
+    """Read a synthetic store, and print time and memory; run in a process of its own."""
     import resource
 
     from kg.snapshot import read_snapshot
@@ -97,7 +101,7 @@ def read_drawn(statements: int) -> None:
 
 
 def bench_snapshot(statements: int) -> dict[str, Any]:
-    """The snapshot's time, drawing included, and peak memory."""
+    """Measure the snapshot's time, generation included, and its peak memory."""
     command = [sys.executable, __file__, "--statements", str(statements), "--only-snapshot"]
     found: dict[str, Any] = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
@@ -106,7 +110,10 @@ def bench_snapshot(statements: int) -> dict[str, Any]:
 
 
 def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str, Any]:
-    """Edges a second of our flows (every statement asked, all others known) and of bare DGL over the same items."""
+    """Measure edges a second of our flows and of bare DGL over the same items.
+
+    Every statement is asked for, and all others are known.
+    """
     import torch
 
     from kg.sampling.dgl_compat import dgl
@@ -151,7 +158,7 @@ def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str
 
 
 def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Batches made against batches eaten, and the loop's wait."""
+    """Measure batches built against batches consumed, and the loop's wait."""
     from benchmarks.joint_step import shop
     from benchmarks.training import BEGUN, bench_loop, prepared
     from kg.home import Home

@@ -1,13 +1,14 @@
-"""The whole training loop, data included: against the model alone, against a plain MBSD, and link prediction against PyKEEN's loop.
+"""The whole training loop, data included, against the model alone and against named peers.
 
     python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60] [--only loop|stages|links]
 
-- *loop*: items a second of the joint preset's loop, against its own forward and backward on the same batches, ready;
-- *stages*: MBSD's stage II, pairs a second of the loop, against a plain loop of the same equations (``plain_mbsd.py``: transformers' BERT,
-  three padded passes, AdamW), on a drawn shop's query log;
+- *loop*: items a second of the joint preset's loop, against its own forward and backward on the
+  same batches, prepared beforehand;
+- *stages*: MBSD's stage II, pairs a second, against a plain loop of the same equations
+  (``plain_mbsd.py``: transformers' BERT, three padded passes, AdamW), on a synthetic query log;
 - *links*: ``links.py``, statements a second against PyKEEN's sLCWA loop, on the home's statements.
 
-All in one process, in turns; a table and a JSON line come out. On a GPU the same runs there.
+All run in one process, in turns. The output is a table and a JSON line. On a GPU it runs there.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ Step = Callable[[int], None]
 
 
 def timed(step: Step, number: int, device: torch.device) -> float:
-    """Seconds of a step."""
+    """Return the seconds that a step takes."""
     began = time.perf_counter()
     step(number)
     if device.type == "cuda":
@@ -63,9 +64,11 @@ def timed(step: Step, number: int, device: torch.device) -> float:
 def in_turns(
     steps: dict[str, Step], count: int, items: int, device: torch.device
 ) -> dict[str, float]:
-    """Items over seconds of ``count`` steps of each, not a median: a loop that stalls now and then is slow.
+    """Return items over seconds of ``count`` steps of each.
 
-    They go one by one, in a changing order: a machine's speed drifts, and the first to see a shape prepares its products for the others.
+    Not a median: a loop that stalls now and then is slow. The steps alternate in a changing order:
+    a machine's speed drifts, and the first one to see a shape prepares its matrix products for the
+    others.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
@@ -76,7 +79,7 @@ def in_turns(
 
 
 def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -> Run:
-    """A run of a preset that is about to begin."""
+    """Put a run of a preset together, ready to begin."""
     options = TrainOptions(
         preset=name, size=args.size, steps=1_000_000, split=args.split, overrides=overrides
     )
@@ -94,7 +97,7 @@ def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -
 
 
 def whole_step(run: Run) -> Step:
-    """A step of the loop, well into its run: batch, forward, backward, optimizer, averages."""
+    """Return a whole step of the loop: batch, forward, backward, optimizer, averages."""
     run.progress.step = BEGUN
 
     def step(number: int) -> None:
@@ -110,7 +113,7 @@ def whole_step(run: Run) -> Step:
 
 
 def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any]:
-    """The joint loop's and the bare model's speed on the same batches at one precision."""
+    """Measure the joint loop and the bare model on the same batches at one precision."""
     run = prepared(home, args, "joint", f"precision={kind}")
     ready: list[PreparedBatch] = [
         run.batches[BatchRequest(BEGUN + number, 0, 1)].to(run.device)
@@ -136,7 +139,10 @@ def bench_loop(home: Home, args: argparse.Namespace, kind: str) -> dict[str, Any
 
 
 def plain_step(run: Run) -> Step:
-    """A step of a plain loop over the same pairs: texts as lists, three padded passes in fp32, AdamW, nothing shared."""
+    """Return a step of a plain loop over the same pairs.
+
+    Texts as lists, three padded passes in fp32, AdamW, nothing shared between the passes.
+    """
     model = run.objective.model
     device = run.device
     patches = model.images.get_submodule("encoder")
@@ -162,7 +168,7 @@ def plain_step(run: Run) -> Step:
 
 
 def bench_stages(args: argparse.Namespace) -> dict[str, Any]:
-    """Pairs a second of MBSD's stage II: our loop at both precisions, the plain one in fp32."""
+    """Measure MBSD's stage II: our loop at both precisions, the plain one in fp32."""
     with tempfile.TemporaryDirectory() as folder:
         home = shop(Path(folder), 600)
         chosen = argparse.Namespace(**{**vars(args), "split": None})

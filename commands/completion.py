@@ -187,8 +187,8 @@ def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
     """Open the file of ``--out``, which appears whole or not at all; None without ``--out``."""
     if path is None:
         yield None
-    elif path.exists() and not path.is_file() and not path.is_dir():
-        # A pipe or /dev/stdout has its reader already: it cannot be replaced by a finished file.
+    elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        # A pipe, or a link such as /dev/stdout: a finished file must not take its place.
         with path.open("w", encoding="utf-8") as file:
             yield file
     else:

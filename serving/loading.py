@@ -1,4 +1,4 @@
-"""Open what completion, matching and evaluation need: a model, its image regions, a split's items."""
+"""Open a model, its image regions and the items of a split, for completion and evaluation."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def init(context: Context) -> None:
     from kg.stores.open import open_store
 
     if context.store is not None:
-        # Open the store before creating the home: a store that cannot be used leaves nothing behind.
+        # Open the store before creating the home, so that an unusable one leaves nothing behind.
         open_store(context.store).close()
     home = context.home(create=True)
     if context.store is not None:

@@ -235,7 +235,7 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
             looks = looks_of(
                 snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), progress
             )
-    found = find_leaks(snapshot, assign(snapshot.items, split), looks)
+    leakage = find_leaks(snapshot, assign(snapshot.items, split), looks)
 
     twins = (
         (
@@ -245,10 +245,10 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
             f"{twin.share:.1%}",
             ", ".join(twin.pairs[0]) if twin.pairs else "",
         )
-        for twin in found.twins
+        for twin in leakage.twins
     )
     context.emit(
-        found.as_dict(),
+        leakage.as_dict(),
         "held-out items that are nearly the same as a train item:",
         table(
             ("split", "by", "items", "share", "example (held out, train)"),
@@ -258,13 +258,13 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
         "properties whose value follows from another property:",
         table(
             ("property", "follows from", "share right", "items"),
-            _leak_rows(found.determined),
+            _leak_rows(leakage.determined),
             right=("share right", "items"),
         ),
         "values that items state under two properties:",
         table(
             ("property", "and", "share", "items"),
-            _leak_rows(found.repeated),
+            _leak_rows(leakage.repeated),
             right=("share", "items"),
         ),
     )

@@ -33,9 +33,9 @@ def match(context: Context, text: str, item: str, model: str | None) -> None:
     snapshot = home.snapshot()
     scorer = load_scorer(home, model)
     note_not_trained_to_match(context, scorer)
-    found = CatalogItems(snapshot, load_regions(home, scorer)).named(item)
-    score = round(float(scorer.match(text, [found])[0]), 4)
+    candidate = CatalogItems(snapshot, load_regions(home, scorer)).named(item)
+    score = round(float(scorer.match(text, [candidate])[0]), 4)
     context.emit(
-        [{"item": item, "score": score, "title": found.title}],
-        f"{score:.2f}  {item}  {found.title or ''}",
+        [{"item": item, "score": score, "title": candidate.title}],
+        f"{score:.2f}  {item}  {candidate.title or ''}",
     )

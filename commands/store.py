@@ -43,14 +43,14 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
       catalograph show 15970 --graph shirt.png
     """
     with context.home().store(read_only=True) as store:
-        found = store.item(item)
-        if found is None:
+        entry = store.item(item)
+        if entry is None:
             count = store.counts().items
             raise ItemNotFoundError(
                 f"no item {item!r} among the catalogue's {count:,}: "
                 "ids are those of the source's id column"
             )
-        about, statements = found
+        about, statements = entry
         if drawing is not None:
             _draw(context, store, about, statements, drawing)
 

@@ -1,21 +1,24 @@
-# Catalograph: `make env` makes .venv, `make demo` shows the whole chain, `make test`, `make check`, `make bench`.
+# `make env` creates .venv; `make demo` runs the whole chain from a synthetic catalogue to a report;
+# `make test`, `make check` and `make bench` run the tests, the linters and the benchmarks.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ITEMS ?= 2400
-# Few items and little time: small batches; so small a model gains nothing from bf16. At twice this rate queries are not learned.
+# Few items and little time call for small batches, and so small a model gains nothing from bf16.
+# At twice this learning rate the model does not learn to match queries.
 DEMO_TRAIN ?= --size tiny --minutes 3 --set precision=fp32 --set learning_rate=0.0015 --set warmup_steps=50 --set batch_size=32
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
 SOURCES := cli.py benchmarks commands encoders evaluation fusion kg schema serving training tests
-# One thread a process: pytest runs two processes, and the models in tests are small.
+# One thread per process: pytest runs two processes, and the models in the tests are small.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: env demo test check bench clean
 
 env: $(STAMP)
 
-# The stamp is newer than what was installed from, so a second run does nothing; a failed run leaves none and the next one starts over.
+# A stamp newer than the files below means that there is nothing to do. A failed run leaves no stamp,
+# so the next run starts over.
 $(STAMP): pyproject.toml constraints.txt
 	@if [ ! -x $(BIN)/python ] && [ -z "$(PYTHON)" ]; then \
 		echo "error: no Python 3.11 or 3.12 found: install one, or name one with make PYTHON=/path/to/python3.12" >&2; exit 1; fi
@@ -39,7 +42,7 @@ demo: env
 	say train $(DEMO_TRAIN) --name demo; \
 	say complete --target-precision 0.9 --out demo/completions.jsonl --write; \
 	say report demo/report.html --completions demo/completions.jsonl --truth demo/shop/truth.csv; \
-	echo; echo "the page: file://$(CURDIR)/demo/report.html"
+	echo; echo "the report: file://$(CURDIR)/demo/report.html"
 
 test: env
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile

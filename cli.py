@@ -1,46 +1,91 @@
-"""The command line: a click group that loads a command's module when the command is called, and one-line errors."""
+"""The command line: a click group that imports a command's module when the command is called.
+
+Whatever goes wrong ends in one line on stderr and an exit code.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from commands.base import Context, Group
-from schema.errors import CatalographError
+PACKAGES = (
+    "schema",
+    "kg",
+    "encoders",
+    "fusion",
+    "training",
+    "serving",
+    "evaluation",
+    "commands",
+)
+"""Catalograph's own top-level packages, which lie beside this file."""
+
+
+def check_packages() -> None:
+    """End the process with one line on stderr if a foreign package hides one of ours.
+
+    Our packages have common names. Another distribution in the same environment may have one of
+    the same name (PyPI's ``schema``, for example), and Python imports whichever it finds first.
+    """
+    here = Path(__file__)
+    # Both spellings: an installer may link each file from its cache, and a user may link this one.
+    folders = {here.absolute().parent, here.resolve().parent}
+
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        if Path(spec.origin) not in {folder / name / "__init__.py" for folder in folders}:
+            sys.exit(
+                f"error: Python finds another distribution's package {name!r} ({spec.origin}) in "
+                "place of Catalograph's: install Catalograph into an environment of its own, for "
+                "example with `uv tool install` or `pipx install`"
+            )
+
+
+check_packages()  # before the first import of a package of ours
+
+from commands.base import Context, Group  # noqa: E402
+from schema.errors import CatalographError  # noqa: E402
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("catalogue", "Make a catalogue home."),
-    "sample": ("catalogue", "Draw a synthetic catalogue to try things with."),
-    "ingest": ("catalogue", "Load product tables into the catalogue's graph."),
+    "init": ("catalogue", "Create a catalogue home."),
+    "sample": ("catalogue", "Generate a synthetic catalogue to experiment with."),
+    "ingest": ("catalogue", "Load product data into the catalogue."),
     "queries": ("catalogue", "Load a query log."),
-    "rejects": ("catalogue", "List the rows that an ingest put aside."),
+    "rejects": ("catalogue", "List the rows that an ingest rejected."),
     "schema": ("catalogue", "Show the ontology, or infer it from the data."),
-    "show": ("store", "Show one item and its statements."),
-    "stats": ("store", "Count the catalogue and the coverage of its properties."),
-    "validate": ("store", "Check every item against the ontology and against SHACL shapes."),
-    "cypher": ("store", "Ask the graph a read-only Cypher query."),
-    "sparql": ("exchange", "Ask an RDF store a read-only SPARQL query."),
-    "copy": ("exchange", "Copy a graph from one store into another, and compare both."),
-    "export": ("exchange", "Write the graph as files of other tools."),
-    "verify": ("store", "Check the journal and the graph against each other."),
-    "rebuild": ("store", "Make the graph anew from its journal."),
+    "show": ("store", "Show an item and its statements."),
+    "stats": ("store", "Show the size of the catalogue and the coverage of its properties."),
+    "validate": ("store", "Check every item against the ontology and SHACL shapes."),
+    "cypher": ("store", "Run a read-only Cypher query on the graph."),
+    "sparql": ("exchange", "Run a read-only SPARQL query on an RDF store."),
+    "copy": ("exchange", "Copy the graph from one store to another and compare the two."),
+    "export": ("exchange", "Write the graph to files for other tools."),
+    "verify": ("store", "Check the journal and the graph for damage."),
+    "rebuild": ("store", "Rebuild the graph from its journal."),
     "train": ("models", "Train a model on the catalogue."),
     "runs": ("models", "Compare training runs."),
-    "model": ("models", "Look at a model."),
-    "complete": ("completion", "Fill in missing facts, with a probability and a reason."),
-    "match": ("retrieval", "Say whether a query and an item match."),
-    "evaluate": ("evaluation", "Measure a model on held-out items."),
-    "leaks": ("evaluation", "Report what lets a model see through a split."),
-    "report": ("evaluation", "Write a page that shows what completion did."),
+    "model": ("models", "Inspect a model."),
+    "complete": ("completion", "Fill in missing values, with probabilities and evidence."),
+    "match": ("retrieval", "Score how well an item matches a query."),
+    "evaluate": ("evaluation", "Evaluate a model on held-out items."),
+    "leaks": ("evaluation", "Report train/test leakage in a split."),
+    "report": ("evaluation", "Write an HTML report on what completion did."),
 }
-"""Each command's module and its line in the help, so that help needs none of the modules."""
+"""Each command's module in ``commands/`` and its summary.
 
-HINT = "this is a fault of Catalograph itself: -v shows the traceback"
+The summary stands here as well as in the command's docstring, so that ``--help`` imports no module.
+"""
+
+INTERRUPTED = 130
 
 
 class LazyGroup(Group):
@@ -48,24 +93,25 @@ class LazyGroup(Group):
 
     home_envvar = "CATALOGRAPH_HOME"
     store_envvar = "CATALOGRAPH_STORE"
-    hidden_home = False
+    hide_global_options = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of a catalogue's life."""
+        """Return the commands' names, in the order in which a catalogue needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, its module loaded now."""
+        """Import a command's module and return the command, or None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"commands.{COMMANDS[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name)
-        return found
+        module_name, _ = COMMANDS[cmd_name]
+        module = importlib.import_module(f"commands.{module_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without loading any."""
+        """Write the list of commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +119,7 @@ class LazyGroup(Group):
 def cli() -> None:
     """Turn a product catalogue into a product graph and complete it.
 
-    Global options may stand before the command or after it.
+    The options below may stand before the command or after it.
 
     \b
     Example:
@@ -83,7 +129,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. Whatever goes wrong is one line on stderr."""
+    """Run a command and return the exit code."""
     context = Context()
     try:
         code = cli.main(args, prog_name="catalograph", obj=context, standalone_mode=False)
@@ -93,7 +139,8 @@ def main(args: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except BrokenPipeError:
-        # The reader has gone; without this Python complains once more when it flushes stdout on its way out.
+        # The reader is gone (`catalograph ... | head`). Python flushes stdout once more when it
+        # exits and would print a second error; a stdout that leads nowhere prevents that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
@@ -105,18 +152,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """Return the message for an error, and the exit code."""
     if isinstance(error, CatalographError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        ctx = getattr(error, "ctx", None)
-        see = f" (see `{ctx.command_path} --help`)" if ctx is not None else ""
-        return error.format_message().rstrip(".") + see, error.exit_code
+        message = error.format_message().rstrip(".")
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            message += f" (see `{error.ctx.command_path} --help`)"
+        return message, error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return "interrupted", 130
+        return "interrupted", INTERRUPTED
     if isinstance(error, OSError):
-        return (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error)), 1
-    return f"unexpected {type(error).__name__}: {error} ({HINT})", 1
+        reason = error.strerror or str(error)
+        return f"{error.filename}: {reason}" if error.filename else reason, 1
+    hint = "this is a bug in Catalograph: -v shows the traceback"
+    return f"unexpected {type(error).__name__}: {error} ({hint})", 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every command shares: the context, the global options, one JSON document or a readable text on stdout."""
+"""What all commands share: the global options, and how a result is printed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from kg.home import Home
 
 DEFAULT_HOME = "catalog"
-_PIPE_WIDTH = 1000  # a table that is not shown on a terminal is not cut
+PATH = click.Path(path_type=Path)
+"""A path argument. The library checks it, so that the error message says how to fix it."""
+
+_PIPE_WIDTH = 1000  # wide enough that a table written to a pipe or a file is never cut
 
 
 @dataclass
 class Context:
-    """The global options of a call, and how its results are said."""
+    """The global options of one call, and the methods that print its result."""
 
     home_path: str = DEFAULT_HOME
     store: str | None = None
@@ -30,18 +34,26 @@ class Context:
     verbose: bool = False
 
     def home(self, create: bool = False) -> Home:
-        """The catalogue's home; HomeNotFoundError where it was never made."""
+        """Open the catalogue's home. Raises HomeNotFoundError if it does not exist."""
         from kg.home import Home
 
         return Home.open(self.home_path, create=create, store=self.store)
 
     def emit(self, document: Any, *lines: object) -> None:
-        """The result: the document with ``--json``, else the lines, which are texts or rich's renderables."""
+        """Print the result on stdout: ``document`` with ``--json``, otherwise ``lines``.
+
+        A line is a string or anything that rich can print, such as a table.
+        """
         if self.json:
-            click.echo(
-                json.dumps(plain(document), ensure_ascii=False, allow_nan=False, default=str)
+            text = json.dumps(
+                json_safe(document),
+                ensure_ascii=False,
+                allow_nan=False,
+                default=str,
             )
+            click.echo(text)
             return
+
         for line in lines:
             if isinstance(line, str):
                 click.echo(printable(line))
@@ -49,24 +61,29 @@ class Context:
                 console().print(line)
 
     def note(self, text: str) -> None:
-        """A remark for the person at the terminal, on stderr."""
+        """Print a remark for the user on stderr."""
         click.echo(printable(text), err=True)
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)
 
 
-def plain(value: Any) -> Any:
-    """The value without NaN and infinities, which JSON does not have: null stands for them."""
+def json_safe(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return value
 
 
 def printable(value: object) -> str:
-    """A value as text that cannot command the terminal."""
+    """Return a value as text without control characters.
+
+    A title from a supplier's file could otherwise send escape sequences to the terminal.
+    """
     text = "" if value is None else str(value)
     return "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
@@ -74,52 +91,73 @@ def printable(value: object) -> str:
 
 
 def console(stderr: bool = False) -> Console:
-    """A rich console that takes texts as they are."""
+    """Return a rich console that prints text literally: no markup, emoji or highlighting."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-    if not made.is_terminal:
-        made.width = _PIPE_WIDTH
-    return made
+    result = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not result.is_terminal:
+        result.width = _PIPE_WIDTH
+    return result
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
-) -> Any:
-    """A table to print; the columns named in ``right`` are aligned there."""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+) -> Table:
+    """Build a table to print; the columns named in ``right`` are aligned to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    result = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        made.add_column(
-            printable(column), justify="right" if column in right else "left", overflow="fold"
-        )
+        justify: Any = "right" if column in right else "left"
+        result.add_column(printable(column), justify=justify, overflow="fold")
     for row in rows:
-        made.add_row(*(printable(cell) for cell in row))
-    return made
+        result.add_row(*(printable(cell) for cell in row))
+    return result
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.DEFAULT:
-        setattr(ctx.ensure_object(Context), param.name or "", value)
+def _set_global_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    # The option exists twice, before and after the command's name. A default value at one of the
+    # two places must not overwrite what the user gave at the other.
+    name = param.name or ""
+    if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+        setattr(ctx.ensure_object(Context), name, value)
 
 
-def _home_params(
-    envvar: str | None = None, store_envvar: str | None = None, hidden: bool = True
+def _global_options(
+    home_envvar: str | None = None,
+    store_envvar: str | None = None,
+    hidden: bool = True,
 ) -> list[click.Option]:
-    shared: dict[str, Any] = {"expose_value": False, "callback": _remember, "hidden": hidden}
-    home_help = f"The catalogue's home.  [default: ./{DEFAULT_HOME}, or $CATALOGRAPH_HOME]"
-    store_help = "A graph store other than the home's, like neo4j://HOST.  [default: $CATALOGRAPH_STORE, or what `init` was told]"
+    shared: dict[str, Any] = {
+        "expose_value": False,
+        "callback": _set_global_option,
+        "hidden": hidden,
+    }
     return [
         click.Option(
-            ["--home", "home_path"], metavar="DIR", envvar=envvar, help=home_help, **shared
+            ["--home", "home_path"],
+            metavar="DIR",
+            envvar=home_envvar,
+            help="Folder that holds the catalogue: its graph, ledger, ontology and models.  "
+            f"[default: $CATALOGRAPH_HOME, or ./{DEFAULT_HOME}]",
+            **shared,
         ),
         click.Option(
-            ["--store", "store"], metavar="URL", envvar=store_envvar, help=store_help, **shared
+            ["--store", "store"],
+            metavar="URL",
+            envvar=store_envvar,
+            help="Graph store to use in place of the home's own, such as neo4j://HOST.  "
+            "[default: $CATALOGRAPH_STORE, or the URL given to `init`]",
+            **shared,
         ),
         click.Option(
-            ["--json", "json"], is_flag=True, help="Print one JSON document on stdout.", **shared
+            ["--json", "json"],
+            is_flag=True,
+            help="Print the result as one JSON document on stdout.",
+            **shared,
         ),
         click.Option(
             ["-v", "--verbose", "verbose"],
@@ -130,27 +168,33 @@ def _home_params(
     ]
 
 
+_EPILOG = "Global options: --home, --store, --json and -v; see `catalograph --help`."
+
+
 class Command(click.Command):
-    """A command that takes the global options after its name, too."""
+    """A command that also takes the global options after its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("epilog", _EPILOG)
         super().__init__(*args, **kwargs)
-        self.params += _home_params()
+        self.params += _global_options()
 
 
 class Group(click.Group):
-    """A group whose commands take the global options, as it does itself."""
+    """A group of commands; it takes the global options, and so do its commands."""
 
     command_class = Command
     group_class = type
     home_envvar: str | None = None
     store_envvar: str | None = None
-    hidden_home = True
+    hide_global_options = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.hide_global_options:
+            kwargs.setdefault("epilog", _EPILOG)
         super().__init__(*args, **kwargs)
-        self.params += _home_params(self.home_envvar, self.store_envvar, self.hidden_home)
-
-
-READABLE = click.Path(path_type=Path)
-"""A path that the library checks, so that its error says the mend."""
+        self.params += _global_options(
+            self.home_envvar,
+            self.store_envvar,
+            self.hide_global_options,
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import READABLE, Command, Context, Group, pass_context, table
+from commands.base import PATH, Command, Context, Group, pass_context, table
 from commands.progress import bar, counter
 from schema.errors import RejectsError
 
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from kg.ingest.pipeline import IngestReport
     from schema.ontology import Ontology, PropertySpec
 
+SHOWN_VALUES = 4
+"""Values of each property to print in the list of properties."""
+
 
 @click.command(cls=Command)
 @pass_context
 def init(context: Context) -> None:
-    """Make a catalogue home.
+    """Create a catalogue home.
 
-    `ingest` makes one too where there is none; a home that is there stays as it is.
-    With --store the home keeps its graph there from now on.
+    `ingest` also creates the home if there is none. An existing home is left unchanged.
+
+    With --store the home keeps its graph in that store from now on, and the other commands find it
+    there.
 
     \b
     Example:
@@ -32,7 +37,7 @@ def init(context: Context) -> None:
     from kg.stores.open import open_store
 
     if context.store is not None:
-        # Before a home is made: a store that cannot be used leaves nothing behind.
+        # Open the store before creating the home, so that an unusable one leaves nothing behind.
         open_store(context.store).close()
     home = context.home(create=True)
     if context.store is not None:
@@ -45,14 +50,14 @@ def init(context: Context) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("out", type=READABLE)
+@click.argument("out", type=PATH)
 @click.option(
     "--items",
     metavar="N",
     type=click.IntRange(1),
     default=1200,
     show_default=True,
-    help="Items to draw.",
+    help="Number of items to generate.",
 )
 @click.option(
     "--seed",
@@ -60,13 +65,14 @@ def init(context: Context) -> None:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="The same seed draws the same catalogue.",
+    help="Random seed; the same seed gives the same catalogue.",
 )
 @pass_context
 def sample(context: Context, out: Path, items: int, seed: int) -> None:
-    """Draw a synthetic catalogue to try things with.
+    """Generate a synthetic catalogue to experiment with.
 
-    OUT gets items.csv, images/, queries.csv and truth.csv, which says what was hidden or spoilt.
+    Writes items.csv, images/, queries.csv and truth.csv into the folder OUT. truth.csv lists the
+    values that were hidden or corrupted in items.csv.
 
     \b
     Example:
@@ -74,32 +80,38 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     """
     from kg.sample import write_sample
 
-    with bar("drawing") as done:
-        report = write_sample(out, items, seed, done)
-    figures = f"{report['items']:,} items, {report['images']:,} images, {report['queries']:,} queries in {report['seconds']:.1f} s"
-    context.emit(report, f"{out}: {figures}")
+    with bar("generating") as progress:
+        report = write_sample(out, items, seed, progress)
+    context.emit(
+        report,
+        f"{out}: {report['items']:,} items, {report['images']:,} images, "
+        f"{report['queries']:,} queries in {report['seconds']:.1f} s",
+    )
 
 
 @click.command(cls=Command)
-@click.argument("src", nargs=-1, required=True, type=READABLE)
+@click.argument("src", nargs=-1, required=True, type=PATH)
 @click.option(
     "--mapping",
     metavar="NAME|FILE",
-    help="How columns become properties: a shipped mapping or a TOML file.  [default: guessed]",
+    help="Which column is what: the name of a built-in mapping, or a TOML file.  "
+    "[default: guessed from each source]",
 )
 @click.option(
     "--images",
     metavar="DIR",
-    type=READABLE,
-    help="Folder that images are taken from and must stay under.",
+    type=PATH,
+    help="Folder that image paths are relative to and must not leave.  "
+    "[default: the source's folder]",
 )
-@click.option("--dry-run", is_flag=True, help="Read and check everything, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, but write nothing.")
 @click.option(
     "--max-rejects",
     metavar="LIMIT",
     default="1%",
     show_default=True,
-    help="Rows that may be rejected: a share or a number.",
+    help="How many rows may be rejected before the exit code is 1: a share such as 1%, or a "
+    "number of rows.",
 )
 @pass_context
 def ingest(
@@ -110,10 +122,12 @@ def ingest(
     dry_run: bool,
     max_rejects: str,
 ) -> None:
-    """Load product tables into the catalogue's graph.
+    """Load product data into the catalogue.
 
-    CSV, TSV, JSONL, Parquet and RDF (.ttl, .nt, .nq, .trig, .jsonld). Loading a source again adds nothing; rows that cannot be used are put
-    aside, see `rejects`.
+    SRC is a file or a folder: CSV, TSV, JSONL, Parquet or RDF (.ttl, .nt, .nq, .trig, .jsonld).
+
+    Loading a source again adds nothing. Rows that cannot be used are set aside; `catalograph
+    rejects` lists them.
 
     \b
     Example:
@@ -124,24 +138,26 @@ def ingest(
     from kg.ingest.readers import open_source
     from schema.mapping import load_mapping
 
-    # Before a home is made: a mistyped name leaves nothing behind.
+    # Check the names before creating the home: a mistyped one leaves nothing behind.
     for path in src:
         open_source(path)
     if mapping is not None:
         load_mapping(mapping)
     home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
-    with counter("reading") as say:
-        options: dict[str, Any] = {
-            "mapping": mapping,
-            "images": images,
-            "dry_run": dry_run,
-            "max_rejects": max_rejects,
-        }
+
+    with counter("reading") as show:
         try:
             report = load(
-                home, src, progress=lambda so_far: say(f"{so_far.read:,} rows"), **options
+                home,
+                src,
+                mapping=mapping,
+                images=images,
+                dry_run=dry_run,
+                max_rejects=max_rejects,
+                progress=lambda report: show(f"{report.read:,} rows"),
             )
         except RejectsError as error:
+            # The good rows are stored all the same, so the report is printed before the error.
             _emit_ingest(context, error.report)
             raise
     _emit_ingest(context, report)
@@ -152,19 +168,21 @@ def _emit_ingest(context: Context, report: IngestReport) -> None:
         context.note(line)
     context.emit(
         report.as_dict(),
-        f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, in {report.seconds:.1f} s",
-        f"items: {report.items:,}, of them {report.new_items:,} new; with an image {report.images:,}",
-        f"statements: {report.statements:,}, of them {report.new_statements:,} new",
+        f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, "
+        f"in {report.seconds:.1f} s",
+        f"items: {report.items:,} ({report.new_items:,} new, {report.images:,} with an image)",
+        f"statements: {report.statements:,} ({report.new_statements:,} new)",
     )
 
 
 @click.command(cls=Command)
-@click.argument("src", type=READABLE)
+@click.argument("src", type=PATH)
 @pass_context
 def queries(context: Context, src: Path) -> None:
     """Load a query log.
 
-    A table of query, item, impressions, clicks and purchases; the last three may be absent. Training matches queries to items with it.
+    SRC is a table with the columns query and item, and optionally impressions, clicks and
+    purchases. `train` learns from it which items match a query.
 
     \b
     Example:
@@ -180,12 +198,17 @@ def queries(context: Context, src: Path) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--run", metavar="ID", help="One ingest's rows alone.")
+@click.option(
+    "--run",
+    metavar="ID",
+    help="Only the rows that this run of `ingest` or `queries` rejected.  "
+    "[default: the last run on each file]",
+)
 @pass_context
 def rejects(context: Context, run: str | None) -> None:
-    """List the rows that an ingest put aside.
+    """List the rows that an ingest rejected.
 
-    Each with its file, line and reason, as of the last time that the file was ingested.
+    Each row is listed with its file, its line and the reason.
 
     \b
     Example:
@@ -200,8 +223,8 @@ def rejects(context: Context, run: str | None) -> None:
     if not rows:
         context.emit(document, "no rejected rows")
         return
-    listed = ((row.file, row.line, row.reason, row.text) for row in rows)
-    context.emit(document, table(("file", "line", "reason", "text"), listed, right=("line",)))
+    cells = ((row.file, row.line, row.reason, row.text) for row in rows)
+    context.emit(document, table(("file", "line", "reason", "text"), cells, right=("line",)))
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -209,7 +232,9 @@ def rejects(context: Context, run: str | None) -> None:
 def schema(ctx: click.Context) -> None:
     """Show the ontology, or infer it from the data.
 
-    It lies in the home as ontology.toml and may be edited: what you change stands when it is inferred again.
+    The ontology lists every property with its datatype, unit, values and categories. It is the
+    file ontology.toml in the home. You may edit the file; your changes are kept when the ontology
+    is inferred again. Without a subcommand, `schema` does the same as `schema show`.
 
     \b
     Example:
@@ -223,7 +248,7 @@ def schema(ctx: click.Context) -> None:
 @click.argument("property_name", metavar="[PROPERTY]", required=False)
 @pass_context
 def show_ontology(context: Context, property_name: str | None) -> None:
-    """Show the properties, or one with its values.
+    """Show all properties, or one property with its values.
 
     \b
     Example:
@@ -232,30 +257,14 @@ def show_ontology(context: Context, property_name: str | None) -> None:
     ontology = context.home().ontology()
     if property_name is None:
         _emit_ontology(context, ontology)
-        return
-    spec = ontology[property_name]
-    document = {
-        **_described(spec),
-        "values": dict(zip(spec.values, spec.counts, strict=True)),
-        "applies_to": spec.applies_to,
-    }
-    kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
-    lines: list[object] = [
-        f"{spec.name}: {kind}, {spec.cardinality} an item, on {spec.coverage:.0%} of all items"
-    ]
-    lines.append(
-        table(("value", "items"), zip(spec.values, spec.counts, strict=True), right=("items",))
-    )
-    if spec.applies_to:
-        shares = ((name, f"{share:.0%}") for name, share in spec.applies_to.items())
-        lines += ["", table(("category", "of its items"), shares, right=("of its items",))]
-    context.emit(document, *lines)
+    else:
+        _emit_property(context, ontology[property_name])
 
 
 @schema.command(name="infer")
 @pass_context
 def infer_ontology(context: Context) -> None:
-    """Infer the ontology from the graph; edits by hand stand.
+    """Infer the ontology from the graph, keeping your edits.
 
     \b
     Example:
@@ -271,28 +280,56 @@ def infer_ontology(context: Context) -> None:
 
 def _emit_ontology(context: Context, ontology: Ontology) -> None:
     specs = list(ontology.properties.values())
-    rows = (
-        (
-            s.name,
-            s.datatype,
-            s.unit,
-            s.cardinality,
-            len(s.values),
-            f"{s.coverage:.0%}",
-            ", ".join(s.values[:4]),
-        )
-        for s in specs
-    )
-    columns = ("property", "datatype", "unit", "holds", "values", "coverage", "most frequent")
     document = {
         "threshold": ontology.threshold,
         "categories": ontology.categories,
-        "properties": [_described(spec) for spec in specs],
+        "properties": [_property_document(spec) for spec in specs],
     }
+    columns = (
+        "property",
+        "datatype",
+        "unit",
+        "cardinality",
+        "values",
+        "coverage",
+        "most frequent values",
+    )
+    rows = (
+        (
+            spec.name,
+            spec.datatype,
+            spec.unit,
+            spec.cardinality,
+            len(spec.values),
+            f"{spec.coverage:.0%}",
+            ", ".join(spec.values[:SHOWN_VALUES]),
+        )
+        for spec in specs
+    )
     context.emit(document, table(columns, rows, right=("values", "coverage")))
 
 
-def _described(spec: PropertySpec) -> dict[str, Any]:
+def _emit_property(context: Context, spec: PropertySpec) -> None:
+    value_counts = list(zip(spec.values, spec.counts, strict=True))
+    document = {
+        **_property_document(spec),
+        "values": dict(value_counts),
+        "applies_to": spec.applies_to,
+    }
+    datatype = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
+    lines: list[object] = [
+        f"{spec.name}: {datatype}, {spec.cardinality} per item, "
+        f"known for {spec.coverage:.0%} of all items",
+        table(("value", "items"), value_counts, right=("items",)),
+    ]
+    if spec.applies_to:
+        shares = ((category, f"{share:.0%}") for category, share in spec.applies_to.items())
+        column = "items that have it"
+        lines += ["", table(("category", column), shares, right=(column,))]
+    context.emit(document, *lines)
+
+
+def _property_document(spec: PropertySpec) -> dict[str, Any]:
     return {
         "property": spec.name,
         "datatype": spec.datatype,

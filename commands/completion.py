@@ -1,39 +1,34 @@
-"""The command that completes cells."""
+"""The command that completes cells: complete."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from commands.base import READABLE, Command, Context, pass_context, table
-from commands.loading import (
-    model_option,
-    note_untrained,
-    read_cells,
-    regions_of,
-    scorer_of,
-    snapshot_of,
-)
+from commands.base import PATH, Command, Context, pass_context, table
+from commands.loading import model_option, note_not_trained_to_complete, read_cells
 from commands.progress import bar
 from schema.errors import UsageError
+from schema.files import whole_file
 
 if TYPE_CHECKING:
-    from encoders.regions import RegionFiles
     from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
     from serving.cells import Cell
     from serving.completion import Completion
+    from serving.writeback import PredictionWriter
 
-_SHOWN = 20
+DECISIONS = ("fill", "review", "abstain")
+SHOWN = 20
+"""Completions to print if they are not written to a file."""
 
 
 @click.command(cls=Command)
@@ -43,20 +38,22 @@ _SHOWN = 20
     "items",
     metavar="ID",
     multiple=True,
-    help="Missing cells of this item alone; may be repeated.",
+    help="Complete only this item; may be repeated.  [default: all items]",
 )
 @click.option(
     "--property",
     "properties",
     metavar="NAME",
     multiple=True,
-    help="Missing cells of this property alone; may be repeated.",
+    help="Complete only this property; may be repeated.  [default: all properties]",
 )
 @click.option(
     "--cells",
+    "cells_file",
     metavar="FILE",
-    type=READABLE,
-    help="CSV item,property: exactly these cells, missing or not.",
+    type=PATH,
+    help="CSV file with the columns item,property: complete exactly these cells, even if they "
+    "have a value.  [default: every missing cell]",
 )
 @click.option(
     "--top-k",
@@ -64,7 +61,7 @@ _SHOWN = 20
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Candidates a cell.",
+    help="Number of candidate values for each cell.",
 )
 @click.option(
     "--target-precision",
@@ -72,11 +69,18 @@ _SHOWN = 20
     type=float,
     default=0.99,
     show_default=True,
-    help="Precision that `fill` has to prove.",
+    help="Share of filled cells that must be right, between 0 and 1.",
 )
-@click.option("--out", metavar="FILE", type=READABLE, help="Write a JSON line a cell.")
 @click.option(
-    "--write", is_flag=True, help="Put the filled cells into the graph as predicted statements."
+    "--out",
+    metavar="FILE",
+    type=PATH,
+    help="Write the completions to this file, one JSON line per cell.",
+)
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Put the filled cells into the graph as predicted statements.",
 )
 @pass_context
 def complete(
@@ -84,15 +88,19 @@ def complete(
     model: str | None,
     items: tuple[str, ...],
     properties: tuple[str, ...],
-    cells: Path | None,
+    cells_file: Path | None,
     top_k: int,
     target_precision: float,
     out: Path | None,
     write: bool,
 ) -> None:
-    """Fill in missing facts, with a probability and a reason.
+    """Fill in missing values, with probabilities and evidence.
 
-    Each cell is decided: fill, where the target precision is proven; review, where a person should look; abstain, where nothing speaks.
+    A cell is an item and a property. It is missing if the property applies to the item's category
+    and the item has no asserted or accepted value for it.
+
+    Each cell gets a decision: fill if the target precision is proven for its best value, review if
+    a person should look at it, abstain if there is too little evidence.
 
     \b
     Example:
@@ -102,107 +110,69 @@ def complete(
         raise UsageError(
             f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99"
         )
-    if cells is not None and (items or properties):
+    if cells_file is not None and (items or properties):
         raise UsageError(
-            "--cells names all cells: leave --item and --property out, or leave --cells out"
+            "--cells already names every cell: leave out --item and --property, or --cells"
+        )
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(
+            f"there is no folder {out.parent} to write {out.name} into: create it first"
         )
     from serving.completion import complete_cells
+    from serving.items import CatalogItems
+    from serving.loading import load_regions, load_scorer
 
     started = time.monotonic()
     home = context.home()
-    pairs = None if cells is None else read_cells(cells)
-    scorer = scorer_of(home, model)
-    note_untrained(context, scorer)
-    snapshot = snapshot_of(home)
-    wanted = list(_wanted(home, scorer, snapshot, pairs, items, properties))
-    tally = Tally()
-    with bar("completing") as done, _lines(out) as sink:
-        known = _items(snapshot, regions_of(home, scorer))
-        answers = complete_cells(
-            scorer, known, wanted, top_k=top_k, target_precision=target_precision, progress=done
+    named_cells = None if cells_file is None else read_cells(cells_file)
+    scorer = load_scorer(home, model)
+    note_not_trained_to_complete(context, scorer)
+    snapshot = home.snapshot()
+    cells = list(_cells_to_complete(home, scorer, snapshot, named_cells, items, properties))
+
+    decisions: Counter[str] = Counter()
+    first: list[Completion] = []
+    with (
+        bar("completing") as progress,
+        _output_file(out) as file,
+        _prediction_writer(home, scorer.name, write) as writer,
+    ):
+        completions = complete_cells(
+            scorer,
+            CatalogItems(snapshot, load_regions(home, scorer)),
+            cells,
+            top_k=top_k,
+            target_precision=target_precision,
+            progress=progress,
         )
-        written = _consume(home, tally.watch(answers, sink), scorer.name if write else None)
-    context.emit(
-        tally.document(scorer.name, written, out, time.monotonic() - started),
-        *tally.lines(written, out),
-    )
+        for completion in completions:
+            decisions[completion.decision] += 1
+            if len(first) < SHOWN:
+                first.append(completion)
+            if file is not None:
+                file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
+            if writer is not None:
+                writer.add(completion)
+
+    written = 0 if writer is None else writer.written
+    document = {
+        "model": scorer.name,
+        "cells": decisions.total(),
+        **{decision: decisions[decision] for decision in DECISIONS},
+        "written": written,
+        "out": None if out is None else str(out),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    context.emit(document, *_summary(decisions, written, out, first))
 
 
-class Tally:
-    """Counts completions on their way, keeps the first of them to show."""
-
-    def __init__(self) -> None:
-        self.decisions: Counter[str] = Counter()
-        self.first: list[Completion] = []
-
-    def watch(self, answers: Iterable[Completion], sink: IO[str] | None) -> Iterator[Completion]:
-        """Pass completions on, counted, and written as JSON lines."""
-        for each in answers:
-            self.decisions[each.decision] += 1
-            if len(self.first) < _SHOWN:
-                self.first.append(each)
-            if sink is not None:
-                sink.write(json.dumps(each.as_dict(), ensure_ascii=False) + "\n")
-            yield each
-
-    def document(
-        self, model: str, written: int, out: Path | None, seconds: float
-    ) -> dict[str, Any]:
-        """The command's JSON."""
-        counts = {decision: self.decisions[decision] for decision in ("fill", "review", "abstain")}
-        place = None if out is None else str(out)
-        return {
-            "model": model,
-            "cells": self.decisions.total(),
-            **counts,
-            "written": written,
-            "out": place,
-            "seconds": round(seconds, 2),
-        }
-
-    def lines(self, written: int, out: Path | None) -> list[Any]:
-        """The same to read; without a file, the first answers themselves."""
-        counts = ", ".join(
-            f"{decision} {self.decisions[decision]:,}" for decision in ("fill", "review", "abstain")
-        )
-        lines: list[Any] = [f"cells: {self.decisions.total():,} ({counts})"]
-        if written:
-            lines.append(f"written to the graph: {written:,}")
-        if out is not None:
-            return [*lines, f"answers: {out}"]
-        if self.first:
-            lines.append(
-                table(
-                    ("item", "property", "value", "probability", "decision"),
-                    map(_row, self.first),
-                    right=("probability",),
-                )
-            )
-        if self.decisions.total() > len(self.first):
-            lines.append(
-                f"the first {len(self.first)} of {self.decisions.total():,}; --out FILE writes all"
-            )
-        return lines
-
-
-def _row(each: Completion) -> list[object]:
-    best = each.candidates[0] if each.candidates else None
-    return [
-        each.item,
-        each.property,
-        best and best.value,
-        f"{best.probability:.1%}" if best else "",
-        each.decision,
-    ]
-
-
-def _wanted(
+def _cells_to_complete(
     home: Home,
     scorer: CellScorer,
     snapshot: GraphSnapshot,
     pairs: list[tuple[str, str]] | None,
-    items: tuple[str, ...],
-    properties: tuple[str, ...],
+    items: Sequence[str],
+    properties: Sequence[str],
 ) -> Iterable[Cell]:
     from serving.items import missing_cells, named_cells
 
@@ -212,39 +182,64 @@ def _wanted(
     return missing_cells(snapshot, ontology, items=items or None, properties=properties or None)
 
 
-def _items(snapshot: GraphSnapshot, regions: RegionFiles | None) -> Any:
-    from serving.items import CatalogItems
-
-    return CatalogItems(snapshot, regions)
-
-
-def _consume(home: Home, answers: Iterable[Completion], model: str | None) -> int:
-    """Run through the answers; with a model's name put the filled ones into the graph. Returns how many went there."""
-    if model is None:
-        for _ in answers:
-            pass
-        return 0
-    from serving.writeback import write_predictions
-
-    with home.store() as store:
-        return write_predictions(store, answers, model=model).written
+@contextmanager
+def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
+    """Open the file of ``--out``, which appears whole or not at all; None without ``--out``."""
+    if path is None:
+        yield None
+    elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        # A pipe, or a link such as /dev/stdout: a finished file must not take its place.
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+    else:
+        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield file
 
 
 @contextmanager
-def _lines(out: Path | None) -> Iterator[IO[str] | None]:
-    """A file that appears whole or not at all; one that is no regular file (a pipe, /dev/stdout) is written as it is."""
-    if out is None:
+def _prediction_writer(home: Home, model: str, write: bool) -> Iterator[PredictionWriter | None]:
+    """Open the graph to write predictions into it; None without ``--write``."""
+    if not write:
         yield None
         return
-    if not out.parent.is_dir():
-        raise UsageError(f"no folder {out.parent} to write {out.name} in: make it first")
-    direct = out.exists() and not out.is_file()
-    target = out if direct else out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with target.open("w", encoding="utf-8") as file:
-            yield file
-        if not direct:
-            target.replace(out)
-    finally:
-        if not direct:
-            target.unlink(missing_ok=True)
+    from serving.writeback import PredictionWriter
+
+    # Opened before the first cell is completed: if another process has the graph open, the user
+    # learns it now, not after an hour.
+    with home.store() as store:
+        writer = PredictionWriter(store, model=model)
+        yield writer
+        writer.flush()
+
+
+def _summary(
+    decisions: Counter[str],
+    written: int,
+    out: Path | None,
+    first: list[Completion],
+) -> list[Any]:
+    """Describe the result for a person; without ``--out``, with the first completions."""
+    total = decisions.total()
+    counts = ", ".join(f"{decision} {decisions[decision]:,}" for decision in DECISIONS)
+    lines: list[Any] = [f"cells: {total:,} ({counts})"]
+    if written:
+        lines.append(f"written to the graph: {written:,}")
+    if out is not None:
+        return [*lines, f"completions: {out}"]
+
+    if first:
+        columns = ("item", "property", "value", "probability", "decision")
+        lines.append(table(columns, map(_row, first), right=("probability",)))
+    if total > len(first):
+        lines.append(f"the first {len(first)} of {total:,}; --out FILE writes them all")
+    return lines
+
+
+def _row(completion: Completion) -> list[object]:
+    value = None
+    probability = ""
+    if completion.candidates:
+        best = completion.candidates[0]
+        value = best.value
+        probability = f"{best.probability:.1%}"
+    return [completion.item, completion.property, value, probability, completion.decision]

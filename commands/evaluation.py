@@ -1,22 +1,19 @@
-"""Commands that measure: evaluate, report."""
+"""Commands that measure: evaluate, leaks, report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import READABLE, Command, Context, Group, pass_context, table
+from commands.base import PATH, Command, Context, Group, pass_context, table
 from commands.loading import (
-    items_of_part,
     model_option,
-    note_untrained,
-    regions_of,
-    scorer_of,
-    snapshot_of,
+    note_not_trained_to_complete,
+    note_not_trained_to_match,
     split_option,
 )
 from commands.progress import bar
@@ -24,11 +21,38 @@ from schema.errors import DataError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from evaluation.completion import EvaluationReport
+    from kg.quality.leaks import Determined
+
+
+def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any], Any]:
+    return click.option(
+        name,
+        type=click.Choice([default, *others]),
+        default=default,
+        show_default=True,
+        help=help,
+    )
+
+
+_part_option = click.option(
+    "--part",
+    "split_name",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Split whose items are evaluated.",
+)
+_out_option = click.option(
+    "--out",
+    metavar="FILE",
+    type=PATH,
+    help="Also write the result to this file, as JSON.",
+)
 
 
 @click.group(cls=Group)
 def evaluate() -> None:
-    """Measure a model on held-out items.
+    """Evaluate a model on held-out items.
 
     \b
     Example:
@@ -36,29 +60,32 @@ def evaluate() -> None:
     """
 
 
-def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any], Any]:
-    return click.option(
-        name, type=click.Choice([default, *others]), default=default, show_default=True, help=help
-    )
-
-
 @evaluate.command()
 @model_option
-@_choice("--title", "full", "blind", "none", help="Titles; blind ones lose every word of a value.")
-@_choice("--image", "yes", "no", help="Images.")
-@_choice("--known", "all", "none", help="The item's other properties.")
-@click.option("--all", "every", is_flag=True, help="All eleven settings of title, image and known.")
+@_choice(
+    "--title",
+    "full",
+    "blind",
+    "none",
+    help="What the model sees of titles: all, all but the words of property values, or nothing.",
+)
+@_choice("--image", "yes", "no", help="Whether the model sees images.")
+@_choice("--known", "all", "none", help="Whether the model sees the item's other properties.")
+@click.option(
+    "--all",
+    "all_settings",
+    is_flag=True,
+    help="Evaluate all eleven combinations of --title, --image and --known.",
+)
 @click.option(
     "--blind-also",
     metavar="WORDS",
     default="",
-    help="Further words for blind titles to lose, like kid,kids.",
+    help="More words to remove from blind titles, separated by commas, such as kid,kids.",
 )
-@_choice("--part", "test", "validation", "train", help="Which part of the split.")
+@_part_option
 @split_option
-@click.option(
-    "--out", metavar="FILE", type=READABLE, help="Write the result as JSON to a file, too."
-)
+@_out_option
 @pass_context
 def completion(
     context: Context,
@@ -66,15 +93,17 @@ def completion(
     title: str,
     image: str,
     known: str,
-    every: bool,
+    all_settings: bool,
     blind_also: str,
-    part: str,
+    split_name: str,
     split: Path | None,
     out: Path | None,
 ) -> None:
-    """Hide every known cell of the held-out items in turn and ask for it.
+    """Evaluate how well a model completes cells.
 
-    Hits@1/3/10, MRR (filtered, realistic ranks) and calibration error, a line a property, with 95% intervals over items.
+    Hides every known cell of the held-out items in turn and has the model complete it. Prints
+    Hits@1/3/10, MRR (filtered, realistic ranks) and the calibration error for each property, with
+    95% intervals over items.
 
     \b
     Example:
@@ -82,55 +111,65 @@ def completion(
     """
     from evaluation.completion import evaluate_settings
     from evaluation.settings import SETTINGS, Setting
+    from serving.loading import items_of_split, load_regions, load_scorer
 
-    settings = SETTINGS if every else (Setting(title, image, known),)
+    settings = SETTINGS if all_settings else (Setting(title, image, known),)
     home = context.home()
-    scorer = scorer_of(home, model)
-    note_untrained(context, scorer)
-    items = items_of_part(snapshot_of(home), part, split, regions_of(home, scorer))
+    scorer = load_scorer(home, model)
+    note_not_trained_to_complete(context, scorer)
+    items = items_of_split(home.snapshot(), split_name, split, load_regions(home, scorer))
     if not items:
         raise DataError(
-            f"the {part} part has no item: ingest more, or give a --split file that names some"
+            f"the {split_name} split has no items: ingest more, or give a --split file that "
+            "names some"
         )
-    also = [word.strip() for word in blind_also.split(",") if word.strip()]
-    with bar("evaluating") as done:
+    also_blind = [word.strip() for word in blind_also.split(",") if word.strip()]
+    with bar("evaluating") as progress:
         reports = evaluate_settings(
-            scorer, items, home.ontology(), settings, blind_also=also, progress=done
+            scorer, items, home.ontology(), settings, blind_also=also_blind, progress=progress
         )
-    document = [report.as_dict() for report in reports] if every else reports[0].as_dict()
-    if out is not None:
-        out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
-    context.emit(document, *(line for report in reports for line in _lines(report)))
+    documents = [report.as_dict() for report in reports]
+    document = documents if all_settings else documents[0]
+    _write_json(document, out)
+    context.emit(document, *(line for report in reports for line in _report_lines(report)))
+
+
+def _report_lines(report: EvaluationReport) -> list[object]:
+    columns, *rows = report.as_rows()
+    return [
+        f"{report.model}, {report.setting.name}: {report.items:,} items",
+        table(columns, rows, right=columns[1:]),
+    ]
 
 
 @evaluate.command()
 @model_option
 @click.option(
     "--hard-negatives",
-    "hard",
     metavar="SHARE",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Share of the queries that do not match which are hard: of the same category, or with one term rewritten.",
+    help="Share of the negatives that are hard: queries of the same category, or the item's own "
+    "query with one term replaced.",
 )
-@_choice("--part", "test", "validation", "train", help="Which part of the split.")
+@_part_option
 @split_option
-@click.option(
-    "--out", metavar="FILE", type=READABLE, help="Write the result as JSON to a file, too."
-)
+@_out_option
 @pass_context
 def matching(
     context: Context,
     model: str | None,
-    hard: float,
-    part: str,
+    hard_negatives: float,
+    split_name: str,
     split: Path | None,
     out: Path | None,
 ) -> None:
-    """Tell queries that led to an item from others, with title and image and without one of them.
+    """Evaluate how well a model matches queries with items.
 
-    ROC-AUC and PR-AUC over the held-out items' pairs of the query log, with 95% intervals over items.
+    Takes the pairs of the query log with held-out items, and as many pairs that do not match.
+    Prints ROC-AUC and PR-AUC with 95% intervals over items: with title and image, without the
+    title, and without the image.
 
     \b
     Example:
@@ -138,75 +177,48 @@ def matching(
     """
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
+    from serving.loading import load_scorer
 
     home = context.home()
-    scorer = scorer_of(home, model)
-    note_untrained(context, scorer, queries=True)
-    matcher, pairs = held_out_pairs(home, scorer, part, split, hard)
-    with bar("evaluating", "pairs") as done:
-        report = evaluate_matching(scorer, matcher, pairs, progress=done)
+    scorer = load_scorer(home, model)
+    note_not_trained_to_match(context, scorer)
+    matcher, pairs = held_out_pairs(home, scorer, split_name, split, hard_negatives)
+    with bar("evaluating", "pairs") as progress:
+        report = evaluate_matching(scorer, matcher, pairs, progress=progress)
+    _write_json(report.as_dict(), out)
+    columns, *rows = report.as_rows()
+    context.emit(
+        report.as_dict(),
+        f"{report.model}: {report.positive:,} matching pairs and {report.negative:,} others "
+        f"of {report.items:,} items",
+        table(columns, rows, right=columns[1:]),
+    )
+
+
+def _write_json(document: Any, out: Path | None) -> None:
     if out is not None:
-        out.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=1), encoding="utf-8")
-    head, *rows = report.as_rows()
-    counts = f"{report.model}: {report.positive:,} matching pairs and {report.negative:,} others of {report.items:,} items"
-    context.emit(report.as_dict(), counts, table(head, rows, right=head[1:]))
-
-
-def _lines(report: EvaluationReport) -> list[object]:
-    head, *rows = report.as_rows()
-    name = report.setting.name
-    return [f"{report.model}, {name}: {report.items:,} items", table(head, rows, right=head[1:])]
-
-
-@click.command(cls=Command)
-@click.argument("out", metavar="OUT.html", type=READABLE)
-@click.option(
-    "--completions",
-    metavar="FILE",
-    type=READABLE,
-    required=True,
-    help="What `complete --out` wrote.",
-)
-@click.option(
-    "--truth",
-    metavar="FILE",
-    type=READABLE,
-    help="The hidden truth, as `sample` writes it, to measure against.",
-)
-@pass_context
-def report(context: Context, out: Path, completions: Path, truth: Path | None) -> None:
-    """Write a page that shows what completion did.
-
-    One self-contained HTML file: coverage before and after, filled cells with image, probability and evidence; with the truth, accuracy
-    beside that of the most frequent value, and how far probabilities can be trusted.
-
-    \b
-    Example:
-      catalograph report page.html --completions filled.jsonl --truth shop/truth.csv
-    """
-    for path in (completions, truth):
-        if path is not None and not path.is_file():
-            raise SourceNotFoundError(
-                f"no file {path}: name what `catalograph complete --out` or `catalograph sample` wrote"
-            )
-    from evaluation.report import write_report
-
-    home = context.home()
-    write_report(home, out, completions, truth)
-    context.emit({"page": str(out)}, f"page: {out}")
+        out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 @click.command(cls=Command)
 @split_option
 @click.option(
-    "--images/--no-images", default=True, show_default=True, help="Compare the items' images, too."
+    "--images/--no-images",
+    default=True,
+    show_default=True,
+    help="Whether to compare the items' images, which takes the longest.",
+)
+# The option's former name.
+@click.option(
+    "--pictures/--no-pictures", default=None, hidden=True, help="The same as --images/--no-images."
 )
 @pass_context
-def leaks(context: Context, split: Path | None, images: bool) -> None:
-    """Report what lets a model see through a split.
+def leaks(context: Context, split: Path | None, images: bool, pictures: bool | None) -> None:
+    """Report train/test leakage in a split.
 
-    Held-out items whose title or image a train item nearly has, properties that follow from another one, and values that an item says
-    twice: with these, a test measures memory.
+    Three kinds are reported: held-out items whose title or image is nearly the same as that of a
+    train item, properties whose value follows from another property, and values that an item
+    states under two properties. Where there is much of it, a test measures memory.
 
     \b
     Example:
@@ -216,45 +228,88 @@ def leaks(context: Context, split: Path | None, images: bool) -> None:
     from kg.quality.leaks import HASHED_SIZE, find_leaks, looks_of
     from kg.splits import assign
 
-    snapshot = snapshot_of(context.home())
+    snapshot = context.home().snapshot()
     looks = None
-    if images:
-        with bar("reading images") as done:
+    if images if pictures is None else pictures:
+        with bar("reading images") as progress:
             looks = looks_of(
-                snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), done
+                snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), progress
             )
-    found = find_leaks(snapshot, assign(snapshot.items, split), looks)
+    leakage = find_leaks(snapshot, assign(snapshot.items, split), looks)
+
     twins = (
-        [
-            each.part,
-            each.by,
-            f"{each.items:,}",
-            f"{each.share:.1%}",
-            ", ".join(each.pairs[0]) if each.pairs else "",
-        ]
-        for each in found.twins
-    )
-    told = (
-        [each.property, each.by, f"{each.share:.1%}", f"{each.items:,}"]
-        for each in found.determined
-    )
-    twice = (
-        [each.property, each.by, f"{each.share:.1%}", f"{each.items:,}"] for each in found.repeated
+        (
+            twin.part,
+            twin.by,
+            f"{twin.items:,}",
+            f"{twin.share:.1%}",
+            ", ".join(twin.pairs[0]) if twin.pairs else "",
+        )
+        for twin in leakage.twins
     )
     context.emit(
-        found.as_dict(),
-        "held-out items that look like one of the train part:",
+        leakage.as_dict(),
+        "held-out items that are nearly the same as a train item:",
         table(
-            ("part", "by", "items", "share", "like (held out, train)"),
+            ("split", "by", "items", "share", "example (held out, train)"),
             twins,
             right=("items", "share"),
         ),
-        "properties that another one tells:",
+        "properties whose value follows from another property:",
         table(
-            ("property", "told by", "items it is right of", "items"),
-            told,
-            right=("items it is right of", "items"),
+            ("property", "follows from", "share right", "items"),
+            _leak_rows(leakage.determined),
+            right=("share right", "items"),
         ),
-        "values that items say under two properties:",
-        table(("property", "and", "share", "items"), twice, right=("share", "items")),
+        "values that items state under two properties:",
+        table(
+            ("property", "and", "share", "items"),
+            _leak_rows(leakage.repeated),
+            right=("share", "items"),
+        ),
     )
+
+
+def _leak_rows(leaks: Iterable[Determined]) -> list[tuple[str, ...]]:
+    return [(leak.property, leak.by, f"{leak.share:.1%}", f"{leak.items:,}") for leak in leaks]
+
+
+@click.command(cls=Command)
+@click.argument("out", metavar="OUT.html", type=PATH)
+@click.option(
+    "--completions",
+    metavar="FILE",
+    type=PATH,
+    required=True,
+    help="Completions to report on, as `complete --out` writes them.",
+)
+@click.option(
+    "--truth",
+    metavar="FILE",
+    type=PATH,
+    help="True values to measure against, such as the truth.csv that `sample` writes.  "
+    "[default: none, so that no accuracy is reported]",
+)
+@pass_context
+def report(context: Context, out: Path, completions: Path, truth: Path | None) -> None:
+    """Write an HTML report on what completion did.
+
+    OUT.html is one self-contained page. It shows the coverage of every property before and after
+    completion, and examples of filled cells with image, probability and evidence. With --truth it
+    also shows the accuracy, beside that of always choosing the most frequent value, and how
+    reliable the probabilities are.
+
+    \b
+    Example:
+      catalograph report page.html --completions filled.jsonl --truth shop/truth.csv
+    """
+    for path in (completions, truth):
+        if path is not None and not path.is_file():
+            raise SourceNotFoundError(
+                f"no file {path}: name one that `catalograph complete --out` or `catalograph "
+                "sample` wrote"
+            )
+    from evaluation.report import write_report
+
+    write_report(context.home(), out, completions, truth)
+    context.emit({"page": str(out)}, f"page: {out}")

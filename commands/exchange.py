@@ -1,4 +1,4 @@
-"""Commands that bring a graph elsewhere, or ask it in RDF's language: copy, export, sparql."""
+"""Commands that move a graph, or query it in RDF's language: copy, export, sparql."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from pathlib import Path
 
 import click
 
-from commands.base import READABLE, Command, Context, pass_context, table
+from commands.base import PATH, Command, Context, pass_context, table
 from commands.progress import bar
 from schema.errors import UsageError
 from schema.terms import Rank
 
 RANKS = [str(rank) for rank in Rank]
 FORMATS = ("ttl", "nt", "nq", "jsonld", "csv", "parquet", "graphml", "pykeen", "neo4j-import")
+"""The library's export formats. They are repeated here so that ``--help`` does not import it."""
 
 
 @click.command(cls=Command)
 @click.option(
-    "--from", "source", metavar="URL", help="The store to copy.  [default: the home's own]"
+    "--from",
+    "source",
+    metavar="URL",
+    help="Store to copy from.  [default: the home's own]",
 )
 @click.option(
     "--to",
     "target",
     metavar="URL",
     required=True,
-    help="The store to copy into: ladybug:PATH, rdf:PATH, neo4j://HOST[/DATABASE].",
+    help="Store to copy to, such as ladybug:PATH, rdf:PATH or neo4j://HOST[/DATABASE].",
 )
 @pass_context
 def copy(context: Context, source: str | None, target: str) -> None:
-    """Copy a graph from one store into another, and compare both.
+    """Copy the graph from one store to another and compare the two.
 
-    A copy that is cut off goes on where it was when the command is given again.
+    If a copy is interrupted, run the command again: it continues where it stopped.
 
     \b
     Example:
@@ -42,39 +46,50 @@ def copy(context: Context, source: str | None, target: str) -> None:
     from kg.stores.open import open_store
 
     home = context.home()
-    origin = source or home.store_url
-    if origin == target:
-        raise UsageError(f"{target} is the store to copy from as well: name another with --to")
+    source = source or home.store_url
+    if source == target:
+        raise UsageError(f"{target} is also the store to copy from: name another one with --to")
     with (
-        open_store(origin, create=False, read_only=True) as first,
-        open_store(target) as second,
-        bar("copying", "rows") as done,
+        open_store(source, create=False, read_only=True) as source_store,
+        open_store(target) as target_store,
+        bar("copying", "rows") as progress,
     ):
         report = copy_store(
-            first, second, home.cache, lambda what, count, total: done(count, total)
+            source_store,
+            target_store,
+            home.cache,
+            lambda kind, done, total: progress(done, total),
         )
-    figures = f"{report.items:,} items, {report.statements:,} statements in {report.seconds:.1f} s"
     context.emit(
         asdict(report),
-        f"{target}: {figures}; content {report.content_hash[:16]}, the same on both sides",
+        f"{target}: {report.items:,} items, {report.statements:,} statements in "
+        f"{report.seconds:.1f} s; both stores have the content hash {report.content_hash[:16]}",
     )
 
 
 @click.command(cls=Command)
-@click.option("--format", "kind", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    required=True,
+    help="Format to write.",
+)
 @click.option(
     "--rank",
     "ranks",
     type=click.Choice(RANKS),
     multiple=True,
-    help="Statements of this rank alone; may be repeated.",
+    help="Write only statements of this rank; may be repeated.  [default: all ranks; for pykeen, "
+    "asserted and accepted]",
 )
-@click.argument("out", type=READABLE)
+@click.argument("out", type=PATH)
 @pass_context
-def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> None:
-    """Write the graph as files of other tools.
+def export(context: Context, format_name: str, ranks: tuple[str, ...], out: Path) -> None:
+    """Write the graph to files for other tools.
 
-    OUT is a file; for csv, parquet, pykeen and neo4j-import a folder. RDF (ttl, nt, nq, jsonld) loses nothing: `ingest` reads it back.
+    OUT is a file, or a folder for csv, parquet, pykeen and neo4j-import. The RDF formats (ttl, nt,
+    nq, jsonld) lose nothing: `ingest` can read them back.
 
     \b
     Example:
@@ -84,10 +99,13 @@ def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> No
     from kg.export.formats import Format
     from kg.export.formats import export as write
 
-    with context.home().store(read_only=True) as store, bar("writing", "rows") as done:
-        report = write(store, Format(kind), out, [Rank(each) for each in ranks], done)
-    figures = f"{report.items:,} items, {report.statements:,} statements in {report.seconds:.1f} s"
-    context.emit(asdict(report), f"{', '.join(report.files)}: {figures}")
+    with context.home().store(read_only=True) as store, bar("writing", "rows") as progress:
+        report = write(store, Format(format_name), out, [Rank(rank) for rank in ranks], progress)
+    context.emit(
+        asdict(report),
+        f"{', '.join(report.files)}: {report.items:,} items, {report.statements:,} statements in "
+        f"{report.seconds:.1f} s",
+    )
 
 
 @click.command(cls=Command)
@@ -98,25 +116,29 @@ def export(context: Context, kind: str, ranks: tuple[str, ...], out: Path) -> No
     type=float,
     default=30.0,
     show_default=True,
-    help="Give up after this long.",
+    help="Stop the query after this many seconds.",
 )
 @pass_context
 def sparql(context: Context, text: str, timeout: float) -> None:
-    """Ask an RDF store a read-only SPARQL query.
+    """Run a read-only SPARQL query on an RDF store.
 
-    The prefixes schema, prov, rdf, rdfs, xsd, cg, item, property and rank are known.
+    TEXT is the query. The prefixes schema, prov, rdf, rdfs, xsd, cg, item, property and rank are
+    predefined.
 
     \b
     Example:
       catalograph --store rdf:graph-in-rdf sparql 'SELECT ?name { ?item schema:name ?name } LIMIT 5'
     """
+    from kg.stores.protocol import SparqlQueryable
+
     with context.home().store(read_only=True) as store:
-        ask = getattr(store, "sparql", None)
-        if ask is None:
+        if not isinstance(store, SparqlQueryable):
             raise UsageError(
-                f"the store {store.url} answers no SPARQL: ask it with `cypher`, or `copy --to rdf:PATH`"
+                f"the store {store.url} does not answer SPARQL: use `cypher`, or copy the graph "
+                "into an RDF store with `copy --to rdf:PATH`"
             )
-        result = ask(text, timeout)
+        result = store.sparql(text, timeout)
     context.emit(
-        {"columns": result.columns, "rows": result.rows}, table(result.columns, result.rows)
+        {"columns": result.columns, "rows": result.rows},
+        table(result.columns, result.rows),
     )

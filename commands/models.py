@@ -1,27 +1,23 @@
-"""Commands about models: train, runs, model show."""
+"""Commands for models: train, runs, model show."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import READABLE, Command, Context, Group, pass_context, table
-from commands.loading import items_of_part, regions_of, scorer_of, snapshot_of, split_option
+from commands.base import PATH, Command, Context, Group, pass_context, table
+from commands.loading import split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from kg.home import Home
+    from fusion.summary import ModelSummary
 
 INTERRUPTED = 130
+"""Exit code of a training run that a signal stopped."""
 
 
 @click.command(cls=Command)
@@ -30,110 +26,126 @@ INTERRUPTED = 130
     metavar="P",
     default="joint",
     show_default=True,
-    help="joint, k3m, mbsd, vtbert, or a baseline of the papers.",
+    help="Model to train: joint; a paper's k3m, mbsd or vtbert; or one of the papers' baselines.",
 )
 @click.option(
-    "--size", metavar="S", default="small", show_default=True, help="tiny, small or base."
+    "--size",
+    metavar="S",
+    default="small",
+    show_default=True,
+    help="Size of the model: tiny, small or base.",
 )
-@click.option("--config", metavar="FILE", type=READABLE, help="TOML file of settings.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=PATH,
+    help="TOML file of settings, such as batch_size = 64.  [default: the preset's settings]",
+)
 @click.option(
     "--set",
     "overrides",
     metavar="K=V",
     multiple=True,
-    help="One setting, over the file's; may be repeated.",
+    help="Change one setting, such as batch_size=64; takes precedence over --config. May be "
+    "repeated.",
 )
 @click.option(
     "--minutes",
     metavar="M",
     type=click.FloatRange(0, min_open=True),
-    help="Time budget, to which the learning rate fits.",
+    help="Time budget; the learning rate decays over it.  [default: none]",
 )
 @click.option(
     "--steps",
     metavar="N",
     type=click.IntRange(1),
-    help="Step budget; with --minutes, whichever ends first.",
+    help="Step budget; with --minutes, training ends at whichever comes first.  "
+    "[default: 20 epochs, if --minutes is not given either]",
 )
 @click.option(
-    "--init", "init", metavar="MODEL", help="Start from this model's weights and vocabulary."
+    "--init",
+    metavar="MODEL",
+    help="Start from the weights and the vocabulary of this model of the home, or model folder.  "
+    "[default: random weights]",
 )
-@click.option("--name", metavar="NAME", help="The model's name.  [default: PRESET-SIZE-NUMBER]")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the model.  [default: PRESET-SIZE-NUMBER]",
+)
 @click.option(
     "--seed",
     metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Seed of all random.",
+    help="Random seed.",
 )
-@click.option("--resume", is_flag=True, help="Go on where a run was stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run: the one of --name, or else the latest.",
+)
 @split_option
 @pass_context
-def train(context: Context, /, **given: Any) -> None:
+def train(context: Context, /, **options: Any) -> None:
     """Train a model on the catalogue.
 
-    Ctrl-C saves and says how to go on. Under torchrun every process takes its share of each batch.
+    Ctrl-C saves the run and tells you how to continue it. Under torchrun every process takes its
+    share of each batch.
 
     \b
     Example:
       catalograph train --size small --minutes 30
       torchrun --nproc-per-node 2 cli.py train --minutes 30
     """
+    from serving.loading import calibrate_model
     from training.config import TrainOptions
     from training.run import train as run
 
-    if given["name"] is not None and Path(given["name"]).name != given["name"]:
-        raise UsageError(
-            f"--name {given['name']!r} is not a plain name: leave out slashes and dots"
-        )
+    name = options["name"]
+    if name is not None and Path(name).name != name:
+        raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
-    options = TrainOptions(**given)
-    first = os.environ.get("RANK") in (None, "0")
-    with TrainingDisplay(quiet=not first) as progress:
-        result = run(home, options, progress)
-    if not first:
+    is_first_process = os.environ.get("RANK") in (None, "0")
+    with TrainingDisplay(quiet=not is_first_process) as display:
+        result = run(home, TrainOptions(**options), display)
+    if not is_first_process:
         return
+
     finished = result.pop("finished", True)
     folder = Path(result["model"])
     if finished:
-        calibrate_model(home, folder, options.split)
+        with bar("calibrating") as calibrating:
+            calibrate_model(home, folder, calibrating)
     else:
         context.note(
-            f"stopped at step {result['steps']}; go on with: catalograph --home {home.path} train --resume --name {folder.name}"
+            f"stopped at step {result['steps']}; continue with: "
+            f"catalograph --home {home.path} train --resume --name {folder.name}"
         )
     context.emit(
         result,
         f"model: {folder}",
-        f"{result['steps']:,} steps in {result['seconds']:.0f} s, {result['items_per_second']:.0f} items/s",
+        f"{result['steps']:,} steps in {result['seconds']:.0f} s, "
+        f"{result['items_per_second']:.0f} items/s",
         f"validation: {figures(result['metrics'])}",
     )
     if not finished:
         click.get_current_context().exit(INTERRUPTED)
 
 
-def calibrate_model(home: Home, folder: Path, split: Path | None) -> None:
-    """Fit the model's temperatures and proven thresholds on the validation items, and keep them in its folder."""
-    from fusion.checkpoint import add_file
-    from serving.calibration import calibrate
-
-    scorer = scorer_of(home, str(folder))
-    items = items_of_part(snapshot_of(home), "validation", split, regions_of(home, scorer))
-    with bar("calibrating") as done:
-        found = calibrate(scorer, items, progress=done)
-    add_file(folder, "calibration.json", json.dumps(found, ensure_ascii=False).encode())
-
-
 @click.command(cls=Command)
 @click.option(
     "--plot",
     metavar="FILE",
-    type=READABLE,
-    help="Draw the terms of the loss of all runs, PNG or SVG.",
+    type=PATH,
+    help="Plot the loss terms of all runs to this PNG, SVG or PDF file.",
 )
 @pass_context
 def runs(context: Context, plot: Path | None) -> None:
     """Compare training runs.
+
+    Lists every run of this home with its speed and its validation metrics, the oldest first.
 
     \b
     Example:
@@ -141,58 +153,38 @@ def runs(context: Context, plot: Path | None) -> None:
     """
     home = context.home()
     with home.ledger() as ledger:
-        found = ledger.trainings()
+        trainings = ledger.trainings()
     if plot is not None:
         from evaluation.runs import plot_runs
 
-        plot_runs(list(dict.fromkeys(Path(run["model"]) for run in found)), plot)
+        # A resumed run has an entry in the ledger for each time it was continued.
+        folders = list(dict.fromkeys(Path(run["model"]) for run in trainings))
+        plot_runs(folders, plot)
         context.note(f"plot: {plot}")
-    columns = ("model", "time", "preset", "size", "steps", "seconds", "items/s", "validation")
-    rows = [_run_row(run) for run in found]
-    if not rows:
-        context.emit(found, "no runs yet: `catalograph train` makes one")
+    if not trainings:
+        context.emit(trainings, "no runs yet: start one with `catalograph train`")
         return
-    context.emit(found, table(columns, rows, right=columns[4:7]))
+    columns = ("model", "time", "preset", "size", "steps", "seconds", "items/s", "validation")
+    rows = [_run_row(run) for run in trainings]
+    context.emit(trainings, table(columns, rows, right=("steps", "seconds", "items/s")))
 
 
 def _run_row(run: dict[str, Any]) -> list[object]:
-    sizes = [
-        run.get("steps"),
-        f"{run.get('seconds', 0):.0f}",
-        f"{run.get('items_per_second', 0):.0f}",
-    ]
     return [
         Path(run["model"]).name,
         run["time"],
         run.get("preset"),
         run.get("size"),
-        *sizes,
+        run.get("steps"),
+        f"{run.get('seconds', 0):.0f}",
+        f"{run.get('items_per_second', 0):.0f}",
         figures(run.get("metrics") or {}),
     ]
 
 
-def described_parts(
-    model: nn.Module,
-) -> tuple[list[tuple[str, int, tuple[int, ...], int]], dict[str, int]]:
-    """A model's tensors (name, how often it repeats, shape, parameters of all) and each part's parameters.
-
-    Layers alike are one line, their numbers a star. A tensor that two parts share is listed, and so counted, once: under the first of them.
-    """
-    times: dict[tuple[str, tuple[int, ...]], int] = {}
-    parts: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        alike = re.sub(r"\.\d+(?=\.)", ".*", name, count=1), tuple(parameter.shape)
-        times[alike] = times.get(alike, 0) + 1
-        part = name.partition(".")[0]
-        parts[part] = parts.get(part, 0) + parameter.numel()
-    return [
-        (name, count, shape, count * math.prod(shape)) for (name, shape), count in times.items()
-    ], parts
-
-
 @click.group(cls=Group)
 def model() -> None:
-    """Look at a model.
+    """Inspect a model.
 
     \b
     Example:
@@ -201,49 +193,63 @@ def model() -> None:
 
 
 @model.command(name="show")
-@click.argument("wanted", metavar="[NAME|DIR]", required=False)
+@click.argument("name", metavar="[NAME|DIR]", required=False)
 @pass_context
-def show_model(context: Context, wanted: str | None) -> None:
-    """Show a model's parts, their shapes and their parameters; without a name, the newest model's.
+def show_model(context: Context, name: str | None) -> None:
+    """Show a model's tensors and parameters.
+
+    NAME is a model of this home, DIR any model folder; by default, the newest model of the home.
+    Tensors of layers that repeat share one line, and the column "times" counts them.
 
     \b
     Example:
       catalograph model show joint-small-1
     """
     from fusion.checkpoint import ModelFolder, find_model
+    from fusion.summary import summarize
 
-    folder = ModelFolder(find_model(context.home().models, wanted))
-    rows, parts = described_parts(folder.model)
-    total = sum(parts.values())
+    folder = ModelFolder(find_model(context.home().models, name))
+    summary = summarize(folder.model)
     specs = folder.ontology.properties.values()
     document = {
         "model": folder.name,
         "path": str(folder.path),
         **{key: folder.about.get(key) for key in ("preset", "size", "seed", "step", "validation")},
-        "parameters": total,
-        "parts": parts,
+        "parameters": summary.parameters,
+        "parts": summary.parts,
         "tensors": [
-            {"name": name, "times": times, "shape": list(shape), "parameters": count}
-            for name, times, shape, count in rows
+            {
+                "name": tensor.name,
+                "times": tensor.times,
+                "shape": list(tensor.shape),
+                "parameters": tensor.parameters,
+            }
+            for tensor in summary.tensors
         ],
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": folder.calibration is not None,
         "config": folder.config.as_dict(),
     }
-    lines: list[tuple[object, ...]] = []
-    for part, of_part in parts.items():
-        lines.append((part, "", "", f"{of_part:,}"))
-        own = (row for row in rows if row[0].partition(".")[0] == part)
-        lines.extend(
-            (f"  {name}", times, " x ".join(map(str, shape)), f"{count:,}")
-            for name, times, shape, count in own
-        )
-    lines.append(("all", "", "", f"{total:,}"))
     calibrated = "calibrated" if folder.calibration is not None else "not calibrated"
+    columns = ("part", "times", "shape", "parameters")
     context.emit(
         document,
-        f"{folder.name}: preset {document['preset']}, size {document['size']}, step {document['step']}, at {folder.path}",
+        f"{folder.name}: preset {document['preset']}, size {document['size']}, "
+        f"step {document['step']}, at {folder.path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
-        table(("part", "times", "shape", "parameters"), lines, right=("times", "parameters")),
+        table(columns, _model_rows(summary), right=("times", "parameters")),
     )
+
+
+def _model_rows(summary: ModelSummary) -> list[tuple[object, ...]]:
+    """Return a row for each part, followed by the rows of its tensors, and one for the total."""
+    rows: list[tuple[object, ...]] = []
+    for part, parameters in summary.parts.items():
+        rows.append((part, "", "", f"{parameters:,}"))
+        for tensor in summary.tensors:
+            if tensor.part == part:
+                shape = " x ".join(map(str, tensor.shape))
+                rows.append((f"  {tensor.name}", tensor.times, shape, f"{tensor.parameters:,}"))
+    rows.append(("total", "", "", f"{summary.parameters:,}"))
+    return rows

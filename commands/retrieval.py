@@ -1,12 +1,12 @@
-"""Commands about queries and items: match."""
+"""Commands for queries and items: match."""
 
 from __future__ import annotations
 
 import click
 
 from commands.base import Command, Context, pass_context
-from commands.loading import model_option, note_untrained, regions_of, scorer_of, snapshot_of
-from schema.errors import ItemNotFoundError, UsageError
+from commands.loading import model_option, note_not_trained_to_match
+from schema.errors import UsageError
 
 
 @click.command(cls=Command)
@@ -15,31 +15,27 @@ from schema.errors import ItemNotFoundError, UsageError
 @model_option
 @pass_context
 def match(context: Context, text: str, item: str, model: str | None) -> None:
-    """Say whether a query and an item match.
+    """Score how well an item matches a query.
 
-    The score is the probability of a match, by title and image.
+    TEXT is what a shopper would type, ITEM the id of an item. The score is the probability, by the
+    item's title and image, that they match. The model needs to have been trained on a query log.
 
     \b
     Example:
       catalograph match 'blue striped mug' P000012
     """
     from serving.items import CatalogItems
+    from serving.loading import load_regions, load_scorer
 
     if not text.strip():
         raise UsageError(f"the query {text!r} has no word: write what a shopper would type")
     home = context.home()
-    snapshot = snapshot_of(home)
-    if item not in snapshot.items:
-        raise ItemNotFoundError(
-            f"no item {item!r} among the catalogue's {len(snapshot.items):,}: ids are those of the source's id column"
-        )
-    scorer = scorer_of(home, model)
-    note_untrained(context, scorer, queries=True)
-    number = snapshot.items.index(item)
-    score = round(
-        float(scorer.match(text, [CatalogItems(snapshot, regions_of(home, scorer))[number]])[0]), 4
-    )
-    title = snapshot.titles[number]
+    snapshot = home.snapshot()
+    scorer = load_scorer(home, model)
+    note_not_trained_to_match(context, scorer)
+    candidate = CatalogItems(snapshot, load_regions(home, scorer)).named(item)
+    score = round(float(scorer.match(text, [candidate])[0]), 4)
     context.emit(
-        [{"item": item, "score": score, "title": title}], f"{score:.2f}  {item}  {title or ''}"
+        [{"item": item, "score": score, "title": candidate.title}],
+        f"{score:.2f}  {item}  {candidate.title or ''}",
     )

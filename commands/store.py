@@ -1,4 +1,4 @@
-"""Commands that look into the graph store: show, stats, validate, cypher, verify, rebuild."""
+"""Commands that look into the graph: show, stats, validate, cypher, verify, rebuild."""
 
 from __future__ import annotations
 
@@ -8,65 +8,75 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import READABLE, Command, Context, pass_context, table
+from commands.base import PATH, Command, Context, pass_context, table
 from commands.progress import bar
 from schema.errors import ItemNotFoundError, UsageError
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
     from kg.analysis import Shape
+    from kg.stats import Stats
     from kg.stores.protocol import GraphStore
     from schema.terms import Item, Statement
 
 SHOWN = 20
-"""Of each list of the graph's shape, as many are shown."""
+"""Entries to print of each list that `stats --graph` finds."""
 
 
 @click.command(cls=Command)
 @click.argument("item")
 @click.option(
     "--graph",
+    "drawing",
     metavar="FILE",
-    type=READABLE,
-    help="Draw the item with its values and the items most like it, PNG or SVG.",
+    type=PATH,
+    help="Draw the item, its values and the most similar items to this PNG or SVG file.",
 )
 @pass_context
-def show(context: Context, item: str, graph: Path | None) -> None:
-    """Show one item and its statements.
+def show(context: Context, item: str, drawing: Path | None) -> None:
+    """Show an item and its statements.
+
+    ITEM is the id of the item.
 
     \b
     Example:
       catalograph show 15970 --graph shirt.png
     """
     with context.home().store(read_only=True) as store:
-        found = store.item(item)
-        if found is None:
+        entry = store.item(item)
+        if entry is None:
             count = store.counts().items
             raise ItemNotFoundError(
-                f"no item {item!r} among the catalogue's {count:,}: ids are those of the source's id column"
+                f"no item {item!r} among the catalogue's {count:,}: "
+                "ids are those of the source's id column"
             )
-        about, statements = found
-        if graph is not None:
-            _draw(context, store, about, statements, graph)
-    facts = [_fact(each) for each in statements]
+        about, statements = entry
+        if drawing is not None:
+            _draw(context, store, about, statements, drawing)
+
+    rows = [_statement_document(statement) for statement in statements]
     document = {
         "id": about.id,
         "title": about.title,
         "category": about.category,
         "images": list(about.images),
-        "statements": facts,
+        "statements": rows,
     }
     lines: list[object] = [
         f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]
     ]
     lines += [f"image: {image}" for image in about.images]
-    if facts:
-        lines.append(table(list(facts[0]), (list(fact.values()) for fact in facts)))
+    if rows:
+        lines.append(table(list(rows[0]), (list(row.values()) for row in rows)))
     context.emit(document, *lines)
 
 
 def _draw(
-    context: Context, store: GraphStore, item: Item, statements: list[Statement], path: Path
+    context: Context,
+    store: GraphStore,
+    item: Item,
+    statements: list[Statement],
+    path: Path,
 ) -> None:
     from kg.drawing.ego import ego, neighbourhood
     from kg.drawing.render import draw_ego
@@ -74,20 +84,19 @@ def _draw(
     missing = draw_ego(ego(item, statements, neighbourhood(store, item, statements)), path)
     context.note(f"graph: {path}")
     if missing:
-        mend = "install one, or draw an SVG, which leaves fonts to who shows it"
         context.note(
-            f"no font here has {len(missing)} of the characters, like {missing[:8]}: {mend}"
+            f"no font on this machine has {len(missing)} of the characters, such as {missing[:8]}: "
+            "install one, or draw an SVG, which leaves the choice of fonts to the viewer"
         )
 
 
-def _fact(each: Statement) -> dict[str, Any]:
-    said = each.provenance
+def _statement_document(statement: Statement) -> dict[str, Any]:
     return {
-        "property": each.property,
-        "value": each.value,
-        "rank": str(each.rank),
-        "confidence": said.confidence,
-        "source": said.source,
+        "property": statement.property,
+        "value": statement.value,
+        "rank": str(statement.rank),
+        "confidence": statement.provenance.confidence,
+        "source": statement.provenance.source,
     }
 
 
@@ -95,11 +104,13 @@ def _fact(each: Statement) -> dict[str, Any]:
 @click.option(
     "--graph",
     is_flag=True,
-    help="Say also what hangs together, which values are twice there, and which categories go in circles.",
+    help="Also report connected components, near-duplicate values and category cycles.",
 )
 @pass_context
 def stats(context: Context, graph: bool) -> None:
-    """Count the catalogue and the coverage of its properties.
+    """Show the size of the catalogue and the coverage of its properties.
+
+    The coverage of a property is the share of items with an asserted or accepted value of it.
 
     \b
     Example:
@@ -110,36 +121,39 @@ def stats(context: Context, graph: bool) -> None:
 
     home = context.home()
     with home.store(read_only=True) as store:
-        found = read_stats(store)
-        shape = _shape(store) if graph else None
+        result = read_stats(store)
+        shape = _read_shape(store) if graph else None
+
+    document = {"store": home.store_url, **result.as_dict()}
+    lines = _stats_lines(result)
+    if shape is not None:
+        document["graph"] = shape.as_dict(SHOWN)
+        lines += _shape_lines(shape)
+    context.emit(document, *lines)
+
+
+def _stats_lines(result: Stats) -> list[object]:
+    ranks = ", ".join(f"{rank} {count:,}" for rank, count in result.ranks.items()) or "none"
+    columns = ("property", "items", "share", "values", "only predicted")
     rows = (
         (
-            each.property,
-            f"{each.items:,}",
-            f"{each.share:.1%}",
-            f"{each.values:,}",
-            f"{each.predicted:,}",
+            coverage.property,
+            f"{coverage.items:,}",
+            f"{coverage.share:.1%}",
+            f"{coverage.values:,}",
+            f"{coverage.predicted:,}",
         )
-        for each in found.coverage
+        for coverage in result.coverage
     )
-    context.emit(
-        {
-            "store": home.store_url,
-            **found.as_dict(),
-            **({"graph": shape.as_dict(SHOWN)} if shape else {}),
-        },
-        f"items: {found.items:,}; with a title {found.titles:,}, with an image {found.images:,}; categories {found.categories:,}",
-        f"statements: {found.statements:,} ({', '.join(f'{rank} {count:,}' for rank, count in found.ranks.items()) or 'none'})",
-        table(
-            ("property", "items", "share", "values", "only predicted"),
-            rows,
-            right=("items", "share", "values", "only predicted"),
-        ),
-        *(_shape_lines(shape) if shape else ()),
-    )
+    return [
+        f"items: {result.items:,} ({result.titles:,} with a title, "
+        f"{result.images:,} with an image), in {result.categories:,} categories",
+        f"statements: {result.statements:,} ({ranks})",
+        table(columns, rows, right=columns[1:]),
+    ]
 
 
-def _shape(store: GraphStore) -> Shape:
+def _read_shape(store: GraphStore) -> Shape:
     from kg.analysis import shape
     from kg.snapshot import read_snapshot
 
@@ -147,31 +161,32 @@ def _shape(store: GraphStore) -> Shape:
 
 
 def _shape_lines(shape: Shape) -> list[object]:
-    sizes = ", ".join(f"{size:,}" for size in shape.components[:SHOWN]) or "none"
-    lines: list[object] = [
-        "",
-        f"parts that hang together: {len(shape.components):,}, of {sizes} items; without a statement: {shape.alone:,}",
-    ]
-    lines.append(f"values that look like one: {len(shape.duplicates):,}")
+    lines: list[object] = ["", f"connected components: {len(shape.components):,}"]
+    if shape.components:
+        sizes = ", ".join(f"{size:,}" for size in shape.components[:SHOWN])
+        lines.append(f"  items in the largest: {sizes}")
+    lines.append(f"items without a statement: {shape.alone:,}")
+
+    lines.append(f"near-duplicate values: {len(shape.duplicates):,}")
     if shape.duplicates:
-        spelled = (
-            (
-                each.property,
-                " | ".join(f"{value} ({items:,})" for value, items in each.values.items()),
-            )
-            for each in shape.duplicates[:SHOWN]
-        )
-        lines.append(table(("property", "spellings (items)"), spelled))
-    lines.append(f"categories that go in circles: {len(shape.cycles):,}")
-    return lines + [f"  {CATEGORY_SEPARATOR.join(names)}" for names in shape.cycles[:SHOWN]]
+        rows = []
+        for cluster in shape.duplicates[:SHOWN]:
+            spellings = (f"{value} ({items:,})" for value, items in cluster.values.items())
+            rows.append((cluster.property, " | ".join(spellings)))
+        lines.append(table(("property", "spellings (items)"), rows))
+
+    lines.append(f"category cycles: {len(shape.cycles):,}")
+    lines += [f"  {CATEGORY_SEPARATOR.join(names)}" for names in shape.cycles[:SHOWN]]
+    return lines
 
 
 @click.command(cls=Command)
 @click.option(
     "--shapes",
+    "shapes_file",
     metavar="FILE",
-    type=READABLE,
-    help="SHACL shapes in Turtle.  [default: the home's shapes.ttl]",
+    type=PATH,
+    help="SHACL shapes to check against, in Turtle.  [default: the home's shapes.ttl]",
 )
 @click.option(
     "--limit",
@@ -179,14 +194,17 @@ def _shape_lines(shape: Shape) -> list[object]:
     type=click.IntRange(0),
     default=100,
     show_default=True,
-    help="Findings to show; all are counted.",
+    help="Number of findings to print; all of them are counted.",
 )
 @pass_context
-def validate(context: Context, shapes: Path | None, limit: int) -> None:
-    """Check every item against the ontology and against SHACL shapes.
+def validate(context: Context, shapes_file: Path | None, limit: int) -> None:
+    """Check every item against the ontology and SHACL shapes.
 
-    Values that do not parse, too many of them, properties where they do not belong. The home's shapes.ttl is made from the ontology; what
-    you change there stands. Exit code 1 where there is a violation.
+    Finds values that do not parse, items with too many values of a property, and properties that
+    do not belong to an item's category. The exit code is 1 if there is a violation.
+
+    The home's shapes.ttl is generated from the ontology. You may edit it; it is then no longer
+    regenerated.
 
     \b
     Example:
@@ -198,29 +216,30 @@ def validate(context: Context, shapes: Path | None, limit: int) -> None:
 
     home = context.home()
     ontology = home.ontology()
-    used, current = shapes_of(home, ontology, shapes)
+    shapes, current = shapes_of(home, ontology, shapes_file)
     if not current:
         context.note(
-            f"{used.path} was edited and is used as it is: remove it to have it made from the ontology again"
+            f"{shapes.path} was edited, so it is used unchanged: remove it to have it generated "
+            "from the ontology again"
         )
-    with home.store(read_only=True) as store, bar("validating") as done:
-        report = check(store, ontology, used, limit, done)
-    rules = (
-        (rule["severity"], rule["check"], rule["property"], f"{rule['count']:,}")
-        for rule in report.by_rule()
-    )
-    found = (
-        (each.severity, each.item, each.property, each.check, each.message)
-        for each in report.results
-    )
+    with home.store(read_only=True) as store, bar("validating") as progress:
+        report = check(store, ontology, shapes, limit, progress)
+
     counts = ", ".join(f"{report.counts[severity]:,} {severity}s" for severity in Severity)
     lines: list[object] = [f"items: {report.checked:,} checked; {counts}"]
     if report.rules:
-        lines.append(
-            table(("severity", "check", "property", "findings"), rules, right=("findings",))
+        rules = (
+            (rule["severity"], rule["check"], rule["property"], f"{rule['count']:,}")
+            for rule in report.by_rule()
         )
+        columns = ("severity", "check", "property", "findings")
+        lines.append(table(columns, rules, right=("findings",)))
     if report.results:
-        lines.append(table(("severity", "item", "property", "check", "finding"), found))
+        findings = (
+            (finding.severity, finding.item, finding.property, finding.check, finding.message)
+            for finding in report.results
+        )
+        lines.append(table(("severity", "item", "property", "check", "finding"), findings))
     context.emit(report.as_dict(), *lines)
     if not report.conforms:
         click.get_current_context().exit(1)
@@ -233,7 +252,8 @@ def validate(context: Context, shapes: Path | None, limit: int) -> None:
     "params",
     metavar="K=V",
     multiple=True,
-    help="A parameter: k=text, or k:=JSON for numbers, lists and null.",
+    help="Value of the query parameter $K, as text; K:=JSON for a number, a list or null. May be "
+    "repeated.",
 )
 @click.option(
     "--timeout",
@@ -241,38 +261,69 @@ def validate(context: Context, shapes: Path | None, limit: int) -> None:
     type=float,
     default=30.0,
     show_default=True,
-    help="Give up after this long.",
+    help="Stop the query after this many seconds.",
 )
 @pass_context
 def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float) -> None:
-    """Ask the graph a read-only Cypher query.
+    """Run a read-only Cypher query on the graph.
+
+    TEXT is the query. The graph has this form:
+
+    \b
+      (:Item {id, title, category, image})
+        -[:HAS {id, property, rank, confidence, source}]->
+      (:Value {text})
 
     \b
     Example:
-      catalograph cypher 'MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.property = $p RETURN v.text, count(*)' --param p=colour
+      catalograph cypher 'MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.property = $p
+        RETURN v.text, count(*)' --param p=colour
     """
-    given = dict(_param(each) for each in params)
+    values = dict(_parse_param(param) for param in params)
     with context.home().store(read_only=True) as store:
-        result = store.query(text, given, timeout=timeout)
+        result = store.query(text, values, timeout=timeout)
     context.emit(
-        {"columns": result.columns, "rows": result.rows}, table(result.columns, result.rows)
+        {"columns": result.columns, "rows": result.rows},
+        table(result.columns, result.rows),
     )
+
+
+def _parse_param(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip(": "):
+        raise UsageError(f"--param {text!r} has no name and value: write k=text or k:=JSON")
+    if not name.endswith(":"):
+        return name, value
+    name = name.removesuffix(":")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise UsageError(
+            f"--param {text!r}: {value!r} is not JSON; write {name}={value} for text"
+        ) from None
 
 
 @click.command(cls=Command)
 @pass_context
 def verify(context: Context) -> None:
-    """Check the journal and the graph against each other.
+    """Check the journal and the graph for damage.
+
+    Reads both and compares them. The exit code is 1 if there is a problem; `rebuild` repairs a
+    damaged graph if the journal is intact.
 
     \b
     Example:
       catalograph verify
     """
+    from kg.stores.protocol import Verifiable
+
     with context.home().store() as store:
-        problems = [str(each) for each in _journal_action(store, "verify")]
+        if not isinstance(store, Verifiable):
+            raise _no_journal(store, "verify")
+        problems = [str(problem) for problem in store.verify()]
     context.emit(
         {"ok": not problems, "problems": problems},
-        *(problems or ["journal and graph are whole and agree"]),
+        *(problems or ["the journal and the graph are intact and agree"]),
     )
     if problems:
         click.get_current_context().exit(1)
@@ -281,14 +332,18 @@ def verify(context: Context) -> None:
 @click.command(cls=Command)
 @pass_context
 def rebuild(context: Context) -> None:
-    """Make the graph anew from its journal.
+    """Rebuild the graph from its journal.
 
     \b
     Example:
       catalograph rebuild
     """
+    from kg.stores.protocol import Rebuildable
+
     with context.home().store() as store:
-        _journal_action(store, "rebuild")
+        if not isinstance(store, Rebuildable):
+            raise _no_journal(store, "rebuild from")
+        store.rebuild()
         counts = store.counts()
     context.emit(
         {"items": counts.items, "statements": counts.statements},
@@ -296,23 +351,8 @@ def rebuild(context: Context) -> None:
     )
 
 
-def _journal_action(store: GraphStore, action: str) -> Any:
-    if not hasattr(store, action):
-        raise UsageError(
-            f"the store {store.url} keeps no journal to {action}: only an embedded one (ladybug:PATH) does"
-        )
-    return getattr(store, action)()
-
-
-def _param(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip(": "):
-        raise UsageError(f"--param {text!r} has no name and value: write k=text or k:=JSON")
-    if not name.endswith(":"):
-        return name, value
-    try:
-        return name[:-1], json.loads(value)
-    except ValueError:
-        raise UsageError(
-            f"--param {text!r}: {value!r} is no JSON; write {name[:-1]}={value} for text"
-        ) from None
+def _no_journal(store: GraphStore, use: str) -> UsageError:
+    return UsageError(
+        f"the store {store.url} keeps no journal to {use}: only an embedded store (ladybug:PATH or "
+        "rdf:PATH) does"
+    )

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.stores.url import checked_url
-from schema.errors import HomeNotFoundError
+from schema.errors import DataError, HomeNotFoundError
 from schema.files import write_atomically
 from schema.ontology import Ontology
 
 if TYPE_CHECKING:
+    from kg.snapshot import GraphSnapshot
     from kg.stores.protocol import GraphStore
     from schema.ledger import Ledger
 
@@ -88,6 +89,18 @@ class Home:
         from kg.stores.open import open_store
 
         return open_store(self.store_url, create=not read_only, read_only=read_only)
+
+    def snapshot(self) -> GraphSnapshot:
+        """Read the trusted statements of the graph. Raises DataError if it has no items."""
+        from kg.snapshot import read_snapshot
+
+        with self.store(read_only=True) as store:
+            snapshot = read_snapshot(store)
+        if not snapshot.items:
+            raise DataError(
+                f"the catalogue {self.path} has no items: load some with `catalograph ingest` first"
+            )
+        return snapshot
 
     def ledger(self) -> Ledger:
         """The ledger, brought to the newest layout."""

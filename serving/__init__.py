@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from serving.cells import Cell
     from serving.completion import Completion, complete_cells
     from serving.items import CatalogItems, missing_cells
+    from serving.loading import calibrate_model, load_scorer
     from serving.writeback import write_predictions
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Cell",
     "Completion",
     "calibrate",
+    "calibrate_model",
     "complete_cells",
+    "load_scorer",
     "missing_cells",
     "write_predictions",
 ]
@@ -29,6 +32,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "cells": ["Cell"],
         "completion": ["Completion", "complete_cells"],
         "items": ["CatalogItems", "missing_cells"],
+        "loading": ["calibrate_model", "load_scorer"],
         "writeback": ["write_predictions"],
     },
 )

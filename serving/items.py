@@ -42,6 +42,11 @@ class CatalogItems(Sequence[ItemInput]):
             known=tuple(self.snapshot.statements_of(index)),
         )
 
+    def named(self, item: str) -> ItemInput:
+        """Return the item with this id. Raises ItemNotFoundError if there is none."""
+        (index,) = _indexes_of(self.snapshot, [item])
+        return self[index]
+
     def _image(self, index: int) -> Path | Regions | None:
         if self.regions is not None:
             return self.regions.read(self.snapshot.items[index])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import statements_table
@@ -24,25 +23,47 @@ class WriteReport:
     new: int
 
 
+class PredictionWriter:
+    """Puts the best candidates of filled cells into a store, in batches.
+
+    What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
+    ``written`` counts the predictions, ``new`` those that the store did not have. Call
+    :meth:`flush` at the end.
+    """
+
+    def __init__(self, store: GraphStore, *, model: str) -> None:
+        self.written = 0
+        self.new = 0
+        self._store = store
+        self._model = model
+        self._time = now()
+        self._pending: list[Statement] = []
+
+    def add(self, completion: Completion) -> None:
+        """Write a completion if its decision is to fill the cell."""
+        if completion.decision != "fill":
+            return
+        self._pending.append(predicted_statement(completion, self._model, self._time))
+        if len(self._pending) >= _STATEMENTS_PER_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put the statements that are still pending into the store."""
+        if self._pending:
+            self.new += self._store.put(None, statements_table(self._pending)).new_statements
+            self.written += len(self._pending)
+            self._pending = []
+
+
 def write_predictions(
     store: GraphStore, completions: Iterable[Completion], *, model: str
 ) -> WriteReport:
-    """Put the best candidates of filled cells into the store, in batches.
-
-    What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
-    """
-    time = now()
-    statements = (
-        predicted_statement(completion, model, time)
-        for completion in completions
-        if completion.decision == "fill"
-    )
-    written = 0
-    new = 0
-    for group in _batched(statements):
-        new += store.put(None, statements_table(group)).new_statements
-        written += len(group)
-    return WriteReport(written, new)
+    """Write completions to a store as :class:`PredictionWriter` does."""
+    writer = PredictionWriter(store, model=model)
+    for completion in completions:
+        writer.add(completion)
+    writer.flush()
+    return WriteReport(writer.written, writer.new)
 
 
 def predicted_statement(completion: Completion, model: str, time: str) -> Statement:
@@ -57,9 +78,3 @@ def predicted_statement(completion: Completion, model: str, time: str) -> Statem
         time=time,
     )
     return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
-
-
-def _batched(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
-    remaining = iter(statements)
-    while batch := list(islice(remaining, _STATEMENTS_PER_BATCH)):
-        yield batch

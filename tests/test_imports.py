@@ -1,16 +1,19 @@
-"""The commands that people wait for start without the heavy libraries."""
+"""What the commands import: nothing heavy where people wait, and never another's package."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cli import PACKAGES
+
 ROOT = Path(__file__).parents[1]
-HEAVY = (
+HEAVY = {
     "torch",
     "dgl",
     "transformers",
@@ -21,17 +24,18 @@ HEAVY = (
     "networkx",
     "rdflib",
     "pyshacl",
-)
+}
 CATALOGUE = "id,title,colour\n1,Red mug,red\n2,Blue mug,blue\n"
 
 
-def modules_after(*args: str, expect: int = 0) -> set[str]:
-    """The top-level modules that a command leaves loaded."""
+def modules_after(*args: str) -> set[str]:
+    """Return the top-level modules that are loaded after a command."""
     script = (
         "import sys, json; from cli import main; code = main(sys.argv[1:]); "
-        "print(json.dumps([code, sorted({name.split('.')[0] for name in sys.modules})]), file=sys.stderr)"
+        "names = sorted({name.split('.')[0] for name in sys.modules}); "
+        "print(json.dumps([code, names]), file=sys.stderr)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script, *args],
         cwd=ROOT,
         capture_output=True,
@@ -39,13 +43,13 @@ def modules_after(*args: str, expect: int = 0) -> set[str]:
         timeout=120,
         check=False,
     )
-    code, names = json.loads(done.stderr.splitlines()[-1])
-    assert code == expect, done.stderr
+    code, names = json.loads(process.stderr.splitlines()[-1])
+    assert code == 0, process.stderr
     return set(names)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("light")
     (folder / "items.csv").write_text(CATALOGUE)
     return folder
@@ -56,31 +60,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [[], ["train"], ["complete"], ["evaluate", "completion"], ["report"], ["model", "show"]],
 )
 def test_help_is_light(command: list[str]) -> None:
-    assert not modules_after(*command, "--help") & {
-        *HEAVY,
-        "pandas",
-        "pyarrow",
-        "duckdb",
-        "sqlalchemy",
-        "rich",
-    }
+    too_heavy = {*HEAVY, "pandas", "pyarrow", "duckdb", "sqlalchemy", "rich"}
+    assert not modules_after(*command, "--help") & too_heavy
 
 
-def test_ingest_and_show_are_light(home: Path) -> None:
-    assert not modules_after("--home", str(home / "c"), "ingest", str(home / "items.csv")) & set(
-        HEAVY
+def test_ingest_and_show_are_light(folder: Path) -> None:
+    home = str(folder / "home")
+    assert not modules_after("--home", home, "ingest", str(folder / "items.csv")) & HEAVY
+    too_heavy = {*HEAVY, "pandas", "duckdb", "sqlalchemy"}
+    assert not modules_after("--home", home, "show", "1") & too_heavy
+
+
+def test_help_loads_no_command_module() -> None:
+    script = (
+        "import sys; from cli import main; main(['--help']); "
+        "print(*(name for name in sys.modules if name.startswith('commands.')))"
     )
-    assert not modules_after("--home", str(home / "c"), "show", "1") & {
-        *HEAVY,
-        "pandas",
-        "duckdb",
-        "sqlalchemy",
-    }
-
-
-def test_the_help_of_all_loads_no_command_module() -> None:
-    script = "import sys; from cli import main; main(['--help']); print(*(n for n in sys.modules if n.startswith('commands.')))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         capture_output=True,
@@ -88,4 +84,35 @@ def test_the_help_of_all_loads_no_command_module() -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "commands.base"
+    assert process.stdout.splitlines()[-1] == "commands.base"
+
+
+def test_the_list_of_packages_is_complete() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert set(PACKAGES) == folders - {"tests"}
+
+
+@pytest.mark.parametrize("name", ["schema", "kg", "commands"])
+@pytest.mark.parametrize("start", ["cli.py", "the console script"])
+def test_foreign_package_of_the_same_name_is_one_line(
+    tmp_path: Path, name: str, start: str
+) -> None:
+    foreign = tmp_path / name / "__init__.py"
+    foreign.parent.mkdir()
+    foreign.write_text("raise RuntimeError('the foreign package was imported')")
+    # -P keeps the folder of cli.py from coming first on sys.path.
+    console_script = ["-c", "import sys; from cli import main; sys.exit(main())"]
+    command = ["-P", str(ROOT / "cli.py")] if start == "cli.py" else console_script
+    process = subprocess.run(
+        [sys.executable, *command, "--help"],
+        cwd=tmp_path.parent,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (1, "")
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert all(word in line for word in (repr(name), str(foreign), "environment of its own"))

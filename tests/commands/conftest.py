@@ -1,4 +1,4 @@
-"""A small home, and the command line called in-process."""
+"""A small catalogue, and the command line called in this process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ITEMS = """id,title,category,image,colour,material
 
 
 @dataclass
-class Said:
-    """What a call said."""
+class Result:
+    """The exit code and the output of a call."""
 
     code: int
     out: str
@@ -33,21 +33,31 @@ class Said:
         return json.loads(self.out)
 
 
-Call = Callable[..., Said]
+Call = Callable[..., Result]
+
+
+def assert_fails(result: Result, code: int, *words: str) -> None:
+    """Assert that a call failed with this code and one error line that contains the words."""
+    assert result.code == code
+    assert "Traceback" not in result.err
+    lines = result.err.splitlines()
+    assert lines
+    assert lines[-1].startswith("error: ")
+    assert all(word in lines[-1] for word in words), lines[-1]
 
 
 @pytest.fixture
 def call(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Call:
-    """Calls a command in an empty folder; ``call("stats", "--json")``."""
+    """Call a command in an empty folder: ``call("stats", "--json")``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CATALOGRAPH_HOME", raising=False)
 
-    def run(*args: object) -> Said:
+    def run(*args: object) -> Result:
         capfd.readouterr()
         code = main([str(arg) for arg in args])
-        return Said(code, *capfd.readouterr())
+        return Result(code, *capfd.readouterr())
 
     return run
 
@@ -64,7 +74,7 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shop(call: Call, table: Path) -> Call:
-    """The calls, after the table was ingested into ./catalog."""
+def ingested(call: Call, table: Path) -> Call:
+    """Call a command in a folder whose ``./catalog`` holds the table."""
     assert call("ingest", table).code == 0
     return call

@@ -1,4 +1,4 @@
-"""What goes wrong is one line with the mend, and the right exit code; never a traceback."""
+"""Every failure is one line that says how to fix it, with the right exit code and no traceback."""
 
 from __future__ import annotations
 
@@ -7,40 +7,30 @@ from pathlib import Path
 import pytest
 
 import commands.store
-from tests.commands.conftest import Call, Said
+from tests.commands.conftest import Call, assert_fails
 
 
-def fails(said: Said, code: int, *words: str) -> None:
-    """It failed with this code and one line that has the words."""
-    assert said.code == code
-    lines = said.err.splitlines()
-    assert lines
-    assert lines[-1].startswith("error: ")
-    assert "Traceback" not in said.err
-    assert all(word in lines[-1] for word in words), lines[-1]
-
-
-def test_a_source_that_is_not_there(call: Call, tmp_path: Path) -> None:
-    fails(call("ingest", "nowhere.csv"), 2, "nowhere.csv")
+def test_missing_source(call: Call, tmp_path: Path) -> None:
+    assert_fails(call("ingest", "nowhere.csv"), 2, "nowhere.csv")
     assert not (tmp_path / "catalog").exists()
 
 
-def test_an_unknown_mapping(call: Call, table: Path, tmp_path: Path) -> None:
-    fails(call("ingest", table, "--mapping", "nosuch"), 2, "nosuch", "generic")
+def test_unknown_mapping(call: Call, table: Path, tmp_path: Path) -> None:
+    assert_fails(call("ingest", table, "--mapping", "nosuch"), 2, "nosuch", "generic")
     assert not (tmp_path / "catalog").exists()
 
 
-def test_an_empty_source(call: Call, tmp_path: Path) -> None:
+def test_empty_source(call: Call, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
-    fails(call("ingest", "empty.csv"), 1, "empty.csv")
+    assert_fails(call("ingest", "empty.csv"), 1, "empty.csv")
 
 
-def test_a_image_folder_that_is_not_there(call: Call, table: Path) -> None:
-    fails(call("ingest", table, "--images", "nowhere"), 2, "nowhere", "--images")
+def test_missing_image_folder(call: Call, table: Path) -> None:
+    assert_fails(call("ingest", table, "--images", "nowhere"), 2, "nowhere", "--images")
 
 
-def test_a_limit_that_is_none(call: Call, table: Path) -> None:
-    fails(call("ingest", table, "--max-rejects", "lots"), 2, "lots", "1%")
+def test_invalid_limit_of_rejects(call: Call, table: Path) -> None:
+    assert_fails(call("ingest", table, "--max-rejects", "lots"), 2, "lots", "1%")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +48,8 @@ def test_a_limit_that_is_none(call: Call, table: Path) -> None:
     ],
     ids=lambda command: command[0],
 )
-def test_a_home_that_was_never_made(call: Call, command: list[str], tmp_path: Path) -> None:
-    fails(call("--home", "nohome", *command), 2, "nohome", "init")
+def test_missing_home(call: Call, command: list[str], tmp_path: Path) -> None:
+    assert_fails(call("--home", "nohome", *command), 2, "nohome", "init")
     assert not (tmp_path / "nohome").exists()
 
 
@@ -68,44 +58,50 @@ def test_a_home_that_was_never_made(call: Call, command: list[str], tmp_path: Pa
     [["schema"], ["schema", "infer"], ["train", "--size", "tiny"], ["show", "1"]],
     ids=" ".join,
 )
-def test_a_home_without_anything(call: Call, command: list[str]) -> None:
+def test_empty_home(call: Call, command: list[str]) -> None:
     call("init")
-    said = call(*command)
-    fails(said, said.code or 9, "ingest")
+    result = call(*command)
+    assert result.code != 0
+    assert_fails(result, result.code, "ingest")
 
 
-def test_an_item_that_is_not_there(shop: Call) -> None:
-    fails(shop("show", "77"), 2, "'77'", "4")
+def test_unknown_item(ingested: Call) -> None:
+    assert_fails(ingested("show", "77"), 2, "'77'", "4")
 
 
-def test_a_property_that_is_not_there(shop: Call) -> None:
-    fails(shop("schema", "show", "size"), 2, "'size'", "colour")
+def test_unknown_property(ingested: Call) -> None:
+    assert_fails(ingested("schema", "show", "size"), 2, "'size'", "colour")
 
 
-def test_no_model_yet(shop: Call) -> None:
-    fails(shop("complete"), 2, "train")
-    fails(shop("model", "show"), 2, "train")
+def test_no_model_yet(ingested: Call) -> None:
+    assert_fails(ingested("complete"), 2, "train")
+    assert_fails(ingested("model", "show"), 2, "train")
 
 
-def test_a_model_that_is_not_there(shop: Call) -> None:
-    fails(shop("complete", "--model", "nosuch"), 2, "nosuch", "train")
+def test_unknown_model(ingested: Call) -> None:
+    assert_fails(ingested("complete", "--model", "nosuch"), 2, "nosuch", "train")
 
 
-def test_a_damaged_model_folder(shop: Call, tmp_path: Path) -> None:
+def test_damaged_model_folder(ingested: Call, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "manifest.json").write_text('{"sha256": {"config.json": "00"}}')
-    fails(shop("complete", "--model", folder), 1, "config.json", "missing")
+    assert_fails(ingested("complete", "--model", folder), 1, "config.json", "missing")
     (folder / "config.json").write_text("{}")
-    fails(shop("complete", "--model", folder), 1, "config.json", "damaged")
+    assert_fails(ingested("complete", "--model", folder), 1, "config.json", "damaged")
 
 
-def test_a_target_precision_out_of_range(shop: Call) -> None:
-    fails(shop("complete", "--target-precision", "99"), 2, "99", "0.99")
+def test_target_precision_out_of_range(ingested: Call) -> None:
+    assert_fails(ingested("complete", "--target-precision", "99"), 2, "99", "0.99")
 
 
-def test_cells_and_items_together(shop: Call, tmp_path: Path) -> None:
-    fails(shop("complete", "--cells", "cells.csv", "--item", "1"), 2, "--cells", "--item")
+def test_cells_and_items_together(ingested: Call) -> None:
+    result = ingested("complete", "--cells", "cells.csv", "--item", "1")
+    assert_fails(result, 2, "--cells", "--item")
+
+
+def test_completions_into_a_missing_folder(ingested: Call) -> None:
+    assert_fails(ingested("complete", "--out", "nowhere/filled.jsonl"), 2, "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -116,81 +112,84 @@ def test_cells_and_items_together(shop: Call, tmp_path: Path) -> None:
         ("", "item,property"),
     ],
 )
-def test_a_cells_file_that_is_none(shop: Call, tmp_path: Path, text: str, word: str) -> None:
+def test_invalid_cells_file(ingested: Call, tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "cells.csv").write_text(text)
-    fails(shop("complete", "--cells", "cells.csv"), 2, "cells.csv", word)
+    assert_fails(ingested("complete", "--cells", "cells.csv"), 2, "cells.csv", word)
 
 
-def test_a_cells_file_that_is_not_there(shop: Call) -> None:
-    fails(shop("complete", "--cells", "nowhere.csv"), 2, "nowhere.csv")
+def test_missing_cells_file(ingested: Call) -> None:
+    assert_fails(ingested("complete", "--cells", "nowhere.csv"), 2, "nowhere.csv")
 
 
-def test_a_parameter_without_a_value(shop: Call) -> None:
-    fails(shop("cypher", "RETURN $a", "--param", "a"), 2, "'a'", "k=text")
-    fails(shop("cypher", "RETURN $a", "--param", "a:=x"), 2, "JSON")
+def test_invalid_query_parameters(ingested: Call) -> None:
+    assert_fails(ingested("cypher", "RETURN $a", "--param", "a"), 2, "'a'", "k=text")
+    assert_fails(ingested("cypher", "RETURN $a", "--param", "a:=x"), 2, "JSON")
 
 
-def test_an_unknown_store(call: Call, table: Path) -> None:
-    fails(call("--store", "mongo:x", "ingest", table), 2, "mongo:x", "ladybug")
+def test_unknown_store(call: Call, table: Path) -> None:
+    assert_fails(call("--store", "mongo:x", "ingest", table), 2, "mongo:x", "ladybug")
 
 
-def test_an_unknown_option_and_command(call: Call) -> None:
-    fails(call("stats", "--nope"), 2, "--nope", "stats --help")
-    fails(call("nope"), 2, "nope")
+@pytest.mark.parametrize("command", [["verify"], ["rebuild"], ["sparql", "SELECT * {}"]])
+def test_store_without_the_ability(ingested: Call, command: list[str]) -> None:
+    assert_fails(ingested("--store", "memory:", *command), 2, "memory:")
 
 
-def test_a_model_name_that_leaves_the_home(shop: Call) -> None:
-    fails(shop("train", "--name", "../x"), 2, "../x")
+def test_unknown_option_and_command(call: Call) -> None:
+    assert_fails(call("stats", "--nope"), 2, "--nope", "stats --help")
+    assert_fails(call("nope"), 2, "nope")
 
 
-def test_a_setting_that_is_not_there(shop: Call) -> None:
-    fails(shop("train", "--size", "tiny", "--set", "speed=9"), 2, "speed")
-    fails(shop("train", "--size", "huge"), 2, "huge")
+def test_model_name_outside_the_home(ingested: Call) -> None:
+    assert_fails(ingested("train", "--name", "../x"), 2, "../x")
 
 
-def test_a_report_without_its_completions(shop: Call) -> None:
-    fails(shop("report", "page.html", "--completions", "nowhere.jsonl"), 2, "nowhere.jsonl")
+def test_unknown_training_settings(ingested: Call) -> None:
+    assert_fails(ingested("train", "--size", "tiny", "--set", "speed=9"), 2, "speed")
+    assert_fails(ingested("train", "--size", "huge"), 2, "huge")
 
 
-def test_a_plot_without_runs(shop: Call) -> None:
-    fails(shop("runs", "--plot", "runs.txt"), 2, ".png")
-    fails(shop("runs", "--plot", "runs.png"), 1, "train")
+def test_report_without_its_completions(ingested: Call) -> None:
+    result = ingested("report", "page.html", "--completions", "nowhere.jsonl")
+    assert_fails(result, 2, "nowhere.jsonl")
 
 
-def test_a_fault_of_our_own_is_one_line_with_a_hint(
-    shop: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plot_without_runs(ingested: Call) -> None:
+    assert_fails(ingested("runs", "--plot", "runs.txt"), 2, ".png")
+    assert_fails(ingested("runs", "--plot", "runs.png"), 1, "train")
+
+
+def test_a_bug_is_one_line_with_a_hint(ingested: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kg.stats.read_stats", lambda store: 1 / 0)
-    said = shop("stats")
-    fails(said, 1, "ZeroDivisionError", "-v shows the traceback")
-    assert len(said.err.splitlines()) == 1
+    result = ingested("stats")
+    assert_fails(result, 1, "ZeroDivisionError", "-v shows the traceback")
+    assert len(result.err.splitlines()) == 1
 
 
-def test_v_shows_the_traceback(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verbose_shows_the_traceback(ingested: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kg.stats.read_stats", lambda store: 1 / 0)
-    said = shop("stats", "-v")
-    assert "Traceback" in said.err
-    assert said.err.splitlines()[-1].startswith("error: ")
+    result = ingested("stats", "-v")
+    assert "Traceback" in result.err
+    assert result.err.splitlines()[-1].startswith("error: ")
 
 
-def test_ctrl_c_is_130(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt(ingested: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(store: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kg.stats.read_stats", interrupt)
-    fails(shop("stats"), 130, "interrupted")
+    assert_fails(ingested("stats"), 130, "interrupted")
 
 
-def test_a_refusal_of_the_system_names_the_file(
-    shop: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_error_names_the_file(ingested: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(store: object) -> None:
         raise PermissionError(13, "Permission denied", "/etc/secret")
 
     monkeypatch.setattr("kg.stats.read_stats", refuse)
-    fails(shop("stats"), 1, "/etc/secret", "Permission denied")
+    assert_fails(ingested("stats"), 1, "/etc/secret", "Permission denied")
 
 
-def test_what_is_no_number_is_null_in_json(shop: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands.store, "_param", lambda text: ("x", float("nan")))
-    assert shop("cypher", "RETURN $x AS x", "--param", "x=1", "--json").json["rows"] == [[None]]
+def test_nan_is_null_in_json(ingested: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands.store, "_parse_param", lambda text: ("x", float("nan")))
+    result = ingested("cypher", "RETURN $x AS x", "--param", "x=1", "--json")
+    assert result.json["rows"] == [[None]]

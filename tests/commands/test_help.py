@@ -11,60 +11,65 @@ from cli import COMMANDS, cli
 from tests.commands.conftest import Call
 
 
-def commands(
+def all_commands(
     group: click.Group, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command and subcommand with its path, such as ("model", "show")."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
         yield (*path, name), command
         if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
+            yield from all_commands(command, (*path, name))
 
 
-ALL = list(commands(cli))
+ALL = list(all_commands(cli))
+each_command = pytest.mark.parametrize(
+    ("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL]
+)
 
 
-@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
-def test_help_has_an_example_that_names_the_command(
+@each_command
+def test_help_has_an_example_that_calls_the_command(
     call: Call, path: tuple[str, ...], command: click.Command
 ) -> None:
-    said = call(*path, "--help")
-    assert said.code == 0
-    assert (
-        f"catalograph {path[0]}" in said.out.partition("Example:")[2]
-        or f" {path[0]}" in said.out.partition("Example:")[2]
-    )
+    result = call(*path, "--help")
+    assert result.code == 0
+    _, _, example = result.out.partition("Example:")
+    assert f"catalograph {path[0]}" in example or f" {path[0]}" in example
 
 
-@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+@each_command
 def test_every_option_is_explained(path: tuple[str, ...], command: click.Command) -> None:
-    assert [
-        option.name
-        for option in command.params
-        if isinstance(option, click.Option) and not option.help
-    ] == []
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help] == []
 
 
-def test_the_list_of_commands_says_what_their_own_help_says() -> None:
+def test_summaries_of_subcommands_fit_their_list() -> None:
+    for path, command in ALL:
+        summary = (command.help or "").splitlines()[0]
+        assert len(path) == 1 or command.get_short_help_str(limit=60) == summary
+
+
+def test_summaries_are_those_of_the_commands() -> None:
     context = click.Context(cli)
-    for name, (_, line) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         command = cli.get_command(context, name)
         assert command is not None
-        assert (command.help or "").splitlines()[0] == line
+        assert (command.help or "").splitlines()[0] == summary
 
 
 def test_help_lists_every_command(call: Call) -> None:
-    said = call("--help")
-    assert all(f"  {name} " in said.out for name in COMMANDS)
+    result = call("--help")
+    assert all(f"  {name} " in result.out for name in COMMANDS)
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error(call: Call) -> None:
-    said = call()
-    assert said.code == 2
-    assert "Usage: catalograph" in said.out + said.err
+    result = call()
+    assert result.code == 2
+    assert "Usage: catalograph" in result.out + result.err
 
 
-def test_the_version_is_said(call: Call) -> None:
+def test_version(call: Call) -> None:
     assert call("--version").out.startswith("catalograph, version ")

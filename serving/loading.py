@@ -1,0 +1,77 @@
+"""Open a model, its image regions and the items of a split, for completion and evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from encoders.regions import RegionFiles, open_regions
+from fusion.checkpoint import add_file, device_of, find_model
+from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellScorer
+from kg.home import Home
+from kg.image_cache import read_pixels
+from kg.snapshot import GraphSnapshot
+from kg.splits import assign
+from schema.progress import ProgressCallback, no_progress
+from serving.calibration import calibrate
+from serving.items import CatalogItems
+
+
+def load_scorer(home: Home, model: str | None = None) -> CellScorer:
+    """Load a model for inference, onto the GPU if there is one.
+
+    ``model`` is the name of a model of this home or a model folder; by default the newest model of
+    the home. Raises UsageError if there is no such model, ModelError if it is damaged.
+    """
+    folder = find_model(home.models, model)
+    return CellScorer.load(folder, str(device_of("auto")), read_pixels)
+
+
+def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:
+    """Open the image regions that a detector found, or return None if the model reads pixels.
+
+    The home's own folder of regions comes first, then the one that the model was trained on.
+    """
+    if scorer.config.image_encoder != "regions":
+        return None
+    trained_on = scorer.about.get("recipe", {}).get("regions")
+    if trained_on and not home.regions.exists():
+        return open_regions(Path(trained_on))
+    return open_regions(home.regions)
+
+
+def items_of_split(
+    snapshot: GraphSnapshot,
+    split: str,
+    split_file: Path | None = None,
+    regions: RegionFiles | None = None,
+) -> list[ItemInput]:
+    """Return the items of one split (train, validation or test) with their trusted statements.
+
+    Without ``split_file`` an item's split follows from the hash of its id.
+    """
+    split_of_item = assign(snapshot.items, split_file)
+    items = CatalogItems(snapshot, regions)
+    return [
+        items[index] for index, id in enumerate(snapshot.items) if split_of_item.get(id) == split
+    ]
+
+
+def calibrate_model(
+    home: Home,
+    folder: Path,
+    progress: ProgressCallback = no_progress,
+) -> None:
+    """Calibrate a model folder on its validation split of the home, and store the result in it."""
+    scorer = load_scorer(home, str(folder))
+    # The split that the model was trained on, which a resumed run has from its first command.
+    split_file = scorer.about.get("split")
+    items = items_of_split(
+        home.snapshot(),
+        "validation",
+        Path(split_file) if split_file else None,
+        load_regions(home, scorer),
+    )
+    calibration = calibrate(scorer, items, progress=progress)
+    add_file(folder, "calibration.json", json.dumps(calibration, ensure_ascii=False).encode())

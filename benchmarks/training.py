@@ -1,6 +1,7 @@
 """The whole training loop, data included, against the model alone and against named peers.
 
-    python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60] [--only loop|stages|links]
+    python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60]
+        [--only loop|stages|links]
 
 - *loop*: items a second of the joint preset's loop, against its own forward and backward on the
   same batches, prepared beforehand;

@@ -52,7 +52,7 @@ def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
 
 @contextmanager
 def counter(label: str) -> Iterator[Callable[[str], None]]:
-    """Show a line that is overwritten, for work of unknown size; nothing if stderr is no terminal."""
+    """Show a line that is overwritten, for work of unknown size; nothing without a terminal."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda text: None

@@ -1,4 +1,7 @@
-"""Names for the numpy arrays that cross module borders; each docstring gives the shape."""
+"""Names for the numpy arrays that cross module boundaries.
+
+The docstring of each function gives the shapes of the arrays that it takes and returns.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON-LD context that Catalograph's own documents carry."""
+"""The JSON-LD context of the documents that Catalograph writes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+CONTEXT_FILE = Path(__file__).parent / "context.jsonld"
+
 
 def load_context() -> dict[str, Any]:
-    """What stands under ``@context``: schema.org's words, and those of ranks and provenance."""
-    document: dict[str, Any] = json.loads(
-        (Path(__file__).parent / "context.jsonld").read_text(encoding="utf-8")
-    )
+    """Return the value of ``@context``: schema.org's terms, and those for rank and provenance."""
+    document: dict[str, Any] = json.loads(CONTEXT_FILE.read_text(encoding="utf-8"))
     context: dict[str, Any] = document["@context"]
     return context

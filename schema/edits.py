@@ -1,59 +1,73 @@
-"""A person's edits to an ontology outlive the next inference: a three-way merge of inferred, edited and inferred anew."""
+"""Keep a person's edits to the ontology when it is inferred again.
+
+This is a three-way merge: ``base`` is the ontology as it was last inferred, ``edited`` is the file
+that a person may have changed since, and ``inferred`` is what the data show now.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from schema.ontology import Ontology, PropertySpec
 
+MERGED_BY_ENTRY = ("values", "counts", "applies_to")
+"""Fields of a property that are merged entry by entry; every other field is taken whole."""
 
-def merge_edits(base: Ontology, edited: Ontology, fresh: Ontology) -> Ontology:
-    """``fresh`` with the changes that lead from ``base`` to ``edited``; where both changed, the person's stand."""
+
+def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontology:
+    """Return ``inferred`` with the changes from ``base`` to ``edited``, which win in a conflict."""
     specs = []
-    for name in {*edited.properties, *fresh.properties}:
+    for name in {*edited.properties, *inferred.properties}:
         before = base.properties.get(name)
-        now = fresh.properties.get(name)
-        given = edited.properties.get(name)
-        if given is None:
-            if (
-                before is None and now is not None
-            ):  # new in the data; a property that the person removed stays away
-                specs.append(now)
-        elif now is None:
-            if given != before:  # added or edited by hand; otherwise it has left the data
-                specs.append(given)
-        else:
-            specs.append(_merge(before or now, given, now))
-    threshold = fresh.threshold if edited.threshold == base.threshold else edited.threshold
-    return Ontology(specs, categories=fresh.categories, threshold=threshold)
+        after = edited.properties.get(name)
+        current = inferred.properties.get(name)
+        if after is not None and current is not None:
+            specs.append(_merge_property(before or current, after, current))
+        elif current is not None and before is None:
+            # New in the data. One that is in the base as well was removed by hand and stays out.
+            specs.append(current)
+        elif after is not None and after != before:
+            # Added or edited by hand. An unedited one has disappeared from the data, and goes.
+            specs.append(after)
+
+    threshold_edited = edited.threshold != base.threshold
+    threshold = edited.threshold if threshold_edited else inferred.threshold
+    return Ontology(specs, categories=inferred.categories, threshold=threshold)
 
 
-def _merge(before: PropertySpec, given: PropertySpec, now: PropertySpec) -> PropertySpec:
-    changed: dict[str, Any] = {
-        entry.name: getattr(given, entry.name)
-        for entry in fields(PropertySpec)
-        if entry.name not in ("values", "counts", "applies_to")
-        and getattr(given, entry.name) != getattr(before, entry.name)
-    }
-    applies = _merge_entries(before.applies_to, given.applies_to, now.applies_to)
-    counts = _merge_entries(_counts(before), _counts(given), _counts(now))
+def _merge_property(
+    before: PropertySpec, after: PropertySpec, current: PropertySpec
+) -> PropertySpec:
+    changed: dict[str, Any] = {}
+    for entry in fields(PropertySpec):
+        value = getattr(after, entry.name)
+        if entry.name not in MERGED_BY_ENTRY and value != getattr(before, entry.name):
+            changed[entry.name] = value
+
+    counts = _merge_entries(_value_counts(before), _value_counts(after), _value_counts(current))
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    values = tuple(value for value, _ in ordered)
-    numbers = tuple(int(count) for _, count in ordered)
-    return replace(now, **changed, applies_to=applies, values=values, counts=numbers)
+    return replace(
+        current,
+        **changed,
+        applies_to=_merge_entries(before.applies_to, after.applies_to, current.applies_to),
+        values=tuple(value for value, _ in ordered),
+        counts=tuple(int(count) for _, count in ordered),
+    )
 
 
-def _counts(spec: PropertySpec) -> dict[str, int]:
+def _value_counts(spec: PropertySpec) -> dict[str, int]:
     return dict(zip(spec.values, spec.counts, strict=True))
 
 
 def _merge_entries(
-    before: dict[str, Any], given: dict[str, Any], now: dict[str, Any]
+    before: Mapping[str, Any], after: Mapping[str, Any], current: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """``now`` without the entries that were removed by hand, with those that were added or changed."""
-    merged = {key: value for key, value in now.items() if key in given or key not in before}
-    merged.update(
-        {key: value for key, value in given.items() if key not in before or before[key] != value}
-    )
+    """Return ``current`` without the entries removed by hand, and with those added or changed."""
+    removed = before.keys() - after.keys()
+    merged = {key: value for key, value in current.items() if key not in removed}
+    for key, value in after.items():
+        if key not in before or before[key] != value:
+            merged[key] = value
     return merged

@@ -2,23 +2,24 @@
 
     CatalographError                    exit code 1: the job failed
     ├── UsageError                      exit code 2: the request itself is wrong
-    │   ├── SourceNotFoundError         a file or folder that is not there
-    │   ├── MappingError                an unknown mapping, or one that does not fit its source
-    │   ├── ItemNotFoundError           no such item in the store
-    │   ├── PropertyNotFoundError       no such property in the ontology
-    │   ├── HomeNotFoundError           the catalogue's home was never made
-    │   ├── QueryRefusedError           a query outside the read-only allow-list
-    │   └── SplitError                  a split file that cannot be used
+    │   ├── SourceNotFoundError         a file or folder does not exist
+    │   ├── MappingError                a mapping is unknown, or does not fit its source
+    │   ├── ItemNotFoundError           the store has no such item
+    │   ├── PropertyNotFoundError       the ontology has no such property
+    │   ├── HomeNotFoundError           there is no catalogue home at that path
+    │   ├── QueryRefusedError           a query is outside the read-only allow-list
+    │   └── SplitError                  a split file cannot be used
     ├── RejectsError                    more rows were rejected than the limit allows
-    ├── DataError                       input that was read but cannot be used
+    ├── DataError                       input was read but cannot be used
     ├── StoreError                      the graph store failed
-    │   ├── StoreLockedError            another process has it open
-    │   ├── StoreDamagedError           the journal or the projection does not verify
-    │   └── QueryTimeoutError           a query ran past its time limit
-    ├── ModelError                      a model folder is missing, damaged or from another ontology
-    └── TrainingError                   training could not go on
+    │   ├── StoreLockedError            another process has the store open
+    │   ├── StoreDamagedError           the journal or its projection fails verification
+    │   └── QueryTimeoutError           a query exceeded its time limit
+    ├── ModelError                      a model folder is missing, damaged or does not fit
+    └── TrainingError                   training cannot go on
 
-A message is one line and names the value, the limit or expectation, and the mend.
+A message is one line. It names the offending value, the limit or what was expected, and how to fix
+it.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from typing import Any
 
 
 class CatalographError(Exception):
-    """Base of all errors raised on purpose; its text is one line fit to show a user."""
+    """Base class of all errors raised on purpose; the text is one line to show to a user."""
 
     exit_code = 1
 
 
 class UsageError(CatalographError):
-    """The request itself is wrong: fix the command, not the data."""
+    """The request itself is wrong: the command has to change, not the data."""
 
     exit_code = 2
 
 
 class SourceNotFoundError(UsageError):
-    """A file or folder that the user named is not there."""
+    """A file or folder that the user named does not exist."""
 
 
 class MappingError(UsageError):
@@ -47,15 +48,15 @@ class MappingError(UsageError):
 
 
 class ItemNotFoundError(UsageError):
-    """No such item in the store."""
+    """The store has no such item."""
 
 
 class PropertyNotFoundError(UsageError):
-    """No such property in the ontology."""
+    """The ontology has no such property."""
 
 
 class HomeNotFoundError(UsageError):
-    """The catalogue's home folder was never made."""
+    """There is no catalogue home at that path, or it cannot be read or created."""
 
 
 class QueryRefusedError(UsageError):
@@ -63,11 +64,11 @@ class QueryRefusedError(UsageError):
 
 
 class SplitError(UsageError):
-    """A split file is unreadable or leaves a part empty."""
+    """A split file is unreadable, or puts no item into the train split."""
 
 
 class RejectsError(CatalographError):
-    """More rows were rejected than the limit allows; ``report`` is what the ingest did all the same."""
+    """More rows were rejected than the limit allows; ``report`` says what was ingested anyway."""
 
     def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
@@ -87,11 +88,11 @@ class StoreLockedError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The journal or its projection does not verify."""
+    """The journal or its projection fails verification."""
 
 
 class QueryTimeoutError(StoreError):
-    """A query ran past its time limit."""
+    """A query exceeded its time limit."""
 
 
 class ModelError(CatalographError):
@@ -99,4 +100,4 @@ class ModelError(CatalographError):
 
 
 class TrainingError(CatalographError):
-    """Training could not go on."""
+    """Training cannot go on."""

@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Write files completely or not at all.
+
+Every file is written under a temporary name in the same folder, synced to disk and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -14,47 +17,56 @@ from schema.errors import UsageError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, and a crash loses neither; text becomes UTF-8."""
+    """Write a small file; text is encoded as UTF-8.
+
+    A concurrent reader finds the old content or the new one, and a crash loses neither.
+    """
     path = Path(path)
-    write_together(
-        path.parent, {path.name: content.encode() if isinstance(content, str) else content}
-    )
+    data = content.encode() if isinstance(content, str) else content
+    write_together(path.parent, {path.name: data})
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files of a folder, each whole, and none of them where there is no room for all."""
+    """Write several small files into a folder, or none of them if the disk cannot hold all."""
     folder.mkdir(parents=True, exist_ok=True)
-    made: list[tuple[Path, Path]] = []
+    renames: list[tuple[Path, Path]] = []
     try:
         for name, content in files.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-            made.append((Path(temporary), folder / name))
+            handle, temporary_name = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            temporary = Path(temporary_name)
+            renames.append((temporary, folder / name))
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-        for written, path in made:
-            written.replace(path)
+            temporary.chmod(0o644)  # mkstemp lets only the owner read it
+        for temporary, path in renames:
+            temporary.replace(path)
     except BaseException:
-        for written, _ in made:
-            written.unlink(missing_ok=True)
+        for temporary, _ in renames:
+            temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write a large file: it takes the place of ``path`` once the block is done, and never in part. Raises UsageError."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a path to write a large file to, and move it to ``path`` if the block succeeds.
+
+    Raises UsageError if ``path`` is a folder.
+    """
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file to write")
-    with whole_files(path.parent) as folder:
-        yield folder / path.name
+    with atomic_folder(path.parent) as temporary:
+        yield temporary / path.name
 
 
 @contextmanager
-def whole_files(folder: Path) -> Iterator[Path]:
-    """A folder to write large files in: they move to ``folder`` once the block is done, and none of them before. Raises UsageError."""
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder for large files, and move them to ``folder`` if the block succeeds.
+
+    Raises UsageError if ``folder`` is a file.
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +76,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         written = sorted(temporary.iterdir())
+        # All are on disk before the first one replaces an older file.
         for path in written:
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -73,6 +86,6 @@ def whole_files(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def no_space(error: OSError) -> bool:
-    """Whether a disk is full, or what one may have of it."""
+def is_disk_full(error: OSError) -> bool:
+    """Return whether an error means that the disk, or the user's quota of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

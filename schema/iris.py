@@ -1,4 +1,8 @@
-"""IRIs of the catalogue's things: URNs whose last part is the percent-encoded name, so that any text is a name and comes back."""
+"""IRIs of a catalogue's items, properties, statements and so on.
+
+They are URNs whose last part is the percent-encoded name, so any text can be a name and can be read
+back from the IRI.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ from urllib.parse import quote, unquote
 BASE = "urn:catalograph:"
 SCHEMA = "https://schema.org/"
 PROV = "http://www.w3.org/ns/prov#"
-RDF, RDFS, XSD = (
-    f"http://www.w3.org/{name}#"
-    for name in ("1999/02/22-rdf-syntax-ns", "2000/01/rdf-schema", "2001/XMLSchema")
-)
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+RDFS = "http://www.w3.org/2000/01/rdf-schema#"
+XSD = "http://www.w3.org/2001/XMLSchema#"
 PREFIXES = {
     "schema": SCHEMA,
     "prov": PROV,
@@ -25,15 +28,15 @@ PREFIXES = {
 
 
 def iri(kind: str, name: str) -> str:
-    """The IRI of a named thing of a kind, like ``item`` or ``property``."""
+    """Return the IRI of the thing of this kind (``item``, ``property``, ...) and name."""
     return f"{BASE}{kind}:{quote(name, safe='')}"
 
 
 def name_of(iri: str) -> str:
-    """The name in an IRI of :func:`iri`."""
+    """Return the name in an IRI made by :func:`iri`."""
     return unquote(iri.rpartition(":")[2])
 
 
 def name_of_kind(kind: str, iri: str) -> str | None:
-    """The name in an IRI of a kind; None where it is another kind's, or none of the catalogue's."""
+    """Return the name in an IRI of this kind; None if it is an IRI of another kind, or foreign."""
     return name_of(iri) if iri.startswith(f"{BASE}{kind}:") else None

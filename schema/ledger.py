@@ -1,4 +1,8 @@
-"""The ledger: what was done to a catalogue, and its query log. SQLAlchemy; SQLite by default, PostgreSQL by URL."""
+"""The ledger: a relational record of what was done to a catalogue, and its query log.
+
+SQLAlchemy Core: SQLite by default, PostgreSQL by URL. The tables are created and upgraded by the
+Alembic migrations in ``schema/migrations``.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,14 @@ from sqlalchemy.engine import Connection
 from schema.errors import DataError, StoreError
 from schema.terms import now
 
-HEAD = "0001"
-"""The newest migration; a test holds it to schema/migrations."""
+HEAD_REVISION = "0001"
+"""The newest migration; a test compares it with the files in ``schema/migrations``."""
 
-FOLDER = Path(__file__).parent / "migrations"
-_CHUNK = 5000
+MIGRATIONS = Path(__file__).parent / "migrations"
+ROWS_PER_INSERT = 5000
+SQLITE_LOCK_TIMEOUT = 30
+"""Seconds that a writer waits for another one."""
+
 metadata = sa.MetaData()
 
 ingest_runs = sa.Table(
@@ -87,7 +94,7 @@ class QueryRow:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row in quarantine."""
+    """A source's row in quarantine: where it is, why it was rejected, and its text."""
 
     file: str
     line: int
@@ -97,27 +104,25 @@ class RejectedRow:
 
 
 class Ledger:
-    """The ledger at a URL, made or brought to the newest layout when it is opened."""
+    """The ledger at a database URL; opening it creates the tables, or upgrades an older schema."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # A path may hold a "?" or a "%", which a URL could not.
+        # A path may contain a "?" or a "%", which would mean something else inside a URL.
         path = url.removeprefix("sqlite:///")
         parsed = sa.make_url(url) if path == url else sa.URL.create("sqlite", database=path)
-        if (
-            parsed.get_backend_name() == "sqlite"
-            and parsed.database
-            and parsed.database != ":memory:"
-        ):
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        if is_sqlite and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(parsed, json_serializer=_dumps, **_engine_options(parsed))
-        if parsed.get_backend_name() == "sqlite":
+
+        self._engine = sa.create_engine(parsed, json_serializer=_to_json, **_engine_options(parsed))
+        if is_sqlite:
             sa.event.listen(self._engine, "connect", _on_connect)
             sa.event.listen(self._engine, "begin", _on_begin)
-        self._bring_up()
+        self._upgrade()
 
     def close(self) -> None:
-        """Let the database go."""
+        """Release the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Ledger:
@@ -131,7 +136,12 @@ class Ledger:
     def record_ingest(
         self, run: str, status: str, sources: Sequence[str], report: Mapping[str, Any]
     ) -> None:
-        """Record an ingest run, or what has become of it."""
+        """Record an ingest run, or update the status and the report of one already recorded."""
+        update = (
+            sa.update(ingest_runs)
+            .where(ingest_runs.c.id == run)
+            .values(status=status, report=dict(report))
+        )
         row = {
             "id": run,
             "started": now(),
@@ -140,22 +150,11 @@ class Ledger:
             "report": dict(report),
         }
         with self._writing() as connection:
-            if (
-                connection.execute(
-                    sa.update(ingest_runs)
-                    .where(ingest_runs.c.id == run)
-                    .values(status=status, report=dict(report))
-                ).rowcount
-                == 0
-            ):
+            if connection.execute(update).rowcount == 0:
                 connection.execute(sa.insert(ingest_runs), [row])
 
-    def ingests(self) -> list[dict[str, Any]]:
-        """All ingest runs, the oldest first."""
-        return self._rows(sa.select(ingest_runs).order_by(ingest_runs.c.started, ingest_runs.c.id))
-
     def clear_rejects(self, file: str) -> None:
-        """Forget a file's rejected rows: it is about to be read anew."""
+        """Delete a file's rejected rows; call it before the file is ingested again."""
         with self._writing() as connection:
             connection.execute(sa.delete(rejected_rows).where(rejected_rows.c.file == file))
 
@@ -164,95 +163,76 @@ class Ledger:
         self._insert(rejected_rows, ({**asdict(row), "run": run} for row in rows))
 
     def rejects(self, run: str | None = None) -> list[RejectedRow]:
-        """The quarantine: what each file's last ingest rejected, or one run's part of it."""
-        fields = (
+        """Return the rows that each file's last ingest rejected; with ``run``, only that run's."""
+        query = sa.select(
             rejected_rows.c.file,
             rejected_rows.c.line,
             rejected_rows.c.reason,
             rejected_rows.c.text,
             rejected_rows.c.run,
-        )
-        wanted = sa.select(*fields).order_by(rejected_rows.c.id)
-        return [
-            RejectedRow(**row)
-            for row in self._rows(
-                wanted if run is None else wanted.where(rejected_rows.c.run == run)
-            )
-        ]
+        ).order_by(rejected_rows.c.id)
+        if run is not None:
+            query = query.where(rejected_rows.c.run == run)
+        return [RejectedRow(**row) for row in self._rows(query)]
 
     # Query log
 
     def put_queries(self, rows: Iterable[QueryRow]) -> None:
-        """Add to the query log; a (query, item) that is there takes the new counts."""
+        """Add rows to the query log; new counts replace those of the same query and item."""
         with self._writing() as connection:
-            insert = _upsert(connection)
+            upsert = _query_upsert(connection)
             for chunk in _chunks(map(asdict, rows)):
-                connection.execute(insert, chunk)
+                connection.execute(upsert, chunk)
 
     def query_log(self) -> list[QueryRow]:
-        """The whole query log, by query and item."""
-        return [
-            QueryRow(**row)
-            for row in self._rows(
-                sa.select(query_log).order_by(query_log.c.query, query_log.c.item)
-            )
-        ]
+        """Return the whole query log, ordered by query and item."""
+        query = sa.select(query_log).order_by(query_log.c.query, query_log.c.item)
+        return [QueryRow(**row) for row in self._rows(query)]
 
-    # Training and completion
+    # Training
 
     def record_training(self, report: Mapping[str, Any]) -> None:
-        """Record a training run: any JSON-able report; its "name" or "model" names it."""
+        """Record a training run; its report can be any JSON-serializable mapping.
+
+        The report's "name", or else its "model", becomes the name of the run.
+        """
         name = report.get("name") or report.get("model")
-        self._insert(
-            training_runs,
-            [{"time": now(), "name": None if name is None else str(name), "report": dict(report)}],
-        )
+        row = {
+            "time": now(),
+            "name": None if name is None else str(name),
+            "report": dict(report),
+        }
+        self._insert(training_runs, [row])
 
     def trainings(self) -> list[dict[str, Any]]:
-        """Reports of all training runs, the oldest first, each with its time."""
-        return [
-            {"time": row["time"], **row["report"]}
-            for row in self._rows(sa.select(training_runs).order_by(training_runs.c.id))
-        ]
+        """Return the reports of all training runs, oldest first, each with its time."""
+        rows = self._rows(sa.select(training_runs).order_by(training_runs.c.id))
+        return [{"time": row["time"], **row["report"]} for row in rows]
 
-    def record_completions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Record completions: item, property, value, probability, decision, model, and evidence where there is some."""
-        fields = [
-            column.name for column in completions.columns if column.name not in ("id", "time")
-        ]
-        time = now()
-        self._insert(
-            completions,
-            ({"time": time, **{name: row.get(name) for name in fields}} for row in rows),
-        )
+    # Database access
 
-    def completions(self, decision: str | None = None) -> list[dict[str, Any]]:
-        """All completions, or those of one decision, the oldest first."""
-        wanted = sa.select(completions).order_by(completions.c.id)
-        return self._rows(
-            wanted if decision is None else wanted.where(completions.c.decision == decision)
-        )
-
-    # Plumbing
-
-    def _bring_up(self) -> None:
+    def _upgrade(self) -> None:
+        """Run the missing migrations; refuse a ledger that a newer Catalograph has written."""
         try:
             with self._engine.connect() as connection:
-                found = _layout(connection)
+                revision = _current_revision(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be opened ({_first(error)}): restore the file from a copy"
+                f"the ledger {self.url} cannot be opened ({_first_line(error)}): "
+                "restore the file from a copy"
             ) from None
-        if found is not None and found > HEAD:
+        if revision is not None and revision > HEAD_REVISION:
             raise DataError(
-                f"the ledger {self.url} has layout {found}, this Catalograph knows {HEAD}: upgrade Catalograph"
+                f"the ledger {self.url} has schema version {revision}, this Catalograph supports "
+                f"up to {HEAD_REVISION}: upgrade Catalograph"
             )
-        if found != HEAD:
+        if revision != HEAD_REVISION:
             with self._writing() as connection:
-                _migrate(connection)
+                _run_migrations(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes."""
         try:
             with (
                 self._engine.connect().execution_options(writes=True) as connection,
@@ -260,9 +240,9 @@ class Ledger:
             ):
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            mend = "check the file, its folder and free space"
             raise StoreError(
-                f"the ledger {self.url} cannot be written ({_first(error)}): {mend}"
+                f"the ledger {self.url} cannot be written ({_first_line(error)}): "
+                "check the file, its folder and free space"
             ) from None
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -276,24 +256,27 @@ class Ledger:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be read ({_first(error)}): restore the file from a copy"
+                f"the ledger {self.url} cannot be read ({_first_line(error)}): "
+                "restore the file from a copy"
             ) from None
 
 
-def _layout(connection: Connection) -> str | None:
+def _current_revision(connection: Connection) -> str | None:
+    """Return the revision that Alembic has stored; None for an empty database."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return None if revision is None else str(revision)
 
 
-def _migrate(connection: Connection) -> None:
-    """Run the migrations that are missing. Alembic is loaded for that alone: most openings find none."""
+def _run_migrations(connection: Connection) -> None:
+    """Upgrade the database to the newest migration."""
+    # Alembic is slow to import, and most ledgers that are opened need no migration.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
@@ -302,30 +285,33 @@ def _migrate(connection: Connection) -> None:
 def _engine_options(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
         return {}
+    # A database in memory exists only as long as its one connection; a file is opened each time.
+    in_memory = url.database in (None, "", ":memory:")
     return {
-        "connect_args": {"timeout": 30},
-        "poolclass": sa.StaticPool if url.database in (None, "", ":memory:") else sa.NullPool,
+        "connect_args": {"timeout": SQLITE_LOCK_TIMEOUT},
+        "poolclass": sa.StaticPool if in_memory else sa.NullPool,
     }
 
 
 def _on_connect(connection: Any, _: object) -> None:
-    connection.isolation_level = (
-        None  # SQLAlchemy begins transactions itself: the driver commits around DDL
-    )
+    # Left to itself, the sqlite3 driver commits around DDL statements, so a migration would not be
+    # one transaction. With None it leaves BEGIN and COMMIT to SQLAlchemy (see _on_begin).
+    connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _on_begin(connection: Connection) -> None:
-    # A writer takes the lock at once: two that both read first would refuse each other.
-    connection.exec_driver_sql(
-        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
-    )
+    # A writer takes the write lock from the start: if two transactions read first and then want to
+    # write, SQLite refuses one of them at once instead of letting it wait.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _upsert(connection: Connection) -> Any:
+def _query_upsert(connection: Connection) -> Any:
     from sqlalchemy.dialects import postgresql, sqlite
 
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(query_log)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(query_log)
     counts = {name: insert.excluded[name] for name in ("impressions", "clicks", "purchases")}
     return insert.on_conflict_do_update(index_elements=["query", "item"], set_=counts)
 
@@ -334,18 +320,20 @@ def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]
     chunk: list[dict[str, Any]] = []
     for row in rows:
         chunk.append(dict(row))
-        if len(chunk) == _CHUNK:
+        if len(chunk) == ROWS_PER_INSERT:
             yield chunk
             chunk = []
     if chunk:
         yield chunk
 
 
-def _dumps(value: Any) -> str:
+def _to_json(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _first(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    """Return the first line of the database driver's own message, if it has one."""
+    driver_error = error.orig if isinstance(error, sa.exc.StatementError) else None
+    return str(driver_error or error).splitlines()[0]

@@ -1,17 +1,68 @@
-"""Mappings: how the columns of a source become items and statements. A mapping is data, a TOML file; a guesser picks one.
+"""Mappings: how the columns of a source become items and statements.
 
-id, title, image      a column, or a list of names of which the first one present is taken
-category              a column, a list of columns that make a path, or {any = [names]}
-category_separator    what separates the levels within one category column
-image_pattern         file name of an item's image below the image folder, "{id}.jpg"; without a suffix any image's is tried
-image_folder          the folder of those images beside the table
-properties            property columns, or "*" for every column that is nothing else
-ignore                columns that "*" leaves out
-packed                {column, pair, item}: one column that holds all properties, and its separators
-multi                 what separates the values of a cell
-missing               words that mean "no value"
-header, columns, delimiter, quote      the table's layout where it differs from a CSV with a header
-guess                 when to pick it: columns that must be there, `starts` of the header, or `width`, `cell` and `pattern`
+A mapping is data, not code: one TOML file. A file ``NAME.toml`` in ``schema/mappings/`` is shipped
+with Catalograph, and nothing else has to change to add one; ``catalograph ingest --mapping
+FILE.toml`` reads any other. Without ``--mapping`` the first shipped mapping whose ``[guess]`` table
+fits the source is taken, or else ``generic``. A complete mapping of a table with the columns ``sku,
+name, department, photo, colours, internal_note``::
+
+    name = "my-shop"               # the same as the file's name
+    description = "Export of my shop."
+    id = "sku"
+    title = "name"
+    category = "department"
+    category_separator = "/"
+    image = "photo"
+    ignore = ["internal_note"]     # "colours" remains, and is a property
+    multi = ","
+    missing = ["n/a", "-"]
+    [guess]
+    columns = ["sku", "department", "colours"]
+
+Only ``id`` is required. The keys are:
+
+Columns and their roles
+    id                  The column with the item's id, as text: the source must have it, spelled
+                        exactly so. Or a list of names: the first of them that the source has,
+                        whatever its case, spaces, hyphens and underscores.
+    title               The column with the title; text or a list, as for ``id``.
+    image               The column with paths or URLs of images; text or a list, as for ``id``.
+    category            One column; or a list of columns which are the levels of the category, the
+                        broadest first; or ``{any = [names]}``, the first of them that the source
+                        has.
+    category_separator  What separates the levels inside a single category column, like ">".
+    properties          A list of columns; or "*", the default: every column without another role.
+    ignore              Columns that "*" leaves out, whatever their case, spaces, hyphens and
+                        underscores.
+    packed              ``{column, pair, item}``, for a column that holds many properties: ``pair``
+                        separates a property from its value, and ``item`` one such pair from the
+                        next. With ``pair = ":"`` and ``item = ";"`` a cell may be
+                        "colour:red;size:L".
+
+Values
+    multi               What separates several values in a cell, like "|".
+    missing             Words that stand for "no value". Empty cells always do.
+    language            The language to prefer where an RDF source has a text in several.
+
+Images of items whose image cell is empty or missing
+    image_pattern       The file's name, made from the id: "{id}.jpg". If it has no suffix, as in
+                        "{id}", those of the usual image formats are tried.
+    image_folder        The folder beside the table where these files are, unless ``--images``
+                        names another.
+
+Layout of delimited text, if it is not a table with a header and double quotes
+    header              ``false`` if the first row is an item already; needs ``columns``.
+    columns             The names of the columns, in order.
+    delimiter           The character between two cells; guessed if it is absent.
+    quote               The character around a quoted cell; "" if nothing is ever quoted.
+
+When to take the mapping by itself: ``[guess]``, with one of these
+    columns             The header has all of these.
+    starts              The header starts with these.
+    width, cell, pattern
+                        For files without a header: most of the first rows have ``width`` columns,
+                        and column ``cell`` (counted from 0) matches the regular expression
+                        ``pattern``.
 """
 
 from __future__ import annotations
@@ -26,37 +77,40 @@ from typing import Any
 
 from schema.errors import MappingError
 
-FOLDER = Path(__file__).parent / "mappings"
-_TEXT_KEYS = (
-    "name",
-    "description",
-    "language",
-    "id",
-    "title",
-    "category",
-    "category_separator",
-    "image",
-    "image_pattern",
-    "image_folder",
+SHIPPED_MAPPINGS = Path(__file__).parent / "mappings"
+
+KEYS = frozenset(
+    {
+        "name",
+        "description",
+        "id",
+        "title",
+        "image",
+        "category",
+        "category_separator",
+        "properties",
+        "ignore",
+        "packed",
+        "multi",
+        "missing",
+        "language",
+        "image_pattern",
+        "image_folder",
+        "header",
+        "columns",
+        "delimiter",
+        "quote",
+        "guess",
+    }
 )
-_OTHER_KEYS = (
-    "properties",
-    "ignore",
-    "packed",
-    "multi",
-    "missing",
-    "header",
-    "columns",
-    "delimiter",
-    "quote",
-    "guess",
-)
-_KEYS = frozenset((*_TEXT_KEYS, *_OTHER_KEYS))
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A column that holds all properties: ``pair`` stands between name and value, ``item`` between pairs."""
+class PackedColumn:
+    """A column that holds many properties.
+
+    ``pair`` separates a property from its value, ``item`` one such pair from the next.
+    """
 
     column: str
     pair: str
@@ -64,8 +118,23 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The head of a source, which a guess looks at. ``rows`` are its first records; ``named`` where the format names its columns."""
+class GuessRules:
+    """When a mapping is taken by itself; see the module's docstring."""
+
+    columns: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    width: int = 0
+    cell: int = 0
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceHead:
+    """The first rows of a source, from which its mapping is guessed.
+
+    ``named`` means that the format itself names the columns (JSON, Parquet): the first row is then
+    certainly a header.
+    """
 
     name: str
     rows: tuple[tuple[str, ...], ...]
@@ -75,7 +144,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Layout:
-    """A mapping resolved against the columns of one source."""
+    """The columns of one source by their roles: a mapping resolved against that source."""
 
     id: str
     title: str | None
@@ -87,13 +156,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Mapping:
-    """How a source's columns become items and statements; see the module's own text for each key."""
+    """How a source's columns become items and statements; see the module's docstring."""
 
     name: str
     id: tuple[str, ...]
     title: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
     category_any: bool = False
+    """Whether ``category`` are alternatives, and not the levels of a path."""
     category_separator: str | None = None
     image: tuple[str, ...] = ()
     image_pattern: str | None = None
@@ -101,7 +171,7 @@ class Mapping:
     properties: tuple[str, ...] | None = None
     """None stands for "*"."""
     ignore: tuple[str, ...] = ()
-    packed: Packed | None = None
+    packed: PackedColumn | None = None
     multi: str | None = None
     missing: frozenset[str] = frozenset()
     header: bool = True
@@ -111,15 +181,19 @@ class Mapping:
     language: str | None = None
     description: str = ""
     optional: frozenset[str] = frozenset()
-    """Roles given as a list of names, which a source may lack."""
+    """Roles that are given as a list of alternatives, all of which a source may lack."""
+    guess: GuessRules | None = None
 
     def resolve(self, columns: Sequence[str]) -> Layout:
-        """The layout of a source with these columns; MappingError where one that the mapping needs is missing."""
+        """Assign a source's columns to their roles.
+
+        Raises MappingError if the source lacks a column that the mapping needs.
+        """
         id_column = self._pick("id", self.id, columns)
         if id_column is None:
-            mend = 'name one in a mapping file (`--mapping FILE.toml`, id = "...")'
             raise MappingError(
-                f"mapping {self.name!r} finds no id column among {_listed(columns)}: {mend}"
+                f"mapping {self.name!r} finds no id column among {_listed(columns)}: "
+                'name one in a mapping file (`--mapping FILE.toml`, id = "...")'
             )
         title = self._pick("title", self.title, columns)
         image = self._pick("image", self.image, columns)
@@ -129,69 +203,94 @@ class Mapping:
         else:
             category = self.category
             self._require(category, columns)
-        taken = {id_column, title, image, *(category if self.properties is None else ())}
+
+        with_role = {id_column, title, image}
+        if self.properties is None:
+            with_role |= set(category)
         if self.packed:
             self._require((self.packed.column,), columns)
-            taken.add(self.packed.column)
+            with_role.add(self.packed.column)
+
+        to_ignore = {_normalized(name) for name in self.ignore}
         ignored = tuple(
-            c for c in columns if _plain(c) in {_plain(i) for i in self.ignore} and c not in taken
+            column
+            for column in columns
+            if _normalized(column) in to_ignore and column not in with_role
         )
         if self.properties is None:
-            properties = tuple(c for c in columns if c not in taken and c not in ignored)
+            properties = tuple(
+                column for column in columns if column not in with_role and column not in ignored
+            )
         else:
             properties = self.properties
             self._require(properties, columns)
         return Layout(id_column, title, category, image, properties, ignored)
 
     def _pick(self, role: str, names: tuple[str, ...], columns: Sequence[str]) -> str | None:
+        """Return the column of a role, or None if it has none in this source."""
         if role not in self.optional:
             self._require(names, columns)
             return names[0] if names else None
-        plain = {_plain(column): column for column in reversed(columns)}
-        return next((plain[_plain(name)] for name in names if _plain(name) in plain), None)
+        # Reversed, so that the first of several columns with the same normalized name wins.
+        by_name = {_normalized(column): column for column in reversed(columns)}
+        return next(
+            (by_name[_normalized(name)] for name in names if _normalized(name) in by_name), None
+        )
 
     def _require(self, names: Iterable[str], columns: Sequence[str]) -> None:
         lacking = [name for name in names if name not in columns]
         if lacking:
             raise MappingError(
-                f"mapping {self.name!r} needs column {lacking[0]!r}; the source has {_listed(columns)}: choose another with `--mapping`"
+                f"mapping {self.name!r} needs column {lacking[0]!r}; "
+                f"the source has {_listed(columns)}: choose another with `--mapping`"
             )
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A guessed mapping and why."""
+    """A guessed mapping and the reason for it."""
 
     mapping: Mapping
     reason: str
 
 
-def shipped() -> list[str]:
-    """Names of the mappings that come with Catalograph."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+def shipped_mappings() -> list[str]:
+    """Return the names of the mappings that come with Catalograph."""
+    return sorted(path.stem for path in SHIPPED_MAPPINGS.glob("*.toml"))
 
 
+@cache
 def load_mapping(name: str) -> Mapping:
-    """A shipped mapping by its name, or one from a TOML file."""
-    return _load(name)[0]
+    """Load a shipped mapping by its name, or any other from the path of a TOML file."""
+    path = SHIPPED_MAPPINGS / f"{name}.toml" if name in shipped_mappings() else Path(name)
+    try:
+        return parse_mapping(path.read_text(encoding="utf-8"), name)
+    except (OSError, UnicodeDecodeError, ValueError):
+        raise MappingError(
+            f"no mapping {name!r}: use one of {', '.join(shipped_mappings())}, or a TOML file"
+        ) from None
 
 
-def guess_mapping(head: Head) -> Guess:
-    """The mapping that a source's head fits, and why; MappingError where none does."""
+def guess_mapping(head: SourceHead) -> Guess:
+    """Return the mapping that fits the first rows of a source, and why.
+
+    Raises MappingError if none fits.
+    """
     if not head.rows:
         raise MappingError(f"{head.name} is empty: it has no row to guess a mapping from")
-    for name in shipped():
-        mapping, rules = _load(name)
-        reason = _fits(rules, mapping, head) if rules else None
+    for name in shipped_mappings():
+        mapping = load_mapping(name)
+        reason = _reason_to_guess(mapping, head)
         if reason:
             return Guess(mapping, reason)
+
     columns = head.rows[0]
-    generic = load_mapping("generic")
-    if not head.named and any(_is_data(cell) for cell in columns):
-        mend = "name its columns in a mapping file (header = false, columns = [...])"
+    if not head.named and any(_looks_like_data(cell) for cell in columns):
         raise MappingError(
-            f"{head.name} seems to have no header (its first row is {_listed(columns)}): {mend}"
+            f"{head.name} seems to have no header (its first row is {_listed(columns)}): "
+            "name its columns in a mapping file (header = false, columns = [...])"
         )
+    generic = load_mapping("generic")
     layout = generic.resolve(columns)
     return Guess(
         generic,
@@ -199,87 +298,91 @@ def guess_mapping(head: Head) -> Guess:
     )
 
 
-def parse_mapping(text: str, name: str) -> tuple[Mapping, dict[str, Any]]:
-    """A mapping and its guessing rules from TOML."""
+def parse_mapping(text: str, name: str) -> Mapping:
+    """Build a mapping from TOML; ``name`` is the file's, for error messages and as a default."""
     try:
-        given = tomllib.loads(text)
-        unknown = sorted(set(given) - _KEYS)
+        document = tomllib.loads(text)
+        unknown = sorted(set(document) - KEYS)
         if unknown:
             raise MappingError(
-                f"mapping {name} has an unknown key {unknown[0]!r}: use {', '.join(sorted(_KEYS))}"
+                f"mapping {name} has an unknown key {unknown[0]!r}: use {', '.join(sorted(KEYS))}"
             )
-        if "id" not in given:
+        if "id" not in document:
             raise MappingError(f'mapping {name} names no id column: add id = "..."')
-        return _build(given, name), given.get("guess", {})
+        return _build(document, name)
     except (tomllib.TOMLDecodeError, TypeError, AttributeError, KeyError) as error:
         raise MappingError(
-            f"mapping {name} cannot be read ({error}): see schema/mappings/generic.toml for the format"
+            f"mapping {name} cannot be read ({error}): "
+            "see schema/mappings/generic.toml for an example of the format"
         ) from None
 
 
-def _build(given: dict[str, Any], name: str) -> Mapping:
-    category = given.get("category", [])
-    any_of = isinstance(category, dict)
-    properties = given.get("properties", "*")
-    packed = given.get("packed")
+def _build(document: dict[str, Any], name: str) -> Mapping:
+    category = document.get("category", [])
+    category_any = isinstance(category, dict)
+    properties = document.get("properties", "*")
+    packed = document.get("packed")
+
+    optional = {role for role in ("id", "title", "image") if isinstance(document.get(role), list)}
+    if category_any:
+        optional.add("category")
+
     return Mapping(
-        name=given.get("name", Path(name).stem),
-        id=_names(given["id"]),
-        title=_names(given.get("title", [])),
-        category=_names(category["any"] if any_of else category),
-        category_any=any_of,
-        category_separator=given.get("category_separator"),
-        image=_names(given.get("image", [])),
-        image_pattern=given.get("image_pattern"),
-        image_folder=given.get("image_folder"),
+        name=document.get("name", Path(name).stem),
+        id=_names(document["id"]),
+        title=_names(document.get("title", [])),
+        category=_names(category["any"] if category_any else category),
+        category_any=category_any,
+        category_separator=document.get("category_separator"),
+        image=_names(document.get("image", [])),
+        image_pattern=document.get("image_pattern"),
+        image_folder=document.get("image_folder"),
         properties=None if properties == "*" else _names(properties),
-        ignore=_names(given.get("ignore", [])),
-        packed=Packed(packed["column"], packed["pair"], packed["item"]) if packed else None,
-        multi=given.get("multi"),
-        missing=frozenset(given.get("missing", [])),
-        header=given.get("header", True),
-        columns=_names(given.get("columns", [])),
-        delimiter=given.get("delimiter"),
-        quote=given.get("quote", '"'),
-        language=given.get("language"),
-        description=given.get("description", ""),
-        optional=frozenset(
-            [role for role in ("id", "title", "image") if isinstance(given.get(role), list)]
-            + ["category"] * any_of
-        ),
+        ignore=_names(document.get("ignore", [])),
+        packed=PackedColumn(packed["column"], packed["pair"], packed["item"]) if packed else None,
+        multi=document.get("multi"),
+        missing=frozenset(document.get("missing", [])),
+        header=document.get("header", True),
+        columns=_names(document.get("columns", [])),
+        delimiter=document.get("delimiter"),
+        quote=document.get("quote", '"'),
+        language=document.get("language"),
+        description=document.get("description", ""),
+        optional=frozenset(optional),
+        guess=_guess_rules(document.get("guess", {})),
     )
 
 
-@cache
-def _load(name: str) -> tuple[Mapping, dict[str, Any]]:
-    path = FOLDER / f"{name}.toml" if name in shipped() else Path(name)
-    try:
-        return parse_mapping(path.read_text(encoding="utf-8"), name)
-    except (OSError, UnicodeDecodeError, ValueError):
-        raise MappingError(
-            f"no mapping {name!r}: use one of {', '.join(shipped())}, or a TOML file"
-        ) from None
-
-
-def _fits(rules: dict[str, Any], mapping: Mapping, head: Head) -> str | None:
-    """Why the rules hold for a head, or None."""
-    first = head.rows[0]
-    if "columns" in rules and set(rules["columns"]) <= set(first):
-        return f"its header has {_listed(rules['columns'])}"
-    if "starts" in rules and list(first[: len(rules["starts"])]) == rules["starts"]:
-        return f"its header starts with {_listed(rules['starts'])}"
-    if (
-        "pattern" not in rules
-        or head.named
-        or (mapping.delimiter or head.delimiter) != head.delimiter
-    ):
+def _guess_rules(rules: dict[str, Any]) -> GuessRules | None:
+    if not rules:
         return None
-    cell = rules["cell"]
-    wide = [row for row in head.rows if len(row) == rules["width"]]
-    if wide and sum(bool(re.search(rules["pattern"], row[cell])) for row in wide) * 2 > len(
-        head.rows
-    ):
-        return f"it has {rules['width']} columns and column {cell + 1} holds {rules['pattern']!r}"
+    return GuessRules(
+        columns=_names(rules.get("columns", [])),
+        starts=_names(rules.get("starts", [])),
+        width=rules.get("width", 0),
+        cell=rules.get("cell", 0),
+        pattern=rules.get("pattern"),
+    )
+
+
+def _reason_to_guess(mapping: Mapping, head: SourceHead) -> str | None:
+    """Return why a mapping's guessing rules fit the first rows of a source; None if they do not."""
+    rules = mapping.guess
+    if rules is None:
+        return None
+    header = head.rows[0]
+    if rules.columns and set(rules.columns) <= set(header):
+        return f"its header has {_listed(rules.columns)}"
+    if rules.starts and header[: len(rules.starts)] == rules.starts:
+        return f"its header starts with {_listed(rules.starts)}"
+
+    same_delimiter = not mapping.delimiter or mapping.delimiter == head.delimiter
+    if rules.pattern is None or head.named or not same_delimiter:
+        return None
+    cells = [row[rules.cell] for row in head.rows if len(row) == rules.width]
+    matching = sum(bool(re.search(rules.pattern, cell)) for cell in cells)
+    if matching * 2 > len(head.rows):
+        return f"it has {rules.width} columns and column {rules.cell + 1} holds {rules.pattern!r}"
     return None
 
 
@@ -287,16 +390,16 @@ def _names(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
+    """Return a column's name without the differences of spelling that do not matter."""
     return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
-def _is_data(cell: str) -> bool:
+def _looks_like_data(cell: str) -> bool:
     return bool(re.fullmatch(r"[-+]?\d[\d.,]*|https?://.*", cell.strip()))
 
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(name[:40] for name in names[:8]) + (
-        f" and {len(names) - 8} more" if len(names) > 8 else ""
-    )
+    listed = ", ".join(name[:40] for name in names[:8])
+    return f"{listed} and {len(names) - 8} more" if len(names) > 8 else listed

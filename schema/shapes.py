@@ -1,4 +1,7 @@
-"""SHACL shapes: those of every catalogue, and those that an ontology says, in a file that a person may edit."""
+"""SHACL shapes: those that hold for every catalogue, and those that express an ontology.
+
+The ontology's shapes are generated into a file in the home, which a person can edit.
+"""
 
 from __future__ import annotations
 
@@ -12,99 +15,122 @@ from schema.literals import pattern_of
 from schema.ontology import Ontology, PropertySpec
 
 if TYPE_CHECKING:
-    from rdflib import Graph
+    from rdflib import Graph, URIRef
 
-SHIPPED = Path(__file__).parent / "shapes.ttl"
-MARK = "# Made from ontology.toml by Catalograph, and made anew with it while it is unedited. sha256 of what follows: "
-HINT = f"""
-# To ask for more, add to it, and it stays as you left it. That every item has a colour:
-#   <{BASE}shape:mine> a sh:NodeShape ; sh:targetClass schema:Product ; sh:property [ sh:path property:colour ; sh:minCount 1 ] .
+SHIPPED_SHAPES = Path(__file__).parent / "shapes.ttl"
+
+GENERATED_HEADER = (
+    "# Generated from ontology.toml by Catalograph, and regenerated with it until it is edited. "
+    "sha256 of what follows:"
+)
+"""The first line of a generated file, up to the checksum that tells whether it was edited."""
+
+EDITING_ADVICE = f"""
+# You can add shapes of your own here; the file is then never regenerated. To require a colour:
+#   <{BASE}shape:mine> a sh:NodeShape ; sh:targetClass schema:Product ;
+#     sh:property [ sh:path property:colour ; sh:minCount 1 ] .
 """
 
 
 def shapes_text(ontology: Ontology) -> str:
-    """The shapes of an ontology's properties in Turtle: datatype and cardinality, and as warnings the categories where each belongs."""
+    """Return the shapes of an ontology's properties in Turtle.
+
+    Datatype and cardinality are violations; a category to which a property does not apply is a
+    warning.
+    """
     from rdflib import Graph
 
     graph = Graph(bind_namespaces="none")
-    for prefix, name in {**PREFIXES, "sh": "http://www.w3.org/ns/shacl#"}.items():
-        graph.bind(prefix, name)
+    for prefix, namespace in {**PREFIXES, "sh": "http://www.w3.org/ns/shacl#"}.items():
+        graph.bind(prefix, namespace)
     for spec in ontology.properties.values():
-        _add_values(graph, spec)
-        _add_place(graph, ontology, spec)
+        _add_value_shape(graph, spec)
+        _add_category_shape(graph, ontology, spec)
     return graph.serialize(format="turtle")
 
 
 def refresh_shapes(path: Path, ontology: Ontology) -> bool:
-    """Bring a file of shapes up to the ontology, if no one edited it; whether it is now what the ontology says."""
-    body = HINT + shapes_text(ontology)
-    made = f"{MARK}{_sum(body)}\n{body}"
+    """Regenerate a file of shapes unless it was edited; return whether it matches the ontology."""
+    body = EDITING_ADVICE + shapes_text(ontology)
+    generated = f"{GENERATED_HEADER} {_checksum(body)}\n{body}"
     if path.exists():
-        found = path.read_text(encoding="utf-8", errors="replace")
-        if found == made:
+        current = path.read_text(encoding="utf-8", errors="replace")
+        if current == generated:
             return True
-        first, _, rest = found.partition("\n")
-        if first != MARK + _sum(rest):
+        header, _, current_body = current.partition("\n")
+        # The checksum alone decides: an older version may have worded the header differently.
+        if header.rpartition(" ")[2] != _checksum(current_body):
             return False
-    write_atomically(path, made)
+    write_atomically(path, generated)
     return True
 
 
 def shape_iri(kind: str, name: str) -> str:
-    """The IRI of the shape that says a kind of thing (``property``, ``applies``) of a property."""
+    """Return the IRI of a property's shape.
+
+    The kind ``property`` is the shape of its values, ``applies`` that of its categories.
+    """
     return iri(f"shape:{kind}", name)
 
 
-def _add_values(graph: Graph, spec: PropertySpec) -> None:
+def _add_value_shape(graph: Graph, spec: PropertySpec) -> None:
+    """Add the shape of a property's datatype and cardinality, if it restricts either."""
     from rdflib import SH, Literal, URIRef
 
     pattern = pattern_of(spec.datatype, spec.unit)
-    said: list[tuple[URIRef, Any]] = []
+    constraints: list[tuple[URIRef, Any]] = []
     if pattern is not None:
-        said += [(SH.pattern, pattern), (SH.flags, "i")]
+        constraints += [(SH.pattern, pattern), (SH.flags, "i")]
     if spec.cardinality == "one":
-        said.append((SH.maxCount, 1))
-    if not said:
+        constraints.append((SH.maxCount, 1))
+    if not constraints:
         return
+
     shape = URIRef(shape_iri("property", spec.name))
     kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
-    many = "at most one an item" if spec.cardinality == "one" else "one or more an item"
+    many = "at most one per item" if spec.cardinality == "one" else "one or more per item"
     _add_shape(graph, shape, spec.name, f"{spec.name}: {kind}, {many}")
     graph.add((shape, SH.path, URIRef(iri("property", spec.name))))
-    for predicate, value in said:
+    for predicate, value in constraints:
         graph.add((shape, predicate, Literal(value)))
 
 
-def _add_place(graph: Graph, ontology: Ontology, spec: PropertySpec) -> None:
+def _add_category_shape(graph: Graph, ontology: Ontology, spec: PropertySpec) -> None:
+    """Add the shape of the categories a property applies to, unless it is all of them or none."""
     from rdflib import SH, BNode, Literal, URIRef
     from rdflib.collection import Collection
 
-    places = [
+    categories = [
         category
         for category, share in sorted(spec.applies_to.items())
         if share >= ontology.threshold
     ]
-    if ontology.threshold <= 0 or not places or len(places) == len(ontology.categories):
+    applies_everywhere = len(categories) == len(ontology.categories)
+    if ontology.threshold <= 0 or not categories or applies_everywhere:
         return
+
     shape = URIRef(shape_iri("applies", spec.name))
-    listed = BNode()
-    _add_shape(
-        graph, shape, spec.name, f"{spec.name}: not a property of most items in this category"
-    )
+    message = f"{spec.name}: not a property of most items in this category"
+    _add_shape(graph, shape, spec.name, message)
     graph.add((shape, SH.path, URIRef(f"{PREFIXES['schema']}category")))
     graph.add((shape, SH.severity, SH.Warning))
-    graph.add((shape, SH["in"], listed))
-    Collection(graph, listed, [Literal(place) for place in places])
+    allowed = BNode()
+    graph.add((shape, SH["in"], allowed))
+    Collection(graph, allowed, [Literal(category) for category in categories])
 
 
-def _add_shape(graph: Graph, shape: Any, name: str, message: str) -> None:
-    """A shape that looks at the items which have the property: to look at all for each is dear where properties are many."""
+def _add_shape(graph: Graph, shape: URIRef, property_name: str, message: str) -> None:
+    """Add a shape whose targets are the items that have the property.
+
+    If every property's shape targeted all items, checking a catalogue with many properties would
+    take items times properties.
+    """
     from rdflib import RDF, SH, Literal, URIRef
 
     graph.add((shape, RDF.type, SH.PropertyShape))
-    graph.add((shape, SH.targetSubjectsOf, URIRef(iri("property", name))))
+    graph.add((shape, SH.targetSubjectsOf, URIRef(iri("property", property_name))))
     graph.add((shape, SH.message, Literal(message)))
 
 
-def _sum(text: str) -> str:
+def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The words of the product graph: Item, Statement, Rank, Provenance (Wikidata's terms for statements)."""
+"""The terms of the product graph, as Wikidata uses them: Item, Statement, Rank, Provenance."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 CATEGORY_SEPARATOR = " > "
+"""Stands between the levels of a category path, as in ``Home > Kitchen > Mugs``."""
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """Return the current time in UTC as ISO 8601 text."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Rank(StrEnum):
-    """How far a statement is to be trusted."""
+    """How far a statement can be trusted."""
 
     ASSERTED = "asserted"
     PREDICTED = "predicted"
@@ -27,12 +28,16 @@ class Rank(StrEnum):
 
 
 TRUSTED_RANKS = (Rank.ASSERTED, Rank.ACCEPTED)
-"""Ranks that training and completion treat as known."""
+"""Ranks that training and completion treat as true."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a statement comes from. ``time`` is ISO 8601 in UTC; ``confidence`` is a probability."""
+    """Where a statement comes from.
+
+    ``source`` is the supplier of the statement, ``batch`` the run that wrote it and ``row`` the
+    line of the source file; ``confidence`` is a probability, and ``time`` is ISO 8601 in UTC.
+    """
 
     source: str
     batch: str = ""
@@ -46,7 +51,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A product. ``category`` is a path joined by ``" > "``; ``images`` are absolute paths or URLs; all but the id may be absent."""
+    """A product; everything but the id is optional.
+
+    ``category`` is a path joined by ``" > "``; ``images`` are absolute paths or URLs.
+    """
 
     id: str
     title: str | None = None
@@ -56,7 +64,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """(item, property, value) with its rank and provenance."""
+    """The claim that an item has a value of a property, with its rank and provenance."""
 
     item: str
     property: str
@@ -66,15 +74,18 @@ class Statement:
 
     @builtins.property
     def id(self) -> str:
-        """The statement's identity, which rank and provenance do not change."""
+        """The identity of the statement, which does not depend on its rank and provenance."""
         return statement_id(self.item, self.property, self.value)
 
 
 def statement_id(item: str, property: str, value: str) -> str:
-    """A 32-digit hash of the triple; fields are length-prefixed so that no two triples share a spelling."""
+    """Return a hash of the triple, 32 hexadecimal digits.
+
+    Each field is preceded by its length, so that ("ab", "c", ...) and ("a", "bc", ...) differ.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    for part in (item, property, value):
-        data = part.encode()
+    for field_text in (item, property, value):
+        data = field_text.encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Units of measure: what a catalogue writes after a number, its dimension, and how to convert it."""
+"""Units of measure: how catalogues spell them, what they measure, and how to convert them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit: its symbol, its dimension, and ``base = factor * x + offset`` in the dimension's base unit."""
+    """A unit of measure.
+
+    ``factor * x + offset`` converts a number x to the dimension's base unit, which itself need not
+    be in the table (bytes, kelvins).
+    """
 
     symbol: str
     dimension: str
@@ -15,8 +19,8 @@ class Unit:
     offset: float = 0.0
 
 
-# dimension: symbol, factor (and offset), other spellings
-_TABLE: dict[str, list[tuple[str, float, float, str]]] = {
+# By dimension: symbol, factor, offset, and further spellings separated by spaces.
+_UNITS: dict[str, list[tuple[str, float, float, str]]] = {
     "length": [
         ("mm", 1e-3, 0, "millimeter millimeters millimetre millimetres 毫米"),
         ("cm", 1e-2, 0, "centimeter centimeters centimetre centimetres cms 厘米 公分"),
@@ -74,41 +78,50 @@ _TABLE: dict[str, list[tuple[str, float, float, str]]] = {
     "pixels": [("px", 1.0, 0, "pixel pixels"), ("MP", 1e6, 0, "megapixel megapixels")],
 }
 
+# Spellings as they are, and casefolded.
 _EXACT: dict[str, Unit] = {}
-_FOLDED: dict[str, Unit] = {}
-for _dimension, _rows in _TABLE.items():
-    for _symbol, _factor, _offset, _aliases in _rows:
-        _unit = Unit(_symbol, _dimension, _factor, _offset)
-        for _spelling in (_symbol, *_aliases.split()):
-            _EXACT.setdefault(_spelling, _unit)
-            # One letter means too much in either case (sizes S, M, L; 5G), so only longer spellings ignore it.
-            if len(_spelling) > 1 and _symbol not in ("mW", "MP"):
-                _FOLDED.setdefault(_spelling.casefold(), _unit)
+_CASEFOLDED: dict[str, Unit] = {}
+
+
+def _index_spellings() -> None:
+    for dimension, rows in _UNITS.items():
+        for symbol, factor, offset, aliases in rows:
+            unit = Unit(symbol, dimension, factor, offset)
+            for spelling in (symbol, *aliases.split()):
+                _EXACT.setdefault(spelling, unit)
+                # Without its case a single letter means too much (sizes S, M and L; 5G), and "mw"
+                # could be milliwatts or megawatts.
+                if len(spelling) > 1 and symbol not in ("mW", "MP"):
+                    _CASEFOLDED.setdefault(spelling.casefold(), unit)
+
+
+_index_spellings()
 
 
 def find_unit(text: str) -> Unit | None:
-    """The unit that a spelling means ("in", "Inches", "厘米"), or None."""
+    """Return the unit of a spelling like "in", "Inches" or "厘米"; None if there is none."""
     text = " ".join(text.split())
+    without_dot = text.rstrip(".")
     return (
         _EXACT.get(text)
-        or _FOLDED.get(text.casefold())
-        or _EXACT.get(text.rstrip("."))
-        or _FOLDED.get(text.rstrip(".").casefold())
+        or _CASEFOLDED.get(text.casefold())
+        or _EXACT.get(without_dot)
+        or _CASEFOLDED.get(without_dot.casefold())
     )
 
 
 def spellings(dimension: str) -> list[str]:
-    """Every spelling of every unit of a dimension, the longest first."""
-    return sorted(
-        (text for text, unit in _EXACT.items() if unit.dimension == dimension),
-        key=lambda text: (-len(text), text),
-    )
+    """Return every spelling of every unit of a dimension, longest first."""
+    texts = [text for text, unit in _EXACT.items() if unit.dimension == dimension]
+    return sorted(texts, key=lambda text: (-len(text), text))
 
 
 def convert(number: float, unit: Unit, target: Unit) -> float | None:
-    """The number in another unit; None between dimensions. Ten significant digits, so that 12 in are 30.48 cm."""
+    """Convert a number to another unit; None if the two measure different things."""
     if unit == target:
         return number
     if unit.dimension != target.dimension:
         return None
-    return float(f"{(unit.factor * number + unit.offset - target.offset) / target.factor:.10g}")
+    converted = (unit.factor * number + unit.offset - target.offset) / target.factor
+    # Ten significant digits, so that 12 in are 30.48 cm and not 30.479999999999997.
+    return float(f"{converted:.10g}")

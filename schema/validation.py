@@ -1,4 +1,8 @@
-"""What the ontology says against of an item: values that do not parse, too many of them, properties where they do not belong."""
+"""Check an item against the ontology.
+
+The checks are: values that do not parse, too many values, and properties that do not apply to the
+item's category. ``schema/shapes.py`` expresses the same checks as SHACL shapes.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from schema.literals import parse_literal
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import Item
 
+MAX_LISTED_VALUES = 4
+
 
 class Severity(StrEnum):
-    """How grave a finding is, in SHACL's words."""
+    """How serious a finding is, in SHACL's terms; the most serious comes first."""
 
     VIOLATION = "violation"
     WARNING = "warning"
@@ -23,7 +29,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about an item that should not be as it is; ``check`` names the rule."""
+    """Something that is wrong with an item; ``check`` names the rule that found it."""
 
     item: str | None
     property: str | None
@@ -33,65 +39,63 @@ class Finding:
     message: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the finding as plain data."""
         return asdict(self)
 
     @builtins.property
     def key(self) -> tuple[str | None, str | None, str | None, str]:
-        """What two findings share that say the same."""
+        """The key that two findings about the same problem share."""
         return self.item, self.property, self.value, self.check
 
 
 def check_item(
     ontology: Ontology, item: Item, facts: Sequence[tuple[str, str]]
 ) -> Iterator[Finding]:
-    """The findings about one item and its trusted (property, value) pairs."""
+    """Yield the findings about one item and its trusted (property, value) pairs."""
     if not (item.title or "").strip():
         yield Finding(item.id, None, None, Severity.WARNING, "title", "the item has no title")
     if not item.category:
         yield Finding(item.id, None, None, Severity.INFO, "category", "the item has no category")
-    held: dict[str, list[str]] = {}
+
+    values_of: dict[str, list[str]] = {}
     for name, value in facts:
-        held.setdefault(name, []).append(value)
-    for name, values in held.items():
+        values_of.setdefault(name, []).append(value)
+    for name, values in values_of.items():
         spec = ontology.properties.get(name)
         if spec is None:
-            yield Finding(
-                item.id,
-                name,
-                None,
-                Severity.VIOLATION,
-                "unknown",
-                f"the ontology has no property {name!r}",
-            )
-            continue
-        yield from _values(spec, item, values)
-        yield from _place(ontology, spec, item)
+            message = f"the ontology has no property {name!r}"
+            yield Finding(item.id, name, None, Severity.VIOLATION, "unknown", message)
+        else:
+            yield from _check_values(spec, item, values)
+            yield from _check_category(ontology, spec, item)
 
 
-def _values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[Finding]:
+def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[Finding]:
     if spec.cardinality == "one" and len(values) > 1:
-        listed = ", ".join(map(repr, values[:4])) + (", …" if len(values) > 4 else "")
-        message = f"{len(values)} values where the ontology says one: {listed}"
+        listed = ", ".join(map(repr, values[:MAX_LISTED_VALUES]))
+        if len(values) > MAX_LISTED_VALUES:
+            listed += ", …"
+        message = f"{len(values)} values, but the ontology allows one: {listed}"
         yield Finding(item.id, spec.name, None, Severity.VIOLATION, "cardinality", message)
     if spec.datatype == "string":
         return
-    kind = f"quantity in {spec.unit}" if spec.unit else spec.datatype
+
+    kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
+    article = "an" if kind.startswith("i") else "a"
     for value in values:
         if parse_literal(value, spec.datatype, spec.unit) is None:
-            yield Finding(
-                item.id, spec.name, value, Severity.VIOLATION, "datatype", f"{value!r} is no {kind}"
-            )
+            message = f"{value!r} is not {article} {kind}"
+            yield Finding(item.id, spec.name, value, Severity.VIOLATION, "datatype", message)
 
 
-def _place(ontology: Ontology, spec: PropertySpec, item: Item) -> Iterator[Finding]:
-    """A property that applies somewhere, and not here; one that is rare everywhere is in no wrong place."""
-    if (
-        item.category is None
-        or not any(share >= ontology.threshold for share in spec.applies_to.values())
-        or ontology.applies(spec.name, item.category)
-    ):
+def _check_category(ontology: Ontology, spec: PropertySpec, item: Item) -> Iterator[Finding]:
+    # A property below the threshold in every category is merely rare, and cannot be out of place.
+    applies_somewhere = any(share >= ontology.threshold for share in spec.applies_to.values())
+    if item.category is None or not applies_somewhere or ontology.applies(spec.name, item.category):
         return
     share = ontology.share(spec.name, item.category)
-    message = f"on {share:.1%} of the items in {item.category!r}, below the ontology's threshold of {ontology.threshold:.0%}"
+    message = (
+        f"on {share:.1%} of the items in {item.category!r}, "
+        f"below the ontology's threshold of {ontology.threshold:.0%}"
+    )
     yield Finding(item.id, spec.name, item.category, Severity.WARNING, "applies", message)

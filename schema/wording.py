@@ -1,4 +1,4 @@
-"""Titles with and without the words that give values away."""
+"""Words of titles and values, and titles without the words that give a value away."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ WORD = re.compile(r"\w+")
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of a text, casefolded, in order."""
+    """Return the words of a text in order, casefolded and without punctuation."""
     return WORD.findall(text.casefold())
 
 
 def value_words(values: Iterable[str], also: Iterable[str] = ()) -> frozenset[str]:
-    """Every word of the values, casefolded, with and without a final s; ``also`` adds further ones."""
+    """Return every word of the values, casefolded, with and without a final s.
+
+    ``also`` are further words to include.
+    """
     words: set[str] = set()
     for value in values:
         words.update(plain_words(value))
     words.update(word.casefold() for word in also)
-    return frozenset(
-        words
-        | {word + "s" for word in words}
-        | {word[:-1] for word in words if word.endswith("s") and len(word) > 1}
-    )
+    plurals = {word + "s" for word in words}
+    singulars = {word[:-1] for word in words if word.endswith("s") and len(word) > 1}
+    return frozenset(words | plurals | singulars)
 
 
 def blind_title(title: str, words: frozenset[str]) -> str | None:
-    """The title without those words; None where no word is left."""
+    """Return the title without these words; None if no word is left."""
     blinded = WORD.sub(lambda match: "" if match[0].casefold() in words else match[0], title)
     return " ".join(blinded.split()) if WORD.search(blinded) else None

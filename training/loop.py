@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.nn.utils import clip_grad_norm_
 
 from schema.errors import TrainingError
-from schema.files import no_space
+from schema.files import is_disk_full
 from training.gradient import autocast, compute_gradient, reduce_report
 from training.loader import PreparedBatch, prefetch_batches
 from training.objectives.joint import LossReport
@@ -192,7 +192,7 @@ def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
     try:
         write()
     except OSError as error:
-        if not no_space(error):
+        if not is_disk_full(error):
             raise
         report(
             TrainingWarning(

@@ -21,7 +21,7 @@ from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
 from schema.errors import TrainingError, UsageError
-from schema.files import no_space
+from schema.files import is_disk_full
 from schema.memory import keep_freed_memory
 from training.checkpoints import load_checkpoint, restore_optimizer, save_checkpoint
 from training.collate import Collator
@@ -99,7 +99,7 @@ def train(
     try:
         finished = run_loop(run, report)
     except OSError as error:
-        if not no_space(error):
+        if not is_disk_full(error):
             raise
         raise TrainingError(
             f"{folder} cannot be written ({error.strerror}): free some space, "

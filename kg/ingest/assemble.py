@@ -16,7 +16,7 @@ from kg.ingest.images import ImageFolder, ImageRefusedError
 from kg.ingest.normalize import LIST_SEPARATOR, clean, clean_column, split_column, splitter, unpack
 from kg.ingest.rows import Batch, Reject
 from kg.ingest.seen import SeenRows
-from schema.mapping import Layout, Mapping, Packed
+from schema.mapping import Layout, Mapping, PackedColumn
 from schema.terms import CATEGORY_SEPARATOR, Rank
 
 _SHOWN = 200
@@ -147,7 +147,7 @@ class Assembler:
         return fresh, rejects
 
     def _unpack(
-        self, table: pa.Table, packed: Packed | None
+        self, table: pa.Table, packed: PackedColumn | None
     ) -> tuple[list[list[tuple[str, str]]], dict[int, str]]:
         """The clean (property, value) pairs of each row's packed cell, and why a row has none."""
         pairs: list[list[tuple[str, str]]] = []

@@ -16,7 +16,7 @@ from kg.stores.rdf_terms import fact_quad, fact_quads, item_quads
 from kg.stores.sparql import guard, names_graphs
 from schema.errors import DataError, QueryRefusedError, SourceNotFoundError
 from schema.iris import PREFIXES, name_of_kind
-from schema.shapes import SHIPPED
+from schema.shapes import SHIPPED_SHAPES
 from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity
 
@@ -37,7 +37,7 @@ class Shapes:
         own = _parsed(path)
         _guard(own, path)
         self.provenance = (None, SH.targetClass, RDF.Statement) in own
-        self.graph = own + Graph().parse(SHIPPED, format="turtle")
+        self.graph = own + Graph().parse(SHIPPED_SHAPES, format="turtle")
         # What is wrong with the shapes of items shows now, and not after the first thousand.
         self.check([{"id": "", "title": None, "category": None, "images": []}], [])
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: the ledger hands over the connection that it has open."""
+"""The environment that Alembic runs; the ledger passes its open connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Literals: numbers, quantities and truth values in a value's text."""
+"""Numbers, quantities and truth values in a statement's text."""
 
 import re
 
@@ -22,12 +22,12 @@ from schema.units import convert, find_unit
         ("1.5公斤", "g", 1500),
     ],
 )
-def test_a_quantity_is_read_in_the_unit_of_its_property(text, unit, number):
+def test_a_quantity_is_converted_to_the_unit_of_its_property(text, unit, number):
     assert parse_literal(text, "quantity", unit) == pytest.approx(number)
 
 
 @pytest.mark.parametrize("text", ["red", "12 apples", "12 kg", "10 x 20 cm", "", "in"])
-def test_what_is_no_length_is_none(text):
+def test_what_is_not_a_length_has_no_literal(text):
     assert parse_literal(text, "quantity", "cm") is None
 
 
@@ -51,7 +51,7 @@ def test_truth_values(text, literal):
     assert parse_literal(text, "boolean", None) is literal
 
 
-def test_text_has_no_literal():
+def test_a_string_has_no_literal():
     assert parse_literal("12", "string", None) is None
 
 
@@ -75,12 +75,12 @@ def test_a_few_wrong_values_do_not_hide_the_datatype():
     assert infer_datatype(["10 cm", "cotton"], [99, 1]) == ("quantity", "cm")
 
 
-def test_one_letter_units_mind_their_case():
+def test_one_letter_units_are_case_sensitive():
     assert find_unit("M") is None
     assert find_unit("KG") == find_unit("kg")
 
 
-def test_no_unit_is_converted_into_another_dimension():
+def test_a_unit_is_not_converted_to_another_dimension():
     grams = find_unit("g")
     metres = find_unit("m")
     assert grams

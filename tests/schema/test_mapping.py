@@ -1,9 +1,15 @@
-"""Mappings: which one is guessed for a source and why, and what it makes of its columns."""
+"""Mappings: which one is guessed for a source, and the roles that it gives to the columns."""
 
 import pytest
 
 from schema.errors import MappingError
-from schema.mapping import Head, guess_mapping, load_mapping, parse_mapping, shipped
+from schema.mapping import (
+    SourceHead,
+    guess_mapping,
+    load_mapping,
+    parse_mapping,
+    shipped_mappings,
+)
 
 FASHION = (
     "id",
@@ -20,11 +26,11 @@ FASHION = (
 
 
 def head(*rows, delimiter=","):
-    return Head("table", rows, delimiter=delimiter)
+    return SourceHead("table", rows, delimiter=delimiter)
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("source", "name"),
     [
         (head(FASHION), "fashion-product-images"),
         (head(("1", "t", "http://u", "a#:#b#;#c#:#d", "cat"), delimiter="\t"), "k3m"),
@@ -32,14 +38,14 @@ def head(*rows, delimiter=","):
         (head(("sku", "name", "colour")), "generic"),
     ],
 )
-def test_a_mapping_is_guessed_with_a_reason(given, name):
-    guess = guess_mapping(given)
+def test_a_mapping_is_guessed_with_a_reason(source, name):
+    guess = guess_mapping(source)
     assert guess.mapping.name == name
     assert guess.reason
 
 
-@pytest.mark.parametrize("name", shipped())
-def test_every_shipped_mapping_bears_its_file_name(name):
+@pytest.mark.parametrize("name", shipped_mappings())
+def test_every_shipped_mapping_is_named_like_its_file(name):
     assert load_mapping(name).name == name
 
 
@@ -59,29 +65,29 @@ def test_fashion_keeps_its_path_columns_as_properties():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("source", "message"),
     [
         (head(("colour", "size")), "finds no id column among colour, size"),
         (head(("1", "red", "http://x")), "no header"),
         (head(), "empty"),
     ],
 )
-def test_a_source_that_nothing_fits_is_named(given, message):
+def test_a_source_that_no_mapping_fits_is_refused(source, message):
     with pytest.raises(MappingError, match=message):
-        guess_mapping(given)
+        guess_mapping(source)
 
 
-def test_a_mapping_that_does_not_fit_names_the_column():
+def test_a_mapping_that_does_not_fit_names_the_missing_column():
     with pytest.raises(MappingError, match=r"fashion-product-images.*'productDisplayName'"):
         load_mapping("fashion-product-images").resolve(["id", "name"])
 
 
-def test_an_unknown_mapping_lists_those_there_are():
+def test_an_unknown_mapping_lists_the_shipped_ones():
     with pytest.raises(MappingError, match="fashion-product-images, generic, k3m"):
         load_mapping("nonesuch")
 
 
-def test_a_mapping_may_be_a_file(tmp_path):
+def test_a_mapping_can_be_a_file(tmp_path):
     (tmp_path / "mine.toml").write_text('id = "nr"\nproperties = ["hue"]')
     assert load_mapping(str(tmp_path / "mine.toml")).resolve(["nr", "hue", "x"]).properties == (
         "hue",
@@ -92,6 +98,6 @@ def test_a_mapping_may_be_a_file(tmp_path):
     "text",
     ["[", 'title = "x"', 'id = "x"\ncolour = 1', 'id = "x"\n[packed]\ncolumn = "y"', "id = 3"],
 )
-def test_a_bad_mapping_file_is_refused(text):
+def test_an_invalid_mapping_file_is_refused(text):
     with pytest.raises(MappingError):
         parse_mapping(text, "mine")

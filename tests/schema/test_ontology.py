@@ -1,4 +1,4 @@
-"""The ontology: what is inferred from a catalogue, and the TOML that keeps it."""
+"""The ontology: its inference from a catalogue, and its TOML file."""
 
 import pyarrow as pa
 import pytest
@@ -21,28 +21,25 @@ def infer(facts=FACTS, categories=CATEGORIES, **extra):
         {"id": list(categories), "category": pa.array(list(categories.values()), pa.string())}
     )
     columns = {
-        name: pa.array([fact[place] for fact in facts], pa.string())
-        for place, name in enumerate(("item", "property", "value"))
+        name: pa.array([fact[position] for fact in facts], pa.string())
+        for position, name in enumerate(("item", "property", "value"))
     }
     return Ontology.infer(items, pa.table(columns | extra))
 
 
-def test_values_come_by_frequency_then_text():
+def test_values_are_ordered_by_frequency_then_text():
     assert infer().values_of("colour") == ("red", "a", "blue")
     assert infer()["colour"].counts == (2, 1, 1)
 
 
 def test_datatype_unit_and_cardinality_are_inferred():
     ontology = infer()
-    assert (
-        ontology["length"].datatype,
-        ontology["length"].unit,
-        ontology["length"].cardinality,
-    ) == ("quantity", "cm", "one")
+    length = ontology["length"]
+    assert (length.datatype, length.unit, length.cardinality) == ("quantity", "cm", "one")
     assert ontology["colour"].cardinality == "many"
 
 
-def test_shares_are_known_at_every_level_of_a_path():
+def test_shares_are_counted_at_every_level_of_a_path():
     assert infer()["colour"].applies_to == {"Home": 0.6667, "Home > Mugs": 1.0}
     assert infer().categories == {"Home": 3, "Home > Mugs": 2, "Home > Rugs": 1}
 
@@ -57,7 +54,7 @@ def test_shares_are_known_at_every_level_of_a_path():
         (None, ["colour"]),
     ],
 )
-def test_what_applies_to_a_category_or_its_nearest_known_parent(category, names):
+def test_an_unknown_category_is_treated_like_its_nearest_known_parent(category, names):
     assert infer().applicable(category) == names
 
 
@@ -73,13 +70,13 @@ def test_an_empty_catalogue_has_an_empty_ontology():
     assert ontology.applicable(None) == []
 
 
-def test_an_unknown_property_is_named_with_those_that_are_known():
+def test_an_unknown_property_error_lists_the_known_ones():
     with pytest.raises(PropertyNotFoundError, match=r"'weight'.*colour, length"):
         infer().values_of("weight")
 
 
 @pytest.mark.parametrize("name", ["a.b", 'quo"te', "顔色", "new\nline", "category", "values"])
-def test_toml_keeps_everything(name, tmp_path):
+def test_an_ontology_survives_a_round_trip_through_toml(name, tmp_path):
     ontology = infer([("1", name, 'v "1" \\ é\t漢'), ("2", name, "2")])
     ontology.save(tmp_path / "ontology.toml")
     loaded = Ontology.load(tmp_path / "ontology.toml")
@@ -88,7 +85,7 @@ def test_toml_keeps_everything(name, tmp_path):
     assert loaded.values_of(name) == ontology.values_of(name)
 
 
-def test_the_hash_follows_the_content():
+def test_the_hash_depends_on_the_content():
     assert infer().content_hash() != infer(FACTS[:-1]).content_hash()
 
 
@@ -97,7 +94,7 @@ def test_saving_leaves_no_other_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ontology.toml"]
 
 
-def test_a_missing_file_names_the_mend(tmp_path):
+def test_a_missing_file_error_says_how_to_create_it(tmp_path):
     with pytest.raises(SourceNotFoundError, match="ingest"):
         Ontology.load(tmp_path / "none.toml")
 
@@ -112,13 +109,13 @@ def test_a_missing_file_names_the_mend(tmp_path):
         "[categories]\na = []",
     ],
 )
-def test_a_damaged_file_is_one_line(text, tmp_path):
+def test_a_damaged_file_is_a_one_line_error(text, tmp_path):
     (tmp_path / "o.toml").write_text(text)
     with pytest.raises(DataError) as caught:
         Ontology.load(tmp_path / "o.toml")
     assert "\n" not in str(caught.value)
 
 
-def test_a_property_has_a_known_datatype():
+def test_an_unknown_datatype_is_refused():
     with pytest.raises(DataError, match="use one of"):
         PropertySpec("x", datatype="colour")

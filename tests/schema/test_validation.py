@@ -1,4 +1,4 @@
-"""What an ontology says against of an item."""
+"""Checks of an item against an ontology."""
 
 from __future__ import annotations
 
@@ -28,35 +28,34 @@ def checks(
     ]
 
 
-def test_an_item_as_it_should_be_has_no_finding() -> None:
-    assert (
-        checks([("colour", "red"), ("colour", "blue"), ("weight", "0.3 kg"), ("pieces", "2")]) == []
-    )
+def test_a_correct_item_has_no_finding() -> None:
+    facts = [("colour", "red"), ("colour", "blue"), ("weight", "0.3 kg"), ("pieces", "2")]
+    assert checks(facts) == []
 
 
 @pytest.mark.parametrize("value", ["heavy", "3 cm", "1" * 20])
 def test_a_value_that_does_not_parse_is_a_violation(value: str) -> None:
     (found,) = check_item(ONTOLOGY, MUG, [("weight", value)])
     assert (found.severity, found.check, found.value) == (Severity.VIOLATION, "datatype", value)
-    assert found.message == f"{value!r} is no quantity in g"
+    assert found.message == f"{value!r} is not a quantity in g"
 
 
-def test_two_values_where_there_should_be_one_are_one_violation() -> None:
+def test_two_values_of_a_property_with_cardinality_one_are_one_violation() -> None:
     (found,) = check_item(ONTOLOGY, MUG, [("pieces", "2"), ("pieces", "3")])
     assert (found.check, found.value) == ("cardinality", None)
     assert "'2', '3'" in found.message
 
 
-def test_many_values_are_not_all_listed() -> None:
+def test_a_long_list_of_values_is_cut() -> None:
     (found,) = check_item(ONTOLOGY, MUG, [("pieces", str(number)) for number in range(50)])
     assert found.message.endswith("'3', …")
 
 
-def test_a_property_where_it_does_not_belong_is_a_warning() -> None:
+def test_a_property_that_does_not_apply_to_the_category_is_a_warning() -> None:
     assert checks([("legs", "4")]) == [(Severity.WARNING, "applies", "legs")]
 
 
-def test_a_property_that_is_rare_everywhere_is_in_no_wrong_place() -> None:
+def test_a_property_that_is_rare_everywhere_is_no_finding() -> None:
     assert checks([("pieces", "4")]) == []
 
 
@@ -65,9 +64,9 @@ def test_an_unknown_property_is_a_violation() -> None:
 
 
 @pytest.mark.parametrize("title", [None, "", "  "])
-def test_an_item_without_a_title_is_warned_of(title: str | None) -> None:
+def test_a_missing_title_is_a_warning(title: str | None) -> None:
     assert checks([], Item("1", title, "Mugs")) == [(Severity.WARNING, "title", None)]
 
 
-def test_an_item_without_a_category_is_only_noted_and_in_no_wrong_place() -> None:
+def test_a_missing_category_is_an_info_and_skips_the_category_check() -> None:
     assert checks([("legs", "4")], Item("1", "A mug")) == [(Severity.INFO, "category", None)]

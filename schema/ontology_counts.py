@@ -1,0 +1,138 @@
+"""The counts from which an ontology is inferred, made in DuckDB.
+
+A catalogue has millions of statements, so DuckDB counts them in bounded memory and spills the rest
+to disk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+
+from schema.terms import CATEGORY_SEPARATOR, TRUSTED_RANKS
+
+if TYPE_CHECKING:
+    import duckdb
+
+ArrowRows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
+
+DUCKDB_MEMORY_LIMIT = "512MB"
+
+_PARENTS_SCHEMA = pa.schema([("category", pa.string()), ("parent", pa.string())])
+
+_VALUES = """
+SELECT property, value, count(*) AS n FROM fact GROUP BY ALL ORDER BY property, n DESC, value
+"""
+_HOLDERS = "SELECT property, count(*), count(*) FILTER (n > 1) FROM holder GROUP BY ALL"
+_CATEGORIES = "SELECT parent, count(*) FROM item_row JOIN parents USING (category) GROUP BY ALL"
+_HOLDERS_BY_CATEGORY = """
+SELECT property, parent, count(*)
+FROM holder JOIN item_row ON item_row.id = holder.item JOIN parents USING (category)
+GROUP BY ALL
+"""
+
+
+@dataclass
+class CatalogueCounts:
+    """How often properties, values and categories occur.
+
+    A category's counts include the items of the categories below it.
+    """
+
+    items: int = 0
+    values: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """By property: how many items have each value, most frequent first."""
+    holders: dict[str, int] = field(default_factory=dict)
+    """By property: how many items have it."""
+    multivalued: dict[str, int] = field(default_factory=dict)
+    """By property: how many items have several values of it."""
+    categories: dict[str, int] = field(default_factory=dict)
+    """How many items each category has."""
+    holders_by_category: dict[str, dict[str, int]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """By property: how many items of each category have it."""
+
+
+def count_catalogue(items: ArrowRows, statements: ArrowRows) -> CatalogueCounts:
+    """Count items (id, category) and statements (item, property, value[, rank]).
+
+    If there is a rank column, only statements of trusted ranks count.
+    """
+    import duckdb
+
+    counts = CatalogueCounts()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        duckdb.connect(
+            config={"memory_limit": DUCKDB_MEMORY_LIMIT, "temp_directory": folder}
+        ) as database,
+    ):
+        _load(database, "item_row", items, ("id", "category"))
+        _load(database, "statement_row", statements, ("item", "property", "value"))
+        database.execute("CREATE TABLE fact AS SELECT DISTINCT * FROM statement_row")
+        database.execute("DROP TABLE statement_row")
+        database.execute(
+            "CREATE TABLE holder AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL"
+        )
+        _register_parents(database)
+
+        (counts.items,) = database.execute("SELECT count(*) FROM item_row").fetchall()[0]
+        for name, value, count in database.execute(_VALUES).fetchall():
+            counts.values[name][value] = count
+        for name, holders, multivalued in database.execute(_HOLDERS).fetchall():
+            counts.holders[name] = holders
+            counts.multivalued[name] = multivalued
+        for category, count in database.execute(_CATEGORIES).fetchall():
+            counts.categories[category] = count
+        for name, category, count in database.execute(_HOLDERS_BY_CATEGORY).fetchall():
+            counts.holders_by_category[name][category] = count
+    return counts
+
+
+def _load(
+    database: duckdb.DuckDBPyConnection, table: str, rows: ArrowRows, columns: tuple[str, ...]
+) -> None:
+    """Create a table and fill it one batch at a time.
+
+    Given the whole stream, DuckDB would read it from its own threads, and not every store's reader
+    is thread-safe.
+    """
+    names = ", ".join(columns)
+    database.execute(f"CREATE TABLE {table} ({', '.join(f'{name} VARCHAR' for name in columns)})")
+    for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:
+        database.register("batch", pa.table(batch))
+        where = ""
+        if "rank" in batch.schema.names:
+            where = f"WHERE rank IN ({', '.join(repr(str(rank)) for rank in TRUSTED_RANKS)})"
+        database.execute(f"INSERT INTO {table} SELECT {names} FROM batch {where}")
+
+
+def _register_parents(database: duckdb.DuckDBPyConnection) -> None:
+    """Register a table of every category with itself and each of its parents.
+
+    Joined with it, an item counts for its own category and for all that contain it.
+    """
+    rows = database.execute(
+        "SELECT DISTINCT category FROM item_row WHERE category IS NOT NULL"
+    ).fetchall()
+    categories = []
+    parents = []
+    for (category,) in rows:
+        for parent in path_prefixes(category):
+            categories.append(category)
+            parents.append(parent)
+    database.register(
+        "parents", pa.table({"category": categories, "parent": parents}, schema=_PARENTS_SCHEMA)
+    )
+
+
+def path_prefixes(category: str) -> list[str]:
+    """Return a category path and those of its parents, the broadest first."""
+    levels = category.split(CATEGORY_SEPARATOR)
+    return [CATEGORY_SEPARATOR.join(levels[:end]) for end in range(1, len(levels) + 1)]

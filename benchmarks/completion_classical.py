@@ -32,7 +32,7 @@ from fusion.inference.featurizer import ItemInput
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
-from kg.splits import assign
+from kg.splits import assign_splits
 from schema.ontology import Ontology
 from serving.cells import Scorer
 
@@ -53,7 +53,7 @@ def read_splits(home: Home, split_file: Path | None) -> Splits:
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
     images = ImageCache.build(snapshot.images, BASELINE_IMAGE_SIZE, home.cache)
-    split_of = assign(snapshot.items, split_file)
+    split_of = assign_splits(snapshot.items, split_file)
     splits: Splits = {"train": [], "validation": [], "test": []}
     for index, item in enumerate(snapshot.items):
         if item in split_of:

@@ -125,7 +125,9 @@ def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str
     count = statements // 10
     known = np.tile(np.arange(10), count)
     value = known * (VALUES // 10) + rng.integers(0, VALUES // 10, statements)
-    graph = heterograph(np.repeat(np.arange(count), 10), known, value, (count, VALUES))
+    graph = heterograph(
+        np.repeat(np.arange(count), 10), known, value, item_count=count, candidate_count=VALUES
+    )
     sampler = CellSampler(graph, 24)
     only = graph[OF]
     cell_item = np.repeat(np.arange(items), 10)

@@ -41,7 +41,7 @@ def init(context: Context) -> None:
         open_store(context.store).close()
     home = context.home(create=True)
     if context.store is not None:
-        home.keep_store(context.store)
+        home.set_default_store(context.store)
     context.emit(
         {"home": str(home.path), "store": home.store_url},
         f"catalogue home: {home.path}",

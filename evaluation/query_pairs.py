@@ -9,7 +9,7 @@ import numpy as np
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.snapshot import read_snapshot
-from kg.splits import assign
+from kg.splits import assign_splits
 from schema.arrays import IntArray
 from schema.errors import DataError
 from training.inputs import read_data, read_query_log
@@ -32,7 +32,7 @@ def held_out_pairs(
             f"the home {home.path} has no query log with clicks: "
             "load one with `catalograph queries FILE`"
         )
-    splits = assign(snapshot.items, split_file)
+    splits = assign_splits(snapshot.items, split_file)
     in_split = [splits.get(item) == split for item in snapshot.items]
     pairs = log.pairs_of_items(np.flatnonzero(in_split))
     if not len(pairs):

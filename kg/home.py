@@ -23,7 +23,11 @@ _MARKER_TEXT = (
 
 
 class Home:
-    """Where things lie in a home; ``store_url`` is the store that is named, else the one that it keeps, else its own graph."""
+    """The paths of everything in a home, and its store, ledger and ontology.
+
+    ``store_url`` is the store passed to the constructor, or else the default that was set for this
+    home, or else the graph in the home itself.
+    """
 
     def __init__(self, path: Path, store: str | None = None) -> None:
         self.path = Path(path).absolute()
@@ -34,58 +38,71 @@ class Home:
         self.shapes_path = self.path / "shapes.ttl"
         self.inferred_path = self.path / "cache" / "ontology.inferred.toml"
         self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"
-        self.store_url = store or self._kept_store() or f"ladybug:{self.path / 'graph'}"
+        self.store_url = store or self._default_store() or f"ladybug:{self.path / 'graph'}"
 
     @classmethod
     def open(cls, path: Path | str, create: bool = False, store: str | None = None) -> Home:
-        """The home at a path. ``create`` makes it where there is none; without it HomeNotFoundError says how."""
+        """Open the home at a path, creating it if ``create`` is set and there is none yet.
+
+        Raises HomeNotFoundError if there is none, or if it cannot be created.
+        """
         home = cls(Path(path), store)
         if (home.path / _MARKER).is_file():
             return home
         if not create:
-            mend = f"make one with `catalograph --home {path} init`, or `ingest` a source into it"
-            raise HomeNotFoundError(f"no catalogue home at {path}: {mend}")
+            raise HomeNotFoundError(
+                f"no catalogue home at {path}: "
+                f"create one with `catalograph --home {path} init`, or `ingest` a source into it"
+            )
         try:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
             write_atomically(home.path / _MARKER, _MARKER_TEXT)
         except OSError as error:
-            reason = f"cannot make a catalogue home at {path} ({error.strerror})"
-            raise HomeNotFoundError(f"{reason}: name a folder that can be written") from None
+            raise HomeNotFoundError(
+                f"cannot create a catalogue home at {path} ({error.strerror}): "
+                "name a folder that can be written"
+            ) from None
         return home
 
-    def keep_store(self, url: str) -> None:
-        """Use a store from now on where none is named; it is kept in the home, so UsageError where its URL holds a password."""
-        scheme, _, place = checked_url(url).partition(":")
-        if not place.startswith("//") and place:
-            # A folder in the home moves with it; another stays where it is, from wherever the home is used.
-            path = Path(place).absolute()
-            place = str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
+    def set_default_store(self, url: str) -> None:
+        """Make ``url`` the store of this home for every later call that does not name another.
+
+        Raises UsageError if the URL contains a password, since it is saved in the home.
+        """
         import tomli_w
 
-        write_atomically(
-            self.path / _MARKER, _MARKER_TEXT + tomli_w.dumps({"store": f"{scheme}:{place}"})
-        )
-        self.store_url = self._kept_store() or self.store_url
+        scheme, _, place = checked_url(url).partition(":")
+        is_path = place and not place.startswith("//")
+        if is_path:
+            # A store inside the home is saved relative to it, so that it moves with the home. Any
+            # other is saved as an absolute path: the home can be used from any working directory.
+            path = Path(place).absolute()
+            place = str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
+        settings = tomli_w.dumps({"store": f"{scheme}:{place}"})
+        write_atomically(self.path / _MARKER, _MARKER_TEXT + settings)
+        self.store_url = self._default_store() or self.store_url
 
-    def _kept_store(self) -> str | None:
-        """The store that the home keeps; HomeNotFoundError where its file cannot be read."""
+    def _default_store(self) -> str | None:
+        """Return the URL saved in the home, if any, with an absolute path."""
+        marker = self.path / _MARKER
         try:
-            kept: dict[str, Any] = tomllib.loads((self.path / _MARKER).read_text(encoding="utf-8"))
+            settings: dict[str, Any] = tomllib.loads(marker.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise HomeNotFoundError(
-                f"{self.path / _MARKER} cannot be read ({error}): mend it, or `init` the home again"
+                f"{marker} cannot be read ({error}): correct it, or `init` the home again"
             ) from None
-        url = kept.get("store")
+        url = settings.get("store")
         if url is None:
             return None
         scheme, _, place = checked_url(str(url)).partition(":")
-        return str(url) if place.startswith("//") or not place else f"{scheme}:{self.path / place}"
+        is_path = place and not place.startswith("//")
+        return f"{scheme}:{self.path / place}" if is_path else str(url)
 
     def store(self, read_only: bool = False) -> GraphStore:
-        """The opened graph store; close it, or use it in a ``with``."""
+        """Open the graph store; close it afterwards, or use it in a ``with`` statement."""
         from kg.stores.open import open_store
 
         return open_store(self.store_url, create=not read_only, read_only=read_only)
@@ -103,11 +120,11 @@ class Home:
         return snapshot
 
     def ledger(self) -> Ledger:
-        """The ledger, brought to the newest layout."""
+        """Open the ledger, creating or upgrading it if necessary."""
         from schema.ledger import Ledger
 
         return Ledger(self.ledger_url)
 
     def ontology(self) -> Ontology:
-        """The home's ontology; SourceNotFoundError names the mend where nothing was ingested yet."""
+        """Load the ontology; raise SourceNotFoundError if nothing was ingested yet."""
         return Ontology.load(self.ontology_path)

@@ -1,11 +1,11 @@
-"""Images as one memory-mapped uint8 array, made once and kept."""
+"""The images of a catalogue as one memory-mapped uint8 array, which is built once and kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,43 +13,61 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_PIXELS = 64_000_000
-CHUNK = 256
+from schema.arrays import BoolArray, IntArray
+from schema.progress import ProgressCallback, no_progress
 
-Read = tuple[int, NDArray[np.uint8] | None]
+MAX_IMAGE_PIXELS = 64_000_000
+"""A larger image is not decoded: a file of a few kilobytes can claim to be one of terabytes."""
+
+IMAGES_PER_CHUNK = 256
+"""How many decoded images wait in memory to be written."""
+
+PixelArray = NDArray[np.uint8]
+Stamp = list[str | int] | None
+"""Identifies an image's content: path, size and modification time; None if there is no file."""
 
 
-def read_pixels(path: Path, size: int) -> NDArray[np.uint8] | None:
-    """An image as [3, S, S] uint8, letterboxed on white; None where it cannot be read or its header claims too many pixels."""
+def read_pixels(path: Path, size: int) -> PixelArray | None:
+    """Read an image as [3, size, size], letterboxed on white.
+
+    Returns None if it cannot be decoded, or if its header claims too many pixels.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
+            if opened.width * opened.height > MAX_IMAGE_PIXELS:
                 return None
+            # Lets a JPEG be decoded at a fraction of its size, which is several times as fast.
             opened.draft("RGB", (size, size))
             image: Image.Image = opened
             if opened.mode in ("RGBA", "LA", "P"):
-                clear = opened.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
-            fitted = ImageOps.pad(
+                transparent = opened.convert("RGBA")
+                background = Image.new("RGBA", transparent.size, "white")
+                image = Image.alpha_composite(background, transparent)
+            padded = ImageOps.pad(
                 image.convert("RGB"), (size, size), Image.Resampling.BILINEAR, color="white"
             )
-            return np.ascontiguousarray(np.asarray(fitted, dtype=np.uint8).transpose(2, 0, 1))
+            pixels = np.asarray(padded, dtype=np.uint8)
+            return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
 @dataclass(frozen=True)
 class ImageCache:
-    """I images: ``array`` [I, 3, S, S] uint8, memory-mapped; ``present`` [I]; ``broken`` indexes of images that cannot be read."""
+    """The pixels of I images.
 
-    array: NDArray[np.uint8]
-    present: NDArray[np.bool_]
+    ``array`` [I, 3, S, S] uint8 is memory-mapped; ``present`` [I] tells which images could be read;
+    ``broken`` are the indices of files that exist but cannot be decoded.
+    """
+
+    array: PixelArray
+    present: BoolArray
     broken: list[int]
 
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images [B, 3, S, S] at ``index`` [B]; black where there is none."""
+    def pixels(self, index: IntArray) -> PixelArray:
+        """Return the images [B, 3, S, S] at ``index`` [B]; missing ones are black."""
         return np.asarray(self.array[index])
 
     @classmethod
@@ -58,104 +76,125 @@ class ImageCache:
         paths: Sequence[str | None],
         size: int,
         folder: Path,
-        progress: Callable[[int, int], None] | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> ImageCache:
-        """Read what is not in the folder's cache yet; an image is known by its path, size and time of change."""
-        target = folder / f"images-{size}"
-        target.mkdir(parents=True, exist_ok=True)
+        """Open the cache of these images in ``folder``, reading those that are not in it yet.
+
+        An image counts as unchanged if its path, size and modification time are the same.
+        """
         stamps = [_stamp(path) for path in paths]
-        key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
-        data = target / f"{key}.npy"
-        index = target / f"{key}.json"
-        if not index.is_file():
-            _fill(paths, stamps, size, (target, data, index), progress)
-        kept = json.loads(index.read_text())
+        files = CacheFiles.of(stamps, folder / f"images-{size}")
+        if not files.index.is_file():
+            _fill(files, paths, stamps, size, progress)
+
+        index = json.loads(files.index.read_text())
         present = np.zeros(len(paths), dtype=bool)
-        present[kept["present"]] = True
-        array = (
-            np.load(data, mmap_mode="r") if len(paths) else np.zeros((0, 3, size, size), np.uint8)
-        )
-        return cls(array, present, list(kept["broken"]))
+        present[index["present"]] = True
+        if len(paths):
+            array = np.load(files.pixels, mmap_mode="r")
+        else:
+            array = np.zeros((0, 3, size, size), np.uint8)
+        return cls(array, present, list(index["broken"]))
 
 
-def _stamp(path: str | None) -> list[str | int] | None:
+@dataclass(frozen=True)
+class CacheFiles:
+    """The files of one cache: the pixels, and the index, which is written last."""
+
+    pixels: Path
+    index: Path
+
+    @classmethod
+    def of(cls, stamps: Sequence[Stamp], folder: Path) -> CacheFiles:
+        """Return the files of a list of images, named after a hash of their stamps."""
+        folder.mkdir(parents=True, exist_ok=True)
+        key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
+        return cls(folder / f"{key}.npy", folder / f"{key}.json")
+
+
+def _stamp(path: str | None) -> Stamp:
     if path is None:
         return None
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return None
-    return [path, found.st_size, found.st_mtime_ns]
+    return [path, status.st_size, status.st_mtime_ns]
 
 
 def _fill(
+    files: CacheFiles,
     paths: Sequence[str | None],
-    stamps: Sequence[list[str | int] | None],
+    stamps: Sequence[Stamp],
     size: int,
-    files: tuple[Path, Path, Path],
-    progress: Callable[[int, int], None] | None,
+    progress: ProgressCallback,
 ) -> None:
-    target, data, index = files
-    before = _known(target)
-    temporary = data.with_suffix(f".{os.getpid()}.npy")
+    """Write a cache: images of an earlier one are copied, all others are read."""
+    earlier = _images_by_stamp(files.index.parent)
+    # The process id in the name keeps two processes that build the same cache apart.
+    temporary = files.pixels.with_suffix(f".{os.getpid()}.npy")
     array = np.lib.format.open_memmap(
         temporary, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size)
     )
+
     present: list[int] = []
-    wanted: list[int] = []
+    to_read: list[int] = []
     for number, stamp in enumerate(stamps):
         if stamp is None:
             continue
-        if (found := before.get(json.dumps(stamp))) is not None:
-            array[number] = found[0][found[1]]
+        key = json.dumps(stamp)
+        if key in earlier:
+            earlier_array, earlier_number = earlier[key]
+            array[number] = earlier_array[earlier_number]
             present.append(number)
         else:
-            wanted.append(number)
-    for number, image in _read_all([(n, str(paths[n])) for n in wanted], size, progress):
+            to_read.append(number)
+    images = _read_all([str(paths[number]) for number in to_read], size, progress)
+    for number, image in zip(to_read, images, strict=True):
         if image is not None:
             array[number] = image
             present.append(number)
     array.flush()
-    temporary.replace(data)
-    record = {
+    temporary.replace(files.pixels)
+
+    index = {
         "present": sorted(present),
-        "broken": sorted(set(wanted) - set(present)),
+        "broken": sorted(set(to_read) - set(present)),
         "stamps": stamps,
     }
-    marker = index.with_suffix(f".{os.getpid()}")
-    marker.write_text(json.dumps(record))
-    marker.replace(index)
-    for old in target.glob("*.*"):
-        if old.stem != data.stem:
-            old.unlink()
+    temporary = files.index.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(index))
+    temporary.replace(files.index)
+
+    for path in files.index.parent.glob("*.*"):
+        if path.stem != files.index.stem:
+            path.unlink()
 
 
-def _known(target: Path) -> dict[str, tuple[NDArray[np.uint8], int]]:
-    """Images of an earlier cache by their stamp."""
-    known: dict[str, tuple[NDArray[np.uint8], int]] = {}
-    for index in target.glob("*.json"):
-        kept = json.loads(index.read_text())
-        array = np.load(index.with_suffix(".npy"), mmap_mode="r")
-        known.update(
-            {json.dumps(kept["stamps"][number]): (array, number) for number in kept["present"]}
-        )
-    return known
+def _images_by_stamp(folder: Path) -> dict[str, tuple[PixelArray, int]]:
+    """Return where earlier caches in a folder have each image: (array, index), by stamp as JSON."""
+    images: dict[str, tuple[PixelArray, int]] = {}
+    for index_path in folder.glob("*.json"):
+        index = json.loads(index_path.read_text())
+        array = np.load(index_path.with_suffix(".npy"), mmap_mode="r")
+        for number in index["present"]:
+            images[json.dumps(index["stamps"][number])] = (array, number)
+    return images
 
 
 def _read_all(
-    jobs: Sequence[tuple[int, str]], size: int, progress: Callable[[int, int], None] | None
-) -> Iterator[Read]:
-    """Images in the order of ``jobs`` (number, path), a few hundred in memory at a time.
+    paths: Sequence[str], size: int, progress: ProgressCallback
+) -> Iterator[PixelArray | None]:
+    """Read images in order, a chunk of them in memory at a time.
 
-    Threads do, since Pillow lets go of the interpreter where it decodes and scales.
+    Threads suffice: Pillow releases the interpreter's lock while it decodes and resizes.
     """
+
+    def read(path: str) -> PixelArray | None:
+        return read_pixels(Path(path), size)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(jobs), CHUNK):
-            part = jobs[start : start + CHUNK]
-            yield from zip(
-                (number for number, _ in part),
-                pool.map(lambda job: read_pixels(Path(job[1]), size), part),
-                strict=True,
-            )
-            if progress is not None:
-                progress(start + len(part), len(jobs))
+        for start in range(0, len(paths), IMAGES_PER_CHUNK):
+            chunk = paths[start : start + IMAGES_PER_CHUNK]
+            yield from pool.map(read, chunk)
+            progress(start + len(chunk), len(paths))

@@ -1,4 +1,7 @@
-"""Sampled blocks as plain tensors (DGL's message flow), so that message passing is torch on any device."""
+"""Sampled message-flow blocks as plain tensors, so that message passing is torch on any device.
+
+DGL samples on the CPU only (its PyPI wheel has no CUDA); what it samples is copied into these.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class MessageFlow:
-    """The known triples around a set of destination cells.
+    """The known triples around a set of cells.
 
-    A *cell* is one question (item, property); N cells stand over B items, E triples reach them.
+    A *cell* is one question (item, property): what is the item's value? There are N cells about B
+    items, and E triples reach them.
 
-    - ``cell_item`` [N]: index of the cell's item in the batch
-    - ``cell_property`` [N]: the property that is asked
-    - ``edge_cell`` [E]: index of the cell that a triple reaches, ascending
-    - ``edge_property`` [E], ``edge_value`` [E]: the triple's property and its candidate id (property-specific value)
+    - ``cell_item`` [N]: the index of the cell's item in the batch
+    - ``cell_property`` [N]: the property that the cell asks for
+    - ``edge_cell`` [E]: the index of the cell that a triple reaches, ascending
+    - ``edge_property`` [E]: the triple's property
+    - ``edge_value`` [E]: the triple's candidate id (a candidate is a value of one property)
 
-    By construction no edge of a cell carries the cell's own property.
+    By construction no edge of a cell has the cell's own property: that would leak the answer.
     """
 
     cell_item: Tensor
@@ -28,7 +33,7 @@ class MessageFlow:
     edge_value: Tensor
 
     def without_triples(self) -> MessageFlow:
-        """The same cells, of which nothing is known."""
+        """Return the same cells with no known triples."""
         return MessageFlow(
             self.cell_item,
             self.cell_property,
@@ -38,7 +43,11 @@ class MessageFlow:
         )
 
     def to(self, device: str) -> MessageFlow:
-        """The same flow on another device."""
+        """Return the same flow on another device."""
         return MessageFlow(
-            *(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__)
+            self.cell_item.to(device, non_blocking=True),
+            self.cell_property.to(device, non_blocking=True),
+            self.edge_cell.to(device, non_blocking=True),
+            self.edge_property.to(device, non_blocking=True),
+            self.edge_value.to(device, non_blocking=True),
         )

@@ -1,4 +1,4 @@
-"""A frozen reading of the graph: int64 triples and their index, read in one pass."""
+"""A frozen copy of the graph for training: int64 triples with an index, read in one pass."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from schema.arrays import IntArray
 from schema.errors import DataError
 from schema.terms import TRUSTED_RANKS, Rank
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
 
-
-ROWS = 1_000_000
+TRIPLES_PER_WRITE = 1_000_000
 
 
 @dataclass(frozen=True)
 class GraphSnapshot:
-    """I items, P properties, V value strings (shared by properties), N statements.
+    """I items, P properties, V value strings (shared by all properties) and N statements.
 
-    ``triples`` [N, 3] int64 are (item, property, value), sorted; ``indptr`` [I + 1] says where each item's begin. Both are memory-mapped
-    where the snapshot was read into a folder.
+    ``triples`` [N, 3] int64 are (item, property, value) indices, sorted. ``indptr`` [I + 1] gives
+    the position where each item's triples begin. Both are memory-mapped if the snapshot was read
+    into a folder.
     """
 
     items: list[str]
@@ -37,11 +38,11 @@ class GraphSnapshot:
     images: list[str | None]
     properties: list[str]
     values: list[str]
-    triples: NDArray[np.int64]
-    indptr: NDArray[np.int64]
+    triples: IntArray
+    indptr: IntArray
 
     def statements_of(self, item: int) -> list[tuple[str, str]]:
-        """(property, value) pairs of the item at an index."""
+        """Return the (property, value) pairs of the item at an index."""
         rows = self.triples[self.indptr[item] : self.indptr[item + 1]]
         return [(self.properties[p], self.values[v]) for _, p, v in rows]
 
@@ -49,50 +50,51 @@ class GraphSnapshot:
 def read_snapshot(
     store: GraphStore, folder: Path | None = None, ranks: Sequence[Rank] = TRUSTED_RANKS
 ) -> GraphSnapshot:
-    """Read items and statements of the given ranks once; into ``folder`` as memory-mapped arrays where one is given.
+    """Read the items, and the statements of these ranks, in one pass.
 
-    A statement is one number while it is read, 8 bytes: 10M of them take 80 MB beside the strings, each of which is kept once.
+    With a ``folder``, the arrays are written there and memory-mapped. While it is read, a statement
+    is packed into one number of 8 bytes: 10 million of them take 80 MB, plus each string once.
     """
     from kg.stores.tables import ITEM_SCHEMA
 
     items = pa.Table.from_batches(list(store.items()), schema=ITEM_SCHEMA)
-    names = items["id"].to_pylist()
-    order = (
-        np.argsort(np.asarray(names, dtype=object), kind="stable")
-        if names
-        else np.zeros(0, np.int64)
-    )
-    items = items.take(pa.array(order))
-    properties = Words()
-    values = Words()
-    ids = items["id"].combine_chunks()
+    items = items.take(pa.array(_sort_order(items["id"].to_pylist())))
+    item_ids = items["id"].combine_chunks()
+
+    properties = StringNumbers()
+    values = StringNumbers()
     columns = []
     for batch in store.triples(ranks):
-        item = pc.index_in(batch["item"], value_set=ids).to_numpy(zero_copy_only=False)
-        columns.append(
-            np.stack(
-                [item, properties.codes(batch["property"]), values.codes(batch["value"])], 1
-            ).astype(np.int32)
-        )
-    sizes = len(names), len(properties), len(values)
-    keys = _sorted_keys(columns, sizes, (properties.order(), values.order()))
-    indptr = np.searchsorted(keys, np.arange(sizes[0] + 1) * (sizes[1] * sizes[2])).astype(np.int64)
-    triples = _unpacked(keys, sizes, folder)
-    indptr = _kept(folder, "indptr", indptr)
+        item = pc.index_in(batch["item"], value_set=item_ids).to_numpy(zero_copy_only=False)
+        numbers = [item, properties.encode(batch["property"]), values.encode(batch["value"])]
+        columns.append(np.stack(numbers, axis=1).astype(np.int32))
+
+    packing = TriplePacking(items.num_rows, len(properties), len(values))
+    keys = _sorted_keys(columns, packing, properties.sorted_positions(), values.sorted_positions())
+    first_keys = np.arange(items.num_rows + 1) * packing.keys_per_item
+    indptr = np.searchsorted(keys, first_keys).astype(np.int64)
     return GraphSnapshot(
         items=items["id"].to_pylist(),
         titles=items["title"].to_pylist(),
-        categories=_shared(items["category"].to_pylist()),
+        categories=_share_equal(items["category"].to_pylist()),
         images=[images[0] if images else None for images in items["images"].to_pylist()],
         properties=properties.sorted(),
         values=values.sorted(),
-        triples=triples,
-        indptr=indptr,
+        triples=_unpack_triples(keys, packing, folder),
+        indptr=_save(indptr, "indptr", folder) if folder else indptr,
     )
 
 
-class Words:
-    """Distinct strings, numbered as they come."""
+def _sort_order(ids: list[str]) -> IntArray:
+    """Return the positions of the ids in sorted order."""
+    if not ids:
+        return np.zeros(0, np.int64)
+    # As objects: in an array of strings numpy would pad every id to the length of the longest.
+    return np.argsort(np.asarray(ids, dtype=object), kind="stable")
+
+
+class StringNumbers:
+    """Distinct strings, numbered in the order in which they are first seen."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -100,98 +102,113 @@ class Words:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def codes(self, column: pa.Array) -> NDArray[np.int64]:
-        """The numbers of a column [N], new ones for new strings."""
+    def encode(self, column: pa.Array) -> IntArray:
+        """Return the numbers of a column's strings [N]; strings not seen before get new ones."""
         encoded = column.dictionary_encode()
-        own = np.array(
-            [
-                self._numbers.setdefault(word, len(self._numbers))
-                for word in encoded.dictionary.to_pylist()
-            ],
-            dtype=np.int64,
-        )
-        return (
-            own[encoded.indices.to_numpy(zero_copy_only=False)]
-            if len(own)
-            else np.zeros(0, np.int64)
-        )
+        strings = encoded.dictionary.to_pylist()
+        if not strings:
+            return np.zeros(0, np.int64)
+        numbers = [self._numbers.setdefault(text, len(self._numbers)) for text in strings]
+        return np.array(numbers, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def sorted(self) -> list[str]:
-        """The strings in order."""
+        """Return the strings in sorted order."""
         return sorted(self._numbers)
 
-    def order(self) -> NDArray[np.int64]:
-        """The place in that order of each number [W]."""
-        place = {word: at for at, word in enumerate(self.sorted())}
-        return np.array([place[word] for word in self._numbers], dtype=np.int64)
+    def sorted_positions(self) -> IntArray:
+        """Return each number's position in the sorted order [W]."""
+        position = {text: place for place, text in enumerate(self.sorted())}
+        return np.array([position[text] for text in self._numbers], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TriplePacking:
+    """Triples as single numbers: (item * properties + property) * values + value."""
+
+    items: int
+    properties: int
+    values: int
+
+    def __post_init__(self) -> None:
+        if float(self.items) * self.properties * self.values >= 2.0**63:
+            raise DataError(
+                f"{self.items:,} items x {self.properties:,} properties x {self.values:,} values "
+                "are too many for one snapshot: split the catalogue"
+            )
+
+    @property
+    def keys_per_item(self) -> int:
+        """How many different keys an item's triples can have."""
+        return self.properties * self.values
+
+    def pack(self, item: IntArray, property: IntArray, value: IntArray) -> IntArray:
+        """Return the keys [N] of triples."""
+        return (item * self.properties + property) * self.values + value
+
+    def unpack(self, keys: IntArray) -> IntArray:
+        """Return the triples [N, 3] of keys [N]."""
+        # An empty graph has no property and no value to divide by.
+        item = keys // max(1, self.keys_per_item)
+        property = keys // max(1, self.values) % max(1, self.properties)
+        value = keys % max(1, self.values)
+        return np.stack([item, property, value], axis=1)
 
 
 def _sorted_keys(
     columns: list[NDArray[np.int32]],
-    sizes: tuple[int, int, int],
-    orders: tuple[NDArray[np.int64], NDArray[np.int64]],
-) -> NDArray[np.int64]:
-    """Statements as ascending numbers (item * P + property) * V + value [N]; the columns are emptied on the way."""
-    if float(sizes[0]) * sizes[1] * sizes[2] >= 2.0**63:
-        raise DataError(
-            f"{sizes[0]:,} items x {sizes[1]:,} properties x {sizes[2]:,} values are too many for one snapshot: split the catalogue"
-        )
+    packing: TriplePacking,
+    property_positions: IntArray,
+    value_positions: IntArray,
+) -> IntArray:
+    """Return the keys [N] of all triples in ascending order.
+
+    ``columns`` is emptied on the way, so that both forms are never held in memory completely.
+    """
     keys = np.empty(sum(map(len, columns)), dtype=np.int64)
     end = len(keys)
     while columns:
-        part = columns.pop()
-        item = part[:, 0].astype(np.int64)
-        known = orders[0][part[:, 1]]
-        value = orders[1][part[:, 2]]
-        keys[end - len(part) : end] = (item * sizes[1] + known) * sizes[2] + value
-        end -= len(part)
+        batch = columns.pop()
+        item = batch[:, 0].astype(np.int64)
+        keys[end - len(batch) : end] = packing.pack(
+            item, property_positions[batch[:, 1]], value_positions[batch[:, 2]]
+        )
+        end -= len(batch)
     keys.sort()
     return keys
 
 
-def _unpacked(
-    keys: NDArray[np.int64], sizes: tuple[int, int, int], folder: Path | None
-) -> NDArray[np.int64]:
-    """Triples [N, 3] of keys [N], written a part at a time into a memory-mapped file where there is a folder."""
+def _unpack_triples(keys: IntArray, packing: TriplePacking, folder: Path | None) -> IntArray:
+    """Return the triples [N, 3] of keys [N]; with a folder, in a memory-mapped file."""
     if folder is None:
-        return _triples(keys, sizes)
-    path, temporary = _paths(folder, "triples")
-    made = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int64, shape=(len(keys), 3))
-    for start in range(0, len(keys), ROWS):
-        made[start : start + ROWS] = _triples(keys[start : start + ROWS], sizes)
-    made.flush()
+        return packing.unpack(keys)
+    path, temporary = _array_paths(folder, "triples")
+    triples = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int64, shape=(len(keys), 3))
+    for start in range(0, len(keys), TRIPLES_PER_WRITE):
+        end = start + TRIPLES_PER_WRITE
+        triples[start:end] = packing.unpack(keys[start:end])
+    triples.flush()
     temporary.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def _triples(keys: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArray[np.int64]:
-    of_item = sizes[1] * sizes[2]
-    return np.stack(
-        [
-            keys // max(1, of_item),
-            keys // max(1, sizes[2]) % max(1, sizes[1]),
-            keys % max(1, sizes[2]),
-        ],
-        1,
-    )
-
-
-def _kept(folder: Path | None, name: str, array: NDArray[np.int64]) -> NDArray[np.int64]:
-    if folder is None:
-        return array
-    path, temporary = _paths(folder, name)
+def _save(array: IntArray, name: str, folder: Path) -> IntArray:
+    """Write an array into a folder and map it into memory."""
+    path, temporary = _array_paths(folder, name)
     np.save(temporary, array)
     temporary.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def _paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """Where an array is kept, and where it is written first: another process may be reading the one before."""
+def _array_paths(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return an array's path and the one to write it to before it is moved there.
+
+    Another process may have the previous file mapped, so it must not be written over.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.npy", folder / f"{name}.{os.getpid()}.npy"
 
 
-def _shared(words: list[str | None]) -> list[str | None]:
-    """The same strings, those that are equal being one: a catalogue has few categories."""
-    seen: dict[str, str] = {}
-    return [None if word is None else seen.setdefault(word, word) for word in words]
+def _share_equal(texts: list[str | None]) -> list[str | None]:
+    """Return the same texts, equal ones being one object: a catalogue has few categories."""
+    first: dict[str, str] = {}
+    return [None if text is None else first.setdefault(text, text) for text in texts]

@@ -1,4 +1,4 @@
-"""Which part an item belongs to: by its id's hash, or by a file."""
+"""Assign items to the train, validation and test splits: by a hash of the id, or by a file."""
 
 from __future__ import annotations
 
@@ -9,46 +9,61 @@ from pathlib import Path
 
 from schema.errors import SourceNotFoundError, SplitError
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
+TRAIN_PERCENT = 90
+VALIDATION_PERCENT = 5
 
 
 def split_of(item: str) -> str:
-    """90% train, 5% validation, 5% test, by sha1 of the id."""
+    """Return an item's default split: 90% train, 5% validation, 5% test, by SHA-1 of the id.
+
+    A hash keeps an item in its split when the catalogue grows, in every home and on every machine.
+    """
     bucket = int(hashlib.sha1(item.encode(), usedforsecurity=False).hexdigest(), 16) % 100
-    return "train" if bucket < 90 else "validation" if bucket < 95 else "test"
+    if bucket < TRAIN_PERCENT:
+        return "train"
+    return "validation" if bucket < TRAIN_PERCENT + VALIDATION_PERCENT else "test"
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """A CSV file with columns item and split; raises SplitError on another layout, an unknown part or an item in two parts."""
+    """Read a CSV file with the columns item and split, and return the split of each item.
+
+    Raises SplitError if it has other columns, an unknown split, or an item in two splits.
+    """
     if not path.is_file():
         raise SourceNotFoundError(f"no split file {path}: name a CSV file with columns item,split")
-    parts: dict[str, str] = {}
+    splits: dict[str, str] = {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if not {"item", "split"} <= set(rows.fieldnames or ()):
             raise SplitError(f"{path} has columns {rows.fieldnames}: it needs item,split")
-        for number, row in enumerate(rows, 2):
+        for line, row in enumerate(rows, 2):
             item = row["item"]
-            part = row["split"]
-            if part not in PARTS:
+            split = row["split"]
+            if split not in SPLITS:
                 raise SplitError(
-                    f"{path}:{number} puts {item!r} into {part!r}: use one of {', '.join(PARTS)}"
+                    f"{path}:{line} puts {item!r} into {split!r}: use one of {', '.join(SPLITS)}"
                 )
-            if parts.setdefault(item, part) != part:
+            if splits.setdefault(item, split) != split:
                 raise SplitError(
-                    f"{path}:{number} puts {item!r} into {part!r} and {parts[item]!r}: keep one of the two lines"
+                    f"{path}:{line} puts {item!r} into {split!r} and {splits[item]!r}: "
+                    "keep one of the two lines"
                 )
-    return parts
+    return splits
 
 
-def assign(items: Sequence[str], file: Path | None = None) -> dict[str, str]:
-    """Each item's part; with a file, items that it does not name belong to none. Raises SplitError where no item is left to train on."""
+def assign_splits(items: Sequence[str], file: Path | None = None) -> dict[str, str]:
+    """Return the split of each item.
+
+    With a file, items that it does not name are in no split. Raises SplitError if that leaves the
+    train split empty.
+    """
     if file is None:
         return {item: split_of(item) for item in items}
-    named = read_split(file)
-    parts = {item: named[item] for item in items if item in named}
-    if "train" not in parts.values():
+    split_in_file = read_split(file)
+    splits = {item: split_in_file[item] for item in items if item in split_in_file}
+    if "train" not in splits.values():
         raise SplitError(
             f"{file} puts none of the {len(items)} items into train: name items of this catalogue"
         )
-    return parts
+    return splits

@@ -1,4 +1,4 @@
-"""What a store holds: counts, and how many items have each property."""
+"""Counts of a store, and how many items have each property."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """One property: the items that have it, their share of all items, its values, and the items where it is only predicted."""
+class PropertyCoverage:
+    """How well one property is filled in.
+
+    ``items`` have it and are ``share`` of all items; ``values`` is the number of different values;
+    on ``predicted`` items it is predicted and nothing more.
+    """
 
     property: str
     items: int
@@ -27,7 +31,10 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of a store; ``statements`` and ``ranks`` count every rank, a property's ``items`` only what is trusted."""
+    """Counts of a store.
+
+    ``statements`` and ``ranks`` count statements of every rank, ``coverage`` only trusted ones.
+    """
 
     items: int
     titles: int
@@ -35,48 +42,64 @@ class Stats:
     categories: int
     statements: int
     ranks: dict[str, int]
-    coverage: list[Coverage]
+    coverage: list[PropertyCoverage]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the counts as plain data."""
         return asdict(self)
 
 
-_ITEMS = "SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT category) FROM item_rows"
-_COVERAGE = """
-SELECT property, count(DISTINCT t.item), count(DISTINCT t.value), count(DISTINCT f.item) FILTER (f.rank = 'predicted' AND t.item IS NULL)
-FROM facts f LEFT JOIN trusted t USING (item, property) GROUP BY property ORDER BY property
+_ITEM_COLUMNS = ("id", "title", "category", "images")
+_STATEMENT_COLUMNS = ("item", "property", "value", "rank")
+_COUNT_ITEMS = """
+SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT category)
+FROM item_rows
+"""
+_COUNT_RANKS = "SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank"
+_COUNT_PROPERTIES = """
+SELECT property,
+    count(DISTINCT trusted.item),
+    count(DISTINCT trusted.value),
+    count(DISTINCT facts.item) FILTER (facts.rank = 'predicted' AND trusted.item IS NULL)
+FROM facts LEFT JOIN trusted USING (item, property)
+GROUP BY property ORDER BY property
 """
 
 
 def read_stats(store: GraphStore) -> Stats:
-    """Read a store once, in flat memory."""
+    """Read a store once, as a stream: items and then statements."""
     import duckdb
 
-    trusted = "rank IN (" + ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS) + ")"
-    with duckdb.connect(":memory:") as db:
-        db.register("item_rows", _reader(store.items(), ("id", "title", "category", "images")))
-        items, titles, images, categories = db.execute(_ITEMS).fetchall()[0]
-        db.register("statement_rows", _reader(store.scan(), ("item", "property", "value", "rank")))
-        db.execute("CREATE TABLE facts AS SELECT * FROM statement_rows")
-        ranks = dict(
-            db.execute("SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank").fetchall()
+    from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+
+    ranks_to_trust = ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS)
+    with duckdb.connect(":memory:") as database:
+        item_rows = _stream(store.items(), ITEM_SCHEMA, _ITEM_COLUMNS)
+        database.register("item_rows", item_rows)
+        items, titles, images, categories = database.execute(_COUNT_ITEMS).fetchall()[0]
+
+        statement_rows = _stream(store.scan(), STATEMENT_SCHEMA, _STATEMENT_COLUMNS)
+        database.register("statement_rows", statement_rows)
+        # A stream can be read only once, and three queries follow.
+        database.execute("CREATE TABLE facts AS SELECT * FROM statement_rows")
+        database.execute(
+            f"CREATE TABLE trusted AS SELECT * FROM facts WHERE rank IN ({ranks_to_trust})"
         )
-        db.execute(f"CREATE TABLE trusted AS SELECT * FROM facts WHERE {trusted}")
-        rows = db.execute(_COVERAGE).fetchall()
+        ranks = dict(database.execute(_COUNT_RANKS).fetchall())
+        properties = database.execute(_COUNT_PROPERTIES).fetchall()
+
     coverage = [
-        Coverage(name, held, held / items if items else 0.0, values, predicted)
-        for name, held, values, predicted in rows
+        PropertyCoverage(name, holders, holders / items if items else 0.0, values, predicted)
+        for name, holders, values, predicted in properties
     ]
     return Stats(items, titles, images, categories, sum(ranks.values()), ranks, coverage)
 
 
-def _reader(batches: Iterator[pa.RecordBatch], columns: tuple[str, ...]) -> pa.RecordBatchReader:
-    """The named columns of a stream of batches; without any batch, an empty stream of those columns."""
-    from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
-
-    types = ITEM_SCHEMA if "title" in columns else STATEMENT_SCHEMA
-    wanted = pa.schema([types.field(name) for name in columns])
+def _stream(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, columns: tuple[str, ...]
+) -> pa.RecordBatchReader:
+    """Return some columns of a stream of batches, which may be empty, in a form DuckDB reads."""
+    selected = pa.schema([schema.field(name) for name in columns])
     return pa.RecordBatchReader.from_batches(
-        wanted, (batch.select(list(columns)) for batch in batches)
+        selected, (batch.select(list(columns)) for batch in batches)
     )

@@ -61,7 +61,7 @@ def pad_cells(cells: Cells, batch: int) -> Cells:
 def statements_of(indptr: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
     """Return the numbers [M] of the statements of items ``index`` [B], and the batch row [M] of
     each."""
-    row, place = spread(indptr[index], indptr[index + 1])
+    row, place = expand_ranges(indptr[index], indptr[index + 1])
     return place, row
 
 
@@ -78,7 +78,7 @@ def true_alternatives(
     key = row * width + data.property[statement]
     hidden_key = (cells.row * width + cells.property)[cells.cell]
     order = np.argsort(key, kind="stable")
-    hidden, place = join(hidden_key, key[order])
+    hidden, place = find_in_sorted(hidden_key, key[order])
     other = data.candidate[statement[order][place]]
     different = other != candidate[hidden]
     return TrueAlternatives(

@@ -17,8 +17,8 @@ from encoders.batch import ItemBatch, ngram_tensors, piece_tensor
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.negatives import Corruptor, type_constrained
-from kg.sampling.ragged import first_random
+from kg.sampling.negatives import Corruptor, type_constrained_candidates
+from kg.sampling.ragged import sample_per_row
 from schema.arrays import BoolArray, IntArray
 from training.augment import augment
 from training.batches import (
@@ -317,7 +317,7 @@ class Collator:
         recipe = self.recipe
         statement, row = statements_of(data.indptr, index)
         uniform = random.uniform(f"asked {view}", index[row], data.candidate[statement])
-        keep = first_random(row, recipe.max_cells, uniform) & rows[row]
+        keep = sample_per_row(row, recipe.max_cells, uniform) & rows[row]
         statement = statement[keep]
         row = row[keep]
         candidate = data.candidate[statement]
@@ -373,7 +373,7 @@ class Collator:
             other = order[low[:, None] + random.integers((high - low)[:, None], "other", *keys)]
             heads = np.where(replaced, cells.cell[other], heads)
             values = np.where(replaced, candidate[:, None], values)
-            is_true = self.corruptor.facts.contains(item[other], candidate[:, None])
+            is_true = self.corruptor.true_statements.contains(item[other], candidate[:, None])
             possible = np.where(replaced, ~is_true, possible)
         return Corruptions(
             torch.from_numpy(heads),
@@ -397,7 +397,7 @@ class Collator:
         properties = np.unique(
             np.concatenate([links.flow.cell_property.numpy() for links in targets])
         )
-        drawn = type_constrained(
+        drawn = type_constrained_candidates(
             self.data.ranges,
             properties,
             positives,

@@ -53,5 +53,11 @@ class TrainingFlows:
 
         data = self.data
         item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
-        sizes = (len(data.items), int(data.ranges[-1]))
-        return CellSampler(heterograph(item, data.property, data.candidate, sizes), self.max_known)
+        graph = heterograph(
+            item,
+            data.property,
+            data.candidate,
+            item_count=len(data.items),
+            candidate_count=int(data.ranges[-1]),
+        )
+        return CellSampler(graph, self.max_known)

@@ -17,7 +17,7 @@ from fusion.pretrained import Pretrained, read_pieces
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
-from kg.splits import assign
+from kg.splits import assign_splits
 from schema.arrays import IntArray
 from schema.errors import TrainingError
 from schema.ontology import Ontology
@@ -165,7 +165,7 @@ def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, Int
 
     Raises TrainingError if the train split is empty.
     """
-    assigned = assign(snapshot.items, options.split)
+    assigned = assign_splits(snapshot.items, options.split)
     names = np.array([assigned.get(item, "") for item in snapshot.items])
     splits = {split: np.flatnonzero(names == split) for split in ("train", "validation", "test")}
     if not len(splits["train"]):

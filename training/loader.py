@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.memmap import send_by_name
+from kg.sampling.memmap import pickle_memmaps_by_path
 from training.batches import StepBatch
 from training.collate import BatchContents, Collator
 from training.objectives import Need
@@ -146,7 +146,7 @@ def prefetch_batches(
         for request in requests:
             yield builder[request].to(device)
         return
-    send_by_name()
+    pickle_memmaps_by_path()
     options: dict[str, Any] = {
         "multiprocessing_context": "spawn",
         "prefetch_factor": PREFETCHED_BATCHES,

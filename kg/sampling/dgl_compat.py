@@ -1,4 +1,8 @@
-"""The only place that imports dgl: its graphbolt part wants a compiled library that fits no current torch, and nothing here needs it."""
+"""The only module that imports dgl.
+
+DGL's graphbolt needs a compiled library that fits no current torch, and nothing here uses it, so an
+empty module takes its place.
+"""
 
 from __future__ import annotations
 

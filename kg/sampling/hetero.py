@@ -1,4 +1,4 @@
-"""A snapshot as a DGL heterograph."""
+"""Statements as a DGL heterograph."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kg.sampling.dgl_compat import dgl
+from schema.arrays import IntArray
 
 HAS = ("item", "has", "value")
 OF = ("value", "of", "item")
 
 
 def heterograph(
-    item: NDArray[np.int64],
-    property: NDArray[np.int64],
-    candidate: NDArray[np.int64],
-    sizes: tuple[int, int],
+    item: IntArray,
+    property: IntArray,
+    candidate: IntArray,
+    *,
+    item_count: int,
+    candidate_count: int,
 ) -> Any:
-    """item -has-> value and back, over E statements: ``item``, ``property`` and ``candidate`` [E]; ``sizes`` items and candidates.
+    """Build the graph item -has-> value and back from E statements.
 
-    A value node is a candidate (property-specific value); both edge types carry ``property`` [E] and ``statement`` [E], the place of the
-    statement in the arrays.
+    ``item``, ``property`` and ``candidate`` are [E]. A value node is a candidate, which is a value
+    of one property. Both edge types have ``property`` [E] and ``statement`` [E], the statement's
+    position in the arrays.
     """
-    ends = (
-        torch.from_numpy(np.ascontiguousarray(item)),
-        torch.from_numpy(np.ascontiguousarray(candidate)),
-    )
+    items = torch.from_numpy(np.ascontiguousarray(item))
+    candidates = torch.from_numpy(np.ascontiguousarray(candidate))
     graph = dgl.heterograph(
-        {HAS: ends, OF: ends[::-1]}, num_nodes_dict={"item": sizes[0], "value": sizes[1]}
+        {HAS: (items, candidates), OF: (candidates, items)},
+        num_nodes_dict={"item": item_count, "value": candidate_count},
     )
-    for edge in (HAS, OF):
-        graph.edges[edge].data["property"] = torch.from_numpy(np.ascontiguousarray(property))
-        graph.edges[edge].data["statement"] = torch.arange(len(item))
+    for edge_type in (HAS, OF):
+        data = graph.edges[edge_type].data
+        data["property"] = torch.from_numpy(np.ascontiguousarray(property))
+        data["statement"] = torch.arange(len(item))
     return graph

@@ -1,4 +1,7 @@
-"""Memory-mapped arrays that another process maps again, where numpy would send their bytes."""
+"""Pickle memory-mapped arrays as references to their files.
+
+By default numpy pickles their content, so each data-loading process would get its own copy.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,19 @@ from typing import Any
 import numpy as np
 
 
-def _mapped_again(name: str, dtype: str, offset: int, shape: tuple[int, ...]) -> Any:
+def pickle_memmaps_by_path() -> None:
+    """Make this process pickle memory-mapped arrays as the paths of their files."""
+    copyreg.pickle(np.memmap, _reduce)
+
+
+def _reduce(array: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    # A slice of a mapped array has the file's name too, but not its own offset in the file, so it
+    # is pickled with its content. Its base is another array instead of the mmap.
+    is_whole_file = isinstance(array.base, mmap.mmap) and array.flags.c_contiguous
+    if is_whole_file and array.filename is not None:
+        return _map_file, (str(array.filename), array.dtype.str, array.offset, array.shape)
+    return np.asarray, (np.array(array),)
+
+
+def _map_file(name: str, dtype: str, offset: int, shape: tuple[int, ...]) -> Any:
     return np.memmap(name, dtype=dtype, mode="r", offset=offset, shape=shape)
-
-
-def _reduced(array: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A whole mapped file goes by its name; a part of one, whose place numpy does not know, by its bytes."""
-    if (
-        isinstance(array.base, mmap.mmap)
-        and array.filename is not None
-        and array.flags.c_contiguous
-    ):
-        return _mapped_again, (str(array.filename), array.dtype.str, array.offset, array.shape)
-    plain = np.array(array)
-    return np.asarray, (plain,)
-
-
-def send_by_name() -> None:
-    """From now on pickles of memory-mapped arrays hold the files' names."""
-    copyreg.pickle(np.memmap, _reduced)

@@ -1,155 +1,194 @@
-"""Negatives: values that the asked property could have had, and corrupted statements."""
+"""Negative samples: other values that a property could have, and corrupted statements.
+
+A candidate is a value of one property. ``ranges`` [P + 1] gives the first candidate of each
+property: those of property p are ``ranges[p]`` to ``ranges[p + 1] - 1``.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kg.sampling.keyed_random import KeyedRandom
+from schema.arrays import BoolArray, FloatArray, IntArray
 
-Ints = NDArray[np.int64]
-DRAWS = 4
-MOST_PAIRS = 1 << 25
+MAX_DRAWS = 4
+"""How often a corrupted value is drawn again because it turned out to be true."""
+
+MAX_TABLE_SIZE = 1 << 25
+"""The largest table of (item, candidate) pairs, a byte each."""
 
 
-def type_constrained(
-    ranges: Ints, asked: Ints, positives: Ints, most: int, rng: np.random.Generator
-) -> Ints:
-    """The candidates [C'] that a batch is scored against: its ``positives``, and others of the ``asked`` properties.
+def type_constrained_candidates(
+    ranges: IntArray,
+    properties: IntArray,
+    positives: IntArray,
+    limit: int,
+    rng: np.random.Generator,
+) -> IntArray:
+    """Return the candidates [C'] that a batch is scored against, ascending and distinct.
 
-    ``ranges`` [P + 1] says where each property's candidates begin, ``asked`` [Q] are distinct properties. Where the properties have more
-    than ``most`` candidates in all, each keeps its share of them, drawn uniformly and without repetition; ascending, without doubles.
-    Which of them are true of a cell, and so no negatives there, is the objective's to leave out: it knows the item.
+    They are the batch's ``positives`` and other values of its distinct ``properties`` [Q]. If the
+    properties have more than ``limit`` candidates in all, each contributes a random sample whose
+    size is in proportion. Leaving out the values that are true of a cell is up to the objective,
+    which knows the cell's item.
     """
-    sizes = ranges[asked + 1] - ranges[asked]
-    if sizes.sum() <= most:
-        drawn = [np.arange(ranges[p], ranges[p + 1]) for p in asked]
+    sizes = ranges[properties + 1] - ranges[properties]
+    if sizes.sum() <= limit:
+        samples = [np.arange(ranges[p], ranges[p + 1]) for p in properties]
     else:
-        shares = np.maximum(1, sizes * most // max(1, sizes.sum()))
-        drawn = [
-            ranges[p] + rng.choice(size, share, replace=False)
-            for p, size, share in zip(asked, sizes, shares, strict=True)
+        sample_sizes = np.maximum(1, sizes * limit // max(1, sizes.sum()))
+        samples = [
+            ranges[p] + rng.choice(size, sample_size, replace=False)
+            for p, size, sample_size in zip(properties, sizes, sample_sizes, strict=True)
             if size
         ]
-    return np.unique(np.concatenate([*drawn, positives])).astype(np.int64)
+    return np.unique(np.concatenate([*samples, positives])).astype(np.int64)
 
 
 class TrueStatements:
-    """What is true: N statements (item, candidate), ``indptr`` [I + 1] and ``candidate`` [N] in CSR form.
+    """The N statements (item, candidate) that are true.
 
-    A small catalogue's are a table of all pairs, which is looked up; a large one's a sorted list, which is searched.
+    They are given in CSR form: ``indptr`` [I + 1] and ``candidate`` [N]. For a small catalogue they
+    are kept as a table of all pairs, which is the fastest to look up; for a large one, whose table
+    would not fit, as a sorted list that is searched.
     """
 
-    def __init__(self, indptr: Ints, candidate: Ints, candidates: int) -> None:
-        self.width = candidates
-        keys = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * candidates + candidate
-        self._table = None
+    def __init__(self, indptr: IntArray, candidate: IntArray, candidate_count: int) -> None:
+        self.candidate_count = candidate_count
+        item_count = len(indptr) - 1
+        keys = np.repeat(np.arange(item_count), np.diff(indptr)) * candidate_count + candidate
+        self._table: BoolArray | None = None
         self._keys = keys[:0]
-        if 0 < (len(indptr) - 1) * candidates <= MOST_PAIRS:
-            self._table = np.zeros((len(indptr) - 1) * candidates, dtype=bool)
+        if 0 < item_count * candidate_count <= MAX_TABLE_SIZE:
+            self._table = np.zeros(item_count * candidate_count, dtype=bool)
             self._table[keys] = True
         else:
             self._keys = np.unique(keys)
 
-    def contains(self, item: Ints, candidate: Ints) -> NDArray[np.bool_]:
-        """Whether each statement is true; ``item`` and ``candidate`` broadcast against each other."""
-        key = item * self.width + candidate
+    def contains(self, item: IntArray, candidate: IntArray) -> BoolArray:
+        """Return whether each statement is true; ``item`` and ``candidate`` are broadcast."""
+        key = item * self.candidate_count + candidate
         if self._table is not None:
             return np.asarray(self._table[key])
         if not len(self._keys):
             return np.zeros(key.shape, dtype=bool)
-        place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
-        return self._keys[place] == key
+        position = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
+        return self._keys[position] == key
 
 
-class Corrupted(NamedTuple):
-    """K corrupted values [M, K] of each of M statements, and which of them are possible [M, K]: neither true nor missing."""
+@dataclass(frozen=True)
+class CorruptedValues:
+    """K corrupted values for each of M statements.
 
-    candidate: Ints
-    possible: NDArray[np.bool_]
+    ``possible`` [M, K] is False where no value could be found that is not true as well; the value
+    in ``candidate`` [M, K] is then to be ignored.
+    """
+
+    candidate: IntArray
+    possible: BoolArray
 
 
 class Corruptor:
-    """Draws other values for true statements; what is true of the item is drawn anew, and in the end marked impossible (filtered).
+    """Draws other values for true statements.
 
-    ``kind`` says among which values: ``uniform`` all of them; ``type`` the property's (type-constrained); ``category`` those that the
-    property has on items of the item's category, ``category`` [I], or the property's where there are fewer than two. ``ranges`` [P + 1]
-    says where each property's candidates begin.
+    A drawn value that is true of the item as well is drawn again (PyKEEN calls this filtered
+    negative sampling). ``kind`` says which values are drawn from:
+
+    - ``uniform``: all candidates
+    - ``category``: the values that the property has on items of the item's category, given by
+      ``category`` [I]; if there are fewer than two, all values of the property
+    - any other: the values of the property
+
+    ``head_share`` [P] is the share of corruptions which, by :func:`bernoulli_head_share`, should
+    replace the item and not the value; that is left to the caller.
     """
 
     def __init__(
         self,
-        ranges: Ints,
-        indptr: Ints,
-        candidate: Ints,
+        ranges: IntArray,
+        indptr: IntArray,
+        candidate: IntArray,
         kind: str = "type",
-        category: Ints | None = None,
+        category: IntArray | None = None,
     ) -> None:
         self.ranges = ranges
-        self.facts = TrueStatements(indptr, candidate, int(ranges[-1]))
+        self.true_statements = TrueStatements(indptr, candidate, int(ranges[-1]))
         self.kind = kind
         self.category = category if kind == "category" else None
         item = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        self.head_share = bernoulli(ranges, item, candidate)
-        # All candidates, then each category's: a property's lie together in both.
-        width = self.facts.width
-        self._of_category = (
-            np.zeros(0, np.int64)
-            if self.category is None
-            else np.unique(self.category[item] * width + candidate)
-        )
-        self._pool = np.concatenate([np.arange(width), self._of_category % max(1, width)])
+        self.head_share = bernoulli_head_share(ranges, item, candidate)
 
-    def __call__(self, item: Ints, candidate: Ints, count: int, random: KeyedRandom) -> Corrupted:
-        """``count`` other values for each of M statements: ``item`` [M], ``candidate`` [M]."""
-        low, size = self._range(item, candidate)
+        # The pool that is drawn from: all candidates in order, and after them those that occur in
+        # each category. In both, the candidates of one property are next to each other.
+        candidate_count = self.true_statements.candidate_count
+        self._category_keys = np.zeros(0, np.int64)
+        if self.category is not None:
+            self._category_keys = np.unique(self.category[item] * candidate_count + candidate)
+        self._pool = np.concatenate(
+            [np.arange(candidate_count), self._category_keys % max(1, candidate_count)]
+        )
+
+    def __call__(
+        self, item: IntArray, candidate: IntArray, count: int, random: KeyedRandom
+    ) -> CorruptedValues:
+        """Draw ``count`` other values for each of M statements: ``item`` [M], ``candidate`` [M]."""
+        first, size = self._pool_range(item, candidate)
         values = np.empty((len(item), count), dtype=np.int64)
         possible = np.zeros((len(item), count), dtype=bool)
-        row, column = (place.reshape(-1) for place in np.indices(values.shape))
-        for draw in range(DRAWS):
-            place = random.integers(size[row], "corrupt", item[row], candidate[row], column, draw)
-            drawn = self._pool[low[row] + place]
+        row, column = (axis.reshape(-1) for axis in np.indices(values.shape))
+        for draw in range(MAX_DRAWS):
+            keys = (item[row], candidate[row], column, draw)
+            drawn = self._pool[first[row] + random.integers(size[row], "corrupt", *keys)]
+            is_true = self.true_statements.contains(item[row], drawn)
             values[row, column] = drawn
-            wrong = self.facts.contains(item[row], drawn)
-            possible[row, column] = ~wrong
-            row = row[wrong]
-            column = column[wrong]
+            possible[row, column] = ~is_true
+            row = row[is_true]
+            column = column[is_true]
             if not len(row):
                 break
-        return Corrupted(values, possible)
+        return CorruptedValues(values, possible)
 
-    def _range(self, item: Ints, candidate: Ints) -> tuple[Ints, Ints]:
-        """Where in the pool each statement's values begin, and how many they are."""
+    def _pool_range(self, item: IntArray, candidate: IntArray) -> tuple[IntArray, IntArray]:
+        """Return where in the pool each statement's values begin, and how many there are."""
+        candidate_count = self.true_statements.candidate_count
         if self.kind == "uniform":
-            return np.zeros_like(candidate), np.full_like(candidate, self.facts.width)
-        known = np.searchsorted(self.ranges, candidate, side="right") - 1
-        low = self.ranges[known]
-        high = self.ranges[known + 1]
+            return np.zeros_like(candidate), np.full_like(candidate, candidate_count)
+
+        property_index = np.searchsorted(self.ranges, candidate, side="right") - 1
+        low = self.ranges[property_index]
+        high = self.ranges[property_index + 1]
         if self.category is None:
             return low, high - low
-        base = self.category[item] * self.facts.width
-        first, last = (np.searchsorted(self._of_category, base + end) for end in (low, high))
-        few = last - first < 2
-        return np.where(few, low, self.facts.width + first), np.where(few, high - low, last - first)
+
+        key_of_category = self.category[item] * candidate_count
+        first = np.searchsorted(self._category_keys, key_of_category + low)
+        last = np.searchsorted(self._category_keys, key_of_category + high)
+        too_few = last - first < 2
+        return (
+            np.where(too_few, low, candidate_count + first),
+            np.where(too_few, high - low, last - first),
+        )
 
 
-def bernoulli(ranges: Ints, item: Ints, candidate: Ints) -> NDArray[np.float64]:
-    """The share [P] of corruptions that replace the item, not the value: tph / (tph + hpt) (Wang et al., 2014).
+def bernoulli_head_share(ranges: IntArray, item: IntArray, candidate: IntArray) -> FloatArray:
+    """Return the share [P] of corruptions that should replace the item instead of the value.
 
-    tph is a property's mean number of values an item, hpt of items a value.
+    It is tph / (tph + hpt) (Wang et al., 2014), where tph is a property's mean number of values per
+    item and hpt that of items per value. Where items tend to have many values, another value is
+    often true as well, so the item is replaced instead.
     """
-    known = np.searchsorted(ranges, candidate, side="right") - 1
-    properties = len(ranges) - 1
-    statements = np.bincount(known, minlength=len(ranges) - 1)
-    heads = np.bincount(
-        np.unique(known * (item.max(initial=0) + 1) + item) // (item.max(initial=0) + 1),
-        minlength=properties,
-    )
-    tails = np.bincount(
-        np.searchsorted(ranges, np.unique(candidate), side="right") - 1, minlength=properties
-    )
+    property_count = len(ranges) - 1
+    property_index = np.searchsorted(ranges, candidate, side="right") - 1
+    statements = np.bincount(property_index, minlength=property_count)
+
+    item_count = item.max(initial=0) + 1
+    property_of_pair = np.unique(property_index * item_count + item) // item_count
+    heads = np.bincount(property_of_pair, minlength=property_count)
+    property_of_value = np.searchsorted(ranges, np.unique(candidate), side="right") - 1
+    tails = np.bincount(property_of_value, minlength=property_count)
+
     tph = statements / np.maximum(1, heads)
     hpt = statements / np.maximum(1, tails)
     return tph / np.maximum(tph + hpt, 1e-9)

@@ -1,69 +1,97 @@
-"""Known triples around cells, sampled by DGL on the CPU, the cell's own property left out."""
+"""The known triples around cells, sampled by DGL on the CPU without the cells' own properties."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kg.message_flow import MessageFlow
 from kg.sampling.dgl_compat import dgl
 from kg.sampling.hetero import OF
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.ragged import Ints, first_random, join
+from kg.sampling.ragged import find_in_sorted, sample_per_row
+from schema.arrays import BoolArray, FloatArray, IntArray
 
 
 class CellSampler:
     """Samples message flows from a heterograph of :func:`kg.sampling.hetero.heterograph`.
 
-    The statement that a cell asks for is out of its flow, and so are its duplicates: every edge of the cell's own property is dropped,
-    and of edges that say the same (property, value) of the item one is kept.
+    The statement that a cell asks for is never in its flow, and neither are its duplicates: every
+    edge with the cell's own property is dropped, and of edges with the same (property, value) one
+    is kept. At most ``max_edges`` edges reach a cell.
     """
 
-    def __init__(self, graph: Any, most: int) -> None:
-        # One edge type alone is sampled 8 times as fast as the same type within the whole graph.
+    def __init__(self, graph: Any, max_edges: int) -> None:
+        # Sampling a graph of one edge type is 8 times as fast as that type in the whole graph.
         self.graph = graph[OF]
-        self.most = most
+        self.max_edges = max_edges
 
     def __call__(
         self,
-        index: NDArray[np.int64],
-        cell_item: NDArray[np.int64],
-        cell_property: NDArray[np.int64],
-        share: NDArray[np.float64],
+        index: IntArray,
+        cell_item: IntArray,
+        cell_property: IntArray,
+        share: FloatArray,
         random: KeyedRandom,
     ) -> MessageFlow:
-        """The flow of N cells over items ``index`` [B].
+        """Sample the flow of N cells about the items ``index`` [B].
 
-        ``cell_item`` [N] ascending in [0, B), ``cell_property`` [N], ``share`` [N] of the other statements that a cell may know.
+        ``cell_item`` [N] are positions in ``index``, ascending; ``cell_property`` [N] are the
+        properties that are asked; ``share`` [N] is the share of its other statements that each cell
+        gets to know.
         """
-        # DGL's frontier gives each item's in-edges once; cells of the same item then share them.
+        edges = self._edges_of(index)
+        # Each cell with each edge of its item.
+        cell, position = find_in_sorted(index[cell_item], edges.item)
+        edge_property = edges.property[position]
+        edge_value = edges.value[position]
+
+        keys = (index[cell_item[cell]], cell_property[cell], edge_value)
+        is_shown = random.uniform("known", *keys) < share[cell]
+        keep = np.flatnonzero((edge_property != cell_property[cell]) & is_shown)
+        within_limit = sample_per_row(
+            cell[keep], self.max_edges, random.uniform("few", *(key[keep] for key in keys))
+        )
+        keep = keep[within_limit]
+        return MessageFlow(
+            cell_item=_tensor(cell_item),
+            cell_property=_tensor(cell_property),
+            edge_cell=_tensor(cell[keep]),
+            edge_property=_tensor(edge_property[keep]),
+            edge_value=_tensor(edge_value[keep]),
+        )
+
+    def _edges_of(self, index: IntArray) -> Edges:
+        """Return the distinct edges of the items ``index`` [B], ordered by item."""
+        # DGL's frontier has each item's in-edges once; cells of the same item then share them.
         seeds = {"item": torch.from_numpy(np.unique(index))}
         frontier = dgl.sampling.sample_neighbors(self.graph, seeds, -1, copy_ndata=False)
+        # From here on the arrays are small, and numpy is several times as fast as torch on them.
         value, item = (ends.numpy() for ends in frontier.edges())
-        item, known, value = _distinct(item, frontier.edata["property"].numpy(), value)
-        # Small arrays from here on, on which numpy is several times as fast as torch.
-        cell, place = join(index[cell_item], item)
-        known = known[place]
-        value = value[place]
-        about = index[cell_item[cell]], cell_property[cell], value
-        keep = (known != cell_property[cell]) & (random.uniform("known", *about) < share[cell])
-        cell = cell[keep]
-        known = known[keep]
-        value = value[keep]
-        few = first_random(cell, self.most, random.uniform("few", *(key[keep] for key in about)))
-        arrays = (cell_item, cell_property, cell[few], known[few], value[few])
-        return MessageFlow(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+        return Edges(item, frontier.edata["property"].numpy(), value).distinct()
 
 
-def _distinct(item: Ints, known: Ints, value: Ints) -> tuple[Ints, Ints, Ints]:
-    """Distinct (item, property, value), ordered by item."""
-    order = np.lexsort((value, known, item))
-    item = item[order]
-    known = known[order]
-    value = value[order]
-    fresh = np.ones(len(item), dtype=bool)
-    fresh[1:] = (np.diff(item) != 0) | (np.diff(known) != 0) | (np.diff(value) != 0)
-    return item[fresh], known[fresh], value[fresh]
+@dataclass(frozen=True)
+class Edges:
+    """E edges: their ``item`` [E], ``property`` [E] and ``value`` [E]."""
+
+    item: IntArray
+    property: IntArray
+    value: IntArray
+
+    def distinct(self) -> Edges:
+        """Return the edges without duplicates, ordered by item, property and value."""
+        order = np.lexsort((self.value, self.property, self.item))
+        item = self.item[order]
+        property = self.property[order]
+        value = self.value[order]
+        is_first: BoolArray = np.ones(len(item), dtype=bool)
+        is_first[1:] = (np.diff(item) != 0) | (np.diff(property) != 0) | (np.diff(value) != 0)
+        return Edges(item[is_first], property[is_first], value[is_first])
+
+
+def _tensor(array: IntArray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

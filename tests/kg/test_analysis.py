@@ -1,6 +1,8 @@
-"""The graph's shape, and the graph in networkx, PyKEEN and DGL."""
+"""The structure of the graph, and the graph in networkx, PyKEEN and DGL."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import networkx as nx
 import numpy as np
@@ -9,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.analysis import (
-    Cluster,
+    DuplicateValues,
     bipartite,
-    components,
-    cycles,
+    category_cycles,
+    component_sizes,
     dgl_graph,
     duplicate_values,
-    same_value,
-    shape,
+    graph_structure,
+    normalized_value,
     taxonomy,
     triples_factory,
 )
@@ -41,17 +43,17 @@ def snapshot(facts: list[Fact], items: tuple[Item, ...] = ()) -> GraphSnapshot:
     return read_snapshot(store)
 
 
-def of_categories(*names: str | None) -> GraphSnapshot:
+def snapshot_of_categories(*names: str | None) -> GraphSnapshot:
     return snapshot([], tuple(Item(str(number), None, name) for number, name in enumerate(names)))
 
 
-def test_items_that_share_a_value_hang_together() -> None:
-    assert components(snapshot(FACTS, (Item("4"),))) == ([2, 1], 1)
+def test_items_that_share_a_value_are_connected() -> None:
+    assert component_sizes(snapshot(FACTS, (Item("4"),))) == ([2, 1], 1)
 
 
-def test_an_empty_graph_has_no_parts() -> None:
-    assert components(snapshot([])) == ([], 0)
-    assert shape(snapshot([])).as_dict() == {
+def test_an_empty_graph_has_no_components() -> None:
+    assert component_sizes(snapshot([])) == ([], 0)
+    assert graph_structure(snapshot([])).as_dict() == {
         "alone": 0,
         "counts": {"components": 0, "duplicates": 0, "cycles": 0},
         "components": [],
@@ -63,13 +65,14 @@ def test_an_empty_graph_has_no_parts() -> None:
 @given(st.lists(st.tuples(LETTERS, LETTERS, LETTERS), max_size=20))
 def test_components_are_those_of_networkx(facts: list[Fact]) -> None:
     read = snapshot(facts)
-    peers = [
-        sum(kind == "item" for kind, _ in part) for part in nx.connected_components(bipartite(read))
+    expected = [
+        sum(kind == "item" for kind, _ in component)
+        for component in nx.connected_components(bipartite(read))
     ]
-    assert components(read)[0] == sorted(peers, reverse=True)
+    assert component_sizes(read)[0] == sorted(expected, reverse=True)
 
 
-def test_spellings_of_one_value_are_a_cluster() -> None:
+def test_spellings_of_one_value_are_duplicates() -> None:
     facts = [
         ("1", "colour", "Navy Blue"),
         ("2", "colour", "navy-blue"),
@@ -77,11 +80,11 @@ def test_spellings_of_one_value_are_a_cluster() -> None:
         ("4", "colour", "navy"),
     ]
     assert duplicate_values(snapshot(facts)) == [
-        Cluster("colour", {"navy-blue": 2, "Navy Blue": 1})
+        DuplicateValues("colour", {"navy-blue": 2, "Navy Blue": 1})
     ]
 
 
-def test_the_same_text_under_two_properties_is_no_cluster() -> None:
+def test_the_same_text_under_two_properties_is_no_duplicate() -> None:
     assert duplicate_values(snapshot([("1", "colour", "Orange"), ("1", "scent", "orange")])) == []
 
 
@@ -94,68 +97,62 @@ def test_the_same_text_under_two_properties_is_no_cluster() -> None:
         ("红 色", "色, 红"),
     ],
 )
-def test_values_that_mean_the_same(one: str, other: str) -> None:
-    assert same_value(one) == same_value(other) != ""
+def test_values_that_are_the_same(one: str, other: str) -> None:
+    assert normalized_value(one) == normalized_value(other) != ""
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [("1.5", "5.1"), ("10 x 20", "20 x 10"), ("1.5", "15"), ("A+", "A"), ("C#", "C"), ("-", "?!")],
 )
-def test_values_that_do_not_mean_the_same(one: str, other: str) -> None:
-    assert same_value(one) != same_value(other) or same_value(one) == ""
+def test_values_that_are_not_the_same(one: str, other: str) -> None:
+    assert normalized_value(one) != normalized_value(other) or normalized_value(one) == ""
 
 
 @given(
     st.lists(st.tuples(LETTERS, LETTERS, st.text("aA b-1.", min_size=1, max_size=4)), max_size=25)
 )
-def test_clusters_are_the_components_of_values_that_are_pairwise_the_same(
-    facts: list[Fact],
-) -> None:
-    nodes = {fact[1:] for fact in facts}
-    peer: nx.Graph[tuple[str, str]] = nx.Graph()
-    peer.add_nodes_from(nodes)
-    peer.add_edges_from(
-        (a, b)
-        for a in nodes
-        for b in nodes
-        if a[0] == b[0] and same_value(a[1]) == same_value(b[1]) != ""
-    )
+def test_duplicates_are_the_components_of_pairwise_equal_values(facts: list[Fact]) -> None:
+    nodes = {(name, value) for _, name, value in facts}
+    graph: nx.Graph[tuple[str, str]] = nx.Graph()
+    graph.add_nodes_from(nodes)
+    for (name, value), (other_name, other_value) in product(nodes, nodes):
+        same = normalized_value(value) == normalized_value(other_value) != ""
+        if name == other_name and same:
+            graph.add_edge((name, value), (other_name, other_value))
     expected = {
-        (next(iter(part))[0], len(part)) for part in nx.connected_components(peer) if len(part) > 1
+        (next(iter(component))[0], len(component))
+        for component in nx.connected_components(graph)
+        if len(component) > 1
     }
-    assert {
-        (each.property, len(each.values)) for each in duplicate_values(snapshot(facts))
-    } == expected
+    duplicates = duplicate_values(snapshot(facts))
+    assert {(each.property, len(each.values)) for each in duplicates} == expected
 
 
 def test_a_taxonomy_counts_the_items_of_each_category() -> None:
-    graph = taxonomy(of_categories("A > B", "A > B", "A > C", None))
+    graph = taxonomy(snapshot_of_categories("A > B", "A > B", "A > C", None))
+    counts = {name: attributes.get("items", 0) for name, attributes in graph.nodes(data=True)}
     assert sorted(graph.edges) == [("A", "B"), ("A", "C")]
-    assert {name: about.get("items", 0) for name, about in graph.nodes(data=True)} == {
-        "A": 0,
-        "B": 2,
-        "C": 1,
-    }
+    assert counts == {"A": 0, "B": 2, "C": 1}
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "cycles"),
     [
         (["A > B > C"], []),
         (["A > B", "B > C > A"], [["A", "B", "C", "A"]]),
         (["Belts > Belts"], [["Belts", "Belts"]]),
     ],
 )
-def test_categories_that_lie_below_one_another_are_a_cycle(
-    names: list[str], found: list[list[str]]
+def test_categories_that_are_below_one_another_are_a_cycle(
+    names: list[str], cycles: list[list[str]]
 ) -> None:
-    assert cycles(taxonomy(of_categories(*names))) == found
+    assert category_cycles(taxonomy(snapshot_of_categories(*names))) == cycles
 
 
-def test_a_tangle_of_categories_is_one_cycle() -> None:
-    tangle = [f"{a} > {b}" for a in range(30) for b in range(30) if a != b]
-    assert cycles(taxonomy(of_categories(*tangle))) == [["0", "1", "0"]]
+def test_many_intertwined_categories_are_one_cycle() -> None:
+    names = [f"{a} > {b}" for a in range(30) for b in range(30) if a != b]
+    assert category_cycles(taxonomy(snapshot_of_categories(*names))) == [["0", "1", "0"]]
 
 
 def test_pykeen_s_triples_are_the_snapshot_s() -> None:

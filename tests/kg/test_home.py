@@ -6,44 +6,44 @@ from kg.home import Home
 from schema.errors import HomeNotFoundError, SourceNotFoundError
 
 
-def test_a_home_is_made_once_and_found_again(tmp_path):
-    made = Home.open(tmp_path / "deep" / "home", create=True)
-    assert made.models.is_dir()
-    assert Home.open(made.path).path == Home.open(made.path, create=True).path == made.path
+def test_a_home_is_created_once_and_opened_again(tmp_path):
+    home = Home.open(tmp_path / "deep" / "home", create=True)
+    assert home.models.is_dir()
+    assert Home.open(home.path).path == Home.open(home.path, create=True).path == home.path
 
 
 @pytest.mark.parametrize("name", ["none", "file"])
-def test_what_is_no_home_names_the_mend(tmp_path, name):
+def test_a_missing_home_error_says_how_to_create_one(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeNotFoundError, match=r"init`.*ingest"):
         Home.open(tmp_path / name)
 
 
-def test_a_home_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_home_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeNotFoundError, match="name a folder"):
         Home.open(tmp_path / "file", create=True)
 
 
-def test_another_store_may_be_named(tmp_path):
+def test_a_call_can_name_another_store(tmp_path):
     assert Home(tmp_path).store_url == f"ladybug:{tmp_path / 'graph'}"
     assert Home(tmp_path, store="memory:").store_url == "memory:"
 
 
 def test_a_store_in_the_home_moves_with_it(tmp_path):
     home = Home.open(tmp_path / "old", create=True)
-    home.keep_store(f"rdf:{home.path / 'quads'}")
+    home.set_default_store(f"rdf:{home.path / 'quads'}")
     assert home.path.rename(tmp_path / "new")
     assert Home.open(tmp_path / "new").store_url == f"rdf:{tmp_path / 'new' / 'quads'}"
 
 
-def test_a_server_is_kept_as_it_is_named_and_a_call_may_name_another(tmp_path):
-    Home.open(tmp_path, create=True).keep_store("neo4j://localhost:7687/shop")
+def test_a_server_can_be_the_default_store_and_a_call_can_name_another(tmp_path):
+    Home.open(tmp_path, create=True).set_default_store("neo4j://localhost:7687/shop")
     assert Home.open(tmp_path).store_url == "neo4j://localhost:7687/shop"
     assert Home.open(tmp_path, store="memory:").store_url == "memory:"
 
 
-def test_a_home_whose_file_is_torn_says_so(tmp_path):
+def test_a_damaged_home_file_is_an_error(tmp_path):
     Home.open(tmp_path, create=True)
     (tmp_path / "home.toml").write_text("store = ")
     with pytest.raises(HomeNotFoundError, match=r"home\.toml cannot be read"):
@@ -55,7 +55,7 @@ def test_a_new_home_has_no_ontology_yet(tmp_path):
         Home.open(tmp_path, create=True).ontology()
 
 
-def test_the_ledger_lies_in_the_home(tmp_path):
+def test_the_ledger_is_in_the_home(tmp_path):
     with Home.open(tmp_path, create=True).ledger() as ledger:
         assert ledger.query_log() == []
     assert (tmp_path / "ledger.sqlite").is_file()

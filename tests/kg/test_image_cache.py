@@ -1,3 +1,5 @@
+"""The cache of images' pixels."""
+
 import os
 
 import numpy as np
@@ -42,8 +44,8 @@ def test_missing_and_broken_images_are_absent(tmp_path, images):
     assert not cache.pixels(np.array([1, 3])).any()
 
 
-def test_a_header_that_claims_too_much_is_not_decoded(images, monkeypatch):
-    monkeypatch.setattr(kg.image_cache, "MOST_PIXELS", 100)
+def test_an_image_with_too_many_pixels_is_not_decoded(images, monkeypatch):
+    monkeypatch.setattr(kg.image_cache, "MAX_IMAGE_PIXELS", 100)
     assert read_pixels(images[0], 8) is None
 
 
@@ -58,18 +60,18 @@ def test_only_a_changed_image_is_read_again(tmp_path, images, monkeypatch):
     ImageCache.build(images, 8, tmp_path / "cache")
     Image.new("RGB", (40, 20), "green").save(images[1])
     os.utime(images[1], ns=(1, 1))
-    seen: list[str] = []
+    paths_read: list[str] = []
 
     def spy(path, size):
-        seen.append(str(path))
+        paths_read.append(str(path))
         return read_pixels(path, size)
 
     monkeypatch.setattr(kg.image_cache, "read_pixels", spy)
     cache = ImageCache.build(images, 8, tmp_path / "cache")
-    assert seen == [images[1]]
+    assert paths_read == [images[1]]
     assert cache.present.all()
 
 
-def test_no_image_at_all(tmp_path):
+def test_a_catalogue_without_images_has_a_cache(tmp_path):
     cache = ImageCache.build([None, None], 8, tmp_path / "cache")
     assert not cache.present.any()

@@ -1,3 +1,5 @@
+"""Snapshots of a store."""
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def store():
         yield store
 
 
-def test_items_come_with_titles_and_first_images(store):
+def test_items_have_their_titles_and_first_images(store):
     snapshot = read_snapshot(store)
     assert snapshot.items == ["a", "b", "ä"]
     assert snapshot.titles == [None, "blue lamp", "Ärmel"]
@@ -40,7 +42,7 @@ def test_only_trusted_statements_are_read(store):
     assert snapshot.statements_of(2) == [("colour", "rot")]
 
 
-def test_other_ranks_on_demand(store):
+def test_other_ranks_can_be_read(store):
     assert read_snapshot(store, ranks=[Rank.PREDICTED]).statements_of(0) == [("colour", "red")]
 
 
@@ -51,7 +53,7 @@ def test_triples_are_sorted_int64_with_an_index(store):
     assert snapshot.triples.tolist() == sorted(snapshot.triples.tolist())
 
 
-def test_a_folder_makes_the_arrays_memory_mapped(store, tmp_path):
+def test_arrays_in_a_folder_are_memory_mapped(store, tmp_path):
     snapshot = read_snapshot(store, tmp_path)
     assert isinstance(snapshot.triples, np.memmap)
     np.testing.assert_array_equal(snapshot.triples, read_snapshot(store).triples)

@@ -1,12 +1,14 @@
+"""Train, validation and test splits."""
+
 import hashlib
 
 import pytest
 
-from kg.splits import assign, read_split, split_of
+from kg.splits import assign_splits, read_split, split_of
 from schema.errors import SourceNotFoundError, SplitError
 
 
-def test_the_hash_of_the_id_decides():
+def test_without_a_file_the_hash_of_the_id_decides():
     for item in map(str, range(200)):
         bucket = int(hashlib.sha1(item.encode()).hexdigest(), 16) % 100
         assert split_of(item) == (
@@ -14,13 +16,13 @@ def test_the_hash_of_the_id_decides():
         )
 
 
-def test_a_file_decides_for_the_items_that_it_names(tmp_path):
+def test_items_that_a_file_does_not_name_are_in_no_split(tmp_path):
     (tmp_path / "s.csv").write_text("item,split\na,train\nb,test\nz,validation\n")
-    assert assign(["a", "b", "c"], tmp_path / "s.csv") == {"a": "train", "b": "test"}
+    assert assign_splits(["a", "b", "c"], tmp_path / "s.csv") == {"a": "train", "b": "test"}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("id,part\na,train\n", "it needs item,split"),
         ("item,split\na,training\n", ":2 puts 'a' into 'training'"),
@@ -29,12 +31,12 @@ def test_a_file_decides_for_the_items_that_it_names(tmp_path):
         ("", "it needs item,split"),
     ],
 )
-def test_unfit_files_are_named_with_their_line(tmp_path, text, words):
+def test_an_invalid_file_is_an_error_that_names_the_line(tmp_path, text, message):
     (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(SplitError, match=words):
-        assign(["a"], tmp_path / "s.csv")
+    with pytest.raises(SplitError, match=message):
+        assign_splits(["a"], tmp_path / "s.csv")
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(SourceNotFoundError, match="item,split"):
         read_split(tmp_path / "none.csv")

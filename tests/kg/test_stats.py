@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kg.stats import Coverage, read_stats
+from kg.stats import PropertyCoverage, read_stats
 from kg.stores.memory import MemoryStore
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
@@ -17,14 +17,14 @@ def test_an_empty_store_counts_nothing() -> None:
     assert (stats.items, stats.statements, stats.ranks, stats.coverage) == (0, 0, {}, [])
 
 
-def test_items_are_counted_by_what_they_have() -> None:
+def test_items_with_titles_images_and_categories_are_counted() -> None:
     store = MemoryStore()
     store.put(items_table([Item("a", "A", "X", ("a.png",)), Item("b", None, "X"), Item("c")]), None)
     stats = read_stats(store)
     assert (stats.items, stats.titles, stats.images, stats.categories) == (3, 1, 1, 1)
 
 
-def test_coverage_counts_trusted_items_once_and_values() -> None:
+def test_coverage_counts_each_trusted_item_once() -> None:
     store = MemoryStore()
     facts = [
         statement("a", "red"),
@@ -34,11 +34,12 @@ def test_coverage_counts_trusted_items_once_and_values() -> None:
     ]
     store.put(None, statements_table(facts))
     stats = read_stats(store)
-    assert stats.coverage == [Coverage("colour", items=2, share=2 / 3, values=2, predicted=0)]
+    expected = PropertyCoverage("colour", items=2, share=2 / 3, values=2, predicted=0)
+    assert stats.coverage == [expected]
     assert stats.ranks == {"accepted": 1, "asserted": 2, "rejected": 1}
 
 
-def test_predicted_counts_items_that_have_nothing_else() -> None:
+def test_predicted_counts_items_without_a_trusted_value() -> None:
     store = MemoryStore()
     store.put(
         None,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.ragged import first_random
+from kg.sampling.ragged import sample_per_row
 from tests.training.conftest import TINY, all_terms, items_only
 from training.augment import augment
 from training.batches import _map_tensors
@@ -151,9 +151,9 @@ def test_statements_of_walks_each_items_statements():
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 4))
-def test_first_random_keeps_at_most_so_many_a_row(rows, most):
+def test_sample_per_row_keeps_at_most_the_limit_of_each_row(rows, most):
     row = np.sort(np.array(rows))
-    kept = row[first_random(row, most, KeyedRandom(0).uniform("", np.arange(len(row))))]
+    kept = row[sample_per_row(row, most, KeyedRandom(0).uniform("", np.arange(len(row))))]
     counts = np.bincount(row)
     assert np.bincount(kept, minlength=len(counts)).tolist() == np.minimum(counts, most).tolist()
 

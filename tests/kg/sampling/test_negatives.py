@@ -1,26 +1,33 @@
+"""Negative samples: type-constrained candidates and corrupted statements."""
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg import negatives
+from kg.sampling import negatives
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.negatives import Corruptor, TrueStatements, bernoulli, type_constrained
+from kg.sampling.negatives import (
+    Corruptor,
+    TrueStatements,
+    bernoulli_head_share,
+    type_constrained_candidates,
+)
 
 RANGES = np.array([0, 3, 3, 103, 110])
 
 
-def draw(asked, positives, most, seed=0):
-    return type_constrained(
+def draw(properties, positives, limit, seed=0):
+    return type_constrained_candidates(
         RANGES,
-        np.array(asked, dtype=np.int64),
+        np.array(properties, dtype=np.int64),
         np.array(positives, dtype=np.int64),
-        most,
+        limit,
         np.random.default_rng(seed),
     )
 
 
-def test_few_candidates_come_whole():
+def test_all_candidates_are_taken_if_they_are_few():
     assert draw([0, 3], [], 50).tolist() == [0, 1, 2, 103, 104, 105, 106, 107, 108, 109]
 
 
@@ -28,21 +35,21 @@ def test_a_property_without_values_has_no_negatives():
     assert draw([1], [], 5).tolist() == []
 
 
-def test_large_vocabularies_give_each_property_its_share():
+def test_large_vocabularies_are_sampled_in_proportion():
     drawn = draw([0, 2], [], 20)
     assert 18 <= len(drawn) <= 21
     assert (drawn < 3).sum() == 1 or (drawn < 3).any()
 
 
 @given(st.lists(st.integers(0, 109), max_size=9), st.integers(1, 40), st.integers(0, 5))
-def test_positives_are_always_in_and_negatives_are_of_the_asked_properties(positives, most, seed):
-    drawn = draw([0, 2], positives, most, seed)
+def test_positives_are_always_in_and_negatives_are_of_the_properties(positives, limit, seed):
+    drawn = draw([0, 2], positives, limit, seed)
     assert set(positives) <= set(drawn.tolist())
     assert all(value < 103 for value in set(drawn.tolist()) - set(positives))
     assert drawn.tolist() == sorted(set(drawn.tolist()))
 
 
-def test_the_same_generator_draws_the_same():
+def test_the_same_seed_draws_the_same_candidates():
     assert draw([2], [5], 10, 3).tolist() == draw([2], [5], 10, 3).tolist()
 
 
@@ -67,34 +74,31 @@ def corrupt(kind, item, candidate, count=200):
         ("category", 2, 2, {0, 1, 3, 4}),
     ],
 )
-def test_values_are_drawn_where_the_kind_says(kind, item, candidate, drawn):
-    found = corrupt(kind, item, candidate)
-    assert set(found.candidate[found.possible].tolist()) == drawn
+def test_values_are_drawn_from_the_pool_of_the_kind(kind, item, candidate, drawn):
+    corrupted = corrupt(kind, item, candidate)
+    assert set(corrupted.candidate[corrupted.possible].tolist()) == drawn
 
 
-def test_what_is_always_true_is_impossible():
+def test_a_property_with_a_single_value_cannot_be_corrupted():
     corruptor = Corruptor(np.array([0, 1]), np.array([0, 1]), np.array([0]))
     assert not corruptor(np.array([0]), np.array([0]), 3, KeyedRandom(0)).possible.any()
 
 
-@pytest.mark.parametrize("most", [0, 1 << 20])
-def test_facts_hold_what_was_said(most, monkeypatch):
-    monkeypatch.setattr(negatives, "MOST_PAIRS", most)
-    facts = TrueStatements(INDPTR, CANDIDATE, 8)
-    assert facts.contains(np.array([[0], [1]]), np.array([0, 1])).tolist() == [
-        [True, False],
-        [False, True],
-    ]
-    assert (
-        not TrueStatements(np.array([0]), np.zeros(0, np.int64), 3)
-        .contains(np.array([0]), np.array([1]))
-        .any()
-    )
+@pytest.mark.parametrize("table_size", [0, 1 << 20])
+def test_true_statements_are_found_in_a_table_and_in_a_list(table_size, monkeypatch):
+    monkeypatch.setattr(negatives, "MAX_TABLE_SIZE", table_size)
+    statements = TrueStatements(INDPTR, CANDIDATE, 8)
+    found = statements.contains(np.array([[0], [1]]), np.array([0, 1]))
+    assert found.tolist() == [[True, False], [False, True]]
+    none = TrueStatements(np.array([0]), np.zeros(0, np.int64), 3)
+    assert not none.contains(np.array([0]), np.array([1])).any()
 
 
-def test_the_items_share_is_wangs():
+def test_the_head_share_is_that_of_wang_et_al():
     # Property 0: 4 statements, 2 items, 2 values; property 1: 1 statement.
-    share = bernoulli(np.array([0, 2, 3]), np.array([0, 0, 1, 1, 0]), np.array([0, 1, 0, 1, 2]))
-    assert share.tolist() == [0.5, 0.5]
+    items = np.array([0, 0, 1, 1, 0])
+    candidates = np.array([0, 1, 0, 1, 2])
+    assert bernoulli_head_share(np.array([0, 2, 3]), items, candidates).tolist() == [0.5, 0.5]
     # 4 items with one value: tph 1, hpt 4.
-    assert bernoulli(np.array([0, 1]), np.arange(4), np.zeros(4, np.int64)).tolist() == [0.2]
+    one_value = np.zeros(4, np.int64)
+    assert bernoulli_head_share(np.array([0, 1]), np.arange(4), one_value).tolist() == [0.2]

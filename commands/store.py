@@ -78,10 +78,10 @@ def _draw(
     statements: list[Statement],
     path: Path,
 ) -> None:
-    from kg.drawing.ego import ego, neighbourhood
+    from kg.drawing.ego import ego_graph, neighbourhood
     from kg.drawing.render import draw_ego
 
-    missing = draw_ego(ego(item, statements, neighbourhood(store, item, statements)), path)
+    missing = draw_ego(ego_graph(item, statements, neighbourhood(store, item, statements)), path)
     context.note(f"graph: {path}")
     if missing:
         context.note(

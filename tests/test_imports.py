@@ -57,7 +57,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["train"], ["complete"], ["evaluate", "completion"], ["report"], ["model", "show"]],
+    [
+        [],
+        ["train"],
+        ["complete"],
+        ["evaluate", "completion"],
+        ["report"],
+        ["model", "show"],
+        ["export"],
+    ],
 )
 def test_help_is_light(command: list[str]) -> None:
     too_heavy = {*HEAVY, "pandas", "pyarrow", "duckdb", "sqlalchemy", "rich"}

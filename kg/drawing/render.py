@@ -1,15 +1,16 @@
-"""Images of the product graph."""
+"""Draw an item's ego graph as an image."""
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kg.analysis import ITEM, VALUE
+from kg.drawing.text import ELLIPSIS, fonts_for, shorten, wrap
 from kg.image_cache import read_pixels
 from schema.errors import UsageError
 from schema.terms import Rank
@@ -18,361 +19,315 @@ if TYPE_CHECKING:
     import networkx as nx
     from matplotlib.axes import Axes
 
-FORMATS = (".png", ".svg")
-COLOURS = {
+IMAGE_SUFFIXES = (".png", ".svg")
+RANK_COLOURS = {
     Rank.ASSERTED: "#3b6ea8",
     Rank.ACCEPTED: "#3c8d5a",
     Rank.PREDICTED: "#c8742a",
     Rank.REJECTED: "#b8403f",
     Rank.DEPRECATED: "#8a8a8a",
 }
-INK = "#222222"
+DARK = "#222222"
 FAINT = "#767676"
-# inches: the image, a value's row, the least height, a value's text
+PALE = "#dddddd"
+TITLE_BACKGROUND = {
+    "boxstyle": "round,pad=0.15",
+    "facecolor": "white",
+    "edgecolor": "none",
+    "alpha": 0.85,
+}
+TITLE_BOX = {"boxstyle": "round,pad=0.8", "facecolor": "#f4f4f4", "edgecolor": "#cccccc"}
+
+# All sizes and positions are in inches, from the lower left corner.
 WIDTH = 12.0
-ROW = 0.62
-LEAST = 3.8
-SPAN = 3.2
-CARD = 2.15
-LEGEND = 0.45
-DPI = 130
-VALUES = 40
-"""Values that are drawn: more can be read in a list, and not in an image."""
+MARGIN = 0.6
+ROW_HEIGHT = 0.62
+MIN_BODY_HEIGHT = 3.8
+CARDS_HEIGHT = 2.15
+LEGEND_HEIGHT = 0.45
+LEGEND_LINE = 0.22
+MAX_VALUE_WIDTH = 3.2
+DOTS_PER_INCH = 130
+
+MAX_VALUES = 40
+"""The number of values that are drawn: more could not be read in an image, only in a list."""
 
 
-def check_format(path: Path) -> None:
-    """Raises UsageError where a file's name does not end like an image's that can be drawn."""
-    if path.suffix.lower() not in FORMATS:
+def check_image_suffix(path: Path) -> None:
+    """Raise UsageError unless the file's name ends like an image that can be drawn."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise UsageError(
-            f"{path} is no image that can be drawn: name a file that ends in {' or '.join(FORMATS)}"
+            f"{path} is not an image that can be drawn: "
+            f"name a file that ends in {' or '.join(IMAGE_SUFFIXES)}"
         )
 
 
 def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
-    """Draw a graph of :func:`kg.drawing.ego.ego` as PNG or SVG; the characters that no font here has, which an SVG leaves to who shows it.
+    """Draw a graph made by :func:`kg.drawing.ego.ego_graph` to a PNG or SVG file.
 
-    The item stands in the middle, its values in two columns beside it with lines in the colours of their ranks, and below it the items
-    that share most values.
+    The item is in the middle. Its values are in two columns beside it, with lines in the colours of
+    their ranks; below are the items that share most of the values. Returns the characters that no
+    installed font has (the fonts of an SVG are those of the program that shows it).
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    check_format(path)
-    centre = next(iter(graph))
-    values = sorted(
-        (n for n in graph[centre] if n[0] == VALUE),
-        key=lambda n: (list(COLOURS).index(graph[centre][n]["rank"]), n),
-    )
-    others = [node for node in graph[centre] if node[0] == ITEM]
-    shown = sorted(values[:VALUES], key=lambda node: node[1:])
-    foot = LEGEND + (CARD if others else 0)
-    height = foot + max(LEAST, ROW * -(-len(shown) // 2) + 0.3)
-    families, missing = fonts_for(
-        "".join(
-            str(part) for node in graph for part in (*node[1:], graph.nodes[node].get("title", ""))
-        )
-    )
+    check_image_suffix(path)
+    families, missing = fonts_for(_all_text(graph))
+    drawing = EgoDrawing.of(graph)
+    # The fixed salt and the empty date make the SVG of the same graph the same file.
     options: Any = {"svg.fonttype": "none", "svg.hashsalt": "catalograph", "font.family": families}
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
     with mpl.rc_context(options), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph"
-        )  # what is missing is said once, by the caller
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+        # Matplotlib warns at each missing character; the caller reports them once.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(WIDTH, drawing.height), dpi=DOTS_PER_INCH)
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, drawing.height))
         axes.set_axis_off()
-        half = -(-len(shown) // 2)
-        for side, part in ((-1, shown[:half]), (1, shown[half:])):
-            _column(axes, graph, centre, part, (side, (height + foot) / 2))
-        _middle(axes, graph.nodes[centre], centre[1], (height + foot) / 2)
-        _cards(axes, graph, centre, others)
-        _legend(axes, {graph[centre][node]["rank"] for node in values}, len(values) - len(shown))
-        figure.savefig(
-            path, dpi=DPI, metadata={"Date": None} if path.suffix.lower() == ".svg" else None
-        )
+        drawing.draw(axes)
+        figure.savefig(path, dpi=DOTS_PER_INCH, metadata=metadata)
     return missing
 
 
-def fonts_for(text: str) -> tuple[list[str], str]:
-    """Installed fonts that have the characters of a text between them, the usual one first; and the characters that none has."""
-    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
-
-    families = ["DejaVu Sans"]
-    missing = {ord(char) for char in text if char.isprintable()}
-    missing -= set(get_font(findfont(FontProperties(family=families))).get_charmap())
-    for entry in sorted(
-        fontManager.ttflist,
-        key=lambda entry: (entry.weight != 400, entry.style != "normal", entry.name),
-    ):
-        if not missing:
-            break
-        if entry.name in families or entry.name.startswith("Last Resort"):
-            continue
-        found = missing & set(get_font(entry.fname).get_charmap())
-        if found:
-            families.append(entry.name)
-            missing -= found
-    return families, "".join(map(chr, sorted(missing)))
+def _all_text(graph: nx.Graph[Any]) -> str:
+    texts = []
+    for node in graph:
+        texts += [*node[1:], graph.nodes[node].get("title", "")]
+    return "".join(map(str, texts))
 
 
-def _column(
-    axes: Axes, graph: nx.Graph[Any], centre: Any, values: list[Any], place: tuple[int, float]
+@dataclass(frozen=True)
+class EgoDrawing:
+    """What is drawn of an ego graph: the values that fit, and the neighbours."""
+
+    graph: nx.Graph[Any]
+    centre: tuple[str, str]
+    values: list[Any]
+    neighbours: list[Any]
+    hidden_values: int
+
+    @classmethod
+    def of(cls, graph: nx.Graph[Any]) -> EgoDrawing:
+        """Choose what to draw: if there are too many values, those of the most trusted ranks."""
+        centre = next(iter(graph))
+        ranks = list(RANK_COLOURS)
+        by_rank = sorted(
+            (node for node in graph[centre] if node[0] == VALUE),
+            key=lambda node: (ranks.index(graph[centre][node]["rank"]), node),
+        )
+        return cls(
+            graph,
+            centre,
+            values=sorted(by_rank[:MAX_VALUES], key=lambda node: node[1:]),
+            neighbours=[node for node in graph[centre] if node[0] == ITEM],
+            hidden_values=max(0, len(by_rank) - MAX_VALUES),
+        )
+
+    @property
+    def rows(self) -> int:
+        """The number of values in the longer of the two columns."""
+        return -(-len(self.values) // 2)
+
+    @property
+    def foot_height(self) -> float:
+        """The height of the legend and of the neighbours above it."""
+        return LEGEND_HEIGHT + (CARDS_HEIGHT if self.neighbours else 0)
+
+    @property
+    def height(self) -> float:
+        """The height of the whole image."""
+        return self.foot_height + max(MIN_BODY_HEIGHT, ROW_HEIGHT * self.rows + 0.3)
+
+    def draw(self, axes: Axes) -> None:
+        """Draw everything."""
+        middle = (self.height + self.foot_height) / 2
+        self._draw_values(axes, self.values[: self.rows], middle, side=-1)
+        self._draw_values(axes, self.values[self.rows :], middle, side=1)
+        self._draw_centre(axes, middle)
+        self._draw_neighbours(axes)
+        self._draw_legend(axes)
+
+    def _draw_values(self, axes: Axes, nodes: list[Any], middle: float, side: int) -> None:
+        """Draw a column of values, to the left (side -1) or to the right (side 1) of the item."""
+        top = middle + (len(nodes) - 1) / 2 * ROW_HEIGHT
+        align = "left" if side > 0 else "right"
+        x = WIDTH / 2 + side * 2.55
+        for number, node in enumerate(nodes):
+            y = top - number * ROW_HEIGHT
+            edge = self.graph[self.centre][node]
+            is_predicted = edge["rank"] == Rank.PREDICTED
+            colour = RANK_COLOURS[edge["rank"]]
+            _curve(axes, (WIDTH / 2, middle), (x, y), side, colour, dashed=is_predicted)
+            fill = "white" if is_predicted else colour
+            axes.plot([x], [y], "o", markersize=6, color=colour, markerfacecolor=fill, zorder=2)
+
+            details = self._value_details(node)
+            details_colour = colour if is_predicted else FAINT
+            text_x = x + side * 0.14
+            value = shorten(node[2], 42)
+            _label(axes, text_x, y + 0.09, value, size=10.5, ha=align)
+            _label(axes, text_x, y - 0.13, details, size=7.5, ha=align, colour=details_colour)
+
+    def _value_details(self, node: Any) -> str:
+        """Return the line below a value: its property, its probability and its items."""
+        details = [shorten(node[1], 30)]
+        confidence = self.graph[self.centre][node]["confidence"]
+        if confidence is not None:
+            details.append(f"{confidence:.0%}")
+        items = self.graph.nodes[node]["items"]
+        if items:
+            details.append(f"{items:,} item{'s' if items > 1 else ''}")
+        return " · ".join(details)
+
+    def _draw_centre(self, axes: Axes, middle: float) -> None:
+        """Draw the item's image with title and id below it; without an image, both in a box."""
+        attributes = self.graph.nodes[self.centre]
+        item_id = shorten(self.centre[1], 30)
+        title = wrap(attributes["title"] or self.centre[1], 28, 3)
+        if _draw_image(axes, attributes["image"], WIDTH / 2, middle + 0.3, size=2.0):
+            top = middle - 0.78
+            _boxed_title(axes, top, "\n".join(title), va="top", box=TITLE_BACKGROUND)
+            id_y = top - 0.2 * len(title)
+            _label(axes, WIDTH / 2, id_y, item_id, size=7.5, ha="center", va="top", colour=FAINT)
+        else:
+            lines = [*title, item_id] if attributes["title"] else title
+            _boxed_title(axes, middle, "\n".join(lines), va="center", box=TITLE_BOX)
+
+    def _draw_neighbours(self, axes: Axes) -> None:
+        """Draw the items that share most values, in a row above the legend."""
+        if not self.neighbours:
+            return
+        line_y = CARDS_HEIGHT + LEGEND_HEIGHT - 0.1
+        axes.plot([MARGIN, WIDTH - MARGIN], [line_y, line_y], color=PALE, linewidth=0.8)
+        heading = "items that share most of these values"
+        _label(axes, MARGIN, line_y - 0.18, heading, size=8, ha="left", colour=FAINT)
+
+        step = (WIDTH - 2 * MARGIN) / len(self.neighbours)
+        for number, node in enumerate(self.neighbours):
+            x = MARGIN + step * (number + 0.5)
+            attributes = self.graph.nodes[node]
+            has_image = _draw_image(axes, attributes["image"], x, LEGEND_HEIGHT + 1.1, size=0.95)
+            columns = max(14, int(step * 11))
+            title = wrap(attributes["title"] or node[1], columns, 2 if has_image else 3)
+            top = LEGEND_HEIGHT + (0.56 if has_image else 1.2)
+            axes.text(
+                x,
+                top,
+                "\n".join(title),
+                ha="center",
+                va="top",
+                fontsize=7.5,
+                color=DARK,
+                parse_math=False,
+                linespacing=1.15,
+            )
+            shared = f"{self.graph[self.centre][node]['shared']} shared"
+            shared_y = top - 0.14 * len(title) - 0.04
+            _label(axes, x, shared_y, shared, size=7, ha="center", va="top", colour=FAINT)
+
+    def _draw_legend(self, axes: Axes) -> None:
+        """Draw the colours of the ranks that occur, and how many values are not drawn."""
+        y = LEGEND_LINE
+        edges = (self.graph[self.centre][node] for node in self.graph[self.centre])
+        ranks = {edge.get("rank") for edge in edges}
+        x = MARGIN
+        for rank, colour in RANK_COLOURS.items():
+            if rank in ranks:
+                style = "--" if rank == Rank.PREDICTED else "-"
+                axes.plot([x, x + 0.4], [y, y], color=colour, linewidth=1.6, linestyle=style)
+                _label(axes, x + 0.5, y, str(rank), size=8, ha="left", colour=FAINT)
+                x += 1.5
+        if self.hidden_values:
+            note = f"{self.hidden_values:,} more values are not drawn"
+            _label(axes, WIDTH - MARGIN, y, note, size=8, ha="right", colour=FAINT)
+
+
+def _boxed_title(axes: Axes, y: float, text: str, *, va: str, box: dict[str, Any]) -> None:
+    axes.text(
+        WIDTH / 2,
+        y,
+        text,
+        ha="center",
+        va=va,
+        fontsize=10,
+        fontweight="bold",
+        color=DARK,
+        parse_math=False,
+        bbox=box,
+        zorder=5,
+    )
+
+
+def _label(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float,
+    ha: str,
+    va: str = "center",
+    colour: str = DARK,
 ) -> None:
-    """Values above one another, to the left (-1) or to the right (1) of the middle."""
+    """Draw one line of text, cut to the width that a value has room for."""
+    # A value may contain dollar signs without being a formula.
+    label = axes.text(
+        x, y, text, ha=ha, va=va, fontsize=size, color=colour, parse_math=False, zorder=3
+    )
+    width = label.get_window_extent().width / DOTS_PER_INCH
+    if width > MAX_VALUE_WIDTH:
+        # Its letters are wider than usual, as in "WWW".
+        label.set_text(text[: int(len(text) * MAX_VALUE_WIDTH / width) - 1] + ELLIPSIS)
+
+
+def _curve(
+    axes: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    side: int,
+    colour: str,
+    *,
+    dashed: bool,
+) -> None:
+    """Draw a curve that leaves the item and reaches a value horizontally."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
 
-    side, middle = place
-    x = WIDTH / 2 + side * 2.55
-    start = WIDTH / 2
-    align = "left" if side > 0 else "right"
-    for number, node in enumerate(values):
-        y = middle + (len(values) - 1) / 2 * ROW - number * ROW
-        edge = graph[centre][node]
-        items = graph.nodes[node]["items"]
-        colour = COLOURS[edge["rank"]]
-        guessed = edge["rank"] == Rank.PREDICTED
-        bend = WIDTH / 2 + side * 1.8
-        curve = Outline(
-            [(start, middle), (bend, middle), (bend, y), (x, y)],
-            [Outline.MOVETO, *[Outline.CURVE4] * 3],
+    bend = start[0] + side * 1.8
+    points = [start, (bend, start[1]), (bend, end[1]), end]
+    codes = [Outline.MOVETO, Outline.CURVE4, Outline.CURVE4, Outline.CURVE4]
+    style = "--" if dashed else "-"
+    axes.add_patch(
+        PathPatch(
+            Outline(points, codes),
+            fill=False,
+            edgecolor=colour,
+            linewidth=1.4,
+            linestyle=style,
+            zorder=1,
         )
-        axes.add_patch(
-            PathPatch(
-                curve,
-                fill=False,
-                edgecolor=colour,
-                linewidth=1.4,
-                linestyle="--" if guessed else "-",
-                zorder=1,
-            )
-        )
-        axes.plot(
-            [x],
-            [y],
-            "o",
-            markersize=6,
-            color=colour,
-            markerfacecolor="white" if guessed else colour,
-            zorder=2,
-        )
-        said = [short(node[1], 30)]
-        if edge["confidence"] is not None:
-            said.append(f"{edge['confidence']:.0%}")
-        if items:
-            said.append(f"{items:,} item{'s' if items > 1 else ''}")
-        _text(axes, x + side * 0.14, y + 0.09, short(node[2], 42), size=10.5, ha=align, va="center")
-        _text(
-            axes,
-            x + side * 0.14,
-            y - 0.13,
-            " · ".join(said),
-            size=7.5,
-            ha=align,
-            va="center",
-            color=colour if guessed else FAINT,
-        )
-
-
-def _middle(axes: Axes, about: dict[str, Any], name: str, y: float) -> None:
-    """The item's image, or a box where there is none, with title and id below."""
-    shown = _image(axes, about["image"], (WIDTH / 2, y + 0.3), 2.0)
-    title = wrapped(about["title"] or name, 28, 3)
-    below = y - 0.78 if shown else y + 0.12 * (len(title) - 1)
-    box = (
-        None
-        if shown
-        else {"boxstyle": "round,pad=0.8", "facecolor": "#f4f4f4", "edgecolor": "#cccccc"}
     )
-    if shown:
-        axes.text(
-            WIDTH / 2,
-            below,
-            "\n".join(title),
-            ha="center",
-            va="top",
-            fontsize=10,
-            fontweight="bold",
-            color=INK,
-            parse_math=False,
-            bbox={
-                "boxstyle": "round,pad=0.15",
-                "facecolor": "white",
-                "edgecolor": "none",
-                "alpha": 0.85,
-            },
-            zorder=5,
-        )
-        _text(
-            axes,
-            WIDTH / 2,
-            below - 0.2 * len(title),
-            short(name, 30),
-            size=7.5,
-            ha="center",
-            va="top",
-            color=FAINT,
-        )
-    else:
-        text = "\n".join([*title, short(name, 30)] if about["title"] else title)
-        axes.text(
-            WIDTH / 2,
-            y,
-            text,
-            ha="center",
-            va="center",
-            fontsize=10,
-            fontweight="bold",
-            color=INK,
-            parse_math=False,
-            bbox=box,
-            zorder=5,
-        )
 
 
-def _cards(axes: Axes, graph: nx.Graph[Any], centre: Any, others: list[Any]) -> None:
-    """The items that share most values, in a row at the foot."""
-    if not others:
-        return
-    axes.plot([0.6, WIDTH - 0.6], [CARD + LEGEND - 0.1] * 2, color="#dddddd", linewidth=0.8)
-    _text(
-        axes,
-        0.6,
-        CARD + LEGEND - 0.28,
-        "items that share most of these values",
-        size=8,
-        ha="left",
-        va="center",
-        color=FAINT,
-    )
-    step = (WIDTH - 1.2) / len(others)
-    for number, node in enumerate(others):
-        x = 0.6 + step * (number + 0.5)
-        about = graph.nodes[node]
-        shown = _image(axes, about["image"], (x, LEGEND + 1.1), 0.95)
-        count = graph[centre][node]["shared"]
-        lines = wrapped(about["title"] or node[1], max(14, int(step * 11)), 2 if shown else 3)
-        top = LEGEND + (0.56 if shown else 1.2)
-        axes.text(
-            x,
-            top,
-            "\n".join(lines),
-            ha="center",
-            va="top",
-            fontsize=7.5,
-            color=INK,
-            parse_math=False,
-            linespacing=1.15,
-        )
-        _text(
-            axes,
-            x,
-            top - 0.14 * len(lines) - 0.04,
-            f"{count} shared",
-            size=7,
-            ha="center",
-            va="top",
-            color=FAINT,
-        )
-
-
-def _legend(axes: Axes, ranks: set[str], left_out: int) -> None:
-    x = 0.6
-    for rank, colour in COLOURS.items():
-        if rank in ranks:
-            axes.plot(
-                [x, x + 0.4],
-                [0.22, 0.22],
-                color=colour,
-                linewidth=1.6,
-                linestyle="--" if rank == Rank.PREDICTED else "-",
-            )
-            _text(axes, x + 0.5, 0.22, str(rank), size=8, ha="left", va="center", color=FAINT)
-            x += 1.5
-    if left_out:
-        _text(
-            axes,
-            WIDTH - 0.6,
-            0.22,
-            f"{left_out:,} more values are not drawn",
-            size=8,
-            ha="right",
-            va="center",
-            color=FAINT,
-        )
-
-
-def _image(axes: Axes, path: str | None, place: tuple[float, float], inches: float) -> bool:
-    """Put an image with its middle at a place; whether there is one that can be read."""
+def _draw_image(axes: Axes, path: str | None, x: float, y: float, *, size: float) -> bool:
+    """Draw an image file centred at a point; return False if it cannot be read."""
     from matplotlib.patches import Rectangle
 
-    pixels = read_pixels(Path(path), int(inches * DPI)) if path else None
+    pixels = read_pixels(Path(path), int(size * DOTS_PER_INCH)) if path else None
     if pixels is None:
         return False
-    x, y, half = *place, inches / 2
-    axes.add_patch(
-        Rectangle(
-            (x - half, y - half),
-            inches,
-            inches,
-            facecolor="white",
-            edgecolor="#dddddd",
-            linewidth=1.2,
-            zorder=3,
-        )
+    left = x - size / 2
+    bottom = y - size / 2
+    frame = Rectangle(
+        (left, bottom), size, size, facecolor="white", edgecolor=PALE, linewidth=1.2, zorder=3
     )
+    axes.add_patch(frame)
     axes.imshow(
         np.moveaxis(pixels, 0, -1),
-        extent=(x - half, x + half, y - half, y + half),
+        extent=(left, left + size, bottom, bottom + size),
         zorder=4,
         aspect="auto",
     )
     return True
-
-
-def _text(
-    axes: Axes, x: float, y: float, text: str, *, size: float, ha: str, va: str, color: str = INK
-) -> None:
-    # A value may hold a dollar sign, and is no formula.
-    made = axes.text(
-        x, y, text, ha=ha, va=va, fontsize=size, color=color, parse_math=False, zorder=3
-    )
-    inches = made.get_window_extent().width / DPI
-    if inches > SPAN:  # wide letters
-        made.set_text(text[: int(len(text) * SPAN / inches) - 1] + "…")
-
-
-def short(text: str, most: int) -> str:
-    """The text in one line, cut to a width at which a wide character counts two."""
-    return (wrapped(text, most, 1) or [""])[0]
-
-
-def wrapped(text: str, most: int, lines: int) -> list[str]:
-    """The text in at most so many lines of a width, cut with an ellipsis where it is longer."""
-    words = "".join(char if char.isprintable() else " " for char in text).split()
-    found: list[str] = [""]
-    for word in words:
-        joined = f"{found[-1]} {word}".strip()
-        if width(joined) <= most:
-            found[-1] = joined
-            continue
-        found = [*found, word] if found[-1] else [word]
-        while width(found[-1]) > most:
-            head = _head(found[-1], most)
-            found[-1:] = [head, found[-1][len(head) :]]
-    if len(found) > lines:
-        found[lines - 1] = _head(" ".join(found[lines - 1 :]), most - 1).rstrip() + "…"
-    return found[:lines]
-
-
-def width(text: str) -> int:
-    """Columns that a text takes in a type of one width."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _head(text: str, most: int) -> str:
-    end = 0
-    while end < len(text) and width(text[: end + 1]) <= most:
-        end += 1
-    return text[: max(1, end)]

@@ -1,81 +1,103 @@
-"""Export as GraphML: the bipartite graph of items and values, an edge a statement."""
+"""Export as GraphML: the bipartite graph of items and values, with an edge for each statement."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from kg.export.selection import Chosen
+from kg.export.selection import Selection
 from kg.stores.sorting import Distinct
 from kg.stores.tables import STATEMENT_SCHEMA
 
-_ABOUT = [name for name in STATEMENT_SCHEMA.names if name not in ("id", "item", "value")]
-_TYPES = {"row": "long", "confidence": "double"}
-# XML 1.0 has no control characters, not even escaped ones.
-_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
+NODE_ATTRIBUTES = ("kind", "label", "category", "image")
+EDGE_ATTRIBUTES = tuple(
+    name for name in STATEMENT_SCHEMA.names if name not in ("id", "item", "value")
+)
+ATTRIBUTE_TYPES = {"row": "long", "confidence": "double"}
+
+_HEADER = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
+)
+# XML 1.0 cannot contain control characters, not even escaped ones.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_graphml(chosen: Chosen, path: Path) -> None:
-    """Items are nodes ``i:ID``, values nodes ``v:HASH``; an edge has the statement's id, property, rank and provenance."""
-    keys = [("node", name, "string") for name in ("kind", "label", "category", "image")]
-    keys += [("edge", name, _TYPES.get(name, "string")) for name in _ABOUT]
+def write_graphml(selection: Selection, path: Path) -> None:
+    """Write items as nodes ``i:ID``, values as nodes ``v:HASH``, and statements as edges.
+
+    An edge has the statement's id, property, rank and provenance.
+    """
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(_HEAD)
-        stream.writelines(
-            f'<key id="{name}" for="{of}" attr.name="{name}" attr.type="{kind}"/>\n'
-            for of, name, kind in keys
-        )
+        stream.write(_HEADER)
+        stream.writelines(_attribute_declarations("node", NODE_ATTRIBUTES))
+        stream.writelines(_attribute_declarations("edge", EDGE_ATTRIBUTES))
         stream.write('<graph edgedefault="directed">\n')
-        stream.writelines(_nodes(chosen))
-        stream.writelines(_edges(chosen))
+        stream.writelines(_item_nodes(selection))
+        stream.writelines(_edges_and_value_nodes(selection))
         stream.write("</graph>\n</graphml>\n")
 
 
-def _nodes(chosen: Chosen) -> Iterator[str]:
-    for row in chosen.item_rows():
-        about = {
+def _attribute_declarations(element: str, names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        kind = ATTRIBUTE_TYPES.get(name, "string")
+        yield f'<key id="{name}" for="{element}" attr.name="{name}" attr.type="{kind}"/>\n'
+
+
+def _item_nodes(selection: Selection) -> Iterator[str]:
+    for row in selection.item_rows():
+        data = {
             "kind": "item",
             "label": row["title"] or row["id"],
             "category": row["category"],
             "image": (row["images"] or [None])[0],
         }
-        yield _element("node", f"id={_attribute('i:' + row['id'])}", about)
+        yield _element("node", f"id={_quoted(_item_node(row['id']))}", data)
 
 
-def _edges(chosen: Chosen) -> Iterator[str]:
-    """The edges, and after them the values' nodes, each once."""
+def _edges_and_value_nodes(selection: Selection) -> Iterator[str]:
+    """Yield the edges, and then each value's node once; the statements are read only once."""
     with Distinct() as values:
-        for batch in chosen.statement_batches():
+        for batch in selection.statement_batches():
             values.add(batch["value"])
             for row in batch.to_pylist():
-                ends = f'id="{row["id"]}" source={_attribute("i:" + row["item"])} target="{_value(row["value"])}"'
-                yield _element("edge", ends, {name: row[name] for name in _ABOUT})
+                source = _quoted(_item_node(row["item"]))
+                attributes = (
+                    f'id="{row["id"]}" source={source} target="{_value_node(row["value"])}"'
+                )
+                data = {name: row[name] for name in EDGE_ATTRIBUTES}
+                yield _element("edge", attributes, data)
         for text in chain.from_iterable(column.to_pylist() for column in values.batches()):
-            yield _element("node", f'id="{_value(text)}"', {"kind": "value", "label": text})
+            data = {"kind": "value", "label": text}
+            yield _element("node", f'id="{_value_node(text)}"', data)
 
 
-def _element(name: str, attributes: str, about: dict[str, Any]) -> str:
-    said = (
-        f'<data key="{key}">{escape(_sayable(str(value)))}</data>'
-        for key, value in about.items()
+def _item_node(item: str) -> str:
+    return f"i:{item}"
+
+
+def _value_node(text: str) -> str:
+    # A hash keeps values apart that differ only in characters which XML cannot contain.
+    return f"v:{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def _element(name: str, attributes: str, data: Mapping[str, object]) -> str:
+    children = [
+        f'<data key="{key}">{escape(_valid_xml(str(value)))}</data>'
+        for key, value in data.items()
         if value not in (None, "")
-    )
-    return f"<{name} {attributes}>{''.join(said)}</{name}>\n"
+    ]
+    return f"<{name} {attributes}>{''.join(children)}</{name}>\n"
 
 
-def _value(text: str) -> str:
-    return "v:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def _quoted(text: str) -> str:
+    """Return a text as a quoted attribute value whose whitespace survives."""
+    return quoteattr(_valid_xml(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
 
 
-def _attribute(text: str) -> str:
-    return quoteattr(_sayable(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
-
-
-def _sayable(text: str) -> str:
-    return _UNSAYABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+def _valid_xml(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

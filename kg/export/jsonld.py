@@ -1,4 +1,4 @@
-"""Export as JSON-LD: schema.org products with ``additionalProperty``, each with its rank and provenance."""
+"""Export as JSON-LD: schema.org products whose properties have their rank and provenance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kg.export.selection import Chosen
+from kg.export.selection import Selection
 from kg.stores import rdf_terms as terms
 from kg.stores.merge import Row
 from kg.stores.sorting import with_statements
@@ -15,58 +15,69 @@ from schema.context import load_context
 from schema.terms import TRUSTED_RANKS
 
 
-def write_jsonld(chosen: Chosen, path: Path) -> None:
-    """One document with its context in it, written a product at a time."""
+def write_jsonld(selection: Selection, path: Path) -> None:
+    """Write one document that includes its context, one product at a time."""
+    products = with_statements(selection.item_rows(), selection.statement_batches())
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(f'{{"@context": {_text(load_context())},\n"@graph": [')
-        for number, (item, rows) in enumerate(
-            with_statements(chosen.item_rows(), chosen.statement_batches())
-        ):
-            stream.write(("," if number else "") + "\n" + _text(_product(item, rows)))
+        stream.write(f'{{"@context": {_to_json(load_context())},\n"@graph": [')
+        separator = "\n"
+        for item, statements in products:
+            stream.write(separator + _to_json(_product(item, statements)))
+            separator = ",\n"
         stream.write("\n]}\n")
 
 
-def _product(item: Row, rows: Iterable[Row]) -> dict[str, Any]:
-    images = list(dict.fromkeys(item["images"] or []))
-    said = {
+def _product(item: Row, statements: Iterable[Row]) -> dict[str, Any]:
+    texts = {
         "identifier": item["id"],
         "sku": item["id"],
         "name": item["title"],
         "category": item["category"],
     }
-    document: dict[str, Any] = {"id": terms.iri("item", item["id"]).value, "type": "Product"}
-    document |= {name: text for name, text in said.items() if text is not None}
-    if images:
-        document["image"] = images if len(images) > 1 else images[0]
-    if len(item["images"] or []) > 1:
-        # As everywhere in RDF: a set has no order, and the first image is the one to look at.
-        document["images"] = _text(item["images"])
-    # What is not trusted is no property of a product's: a reader who does not know ranks must not take it for one.
-    for name, trusted in (("additionalProperty", True), ("claim", False)):
-        values = [_property_value(row) for row in rows if (row["rank"] in TRUSTED_RANKS) is trusted]
-        if values:
-            document[name] = values
-    return document
+    product: dict[str, Any] = {"id": terms.iri("item", item["id"]).value, "type": "Product"}
+    product |= {name: text for name, text in texts.items() if text is not None}
+
+    images = item["images"] or []
+    distinct_images = list(dict.fromkeys(images))
+    if distinct_images:
+        product["image"] = distinct_images if len(distinct_images) > 1 else distinct_images[0]
+    if len(images) > 1:
+        # In RDF the values of a property are a set. The order of the images matters, since the
+        # first is the one to look at, so it is kept as JSON text as well.
+        product["images"] = _to_json(images)
+
+    # A reader who does not know about ranks must not take an untrusted statement for a property of
+    # the product, so those are listed apart.
+    trusted: list[dict[str, Any]] = []
+    untrusted: list[dict[str, Any]] = []
+    for row in statements:
+        group = trusted if row["rank"] in TRUSTED_RANKS else untrusted
+        group.append(_property_value(row))
+    if trusted:
+        product["additionalProperty"] = trusted
+    if untrusted:
+        product["claim"] = untrusted
+    return product
 
 
 def _property_value(row: Row) -> dict[str, Any]:
-    said = {
+    value: dict[str, Any] = {
         "id": terms.iri("statement", row["id"]).value,
         "type": "PropertyValue",
         "name": row["property"],
         "value": row["value"],
     }
-    things = {name: terms.iri(name, row[name]).value for name in terms.THINGS if row[name]}
-    texts = {
-        name: row[name]
-        for name in ("row", "confidence", "evidence", "time")
-        if row[name] not in (None, "")
-    }
-    if "confidence" in texts:
-        # A number of JSON-LD's keeps sixteen digits.
-        texts["confidence"] = repr(texts["confidence"])
-    return {**said, **things, **texts}
+    for name in terms.THINGS:
+        if row[name]:
+            value[name] = terms.iri(name, row[name]).value
+    for name in ("row", "confidence", "evidence", "time"):
+        if row[name] not in (None, ""):
+            value[name] = row[name]
+    if "confidence" in value:
+        # As text, because a number in JSON-LD keeps only sixteen digits.
+        value["confidence"] = repr(value["confidence"])
+    return value
 
 
-def _text(document: Any) -> str:
+def _to_json(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False)

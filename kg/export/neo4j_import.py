@@ -1,4 +1,7 @@
-"""Export for ``neo4j-admin database import``: the property graph that the Neo4j store writes, as CSV with typed headers."""
+"""Export for ``neo4j-admin database import``: CSV files with typed headers, and a script.
+
+The imported database is the same property graph that the Neo4j store writes.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,26 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.export.selection import Chosen
+from kg.export.selection import Selection
 from kg.stores.sorting import Distinct
 from kg.stores.tables import STATEMENT_SCHEMA
 
-SEPARATOR = "\x1f"
-"""Between an item's images: ASCII's own unit separator, which no path has."""
-ITEMS = ("id:ID(Item)", "title", "category", "image", "images:string[]", ":LABEL")
-VALUES = ("text:ID(Value)", ":LABEL")
-ABOUT = tuple(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value"))
-HAS = (
+IMAGE_SEPARATOR = "\x1f"
+"""Separates an item's images: ASCII's unit separator, which no path contains."""
+
+ITEM_HEADER = ("id:ID(Item)", "title", "category", "image", "images:string[]", ":LABEL")
+VALUE_HEADER = ("text:ID(Value)", ":LABEL")
+EDGE_PROPERTIES = tuple(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value"))
+TYPED_NAMES = {"row": "row:long", "confidence": "confidence:double"}
+EDGE_HEADER = (
     ":START_ID(Item)",
     ":END_ID(Value)",
-    *({"row": "row:long", "confidence": "confidence:double"}.get(n, n) for n in ABOUT),
+    *(TYPED_NAMES.get(name, name) for name in EDGE_PROPERTIES),
     ":TYPE",
 )
-OPTIONS = (
+ARROW_TYPES = {"row:long": pa.int64(), "confidence:double": pa.float64()}
+
+IMPORT_OPTIONS = (
     "--nodes=items.csv",
     "--nodes=values.csv",
     "--relationships=statements.csv",
@@ -32,62 +39,59 @@ OPTIONS = (
     "--multiline-fields=true",
     "--legacy-style-quoting=false",
 )
-SCRIPT = f"""#!/bin/sh
+IMPORT_SCRIPT = f"""#!/bin/sh
 # Loads this folder into a new Neo4j database: ./import.sh [DATABASE]
 cd "$(dirname "$0")" || exit 1
-exec neo4j-admin database import full {" ".join(OPTIONS)} "${{1:-neo4j}}"
+exec neo4j-admin database import full {" ".join(IMPORT_OPTIONS)} "${{1:-neo4j}}"
 """
 
 
-def write_neo4j(chosen: Chosen, folder: Path) -> None:
-    """``items.csv``, ``values.csv``, ``statements.csv`` and ``import.sh``, which says how they are loaded."""
-    _write(folder / "items.csv", ITEMS, map(_items, chosen.item_batches()))
+def write_neo4j(selection: Selection, folder: Path) -> None:
+    """Write ``items.csv``, ``values.csv``, ``statements.csv``, and ``import.sh`` to load them."""
+    item_columns = map(_item_columns, selection.item_batches())
+    _write_csv(folder / "items.csv", ITEM_HEADER, item_columns)
     with Distinct() as values:
-        _write(folder / "statements.csv", HAS, _edges(chosen, values))
-        _write(
-            folder / "values.csv",
-            VALUES,
-            (_labelled([texts], "Value") for texts in values.batches()),
-        )
+        edge_columns = _edge_columns(selection, values)
+        _write_csv(folder / "statements.csv", EDGE_HEADER, edge_columns)
+        value_columns = (_with_label([texts], "Value") for texts in values.batches())
+        _write_csv(folder / "values.csv", VALUE_HEADER, value_columns)
     script = folder / "import.sh"
-    script.write_text(SCRIPT, encoding="utf-8")
+    script.write_text(IMPORT_SCRIPT, encoding="utf-8")
     script.chmod(0o755)
 
 
-def _items(batch: pa.RecordBatch) -> list[pa.Array]:
-    """The first image on its own as well: what the Neo4j store keeps of an item."""
+def _item_columns(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Return the columns of ITEM_HEADER; the first image also has a column of its own."""
     images = batch["images"]
-    some = pc.greater(pc.list_value_length(images), 0)
-    first = pc.list_element(pc.if_else(some, images, pa.scalar([""], images.type)), 0)
-    joined = pc.binary_join(images, SEPARATOR)
-    return _labelled(
-        [
-            batch["id"],
-            batch["title"],
-            batch["category"],
-            pc.if_else(some, first, None),
-            pc.if_else(some, joined, None),
-        ],
-        "Item",
-    )
+    has_images = pc.greater(pc.list_value_length(images), 0)
+    # list_element fails on empty lists, so they get an element that is dropped afterwards.
+    padded = pc.if_else(has_images, images, pa.scalar([""], images.type))
+    first_image = pc.if_else(has_images, pc.list_element(padded, 0), None)
+    all_images = pc.if_else(has_images, pc.binary_join(images, IMAGE_SEPARATOR), None)
+    columns = [batch["id"], batch["title"], batch["category"], first_image, all_images]
+    return _with_label(columns, "Item")
 
 
-def _edges(chosen: Chosen, values: Distinct) -> Iterator[list[pa.Array]]:
-    for batch in chosen.statement_batches():
+def _edge_columns(selection: Selection, values: Distinct) -> Iterator[list[pa.Array]]:
+    """Yield the columns of EDGE_HEADER, and collect the values that they lead to."""
+    for batch in selection.statement_batches():
         values.add(batch["value"])
-        yield _labelled([batch[name] for name in ("item", "value", *ABOUT)], "HAS")
+        columns = [batch[name] for name in ("item", "value", *EDGE_PROPERTIES)]
+        yield _with_label(columns, "HAS")
 
 
-def _labelled(columns: list[pa.Array], label: str) -> list[pa.Array]:
+def _with_label(columns: list[pa.Array], label: str) -> list[pa.Array]:
     return [*columns, pa.repeat(label, len(columns[0]))]
 
 
-def _write(path: Path, header: tuple[str, ...], parts: Iterable[list[pa.Array]]) -> None:
-    """Every text in quotes and nothing where there is none, so that an empty text is not an absent one."""
+def _write_csv(path: Path, header: tuple[str, ...], batches: Iterable[list[pa.Array]]) -> None:
+    """Write a CSV file in which every text is quoted.
+
+    A null is an empty cell without quotes, so that it differs from an empty text.
+    """
     from pyarrow.csv import CSVWriter
 
-    types = {"row:long": pa.int64(), "confidence:double": pa.float64()}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in header])
+    schema = pa.schema([(name, ARROW_TYPES.get(name, pa.string())) for name in header])
     with CSVWriter(path, schema) as writer:
-        for columns in parts:
+        for columns in batches:
             writer.write_batch(pa.record_batch(columns, schema=schema))

@@ -1,4 +1,4 @@
-"""Export as RDF: N-Quads with their graphs, N-Triples and Turtle without."""
+"""Export as RDF: N-Quads with named graphs, N-Triples and Turtle without them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,49 @@ from pathlib import Path
 
 from pyoxigraph import Quad, RdfFormat, Triple, serialize
 
-from kg.export.selection import Chosen
+from kg.export.selection import Selection
 from kg.stores import rdf_terms as terms
 from schema.terms import TRUSTED_RANKS
 
-_UNTRUSTED = {node for rank, node in terms.RANKS.items() if rank not in TRUSTED_RANKS}
+UNTRUSTED_GRAPHS = {node for rank, node in terms.RANKS.items() if rank not in TRUSTED_RANKS}
 
 
-def write_quads(chosen: Chosen, path: Path) -> None:
-    """N-Quads: the quads of the RDF store itself."""
+def write_nquads(selection: Selection, path: Path) -> None:
+    """Write N-Quads: exactly the quads of the RDF store."""
     with path.open("wb") as stream:
-        serialize(_quads(chosen), stream, RdfFormat.N_QUADS)
+        serialize(_quads(selection), stream, RdfFormat.N_QUADS)
 
 
-def write_triples(chosen: Chosen, path: Path, *, turtle: bool) -> None:
-    """N-Triples or Turtle. Without graphs a triple is a fact, so what is not trusted stands in its ``rdf:Statement`` alone."""
+def write_ntriples(selection: Selection, path: Path) -> None:
+    """Write N-Triples."""
     with path.open("wb") as stream:
-        triples = (
-            Triple(q.subject, q.predicate, q.object)
-            for q in _quads(chosen)
-            if q.graph_name not in _UNTRUSTED
-        )
-        serialize(
-            triples,
-            stream,
-            RdfFormat.TURTLE if turtle else RdfFormat.N_TRIPLES,
-            prefixes=terms.PREFIXES if turtle else None,
-        )
+        serialize(_triples(selection), stream, RdfFormat.N_TRIPLES)
 
 
-def _quads(chosen: Chosen) -> Iterator[Quad]:
-    for row in chosen.item_rows():
+def write_turtle(selection: Selection, path: Path) -> None:
+    """Write Turtle."""
+    with path.open("wb") as stream:
+        serialize(_triples(selection), stream, RdfFormat.TURTLE, prefixes=terms.PREFIXES)
+
+
+def _triples(selection: Selection) -> Iterator[Triple]:
+    """Yield the triples of the graph.
+
+    Without a named graph that says otherwise a triple is a fact, so an untrusted statement appears
+    only as an ``rdf:Statement`` with its rank.
+    """
+    for quad in _quads(selection):
+        if quad.graph_name not in UNTRUSTED_GRAPHS:
+            yield Triple(quad.subject, quad.predicate, quad.object)
+
+
+def _quads(selection: Selection) -> Iterator[Quad]:
+    for row in selection.item_rows():
         yield from terms.item_quads(row)
+    # The names of properties, sources and the like are written once each.
     named: set[tuple[str, str]] = set()
-    for row in chosen.statement_rows():
+    for row in selection.statement_rows():
         yield from terms.fact_quads(row)
-        fresh = {(kind, row[kind]) for kind in terms.NAMED if row[kind]} - named
-        yield from terms.name_quads(fresh)
-        named |= fresh
+        new_names = {(kind, row[kind]) for kind in terms.NAMED if row[kind]} - named
+        yield from terms.name_quads(new_names)
+        named |= new_names

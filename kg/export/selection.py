@@ -1,51 +1,58 @@
-"""What is exported: a store's items and its statements of some ranks, counted as they go by."""
+"""The part of a store that is exported, counted while it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from kg.stores.merge import Row
 from kg.stores.protocol import GraphStore, Pattern
+from schema.progress import ProgressCallback, no_progress
 from schema.terms import Rank
 
-Progress = Callable[[int, int], None]
-"""Told (rows done, rows in all)."""
 
+class Selection:
+    """A store's items, and its statements of some ranks; without ranks, all statements.
 
-class Chosen:
-    """A store's items, and its statements of some ranks (of all where none is named)."""
+    ``item_count`` and ``statement_count`` are the numbers of rows read so far.
+    """
 
     def __init__(
-        self, store: GraphStore, ranks: Sequence[Rank] = (), progress: Progress | None = None
+        self,
+        store: GraphStore,
+        ranks: Sequence[Rank] = (),
+        progress: ProgressCallback = no_progress,
     ) -> None:
         counts = store.counts()
-        self.items = 0
-        self.statements = 0
+        self.item_count = 0
+        self.statement_count = 0
         self._store = store
         self._pattern = Pattern(ranks=tuple(ranks) or None)
         self._total = counts.items + counts.statements
-        self._progress = progress or (lambda done, total: None)
+        self._progress = progress
 
     def item_batches(self) -> Iterator[pa.RecordBatch]:
-        """The items, ordered by id."""
+        """Yield the items, ordered by id."""
         for batch in self._store.items():
-            self.items += batch.num_rows
-            self._progress(self.items + self.statements, self._total)
+            self.item_count += batch.num_rows
+            self._report_progress()
             yield batch
 
     def statement_batches(self) -> Iterator[pa.RecordBatch]:
-        """The statements, ordered by id."""
+        """Yield the statements, ordered by id."""
         for batch in self._store.scan(self._pattern):
-            self.statements += batch.num_rows
-            self._progress(self.items + self.statements, self._total)
+            self.statement_count += batch.num_rows
+            self._report_progress()
             yield batch
 
     def item_rows(self) -> Iterator[Row]:
-        """The items one by one."""
+        """Yield the items one by one."""
         return (row for batch in self.item_batches() for row in batch.to_pylist())
 
     def statement_rows(self) -> Iterator[Row]:
-        """The statements one by one."""
+        """Yield the statements one by one."""
         return (row for batch in self.statement_batches() for row in batch.to_pylist())
+
+    def _report_progress(self) -> None:
+        self._progress(self.item_count + self.statement_count, self._total)

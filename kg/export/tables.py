@@ -1,4 +1,4 @@
-"""Export as tables: items and statements as CSV or Parquet, triples as PyKEEN reads them."""
+"""Export as tables: items and statements as CSV or Parquet, and triples for PyKEEN."""
 
 from __future__ import annotations
 
@@ -9,49 +9,42 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.export.selection import Chosen
+from kg.export.selection import Selection
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
-IMAGES = "|"
-"""What separates an item's images in a CSV cell."""
+IMAGE_SEPARATOR = "|"
+"""Separates an item's images in a CSV cell."""
+
+FLAT_ITEM_SCHEMA = pa.schema(
+    [pa.field("images", pa.string()) if field.name == "images" else field for field in ITEM_SCHEMA]
+)
 
 
-def write_csv(chosen: Chosen, folder: Path) -> None:
-    """``items.csv`` and ``statements.csv``; every text is quoted, and a cell without anything is null."""
-    flat = pa.schema(
-        [
-            field if field.name != "images" else pa.field("images", pa.string())
-            for field in ITEM_SCHEMA
-        ]
-    )
-    _write_csv(map(_joined, chosen.item_batches()), flat, folder / "items.csv")
-    _write_csv(chosen.statement_batches(), STATEMENT_SCHEMA, folder / "statements.csv")
+def write_csv(selection: Selection, folder: Path) -> None:
+    """Write ``items.csv`` and ``statements.csv``.
+
+    Every text is quoted, so an empty cell without quotes is null and not an empty text.
+    """
+    _write_csv(map(_join_images, selection.item_batches()), FLAT_ITEM_SCHEMA, folder / "items.csv")
+    _write_csv(selection.statement_batches(), STATEMENT_SCHEMA, folder / "statements.csv")
 
 
-def write_parquet(chosen: Chosen, folder: Path) -> None:
-    """``items.parquet`` and ``statements.parquet``."""
-    import pyarrow.parquet as pq
-
-    for batches, schema, name in (
-        (chosen.item_batches(), ITEM_SCHEMA, "items"),
-        (chosen.statement_batches(), STATEMENT_SCHEMA, "statements"),
-    ):
-        with pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+def write_parquet(selection: Selection, folder: Path) -> None:
+    """Write ``items.parquet`` and ``statements.parquet``."""
+    _write_parquet(selection.item_batches(), ITEM_SCHEMA, folder / "items.parquet")
+    _write_parquet(selection.statement_batches(), STATEMENT_SCHEMA, folder / "statements.parquet")
 
 
-def write_pykeen(chosen: Chosen, folder: Path) -> None:
-    """``triples.tsv``: head, relation, tail, quoted where a text holds a tab, a quote or the end of a line."""
+def write_pykeen(selection: Selection, folder: Path) -> None:
+    """Write ``triples.tsv`` with the columns head, relation and tail.
+
+    A text that contains a tab, a quote or a line break is quoted, as pandas reads it for PyKEEN.
+    """
     with (folder / "triples.tsv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        for batch in chosen.statement_batches():
-            writer.writerows(
-                zip(
-                    *(batch[name].to_pylist() for name in ("item", "property", "value")),
-                    strict=True,
-                )
-            )
+        for batch in selection.statement_batches():
+            columns = (batch[name].to_pylist() for name in ("item", "property", "value"))
+            writer.writerows(zip(*columns, strict=True))
 
 
 def _write_csv(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
@@ -62,13 +55,17 @@ def _write_csv(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path)
             writer.write_batch(batch)
 
 
-def _joined(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """An item batch whose images are one text."""
-    names = pc.binary_join(batch["images"], IMAGES)
-    columns = [
-        batch["id"],
-        batch["title"],
-        batch["category"],
-        pc.if_else(pc.equal(names, ""), None, names),
-    ]
+def _write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _join_images(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return an item batch whose images are one text each, null if there are none."""
+    joined = pc.binary_join(batch["images"], IMAGE_SEPARATOR)
+    images = pc.if_else(pc.equal(joined, ""), None, joined)
+    columns = [batch["id"], batch["title"], batch["category"], images]
     return pa.record_batch(columns, names=ITEM_SCHEMA.names)

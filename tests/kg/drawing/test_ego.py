@@ -1,8 +1,8 @@
-"""An item's own part of the graph."""
+"""An item's neighbourhood and its ego graph."""
 
 from __future__ import annotations
 
-from kg.drawing.ego import Neighbourhood, ego, neighbourhood
+from kg.drawing.ego import Neighbourhood, ego_graph, neighbourhood
 from kg.stores.memory import MemoryStore
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
@@ -18,7 +18,7 @@ def around(*others: Statement) -> Neighbourhood:
     return neighbourhood(store, MUG, [RED, BIG])
 
 
-def test_every_value_says_how_many_items_have_it() -> None:
+def test_every_value_counts_the_items_that_have_it() -> None:
     found = around(
         Statement("2", "colour", "red"),
         Statement("3", "size", "big"),
@@ -27,11 +27,11 @@ def test_every_value_says_how_many_items_have_it() -> None:
     assert found.shared == {("colour", "red"): 2, ("size", "big"): 1}
 
 
-def test_what_is_not_trusted_is_not_shared() -> None:
+def test_untrusted_statements_are_not_shared() -> None:
     assert around(Statement("2", "colour", "red", Rank.REJECTED)).nearest == []
 
 
-def test_the_nearest_share_most() -> None:
+def test_the_nearest_items_share_most_values() -> None:
     found = around(
         Statement("2", "colour", "red"),
         Statement("3", "colour", "red"),
@@ -40,18 +40,17 @@ def test_the_nearest_share_most() -> None:
     assert [(item.id, count) for item, count in found.nearest] == [("3", 2), ("2", 1)]
 
 
-def test_at_most_so_many_are_near() -> None:
-    assert (
-        len(around(*(Statement(f"x{number}", "colour", "red") for number in range(9))).nearest) == 5
-    )
+def test_the_number_of_nearest_items_is_limited() -> None:
+    others = [Statement(f"x{number}", "colour", "red") for number in range(9)]
+    assert len(around(*others).nearest) == 5
 
 
-def test_an_item_without_statements_is_near_to_none() -> None:
+def test_an_item_without_statements_has_no_neighbours() -> None:
     assert neighbourhood(MemoryStore(), MUG, []) == Neighbourhood({}, [])
 
 
-def test_the_graph_has_item_values_and_the_nearest() -> None:
-    graph = ego(MUG, [RED, BIG], around(Statement("2", "colour", "red")))
+def test_the_ego_graph_has_the_item_its_values_and_its_neighbours() -> None:
+    graph = ego_graph(MUG, [RED, BIG], around(Statement("2", "colour", "red")))
     assert dict(graph.nodes) == {
         ("item", "1"): {"title": "A mug", "image": "a.png"},
         ("item", "2"): {"title": "", "image": None},

@@ -1,5 +1,9 @@
+"""Every export format, on a store full of odd texts."""
+
 import csv
 import json
+import sys
+from types import ModuleType
 
 import networkx
 import pyarrow as pa
@@ -7,21 +11,22 @@ import pyarrow.parquet as pq
 import pytest
 from pyoxigraph import RdfFormat, parse
 
-from kg.export.formats import Format, export
+from kg.export.formats import EXPORT_FORMATS, ExportFormat
+from kg.export.write import export
 from kg.stores import rdf_terms as terms
 from kg.stores.open import open_store
 from schema.errors import UsageError
 from schema.terms import Rank
-from tests.kg.export.shops import ODD, odd_shop, rows
+from tests.kg.export.odd_store import ODD, odd_store, rows
 
 
 def written(tmp_path, format, **options):
     out = tmp_path / f"out.{format}"
-    report = export(odd_shop(), format, out, **options)
+    report = export(odd_store(), format, out, **options)
     return out, report
 
 
-@pytest.mark.parametrize("format", list(Format))
+@pytest.mark.parametrize("format", list(EXPORT_FORMATS))
 def test_every_format_is_written_and_counted(tmp_path, format):
     out, report = written(tmp_path, format, ranks=list(Rank))
     assert out.exists()
@@ -30,14 +35,14 @@ def test_every_format_is_written_and_counted(tmp_path, format):
     assert sorted(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("format", list(Format))
+@pytest.mark.parametrize("format", list(EXPORT_FORMATS))
 def test_an_empty_store_is_written_too(tmp_path, format):
     assert export(open_store("memory:"), format, tmp_path / "out").statements == 0
 
 
-def test_n_quads_are_those_of_the_rdf_store(tmp_path):
-    out, _ = written(tmp_path, Format.NQ)
-    items, facts = rows(odd_shop())
+def test_nquads_are_those_of_the_rdf_store(tmp_path):
+    out, _ = written(tmp_path, "nq")
+    items, facts = rows(odd_store())
     expected = {quad for row in items for quad in terms.item_quads(row)} | {
         quad for row in facts for quad in terms.fact_quads(row)
     }
@@ -45,8 +50,8 @@ def test_n_quads_are_those_of_the_rdf_store(tmp_path):
     assert set(parse(path=out, format=RdfFormat.N_QUADS)) == expected
 
 
-@pytest.mark.parametrize("format", [Format.TTL, Format.NT])
-def test_without_graphs_what_is_not_trusted_is_no_fact(tmp_path, format):
+@pytest.mark.parametrize("format", ["ttl", "nt"])
+def test_without_named_graphs_untrusted_statements_are_not_facts(tmp_path, format):
     out, _ = written(tmp_path, format)
     size = terms.iri("property", "size")
     facts = [
@@ -58,42 +63,35 @@ def test_without_graphs_what_is_not_trusted_is_no_fact(tmp_path, format):
 
 
 def test_turtle_has_prefixes(tmp_path):
-    out, _ = written(tmp_path, Format.TTL)
+    out, _ = written(tmp_path, "ttl")
     assert "item:b a schema:Product" in out.read_text(encoding="utf-8")
 
 
-def test_json_ld_is_schema_org(tmp_path):
-    out, _ = written(tmp_path, Format.JSONLD)
+def test_jsonld_uses_schema_org(tmp_path):
+    out, _ = written(tmp_path, "jsonld")
     document = json.loads(out.read_text(encoding="utf-8"))
     assert document["@context"]["@vocab"] == "https://schema.org/"
     (product,) = [each for each in document["@graph"] if each["identifier"] == "a"]
-    assert (product["type"], product["sku"], product["image"]) == (
-        "Product",
-        "a",
-        ["x|y;1.jpg", '/z".jpg'],
-    )
-    assert [(each["name"], each["value"]) for each in product["additionalProperty"]] == [
-        ("colour", ODD)
-    ]
-    assert {each["rank"].rpartition(":")[2] for each in product["claim"]} == {
-        "predicted",
-        "rejected",
-    }
+    properties = [(each["name"], each["value"]) for each in product["additionalProperty"]]
+    claimed_ranks = {each["rank"].rpartition(":")[2] for each in product["claim"]}
+    assert (product["type"], product["sku"]) == ("Product", "a")
+    assert product["image"] == ["x|y;1.jpg", '/z".jpg']
+    assert properties == [("colour", ODD)]
+    assert claimed_ranks == {"predicted", "rejected"}
 
 
 def test_csv_has_every_cell(tmp_path):
-    out, _ = written(tmp_path, Format.CSV)
+    out, _ = written(tmp_path, "csv")
     with (out / "statements.csv").open(encoding="utf-8", newline="") as stream:
-        found = {row["id"]: row for row in csv.DictReader(stream)}
-    for fact in rows(odd_shop())[1]:
-        assert {
-            name: str(value) if value is not None else "" for name, value in fact.items()
-        } == found[fact["id"]]
+        cells = {row["id"]: row for row in csv.DictReader(stream)}
+    for fact in rows(odd_store())[1]:
+        expected = {name: "" if value is None else str(value) for name, value in fact.items()}
+        assert cells[fact["id"]] == expected
 
 
-def test_parquet_has_the_stores_own_tables(tmp_path):
-    out, _ = written(tmp_path, Format.PARQUET)
-    store = odd_shop()
+def test_parquet_has_the_store_s_own_tables(tmp_path):
+    out, _ = written(tmp_path, "parquet")
+    store = odd_store()
     assert pq.read_table(out / "statements.parquet").equals(pa.Table.from_batches(store.scan()))
     assert pq.read_table(out / "items.parquet")["id"].to_pylist() == [
         row["id"] for row in rows(store)[0]
@@ -101,11 +99,11 @@ def test_parquet_has_the_stores_own_tables(tmp_path):
 
 
 def test_networkx_reads_the_graph(tmp_path):
-    out, _ = written(tmp_path, Format.GRAPHML)
+    out, _ = written(tmp_path, "graphml")
     graph = networkx.read_graphml(out, force_multigraph=True)
     kinds = [str(graph.nodes[node]["kind"]) for node in graph]
     assert (kinds.count("item"), kinds.count("value"), graph.number_of_edges()) == (5, 5, 6)
-    (edge,) = [about for *_, about in graph.edges(data=True) if about["rank"] == "predicted"]
+    (edge,) = [data for *_, data in graph.edges(data=True) if data["rank"] == "predicted"]
     assert (edge["property"], edge["confidence"]) == ("size", 0.1 + 0.2)
 
 
@@ -113,37 +111,55 @@ def test_networkx_reads_the_graph(tmp_path):
 def test_pykeen_reads_the_trusted_triples(tmp_path):
     from pykeen.triples import TriplesFactory
 
-    out, _ = written(tmp_path, Format.PYKEEN)
-    found = TriplesFactory.from_path(out / "triples.tsv", create_inverse_triples=False)
-    triples = {tuple(row) for row in found.triples.tolist()}
+    out, _ = written(tmp_path, "pykeen")
+    factory = TriplesFactory.from_path(out / "triples.tsv", create_inverse_triples=False)
+    triples = {tuple(row) for row in factory.triples.tolist()}
     assert triples == {("a", "colour", ODD), ("b", "size", "3"), ("z:z", "p:q/é", "NA")}
 
 
-def test_ranks_choose_statements(tmp_path):
-    _, report = written(tmp_path, Format.NQ, ranks=[Rank.PREDICTED, Rank.REJECTED])
+def test_ranks_select_the_statements(tmp_path):
+    _, report = written(tmp_path, "nq", ranks=[Rank.PREDICTED, Rank.REJECTED])
     assert (report.items, report.statements) == (5, 2)
 
 
-def test_progress_is_told_up_to_all_rows(tmp_path):
-    told = []
-    written(tmp_path, Format.CSV, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (11, 11)
+def test_progress_is_reported_up_to_the_last_row(tmp_path):
+    calls = []
+    written(tmp_path, "csv", progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (11, 11)
 
 
-def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+def test_a_file_instead_of_a_folder_is_an_error_and_the_reverse(tmp_path):
     (tmp_path / "out.csv").write_text("")
     with pytest.raises(UsageError, match="is a file"):
-        written(tmp_path, Format.CSV)
+        written(tmp_path, "csv")
     (tmp_path / "out.nq").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
-        written(tmp_path, Format.NQ)
+        written(tmp_path, "nq")
 
 
-def test_an_export_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    out, _ = written(tmp_path, Format.NQ)
+def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch):
+    out, _ = written(tmp_path, "nq")
     before = out.read_bytes()
     monkeypatch.setattr("kg.stores.rdf_terms.fact_quads", lambda row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        written(tmp_path, Format.NQ)
+        written(tmp_path, "nq")
     assert out.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == [out]
+
+
+def test_an_unknown_format_is_an_error_that_lists_the_formats(tmp_path):
+    with pytest.raises(UsageError, match=r"'pdf': use one of ttl, nt"):
+        export(odd_store(), "pdf", tmp_path / "out.pdf")
+
+
+def test_a_new_format_is_a_module_and_a_line(tmp_path, monkeypatch):
+    def write_ids(selection, path):
+        path.write_text(" ".join(row["id"] for row in selection.item_rows() if row["id"].isalpha()))
+
+    module = ModuleType("kg.export.ids")
+    vars(module)["write_ids"] = write_ids
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(EXPORT_FORMATS, "ids", ExportFormat("ids", "ids", "write_ids"))
+    out, report = written(tmp_path, "ids")
+    assert out.read_text() == "a b"
+    assert (report.format, report.items) == ("ids", 5)

@@ -1,18 +1,20 @@
+"""The files for neo4j-admin, and a Neo4j server that loads them."""
+
 import csv
 
 import pytest
 
-from kg.export.formats import Format, export
-from kg.export.neo4j_import import OPTIONS
+from kg.export.neo4j_import import IMPORT_OPTIONS
+from kg.export.write import export
 from kg.stores.open import open_store
 from tests.conftest import running
-from tests.kg.export.shops import ODD, odd_shop, rows
+from tests.kg.export.odd_store import ODD, odd_store, rows
 from tests.servers import Neo4jServer
 
 
 @pytest.fixture
 def folder(tmp_path):
-    export(odd_shop(), Format.NEO4J_IMPORT, tmp_path / "out")
+    export(odd_store(), "neo4j-import", tmp_path / "out")
     return tmp_path / "out"
 
 
@@ -28,37 +30,32 @@ def test_headers_give_types_and_labels(folder):
     )
 
 
-def test_images_with_any_mark_come_apart_again(folder):
+def test_image_paths_with_any_character_can_be_split_again(folder):
     cells = {row["id:ID(Item)"]: row["images:string[]"] for row in read(folder / "items.csv")}
     assert cells["a"].split("\x1f") == ["x|y;1.jpg", '/z".jpg']
 
 
-def test_each_value_is_there_once(folder):
+def test_each_value_is_listed_once(folder):
     texts = [row["text:ID(Value)"] for row in read(folder / "values.csv")]
     assert sorted(texts) == sorted({" ", "3", "4", "NA", ODD})
 
 
 def test_the_script_names_every_file(folder):
     script = (folder / "import.sh").read_text()
-    assert all(
-        name in script
-        for name in (
-            "items.csv",
-            "values.csv",
-            "statements.csv",
-            "neo4j-admin database import full",
-        )
-    )
+    assert "neo4j-admin database import full" in script
+    assert all(name in script for name in ("items.csv", "values.csv", "statements.csv"))
     assert (folder / "import.sh").stat().st_mode & 0o100
 
 
 @pytest.mark.slow
 def test_neo4j_imports_what_the_store_holds(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("NEO4J_PASSWORD", Neo4jServer.password)
-    server = running(Neo4jServer, tmp_path / "server", lambda made: made.load(folder, OPTIONS))
+    server = running(
+        Neo4jServer, tmp_path / "server", lambda stopped: stopped.load(folder, IMPORT_OPTIONS)
+    )
     try:
         with open_store(server.url) as store:
-            assert rows(store) == rows(odd_shop())
-            assert store.content_hash() == odd_shop().content_hash()
+            assert rows(store) == rows(odd_store())
+            assert store.content_hash() == odd_store().content_hash()
     finally:
         server.kill()

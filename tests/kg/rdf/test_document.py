@@ -10,7 +10,7 @@ from kg.ingest.readers import open_source
 from kg.rdf import json_ld
 from kg.stores.open import open_store
 from schema.errors import DataError
-from tests.kg.export.shops import MemoryHome
+from tests.kg.export.odd_store import MemoryHome
 
 
 def loaded(tmp_path, name, text):

@@ -6,7 +6,7 @@ import pytest
 
 from kg.ingest.pipeline import ingest, rejects
 from kg.stores.open import open_store
-from tests.kg.export.shops import MemoryHome
+from tests.kg.export.odd_store import MemoryHome
 
 SPACES = {
     "s": "https://schema.org/",

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kg.export.formats import Format, export
+from kg.export.write import export
 from kg.ingest.pipeline import ingest
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
-from tests.kg.export.shops import MemoryHome, odd_shop, rows
+from tests.kg.export.odd_store import MemoryHome, odd_store, rows
 
-FORMATS = [Format.TTL, Format.NT, Format.NQ, Format.JSONLD]
+RDF_FORMATS = ["ttl", "nt", "nq", "jsonld"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 MAYBE = st.none() | TEXT
 NUMBER = st.none() | st.floats(0, 1)
@@ -34,11 +34,11 @@ def back(store, format, folder):
     return target, ingest(MemoryHome.of(Path(folder) / "home", target), [path])
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", RDF_FORMATS)
 def test_a_round_trip_loses_nothing(format, tmp_path):
-    found, report = back(odd_shop(), format, tmp_path)
-    assert rows(found) == rows(odd_shop())
-    assert found.content_hash() == odd_shop().content_hash()
+    found, report = back(odd_store(), format, tmp_path)
+    assert rows(found) == rows(odd_store())
+    assert found.content_hash() == odd_store().content_hash()
     assert report.mapping == "catalograph"
     assert (
         report.read,
@@ -49,7 +49,7 @@ def test_a_round_trip_loses_nothing(format, tmp_path):
     ) == (11, 11, 0, 5, 6)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", RDF_FORMATS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items=st.lists(ITEM, max_size=4), statements=st.lists(STATEMENT, max_size=4))
 def test_any_text_comes_back(format, items, statements):
@@ -61,7 +61,7 @@ def test_any_text_comes_back(format, items, statements):
 
 
 def test_ingesting_it_again_adds_nothing(tmp_path):
-    store = odd_shop()
-    export(store, Format.TTL, tmp_path / "out.ttl")
+    store = odd_store()
+    export(store, "ttl", tmp_path / "out.ttl")
     report = ingest(MemoryHome.of(tmp_path / "home", store), [tmp_path / "out.ttl"])
     assert (report.new_items, report.new_statements) == (0, 0)

@@ -1,4 +1,4 @@
-"""A small store of everything that is hard to write down."""
+"""A small store full of texts that are hard to export, and a home for it."""
 
 from kg.home import Home
 from kg.stores.open import open_store
@@ -9,8 +9,8 @@ from schema.terms import Item, Provenance, Rank, Statement
 ODD = "q\"uo'te \\ \n\r\t | ; , \x1f\x01 <&> 红 \u202e \U0001f600 'x' NA"
 
 
-def odd_shop():
-    """A store in memory: odd texts, all ranks, full and empty provenance."""
+def odd_store():
+    """Return a store in memory: odd texts, all ranks, complete and empty provenance."""
     store = open_store("memory:")
     items = [
         Item("a", ODD, "A > b", ("x|y;1.jpg", '/z".jpg')),
@@ -33,24 +33,24 @@ def odd_shop():
 
 
 class MemoryHome(Home):
-    """A home whose store is the one that it was given."""
+    """A home whose store is one in memory."""
 
-    given: GraphStore
+    memory_store: GraphStore
 
     @classmethod
     def of(cls, folder, store):
-        """A new home in a folder."""
+        """Create a home in a folder."""
         Home.open(folder, create=True)
         home = cls(folder)
-        home.given = store
+        home.memory_store = store
         return home
 
     def store(self, read_only=False):
-        return self.given
+        return self.memory_store
 
 
 def rows(store):
-    """All items and statements."""
+    """Return all items and all statements of a store."""
     items = [
         {**row, "images": row["images"] or []}
         for batch in store.items()

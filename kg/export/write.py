@@ -1,0 +1,61 @@
+"""Write a store's graph to files for other tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kg.export.formats import find_export_format
+from kg.export.selection import Selection
+from kg.stores.protocol import GraphStore
+from schema.files import atomic_file, atomic_folder
+from schema.progress import ProgressCallback, no_progress
+from schema.terms import Rank
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The files that an export wrote, how much is in them, and the seconds it took."""
+
+    format: str
+    files: list[str]
+    items: int
+    statements: int
+    seconds: float
+
+
+def export(
+    store: GraphStore,
+    format: str,
+    out: Path,
+    ranks: Sequence[Rank] = (),
+    progress: ProgressCallback = no_progress,
+) -> ExportReport:
+    """Write the items of a store and its statements of these ranks, completely or not at all.
+
+    ``format`` is a name in :data:`kg.export.formats.EXPORT_FORMATS`, which also has the ranks that
+    are written if none are given. Raises UsageError if ``out`` is a file but has to be a folder, or
+    the other way around.
+    """
+    start = time.monotonic()
+    out = Path(out)
+    export_format = find_export_format(format)
+    selection = Selection(store, ranks or export_format.default_ranks, progress)
+    write = export_format.load_writer()
+    if export_format.is_folder:
+        with atomic_folder(out) as folder:
+            write(selection, folder)
+            files = sorted(str(out / path.name) for path in folder.iterdir())
+    else:
+        with atomic_file(out) as path:
+            write(selection, path)
+        files = [str(out)]
+    return ExportReport(
+        format=export_format.name,
+        files=files,
+        items=selection.item_count,
+        statements=selection.statement_count,
+        seconds=round(time.monotonic() - start, 3),
+    )

@@ -1,30 +1,41 @@
-"""What lets a model see through a split: near-duplicate items across it, statements that say the same, properties that determine others."""
+"""Find train/test leakage: what makes held-out statements easier to predict than they should be.
+
+That is near-duplicate items in different splits, properties that determine others, and statements
+that are repeated under another property.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kg.quality.image_fingerprints import ImageFingerprints, near_duplicate_images
 from kg.snapshot import GraphSnapshot
+from schema.arrays import BoolArray, IntArray
 from schema.wording import plain_words
 
-SIDE = 8
-HASHED_SIZE = 72
-NEAR = 3
-NEAR_COLOUR = 0.1
-DETAIL = 16
-BANDS = 4
-DETERMINED = 0.98
-LEAST_SUPPORT = 20
+MAX_LISTED_PAIRS = 20
+
+MIN_DETERMINED_SHARE = 0.98
+"""A property is determined by another if so many of its values could be predicted from it."""
+
+MIN_SUPPORT = 20
+"""How many items must have both properties, so that this is not a coincidence."""
+
+MIN_REPEATED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Twins:
-    """Items of a held-out part that look like one of the train part, by ``by``: their number, and some pairs (held out, train)."""
+class CrossSplitDuplicates:
+    """Items of a held-out split that nearly equal an item of the train split.
+
+    ``by`` says in what, "title" or "image"; ``part`` is the held-out split, and ``share`` the share
+    of its items; ``pairs`` are some of the pairs (held-out item, train item).
+    """
 
     by: str
     part: str
@@ -34,8 +45,8 @@ class Twins:
 
 
 @dataclass(frozen=True)
-class Determined:
-    """A ``property`` that follows from another one, ``by``: the share of items where it is the value most seen with that of the other."""
+class PropertyDependency:
+    """A ``property`` whose values can be told from another one, ``by``, on a ``share`` of items."""
 
     property: str
     by: str
@@ -44,195 +55,149 @@ class Determined:
 
 
 @dataclass(frozen=True)
-class Leaks:
-    """What was found; ``repeated`` are pairs of properties under which items say the same value, with the share of items that do."""
+class LeakReport:
+    """The leakage of a split.
 
-    twins: list[Twins]
-    determined: list[Determined]
-    repeated: list[Determined]
+    ``determined`` are properties whose value follows from that of another property; ``repeated``
+    are pairs of properties under which items have the same value twice.
+    """
+
+    twins: list[CrossSplitDuplicates]
+    determined: list[PropertyDependency]
+    repeated: list[PropertyDependency]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the report as plain data."""
         return asdict(self)
 
 
 def find_leaks(
-    snapshot: GraphSnapshot, parts: Mapping[str, str], looks: Looks | None = None
-) -> Leaks:
-    """Look through a split; ``looks`` are the images' by :func:`looks_of`."""
-    train = np.array([parts.get(item) == "train" for item in snapshot.items])
+    snapshot: GraphSnapshot,
+    splits: Mapping[str, str],
+    fingerprints: ImageFingerprints | None = None,
+) -> LeakReport:
+    """Look for leakage in a split of the items; with ``fingerprints``, in their images as well."""
+    train = np.array([splits.get(item) == "train" for item in snapshot.items])
     twins = []
-    for part in ("validation", "test"):
-        mine = np.array([parts.get(item) == part for item in snapshot.items])
-        found = {"title": same_titles(snapshot.titles, train, mine)}
-        if looks is not None:
-            found["image"] = near_duplicate_images(looks, train, mine)
-        for by, pairs in found.items():
-            named = [
-                (snapshot.items[one], snapshot.items[other]) for one, other in sorted(pairs.items())
+    for split in ("validation", "test"):
+        held_out = np.array([splits.get(item) == split for item in snapshot.items])
+        duplicates = {"title": same_titles(snapshot.titles, train, held_out)}
+        if fingerprints is not None:
+            duplicates["image"] = near_duplicate_images(fingerprints, train, held_out)
+        for by, pairs in duplicates.items():
+            item_pairs = [
+                (snapshot.items[number], snapshot.items[train_number])
+                for number, train_number in sorted(pairs.items())
             ]
+            share = round(len(pairs) / max(1, int(held_out.sum())), 4)
             twins.append(
-                Twins(
-                    by, part, len(named), round(len(named) / max(1, int(mine.sum())), 4), named[:20]
-                )
+                CrossSplitDuplicates(by, split, len(pairs), share, item_pairs[:MAX_LISTED_PAIRS])
             )
-    return Leaks(twins, determined_properties(snapshot), repeated_values(snapshot))
+    return LeakReport(twins, determined_properties(snapshot), repeated_values(snapshot))
 
 
 def same_titles(
-    titles: Sequence[str | None], train: NDArray[np.bool_], mine: NDArray[np.bool_]
+    titles: Sequence[str | None], train: BoolArray, held_out: BoolArray
 ) -> dict[int, int]:
-    """Items of ``mine`` [I] whose title has the words of a ``train`` [I] item's, in any order: their numbers to that item's."""
-    seen: dict[frozenset[str], int] = {}
+    """Return the ``held_out`` [I] items whose title has the words of a ``train`` [I] item's.
+
+    Maps each one's index to the first such train item's. The order of the words does not matter.
+    """
+    words = [frozenset(plain_words(title or "")) for title in titles]
+    train_item: dict[frozenset[str], int] = {}
     for number in np.flatnonzero(train).tolist():
-        words = frozenset(plain_words(titles[number] or ""))
-        if words:
-            seen.setdefault(words, number)
+        if words[number]:
+            train_item.setdefault(words[number], number)
     return {
-        number: seen[words]
-        for number in np.flatnonzero(mine).tolist()
-        if (words := frozenset(plain_words(titles[number] or ""))) and words in seen
+        number: train_item[words[number]]
+        for number in np.flatnonzero(held_out).tolist()
+        if words[number] in train_item
     }
 
 
-@dataclass(frozen=True)
-class Looks:
-    """I images: ``hashes`` [I], 0 where there is none, and ``colours`` [I, 3, 16, 16] uint8."""
+def determined_properties(snapshot: GraphSnapshot) -> list[PropertyDependency]:
+    """Return the properties whose value follows from that of another property.
 
-    hashes: NDArray[np.uint64]
-    colours: NDArray[np.uint8]
-
-
-def looks_of(
-    paths: Sequence[str | None],
-    read: Callable[[str], NDArray[np.uint8] | None],
-    progress: Callable[[int, int], None] | None = None,
-) -> Looks:
-    """dHash of images [I] that ``read`` gives as pixels [3, S, S], and their colours.
-
-    The hash has 64 bits, whether each cell of an 8 x 9 grid is brighter than the one before; on a plain ground many look alike by it alone.
+    The value is predicted as the most frequent one among the other items with the same value of the
+    other property. That must be right for 98% of at least 20 items, and always predicting the
+    property's most frequent value must not be.
     """
-    hashes = np.zeros(len(paths), dtype=np.uint64)
-    colours = np.zeros((len(paths), 3, DETAIL, DETAIL), dtype=np.uint8)
-    for number, path in enumerate(paths):
-        image = None if path is None else read(path)
-        if image is not None:
-            grid = _cells(image.mean(0)[None], SIDE, SIDE + 1)[0]
-            hashes[number] = np.packbits((np.diff(grid, axis=1) > 0).reshape(-1)).view(">u8")[0]
-            colours[number] = _cells(image, DETAIL, DETAIL).astype(np.uint8)
-        if progress is not None:
-            progress(number + 1, len(paths))
-    return Looks(hashes, colours)
-
-
-def _cells(image: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64]:
-    """Means [C, rows, columns] of an image's [C, H, W] cells."""
-    high, wide = (
-        np.linspace(0, side, count + 1).astype(int)[:-1]
-        for side, count in zip(image.shape[1:], (rows, columns), strict=True)
-    )
-    sums = np.add.reduceat(np.add.reduceat(image.astype(np.float64), high, axis=1), wide, axis=2)
-    sizes = np.diff([*high, image.shape[1]])[:, None] * np.diff([*wide, image.shape[2]])[None, :]
-    return np.asarray(sums / sizes)
-
-
-def near_duplicate_images(
-    looks: Looks, train: NDArray[np.bool_], mine: NDArray[np.bool_]
-) -> dict[int, int]:
-    """Items of ``mine`` [I] whose image is nearly a ``train`` [I] item's: their numbers to that item's.
-
-    Their hashes differ in 3 bits at most, and their colours by a tenth at most of what the image's own differ from its ground.
-    """
-    hashes = looks.hashes
-    known = np.flatnonzero(train & (hashes != 0))
-    asked = np.flatnonzero(mine & (hashes != 0))
-    found: dict[int, int] = {}
-    width = 64 // BANDS
-    for band in range(BANDS):
-        # Of four bands, one at least is the same where three bits differ.
-        cut = (hashes >> np.uint64(band * width)) & np.uint64((1 << width) - 1)
-        order = known[np.argsort(cut[known], kind="stable")]
-        low, high = (np.searchsorted(cut[order], cut[asked], side) for side in ("left", "right"))
-        for number, first, last in zip(asked.tolist(), low.tolist(), high.tolist(), strict=True):
-            if number in found:
+    first_values = _first_values(snapshot)
+    property_count = first_values.shape[1]
+    dependencies = []
+    for by in range(property_count):
+        for determined in range(property_count):
+            has_both = (first_values[:, by] >= 0) & (first_values[:, determined] >= 0)
+            support = int(has_both.sum())
+            if determined == by or support < MIN_SUPPORT:
                 continue
-            others = order[first:last]
-            others = others[np.bitwise_count(hashes[others] ^ hashes[number]) <= NEAR]
-            own = looks.colours[number].astype(np.int16)
-            apart = np.abs(looks.colours[others] - own).mean((1, 2, 3))
-            contrast = np.abs(own - np.median(own, axis=(1, 2), keepdims=True)).mean()
-            if len(others) and apart.min() <= NEAR_COLOUR * contrast:
-                found[number] = int(others[apart.argmin()])
-    return found
-
-
-def determined_properties(snapshot: GraphSnapshot) -> list[Determined]:
-    """Properties that follow from another: known of at least 20 items, told right in 98 of 100 by the other value's other items."""
-    first = _first_values(snapshot)
-    found = []
-    for by in range(first.shape[1]):
-        for name in range(first.shape[1]):
-            both = (first[:, by] >= 0) & (first[:, name] >= 0)
-            if name == by or both.sum() < LEAST_SUPPORT:
-                continue
-            share = told_by(first[both, by], first[both, name])
-            most_frequent = np.unique(first[both, name], return_counts=True)[1].max() / both.sum()
-            if share >= DETERMINED > most_frequent:
-                found.append(
-                    Determined(
-                        snapshot.properties[name],
-                        snapshot.properties[by],
-                        round(share, 4),
-                        int(both.sum()),
-                    )
+            values = first_values[has_both, determined]
+            share = explained_share(first_values[has_both, by], values)
+            most_frequent_share = np.unique(values, return_counts=True)[1].max() / support
+            if share >= MIN_DETERMINED_SHARE > most_frequent_share:
+                dependency = PropertyDependency(
+                    snapshot.properties[determined],
+                    snapshot.properties[by],
+                    round(share, 4),
+                    support,
                 )
-    return sorted(found, key=lambda each: (-each.share, each.property, each.by))
+                dependencies.append(dependency)
+    return sorted(dependencies, key=lambda each: (-each.share, each.property, each.by))
 
 
-def told_by(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """The share of N items whose ``other`` value [N] is the most frequent one among the other items of the same ``one`` value [N]."""
-    width = int(other.max()) + 1
-    pairs, counts = np.unique(one * width + other, return_counts=True)
-    owner = pairs // width
-    order = np.lexsort((-counts, owner))
-    # The largest of each group; where it is a single item, that item had no other to be told by.
-    leads = order[np.flatnonzero(np.diff(owner[order], prepend=-1))]
-    return int(counts[leads][counts[leads] > 1].sum()) / len(one)
+def explained_share(by: IntArray, values: IntArray) -> float:
+    """Return the share of N items whose value [N] can be predicted from ``by`` [N].
+
+    The prediction is the most frequent value among the *other* items with the same ``by``; a value
+    that is seen once explains nothing.
+    """
+    value_count = int(values.max()) + 1
+    pairs, counts = np.unique(by * value_count + values, return_counts=True)
+    group = pairs // value_count
+    # The most frequent value of each group comes first.
+    order = np.lexsort((-counts, group))
+    is_first = np.diff(group[order], prepend=-1) != 0
+    most_frequent = counts[order[is_first]]
+    return int(most_frequent[most_frequent > 1].sum()) / len(by)
 
 
-def _first_values(snapshot: GraphSnapshot) -> NDArray[np.int64]:
-    """Each item's first value of each property [I, P], -1 where it has none."""
+def _first_values(snapshot: GraphSnapshot) -> IntArray:
+    """Return each item's first value of each property [I, P], -1 if it has none."""
     first = np.full((len(snapshot.items), len(snapshot.properties)), -1, dtype=np.int64)
+    # Of several assignments to the same cell the last one stays, so the order is reversed.
     triples = snapshot.triples[::-1]
     first[triples[:, 0], triples[:, 1]] = triples[:, 2]
     return first
 
 
-def repeated_values(snapshot: GraphSnapshot) -> list[Determined]:
-    """Pairs of properties under which an item says the same value: what one hides, the other tells."""
+def repeated_values(snapshot: GraphSnapshot) -> list[PropertyDependency]:
+    """Return the pairs of properties under which items have the same value.
+
+    If a model is asked for one of them, the other gives the answer away.
+    """
     triples = snapshot.triples
-    width = max(1, len(snapshot.values))
-    key = triples[:, 0] * width + triples[:, 2]
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(np.diff(key[order]) == 0)
-    counts: dict[tuple[int, int], int] = {}
-    for at in same.tolist():
-        pair = int(triples[order[at], 1]), int(triples[order[at + 1], 1])
-        counts[pair] = counts.get(pair, 0) + 1
-    items = np.bincount(
-        np.unique(triples[:, 0] * max(1, len(snapshot.properties)) + triples[:, 1])
-        % max(1, len(snapshot.properties))
-    )
-    found = []
-    for (one, other), count in counts.items():
-        share = count / min(items[one], items[other])
-        if share >= 0.01:
-            found.append(
-                Determined(
-                    snapshot.properties[other],
-                    snapshot.properties[one],
-                    round(float(share), 4),
-                    count,
-                )
+    value_count = max(1, len(snapshot.values))
+    property_count = max(1, len(snapshot.properties))
+
+    # Statements of an item with the same value are next to each other in this order.
+    item_and_value = triples[:, 0] * value_count + triples[:, 2]
+    order = np.argsort(item_and_value, kind="stable")
+    same_as_next = np.flatnonzero(np.diff(item_and_value[order]) == 0)
+    first_property = triples[order[same_as_next], 1].tolist()
+    second_property = triples[order[same_as_next + 1], 1].tolist()
+    counts = Counter(zip(first_property, second_property, strict=True))
+
+    item_and_property = np.unique(triples[:, 0] * property_count + triples[:, 1])
+    items = np.bincount(item_and_property % property_count)
+    dependencies = []
+    for (first, second), count in counts.items():
+        share = count / min(items[first], items[second])
+        if share >= MIN_REPEATED_SHARE:
+            dependency = PropertyDependency(
+                snapshot.properties[second],
+                snapshot.properties[first],
+                round(float(share), 4),
+                count,
             )
-    return sorted(found, key=lambda each: (-each.share, each.property))
+            dependencies.append(dependency)
+    return sorted(dependencies, key=lambda each: (-each.share, each.property))

@@ -1,4 +1,7 @@
-"""SHACL by pyshacl over rows of a store, which become a small RDF graph; nothing is fetched from anywhere."""
+"""Check items against SHACL shapes with pyshacl.
+
+The rows of a store are turned into a small RDF graph. Nothing is ever fetched from a network.
+"""
 
 from __future__ import annotations
 
@@ -21,119 +24,145 @@ from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity
 
 SEVERITIES = {SH.Warning: Severity.WARNING, SH.Info: Severity.INFO}
-# What the shapes that are made from an ontology check, in the words of the ontology's own checks.
-MADE = {SH.PatternConstraintComponent: "datatype", SH.MaxCountConstraintComponent: "cardinality"}
-QUERIES = (SH.select, SH.ask)
+"""All others, also a shape's own, are violations."""
+
+GENERATED_CHECKS = {
+    SH.PatternConstraintComponent: "datatype",
+    SH.MaxCountConstraintComponent: "cardinality",
+}
+"""What the constraints of generated shapes check, by the names in ``schema/validation.py``."""
+
+QUERY_PREDICATES = (SH.select, SH.ask)
 
 
 class Shapes:
-    """The shapes of every catalogue and those of a file in Turtle; raises SourceNotFoundError, or DataError where it is unfit.
+    """The shapes of every catalogue, and those of a Turtle file.
 
-    Provenance is looked at where the file has shapes for statements: it makes most of a graph, and no store lets it be wrong.
+    Provenance is checked only if the file has shapes for statements: it is most of the graph, and
+    no store accepts provenance that the shipped shapes would find fault with.
+
+    Raises SourceNotFoundError if there is no file, and DataError if it cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        own = _parsed(path)
-        _guard(own, path)
-        self.provenance = (None, SH.targetClass, RDF.Statement) in own
-        self.graph = own + Graph().parse(SHIPPED_SHAPES, format="turtle")
-        # What is wrong with the shapes of items shows now, and not after the first thousand.
+        shapes = _parse(path)
+        _refuse_unsafe_queries(shapes, path)
+        self.has_statement_shapes = (None, SH.targetClass, RDF.Statement) in shapes
+        self.graph = shapes + Graph().parse(SHIPPED_SHAPES, format="turtle")
+        # Checking one empty item shows what is wrong with the shapes now, and not after a thousand
+        # items.
         self.check([{"id": "", "title": None, "category": None, "images": []}], [])
 
     def check(self, items: Iterable[Row], facts: Iterable[Row]) -> list[Finding]:
-        """What the shapes find in items and their statements, rows of a store's tables."""
-        known = {row["id"]: row for row in facts}
-        graph = Graph(bind_namespaces="none")
-        for quad in _quads(items, known.values(), self.provenance):
-            graph.add((_term(quad.subject), _term(quad.predicate), _term(quad.object)))
-        try:
-            _, report, _ = pyshacl.validate(graph, shacl_graph=self.graph, inplace=True)
-        except Exception as error:  # pyshacl raises whatever a wrong shape brings it to
-            raise DataError(
-                f"{self.path} has shapes that cannot be used ({_line(error)}): correct them"
-            ) from None
-        if not isinstance(report, Graph):
-            raise DataError(
-                f"{self.path} has shapes that cannot be used ({_line(report)}): correct them"
+        """Return the findings about items and their statements, given as rows of a store."""
+        facts_by_id = {row["id"]: row for row in facts}
+        data = Graph(bind_namespaces="none")
+        for quad in _quads(items, facts_by_id.values(), provenance=self.has_statement_shapes):
+            data.add(
+                (_to_rdflib(quad.subject), _to_rdflib(quad.predicate), _to_rdflib(quad.object))
             )
+        try:
+            _, report, _ = pyshacl.validate(data, shacl_graph=self.graph, inplace=True)
+        except Exception as error:  # pyshacl lets through whatever a wrong shape causes
+            raise self._unusable(error) from None
+        if not isinstance(report, Graph):
+            raise self._unusable(report)
         return [
-            _finding(dict(report.predicate_objects(result)), known)
+            _finding(dict(report.predicate_objects(result)), facts_by_id)
             for result in report.objects(None, SH.result)
         ]
 
+    def _unusable(self, reason: object) -> DataError:
+        return DataError(
+            f"{self.path} has shapes that cannot be used ({_one_line(reason)}): correct them"
+        )
 
-def _finding(said: Mapping[Any, Any], facts: Mapping[str, Row]) -> Finding:
-    """A result of pyshacl's report, by the predicates of which it consists."""
-    component = said[SH.sourceConstraintComponent]
-    shape = str(said.get(SH.sourceShape))
-    path = said.get(SH.resultPath)
+
+def _finding(result: Mapping[Any, Any], facts: Mapping[str, Row]) -> Finding:
+    """Convert a result of pyshacl's report, given as its objects by predicate."""
+    component = result[SH.sourceConstraintComponent]
     check = str(component).rpartition("#")[2].removesuffix("ConstraintComponent")
-    severity = SEVERITIES.get(said[SH.resultSeverity], Severity.VIOLATION)
-    message = _line(said.get(SH.resultMessage, check))
-    fact = facts.get(name_of_kind("statement", str(said[SH.focusNode])) or "")
+    severity = SEVERITIES.get(result[SH.resultSeverity], Severity.VIOLATION)
+    message = _one_line(result.get(SH.resultMessage, check))
+    path = _short_name(result.get(SH.resultPath))
+    focus = str(result[SH.focusNode])
+
+    fact = facts.get(name_of_kind("statement", focus) or "")
     if fact is not None:
         return Finding(
             fact["item"],
             fact["property"],
             fact["value"],
             severity,
-            f"{check} of {_short(path)}",
+            f"{check} of {path}",
             message,
         )
-    value = None if said.get(SH.value) is None else str(said[SH.value])
-    item = name_of_kind("item", str(said[SH.focusNode]))
-    placed = name_of_kind("shape:applies", shape)
-    if placed is not None:
-        return Finding(item, placed, value, severity, "applies", message)
-    made = name_of_kind("shape:property", shape) is not None
-    return Finding(
-        item, _short(path), value, severity, MADE.get(component, check) if made else check, message
-    )
+
+    item = name_of_kind("item", focus)
+    value = None if result.get(SH.value) is None else str(result[SH.value])
+    shape = str(result.get(SH.sourceShape))
+    # Shapes generated from the ontology report under the names of the ontology's own checks, so
+    # that what both find can be counted once.
+    not_applicable = name_of_kind("shape:applies", shape)
+    if not_applicable is not None:
+        return Finding(item, not_applicable, value, severity, "applies", message)
+    if name_of_kind("shape:property", shape) is not None:
+        check = GENERATED_CHECKS.get(component, check)
+    return Finding(item, path, value, severity, check, message)
 
 
-def _quads(items: Iterable[Row], facts: Iterable[Row], provenance: bool) -> Iterator[Quad]:
-    """Items, what is trusted of them, and where that comes from, of statements of every rank."""
+def _quads(items: Iterable[Row], facts: Iterable[Row], *, provenance: bool) -> Iterator[Quad]:
+    """Yield items, their trusted statements, and optionally the provenance of all statements."""
     for row in items:
         yield from item_quads(row)
     for row in facts:
-        fact, *said = fact_quads(row) if provenance else [fact_quad(row)]
+        fact, *about_fact = fact_quads(row) if provenance else [fact_quad(row)]
         if row["rank"] in TRUSTED_RANKS:
             yield fact
-        yield from said
+        yield from about_fact
 
 
-def _term(term: Any) -> Any:
-    """A term of Oxigraph's as one of rdflib's, to which "a" and "a"^^xsd:string are two."""
+def _to_rdflib(term: Any) -> Any:
+    """Convert a term of Oxigraph to one of rdflib.
+
+    Oxigraph gives plain literals the datatype xsd:string; in rdflib "a" and "a"^^xsd:string differ.
+    """
     if isinstance(term, NamedNode):
-        return _iri(term.value)
-    kind = _iri(term.datatype.value)
-    return Literal(term.value, datatype=None if kind == XSD.string else kind)
+        return _uri(term.value)
+    datatype = _uri(term.datatype.value)
+    return Literal(term.value, datatype=None if datatype == XSD.string else datatype)
 
 
 @lru_cache(10_000)
-def _iri(text: str) -> URIRef:
+def _uri(text: str) -> URIRef:
     return URIRef(text)
 
 
-def _parsed(path: Path) -> Graph:
+def _parse(path: Path) -> Graph:
     try:
         return Graph().parse(data=path.read_text(encoding="utf-8"), format="turtle")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise SourceNotFoundError(f"no file of shapes {path}: name one in Turtle") from None
-    except (
-        Exception
-    ) as error:  # rdflib's parser raises its own, and what a broken text brings it to
+        raise SourceNotFoundError(
+            f"no file of shapes {path}: name a file in Turtle format"
+        ) from None
+    except Exception as error:  # rdflib's parser lets through whatever a broken text causes
         raise DataError(
-            f"{path} is not readable as Turtle ({_line(error)}): correct it, or remove it where it is the home's"
+            f"{path} is not readable as Turtle ({_one_line(error)}): "
+            "correct it, or remove it if it is the home's"
         ) from None
 
 
-def _guard(graph: Graph, path: Path) -> None:
-    """SHACL lets a shape ask in SPARQL, and SPARQL could call out."""
-    texts = [str(text) for predicate in QUERIES for text in graph.objects(None, predicate)]
-    texts += [f"PREFIX {prefix}: <urn:x>" for prefix in graph.objects(None, SH.prefix)]
-    texts += [f"PREFIX x: <{name}>" for name in graph.objects(None, SH.namespace)]
+def _refuse_unsafe_queries(shapes: Graph, path: Path) -> None:
+    """Raise DataError if a shape contains a SPARQL query that could reach outside.
+
+    A prefix declaration is pasted in front of the queries, and so could contain one itself.
+    """
+    texts = [
+        str(text) for predicate in QUERY_PREDICATES for text in shapes.objects(None, predicate)
+    ]
+    texts += [f"PREFIX {prefix}: <urn:x>" for prefix in shapes.objects(None, SH.prefix)]
+    texts += [f"PREFIX x: <{namespace}>" for namespace in shapes.objects(None, SH.namespace)]
     for text in texts:
         try:
             guard(text)
@@ -143,24 +172,26 @@ def _guard(graph: Graph, path: Path) -> None:
             ) from None
         if names_graphs(text):
             raise DataError(
-                f"{path} has a shape with a query that is not allowed: FROM would read another graph; leave it out"
+                f"{path} has a shape with a query that is not allowed: "
+                "FROM would read another graph; leave it out"
             )
 
 
-def _short(path: Any) -> str | None:
-    """A property's name; another IRI with its prefix, and None for a path of several steps."""
+def _short_name(path: Any) -> str | None:
+    """Return a property's name, or another IRI with its prefix.
+
+    Returns None for a path of several steps.
+    """
     if path is None or isinstance(path, BNode):
         return None
-    known = name_of_kind("property", str(path))
-    if known is not None:
-        return known
-    short = (
-        f"{prefix}:{str(path)[len(base) :]}"
-        for prefix, base in PREFIXES.items()
-        if str(path).startswith(base)
-    )
-    return next(short, str(path))
+    name = name_of_kind("property", str(path))
+    if name is not None:
+        return name
+    for prefix, namespace in PREFIXES.items():
+        if str(path).startswith(namespace):
+            return f"{prefix}:{str(path)[len(namespace) :]}"
+    return str(path)
 
 
-def _line(text: object) -> str:
+def _one_line(text: object) -> str:
     return " ".join(str(text).split())[:200]

@@ -1,9 +1,8 @@
-"""A store against its ontology and its SHACL shapes, a batch of items at a time."""
+"""Validate a store against its ontology and SHACL shapes, one batch of items at a time."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -15,24 +14,25 @@ from kg.stores.protocol import GraphStore
 from kg.stores.sorting import with_statements
 from kg.stores.tables import item_of
 from schema.ontology import Ontology
+from schema.progress import ProgressCallback, no_progress
 from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity, check_item
 
 if TYPE_CHECKING:
     from kg.quality.shacl import Shapes
 
-BATCH_ITEMS = 1000
-Progress = Callable[[int, int], None]
+ITEMS_PER_BATCH = 1000
 
 
 @dataclass
 class ValidationReport:
-    """All findings counted, and as many kept as ``limit`` says, the gravest first."""
+    """Counts of all findings, and the first ``limit`` of them, the most serious first."""
 
     limit: int
     checked: int = 0
     counts: Counter[Severity] = field(default_factory=Counter)
     rules: Counter[tuple[Severity, str, str | None]] = field(default_factory=Counter)
+    """Findings by (severity, check, property)."""
     kept: dict[Severity, list[Finding]] = field(
         default_factory=lambda: {severity: [] for severity in Severity}
     )
@@ -44,52 +44,53 @@ class ValidationReport:
 
     @property
     def results(self) -> list[Finding]:
-        """The findings that are shown."""
+        """The findings to show."""
         return list(islice(chain.from_iterable(self.kept.values()), self.limit))
 
     def add(self, finding: Finding) -> None:
-        """Count a finding, and keep it where there is room."""
+        """Count a finding, and keep it unless enough of its severity are kept already."""
         self.counts[finding.severity] += 1
         self.rules[finding.severity, finding.check, finding.property] += 1
         if len(self.kept[finding.severity]) < self.limit:
             self.kept[finding.severity].append(finding)
 
     def by_rule(self) -> list[dict[str, Any]]:
-        """How many findings each check has of each property, the gravest and most frequent first."""
-        grave = list(Severity)
+        """Return how often each check failed for each property, the most serious first."""
+        severities = list(Severity)
         ordered = sorted(
-            self.rules.items(), key=lambda pair: (grave.index(pair[0][0]), -pair[1], str(pair[0]))
+            self.rules.items(),
+            key=lambda entry: (severities.index(entry[0][0]), -entry[1], str(entry[0])),
         )
         return [
-            {"severity": rule[0], "check": rule[1], "property": rule[2], "count": count}
-            for rule, count in ordered
+            {"severity": severity, "check": check, "property": name, "count": count}
+            for (severity, check, name), count in ordered
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the report as plain data."""
         counts = {f"{severity}s": self.counts[severity] for severity in Severity}
-        results = [finding.as_dict() for finding in self.results]
         return {
             "conforms": self.conforms,
             "checked": self.checked,
             **counts,
             "rules": self.by_rule(),
-            "results": results,
+            "results": [finding.as_dict() for finding in self.results],
         }
 
 
-def shapes_of(home: Home, ontology: Ontology, path: Path | None = None) -> tuple[Shapes, bool]:
-    """The shapes of a file, else the home's own, made anew where no one edited them; and whether they are the ontology's.
+def load_shapes(home: Home, ontology: Ontology, path: Path | None = None) -> tuple[Shapes, bool]:
+    """Load the shapes of a file, or the home's own, and return whether they match the ontology.
 
-    Raises SourceNotFoundError and DataError as :class:`kg.quality.shacl.Shapes` does.
+    The home's shapes are regenerated from the ontology unless they were edited. Raises
+    SourceNotFoundError or DataError as :class:`kg.quality.shacl.Shapes` does.
     """
     from kg.quality.shacl import Shapes
     from schema.shapes import refresh_shapes
 
     if path is not None:
         return Shapes(path), True
-    current = refresh_shapes(home.shapes_path, ontology)
-    return Shapes(home.shapes_path), current
+    is_current = refresh_shapes(home.shapes_path, ontology)
+    return Shapes(home.shapes_path), is_current
 
 
 def validate(
@@ -97,30 +98,32 @@ def validate(
     ontology: Ontology,
     shapes: Shapes,
     limit: int = 100,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> ValidationReport:
-    """Check every item by the ontology and by the shapes; what both find counts once."""
+    """Check every item against the ontology and the shapes; what both find counts once."""
     report = ValidationReport(limit)
     total = store.counts().items
-    grouped = with_statements(
-        (row for batch in store.items() for row in batch.to_pylist()), store.scan()
-    )
-    while part := list(islice(grouped, BATCH_ITEMS)):
-        seen = set()
-        for finding in chain(
-            chain.from_iterable(
-                check_item(ontology, item_of(row, ())[0], _trusted(facts)) for row, facts in part
-            ),
-            shapes.check([row for row, _ in part], [fact for _, facts in part for fact in facts]),
-        ):
-            if finding.key not in seen:
-                report.add(finding)
-            seen.add(finding.key)
-        report.checked += len(part)
-        if progress is not None:
-            progress(report.checked, total)
+    items = (row for batch in store.items() for row in batch.to_pylist())
+    items_with_facts = with_statements(items, store.scan())
+    while batch := list(islice(items_with_facts, ITEMS_PER_BATCH)):
+        findings: list[Finding] = []
+        for row, facts in batch:
+            item, _ = item_of(row, ())
+            findings += check_item(ontology, item, _trusted_pairs(facts))
+        item_rows = [row for row, _ in batch]
+        fact_rows = [fact for _, facts in batch for fact in facts]
+        findings += shapes.check(item_rows, fact_rows)
+
+        # By key, so that the ontology's finding stays and the same one of the shapes is dropped.
+        distinct: dict[Any, Finding] = {}
+        for finding in findings:
+            distinct.setdefault(finding.key, finding)
+        for finding in distinct.values():
+            report.add(finding)
+        report.checked += len(batch)
+        progress(report.checked, total)
     return report
 
 
-def _trusted(facts: list[Row]) -> list[tuple[str, str]]:
+def _trusted_pairs(facts: list[Row]) -> list[tuple[str, str]]:
     return [(fact["property"], fact["value"]) for fact in facts if fact["rank"] in TRUSTED_RANKS]

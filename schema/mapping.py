@@ -1,10 +1,12 @@
 """Mappings: how the columns of a source become items and statements.
 
-A mapping is data, not code: one TOML file. A file ``NAME.toml`` in ``schema/mappings/`` is shipped
-with Catalograph, and nothing else has to change to add one; ``catalograph ingest --mapping
-FILE.toml`` reads any other. Without ``--mapping`` the first shipped mapping whose ``[guess]`` table
-fits the source is taken, or else ``generic``. A complete mapping of a table with the columns ``sku,
-name, department, photo, colours, internal_note``::
+A mapping is data, not code: one TOML file. To ship one with Catalograph, put ``NAME.toml`` into
+``schema/mappings/``; nothing else has to change. ``catalograph ingest --mapping FILE.toml`` reads
+any other. Without ``--mapping``, the first shipped mapping, in alphabetical order, whose
+``[guess]`` table fits the source is taken, and if there is none, ``generic``.
+
+A complete mapping of a table with the columns ``sku, name, department, photo, colours,
+internal_note``::
 
     name = "my-shop"               # the same as the file's name
     description = "Export of my shop."
@@ -22,18 +24,19 @@ name, department, photo, colours, internal_note``::
 Only ``id`` is required. The keys are:
 
 Columns and their roles
-    id                  The column with the item's id, as text: the source must have it, spelled
-                        exactly so. Or a list of names: the first of them that the source has,
-                        whatever its case, spaces, hyphens and underscores.
-    title               The column with the title; text or a list, as for ``id``.
-    image               The column with paths or URLs of images; text or a list, as for ``id``.
-    category            One column; or a list of columns which are the levels of the category, the
-                        broadest first; or ``{any = [names]}``, the first of them that the source
-                        has.
+    id                  The column with the item's id. Either one name, which the source must have
+                        exactly as it is written here; or a list of names, of which the first that
+                        the source has is taken. In a list, differences in case, spaces, hyphens
+                        and underscores do not matter.
+    title               The column with the title; a name or a list, as for ``id``.
+    image               The column with URLs or paths of images; a name or a list, as for ``id``.
+                        Paths are relative to the table's folder, or to that of ``--images``.
+    category            One column; or a list of columns, which are the levels of the category
+                        path, the broadest first; or ``{any = [names]}``, of which the first that
+                        the source has is taken.
     category_separator  What separates the levels inside a single category column, like ">".
     properties          A list of columns; or "*", the default: every column without another role.
-    ignore              Columns that "*" leaves out, whatever their case, spaces, hyphens and
-                        underscores.
+    ignore              Columns that "*" leaves out, compared like the names in a list.
     packed              ``{column, pair, item}``, for a column that holds many properties: ``pair``
                         separates a property from its value, and ``item`` one such pair from the
                         next. With ``pair = ":"`` and ``item = ";"`` a cell may be
@@ -46,7 +49,7 @@ Values
 
 Images of items whose image cell is empty or missing
     image_pattern       The file's name, made from the id: "{id}.jpg". If it has no suffix, as in
-                        "{id}", those of the usual image formats are tried.
+                        "{id}", the usual ones (.jpg, .jpeg, .png, .webp) are tried.
     image_folder        The folder beside the table where these files are, unless ``--images``
                         names another.
 
@@ -56,7 +59,7 @@ Layout of delimited text, if it is not a table with a header and double quotes
     delimiter           The character between two cells; guessed if it is absent.
     quote               The character around a quoted cell; "" if nothing is ever quoted.
 
-When to take the mapping by itself: ``[guess]``, with one of these
+When the mapping is taken without being asked for: ``[guess]``, with one of these
     columns             The header has all of these.
     starts              The header starts with these.
     width, cell, pattern

@@ -110,7 +110,7 @@ class EgoDrawing:
 
     @classmethod
     def of(cls, graph: nx.Graph[Any]) -> EgoDrawing:
-        """Choose what to draw: if there are too many values, those of the most trusted ranks."""
+        """Choose what to draw: of too many values, the ones with the most trusted ranks."""
         centre = next(iter(graph))
         ranks = list(RANK_COLOURS)
         by_rank = sorted(

@@ -15,7 +15,7 @@ from kg.export.selection import Selection
 from kg.stores.sorting import Distinct
 from kg.stores.tables import STATEMENT_SCHEMA
 
-IMAGE_SEPARATOR = "\x1f"
+ARRAY_DELIMITER = "\x1f"
 """Separates an item's images: ASCII's unit separator, which no path contains."""
 
 ITEM_HEADER = ("id:ID(Item)", "title", "category", "image", "images:string[]", ":LABEL")
@@ -67,7 +67,7 @@ def _item_columns(batch: pa.RecordBatch) -> list[pa.Array]:
     # list_element fails on empty lists, so they get an element that is dropped afterwards.
     padded = pc.if_else(has_images, images, pa.scalar([""], images.type))
     first_image = pc.if_else(has_images, pc.list_element(padded, 0), None)
-    all_images = pc.if_else(has_images, pc.binary_join(images, IMAGE_SEPARATOR), None)
+    all_images = pc.if_else(has_images, pc.binary_join(images, ARRAY_DELIMITER), None)
     columns = [batch["id"], batch["title"], batch["category"], first_image, all_images]
     return _with_label(columns, "Item")
 

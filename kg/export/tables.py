@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from kg.export.selection import Selection
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
-IMAGE_SEPARATOR = "|"
+CSV_IMAGE_SEPARATOR = "|"
 """Separates an item's images in a CSV cell."""
 
 FLAT_ITEM_SCHEMA = pa.schema(
@@ -65,7 +65,7 @@ def _write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: P
 
 def _join_images(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return an item batch whose images are one text each, null if there are none."""
-    joined = pc.binary_join(batch["images"], IMAGE_SEPARATOR)
+    joined = pc.binary_join(batch["images"], CSV_IMAGE_SEPARATOR)
     images = pc.if_else(pc.equal(joined, ""), None, joined)
     columns = [batch["id"], batch["title"], batch["category"], images]
     return pa.record_batch(columns, names=ITEM_SCHEMA.names)

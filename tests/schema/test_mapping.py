@@ -1,9 +1,14 @@
 """Mappings: which one is guessed for a source, and the roles that it gives to the columns."""
 
+import re
+import textwrap
+
 import pytest
 
 from schema.errors import MappingError
+from schema import mapping as mapping_module
 from schema.mapping import (
+    KEYS,
     SourceHead,
     guess_mapping,
     load_mapping,
@@ -101,3 +106,17 @@ def test_a_mapping_can_be_a_file(tmp_path):
 def test_an_invalid_mapping_file_is_refused(text):
     with pytest.raises(MappingError):
         parse_mapping(text, "mine")
+
+
+def test_every_key_is_documented():
+    documentation = mapping_module.__doc__
+    assert [key for key in sorted(KEYS) if not re.search(rf"\b{key}\b", documentation)] == []
+
+
+def test_the_documented_example_works():
+    example = mapping_module.__doc__.partition("::\n")[2].partition("Only ``id``")[0]
+    mapping = parse_mapping(textwrap.dedent(example), "my-shop")
+    columns = ["sku", "name", "department", "photo", "colours", "internal_note"]
+    layout = mapping.resolve(columns)
+    assert (layout.id, layout.properties) == ("sku", ("colours",))
+    assert mapping.guess.columns == ("sku", "department", "colours")

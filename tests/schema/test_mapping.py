@@ -5,10 +5,11 @@ import textwrap
 
 import pytest
 
-from schema.errors import MappingError
 from schema import mapping as mapping_module
+from schema.errors import MappingError
 from schema.mapping import (
     KEYS,
+    GuessRules,
     SourceHead,
     guess_mapping,
     load_mapping,
@@ -119,4 +120,4 @@ def test_the_documented_example_works():
     columns = ["sku", "name", "department", "photo", "colours", "internal_note"]
     layout = mapping.resolve(columns)
     assert (layout.id, layout.properties) == ("sku", ("colours",))
-    assert mapping.guess.columns == ("sku", "department", "colours")
+    assert mapping.guess == GuessRules(columns=("sku", "department", "colours"))

@@ -53,7 +53,8 @@ def test_the_same_seed_draws_the_same_candidates():
     assert draw([2], [5], 10, 3).tolist() == draw([2], [5], 10, 3).tolist()
 
 
-# Items 0 and 1 are of category 0, item 2 of category 1; properties 0 (values 0 to 4) and 1 (values 5 to 7).
+# Items 0 and 1 are in category 0, item 2 is in category 1.
+# Property 0 has the values 0 to 4, property 1 the values 5 to 7.
 INDPTR = np.array([0, 2, 4, 6])
 CANDIDATE = np.array([0, 5, 1, 6, 2, 7])
 CATEGORY = np.array([0, 0, 1])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from kg.message_flow import MessageFlow
-from kg.sampling.ragged import join, spread
+from kg.sampling.ragged import expand_ranges, find_in_sorted
 from schema.arrays import IntArray
 from training.batches import TrueAlternatives
 from training.data import TrainingData

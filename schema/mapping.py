@@ -132,7 +132,7 @@ class GuessRules:
 
 
 @dataclass(frozen=True)
-class SourceHead:
+class Head:
     """The first rows of a source, from which its mapping is guessed.
 
     ``named`` means that the format itself names the columns (JSON, Parquet): the first row is then
@@ -274,7 +274,7 @@ def load_mapping(name: str) -> Mapping:
         ) from None
 
 
-def guess_mapping(head: SourceHead) -> Guess:
+def guess_mapping(head: Head) -> Guess:
     """Return the mapping that fits the first rows of a source, and why.
 
     Raises MappingError if none fits.
@@ -368,7 +368,7 @@ def _guess_rules(rules: dict[str, Any]) -> GuessRules | None:
     )
 
 
-def _reason_to_guess(mapping: Mapping, head: SourceHead) -> str | None:
+def _reason_to_guess(mapping: Mapping, head: Head) -> str | None:
     """Return why a mapping's guessing rules fit the first rows of a source; None if they do not."""
     rules = mapping.guess
     if rules is None:

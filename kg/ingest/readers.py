@@ -18,7 +18,7 @@ from kg.ingest.delimited import Dialect, read_delimited
 from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.rows import Batch, Record, Reject, batches_of
 from schema.errors import DataError, SourceNotFoundError
-from schema.mapping import Mapping, SourceHead
+from schema.mapping import Head, Mapping
 
 RDF = "rdf"
 FORMATS = {
@@ -48,7 +48,7 @@ class Source:
 
     path: Path
     format: str
-    head: SourceHead
+    head: Head
     folder: Path
 
 
@@ -130,7 +130,7 @@ def _table_of(folder: Path) -> Path:
     raise DataError(f"folder {folder} holds {len(tables)} tables ({names}): name the file")
 
 
-def _head_delimited(path: Path) -> SourceHead:
+def _head_delimited(path: Path) -> Head:
     with path.open("rb") as stream:
         data = stream.read(_HEAD_BYTES)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -154,10 +154,10 @@ def _head_delimited(path: Path) -> SourceHead:
         raise DataError(
             f"{path} is no table ({error}): a cell may have {csv.field_size_limit()} characters"
         ) from None
-    return SourceHead(path.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)
+    return Head(path.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)
 
 
-def _head_jsonl(path: Path) -> SourceHead:
+def _head_jsonl(path: Path) -> Head:
     names: dict[str, None] = {}
     with path.open("rb") as stream:
         for raw in itertools.islice(stream, _HEAD_ROWS):
@@ -167,25 +167,25 @@ def _head_jsonl(path: Path) -> SourceHead:
         raise DataError(
             f"{path} has no JSON object in its first {_HEAD_ROWS} lines: JSONL is one object a line"
         )
-    return SourceHead(path.name, (tuple(names),), named=True)
+    return Head(path.name, (tuple(names),), named=True)
 
 
-def _head_parquet(path: Path) -> SourceHead:
+def _head_parquet(path: Path) -> Head:
     import pyarrow.parquet as pq
 
     try:
-        return SourceHead(path.name, (tuple(pq.read_schema(path).names),), named=True)
+        return Head(path.name, (tuple(pq.read_schema(path).names),), named=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
             f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}): write it again"
         ) from None
 
 
-def _head_rdf(path: Path) -> SourceHead:
+def _head_rdf(path: Path) -> Head:
     """It has no columns: what it has shows once it is loaded."""
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty: there is nothing to load")
-    return SourceHead(path.name, ((),), named=True)
+    return Head(path.name, ((),), named=True)
 
 
 _heads = {

@@ -10,7 +10,7 @@ from schema.errors import MappingError
 from schema.mapping import (
     KEYS,
     GuessRules,
-    SourceHead,
+    Head,
     guess_mapping,
     load_mapping,
     parse_mapping,
@@ -32,7 +32,7 @@ FASHION = (
 
 
 def head(*rows, delimiter=","):
-    return SourceHead("table", rows, delimiter=delimiter)
+    return Head("table", rows, delimiter=delimiter)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from commands.base import PATH, Command, Context, pass_context, table
 from commands.loading import model_option, note_not_trained_to_complete, read_cells
 from commands.progress import bar
 from schema.errors import UsageError
-from schema.files import whole_file
+from schema.files import atomic_file
 
 if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
@@ -192,7 +192,7 @@ def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
         with path.open("w", encoding="utf-8") as file:
             yield file
     else:
-        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             yield file
 
 

@@ -21,7 +21,7 @@ from schema.errors import DataError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from evaluation.completion import EvaluationReport
-    from kg.quality.leaks import Determined
+    from kg.quality.leaks import PropertyDependency
 
 
 def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any], Any]:
@@ -225,17 +225,20 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
       catalograph leaks --split split.csv
     """
     from kg.image_cache import read_pixels
-    from kg.quality.leaks import HASHED_SIZE, find_leaks, looks_of
-    from kg.splits import assign
+    from kg.quality.image_fingerprints import FINGERPRINT_IMAGE_SIZE, fingerprint_images
+    from kg.quality.leaks import find_leaks
+    from kg.splits import assign_splits
 
     snapshot = context.home().snapshot()
-    looks = None
+    fingerprints = None
     if images if pictures is None else pictures:
         with bar("reading images") as progress:
-            looks = looks_of(
-                snapshot.images, lambda path: read_pixels(Path(path), HASHED_SIZE), progress
+            fingerprints = fingerprint_images(
+                snapshot.images,
+                lambda path: read_pixels(Path(path), FINGERPRINT_IMAGE_SIZE),
+                progress,
             )
-    leakage = find_leaks(snapshot, assign(snapshot.items, split), looks)
+    leakage = find_leaks(snapshot, assign_splits(snapshot.items, split), fingerprints)
 
     twins = (
         (
@@ -270,7 +273,7 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
     )
 
 
-def _leak_rows(leaks: Iterable[Determined]) -> list[tuple[str, ...]]:
+def _leak_rows(leaks: Iterable[PropertyDependency]) -> list[tuple[str, ...]]:
     return [(leak.property, leak.by, f"{leak.share:.1%}", f"{leak.items:,}") for leak in leaks]
 
 

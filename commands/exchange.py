@@ -9,12 +9,11 @@ import click
 
 from commands.base import PATH, Command, Context, pass_context, table
 from commands.progress import bar
+from kg.export.formats import EXPORT_FORMATS
 from schema.errors import UsageError
 from schema.terms import Rank
 
 RANKS = [str(rank) for rank in Rank]
-FORMATS = ("ttl", "nt", "nq", "jsonld", "csv", "parquet", "graphml", "pykeen", "neo4j-import")
-"""The library's export formats. They are repeated here so that ``--help`` does not import it."""
 
 
 @click.command(cls=Command)
@@ -71,7 +70,7 @@ def copy(context: Context, source: str | None, target: str) -> None:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(FORMATS),
+    type=click.Choice(list(EXPORT_FORMATS)),
     required=True,
     help="Format to write.",
 )
@@ -96,11 +95,10 @@ def export(context: Context, format_name: str, ranks: tuple[str, ...], out: Path
       catalograph export --format jsonld products.jsonld
       catalograph export --format neo4j-import for-neo4j && for-neo4j/import.sh
     """
-    from kg.export.formats import Format
-    from kg.export.formats import export as write
+    from kg.export.write import export as write
 
     with context.home().store(read_only=True) as store, bar("writing", "rows") as progress:
-        report = write(store, Format(format_name), out, [Rank(rank) for rank in ranks], progress)
+        report = write(store, format_name, out, [Rank(rank) for rank in ranks], progress)
     context.emit(
         asdict(report),
         f"{', '.join(report.files)}: {report.items:,} items, {report.statements:,} statements in "

@@ -14,7 +14,7 @@ from schema.errors import ItemNotFoundError, UsageError
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
-    from kg.analysis import Shape
+    from kg.analysis import GraphStructure
     from kg.stats import Stats
     from kg.stores.protocol import GraphStore
     from schema.terms import Item, Statement
@@ -122,13 +122,13 @@ def stats(context: Context, graph: bool) -> None:
     home = context.home()
     with home.store(read_only=True) as store:
         result = read_stats(store)
-        shape = _read_shape(store) if graph else None
+        structure = _read_structure(store) if graph else None
 
     document = {"store": home.store_url, **result.as_dict()}
     lines = _stats_lines(result)
-    if shape is not None:
-        document["graph"] = shape.as_dict(SHOWN)
-        lines += _shape_lines(shape)
+    if structure is not None:
+        document["graph"] = structure.as_dict(SHOWN)
+        lines += _structure_lines(structure)
     context.emit(document, *lines)
 
 
@@ -153,30 +153,30 @@ def _stats_lines(result: Stats) -> list[object]:
     ]
 
 
-def _read_shape(store: GraphStore) -> Shape:
-    from kg.analysis import shape
+def _read_structure(store: GraphStore) -> GraphStructure:
+    from kg.analysis import graph_structure
     from kg.snapshot import read_snapshot
 
-    return shape(read_snapshot(store))
+    return graph_structure(read_snapshot(store))
 
 
-def _shape_lines(shape: Shape) -> list[object]:
-    lines: list[object] = ["", f"connected components: {len(shape.components):,}"]
-    if shape.components:
-        sizes = ", ".join(f"{size:,}" for size in shape.components[:SHOWN])
+def _structure_lines(structure: GraphStructure) -> list[object]:
+    lines: list[object] = ["", f"connected components: {len(structure.components):,}"]
+    if structure.components:
+        sizes = ", ".join(f"{size:,}" for size in structure.components[:SHOWN])
         lines.append(f"  items in the largest: {sizes}")
-    lines.append(f"items without a statement: {shape.alone:,}")
+    lines.append(f"items without a statement: {structure.alone:,}")
 
-    lines.append(f"near-duplicate values: {len(shape.duplicates):,}")
-    if shape.duplicates:
+    lines.append(f"near-duplicate values: {len(structure.duplicates):,}")
+    if structure.duplicates:
         rows = []
-        for cluster in shape.duplicates[:SHOWN]:
+        for cluster in structure.duplicates[:SHOWN]:
             spellings = (f"{value} ({items:,})" for value, items in cluster.values.items())
             rows.append((cluster.property, " | ".join(spellings)))
         lines.append(table(("property", "spellings (items)"), rows))
 
-    lines.append(f"category cycles: {len(shape.cycles):,}")
-    lines += [f"  {CATEGORY_SEPARATOR.join(names)}" for names in shape.cycles[:SHOWN]]
+    lines.append(f"category cycles: {len(structure.cycles):,}")
+    lines += [f"  {CATEGORY_SEPARATOR.join(names)}" for names in structure.cycles[:SHOWN]]
     return lines
 
 
@@ -210,13 +210,13 @@ def validate(context: Context, shapes_file: Path | None, limit: int) -> None:
     Example:
       catalograph validate --limit 20
     """
-    from kg.quality.validation import shapes_of
+    from kg.quality.validation import load_shapes
     from kg.quality.validation import validate as check
     from schema.validation import Severity
 
     home = context.home()
     ontology = home.ontology()
-    shapes, current = shapes_of(home, ontology, shapes_file)
+    shapes, current = load_shapes(home, ontology, shapes_file)
     if not current:
         context.note(
             f"{shapes.path} was edited, so it is used unchanged: remove it to have it generated "

@@ -12,7 +12,7 @@ from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.image_cache import read_pixels
 from kg.snapshot import GraphSnapshot
-from kg.splits import assign
+from kg.splits import assign_splits
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import calibrate
 from serving.items import CatalogItems
@@ -51,7 +51,7 @@ def items_of_split(
 
     Without ``split_file`` an item's split follows from the hash of its id.
     """
-    split_of_item = assign(snapshot.items, split_file)
+    split_of_item = assign_splits(snapshot.items, split_file)
     items = CatalogItems(snapshot, regions)
     return [
         items[index] for index, id in enumerate(snapshot.items) if split_of_item.get(id) == split

@@ -169,7 +169,7 @@ def test_validate_exits_with_1_on_a_violation(ingested: Call, tmp_path: Path) ->
     path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "integer"', 1))
     result = ingested("validate", "--limit", "1")
     assert result.code == 1
-    assert "'red' is no integer" in result.out
+    assert "'red' is not an integer" in result.out
     assert "3 violations" in result.out
 
 

@@ -65,14 +65,9 @@ def read_log(items: Sequence[str], rows: Sequence[LoggedQuery]) -> QueryLog | No
     if len({row.query for row in matching}) < 2:
         return None
     texts = sorted({row.query for row in useful})
-    place = {text: index for index, text in enumerate(texts)}
-
-    def numbered(chosen: Sequence[LoggedQuery]) -> IntArray:
-        pairs = sorted((place[row.query], number[row.item]) for row in chosen)
-        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-    pairs = numbered(matching)
-    clicked = numbered(useful)
+    text_number = {text: index for index, text in enumerate(texts)}
+    pairs = _numbered_pairs(matching, text_number, number)
+    clicked = _numbered_pairs(useful, text_number, number)
     counts = np.bincount(clicked[:, 0], minlength=len(texts))
     indptr = np.concatenate([[0], counts.cumsum()])
     return QueryLog(
@@ -81,6 +76,16 @@ def read_log(items: Sequence[str], rows: Sequence[LoggedQuery]) -> QueryLog | No
         item=pairs[:, 1],
         clicked=TrueStatements(indptr, clicked[:, 1], len(items)),
     )
+
+
+def _numbered_pairs(
+    rows: Sequence[LoggedQuery],
+    query_number: Mapping[str, int],
+    item_number: Mapping[str, int],
+) -> IntArray:
+    """Return the pairs (query, item) [N, 2] of rows by their numbers, in ascending order."""
+    pairs = sorted((query_number[row.query], item_number[row.item]) for row in rows)
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

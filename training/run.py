@@ -116,13 +116,12 @@ def train(
         "seconds": round(run.progress.seconds, 2),
         "items_per_second": round(items / seconds, 2),
         "metrics": run.progress.metrics,
-        "finished": finished,
     }
     if process.rank == 0:
         record_run(home, options, result)
     if process.world > 1:
         dist.barrier()
-    return result
+    return {**result, "finished": finished}
 
 
 def join_processes() -> Process:
@@ -198,19 +197,8 @@ def assemble(
 ) -> Run:
     """Put a run together; a resumed one with the state of its last checkpoint."""
     inputs = writer.inputs
-    config = writer.config
-    model = build_model(config, inputs.tokenizer, inputs.ontology)
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
-    if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):
-        report(Preparing("no query log, so nothing is learned about queries"))
-    objective = JointObjective(model, config, recipe, schedule.stages[0].weights)
-    objective.to(device_of("auto"))
-    trained_terms = {term for stage in schedule.stages for term in stage.weights}
-    left_out = sorted(trained_terms & set(objective.unavailable))
-    if left_out:
-        report(Preparing(f"nothing in this model that {', '.join(left_out)} could predict"))
-    writer.about["terms"] = sorted(trained_terms - set(left_out))
-
+    objective = build_objective(writer, recipe, schedule, report)
     optimizer = build_optimizer(objective, recipe)
     average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()
@@ -218,8 +206,8 @@ def assemble(
         restored = restore_checkpoint(writer.folder, objective, average, optimizer)
         progress = restored or progress
 
-    batches = batch_builder(inputs, recipe, config, schedule, options.seed, process)
-    train_items = len(inputs.splits["train"])
+    batches = batch_builder(inputs, recipe, writer.config, schedule, options.seed, process)
+    spent = progress.seconds or time.monotonic() - began
     parallel = None
     if process.world > 1:
         parallel = DistributedDataParallel(objective, find_unused_parameters=True)
@@ -233,15 +221,10 @@ def assemble(
         batches=batches,
         schedule=schedule,
         recipe=recipe,
-        budget=make_budget(
-            options,
-            recipe,
-            train_items,
-            spent=progress.seconds or time.monotonic() - began,
-        ),
+        budget=make_budget(options, recipe, len(inputs.splits["train"]), spent),
         progress=progress,
         seed=options.seed,
-        validate=make_validator(objective, inputs, batches.collator, config),
+        validate=make_validator(objective, inputs, batches.collator, writer.config),
         log=log,
         keep=lambda: writer.keep(run),
         export=lambda: writer.export(average, progress),
@@ -252,6 +235,32 @@ def assemble(
         micro_batches=recipe.accumulate,
     )
     return run
+
+
+def build_objective(
+    writer: ModelWriter,
+    recipe: Recipe,
+    schedule: Schedule,
+    report: ReportCallback,
+) -> JointObjective:
+    """Build the model with its objectives, on the GPU if there is one.
+
+    Objectives that have a weight but nothing to learn from, for want of a query log or of a part
+    of the model, are reported.
+    """
+    inputs = writer.inputs
+    if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):
+        report(Preparing("no query log, so nothing is learned about queries"))
+    model = build_model(writer.config, inputs.tokenizer, inputs.ontology)
+    objective = JointObjective(model, writer.config, recipe, schedule.stages[0].weights)
+    objective.to(device_of("auto"))
+    terms = {term for stage in schedule.stages for term in stage.weights}
+    left_out = terms & set(objective.unavailable)
+    if left_out:
+        names = ", ".join(sorted(left_out))
+        report(Preparing(f"this model has nothing to predict by {names}, so they are left out"))
+    writer.about["terms"] = sorted(terms - left_out)
+    return objective
 
 
 def _roll_back(folder: Path, run: Run) -> None:

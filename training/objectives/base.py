@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -40,7 +41,7 @@ class Need(Enum):
     """Pairs of query and item, matching or not."""
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """Base class of the objectives: a thin module around a pure loss function.
 
     An objective owns its prediction head, if it has one, and no encoder: the encoders are the
@@ -59,13 +60,16 @@ class Objective(nn.Module):
         return cls()
 
     @staticmethod
+    @abstractmethod
     def count(batch: StepBatch) -> float:
         """Return the number of things in ``batch`` that the loss is a mean over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, states: StepStates) -> Tensor | None:
-        """Return the scalar loss over the states of B items; None if they hold nothing to learn."""
-        raise NotImplementedError
+        """Return the loss, a scalar, over B items or pairs with states [B, L, D].
+
+        None if the batch holds nothing to learn from.
+        """
 
 
 def needs_of(

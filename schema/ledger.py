@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreError
+from schema.rejects import RejectedRow
 from schema.terms import now
 
 HEAD = "0001"
@@ -83,17 +84,6 @@ class QueryRow:
     impressions: int = 0
     clicks: int = 0
     purchases: int = 0
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row in quarantine."""
-
-    file: str
-    line: int
-    reason: str
-    text: str
-    run: str = ""
 
 
 class Ledger:

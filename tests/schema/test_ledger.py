@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from schema.errors import DataError, StoreError
-from schema.ledger import FOLDER, HEAD, Ledger, QueryRow, RejectedRow, metadata
+from schema.ledger import FOLDER, HEAD, Ledger, QueryRow, metadata
+from schema.rejects import RejectedRow
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ Row = dict[str, str]
 
 
 class ReaderContract(ABC):
-    """Subclasses name the reader, write made-up files in its format, and say how rows are counted."""
+    """Subclasses name the reader, write files in its format, and know the lines of their rows."""
 
     reader: ClassVar[Reader]
     file_name: ClassVar[str]

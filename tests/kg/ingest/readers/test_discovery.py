@@ -17,7 +17,7 @@ from kg.ingest.source import open_source
 from tests.contracts.reader_contract import ReaderContract
 from tests.kg.ingest.readers.reading import read_source, write
 
-NEW_READER = '''
+NEW_READER = """
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import TextRow, batches_of_rows
 from schema.mapping import Head
@@ -36,7 +36,7 @@ class WordsReader(Reader):
 
 
 READER = WordsReader()
-'''
+"""
 
 
 def suites():
@@ -56,7 +56,9 @@ def test_every_module_with_a_reader_exposes_it():
         classes = [
             each
             for _, each in inspect.getmembers(module, inspect.isclass)
-            if each.__module__ == module.__name__ and issubclass(each, Reader) and each is not Reader
+            if each.__module__ == module.__name__
+            and issubclass(each, Reader)
+            and each is not Reader
         ]
         assert [type(module.READER)] == classes if classes else not hasattr(module, "READER")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 << 20
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class ImageRefusedError(ValueError):
@@ -62,7 +62,7 @@ class ImageFolder:
 
     def find_any_suffix(self, stem: str) -> Path | None:
         """Return the image with that name and any of the usual suffixes."""
-        return next((path for suffix in SUFFIXES if (path := self.find(stem + suffix))), None)
+        return next((path for suffix in IMAGE_SUFFIXES if (path := self.find(stem + suffix))), None)
 
     def _path_below_root(self, name: str) -> str:
         """Return the path that a name stands for, which must not leave the folder as spelled."""

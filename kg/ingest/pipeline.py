@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
 
 _FIRST_REJECTS = 5
+_ANY_ROW = SeenRow(content=0, line=0)  # for items of which only the number matters
 _JSON_FIELDS = (
     "mapping",
     "read",
@@ -199,7 +200,7 @@ def _store_batch(
 
     ids = batch.items["id"].to_pylist()
     seen_before = seen_items.find(ids)
-    seen_items.add({id: SeenRow(0, 0) for id in ids if id not in seen_before})
+    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), _ANY_ROW))
     report.items = len(seen_items)
 
     if store is not None and (batch.items.num_rows or batch.statements.num_rows):

@@ -50,14 +50,14 @@ def batches_of_rows(
         else:
             rejects.append(row)
         if len(good) + len(rejects) >= batch_rows:
-            yield _batch(good, rejects, columns)
+            yield _make_batch(good, rejects, columns)
             good = []
             rejects = []
     if good or rejects:
-        yield _batch(good, rejects, columns)
+        yield _make_batch(good, rejects, columns)
 
 
-def _batch(rows: list[TextRow], rejects: list[RejectedRow], columns: Sequence[str]) -> Batch:
+def _make_batch(rows: list[TextRow], rejects: list[RejectedRow], columns: Sequence[str]) -> Batch:
     cells_by_column = (
         zip(*(row.cells for row in rows), strict=True) if rows else [()] * len(columns)
     )

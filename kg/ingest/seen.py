@@ -41,8 +41,9 @@ class SeenRows:
 
     def add(self, rows: Mapping[str, SeenRow]) -> None:
         """Add rows whose ids were not seen before."""
-        new = np.array(
-            [(hash(name), row.content, row.line) for name, row in rows.items()], _ROW_TYPE
-        )
+        new = np.empty(len(rows), _ROW_TYPE)
+        new["id"] = [hash(name) for name in rows]
+        new["content"] = [row.content for row in rows.values()]
+        new["line"] = [row.line for row in rows.values()]
         new.sort(order="id")
         self._rows = np.insert(self._rows, np.searchsorted(self._rows["id"], new["id"]), new)

@@ -60,11 +60,11 @@ def read_products(
         rows.append(_ProductRow(number, _with_role_columns(cells, mapping), node_label(node)))
         cell_count += len(cells)
         if cell_count >= BATCH_CELLS or len(rows) >= batch_rows:
-            yield _batch(document, mapping, rows)
+            yield _product_batch(document, mapping, rows)
             rows = []
             cell_count = 0
     if rows:
-        yield _batch(document, mapping, rows)
+        yield _product_batch(document, mapping, rows)
 
 
 def find_products(document: RdfDocument) -> Iterator[Any]:
@@ -111,7 +111,7 @@ def _with_role_columns(cells: Cells, mapping: Mapping) -> Cells:
     return row
 
 
-def _batch(document: RdfDocument, mapping: Mapping, rows: list[_ProductRow]) -> Batch:
+def _product_batch(document: RdfDocument, mapping: Mapping, rows: list[_ProductRow]) -> Batch:
     cell_names = (name for row in rows for name in row.cells)
     columns = tuple(dict.fromkeys([*ROLE_COLUMNS, *(mapping.properties or ()), *cell_names]))
     text_rows = [_text_row(row, columns, mapping, str(document.path)) for row in rows]

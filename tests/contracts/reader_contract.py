@@ -21,7 +21,7 @@ from schema.rejects import RejectedRow
 COLUMNS = ("id", "title", "note")
 CHARACTERS = "abc 0,;|\t\n\"'\\{}[]<>&:é红\u0301\u2028😀"
 
-Row = dict[str, str]
+MadeUpRow = dict[str, str]
 """The cells of a made-up row that are not empty."""
 
 
@@ -38,10 +38,10 @@ class ReaderContract(ABC):
     keeps_order: ClassVar[bool] = True
 
     @abstractmethod
-    def write(self, path: Path, rows: Sequence[Row | None]) -> None:
+    def write(self, path: Path, rows: Sequence[MadeUpRow | None]) -> None:
         """Write rows with the columns COLUMNS; None stands for a row that cannot be read."""
 
-    def lines(self, rows: Sequence[Row | None]) -> list[int]:
+    def lines(self, rows: Sequence[MadeUpRow | None]) -> list[int]:
         """Return the line of each row in the file that ``write`` makes of them."""
         return list(range(1, len(rows) + 1))
 
@@ -54,7 +54,7 @@ class ReaderContract(ABC):
         assert source.reader is self.reader
         return list(source.batches(self.mapping, batch_rows))
 
-    def cells(self, batch: Batch) -> list[Row]:
+    def cells(self, batch: Batch) -> list[MadeUpRow]:
         """Return the cells of a batch that are not empty, under the names of COLUMNS."""
         names = ["id" if name == self.id_column else name for name in batch.table.column_names]
         return [
@@ -125,10 +125,10 @@ class ReaderContract(ABC):
         assert "\n" not in str(caught.value)
 
 
-def made_up_rows(seed: int) -> list[Row | None]:
+def made_up_rows(seed: int) -> list[MadeUpRow | None]:
     """Return rows of awkward text with some bad ones among them."""
     rng = random.Random(seed)
-    rows: list[Row | None] = []
+    rows: list[MadeUpRow | None] = []
     for number in range(1, rng.randint(10, 40)):
         if rng.random() < 0.15:
             rows.append(None)

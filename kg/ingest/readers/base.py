@@ -28,7 +28,7 @@ class Reader(ABC):
 
     @abstractmethod
     def head(self, path: Path) -> Head:
-        """Read the columns and, where the format has no column names, the first rows of a file.
+        """Read the names of a file's columns, or its first rows if the format has no names.
 
         Raises DataError if the file is empty or not of this format.
         """

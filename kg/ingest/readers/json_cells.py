@@ -9,15 +9,18 @@ from typing import Any
 
 from kg.ingest.normalize import LIST_SEPARATOR, number_text
 
+TextCells = dict[str, str | None]
+"""The text of each cell of a row, by the name of its column; None for an empty cell."""
 
-def object_cells(members: Mapping[str, Any]) -> dict[str, str | None]:
+
+def object_cells(members: Mapping[str, Any]) -> TextCells:
     """Return the members of an object as cells; those of nested objects have dotted names."""
-    cells: dict[str, str | None] = {}
+    cells: TextCells = {}
     _add_members(members, "", cells)
     return cells
 
 
-def _add_members(members: Mapping[str, Any], prefix: str, cells: dict[str, str | None]) -> None:
+def _add_members(members: Mapping[str, Any], prefix: str, cells: TextCells) -> None:
     for name, value in members.items():
         if isinstance(value, dict):
             _add_members(value, f"{prefix}{name}.", cells)

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kg.ingest.readers.base import Reader
-from kg.ingest.readers.json_cells import object_cells
+from kg.ingest.readers.json_cells import TextCells, object_cells
 from kg.ingest.rows import BadRowError, Batch, TextRow, batches_of_rows
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
 _HEAD_ROWS = 50
-
-Cells = dict[str, str | None]
 
 
 class JsonlReader(Reader):
@@ -49,7 +47,7 @@ class JsonlReader(Reader):
             numbered_lines = enumerate(stream, 1)
             while chunk := list(itertools.islice(numbered_lines, batch_rows)):
                 columns = dict.fromkeys(head.rows[0])
-                parsed: list[tuple[int, Cells] | RejectedRow] = []
+                parsed: list[tuple[int, TextCells] | RejectedRow] = []
                 for line, raw in chunk:
                     if not raw.strip():
                         continue
@@ -65,7 +63,7 @@ class JsonlReader(Reader):
 
 
 def _in_order(
-    parsed: list[tuple[int, Cells] | RejectedRow], columns: dict[str, None]
+    parsed: list[tuple[int, TextCells] | RejectedRow], columns: dict[str, None]
 ) -> Iterator[TextRow | RejectedRow]:
     """Bring the cells of each row into the order of the columns."""
     for row in parsed:
@@ -76,7 +74,7 @@ def _in_order(
             yield TextRow(line, [cells.get(name) for name in columns])
 
 
-def _parse_line(raw: bytes) -> Cells:
+def _parse_line(raw: bytes) -> TextCells:
     """Return the cells of a line; raises BadRowError if it is not a JSON object of valid text."""
     try:
         members = json.loads(raw.decode("utf-8-sig"))

@@ -42,7 +42,7 @@ class ParquetReader(Reader):
             with pq.ParquetFile(path) as file:
                 for record_batch in file.iter_batches(batch_rows):
                     table = pa.Table.from_batches([record_batch])
-                    yield _batch(table, next_line, path)
+                    yield _text_batch(table, next_line, path)
                     next_line += table.num_rows
         except (pa.ArrowInvalid, OSError) as error:
             raise _unreadable(path, error) from None
@@ -53,7 +53,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is not a readable Parquet file ({reason}): write it again")
 
 
-def _batch(table: pa.Table, first_line: int, path: Path) -> Batch:
+def _text_batch(table: pa.Table, first_line: int, path: Path) -> Batch:
     lines = np.arange(first_line, first_line + table.num_rows, dtype=np.int64)
     invalid = _rows_with_invalid_text(table)
     rejects = [RejectedRow(str(path), int(line), "not valid UTF-8") for line in lines[invalid]]

@@ -1,5 +1,7 @@
 """Helpers to write a source and read it back."""
 
+from typing import Any
+
 from kg.ingest.source import open_source
 from schema.mapping import Mapping
 
@@ -18,8 +20,8 @@ def read_source(path, mapping=PLAIN, batch_rows=1000):
 
 def rows_and_rejects(batches):
     """Return the rows of batches as (line, cells...), and their rejects as (line, reason)."""
-    rows = []
-    rejects = []
+    rows: list[Any] = []
+    rejects: list[tuple[int, str]] = []
     for batch in batches:
         columns = (column.to_pylist() for column in batch.table.columns)
         rows += zip(batch.lines.tolist(), *columns, strict=True)

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from kg.ingest.readers.delimited import READER, Dialect, read_delimited, read_lines
+from kg.ingest.readers.delimited import READER, read_delimited
+from kg.ingest.readers.delimited_lines import Dialect, read_lines
 from kg.ingest.rows import TextRow
 from schema.errors import DataError
 from schema.mapping import Mapping

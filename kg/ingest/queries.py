@@ -72,18 +72,18 @@ def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
 def _find_columns(columns: tuple[str, ...], file: str) -> dict[str, str]:
     """Return the column of each field that the log has; the query and the item are required."""
     by_spelling = {column.strip().casefold(): column for column in columns}
-    found = {}
+    column_of = {}
     for field, spellings in _SPELLINGS.items():
         matches = [by_spelling[spelling] for spelling in spellings if spelling in by_spelling]
         if matches:
-            found[field] = matches[0]
+            column_of[field] = matches[0]
     for field in ("query", "item"):
-        if field not in found:
+        if field not in column_of:
             raise MappingError(
                 f"{file} has no {field} column among {', '.join(columns[:8])}: "
                 "the columns of a query log are query,item,impressions,clicks,purchases"
             )
-    return found
+    return column_of
 
 
 def _add_counts(

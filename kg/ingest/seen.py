@@ -33,11 +33,11 @@ class SeenRows:
         positions = np.searchsorted(self._rows["id"], hashes)
         in_range = np.flatnonzero(positions < len(self._rows))
         matches = in_range[self._rows["id"][positions[in_range]] == hashes[in_range]]
-        found = {}
+        rows = {}
         for match in matches:
             row = self._rows[positions[match]]
-            found[names[match]] = SeenRow(int(row["content"]), int(row["line"]))
-        return found
+            rows[names[match]] = SeenRow(int(row["content"]), int(row["line"]))
+        return rows
 
     def add(self, rows: Mapping[str, SeenRow]) -> None:
         """Add rows whose ids were not seen before."""

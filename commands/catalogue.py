@@ -135,7 +135,7 @@ def ingest(
     """
     from kg.home import Home
     from kg.ingest.pipeline import ingest as load
-    from kg.ingest.readers import open_source
+    from kg.ingest.source import open_source
     from schema.mapping import load_mapping
 
     # Check the names before creating the home: a mistyped one leaves nothing behind.

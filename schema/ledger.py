@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreError
+from schema.rejects import RejectedRow
 from schema.terms import now
 
 HEAD_REVISION = "0001"
@@ -90,17 +91,6 @@ class QueryRow:
     impressions: int = 0
     clicks: int = 0
     purchases: int = 0
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A source's row in quarantine: where it is, why it was rejected, and its text."""
-
-    file: str
-    line: int
-    reason: str
-    text: str
-    run: str = ""
 
 
 class Ledger:

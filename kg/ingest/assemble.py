@@ -1,30 +1,36 @@
-"""Rows become items and statements: columns are cleaned and split once for each distinct text, ids are hashed, images checked."""
+"""Turn batches of text rows into the tables of items and statements that a store takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.ingest.images import ImageFolder, ImageRefusedError
-from kg.ingest.normalize import LIST_SEPARATOR, clean, clean_column, split_column, splitter, unpack
-from kg.ingest.rows import Batch, Reject
-from kg.ingest.seen import SeenRows
+from kg.ingest.images import SourceImages
+from kg.ingest.normalize import (
+    LIST_SEPARATOR,
+    clean,
+    clean_column,
+    split_column,
+    splitter,
+    unpack_pairs,
+)
+from kg.ingest.rows import Batch
+from kg.ingest.seen import SeenRow, SeenRows
+from kg.stores.tables import STATEMENT_SCHEMA
+from schema.arrays import BoolArray, IntArray
 from schema.mapping import Layout, Mapping, PackedColumn
+from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank
-
-_SHOWN = 200
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a source's statements come from: its file, the name to record, the run and its time."""
+    """The provenance of a source's statements: its file, its name, the run and the run's time."""
 
     file: str
     source: str
@@ -33,208 +39,175 @@ class Origin:
 
 
 @dataclass
-class SourceImages:
-    """Where a source's images lie, and what became of the names it gave."""
+class AssembledBatch:
+    """A batch as tables for the store, with the numbers of its rows read and stored.
 
-    named: ImageFolder | None = None
-    """Names in an image column are relative to this folder."""
-    by_id: ImageFolder | None = None
-    pattern: str | None = None
-    found: int = 0
-    missing: int = 0
-    refused: list[str] = field(default_factory=list)
-
-    def of_names(self, names: Iterable[str]) -> list[str]:
-        """The images of an image cell: URLs as they are, files where they pass."""
-        kept = []
-        for name in names:
-            if name.startswith(("http://", "https://")):
-                kept.append(name)
-            elif self.named:
-                kept += self._checked(self.named, name)
-        return kept
-
-    def of_id(self, item: str) -> list[str]:
-        """The image that an item's id names."""
-        if self.by_id is None or self.pattern is None:
-            return []
-        return self._checked(self.by_id, self.pattern.format(id=item))
-
-    def _checked(self, folder: ImageFolder, name: str) -> list[str]:
-        try:
-            path = folder.find(name) if "." in name.rsplit("/", 1)[-1] else folder.find_any(name)
-            if path is None and name.startswith(f"{folder.root.name}/"):
-                path = folder.find(
-                    name.removeprefix(f"{folder.root.name}/")
-                )  # the folder itself was given as --images
-        except ImageRefusedError as error:
-            self.refused.append(str(error))
-            return []
-        self.found += path is not None
-        self.missing += path is None
-        return [] if path is None else [str(path)]
-
-
-@dataclass
-class Assembled:
-    """What a batch became: tables for the store, its stored rows, and what was rejected."""
+    Every row that was read is either stored or among the rejects.
+    """
 
     items: pa.Table
     statements: pa.Table
-    stored: int
-    rejects: list[Reject]
+    rows_read: int
+    rows_stored: int
+    rejects: list[RejectedRow]
+
+
+@dataclass(frozen=True)
+class _PackedPairs:
+    """The clean (property, value) pairs of each row's packed cell.
+
+    ``reasons`` says why a row must be rejected.
+    """
+
+    pairs: list[list[tuple[str, str]]]
+    reasons: dict[int, str]
 
 
 class Assembler:
-    """Turns the batches of one source into tables; it remembers the ids that it has seen."""
+    """Assembles the batches of one source; it remembers the ids that it has seen."""
 
     def __init__(self, mapping: Mapping, images: SourceImages, origin: Origin) -> None:
         self.mapping = mapping
         self.images = images
         self.origin = origin
         self._seen = SeenRows()
-        self._split = splitter(mapping.multi, mapping.missing)
+        self._split_cell = splitter(mapping.multi, mapping.missing)
 
-    def assemble(self, batch: Batch) -> Assembled:
-        """Items and statements of a batch, and its rejected rows: bad ones, and ids given before with other content."""
+    def assemble(self, batch: Batch) -> AssembledBatch:
+        """Return the items and statements of a batch, and its rejected rows.
+
+        Besides the rows that the reader rejected, these are the rows without an id and those whose
+        id had other content before. A row that is repeated as it was counts as stored.
+        """
         layout = self.mapping.resolve(batch.table.column_names)
         table = batch.table.combine_chunks()
         ids = clean_column(table[layout.id]).to_pylist()
-        pairs, reasons = self._unpack(table, self.mapping.packed)
-        fresh, rejects = self._admit(table, batch, ids, reasons)
-        kept = np.flatnonzero(fresh)
-        taken = table.take(pa.array(kept))
-        names = [ids[row] for row in kept]
-        statements = self._statements(
-            taken, layout, names, batch.lines[kept], [pairs[row] for row in kept] if pairs else []
-        )
-        items = self._items(taken, layout, names)
-        return Assembled(
-            items, statements, table.num_rows - len(rejects), [*batch.rejects, *rejects]
+        packed = self._unpack_column(table, self.mapping.packed)
+        is_new, rejects = self._check_rows(table, batch.lines, ids, packed.reasons)
+
+        new_rows = np.flatnonzero(is_new)
+        new_table = table.take(pa.array(new_rows))
+        new_ids = [ids[row] for row in new_rows]
+        pairs = [packed.pairs[row] for row in new_rows] if packed.pairs else []
+        return AssembledBatch(
+            items=self._items(new_table, layout, new_ids),
+            statements=self._statements(new_table, layout, new_ids, batch.lines[new_rows], pairs),
+            rows_read=batch.rows_read,
+            rows_stored=table.num_rows - len(rejects),
+            rejects=[*batch.rejects, *rejects],
         )
 
-    def _admit(
-        self, table: pa.Table, batch: Batch, ids: Sequence[str | None], reasons: dict[int, str]
-    ) -> tuple[npt.NDArray[np.bool_], list[Reject]]:
-        """Which rows bring a new item, and which are rejected. A row given twice is stored already: it is neither."""
-        fresh = np.zeros(table.num_rows, bool)
+    def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:
+        unpacked = _PackedPairs([], {})
+        if packed is None:
+            return unpacked
+        for row, cell in enumerate(table[packed.column].to_pylist()):
+            raw_pairs = []
+            try:
+                raw_pairs = unpack_pairs(cell, packed.pair, packed.item) if cell else []
+            except ValueError as error:
+                unpacked.reasons[row] = str(error)
+            pairs: dict[tuple[str, str], None] = {}  # an ordered set
+            for raw_name, text in raw_pairs:
+                name = clean(raw_name)
+                if name:
+                    pairs.update(((name, value), None) for value in self._split_cell(text))
+            unpacked.pairs.append(list(pairs))
+        return unpacked
+
+    def _check_rows(
+        self,
+        table: pa.Table,
+        lines: IntArray,
+        ids: Sequence[str | None],
+        reasons: dict[int, str],
+    ) -> tuple[BoolArray, list[RejectedRow]]:
+        """Return which rows [N] bring a new item, and the rows to reject.
+
+        A row that repeats an earlier one is neither: it is stored already.
+        """
+        is_new = np.zeros(table.num_rows, bool)
         rejects = []
-        seen = self._seen.before(item for item in ids if item is not None)
-        known = set(seen)
+        first_rows = self._seen.find(item for item in ids if item is not None)
+        seen_before = set(first_rows)
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        for row, (item, cells, line) in enumerate(
-            zip(ids, rows, batch.lines.tolist(), strict=True)
-        ):
+        for row, (item, cells, line) in enumerate(zip(ids, rows, lines.tolist(), strict=True)):
             reason = reasons.get(row)
             if item is None:
                 reason = "empty id"
             elif reason is None:
                 content = hash(cells)
-                before = seen.setdefault(item, (content, line))
-                fresh[row] = before[1] == line
-                if before[0] != content:
-                    reason = f"id {item!r} was given at line {before[1]} with other content"
+                first = first_rows.setdefault(item, SeenRow(content, line))
+                is_new[row] = first.line == line
+                if first.content != content:
+                    reason = f"id {item!r} was given at line {first.line} with other content"
             if reason is not None:
-                rejects.append(
-                    Reject(
-                        self.origin.file,
-                        line,
-                        reason,
-                        " ".join(cell for cell in cells if cell)[:_SHOWN],
-                    )
-                )
-        self._seen.add({item: row for item, row in seen.items() if item not in known})
-        return fresh, rejects
-
-    def _unpack(
-        self, table: pa.Table, packed: PackedColumn | None
-    ) -> tuple[list[list[tuple[str, str]]], dict[int, str]]:
-        """The clean (property, value) pairs of each row's packed cell, and why a row has none."""
-        pairs: list[list[tuple[str, str]]] = []
-        reasons: dict[int, str] = {}
-        for row, cell in enumerate(table[packed.column].to_pylist() if packed else []):
-            try:
-                found = unpack(cell, packed.pair, packed.item) if cell and packed else []
-            except ValueError as error:
-                reasons[row] = str(error)
-                found = []
-            split = ((clean(name), value) for name, text in found for value in self._split(text))
-            pairs.append(list(dict.fromkeys((name, value) for name, value in split if name)))
-        return pairs, reasons
+                text = " ".join(cell for cell in cells if cell)[:MAX_REJECT_TEXT]
+                rejects.append(RejectedRow(self.origin.file, line, reason, text))
+        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        return is_new, rejects
 
     def _statements(
         self,
         table: pa.Table,
         layout: Layout,
         ids: list[str],
-        lines: npt.NDArray[np.int64],
+        lines: IntArray,
         pairs: list[list[tuple[str, str]]],
     ) -> pa.Table:
-        rows: list[npt.NDArray[np.int64]] = []
+        """Return the statements in the property columns [N] and in the packed column's pairs."""
+        row_parts: list[IntArray] = []
         properties: list[str] = []
         values: list[str] = []
         for column in layout.properties:
-            places, texts = split_column(table[column], self._split)
+            cells = split_column(table[column], self._split_cell)
             name = clean(column)
-            if name and len(places):
-                rows.append(places)
-                properties += [name] * len(places)
-                values += texts.to_pylist()
-        for row, found in enumerate(pairs):
-            rows.append(np.full(len(found), row, np.int64))
-            properties += [name for name, _ in found]
-            values += [value for _, value in found]
-        places = np.concatenate(rows) if rows else np.zeros(0, np.int64)
-        subjects = [ids[row] for row in places.tolist()]
-        columns: dict[str, Any] = {
-            "id": pa.array(statement_ids(subjects, properties, values), pa.string()),
-            "item": pa.array(subjects, pa.string()),
+            if name and len(cells.rows):
+                row_parts.append(cells.rows)
+                properties += [name] * len(cells.rows)
+                values += cells.values.to_pylist()
+        for row, row_pairs in enumerate(pairs):
+            row_parts.append(np.full(len(row_pairs), row, np.int64))
+            properties += [name for name, _ in row_pairs]
+            values += [value for _, value in row_pairs]
+
+        rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
+        items = [ids[row] for row in rows.tolist()]
+        columns = {
+            "id": pa.array(statement_ids(items, properties, values), pa.string()),
+            "item": pa.array(items, pa.string()),
             "property": pa.array(properties, pa.string()),
             "value": pa.array(values, pa.string()),
-            "row": pa.array(lines[places], pa.int64()),
+            "row": pa.array(lines[rows], pa.int64()),
         }
-        return _unique(self._with_provenance(columns, len(places)))
+        return _without_duplicates(self._with_provenance(columns, len(rows)))
 
-    def _with_provenance(self, columns: dict[str, Any], count: int) -> pa.Table:
-        same = {
+    def _with_provenance(self, columns: dict[str, pa.Array], count: int) -> pa.Table:
+        """Add the columns that are the same for all statements of a source."""
+        constants = {
             "rank": Rank.ASSERTED.value,
             "source": self.origin.source,
             "batch": self.origin.run,
             "time": self.origin.time,
         }
-        columns |= {
-            name: pa.repeat(pa.scalar(text, pa.string()), count) for name, text in same.items()
-        }
-        columns |= {
-            name: pa.nulls(count, pa.string()) for name in ("model", "evidence", "reviewer")
-        }
-        columns["confidence"] = pa.nulls(count, pa.float64())
-        order = [
-            "id",
-            "item",
-            "property",
-            "value",
-            "rank",
-            "source",
-            "batch",
-            "row",
-            "model",
-            "confidence",
-            "evidence",
-            "reviewer",
-            "time",
-        ]
-        return pa.table({name: columns[name] for name in order})
+        for name, text in constants.items():
+            columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
+        for field in STATEMENT_SCHEMA:
+            columns.setdefault(field.name, pa.nulls(count, field.type))
+        return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
     def _items(self, table: pa.Table, layout: Layout, ids: list[str]) -> pa.Table:
-        none = pa.nulls(len(ids), pa.string())
-        title = clean_column(table[layout.title], self.mapping.missing) if layout.title else none
-        category = self._categories(table, layout) if layout.category else none
-        cells = table[layout.image].to_pylist() if layout.image else [None] * len(ids)
+        nulls = pa.nulls(len(ids), pa.string())
+        title = clean_column(table[layout.title], self.mapping.missing) if layout.title else nulls
+        category = self._categories(table, layout) if layout.category else nulls
+        image_cells = table[layout.image].to_pylist() if layout.image else [None] * len(ids)
         images = []
-        for item, cell in zip(ids, cells, strict=True):
-            found = self.images.of_names(self._split(cell)) if cell else self.images.of_id(item)
-            images.append(found or None)
+        for item, cell in zip(ids, image_cells, strict=True):
+            if cell:
+                paths = self.images.find_named(self._split_cell(cell))
+            else:
+                paths = self.images.find_by_id(item)
+            images.append(paths or None)
         return pa.table(
             {
                 "id": pa.array(ids, pa.string()),
@@ -245,49 +218,50 @@ class Assembler:
         )
 
     def _categories(self, table: pa.Table, layout: Layout) -> pa.Array:
-        """The category path: columns joined, or one column's own levels."""
+        """Return the category paths: several columns joined, or the levels within one column."""
+        missing = self.mapping.missing
         if len(layout.category) > 1:
-            levels = [
-                clean_column(table[column], self.mapping.missing) for column in layout.category
-            ]
+            levels = [clean_column(table[column], missing) for column in layout.category]
             joined = pc.binary_join_element_wise(*levels, CATEGORY_SEPARATOR, null_handling="skip")
             return pc.if_else(pc.equal(joined, ""), None, joined)
+
         separator = self.mapping.category_separator
-        levels_of = splitter(separator, self.mapping.missing)
+        split_levels = splitter(separator, missing)
 
-        def path(text: str) -> list[str]:
-            """A cell's category path, as one text."""
-            return (
-                [CATEGORY_SEPARATOR.join(levels_of(text))]
-                if separator or LIST_SEPARATOR in text
-                else levels_of(text)
-            )
+        def category_paths(text: str) -> list[str]:
+            """Return the one path of a cell with levels, or a category without any."""
+            levels = split_levels(text)
+            if separator or LIST_SEPARATOR in text:
+                return [CATEGORY_SEPARATOR.join(levels)]
+            return levels
 
-        places, texts = split_column(table[layout.category[0]], path)
-        found: list[str | None] = [None] * table.num_rows
-        for row, text in zip(places.tolist(), texts.to_pylist(), strict=True):
-            found[row] = text or None
-        return pa.array(found, pa.string())
+        cells = split_column(table[layout.category[0]], category_paths)
+        categories: list[str | None] = [None] * table.num_rows
+        for row, path in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
+            categories[row] = path or None
+        return pa.array(categories, pa.string())
 
 
 def statement_ids(
     items: Sequence[str], properties: Sequence[str], values: Sequence[str]
 ) -> list[str]:
-    """``schema.terms.statement_id`` of many statements; each distinct text is encoded once."""
-    parts: dict[str, bytes] = {}
+    """Return ``schema.terms.statement_id`` of many statements, encoding each text only once."""
+    encoded: dict[str, bytes] = {}
     for text in {*items, *properties, *values}:
         data = text.encode()
-        parts[text] = len(data).to_bytes(8, "little") + data
+        encoded[text] = len(data).to_bytes(8, "little") + data
     return [
-        blake2b(parts[item] + parts[name] + parts[value], digest_size=16).hexdigest()
+        blake2b(encoded[item] + encoded[name] + encoded[value], digest_size=16).hexdigest()
         for item, name, value in zip(items, properties, values, strict=True)
     ]
 
 
-def _unique(table: pa.Table) -> pa.Table:
-    """Each statement once, the first where a column and a packed cell both say it."""
-    ids = table["id"].to_pylist()
+def _without_duplicates(statements: pa.Table) -> pa.Table:
+    """Keep the first of equal statements: a column and a packed cell may make the same one."""
+    ids = statements["id"].to_pylist()
     if len(set(ids)) == len(ids):
-        return table
-    first = {text: row for row, text in reversed(list(enumerate(ids)))}
-    return table.take(pa.array(sorted(first.values())))
+        return statements
+    first_rows: dict[str, int] = {}
+    for row, id in enumerate(ids):
+        first_rows.setdefault(id, row)
+    return statements.take(pa.array(list(first_rows.values())))

@@ -1,23 +1,29 @@
-"""Which image files a catalogue may name: files below its image folder, no links, of a sane size by their header."""
+"""The image files that a catalogue may name.
+
+A source is not trusted: only regular files below the image folder count, without symbolic links on
+the way, and of a size that their header proves to be harmless.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 << 20
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class ImageRefusedError(ValueError):
-    """An image that is there and must not be read; the text says why."""
+    """An image file that exists but must not be read; the text gives the reason."""
 
 
 class ImageFolder:
-    """Checks the names that a source gives against one folder."""
+    """A folder in which the image names of a source are looked up."""
 
     def __init__(
         self, root: Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
@@ -26,54 +32,58 @@ class ImageFolder:
         self.max_pixels = max_pixels
         self.max_bytes = max_bytes
         self._root = str(self.root)
-        self._plain = {""}  # folders below the root that were seen to be no links
+        self._checked_folders = {""}  # below the root, found not to be links
 
     def find(self, name: str) -> Path | None:
-        """The absolute path of an image, None where there is no such file; ImageRefusedError where it must not be read."""
-        path = self._inside(name)
+        """Return the absolute path of an image, or None if there is no such file.
+
+        Raises ImageRefusedError if the file must not be read.
+        """
+        path = self._path_below_root(name)
         try:
-            self._walk(path[len(self._root) + 1 :].rpartition("/")[0], name)
-            found = os.lstat(path)
+            self._refuse_links(path[len(self._root) + 1 :].rpartition("/")[0], name)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise _lookup_failed(name, error.strerror or str(error)) from None
+        except ValueError as error:
+            raise _lookup_failed(name, str(error)) from None
+
+        if not stat.S_ISREG(status.st_mode):
+            kind = "symbolic link" if stat.S_ISLNK(status.st_mode) else "folder or device"
+            raise ImageRefusedError(f"{name!r} is a {kind}, not a regular file")
+        if status.st_size > self.max_bytes:
             raise ImageRefusedError(
-                f"{name[:80]!r} cannot be looked up ({getattr(error, 'strerror', None) or error})"
-            ) from None
-        if not stat.S_ISREG(found.st_mode):
-            kind = "symbolic link" if stat.S_ISLNK(found.st_mode) else "folder or device"
-            raise ImageRefusedError(f"{name!r} is a {kind}, not a plain file")
-        if found.st_size > self.max_bytes:
-            raise ImageRefusedError(
-                f"{name!r} has {found.st_size:,} bytes: the limit is {self.max_bytes:,}"
+                f"{name!r} has {status.st_size:,} bytes: the limit is {self.max_bytes:,}"
             )
         self._check_header(path, name)
         return Path(path)
 
-    def find_any(self, stem: str) -> Path | None:
-        """The image of that name without its suffix, with any of the usual ones."""
-        return next((path for suffix in SUFFIXES if (path := self.find(stem + suffix))), None)
+    def find_any_suffix(self, stem: str) -> Path | None:
+        """Return the image with that name and any of the usual suffixes."""
+        return next((path for suffix in IMAGE_SUFFIXES if (path := self.find(stem + suffix))), None)
 
-    def _inside(self, name: str) -> str:
-        """The path that a name means, which must lie below the folder by its spelling alone."""
+    def _path_below_root(self, name: str) -> str:
+        """Return the path that a name stands for, which must not leave the folder as spelled."""
         if "\0" in name or ".." in name.replace("\\", "/").split("/"):
             raise ImageRefusedError(f"{name[:80]!r} leaves the image folder")
         path = os.path.normpath(name if name.startswith("/") else f"{self._root}/{name}")
         if not path.startswith(f"{self._root}/"):
-            raise ImageRefusedError(f"{name[:80]!r} lies outside the image folder {self.root}")
+            raise ImageRefusedError(f"{name[:80]!r} is outside the image folder {self.root}")
         return path
 
-    def _walk(self, folder: str, name: str) -> None:
-        """Look at every folder on the way once: one that is a link leads who knows where."""
-        if folder in self._plain:
+    def _refuse_links(self, folder: str, name: str) -> None:
+        """Check that no folder on the way is a link, which could lead anywhere."""
+        if folder in self._checked_folders:
             return
-        self._walk(folder.rpartition("/")[0], name)
+        self._refuse_links(folder.rpartition("/")[0], name)
         if stat.S_ISLNK(os.lstat(f"{self._root}/{folder}").st_mode):
-            raise ImageRefusedError(f"{name!r} goes through a symbolic link")
-        self._plain.add(folder)
+            raise ImageRefusedError(f"{name!r} is reached through a symbolic link")
+        self._checked_folders.add(folder)
 
     def _check_header(self, path: str, name: str) -> None:
-        """Read no more than the header: a few kilobytes may claim an image of a terabyte."""
+        """Check the size in the header: a file of a few kilobytes may decode to a terabyte."""
         from PIL import Image, UnidentifiedImageError
 
         try:
@@ -90,10 +100,60 @@ class ImageFolder:
             SyntaxError,
             OverflowError,
         ) as error:
-            raise ImageRefusedError(
-                f"{name!r} has a header that cannot be trusted ({error})"
-            ) from None
+            raise ImageRefusedError(f"{name!r} has a damaged header ({error})") from None
         if width * height > self.max_pixels:
             raise ImageRefusedError(
                 f"{name!r} is {width} x {height} pixels: the limit is {self.max_pixels:,}"
             )
+
+
+def _lookup_failed(name: str, reason: str) -> ImageRefusedError:
+    return ImageRefusedError(f"{name[:80]!r} cannot be looked up ({reason})")
+
+
+@dataclass
+class SourceImages:
+    """The image folders of a source, and counts of the image files that it named."""
+
+    named: ImageFolder | None = None
+    """The folder that names in an image column are relative to."""
+    by_id: ImageFolder | None = None
+    """The folder of images that are named after the ids of items."""
+    id_pattern: str | None = None
+    """The name of an item's image in ``by_id``: "{id}.jpg"."""
+    found: int = 0
+    missing: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+    def find_named(self, names: Iterable[str]) -> list[str]:
+        """Return the images of an image cell: its URLs, and the paths of its files that pass."""
+        images = []
+        for name in names:
+            if name.startswith(("http://", "https://")):
+                images.append(name)
+            elif self.named:
+                images += self._find(self.named, name)
+        return images
+
+    def find_by_id(self, item: str) -> list[str]:
+        """Return the image that is named after an item's id, if any."""
+        if self.by_id is None or self.id_pattern is None:
+            return []
+        return self._find(self.by_id, self.id_pattern.format(id=item))
+
+    def _find(self, folder: ImageFolder, name: str) -> list[str]:
+        has_suffix = "." in name.rpartition("/")[2]
+        own_prefix = f"{folder.root.name}/"
+        try:
+            path = folder.find(name) if has_suffix else folder.find_any_suffix(name)
+            if path is None and name.startswith(own_prefix):
+                # "images/1.jpg" in the table, and `--images images` on the command line
+                path = folder.find(name.removeprefix(own_prefix))
+        except ImageRefusedError as error:
+            self.refusals.append(str(error))
+            return []
+        if path is None:
+            self.missing += 1
+            return []
+        self.found += 1
+        return [str(path)]

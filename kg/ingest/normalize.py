@@ -1,97 +1,115 @@
-"""Text as a catalogue should keep it: NFC, trimmed, without control characters or words that mean "no value"."""
+"""Text as a catalogue keeps it: NFC, trimmed, without control characters or missing-value words."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-LIST_SEPARATOR = "\x1f"
-"""Joins the values of a list-valued cell (JSON, Parquet); ASCII's own unit separator, which no clean text has."""
+from schema.arrays import IntArray
 
-# Control characters, zero-width marks, bidirectional overrides, the byte-order mark, non-characters. Whitespace is collapsed before.
-# A zero-width joiner stays: scripts and emoji need it.
+LIST_SEPARATOR = "\x1f"
+"""Joins the values of a multi-valued cell (from JSON, Parquet or RDF): ASCII's unit separator."""
+
+# Control characters, zero-width and bidirectional marks, the byte-order mark, non-characters.
+# Whitespace is not among them: it is collapsed first. The zero-width joiner is not either: some
+# scripts and emoji need it.
 _UNWANTED = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe\uffff]"
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe\uffff]"
 )
 
-Spans = tuple[npt.NDArray[np.int64], pa.Array]
+
+@dataclass(frozen=True)
+class SplitCells:
+    """The values in the cells of a column: the row of each value [N], and the values [N]."""
+
+    rows: IntArray
+    values: pa.Array
 
 
 def clean(text: str) -> str | None:
-    """The text in NFC with single spaces and no control characters; None where nothing is left. Lone surrogates raise UnicodeError."""
+    """Return the text in NFC with single spaces and no control characters; None if it is empty.
+
+    Raises UnicodeError on lone surrogates.
+    """
     if text.isascii() and text.isprintable():
         return " ".join(text.split()) or None
     text.encode()
-    text = unicodedata.normalize(
-        "NFC", _UNWANTED.sub("", " ".join(text.replace(LIST_SEPARATOR, "").split()))
-    )
+    text = " ".join(text.replace(LIST_SEPARATOR, "").split())
+    text = unicodedata.normalize("NFC", _UNWANTED.sub("", text))
+    # What was removed may have stood between two spaces.
     return " ".join(text.split()) or None
 
 
 def clean_column(column: pa.Array, missing: Iterable[str] = ()) -> pa.Array:
-    """A column cleaned, nulls where nothing is left or a missing-value word stands. Each distinct text is looked at once."""
-    drop = frozenset(missing)
+    """Clean a column; cells that are empty or a missing-value word become null."""
+    missing_words = frozenset(missing)
 
-    def one(text: str) -> str | None:
-        """A text cleaned, None where it stands for a missing value."""
-        kept = clean(text)
-        return None if kept in drop else kept
+    def clean_cell(text: str) -> str | None:
+        """Return the clean text, or None for a missing-value word."""
+        cleaned = clean(text)
+        return None if cleaned in missing_words else cleaned
 
-    encoded = _encode(column)
-    cleaned = pa.array([one(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    # Values repeat in most columns, so each distinct text is cleaned once.
+    encoded = _dictionary_encode(column)
+    cleaned = pa.array([clean_cell(text) for text in encoded.dictionary.to_pylist()], pa.string())
     return cleaned.take(encoded.indices)
 
 
-def split_column(column: pa.Array, split: Callable[[str], Iterable[str]]) -> Spans:
-    """The values of each cell, each once: (row of each value [N], values [N])."""
-    encoded = _encode(column)
-    parts = pa.array(
-        [list(dict.fromkeys(split(text))) for text in encoded.dictionary.to_pylist()],
-        pa.list_(pa.string()),
-    )
-    lists = parts.take(encoded.indices)
-    return pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(
-        np.int64
-    ), pc.list_flatten(lists)
+def split_column(column: pa.Array, split: Callable[[str], Iterable[str]]) -> SplitCells:
+    """Split the cells of a column into their distinct values."""
+    encoded = _dictionary_encode(column)
+    distinct_values = [list(dict.fromkeys(split(text))) for text in encoded.dictionary.to_pylist()]
+    values = pa.array(distinct_values, pa.list_(pa.string())).take(encoded.indices)
+    rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
+    return SplitCells(rows, pc.list_flatten(values))
 
 
-def splitter(multi: str | None, missing: Iterable[str] = ()) -> Callable[[str], list[str]]:
-    """A function from a cell's text to its clean values."""
-    drop = frozenset(missing)
-    pattern = re.compile("|".join(re.escape(part) for part in (LIST_SEPARATOR, multi) if part))
+def splitter(separator: str | None, missing: Iterable[str] = ()) -> Callable[[str], list[str]]:
+    """Return a function that splits a cell's text into its clean values."""
+    missing_words = frozenset(missing)
+    separators = [LIST_SEPARATOR, separator] if separator else [LIST_SEPARATOR]
+    pattern = re.compile("|".join(map(re.escape, separators)))
 
     def split(text: str) -> list[str]:
-        """A cell's clean values."""
-        kept = (
-            (clean(part) for part in pattern.split(text))
-            if pattern.search(text)
-            else (clean(text),)
-        )
-        return [part for part in kept if part is not None and part not in drop]
+        """Return a cell's clean values."""
+        cleaned = map(clean, pattern.split(text))
+        return [value for value in cleaned if value is not None and value not in missing_words]
 
     return split
 
 
-def unpack(text: str, pair: str, item: str) -> list[tuple[str, str]]:
-    """The (property, value) pairs of a packed cell; ValueError names a part that is none."""
+def unpack_pairs(text: str, pair: str, item: str) -> list[tuple[str, str]]:
+    """Return the (property, value) pairs of a packed cell.
+
+    ``pair`` stands between property and value, and ``item`` between pairs. Raises ValueError on a
+    pair that lacks its separator.
+    """
     pairs = []
     for part in text.split(item):
         if not part.strip():
             continue
-        name, found, value = part.partition(pair)
-        if not found:
+        name, separator, value = part.partition(pair)
+        if not separator:
             raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
         pairs.append((name, value))
     return pairs
 
 
-def _encode(column: pa.Array) -> pa.DictionaryArray:
+def number_text(number: float) -> str:
+    """Return a float as people write it: whole numbers without ".0" or an exponent."""
+    if number.is_integer() and abs(number) < 1e15:
+        return str(int(number))
+    return repr(number)
+
+
+def _dictionary_encode(column: pa.Array) -> pa.DictionaryArray:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     return pc.dictionary_encode(column.cast(pa.string()))

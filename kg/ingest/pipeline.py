@@ -1,4 +1,7 @@
-"""Ingest: sources to the store, in batches, with provenance; every row that is read is stored or rejected."""
+"""Ingest: load sources into the store in batches, with provenance.
+
+Every row that is read is either stored or rejected, and counted.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
-from kg.ingest.assemble import Assembled, Origin
-from kg.ingest.queries import QueriesReport, ingest_queries
-from kg.ingest.rows import Reject, new_run
-from kg.ingest.seen import SeenRows
-from kg.ingest.source_plan import SourcePlan, plan
+from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.run_id import new_run_id
+from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.source_plan import SourcePlan, plan_source
 from schema.edits import merge_edits
 from schema.errors import CatalographError, RejectsError, UsageError
-from schema.ledger import Ledger, RejectedRow
+from schema.ledger import Ledger
 from schema.ontology import Ontology
+from schema.rejects import RejectedRow
 from schema.terms import TRUSTED_RANKS, now
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
 
-__all__ = [
-    "IngestReport",
-    "Progress",
-    "QueriesReport",
-    "ingest",
-    "ingest_queries",
-    "parse_limit",
-    "refresh_ontology",
-    "rejects",
-]
+_FIRST_REJECTS = 5
+_ANY_ROW = SeenRow(content=0, line=0)  # for items of which only the number matters
+_JSON_FIELDS = (
+    "mapping",
+    "read",
+    "stored",
+    "rejected",
+    "items",
+    "statements",
+    "new_items",
+    "new_statements",
+    "images",
+    "seconds",
+)
 
 
 @dataclass
 class IngestReport:
-    """What an ingest did. ``items`` and ``statements`` are those of the sources, ``new_…`` those that the store did not have."""
+    """The result of an ingest.
+
+    ``items`` and ``statements`` count what the sources contain; ``new_items`` and
+    ``new_statements`` count what the store did not have before.
+    """
 
     mapping: str = ""
     read: int = 0
@@ -52,29 +63,18 @@ class IngestReport:
     seconds: float = 0.0
     run: str = ""
     reasons: list[str] = field(default_factory=list)
-    """Why each mapping was taken, a line a source."""
+    """Why each mapping was chosen, one line per source."""
     notes: list[str] = field(default_factory=list)
-    """What a user should know: missing images, columns left out."""
-    first_rejects: list[Reject] = field(default_factory=list)
+    """What a user should know: missing images, columns that were left out."""
+    first_rejects: list[RejectedRow] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of the command's JSON."""
-        names = (
-            "mapping",
-            "read",
-            "stored",
-            "rejected",
-            "items",
-            "statements",
-            "new_items",
-            "new_statements",
-            "images",
-            "seconds",
-        )
-        return {name: getattr(self, name) for name in names}
+        """Return the fields of the command's JSON."""
+        return {name: vars(self)[name] for name in _JSON_FIELDS}
 
 
-Progress = Callable[[IngestReport], None]
+IngestProgress = Callable[[IngestReport], None]
+"""Called with the report so far after each batch; the number of rows to come is not known."""
 
 
 def ingest(
@@ -85,73 +85,76 @@ def ingest(
     images: Path | str | None = None,
     dry_run: bool = False,
     max_rejects: str | float = "1%",
-    progress: Progress | None = None,
+    progress: IngestProgress | None = None,
 ) -> IngestReport:
-    """Load sources into the home's store. Running it again adds nothing.
+    """Load sources into the home's store. Loading them again adds nothing.
 
-    A dry run reads and checks everything and writes nothing, so it says 0 new. Past ``max_rejects`` ("1%" of the rows, or a number)
-    the good rows are stored all the same, the bad ones wait in quarantine, and RejectsError carries the report as its ``report``.
+    A dry run reads and checks everything but writes nothing, so it reports 0 new items.
+
+    Raises RejectsError, with the report as its ``report``, if more than ``max_rejects`` ("1%" of
+    the rows, or a number of rows) were rejected. The good rows are stored nevertheless, and the
+    rejected ones are in quarantine.
     """
     started = time.perf_counter()
     limit = parse_limit(max_rejects)
     if not sources:
         raise UsageError("no source given: name a file or a folder")
+
     with ExitStack() as stack:
-        plans = [plan(source, mapping, images, stack) for source in sources]
-        report = IngestReport(
-            mapping=", ".join(dict.fromkeys(each.mapping for each in plans)), run=new_run()
-        )
-        report.reasons = [each.reason for each in plans]
+        plans = [plan_source(source, mapping, images, stack) for source in sources]
+        mapping_names = dict.fromkeys(plan.mapping_name for plan in plans)
+        report = IngestReport(mapping=", ".join(mapping_names), run=new_run_id())
+        report.reasons = [plan.reason for plan in plans]
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
+
         _run(plans, report, store, ledger, progress)
-        if store is not None and (
-            report.new_items or report.new_statements or not home.ontology_path.exists()
-        ):
+
+        has_changes = report.new_items or report.new_statements
+        if store is not None and (has_changes or not home.ontology_path.exists()):
             refresh_ontology(home, store)
         report.seconds = round(time.perf_counter() - started, 3)
         if ledger is not None:
-            ledger.record_ingest(
-                report.run, "done", [str(each.source.path) for each in plans], report.as_dict()
-            )
+            ledger.record_ingest(report.run, "done", _files(plans), report.as_dict())
+
     if report.rejected > limit(report.read):
-        raise RejectsError(_past_limit(report, max_rejects, dry_run), report)
+        raise RejectsError(_over_limit_message(report, max_rejects, dry_run), report)
     return report
 
 
 def refresh_ontology(home: Home, store: GraphStore) -> Ontology:
-    """Infer the ontology anew from the store and write it; what a person edited since the last inference stands."""
+    """Infer the ontology again from the store and write it, keeping what a person edited."""
     items = (batch.select(["id", "category"]) for batch in store.items())
-    fresh = Ontology.infer(items, store.triples(TRUSTED_RANKS))
-    merged = fresh
+    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS))
+    merged = inferred
     if home.ontology_path.exists():
         edited = home.ontology()
         base = Ontology.load(home.inferred_path) if home.inferred_path.exists() else edited
         if edited != base:
-            merged = merge_edits(base, edited, fresh)
-    fresh.save(home.inferred_path)
+            merged = merge_edits(base, edited, inferred)
+    inferred.save(home.inferred_path)
     merged.save(home.ontology_path)
     return merged
 
 
 def parse_limit(text: str | float) -> Callable[[int], float]:
-    """``--max-rejects`` as a function from the rows read to the rejects allowed: "1%", or a number of rows."""
-    written = str(text).strip()
+    """Parse ``--max-rejects``: "1%", or a number of rows.
+
+    Returns a function from the number of rows read to the number of rejects allowed.
+    """
+    spelling = str(text).strip()
     try:
-        number = float(written.removesuffix("%"))
+        number = float(spelling.removesuffix("%"))
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
         raise UsageError(
-            f"--max-rejects {text} is no limit: give a share like 1% or a number of rows like 20"
+            f"--max-rejects {text} is not a valid limit: "
+            "give a share like 1% or a number of rows like 20"
         )
-    return (lambda rows: rows * number / 100) if written.endswith("%") else (lambda rows: number)
-
-
-def rejects(home: Home, run: str | None = None) -> list[RejectedRow]:
-    """The quarantine: the rows that each file's last ingest rejected, or one run's."""
-    with home.ledger() as ledger:
-        return ledger.rejects(run)
+    if spelling.endswith("%"):
+        return lambda rows_read: rows_read * number / 100
+    return lambda rows_read: number
 
 
 def _run(
@@ -159,75 +162,80 @@ def _run(
     report: IngestReport,
     store: GraphStore | None,
     ledger: Ledger | None,
-    progress: Progress | None,
+    progress: IngestProgress | None,
 ) -> None:
-    moment = now()
-    known = SeenRows()
-    for each in plans:
-        file = str(each.source.path)
-        origin = Origin(file, each.source.path.name, report.run, moment)
+    time = now()
+    # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
+    seen_items = SeenRows()
+    for plan in plans:
+        file = str(plan.source.path)
+        origin = Origin(file, plan.source.path.name, report.run, time)
         if ledger is not None:
-            ledger.record_ingest(
-                report.run, "running", [str(p.source.path) for p in plans], report.as_dict()
-            )
+            ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
             ledger.clear_rejects(file)
         try:
-            for rows, done in each.parts(origin):
-                _store(done, rows, known, report, store, ledger)
+            for batch in plan.assembled_batches(origin):
+                _store_batch(batch, report, seen_items, store, ledger)
                 if progress is not None:
                     progress(report)
         except CatalographError:
             if ledger is not None:
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
-        _note(each, report)
+        _add_notes(plan, report)
 
 
-def _store(
-    done: Assembled,
-    rows: int,
-    known: SeenRows,
+def _store_batch(
+    batch: AssembledBatch,
     report: IngestReport,
+    seen_items: SeenRows,
     store: GraphStore | None,
     ledger: Ledger | None,
 ) -> None:
-    report.read += rows
-    report.stored += done.stored
-    report.rejected += len(done.rejects)
-    report.statements += done.statements.num_rows
-    names = done.items["id"].to_pylist()
-    before = known.before(names)
-    known.add({name: (0, 0) for name in names if name not in before})
-    report.items = len(known)
-    report.first_rejects += done.rejects[: 5 - len(report.first_rejects)]
-    if store is not None and (done.items.num_rows or done.statements.num_rows):
-        added = store.put(done.items, done.statements)
+    report.read += batch.rows_read
+    report.stored += batch.rows_stored
+    report.rejected += len(batch.rejects)
+    report.statements += batch.statements.num_rows
+    report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
+
+    ids = batch.items["id"].to_pylist()
+    seen_before = seen_items.find(ids)
+    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), _ANY_ROW))
+    report.items = len(seen_items)
+
+    if store is not None and (batch.items.num_rows or batch.statements.num_rows):
+        added = store.put(batch.items, batch.statements)
         report.new_items += added.new_items
         report.new_statements += added.new_statements
-    if ledger is not None and done.rejects:
-        ledger.add_rejects(
-            report.run, (RejectedRow(r.file, r.line, r.reason, r.text) for r in done.rejects)
-        )
+    if ledger is not None and batch.rejects:
+        ledger.add_rejects(report.run, batch.rejects)
 
 
-def _note(done: SourcePlan, report: IngestReport) -> None:
-    images = done.images
-    name = done.source.path.name
+def _files(plans: list[SourcePlan]) -> list[str]:
+    return [str(plan.source.path) for plan in plans]
+
+
+def _add_notes(plan: SourcePlan, report: IngestReport) -> None:
+    images = plan.images
+    name = plan.source.path.name
     report.images += images.found
     if images.missing:
-        report.notes.append(f"{name}: {images.missing:,} images are not there")
-    if images.refused:
+        report.notes.append(f"{name}: {images.missing:,} images were not found")
+    if images.refusals:
         report.notes.append(
-            f"{name}: {len(images.refused):,} images were refused, the first: {images.refused[0]}"
+            f"{name}: {len(images.refusals):,} images were refused, the first: {images.refusals[0]}"
         )
-    if done.ignored():
-        report.notes.append(f"{name}: left out {', '.join(done.ignored())}")
+    if plan.ignored_columns():
+        report.notes.append(f"{name}: left out {', '.join(plan.ignored_columns())}")
 
 
-def _past_limit(report: IngestReport, limit: str | float, dry_run: bool) -> str:
+def _over_limit_message(report: IngestReport, limit: str | float, dry_run: bool) -> str:
     first = report.first_rejects[0]
     example = f"the first: {Path(first.file).name}, line {first.line}, {first.reason}"
-    mend = "mend the rows, or allow more with --max-rejects"
+    advice = "fix the rows, or allow more with --max-rejects"
     if not dry_run:
-        mend += "; `catalograph rejects` lists them, the good rows are stored"
-    return f"{report.rejected:,} of {report.read:,} rows were rejected, past the limit of {limit} ({example}): {mend}"
+        advice += "; `catalograph rejects` lists them, the good rows are stored"
+    return (
+        f"{report.rejected:,} of {report.read:,} rows were rejected, "
+        f"more than the limit of {limit} ({example}): {advice}"
+    )

@@ -1,4 +1,4 @@
-"""The query log: which items were shown, clicked and bought for a query."""
+"""Load a query log: how often items were shown, clicked and bought for a query."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from typing import Any
 
 from kg.home import Home
 from kg.ingest.normalize import clean
-from kg.ingest.readers import columns_of, open_source, read
-from kg.ingest.rows import Batch, Reject, new_run
+from kg.ingest.rows import BadRowError, Batch
+from kg.ingest.run_id import new_run_id
+from kg.ingest.source import open_source
 from schema.errors import MappingError
-from schema.ledger import QueryRow, RejectedRow
+from schema.ledger import QueryRow
 from schema.mapping import Mapping
+from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
-_NAMES = {
+_COUNTS = ("impressions", "clicks", "purchases")
+_SPELLINGS = {
     "query": ("query", "search_term", "keyword", "q"),
     "item": ("item", "item_id", "product_id", "id"),
     "impressions": ("impressions", "views"),
     "clicks": ("clicks",),
     "purchases": ("purchases", "orders"),
 }
-_MAX = 2**62
+_MAX_COUNT = 2**62  # sums of a few such counts still fit the ledger's 64-bit integers
+
+CountsByPair = dict[tuple[str, str], list[int]]
+"""The impressions, clicks and purchases of each (query, item)."""
 
 
 @dataclass
@@ -34,79 +40,86 @@ class QueriesReport:
     rejected: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of the command's JSON."""
+        """Return the fields of the command's JSON."""
         return asdict(self)
 
 
-def ingest_queries(home: Home, src: Path | str) -> QueriesReport:
-    """Load a query log. Rows of one query and item add up within a file; loading it again changes nothing."""
-    source = open_source(src)
-    layout = Mapping("queries", id=("query",))
-    columns = _columns(columns_of(source, layout), str(src))
+def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
+    """Load a query log into the home's ledger.
+
+    The counts of rows with the same query and item are added up within a file. Loading the same
+    file again replaces its counts, so it changes nothing.
+    """
+    source = open_source(path)
+    file = str(source.path)
+    mapping = Mapping("queries", id=("query",))
+    columns = _find_columns(source.columns(mapping), str(path))
     report = QueriesReport()
-    counts: dict[tuple[str, str], list[int]] = {}
-    run = new_run()
+    counts: CountsByPair = {}
+    run = new_run_id()
     with home.ledger() as ledger:
-        ledger.clear_rejects(str(source.path))
-        for batch in read(source, layout):
-            rejects = [*batch.rejects, *_add(batch, columns, counts, str(source.path))]
-            report.read += batch.table.num_rows + len(batch.rejects)
+        ledger.clear_rejects(file)
+        for batch in source.batches(mapping):
+            rejects = [*batch.rejects, *_add_counts(batch, columns, counts, file)]
+            report.read += batch.rows_read
             report.rejected += len(rejects)
-            ledger.add_rejects(
-                run, (RejectedRow(r.file, r.line, r.reason, r.text) for r in rejects)
-            )
-        ledger.put_queries(
-            QueryRow(query, item, *numbers) for (query, item), numbers in counts.items()
-        )
+            ledger.add_rejects(run, rejects)
+        ledger.put_queries(QueryRow(query, item, *row) for (query, item), row in counts.items())
     report.stored = report.read - report.rejected
     return report
 
 
-def _columns(columns: tuple[str, ...], name: str) -> dict[str, str]:
-    plain = {column.strip().casefold(): column for column in columns}
-    found = {
-        role: plain[spelling]
-        for role, spellings in _NAMES.items()
-        for spelling in reversed(spellings)
-        if spelling in plain
-    }
-    for role in ("query", "item"):
-        if role not in found:
-            mend = "a query log is query,item,impressions,clicks,purchases"
+def _find_columns(columns: tuple[str, ...], file: str) -> dict[str, str]:
+    """Return the column of each field that the log has; the query and the item are required."""
+    by_spelling = {column.strip().casefold(): column for column in columns}
+    column_of = {}
+    for field, spellings in _SPELLINGS.items():
+        matches = [by_spelling[spelling] for spelling in spellings if spelling in by_spelling]
+        if matches:
+            column_of[field] = matches[0]
+    for field in ("query", "item"):
+        if field not in column_of:
             raise MappingError(
-                f"{name} has no {role} column among {', '.join(columns[:8])}: {mend}"
+                f"{file} has no {field} column among {', '.join(columns[:8])}: "
+                "the columns of a query log are query,item,impressions,clicks,purchases"
             )
-    return found
+    return column_of
 
 
-def _add(
-    batch: Batch, columns: dict[str, str], counts: dict[tuple[str, str], list[int]], file: str
-) -> Iterator[Reject]:
-    none = [None] * batch.table.num_rows
-    cells = [batch.table[columns[role]].to_pylist() if role in columns else none for role in _NAMES]
-    for line, query, item, *numbers in zip(batch.lines.tolist(), *cells, strict=True):
+def _add_counts(
+    batch: Batch, columns: dict[str, str], counts: CountsByPair, file: str
+) -> Iterator[RejectedRow]:
+    """Add the rows of a batch to the counts, and yield the rows that cannot be used."""
+    empty = [None] * batch.table.num_rows
+    cells = [
+        batch.table[columns[field]].to_pylist() if field in columns else empty
+        for field in _SPELLINGS
+    ]
+    for line, query, item, *count_cells in zip(batch.lines.tolist(), *cells, strict=True):
         try:
-            row = (_text(query, "query"), _text(item, "item"))
-            given = [
-                _count(text, role) for text, role in zip(numbers, list(_NAMES)[2:], strict=True)
+            pair = (_required_text(query, "query"), _required_text(item, "item"))
+            row = [
+                _parse_count(cell, field) for cell, field in zip(count_cells, _COUNTS, strict=True)
             ]
-        except ValueError as error:
-            yield Reject(file, line, str(error), f"{query or ''} {item or ''}"[:200])
+        except BadRowError as error:
+            text = f"{query or ''} {item or ''}"[:MAX_REJECT_TEXT]
+            yield RejectedRow(file, line, str(error), text)
             continue
-        total = counts.setdefault(row, [0, 0, 0])
-        for place, number in enumerate(given):
-            total[place] += number
+        total = counts.setdefault(pair, [0, 0, 0])
+        for position, count in enumerate(row):
+            total[position] += count
 
 
-def _text(cell: str | None, role: str) -> str:
+def _required_text(cell: str | None, field: str) -> str:
     text = clean(cell) if cell else None
     if text is None:
-        raise ValueError(f"empty {role}")
+        raise BadRowError(f"empty {field}")
     return text
 
 
-def _count(cell: str | None, role: str) -> int:
+def _parse_count(cell: str | None, field: str) -> int:
     text = (cell or "0").strip()
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > _MAX:
-        raise ValueError(f"{role} {text[:40]!r} is not a count")
+    is_number = text.isascii() and text.isdigit() and len(text) <= 20
+    if not is_number or int(text) > _MAX_COUNT:
+        raise BadRowError(f"{field} {text[:40]!r} is not a count")
     return int(text)

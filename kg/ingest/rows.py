@@ -1,72 +1,71 @@
-"""What readers hand on: batches of rows as text, each with its line, and the rows that could not be read."""
+"""Rows of text, as readers yield them: in batches, with the rows that could not be read."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from schema.arrays import IntArray
+from schema.rejects import RejectedRow
 
-@dataclass(frozen=True)
-class Reject:
-    """A row that was put aside: where it stands, why, and how it starts."""
 
-    file: str
+class BadRowError(ValueError):
+    """A row that cannot be stored; the text is the reason that the user is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """One row of a source: its line in the file, and its cells in the order of the columns."""
+
     line: int
-    reason: str
-    text: str = ""
+    cells: Sequence[str | None]
 
 
 @dataclass
 class Batch:
-    """Rows as they were read: string columns [N], the line of each row [N], and rejected rows."""
+    """Rows of a source: a table of text [N], the line of each row [N], and rejected rows."""
 
     table: pa.Table
-    lines: npt.NDArray[np.int64]
-    rejects: list[Reject] = field(default_factory=list)
+    lines: IntArray
+    rejects: list[RejectedRow] = field(default_factory=list)
+
+    @property
+    def rows_read(self) -> int:
+        """The number of rows that the reader saw, with the rejected ones."""
+        return int(self.table.num_rows) + len(self.rejects)
 
 
-def new_run() -> str:
-    """A name for a run: its time, and something that no other run of that second has."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-Record = tuple[int, "Sequence[str | None] | str", str]
-"""(line, cells or the reason why there are none, the text as it stood)"""
-
-
-def batches_of(
-    records: Iterable[Record], names: Sequence[str], file: str, batch_rows: int
+def batches_of_rows(
+    rows: Iterable[TextRow | RejectedRow], columns: Sequence[str], batch_rows: int
 ) -> Iterator[Batch]:
-    """Records gathered into batches."""
-    rows: list[Sequence[str | None]] = []
-    lines: list[int] = []
-    rejects: list[Reject] = []
-    for line, cells, text in records:
-        if isinstance(cells, str):
-            rejects.append(Reject(file, line, cells, text))
+    """Gather rows into batches of at most ``batch_rows``, rejected rows included."""
+    good: list[TextRow] = []
+    rejects: list[RejectedRow] = []
+    for row in rows:
+        if isinstance(row, TextRow):
+            good.append(row)
         else:
-            rows.append(cells)
-            lines.append(line)
-        if len(rows) + len(rejects) >= batch_rows:
-            yield _batch(rows, lines, rejects, names)
-            rows = []
-            lines = []
+            rejects.append(row)
+        if len(good) + len(rejects) >= batch_rows:
+            yield _make_batch(good, rejects, columns)
+            good = []
             rejects = []
-    if rows or rejects:
-        yield _batch(rows, lines, rejects, names)
+    if good or rejects:
+        yield _make_batch(good, rejects, columns)
 
 
-def _batch(
-    rows: list[Sequence[str | None]], lines: list[int], rejects: list[Reject], names: Sequence[str]
-) -> Batch:
-    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-    table = pa.table(
-        {name: pa.array(cells, pa.string()) for name, cells in zip(names, columns, strict=True)}
+def _make_batch(rows: list[TextRow], rejects: list[RejectedRow], columns: Sequence[str]) -> Batch:
+    cells_by_column = (
+        zip(*(row.cells for row in rows), strict=True) if rows else [()] * len(columns)
     )
-    return Batch(table, np.asarray(lines, np.int64), rejects)
+    table = pa.table(
+        {
+            name: pa.array(cells, pa.string())
+            for name, cells in zip(columns, cells_by_column, strict=True)
+        }
+    )
+    lines = np.array([row.line for row in rows], np.int64)
+    return Batch(table, lines, rejects)

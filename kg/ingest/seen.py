@@ -1,41 +1,49 @@
-"""Rows that a source gave before, in 24 bytes each: a catalogue has millions."""
+"""The rows that a source has given so far, in 24 bytes each: a catalogue has millions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-Row = tuple[int, int]
-"""(hash of a row's content, its line)"""
-_TYPE = np.dtype([("id", np.int64), ("content", np.int64), ("line", np.int64)])
+_ROW_TYPE = np.dtype([("id", np.int64), ("content", np.int64), ("line", np.int64)])
+
+
+class SeenRow(NamedTuple):
+    """The hash of a row's content, and its line."""
+
+    content: int
+    line: int
 
 
 class SeenRows:
-    """The content and the line of the first row of each id; ids are kept by their hashes."""
+    """The first row of each id. Ids are kept as hashes, in a sorted array."""
 
     def __init__(self) -> None:
-        self._rows = np.zeros(0, _TYPE)
+        self._rows = np.zeros(0, _ROW_TYPE)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def before(self, ids: Iterable[str]) -> dict[str, Row]:
-        """The rows of those ids that were seen."""
+    def find(self, ids: Iterable[str]) -> dict[str, SeenRow]:
+        """Return the rows of those ids that were seen before."""
         names = list(dict.fromkeys(ids))
         hashes = np.array([hash(name) for name in names], np.int64)
-        places = np.searchsorted(self._rows["id"], hashes)
-        inside = np.flatnonzero(places < len(self._rows))
-        found = inside[self._rows["id"][places[inside]] == hashes[inside]]
-        return {
-            names[at]: (int(self._rows["content"][places[at]]), int(self._rows["line"][places[at]]))
-            for at in found
-        }
+        positions = np.searchsorted(self._rows["id"], hashes)
+        in_range = np.flatnonzero(positions < len(self._rows))
+        matches = in_range[self._rows["id"][positions[in_range]] == hashes[in_range]]
+        rows = {}
+        for match in matches:
+            row = self._rows[positions[match]]
+            rows[names[match]] = SeenRow(int(row["content"]), int(row["line"]))
+        return rows
 
-    def add(self, rows: Mapping[str, Row]) -> None:
-        """Remember rows whose ids were not seen."""
-        fresh = np.array(
-            [(hash(name), content, line) for name, (content, line) in rows.items()], _TYPE
-        )
-        fresh.sort(order="id")
-        self._rows = np.insert(self._rows, np.searchsorted(self._rows["id"], fresh["id"]), fresh)
+    def add(self, rows: Mapping[str, SeenRow]) -> None:
+        """Add rows whose ids were not seen before."""
+        new = np.empty(len(rows), _ROW_TYPE)
+        new["id"] = [hash(name) for name in rows]
+        new["content"] = [row.content for row in rows.values()]
+        new["line"] = [row.line for row in rows.values()]
+        new.sort(order="id")
+        self._rows = np.insert(self._rows, np.searchsorted(self._rows["id"], new["id"]), new)

@@ -1,163 +1,176 @@
-"""How each source of an ingest is going to be read; whatever is wrong with one shows before anything is written."""
+"""Decide how each source of an ingest is read.
+
+All sources are planned before the first row is stored, so a mistake in one stores nothing.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kg.ingest.assemble import Assembled, Assembler, Origin, SourceImages
-from kg.ingest.images import ImageFolder
-from kg.ingest.readers import RDF, Source, columns_of, open_source, read
+from kg.ingest.assemble import AssembledBatch, Assembler, Origin
+from kg.ingest.images import ImageFolder, SourceImages
+from kg.ingest.readers.rdf import RdfReader
+from kg.ingest.source import Source, open_source
 from schema.errors import DataError, MappingError, SourceNotFoundError
 from schema.mapping import Mapping, guess_mapping, load_mapping
 
 if TYPE_CHECKING:
-    from kg.rdf.document import Document
+    from kg.rdf.document import RdfDocument
 
 BATCH_STATEMENTS = 100_000
-"""About how many statements go to the store at once, which bounds memory whatever the width of a table."""
-OWN = "catalograph"
-FOREIGN = "schema-org"
-_PACKED = 20  # statements that a packed cell is taken to hold
+"""Roughly the statements of one batch, so that memory does not grow with the width of a table."""
+NATIVE_MAPPING = "catalograph"
+"""The name that reports give to RDF that Catalograph itself wrote, which needs no mapping."""
+DEFAULT_RDF_MAPPING = "schema-org"
+
+_MIN_BATCH_ROWS = 500
+_STATEMENTS_PER_PACKED_CELL = 20  # an assumption, to size batches
 
 
 @dataclass(frozen=True)
-class SourcePlan:
-    """A source, the mapping to read it by, its images, and why that mapping was taken."""
+class SourcePlan(ABC):
+    """A source, the name of its mapping, why that mapping was chosen, and its images."""
 
     source: Source
-    mapping: str
-    images: SourceImages
+    mapping_name: str
     reason: str
+    images: SourceImages
 
-    def parts(self, origin: Origin) -> Iterator[tuple[int, Assembled]]:
-        """(rows read, what they became), a batch at a time."""
-        raise NotImplementedError
+    @abstractmethod
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the source, and assemble its items and statements batch by batch."""
 
-    def ignored(self) -> tuple[str, ...]:
-        """The columns that are left out."""
+    def ignored_columns(self) -> tuple[str, ...]:
+        """Return the columns that the mapping leaves out."""
         return ()
 
 
 @dataclass(frozen=True)
 class TablePlan(SourcePlan):
-    """A table by its columns."""
+    """A table whose columns a mapping explains."""
 
-    columns: Mapping
+    mapping: Mapping
 
-    def parts(self, origin: Origin) -> Iterator[tuple[int, Assembled]]:
-        """Batches of the table's rows."""
-        assembler = Assembler(self.columns, self.images, origin)
-        width = len(columns_of(self.source, self.columns)) + (_PACKED if self.columns.packed else 0)
-        for batch in read(self.source, self.columns, max(500, BATCH_STATEMENTS // width)):
-            yield batch.table.num_rows + len(batch.rejects), assembler.assemble(batch)
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the rows of the table."""
+        assembler = Assembler(self.mapping, self.images, origin)
+        statements_per_row = len(self.source.columns(self.mapping))
+        if self.mapping.packed:
+            statements_per_row += _STATEMENTS_PER_PACKED_CELL
+        batch_rows = max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
+        for batch in self.source.batches(self.mapping, batch_rows):
+            yield assembler.assemble(batch)
 
-    def ignored(self) -> tuple[str, ...]:
-        """The columns that are left out."""
-        return self.columns.resolve(columns_of(self.source, self.columns)).ignored
+    def ignored_columns(self) -> tuple[str, ...]:
+        """Return the columns that the mapping leaves out."""
+        return self.mapping.resolve(self.source.columns(self.mapping)).ignored
 
 
 @dataclass(frozen=True)
-class RdfPlan(SourcePlan):
-    """Products of foreign RDF, one a row."""
+class RdfProductsPlan(SourcePlan):
+    """A document with products in the vocabulary of schema.org or GoodRelations."""
 
-    columns: Mapping
-    document: Document
+    mapping: Mapping
+    document: RdfDocument
 
-    def parts(self, origin: Origin) -> Iterator[tuple[int, Assembled]]:
-        """Batches of products."""
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the products of the document, one per row."""
         from kg.rdf.products import read_products, row_mapping
 
-        assembler = Assembler(row_mapping(self.columns), self.images, origin)
-        for batch in read_products(self.document, self.columns):
-            yield batch.table.num_rows + len(batch.rejects), assembler.assemble(batch)
+        assembler = Assembler(row_mapping(self.mapping), self.images, origin)
+        for batch in read_products(self.document, self.mapping):
+            yield assembler.assemble(batch)
 
 
 @dataclass(frozen=True)
-class OwnPlan(SourcePlan):
-    """What Catalograph itself wrote as RDF."""
+class NativeRdfPlan(SourcePlan):
+    """A document that Catalograph itself wrote."""
 
-    document: Document
+    document: RdfDocument
 
-    def parts(self, origin: Origin) -> Iterator[tuple[int, Assembled]]:
-        """Batches of items and of statements."""
-        from kg.rdf.own import OwnReader
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the items and statements of the document."""
+        from kg.rdf.native import NativeRdfReader
 
-        yield from OwnReader(self.document, origin).batches()
+        yield from NativeRdfReader(self.document, origin).batches()
 
 
-def plan(
+def plan_source(
     path: Path | str, mapping: str | None, images: Path | str | None, stack: ExitStack
 ) -> SourcePlan:
-    """Look at a source; an RDF file is loaded whole into a store on disk, which lasts as long as the ``stack``."""
-    if mapping == OWN:
+    """Choose the mapping of a source and check that it fits.
+
+    An RDF file is loaded whole into a temporary store, which is deleted when ``stack`` closes.
+    """
+    if mapping == NATIVE_MAPPING:
         raise MappingError(
-            f"mapping {OWN!r} is no file's: it is taken of itself for RDF that `catalograph export` wrote"
+            f"mapping {NATIVE_MAPPING!r} cannot be chosen: "
+            "it is used by itself for RDF that `catalograph export` wrote"
         )
     source = open_source(path)
-    if source.format == RDF:
-        return _plan_rdf(source, mapping, images, stack)
+    if isinstance(source.reader, RdfReader):
+        return _plan_rdf(source, source.reader, mapping, images, stack)
+
     if mapping:
         chosen = load_mapping(mapping)
-        why = "as asked"
+        reason = _reason(source, chosen.name, "as requested")
     else:
         guess = guess_mapping(source.head)
         chosen = guess.mapping
-        why = guess.reason
-    chosen.resolve(columns_of(source, chosen))
-    return TablePlan(
-        source,
-        chosen.name,
-        _images(source, chosen, images),
-        _reason(source, chosen.name, why),
-        chosen,
-    )
+        reason = _reason(source, chosen.name, guess.reason)
+    chosen.resolve(source.columns(chosen))
+    return TablePlan(source, chosen.name, reason, _find_images(source, chosen, images), chosen)
 
 
 def _plan_rdf(
-    source: Source, mapping: str | None, images: Path | str | None, stack: ExitStack
+    source: Source,
+    reader: RdfReader,
+    mapping: str | None,
+    images: Path | str | None,
+    stack: ExitStack,
 ) -> SourcePlan:
-    from kg.rdf.document import Document
-    from kg.rdf.products import products
+    from kg.rdf.products import find_products
 
-    chosen = load_mapping(mapping or FOREIGN)
-    document = stack.enter_context(Document(source.path))
-    if mapping is None and document.is_own():
-        return OwnPlan(
-            source,
-            OWN,
-            SourceImages(),
-            _reason(source, OWN, "it has Catalograph's own items and statements"),
-            document,
-        )
-    if next(products(document), None) is None:
+    chosen = load_mapping(mapping or DEFAULT_RDF_MAPPING)
+    document = stack.enter_context(reader.open_document(source.path))
+    if mapping is None and document.is_native():
+        reason = _reason(source, NATIVE_MAPPING, "it has Catalograph's own items and statements")
+        return NativeRdfPlan(source, NATIVE_MAPPING, reason, SourceImages(), document)
+
+    if next(find_products(document), None) is None:
         raise DataError(
-            f"{source.path} has no product: one is of a type like https://schema.org/Product or gr:SomeItems"
+            f"{source.path} has no product: "
+            "a product has a type like https://schema.org/Product or gr:SomeItems"
         )
-    why = "as asked" if mapping else "its products are told in words of others"
-    return RdfPlan(
+    why = "as requested" if mapping else "its products use schema.org or GoodRelations"
+    return RdfProductsPlan(
         source,
         chosen.name,
-        _images(source, chosen, images),
         _reason(source, chosen.name, why),
+        _find_images(source, chosen, images),
         chosen,
         document,
     )
 
 
-def _reason(source: Source, mapping: str, why: str) -> str:
-    return f"{source.path.name}: mapping {mapping} ({why})"
+def _reason(source: Source, mapping_name: str, why: str) -> str:
+    return f"{source.path.name}: mapping {mapping_name} ({why})"
 
 
-def _images(source: Source, mapping: Mapping, images: Path | str | None) -> SourceImages:
+def _find_images(source: Source, mapping: Mapping, images: Path | str | None) -> SourceImages:
+    """Return the folder given with ``--images``, or else the folders beside the source."""
     if images is not None:
         if not Path(images).is_dir():
             raise SourceNotFoundError(f"no image folder {images}: check --images")
-        given = ImageFolder(Path(images))
-        return SourceImages(given, given, mapping.image_pattern)
-    beside = source.folder / mapping.image_folder if mapping.image_folder else None
-    by_id = ImageFolder(beside) if beside is not None and beside.is_dir() else None
+        folder = ImageFolder(Path(images))
+        return SourceImages(folder, folder, mapping.image_pattern)
+
+    by_id = None
+    if mapping.image_folder and (source.folder / mapping.image_folder).is_dir():
+        by_id = ImageFolder(source.folder / mapping.image_folder)
     return SourceImages(ImageFolder(source.folder), by_id, mapping.image_pattern)

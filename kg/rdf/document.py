@@ -1,4 +1,4 @@
-"""An RDF file, loaded into a quad store of its own on disk while it is read."""
+"""An RDF file, loaded into a temporary quad store on disk while it is read."""
 
 from __future__ import annotations
 
@@ -7,106 +7,131 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyoxigraph import Quad, RdfFormat, Store, parse, serialize
+from pyoxigraph import NamedNode, Quad, RdfFormat, Store, parse, serialize
 
-from kg.rdf.json_ld import parts
+from kg.rdf.json_ld import split_json_ld
 from kg.stores import rdf_terms as terms
 from schema.errors import DataError
 
 BASE = f"{terms.BASE}document/"
-"""What a file's relative addresses are relative to."""
+"""The base IRI that relative IRIs in a file are resolved against."""
 FORMATS = {
     ".ttl": RdfFormat.TURTLE,
     ".nt": RdfFormat.N_TRIPLES,
     ".nq": RdfFormat.N_QUADS,
     ".trig": RdfFormat.TRIG,
 }
-JSON_LD = ".jsonld"
+JSON_LD_SUFFIX = ".jsonld"
 RANK = terms.THINGS["rank"]
-OWN_ITEM = f"{terms.BASE}item:"
+ITEM_PREFIX = f"{terms.BASE}item:"
+"""The start of the IRIs of items in Catalograph's own RDF."""
 
 
-class Document:
-    """A file's quads; every graph of it counts. Raises DataError naming file and line where the file is malformed."""
+class RdfDocument:
+    """The quads of a file, of whatever graph.
+
+    Raises DataError, with the file and if possible the line, if the file is malformed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder = tempfile.TemporaryDirectory()
         try:
-            self._quads = Store(f"{self._folder.name}/quads")
+            self._quads: Store | None = Store(f"{self._folder.name}/quads")
             self._load(path)
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Document:
+    def __enter__(self) -> RdfDocument:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let the quads go."""
-        self.__dict__.pop("_quads", None)
+        """Delete the temporary store."""
+        # Oxigraph has no close(): the store releases its files when nothing refers to it.
+        self._quads = None
         self._folder.cleanup()
 
-    def about(self, node: Any) -> list[Quad]:
-        """What the file says of a node."""
-        return list(self._quads.quads_for_pattern(node, None, None, None))
+    def quads_about(self, node: Any) -> list[Quad]:
+        """Return the quads whose subject is a node."""
+        return list(self._match(subject=node))
 
-    def subjects(self, predicate: Any, term: Any) -> Iterator[Any]:
-        """The nodes of which a predicate says something, or a given term; each once in a row."""
-        before = None
-        for quad in self._quads.quads_for_pattern(None, predicate, term, None):
-            if quad.subject != before:
-                before = quad.subject
-                yield before
+    def subjects(self, predicate: Any, object: Any = None) -> Iterator[Any]:
+        """Yield the subjects of a predicate, or of a predicate with an object.
+
+        Consecutive quads of one subject yield it once.
+        """
+        previous = None
+        for quad in self._match(predicate=predicate, object=object):
+            if quad.subject != previous:
+                previous = quad.subject
+                yield previous
 
     def objects(self, node: Any, predicate: Any) -> list[Any]:
-        """What a predicate says of a node."""
-        return [quad.object for quad in self._quads.quads_for_pattern(node, predicate, None, None)]
+        """Return the objects of a node's predicate."""
+        return [quad.object for quad in self._match(node, predicate)]
 
     def count(self, predicate: Any) -> int:
-        """How often a predicate is said."""
-        return sum(1 for _ in self._quads.quads_for_pattern(None, predicate, None, None))
+        """Return the number of quads with a predicate."""
+        return sum(1 for _ in self._match(predicate=predicate))
 
-    def says(self, node: Any, predicate: Any, term: Any = None) -> bool:
-        """Whether the file says it."""
-        return next(self._quads.quads_for_pattern(node, predicate, term, None), None) is not None
+    def contains(self, node: Any, predicate: Any, object: Any = None) -> bool:
+        """Return whether there is a quad with this subject, predicate and, if given, object."""
+        return next(self._match(node, predicate, object), None) is not None
 
-    def is_own(self) -> bool:
-        """Whether Catalograph wrote it: it has ranks, or items under Catalograph's own names."""
-        if next(self.subjects(RANK, None), None) is not None:
+    def is_native(self) -> bool:
+        """Return whether Catalograph wrote the file: it has ranks, or Catalograph's item IRIs."""
+        if next(self.subjects(RANK), None) is not None:
             return True
-        first = next(self.subjects(terms.TYPE, terms.PRODUCT), None)
-        return first is not None and str(getattr(first, "value", "")).startswith(OWN_ITEM)
+        first_product = next(self.subjects(terms.TYPE, terms.PRODUCT), None)
+        return isinstance(first_product, NamedNode) and first_product.value.startswith(ITEM_PREFIX)
+
+    def _match(
+        self, subject: Any = None, predicate: Any = None, object: Any = None
+    ) -> Iterator[Quad]:
+        return self._store.quads_for_pattern(subject, predicate, object, None)
+
+    @property
+    def _store(self) -> Store:
+        if self._quads is None:
+            raise ValueError(f"the document {self.path} is closed")
+        return self._quads
 
     def _load(self, path: Path) -> None:
+        is_json_ld = path.suffix.lower() == JSON_LD_SUFFIX
         try:
-            if path.suffix.lower() == JSON_LD:
-                quads = f"{self._folder.name}/quads.nq"
-                found = (
-                    quad
-                    for part in parts(path)
-                    for quad in parse(part, RdfFormat.JSON_LD, base_iri=BASE)
-                )
-                serialize(found, quads, RdfFormat.N_QUADS)
-                self._quads.bulk_load(path=quads, format=RdfFormat.N_QUADS)
+            if is_json_ld:
+                self._load_json_ld(path)
             else:
-                self._quads.bulk_load(path=path, format=FORMATS[path.suffix.lower()], base_iri=BASE)
+                format = FORMATS[path.suffix.lower()]
+                self._store.bulk_load(path=path, format=format, base_iri=BASE)
         except SyntaxError as error:
-            line = (
-                f", line {error.lineno}" if error.lineno and path.suffix.lower() != JSON_LD else ""
-            )
+            # JSON-LD is parsed in pieces, so its line numbers are not those of the file.
+            line = f", line {error.lineno}" if error.lineno and not is_json_ld else ""
             raise DataError(
-                f"{path}{line}: {error.msg}: mend the file, nothing of it was stored"
+                f"{path}{line}: {error.msg}: fix the file, nothing of it was stored"
             ) from None
         except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"{path} cannot be read ({' '.join(str(error).split())[:200]}): mend the file, nothing of it was stored"
+                f"{path} cannot be read ({reason}): fix the file, nothing of it was stored"
             ) from None
 
+    def _load_json_ld(self, path: Path) -> None:
+        """Convert the file to N-Quads on disk first: bulk loading takes one file, not pieces."""
+        n_quads = f"{self._folder.name}/quads.nq"
+        parsed = (
+            quad
+            for piece in split_json_ld(path)
+            for quad in parse(piece, RdfFormat.JSON_LD, base_iri=BASE)
+        )
+        serialize(parsed, n_quads, RdfFormat.N_QUADS)
+        self._store.bulk_load(path=n_quads, format=RdfFormat.N_QUADS)
 
-def label(node: Any) -> str:
-    """A node as a message names it."""
+
+def node_label(node: Any) -> str:
+    """Return a node as error messages show it."""
     return str(node)[:120]

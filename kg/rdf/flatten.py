@@ -1,163 +1,181 @@
-"""A product's node and what hangs on it as cells of text: ``offers.price``, a brand by its name, a PropertyValue under its own name."""
+"""Flatten the node of a product, and the nodes below it, into cells of text.
+
+Nested nodes get dotted names (``offers.price``), a brand becomes its name, and a PropertyValue
+becomes a cell under its own name.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from pyoxigraph import BlankNode, Literal, NamedNode
 
-from kg.rdf import vocabulary as words
-from kg.rdf.document import BASE, Document
+from kg.ingest.normalize import number_text
+from kg.rdf import vocabulary
+from kg.rdf.document import BASE, RdfDocument
 from kg.stores.rdf_terms import TYPE, XSD
 
-DEEPEST = 4
-"""How many nodes below the product are looked at."""
+MAX_DEPTH = 4
+"""How many levels of nodes below the product are followed."""
+
 Cells = dict[str, list[str]]
-_Found = defaultdict[str, defaultdict[str, dict[str, None]]]
-_NAMING = ("name", "contentUrl", "url", "propertyID", "label")
-_FLOATS = (f"{XSD}double", f"{XSD}float")
+"""The values of each cell, by its name."""
+
+_Texts = defaultdict[str, defaultdict[str, dict[str, None]]]
+"""The texts of each cell by name and language; the innermost dictionary is an ordered set."""
+
+_LABEL_NAMES = ("name", "contentUrl", "url", "propertyID", "label")
+_ID_NAMES = ("sku", "productID", "gtin13", "gtin")
+_FLOAT_TYPES = (f"{XSD}double", f"{XSD}float")
 
 
 class Flattener:
-    """Flattens the nodes of a document; texts in ``language`` win, names in ``ignored`` are left out with all below them."""
+    """Flattens nodes of a document.
+
+    Texts in ``language`` take precedence. Cells named in ``ignored`` are left out, with all cells
+    below them.
+    """
 
     def __init__(
-        self, document: Document, language: str | None, ignored: Iterable[str] = ()
+        self, document: RdfDocument, language: str | None, ignored: Iterable[str] = ()
     ) -> None:
         self._document = document
         self._language = language or ""
         self._ignored = frozenset(ignored)
 
     def cells(self, node: Any) -> Cells:
-        """What is said of a product; ``@id`` is its address."""
-        found: _Found = defaultdict(lambda: defaultdict(dict))
-        self._add(node, "", found, (node,))
-        for predicate in words.OFFERS_OF:
+        """Return the cells of a product; ``@id`` is its IRI."""
+        texts = _empty_texts()
+        self._add_node(node, "", texts, (node,))
+        for predicate in vocabulary.OFFERED_PRODUCT:
             for offer in self._document.subjects(predicate, node):
-                self._add(offer, "offers.", found, (node, offer))
-        cells = dict(self._spoken(found))
+                self._add_node(offer, "offers.", texts, (node, offer))
+        cells = self._choose_languages(texts)
         if isinstance(node, NamedNode):
             cells["@id"] = [node.value.removeprefix(BASE)]
         return cells
 
-    def _add(self, node: Any, prefix: str, found: _Found, path: tuple[Any, ...]) -> None:
-        for quad in self._document.about(node):
-            name = words.name_of(quad.predicate)
-            if quad.predicate == TYPE or prefix + name in self._ignored or quad.object in path:
+    def _add_node(self, node: Any, prefix: str, texts: _Texts, path: tuple[Any, ...]) -> None:
+        """Add the cells of a node, to which ``path`` leads: nodes on it are not visited again."""
+        for quad in self._document.quads_about(node):
+            term = vocabulary.term_name(quad.predicate)
+            name = prefix + term
+            if quad.predicate == TYPE or name in self._ignored or quad.object in path:
                 continue
             if isinstance(quad.object, Literal):
-                found[prefix + name][quad.object.language or ""][_text(quad.object)] = None
+                texts[name][quad.object.language or ""][_literal_text(quad.object)] = None
             elif isinstance(quad.object, BlankNode | NamedNode):
-                self._add_node(quad.object, prefix, name, found, path)
+                self._add_nested_node(quad.object, prefix, term, texts, path)
 
-    def _add_node(
-        self, node: Any, prefix: str, name: str, found: _Found, path: tuple[Any, ...]
+    def _add_nested_node(
+        self, node: Any, prefix: str, term: str, texts: _Texts, path: tuple[Any, ...]
     ) -> None:
-        own: _Found = defaultdict(lambda: defaultdict(dict))
-        if len(path) <= DEEPEST:
-            self._add(node, "", own, (*path, node))
-        said = dict(self._spoken(own))
-        value = _quantity(said)
-        if value is not None:
-            key = (
-                said.get("name") or said.get("propertyID") if name == "additionalProperty" else None
-            )
-            found[key[0] if key else prefix + name][""][value] = None
-        elif not said or self._is_product(node):
-            text = (
-                words.plain(node.value.removeprefix(BASE))
-                if isinstance(node, NamedNode)
-                else _named(said)
-            )
-            if text:
-                found[prefix + name][""][text] = None
-        else:
-            self._add_parts(own, said, prefix, name, found)
+        """Add a node as a quantity, as a mere name, or with cells of its own."""
+        nested = _empty_texts()
+        if len(path) <= MAX_DEPTH:
+            self._add_node(node, "", nested, (*path, node))
+        cells = self._choose_languages(nested)
 
-    def _add_parts(self, own: _Found, said: Cells, prefix: str, name: str, found: _Found) -> None:
-        """A node's own cells below its name, which itself stands for how the node is called."""
-        naming = (
-            next((each for each in _NAMING if each in said), None)
-            if name not in ("offers", "priceSpecification")
-            else None
-        )
-        if naming:
-            found[prefix + name][""] |= dict.fromkeys(said[naming])
-        # A price's specification tells no more than that the price is one.
-        below = (
-            prefix
-            if name == "priceSpecification" and prefix
-            else "offers."
-            if name == "priceSpecification"
-            else f"{prefix}{name}."
-        )
-        for part, by_language in own.items():
-            if part != naming and below + part not in self._ignored:
-                for language, texts in by_language.items():
-                    found[below + part][language] |= texts
+        name = prefix + term
+        quantity = _quantity_text(cells)
+        if quantity is not None:
+            property_name = cells.get("name") or cells.get("propertyID")
+            if property_name and term == "additionalProperty":
+                name = property_name[0]
+            texts[name][""][quantity] = None
+        elif not cells or self._is_product(node):
+            # A product is an item of its own, so only its name is a value here.
+            node_name = _node_name(node, cells)
+            if node_name:
+                texts[name][""][node_name] = None
+        else:
+            self._add_nested_cells(nested, cells, prefix, term, texts)
+
+    def _add_nested_cells(
+        self, nested: _Texts, cells: Cells, prefix: str, term: str, texts: _Texts
+    ) -> None:
+        """Add a node's label as its own cell, and its other cells below it."""
+        label_name = None
+        if term not in ("offers", "priceSpecification"):
+            label_name = next((name for name in _LABEL_NAMES if name in cells), None)
+        if label_name:
+            texts[prefix + term][""] |= dict.fromkeys(cells[label_name])
+
+        nested_prefix = f"{prefix}{term}."
+        if term == "priceSpecification":
+            # It only holds the price: its cells become those of the offer.
+            nested_prefix = prefix or "offers."
+        for name, by_language in nested.items():
+            if name == label_name or nested_prefix + name in self._ignored:
+                continue
+            for language, language_texts in by_language.items():
+                texts[nested_prefix + name][language] |= language_texts
 
     def _is_product(self, node: Any) -> bool:
-        return any(self._document.says(node, TYPE, kind) for kind in words.PRODUCTS)
+        return any(self._document.contains(node, TYPE, type) for type in vocabulary.PRODUCT_TYPES)
 
-    def _spoken(self, found: _Found) -> Iterator[tuple[str, list[str]]]:
-        """Texts in the preferred language or in none by their name; others as ``name@language``, but for the only ones there are."""
-        for name, by_language in found.items():
-            wanted = [
-                tag for tag in by_language if not tag or tag.partition("-")[0] == self._language
-            ] or [min(by_language)]
-            yield (
-                name,
-                list(
-                    dict.fromkeys(
-                        text
-                        for tag in sorted(wanted, reverse=True)
-                        for text in sorted(by_language[tag])
-                    )
-                ),
-            )
-            yield from (
-                (f"{name}@{tag}", sorted(texts))
-                for tag, texts in by_language.items()
-                if tag not in wanted
-            )
+    def _choose_languages(self, texts: _Texts) -> Cells:
+        """Return texts in the preferred language, or in none, under their names.
+
+        Those in other languages are under ``name@language``. If there are only texts in other
+        languages, those of one language count as preferred.
+        """
+        cells: Cells = {}
+        for name, by_language in texts.items():
+            preferred = [tag for tag in by_language if self._is_preferred(tag)]
+            if not preferred:
+                preferred = [min(by_language)]
+            # Texts without a language come last.
+            in_order = [
+                text for tag in sorted(preferred, reverse=True) for text in sorted(by_language[tag])
+            ]
+            cells[name] = list(dict.fromkeys(in_order))
+            for tag, others in by_language.items():
+                if tag not in preferred:
+                    cells[f"{name}@{tag}"] = sorted(others)
+        return cells
+
+    def _is_preferred(self, tag: str) -> bool:
+        return not tag or tag.partition("-")[0] == self._language
 
 
-def _text(term: Any) -> str:
-    """A literal's text; a float without its exponent where that is whole."""
-    text: str = term.value
-    if term.datatype.value in _FLOATS:
+def _empty_texts() -> _Texts:
+    return defaultdict(lambda: defaultdict(dict))
+
+
+def _literal_text(literal: Any) -> str:
+    """Return a literal's text; a whole number without the exponent that RDF writes."""
+    text: str = literal.value
+    if literal.datatype.value in _FLOAT_TYPES:
         try:
-            number = float(text)
+            return number_text(float(text))
         except ValueError:
             return text
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return words.plain(text)
+    return vocabulary.without_namespace(text)
 
 
-def _quantity(said: Cells) -> str | None:
-    """The text of a PropertyValue or QuantitativeValue, with its unit; None where the node is none."""
-    low = said.get("minValue")
-    high = said.get("maxValue")
-    if "value" in said:
-        number = " ".join(said["value"])
+def _quantity_text(cells: Cells) -> str | None:
+    """Return a PropertyValue or QuantitativeValue with its unit, or None for any other node."""
+    low = cells.get("minValue")
+    high = cells.get("maxValue")
+    if "value" in cells:
+        quantity = " ".join(cells["value"])
     elif low and high:
-        number = f"{low[0]}-{high[0]}"
-    elif low or high:
-        number = f">= {low[0]}" if low else f"<= {high[0]}" if high else ""
+        quantity = f"{low[0]}-{high[0]}"
+    elif low:
+        quantity = f">= {low[0]}"
+    elif high:
+        quantity = f"<= {high[0]}"
     else:
         return None
-    unit = said.get("unitText") or said.get("unitCode") or said.get("currency")
-    return f"{number} {unit[0]}" if unit else number
+    unit = cells.get("unitText") or cells.get("unitCode") or cells.get("currency")
+    return f"{quantity} {unit[0]}" if unit else quantity
 
 
-def _named(said: Cells) -> str | None:
-    return next(
-        (
-            said[name][0]
-            for name in ("sku", "productID", "gtin13", "gtin", *_NAMING)
-            if name in said
-        ),
-        None,
-    )
+def _node_name(node: Any, cells: Cells) -> str | None:
+    """Return the IRI of a node as a name, or else an id or label among its cells."""
+    if isinstance(node, NamedNode):
+        return vocabulary.without_namespace(node.value.removeprefix(BASE))
+    return next((cells[name][0] for name in (*_ID_NAMES, *_LABEL_NAMES) if name in cells), None)

@@ -1,4 +1,4 @@
-"""JSON-LD in parts that fit into memory, its contexts local: no address is ever fetched."""
+"""Split JSON-LD into pieces that fit into memory, with local contexts: nothing is ever fetched."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ from typing import Any, NoReturn, TextIO
 
 from schema.errors import DataError
 
-SCHEMA_ORG = {
+SCHEMA_ORG_CONTEXT = {
     "@vocab": "https://schema.org/",
     "schema": "https://schema.org/",
     "id": "@id",
     "type": "@type",
 }
-"""Stands for schema.org's context, of which a product needs no more."""
-_KNOWN = re.compile(r"https?://(www\.)?schema\.org(/|/docs/jsonldcontext\.jsonl?d?(json)?)?")
-_CHUNK = 1 << 20
-_NODES = 1000
+"""Replaces schema.org's context; products need no more of it."""
+_SCHEMA_ORG_CONTEXT_URL = re.compile(
+    r"https?://(www\.)?schema\.org(/|/docs/jsonldcontext\.jsonl?d?(json)?)?"
+)
+_CHUNK_CHARACTERS = 1 << 20
+_NODES_PER_PIECE = 1000
 
 
-def parts(path: Path) -> Iterator[str]:
-    """A file as JSON-LD documents of some nodes each; raises DataError naming file and line, or a context that would have to be fetched."""
+def split_json_ld(path: Path) -> Iterator[str]:
+    """Split a file into JSON-LD documents of at most 1,000 nodes each.
+
+    Raises DataError if the file is malformed, with the line, or if a context would have to be
+    fetched.
+    """
     with path.open(encoding="utf-8-sig") as stream:
-        text = _Text(stream, path)
+        parser = _JsonStream(stream, path)
         try:
-            yield from (json.dumps(_local(document, path)) for document in _documents(text))
+            for document in _documents(parser):
+                yield json.dumps(_with_local_contexts(document, path))
         except UnicodeDecodeError:
             raise DataError(f"{path} is not valid UTF-8: convert it first") from None
         except RecursionError:
@@ -36,29 +43,30 @@ def parts(path: Path) -> Iterator[str]:
             ) from None
 
 
-def _documents(text: _Text) -> Iterator[Any]:
-    if text.peek() == "[":
-        for nodes in _grouped(text.elements()):
+def _documents(parser: _JsonStream) -> Iterator[Any]:
+    if parser.peek() == "[":
+        for nodes in _grouped(parser.elements()):
             yield from nodes
-    elif text.peek() == "{":
-        yield from _of_object(text)
+    elif parser.peek() == "{":
+        yield from _documents_of_object(parser)
     else:
-        text.fail("it is neither an object nor an array")
-    if text.peek():
-        text.fail("something follows its end")
+        parser.fail("it is neither an object nor an array")
+    if parser.peek():
+        parser.fail("something follows its end")
 
 
-def _of_object(text: _Text) -> Iterator[Any]:
-    """An object's ``@graph`` by groups where its context stands before it, and whatever else the object says."""
+def _documents_of_object(parser: _JsonStream) -> Iterator[Any]:
+    """Yield the nodes of an object's ``@graph`` in groups, then the rest of the object.
+
+    A graph is only split if its context comes first, because each group needs the context.
+    """
     rest: dict[str, Any] = {}
-    for name in text.members():
-        if name == "@graph" and "@context" in rest and text.peek() == "[":
-            yield from (
-                {"@context": rest["@context"], "@graph": nodes}
-                for nodes in _grouped(text.elements())
-            )
+    for name in parser.members():
+        if name == "@graph" and "@context" in rest and parser.peek() == "[":
+            for nodes in _grouped(parser.elements()):
+                yield {"@context": rest["@context"], "@graph": nodes}
         else:
-            rest[name] = text.value()
+            rest[name] = parser.value()
     yield rest
 
 
@@ -66,121 +74,136 @@ def _grouped(nodes: Iterator[Any]) -> Iterator[list[Any]]:
     group = []
     for node in nodes:
         group.append(node)
-        if len(group) == _NODES:
+        if len(group) == _NODES_PER_PIECE:
             yield group
             group = []
     yield group
 
 
-def _local(found: Any, path: Path) -> Any:
-    """The document with schema.org's context written out."""
-    if isinstance(found, list):
-        return [_local(each, path) for each in found]
-    if not isinstance(found, dict):
-        return found
-    return {
-        name: _context(each, path) if name == "@context" else _local(each, path)
-        for name, each in found.items()
-    }
+def _with_local_contexts(value: Any, path: Path) -> Any:
+    """Replace the URL of schema.org's context, at any depth, by the context itself."""
+    if isinstance(value, list):
+        return [_with_local_contexts(element, path) for element in value]
+    if not isinstance(value, dict):
+        return value
+    local = {}
+    for name, member in value.items():
+        if name == "@context":
+            local[name] = _local_context(member, path)
+        else:
+            local[name] = _with_local_contexts(member, path)
+    return local
 
 
-def _context(found: Any, path: Path) -> Any:
-    if isinstance(found, list):
-        return [_context(each, path) for each in found]
-    if isinstance(found, dict) and "@import" in found:
-        found = found["@import"]
-    if not isinstance(found, str):
-        return _local(found, path)
-    if not _KNOWN.fullmatch(found):
+def _local_context(context: Any, path: Path) -> Any:
+    if isinstance(context, list):
+        return [_local_context(element, path) for element in context]
+    if isinstance(context, dict) and "@import" in context:
+        context = context["@import"]
+    if not isinstance(context, str):
+        return _with_local_contexts(context, path)
+    if not _SCHEMA_ORG_CONTEXT_URL.fullmatch(context):
         raise DataError(
-            f"{path} has the context {found[:80]!r}, which would have to be fetched: write the context into the file"
+            f"{path} has the context {context[:80]!r}, which would have to be fetched: "
+            "write the context into the file"
         )
-    return SCHEMA_ORG
+    return SCHEMA_ORG_CONTEXT
 
 
-class _Text:
-    """JSON read from a file value by value."""
+class _JsonStream:
+    """A JSON file that is parsed value by value; text that was parsed is dropped."""
 
     def __init__(self, stream: TextIO, path: Path) -> None:
         self._stream = stream
         self._path = path
         self._buffer = ""
-        self._at = 0
-        self._line = 1
-        self._ended = False
-        self._decoder = json.JSONDecoder(parse_constant=self._no_number)
+        self._position = 0
+        self._line = 1  # of the buffer's start
+        self._at_end = False
+        self._decoder = json.JSONDecoder(parse_constant=self._refuse_constant)
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is not white space, or "" at the end."""
         while True:
-            while self._at < len(self._buffer) and self._buffer[self._at] in " \t\r\n":
-                self._at += 1
-            if self._at < len(self._buffer):
-                return self._buffer[self._at]
-            if not self._more(_CHUNK):
+            while self._position < len(self._buffer) and self._buffer[self._position] in " \t\r\n":
+                self._position += 1
+            if self._position < len(self._buffer):
+                return self._buffer[self._position]
+            if not self._read_more(_CHUNK_CHARACTERS):
                 return ""
 
     def value(self) -> Any:
-        """The next value."""
-        size = _CHUNK
+        """Parse the next value."""
+        size = _CHUNK_CHARACTERS
         self.peek()
         while True:
             try:
-                found, end = self._decoder.raw_decode(self._buffer, self._at)
-                if end < len(self._buffer) or not self._more(size):
-                    self._at = end
-                    return found
+                value, end = self._decoder.raw_decode(self._buffer, self._position)
+                # A number at the end of the buffer may go on in the file.
+                if end < len(self._buffer) or not self._read_more(size):
+                    self._position = end
+                    return value
             except json.JSONDecodeError as error:
-                if not self._more(size):
-                    self.fail(error.msg, error.pos)
+                distance = error.pos - self._position
+                if not self._read_more(size):
+                    self.fail(error.msg, self._position + distance)
+            # Doubled, so that parsing a long value again and again takes linear time in all.
             size *= 2
 
     def elements(self) -> Iterator[Any]:
-        """The elements of the array that comes next."""
-        yield from (self.value() for _ in self._until("]"))
+        """Parse the elements of the array that comes next."""
+        for _ in self._positions_until("]"):
+            yield self.value()
 
     def members(self) -> Iterator[str]:
-        """The names of the members of the object that comes next; the value of each is to be taken in between."""
-        for _ in self._until("}"):
+        """Yield the member names of the object that comes next.
+
+        The caller takes the value of each member before it asks for the next name.
+        """
+        for _ in self._positions_until("}"):
             name = self.value()
             if not isinstance(name, str) or self.peek() != ":":
                 self.fail("a member is a name in quotes, a colon and a value")
-            self._at += 1
+            self._position += 1
             yield name
 
-    def fail(self, reason: str, at: int | None = None) -> NoReturn:
-        """Raise DataError on what stands here."""
-        line = self._line + self._buffer.count("\n", 0, self._at if at is None else at)
+    def fail(self, reason: str, position: int | None = None) -> NoReturn:
+        """Raise DataError with the line of a position, by default the current one."""
+        if position is None:
+            position = self._position
+        line = self._line + self._buffer.count("\n", 0, position)
         raise DataError(
-            f"{self._path}, line {line}: not JSON ({reason}): mend the file, nothing of it was stored"
+            f"{self._path}, line {line}: not JSON ({reason}): "
+            "fix the file, nothing of it was stored"
         )
 
-    def _until(self, closing: str) -> Iterator[None]:
-        """Once for each part of the brackets that open here."""
-        self._at += 1
+    def _positions_until(self, closing: str) -> Iterator[None]:
+        """Yield at each element of the array or object that opens here."""
+        self._position += 1
         if self.peek() == closing:
-            self._at += 1
+            self._position += 1
             return
         while True:
             yield
             mark = self.peek()
-            self._at += 1
+            self._position += 1
             if mark == closing:
                 return
             if mark != ",":
-                self._at -= 1
+                self._position -= 1
                 self.fail(f"',' or {closing!r} is missing")
 
-    def _more(self, size: int) -> bool:
-        """Read on; what was used is let go."""
-        if self._ended:
+    def _read_more(self, size: int) -> bool:
+        """Read on, and drop what was parsed; returns False at the end of the file."""
+        if self._at_end:
             return False
-        self._line += self._buffer.count("\n", 0, self._at)
+        self._line += self._buffer.count("\n", 0, self._position)
         chunk = self._stream.read(size)
-        self._buffer = self._buffer[self._at :] + chunk
-        self._at = 0
-        self._ended = not chunk
+        self._buffer = self._buffer[self._position :] + chunk
+        self._position = 0
+        self._at_end = not chunk
         return bool(chunk)
 
-    def _no_number(self, name: str) -> NoReturn:
-        self.fail(f"{name} is no number")
+    def _refuse_constant(self, name: str) -> NoReturn:
+        """Refuse NaN and Infinity, which Python's decoder accepts."""
+        self.fail(f"{name} is not a number")

@@ -1,63 +1,95 @@
-"""Products of a foreign document as rows of text, for a mapping like those of tables."""
+"""Read the products of a document as rows of text, to be mapped like the rows of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kg.ingest.normalize import LIST_SEPARATOR
-from kg.ingest.rows import Batch, Record, batches_of
-from kg.rdf import vocabulary as words
-from kg.rdf.document import Document, label
+from kg.ingest.rows import Batch, TextRow, batches_of_rows
+from kg.rdf import vocabulary
+from kg.rdf.document import RdfDocument, node_label
 from kg.rdf.flatten import Cells, Flattener
 from kg.stores.rdf_terms import TYPE
 from schema.mapping import Mapping
+from schema.rejects import RejectedRow
 
-ID, TITLE, CATEGORY, IMAGE = ROLES = ("@item", "@title", "@category", "@image")
+ID = "@item"
+TITLE = "@title"
+CATEGORY = "@category"
+IMAGE = "@image"
+ROLE_COLUMNS = (ID, TITLE, CATEGORY, IMAGE)
+"""The columns of a row that are not properties."""
 BATCH_CELLS = 100_000
 BATCH_ROWS = 10_000
 
 
+@dataclass(frozen=True)
+class _ProductRow:
+    """A product's number in the document, its cells, and its node for messages."""
+
+    number: int
+    cells: Cells
+    label: str
+
+
 def row_mapping(mapping: Mapping) -> Mapping:
-    """The mapping for a product's row, in which the first of a role's names that the product has is in the role's own column."""
+    """Return the mapping of the rows that ``read_products`` makes by ``mapping``.
+
+    A role may be filled from a different property in each product, so it has a column of its own.
+    """
     bare = replace(
         mapping, category_any=False, optional=frozenset(), image_pattern=None, image_folder=None
     )
     return replace(bare, id=(ID,), title=(TITLE,), category=(CATEGORY,), image=(IMAGE,))
 
 
-def read_products(document: Document, mapping: Mapping) -> Iterator[Batch]:
-    """The document's products in batches; a product's line is its number, and one without an id is rejected."""
+def read_products(
+    document: RdfDocument, mapping: Mapping, batch_rows: int = BATCH_ROWS
+) -> Iterator[Batch]:
+    """Read the document's products in batches; one without an id is rejected.
+
+    The line of a product is its number in the document.
+    """
     flattener = Flattener(document, mapping.language, mapping.ignore)
-    rows = list[tuple[int, Cells, str]]()
-    size = 0
-    for number, node in enumerate(products(document), 1):
+    rows: list[_ProductRow] = []
+    cell_count = 0
+    for number, node in enumerate(find_products(document), 1):
         cells = flattener.cells(node)
-        rows.append((number, _row(cells, mapping), label(node)))
-        size += len(cells)
-        if size >= BATCH_CELLS or len(rows) >= BATCH_ROWS:
-            yield _batch(document, mapping, rows)
+        rows.append(_ProductRow(number, _with_role_columns(cells, mapping), node_label(node)))
+        cell_count += len(cells)
+        if cell_count >= BATCH_CELLS or len(rows) >= batch_rows:
+            yield _product_batch(document, mapping, rows)
             rows = []
-            size = 0
+            cell_count = 0
     if rows:
-        yield _batch(document, mapping, rows)
+        yield _product_batch(document, mapping, rows)
 
 
-def products(document: Document) -> Iterator[Any]:
-    """Each product once, whatever types it has; an offering is one where it includes none."""
-    seen: list[Any] = []
-    for kind in [*words.PRODUCTS, words.OFFERING]:
-        for node in document.subjects(TYPE, kind):
-            part = kind == words.OFFERING and document.says(node, words.INCLUDES)
-            if not part and not any(document.says(node, TYPE, other) for other in seen):
+def find_products(document: RdfDocument) -> Iterator[Any]:
+    """Yield the node of each product once, even if it has several types.
+
+    An offering is a product if it includes none.
+    """
+    types_done: list[Any] = []
+    for type in [*vocabulary.PRODUCT_TYPES, vocabulary.OFFERING]:
+        is_used = False
+        for node in document.subjects(TYPE, type):
+            is_used = True
+            if type == vocabulary.OFFERING and document.contains(node, vocabulary.INCLUDES):
+                continue
+            if not any(document.contains(node, TYPE, other) for other in types_done):
                 yield node
-        if next(document.subjects(TYPE, kind), None) is not None:
-            seen.append(kind)
+        if is_used:
+            types_done.append(type)
 
 
-def _row(cells: Cells, mapping: Mapping) -> Cells:
-    """The cells, those of the roles under the roles' names; what a role does not take stays a property."""
+def _with_role_columns(cells: Cells, mapping: Mapping) -> Cells:
+    """Move the cell that fills each role to the role's column.
+
+    A role other than the image takes one value; further values stay behind as a property.
+    """
     row = dict(cells)
     for role, names in (
         (ID, mapping.id),
@@ -66,38 +98,35 @@ def _row(cells: Cells, mapping: Mapping) -> Cells:
         (IMAGE, mapping.image),
     ):
         name = next((each for each in names if each in row), None)
-        if name is not None:
-            found = row.pop(name)
-            row[role] = found if role == IMAGE else found[:1]
-            if len(found) > 1 and role != IMAGE:
-                row[name] = found[1:]
+        if name is None:
+            continue
+        values = row.pop(name)
+        if role == IMAGE:
+            row[role] = values
+        else:
+            row[role] = values[:1]
+            if len(values) > 1:
+                row[name] = values[1:]
     row.pop("@id", None)
     return row
 
 
-def _batch(document: Document, mapping: Mapping, rows: list[tuple[int, Cells, str]]) -> Batch:
-    names = tuple(
-        dict.fromkeys(
-            [*ROLES, *(mapping.properties or ()), *(name for _, cells, _ in rows for name in cells)]
-        )
-    )
-    (batch,) = batches_of(_records(rows, names, mapping), names, str(document.path), len(rows) + 1)
+def _product_batch(document: RdfDocument, mapping: Mapping, rows: list[_ProductRow]) -> Batch:
+    cell_names = (name for row in rows for name in row.cells)
+    columns = tuple(dict.fromkeys([*ROLE_COLUMNS, *(mapping.properties or ()), *cell_names]))
+    text_rows = [_text_row(row, columns, mapping, str(document.path)) for row in rows]
+    (batch,) = batches_of_rows(text_rows, columns, len(text_rows))
     return batch
 
 
-def _records(
-    rows: list[tuple[int, Cells, str]], names: tuple[str, ...], mapping: Mapping
-) -> Iterator[Record]:
-    for number, cells, node in rows:
-        if ID not in cells:
-            yield (
-                number,
-                f"{node} has no id: none of {', '.join(mapping.id)}",
-                " ".join(text for texts in cells.values() for text in texts),
-            )
-        else:
-            yield (
-                number,
-                [LIST_SEPARATOR.join(cells[name]) if name in cells else None for name in names],
-                node,
-            )
+def _text_row(
+    row: _ProductRow, columns: Sequence[str], mapping: Mapping, file: str
+) -> TextRow | RejectedRow:
+    if ID not in row.cells:
+        reason = f"{row.label} has no id: none of {', '.join(mapping.id)}"
+        text = " ".join(value for values in row.cells.values() for value in values)
+        return RejectedRow(file, row.number, reason, text)
+    cells = [
+        LIST_SEPARATOR.join(row.cells[name]) if name in row.cells else None for name in columns
+    ]
+    return TextRow(row.number, cells)

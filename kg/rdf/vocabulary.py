@@ -1,4 +1,4 @@
-"""Words of schema.org and GoodRelations that a product is told by."""
+"""The terms of schema.org and GoodRelations that describe products."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from pyoxigraph import NamedNode
 
-SCHEMA = ("https://schema.org/", "http://schema.org/")
+SCHEMA_ORG_NAMESPACES = ("https://schema.org/", "http://schema.org/")
 GOOD_RELATIONS = "http://purl.org/goodrelations/v1#"
-_SCHEMA_TYPES = (
+_SCHEMA_ORG_PRODUCTS = (
     "Product",
     "ProductModel",
     "IndividualProduct",
@@ -18,7 +18,7 @@ _SCHEMA_TYPES = (
     "ProductGroup",
     "Vehicle",
 )
-_GR_TYPES = (
+_GOOD_RELATIONS_PRODUCTS = (
     "ProductOrService",
     "ProductOrServiceModel",
     "ProductOrServicesSomeInstancesPlaceholder",
@@ -26,15 +26,20 @@ _GR_TYPES = (
     "ActualProductOrServiceInstance",
     "Individual",
 )
-PRODUCTS = [NamedNode(space + name) for space in SCHEMA for name in _SCHEMA_TYPES] + [
-    NamedNode(GOOD_RELATIONS + n) for n in _GR_TYPES
-]
+PRODUCT_TYPES = [
+    NamedNode(namespace + name)
+    for namespace in SCHEMA_ORG_NAMESPACES
+    for name in _SCHEMA_ORG_PRODUCTS
+] + [NamedNode(GOOD_RELATIONS + name) for name in _GOOD_RELATIONS_PRODUCTS]
 OFFERING = NamedNode(f"{GOOD_RELATIONS}Offering")
 INCLUDES = NamedNode(f"{GOOD_RELATIONS}includes")
-OFFERS_OF = (INCLUDES, *(NamedNode(f"{space}itemOffered") for space in SCHEMA))
-"""What says of an offer which product it offers."""
-# GoodRelations' words by schema.org's.
-_RENAMED = {
+OFFERED_PRODUCT = (
+    INCLUDES,
+    *(NamedNode(f"{namespace}itemOffered") for namespace in SCHEMA_ORG_NAMESPACES),
+)
+"""The predicates from an offer to the product that it offers."""
+# GoodRelations' terms, and schema.org's for the same.
+_SCHEMA_ORG_TERMS = {
     "hasPriceSpecification": "priceSpecification",
     "hasCurrencyValue": "price",
     "hasCurrency": "priceCurrency",
@@ -55,18 +60,18 @@ _RENAMED = {
     "hasValueInteger": "value",
     "hasValueFloat": "value",
 }
-_WORD = re.compile(r"(?:https?://schema\.org/|http://purl\.org/goodrelations/v1#)(\w+)")
+_TERM = re.compile(r"(?:https?://schema\.org/|http://purl\.org/goodrelations/v1#)(\w+)")
 
 
 @lru_cache(maxsize=4096)
-def name_of(predicate: Any) -> str:
-    """A predicate's last part, in schema.org's words."""
-    text: str = predicate.value
-    name = re.split(r"[/#:]", text.rstrip("/#"))[-1]
-    return _RENAMED.get(name, name) if text.startswith(GOOD_RELATIONS) else name
+def term_name(predicate: Any) -> str:
+    """Return the local name of a predicate; GoodRelations' terms become schema.org's."""
+    iri: str = predicate.value
+    name = re.split(r"[/#:]", iri.rstrip("/#"))[-1]
+    return _SCHEMA_ORG_TERMS.get(name, name) if iri.startswith(GOOD_RELATIONS) else name
 
 
-def plain(text: str) -> str:
-    """A word of a vocabulary without its address: ``InStock``; any other text as it is."""
-    match = _WORD.fullmatch(text)
+def without_namespace(text: str) -> str:
+    """Return ``InStock`` for ``https://schema.org/InStock``, and any other text unchanged."""
+    match = _TERM.fullmatch(text)
     return match[1] if match else text

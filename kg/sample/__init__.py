@@ -1,4 +1,4 @@
-"""A synthetic catalogue: good enough to learn from, honest about being synthetic."""
+"""A synthetic catalogue: regular enough to learn from, but no substitute for real data."""
 
 from kg.sample.catalogue import write_sample
 

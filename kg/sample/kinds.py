@@ -1,4 +1,4 @@
-"""What the synthetic shop sells: categories, their properties and values, and words for them."""
+"""The kinds of products in the synthetic catalogue, their properties and values, and synonyms."""
 
 from __future__ import annotations
 
@@ -40,107 +40,117 @@ BRANDS = (
     "Sunda",
 )
 AUDIENCES = ("women", "men", "kids", "unisex")
-ROOMS = ("kitchen", "bedroom", "living room", "office", "hallway")
+MULTIPLE_VALUES = {
+    "care": ("machine wash", "hand wash", "do not iron", "tumble dry"),
+    "room": ("kitchen", "bedroom", "living room", "office", "hallway"),
+}
+"""The values of properties of which a product may have several."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The range of a numeric property, and its unit."""
+
+    low: int
+    high: int
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A category: its path, names for it in titles, the shapes and materials that show, its measures and further choices."""
+    """A kind of product: its category path, its nouns in titles, and its properties.
 
-    path: str
+    The shape and the material can be seen in the image; the rest cannot.
+    """
+
+    category: str
     nouns: tuple[str, ...]
     shapes: tuple[str, ...]
     materials: tuple[str, ...]
-    measures: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    measures: dict[str, Measure] = field(default_factory=dict)
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    several: tuple[str, ...] = ()
+    multiple: tuple[str, ...] = ()
+    """Properties with the values in ``MULTIPLE_VALUES``."""
 
 
 KINDS: dict[str, Kind] = {
     "mug": Kind(
-        "Home > Kitchen > Mugs",
-        ("mug", "cup", "coffee mug"),
-        ("straight", "rounded", "tapered"),
-        ("ceramic", "glass", "steel"),
-        {"capacity": (200, 500, "ml")},
-        {"dishwasher safe": ("yes", "no")},
+        category="Home > Kitchen > Mugs",
+        nouns=("mug", "cup", "coffee mug"),
+        shapes=("straight", "rounded", "tapered"),
+        materials=("ceramic", "glass", "steel"),
+        measures={"capacity": Measure(200, 500, "ml")},
+        choices={"dishwasher safe": ("yes", "no")},
     ),
     "shirt": Kind(
-        "Clothing > Tops > T-shirts",
-        ("T-shirt", "tee", "shirt"),
-        ("crew neck", "V-neck", "polo"),
-        ("cotton", "linen", "polyester"),
-        {},
-        {"audience": AUDIENCES},
-        ("care",),
+        category="Clothing > Tops > T-shirts",
+        nouns=("T-shirt", "tee", "shirt"),
+        shapes=("crew neck", "V-neck", "polo"),
+        materials=("cotton", "linen", "polyester"),
+        choices={"audience": AUDIENCES},
+        multiple=("care",),
     ),
     "lamp": Kind(
-        "Home > Lighting > Lamps",
-        ("lamp", "table lamp", "light"),
-        ("cone", "globe", "drum"),
-        ("metal", "wood", "paper"),
-        {"height": (20, 70, "cm"), "power": (4, 60, "W")},
-        {},
-        ("room",),
+        category="Home > Lighting > Lamps",
+        nouns=("lamp", "table lamp", "light"),
+        shapes=("cone", "globe", "drum"),
+        materials=("metal", "wood", "paper"),
+        measures={"height": Measure(20, 70, "cm"), "power": Measure(4, 60, "W")},
+        multiple=("room",),
     ),
     "chair": Kind(
-        "Home > Furniture > Chairs",
-        ("chair", "dining chair", "seat"),
-        ("slat back", "solid back", "stool"),
-        ("wood", "metal", "plastic"),
-        {"height": (45, 110, "cm"), "weight": (2, 12, "kg")},
-        {},
-        ("room",),
+        category="Home > Furniture > Chairs",
+        nouns=("chair", "dining chair", "seat"),
+        shapes=("slat back", "solid back", "stool"),
+        materials=("wood", "metal", "plastic"),
+        measures={"height": Measure(45, 110, "cm"), "weight": Measure(2, 12, "kg")},
+        multiple=("room",),
     ),
     "bag": Kind(
-        "Accessories > Bags",
-        ("bag", "tote", "handbag"),
-        ("tote", "satchel", "backpack"),
-        ("leather", "canvas", "nylon"),
-        {"volume": (5, 40, "l")},
-        {"audience": AUDIENCES},
+        category="Accessories > Bags",
+        nouns=("bag", "tote", "handbag"),
+        shapes=("tote", "satchel", "backpack"),
+        materials=("leather", "canvas", "nylon"),
+        measures={"volume": Measure(5, 40, "l")},
+        choices={"audience": AUDIENCES},
     ),
     "shoe": Kind(
-        "Clothing > Shoes",
-        ("shoe", "sneaker", "trainer"),
-        ("low", "boot", "heel"),
-        ("leather", "canvas", "suede"),
-        {},
-        {"audience": AUDIENCES, "closure": ("laces", "zip", "slip-on")},
+        category="Clothing > Shoes",
+        nouns=("shoe", "sneaker", "trainer"),
+        shapes=("low", "boot", "heel"),
+        materials=("leather", "canvas", "suede"),
+        choices={"audience": AUDIENCES, "closure": ("laces", "zip", "slip-on")},
     ),
     "bottle": Kind(
-        "Home > Kitchen > Bottles",
-        ("bottle", "flask", "water bottle"),
-        ("slim", "wide", "sport"),
-        ("steel", "glass", "plastic"),
-        {"capacity": (300, 1200, "ml")},
-        {"insulated": ("yes", "no")},
+        category="Home > Kitchen > Bottles",
+        nouns=("bottle", "flask", "water bottle"),
+        shapes=("slim", "wide", "sport"),
+        materials=("steel", "glass", "plastic"),
+        measures={"capacity": Measure(300, 1200, "ml")},
+        choices={"insulated": ("yes", "no")},
     ),
     "rug": Kind(
-        "Home > Textiles > Rugs",
-        ("rug", "carpet", "mat"),
-        ("rectangular", "round", "oval"),
-        ("wool", "cotton", "jute"),
-        {"length": (60, 300, "cm")},
-        {},
-        ("room",),
+        category="Home > Textiles > Rugs",
+        nouns=("rug", "carpet", "mat"),
+        shapes=("rectangular", "round", "oval"),
+        materials=("wool", "cotton", "jute"),
+        measures={"length": Measure(60, 300, "cm")},
+        multiple=("room",),
     ),
     "notebook": Kind(
-        "Office > Paper > Notebooks",
-        ("notebook", "journal", "notepad"),
-        ("portrait", "landscape", "square"),
-        ("paper", "leather", "cardboard"),
-        {"pages": (48, 240, "")},
-        {"ruling": ("lined", "blank", "grid")},
+        category="Office > Paper > Notebooks",
+        nouns=("notebook", "journal", "notepad"),
+        shapes=("portrait", "landscape", "square"),
+        materials=("paper", "leather", "cardboard"),
+        measures={"pages": Measure(48, 240)},
+        choices={"ruling": ("lined", "blank", "grid")},
     ),
     "cushion": Kind(
-        "Home > Textiles > Cushions",
-        ("cushion", "pillow", "throw pillow"),
-        ("square", "round", "bolster"),
-        ("cotton", "velvet", "linen"),
-        {"width": (30, 60, "cm")},
-        {},
-        ("care", "room"),
+        category="Home > Textiles > Cushions",
+        nouns=("cushion", "pillow", "throw pillow"),
+        shapes=("square", "round", "bolster"),
+        materials=("cotton", "velvet", "linen"),
+        measures={"width": Measure(30, 60, "cm")},
+        multiple=("care", "room"),
     ),
 }
-SEVERAL = {"care": ("machine wash", "hand wash", "do not iron", "tumble dry"), "room": ROOMS}

@@ -9,10 +9,10 @@ from schema.ledger import (
     MIGRATIONS,
     Ledger,
     QueryRow,
-    RejectedRow,
     ingest_runs,
     metadata,
 )
+from schema.rejects import RejectedRow
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from fusion.checkpoint import ModelFolder
 from kg.home import Home
-from kg.ingest.pipeline import ingest, ingest_queries
+from kg.ingest.pipeline import ingest
+from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
 from schema.errors import UsageError
 from training import run

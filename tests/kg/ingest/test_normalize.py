@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.ingest.normalize import clean, clean_column, split_column, splitter, unpack
+from kg.ingest.normalize import clean, clean_column, split_column, splitter, unpack_pairs
 
 
 @pytest.mark.parametrize(
@@ -31,25 +31,21 @@ def test_cleaning_twice_is_cleaning_once(text):
     assert once is None or clean(once) == once
 
 
-def test_a_lone_surrogate_is_no_text():
+def test_a_lone_surrogate_is_not_text():
     with pytest.raises(UnicodeError):
         clean("a\ud800")
 
 
-def test_missing_words_leave_no_value():
-    assert clean_column(pa.array(["NA", " NA ", "Nab", None, ""]), ["NA"]).to_pylist() == [
-        None,
-        None,
-        "Nab",
-        None,
-        None,
-    ]
+def test_missing_value_words_become_null():
+    column = pa.array(["NA", " NA ", "Nab", None, ""])
+    assert clean_column(column, ["NA"]).to_pylist() == [None, None, "Nab", None, None]
 
 
 def test_cells_are_split_and_each_value_is_kept_once():
-    rows, values = split_column(pa.array(["a| b|a", None, "NA", "c\x1fd"]), splitter("|", ["NA"]))
-    assert rows.tolist() == [0, 0, 3, 3]
-    assert values.to_pylist() == ["a", "b", "c", "d"]
+    column = pa.array(["a| b|a", None, "NA", "c\x1fd"])
+    cells = split_column(column, splitter("|", ["NA"]))
+    assert cells.rows.tolist() == [0, 0, 3, 3]
+    assert cells.values.to_pylist() == ["a", "b", "c", "d"]
 
 
 def test_without_a_separator_a_cell_is_one_value():
@@ -57,6 +53,6 @@ def test_without_a_separator_a_cell_is_one_value():
 
 
 def test_packed_cells():
-    assert unpack("k#:#v#;#k#:#w:x#;#", "#:#", "#;#") == [("k", "v"), ("k", "w:x")]
+    assert unpack_pairs("k#:#v#;#k#:#w:x#;#", "#:#", "#;#") == [("k", "v"), ("k", "w:x")]
     with pytest.raises(ValueError, match="'bad' has no '#:#'"):
-        unpack("k#:#v#;#bad", "#:#", "#;#")
+        unpack_pairs("k#:#v#;#bad", "#:#", "#;#")

@@ -1,4 +1,4 @@
-"""Files that are malformed, hostile, or large."""
+"""RDF files that are malformed, hostile or large."""
 
 import json
 import socket
@@ -6,14 +6,15 @@ import socket
 import pytest
 
 from kg.ingest.pipeline import ingest
-from kg.ingest.readers import open_source
+from kg.ingest.source import open_source
 from kg.rdf import json_ld
 from kg.stores.open import open_store
 from schema.errors import DataError
 from tests.kg.export.odd_store import MemoryHome
 
 
-def loaded(tmp_path, name, text):
+def ingest_text(tmp_path, name, text):
+    """Ingest a file, and check that nothing of it was stored."""
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     store = open_store("memory:")
@@ -46,14 +47,14 @@ def loaded(tmp_path, name, text):
         ("a.nt", '<urn:a> <urn:b> "x" .', "no product"),
     ],
 )
-def test_a_broken_file_is_one_line_and_stores_nothing(tmp_path, name, text, line):
+def test_a_broken_file_is_an_error_of_one_line_and_stores_nothing(tmp_path, name, text, line):
     with pytest.raises(DataError, match=line) as caught:
-        loaded(tmp_path, name, text)
+        ingest_text(tmp_path, name, text)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-REMOTE = [
+REMOTE_CONTEXTS = [
     "https://evil.example/x",
     ["https://schema.org", "http://127.0.0.1/x"],
     {"@import": "file:///etc/passwd"},
@@ -61,13 +62,12 @@ REMOTE = [
 ]
 
 
-@pytest.mark.parametrize("context", REMOTE, ids=str)
+@pytest.mark.parametrize("context", REMOTE_CONTEXTS, ids=str)
 def test_a_context_that_would_be_fetched_is_refused(tmp_path, context, monkeypatch):
-    monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("the network was asked"))
+    monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("the network was used"))
+    document = {"@context": context, "@type": "Product", "sku": "1"}
     with pytest.raises(DataError, match="would have to be fetched"):
-        loaded(
-            tmp_path, "a.jsonld", json.dumps({"@context": context, "@type": "Product", "sku": "1"})
-        )
+        ingest_text(tmp_path, "a.jsonld", json.dumps(document))
 
 
 @pytest.mark.parametrize("name", ["a.rdf", "a.owl", "a.xml"])
@@ -77,19 +77,26 @@ def test_xml_with_its_entities_is_refused(tmp_path, name):
         open_source(tmp_path / name)
 
 
-def test_an_empty_file_is_said_so(tmp_path):
+def test_an_empty_file_is_an_error(tmp_path):
     (tmp_path / "a.nt").write_text("")
     with pytest.raises(DataError, match="empty"):
         open_source(tmp_path / "a.nt")
 
 
-def test_a_graph_of_many_nodes_comes_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_ld, "_CHUNK", 50)
-    monkeypatch.setattr(json_ld, "_NODES", 10)
+def test_a_graph_of_many_nodes_is_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_ld, "_CHUNK_CHARACTERS", 50)
+    monkeypatch.setattr(json_ld, "_NODES_PER_PIECE", 10)
     nodes = [{"@id": f"urn:{number}", "name": "x" * number} for number in range(95)]
     (tmp_path / "a.jsonld").write_text(
         json.dumps({"@context": {"@vocab": "urn:"}, "@graph": nodes}, indent=1)
     )
-    found = [json.loads(part) for part in json_ld.parts(tmp_path / "a.jsonld")]
-    assert len(found) == 11
-    assert [node for part in found for node in part.get("@graph", [])] == nodes
+    pieces = [json.loads(piece) for piece in json_ld.split_json_ld(tmp_path / "a.jsonld")]
+    assert len(pieces) == 11
+    assert [node for piece in pieces for node in piece.get("@graph", [])] == nodes
+
+
+def test_the_line_of_an_error_counts_from_the_start_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_ld, "_CHUNK_CHARACTERS", 5)
+    (tmp_path / "a.jsonld").write_text('[\n{"a": 1},\n{"a": 2},\n{"a" 3}\n\n]')
+    with pytest.raises(DataError, match="line 4"):
+        list(json_ld.split_json_ld(tmp_path / "a.jsonld"))

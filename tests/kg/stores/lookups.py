@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kg.sample.catalogue import Offer, make_offers, spoil
 from kg.sample.kinds import KINDS
+from kg.sample.offers import HIDDEN, Offer, TrueValue, corrupt, make_offers
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore, QueryResult
 from kg.stores.tables import items_table, statements_table
@@ -83,31 +83,31 @@ def fill(store: GraphStore) -> None:
         # Some sellers copy a title, or write none and take no image.
         title = offers[number - 1].title if number % 25 == 24 else offer.title
         images = () if number % 20 == 7 else (f"images/{offer.id}.jpg",)
-        items.append(Item(offer.id, title or None, KINDS[offer.kind].path, images))
+        items.append(Item(offer.id, title or None, KINDS[offer.kind].category, images))
         facts += _facts(number, offer, rng)
     store.put(items_table(items), statements_table(facts))
 
 
 def _facts(number: int, offer: Offer, rng: random.Random) -> list[Statement]:
-    changes = spoil(offer, rng)
+    true_values = corrupt(offer, rng)
     load, source = ("load-1", "shop.csv") if number < 100 else ("load-2", "northgate feed.csv")
     said = Provenance(source, load, row=number + 2, time=f"2026-03-0{load[-1]}T08:00:00+00:00")
     facts = [
         Statement(offer.id, name, part, Rank.ASSERTED, said)
-        for name, value in offer.shown.items()
+        for name, value in offer.values.items()
         for part in value.split("|")
     ]
-    if number % 40 == 3 and "colour" in offer.shown:
+    if number % 40 == 3 and "colour" in offer.values:
         facts.append(
-            Statement(offer.id, "colour", offer.shown["colour"].title(), Rank.ASSERTED, said)
+            Statement(offer.id, "colour", offer.values["colour"].title(), Rank.ASSERTED, said)
         )
-    return facts + [_guess(3 * number + place, *change) for place, change in enumerate(changes)]
+    return facts + [_guess(3 * number + place, each) for place, each in enumerate(true_values)]
 
 
-def _guess(number: int, item: str, name: str, value: str, kind: str) -> Statement:
+def _guess(number: int, true_value: TrueValue) -> Statement:
     """What a model says of a value that was hidden or spoilt, and of some what a person said of that."""
     rank = (Rank.PREDICTED, Rank.PREDICTED, Rank.ACCEPTED, Rank.PREDICTED, Rank.REJECTED)[
-        number % 5 if kind == "hidden" else 0
+        number % 5 if true_value.kind == HIDDEN else 0
     ]
     model, day = ("night-1", 3) if number < 300 else ("night-2", 4)
     confidence = (50 + number * 37 % 50) / 100
@@ -120,7 +120,8 @@ def _guess(number: int, item: str, name: str, value: str, kind: str) -> Statemen
         reviewer=reviewer,
         time=f"2026-03-0{day}T20:00:00+00:00",
     )
-    return Statement(item, name, f"not {value}" if rank == Rank.REJECTED else value, rank, said)
+    value = f"not {true_value.value}" if rank == Rank.REJECTED else true_value.value
+    return Statement(true_value.item, true_value.property, value, rank, said)
 
 
 def with_answers(text: str, store: GraphStore) -> str:

@@ -1,0 +1,62 @@
+"""The base class of readers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from kg.ingest.rows import Batch
+from schema.mapping import Head, Mapping
+
+
+class Reader(ABC):
+    """Reads the files of one format as batches of text.
+
+    Every ingest imports all readers, so import expensive libraries inside the methods.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """The file name suffixes of the format, lower case, each with its dot."""
+
+    ambiguous_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Those of ``suffixes`` that other kinds of files have too, like ``README.txt``.
+
+    Such a file is read if it is named, but it is not taken for the table of a folder.
+    """
+
+    @abstractmethod
+    def head(self, path: Path) -> Head:
+        """Read the names of a file's columns, or its first rows if the format has no names.
+
+        Raises DataError if the file is empty or not of this format.
+        """
+
+    @abstractmethod
+    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+        """Read a file in batches of at most ``batch_rows`` rows, in the order of the file.
+
+        Every row of the file is in exactly one batch: in its table, as text with the number of its
+        line, or among its rejected rows. Raises DataError if the rest of the file cannot be read.
+        """
+
+    def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
+        """Return the names of a file's columns: those in the file, or else the mapping's."""
+        if not head.named and not mapping.header:
+            return mapping.columns
+        return unique_column_names(head.rows[0])
+
+
+def unique_column_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return stripped and distinct column names.
+
+    A column without a name is called after its position, and a repeated name gets a number.
+    """
+    counts: dict[str, int] = {}
+    unique = []
+    for position, raw in enumerate(names, 1):
+        name = raw.strip().strip("\ufeff") or f"column_{position}"
+        counts[name] = counts.get(name, 0) + 1
+        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+    return tuple(unique)

@@ -1,0 +1,29 @@
+"""Helpers to write a source and read it back."""
+
+from typing import Any
+
+from kg.ingest.source import open_source
+from schema.mapping import Mapping
+
+PLAIN = Mapping("plain", id=("id",))
+
+
+def write(folder, data, name="a.csv"):
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return folder / name
+
+
+def read_source(path, mapping=PLAIN, batch_rows=1000):
+    """Return all rows of a source as (line, cells...), and its rejects as (line, reason)."""
+    return rows_and_rejects(open_source(path).batches(mapping, batch_rows))
+
+
+def rows_and_rejects(batches):
+    """Return the rows of batches as (line, cells...), and their rejects as (line, reason)."""
+    rows: list[Any] = []
+    rejects: list[tuple[int, str]] = []
+    for batch in batches:
+        columns = (column.to_pylist() for column in batch.table.columns)
+        rows += zip(batch.lines.tolist(), *columns, strict=True)
+        rejects += [(reject.line, reject.reason) for reject in batch.rejects]
+    return rows, rejects

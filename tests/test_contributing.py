@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ class Code:
             touched.add(path)
         return len(touched)
 
-    def run(self, *words: str, home: str = "home") -> dict:
+    def run(self, *words: str, home: str = "home") -> dict[str, Any]:
         """Run a command of the changed code and return its JSON."""
         done = subprocess.run(
             [sys.executable, "cli.py", "--home", home, *words, "--json"],

@@ -3,6 +3,7 @@
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_the_snippets_run(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     snippets = SNIPPET.findall(text)
     assert len(snippets) >= 6
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for number, snippet in enumerate(snippets):
         exec(compile(snippet, f"docs/python.md, snippet {number + 1}", "exec"), names)
     assert names["report"].stored > 0

@@ -80,7 +80,7 @@ def resolve_options(
 def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
     """Take the options of a resumed run from ``about``, its folder's description.
 
-    A budget or a split that is given anew replaces the kept one.
+    A budget or a split that is given again replaces the kept one.
     """
     kept: dict[str, Any] = {
         name: about[name] for name in ("preset", "size", "seed") if name in about

@@ -1,4 +1,4 @@
-"""What an objective is: its name, its weight, what it needs of a batch, its head and its loss."""
+"""The base class of objectives: name, default weight, needs, head and loss in one place."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def apply_at(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
     """Apply ``head`` to the M tokens of ``hidden`` [B, L, D] that ``chosen`` [B, L] marks.
 
     The head works on a multiple of 32 tokens, of which the last ones are dropped again: a CPU
-    (oneDNN) prepares its matrix products anew for every shape that it has not seen.
+    (oneDNN) prepares its matrix products again for every new shape.
     """
     places = chosen.flatten().nonzero()[:, 0]
     count = places.numel()

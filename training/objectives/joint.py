@@ -53,7 +53,7 @@ class JointObjective(nn.Module):
         model: the model whose states the objectives read.
         config: its configuration.
         recipe: the settings of the objectives, and the weights of all stages together.
-        weights: the weights of the stage that runs; the recipe's if None. Set anew per stage.
+        weights: the weights of the stage that runs; the recipe's if None.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class JointObjective(nn.Module):
         return {name: part for name, part in self.heads.items() if isinstance(part, Objective)}
 
     def load_heads(self, weights: Mapping[str, Tensor]) -> None:
-        """Load the weights of heads that another run saved; a head that it lacks stays as it is."""
+        """Load the weights of heads that another run saved; a head that it lacks keeps its own."""
         self.heads.load_state_dict(dict(weights), strict=False)
 
     def forward(self, batch: StepBatch, shares: Mapping[str, float] | None = None) -> LossReport:

@@ -33,7 +33,7 @@ def mask_pieces(
     """Choose ``rate`` of the pieces of ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 
     Args:
-        pieces: word pieces [B, L], 0 where there is none.
+        pieces: word pieces [B, L], padded with 0.
         rows: [B] True for the titles to mask.
         special: the numbers of the special pieces.
         vocab_size: the number of pieces to draw replacements from.

@@ -53,12 +53,7 @@ def copy(context: Context, source: str | None, target: str) -> None:
         open_store(target) as target_store,
         bar("copying", "rows") as progress,
     ):
-        report = copy_store(
-            source_store,
-            target_store,
-            home.cache,
-            lambda kind, done, total: progress(done, total),
-        )
+        report = copy_store(source_store, target_store, home.cache, progress)
     context.emit(
         asdict(report),
         f"{target}: {report.items:,} items, {report.statements:,} statements in "

@@ -320,7 +320,7 @@ def verify(context: Context) -> None:
     with context.home().store() as store:
         if not isinstance(store, Verifiable):
             raise _no_journal(store, "verify")
-        problems = [str(problem) for problem in store.verify()]
+        problems = store.verify()
     context.emit(
         {"ok": not problems, "problems": problems},
         *(problems or ["the journal and the graph are intact and agree"]),

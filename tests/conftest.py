@@ -1,28 +1,24 @@
-"""Servers that tests share: each is started once a process, where Java and Maven are there."""
+"""Servers that tests share: each is started once per process, if Java and Maven are installed."""
 
 import os
 
 import pytest
 
-from tests.servers import FusekiServer, Neo4jServer, RunningServer, lacks
+from tests.servers import FusekiServer, Neo4jServer, RunningServer, missing_requirement
 
 
-def running(kind, folder, before=lambda server: None):
-    """A started server, ``before`` called on it first; skips, or fails where servers are required, where there is no Java."""
-    missing = lacks()
+def require_java():
+    """Skip the test if servers cannot be started, or fail if they are required."""
+    missing = missing_requirement()
     if missing and os.environ.get("CATALOGRAPH_TEST_SERVERS") == "required":
         pytest.fail(missing)
     if missing:
-        pytest.skip(f"no {kind.__name__}: {missing}")
-    server = kind(folder)
-    before(server)
-    server.start()
-    return server
+        pytest.skip(f"no server: {missing}")
 
 
 def pytest_terminal_summary(terminalreporter):
-    """One line on the servers whose tests were skipped."""
-    missing = lacks()
+    """Print one line about the servers whose tests were skipped."""
+    missing = missing_requirement()
     if missing:
         terminalreporter.write_line(
             f"the tests of Neo4j and of a SPARQL server were skipped: {missing}"
@@ -31,20 +27,24 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def neo4j(tmp_path_factory):
-    """A Neo4j server whose password the environment has; CATALOGRAPH_TEST_NEO4J_URL names one that runs."""
-    given = os.environ.get("CATALOGRAPH_TEST_NEO4J_URL")
-    if given:
-        yield RunningServer(given)
+    """A Neo4j server whose password is in the environment.
+
+    CATALOGRAPH_TEST_NEO4J_URL may name a running one to use instead.
+    """
+    url = os.environ.get("CATALOGRAPH_TEST_NEO4J_URL")
+    if url:
+        yield RunningServer(url)
         return
-    server = running(Neo4jServer, tmp_path_factory.mktemp("neo4j"))
-    os.environ["NEO4J_PASSWORD"] = server.password
-    yield server
-    server.kill()
+    require_java()
+    with Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server:
+        os.environ["NEO4J_PASSWORD"] = server.password
+        os.environ.pop("NEO4J_AUTH", None)  # it would take precedence
+        yield server
 
 
 @pytest.fixture(scope="session")
 def fuseki(tmp_path_factory):
     """A SPARQL server."""
-    server = running(FusekiServer, tmp_path_factory.mktemp("fuseki"))
-    yield server
-    server.kill()
+    require_java()
+    with FusekiServer(tmp_path_factory.mktemp("fuseki")) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""Faulty servers on loopback for tests: one that never answers, one that drops the line, and one that answers what it is told."""
+"""Faulty servers on loopback: one that hangs, one that cuts connections, one with fixed answers."""
 
 from __future__ import annotations
 
@@ -7,75 +7,87 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
 @contextmanager
-def hanging() -> Iterator[int]:
-    """The port of a server that takes a connection and never says a word."""
+def hanging_server() -> Iterator[int]:
+    """Run a server that accepts a connection and never answers; yield its port."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         yield server.getsockname()[1]
 
 
+@dataclass
+class CuttingProxy:
+    """A proxy that forwards some bytes of each answer and then closes the connection."""
+
+    port: int
+    allowed_bytes: int
+    """Bytes of an answer to forward; changing it also affects open connections."""
+
+
 @contextmanager
-def cutting(port: int, size: int) -> Iterator[tuple[int, list[int]]]:
-    """The port of a proxy before another, which passes ``size`` bytes of each answer on and then drops the line, and a list of one number.
-
-    The number may be set to another size for the connections that follow.
-    """
-    sizes = [size]
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        threading.Thread(target=_accept, args=(server, port, sizes), daemon=True).start()
-        yield server.getsockname()[1], sizes
+def cutting_proxy(server_port: int, allowed_bytes: int) -> Iterator[CuttingProxy]:
+    """Run a :class:`CuttingProxy` in front of a server on loopback."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        proxy = CuttingProxy(listener.getsockname()[1], allowed_bytes)
+        threading.Thread(target=_accept, args=(listener, server_port, proxy), daemon=True).start()
+        yield proxy
 
 
-def _accept(server: socket.socket, port: int, sizes: list[int]) -> None:
+def _accept(listener: socket.socket, server_port: int, proxy: CuttingProxy) -> None:
     with suppress(OSError):
         while True:
-            client, _ = server.accept()
-            behind = socket.create_connection(("127.0.0.1", port))
-            threading.Thread(target=_pass, args=(client, behind, None), daemon=True).start()
-            threading.Thread(target=_pass, args=(behind, client, sizes), daemon=True).start()
+            client, _ = listener.accept()
+            server = socket.create_connection(("127.0.0.1", server_port))
+            threading.Thread(target=_forward, args=(client, server, None), daemon=True).start()
+            threading.Thread(target=_forward, args=(server, client, proxy), daemon=True).start()
 
 
-def _pass(source: socket.socket, target: socket.socket, sizes: list[int] | None) -> None:
-    """Pass on what comes, at most the first of ``sizes`` bytes, then drop both lines."""
-    done = 0
+def _forward(source: socket.socket, target: socket.socket, proxy: CuttingProxy | None) -> None:
+    """Forward what arrives, as far as the proxy allows, then close both connections."""
+    forwarded = 0
     with suppress(OSError):
         while data := source.recv(4096):
-            left = len(data) if sizes is None else sizes[0] - done
+            left = len(data) if proxy is None else proxy.allowed_bytes - forwarded
             target.sendall(data[: max(left, 0)])
-            done += len(data)
+            forwarded += len(data)
             if left < len(data):
                 break
-    for line in (source, target):
+    for connection in (source, target):
         with suppress(OSError):
-            line.shutdown(socket.SHUT_RDWR)
-        line.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 @contextmanager
-def answering(status: int, kind: str, body: bytes, pause: float = 0.0) -> Iterator[int]:
-    """The port of a web server that answers every POST alike, with a pause after each byte."""
+def answering_server(
+    status: int, content_type: str, body: bytes, pause: float = 0.0
+) -> Iterator[int]:
+    """Run a web server that answers every POST alike, with a pause after each byte.
+
+    Yields its port.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with suppress(OSError):
-                for place in range(len(body)):
-                    self.wfile.write(body[place : place + 1])
+                for position in range(len(body)):
+                    self.wfile.write(body[position : position + 1])
                     time.sleep(pause)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing on stderr."""
+            """Print nothing on stderr."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

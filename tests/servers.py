@@ -1,4 +1,4 @@
-"""Real servers on loopback for tests, run from their jars: Neo4j, and Apache Jena Fuseki for SPARQL."""
+"""Real servers on loopback for tests, run from their jars: Neo4j, and Apache Jena Fuseki."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import requests
 from filelock import FileLock
 
-from kg.stores.neo4j_server import Address, Limits, connect
+from kg.stores.neo4j_server import Address, Connection, Limits
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "catalograph" / "servers"
 PASSWORD = "for tests only"
-OPENS = (
+# Packages of Java's that Neo4j reaches into.
+OPENED_PACKAGES = (
     "java.base/java.nio",
     "java.base/java.io",
     "java.base/sun.nio.ch",
     "java.base/java.util.concurrent",
 )
-STARTS_WITHIN = 120.0
+START_TIMEOUT = 120.0
 
 
-def lacks() -> str:
-    """What is missing to run servers in Java; empty where nothing is."""
+def missing_requirement() -> str:
+    """Return what is missing to run servers in Java; empty if nothing is."""
     if shutil.which("mvn") is None or shutil.which("java") is None:
         return "Java 17 and Maven are not installed"
     version = subprocess.run(
         ["java", "-version"], capture_output=True, text=True, check=False
     ).stderr
     major = version.partition('"')[2].partition(".")[0]
-    return (
-        ""
-        if major.isdigit() and int(major) >= 17
-        else f"Java 17 or newer is needed, this is {major or 'none'}"
-    )
+    if major.isdigit() and int(major) >= 17:
+        return ""
+    return f"Java 17 or newer is needed, this is {major or 'none'}"
 
 
-def jars(pom: Path) -> Path:
-    """The folder of a POM's jars, fetched once for all test runs."""
+def jar_folder(pom: Path) -> Path:
+    """Return a folder with the jars of a POM, downloaded once for all test runs."""
     folder = CACHE / pom.parent.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
+        # The copy of the POM is made last, and so says that the folder is complete.
         done = folder / "pom.xml"
         if not done.exists() or done.read_bytes() != pom.read_bytes():
             shutil.rmtree(folder, ignore_errors=True)
@@ -59,21 +60,19 @@ def jars(pom: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def emptied(url: str) -> str:
-    """The URL of a Neo4j or SPARQL server, after everything was deleted from it."""
+    """Delete everything on a Neo4j or SPARQL server, and return its URL."""
     if url.startswith("rdf+"):
-        requests.post(
-            url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30
-        ).raise_for_status()
+        response = requests.post(url.removeprefix("rdf+"), data={"update": "CLEAR ALL"}, timeout=30)
+        response.raise_for_status()
         return url
-    address = Address.parse(url)
-    with connect(address, Limits()) as driver, driver.session(database=address.database) as session:
+    with Connection(Address.parse(url), Limits()) as server, server.session(read=False) as session:
         session.run(
             "MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS"
         ).consume()
@@ -88,36 +87,46 @@ class RunningServer:
 
 
 class Server:
-    """A Java server on a free port of loopback; ``folder`` keeps its log, and what it writes."""
+    """A Java server on a free port of loopback, which runs as long as the ``with`` block.
+
+    ``folder`` keeps its log and what it writes.
+    """
 
     heap = "768m"
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.log = folder / "server.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def url(self) -> str:
+        """The URL of the store that the server holds."""
+        raise NotImplementedError
+
     def command(self) -> list[str]:
-        """What starts it."""
+        """Return the command that runs the server."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
-        with (self.folder / "server.log").open("ab") as log:
+        """Start the server, and wait until it answers."""
+        with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, start_new_session=True
             )
-        until = time.monotonic() + STARTS_WITHIN
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > until:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise RuntimeError(
-                    f"{type(self).__name__} did not start: {(self.folder / 'server.log').read_text()[-2000:]}"
+                    f"{type(self).__name__} did not start: {self.log.read_text()[-2000:]}"
                 )
             time.sleep(0.1)
 
-    def answers(self) -> bool:
-        """Whether it can be asked."""
+    def is_ready(self) -> bool:
+        """Return whether the server accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         except OSError:
@@ -125,29 +134,47 @@ class Server:
         return True
 
     def kill(self) -> None:
-        """Kill it at once."""
+        """Kill the server (-9) if it runs."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
 
 class Neo4jServer(Server):
-    """A Neo4j Community server with authentication on, whose data survives it."""
+    """A Neo4j Community server, whose data outlives the process.
+
+    With ``authentication=False`` it takes any credentials, or none.
+    """
 
     password = PASSWORD
 
+    def __init__(self, folder: Path, *, authentication: bool = True) -> None:
+        super().__init__(folder)
+        self.authentication = authentication
+
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL of the store that the server holds."""
         return f"bolt://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """What starts it."""
-        return self._java("Main.java", str(self.port), PASSWORD)
+        """Return the command that runs the server."""
+        password = [PASSWORD] if self.authentication else []
+        return self._java("Main.java", str(self.port), *password)
 
     def load(self, folder: Path, options: Sequence[str]) -> None:
-        """Import a folder of CSV files before the server is started, as `neo4j-admin database import full` does."""
+        """Import a folder of CSV files as `neo4j-admin database import full` does.
+
+        The server must not be running.
+        """
         subprocess.run(
             self._java("Import.java", *options, "neo4j"),
             cwd=folder,
@@ -155,51 +182,30 @@ class Neo4jServer(Server):
             capture_output=True,
         )
 
-    def _java(self, main: str, *given: str) -> list[str]:
-        opens = [part for name in OPENS for part in ("--add-opens", f"{name}=ALL-UNNAMED")]
-        jar = f"{jars(HERE / 'neo4j' / 'pom.xml')}/*"
-        return [
-            "java",
-            f"-Xmx{self.heap}",
-            *opens,
-            "-cp",
-            jar,
-            str(HERE / "neo4j" / main),
-            str(self.folder / "data"),
-            *given,
-        ]
+    def is_ready(self) -> bool:
+        """Return whether the server accepts connections, and its password is set."""
+        return b"ready" in self.log.read_bytes() and super().is_ready()
 
-    def answers(self) -> bool:
-        """Whether it can be asked: it says so once the password is set."""
-        return (self.folder / "server.log").read_bytes().rpartition(b"ready")[
-            1
-        ] != b"" and super().answers()
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        (self.folder / "server.log").write_bytes(b"")
-        super().start()
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        """Return the command that runs a Java file with Neo4j's jars, from its source."""
+        command = ["java", f"-Xmx{self.heap}"]
+        for package in OPENED_PACKAGES:
+            command += ["--add-opens", f"{package}=ALL-UNNAMED"]
+        command += ["-cp", f"{jar_folder(HERE / 'neo4j' / 'pom.xml')}/*"]
+        return [*command, str(HERE / "neo4j" / main), str(self.folder / "data"), *arguments]
 
 
 class FusekiServer(Server):
-    """An Apache Jena Fuseki over an empty dataset in memory."""
+    """An Apache Jena Fuseki with an empty dataset in memory."""
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL of the store that the server holds."""
         return f"rdf+http://127.0.0.1:{self.port}/ds"
 
     def command(self) -> list[str]:
-        """What starts it."""
-        (jar,) = jars(HERE / "fuseki" / "pom.xml").glob("*.jar")
-        served = [
-            "--localhost",
-            "--port",
-            str(self.port),
-            "--timeout",
-            "20000",
-            "--update",
-            "--mem",
-            "/ds",
-        ]
-        return ["java", f"-Xmx{self.heap}", "-jar", str(jar), *served]
+        """Return the command that runs the server."""
+        (jar,) = jar_folder(HERE / "fuseki" / "pom.xml").glob("*.jar")
+        command = ["java", f"-Xmx{self.heap}", "-jar", str(jar)]
+        command += ["--localhost", "--port", str(self.port), "--timeout", "20000"]
+        return [*command, "--update", "--mem", "/ds"]

@@ -9,8 +9,9 @@ from typing import Any
 
 from kg.export.selection import Selection
 from kg.stores import rdf_terms as terms
-from kg.stores.merge import Row
 from kg.stores.sorting import with_statements
+from kg.stores.tables import Row
+from schema import iris
 from schema.context import load_context
 from schema.terms import TRUSTED_RANKS
 
@@ -34,7 +35,7 @@ def _product(item: Row, statements: Iterable[Row]) -> dict[str, Any]:
         "name": item["title"],
         "category": item["category"],
     }
-    product: dict[str, Any] = {"id": terms.iri("item", item["id"]).value, "type": "Product"}
+    product: dict[str, Any] = {"id": iris.iri("item", item["id"]), "type": "Product"}
     product |= {name: text for name, text in texts.items() if text is not None}
 
     images = item["images"] or []
@@ -62,14 +63,14 @@ def _product(item: Row, statements: Iterable[Row]) -> dict[str, Any]:
 
 def _property_value(row: Row) -> dict[str, Any]:
     value: dict[str, Any] = {
-        "id": terms.iri("statement", row["id"]).value,
+        "id": iris.iri("statement", row["id"]),
         "type": "PropertyValue",
         "name": row["property"],
         "value": row["value"],
     }
-    for name in terms.THINGS:
+    for name in terms.NODE_PREDICATES:
         if row[name]:
-            value[name] = terms.iri(name, row[name]).value
+            value[name] = iris.iri(name, row[name])
     for name in ("row", "confidence", "evidence", "time"):
         if row[name] not in (None, ""):
             value[name] = row[name]

@@ -12,20 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.export.selection import Selection
+from kg.stores.property_graph import RELATIONSHIP_PROPERTIES
 from kg.stores.sorting import Distinct
-from kg.stores.tables import STATEMENT_SCHEMA
 
 ARRAY_DELIMITER = "\x1f"
 """Separates an item's images: ASCII's unit separator, which no path contains."""
 
 ITEM_HEADER = ("id:ID(Item)", "title", "category", "image", "images:string[]", ":LABEL")
 VALUE_HEADER = ("text:ID(Value)", ":LABEL")
-EDGE_PROPERTIES = tuple(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value"))
 TYPED_NAMES = {"row": "row:long", "confidence": "confidence:double"}
 EDGE_HEADER = (
     ":START_ID(Item)",
     ":END_ID(Value)",
-    *(TYPED_NAMES.get(name, name) for name in EDGE_PROPERTIES),
+    *(TYPED_NAMES.get(name, name) for name in RELATIONSHIP_PROPERTIES),
     ":TYPE",
 )
 ARROW_TYPES = {"row:long": pa.int64(), "confidence:double": pa.float64()}
@@ -76,7 +75,7 @@ def _edge_columns(selection: Selection, values: Distinct) -> Iterator[list[pa.Ar
     """Yield the columns of EDGE_HEADER, and collect the values that they lead to."""
     for batch in selection.statement_batches():
         values.add(batch["value"])
-        columns = [batch[name] for name in ("item", "value", *EDGE_PROPERTIES)]
+        columns = [batch[name] for name in ("item", "value", *RELATIONSHIP_PROPERTIES)]
         yield _with_label(columns, "HAS")
 
 

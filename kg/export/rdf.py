@@ -9,9 +9,10 @@ from pyoxigraph import Quad, RdfFormat, Triple, serialize
 
 from kg.export.selection import Selection
 from kg.stores import rdf_terms as terms
+from schema import iris
 from schema.terms import TRUSTED_RANKS
 
-UNTRUSTED_GRAPHS = {node for rank, node in terms.RANKS.items() if rank not in TRUSTED_RANKS}
+UNTRUSTED_GRAPHS = {node for rank, node in terms.RANK_GRAPHS.items() if rank not in TRUSTED_RANKS}
 
 
 def write_nquads(selection: Selection, path: Path) -> None:
@@ -29,7 +30,7 @@ def write_ntriples(selection: Selection, path: Path) -> None:
 def write_turtle(selection: Selection, path: Path) -> None:
     """Write Turtle."""
     with path.open("wb") as stream:
-        serialize(_triples(selection), stream, RdfFormat.TURTLE, prefixes=terms.PREFIXES)
+        serialize(_triples(selection), stream, RdfFormat.TURTLE, prefixes=iris.PREFIXES)
 
 
 def _triples(selection: Selection) -> Iterator[Triple]:
@@ -49,7 +50,7 @@ def _quads(selection: Selection) -> Iterator[Quad]:
     # The names of properties, sources and the like are written once each.
     named: set[tuple[str, str]] = set()
     for row in selection.statement_rows():
-        yield from terms.fact_quads(row)
-        new_names = {(kind, row[kind]) for kind in terms.NAMED if row[kind]} - named
-        yield from terms.name_quads(new_names)
+        yield from terms.statement_quads(row)
+        new_names = {(kind, row[kind]) for kind in terms.LABELLED_COLUMNS if row[kind]} - named
+        yield from terms.label_quads(new_names)
         named |= new_names

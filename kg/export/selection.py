@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from kg.stores.merge import Row
 from kg.stores.protocol import GraphStore, Pattern
+from kg.stores.tables import Row
 from schema.progress import ProgressCallback, no_progress
 from schema.terms import Rank
 

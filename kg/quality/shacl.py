@@ -14,9 +14,9 @@ import pyshacl
 from pyoxigraph import NamedNode, Quad
 from rdflib import RDF, SH, XSD, BNode, Graph, Literal, URIRef
 
-from kg.stores.merge import Row
-from kg.stores.rdf_terms import fact_quad, fact_quads, item_quads
-from kg.stores.sparql import guard, names_graphs
+from kg.stores.rdf_terms import fact_quad, item_quads, statement_quads
+from kg.stores.sparql_guard import checked_sparql, names_graphs
+from kg.stores.tables import Row
 from schema.errors import DataError, QueryRefusedError, SourceNotFoundError
 from schema.iris import PREFIXES, name_of_kind
 from schema.shapes import SHIPPED_SHAPES
@@ -117,7 +117,7 @@ def _quads(items: Iterable[Row], facts: Iterable[Row], *, provenance: bool) -> I
     for row in items:
         yield from item_quads(row)
     for row in facts:
-        fact, *about_fact = fact_quads(row) if provenance else [fact_quad(row)]
+        fact, *about_fact = statement_quads(row) if provenance else [fact_quad(row)]
         if row["rank"] in TRUSTED_RANKS:
             yield fact
         yield from about_fact
@@ -165,7 +165,7 @@ def _refuse_unsafe_queries(shapes: Graph, path: Path) -> None:
     texts += [f"PREFIX x: <{namespace}>" for namespace in shapes.objects(None, SH.namespace)]
     for text in texts:
         try:
-            guard(text)
+            checked_sparql(text)
         except QueryRefusedError as error:
             raise DataError(
                 f"{path} has a shape with a query that is not allowed: {error}"

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
-from kg.stores.merge import Row
 from kg.stores.protocol import GraphStore
 from kg.stores.sorting import with_statements
-from kg.stores.tables import item_of
+from kg.stores.tables import Row, item_from_row
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.terms import TRUSTED_RANKS
@@ -108,7 +107,7 @@ def validate(
     while batch := list(islice(items_with_facts, ITEMS_PER_BATCH)):
         findings: list[Finding] = []
         for row, facts in batch:
-            item, _ = item_of(row, ())
+            item = item_from_row(row)
             findings += check_item(ontology, item, _trusted_pairs(facts))
         item_rows = [row for row, _ in batch]
         fact_rows = [fact for _, facts in batch for fact in facts]

@@ -11,9 +11,10 @@ from pyoxigraph import NamedNode, Quad, RdfFormat, Store, parse, serialize
 
 from kg.rdf.json_ld import split_json_ld
 from kg.stores import rdf_terms as terms
+from schema import iris
 from schema.errors import DataError
 
-BASE = f"{terms.BASE}document/"
+BASE = f"{iris.BASE}document/"
 """The base IRI that relative IRIs in a file are resolved against."""
 FORMATS = {
     ".ttl": RdfFormat.TURTLE,
@@ -22,8 +23,8 @@ FORMATS = {
     ".trig": RdfFormat.TRIG,
 }
 JSON_LD_SUFFIX = ".jsonld"
-RANK = terms.THINGS["rank"]
-ITEM_PREFIX = f"{terms.BASE}item:"
+RANK = terms.NODE_PREDICATES["rank"]
+ITEM_PREFIX = f"{iris.BASE}item:"
 """The start of the IRIs of items in Catalograph's own RDF."""
 
 

@@ -15,7 +15,8 @@ from pyoxigraph import BlankNode, Literal, NamedNode
 from kg.ingest.normalize import number_text
 from kg.rdf import vocabulary
 from kg.rdf.document import BASE, RdfDocument
-from kg.stores.rdf_terms import TYPE, XSD
+from kg.stores.rdf_terms import TYPE
+from schema.iris import XSD
 
 MAX_DEPTH = 4
 """How many levels of nodes below the product are followed."""

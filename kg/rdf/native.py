@@ -13,20 +13,20 @@ from pyoxigraph import NamedNode, Quad
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.rdf.document import ITEM_PREFIX, RANK, RdfDocument, node_label
 from kg.stores import rdf_terms as terms
-from kg.stores.merge import Row
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
+from schema import iris
 from schema.rejects import RejectedRow
 from schema.terms import Rank, statement_id
 
 BATCH_ROWS = 20_000
-_PROPERTY_PREFIX = f"{terms.BASE}property:"
+_PROPERTY_PREFIX = f"{iris.BASE}property:"
 # In exported JSON-LD an item holds its statements, trusted ones apart from the others.
 _HOLDING_PREDICATES = (
-    NamedNode(f"{terms.SCHEMA}additionalProperty"),
-    NamedNode(f"{terms.BASE}term:claim"),
+    NamedNode(f"{iris.SCHEMA}additionalProperty"),
+    NamedNode(f"{iris.BASE}term:claim"),
 )
-_SCHEMA_VALUE = NamedNode(f"{terms.SCHEMA}value")
-_RANK_OF_GRAPH: dict[Any, Rank] = {node: rank for rank, node in terms.RANKS.items()}
+_SCHEMA_VALUE = NamedNode(f"{iris.SCHEMA}value")
+_RANK_OF_GRAPH: dict[Any, Rank] = {node: rank for rank, node in terms.RANK_GRAPHS.items()}
 
 
 @dataclass
@@ -131,9 +131,9 @@ class NativeRdfReader:
         """Add a fact for which there is no ``rdf:Statement``, such as one added by hand."""
         item = _decoded_name(quad.subject, "item")
         property = _decoded_name(quad.predicate, "property")
-        value = terms.text_of(quad.object)
+        value = terms.term_text(quad.object)
         id = statement_id(item, property, value)
-        if self._document.contains(terms.iri("statement", id), RANK):
+        if self._document.contains(terms.named_node("statement", id), RANK):
             return
         self._row_number += 1
         batch.statements.append(
@@ -155,7 +155,7 @@ class NativeRdfReader:
         ranks = set()
         for quad in self._document.quads_about(node):
             term: Any = quad.object
-            field_name = terms.SAID.get(quad.predicate)
+            field_name = terms.COLUMN_OF_PREDICATE.get(quad.predicate)
             if quad.predicate == terms.SUBJECT:
                 row["item"] = _decoded_name(term, "item")
             elif quad.predicate == terms.PREDICATE:
@@ -164,10 +164,10 @@ class NativeRdfReader:
                 row["value"] = term.value
             elif quad.predicate == terms.NAME:
                 row.setdefault("property", term.value)
-            elif field_name in terms.THINGS:
+            elif field_name in terms.NODE_PREDICATES:
                 row[field_name] = _decoded_name(term, field_name)
             elif field_name is not None:
-                row[field_name] = terms.said(field_name, term)
+                row[field_name] = terms.literal_value(field_name, term)
             if field_name == "rank":
                 ranks.add(row["rank"])
 
@@ -187,7 +187,7 @@ class NativeRdfReader:
 
 def _decoded_name(node: Any, kind: str) -> str:
     """Return the name in an IRI of Catalograph's; raises ValueError on any other node."""
-    prefix = ITEM_PREFIX if kind == "item" else f"{terms.BASE}{kind}:"
+    prefix = ITEM_PREFIX if kind == "item" else f"{iris.BASE}{kind}:"
     if not isinstance(node, NamedNode) or not node.value.startswith(prefix):
         article = "an" if kind == "item" else "a"
         raise ValueError(

@@ -1,11 +1,11 @@
-"""One store's graph into another, in batches, and proof that both are the same."""
+"""Copy one store's graph into another, in batches, and check that both are the same afterwards."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from kg.stores.protocol import GraphStore
 from schema.errors import StoreError
 from schema.files import write_atomically
+from schema.progress import ProgressCallback, no_progress
 
 PUT_ROWS = 50_000
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What both stores hold now, and in how many seconds."""
+    """Sizes and hash of the graph that both stores hold now, and the seconds the copy took."""
 
     items: int
     statements: int
@@ -32,34 +32,36 @@ class CopyReport:
 
 @dataclass
 class Cursor:
-    """How far a copy came: the last item and the last statement, both ordered by id, in a file of its own."""
+    """The last item and the last statement that were copied, both in the order of their ids.
 
-    path: Path | None
+    With a ``path`` it is kept in a file, so that an interrupted copy can be resumed.
+    """
+
+    path: Path | None = None
     item: str = ""
     statement: str = ""
 
     @classmethod
-    def between(cls, folder: Path | None, source: str, target: str) -> Cursor:
-        """Where a copy from one URL to another stood, kept in ``folder``; at its beginning where nothing is kept."""
+    def load(cls, folder: Path | None, source: str, target: str) -> Cursor:
+        """Load the cursor of a copy between two URLs, or return one at the beginning."""
         if folder is None:
-            return cls(None)
-        pair = hashlib.sha256(f"{source} {target}".encode()).hexdigest()
-        path = folder / f"copy-{pair[:16]}.json"
+            return cls()
+        urls = hashlib.sha256(f"{source} {target}".encode()).hexdigest()
+        path = folder / f"copy-{urls[:16]}.json"
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, str(kept["item"]), str(kept["statement"]))
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, str(saved["item"]), str(saved["statement"]))
         except (OSError, ValueError, KeyError):
             return cls(path)
 
-    def keep(self) -> None:
-        """Write it down."""
+    def save(self) -> None:
+        """Write the cursor to its file."""
         if self.path is not None:
-            write_atomically(
-                self.path, json.dumps({"item": self.item, "statement": self.statement})
-            )
+            document = {"item": self.item, "statement": self.statement}
+            write_atomically(self.path, json.dumps(document))
 
-    def forget(self) -> None:
-        """The copy is done."""
+    def delete(self) -> None:
+        """Delete the file of a finished copy."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
@@ -67,47 +69,49 @@ class Cursor:
 def copy_store(
     source: GraphStore,
     target: GraphStore,
-    folder: Path | None = None,
-    progress: Progress | None = None,
+    cursor_folder: Path | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> CopyReport:
-    """Copy what ``source`` holds; a copy that was cut off goes on from its cursor in ``folder``.
+    """Copy all that ``source`` holds; an interrupted copy resumes at its cursor in a folder.
 
-    Raises StoreError where the target holds something else as well, and so is no copy.
+    Raises StoreError if the target holds something else as well, and so is not a copy.
     """
     began = time.monotonic()
-    report = progress or (lambda what, done, total: None)
     counts = source.counts()
-    cursor = Cursor.between(folder, source.url, target.url)
-    for what, total, batches in (
-        ("items", counts.items, source.items()),
-        ("statements", counts.statements, source.scan()),
-    ):
-        done = 0
-        for part in _after(batches, cursor.item if what == "items" else cursor.statement):
-            if part.num_rows:
-                target.put(
-                    part if what == "items" else None, part if what == "statements" else None
-                )
-                setattr(cursor, what[:-1], part["id"][-1].as_py())
-                cursor.keep()
-            done += part.num_rows
-            report(what, done, total)
-    cursor.forget()
-    mine = source.content_hash()
-    theirs = target.content_hash()
-    if mine != theirs:
-        held = target.counts()
+    total = counts.items + counts.statements
+    done = 0
+    cursor = Cursor.load(cursor_folder, source.url, target.url)
+    for table in _tables_after(source.items(), cursor.item):
+        target.put(table, None)
+        cursor.item = table["id"][-1].as_py()
+        cursor.save()
+        done += table.num_rows
+        progress(done, total)
+    for table in _tables_after(source.scan(), cursor.statement):
+        target.put(None, table)
+        cursor.statement = table["id"][-1].as_py()
+        cursor.save()
+        done += table.num_rows
+        progress(done, total)
+    cursor.delete()
+
+    content_hash = source.content_hash()
+    if target.content_hash() != content_hash:
+        found = target.counts()
         raise StoreError(
-            f"{target.url} is no copy: it holds {held.items:,} items and {held.statements:,} statements, the source {counts.items:,} and "
-            f"{counts.statements:,}; copy into an empty store, or again where the source changed meanwhile"
+            f"{target.url} is not a copy: "
+            f"it holds {found.items:,} items and {found.statements:,} statements, "
+            f"the source {counts.items:,} and {counts.statements:,}; "
+            "copy into an empty store, or copy again if the source changed meanwhile"
         )
-    return CopyReport(counts.items, counts.statements, mine, time.monotonic() - began)
+    return CopyReport(counts.items, counts.statements, content_hash, time.monotonic() - began)
 
 
-def _after(batches: Iterator[pa.RecordBatch], last: str) -> Iterator[pa.Table]:
-    """The rows of ordered batches whose id comes after ``last``, as tables of a put's size."""
+def _tables_after(batches: Iterator[pa.RecordBatch], last_id: str) -> Iterator[pa.Table]:
+    """Yield the rows whose id comes after ``last_id`` as tables of at most PUT_ROWS rows."""
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        table = table.filter(pc.greater(table["id"], last)) if last else table
+        if last_id:
+            table = table.filter(pc.greater(table["id"], last_id))
         for start in range(0, table.num_rows, PUT_ROWS):
             yield table.slice(start, PUT_ROWS)

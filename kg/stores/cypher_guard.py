@@ -1,8 +1,18 @@
-"""The read-only gate for Cypher: an allow-list of clauses, one statement, nothing that calls out."""
+"""The gate that lets only reading Cypher pass: an allow-list of clauses and functions.
+
+It is needed even though both servers can open a graph or a transaction for reading only. In
+Ladybug a query that only reads may still read any file (LOAD FROM), and
+``CALL READ_CSV_SERIAL`` even ends the process; Neo4j has LOAD CSV, and procedures that call out.
+
+The text is split into tokens as both servers split it, and a text that one of them might split in
+another way is refused. The measure of what is allowed is the openCypher TCK: none of its 1,218
+writing queries pass.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from schema.errors import QueryRefusedError
 
@@ -18,100 +28,138 @@ CLAUSES = (
     "LIMIT",
     "UNION",
 )
-STARTS = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN")
-# What could stand within a query; commands, which start one, are refused because of their first word.
-REFUSED = frozenset(
-    "CREATE MERGE INSERT SET DELETE DETACH NODETACH REMOVE DROP ALTER COPY LOAD CALL EXPORT IMPORT INSTALL UNINSTALL ATTACH USE BEGIN "
-    "COMMIT ROLLBACK CHECKPOINT EXPLAIN PROFILE FOREACH GRANT REVOKE YIELD PERIODIC SHOW TERMINATE FINISH".split()
+FIRST_WORDS = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN")
+# Clauses that could stand inside a query. Commands such as STOP or RENAME need not be listed: they
+# can only start one, and a query must start with one of FIRST_WORDS.
+REFUSED_WORDS = frozenset(
+    "CREATE MERGE INSERT SET DELETE DETACH NODETACH REMOVE DROP ALTER COPY LOAD CALL EXPORT IMPORT "
+    "INSTALL UNINSTALL ATTACH USE BEGIN COMMIT ROLLBACK CHECKPOINT EXPLAIN PROFILE FOREACH GRANT "
+    "REVOKE YIELD PERIODIC SHOW TERMINATE FINISH".split()
 )
+# Functions that only compute, of both servers.
 FUNCTIONS = frozenset(
-    "abs avg ceil ceiling coalesce collect concat contains count date endnode ends_with floor head id keys label labels last left length "
-    "list_contains list_extract list_sort list_unique log10 lower max min nodes nullif pi properties range regexp_extract regexp_matches "
-    "relationships rels replace reverse right round rtrim ltrim sign size split sqrt startnode starts_with string_split substring sum "
-    "tail tofloat tointeger tolower tostring toupper trim type upper exists case any all none single cast".split()
+    "abs avg ceil ceiling coalesce collect concat contains count date endnode ends_with floor head "
+    "id keys label labels last left length list_contains list_extract list_sort list_unique log10 "
+    "lower max min nodes nullif pi properties range regexp_extract regexp_matches relationships "
+    "rels replace reverse right round rtrim ltrim sign size split sqrt startnode starts_with "
+    "string_split substring sum tail tofloat tointeger tolower tostring toupper trim type upper "
+    "exists case any all none single cast".split()
+)
+# Words before a parenthesis that groups, or opens a pattern, and calls nothing.
+WORDS_BEFORE_PARENTHESIS = frozenset(
+    "MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS "
+    "EXISTS UNWIND".split()
 )
 TOKEN = re.compile(
-    r"(?P<space>\s+)|(?P<comment>//[^\r\n]*|/\*.*?\*/)|(?P<string>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<quoted>`[^`]*`)"
-    r"|(?P<word>[^\W\d]\w*)|(?P<number>\d+(?:\.\d+)?)|(?P<param>\$\w+)|(?P<sign>[-+*/%^=<>!.,:;()\[\]{}|~&])",
-    re.DOTALL,
+    r"""
+      (?P<space>\s+)
+    | (?P<comment>//[^\r\n]*|/\*.*?\*/)
+    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    | (?P<quoted>`[^`]*`)
+    | (?P<word>[^\W\d]\w*)
+    | (?P<number>\d+(?:\.\d+)?)
+    | (?P<param>\$\w+)
+    | (?P<sign>[-+*/%^=<>!.,:;()\[\]{}|~&])
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 
 
-def guard(text: str) -> str:
-    """The query, where it only reads; raises QueryRefusedError naming what is not allowed."""
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a query; ``kind`` is the name of a group of ``TOKEN``."""
+
+    kind: str
+    text: str
+
+
+SEMICOLON = Token("sign", ";")
+
+
+def checked_cypher(text: str) -> str:
+    """Return the query if it only reads; raises QueryRefusedError naming what is not allowed."""
     if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
         raise QueryRefusedError("the query has a control character: write plain text")
-    # Neo4j reads these before anything else, so that they end a string or spell a clause.
+    # Neo4j replaces these escapes before anything else, so that one can end a string or spell a
+    # clause: \u0043REATE.
     if re.search(r"\\u", text, re.IGNORECASE):
         raise QueryRefusedError(
-            "the query has a \\u escape: write the character itself, or give the text as a parameter"
+            "the query has a \\u escape: "
+            "write the character itself, or pass the text as a parameter"
         )
-    words = list(_tokens(text))
-    if not words:
+    tokens = _tokens(text)
+    if not tokens:
         raise QueryRefusedError("the query is empty: start it with MATCH")
-    while words and words[-1] == ("sign", ";"):
-        words.pop()
-    for position, (kind, value) in enumerate(words):
-        if (kind, value) == ("sign", ";"):
-            raise QueryRefusedError("the query has two statements: give one at a time")
-        if kind in ("word", "quoted"):
-            _check_name(
-                kind,
-                value,
-                _texts(words[max(position - 2, 0) : position]),
-                _texts(words[position + 1 : position + 2]),
-            )
-    first = words[0][1].upper() if words else ""
-    if first not in STARTS:
+    while tokens and tokens[-1] == SEMICOLON:
+        tokens.pop()
+    if SEMICOLON in tokens:
+        raise QueryRefusedError("the query has two statements: give one at a time")
+
+    first = tokens[0].text.upper() if tokens else ""
+    for position, token in enumerate(tokens):
+        if token.kind in ("word", "quoted"):
+            before = [each.text for each in tokens[max(position - 2, 0) : position]]
+            after = tokens[position + 1].text if position + 1 < len(tokens) else ""
+            _check_call(token, before, after)
+            _check_clause(token, before, after)
+    if first not in FIRST_WORDS:
         raise QueryRefusedError(
             f"a query cannot start with {first[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN"
         )
     return text
 
 
-def _check_name(kind: str, name: str, before: list[str], after: list[str]) -> None:
-    """Raise where a name among its neighbours is a clause or a function that a query may not use."""
-    called = after == ["("]
-    last = before[-1] if before else ""
-    if called and (
-        kind == "quoted"
-        or last == "."
-        or (name.lower() not in FUNCTIONS and name.upper() not in _BEFORE_PARENTHESIS)
-    ):
-        raise QueryRefusedError(
-            f"function {name} is not allowed: use one of count, collect, avg, min, max, size, lower, ..."
-        )
-    if kind == "quoted" or name.upper() not in REFUSED:
+def _check_call(name: Token, before: list[str], after: str) -> None:
+    """Raise QueryRefusedError if a name calls a function that is not allowed.
+
+    ``before`` are the texts of up to two tokens before the name, ``after`` is that of the next one.
+    """
+    if after != "(":
         return
-    of_something = last == "." and not before[0][0].isdigit()
-    is_key = after == [":"] and last in ("{", ",")
-    if not (of_something or last == ":" or is_key):
-        allowed = ", ".join(CLAUSES)
+    word = name.text
+    # A quoted or dotted name before a parenthesis can only be a call: `apoc`.load.json(...).
+    is_simple = name.kind == "word" and before[-1:] != ["."]
+    is_allowed = word.lower() in FUNCTIONS or word.upper() in WORDS_BEFORE_PARENTHESIS
+    if not (is_simple and is_allowed):
         raise QueryRefusedError(
-            f"{name.upper()} is not allowed: a query may use {allowed}; a name that is a clause's goes in backticks"
+            f"function {word} is not allowed: use one of count, collect, avg, min, max, size, "
+            "lower, ..."
         )
 
 
-_BEFORE_PARENTHESIS = frozenset(
-    "MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS EXISTS UNWIND".split()
-)
+def _check_clause(name: Token, before: list[str], after: str) -> None:
+    """Raise QueryRefusedError if a name is a clause that a query may not use.
+
+    The same word may also be a property (``h.load``), a label or type (``:SET``), or a key of a map
+    (``{set: 1}``). ``before`` and ``after`` are those of :func:`_check_call`.
+    """
+    if name.kind == "quoted" or name.text.upper() not in REFUSED_WORDS:
+        return
+    last = before[-1] if before else ""
+    # In "1. CREATE" the point belongs to a number.
+    is_property = last == "." and not before[0][0].isdigit()
+    is_label = last == ":"
+    is_key = after == ":" and last in ("{", ",")
+    if not (is_property or is_label or is_key):
+        raise QueryRefusedError(
+            f"{name.text.upper()} is not allowed: a query may use {', '.join(CLAUSES)}; "
+            "put a name that is also a clause in backticks"
+        )
 
 
-def _texts(words: list[tuple[str, str]]) -> list[str]:
-    return [text for _, text in words]
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    place = 0
-    while place < len(text):
-        match = TOKEN.match(text, place)
+def _tokens(text: str) -> list[Token]:
+    """Split a query into tokens, without spaces and comments."""
+    tokens: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = TOKEN.match(text, position)
         if match is None:
+            rest = text[position : position + 12]
             raise QueryRefusedError(
-                f"the query has {text[place : place + 12]!r}, which is not allowed: check quotes and comments"
+                f"the query has {rest!r}, which is not allowed: check quotes and comments"
             )
-        place = match.end()
+        position = match.end()
         kind = match.lastgroup or ""
         if kind not in ("space", "comment"):
-            found.append((kind, match[0]))
-    return found
+            tokens.append(Token(kind, match[0]))
+    return tokens

@@ -1,7 +1,12 @@
-"""The journal: a Delta Lake table to which every batch of changes is appended before the graph sees it.
+"""The journal: a Delta Lake table to which every batch of changes is appended before it is applied.
 
-delta-rs never fsyncs, so a batch is acknowledged only once its Parquet file, its log entry and both folders are on the disk. Each log entry
-carries the hash of the entry before, so that a lost or altered one shows.
+A graph file has no page checksums, and a torn write-ahead log may be dropped without an error. So
+the journal, and not the graph, is what counts:
+
+- Every batch is a Parquet file with page checksums that is named after its own sha256.
+- delta-rs never calls fsync. A batch is acknowledged only when its Parquet file, its log entry and
+  the folders of both are on the disk.
+- Each log entry carries a hash of the entry before it, so a lost or altered entry is noticed.
 """
 
 from __future__ import annotations
@@ -11,26 +16,35 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError
 from schema.files import write_atomically
 
-OPERATION = pa.field("operation", pa.string())
+# An item and a statement both have a column "id": here the statement's is called "statement".
+_STATEMENT_COLUMNS = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
 JOURNAL_SCHEMA = pa.schema(
-    [OPERATION, *ITEM_SCHEMA]
-    + [pa.field(f.name if f.name != "id" else "statement", f.type) for f in STATEMENT_SCHEMA]
+    [
+        pa.field("operation", pa.string()),
+        *ITEM_SCHEMA,
+        *map(pa.field, _STATEMENT_COLUMNS, STATEMENT_SCHEMA.types),
+    ]
 )
-ENDLESS = {
+# By default Delta Lake deletes the log of versions that are older than a month.
+KEEP_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
+CHAIN = "catalograph.chain"
+"""Key of the chain's hash in the custom metadata of a log entry."""
 
 
 class Journal:
@@ -42,12 +56,12 @@ class Journal:
 
     @property
     def version(self) -> int:
-        """The newest version, -1 where there is none."""
+        """The newest version, or -1 if there is none."""
         entries = self._entries()
         return int(entries[-1].stem) if entries else -1
 
     def append(self, changes: pa.Table) -> int:
-        """Write a batch durably; its version."""
+        """Write a batch durably; return its version."""
         from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
         from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -57,11 +71,13 @@ class Journal:
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
         write_atomically(path, data)
-        stats = json.dumps({"numRecords": changes.num_rows})
-        action = AddAction(path.name, len(data), {}, time.time_ns() // 1_000_000, True, stats)
+
         version = self.version
-        link = hashlib.sha256((self._link(version) + digest).encode()).hexdigest()
-        properties = CommitProperties(custom_metadata={"catalograph.chain": link})
+        statistics = json.dumps({"numRecords": changes.num_rows})
+        milliseconds = time.time_ns() // 1_000_000
+        action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
+        chain = _chained(self._chain_hash(version), [path.name])
+        properties = CommitProperties(custom_metadata={CHAIN: chain})
         schema = Schema.from_arrow(JOURNAL_SCHEMA)
         if version < 0:
             create_table_with_add_actions(
@@ -69,83 +85,89 @@ class Journal:
                 schema,
                 [action],
                 mode="error",
-                configuration=ENDLESS,
+                configuration=KEEP_FOREVER,
                 commit_properties=properties,
             )
         else:
-            hooks = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-            table = DeltaTable(str(self.folder))
-            table.create_write_transaction(
+            DeltaTable(str(self.folder)).create_write_transaction(
                 [action],
                 "append",
                 schema,
                 commit_properties=properties,
-                post_commithook_properties=hooks,
+                post_commithook_properties=PostCommitHookProperties(
+                    create_checkpoint=False, cleanup_expired_logs=False
+                ),
             )
-        _sync(self.log / f"{version + 1:020d}.json")
+
+        _sync(self._entry(version + 1))
         for folder in (self.log, self.folder, self.folder.parent):
             _sync(folder)
         return version + 1
 
     def read(self, since: int = -1) -> Iterator[tuple[int, pa.Table]]:
-        """Batches after version ``since``, in order; raises StoreDamagedError on a missing or altered file."""
+        """Yield the batches after version ``since`` in order, with their versions.
+
+        Raises StoreDamagedError if a file is missing or altered.
+        """
         for entry in self._entries():
             version = int(entry.stem)
             if version > since:
-                for name in self._added(entry):
-                    yield version, self._batch(name)
+                for name in self._added_files(entry):
+                    yield version, self._read_file(name)
 
     def verify(self) -> list[str]:
-        """What is wrong with log and files, a line a problem; empty where all is well."""
+        """Check the log and all files; return the problems, one line each."""
         problems: list[str] = []
-        link = ""
-        for number, entry in enumerate(self._entries()):
-            if int(entry.stem) != number:
-                return [*problems, f"{self.log} lacks version {number}: restore it from a copy"]
+        chain = ""
+        for version, entry in enumerate(self._entries()):
+            if int(entry.stem) != version:
+                return [*problems, f"{self.log} lacks version {version}: restore it from a copy"]
             try:
-                names = self._added(entry)
+                names = self._added_files(entry)
                 for name in names:
-                    self._batch(name)
-                link = hashlib.sha256(
-                    (link + "".join(name.removesuffix(".parquet") for name in names)).encode()
-                ).hexdigest()
-                if link != self._link(number):
+                    self._read_file(name)
+                chain = _chained(chain, names)
+                if chain != self._chain_hash(version):
                     problems.append(
-                        f"{entry} does not follow from the entry before: restore the journal from a copy"
+                        f"{entry} does not follow from the entry before: "
+                        "restore the journal from a copy"
                     )
             except StoreDamagedError as error:
                 problems.append(str(error))
         return problems
 
+    def _entry(self, version: int) -> Path:
+        return self.log / f"{version:020d}.json"
+
     def _entries(self) -> list[Path]:
-        return (
-            sorted(path for path in self.log.glob("*.json") if path.stem.isdigit())
-            if self.log.is_dir()
-            else []
-        )
+        """Return the log's entries, oldest first."""
+        if not self.log.is_dir():
+            return []
+        return sorted(path for path in self.log.glob("*.json") if path.stem.isdigit())
 
     def _actions(self, entry: Path) -> list[dict[str, Any]]:
+        """Return the actions of a log entry, which has one JSON document per line."""
         try:
-            return [
-                json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines() if line
-            ]
+            lines = entry.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines if line]
         except (OSError, ValueError):
             raise StoreDamagedError(
                 f"{entry} is damaged: restore the journal from a copy"
             ) from None
 
-    def _added(self, entry: Path) -> list[str]:
+    def _added_files(self, entry: Path) -> list[str]:
         return [action["add"]["path"] for action in self._actions(entry) if "add" in action]
 
-    def _link(self, version: int) -> str:
+    def _chain_hash(self, version: int) -> str:
+        """Return the chain's hash that a version's log entry carries; empty before the first."""
         if version < 0:
             return ""
-        for action in self._actions(self.log / f"{version:020d}.json"):
+        for action in self._actions(self._entry(version)):
             if "commitInfo" in action:
-                return str(action["commitInfo"].get("catalograph.chain", ""))
+                return str(action["commitInfo"].get(CHAIN, ""))
         return ""
 
-    def _batch(self, name: str) -> pa.Table:
+    def _read_file(self, name: str) -> pa.Table:
         path = self.folder / name
         try:
             data = path.read_bytes()
@@ -158,32 +180,44 @@ class Journal:
         return pq.read_table(io.BytesIO(data)).cast(JOURNAL_SCHEMA)
 
 
+@dataclass(frozen=True, slots=True)
+class JournalBatch:
+    """A batch of the journal by operation: items put, statements put, statements retracted."""
+
+    items: pa.Table
+    statements: pa.Table
+    retracted: list[str]
+
+    @classmethod
+    def from_table(cls, changes: pa.Table) -> JournalBatch:
+        """Split a table in JOURNAL_SCHEMA by its operations."""
+        operation = changes["operation"]
+        items = changes.filter(pc.equal(operation, "item"))
+        statements = changes.filter(pc.equal(operation, "statement"))
+        retracted = changes.filter(pc.equal(operation, "retract"))
+        return cls(
+            items.select(ITEM_SCHEMA.names),
+            statements.select(_STATEMENT_COLUMNS).rename_columns(STATEMENT_SCHEMA.names),
+            retracted["statement"].to_pylist(),
+        )
+
+
 def changes_table(
-    items: list[dict[str, Any]], statements: list[dict[str, Any]], retracted: list[str]
+    items: Sequence[Row] = (), statements: Sequence[Row] = (), retracted: Sequence[str] = ()
 ) -> pa.Table:
-    """A batch of changes in JOURNAL_SCHEMA: items put, statements put, statements retracted."""
-    rows = [{"operation": "item", **row} for row in items]
-    rows += [
-        {
-            "operation": "statement",
-            **{k: v for k, v in row.items() if k != "id"},
-            "statement": row["id"],
-        }
-        for row in statements
-    ]
-    rows += [{"operation": "retract", "statement": name} for name in retracted]
+    """Return items put, statements put and ids of retracted statements in JOURNAL_SCHEMA."""
+    rows: list[Row] = [{"operation": "item", **row} for row in items]
+    for row in statements:
+        renamed = {"statement" if name == "id" else name: value for name, value in row.items()}
+        rows.append({"operation": "statement", **renamed})
+    rows += [{"operation": "retract", "statement": id} for id in retracted]
     return pa.Table.from_pylist(rows, schema=JOURNAL_SCHEMA)
 
 
-def parts_of(changes: pa.Table) -> tuple[pa.Table, pa.Table, list[str]]:
-    """The reverse of :func:`changes_table`: items, statements, ids retracted."""
-    import pyarrow.compute as pc
-
-    items = changes.filter(pc.equal(changes["operation"], "item")).select(ITEM_SCHEMA.names)
-    facts = changes.filter(pc.equal(changes["operation"], "statement"))
-    names = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
-    retracted = changes.filter(pc.equal(changes["operation"], "retract"))["statement"].to_pylist()
-    return items, facts.select(names).rename_columns(STATEMENT_SCHEMA.names), retracted
+def _chained(before: str, names: Sequence[str]) -> str:
+    """Return the chain's hash after an entry that adds files, given the hash before it."""
+    digests = "".join(name.removesuffix(".parquet") for name in names)
+    return hashlib.sha256((before + digests).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -1,69 +1,70 @@
-"""A store in a folder: a journal, which is the truth, and a graph that is its projection."""
+"""A store in a folder: a journal, which is the truth, and a graph, which is its projection."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from kg.stores.journal import Journal, changes_table, parts_of
+from kg.stores.journal import Journal, JournalBatch, changes_table
 from kg.stores.lock import StoreLock
-from kg.stores.merge import Row, changes_of, graph_hash
-from kg.stores.protocol import Counts, Pattern, PutReport, QueryResult
-from kg.stores.tables import item_of, rows_to_put
+from kg.stores.memory import MemoryStore
+from kg.stores.merge import PutBatch, StoredRows, changes_of
+from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.tables import item_from_row, statements_from_rows
 from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
 
-class Projection(Protocol):
-    """A graph that shows a journal up to a version; what it lost, the journal gives again."""
+class Projection(ABC):
+    """A graph that shows a journal up to some version; what it loses, the journal can restore."""
 
-    def applied(self) -> int:
-        """The journal's version that the graph shows, -1 for none."""
-        ...
+    @abstractmethod
+    def applied_version(self) -> int:
+        """Return the journal's version that the graph shows, or -1 if it shows none."""
 
+    @abstractmethod
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Bring one batch into the graph; doing it twice is doing it once."""
-        ...
+        """Apply one batch of the journal; applying it twice has the same result as once."""
 
-    def known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
-        """Those of the named items that are there, and their statements, both by id."""
-        ...
+    @abstractmethod
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of these items, as far as the graph has them, and their statements."""
 
-    def present(self, ids: list[str]) -> list[str]:
-        """Those of the statements ``ids`` that are there."""
-        ...
+    @abstractmethod
+    def existing_statements(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the statement ids that the graph has."""
 
+    @abstractmethod
     def items(self) -> Iterator[pa.RecordBatch]:
-        """All items, ordered by id."""
-        ...
+        """Yield all items, ordered by id."""
 
+    @abstractmethod
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Statements that match, ordered by id."""
-        ...
+        """Yield the statements that match, ordered by id."""
 
+    @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Statements of some ranks."""
-        ...
+        """Yield the statements of some ranks."""
 
+    @abstractmethod
     def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
-        """A read-only query in the graph's own language."""
-        ...
+        """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
 
+    @abstractmethod
     def counts(self) -> Counts:
-        """Sizes of the graph."""
-        ...
+        """Return the sizes of the graph."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release the graph."""
-        ...
 
 
-class JournaledStore:
-    """A folder with a graph, ``journal/`` and ``lock``; a kind of it says what its graph is."""
+class JournaledStore(GraphStore):
+    """A folder with a graph, ``journal/`` and ``lock``; subclasses say what their graph is."""
 
     scheme: ClassVar[str]
 
@@ -74,9 +75,10 @@ class JournaledStore:
             raise StoreError(f"no graph at {folder}: run `catalograph ingest` first")
         folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(folder / "journal")
-        if read_only and self.there(folder) and self._open_shared():
+        if read_only and self.graph_exists(folder) and self._open_shared():
             return
-        # A graph that lags behind its journal is brought up to date first, for a reader too.
+        # A reader, too, needs a graph that is up to date, so it first opens the store as a writer
+        # if the graph is missing, torn or behind its journal.
         self._lock = StoreLock(folder / "lock", shared=False)
         try:
             self._graph = self.open_graph(folder)
@@ -86,26 +88,30 @@ class JournaledStore:
             raise
 
     @staticmethod
-    def there(folder: Path) -> bool:
-        """Whether the folder has a graph."""
-        raise NotImplementedError
+    @abstractmethod
+    def graph_exists(folder: Path) -> bool:
+        """Return whether the folder has a graph."""
 
     @staticmethod
+    @abstractmethod
     def open_graph(folder: Path, read_only: bool = False) -> Projection:
-        """The folder's graph; a torn one is made anew, or raises RuntimeError where it is only read."""
-        raise NotImplementedError
+        """Open the folder's graph.
+
+        A torn graph is replaced by an empty one; if it is opened only for reading, RuntimeError is
+        raised instead.
+        """
 
     @staticmethod
-    def wipe(folder: Path) -> None:
-        """Delete the graph; the journal stays."""
-        raise NotImplementedError
+    @abstractmethod
+    def delete_graph(folder: Path) -> None:
+        """Delete the graph, but not the journal."""
 
     def _open_shared(self) -> bool:
-        """Open beside other readers; False where the graph is torn or lags behind its journal."""
+        """Open beside other readers; return False if the graph is torn or behind its journal."""
         self._lock = StoreLock(self.folder / "lock", shared=True)
         try:
             self._graph = self.open_graph(self.folder, read_only=True)
-            if self._graph.applied() == self.journal.version:
+            if self._graph.applied_version() == self.journal.version:
                 return True
             self._graph.close()
         except RuntimeError:
@@ -114,99 +120,83 @@ class JournaledStore:
         return False
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Journal what changes, then bring the graph up to it."""
-        given, rows = rows_to_put(items, statements)
-        known_items, known_facts = self._graph.known(
-            list(dict.fromkeys([*given, *(row["item"] for row in rows)]))
-        )
-        changed = changes_of(given, rows, known_items, known_facts)
-        if changed.items or changed.statements:
-            self._commit(changes_table(changed.items, changed.statements, []))
-        return PutReport(len(changed.new_items), len(changed.new_statements))
+        """Append what changes to the journal, then apply it to the graph."""
+        batch = PutBatch.from_tables(items, statements)
+        changes = changes_of(batch, self._graph.rows_about(batch.item_ids()))
+        if changes.items or changes.statements:
+            self._commit(changes_table(changes.items, changes.statements))
+        return PutReport(len(changes.new_items), len(changes.new_statements))
 
     def retract(self, statement_ids: Sequence[str]) -> int:
-        """Take statements out; how many were there."""
-        found = self._graph.present(list(dict.fromkeys(statement_ids)))
-        if found:
-            self._commit(changes_table([], [], found))
-        return len(found)
+        """Remove statements; return how many of them the store had."""
+        ids = self._graph.existing_statements(list(dict.fromkeys(statement_ids)))
+        if ids:
+            self._commit(changes_table(retracted=ids))
+        return len(ids)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
-        """An item with its statements, or None."""
-        items, facts = self._graph.known([id])
-        return item_of(items[id], facts.values()) if id in items else None
+        """Return an item and its statements, or None."""
+        stored = self._graph.rows_about([id])
+        if id not in stored.items:
+            return None
+        return item_from_row(stored.items[id]), statements_from_rows(stored.statements.values())
 
     def items(self) -> Iterator[pa.RecordBatch]:
-        """All items, ordered by id."""
+        """Yield all items, ordered by id."""
         return self._graph.items()
 
-    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:  # noqa: B008 - immutable
-        """Statements that match, ordered by id."""
+    def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that match, ordered by id."""
         return self._graph.scan(pattern)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Statements of some ranks."""
+        """Yield the statements of some ranks."""
         return self._graph.triples(ranks)
 
     def query(
         self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
     ) -> QueryResult:
-        """A read-only query in the graph's own language."""
+        """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
         return self._graph.query(text, params or {}, timeout)
 
     def counts(self) -> Counts:
-        """Sizes of the graph."""
+        """Return the sizes of the graph."""
         return self._graph.counts()
 
-    def content_hash(self) -> str:
-        """A hash of the graph's content."""
-        return graph_hash(self.items(), self.scan())
-
     def verify(self) -> list[str]:
-        """What is wrong with journal or graph, a line a problem."""
+        """Return the problems found in the journal or the graph, one line each."""
         problems = self.journal.verify()
         if problems:
             return problems
-        from kg.stores.memory import MemoryStore
-
-        truth = MemoryStore()
+        replayed = MemoryStore()
         for _, changes in self.journal.read():
-            items, facts, retracted = parts_of(changes)
-            truth.put(items, facts)
-            truth.retract(retracted)
-        if truth.content_hash() != self.content_hash():
+            batch = JournalBatch.from_table(changes)
+            replayed.put(batch.items, batch.statements)
+            replayed.retract(batch.retracted)
+        if replayed.content_hash() != self.content_hash():
             return [
                 f"the graph in {self.folder} differs from its journal: run `catalograph rebuild`"
             ]
         return []
 
-    def rebuild(self) -> Counts:
-        """Make the graph anew from the journal."""
+    def rebuild(self) -> None:
+        """Rebuild the graph from the journal."""
         self._graph.close()
-        self.wipe(self.folder)
+        self.delete_graph(self.folder)
         self._graph = self.open_graph(self.folder)
         self._catch_up()
-        return self.counts()
 
     def close(self) -> None:
-        """Release graph and lock."""
+        """Release the graph and the lock."""
         self._graph.close()
         self._lock.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _commit(self, changes: pa.Table) -> None:
-        self._graph.apply(self.journal.append(changes), changes)
+        # The journal comes first: a crash between the two steps leaves a graph that is behind, and
+        # the next one to open the store catches up.
+        version = self.journal.append(changes)
+        self._graph.apply(version, changes)
 
     def _catch_up(self) -> None:
-        for version, changes in self.journal.read(self._graph.applied()):
+        for version, changes in self.journal.read(since=self._graph.applied_version()):
             self._graph.apply(version, changes)

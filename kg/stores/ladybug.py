@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kg.stores.journaled import JournaledStore
-from kg.stores.ladybug_graph import FILE, LadybugGraph, wipe
+from kg.stores.ladybug_graph import FILE, LadybugGraph, delete_files
 
 
 class LadybugStore(JournaledStore):
@@ -14,19 +14,19 @@ class LadybugStore(JournaledStore):
     scheme = "ladybug"
 
     @staticmethod
-    def there(folder: Path) -> bool:
-        """Whether the folder has a graph."""
+    def graph_exists(folder: Path) -> bool:
+        """Return whether the folder has a graph."""
         return (folder / FILE).exists()
 
     @staticmethod
     def open_graph(folder: Path, read_only: bool = False) -> LadybugGraph:
-        """The folder's graph."""
+        """Open the folder's graph."""
         return LadybugGraph(folder, read_only=read_only)
 
     @staticmethod
-    def wipe(folder: Path) -> None:
-        """Delete the graph; the journal stays."""
-        wipe(folder)
+    def delete_graph(folder: Path) -> None:
+        """Delete the graph, but not the journal."""
+        delete_files(folder)
 
 
 def open_url(url: str, *, create: bool, read_only: bool) -> LadybugStore:

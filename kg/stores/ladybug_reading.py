@@ -1,4 +1,4 @@
-"""What is read from a Ladybug graph, in Cypher."""
+"""Read a Ladybug graph with Cypher."""
 
 from __future__ import annotations
 
@@ -8,114 +8,118 @@ from typing import Any
 
 import pyarrow as pa
 
-from kg.stores.cypher_guard import guard
-from kg.stores.merge import Row
+from kg.stores.cypher_guard import checked_cypher
+from kg.stores.journaled import Projection
+from kg.stores.merge import StoredRows
+from kg.stores.property_graph import (
+    COUNT_ITEMS,
+    COUNT_STATEMENTS,
+    MATCH_STATEMENTS,
+    STATEMENT_COLUMNS,
+    TRIPLE_COLUMNS,
+    text_conditions,
+)
 from kg.stores.protocol import Counts, Pattern, QueryResult
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA
+from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
 from schema.errors import QueryTimeoutError, StoreError
 from schema.terms import Rank
 
-BATCH_ROWS = 65_536
 TRIPLES_AT_ONCE = 1_000_000
-PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
-ITEM = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
-SELECT = "h.id AS id, i.id AS item, h.property AS property, v.text AS value, " + ", ".join(
-    f"h.{n} AS {n}" for n in PROPERTIES[2:]
-)
+ITEM_COLUMNS = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
 
 
-class LadybugReading:
-    """Reads an open ``database``; a fresh connection for each query gives its share of the buffer pool back."""
+class LadybugReader(Projection):
+    """The reading half of a Ladybug graph; :class:`LadybugGraph` adds opening and writing.
+
+    Every query gets a connection of its own, because a connection holds on to its share of the
+    buffer pool, about 1.2 MB for each Arrow table that it was given, until it is closed.
+    """
 
     database: Any
 
     def connect(self) -> Any:
-        """A fresh connection, for the caller to close."""
+        """Return a new connection, which the caller closes."""
         import ladybug
 
         return ladybug.Connection(self.database)
 
-    def rows(self, text: str, params: dict[str, Any]) -> list[Row]:
-        """A query's rows, as records."""
+    def rows(self, text: str, params: dict[str, Any] | None = None) -> list[Row]:
+        """Run a query; return its rows."""
         rows: list[Row] = self._arrow(text, params).to_pylist()
         return rows
 
     def table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
-        """A query's rows in a schema."""
-        found = self._arrow(text, params)
-        return found.select(schema.names).cast(schema) if found.num_rows else schema.empty_table()
+        """Run a query; return its rows as a table in a schema."""
+        result = self._arrow(text, params)
+        if not result.num_rows:
+            return schema.empty_table()
+        return result.select(schema.names).cast(schema)
 
     def is_empty(self) -> bool:
-        """Whether there is no item."""
-        return bool(self.rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"] == 0)
+        """Return whether the graph has no item."""
+        return bool(self.rows(COUNT_ITEMS)[0]["items"] == 0)
 
-    def known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
-        """Those of the named items that are there, and their statements, both by id."""
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of these items, as far as the graph has them, and their statements."""
         if self.is_empty():
-            return {}, {}
-        if len(names) == 1:
-            text = "MATCH (i:Item {id: $name})"
-            given = {"name": names[0]}
+            return StoredRows()
+        params: dict[str, Any]
+        if len(item_ids) == 1:
+            # The usual lookup of one item, which needs no Arrow table.
+            match = "MATCH (i:Item {id: $item_id})"
+            params = {"item_id": item_ids[0]}
         else:
-            text = "LOAD FROM $rows MATCH (i:Item {id: name})"
-            given = {"rows": pa.table({"name": pa.array(names, pa.string())})}
-        items = self.rows(f"{text} RETURN {ITEM}", given)
-        facts = self.rows(f"{text} MATCH (i)-[h:HAS]->(v:Value) RETURN {SELECT}", given)
-        return {row["id"]: row for row in items}, {row["id"]: row for row in facts}
+            match = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
+            params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
+        statements = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {STATEMENT_COLUMNS}"
+        return StoredRows(
+            {row["id"]: row for row in self.rows(f"{match} RETURN {ITEM_COLUMNS}", params)},
+            {row["id"]: row for row in self.rows(statements, params)},
+        )
 
-    def present(self, ids: list[str]) -> list[str]:
-        """Those of the statements ``ids`` that are there."""
-        text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE list_contains($ids, h.id) RETURN h.id AS id"
-        return [row["id"] for row in self.rows(text, {"ids": ids})]
+    def existing_statements(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the statement ids that the graph has."""
+        text = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) RETURN h.id AS id"
+        return [row["id"] for row in self.rows(text, {"ids": list(ids)})]
 
     def items(self) -> Iterator[pa.RecordBatch]:
-        """All items, ordered by id."""
-        text = f"MATCH (i:Item) RETURN {ITEM} ORDER BY i.id"
+        """Yield all items, ordered by id."""
+        text = f"MATCH (i:Item) RETURN {ITEM_COLUMNS} ORDER BY i.id"
         yield from self.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Statements that match, ordered by id."""
-        columns = {"item": "i.id", "property": "h.property", "value": "v.text"}
-        params: dict[str, Any] = {
-            name: value for name in columns if (value := getattr(pattern, name)) is not None
-        }
-        wheres = [f"{columns[name]} = ${name}" for name in params]
+        """Yield the statements that match, ordered by id."""
+        conditions, params = text_conditions(pattern)
         if pattern.ranks is not None:
-            wheres.append("list_contains($ranks, h.rank)")
+            conditions.append("list_contains($ranks, h.rank)")
             params["ranks"] = [str(rank) for rank in pattern.ranks]
-        where = f"WHERE {' AND '.join(wheres)}" if wheres else ""
-        text = f"MATCH (i:Item)-[h:HAS]->(v:Value) {where} RETURN {SELECT} ORDER BY h.id"
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        text = f"{MATCH_STATEMENTS} {where} RETURN {STATEMENT_COLUMNS} ORDER BY h.id"
         yield from self.table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Statements of some ranks, a few properties at a time, since a result is held whole."""
-        asked = {"ranks": [str(rank) for rank in ranks]}
-        counted = "MATCH (:Item)-[h:HAS]->(:Value) WHERE list_contains($ranks, h.rank) RETURN h.property AS property, count(*) AS n"
-        groups: list[list[str]] = []
-        held = TRIPLES_AT_ONCE
-        for row in self.rows(f"{counted} ORDER BY property", asked):
-            if held + row["n"] > TRIPLES_AT_ONCE:
-                groups.append([])
-                held = 0
-            groups[-1].append(row["property"])
-            held += row["n"]
-        wanted = "list_contains($ranks, h.rank) AND list_contains($properties, h.property)"
-        text = f"MATCH (i:Item)-[h:HAS]->(v:Value) WHERE {wanted} RETURN i.id AS item, h.property AS property, v.text AS value"
-        for group in groups:
-            yield from self.table(text, {**asked, "properties": group}, TRIPLE_SCHEMA).to_batches(
-                max_chunksize=BATCH_ROWS
-            )
+        """Yield the statements of some ranks, a few properties at a time.
+
+        Ladybug holds a result in memory as a whole, so a large graph is asked in several queries.
+        """
+        names = [str(rank) for rank in ranks]
+        text = (
+            f"{MATCH_STATEMENTS} "
+            "WHERE list_contains($ranks, h.rank) AND list_contains($properties, h.property) "
+            f"RETURN {TRIPLE_COLUMNS}"
+        )
+        for properties in self._property_groups(names):
+            params = {"ranks": names, "properties": properties}
+            yield from self.table(text, params, TRIPLE_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
-        """A read-only Cypher query."""
+        """Run a read-only Cypher query."""
         connection = self.connect()
         try:
             connection.set_query_timeout(int(timeout * 1000))
-            result: Any = connection.execute(guard(text), params)
-            return QueryResult(
-                result.get_column_names(),
-                [[_plain(value) for value in row] for row in result.get_all()],
-            )
+            result: Any = connection.execute(checked_cypher(text), params)
+            rows = [[_json_value(value) for value in row] for row in result.get_all()]
+            return QueryResult(result.get_column_names(), rows)
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
             if "interrupt" in reason.lower():
@@ -127,31 +131,49 @@ class LadybugReading:
             connection.close()
 
     def counts(self) -> Counts:
-        """Sizes of the graph."""
-        items = self.rows("MATCH (i:Item) RETURN count(i) AS n", {})[0]["n"]
-        text = "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN count(h) AS s, count(DISTINCT h.property) AS p, count(DISTINCT v.text) AS v"
-        row = self.rows(text, {})[0]
-        return Counts(items, row["s"], row["p"], row["v"])
+        """Return the sizes of the graph."""
+        (items,) = self.rows(COUNT_ITEMS)
+        (row,) = self.rows(COUNT_STATEMENTS)
+        return Counts(items["items"], row["statements"], row["properties"], row["texts"])
 
-    def _arrow(self, text: str, params: dict[str, Any]) -> pa.Table:
+    def _property_groups(self, ranks: list[str]) -> list[list[str]]:
+        """Group the properties so that each group has at most about TRIPLES_AT_ONCE statements."""
+        text = (
+            f"{MATCH_STATEMENTS} WHERE list_contains($ranks, h.rank) "
+            "RETURN h.property AS property, count(*) AS statements ORDER BY property"
+        )
+        groups: list[list[str]] = []
+        group_size = TRIPLES_AT_ONCE
+        for row in self.rows(text, {"ranks": ranks}):
+            if group_size + row["statements"] > TRIPLES_AT_ONCE:
+                groups.append([])
+                group_size = 0
+            groups[-1].append(row["property"])
+            group_size += row["statements"]
+        return groups
+
+    def _arrow(self, text: str, params: dict[str, Any] | None) -> pa.Table:
         connection = self.connect()
         try:
-            return connection.execute(text, params).get_as_arrow()
+            return connection.execute(text, params or {}).get_as_arrow()
         finally:
             connection.close()
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: sums, which come as decimals, as numbers; nodes and relationships by the properties that they have."""
+def _json_value(value: Any) -> Any:
+    """Convert a value of Ladybug's to one that JSON can hold.
+
+    Sums come as decimals, and nodes and relationships as dictionaries that have the properties of
+    all labels, most of them None, and internal ones like ``_LABEL``.
+    """
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        inner = "_LABEL" in value
-        return {
-            key: _plain(each)
-            for key, each in value.items()
-            if not inner or (each is not None and not key.startswith("_"))
+        return [_json_value(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "_LABEL" in value:
+        value = {
+            key: each for key, each in value.items() if each is not None and not key.startswith("_")
         }
-    return value
+    return {key: _json_value(each) for key, each in value.items()}

@@ -1,4 +1,8 @@
-"""One writer or many readers of a store folder, across processes."""
+"""One writer or many readers of a store's folder, across processes.
+
+Two processes that both have a Ladybug database open for writing lose rows without an error, so the
+store keeps a lock of its own and does not rely on the database's.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ from schema.errors import StoreLockedError
 
 
 class StoreLock:
-    """An advisory lock on a file; the writer leaves its PID there, so that others can say who has it."""
+    """An advisory lock on a file; a writer leaves its PID in it for the others' error message."""
 
     def __init__(self, path: Path, shared: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+")
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(self._file, mode | fcntl.LOCK_NB)
         except OSError:
             self._file.seek(0)
             owner = self._file.read().strip() or "unknown"
@@ -30,5 +35,6 @@ class StoreLock:
             self._file.flush()
 
     def release(self) -> None:
-        """Let others in."""
+        """Release the lock."""
+        # The kernel drops the lock with the file, so a killed process leaves none behind.
         self._file.close()

@@ -1,100 +1,129 @@
-"""What a put changes: the rules of identity, rank and provenance, in one place for all stores."""
+"""What a put changes in a graph: the rules of identity, rank and provenance, for all stores."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, checked_table
 from schema.terms import Rank
 
-SETTLED = ("rank", "source", "model", "confidence", "evidence", "reviewer")
-Row = dict[str, Any]
+REQUIRED_COLUMNS = ("id", "item", "property", "value", "rank")
+SIGNIFICANT_COLUMNS = ("rank", "source", "model", "confidence", "evidence", "reviewer")
+"""Columns whose change makes a statement a changed one.
+
+Loading the same file again gives every statement another batch, row and time. That must change
+nothing, or else a second ingest would write the whole catalogue once more.
+"""
 
 
-def merge_item(old: Row | None, new: Row) -> Row | None:
-    """The item as it should stand after a put, or None where nothing changes; fields that are given win."""
-    if old is None:
-        return {**new, "images": list(new["images"] or [])}
-    merged = {name: new[name] if new[name] not in (None, []) else old[name] for name in old}
-    return None if merged == old else merged
+@dataclass(frozen=True, slots=True)
+class PutBatch:
+    """The rows given to one put: items by id, and statements."""
+
+    items: dict[str, Row]
+    statements: list[Row]
+
+    @classmethod
+    def from_tables(cls, items: pa.Table | None, statements: pa.Table | None) -> PutBatch:
+        """Read the tables given to a put; raises DataError as ``checked_table`` does."""
+        statement_rows = checked_table(statements, STATEMENT_SCHEMA, REQUIRED_COLUMNS).to_pylist()
+        item_rows = checked_table(items, ITEM_SCHEMA, ("id",)).to_pylist()
+        return cls({row["id"]: row for row in item_rows}, statement_rows)
+
+    def item_ids(self) -> list[str]:
+        """Return the ids of all items that the batch mentions, each once."""
+        return list(dict.fromkeys([*self.items, *(row["item"] for row in self.statements)]))
 
 
-def merge_statement(old: Row | None, new: Row) -> Row | None:
-    """The statement as it should stand after a put, or None where nothing changes."""
-    if old is None:
-        return new
-    if new["rank"] == Rank.PREDICTED and old["rank"] != Rank.PREDICTED:
-        return None
-    return None if all(old[name] == new[name] for name in SETTLED) else new
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What a store holds about the items of a batch: item rows and statement rows, both by id."""
 
-
-def graph_hash(items: Iterable[pa.RecordBatch], statements: Iterable[pa.RecordBatch]) -> str:
-    """sha256 over items ordered by id and statements ordered by id: id, rank and what the item says of itself."""
-    digest = hashlib.sha256()
-    for batch in items:
-        for row in batch.to_pylist():
-            digest.update(
-                repr((row["id"], row["title"], row["category"], row["images"] or [])).encode()
-            )
-    for batch in statements:
-        for name, rank in zip(batch["id"].to_pylist(), batch["rank"].to_pylist(), strict=True):
-            digest.update(f"{name}{rank}".encode())
-    return digest.hexdigest()
+    items: Mapping[str, Row] = field(default_factory=dict)
+    statements: Mapping[str, Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a put changes: items and statements as they should stand, those that are new apart from those that were there."""
+    """The rows to write for a put, in their final form; unchanged rows are left out."""
 
-    new_items: list[Row]
-    old_items: list[Row]
-    new_statements: list[Row]
-    old_statements: list[Row]
+    new_items: list[Row] = field(default_factory=list)
+    updated_items: list[Row] = field(default_factory=list)
+    new_statements: list[Row] = field(default_factory=list)
+    updated_statements: list[Row] = field(default_factory=list)
 
     @property
     def items(self) -> list[Row]:
-        """All items that change."""
-        return self.new_items + self.old_items
+        """All items to write."""
+        return self.new_items + self.updated_items
 
     @property
     def statements(self) -> list[Row]:
-        """All statements that change."""
-        return self.new_statements + self.old_statements
+        """All statements to write."""
+        return self.new_statements + self.updated_statements
 
 
-def changes_of(
-    given: Mapping[str, Row],
-    facts: Iterable[Row],
-    items: Mapping[str, Row],
-    statements: Mapping[str, Row],
-) -> Changes:
-    """What putting items ``given`` by id and ``facts`` changes, where ``items`` and ``statements`` are what is known of them, by id.
+def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
+    """Return what putting a batch changes in a store that holds ``stored``.
 
-    An item that statements speak of, and that neither the store nor the batch has, is made, bare.
+    An item that is only mentioned by a statement, and that neither the store nor the batch has, is
+    created with nothing but its id.
     """
-    facts = list(facts)
-    bare = dict.fromkeys(
-        row["item"] for row in facts if row["item"] not in items and row["item"] not in given
-    )
-    fresh = [
-        *given.values(),
-        *({"id": name, "title": None, "category": None, "images": []} for name in bare),
+    changes = Changes()
+    for row in [*batch.items.values(), *_bare_items(batch, stored)]:
+        old = stored.items.get(row["id"])
+        if old is None:
+            changes.new_items.append({**row, "images": list(row["images"] or [])})
+            continue
+        merged = _merged_item(old, row)
+        if merged != old:
+            changes.updated_items.append(merged)
+    for row in batch.statements:
+        old = stored.statements.get(row["id"])
+        if old is None:
+            changes.new_statements.append(row)
+        elif _replaces(row, old):
+            changes.updated_statements.append(row)
+    return changes
+
+
+def graph_hash(items: Iterable[pa.RecordBatch], statements: Iterable[pa.RecordBatch]) -> str:
+    """Return a sha256 of items and of statements with their ranks, both ordered by id.
+
+    A statement's id is itself a hash of item, property and value, so that id and rank are enough.
+    """
+    digest = hashlib.sha256()
+    for batch in items:
+        for row in batch.to_pylist():
+            fields = (row["id"], row["title"], row["category"], row["images"] or [])
+            digest.update(repr(fields).encode())
+    for batch in statements:
+        for id, rank in zip(batch["id"].to_pylist(), batch["rank"].to_pylist(), strict=True):
+            digest.update(f"{id}{rank}".encode())
+    return digest.hexdigest()
+
+
+def _bare_items(batch: PutBatch, stored: StoredRows) -> list[Row]:
+    """Return rows for the items that only the statements of a batch mention."""
+    return [
+        {"id": id, "title": None, "category": None, "images": []}
+        for id in batch.item_ids()
+        if id not in batch.items and id not in stored.items
     ]
-    new_items = [
-        merged for row in fresh if row["id"] not in items and (merged := merge_item(None, row))
-    ]
-    old_items = [
-        merged
-        for row in fresh
-        if row["id"] in items and (merged := merge_item(items[row["id"]], row))
-    ]
-    old = [
-        merged
-        for row in facts
-        if row["id"] in statements and (merged := merge_statement(statements[row["id"]], row))
-    ]
-    return Changes(new_items, old_items, [row for row in facts if row["id"] not in statements], old)
+
+
+def _merged_item(old: Row, new: Row) -> Row:
+    """Return the old item with the fields that the new one gives."""
+    return {name: old[name] if new[name] in (None, []) else new[name] for name in old}
+
+
+def _replaces(new: Row, old: Row) -> bool:
+    """Return whether a statement that is put again replaces the one in the store."""
+    # A model's guess never overrides what a source asserts or what a reviewer decided.
+    if new["rank"] == Rank.PREDICTED and old["rank"] != Rank.PREDICTED:
+        return False
+    return any(old[name] != new[name] for name in SIGNIFICANT_COLUMNS)

@@ -12,15 +12,25 @@ from schema.errors import UsageError
 
 @dataclass(frozen=True)
 class StoreKind:
-    """A kind of store: the URL schemes it answers to, its module, and an example URL for messages.
+    """A kind of store: its URL schemes, its module, and an example URL for messages.
 
-    The module has ``open_url(url, *, create, read_only)``, and is imported only when a store of
-    its kind is opened: each brings a client library of its own.
+    The module has a function ``open_url(url, *, create, read_only)``. It is imported only when a
+    store of its kind is opened, because each brings a client library of its own.
     """
 
     schemes: tuple[str, ...]
     module: str
     example: str
+
+    def accepts(self, url: str) -> bool:
+        """Return whether a URL has one of the schemes, and a path or host like the example."""
+        scheme, colon, rest = url.partition(":")
+        _, _, expected = self.example.partition(":")
+        if not colon or scheme not in self.schemes:
+            return False
+        if expected.startswith("//"):
+            return rest.startswith("//")
+        return bool(rest) or not expected
 
 
 STORE_KINDS = (
@@ -39,19 +49,13 @@ STORE_KINDS = (
 def open_store(url: str, *, create: bool = True, read_only: bool = False) -> GraphStore:
     """Open a store by its URL, like ``ladybug:PATH`` or ``neo4j://HOST``.
 
-    Raises UsageError if the URL is of no known kind, StoreError if the store cannot be opened.
+    Raises UsageError if no kind of store accepts the URL, StoreError if the store does not open.
     """
-    scheme, colon, rest = checked_url(url).partition(":")
+    checked_url(url)
     for kind in STORE_KINDS:
-        # What follows the scheme in the example says whether a path or a host must follow here.
-        _, _, expected = kind.example.partition(":")
-        fits = rest.startswith("//") if expected.startswith("//") else bool(rest) or not expected
-        if colon and scheme in kind.schemes and fits:
-            store: GraphStore = importlib.import_module(kind.module).open_url(
-                url,
-                create=create,
-                read_only=read_only,
-            )
+        if kind.accepts(url):
+            module = importlib.import_module(kind.module)
+            store: GraphStore = module.open_url(url, create=create, read_only=read_only)
             return store
     examples = ", ".join(kind.example for kind in STORE_KINDS)
     raise UsageError(f"no store {url!r}: use one of {examples}")

@@ -1,7 +1,8 @@
-"""The graph store's protocol, and the small protocols of what only some stores can do."""
+"""The interface of every graph store, and small protocols for what only some stores can do."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,22 +10,32 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
+from kg.stores.merge import graph_hash
 from schema.terms import Item, Rank, Statement
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Which statements to scan: every field that is given must match."""
+    """The statements to scan: each field that is not None must match."""
 
     item: str | None = None
     property: str | None = None
     value: str | None = None
     ranks: tuple[Rank, ...] | None = None
 
+    def texts(self) -> dict[str, str]:
+        """Return item, property and value by name, without those that are None."""
+        fields = {"item": self.item, "property": self.property, "value": self.value}
+        return {name: text for name, text in fields.items() if text is not None}
+
+
+EVERYTHING = Pattern()
+"""The pattern that every statement matches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Sizes of the graph."""
+    """Sizes of a graph."""
 
     items: int
     statements: int
@@ -34,7 +45,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """What a put added: items and statements that were not there before."""
+    """What a put added: how many items and statements the store did not have before."""
 
     new_items: int
     new_statements: int
@@ -42,72 +53,82 @@ class PutReport:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """A query's answer."""
+    """The answer to a query: column names, and rows of values that JSON can hold."""
 
     columns: list[str]
     rows: list[list[Any]]
 
 
-class GraphStore(Protocol):
-    """A property graph of items and their statements.
+class GraphStore(ABC):
+    """A property graph of items and their statements; a context manager that closes itself.
 
-    A statement put again keeps its identity: the newest rank and provenance win, but ``predicted`` never replaces another rank, and a
-    put that differs in batch, row and time alone changes nothing. Of an item put again the fields that are given win. Statements about
-    an unknown item make it, bare.
+    A statement that is put again keeps its identity: the newest rank and provenance win, but
+    ``predicted`` never replaces another rank, and a put that differs in batch, row and time alone
+    changes nothing. When an item is put again, the fields that are given win. Statements about an
+    unknown item create it with nothing but its id.
     """
 
     url: str
+    """The store's URL, which ``open_store`` takes."""
 
+    @abstractmethod
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Add or update a batch, all or nothing; once it returns, the batch is never lost."""
-        ...
+        """Add or update a batch, all or nothing; once this returns, the batch is never lost."""
 
+    @abstractmethod
     def retract(self, statement_ids: Sequence[str]) -> int:
-        """Take statements out; how many were there."""
-        ...
+        """Remove statements; return how many of them the store had."""
 
+    @abstractmethod
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
-        """An item with its statements ordered by property and value, or None."""
-        ...
+        """Return an item and its statements ordered by property and value, or None."""
 
+    @abstractmethod
     def items(self) -> Iterator[pa.RecordBatch]:
-        """All items, ordered by id, in ITEM_SCHEMA."""
-        ...
+        """Yield all items, ordered by id, in ITEM_SCHEMA."""
 
-    def scan(self, pattern: Pattern = Pattern()) -> Iterator[pa.RecordBatch]:
-        """Statements that match, ordered by id, in STATEMENT_SCHEMA."""
-        ...
+    @abstractmethod
+    def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that match a pattern, ordered by id, in STATEMENT_SCHEMA."""
 
+    @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Statements of some ranks as they are, in any order, in TRIPLE_SCHEMA: the way to read very many."""
-        ...
+        """Yield the statements of some ranks in any order, in TRIPLE_SCHEMA.
 
+        Without order and provenance this is the fastest way to read very many of them.
+        """
+
+    @abstractmethod
     def query(
         self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
     ) -> QueryResult:
-        """A read-only Cypher query; ``timeout`` in seconds."""
-        ...
+        """Run a read-only Cypher query with a time limit in seconds.
 
+        Raises StoreError if the store does not answer Cypher.
+        """
+
+    @abstractmethod
     def counts(self) -> Counts:
-        """Sizes of the graph."""
-        ...
+        """Return the sizes of the graph."""
 
     def content_hash(self) -> str:
-        """A hash of items and of statements with their ranks, equal for equal graphs in any store."""
-        ...
+        """Return a hash of the graph's content, which is the same in any store."""
+        return graph_hash(self.items(), self.scan())
 
+    @abstractmethod
     def close(self) -> None:
         """Release the store."""
-        ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 @runtime_checkable
@@ -115,7 +136,7 @@ class Verifiable(Protocol):
     """A store that can check itself for damage."""
 
     def verify(self) -> list[str]:
-        """Problems found in the journal or the graph, one line each; empty if there are none."""
+        """Return the problems found in the journal or the graph, one line each."""
         ...
 
 

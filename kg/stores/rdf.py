@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from kg.stores.journaled import JournaledStore
 from kg.stores.protocol import QueryResult
-from kg.stores.rdf_graph import FOLDER, OxigraphGraph, wipe
-from kg.stores.rdf_terms import PREFIXES
-from kg.stores.sparql import select
+from kg.stores.rdf_graph import FOLDER, OxigraphGraph, delete_files
+from kg.stores.sparql import query_in_child_process
+from schema.iris import PREFIXES
 
 if TYPE_CHECKING:
     from rdflib import Dataset
@@ -21,37 +21,36 @@ class RdfStore(JournaledStore):
     scheme = "rdf"
 
     @staticmethod
-    def there(folder: Path) -> bool:
-        """Whether the folder has a graph."""
+    def graph_exists(folder: Path) -> bool:
+        """Return whether the folder has a graph."""
         return (folder / FOLDER).exists()
 
     @staticmethod
     def open_graph(folder: Path, read_only: bool = False) -> OxigraphGraph:
-        """The folder's graph."""
+        """Open the folder's graph."""
         return OxigraphGraph(folder, read_only=read_only)
 
+    @staticmethod
+    def delete_graph(folder: Path) -> None:
+        """Delete the graph, but not the journal."""
+        delete_files(folder)
+
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
-        """A read-only SPARQL query; ``timeout`` in seconds."""
-        return select(self.folder / FOLDER, text, PREFIXES, timeout)
+        """Run a read-only SPARQL query; ``timeout`` in seconds."""
+        return query_in_child_process(self.folder / FOLDER, text, PREFIXES, timeout)
 
     def dataset(self) -> Dataset:
-        """The quads in rdflib's API, to read: its default graph is all graphs as one. What is written goes through :meth:`put`.
+        """Return the quads in rdflib's API, for reading; its default graph joins all graphs.
 
-        It shows the graph as it is now, and not what is put later.
+        The dataset shows the graph of this moment, and not what is put later. To write, use
+        :meth:`put`.
         """
         from oxrdflib import OxigraphStore
         from pyoxigraph import Store
         from rdflib import Dataset
 
-        return Dataset(
-            store=OxigraphStore(store=Store.read_only(str(self.folder / FOLDER))),
-            default_union=True,
-        )
-
-    @staticmethod
-    def wipe(folder: Path) -> None:
-        """Delete the graph; the journal stays."""
-        wipe(folder)
+        quads = Store.read_only(str(self.folder / FOLDER))
+        return Dataset(store=OxigraphStore(store=quads), default_union=True)
 
 
 def open_url(url: str, *, create: bool, read_only: bool) -> RdfStore:

@@ -1,4 +1,8 @@
-"""An Oxigraph quad store on disk: opened, read, and brought up to a journal's batches."""
+"""An Oxigraph quad store on disk: open and read it, and apply the journal's batches to it.
+
+Iterators of pyoxigraph must be used and released by the thread that created them, hence the
+``on_one_thread`` around the streams.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,25 +22,29 @@ import pyarrow.compute as pc
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
 
 from kg.stores import rdf_terms as terms
-from kg.stores.journal import parts_of
-from kg.stores.merge import Row
+from kg.stores.journal import JournalBatch
+from kg.stores.journaled import Projection
+from kg.stores.merge import StoredRows
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA
+from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
+from schema import iris
 from schema.errors import StoreError
 from schema.terms import Rank
 
 FOLDER = "graph.oxigraph"
-BATCH_ROWS = 65_536
-TEXTS = 500
-ADDED = 20_000
-LOADED = 25_000
-JOURNAL = NamedNode(f"{terms.BASE}journal")
-VERSION = NamedNode(f"{terms.BASE}term:version")
+LOAD_ROWS = 25_000
+"""Rows that one thread loads at a time."""
+EXTEND_QUADS = 20_000
+"""Quads that are added to the store at once when rows are replaced."""
+JOINED_TEXTS = 500
+"""Texts that are encoded at once for a bulk load."""
+JOURNAL = NamedNode(f"{iris.BASE}journal")
+VERSION = NamedNode(f"{iris.BASE}term:version")
 
 
-class OxigraphGraph:
-    """The folder ``graph.oxigraph`` in a store's folder, and the version of the journal that it shows."""
+class OxigraphGraph(Projection):
+    """The folder ``graph.oxigraph`` of a store, and the version of the journal that it shows."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         path = str(folder / FOLDER)
@@ -44,243 +53,278 @@ class OxigraphGraph:
         except (OSError, ValueError) as error:
             if read_only:
                 raise RuntimeError(str(error)) from None
-            wipe(folder)
+            # Torn: the journal fills a new one.
+            delete_files(folder)
             self.quads = Store(path)
 
     def close(self) -> None:
         """Release the files."""
+        # pyoxigraph has no close(): the files are released with the last reference.
         del self.quads
 
-    def applied(self) -> int:
-        """The journal's version that the graph shows, -1 for none."""
-        return max(
-            (
-                int(terms.text_of(quad.object))
-                for quad in self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL)
-            ),
-            default=-1,
-        )
+    def applied_version(self) -> int:
+        """Return the journal's version that the graph shows, or -1 if it shows none."""
+        versions = [int(terms.term_text(quad.object)) for quad in self._version_quads()]
+        return max(versions, default=-1)
 
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Bring one batch into the graph; doing it twice is doing it once, since the version is written last.
+        """Apply one batch of the journal; applying it twice has the same result as once.
 
-        Items and statements that are not there yet have nothing to replace, and are loaded in bulk.
+        The version is written last, so that a batch that was cut off is applied again. New items
+        and statements have nothing to replace, and are loaded in bulk.
         """
-        items, facts, retracted = parts_of(changes)
-        names = pc.unique(
-            pa.chunked_array([*items["id"].chunks, *facts["item"].chunks], pa.string())
+        batch = JournalBatch.from_table(changes)
+        items = batch.items
+        statements = batch.statements
+
+        item_ids = pc.unique(
+            pa.chunked_array([*items["id"].chunks, *statements["item"].chunks], pa.string())
+        ).to_pylist()
+        existing_items = pa.array([id for id in item_ids if self._has_item(id)], pa.string())
+        # Only items that exist can have statements, so the others need not be looked up.
+        candidates = statements["id"].filter(pc.is_in(statements["item"], value_set=existing_items))
+        existing_statements = pa.array(
+            self.existing_statements(candidates.to_pylist()), pa.string()
         )
-        there = pa.array([name for name in names.to_pylist() if self._has(name)], pa.string())
-        new_items, old_items = _parted(items, "id", there)
-        asked = facts["id"].filter(pc.is_in(facts["item"], value_set=there)).to_pylist()
-        new_facts, old_facts = _parted(facts, "id", pa.array(self.present(asked), pa.string()))
-        if new_items.num_rows or new_facts.num_rows:
-            self._load(new_items, new_facts)
+        new_items, updated_items = _split(items, existing_items)
+        new_statements, updated_statements = _split(statements, existing_statements)
+
+        if new_items.num_rows or new_statements.num_rows:
+            self._load(new_items, new_statements)
         self._replace(
-            (self._of(terms.iri("item", row["id"]), terms.ITEMS), terms.item_quads(row))
-            for row in _rows(old_items)
+            (self._item_quads(row["id"]), terms.item_quads(row)) for row in _rows(updated_items)
         )
         self._replace(
-            (self._fact(row["id"], row), terms.fact_quads(row)) for row in _rows(old_facts)
+            (self._statement_quads(row["id"], row), terms.statement_quads(row))
+            for row in _rows(updated_statements)
         )
-        self._replace((self._fact(name), []) for name in retracted)
+        self._replace((self._statement_quads(id), []) for id in batch.retracted)
         self.quads.extend(
-            terms.name_quads(
-                (kind, name) for kind in terms.NAMED for name in pc.unique(facts[kind]).to_pylist()
+            terms.label_quads(
+                (column, name)
+                for column in terms.LABELLED_COLUMNS
+                for name in pc.unique(statements[column]).to_pylist()
             )
         )
-        versions = list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
-        self._replace([(versions, [Quad(JOURNAL, VERSION, Literal(version), JOURNAL)])])
+        version_quad = Quad(JOURNAL, VERSION, Literal(version), JOURNAL)
+        self._replace([(self._version_quads(), [version_quad])])
 
-    def _load(self, items: pa.Table, facts: pa.Table) -> None:
-        """Put in rows that have nothing to replace, parts beside each other: Oxigraph sorts a part on one thread, and in memory."""
-        starts = range(0, max(items.num_rows, facts.num_rows), LOADED)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(
-                pool.map(
-                    lambda at: self._load_part(items.slice(at, LOADED), facts.slice(at, LOADED)),
-                    starts,
-                )
-            )
-        _trim()
-
-    def _load_part(self, items: pa.Table, facts: pa.Table) -> None:
-        lines = chain(map(terms.item_text, _rows(items)), map(terms.fact_text, _rows(facts)))
-        self.quads.bulk_load(input=stream_of(lines), format=RdfFormat.N_QUADS, lenient=True)
-
-    def _has(self, name: str) -> bool:
-        return Quad(terms.iri("item", name), terms.TYPE, terms.PRODUCT, terms.ITEMS) in self.quads
-
-    def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:
-        """Take out the first quads of each change and put in the second, many at once."""
-        added: list[Quad] = []
-        for old, new in changes:
-            before = set(old)
-            after = set(new)
-            for quad in old:
-                if quad not in after:
-                    self.quads.remove(quad)
-            added += [quad for quad in new if quad not in before]
-            if len(added) >= ADDED:
-                self.quads.extend(added)
-                added = []
-        self.quads.extend(added)
-
-    def _of(self, node: NamedNode, graph: Any) -> list[Quad]:
-        return list(self.quads.quads_for_pattern(node, None, None, graph))
-
-    def _fact(self, id: str, row: Row | None = None) -> list[Quad]:
-        """A statement's quads in every graph: the fact first, so that what is left of a killed removal still tells which fact it was."""
-        about = self._of(terms.iri("statement", id), terms.PROVENANCE)
-        said: Any = {quad.predicate: quad.object for quad in about}
-        if row is not None:
-            ends = (
-                terms.iri("item", row["item"]),
-                terms.iri("property", row["property"]),
-                Literal(row["value"]),
-            )
-        elif {terms.SUBJECT, terms.PREDICATE, terms.OBJECT} <= set(said):
-            ends = said[terms.SUBJECT], said[terms.PREDICATE], said[terms.OBJECT]
-        else:
-            return about
-        return [
-            fact for graph in terms.RANKS.values() if (fact := Quad(*ends, graph)) in self.quads
-        ] + about
-
-    def known(self, names: list[str]) -> tuple[dict[str, Row], dict[str, Row]]:
-        """Those of the named items that are there, and their statements, both by id."""
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of these items, as far as the graph has them, and their statements."""
         items: dict[str, Row] = {}
-        facts: dict[str, Row] = {}
-        for name in names:
-            row = terms.item_row(self._of(terms.iri("item", name), terms.ITEMS))
+        statements: dict[str, Row] = {}
+        for id in item_ids:
+            row = terms.item_row(self._item_quads(id))
             if row is not None:
-                items[name] = row
-                facts |= {fact["id"]: fact for fact in self._facts(Pattern(item=name))}
-        return items, facts
+                items[id] = row
+                statements |= {each["id"]: each for each in self._statements(Pattern(item=id))}
+        return StoredRows(items, statements)
 
-    def present(self, ids: list[str]) -> list[str]:
-        """Those of the statements ``ids`` that are there."""
-        return [
-            id
-            for id in ids
-            if Quad(terms.iri("statement", id), terms.TYPE, terms.STATEMENT, terms.PROVENANCE)
-            in self.quads
-        ]
-
-    def _facts(self, pattern: Pattern) -> Iterator[Row]:
-        """Statements that match, in no order."""
-        if pattern.item is pattern.property is pattern.value is None:
-            yield from (
-                row
-                for row in self._all_facts()
-                if pattern.ranks is None or row["rank"] in pattern.ranks
-            )
-            return
-        item = None if pattern.item is None else terms.iri("item", pattern.item)
-        known = None if pattern.property is None else terms.iri("property", pattern.property)
-        value = None if pattern.value is None else Literal(pattern.value)
-        graphs = [
-            graph
-            for rank, graph in terms.RANKS.items()
-            if pattern.ranks is None or rank in pattern.ranks
-        ]
-        for graph in graphs:
-            for quad in self.quads.quads_for_pattern(item, known, value, graph):
-                yield terms.fact_row(self._of(terms.statement_of(quad), terms.PROVENANCE))
-
-    def _all_facts(self) -> Iterator[Row]:
-        # The index keeps a statement's quads together.
-        quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE)
-        return (terms.fact_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
+    def existing_statements(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the statement ids that the graph has."""
+        return [id for id in ids if self._has_statement(id)]
 
     def items(self) -> Iterator[pa.RecordBatch]:
-        """All items, ordered by id."""
-        return on_one_thread(self._items())
-
-    def _items(self) -> Generator[pa.RecordBatch, None, None]:
-        quads = self.quads.quads_for_pattern(None, None, None, terms.ITEMS)
-        # The index keeps a subject's quads together.
-        rows = (terms.item_row(group) for _, group in groupby(quads, key=lambda quad: quad.subject))
-        yield from sorted_batches(
-            record_batches((row for row in rows if row is not None), ITEM_SCHEMA), ITEM_SCHEMA
-        )
+        """Yield all items, ordered by id."""
+        return on_one_thread(self._sorted_items())
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Statements that match, ordered by id."""
-        return on_one_thread(self._scan(pattern))
-
-    def _scan(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
-        yield from sorted_batches(
-            record_batches(self._facts(pattern), STATEMENT_SCHEMA), STATEMENT_SCHEMA
-        )
+        """Yield the statements that match, ordered by id."""
+        return on_one_thread(self._sorted_statements(pattern))
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Statements of some ranks."""
+        """Yield the statements of some ranks."""
         return on_one_thread(self._triples(ranks))
 
-    def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
-        for rank in ranks:
-            quads = self.quads.quads_for_pattern(None, None, None, terms.RANKS[rank])
-            rows = (
-                {
-                    "item": terms.name_of(q.subject),
-                    "property": terms.name_of(q.predicate),
-                    "value": terms.text_of(q.object),
-                }
-                for q in quads
-            )
-            yield from record_batches(rows, TRIPLE_SCHEMA)
-
     def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
-        """No Cypher here; raises StoreError."""
+        """Raise StoreError: an RDF store does not answer Cypher."""
         raise StoreError("an RDF store answers no Cypher: ask it with `catalograph sparql`")
 
     def counts(self) -> Counts:
-        """Sizes of the graph."""
-        found: dict[str, Any] = {name: self.quads.query(text) for name, text in terms.SIZES.items()}
-        return Counts(**{name: int(next(rows)["n"].value) for name, rows in found.items()})
+        """Return the sizes of the graph."""
+        sizes: dict[str, int] = {}
+        for name, text in terms.COUNT_QUERIES.items():
+            solutions: Any = self.quads.query(text)
+            sizes[name] = int(next(solutions)["n"].value)
+        return Counts(**sizes)
+
+    def _version_quads(self) -> list[Quad]:
+        return list(self.quads.quads_for_pattern(JOURNAL, VERSION, None, JOURNAL))
+
+    def _has_item(self, id: str) -> bool:
+        node = terms.named_node("item", id)
+        return Quad(node, terms.TYPE, terms.PRODUCT, terms.ITEM_GRAPH) in self.quads
+
+    def _has_statement(self, id: str) -> bool:
+        node = terms.named_node("statement", id)
+        return Quad(node, terms.TYPE, terms.STATEMENT, terms.PROVENANCE_GRAPH) in self.quads
+
+    def _load(self, items: pa.Table, statements: pa.Table) -> None:
+        """Load rows that have nothing to replace, on all cores."""
+        # Oxigraph sorts each load on a single thread, and in memory: hence several small ones.
+        starts = range(0, max(items.num_rows, statements.num_rows), LOAD_ROWS)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            loads = [
+                pool.submit(
+                    self._load_rows,
+                    items.slice(start, LOAD_ROWS),
+                    statements.slice(start, LOAD_ROWS),
+                )
+                for start in starts
+            ]
+            for load in loads:
+                load.result()
+        _return_free_memory()
+
+    def _load_rows(self, items: pa.Table, statements: pa.Table) -> None:
+        texts = chain(
+            map(terms.item_nquads, _rows(items)), map(terms.statement_nquads, _rows(statements))
+        )
+        self.quads.bulk_load(input=stream_of(texts), format=RdfFormat.N_QUADS, lenient=True)
+
+    def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:
+        """For each pair of old and new quads, remove the old ones and add the new ones.
+
+        Quads are added many at a time, because every call of ``extend`` is a transaction.
+        """
+        to_add: list[Quad] = []
+        for old, new in changes:
+            kept = set(old) & set(new)
+            for quad in old:
+                if quad not in kept:
+                    self.quads.remove(quad)
+            to_add += [quad for quad in new if quad not in kept]
+            if len(to_add) >= EXTEND_QUADS:
+                self.quads.extend(to_add)
+                to_add = []
+        self.quads.extend(to_add)
+
+    def _item_quads(self, id: str) -> list[Quad]:
+        node = terms.named_node("item", id)
+        return list(self.quads.quads_for_pattern(node, None, None, terms.ITEM_GRAPH))
+
+    def _provenance_quads(self, statement: NamedNode) -> list[Quad]:
+        return list(self.quads.quads_for_pattern(statement, None, None, terms.PROVENANCE_GRAPH))
+
+    def _statement_quads(self, id: str, row: Row | None = None) -> list[Quad]:
+        """Return a statement's quads in all graphs, with its ends from ``row`` if it is given.
+
+        The fact comes first. If its removal is cut off, the provenance that is left still says
+        which fact it was, and the removal can be repeated.
+        """
+        provenance = self._provenance_quads(terms.named_node("statement", id))
+        item: Any
+        property: Any
+        value: Any
+        if row is not None:
+            item = terms.named_node("item", row["item"])
+            property = terms.named_node("property", row["property"])
+            value = Literal(row["value"])
+        else:
+            objects = {quad.predicate: quad.object for quad in provenance}
+            if not objects.keys() >= {terms.SUBJECT, terms.PREDICATE, terms.OBJECT}:
+                return provenance
+            item = objects[terms.SUBJECT]
+            property = objects[terms.PREDICATE]
+            value = objects[terms.OBJECT]
+        facts = [Quad(item, property, value, graph) for graph in terms.RANK_GRAPHS.values()]
+        return [fact for fact in facts if fact in self.quads] + provenance
+
+    def _statements(self, pattern: Pattern) -> Iterator[Row]:
+        """Yield the rows of the statements that match, in any order."""
+        if not pattern.texts():
+            for row in self._all_statements():
+                if pattern.ranks is None or row["rank"] in pattern.ranks:
+                    yield row
+            return
+
+        item = None if pattern.item is None else terms.named_node("item", pattern.item)
+        property = (
+            None if pattern.property is None else terms.named_node("property", pattern.property)
+        )
+        value = None if pattern.value is None else Literal(pattern.value)
+        for rank, graph in terms.RANK_GRAPHS.items():
+            if pattern.ranks is None or rank in pattern.ranks:
+                for fact in self.quads.quads_for_pattern(item, property, value, graph):
+                    yield terms.statement_row(self._provenance_quads(terms.statement_node(fact)))
+
+    def _all_statements(self) -> Iterator[Row]:
+        quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE_GRAPH)
+        return (terms.statement_row(group) for group in _by_subject(quads))
+
+    def _sorted_items(self) -> Generator[pa.RecordBatch, None, None]:
+        quads = self.quads.quads_for_pattern(None, None, None, terms.ITEM_GRAPH)
+        rows = (terms.item_row(group) for group in _by_subject(quads))
+        batches = record_batches((row for row in rows if row is not None), ITEM_SCHEMA)
+        yield from sorted_batches(batches, ITEM_SCHEMA)
+
+    def _sorted_statements(self, pattern: Pattern) -> Generator[pa.RecordBatch, None, None]:
+        batches = record_batches(self._statements(pattern), STATEMENT_SCHEMA)
+        yield from sorted_batches(batches, STATEMENT_SCHEMA)
+
+    def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
+        for rank in ranks:
+            facts = self.quads.quads_for_pattern(None, None, None, terms.RANK_GRAPHS[rank])
+            rows = (
+                {
+                    "item": terms.node_name(fact.subject),
+                    "property": terms.node_name(fact.predicate),
+                    "value": terms.term_text(fact.object),
+                }
+                for fact in facts
+            )
+            yield from record_batches(rows, TRIPLE_SCHEMA)
 
 
-def wipe(folder: Path) -> None:
-    """Delete the graph's files below ``folder``; the journal stays."""
+def delete_files(folder: Path) -> None:
+    """Delete the graph's files in a store's folder, but not the journal."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def stream_of(texts: Iterable[str]) -> BinaryIO:
-    """Texts as a file to read, which is never whole in memory."""
-    return io.BufferedReader(_Texts(iter(texts)), 1 << 20)
+    """Return texts as a binary file to read, which is never in memory as a whole."""
+    return io.BufferedReader(_TextStream(iter(texts)), 1 << 20)
 
 
-class _Texts(io.RawIOBase):
+class _TextStream(io.RawIOBase):
+    """Texts as a raw stream of UTF-8."""
+
     def __init__(self, texts: Iterator[str]) -> None:
         self._texts = texts
         self._rest = b""
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True: the stream can be read."""
         return True
 
-    def readinto(self, into: Any) -> int:
-        """Read what is left of the texts at hand, or else of the next ones."""
+    def readinto(self, buffer: Any) -> int:
+        """Read what is left of the texts encoded last, or encode the next ones."""
         if not self._rest:
-            self._rest = "".join(islice(self._texts, TEXTS)).encode()
-        size = min(len(self._rest), len(into))
-        into[:size] = self._rest[:size]
+            self._rest = "".join(islice(self._texts, JOINED_TEXTS)).encode()
+        size = min(len(self._rest), len(buffer))
+        buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]
         return size
 
 
-def _trim() -> None:
-    """Give memory that is free back to the system, where the C library can: each thread that loaded would keep its share of it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def _return_free_memory() -> None:
+    """Return free memory to the system, if the C library can (glibc can).
+
+    Otherwise the allocator would keep for each loading thread what it once used.
+    """
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
-def _parted(table: pa.Table, column: str, there: pa.Array) -> tuple[pa.Table, pa.Table]:
-    """The rows about items that are not there, and the others."""
-    known = pc.is_in(table[column], value_set=there)
-    return table.filter(pc.invert(known)), table.filter(known)
+def _by_subject(quads: Iterable[Quad]) -> Iterator[Iterator[Quad]]:
+    """Group the quads of a graph by subject; its index yields a subject's quads in a row."""
+    return (group for _, group in groupby(quads, key=lambda quad: quad.subject))
+
+
+def _split(table: pa.Table, existing_ids: pa.Array) -> tuple[pa.Table, pa.Table]:
+    """Split a table into the rows that are new and those whose id exists."""
+    exists = pc.is_in(table["id"], value_set=existing_ids)
+    return table.filter(pc.invert(exists)), table.filter(exists)
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:

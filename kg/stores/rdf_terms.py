@@ -1,12 +1,22 @@
-"""The catalogue in RDF: which quads an item and a statement are, and back (DESIGN: schema.org Product, a graph a rank, PROV-O).
+"""The catalogue in RDF: the quads of an item and of a statement, and the way back to rows.
 
-    GRAPH <items> { <item> a schema:Product ; schema:identifier "id" ; schema:name "title" ; schema:category "a > b" ; schema:image "1" }
-    GRAPH <rank:asserted> { <item> <property> "value" }
-    GRAPH <provenance> { <statement> a rdf:Statement ; rdf:subject <item> ; rdf:predicate <property> ; rdf:object "value" ;
-                         cg:rank <rank:asserted> ; prov:wasDerivedFrom <source> ; prov:wasGeneratedBy <batch> ; … }
-    GRAPH <names> { <property> rdfs:label "dishwasher safe" . <source> rdfs:label "feed of May.csv" }
+Items are products of schema.org, each rank has a graph of its own, and provenance is in PROV-O:
 
-IRIs are URNs whose last part is the percent-encoded name, so that any text is a name and comes back.
+    GRAPH <items> {
+      <item> a schema:Product ; schema:identifier "id" ; schema:name "title" ;
+        schema:category "a > b" ; schema:image "1" }
+    GRAPH <rank:asserted> {
+      <item> <property> "value" }
+    GRAPH <provenance> {
+      <statement> a rdf:Statement ; rdf:subject <item> ; rdf:predicate <property> ;
+        rdf:object "value" ; cg:rank <rank:asserted> ; prov:wasDerivedFrom <source> ;
+        prov:wasGeneratedBy <batch> ; … }
+    GRAPH <names> {
+      <property> rdfs:label "dishwasher safe" . <source> rdfs:label "feed of May.csv" }
+
+The triple in the graph of a rank is called a *fact* here; a *statement* is the fact together with
+its provenance. IRIs are URNs that end in the percent-encoded name, so that any text can be a name
+and is found again in the IRI.
 """
 
 from __future__ import annotations
@@ -19,105 +29,127 @@ from typing import Any
 
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
 
-from kg.stores.merge import Row
+from kg.stores.tables import Row
 from schema import iris
 from schema.terms import Rank, statement_id
 
-BASE = iris.BASE
-PREFIXES = iris.PREFIXES
-SCHEMA = iris.SCHEMA
-PROV = iris.PROV
-RDF = iris.RDF
-RDFS = iris.RDFS
-XSD = iris.XSD
-TYPE = NamedNode(f"{RDF}type")
-PRODUCT = NamedNode(f"{SCHEMA}Product")
-STATEMENT = NamedNode(f"{RDF}Statement")
-IDENTIFIER, NAME, CATEGORY, IMAGE = (
-    NamedNode(f"{SCHEMA}{name}") for name in ("identifier", "name", "category", "image")
-)
-IMAGES = NamedNode(f"{BASE}term:images")
-SUBJECT, PREDICATE, OBJECT = (
-    NamedNode(f"{RDF}{name}") for name in ("subject", "predicate", "object")
-)
-ITEMS, PROVENANCE, NAMES = (NamedNode(f"{BASE}{name}") for name in ("items", "provenance", "names"))
-LABEL = NamedNode(f"{RDFS}label")
-RANKS = {rank: NamedNode(f"{BASE}rank:{rank}") for rank in Rank}
-GRAPHS = (ITEMS, *RANKS.values(), PROVENANCE, NAMES)
-DATE_TIME = NamedNode(f"{XSD}dateTime")
-# What is said of a statement as a thing with a name of its own, and what as a literal.
-THINGS = {
-    "rank": NamedNode(f"{BASE}term:rank"),
-    "source": NamedNode(f"{PROV}wasDerivedFrom"),
-    "batch": NamedNode(f"{PROV}wasGeneratedBy"),
-    "model": NamedNode(f"{PROV}wasAttributedTo"),
-    "reviewer": NamedNode(f"{BASE}term:reviewer"),
+TYPE = NamedNode(f"{iris.RDF}type")
+LABEL = NamedNode(f"{iris.RDFS}label")
+DATE_TIME = NamedNode(f"{iris.XSD}dateTime")
+
+# An item.
+PRODUCT = NamedNode(f"{iris.SCHEMA}Product")
+IDENTIFIER = NamedNode(f"{iris.SCHEMA}identifier")
+NAME = NamedNode(f"{iris.SCHEMA}name")
+CATEGORY = NamedNode(f"{iris.SCHEMA}category")
+IMAGE = NamedNode(f"{iris.SCHEMA}image")
+IMAGES = NamedNode(f"{iris.BASE}term:images")
+
+# A statement.
+STATEMENT = NamedNode(f"{iris.RDF}Statement")
+SUBJECT = NamedNode(f"{iris.RDF}subject")
+PREDICATE = NamedNode(f"{iris.RDF}predicate")
+OBJECT = NamedNode(f"{iris.RDF}object")
+TIME = NamedNode(f"{iris.PROV}generatedAtTime")
+NODE_PREDICATES = {
+    "rank": NamedNode(f"{iris.BASE}term:rank"),
+    "source": NamedNode(f"{iris.PROV}wasDerivedFrom"),
+    "batch": NamedNode(f"{iris.PROV}wasGeneratedBy"),
+    "model": NamedNode(f"{iris.PROV}wasAttributedTo"),
+    "reviewer": NamedNode(f"{iris.BASE}term:reviewer"),
 }
-NAMED = ("property", *THINGS)
-TIME = NamedNode(f"{PROV}generatedAtTime")
-LITERALS = {name: NamedNode(f"{BASE}term:{name}") for name in ("row", "confidence", "evidence")}
-_RANK_TEXTS = {str(rank): str(node) for rank, node in RANKS.items()}
-_PROVENANCE_END = f" {PROVENANCE} .\n"
-SAID = {node: name for name, node in {**THINGS, **LITERALS, "time": TIME}.items()}
-
-SIZES = {
-    "items": f"SELECT (COUNT(*) AS ?n) {{ GRAPH {ITEMS} {{ ?i a {PRODUCT} }} }}",
-    "statements": f"SELECT (COUNT(*) AS ?n) {{ GRAPH {PROVENANCE} {{ ?s a {STATEMENT} }} }}",
-    "properties": f"SELECT (COUNT(DISTINCT ?p) AS ?n) {{ GRAPH {PROVENANCE} {{ ?s {PREDICATE} ?p }} }}",
-    "values": f"SELECT (COUNT(DISTINCT ?v) AS ?n) {{ GRAPH {PROVENANCE} {{ ?s {OBJECT} ?v }} }}",
+"""Predicates of the columns whose values are names of things, and become IRIs."""
+LITERAL_PREDICATES = {
+    name: NamedNode(f"{iris.BASE}term:{name}") for name in ("row", "confidence", "evidence")
 }
+"""Predicates of the columns whose values become literals."""
+COLUMN_OF_PREDICATE: dict[Any, str] = {
+    predicate: column
+    for column, predicate in {**NODE_PREDICATES, **LITERAL_PREDICATES, "time": TIME}.items()
+}
+"""Columns of a statement's provenance by their predicates."""
+LABELLED_COLUMNS = ("property", *NODE_PREDICATES)
+"""Columns whose IRIs get a label: the percent-encoded name is hard to read and to search."""
+
+# Graphs.
+ITEM_GRAPH = NamedNode(f"{iris.BASE}items")
+PROVENANCE_GRAPH = NamedNode(f"{iris.BASE}provenance")
+LABEL_GRAPH = NamedNode(f"{iris.BASE}names")
+RANK_GRAPHS = {rank: NamedNode(f"{iris.BASE}rank:{rank}") for rank in Rank}
+GRAPHS = (ITEM_GRAPH, *RANK_GRAPHS.values(), PROVENANCE_GRAPH, LABEL_GRAPH)
+
+COUNT_QUERIES = {
+    "items": f"SELECT (COUNT(*) AS ?n) {{ GRAPH {ITEM_GRAPH} {{ ?i a {PRODUCT} }} }}",
+    "statements": (
+        f"SELECT (COUNT(*) AS ?n) {{ GRAPH {PROVENANCE_GRAPH} {{ ?s a {STATEMENT} }} }}"
+    ),
+    "properties": (
+        f"SELECT (COUNT(DISTINCT ?p) AS ?n) {{ GRAPH {PROVENANCE_GRAPH} {{ ?s {PREDICATE} ?p }} }}"
+    ),
+    "values": (
+        f"SELECT (COUNT(DISTINCT ?v) AS ?n) {{ GRAPH {PROVENANCE_GRAPH} {{ ?s {OBJECT} ?v }} }}"
+    ),
+}
+"""SPARQL queries for the fields of ``Counts``."""
+
+_RANK_IRIS = {str(rank): str(graph) for rank, graph in RANK_GRAPHS.items()}
+_END_OF_PROVENANCE = f" {PROVENANCE_GRAPH} .\n"
 
 
-def iri(kind: str, name: str) -> NamedNode:
-    """The IRI of a named thing of a kind, like ``item`` or ``property``."""
+def named_node(kind: str, name: str) -> NamedNode:
+    """Return the IRI of something named, of a kind like ``item`` or ``property``."""
     return NamedNode(iris.iri(kind, name))
 
 
-@lru_cache(maxsize=4096)
-def reference(kind: str, name: str) -> str:
-    """The same IRI in brackets, as N-Quads have it."""
-    return f"<{iris.iri(kind, name)}>"
-
-
-def quoted(text: str) -> str:
-    """A text in quotes, as N-Quads have it: JSON's escapes are among theirs."""
-    return encode_basestring(text)
-
-
-def name_of(node: Any) -> str:
-    """The name in an IRI of :func:`iri`."""
+def node_name(node: Any) -> str:
+    """Return the name in an IRI of :func:`named_node`."""
     return iris.name_of(node.value)
 
 
-def text_of(term: Any) -> str:
-    """The text of a literal, or an IRI's own."""
+def term_text(term: Any) -> str:
+    """Return the text of a literal, or of an IRI."""
     text: str = term.value
     return text
 
 
-def item_text(row: Row) -> str:
-    """An item as N-Quads."""
-    node = reference("item", row["id"])
+@lru_cache(maxsize=4096)
+def nquads_iri(kind: str, name: str) -> str:
+    """Return the IRI of :func:`named_node` as N-Quads write it, in angle brackets."""
+    return f"<{iris.iri(kind, name)}>"
+
+
+def nquads_literal(text: str) -> str:
+    """Return a text as N-Quads write it, in quotes."""
+    # The escapes of JSON are a subset of those of N-Quads, and json's encoder is fast.
+    return encode_basestring(text)
+
+
+def item_nquads(row: Row) -> str:
+    """Return an item as N-Quads, the format of bulk loads; quads are parsed from it."""
+    node = nquads_iri("item", row["id"])
     images = row["images"] or []
-    said = [f"{TYPE} {PRODUCT}", f"{IDENTIFIER} {quoted(row['id'])}"]
-    said += [
-        f"{predicate} {quoted(text)}"
-        for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"]))
-        if text is not None
-    ]
-    said += [f"{IMAGE} {quoted(image)}" for image in dict.fromkeys(images)]
-    # RDF knows no order, and the first image is the one to look at.
+    pairs = [f"{TYPE} {PRODUCT}", f"{IDENTIFIER} {nquads_literal(row['id'])}"]
+    for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"])):
+        if text is not None:
+            pairs.append(f"{predicate} {nquads_literal(text)}")
+    pairs += [f"{IMAGE} {nquads_literal(image)}" for image in dict.fromkeys(images)]
+    # RDF has sets but no order, and the first image is the one to show.
     if len(images) > 1:
-        said.append(f"{IMAGES} {quoted(json.dumps(images, ensure_ascii=False))}")
-    return "".join(f"{node} {each} {ITEMS} .\n" for each in said)
+        ordered = json.dumps(images, ensure_ascii=False)
+        pairs.append(f"{IMAGES} {nquads_literal(ordered)}")
+    return "".join(f"{node} {pair} {ITEM_GRAPH} .\n" for pair in pairs)
+
+
+def item_quads(row: Row) -> list[Quad]:
+    """Return an item as quads."""
+    return list(parse(item_nquads(row), RdfFormat.N_QUADS))
 
 
 def item_row(quads: Iterable[Quad]) -> Row | None:
-    """An item's quads as a row of ITEM_SCHEMA; None where they are no item's."""
+    """Return an item's quads as a row of ITEM_SCHEMA, or None if they do not make an item."""
     row: Row = {"id": None, "title": None, "category": None, "images": []}
     for quad in quads:
-        term: Any = quad.object
-        text = term.value
+        text = term_text(quad.object)
         if quad.predicate == IDENTIFIER:
             row["id"] = text
         elif quad.predicate == NAME:
@@ -126,83 +158,76 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
             row["category"] = text
         elif quad.predicate == IMAGES:
             row["images"] = json.loads(text)
-        elif quad.predicate == IMAGE and len(row["images"]) < 1:
+        elif quad.predicate == IMAGE and not row["images"]:
             row["images"] = [text]
     return row if row["id"] is not None else None
 
 
 def fact_quad(row: Row) -> Quad:
-    """A statement itself, in the graph of its rank."""
+    """Return the fact of a statement, in the graph of its rank."""
     return Quad(
-        iri("item", row["item"]),
-        iri("property", row["property"]),
+        named_node("item", row["item"]),
+        named_node("property", row["property"]),
         Literal(row["value"]),
-        RANKS[Rank(row["rank"])],
+        RANK_GRAPHS[Rank(row["rank"])],
     )
 
 
-def statement_of(fact: Any) -> NamedNode:
-    """The IRI of the statement that a quad in a rank's graph makes."""
-    return iri(
-        "statement", statement_id(name_of(fact.subject), name_of(fact.predicate), fact.object.value)
-    )
+def statement_node(fact: Any) -> NamedNode:
+    """Return the IRI of the statement whose fact is this quad."""
+    id = statement_id(node_name(fact.subject), node_name(fact.predicate), fact.object.value)
+    return named_node("statement", id)
 
 
-def fact_text(row: Row) -> str:
-    """A statement with its provenance as N-Quads."""
-    item = reference("item", row["item"])
-    known = reference("property", row["property"])
-    value = quoted(row["value"])
-    fact = f"{item} {known} {value} {_RANK_TEXTS[row['rank']]} .\n"
-    said = [
-        *_origin_texts(*(row[name] for name in THINGS), row["time"]),
+def statement_nquads(row: Row) -> str:
+    """Return a statement, its fact first, as N-Quads."""
+    item = nquads_iri("item", row["item"])
+    property = nquads_iri("property", row["property"])
+    value = nquads_literal(row["value"])
+    fact = f"{item} {property} {value} {_RANK_IRIS[row['rank']]} .\n"
+
+    pairs = [
+        *_origin_pairs(*(row[column] for column in NODE_PREDICATES), row["time"]),
         f"{SUBJECT} {item}",
-        f"{PREDICATE} {known}",
+        f"{PREDICATE} {property}",
         f"{OBJECT} {value}",
     ]
-    said += [
-        f"{predicate} {Literal(row[name])}"
-        for name, predicate in LITERALS.items()
-        if row[name] is not None
-    ]
-    node = f"<{BASE}statement:{row['id']}> "
-    return f"{fact}{node}{f'{_PROVENANCE_END}{node}'.join(said)}{_PROVENANCE_END}"
+    for column, predicate in LITERAL_PREDICATES.items():
+        if row[column] is not None:
+            pairs.append(f"{predicate} {Literal(row[column])}")
+    node = f"<{iris.BASE}statement:{row['id']}> "
+    provenance = f"{_END_OF_PROVENANCE}{node}".join(pairs)
+    return f"{fact}{node}{provenance}{_END_OF_PROVENANCE}"
 
 
 @lru_cache(maxsize=4096)
-def _origin_texts(*origin: str | None) -> tuple[str, ...]:
-    """What is said of all statements of one origin: its :data:`THINGS`, and last its time."""
-    said = [f"{TYPE} {STATEMENT}"]
-    said += [
-        f"{predicate} {reference(kind, name)}"
-        for (kind, predicate), name in zip(THINGS.items(), origin[:-1], strict=True)
-        if name
-    ]
-    time = origin[-1]
+def _origin_pairs(*origin: str | None) -> tuple[str, ...]:
+    """Return predicates and objects that all statements of one origin share, as N-Quads.
+
+    The arguments are the columns of :data:`NODE_PREDICATES` and the time. A run has few origins
+    and very many statements, hence the cache.
+    """
+    *names, time = origin
+    pairs = [f"{TYPE} {STATEMENT}"]
+    for (column, predicate), name in zip(NODE_PREDICATES.items(), names, strict=True):
+        if name:
+            pairs.append(f"{predicate} {nquads_iri(column, name)}")
     if time:
-        # Oxigraph keeps a date and time by its value: only what has the usual spelling comes back in its own.
-        usual = time.endswith("+00:00") and len(time) == len("2026-01-01T00:00:00+00:00")
-        said.append(f"{TIME} {quoted(time)}{f'^^{DATE_TIME}' if usual else ''}")
-    return tuple(said)
+        # Oxigraph stores an xsd:dateTime by its value and spells it in its own way, so only a time
+        # in the usual spelling would come back unchanged. All others are plain text.
+        is_usual = time.endswith("+00:00") and len(time) == len("2026-01-01T00:00:00+00:00")
+        datatype = f"^^{DATE_TIME}" if is_usual else ""
+        pairs.append(f"{TIME} {nquads_literal(time)}{datatype}")
+    return tuple(pairs)
 
 
-def item_quads(row: Row) -> list[Quad]:
-    """An item's quads."""
-    return list(parse(item_text(row), RdfFormat.N_QUADS))
+def statement_quads(row: Row) -> list[Quad]:
+    """Return a statement as quads, its fact first."""
+    return list(parse(statement_nquads(row), RdfFormat.N_QUADS))
 
 
-def fact_quads(row: Row) -> list[Quad]:
-    """A statement's quads."""
-    return list(parse(fact_text(row), RdfFormat.N_QUADS))
-
-
-def name_quads(names: Iterable[tuple[str, str | None]]) -> set[Quad]:
-    """The names of things of some kinds, each once, as their labels; what is named stays so, since other statements may speak of it."""
-    return {Quad(iri(kind, name), LABEL, Literal(name), NAMES) for kind, name in names if name}
-
-
-def fact_row(quads: Iterable[Quad]) -> Row:
-    """A statement's provenance quads as a row of STATEMENT_SCHEMA."""
+def statement_row(quads: Iterable[Quad]) -> Row:
+    """Return a statement's quads in the provenance graph as a row of STATEMENT_SCHEMA."""
     row: Row = {
         "model": None,
         "row": None,
@@ -215,27 +240,42 @@ def fact_row(quads: Iterable[Quad]) -> Row:
     }
     for quad in quads:
         term: Any = quad.object
-        name = SAID.get(quad.predicate)
+        column = COLUMN_OF_PREDICATE.get(quad.predicate)
         if quad.predicate == SUBJECT:
-            row["item"] = name_of(term)
+            row["item"] = node_name(term)
         elif quad.predicate == PREDICATE:
-            row["property"] = name_of(term)
+            row["property"] = node_name(term)
         elif quad.predicate == OBJECT:
             row["value"] = term.value
-        elif name in THINGS:
-            row[name] = name_of(term)
-        elif name is not None:
-            row[name] = said(name, term)
+        elif column in NODE_PREDICATES:
+            row[column] = node_name(term)
+        elif column is not None:
+            row[column] = literal_value(column, term)
     return {**row, "id": statement_id(row["item"], row["property"], row["value"])}
 
 
-def said(name: str, term: Any) -> str | int | float:
-    """What a literal says of a statement; raises ValueError on a row or a confidence that is no number."""
-    text = text_of(term)
-    if name == "time":
-        return (
-            text.removesuffix("Z") + "+00:00"
-            if term.datatype == DATE_TIME and text.endswith("Z")
-            else text
-        )
-    return int(text) if name == "row" else float(text) if name == "confidence" else text
+def literal_value(column: str, term: Any) -> str | int | float:
+    """Return the value of a column of a statement's provenance from its literal.
+
+    Raises ValueError if a row or a confidence is not a number.
+    """
+    text = term_text(term)
+    if column == "row":
+        return int(text)
+    if column == "confidence":
+        return float(text)
+    if column == "time" and term.datatype == DATE_TIME and text.endswith("Z"):
+        return text.removesuffix("Z") + "+00:00"
+    return text
+
+
+def label_quads(names: Iterable[tuple[str, str | None]]) -> set[Quad]:
+    """Return the labels of named things, given as kinds and names; empty names are left out.
+
+    Labels are never deleted, because other statements may use the same name.
+    """
+    return {
+        Quad(named_node(kind, name), LABEL, Literal(name), LABEL_GRAPH)
+        for kind, name in names
+        if name
+    }

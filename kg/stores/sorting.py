@@ -1,4 +1,4 @@
-"""Streams of batches in order, without holding them: DuckDB sorts, on disk where they are many."""
+"""Streams of record batches that are never held in memory as a whole: DuckDB sorts them on disk."""
 
 from __future__ import annotations
 
@@ -12,82 +12,85 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.stores.merge import Row
-from kg.stores.tables import STATEMENT_SCHEMA
+from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
-T = TypeVar("T")
-BATCH_ROWS = 65_536
-MEMORY = "1GB"
+BatchT = TypeVar("BatchT")
+DUCKDB_MEMORY_LIMIT = "1GB"
 
 
 def sorted_batches(
     batches: Iterator[pa.RecordBatch], schema: pa.Schema, by: Sequence[str] = ("id",)
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of ``batches`` in their ``schema``, ordered by the bytes of the columns ``by``."""
+    """Yield the rows of ``batches`` ordered by some columns, compared byte by byte."""
+    first = next(batches, None)
+    if first is None:
+        return
+    second = next(batches, None)
+    if second is None:
+        # A single batch is sorted without a database.
+        yield first.take(pc.sort_indices(first, sort_keys=[(name, "ascending") for name in by]))
+        return
+
     import duckdb
 
-    first = next(batches, None)
-    second = None if first is None else next(batches, None)
-    if first is None or second is None:
-        # What fits into one batch needs no database.
-        yield from (
-            []
-            if first is None
-            else [
-                first.take(pc.sort_indices(first, sort_keys=[(name, "ascending") for name in by]))
-            ]
-        )
-        return
     with (
         tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(f"{folder}/rows.duckdb", config={"memory_limit": MEMORY}) as db,
+        duckdb.connect(
+            f"{folder}/rows.duckdb", config={"memory_limit": DUCKDB_MEMORY_LIMIT}
+        ) as database,
     ):
-        # Batch by batch, and not as one stream: DuckDB would read that from threads of its own, which not every source bears.
+        # DuckDB would read one stream of all batches from threads of its own, but many of our
+        # sources are not thread-safe. So each batch is inserted by itself.
         for number, batch in enumerate(chain([first, second], batches)):
-            db.register("given", pa.table(batch))
-            db.execute(
-                "CREATE TABLE rows AS FROM given" if number == 0 else "INSERT INTO rows FROM given"
-            )
-        for batch in db.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}").to_arrow_reader(
-            BATCH_ROWS
-        ):
+            database.register("new_rows", pa.table(batch))
+            if number == 0:
+                database.execute("CREATE TABLE rows AS FROM new_rows")
+            else:
+                database.execute("INSERT INTO rows FROM new_rows")
+        result = database.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}")
+        for batch in result.to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
 
 
 def with_statements(
     items: Iterable[Row], statements: Iterator[pa.RecordBatch]
 ) -> Iterator[tuple[Row, list[Row]]]:
-    """Each of ``items``, ordered by id, with its ``statements``: once these are sorted by their items both run side by side."""
-    ordered = sorted_batches(statements, STATEMENT_SCHEMA, by=("item", "id"))
-    groups = groupby(
-        (row for batch in ordered for row in batch.to_pylist()), key=lambda row: row["item"]
-    )
-    waiting = next(groups, None)
+    """Yield each item with its statements; the items must be ordered by id.
+
+    The statements may have any order: they are sorted by item, and then read beside the items.
+    """
+    batches = sorted_batches(statements, STATEMENT_SCHEMA, by=("item", "id"))
+    rows = (row for batch in batches for row in batch.to_pylist())
+    groups = groupby(rows, key=lambda row: row["item"])
+    group = next(groups, None)
     for item in items:
-        rows: list[Row] = []
-        if waiting is not None and waiting[0] == item["id"]:
-            rows = list(waiting[1])
-            waiting = next(groups, None)
-        yield item, rows
+        item_statements: list[Row] = []
+        if group is not None and group[0] == item["id"]:
+            item_statements = list(group[1])
+            group = next(groups, None)
+        yield item, item_statements
 
 
 def record_batches(
-    rows: Iterable[Mapping[str, Any] | None], schema: pa.Schema
+    rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """Rows as batches of a schema, as many in memory as make one; None is passed over."""
-    part: list[Mapping[str, Any]] = []
+    """Yield rows as record batches of a schema, with one batch in memory at a time."""
+    batch: list[Mapping[str, Any]] = []
     for row in rows:
-        if row is not None:
-            part.append(row)
-        if len(part) == BATCH_ROWS:
-            yield pa.RecordBatch.from_pylist(part, schema=schema)
-            part = []
-    if part:
-        yield pa.RecordBatch.from_pylist(part, schema=schema)
+        batch.append(row)
+        if len(batch) == BATCH_ROWS:
+            yield pa.RecordBatch.from_pylist(batch, schema=schema)
+            batch = []
+    if batch:
+        yield pa.RecordBatch.from_pylist(batch, schema=schema)
 
 
-def on_one_thread(batches: Generator[T, None, None]) -> Iterator[T]:
-    """The same batches, each made on one thread of its own, whichever asks: for sources that bear no other."""
+def on_one_thread(batches: Generator[BatchT, None, None]) -> Iterator[BatchT]:
+    """Yield from a generator that always runs on one thread of its own.
+
+    A caller may then read the stream from any thread, although what the generator holds, such as
+    iterators of pyoxigraph, must only be used and released by the thread that created it.
+    """
     with ThreadPoolExecutor(1) as worker:
         try:
             while (batch := worker.submit(_next, batches).result()) is not None:
@@ -96,11 +99,11 @@ def on_one_thread(batches: Generator[T, None, None]) -> Iterator[T]:
             worker.submit(batches.close).result()
 
 
-def _next(batches: Generator[T, None, None]) -> T | None:
+def _next(batches: Generator[BatchT, None, None]) -> BatchT | None:
     try:
         return next(batches, None)
     except BaseException as error:
-        # The error goes to the thread that asked: what its frames hold stays here.
+        # The error goes to the caller's thread, but the objects in its frames must stay here.
         raised: BaseException | None = error
         while raised is not None:
             traceback.clear_frames(raised.__traceback__)
@@ -109,30 +112,29 @@ def _next(batches: Generator[T, None, None]) -> T | None:
 
 
 class Distinct:
-    """Texts, each once however often it was added; in a database on disk while the ``with`` lasts."""
+    """A set of texts in a database on disk, which lasts as long as the ``with`` block."""
 
     def __enter__(self) -> Self:
         import duckdb
 
         self._folder = tempfile.TemporaryDirectory()
-        self._db = duckdb.connect(
-            f"{self._folder.name}/texts.duckdb", config={"memory_limit": MEMORY}
+        self._database = duckdb.connect(
+            f"{self._folder.name}/texts.duckdb", config={"memory_limit": DUCKDB_MEMORY_LIMIT}
         )
-        self._db.execute("CREATE TABLE texts (text VARCHAR)")
+        self._database.execute("CREATE TABLE texts (text VARCHAR)")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.close()
+        self._database.close()
         self._folder.cleanup()
 
     def add(self, texts: pa.Array) -> None:
-        """Add a column."""
-        self._db.register("given", pa.table({"text": pc.unique(texts)}))
-        self._db.execute("INSERT INTO texts FROM given")
+        """Add a column of texts."""
+        self._database.register("new_rows", pa.table({"text": pc.unique(texts)}))
+        self._database.execute("INSERT INTO texts FROM new_rows")
 
     def batches(self) -> Iterator[pa.Array]:
-        """What was added, in order."""
-        for batch in self._db.sql("SELECT DISTINCT text FROM texts ORDER BY text").to_arrow_reader(
-            BATCH_ROWS
-        ):
+        """Yield the texts in order, each once."""
+        result = self._database.sql("SELECT DISTINCT text FROM texts ORDER BY text")
+        for batch in result.to_arrow_reader(BATCH_ROWS):
             yield batch["text"]

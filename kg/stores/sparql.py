@@ -1,73 +1,46 @@
-"""Read-only SPARQL over a quad store on disk, in a process of its own that a time limit can end."""
+"""Run read-only SPARQL over a quad store on disk, in a child process that a time limit can end."""
 
 from __future__ import annotations
 
 import multiprocessing
-import re
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Store, Triple
+
 from kg.stores.protocol import QueryResult
-from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
+from kg.stores.sparql_guard import checked_sparql
+from schema.errors import QueryTimeoutError, StoreError
 
-TOKEN = re.compile(
-    r"(?P<space>\s+)|(?P<comment>#[^\r\n]*)|(?P<iri><[^<>\"{}|^`\\\x00-\x20]*>)|(?P<odd><[^<>\x00-\x20]*>)"
-    r"|(?P<string>'''(?:'{0,2}(?:[^'\\]|\\.))*'''|\"\"\"(?:\"{0,2}(?:[^\"\\]|\\.))*\"\"\"|'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")"
-    r"|(?P<name>(?:[^\W\d_][\w.-]*)?:(?:[\w.%:/-]|\\.)*)|(?P<variable>[?$]\w+)|(?P<tag>@\w+)|(?P<word>[^\W\d]\w*)|(?P<sign>.)",
-    re.DOTALL,
-)
-REFUSED = frozenset("SERVICE INSERT DELETE LOAD CLEAR DROP CREATE ADD MOVE COPY USING".split())
-BEGINS = frozenset("SELECT ASK CONSTRUCT DESCRIBE PREFIX BASE".split())
+INTEGER_TYPES = ("integer", "int", "long", "short", "byte", "nonNegativeInteger")
+FLOAT_TYPES = ("decimal", "double", "float")
 
 
-def guard(text: str) -> str:
-    """The query, where it only reads this store; raises QueryRefusedError naming what is not allowed."""
-    if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
-        raise QueryRefusedError("the query has a control character: write plain text")
-    # These are read before anything else, so that they end a string or spell a word.
-    if re.search(r"\\u", text, re.IGNORECASE):
-        raise QueryRefusedError("the query has a \\u escape: write the character itself")
-    odd = next((match[0] for match in TOKEN.finditer(text) if match.lastgroup == "odd"), None)
-    if odd is not None:
-        raise QueryRefusedError(
-            f"the query has {odd[:40]!r}, which is no IRI: encode what is odd in it, or put spaces around < and >"
-        )
-    words = _words(text)
-    if not words or words[0] not in BEGINS:
-        first = words[0][:20] if words else text.strip()[:20]
-        raise QueryRefusedError(
-            f"a query cannot start with {first!r}: start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
-        )
-    # A word need not stand alone: 1e5SERVICE is a number and a clause.
-    for name in REFUSED:
-        if any(name in word for word in words):
-            raise QueryRefusedError(f"{name} is not allowed: a query reads this store alone")
-    return text
+def query_in_child_process(
+    folder: Path, text: str, prefixes: Mapping[str, str], timeout: float
+) -> QueryResult:
+    """Query the quad store in ``folder``, with a time limit in seconds.
 
-
-def names_graphs(text: str) -> bool:
-    """Whether the query says which graphs it asks."""
-    return "FROM" in _words(text)
-
-
-def _words(text: str) -> list[str]:
-    return [match[0].upper() for match in TOKEN.finditer(text) if match.lastgroup == "word"]
-
-
-def select(folder: Path, text: str, prefixes: dict[str, str], timeout: float) -> QueryResult:
-    """Ask the quads in ``folder``; default and named graphs are one where the query names none. Raises QueryTimeoutError, StoreError."""
+    A query that names no graph reads all graphs as one. Raises QueryTimeoutError, or StoreError if
+    the query fails.
+    """
+    # Oxigraph cannot stop a query, so its process is killed. It is spawned: a forked one would
+    # inherit the store's files and locks.
     context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     child = context.Process(
-        target=_answer, args=(theirs, str(folder), guard(text), prefixes), daemon=True
+        target=_answer,
+        args=(sender, str(folder), checked_sparql(text), dict(prefixes)),
+        daemon=True,
     )
     child.start()
-    theirs.close()
+    sender.close()
     try:
-        if not mine.poll(timeout):
+        if not receiver.poll(timeout):
             raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it")
-        kind, answer = mine.recv()
+        error, answer = receiver.recv()
     except EOFError:
         raise StoreError(
             "the query ended without an answer: narrow it, it may need too much memory"
@@ -75,57 +48,63 @@ def select(folder: Path, text: str, prefixes: dict[str, str], timeout: float) ->
     finally:
         child.kill()
         child.join()
-        mine.close()
-    if kind == "error":
-        raise StoreError(f"the query failed ({answer}): correct it")
+        receiver.close()
+    if error is not None:
+        raise StoreError(f"the query failed ({error}): correct it")
     return QueryResult(*answer)
 
 
 def _answer(pipe: Connection, folder: str, text: str, prefixes: dict[str, str]) -> None:
-    """What the child process does."""
+    """Run in the child process: send (None, answer) or (error, None) through the pipe."""
     try:
-        found = ask(folder, text, prefixes)
-        pipe.send(("rows", (found.columns, found.rows)))
+        result = query_directly(folder, text, prefixes)
+        pipe.send((None, (result.columns, result.rows)))
     except (SyntaxError, OSError, ValueError, RuntimeError) as error:
-        pipe.send(("error", " ".join(str(error).split())[:200]))
+        pipe.send((" ".join(str(error).split())[:200], None))
 
 
-def ask(folder: str, text: str, prefixes: dict[str, str]) -> QueryResult:
-    """Ask the quads in ``folder`` here and now, without a limit; opened like this they cannot be written."""
-    from pyoxigraph import Store
+def query_directly(folder: str, text: str, prefixes: dict[str, str]) -> QueryResult:
+    """Query the quad store in ``folder`` in this process, without a guard or a time limit.
 
-    return plain_rows(
-        Store.read_only(folder).query(text, prefixes=prefixes, use_default_graph_as_union=True)
-    )
-
-
-def plain_rows(found: Any) -> QueryResult:
-    """What pyoxigraph answers as rows: of ASK its answer, of CONSTRUCT and DESCRIBE the triples."""
-    from pyoxigraph import QueryBoolean, QuerySolutions
-
-    if isinstance(found, QueryBoolean):
-        return QueryResult(["answer"], [[bool(found)]])
-    if isinstance(found, QuerySolutions):
-        names = [variable.value for variable in found.variables]
-        return QueryResult(
-            names, [[_plain(solution[name]) for name in names] for solution in found]
-        )
-    names = ["subject", "predicate", "object"]
-    return QueryResult(
-        names, [[_plain(getattr(triple, name)) for name in names] for triple in found]
-    )
+    The store is opened for reading only, so that an update fails.
+    """
+    store = Store.read_only(folder)
+    return query_result(store.query(text, prefixes=prefixes, use_default_graph_as_union=True))
 
 
-def _plain(term: Any) -> Any:
-    """A term as JSON has it: numbers and truth values as such, all else as text."""
+def query_result(answer: Any) -> QueryResult:
+    """Convert an answer of pyoxigraph's to rows.
+
+    ASK gives one row with its answer, CONSTRUCT and DESCRIBE give a row for each triple.
+    """
+    if isinstance(answer, QueryBoolean):
+        return QueryResult(["answer"], [[bool(answer)]])
+    if isinstance(answer, QuerySolutions):
+        names = [variable.value for variable in answer.variables]
+        rows = [[_json_value(solution[name]) for name in names] for solution in answer]
+        return QueryResult(names, rows)
+    triples = [
+        [_json_value(term) for term in (triple.subject, triple.predicate, triple.object)]
+        for triple in answer
+    ]
+    return QueryResult(["subject", "predicate", "object"], triples)
+
+
+def _json_value(term: Any) -> Any:
+    """Convert an RDF term to a value of JSON: a number, a truth value, or text."""
     if term is None:
         return None
-    kind = getattr(getattr(term, "datatype", None), "value", "").rpartition("#")[2]
+    if isinstance(term, Triple):
+        return str(term)
+    text: str = term.value
+    if not isinstance(term, Literal):
+        return text
+    datatype = term.datatype.value.rpartition("#")[2]
     try:
-        if kind in ("integer", "int", "long", "short", "byte", "nonNegativeInteger"):
-            return int(term.value)
-        if kind in ("decimal", "double", "float"):
-            return float(term.value)
+        if datatype in INTEGER_TYPES:
+            return int(text)
+        if datatype in FLOAT_TYPES:
+            return float(text)
     except ValueError:
-        return term.value
-    return term.value == "true" if kind == "boolean" else getattr(term, "value", str(term))
+        return text
+    return text == "true" if datatype == "boolean" else text

@@ -1,4 +1,4 @@
-"""The SPARQL 1.1 protocol: queries and updates sent to an endpoint, and what its errors mean."""
+"""A client of the SPARQL 1.1 protocol: send queries and updates to an endpoint."""
 
 from __future__ import annotations
 
@@ -15,123 +15,143 @@ import urllib3
 from pyoxigraph import QueryResultsFormat, RdfFormat, parse, parse_query_results
 
 from kg.stores.protocol import QueryResult
-from kg.stores.sparql import plain_rows
-from kg.stores.url import server_parts
+from kg.stores.sparql import query_result
+from kg.stores.url import split_server_url
 from schema.errors import QueryTimeoutError, StoreError
 
-CONNECT = 10.0
-READ = 300.0
-JSON = "application/sparql-results+json"
-TRIPLES = "application/n-triples"
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 300.0
+JSON_RESULTS = "application/sparql-results+json"
+N_TRIPLES = "application/n-triples"
 
 
 class Endpoint:
-    """An address that takes queries and, there or elsewhere, updates; who asks is in the environment."""
+    """The address of a SPARQL endpoint, with credentials from the environment.
+
+    Updates may have another address, in CATALOGRAPH_SPARQL_UPDATE.
+    """
 
     def __init__(self, url: str) -> None:
-        server_parts(url, "rdf+http://HOST[:PORT]/DATASET")
+        split_server_url(url, "rdf+http://HOST[:PORT]/DATASET")
         self.address = url.removeprefix("rdf+")
         self.update_address = os.environ.get("CATALOGRAPH_SPARQL_UPDATE") or self.address
-        server_parts(
+        split_server_url(
             self.update_address, "CATALOGRAPH_SPARQL_UPDATE=http://HOST[:PORT]/DATASET/update"
         )
         self._session = requests.Session()
         user = os.environ.get("CATALOGRAPH_SPARQL_USERNAME")
         password = os.environ.get("CATALOGRAPH_SPARQL_PASSWORD")
         if user and password:
+            # Encoded here, because requests encodes text as Latin-1.
             self._session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
 
-    def greet(self) -> None:
-        """Raise StoreError, with nothing left open, where no endpoint answers."""
+    def check(self) -> None:
+        """Close and raise StoreError if no endpoint answers."""
         try:
-            self.ask("ASK {}", CONNECT)
+            self.query("ASK {}", CONNECT_SECONDS)
         except BaseException:
             self.close()
             raise
 
-    def ask(self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()) -> QueryResult:
-        """A query's answer as rows, whatever its form, within ``timeout`` seconds."""
+    def query(
+        self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()
+    ) -> QueryResult:
+        """Run a query of any form within ``timeout`` seconds.
+
+        ``graphs`` are parameters of the request that choose the graphs to ask.
+        """
+        accept = f"{JSON_RESULTS}, {N_TRIPLES};q=0.9"
         with (
-            self._said(timeout),
-            self._query(text, timeout, graphs, f"{JSON}, {TRIPLES};q=0.9") as response,
+            self._translated_errors(timeout),
+            self._post_query(text, timeout, graphs, accept) as response,
         ):
-            body = io.BufferedReader(_Body(response.raw, time.monotonic() + timeout))
-            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if kind == TRIPLES:
-                return plain_rows(parse(body, RdfFormat.N_TRIPLES))
-            self._expect(kind)
-            return plain_rows(parse_query_results(body, QueryResultsFormat.JSON))
+            body = _body(response, deadline=time.monotonic() + timeout)
+            if _media_type(response) == N_TRIPLES:
+                return query_result(parse(body, RdfFormat.N_TRIPLES))
+            self._check_is_json(response)
+            return query_result(parse_query_results(body, QueryResultsFormat.JSON))
 
     def select(self, text: str) -> Iterator[Any]:
-        """The solutions of a SELECT, read as they come."""
-        with self._said(READ), self._query(text, READ, (), JSON) as response:
-            self._expect(response.headers.get("Content-Type", "").partition(";")[0].strip().lower())
-            solutions: Any = parse_query_results(
-                io.BufferedReader(_Body(response.raw)), QueryResultsFormat.JSON
-            )
+        """Yield the solutions of a SELECT query as they arrive."""
+        with (
+            self._translated_errors(READ_SECONDS),
+            self._post_query(text, READ_SECONDS, (), JSON_RESULTS) as response,
+        ):
+            self._check_is_json(response)
+            solutions: Any = parse_query_results(_body(response), QueryResultsFormat.JSON)
             try:
                 yield from solutions
             finally:
-                # They bear no other thread, and an error would take them along to whoever asked.
+                # pyoxigraph's solutions are not thread-safe, and an error's traceback would
+                # carry them to the thread of whoever catches it.
                 del solutions
 
     def update(self, text: str) -> None:
-        """Carry out an update, whole or not at all."""
-        with self._said(READ):
-            # A server reads a long update as slowly as it parses it, so that sending may take as long as an answer.
-            self._check(
-                self._session.post(
-                    self.update_address,
-                    data=text.encode(),
-                    timeout=READ,
-                    allow_redirects=False,
-                    headers={"Content-Type": "application/sparql-update"},
-                )
+        """Run an update, which the server carries out as a whole or not at all."""
+        with self._translated_errors(READ_SECONDS):
+            response = self._session.post(
+                self.update_address,
+                data=text.encode(),
+                # One number for both limits: a server reads a long update only as fast as it
+                # parses it, so that sending may take as long as answering.
+                timeout=READ_SECONDS,
+                allow_redirects=False,
+                headers={"Content-Type": "application/sparql-update"},
             )
+            self._check_status(response)
 
     def close(self) -> None:
         """Release the connections."""
         self._session.close()
 
-    def _query(
+    def _post_query(
         self, text: str, timeout: float, graphs: Sequence[tuple[str, str]], accept: str
     ) -> requests.Response:
+        """Send a query; return the response, whose body is still to be read."""
         response = self._session.post(
             self.address,
             params=list(graphs),
             data=text.encode(),
-            timeout=(CONNECT, timeout),
+            timeout=(CONNECT_SECONDS, timeout),
             stream=True,
+            # A redirected POST would become a GET without the query.
             allow_redirects=False,
             headers={"Content-Type": "application/sparql-query", "Accept": accept},
         )
         try:
-            self._check(response)
+            self._check_status(response)
         except BaseException:
             response.close()
             raise
         return response
 
-    def _check(self, response: requests.Response) -> None:
+    def _check_status(self, response: requests.Response) -> None:
         if response.status_code in (401, 403):
             raise StoreError(
-                f"{self.address} refused us: check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD"
+                f"{self.address} refused us: "
+                "check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD"
             )
         if not 200 <= response.status_code < 300:
-            said = " ".join(response.text.split())[:160]
+            reason = " ".join(response.text.split())[:160]
             raise StoreError(
-                f"{self.address} answered {response.status_code} ({said}): correct the query, or check the address"
+                f"{self.address} answered {response.status_code} ({reason}): "
+                "correct the query, or check the address"
             )
 
-    def _expect(self, kind: str) -> None:
-        if kind not in (JSON, "application/json"):
+    def _check_is_json(self, response: requests.Response) -> None:
+        media_type = _media_type(response)
+        if media_type not in (JSON_RESULTS, "application/json"):
             raise StoreError(
-                f"{self.address} answered {kind or 'nothing'} instead of {JSON}: name a SPARQL endpoint's address"
+                f"{self.address} answered {media_type or 'nothing'} instead of {JSON_RESULTS}: "
+                "give the address of a SPARQL endpoint"
             )
 
     @contextmanager
-    def _said(self, timeout: float) -> Iterator[None]:
-        """Turn what goes wrong on the way into our errors, a line each."""
+    def _translated_errors(self, timeout: float) -> Iterator[None]:
+        """Turn errors of requests, urllib3 and pyoxigraph into StoreErrors of one line.
+
+        Of a network error only the type is shown: its text is long and repeats that of others.
+        """
         try:
             yield
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
@@ -139,32 +159,44 @@ class Endpoint:
                 f"{self.address} did not answer within {timeout:g} s: narrow the query"
             ) from None
         except (requests.RequestException, OSError) as error:
-            reason = type(error).__name__
             raise StoreError(
-                f"no SPARQL endpoint answers at {self.address} ({reason}): start it, or check the address"
+                f"no SPARQL endpoint answers at {self.address} ({type(error).__name__}): "
+                "start it, or check the address"
             ) from None
         except (urllib3.exceptions.HTTPError, SyntaxError, ValueError) as error:
-            reason = type(error).__name__
             raise StoreError(
-                f"{self.address} broke off its answer, or gave none ({reason}): ask again, or see the server's log"
+                f"{self.address} broke off its answer, or gave none ({type(error).__name__}): "
+                "try again, or see the server's log"
             ) from None
 
 
 class _Body(io.RawIOBase):
-    """A response's body as a file, which is over at a time."""
+    """A response's body as a file, which can be read only until a deadline."""
 
-    def __init__(self, raw: Any, until: float | None = None) -> None:
+    def __init__(self, raw: Any, deadline: float | None) -> None:
         self._raw = raw
-        self._until = until
+        self._deadline = deadline
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True: a body can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what is there next; raises TimeoutError past the time."""
-        if self._until is not None and time.monotonic() > self._until:
+        """Read what has arrived; raises TimeoutError after the deadline."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeoutError
         data: bytes = self._raw.read1(len(buffer), decode_content=True)
         buffer[: len(data)] = data
         return len(data)
+
+
+def _body(response: requests.Response, deadline: float | None = None) -> io.BufferedReader:
+    # requests' own time limit is for each read, so a server that sends one byte now and then would
+    # never reach it.
+    return io.BufferedReader(_Body(response.raw, deadline))
+
+
+def _media_type(response: requests.Response) -> str:
+    """Return the media type of a response, like ``text/html``, without its parameters."""
+    media_type: str = response.headers.get("Content-Type", "")
+    return media_type.partition(";")[0].strip().lower()

@@ -1,14 +1,26 @@
-"""Arrow schemas of items and statements, and conversions between tables, rows and records."""
+"""Arrow schemas of items and statements, and conversions between tables, rows and records.
+
+Data takes three forms on its way through a store: an Arrow *table*, for bulk; a *row*, a plain
+dictionary with the columns of a table; and a *record*, an ``Item`` or a ``Statement``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement
+
+Row = dict[str, Any]
+"""A row of a table, by column name."""
+
+BATCH_ROWS = 65_536
+"""Rows of the record batches that stores read and write at once."""
+
+ElementT = TypeVar("ElementT")
 
 ITEM_SCHEMA = pa.schema(
     [
@@ -19,35 +31,73 @@ ITEM_SCHEMA = pa.schema(
     ]
 )
 STATEMENT_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("id", "item", "property", "value", "rank", "source", "batch")]
-    + [("row", pa.int64()), ("model", pa.string()), ("confidence", pa.float64())]
-    + [(name, pa.string()) for name in ("evidence", "reviewer", "time")]
+    [
+        ("id", pa.string()),
+        ("item", pa.string()),
+        ("property", pa.string()),
+        ("value", pa.string()),
+        ("rank", pa.string()),
+        ("source", pa.string()),
+        ("batch", pa.string()),
+        ("row", pa.int64()),
+        ("model", pa.string()),
+        ("confidence", pa.float64()),
+        ("evidence", pa.string()),
+        ("reviewer", pa.string()),
+        ("time", pa.string()),
+    ]
 )
-TRIPLE_SCHEMA = pa.schema([(name, pa.string()) for name in ("item", "property", "value")])
+TRIPLE_SCHEMA = pa.schema(
+    [("item", pa.string()), ("property", pa.string()), ("value", pa.string())]
+)
 
 
-def items_table(items: Sequence[Item]) -> pa.Table:
-    """Items as a table in ITEM_SCHEMA."""
+def items_table(items: Iterable[Item]) -> pa.Table:
+    """Return items as a table in ITEM_SCHEMA."""
     rows = [
-        {"id": i.id, "title": i.title, "category": i.category, "images": list(i.images)}
-        for i in items
+        {
+            "id": item.id,
+            "title": item.title,
+            "category": item.category,
+            "images": list(item.images),
+        }
+        for item in items
     ]
     return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
 
 
-def statements_table(statements: Sequence[Statement]) -> pa.Table:
-    """Statements as a table in STATEMENT_SCHEMA."""
-    names = ("source", "batch", "row", "model", "confidence", "evidence", "reviewer", "time")
-    rows = [
-        {"id": s.id, "item": s.item, "property": s.property, "value": s.value, "rank": str(s.rank)}
-        | {name: getattr(s.provenance, name) for name in names}
-        for s in statements
-    ]
+def statements_table(statements: Iterable[Statement]) -> pa.Table:
+    """Return statements as a table in STATEMENT_SCHEMA."""
+    rows = [_statement_row(statement) for statement in statements]
     return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
 
 
-def statement_of(row: dict[str, Any]) -> Statement:
-    """A row of STATEMENT_SCHEMA as a statement."""
+def _statement_row(statement: Statement) -> Row:
+    provenance = statement.provenance
+    return {
+        "id": statement.id,
+        "item": statement.item,
+        "property": statement.property,
+        "value": statement.value,
+        "rank": str(statement.rank),
+        "source": provenance.source,
+        "batch": provenance.batch,
+        "row": provenance.row,
+        "model": provenance.model,
+        "confidence": provenance.confidence,
+        "evidence": provenance.evidence,
+        "reviewer": provenance.reviewer,
+        "time": provenance.time,
+    }
+
+
+def item_from_row(row: Row) -> Item:
+    """Return a row of ITEM_SCHEMA as an item."""
+    return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
+
+
+def statement_from_row(row: Row) -> Statement:
+    """Return a row of STATEMENT_SCHEMA as a statement."""
     provenance = Provenance(
         source=row["source"] or "",
         batch=row["batch"] or "",
@@ -61,47 +111,56 @@ def statement_of(row: dict[str, Any]) -> Statement:
     return Statement(row["item"], row["property"], row["value"], Rank(row["rank"]), provenance)
 
 
-def item_of(row: dict[str, Any], facts: Iterable[dict[str, Any]]) -> tuple[Item, list[Statement]]:
-    """A row of ITEM_SCHEMA as an item, and its rows of STATEMENT_SCHEMA as statements, ordered by property and value."""
-    item = Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
-    return item, sorted((statement_of(fact) for fact in facts), key=lambda s: (s.property, s.value))
+def statements_from_rows(rows: Iterable[Row]) -> list[Statement]:
+    """Return rows of STATEMENT_SCHEMA as statements, ordered by property and value."""
+    statements = [statement_from_row(row) for row in rows]
+    return sorted(statements, key=lambda statement: (statement.property, statement.value))
 
 
-def rows_to_put(
-    items: pa.Table | None, statements: pa.Table | None
-) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """What a put is given as rows, items by id; raises DataError as :func:`checked` does."""
-    facts = checked(
-        statements, STATEMENT_SCHEMA, ("id", "item", "property", "value", "rank")
-    ).to_pylist()
-    return {row["id"]: row for row in checked(items, ITEM_SCHEMA, ("id",)).to_pylist()}, facts
+def chunks(elements: Sequence[ElementT], size: int) -> Iterator[Sequence[ElementT]]:
+    """Yield a sequence in slices of at most ``size``."""
+    return (elements[start : start + size] for start in range(0, len(elements), size))
 
 
-def checked(table: pa.Table | None, schema: pa.Schema, required: Sequence[str]) -> pa.Table:
-    """The table in its schema, the last of rows with the same id; raises DataError on a column missing, null or not UTF-8."""
+def checked_table(table: pa.Table | None, schema: pa.Schema, required: Sequence[str]) -> pa.Table:
+    """Return a table cast to a schema; of several rows with the same id only the last is kept.
+
+    Columns that are not required may be missing, and are filled with nulls; None becomes an empty
+    table. Raises DataError if a required column is missing or has nulls, or if text is not UTF-8.
+    """
     if table is None:
         return schema.empty_table()
-    absent = [name for name in required if name not in table.column_names]
-    if absent:
+    missing = [name for name in required if name not in table.column_names]
+    if missing:
         raise DataError(
-            f"the table to put lacks column {absent[0]!r}: give {', '.join(schema.names)}"
+            f"the table to put lacks column {missing[0]!r}: give {', '.join(schema.names)}"
         )
-    columns = [
-        table[n] if n in table.column_names else pa.nulls(table.num_rows, schema.field(n).type)
-        for n in schema.names
-    ]
+
+    columns = []
+    for field in schema:
+        if field.name in table.column_names:
+            columns.append(table[field.name])
+        else:
+            columns.append(pa.nulls(table.num_rows, field.type))
     try:
         whole = pa.table(columns, names=schema.names).cast(schema)
+        # Arrow accepts any bytes as a string until it is asked to validate them. Invalid UTF-8 and
+        # lone surrogates have to be stopped here: the stores themselves would accept some of them.
         whole.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        reason = str(error).splitlines()[0]
         raise DataError(
-            f"the table to put is unfit ({str(error).splitlines()[0]}): give valid UTF-8 text"
+            f"the table to put cannot be used ({reason}): give valid UTF-8 text"
         ) from None
     for name in required:
-        if whole[name].null_count:
+        nulls = whole[name].null_count
+        if nulls:
             raise DataError(
-                f"column {name!r} of the table to put has {whole[name].null_count} empty cells: fill them"
+                f"column {name!r} of the table to put has {nulls} empty cells: fill them"
             )
+
     ids = whole["id"].to_pylist()
-    last = {value: index for index, value in enumerate(ids)}
-    return whole if len(last) == len(ids) else whole.take(pa.array(sorted(last.values())))
+    last_index = {id: index for index, id in enumerate(ids)}
+    if len(last_index) == len(ids):
+        return whole
+    return whole.take(pa.array(sorted(last_index.values())))

@@ -1,4 +1,4 @@
-"""What a store in a folder, which projects a journal, must do besides; each kind inherits this suite."""
+"""The tests that every store with a journal must pass; each such store inherits this suite."""
 
 import json
 import os
@@ -13,74 +13,88 @@ from typing import Any
 import pytest
 
 from kg.stores.open import open_store
+from kg.stores.protocol import Rebuildable, Verifiable
 from kg.stores.tables import statements_table
 from schema.errors import StoreDamagedError, StoreError, StoreLockedError
-from tests.contracts.store_contract import StoreContract, fact, facts
+from tests.contracts.store_contract import StoreContract, scan_rows, statement
 
-CHILD = """
+WRITER = """
 import sys
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
-from tests.contracts.store_contract import fact
+from tests.contracts.store_contract import statement
 with open_store(sys.argv[1]) as store:
     for number in range(1000):
-        store.put(None, statements_table([fact(f"{number}-{part}") for part in range(20)]))
+        rows = [statement(f"{number}-{part}") for part in range(20)]
+        store.put(None, statements_table(rows))
         print(number, flush=True)
+"""
+READER = """
+import sys
+from kg.stores.open import open_store
+print(open_store(sys.argv[1], read_only=True).counts().statements)
 """
 
 
 class JournaledContract(StoreContract):
-    """Subclasses give ``files``, a pattern of their graph's files."""
+    """Subclasses give ``files``, a glob pattern of the files of their graph."""
 
     files = ""
 
-    def harm(self, store):
-        """Take the statement about item ``b`` out of the graph, past the store."""
+    def damage_graph(self, store):
+        """Delete the statement about item ``b`` from the graph, behind the store's back."""
         raise NotImplementedError
 
     @pytest.fixture
-    def empty(self, tmp_path):
+    def empty_url(self, tmp_path):
         numbers = count()
         return lambda: f"{self.scheme}:{tmp_path}/graph{next(numbers)}"
 
-    def test_a_second_writer_learns_who_has_it(self, store):
+    def test_second_writer_is_told_the_owners_process(self, store):
         with pytest.raises(StoreLockedError, match=str(os.getpid())):
             open_store(store.url)
 
-    def test_readers_share_a_graph_and_keep_writers_out(self, empty):
-        url = empty()
+    def test_readers_share_a_graph_and_keep_writers_out(self, empty_url):
+        url = empty_url()
         with open_store(url) as store:
-            store.put(None, statements_table([fact()]))
-        reader = "import sys; from kg.stores.open import open_store; print(open_store(sys.argv[1], read_only=True).counts().statements)"
+            store.put(None, statements_table([statement()]))
         with open_store(url, read_only=True) as store:
             assert store.counts().statements == 1
             other = subprocess.run(
-                [sys.executable, "-c", reader, url], capture_output=True, text=True, check=True
+                [sys.executable, "-c", READER, url], capture_output=True, text=True, check=True
             )
             assert other.stdout.strip() == "1"
             with pytest.raises(StoreLockedError):
                 open_store(url)
 
-    def test_a_lost_projection_is_remade(self, empty):
-        url = empty()
+    def test_deleted_graph_is_restored_from_the_journal(self, empty_url):
+        url = empty_url()
         with open_store(url) as store:
-            store.put(None, statements_table([fact()]))
+            store.put(None, statements_table([statement()]))
             before = store.content_hash()
         for path in Path(url.partition(":")[2]).glob(self.files):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         with open_store(url, read_only=True) as store:
             assert store.content_hash() == before
 
-    def test_verify_finds_a_row_missing_and_rebuild_brings_it_back(self, store):
-        store.put(None, statements_table([fact(), fact("b")]))
+    def test_has_the_optional_protocols(self, store):
+        assert isinstance(store, Verifiable)
+        assert isinstance(store, Rebuildable)
+
+    def test_verify_finds_a_lost_row_and_rebuild_restores_it(self, store):
+        store.put(None, statements_table([statement(), statement("b")]))
         assert store.verify() == []
-        self.harm(store)
+        self.damage_graph(store)
         assert "catalograph rebuild" in store.verify()[0]
-        assert store.rebuild().statements == 2
+        store.rebuild()
+        assert store.counts().statements == 2
         assert store.verify() == []
 
-    def test_a_flipped_byte_in_the_journal_is_found(self, store):
-        store.put(None, statements_table([fact()]))
+    def test_flipped_bit_in_the_journal_is_found(self, store):
+        store.put(None, statements_table([statement()]))
         (path,) = store.journal.folder.glob("*.parquet")
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -89,9 +103,9 @@ class JournaledContract(StoreContract):
         with pytest.raises(StoreDamagedError):
             list(store.journal.read())
 
-    def test_an_altered_log_entry_breaks_the_chain(self, store):
-        store.put(None, statements_table([fact()]))
-        store.put(None, statements_table([fact("b")]))
+    def test_altered_log_entry_breaks_the_chain(self, store):
+        store.put(None, statements_table([statement()]))
+        store.put(None, statements_table([statement("b")]))
         first = store.journal.log / f"{0:020d}.json"
         lines = [json.loads(line) for line in first.read_text().splitlines()]
         for line in lines:
@@ -100,27 +114,26 @@ class JournaledContract(StoreContract):
         first.write_text("\n".join(json.dumps(line) for line in lines))
         assert "does not follow" in store.verify()[0]
 
-    def test_a_graph_that_was_never_made_is_said_so(self, empty):
+    def test_missing_graph_is_reported(self, empty_url):
         with pytest.raises(StoreError, match="catalograph ingest"):
-            open_store(empty(), create=False)
+            open_store(empty_url(), create=False)
 
     @pytest.mark.parametrize("acknowledged", [1, 4])
-    def test_a_killed_writer_loses_nothing_acknowledged(self, empty, acknowledged):
-        url = empty()
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    def test_killed_writer_loses_no_acknowledged_batch(self, empty_url, acknowledged):
+        url = empty_url()
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
         )
-        assert child.stdout is not None
+        assert writer.stdout is not None
         last = -1
         while last < acknowledged:
-            last = int(child.stdout.readline())
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        last = max([last, *map(int, child.stdout.read().split())])
-        child.stdout.close()
+            last = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        last = max([last, *map(int, writer.stdout.read().split())])
+        writer.stdout.close()
+        expected = {f"{number}-{part}" for number in range(last + 1) for part in range(20)}
         store: Any = open_store(url)
         with store:
-            assert {f"{n}-{p}" for n in range(last + 1) for p in range(20)} <= {
-                row["item"] for row in facts(store)
-            }
+            assert expected <= {row["item"] for row in scan_rows(store)}
             assert store.verify() == []

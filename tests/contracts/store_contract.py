@@ -1,4 +1,4 @@
-"""What every graph store must do; each implementation inherits this suite."""
+"""The tests that every graph store must pass; each implementation inherits this suite."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,181 +12,175 @@ from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
 
 
-def fact(item="a", property="colour", value="red", rank=Rank.ASSERTED, **provenance):
+def statement(item="a", property="colour", value="red", rank=Rank.ASSERTED, **provenance):
+    """Return a statement for a test; keyword arguments go to its provenance."""
     return Statement(item, property, value, rank, Provenance(**{"source": "s", **provenance}))
 
 
-def facts(store, **pattern):
+def scan_rows(store, **pattern):
+    """Return the rows of the statements that match the fields of a pattern."""
     return [row for batch in store.scan(Pattern(**pattern)) for row in batch.to_pylist()]
 
 
 class StoreContract:
-    """Subclasses give the ``scheme`` of a URL and a fixture ``empty``, which gives the URL of an empty store each time it is called."""
+    """Subclasses give the ``scheme`` of their URLs and a fixture ``empty_url``.
+
+    The fixture is a function that returns the URL of an empty store each time it is called.
+    ``persistent`` says whether a store that is opened again has kept its content.
+    """
 
     scheme = ""
-    lasting = True
+    persistent = True
 
     @pytest.fixture
-    def store(self, empty):
-        with open_store(empty()) as store:
+    def store(self, empty_url):
+        with open_store(empty_url()) as store:
             yield store
 
-    def test_told_the_same_it_says_the_same_as_the_memory_store(self, empty):
-        from tests.contracts.store_machine import check_machine
+    def test_behaves_like_the_memory_store(self, empty_url):
+        from tests.contracts.store_machine import check_store
 
-        check_machine(empty, self.lasting)
+        check_store(empty_url, self.persistent)
 
-    def test_a_store_that_is_opened_again_holds_the_same(self, empty):
-        url = empty()
+    def test_reopened_store_has_the_same_content(self, empty_url):
+        url = empty_url()
         with open_store(url) as store:
-            store.put(items_table([Item("a", "t")]), statements_table([fact()]))
-            store.put(None, statements_table([fact("b", rank=Rank.PREDICTED)]))
+            store.put(items_table([Item("a", "t")]), statements_table([statement()]))
+            store.put(None, statements_table([statement("b", rank=Rank.PREDICTED)]))
             before = store.content_hash()
-        if self.lasting:
+        if self.persistent:
             with open_store(url, create=False, read_only=True) as store:
                 assert store.content_hash() == before
 
-    def test_an_empty_store_counts_nothing(self, store):
+    def test_empty_store_has_zero_counts(self, store):
         counts = store.counts()
         assert (counts.items, counts.statements, counts.properties, counts.values) == (0, 0, 0, 0)
-        assert facts(store) == []
-        assert list(store.items()) == [] or sum(b.num_rows for b in store.items()) == 0
+        assert scan_rows(store) == []
+        assert sum(batch.num_rows for batch in store.items()) == 0
 
-    def test_an_item_comes_back_whole(self, store):
+    def test_item_is_returned_with_all_fields(self, store):
         item = Item("a", "Ein Becher ☕", "Home > Mugs", ("/x.jpg", "/y.jpg"))
-        store.put(
-            items_table([item]), statements_table([fact(row=7, time="2026-01-01", batch="b1")])
-        )
-        found, statements = store.item("a")
-        assert found == item
-        assert statements == [fact(row=7, time="2026-01-01", batch="b1")]
+        expected = statement(row=7, time="2026-01-01", batch="b1")
+        store.put(items_table([item]), statements_table([expected]))
+        assert store.item("a") == (item, [expected])
 
-    def test_an_unknown_item_is_none(self, store):
+    def test_unknown_item_is_none(self, store):
         assert store.item("nobody") is None
 
-    def test_put_says_what_is_new_and_again_nothing(self, store):
-        table = (
-            items_table([Item("a"), Item("b")]),
-            statements_table([fact(), fact("b"), fact(property="size")]),
-        )
-        assert store.put(*table).new_statements == 3
-        again = store.put(*table)
+    def test_put_reports_only_what_is_new(self, store):
+        items = items_table([Item("a"), Item("b")])
+        statements = statements_table([statement(), statement("b"), statement(property="size")])
+        assert store.put(items, statements).new_statements == 3
+        again = store.put(items, statements)
         assert (again.new_items, again.new_statements) == (0, 0)
         assert store.counts().statements == 3
 
-    def test_a_second_batch_adds_to_the_first(self, store):
-        store.put(items_table([Item("a", "one")]), statements_table([fact()]))
+    def test_second_batch_adds_to_the_first(self, store):
+        store.put(items_table([Item("a", "one")]), statements_table([statement()]))
         report = store.put(
             items_table([Item("b", "two")]),
-            statements_table([fact(), fact("b"), fact("a", "size", "3 cm")]),
+            statements_table([statement(), statement("b"), statement("a", "size", "3 cm")]),
         )
         assert (report.new_items, report.new_statements) == (1, 2)
-        assert {row["value"] for row in facts(store)} == {"red", "3 cm"}
+        assert {row["value"] for row in scan_rows(store)} == {"red", "3 cm"}
 
-    def test_statements_about_an_unknown_item_make_it(self, store):
-        assert store.put(None, statements_table([fact("z")])).new_items == 1
+    def test_statements_create_unknown_items(self, store):
+        assert store.put(None, statements_table([statement("z")])).new_items == 1
         assert store.item("z")[0] == Item("z")
 
-    def test_fields_that_are_given_win(self, store):
+    def test_given_fields_of_an_item_replace_old_ones(self, store):
         store.put(items_table([Item("a", "old", "c", ("i",))]), None)
         store.put(items_table([Item("a", "new")]), None)
         assert store.item("a")[0] == Item("a", "new", "c", ("i",))
 
-    def test_the_newest_rank_wins(self, store):
-        store.put(None, statements_table([fact()]))
-        store.put(None, statements_table([fact(rank=Rank.DEPRECATED, reviewer="mo")]))
-        (row,) = facts(store)
+    def test_newest_rank_replaces_the_old_one(self, store):
+        store.put(None, statements_table([statement()]))
+        store.put(None, statements_table([statement(rank=Rank.DEPRECATED, reviewer="mo")]))
+        (row,) = scan_rows(store)
         assert (row["rank"], row["reviewer"]) == ("deprecated", "mo")
 
     @pytest.mark.parametrize("rank", [Rank.ASSERTED, Rank.ACCEPTED, Rank.REJECTED, Rank.DEPRECATED])
-    def test_a_prediction_replaces_no_other_rank(self, store, rank):
-        store.put(None, statements_table([fact(rank=rank)]))
-        store.put(None, statements_table([fact(rank=Rank.PREDICTED, confidence=0.9)]))
-        assert facts(store)[0]["rank"] == rank
+    def test_prediction_replaces_no_other_rank(self, store, rank):
+        store.put(None, statements_table([statement(rank=rank)]))
+        store.put(None, statements_table([statement(rank=Rank.PREDICTED, confidence=0.9)]))
+        assert scan_rows(store)[0]["rank"] == rank
 
-    def test_batch_row_and_time_alone_change_nothing(self, store):
-        store.put(None, statements_table([fact(batch="one", row=1)]))
-        store.put(None, statements_table([fact(batch="two", row=2)]))
-        assert facts(store)[0]["batch"] == "one"
+    def test_another_batch_and_row_alone_change_nothing(self, store):
+        store.put(None, statements_table([statement(batch="one", row=1)]))
+        store.put(None, statements_table([statement(batch="two", row=2)]))
+        assert scan_rows(store)[0]["batch"] == "one"
 
     def test_scan_matches_every_given_field(self, store):
-        rows = [fact(), fact("b"), fact("b", "colour", "blue", Rank.PREDICTED)]
+        rows = [statement(), statement("b"), statement("b", "colour", "blue", Rank.PREDICTED)]
         store.put(None, statements_table(rows))
-        assert len(facts(store, property="colour")) == 3
-        assert len(facts(store, item="b", value="red")) == 1
-        assert [row["value"] for row in facts(store, ranks=(Rank.PREDICTED,))] == ["blue"]
-        assert facts(store, ranks=()) == []
+        assert len(scan_rows(store, property="colour")) == 3
+        assert len(scan_rows(store, item="b", value="red")) == 1
+        assert [row["value"] for row in scan_rows(store, ranks=(Rank.PREDICTED,))] == ["blue"]
+        assert scan_rows(store, ranks=()) == []
 
     def test_scans_are_ordered_by_id(self, store):
-        store.put(None, statements_table([fact(str(n)) for n in range(20)]))
-        ids = [row["id"] for row in facts(store)]
-        assert ids == sorted(ids)
-        assert [row["id"] for b in store.items() for row in b.to_pylist()] == sorted(
-            str(n) for n in range(20)
-        )
+        names = [str(number) for number in range(20)]
+        store.put(None, statements_table([statement(name) for name in names]))
+        statement_ids = [row["id"] for row in scan_rows(store)]
+        assert statement_ids == sorted(statement_ids)
+        item_ids = [row["id"] for batch in store.items() for row in batch.to_pylist()]
+        assert item_ids == sorted(names)
 
-    def test_a_stream_may_be_read_on_and_left_on_another_thread(self, store):
-        store.put(items_table([Item("a"), Item("b")]), statements_table([fact(), fact("b")]))
+    def test_streams_may_be_read_and_dropped_on_another_thread(self, store):
+        store.put(
+            items_table([Item("a"), Item("b")]), statements_table([statement(), statement("b")])
+        )
         for batches in (store.items(), store.scan(), store.triples([Rank.ASSERTED])):
             with ThreadPoolExecutor(1) as other:
                 assert other.submit(next, batches).result().num_rows == 2
             del batches
 
-    def test_triples_are_the_statements_of_some_ranks(self, store):
-        rows = [
-            fact(),
-            fact("b"),
-            fact("b", "colour", "blue", Rank.PREDICTED),
-            fact("a", "size", "red"),
-        ]
-        store.put(None, statements_table(rows))
-        found = [
+    def test_triples_are_the_statements_of_the_given_ranks(self, store):
+        asserted = [statement(), statement("b"), statement("a", "size", "red")]
+        predicted = statement("b", "colour", "blue", Rank.PREDICTED)
+        store.put(None, statements_table([*asserted, predicted]))
+        triples = [
             tuple(row.values())
             for batch in store.triples([Rank.ASSERTED])
             for row in batch.to_pylist()
         ]
-        assert sorted(found) == sorted(
-            (row.item, row.property, row.value) for row in rows if row.rank == Rank.ASSERTED
-        )
-        assert not [row for batch in store.triples([]) for row in batch.to_pylist()]
+        expected = [(each.item, each.property, each.value) for each in asserted]
+        assert sorted(triples) == sorted(expected)
+        assert sum(batch.num_rows for batch in store.triples([])) == 0
 
-    def test_retract_takes_out_what_is_there(self, store):
-        store.put(None, statements_table([fact(), fact("b")]))
-        assert (
-            store.retract(
-                [statement_id("a", "colour", "red"), "nothing", statement_id("a", "colour", "red")]
-            )
-            == 1
-        )
-        assert [row["item"] for row in facts(store)] == ["b"]
+    def test_retract_removes_and_counts_existing_statements(self, store):
+        store.put(None, statements_table([statement(), statement("b")]))
+        id = statement_id("a", "colour", "red")
+        assert store.retract([id, "nothing", id]) == 1
+        assert [row["item"] for row in scan_rows(store)] == ["b"]
         assert store.item("a")[1] == []
 
-    def test_a_retracted_statement_may_come_again(self, store):
-        store.put(None, statements_table([fact()]))
-        store.retract([fact().id])
-        assert store.put(None, statements_table([fact()])).new_statements == 1
+    def test_retracted_statement_can_be_put_again(self, store):
+        store.put(None, statements_table([statement()]))
+        store.retract([statement().id])
+        assert store.put(None, statements_table([statement()])).new_statements == 1
 
-    def test_the_last_of_a_batchs_doubles_counts(self, store):
-        report = store.put(None, statements_table([fact(source="one"), fact(source="two")]))
-        assert report.new_statements == 1
-        assert facts(store)[0]["source"] == "two"
+    def test_last_duplicate_of_a_batch_is_kept(self, store):
+        duplicates = [statement(source="one"), statement(source="two")]
+        assert store.put(None, statements_table(duplicates)).new_statements == 1
+        assert scan_rows(store)[0]["source"] == "two"
 
-    def test_the_hash_depends_on_content_not_on_order(self, store):
-        store.put(None, statements_table([fact(), fact("b")]))
+    def test_hash_changes_with_the_content(self, store):
+        store.put(None, statements_table([statement(), statement("b")]))
         before = store.content_hash()
-        store.put(None, statements_table([fact("c")]))
+        store.put(None, statements_table([statement("c")]))
         assert store.content_hash() != before
-        store.retract([fact("c").id])
+        store.retract([statement("c").id])
         assert store.item("c") is not None
 
-    def test_unfit_tables_are_refused_whole(self, store):
+    def test_invalid_tables_are_refused_as_a_whole(self, store):
         with pytest.raises(DataError, match="lacks column"):
             store.put(None, pa.table({"id": ["x"]}))
         with pytest.raises(DataError, match="empty cells"):
             store.put(pa.table({"id": pa.array([None], pa.string())}), None)
         assert store.counts().items == 0
 
-    def test_odd_text_comes_back(self, store):
-        odd = "quote ' \" back\\slash \n tab\t ; $x {y} 红 \u202e"
-        store.put(None, statements_table([fact(value=odd), fact(value=" ")]))
-        assert {row["value"] for row in facts(store)} == {odd, " "}
+    def test_unusual_text_is_returned_unchanged(self, store):
+        unusual = "quote ' \" back\\slash \n tab\t ; $x {y} 红 \u202e"
+        store.put(None, statements_table([statement(value=unusual), statement(value=" ")]))
+        assert {row["value"] for row in scan_rows(store)} == {unusual, " "}

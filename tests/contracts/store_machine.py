@@ -1,4 +1,4 @@
-"""A store and the memory store, told the same in any order, say the same."""
+"""A state machine that does the same to a store and to the memory store, and compares them."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import fact
+from tests.contracts.store_contract import statement
 
 names = st.sampled_from(["a", "b", "ä/ß %:#?"])
 images = st.sampled_from([(), ("1.jpg",), ("2.jpg", "1.jpg")])
 items = st.builds(
     Item, names, st.sampled_from([None, "t", "u"]), st.sampled_from([None, "c > d"]), images
 )
-rows = st.builds(
-    fact,
+statements = st.builds(
+    statement,
     names,
     st.sampled_from(["p", "q"]),
     st.sampled_from(["x", "y"]),
@@ -28,59 +28,60 @@ rows = st.builds(
     evidence=st.sampled_from([None, '{"a": 1}']),
     time=st.sampled_from(["", "2026-01-02T03:04:05+00:00", "2026-01-02"]),
 )
-LIMITS = settings(
+SETTINGS = settings(
     max_examples=5, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """``url`` is of a store that is empty; ``lasting`` says that it is the same when it is opened again."""
+    """A run on the empty store at ``url``; a ``persistent`` one is also closed and reopened."""
 
-    def __init__(self, url, lasting):
+    def __init__(self, url, persistent):
         super().__init__()
         self.url = url
-        self.lasting = lasting
+        self.persistent = persistent
         self.store = open_store(url)
         self.memory = open_store("memory:")
 
     def teardown(self):
         self.store.close()
 
-    @rule(rows=st.lists(rows, max_size=5), items=st.lists(items, max_size=3))
-    def put(self, rows, items):
-        reports = [
-            store.put(items_table(items), statements_table(rows))
+    @rule(statements=st.lists(statements, max_size=5), items=st.lists(items, max_size=3))
+    def put(self, statements, items):
+        report, expected = (
+            store.put(items_table(items), statements_table(statements))
             for store in (self.store, self.memory)
-        ]
-        assert reports[0] == reports[1]
+        )
+        assert report == expected
 
-    @rule(rows=st.lists(rows, max_size=3))
-    def retract(self, rows):
-        assert self.store.retract([r.id for r in rows]) == self.memory.retract([r.id for r in rows])
+    @rule(statements=st.lists(statements, max_size=3))
+    def retract(self, statements):
+        ids = [each.id for each in statements]
+        assert self.store.retract(ids) == self.memory.retract(ids)
 
     @rule()
     def reopen(self):
-        if self.lasting:
+        if self.persistent:
             self.store.close()
             self.store = open_store(self.url)
 
     @invariant()
-    def same(self):
-        assert whole(self.store) == whole(self.memory)
+    def same_content(self):
+        assert all_rows(self.store) == all_rows(self.memory)
         assert self.store.counts() == self.memory.counts()
 
 
-def whole(store):
-    """All that a store holds."""
-    return [
-        row
-        for batches in (store.items(), store.scan())
-        for batch in batches
-        for row in batch.to_pylist()
-    ]
+def all_rows(store):
+    """Return all rows of a store, items first."""
+    batches = [*store.items(), *store.scan()]
+    return [row for batch in batches for row in batch.to_pylist()]
 
 
-def check_machine(empty, lasting):
-    """Run it; ``empty`` gives the URL of an empty store."""
-    made: Any = lambda: StoreMachine(empty(), lasting)  # noqa: E731
-    run_state_machine_as_test(made, settings=LIMITS)
+def check_store(empty_url, persistent):
+    """Run the machine; ``empty_url`` returns the URL of an empty store each time it is called."""
+
+    def new_machine() -> Any:
+        return StoreMachine(empty_url(), persistent)
+
+    machine: Any = new_machine
+    run_state_machine_as_test(machine, settings=SETTINGS)

@@ -6,28 +6,36 @@ import org.neo4j.dbms.api.DatabaseManagementService;
 import org.neo4j.dbms.api.DatabaseManagementServiceBuilder;
 import org.neo4j.graphdb.QueryExecutionException;
 
-/** A Neo4j server on loopback, with authentication on: Main FOLDER PORT PASSWORD; it says "ready" once it answers. */
+/**
+ * A Neo4j server on loopback: Main FOLDER PORT [PASSWORD]. Without a password its authentication is off. It prints
+ * "ready" once it answers.
+ */
 public class Main {
   public static void main(String[] given) throws Exception {
+    boolean authentication = given.length > 2;
     SocketAddress address = new SocketAddress("127.0.0.1", Integer.parseInt(given[1]));
     DatabaseManagementService service =
         new DatabaseManagementServiceBuilder(Path.of(given[0]))
             .setConfig(BoltConnector.enabled, true)
             .setConfig(BoltConnector.listen_address, address)
             .setConfig(BoltConnector.advertised_address, address)
-            .setConfig(GraphDatabaseSettings.auth_enabled, true)
+            .setConfig(GraphDatabaseSettings.auth_enabled, authentication)
             .build();
     Runtime.getRuntime().addShutdownHook(new Thread(service::shutdown));
-    try {
-      service
-          .database("system")
-          .executeTransactionally("ALTER USER neo4j SET PASSWORD '" + given[2] + "' CHANGE NOT REQUIRED");
-    } catch (QueryExecutionException error) {
-      // A server that is started again has it already.
-      if (!error.getMessage().contains("cannot be the same")) throw error;
-    }
+    if (authentication) setPassword(service, given[2]);
     System.out.println("ready");
     System.out.flush();
     Thread.currentThread().join();
+  }
+
+  private static void setPassword(DatabaseManagementService service, String password) {
+    try {
+      service
+          .database("system")
+          .executeTransactionally("ALTER USER neo4j SET PASSWORD '" + password + "' CHANGE NOT REQUIRED");
+    } catch (QueryExecutionException error) {
+      // A server that is started again has the password already.
+      if (!error.getMessage().contains("cannot be the same")) throw error;
+    }
   }
 }

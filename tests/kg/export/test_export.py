@@ -44,18 +44,20 @@ def test_nquads_are_those_of_the_rdf_store(tmp_path):
     out, _ = written(tmp_path, "nq")
     items, facts = rows(odd_store())
     expected = {quad for row in items for quad in terms.item_quads(row)} | {
-        quad for row in facts for quad in terms.fact_quads(row)
+        quad for row in facts for quad in terms.statement_quads(row)
     }
-    expected |= terms.name_quads((kind, row[kind]) for row in facts for kind in terms.NAMED)
+    expected |= terms.label_quads(
+        (kind, row[kind]) for row in facts for kind in terms.LABELLED_COLUMNS
+    )
     assert set(parse(path=out, format=RdfFormat.N_QUADS)) == expected
 
 
 @pytest.mark.parametrize("format", ["ttl", "nt"])
 def test_without_named_graphs_untrusted_statements_are_not_facts(tmp_path, format):
     out, _ = written(tmp_path, format)
-    size = terms.iri("property", "size")
+    size = terms.named_node("property", "size")
     facts = [
-        (terms.name_of(q.subject), q.object.value)
+        (terms.node_name(q.subject), q.object.value)
         for q in parse(path=out, format=RdfFormat.from_extension(format))
         if q.predicate == size
     ]
@@ -140,7 +142,7 @@ def test_a_file_instead_of_a_folder_is_an_error_and_the_reverse(tmp_path):
 def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch):
     out, _ = written(tmp_path, "nq")
     before = out.read_bytes()
-    monkeypatch.setattr("kg.stores.rdf_terms.fact_quads", lambda row: 1 / 0)
+    monkeypatch.setattr("kg.stores.rdf_terms.statement_quads", lambda row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         written(tmp_path, "nq")
     assert out.read_bytes() == before

@@ -7,7 +7,7 @@ import pytest
 from kg.export.neo4j_import import IMPORT_OPTIONS
 from kg.export.write import export
 from kg.stores.open import open_store
-from tests.conftest import running
+from tests.conftest import require_java
 from tests.kg.export.odd_store import ODD, odd_store, rows
 from tests.servers import Neo4jServer
 
@@ -49,13 +49,10 @@ def test_the_script_names_every_file(folder):
 
 @pytest.mark.slow
 def test_neo4j_imports_what_the_store_holds(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("NEO4J_PASSWORD", Neo4jServer.password)
-    server = running(
-        Neo4jServer, tmp_path / "server", lambda stopped: stopped.load(folder, IMPORT_OPTIONS)
-    )
-    try:
-        with open_store(server.url) as store:
-            assert rows(store) == rows(odd_store())
-            assert store.content_hash() == odd_store().content_hash()
-    finally:
-        server.kill()
+    require_java()
+    monkeypatch.setenv("NEO4J_AUTH", f"neo4j/{Neo4jServer.password}")
+    server = Neo4jServer(tmp_path / "server")
+    server.load(folder, IMPORT_OPTIONS)
+    with server, open_store(server.url) as store:
+        assert rows(store) == rows(odd_store())
+        assert store.content_hash() == odd_store().content_hash()

@@ -5,7 +5,7 @@ import pytest
 from kg.ingest.assemble import Origin
 from kg.rdf.document import RdfDocument
 from kg.rdf.native import NativeRdfReader
-from kg.stores.rdf_terms import PREFIXES
+from schema.iris import PREFIXES
 from schema.terms import statement_id
 
 HEAD = "".join(f"@prefix {name}: <{address}> .\n" for name, address in PREFIXES.items())

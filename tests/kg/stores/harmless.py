@@ -1,4 +1,7 @@
-"""Queries that look dangerous, or are merely odd, and only read: both guards have to let them pass, and the stores answer them."""
+"""Queries that look dangerous or are merely unusual, but only read.
+
+The guards must let them pass, and the stores must answer them.
+"""
 
 from tests.kg.stores.lookups import read_lookups
 
@@ -25,7 +28,8 @@ CYPHER = (
     "RETURN 'CALL { }' AS text UNION RETURN 'LOAD CSV' AS text",
     "RETURN '\u200bDELETE \uff24' AS text",
     "RETURN 'größe' AS größe",
-    "MATCH (i:Item) WHERE NOT EXISTS { MATCH (i)-[:HAS {property: 'set'}]->(:Value) } RETURN count(i) AS n",
+    "MATCH (i:Item) WHERE NOT EXISTS { MATCH (i)-[:HAS {property: 'set'}]->(:Value) } "
+    "RETURN count(i) AS n",
     "MATCH (i:Item) RETURN COUNT { MATCH (i)-[:HAS]->(:Value) } AS n LIMIT 1",
     "UNWIND [1, 2, 3] AS x RETURN sum(x) AS total",
     "UNWIND ['create', 'merge'] AS word MATCH (v:Value {text: word}) RETURN v.text",
@@ -37,8 +41,10 @@ CYPHER = (
     "RETURN (1 + 2) * (3) AS x",
     "MATCH (i:Item) RETURN CASE WHEN i.title IS NULL THEN 'none' ELSE 'set' END AS title LIMIT 1",
     "RETURN any(x IN [1, 2] WHERE x > 1) AS yes",
-    "MATCH (:Item)-[h:HAS]->(:Value) WHERE h.rank IN ['asserted'] AND (h.confidence IS NULL OR h.confidence > 0.5) RETURN count(h) AS n",
-    "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN h.source AS source, min(h.row) AS first, avg(h.row) AS mean LIMIT 3",
+    "MATCH (:Item)-[h:HAS]->(:Value) WHERE h.rank IN ['asserted'] "
+    "AND (h.confidence IS NULL OR h.confidence > 0.5) RETURN count(h) AS n",
+    "MATCH (i:Item)-[h:HAS]->(v:Value) "
+    "RETURN h.source AS source, min(h.row) AS first, avg(h.row) AS mean LIMIT 3",
     "RETURN -1.5e3 AS x",
     "MATCH (i:Item) WITH i ORDER BY i.id LIMIT 3 RETURN collect(i.id) AS ids",
     "RETURN round(sqrt(2.0), 2) AS root, abs(-1) AS one, sign(-3) AS s",

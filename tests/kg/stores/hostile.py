@@ -1,10 +1,10 @@
-"""Queries that would write, read files, call out or stop a server, in many spellings."""
+"""Queries that would write, read files, call other servers or stop one, in many spellings."""
 
 from itertools import product
 
 from tests.kg.stores.tricks import CYPHER_TRICKS, SPARQL_TRICKS
 
-CYPHER_DEEDS = (
+CYPHER_ATTACKS = (
     "CREATE (n:Item {id: 'x'})",
     "MERGE (n:Item {id: 'x'})",
     "MATCH (n) SET n.id = 'x'",
@@ -51,7 +51,7 @@ CYPHER_DISGUISES = (
     "{} RETURN 1",
     "\t{}  ;",
 )
-SPARQL_DEEDS = (
+SPARQL_ATTACKS = (
     "INSERT DATA { <urn:x> <urn:y> 1 }",
     "DELETE WHERE { ?s ?p ?o }",
     "DELETE { ?s ?p ?o } INSERT { ?s ?p 1 } WHERE { ?s ?p ?o }",
@@ -88,19 +88,15 @@ SPARQL_DISGUISES = (
 )
 
 
-def spelled(deed: str) -> tuple[str, str]:
-    """As it stands, and in small letters: a language's words have no case."""
-    return deed, deed.lower()
+def disguised(disguises: tuple[str, ...], attacks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every attack in every disguise, as written and in lower case, each once."""
+    texts = [
+        disguise.format(text)
+        for disguise, attack in product(disguises, attacks)
+        for text in (attack, attack.lower())
+    ]
+    return tuple(dict.fromkeys(texts))
 
 
-def disguised(forms: tuple[str, ...], deeds: tuple[str, ...]) -> tuple[str, ...]:
-    """Every deed in every form and spelling, each once."""
-    return tuple(
-        dict.fromkeys(
-            form.format(text) for form, deed in product(forms, deeds) for text in spelled(deed)
-        )
-    )
-
-
-CYPHER = disguised(CYPHER_DISGUISES, CYPHER_DEEDS) + CYPHER_TRICKS
-SPARQL = disguised(SPARQL_DISGUISES, SPARQL_DEEDS) + SPARQL_TRICKS
+CYPHER = disguised(CYPHER_DISGUISES, CYPHER_ATTACKS) + CYPHER_TRICKS
+SPARQL = disguised(SPARQL_DISGUISES, SPARQL_ATTACKS) + SPARQL_TRICKS

@@ -9,8 +9,8 @@ from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreError
 from schema.terms import Item, Rank
-from tests.contracts.store_contract import fact
-from tests.contracts.store_machine import whole
+from tests.contracts.store_contract import statement
+from tests.contracts.store_machine import all_rows
 from tests.real_data import DATA, needs_data
 from tests.servers import emptied
 
@@ -21,9 +21,9 @@ ITEMS = [
     Item("\uffee"),
     Item("\U0001f600"),
 ]
-FACTS = [
-    fact(),
-    fact(
+STATEMENTS = [
+    statement(),
+    statement(
         "b",
         "größe",
         "3 cm",
@@ -34,38 +34,38 @@ FACTS = [
         row=7,
         time="2026-01-02T03:04:05Z",
     ),
-    fact("100%/ä b", "p q", 'x\ny\t"z"', Rank.REJECTED, reviewer="mo", batch="b/1"),
+    statement("100%/ä b", "p q", 'x\ny\t"z"', Rank.REJECTED, reviewer="mo", batch="b/1"),
 ]
 
 
 @pytest.fixture
 def source():
     with open_store("memory:") as store:
-        store.put(items_table(ITEMS), statements_table(FACTS))
+        store.put(items_table(ITEMS), statements_table(STATEMENTS))
         yield store
 
 
-def test_a_copy_holds_all_that_its_source_holds(source, tmp_path):
+def test_copy_has_all_that_its_source_has(source, tmp_path):
     with open_store(f"ladybug:{tmp_path}/g") as target:
         report = copy_store(source, target)
-        assert whole(target) == whole(source)
+        assert all_rows(target) == all_rows(source)
     assert (report.items, report.statements, report.content_hash) == (5, 3, source.content_hash())
 
 
-def go_round(*urls):
-    """The content hash that every copy in the row has."""
+def copy_along(*urls):
+    """Copy the first store to the second and so on; return the content hash of all copies."""
     hashes = set()
-    for one, other in pairwise(urls):
-        with open_store(one, read_only=True) as first, open_store(other) as second:
-            hashes.add(copy_store(first, second).content_hash)
-    (found,) = hashes
-    return found
+    for source_url, target_url in pairwise(urls):
+        with open_store(source_url, read_only=True) as source, open_store(target_url) as target:
+            hashes.add(copy_store(source, target).content_hash)
+    (content_hash,) = hashes
+    return content_hash
 
 
-def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path, neo4j, fuseki):
+def test_graph_is_unchanged_after_a_round_through_all_stores(source, tmp_path, neo4j, fuseki):
     with open_store(f"ladybug:{tmp_path}/one") as first:
         copy_store(source, first)
-    go_round(
+    copy_along(
         first.url,
         emptied(neo4j.url),
         f"rdf:{tmp_path}/two",
@@ -73,50 +73,51 @@ def test_a_graph_goes_round_all_stores_and_comes_back_the_same(source, tmp_path,
         f"ladybug:{tmp_path}/three",
     )
     with open_store(f"ladybug:{tmp_path}/three") as last:
-        assert whole(last) == whole(source)
+        assert all_rows(last) == all_rows(source)
 
 
 @needs_data
-def test_a_real_catalogue_goes_round_and_comes_back_the_same(tmp_path, neo4j):
+def test_real_catalogue_is_unchanged_after_a_round(tmp_path, neo4j):
     home = Home.open(tmp_path / "home", create=True)
     ingest(home, [DATA / "k3m" / "train.tsv"])
     with home.store(read_only=True) as first:
         before = first.content_hash()
-    assert (
-        go_round(first.url, emptied(neo4j.url), f"rdf:{tmp_path}/two", f"ladybug:{tmp_path}/three")
-        == before
-    )
+    urls = [first.url, emptied(neo4j.url), f"rdf:{tmp_path}/two", f"ladybug:{tmp_path}/three"]
+    assert copy_along(*urls) == before
 
 
-def test_a_copy_that_was_cut_off_goes_on(source, tmp_path, monkeypatch):
+def test_interrupted_copy_resumes_where_it_was(source, tmp_path, monkeypatch):
     monkeypatch.setattr("kg.stores.copying.PUT_ROWS", 1)
 
-    def cut(what, done, total):
-        if what == "statements" and done == 2:
+    def interrupt(done, total):
+        assert total == 8
+        if done == 7:
             raise KeyboardInterrupt
 
     with open_store(f"ladybug:{tmp_path}/g") as target:
         with pytest.raises(KeyboardInterrupt):
-            copy_store(source, target, tmp_path, cut)
-        puts = []
-        monkeypatch.setattr(
-            target,
-            "put",
-            lambda *tables, put=target.put: puts.append(tables) if put(*tables) else None,
-        )
+            copy_store(source, target, tmp_path, interrupt)
+        calls = []
+        put = target.put
+
+        def counted_put(items, statements):
+            calls.append((items, statements))
+            return put(items, statements)
+
+        monkeypatch.setattr(target, "put", counted_put)
         copy_store(source, target, tmp_path)
-        assert len(puts) == 1
-        assert whole(target) == whole(source)
+        assert len(calls) == 1
+        assert all_rows(target) == all_rows(source)
     assert not list(tmp_path.glob("copy-*"))
 
 
-def test_a_target_that_holds_something_else_is_no_copy(source):
+def test_target_with_other_content_is_reported(source):
     with open_store("memory:") as target:
-        target.put(None, statements_table([fact("stranger")]))
+        target.put(None, statements_table([statement("stranger")]))
         with pytest.raises(StoreError, match="6 items and 4 statements, the source 5 and 3"):
             copy_store(source, target)
 
 
-def test_a_bare_store_is_copied(tmp_path):
+def test_empty_store_can_be_copied(tmp_path):
     with open_store("memory:") as empty, open_store(f"rdf:{tmp_path}/g") as target:
         assert copy_store(empty, target).statements == 0

@@ -6,5 +6,5 @@ class TestLadybug(CypherContract, JournaledContract):
     scheme = "ladybug"
     files = "graph.lbug*"
 
-    def harm(self, store):
+    def damage_graph(self, store):
         store._graph._execute("MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")

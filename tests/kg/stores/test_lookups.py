@@ -1,22 +1,22 @@
-"""The lookups of docs/cypher.md and docs/sparql.md: one answer, whichever store and language is asked."""
+"""The queries of docs/cypher.md and docs/sparql.md give the same answers in every store."""
 
 import pytest
 
-from kg.stores.cypher_guard import guard as cypher_guard
+from kg.stores.cypher_guard import checked_cypher
 from kg.stores.open import open_store
 from kg.stores.rdf_graph import FOLDER
-from kg.stores.rdf_terms import PREFIXES
-from kg.stores.sparql import ask
-from kg.stores.sparql import guard as sparql_guard
-from tests.kg.stores.lookups import fill, read_lookups, shown
+from kg.stores.sparql import query_directly
+from kg.stores.sparql_guard import checked_sparql
+from schema.iris import PREFIXES
+from tests.kg.stores.lookups import displayed_rows, fill, read_lookups
 from tests.servers import emptied
 
 CYPHER = {each.question: each for each in read_lookups("cypher")}
 SPARQL = {each.question: each for each in read_lookups("sparql")}
 
 
-def filled(url):
-    """An open store with the drawn catalogue."""
+def open_filled(url):
+    """Open a store and put the sample catalogue into it."""
     store = open_store(url)
     fill(store)
     return store
@@ -24,78 +24,77 @@ def filled(url):
 
 @pytest.fixture(scope="module")
 def ladybug(tmp_path_factory):
-    with filled(f"ladybug:{tmp_path_factory.mktemp('lookups')}") as store:
+    with open_filled(f"ladybug:{tmp_path_factory.mktemp('lookups')}") as store:
         yield store
 
 
 @pytest.fixture(scope="module")
 def neo4j_store(neo4j):
-    emptied(neo4j.url)
-    with filled(neo4j.url) as store:
+    with open_filled(emptied(neo4j.url)) as store:
         yield store
 
 
 @pytest.fixture(scope="module")
 def quads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lookups-rdf")
-    filled(f"rdf:{folder}").close()
+    open_filled(f"rdf:{folder}").close()
     return str(folder / FOLDER)
 
 
 @pytest.fixture(scope="module")
 def endpoint(fuseki):
-    emptied(fuseki.url)
-    with filled(fuseki.url) as store:
+    with open_filled(emptied(fuseki.url)) as store:
         yield store
 
 
-def asked(store, question):
+def answer(store, question):
     return store.query(CYPHER[question].query, CYPHER[question].params)
 
 
-def test_there_are_enough_and_the_documents_ask_the_same():
+def test_both_documents_have_the_same_questions():
     assert len(CYPHER) >= 24
     assert list(SPARQL) == list(CYPHER)
 
 
 @pytest.mark.parametrize("question", CYPHER)
-def test_a_lookup_passes_the_guards_as_it_stands(question):
-    assert cypher_guard(CYPHER[question].query) == CYPHER[question].query
-    assert sparql_guard(SPARQL[question].query) == SPARQL[question].query
+def test_queries_pass_the_guards(question):
+    assert checked_cypher(CYPHER[question].query) == CYPHER[question].query
+    assert checked_sparql(SPARQL[question].query) == SPARQL[question].query
 
 
 @pytest.mark.parametrize("question", CYPHER)
-def test_the_document_shows_the_answer(ladybug, question):
-    found = asked(ladybug, question)
-    assert found.rows
-    assert (CYPHER[question].columns, CYPHER[question].rows) == (found.columns, shown(found))
+def test_document_shows_the_answer(ladybug, question):
+    result = answer(ladybug, question)
+    assert result.rows
+    assert CYPHER[question].columns == result.columns
+    assert CYPHER[question].rows == displayed_rows(result)
 
 
 @pytest.mark.parametrize("question", CYPHER)
-def test_neo4j_answers_as_the_embedded_graph(ladybug, neo4j_store, question):
-    assert asked(neo4j_store, question) == asked(ladybug, question)
+def test_neo4j_gives_the_same_answer(ladybug, neo4j_store, question):
+    assert answer(neo4j_store, question) == answer(ladybug, question)
 
 
 @pytest.mark.parametrize("question", SPARQL)
-def test_rdf_answers_as_the_embedded_graph(ladybug, quads, question):
-    assert ask(quads, SPARQL[question].query, PREFIXES) == asked(ladybug, question)
+def test_rdf_store_gives_the_same_answer(ladybug, quads, question):
+    result = query_directly(quads, SPARQL[question].query, PREFIXES)
+    assert result == answer(ladybug, question)
 
 
 @pytest.mark.parametrize("question", SPARQL)
-def test_an_endpoint_answers_as_the_embedded_graph(ladybug, endpoint, question):
-    assert endpoint.sparql(SPARQL[question].query) == asked(ladybug, question)
+def test_endpoint_gives_the_same_answer(ladybug, endpoint, question):
+    assert endpoint.sparql(SPARQL[question].query) == answer(ladybug, question)
 
 
-def test_a_command_asks_what_the_document_says(ladybug, capsys, tmp_path, monkeypatch):
+def test_cypher_command_runs_a_query_of_the_document(capsys, tmp_path, monkeypatch):
     from cli import main
 
-    question = CYPHER["Which predictions are unsure?"]
-    with open_store(f"ladybug:{tmp_path}/catalog/graph") as store:
-        fill(store)
+    lookup = CYPHER["Which predictions are unsure?"]
+    open_filled(f"ladybug:{tmp_path}/catalog/graph").close()
     monkeypatch.chdir(tmp_path)
     main(["init"])
-    params = [
-        word for name, value in question.params.items() for word in ("--param", f"{name}:={value}")
-    ]
-    assert main(["cypher", question.query, *params]) == 0
-    assert question.rows[0][0] in capsys.readouterr().out
+    params = []
+    for name, value in lookup.params.items():
+        params += ["--param", f"{name}:={value}"]
+    assert main(["cypher", lookup.query, *params]) == 0
+    assert lookup.rows[0][0] in capsys.readouterr().out

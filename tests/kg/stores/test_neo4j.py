@@ -4,54 +4,75 @@ from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import QueryRefusedError, StoreError, UsageError
 from schema.terms import Item
+from tests.conftest import require_java
 from tests.contracts.cypher_contract import CypherContract
-from tests.contracts.store_contract import StoreContract, fact
-from tests.servers import emptied
+from tests.contracts.store_contract import StoreContract, statement
+from tests.servers import Neo4jServer, emptied
 
 
 class TestNeo4j(CypherContract, StoreContract):
     scheme = "neo4j"
 
     @pytest.fixture
-    def empty(self, neo4j):
+    def empty_url(self, neo4j):
         return lambda: emptied(neo4j.url)
 
-    def test_cypher_that_writes_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
+    def test_writing_cypher_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
         with pytest.raises(QueryRefusedError):
             store.query("CREATE (i:Item {id: 'x'})")
-        monkeypatch.setattr("kg.stores.neo4j.guard", lambda text: text)
+        monkeypatch.setattr("kg.stores.neo4j.checked_cypher", lambda text: text)
         with pytest.raises(StoreError, match="failed"):
             store.query("CREATE (i:Item {id: 'x'})")
         assert store.counts().items == 0
 
-    def test_a_batch_whose_answer_was_lost_is_not_done_twice(self, store):
-        table = items_table([Item("a"), Item("b")])
-        seen = []
+    def test_nodes_and_relationships_are_returned_by_their_properties(self, store):
+        store.put(items_table([Item("a", "one")]), statements_table([statement()]))
+        text = "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN i, [v] AS values, {h: h} AS map"
+        ((item, values, map),) = store.query(text).rows
+        assert (item["id"], item["title"]) == ("a", "one")
+        assert values == [{"text": "red"}]
+        assert map["h"]["property"] == "colour"
 
-        def repeated(work):
-            store.__class__._write(store, work)
-            seen.append(store.__class__._write(store, work))
-            return seen[-1]
+    def test_repeated_batch_is_not_carried_out_twice(self, store, monkeypatch):
+        write = store._write
 
-        store._write = repeated
-        report = store.put(table, statements_table([fact(), fact("c")]))
+        def write_twice(work):
+            write(work)
+            return write(work)
+
+        monkeypatch.setattr(store, "_write", write_twice)
+        items = items_table([Item("a"), Item("b")])
+        report = store.put(items, statements_table([statement(), statement("c")]))
         assert (report.new_items, report.new_statements) == (3, 2)
 
 
-def test_a_wrong_password_is_one_line(neo4j, monkeypatch):
-    monkeypatch.setenv("NEO4J_PASSWORD", "not this one")
-    with pytest.raises(StoreError, match="refused the user neo4j") as caught:
+@pytest.mark.slow
+def test_server_without_authentication_needs_no_password(tmp_path, monkeypatch):
+    require_java()
+    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
+    monkeypatch.setenv("NEO4J_AUTH", "none")
+    with (
+        Neo4jServer(tmp_path, authentication=False) as server,
+        open_store(server.url) as store,
+    ):
+        store.put(None, statements_table([statement()]))
+        assert store.counts().statements == 1
+
+
+def test_server_with_authentication_refuses_a_connection_without_a_user(neo4j, monkeypatch):
+    monkeypatch.setenv("NEO4J_AUTH", "none")
+    with pytest.raises(StoreError, match="refused a connection without a user"):
         open_store(neo4j.url)
-    assert "not this one" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_one_line(monkeypatch):
-    monkeypatch.setenv("NEO4J_PASSWORD", "x")
-    with pytest.raises(StoreError, match=r"no Neo4j answers at bolt://127\.0\.0\.1:1"):
-        open_store("bolt://127.0.0.1:1")
+def test_neo4j_auth_gives_user_and_password(neo4j, monkeypatch):
+    monkeypatch.setenv("NEO4J_AUTH", f"neo4j/{Neo4jServer.password}")
+    monkeypatch.setenv("NEO4J_PASSWORD", "not this one")
+    with open_store(neo4j.url, read_only=True) as store:
+        assert store.url == neo4j.url
 
 
-def test_a_password_in_a_url_is_refused():
+def test_password_in_a_url_is_refused():
     with pytest.raises(UsageError, match="NEO4J_PASSWORD") as caught:
         open_store("neo4j://neo4j:secret@localhost")
     assert "secret" not in str(caught.value)

@@ -1,19 +1,18 @@
-"""What goes wrong between us and a Neo4j server: one line within its time, and never the password."""
+"""Failures of a Neo4j server: each gives one line, in time, and never shows the password."""
 
 import logging
 import threading
 import time
 
 import pytest
-from keyring.errors import KeyringLocked, NoKeyringError
 
 from cli import main
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
-from schema.errors import CatalographError, StoreError, UsageError
-from tests.contracts.store_contract import fact
-from tests.faulty import cutting, hanging
-from tests.kg.stores.killing import outlived
+from schema.errors import StoreError
+from tests.contracts.store_contract import statement
+from tests.faulty import cutting_proxy, hanging_server
+from tests.kg.stores.killing import kill_repeatedly
 from tests.servers import Neo4jServer, emptied, free_port
 
 SECRET = "hush-hush"
@@ -21,89 +20,95 @@ SECRET = "hush-hush"
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Limits of two seconds, and a password that must not be seen."""
+    """Limits of two seconds, and a password that must not be shown."""
+    monkeypatch.delenv("NEO4J_AUTH", raising=False)
     monkeypatch.setenv("NEO4J_PASSWORD", SECRET)
     for name in ("CONNECT", "ACQUIRE", "RETRY"):
         monkeypatch.setenv(f"CATALOGRAPH_NEO4J_{name}", "2")
 
 
-def failure(url, caplog, within=8.0):
-    """The one line that opening a store ends with."""
+def error_message(url, caplog, within=8.0):
+    """Return the one line that opening a store fails with."""
     caplog.set_level(logging.DEBUG)
     began = time.monotonic()
     with pytest.raises(StoreError) as caught:
         open_store(url, read_only=True)
     assert time.monotonic() - began < within
-    said = str(caught.value)
-    assert SECRET not in said + repr(caught.value) + caplog.text
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert SECRET not in message + repr(caught.value) + caplog.text
+    assert "\n" not in message
+    return message
+
+
+def port_of(server):
+    return int(server.url.rpartition(":")[2])
 
 
 @pytest.mark.parametrize(
     "url", ["bolt://127.0.0.1:1", "neo4j://127.0.0.1:1", "bolt://nowhere.invalid"]
 )
-def test_a_server_that_is_not_there_is_one_line(impatient, caplog, url):
-    assert url in failure(url, caplog)
+def test_missing_server_is_reported(impatient, caplog, url):
+    message = error_message(url, caplog)
+    assert f"no Neo4j answers at {url}" in message
 
 
 @pytest.mark.parametrize("scheme", ["bolt", "neo4j", "bolt+s"])
-def test_a_server_that_never_answers_is_given_up(impatient, caplog, scheme):
-    with hanging() as port:
-        assert "no Neo4j answers" in failure(f"{scheme}://127.0.0.1:{port}", caplog)
+def test_hanging_server_is_given_up(impatient, caplog, scheme):
+    with hanging_server() as port:
+        assert "no Neo4j answers" in error_message(f"{scheme}://127.0.0.1:{port}", caplog)
 
 
-def test_a_wrong_password_is_one_line_and_is_not_shown(neo4j, impatient, caplog):
-    assert "refused the user neo4j" in failure(neo4j.url, caplog)
+def test_wrong_password_is_reported_and_not_shown(neo4j, impatient, caplog):
+    assert "refused the user neo4j" in error_message(neo4j.url, caplog)
 
 
-def test_a_database_that_is_not_there_is_named(neo4j):
+def test_missing_database_is_named(neo4j):
     with pytest.raises(StoreError, match="no database 'nosuch'"):
         open_store(f"{neo4j.url}/nosuch")
 
 
-def test_an_old_server_is_told_to_be_upgraded(neo4j, monkeypatch):
+def test_old_server_is_refused(neo4j, monkeypatch):
     monkeypatch.setattr("neo4j.api.ServerInfo.agent", property(lambda self: "Neo4j/4.4.2"))
     with pytest.raises(StoreError, match=r"Neo4j/4\.4\.2, older than 5\.7: upgrade"):
         open_store(neo4j.url)
 
 
-@pytest.mark.parametrize("size", [3, 20, 100])
-def test_a_line_that_is_cut_while_shaking_hands_is_one_line(neo4j, monkeypatch, caplog, size):
-    with cutting(int(neo4j.url.rpartition(":")[2]), size) as (port, _):
-        failure(f"bolt://127.0.0.1:{port}", caplog)
+@pytest.mark.parametrize("allowed_bytes", [3, 20, 100])
+def test_connection_cut_in_the_handshake_gives_one_line(neo4j, caplog, allowed_bytes):
+    with cutting_proxy(port_of(neo4j), allowed_bytes) as proxy:
+        error_message(f"bolt://127.0.0.1:{proxy.port}", caplog)
 
 
-def test_a_line_that_is_cut_in_the_middle_of_an_answer_is_one_line(neo4j, monkeypatch):
+def test_connection_cut_in_the_middle_of_an_answer_gives_one_line(neo4j, monkeypatch):
     monkeypatch.setenv("CATALOGRAPH_NEO4J_RETRY", "2")
+    rows = [statement(str(number), value="x" * 200) for number in range(400)]
     with open_store(emptied(neo4j.url)) as store:
-        store.put(
-            None, statements_table([fact(str(number), value="x" * 200) for number in range(400)])
-        )
+        store.put(None, statements_table(rows))
     with (
-        cutting(int(neo4j.url.rpartition(":")[2]), 20_000) as (port, _),
-        open_store(f"bolt://127.0.0.1:{port}", read_only=True) as store,
+        cutting_proxy(port_of(neo4j), 20_000) as proxy,
+        open_store(f"bolt://127.0.0.1:{proxy.port}", read_only=True) as store,
     ):
-        for ask in (
+        for read in (
             lambda: list(store.scan()),
             lambda: store.query("MATCH (i:Item)-[h:HAS]->(v:Value) RETURN i.id, h.id, v.text"),
         ):
             with pytest.raises(StoreError, match="no Neo4j answers") as caught:
-                ask()
+                read()
             assert "\n" not in str(caught.value)
 
 
-def test_a_cut_line_is_taken_up_again_by_a_put(neo4j, monkeypatch):
+def test_put_is_repeated_after_its_connection_was_cut(neo4j, monkeypatch):
     monkeypatch.setenv("CATALOGRAPH_NEO4J_RETRY", "30")
     emptied(neo4j.url)
     with (
-        cutting(int(neo4j.url.rpartition(":")[2]), 10_000_000) as (port, sizes),
-        open_store(f"bolt://127.0.0.1:{port}") as store,
+        cutting_proxy(port_of(neo4j), 10_000_000) as proxy,
+        open_store(f"bolt://127.0.0.1:{proxy.port}") as store,
     ):
-        sizes[0] = 1
-        # The connection that is open is cut by its next answer; those that follow are whole.
-        threading.Timer(1.5, lambda: sizes.__setitem__(0, 10_000_000)).start()
-        report = store.put(None, statements_table([fact(str(number)) for number in range(50)]))
+        # The next answer cuts the open connection; later connections are not cut.
+        proxy.allowed_bytes = 1
+        threading.Timer(1.5, setattr, (proxy, "allowed_bytes", 10_000_000)).start()
+        rows = [statement(str(number)) for number in range(50)]
+        report = store.put(None, statements_table(rows))
         assert (report.new_items, report.new_statements) == (50, 50)
     with open_store(neo4j.url, read_only=True) as store:
         assert store.counts().statements == 50
@@ -112,7 +117,7 @@ def test_a_cut_line_is_taken_up_again_by_a_put(neo4j, monkeypatch):
 @pytest.mark.parametrize(
     "arguments", [["stats"], ["stats", "-v"], ["init"], ["cypher", "RETURN 1"]], ids=" ".join
 )
-def test_the_command_says_one_line_and_shows_no_password(
+def test_commands_print_one_line_and_no_password(
     impatient, capfd, tmp_path, monkeypatch, arguments
 ):
     monkeypatch.chdir(tmp_path)
@@ -127,40 +132,9 @@ def test_the_command_says_one_line_and_shows_no_password(
     assert "-v" in arguments or len(err.splitlines()) == 1
 
 
-def test_limits_that_are_no_numbers_are_named(monkeypatch):
-    monkeypatch.setenv("NEO4J_PASSWORD", SECRET)
-    monkeypatch.setenv("CATALOGRAPH_NEO4J_CONNECT", "soon")
-    with pytest.raises(UsageError, match="CATALOGRAPH_NEO4J_CONNECT='soon'"):
-        open_store("bolt://127.0.0.1:1")
-
-
-def test_without_a_password_the_mend_is_named(monkeypatch):
-    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
-    monkeypatch.setattr("keyring.get_password", lambda service, user: None)
-    with pytest.raises(CatalographError, match="keyring set catalograph neo4j@bolt://127"):
-        open_store("bolt://127.0.0.1:1")
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (NoKeyringError, "no password for neo4j"),
-        (KeyringLocked, "unlock it, or set NEO4J_PASSWORD"),
-    ],
-)
-def test_a_keyring_that_cannot_be_asked_is_one_line(monkeypatch, error, said):
-    def ask(*entry):
-        raise error
-
-    monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
-    monkeypatch.setattr("keyring.get_password", ask)
-    with pytest.raises(CatalographError, match=said):
-        open_store("bolt://127.0.0.1:1")
-
-
-def test_the_keyring_gives_the_password(neo4j, monkeypatch):
-    known = {("catalograph", f"neo4j@{neo4j.url}"): "for tests only"}
-    monkeypatch.setattr("keyring.get_password", lambda *entry: known[entry])
+def test_keyring_gives_the_password(neo4j, monkeypatch):
+    entries = {("catalograph", f"neo4j@{neo4j.url}"): Neo4jServer.password}
+    monkeypatch.setattr("keyring.get_password", lambda *entry: entries[entry])
     monkeypatch.delenv("NEO4J_PASSWORD")
     with open_store(neo4j.url, read_only=True) as store:
         assert store.url == neo4j.url
@@ -168,38 +142,32 @@ def test_the_keyring_gives_the_password(neo4j, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_server_that_is_killed_under_a_writer_loses_and_doubles_nothing(
-    neo4j, tmp_path, monkeypatch
-):
-    server = Neo4jServer(tmp_path)
-    monkeypatch.setenv("NEO4J_PASSWORD", server.password)
-    server.start()
-    try:
-        report = outlived(server, kills=3)
-    finally:
-        server.kill()
+def test_killed_server_loses_and_duplicates_nothing(neo4j, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEO4J_PASSWORD", Neo4jServer.password)
+    with Neo4jServer(tmp_path) as server:
+        report = kill_repeatedly(server, kills=3)
     assert (report["lost"], report["beyond"]) == (0, 0)
     assert report["statements_there"] == report["statements_expected"]
     assert report["told_whole"] == report["batches"] >= 3
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
-def test_a_commit_whose_answer_is_lost_is_done_once(neo4j, monkeypatch, carried_out):
+def test_commit_whose_answer_is_lost_is_carried_out_once(neo4j, monkeypatch, carried_out):
     import neo4j as driver
 
-    lost: list[bool] = []
-    real = driver.Session.execute_write
+    calls: list[bool] = []
+    execute_write = driver.Session.execute_write
 
-    def write(session, work):
-        first = not lost
-        done = None if first and not carried_out else real(session, work)
-        if first:
-            lost.append(True)
+    def lose_the_first_answer(session, work):
+        is_first = not calls
+        calls.append(is_first)
+        result = execute_write(session, work) if carried_out or not is_first else None
+        if is_first:
             raise driver.exceptions.IncompleteCommit("gone")
-        return done
+        return result
 
     with open_store(emptied(neo4j.url)) as store:
-        monkeypatch.setattr(driver.Session, "execute_write", write)
-        report = store.put(None, statements_table([fact(), fact("b")]))
+        monkeypatch.setattr(driver.Session, "execute_write", lose_the_first_answer)
+        report = store.put(None, statements_table([statement(), statement("b")]))
         assert (report.new_items, report.new_statements) == (2, 2)
         assert store.counts().statements == 2

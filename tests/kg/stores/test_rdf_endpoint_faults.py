@@ -1,7 +1,8 @@
-"""What goes wrong between us and a SPARQL endpoint: one line within its time, and never the password."""
+"""Failures of a SPARQL endpoint: each gives one line, in time, and never shows the password."""
 
 import logging
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -9,8 +10,8 @@ from cli import main
 from kg.stores.open import open_store
 from kg.stores.tables import statements_table
 from schema.errors import StoreError, UsageError
-from tests.contracts.store_contract import fact
-from tests.faulty import answering, cutting, hanging
+from tests.contracts.store_contract import statement
+from tests.faulty import answering_server, cutting_proxy, hanging_server
 from tests.servers import emptied
 
 SECRET = "hush-hush"
@@ -20,36 +21,45 @@ JSON = "application/sparql-results+json"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    """A limit of two seconds, and a password that must not be seen."""
+    """A limit of two seconds, and a password that must not be shown."""
     monkeypatch.setenv("CATALOGRAPH_SPARQL_USERNAME", "me")
     monkeypatch.setenv("CATALOGRAPH_SPARQL_PASSWORD", SECRET)
-    monkeypatch.setattr("kg.stores.sparql_protocol.CONNECT", 2.0)
+    monkeypatch.setattr("kg.stores.sparql_protocol.CONNECT_SECONDS", 2.0)
 
 
-def failure(url, caplog, within=8.0):
-    """The one line that opening a store ends with."""
+def error_message(url, caplog, within=8.0):
+    """Return the one line that opening a store fails with."""
     caplog.set_level(logging.DEBUG)
     began = time.monotonic()
     with pytest.raises(StoreError) as caught:
         open_store(url)
     assert time.monotonic() - began < within
-    said = str(caught.value)
-    assert SECRET not in said + repr(caught.value) + caplog.text
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert SECRET not in message + repr(caught.value) + caplog.text
+    assert "\n" not in message
+    return message
+
+
+def port_of(server):
+    port = urlsplit(server.url).port
+    assert port is not None
+    return port
 
 
 @pytest.mark.parametrize("url", ["rdf+http://127.0.0.1:1/ds", "rdf+http://nowhere.invalid/ds"])
-def test_an_endpoint_that_is_not_there_is_one_line(caplog, url):
-    assert "no SPARQL endpoint answers" in failure(url, caplog)
+def test_missing_endpoint_is_reported(caplog, url):
+    address = url.removeprefix("rdf+")
+    assert f"no SPARQL endpoint answers at {address}" in error_message(url, caplog)
 
 
-def test_an_endpoint_that_never_answers_is_given_up(caplog):
-    with hanging() as port:
-        assert "did not answer within 2 s" in failure(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+def test_hanging_endpoint_is_given_up(caplog):
+    with hanging_server() as port:
+        message = error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+    assert "did not answer within 2 s" in message
 
 
-ANSWERS = {
+# Parts of messages, and the answers that cause them: status, content type, body.
+BAD_ANSWERS = {
     "refused us": (401, "text/plain", b"who are you?"),
     "answered 500": (500, "text/html", b"<html>\n<h1>Ouch</h1>\n</html>"),
     "answered 302": (302, "text/plain", b""),
@@ -59,47 +69,47 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("said", ANSWERS)
-def test_an_answer_that_is_none_is_one_line(caplog, said):
-    with answering(*ANSWERS[said]) as port:
-        assert said in failure(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+@pytest.mark.parametrize("message", BAD_ANSWERS)
+def test_bad_answer_gives_one_line(caplog, message):
+    with answering_server(*BAD_ANSWERS[message]) as port:
+        assert message in error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
 
 
-@pytest.mark.parametrize("size", [0, 20, 100])
-def test_a_line_that_is_cut_at_once_is_one_line(fuseki, caplog, size):
-    with cutting(int(fuseki.url.rpartition(":")[2].partition("/")[0]), size) as (port, _):
-        failure(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+@pytest.mark.parametrize("allowed_bytes", [0, 20, 100])
+def test_connection_cut_at_the_beginning_gives_one_line(fuseki, caplog, allowed_bytes):
+    with cutting_proxy(port_of(fuseki), allowed_bytes) as proxy:
+        error_message(f"rdf+http://127.0.0.1:{proxy.port}/ds", caplog)
 
 
-def test_a_line_that_is_cut_in_the_middle_of_an_answer_is_one_line(fuseki):
+def test_connection_cut_in_the_middle_of_an_answer_gives_one_line(fuseki):
+    rows = [statement(str(number), value="x" * 200) for number in range(500)]
     with open_store(emptied(fuseki.url)) as store:
-        store.put(
-            None, statements_table([fact(str(number), value="x" * 200) for number in range(500)])
-        )
-    with cutting(int(fuseki.url.rpartition(":")[2].partition("/")[0]), 20_000) as (port, _):
-        for ask in (
+        store.put(None, statements_table(rows))
+    with cutting_proxy(port_of(fuseki), 20_000) as proxy:
+        for read in (
             lambda store: list(store.scan()),
             lambda store: store.sparql("SELECT * { ?s ?p ?o }"),
         ):
             with (
-                open_store(f"rdf+http://127.0.0.1:{port}/ds") as store,
+                open_store(f"rdf+http://127.0.0.1:{proxy.port}/ds") as store,
                 pytest.raises(StoreError, match=r"broke off|no SPARQL") as caught,
             ):
-                ask(store)
+                read(store)
             assert "\n" not in str(caught.value)
 
 
-def test_an_answer_that_trickles_is_ended(caplog):
-    with answering(200, JSON, YES, pause=0.5) as port:
-        assert "did not answer within 2 s" in failure(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+def test_trickling_answer_is_ended(caplog):
+    with answering_server(200, JSON, YES, pause=0.5) as port:
+        message = error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+    assert "did not answer within 2 s" in message
 
 
 @pytest.mark.parametrize("verbose", [[], ["-v"]])
-def test_the_command_says_one_line_and_shows_no_password(capfd, tmp_path, monkeypatch, verbose):
+def test_commands_print_one_line_and_no_password(capfd, tmp_path, monkeypatch, verbose):
     monkeypatch.chdir(tmp_path)
     main(["init"])
     capfd.readouterr()
-    with answering(401, "text/plain", b"no") as port:
+    with answering_server(401, "text/plain", b"no") as port:
         assert main(["stats", *verbose, "--store", f"rdf+http://127.0.0.1:{port}/ds"]) == 1
     out, err = capfd.readouterr()
     assert out == ""
@@ -107,7 +117,7 @@ def test_the_command_says_one_line_and_shows_no_password(capfd, tmp_path, monkey
     assert "CATALOGRAPH_SPARQL_PASSWORD" in err.splitlines()[-1]
 
 
-def test_a_password_in_the_address_for_updates_is_refused(monkeypatch):
+def test_password_in_the_address_for_updates_is_refused(monkeypatch):
     monkeypatch.setenv("CATALOGRAPH_SPARQL_UPDATE", "http://me:hush@localhost/update")
     with pytest.raises(UsageError) as caught:
         open_store("rdf+http://127.0.0.1:1/ds")

@@ -1,9 +1,3 @@
-"""Streams of batches in order."""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pytest
 
@@ -13,27 +7,21 @@ SCHEMA = pa.schema([("id", pa.string()), ("item", pa.string())])
 ROWS = [("c", "1"), ("a", "é"), ("b", "Z"), ("d", "1"), ("e", "z")]
 
 
-def in_order(parts: Sequence[Sequence[tuple[str, str]]], by: Sequence[str]) -> list[str]:
-    batches = [
-        pa.RecordBatch.from_pylist(
-            [{"id": name, "item": item} for name, item in part], schema=SCHEMA
-        )
-        for part in parts
+def sorted_ids(batches, by):
+    """Sort batches of (id, item) rows; return the ids."""
+    record_batches = [
+        pa.RecordBatch.from_pylist([{"id": id, "item": item} for id, item in batch], schema=SCHEMA)
+        for batch in batches
     ]
-    return [
-        name
-        for batch in sorted_batches(iter(batches), SCHEMA, by)
-        for name in batch["id"].to_pylist()
-    ]
+    result = sorted_batches(iter(record_batches), SCHEMA, by)
+    return [id for batch in result for id in batch["id"].to_pylist()]
 
 
-@pytest.mark.parametrize("parts", [[ROWS], [ROWS[:2], ROWS[2:]], [[row] for row in ROWS]])
-def test_batches_are_ordered_by_the_bytes_of_one_column_or_of_several(
-    parts: list[list[tuple[str, str]]],
-) -> None:
-    assert in_order(parts, ("id",)) == ["a", "b", "c", "d", "e"]
-    assert in_order(parts, ("item", "id")) == ["c", "d", "b", "e", "a"]
+@pytest.mark.parametrize("batches", [[ROWS], [ROWS[:2], ROWS[2:]], [[row] for row in ROWS]])
+def test_batches_are_sorted_by_the_bytes_of_some_columns(batches):
+    assert sorted_ids(batches, ("id",)) == ["a", "b", "c", "d", "e"]
+    assert sorted_ids(batches, ("item", "id")) == ["c", "d", "b", "e", "a"]
 
 
-def test_no_batch_is_none() -> None:
-    assert in_order([], ("id",)) == []
+def test_no_batches_give_none():
+    assert sorted_ids([], ("id",)) == []

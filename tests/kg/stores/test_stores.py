@@ -1,4 +1,7 @@
+"""Tests of the memory store, and of the rules that hold for all stores together."""
+
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
@@ -6,57 +9,65 @@ import pytest
 
 import kg.stores
 from kg.stores.open import STORE_KINDS, open_store
+from kg.stores.protocol import GraphStore, Rebuildable, SparqlQueryable, Verifiable
 from schema.errors import StoreError, UsageError
 from tests.contracts.store_contract import StoreContract
 
 
 class TestMemory(StoreContract):
     scheme = "memory"
-    lasting = False
+    persistent = False
 
     @pytest.fixture
-    def empty(self):
+    def empty_url(self):
         return lambda: "memory:"
 
 
-def suites(kind=StoreContract):
-    """The contract's suites of all test modules beside this one, by their schemes."""
+def suites(parent=StoreContract):
+    """Return the suites of all test modules in this folder that inherit the contract, by scheme."""
     for path in Path(__file__).parent.glob("test_*.py"):
         if "Contract" in path.read_text(encoding="utf-8"):
             importlib.import_module(f"tests.kg.stores.{path.stem}")
-    below = [each for child in kind.__subclasses__() for each in [child, *suites(child).values()]]
-    return {each.scheme: each for each in below if each.scheme}
+    by_scheme = {}
+    for suite in parent.__subclasses__():
+        if suite.scheme:
+            by_scheme[suite.scheme] = suite
+        by_scheme |= suites(suite)
+    return by_scheme
 
 
 def stores():
-    """Every class below kg.stores that is a store whole."""
+    """Return the classes in kg.stores that implement all of GraphStore."""
     modules = [
         importlib.import_module(f"kg.stores.{each.name}")
         for each in pkgutil.iter_modules(kg.stores.__path__)
     ]
     classes = {
-        each for module in modules for each in vars(module).values() if isinstance(each, type)
+        each for module in modules for each in vars(module).values() if inspect.isclass(each)
     }
     return {
-        each
-        for each in classes
-        if hasattr(each, "put") and hasattr(each, "content_hash") and not each.__subclasses__()
+        each for each in classes if issubclass(each, GraphStore) and not inspect.isabstract(each)
     }
 
 
-def test_every_scheme_is_in_the_suite():
+def test_every_kind_of_store_has_a_suite():
     assert set(suites()) == {kind.example.partition(":")[0] for kind in STORE_KINDS}
 
 
-def test_every_store_has_a_scheme():
+def test_every_store_has_a_kind():
     assert len(stores()) == len(STORE_KINDS)
 
 
-def test_an_unknown_scheme_is_named():
+def test_unknown_scheme_is_named():
     with pytest.raises(UsageError, match="'oracle:x'"):
         open_store("oracle:x")
 
 
-def test_the_memory_store_has_no_cypher():
+def test_memory_store_has_no_optional_ability():
+    with open_store("memory:") as store:
+        assert not isinstance(store, (Verifiable, Rebuildable, SparqlQueryable))
+
+
+def test_memory_store_answers_no_cypher():
     with open_store("memory:") as store, pytest.raises(StoreError, match="ladybug"):
         store.query("MATCH (n) RETURN n")

@@ -1,7 +1,10 @@
-"""Queries that one reader takes for harmless, with a string, a comment or a name where another reads a clause. All are to be refused."""
+"""Queries in which one parser sees a string, a comment or a name where another sees a clause.
+
+All of them must be refused.
+"""
 
 CYPHER_TRICKS = (
-    # Escapes, which Neo4j reads before anything else.
+    # Escapes, which Neo4j replaces before anything else.
     "\\u0043REATE (n:Item {id: 'x'})",
     "MATCH (n) \\u0044ELETE n",
     "MATCH (n) DELET\\U00000045 n",
@@ -23,7 +26,7 @@ CYPHER_TRICKS = (
     "MATCH (n)/*\r*/DELETE n",
     "/*/*/*/ CREATE (n)",
     "//\rCREATE (n)",
-    # Letters and spaces that are not what they look like.
+    # Letters and spaces that only look like others.
     "MATCH (n) DE\u200bLETE n",
     "\ufeffCREATE (n:Item {id: 'x'})",
     "MATCH\u00a0(n)\u00a0DETACH\u00a0DELETE\u00a0n",
@@ -51,7 +54,7 @@ CYPHER_TRICKS = (
     "MATCH (n) WITH n, 'a' AS `'` DELETE n // '",
     "MATCH (n) WITH n, '\"' AS x DELETE n //\"",
     "MATCH (n) RETURN $`a` DELETE n",
-    # Functions that read files, call out or write.
+    # Functions that read files, call other servers or write.
     "MATCH (n) RETURN `apoc.load.json`('http://127.0.0.1:1/')",
     "RETURN `apoc`.`load`.`json`('x')",
     "RETURN apoc.load.json('http://127.0.0.1:1/')",
@@ -62,7 +65,7 @@ CYPHER_TRICKS = (
     "MATCH (i:Item) WHERE i.id = file('/etc/passwd') RETURN i",
     "RETURN n . load ('x')",
     "RETURN a.b /**/ ('x')",
-    # Clauses inside of clauses.
+    # Clauses inside other clauses.
     "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 1 ROW",
     "MATCH (n) CALL { WITH n DELETE n } IN 2 CONCURRENT TRANSACTIONS",
     "MATCH (n) CALL { WITH n SET n.id = 'x' } RETURN n { .id, x: 1 }",
@@ -110,68 +113,68 @@ CYPHER_TRICKS = (
     "DEALLOCATE DATABASE FROM SERVER 'x'",
     "LET x = 1 RETURN x",
 )
-CALLED = "<http://127.0.0.1:1/>"
+SERVER = "<http://127.0.0.1:1/>"
 GROUP = "{ ?a ?b ?c }"
 SPARQL_TRICKS = tuple(
-    text.replace("CALLED", CALLED).replace("GROUP", GROUP)
+    text.replace("SERVER", SERVER).replace("GROUP", GROUP)
     for text in (
-        # Escapes, which may be read before anything else.
-        "SELECT * { SERV\\u0049CE CALLED GROUP }",
-        "SELECT * { \\U00000053ERVICE CALLED GROUP }",
+        # Escapes, which a server may replace before anything else.
+        "SELECT * { SERV\\u0049CE SERVER GROUP }",
+        "SELECT * { \\U00000053ERVICE SERVER GROUP }",
         "IN\\u0053ERT DATA { <urn:x> <urn:y> 1 }",
-        "SELECT * { ?s ?p '\\u0027 . SERVICE CALLED GROUP #' }",
-        'SELECT * { ?s ?p "\\u0022 . SERVICE CALLED GROUP #" }',
-        "SELECT * { ?s ?p <urn:x\\u003E> . SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p ?o # \\u000a SERVICE CALLED GROUP \n }",
+        "SELECT * { ?s ?p '\\u0027 . SERVICE SERVER GROUP #' }",
+        'SELECT * { ?s ?p "\\u0022 . SERVICE SERVER GROUP #" }',
+        "SELECT * { ?s ?p <urn:x\\u003E> . SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p ?o # \\u000a SERVICE SERVER GROUP \n }",
         # Comments.
-        "SELECT * { ?s ?p ?o # only reads\r SERVICE CALLED GROUP }",
-        "SELECT * { # a\r\rSERVICE CALLED GROUP #\n }",
+        "SELECT * { ?s ?p ?o # only reads\r SERVICE SERVER GROUP }",
+        "SELECT * { # a\r\rSERVICE SERVER GROUP #\n }",
         "# a\rCLEAR ALL",
-        "SELECT * { SERVICE#\nCALLED GROUP }",
-        "SELECT * {#\nSERVICE CALLED GROUP}",
-        "ASK { SERVICE # SILENT\r\n CALLED GROUP }",
+        "SELECT * { SERVICE#\nSERVER GROUP }",
+        "SELECT * {#\nSERVICE SERVER GROUP}",
+        "ASK { SERVICE # SILENT\r\n SERVER GROUP }",
         # Words that begin where a number, a string or a name ends.
-        "SELECT * { ?s ?p 1e5SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p 1.0e0SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p 1.SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p trueSERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p 'a'SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p '''a'''SERVICE CALLED GROUP }",
-        'SELECT * { ?s ?p """a\\""""SERVICE CALLED GROUP }',
-        "SELECT * { ?s ?p 'a\\\\' . SERVICE CALLED GROUP #' }",
+        "SELECT * { ?s ?p 1e5SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 1.0e0SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 1.SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p trueSERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 'a'SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p '''a'''SERVICE SERVER GROUP }",
+        'SELECT * { ?s ?p """a\\""""SERVICE SERVER GROUP }',
+        "SELECT * { ?s ?p 'a\\\\' . SERVICE SERVER GROUP #' }",
         "SELECT*{SERVICE<urn:x>GROUP}",
-        "PREFIX x: <urn:x> SELECT * { ?s ?p x:a\\# SERVICE CALLED GROUP \n }",
-        "PREFIX x: <urn:x> SELECT * { ?s ?p x:a\\' . SERVICE CALLED GROUP # '\n }",
-        "SELECT * { ?s ?p <urn:x\u00a0#> SERVICE CALLED GROUP \n }",
-        'SELECT * { ?s ?p <urn:x"> . SERVICE CALLED GROUP ?s ?p "x" }',
-        "SELECT * { ?s ?p <urn:{#> . SERVICE CALLED GROUP \n }",
-        "SELECT * { FILTER(1 <2) SERVICE CALLED GROUP }",
-        "SELECT * { ?s ?p <#>SERVICE CALLED GROUP }",
-        "SELECT * { BIND(1 AS ?x)SERVICE CALLED GROUP }",
-        "SELECT * { VALUES ?x { UNDEF }SERVICE CALLED GROUP }",
-        "SELECT * { MINUS{}SERVICE CALLED GROUP }",
+        "PREFIX x: <urn:x> SELECT * { ?s ?p x:a\\# SERVICE SERVER GROUP \n }",
+        "PREFIX x: <urn:x> SELECT * { ?s ?p x:a\\' . SERVICE SERVER GROUP # '\n }",
+        "SELECT * { ?s ?p <urn:x\u00a0#> SERVICE SERVER GROUP \n }",
+        'SELECT * { ?s ?p <urn:x"> . SERVICE SERVER GROUP ?s ?p "x" }',
+        "SELECT * { ?s ?p <urn:{#> . SERVICE SERVER GROUP \n }",
+        "SELECT * { FILTER(1 <2) SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p <#>SERVICE SERVER GROUP }",
+        "SELECT * { BIND(1 AS ?x)SERVICE SERVER GROUP }",
+        "SELECT * { VALUES ?x { UNDEF }SERVICE SERVER GROUP }",
+        "SELECT * { MINUS{}SERVICE SERVER GROUP }",
         # Below, beside and between other clauses.
-        "SELECT * { { SELECT * { SERVICE CALLED GROUP } } }",
-        "SELECT * { { SELECT * { { SELECT ?a { SERVICE SILENT CALLED GROUP } } } } }",
-        "SELECT * { service CALLED GROUP }",
-        "SELECT * { OPTIONAL { SERVICE CALLED GROUP } }",
+        "SELECT * { { SELECT * { SERVICE SERVER GROUP } } }",
+        "SELECT * { { SELECT * { { SELECT ?a { SERVICE SILENT SERVER GROUP } } } } }",
+        "SELECT * { service SERVER GROUP }",
+        "SELECT * { OPTIONAL { SERVICE SERVER GROUP } }",
         "SELECT * { SeRvIcE ?x GROUP }",
-        "SELECT * { FILTER EXISTS { SERVICE CALLED GROUP } }",
-        "SELECT * { GRAPH ?g { SERVICE CALLED GROUP } }",
-        "SELECT * { { } UNION { SERVICE CALLED GROUP } }",
+        "SELECT * { FILTER EXISTS { SERVICE SERVER GROUP } }",
+        "SELECT * { GRAPH ?g { SERVICE SERVER GROUP } }",
+        "SELECT * { { } UNION { SERVICE SERVER GROUP } }",
         "PREFIX service: <urn:x> SELECT * { SERVICE service:x GROUP }",
         "PREFIX : <urn:x> SELECT * { SERVICE :x GROUP }",
-        "DESCRIBE * { SERVICE CALLED GROUP }",
+        "DESCRIBE * { SERVICE SERVER GROUP }",
         "CONSTRUCT WHERE { ?s ?p ?o } ; INSERT DATA { <urn:x> <urn:y> 1 }",
-        "SELECT * { ?s ?p ?o ; SERVICE CALLED GROUP }",
+        "SELECT * { ?s ?p ?o ; SERVICE SERVER GROUP }",
         "ASK{}CLEAR ALL",
-        # Letters and spaces that are not what they look like.
+        # Letters and spaces that only look like others.
         "\ufeffCLEAR ALL",
         "\u200bDROP ALL",
         "\uff23\uff2c\uff25\uff21\uff32 ALL",
-        "SELECT * {\u200bSERVICE CALLED GROUP }",
-        "SELECT * { SERVICE\u00a0CALLED GROUP }",
-        "SELECT * { \u017fERVICE CALLED GROUP }",
+        "SELECT * {\u200bSERVICE SERVER GROUP }",
+        "SELECT * { SERVICE\u00a0SERVER GROUP }",
+        "SELECT * { \u017fERVICE SERVER GROUP }",
         "SELECT * { ?s ?p ?o }\x0cCLEAR ALL",
         "SELECT * { ?s ?p ?o }\x00 CLEAR ALL",
         "SELECT * {}\u2028DROP ALL",

@@ -1,0 +1,45 @@
+"""The property graph in Cypher, as far as the Ladybug and the Neo4j store share it.
+
+    (:Item {id, title, category, image, images})-[:HAS {id, property, rank, ...}]->(:Value {text})
+
+Both stores hold this same graph, so that one query runs on either. In the queries here and in both
+stores ``i`` is an item, ``h`` a statement (the HAS relationship) and ``v`` a value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kg.stores.protocol import Pattern
+from kg.stores.tables import STATEMENT_SCHEMA
+
+RELATIONSHIP_PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
+"""Columns of a statement that are properties of HAS; the other two are its ends."""
+
+_EXPRESSIONS = {name: f"h.{name}" for name in STATEMENT_SCHEMA.names}
+_EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
+
+MATCH_STATEMENTS = "MATCH (i:Item)-[h:HAS]->(v:Value)"
+STATEMENT_COLUMNS = ", ".join(f"{source} AS {name}" for name, source in _EXPRESSIONS.items())
+"""What to RETURN of a statement, in the order of STATEMENT_SCHEMA."""
+TRIPLE_COLUMNS = "i.id AS item, h.property AS property, v.text AS value"
+
+COUNT_ITEMS = "MATCH (i:Item) RETURN count(i) AS items"
+COUNT_STATEMENTS = (
+    f"{MATCH_STATEMENTS} RETURN count(h) AS statements, "
+    "count(DISTINCT h.property) AS properties, count(DISTINCT v.text) AS texts"
+)
+
+
+def text_conditions(pattern: Pattern) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions on item, property and value of a pattern, and their parameters.
+
+    The condition on ranks is left to the stores, because each spells it in its own way.
+    """
+    texts = pattern.texts()
+    return [f"{_EXPRESSIONS[name]} = ${name}" for name in texts], dict(texts)
+
+
+def first_image(images: list[str] | None) -> str | None:
+    """Return an item's main image, which has a property of its own next to the list."""
+    return images[0] if images else None

@@ -1,8 +1,9 @@
-"""Kills a Neo4j server (-9) at random moments while a process writes, starts it again, and counts what is lost or doubled.
+"""Kill a Neo4j server (-9) again and again while a process writes; count lost and duplicated rows.
 
     python benchmarks/neo4j_kills.py [--kills 20] [--seed 0] [--out FILE]
 
-The writer goes on by itself when the server is back; every batch that was acknowledged has to be there, once. Needs Java 17 and Maven.
+The writer goes on by itself when the server is back. Every batch that was acknowledged must be
+there, and be there once. Needs Java 17 and Maven.
 """
 
 from __future__ import annotations
@@ -10,33 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-from tests.kg.stores.killing import outlived
-from tests.servers import Neo4jServer, lacks
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.kg.stores.killing import kill_repeatedly
+from tests.servers import Neo4jServer, missing_requirement
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, help="a file for the figures, which are printed as well"
-    )
+    parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
-    if missing := lacks():
-        print(f"nothing to kill: {missing}")
+    missing = missing_requirement()
+    if missing:
+        print(f"no server to kill: {missing}")
         return
-    with tempfile.TemporaryDirectory() as folder:
-        server = Neo4jServer(Path(folder))
-        os.environ["NEO4J_PASSWORD"] = server.password
-        server.start()
-        try:
-            report = outlived(server, args.kills, args.seed)
-        finally:
-            server.kill()
+    os.environ["NEO4J_AUTH"] = f"neo4j/{Neo4jServer.password}"
+    with tempfile.TemporaryDirectory() as folder, Neo4jServer(Path(folder)) as server:
+        report = kill_repeatedly(server, args.kills, args.seed)
     text = json.dumps(report, indent=1)
     print(text)
     if args.out is not None:

@@ -78,6 +78,25 @@ SEMICOLON = Token("sign", ";")
 
 def checked_cypher(text: str) -> str:
     """Return the query if it only reads; raises QueryRefusedError naming what is not allowed."""
+    _check_characters(text)
+    tokens = _tokens(text)
+    if not tokens:
+        raise QueryRefusedError("the query is empty: start it with MATCH")
+    while tokens and tokens[-1] == SEMICOLON:
+        tokens.pop()
+    if SEMICOLON in tokens:
+        raise QueryRefusedError("the query has two statements: give one at a time")
+    _check_names(tokens)
+    first = tokens[0].text.upper() if tokens else ""
+    if first not in FIRST_WORDS:
+        raise QueryRefusedError(
+            f"a query cannot start with {first[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN"
+        )
+    return text
+
+
+def _check_characters(text: str) -> None:
+    """Raise QueryRefusedError if a text has characters that the servers may read in other ways."""
     if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
         raise QueryRefusedError("the query has a control character: write plain text")
     # Neo4j replaces these escapes before anything else, so that one can end a string or spell a
@@ -87,26 +106,16 @@ def checked_cypher(text: str) -> str:
             "the query has a \\u escape: "
             "write the character itself, or pass the text as a parameter"
         )
-    tokens = _tokens(text)
-    if not tokens:
-        raise QueryRefusedError("the query is empty: start it with MATCH")
-    while tokens and tokens[-1] == SEMICOLON:
-        tokens.pop()
-    if SEMICOLON in tokens:
-        raise QueryRefusedError("the query has two statements: give one at a time")
 
-    first = tokens[0].text.upper() if tokens else ""
+
+def _check_names(tokens: list[Token]) -> None:
+    """Raise QueryRefusedError if a name is a function or a clause that is not allowed."""
     for position, token in enumerate(tokens):
         if token.kind in ("word", "quoted"):
             before = [each.text for each in tokens[max(position - 2, 0) : position]]
             after = tokens[position + 1].text if position + 1 < len(tokens) else ""
             _check_call(token, before, after)
             _check_clause(token, before, after)
-    if first not in FIRST_WORDS:
-        raise QueryRefusedError(
-            f"a query cannot start with {first[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN"
-        )
-    return text
 
 
 def _check_call(name: Token, before: list[str], after: str) -> None:

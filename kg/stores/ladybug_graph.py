@@ -11,6 +11,7 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 - A new connection for each batch, and a ``buffer_pool_size`` of at least 1 GB.
 - One Database object open for writing per process, behind our own lock file. Processes are
   spawned, never forked.
+- Extensions cannot be downloaded offline, so the graph has no vector and no full-text index.
 - ``read_only=True`` keeps a query from changing the graph, but not from reading files or killing
   the process. That is what ``cypher_guard`` is for.
 """

@@ -35,6 +35,23 @@ FIRST_WORDS = frozenset("SELECT ASK CONSTRUCT DESCRIBE PREFIX BASE".split())
 
 def checked_sparql(text: str) -> str:
     """Return the query if it only reads this store; raises QueryRefusedError otherwise."""
+    _check_characters(text)
+    words = _words(text)
+    if not words or words[0] not in FIRST_WORDS:
+        first = words[0][:20] if words else text.strip()[:20]
+        raise QueryRefusedError(
+            f"a query cannot start with {first!r}: "
+            "start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
+        )
+    # Look inside words, too: some parsers read 1e5SERVICE as a number and a keyword.
+    for name in REFUSED_WORDS:
+        if any(name in word for word in words):
+            raise QueryRefusedError(f"{name} is not allowed: a query may only read this store")
+    return text
+
+
+def _check_characters(text: str) -> None:
+    """Raise QueryRefusedError if a text has characters that servers may read in other ways."""
     if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
         raise QueryRefusedError("the query has a control character: write plain text")
     # A server may replace these escapes before anything else, so that one can end a string or
@@ -48,19 +65,6 @@ def checked_sparql(text: str) -> str:
                 f"the query has {match[0][:40]!r}, which is not an IRI: "
                 "percent-encode its special characters, or put spaces around < and >"
             )
-
-    words = _words(text)
-    if not words or words[0] not in FIRST_WORDS:
-        first = words[0][:20] if words else text.strip()[:20]
-        raise QueryRefusedError(
-            f"a query cannot start with {first!r}: "
-            "start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
-        )
-    # Look inside words, too: some parsers read 1e5SERVICE as a number and a keyword.
-    for name in REFUSED_WORDS:
-        if any(name in word for word in words):
-            raise QueryRefusedError(f"{name} is not allowed: a query may only read this store")
-    return text
 
 
 def names_graphs(text: str) -> bool:

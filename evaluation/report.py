@@ -34,7 +34,7 @@ HiddenValues = Mapping[tuple[str, str], set[str]]
 
 
 @dataclass(frozen=True)
-class PropertyCoverage:
+class CoverageChange:
     """The share of a property's applicable cells that have a value.
 
     ``before`` counts trusted statements, ``after`` filled cells as well.
@@ -91,7 +91,7 @@ class ReportData:
     items: int
     statements: int
     decisions: dict[str, int]
-    coverage: list[PropertyCoverage]
+    coverage: list[CoverageChange]
     accuracy: list[PropertyAccuracy]
     reliability: list[ReliabilityBin]
     examples: list[ExampleCell]
@@ -219,7 +219,7 @@ def check_completions(
 
 def coverage_by_property(
     snapshot: GraphSnapshot, ontology: Ontology, lines: Iterable[CompletionLine]
-) -> list[PropertyCoverage]:
+) -> list[CoverageChange]:
     """Return every property's coverage of the items to which it applies, lowest first."""
     pairs = np.unique(snapshot.triples[:, :2], axis=0)
     stated = {(snapshot.items[item], snapshot.properties[name]) for item, name in pairs}
@@ -237,7 +237,7 @@ def coverage_by_property(
         if cells:
             before = len(cells & stated) / len(cells)
             after = len(cells & (stated | filled)) / len(cells)
-            rows.append(PropertyCoverage(name, len(cells), before, after))
+            rows.append(CoverageChange(name, len(cells), before, after))
     return sorted(rows, key=lambda row: row.before)
 
 

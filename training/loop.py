@@ -69,14 +69,14 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
                 return False
             if progress.step % recipe.validate_every == 0:
                 with meter.paused():
-                    stalled = validate(run, report)
+                    stalled = validate_run(run, report)
                 if stalled:
                     break
             # A state on the way to losses that are not finite is nothing to go back to.
             if progress.step % recipe.keep_every == 0 and not run.bad_steps:
                 write_or_warn(run.keep, report)
     if progress.step % recipe.validate_every:
-        validate(run, report)
+        validate_run(run, report)
     run.keep()
     return True
 
@@ -139,7 +139,7 @@ def log_record(run: Run, losses: LossReport, speed: float, rate: float) -> Step:
     )
 
 
-def validate(run: Run, report: ReportCallback) -> bool:
+def validate_run(run: Run, report: ReportCallback) -> bool:
     """Validate the averaged weights and export them if they are the best so far.
 
     Returns True if it is time to stop: ``patience`` validations in a row brought no improvement.

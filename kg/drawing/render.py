@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import networkx as nx
     from matplotlib.axes import Axes
 
-IMAGE_SUFFIXES = (".png", ".svg")
+DRAWING_SUFFIXES = (".png", ".svg")
 RANK_COLOURS = {
     Rank.ASSERTED: "#3b6ea8",
     Rank.ACCEPTED: "#3c8d5a",
@@ -55,10 +55,10 @@ MAX_VALUES = 40
 
 def check_image_suffix(path: Path) -> None:
     """Raise UsageError unless the file's name ends like an image that can be drawn."""
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in DRAWING_SUFFIXES:
         raise UsageError(
             f"{path} is not an image that can be drawn: "
-            f"name a file that ends in {' or '.join(IMAGE_SUFFIXES)}"
+            f"name a file that ends in {' or '.join(DRAWING_SUFFIXES)}"
         )
 
 

@@ -14,7 +14,7 @@ from kg.stores import rdf_terms as terms
 from schema import iris
 from schema.errors import DataError
 
-BASE = f"{iris.BASE}document/"
+DOCUMENT_BASE = f"{iris.BASE}document/"
 """The base IRI that relative IRIs in a file are resolved against."""
 FORMATS = {
     ".ttl": RdfFormat.TURTLE,
@@ -108,7 +108,7 @@ class RdfDocument:
                 self._load_json_ld(path)
             else:
                 format = FORMATS[path.suffix.lower()]
-                self._store.bulk_load(path=path, format=format, base_iri=BASE)
+                self._store.bulk_load(path=path, format=format, base_iri=DOCUMENT_BASE)
         except SyntaxError as error:
             # JSON-LD is parsed in pieces, so its line numbers are not those of the file.
             line = f", line {error.lineno}" if error.lineno and not is_json_ld else ""
@@ -127,7 +127,7 @@ class RdfDocument:
         parsed = (
             quad
             for piece in split_json_ld(path)
-            for quad in parse(piece, RdfFormat.JSON_LD, base_iri=BASE)
+            for quad in parse(piece, RdfFormat.JSON_LD, base_iri=DOCUMENT_BASE)
         )
         serialize(parsed, n_quads, RdfFormat.N_QUADS)
         self._store.bulk_load(path=n_quads, format=RdfFormat.N_QUADS)

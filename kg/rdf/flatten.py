@@ -21,7 +21,7 @@ from schema.iris import XSD
 MAX_DEPTH = 4
 """How many levels of nodes below the product are followed."""
 
-Cells = dict[str, list[str]]
+CellTexts = dict[str, list[str]]
 """The values of each cell, by its name."""
 
 _Texts = defaultdict[str, defaultdict[str, dict[str, None]]]
@@ -35,7 +35,7 @@ _FLOAT_TYPES = (f"{XSD}double", f"{XSD}float")
 class Flattener:
     """Flattens nodes of a document.
 
-    Texts in ``language`` take precedence. Cells named in ``ignored`` are left out, with all cells
+    Texts in ``language`` take precedence. CellTexts named in ``ignored`` are left out, with all cells
     below them.
     """
 
@@ -46,7 +46,7 @@ class Flattener:
         self._language = language or ""
         self._ignored = frozenset(ignored)
 
-    def cells(self, node: Any) -> Cells:
+    def cells(self, node: Any) -> CellTexts:
         """Return the cells of a product; ``@id`` is its IRI."""
         texts = _empty_texts()
         self._add_node(node, "", texts, (node,))
@@ -95,7 +95,7 @@ class Flattener:
             self._add_nested_cells(nested, cells, prefix, term, texts)
 
     def _add_nested_cells(
-        self, nested: _Texts, cells: Cells, prefix: str, term: str, texts: _Texts
+        self, nested: _Texts, cells: CellTexts, prefix: str, term: str, texts: _Texts
     ) -> None:
         """Add a node's label as its own cell, and its other cells below it."""
         label_name = None
@@ -117,13 +117,13 @@ class Flattener:
     def _is_product(self, node: Any) -> bool:
         return any(self._document.contains(node, TYPE, type) for type in vocabulary.PRODUCT_TYPES)
 
-    def _choose_languages(self, texts: _Texts) -> Cells:
+    def _choose_languages(self, texts: _Texts) -> CellTexts:
         """Return texts in the preferred language, or in none, under their names.
 
         Those in other languages are under ``name@language``. If there are only texts in other
         languages, those of one language count as preferred.
         """
-        cells: Cells = {}
+        cells: CellTexts = {}
         for name, by_language in texts.items():
             preferred = [tag for tag in by_language if self._is_preferred(tag)]
             if not preferred:
@@ -157,7 +157,7 @@ def _literal_text(literal: Any) -> str:
     return vocabulary.without_namespace(text)
 
 
-def _quantity_text(cells: Cells) -> str | None:
+def _quantity_text(cells: CellTexts) -> str | None:
     """Return a PropertyValue or QuantitativeValue with its unit, or None for any other node."""
     low = cells.get("minValue")
     high = cells.get("maxValue")
@@ -175,7 +175,7 @@ def _quantity_text(cells: Cells) -> str | None:
     return f"{quantity} {unit[0]}" if unit else quantity
 
 
-def _node_name(node: Any, cells: Cells) -> str | None:
+def _node_name(node: Any, cells: CellTexts) -> str | None:
     """Return the IRI of a node as a name, or else an id or label among its cells."""
     if isinstance(node, NamedNode):
         return vocabulary.without_namespace(node.value.removeprefix(BASE))

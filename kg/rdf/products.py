@@ -10,7 +10,7 @@ from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.rows import Batch, TextRow, batches_of_rows
 from kg.rdf import vocabulary
 from kg.rdf.document import RdfDocument, node_label
-from kg.rdf.flatten import Cells, Flattener
+from kg.rdf.flatten import CellTexts, Flattener
 from kg.stores.rdf_terms import TYPE
 from schema.mapping import Mapping
 from schema.rejects import RejectedRow
@@ -30,7 +30,7 @@ class _ProductRow:
     """A product's number in the document, its cells, and its node for messages."""
 
     number: int
-    cells: Cells
+    cells: CellTexts
     label: str
 
 
@@ -85,7 +85,7 @@ def find_products(document: RdfDocument) -> Iterator[Any]:
             types_done.append(type)
 
 
-def _with_role_columns(cells: Cells, mapping: Mapping) -> Cells:
+def _with_role_columns(cells: CellTexts, mapping: Mapping) -> CellTexts:
     """Move the cell that fills each role to the role's column.
 
     A role other than the image takes one value; further values stay behind as a property.

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
 BatchT = TypeVar("BatchT")
-DUCKDB_MEMORY_LIMIT = "1GB"
+SORT_MEMORY_LIMIT = "1GB"
 
 
 def sorted_batches(
@@ -36,7 +36,7 @@ def sorted_batches(
     with (
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(
-            f"{folder}/rows.duckdb", config={"memory_limit": DUCKDB_MEMORY_LIMIT}
+            f"{folder}/rows.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
         ) as database,
     ):
         # DuckDB would read one stream of all batches from threads of its own, but many of our
@@ -119,7 +119,7 @@ class Distinct:
 
         self._folder = tempfile.TemporaryDirectory()
         self._database = duckdb.connect(
-            f"{self._folder.name}/texts.duckdb", config={"memory_limit": DUCKDB_MEMORY_LIMIT}
+            f"{self._folder.name}/texts.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
         )
         self._database.execute("CREATE TABLE texts (text VARCHAR)")
         return self

@@ -12,7 +12,7 @@ from fusion.model import ProductModel
 from training.batches import StepBatch
 from training.objectives.base import Need, Objective
 from training.objectives.global_prediction import GlobalPredictor
-from training.objectives.mlm import masked_piece_loss
+from training.objectives.mlm import count_pieces, masked_piece_loss
 
 if TYPE_CHECKING:
     from training.config import Recipe
@@ -76,7 +76,7 @@ class GlobalMaskedLanguageModeling(Objective):
     @staticmethod
     def count(batch: StepBatch) -> float:
         """Return the number of masked pieces."""
-        return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+        return count_pieces(batch)
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over titles of L pieces [B, L]."""

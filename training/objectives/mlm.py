@@ -51,6 +51,11 @@ def mask_pieces(
     return torch.where(chosen & (action >= 0.9), random_pieces, masked), chosen
 
 
+def count_pieces(batch: StepBatch) -> float:
+    """Return the number of masked title pieces of a batch."""
+    return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+
+
 def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean of -log p(piece) over M chosen pieces: ``logits`` [M, V], ``target`` [M]."""
     return F.cross_entropy(single_precision(logits), target)
@@ -101,7 +106,7 @@ class MaskedLanguageModeling(Objective):
     @staticmethod
     def count(batch: StepBatch) -> float:
         """Return the number of masked pieces."""
-        return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+        return count_pieces(batch)
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over titles of L pieces [B, L]."""

@@ -249,9 +249,9 @@ def test_a_loss_that_stays_infinite_stops_the_run(make_run, model):
 def test_a_step_of_infinite_loss_changes_no_weight(make_run, model):
     with torch.no_grad():
         model.links.bias.fill_(torch.nan)
-    before = model.fusion.pieces.weight.clone()
+    before = model.fusion.piece_embedding.weight.clone()
     run_loop(make_run(2), lambda record: None)
-    assert torch.equal(before, model.fusion.pieces.weight)
+    assert torch.equal(before, model.fusion.piece_embedding.weight)
 
 
 def test_the_rate_warms_up_and_ends_at_nothing(recipe):

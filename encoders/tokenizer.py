@@ -171,8 +171,14 @@ def find_special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
     end = tokenizer.token_to_id(CLIP_END)
     if begin is not None and end is not None:
         return SpecialPieces(unk=end, cls=begin, sep=end, mask=end)
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
-    missing = [token for token, number in ids.items() if number is None]
+    ids: dict[str, int] = {}
+    missing = []
+    for token in SPECIAL_TOKENS:
+        number = tokenizer.token_to_id(token)
+        if number is None:
+            missing.append(token)
+        else:
+            ids[token] = number
     if missing:
         raise UsageError(
             f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(missing)}: "

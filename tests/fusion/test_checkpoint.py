@@ -51,11 +51,17 @@ def test_a_folder_of_a_former_version_is_opened(folder, model):
         name.replace("images.", "pictures.", 1) if name.startswith("images.") else name: tensor
         for name, tensor in load_file(folder / "model.safetensors").items()
     }
+    assert any(name.startswith("pictures.") for name in former_weights)
+    # The heads of the training objectives were part of the model.
+    config["model"]["global_heads"] = True
+    former_weights["piece_head.bias"] = torch.ones(3)
+
     add_file(folder, "config.json", json.dumps(config).encode())
     add_file(folder, "model.safetensors", save(former_weights))
-    restored = ModelFolder(folder).model.state_dict()
-    assert any(name.startswith("pictures.") for name in former_weights)
+    opened = ModelFolder(folder)
+    restored = opened.model.state_dict()
     assert all(torch.equal(tensor, restored[name]) for name, tensor in model.state_dict().items())
+    assert opened.heads.keys() == {"mlm.head.bias"}
 
 
 NAMES = [

@@ -94,11 +94,18 @@ class ProductModel(nn.Module):
         cell: Tensor,
         candidate_row: Tensor,
     ) -> Tensor:
-        """Logits [...] of pairs (cell of the flow [...], row of ``knowledge.ids`` [...])."""
+        """Return logits [...] of pairs of a cell and a candidate, of any property.
+
+        ``cell`` [...] is the number of a cell of the flow, ``candidate_row`` [...] a row of
+        ``knowledge.ids``.
+        """
         return self.links.score_pairs(fused, flow, knowledge, cell, candidate_row)
 
     def states(self, batch: ItemBatch, triples: Triples) -> ItemStates:
-        """All that the model says of B items with their E known ``triples``: item in [0, B), property, candidate, each [E]."""
+        """Return all representations of B items, given their E known ``triples``.
+
+        The nodes of the triples are items in [0, B), their values are candidates.
+        """
         fused = self.fuse(batch, self.encode_image(batch))
         ids, row = triples.value.unique(return_inverse=True)
         knowledge = self.know(ids)

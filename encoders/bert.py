@@ -1,4 +1,4 @@
-"""BERT as modules of our own, which can take the weights of a BERT of transformers.
+"""BERT in our own modules, which can take the weights of a BERT of transformers.
 
 Shapes: B texts, L word pieces, D the model's width.
 """

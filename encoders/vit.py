@@ -26,7 +26,7 @@ class PretrainedViT(ImageEncoder):
     Args:
         vit: a ViTModel of transformers without its pooler
         dim: the width D of the tokens
-        frozen: keep the ViT as it is: no gradients, and always in evaluation mode
+        frozen: do not train the ViT: no gradients, and always in evaluation mode
     """
 
     def __init__(self, vit: Any, dim: int, frozen: bool = True) -> None:
@@ -72,7 +72,7 @@ def build_vit(
         image_size: pixels per side of the images
         patch_size: pixels per side of a patch
         dim: the width D of the tokens
-        frozen: whether the ViT is kept as it is
+        frozen: do not train the ViT
     """
     from transformers import ViTConfig, ViTModel
 

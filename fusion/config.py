@@ -86,8 +86,8 @@ class ModelConfig:
         vit_dim: width of the vision transformer
         hidden_act: BERT's activation, by transformers' name
         norm_eps: epsilon of BERT's layer norms
-        frozen_text: whether the text encoder stays as it is
-        frozen_image: whether the vision transformer stays as it is
+        frozen_text: do not train the text encoder
+        frozen_image: do not train the vision transformer
         wrapped: the configuration of a wrapped model of transformers, as JSON
     """
 

@@ -77,7 +77,7 @@ class Featurizer:
     Args:
         tokenizer: the model's tokenizer
         config: the model's configuration
-        read_pixels: reads the images that are given by their paths
+        read_pixels: reads images that are given as paths
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class CellScorer:
     Args:
         folder: the model
         device: where it runs, such as ``cpu`` or ``cuda``
-        read_pixels: reads the images that items give by their paths
+        read_pixels: reads images that are given as paths
     """
 
     def __init__(

@@ -21,13 +21,13 @@ from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 
 MAX_BLOCK = 1 << 24
-"""How many numbers of vectors one block of scores may gather, which bounds the memory."""
+"""How many floats of vectors one block of scores may gather, which bounds the memory."""
 
 SLICES = 4
 """Slices of a neural tensor network (the axis ``k`` in PyKEEN's shapes)."""
 
 ROTATIONS = ("RotatEInteraction", "QuatEInteraction")
-"""Interactions whose relations are rotations, that is, vectors of unit numbers."""
+"""Interactions whose relations are rotations: complex numbers or quaternions of unit length."""
 
 PRODUCT_ADVANTAGE = 64
 """How many scores a matrix product computes in the time of gathering the vectors of one pair."""
@@ -36,9 +36,9 @@ ProductScore = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """Return -|h + r - t| of each row of ``heads`` and ``relations`` [N, D] with all ``tails``.
+    """Return -|h + r - t| [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D].
 
-    ``tails`` [K, D] give [N, K], by |a - b|^2 = |a|^2 + |b|^2 - 2 a b.
+    By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work is one matrix product.
     """
     with torch.autocast(heads.device.type, enabled=False):
         moved = heads + relations
@@ -47,16 +47,13 @@ def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tenso
 
 
 def distmult_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """Return <h, r, t> of each row of ``heads`` and ``relations`` [N, D] with all ``tails``.
-
-    ``tails`` [K, D] give [N, K].
-    """
+    """Return <h, r, t> [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]."""
     with torch.autocast(heads.device.type, enabled=False):
         return (heads * relations) @ tails.T
 
 
 def product_score(interaction: nn.Module) -> ProductScore | None:
-    """Return a form of a PyKEEN interaction that is a matrix product, or None if it has none."""
+    """Return a function that scores an interaction by a matrix product; None if there is none."""
     from pykeen.nn.modules import DistMultInteraction, TransEInteraction
 
     # Subclasses may score differently, so the very type has to match.
@@ -166,8 +163,8 @@ class InteractionHead(LinkScorer):
         nodes = self.nodes(fused, flow, knowledge).float()
         property_of_row = self.candidate_property[knowledge.ids]
         scores = nodes.new_full((len(nodes), len(knowledge.ids)), -torch.inf)
-        # The cells of one property at a time, against its own values alone: without matrix products
-        # a score costs D times as much.
+        # Score the cells of one property at a time, against its own values alone: most interactions
+        # are not matrix products, and to gather vectors for scores of -inf would be expensive.
         for number in flow.cell_property.unique().tolist():
             cells = (flow.cell_property == number).nonzero()[:, 0]
             rows = (property_of_row == number).nonzero()[:, 0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fusion.link_prediction.aggregation import Triples
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
@@ -75,7 +76,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
             len(batch.candidates), config.dim, device=run.device, requires_grad=True
         )
         properties = torch.randn(
-            model.knowledge.properties, config.dim, device=run.device, requires_grad=True
+            model.knowledge.property_count, config.dim, device=run.device, requires_grad=True
         )
         total: Tensor = values.new_zeros(())
         for view in (batch.items, batch.items_without_image):
@@ -85,8 +86,8 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
             node = torch.randn(
                 len(flow.cell_item), config.dim, device=run.device, requires_grad=True
             )
-            edges = (flow.edge_cell, flow.edge_property, local[flow.edge_value])
-            total = total + model.links.aggregate(node, properties, values, edges).sum()
+            triples = Triples(flow.edge_cell, flow.edge_property, local[flow.edge_value])
+            total = total + model.links.aggregate(node, properties, values, triples).sum()
         total.backward()
         model.zero_grad(set_to_none=True)
 

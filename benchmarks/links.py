@@ -50,15 +50,21 @@ class TableLinks(nn.Module):
         self.items = nn.Embedding(len(data.items), WIDTH)
         self.values = nn.Embedding(candidates, WIDTH)
         self.properties = nn.Embedding(len(data.ranges) - 1, WIDTH)
-        hops = StructureAggregation(WIDTH, 2) if aggregate else cast(Any, Alone()), None
         self.links = InteractionHead(
-            hops, pykeen_interaction(interaction, WIDTH), owner, WIDTH, reads_known=aggregate
+            StructureAggregation(WIDTH, 2) if aggregate else cast(Any, Alone()),
+            None,
+            pykeen_interaction(interaction, WIDTH),
+            owner,
+            WIDTH,
+            reads_known=aggregate,
         )
         self.loss = CorruptedLinks(False, MARGIN)
 
-    def score_pairs(self, fused: Any, flow: Any, knowledge: Knowledge, pairs: Any) -> torch.Tensor:
+    def score_pairs(
+        self, fused: Any, flow: Any, knowledge: Knowledge, cell: Any, candidate_row: Any
+    ) -> torch.Tensor:
         """Score pairs like a product model."""
-        return self.links.pairs(fused, flow, knowledge, pairs)
+        return self.links.score_pairs(fused, flow, knowledge, cell, candidate_row)
 
     def forward(self, index: torch.Tensor, links: Any) -> torch.Tensor:
         """Return the loss of the statements of items ``index`` [B]."""

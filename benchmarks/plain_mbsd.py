@@ -1,11 +1,15 @@
-"""A plain reading of MBSD's stage II, for comparison: transformers' BERT, torch's convolutions, three padded passes a step.
+"""A plain implementation of MBSD's stage II to compare with: a baseline for speed and results.
 
-It is made from our own modules and holds their weights, so that both can be seen to say the same.
+It is transformers' BERT with torch's convolutions and three padded passes per step. It is built
+from our own modules and copies their weights, so that both can be shown to compute the same.
+
+Shapes: N pairs of a query and an item, P patches, S pixels per side, L tokens, D the model's width.
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,11 +22,27 @@ from encoders.image import normalise
 from encoders.layers import TransformerLayer
 from encoders.patches import ConvPatches
 from fusion.architectures.bert_stream import BertStream
+from fusion.fused import QueryViews
 from fusion.heads import MatchHead
 
 
+@dataclass(frozen=True)
+class TextLimits:
+    """The longest query and the longest title, in word pieces."""
+
+    query: int
+    title: int
+
+
 class PlainMBSD(nn.Module):
-    """The same function as ``stream.three`` with ``patches`` and ``head``; ``dropout`` as BERT has it."""
+    """The same function as :meth:`BertStream.encode_query_views` with patches and a match head.
+
+    Args:
+        stream: the stream whose weights are copied
+        patches: the image encoder whose weights are copied
+        head: the match head, which is copied
+        dropout: dropout rate, applied as in BERT
+    """
 
     def __init__(
         self, stream: BertStream, patches: ConvPatches, head: MatchHead, dropout: float
@@ -53,11 +73,11 @@ class PlainMBSD(nn.Module):
         )
         config._attn_implementation = "sdpa"
         self.encoder = cast(nn.Module, BertEncoder(config))  # type: ignore[no-untyped-call]
-        for mine, theirs in zip(layers, cast(nn.ModuleList, self.encoder.layer), strict=True):
-            copy_layer(mine, theirs)
+        for source, target in zip(layers, cast(nn.ModuleList, self.encoder.layer), strict=True):
+            copy_layer(source, target)
 
     def image(self, pixels: Tensor) -> Tensor:
-        """Pixels [B, 3, S, S] to patches [B, P, D] by convolutions."""
+        """Encode ``pixels`` [N, 3, S, S] uint8 as patches [N, P, D] by convolutions."""
         x = normalise(pixels)
         for number, layer in enumerate(self.convolutions):
             x = layer(x)
@@ -65,80 +85,87 @@ class PlainMBSD(nn.Module):
                 x = F.relu(self.norms[number](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return x.flatten(2).transpose(1, 2) + self.positions
 
-    def read(self, texts: list[list[int]], longest: int, patches: Tensor | None) -> Tensor:
-        """h([CLS]) [B, D] of texts (each with its [CLS] and [SEP]), padded to ``longest``, before patches [B, P, D]."""
-        ids = torch.tensor(
-            [text + [0] * (longest - len(text)) for text in texts], device=self.image_end.device
-        )
+    def read(self, texts: list[list[int]], length: int, patches: Tensor | None) -> Tensor:
+        """Return h([CLS]) [N, D] of N texts, followed by ``patches`` [N, P, D].
+
+        The texts contain [CLS] and [SEP], and are padded to ``length``.
+        """
+        padded = [text + [0] * (length - len(text)) for text in texts]
+        ids = torch.tensor(padded, device=self.image_end.device)
         mask = ids != 0
+        segments = self.embeddings.segments.weight
         hidden = (
-            self.embeddings.words(ids)
-            + self.embeddings.positions.weight[:longest]
-            + self.embeddings.segments.weight[0]
+            self.embeddings.words(ids) + self.embeddings.positions.weight[:length] + segments[0]
         )
         if patches is not None:
-            end = (self.embeddings.words.weight[self.special[1]] + self.image_end).expand(
-                len(ids), 1, -1
-            )
-            hidden = torch.cat(
-                [hidden, torch.cat([patches, end], 1) + self.embeddings.segments.weight[1]], 1
-            )
-            mask = torch.cat([mask, mask.new_ones(len(ids), patches.shape[1] + 1)], 1)
+            end = self.embeddings.words.weight[self.special.sep] + self.image_end
+            image = torch.cat([patches, end.expand(len(ids), 1, -1)], 1)
+            hidden = torch.cat([hidden, image + segments[1]], 1)
+            mask = torch.cat([mask, mask.new_ones(image.shape[:2])], 1)
         hidden = self.dropout(self.embeddings.norm(hidden))
-        return cast(
-            Tensor,
-            self.encoder(hidden, attention_mask=mask[:, None, None, :]).last_hidden_state[:, 0],
-        )
+        states: Tensor = self.encoder(
+            hidden, attention_mask=mask[:, None, None, :]
+        ).last_hidden_state
+        return states[:, 0]
 
     def forward(
         self,
         query: list[list[int]],
         title: list[list[int]],
         pixels: Tensor,
-        limit: tuple[int, int] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """h, h^t and h^v [B, D] of Figure 4's three inputs, each in a pass of its own.
+        limits: TextLimits | None = None,
+    ) -> QueryViews:
+        """Encode the three inputs of MBSD's Figure 4, each in a pass of its own.
 
-        Texts are padded to the batch's longest, or to a ``limit`` of query and title, as the paper's batches of 1,024 come to.
+        Texts are padded to the longest of their batch. With ``limits`` they are padded to these, as
+        they nearly are in the paper's batches of 1,024.
         """
-        cls, sep = self.special
+        cls, sep = self.special.cls, self.special.sep
         both = [[cls, *q, sep, *t, sep] for q, t in zip(query, title, strict=True)]
         alone = [[cls, *q, sep] for q in query]
-        wide = max(map(len, both)) if limit is None else 3 + sum(limit)
-        narrow = max(map(len, alone)) if limit is None else 2 + limit[0]
-        whole = self.read(both, wide, self.image(pixels))
-        text = self.read(both, wide, None)
-        return whole, text, self.read(alone, narrow, self.image(pixels))
+        if limits is None:
+            length = max(len(text) for text in both)
+            query_length = max(len(text) for text in alone)
+        else:
+            length = 3 + limits.query + limits.title
+            query_length = 2 + limits.query
+        return QueryViews(
+            item=self.read(both, length, self.image(pixels)),
+            title=self.read(both, length, None),
+            image=self.read(alone, query_length, self.image(pixels)),
+        )
 
 
 def convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
-    """The convolution that a linear map of cut-up pixels is."""
-    made = nn.Conv2d(layer.in_features // kernel**2, layer.out_features, kernel, stride=kernel)
+    """Return the convolution that equals a linear map of cut-up pixels."""
+    channels = layer.in_features // kernel**2
+    convolution = nn.Conv2d(channels, layer.out_features, kernel, stride=kernel)
     weight = layer.weight.detach().view(layer.out_features, kernel, kernel, -1).permute(0, 3, 1, 2)
-    made.load_state_dict({"weight": weight.contiguous(), "bias": layer.bias.detach()})
-    return made
+    convolution.load_state_dict({"weight": weight.contiguous(), "bias": layer.bias.detach()})
+    return convolution
 
 
 @torch.no_grad()
-def copy_layer(mine: TransformerLayer, theirs: nn.Module) -> None:
-    """Our layer's weights into transformers'."""
-    state = mine.state_dict()
-    key, value = (state[f"attention.key_value.{name}"].chunk(2) for name in ("weight", "bias"))
-    own = {
-        "attention.self.key.weight": key[0],
-        "attention.self.key.bias": value[0],
-        "attention.self.value.weight": key[1],
-        "attention.self.value.bias": value[1],
+def copy_layer(source: TransformerLayer, target: nn.Module) -> None:
+    """Copy the weights of our layer into a layer of transformers' BERT."""
+    state = source.state_dict()
+    key_weight, value_weight = state["attention.key_value.weight"].chunk(2)
+    key_bias, value_bias = state["attention.key_value.bias"].chunk(2)
+    copied = {
+        "attention.self.key.weight": key_weight,
+        "attention.self.key.bias": key_bias,
+        "attention.self.value.weight": value_weight,
+        "attention.self.value.bias": value_bias,
     }
-    for theirs_name, mine_name in {
+    names = {
         "attention.self.query": "attention.query",
         "attention.output.dense": "attention.output",
         "attention.output.LayerNorm": "norm_attention",
         "intermediate.dense": "feed_forward.0",
         "output.dense": "feed_forward.2",
         "output.LayerNorm": "norm_feed_forward",
-    }.items():
-        own |= {
-            f"{theirs_name}.{kind}": state[f"{mine_name}.{kind}"] for kind in ("weight", "bias")
-        }
-    theirs.load_state_dict(own)
+    }
+    for target_name, source_name in names.items():
+        for kind in ("weight", "bias"):
+            copied[f"{target_name}.{kind}"] = state[f"{source_name}.{kind}"]
+    target.load_state_dict(copied)

@@ -30,7 +30,7 @@ import torch
 from benchmarks.arguments import training_arguments
 from benchmarks.joint_step import shop
 from benchmarks.links import MARGIN, NEGATIVES, bench_links
-from benchmarks.model import loss_of
+from benchmarks.model import stage_two_loss
 from benchmarks.plain_mbsd import PlainMBSD
 from encoders.patches import ConvPatches
 from fusion.architectures.bert_stream import BertStream
@@ -160,8 +160,8 @@ def plain_step(run: Run) -> Step:
         assert match.items.pixels is not None
         queries = [[piece for piece in row if piece] for row in match.query.tolist()]
         titles = [[piece for piece in row if piece] for row in match.items.pieces.tolist()] * 2
-        states = plain(queries, titles, torch.cat([match.items.pixels] * 2).to(device))
-        loss_of(states, plain.head, match.label.to(device)).backward()
+        views = plain(queries, titles, torch.cat([match.items.pixels] * 2).to(device))
+        stage_two_loss(views, plain.head, match.label.to(device)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

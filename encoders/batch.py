@@ -1,8 +1,11 @@
-"""A batch of items as tensors, with presence masks."""
+"""A batch of items as tensors, and the functions that turn texts into tensors.
+
+Shapes: B items, L word pieces, G n-grams of all titles together, S pixels per side, R regions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,12 +14,21 @@ from torch import Tensor
 
 from encoders.tokenizer import CatalogTokenizer
 
+# A CPU prepares its matrix products again for every new shape. Lengths are therefore rounded up to
+# a multiple of these, so that batches share a few shapes.
+TITLE_STEP = 8
+QUERY_STEP = 4
+
 
 @dataclass(frozen=True, slots=True)
 class RegionBatch:
-    """Detected regions of B images, R at most.
+    """Detected regions of B images, at most R per image, with F features each.
 
-    ``features`` [B, R, F], ``boxes`` [B, R, 4] in shares of the sides, ``mask`` [B, R]; ``classes`` [B, R, C] by the detector, or None.
+    Attributes:
+        features: [B, R, F]
+        boxes: x1, y1, x2, y2 as fractions of the image's sides [B, R, 4]
+        mask: which regions exist [B, R]
+        classes: the detector's probabilities of its C classes [B, R, C], or None
     """
 
     features: Tensor
@@ -24,25 +36,42 @@ class RegionBatch:
     mask: Tensor
     classes: Tensor | None = None
 
-    def to(self, device: str | torch.device, non_blocking: bool = False) -> RegionBatch:
-        """The same regions on another device."""
-        return self.each(lambda part: part.to(device, non_blocking=non_blocking))
+    def to(self, device: str | torch.device) -> RegionBatch:
+        """Return the same regions on another device."""
+        return RegionBatch(
+            features=self.features.to(device, non_blocking=True),
+            boxes=self.boxes.to(device, non_blocking=True),
+            mask=self.mask.to(device, non_blocking=True),
+            classes=_moved(self.classes, device),
+        )
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> RegionBatch:
-        """The same with every tensor changed."""
-        classes = None if self.classes is None else change(self.classes)
-        return RegionBatch(change(self.features), change(self.boxes), change(self.mask), classes)
+
+@dataclass(frozen=True, slots=True)
+class TitleTensors:
+    """Titles of B items, as word pieces and as n-grams.
+
+    Attributes:
+        pieces: [B, L], 0 is padding
+        ngrams: the n-grams of all titles, one title after another [G]
+        ngram_offsets: the index at which each title's n-grams begin [B]
+    """
+
+    pieces: Tensor
+    ngrams: Tensor
+    ngram_offsets: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class ItemBatch:
-    """Titles and images of B items; the known triples come beside it as a message flow.
+    """Titles and images of B items. Their known triples travel separately, as a message flow.
 
-    - ``pieces`` [B, L]: word pieces, 0 where there is none
-    - ``ngrams`` [G], ``ngram_offsets`` [B]: n-grams of all titles, flat, and where each title's begin
-    - ``pixels`` [B, 3, S, S] uint8 (S pixels a side), or None where no item has an image
-    - ``has_image`` [B] bool
-    - ``regions``: of the images, for a model that reads a detector's, instead of pixels
+    Attributes:
+        pieces: word pieces of the titles [B, L], 0 is padding
+        ngrams: the n-grams of all titles, one title after another [G]
+        ngram_offsets: the index at which each title's n-grams begin [B]
+        pixels: [B, 3, S, S] uint8, or None if no item has an image
+        has_image: [B] bool
+        regions: detected regions, for models that read regions instead of pixels
     """
 
     pieces: Tensor
@@ -52,23 +81,35 @@ class ItemBatch:
     has_image: Tensor
     regions: RegionBatch | None = None
 
+    @staticmethod
+    def of(
+        titles: TitleTensors,
+        pixels: Tensor | None,
+        has_image: Tensor,
+        regions: RegionBatch | None = None,
+    ) -> ItemBatch:
+        """Join the titles and the images of B items."""
+        return ItemBatch(
+            pieces=titles.pieces,
+            ngrams=titles.ngrams,
+            ngram_offsets=titles.ngram_offsets,
+            pixels=pixels,
+            has_image=has_image,
+            regions=regions,
+        )
+
     def __len__(self) -> int:
         return self.pieces.shape[0]
 
     @property
     def has_ngrams(self) -> Tensor:
-        """[B] True where a title's n-grams are there."""
-        ends = torch.cat(
-            [self.ngram_offsets[1:], self.ngram_offsets.new_tensor([self.ngrams.shape[0]])]
-        )
+        """[B] bool, True for the titles that have at least one n-gram."""
+        end = self.ngram_offsets.new_tensor([self.ngrams.shape[0]])
+        ends = torch.cat([self.ngram_offsets[1:], end])
         return ends > self.ngram_offsets
 
-    def with_pieces(self, pieces: Tensor) -> ItemBatch:
-        """The same items with other word pieces [B, L]."""
-        return replace(self, pieces=pieces)
-
     def without_titles(self) -> ItemBatch:
-        """The same items with their titles missing."""
+        """Return the same items with their titles missing."""
         return replace(
             self,
             pieces=torch.zeros_like(self.pieces[:, :1]),
@@ -77,55 +118,73 @@ class ItemBatch:
         )
 
     def repeated(self) -> ItemBatch:
-        """The same items two times over, [2B, ...], without their images' content, which is read once."""
+        """Return the same items twice, [2B, ...], without the content of their images.
+
+        An image is encoded once and its features are repeated afterwards, which is much cheaper.
+        """
         offsets = torch.cat([self.ngram_offsets, self.ngram_offsets + self.ngrams.shape[0]])
-        pieces, ngrams, has_image = (
-            torch.cat([part, part]) for part in (self.pieces, self.ngrams, self.has_image)
+        return ItemBatch(
+            pieces=torch.cat([self.pieces, self.pieces]),
+            ngrams=torch.cat([self.ngrams, self.ngrams]),
+            ngram_offsets=offsets,
+            pixels=None,
+            has_image=torch.cat([self.has_image, self.has_image]),
         )
-        return ItemBatch(pieces, ngrams, offsets, None, has_image)
 
     def to(self, device: str | torch.device) -> ItemBatch:
-        """The same batch on another device."""
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name in self.__slots__
-            if (value := getattr(self, name)) is not None
-        }
-        return replace(self, **moved)
+        """Return the same batch on another device."""
+        return ItemBatch(
+            pieces=self.pieces.to(device, non_blocking=True),
+            ngrams=self.ngrams.to(device, non_blocking=True),
+            ngram_offsets=self.ngram_offsets.to(device, non_blocking=True),
+            pixels=_moved(self.pixels, device),
+            has_image=self.has_image.to(device, non_blocking=True),
+            regions=None if self.regions is None else self.regions.to(device),
+        )
 
 
-def text_tensors(
+def _moved(tensor: Tensor | None, device: str | torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, non_blocking=True)
+
+
+def title_tensors(
     tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tensors of B titles given as words: pieces [B, L], n-grams [G] and their offsets [B]."""
-    return piece_tensor(tokenizer, titles, limit), *ngram_tensors(tokenizer, titles)
+) -> TitleTensors:
+    """Turn B titles, given as lists of words, into tensors of at most ``limit`` pieces each."""
+    ngrams, offsets = ngram_tensors(tokenizer, titles)
+    return TitleTensors(piece_tensor(tokenizer, titles, limit), ngrams, offsets)
 
 
 def piece_tensor(
     tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]], limit: int
 ) -> Tensor:
-    """Word pieces [B, L] of B titles given as words, 0 where there is none.
+    """Return the word pieces [B, L] of B titles given as lists of words; 0 is padding.
 
-    L is the longest title's, at most ``limit``, rounded up to a multiple of 8: a CPU prepares its matrix products anew for each shape.
+    L is the length of the longest title, at most ``limit``, rounded up to a multiple of 8.
     """
-    return padded_rows([tokenizer.pieces(words, limit) for words in titles], 8)
+    return padded_rows([tokenizer.pieces(words, limit) for words in titles], TITLE_STEP)
 
 
 def query_pieces(tokenizer: CatalogTokenizer, queries: Sequence[str], limit: int) -> Tensor:
-    """Word pieces [N, L] of N queries, 0 where there is none; a query without any has the unknown one."""
-    made = [
-        tokenizer.pieces(tokenizer.words(text), limit) or [tokenizer.special.unk]
-        for text in queries
-    ]
-    return padded_rows(made, 4)
+    """Return the word pieces [B, L] of B queries; 0 is padding.
+
+    A query without a single piece becomes the unknown piece, so that every row has a token.
+    """
+    rows = []
+    for text in queries:
+        pieces = tokenizer.pieces(tokenizer.words(text), limit)
+        rows.append(pieces or [tokenizer.special.unk])
+    return padded_rows(rows, QUERY_STEP)
 
 
-def padded_rows(pieces: Sequence[Sequence[int]], step: int) -> Tensor:
-    """Rows of different lengths as a tensor [B, L], filled up with 0; L is a multiple of ``step``."""
-    padded = np.zeros(
-        (len(pieces), rounded(max(map(len, pieces), default=0) or 1, step)), dtype=np.int64
-    )
-    for row, ids in enumerate(pieces):
+def padded_rows(rows: Sequence[Sequence[int]], step: int) -> Tensor:
+    """Return B lists of different lengths as a tensor [B, L], padded with 0.
+
+    L is a multiple of ``step`` and at least 1.
+    """
+    longest = max((len(ids) for ids in rows), default=0)
+    padded = np.zeros((len(rows), round_up(max(1, longest), step)), dtype=np.int64)
+    for row, ids in enumerate(rows):
         padded[row, : len(ids)] = ids
     return torch.from_numpy(padded)
 
@@ -133,18 +192,26 @@ def padded_rows(pieces: Sequence[Sequence[int]], step: int) -> Tensor:
 def ngram_tensors(
     tokenizer: CatalogTokenizer, titles: Sequence[Sequence[str]]
 ) -> tuple[Tensor, Tensor]:
-    """N-grams [G] of B titles given as words, flat, and where each title's begin [B]."""
-    grams = [tokenizer.ngrams(words) for words in titles]
-    lengths = np.array([len(g) for g in grams], dtype=np.int64)
-    flat = np.array([gram for ids in grams for gram in ids], dtype=np.int64)
+    """Return all n-grams [G] of B titles given as lists of words, and where each title begins [B].
+
+    This is the layout that ``torch.nn.EmbeddingBag`` reads.
+    """
+    ngrams = [tokenizer.ngrams(words) for words in titles]
+    lengths = np.array([len(ids) for ids in ngrams], dtype=np.int64)
+    flat = np.array([ngram for ids in ngrams for ngram in ids], dtype=np.int64)
     return torch.from_numpy(flat), torch.from_numpy(lengths.cumsum() - lengths)
 
 
-def rounded(count: int, step: int) -> int:
-    """``count`` up to a multiple of ``step``."""
+def round_up(count: int, step: int) -> int:
+    """Round ``count`` up to a multiple of ``step``."""
     return -(-count // step) * step
 
 
-def few_sizes(count: int, step: int) -> int:
-    """``count`` up to a multiple of ``step``, or of a larger power of two where that is a 32nd of it at most: few sizes, little padding."""
-    return rounded(count, max(step, 1 << max(0, count.bit_length() - 6)))
+def bucket_size(count: int, step: int) -> int:
+    """Round ``count`` up to one of a few sizes, with little padding.
+
+    The result is a multiple of ``step``, or for a large count of the largest power of two that is
+    at most a 32nd of it: at most 3% of padding, and 32 different sizes between two powers of two.
+    """
+    coarse_step = 1 << max(0, count.bit_length() - 6)
+    return round_up(count, max(step, coarse_step))

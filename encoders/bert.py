@@ -1,4 +1,7 @@
-"""BERT as our own modules: built from numbers, or from transformers' weights (a hub name or a folder)."""
+"""BERT in our own modules, which can take the weights of a BERT of transformers.
+
+Shapes: B texts, L word pieces, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from encoders.base import PieceEncoder
 from encoders.layers import RowDropout, TransformerLayer
 from encoders.packing import PackedTransformer
 from encoders.tokens import ModalTokens
@@ -16,9 +20,21 @@ from schema.errors import ModelError
 if TYPE_CHECKING:
     from transformers import BertModel
 
+BERT_NORM_EPS = 1e-12
+"""Epsilon of the layer norms in the published BERTs; ours have 1e-5, PyTorch's default."""
+
 
 class BertEmbeddings(nn.Module):
-    """Word pieces as LayerNorm(word + position + segment)."""
+    """BERT's input: LayerNorm(word + position + segment), with dropout.
+
+    Args:
+        vocab_size: number of word pieces
+        dim: the width D
+        max_length: number of positions
+        segments: number of segments; text and image have one each
+        dropout: dropout rate
+        norm_eps: epsilon of the layer norm
+    """
 
     def __init__(
         self,
@@ -27,7 +43,7 @@ class BertEmbeddings(nn.Module):
         max_length: int = 512,
         segments: int = 2,
         dropout: float = 0.0,
-        norm_eps: float = 1e-12,
+        norm_eps: float = BERT_NORM_EPS,
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, dim, padding_idx=0)
@@ -36,24 +52,28 @@ class BertEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.dropout = RowDropout(dropout)
 
-    def placed(self, words: Tensor, positions: Tensor, segment: int | Tensor) -> Tensor:
-        """``words`` [B, L, D] at ``positions`` [B, L] (or [L]) to word + position + segment [B, L, D]; ``segment`` is one or [L].
+    def add_position_and_segment(
+        self, words: Tensor, positions: Tensor, segment: int | Tensor
+    ) -> Tensor:
+        """Return word + position + segment [B, L, D] for embedded ``words`` [B, L, D].
 
-        Raises ValueError where a position is past the last.
+        ``positions`` are [B, L] or [L]; ``segment`` is one number, or one per token [L]. Raises
+        ValueError if a position exceeds the last one.
         """
-        if positions.numel() and int(positions.max()) >= self.positions.num_embeddings:
+        last = self.positions.num_embeddings
+        if positions.numel() and int(positions.max()) >= last:
             raise ValueError(
-                f"position {int(positions.max())} is past the last of {self.positions.num_embeddings}: cut the text"
+                f"position {int(positions.max())} is past the last of {last}: cut the text"
             )
         return words + self.positions(positions) + self.segments.weight[segment]
 
-    def finish(self, raw: Tensor) -> Tensor:
-        """What follows the sum: norm and dropout, of any modality's tokens [B, L, D]."""
-        return self.dropout(self.norm(raw))
+    def normalise(self, total: Tensor) -> Tensor:
+        """Apply layer norm and dropout to summed embeddings [B, L, D] of any modality."""
+        return self.dropout(self.norm(total))
 
 
-class BertText(nn.Module):
-    """Titles through BERT."""
+class BertText(PieceEncoder):
+    """A BERT that reads titles, and the names of properties and values."""
 
     def __init__(self, embeddings: BertEmbeddings, layers: nn.ModuleList) -> None:
         super().__init__()
@@ -62,24 +82,24 @@ class BertText(nn.Module):
         self.frozen = False
 
     def freeze(self) -> BertText:
-        """From now on it has no gradient and stays in evaluation mode."""
+        """Stop training this encoder: no gradients, and evaluation mode from now on."""
         self.frozen = True
         return self.requires_grad_(False).eval()
 
     @property
-    def pieces(self) -> nn.Embedding:
-        """The word-piece table, which a masked-language head shares."""
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces, which a masked-language-modelling head shares."""
         return self.embeddings.words
 
     def forward(self, pieces: Tensor) -> ModalTokens:
-        """``pieces`` [B, L] (0 pads) to tokens [B, L, D], zero where none is."""
-        own = self.embeddings
-        places = torch.arange(pieces.shape[1], device=pieces.device)
-        hidden = own.finish(own.placed(own.words(pieces), places, 0))
-        return self.encoder(ModalTokens(hidden, pieces != 0))
+        """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D], zero for padding."""
+        words = self.embeddings.words(pieces)
+        positions = torch.arange(pieces.shape[1], device=pieces.device)
+        total = self.embeddings.add_position_and_segment(words, positions, 0)
+        return self.encoder(ModalTokens(self.embeddings.normalise(total), pieces != 0))
 
     def train(self, mode: bool = True) -> BertText:
-        """As ever, but a frozen one does not train."""
+        """Set training mode, except that a frozen encoder stays in evaluation mode."""
         super().train(mode and not self.frozen)
         return self
 
@@ -95,83 +115,84 @@ def bert_text(
     norm_eps: float = 1e-5,
     hidden_act: str = "gelu_new",
 ) -> BertText:
-    """A BERT from scratch; ``hidden_act`` is gelu, or gelu_new for its tanh approximation."""
-    stack = nn.ModuleList(
-        TransformerLayer(dim, heads, dropout, norm_first=False) for _ in range(layers)
-    )
-    for layer in cast("list[TransformerLayer]", stack):
-        layer.feed_forward[1] = nn.GELU(approximate="none" if hidden_act == "gelu" else "tanh")
-        layer.norm_attention.eps = layer.norm_feed_forward.eps = norm_eps
-    return BertText(
-        BertEmbeddings(vocab_size, dim, max_length, dropout=dropout, norm_eps=min(norm_eps, 1e-12)),
-        stack,
-    )
+    """Build a BERT with random weights.
 
-
-def pretrained_text(name: str | Path, frozen: bool = False) -> BertText:
-    """A BERT with the weights of a hub name or a folder; raises ModelError where they cannot be had."""
-    return from_transformers(read_bert(name), frozen)
+    Args:
+        vocab_size: number of word pieces
+        dim: the width D
+        heads: attention heads of each layer
+        layers: number of layers
+        max_length: number of positions
+        dropout: dropout rate
+        norm_eps: epsilon of the layer norms
+        hidden_act: ``gelu``, or ``gelu_new`` for its tanh approximation, as transformers calls them
+    """
+    approximation = "none" if hidden_act == "gelu" else "tanh"
+    stack = []
+    for _ in range(layers):
+        layer = TransformerLayer(dim, heads, dropout, norm_first=False)
+        layer.feed_forward[1] = nn.GELU(approximate=approximation)
+        layer.norm_attention.eps = norm_eps
+        layer.norm_feed_forward.eps = norm_eps
+        stack.append(layer)
+    embeddings = BertEmbeddings(
+        vocab_size,
+        dim,
+        max_length=max_length,
+        dropout=dropout,
+        norm_eps=min(norm_eps, BERT_NORM_EPS),
+    )
+    return BertText(embeddings, nn.ModuleList(stack))
 
 
 def read_bert(name: str | Path) -> BertModel:
-    """Transformers' own BERT of a hub name or a folder; raises ModelError where it cannot be had."""
+    """Load a BERT of transformers by its hub name or folder; raises ModelError if there is none."""
     from transformers import BertModel
 
     try:
         return BertModel.from_pretrained(name, add_pooling_layer=False)
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:100]
         raise ModelError(
-            f"no BERT at {name} ({str(error).splitlines()[0][:100]}): name a hub model or a folder with its weights"
+            f"no BERT at {name} ({reason}): name a hub model or a folder with its weights"
         ) from None
 
 
-def from_transformers(bert: BertModel, frozen: bool = False) -> BertText:
-    """The same function as transformers' BertModel without its pooler, outside training; raises ModelError where it is no GELU."""
-    config = bert.config
-    shape = (
-        config.hidden_size,
-        config.num_attention_heads,
-        config.num_hidden_layers,
-        config.max_position_embeddings,
-    )
-    act = activation(config.hidden_act)
-    text = bert_text(config.vocab_size, *shape, norm_eps=config.layer_norm_eps, hidden_act=act)
-    copy_bert(text, bert)
-    return text.freeze() if frozen else text
-
-
-def activation(name: str) -> str:
-    """gelu or gelu_new for a BERT's activation; raises ModelError on another."""
+def gelu_variant(name: str) -> str:
+    """Return ``gelu`` or ``gelu_new`` for a BERT's activation; raises ModelError on any other."""
     if name not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
-        raise ModelError(f"this BERT's activation {name!r} is not GELU: give one that is")
+        raise ModelError(f"this BERT's activation {name!r} is not a GELU: choose a BERT with GELU")
     return "gelu" if name == "gelu" else "gelu_new"
 
 
 @torch.no_grad()
-def copy_bert(text: BertText, bert: BertModel) -> None:
-    """Transformers' weights into ``text``, which may have fewer positions and layers: it takes the first."""
-    source = bert.embeddings
-    target = text.embeddings
-    target.words.load_state_dict(source.word_embeddings.state_dict())
-    target.segments.load_state_dict(source.token_type_embeddings.state_dict())
-    target.norm.load_state_dict(source.LayerNorm.state_dict())
-    target.positions.weight.copy_(
-        source.position_embeddings.weight[: target.positions.num_embeddings]
-    )
-    for layer, other in zip(text.encoder.layers, bert.encoder.layer, strict=False):
-        _copy_layer(layer, other)
+def copy_bert(target: BertText, source: BertModel) -> None:
+    """Copy the weights of a BERT of transformers into ``target``.
+
+    The target may have fewer positions and layers; it takes the first ones.
+    """
+    ours = target.embeddings
+    theirs = source.embeddings
+    ours.words.load_state_dict(theirs.word_embeddings.state_dict())
+    ours.segments.load_state_dict(theirs.token_type_embeddings.state_dict())
+    ours.norm.load_state_dict(theirs.LayerNorm.state_dict())
+    positions = theirs.position_embeddings.weight
+    ours.positions.weight.copy_(positions[: ours.positions.num_embeddings])
+
+    layers = cast("list[TransformerLayer]", target.encoder.layers)
+    for layer, source_layer in zip(layers, source.encoder.layer, strict=False):
+        _copy_layer(layer, source_layer)
 
 
-def _copy_layer(mine: Any, theirs: Any) -> None:
-    own = theirs.attention.self
-    mine.attention.query.load_state_dict(own.query.state_dict())
-    mine.attention.key_value.weight.copy_(torch.cat([own.key.weight, own.value.weight]))
-    mine.attention.key_value.bias.copy_(torch.cat([own.key.bias, own.value.bias]))
-    mine.attention.output.load_state_dict(theirs.attention.output.dense.state_dict())
-    mine.feed_forward[0].load_state_dict(theirs.intermediate.dense.state_dict())
-    mine.feed_forward[2].load_state_dict(theirs.output.dense.state_dict())
-    for norm, other in (
-        (mine.norm_attention, theirs.attention.output.LayerNorm),
-        (mine.norm_feed_forward, theirs.output.LayerNorm),
-    ):
-        norm.load_state_dict(other.state_dict())
+def _copy_layer(target: TransformerLayer, source: Any) -> None:
+    attention = source.attention.self
+    key_value = target.attention.key_value
+    target.attention.query.load_state_dict(attention.query.state_dict())
+    key_value.weight.copy_(torch.cat([attention.key.weight, attention.value.weight]))
+    key_value.bias.copy_(torch.cat([attention.key.bias, attention.value.bias]))
+    target.attention.output.load_state_dict(source.attention.output.dense.state_dict())
+    target.norm_attention.load_state_dict(source.attention.output.LayerNorm.state_dict())
+
+    target.feed_forward[0].load_state_dict(source.intermediate.dense.state_dict())
+    target.feed_forward[2].load_state_dict(source.output.dense.state_dict())
+    target.norm_feed_forward.load_state_dict(source.output.LayerNorm.state_dict())

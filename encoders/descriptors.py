@@ -1,6 +1,9 @@
-"""Fixed image descriptors: oriented gradients and colour histograms.
+"""Fixed image descriptors: histograms of oriented gradients and of colours.
 
-A few thousand images teach a convolution less about outline and colour than these say at once, so the joint model reads both.
+A convolution trained on a few thousand images learns less about outline and colour than these
+descriptors state outright, so the joint model reads both.
+
+Shapes: B images, S pixels per side, F features.
 """
 
 from __future__ import annotations
@@ -11,75 +14,95 @@ from torch.nn import functional as F
 
 ORIENTATIONS = 9
 CELL = 8
+"""Pixels per side of a cell of the gradient histograms."""
+
+GRID = 4
+"""Cells per side of the coarse colour histograms."""
+
+LEVELS = 4
+"""Levels per channel of the coarse colour histograms; the fine one has twice as many."""
 
 
 def oriented_gradients(pixels: Tensor) -> Tensor:
-    """Histograms of oriented gradients (Dalal and Triggs, 2005).
+    """Return histograms of oriented gradients (HOG, Dalal and Triggs, 2005).
 
-    ``pixels`` [B, 3, S, S] in [0, 1] to [B, C*C*36], C = S / 8 - 1 blocks a side of 2x2 cells with 9 unsigned orientations,
-    each cell's votes shared between the two nearest orientations, each block scaled to unit length.
+    ``pixels`` [B, 3, S, S] in [0, 1] become [B, C*C*36]: C = S / 8 - 1 blocks per side, each of 2x2
+    cells with 9 unsigned orientations. Each pixel votes for the two nearest orientations, and each
+    block is scaled to unit length.
     """
     grey = pixels.mean(1, keepdim=True)
     dx = F.pad(grey, (1, 1, 0, 0), mode="replicate")
     dx = dx[..., 2:] - dx[..., :-2]
     dy = F.pad(grey, (0, 0, 1, 1), mode="replicate")
     dy = dy[:, :, 2:] - dy[:, :, :-2]
+
     strength = (dx.square() + dy.square()).sqrt()
     angle = torch.remainder(torch.atan2(dy, dx), torch.pi) * (ORIENTATIONS / torch.pi)
-    low = angle.floor()
-    share = angle - low
-    low = low.long() % ORIENTATIONS
+    below = angle.floor()
+    share_above = angle - below
+    below = below.long() % ORIENTATIONS
+
     size = pixels.shape[-1]
     votes = pixels.new_zeros(pixels.shape[0], ORIENTATIONS, size, size)
-    votes.scatter_add_(1, low, strength * (1 - share))
-    votes.scatter_add_(1, (low + 1) % ORIENTATIONS, strength * share)
+    votes.scatter_add_(1, below, strength * (1 - share_above))
+    votes.scatter_add_(1, (below + 1) % ORIENTATIONS, strength * share_above)
     cells = F.avg_pool2d(votes, CELL)
     blocks = F.unfold(cells, 2)  # [B, 36, C*C]
     return F.normalize(blocks, dim=1).flatten(1)
 
 
-def colour_histograms(pixels: Tensor, grid: int = 4, levels: int = 4) -> Tensor:
-    """Square roots of joint RGB histograms: ``pixels`` [B, 3, S, S] in [0, 1] to [B, (2*levels)**3 + grid*grid*levels**3].
+def colour_histograms(pixels: Tensor, grid: int = GRID, levels: int = LEVELS) -> Tensor:
+    """Return square roots of joint RGB histograms of ``pixels`` [B, 3, S, S] in [0, 1].
 
-    One fine histogram of the whole image, one coarse histogram a grid cell.
+    One fine histogram describes the whole image, and a coarse one each of ``grid`` x ``grid``
+    cells: [B, (2*levels)**3 + grid*grid*levels**3].
     """
     fine = _histogram(pixels, 2 * levels, 1)
     return torch.cat([fine, _histogram(pixels, levels, grid)], 1).sqrt()
 
 
 def _histogram(pixels: Tensor, levels: int, grid: int) -> Tensor:
+    """Count the colours of each cell of each image in one call of bincount."""
     batch, _, size, _ = pixels.shape
+    colours = levels**3
+    bins = grid * grid * colours
+
     level = (pixels * levels).long().clamp(max=levels - 1)
     colour = (level[:, 0] * levels + level[:, 1]) * levels + level[:, 2]
-    place = torch.arange(size, device=pixels.device) * grid // size
-    index = colour + (place[:, None] * grid + place[None, :]) * levels**3
-    index = index + torch.arange(batch, device=pixels.device)[:, None, None] * (
-        grid * grid * levels**3
-    )
-    counts = torch.bincount(index.flatten(), minlength=batch * grid * grid * levels**3).to(
-        pixels.dtype
-    )
+    cell = torch.arange(size, device=pixels.device) * grid // size
+    index = colour + (cell[:, None] * grid + cell[None, :]) * colours
+    index = index + torch.arange(batch, device=pixels.device)[:, None, None] * bins
+    counts = torch.bincount(index.flatten(), minlength=batch * bins).to(pixels.dtype)
     return counts.view(batch, -1) * (grid * grid / size**2)
 
 
 class ImageDescriptors(nn.Module):
-    """Both descriptors, standardised by running moments and mapped to one vector an image."""
+    """Both descriptors, standardised by running statistics and mapped to one vector per image.
+
+    Args:
+        size: pixels per side of the images
+        width: the width W of the vector
+        dropout: rate of dropout on the standardised descriptors
+    """
 
     def __init__(self, size: int, width: int, dropout: float = 0.3) -> None:
         super().__init__()
         blocks = size // CELL - 1
-        self.features = blocks * blocks * 4 * ORIENTATIONS + 8**3 + 16 * 4**3
+        gradients = blocks * blocks * 4 * ORIENTATIONS
+        colours = (2 * LEVELS) ** 3 + GRID * GRID * LEVELS**3
+        self.features = gradients + colours
         self.norm = nn.BatchNorm1d(self.features, affine=False)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(self.features, width)
 
     def describe(self, pixels: Tensor) -> Tensor:
-        """``pixels`` [B, 3, S, S] uint8 to raw features [B, F]."""
+        """Return the raw descriptors [B, F] of ``pixels`` [B, 3, S, S] uint8."""
         with torch.no_grad():
             scaled = pixels.float() / 255
             return torch.cat([oriented_gradients(scaled), colour_histograms(scaled)], 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``pixels`` [B, 3, S, S] uint8 to [B, W]."""
-        normed = self.norm(self.describe(pixels)).clamp(-4, 4)
-        return self.project(self.dropout(normed))
+        """Map ``pixels`` [B, 3, S, S] uint8 to one vector per image [B, W]."""
+        # A feature that is rare in the catalogue would otherwise be standardised to a huge value.
+        standardised = self.norm(self.describe(pixels)).clamp(-4, 4)
+        return self.project(self.dropout(standardised))

@@ -1,4 +1,7 @@
-"""Images to tokens: a small residual stem of overlapping convolutions."""
+"""A small residual network as image encoder: overlapping convolutions, then a grid of tokens.
+
+Shapes: B images, S pixels per side, C channels, P = grid * grid patches, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.base import ImageEncoder
 from encoders.tokens import ModalTokens
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-HALF = (0.5, 0.5, 0.5)
+ChannelValues = tuple[float, float, float]
+"""One value for each of the channels red, green and blue."""
 
-Channels = tuple[float, float, float]
+IMAGENET_MEAN: ChannelValues = (0.485, 0.456, 0.406)
+IMAGENET_STD: ChannelValues = (0.229, 0.224, 0.225)
+HALF: ChannelValues = (0.5, 0.5, 0.5)
 
 
-def normalise(pixels: Tensor, mean_of: Channels = MEAN, std_of: Channels = STD) -> Tensor:
-    """Standardisation by channel, ImageNet's by default: ``pixels`` [B, 3, S, S] uint8 to float of about unit variance."""
-    mean = torch.tensor(mean_of, device=pixels.device).view(3, 1, 1) * 255
-    std = torch.tensor(std_of, device=pixels.device).view(3, 1, 1) * 255
-    return (pixels.float() - mean) / std
+def normalise(
+    pixels: Tensor, mean: ChannelValues = IMAGENET_MEAN, std: ChannelValues = IMAGENET_STD
+) -> Tensor:
+    """Standardise ``pixels`` [B, 3, S, S] uint8 per channel; ``mean`` and ``std`` are in [0, 1]."""
+    mean_of_channel = torch.tensor(mean, device=pixels.device).view(3, 1, 1) * 255
+    std_of_channel = torch.tensor(std, device=pixels.device).view(3, 1, 1) * 255
+    return (pixels.float() - mean_of_channel) / std_of_channel
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al., 2016); the first halves the side."""
+    """Two 3x3 convolutions with a shortcut (He et al., 2016); the first one halves the image."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -36,14 +43,21 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` [B, C, H, W] to [B, C', H/2, W/2]."""
+        """Map ``x`` [B, C, H, W] to [B, C', H/2, W/2]."""
         out = F.relu(self.norm_first(self.first(x)), inplace=True)
         out = self.norm_second(self.second(out))
         return F.relu(out + self.shortcut(F.avg_pool2d(x, 2)), inplace=True)
 
 
-class ResidualStem(nn.Module):
-    """Overlapping convolutions, 1/16 of the side, pooled to a grid of tokens and a global one."""
+class ResidualStem(ImageEncoder):
+    """Overlapping convolutions, pooled to a global token and a grid of patch tokens.
+
+    Args:
+        dim: the width D of the tokens
+        size: pixels per side of the images
+        channels: channels after the first convolution and after each residual block
+        grid: patches per side
+    """
 
     def __init__(
         self,
@@ -55,7 +69,7 @@ class ResidualStem(nn.Module):
         super().__init__()
         self.grid = grid
         self.global_tokens = 1
-        self.size_of_patch = size // grid
+        self.patch_size = size // grid
         self.enter = nn.Conv2d(3, channels[0], 3, stride=2, padding=1, bias=False)
         self.norm_enter = nn.BatchNorm2d(channels[0])
         self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in itertools.pairwise(channels)))
@@ -63,10 +77,17 @@ class ResidualStem(nn.Module):
         self.positions = nn.Parameter(torch.zeros(grid * grid + 1, dim))
 
     def forward(self, pixels: Tensor) -> ModalTokens:
-        """``pixels`` [B, 3, S, S] uint8 to tokens [B, 1 + grid*grid, D], the global one first."""
+        """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D], the global one first."""
+        # Convolutions on a CPU are fastest with the channels last in memory.
         x = normalise(pixels).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.norm_enter(self.enter(x)), inplace=True)
         x = self.blocks(x)
-        cells = F.adaptive_avg_pool2d(x, self.grid).flatten(2)
-        pooled = torch.cat([x.mean((2, 3), keepdim=False)[..., None], cells], 2).transpose(1, 2)
-        return ModalTokens.whole(self.project(pooled) + self.positions)
+
+        whole_image = x.mean((2, 3))[..., None]
+        patches = F.adaptive_avg_pool2d(x, self.grid).flatten(2)
+        pooled = torch.cat([whole_image, patches], 2).transpose(1, 2)
+        return ModalTokens.all_present(self.project(pooled) + self.positions)
+
+    def patch_positions(self, patch: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the patches with index ``patch`` [M]."""
+        return self.positions.index_select(0, patch + self.global_tokens)

@@ -1,38 +1,43 @@
-"""Properties and values as vectors: their own embedding plus their text through the shared text encoder (K3M)."""
+"""Properties and values as vectors: an embedding of their own plus their encoded text (K3M).
+
+Shapes: C' strings of a batch, L word pieces, D the model's width.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from torch import Tensor, nn
 
-from encoders.tokens import ModalTokens
-
-
-class PieceEncoder(Protocol):
-    """A module that reads word pieces, as titles' encoders do."""
-
-    def __call__(self, pieces: Tensor) -> ModalTokens:
-        """``pieces`` [B, L] (0 pads) to tokens [B, L, D]."""
+from encoders.base import PieceEncoder
 
 
 class KnowledgeEncoder(nn.Module):
-    """Strings to vectors: v = E[id] + mean over the string's own span of TextEncoder(string).
+    """Vectors of strings: v = E[id] + mean over the string's own span of TextEncoder(string).
 
-    ``strings`` [S, L] holds the word pieces of all properties, then of all candidates (property-specific values).
+    Sharing the text encoder with the titles is K3M's. Its released code averages two tokens where
+    the paper means the whole span of a property or value; this encoder follows the paper.
+
+    Args:
+        text: the encoder of the titles
+        strings: word pieces of the names of all properties, then of all candidates, that is, of
+            each property's values [S, L]
+        property_count: how many of the strings are properties
+        dim: the width D
     """
 
     strings: Tensor
 
-    def __init__(self, text: PieceEncoder, strings: Tensor, properties: int, dim: int) -> None:
+    def __init__(self, text: PieceEncoder, strings: Tensor, property_count: int, dim: int) -> None:
         super().__init__()
         self.text = text
-        self.properties = properties
+        self.property_count = property_count
         self.register_buffer("strings", strings, persistent=False)
         self.embedding = nn.Embedding(strings.shape[0], dim)
 
     def forward(self, index: Tensor) -> Tensor:
-        """String numbers ``index`` [N] (unique, so that each string is encoded once a batch) to [N, D]."""
+        """Encode the strings with numbers ``index`` [C'], which are distinct: [C', D].
+
+        Each string of a batch is thus encoded once, however many triples contain it.
+        """
         pieces = self.strings[index]
-        pieces = pieces[:, : max(1, int((pieces != 0).any(0).sum()))]
-        return self.embedding(index) + self.text(pieces).mean()
+        longest = max(1, int((pieces != 0).any(0).sum()))
+        return self.embedding(index) + self.text(pieces[:, :longest]).mean()

@@ -1,4 +1,7 @@
-"""Transformer parts shared by the encoders and the fusion."""
+"""Transformer layers shared by the encoders and the fusion.
+
+Shapes: B items, L tokens, Q queries, D the model's width, H heads, d = D / H.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from torch.nn import functional as F
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(d)) v over [B, H, Q, d] and [B, H, L, d], ``mask`` [B, 1, 1, L].
+    """Return softmax(q k' / sqrt(d)) v for ``q`` [B, H, Q, d] and ``k``, ``v`` [B, H, L, d].
 
-    On a CPU the fused kernel's backward is slow in bf16 (1.4x an MBSD step of small size), so training there takes the plain products.
+    ``mask`` [B, 1, 1 or Q, L] is True where a query may attend.
     """
+    # On a CPU the backward pass of the fused kernel is slow in bf16: an MBSD step of small size
+    # takes 1.4 times as long. Training there computes the plain products instead.
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -21,7 +26,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries over keys, through ``scaled_dot_product_attention``."""
+    """Multi-head attention of queries over a memory.
+
+    Raises ValueError if ``dim`` is not a multiple of ``heads``.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -33,20 +41,20 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """``query`` [B, Q, D], ``memory`` [B, L, D], ``mask`` [B, L] (True: attend) to [B, Q, D]; B items, Q queries, L tokens."""
+        """Attend from ``query`` [B, Q, D] to ``memory`` [B, L, D]: [B, Q, D].
+
+        ``mask`` [B, L] is True for the tokens of the memory that may be attended to.
+        """
         batch, queries, dim = query.shape
         q = self.query(query).view(batch, queries, self.heads, -1).transpose(1, 2)
-        k, v = (
-            self.key_value(memory)
-            .view(batch, memory.shape[1], 2, self.heads, -1)
-            .permute(2, 0, 3, 1, 4)
-        )
+        key_value = self.key_value(memory).view(batch, memory.shape[1], 2, self.heads, -1)
+        k, v = key_value.permute(2, 0, 3, 1, 4)
         out = attend(q, k, v, mask[:, None, None, :])
         return self.output(out.transpose(1, 2).reshape(batch, queries, dim))
 
 
 class FeedForward(nn.Sequential):
-    """Linear, GELU, Linear, with the usual expansion of four."""
+    """Linear, GELU, linear, with the usual expansion by a factor of four; [..., D] to [..., D]."""
 
     def __init__(self, dim: int, expansion: int = 4) -> None:
         super().__init__(
@@ -57,32 +65,47 @@ class FeedForward(nn.Sequential):
 
 
 class RowDropout(nn.Module):
-    """Dropout of whole features of a row, the same for all its tokens (Gal and Ghahramani, 2016): few random numbers, cheap on a CPU."""
+    """Dropout of whole features: the same features for all tokens of a row.
+
+    This is the variational dropout of Gal and Ghahramani (2016). It needs few random numbers, which
+    are expensive on a CPU: ordinary dropout, above all that of attention weights, makes a forward
+    pass take nearly three times as long there.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, hidden: Tensor, row: Tensor | None = None) -> Tensor:
-        """``hidden`` [B, L, D] or [N, D] to the same; the identity outside training.
+        """Drop features of ``hidden`` [B, L, D] or [N, D]; the identity outside training.
 
-        Tokens [T, D] of rows that lie one after another come with the ``row`` [T] of each.
+        Packed tokens [T, D] (see :mod:`encoders.packing`) come with the ``row`` [T] of each token.
         """
         if not self.training or self.rate == 0:
             return hidden
-        rows = hidden.shape[0] if row is None else int(row.max()) + 1 if row.numel() else 0
-        kept = (
-            hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
-        )
-        return hidden * (
-            kept.view(rows, *(1 for _ in hidden.shape[1:-1]), -1)
-            if row is None
-            else kept.index_select(0, row)
-        )
+        rows = hidden.shape[0] if row is None else _row_count(row)
+        keep = 1 - self.rate
+        scale = hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(keep).div_(keep)
+        if row is not None:
+            return hidden * scale.index_select(0, row)
+        ones = [1] * (hidden.dim() - 2)
+        return hidden * scale.view(rows, *ones, -1)
+
+
+def _row_count(row: Tensor) -> int:
+    return int(row.max()) + 1 if row.numel() else 0
 
 
 class TransformerLayer(nn.Module):
-    """A transformer layer with dropout on what each part adds; its norms come first, or as in BERT after each addition."""
+    """A transformer layer with dropout on the output of its two sublayers.
+
+    Args:
+        dim: the width D
+        heads: number of attention heads
+        dropout: rate of :class:`RowDropout`
+        norm_first: normalise before each sublayer (pre-norm); otherwise after the residual
+            connection, as in BERT (post-norm)
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0, norm_first: bool = True) -> None:
         super().__init__()
@@ -94,36 +117,44 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(dim)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """``hidden`` [B, L, D], ``mask`` [B, L] to [B, L, D]."""
-        return self.step(hidden, lambda x: self.attention(x, x, mask))
+        """Apply the layer to ``hidden`` [B, L, D] with ``mask`` [B, L], True for real tokens."""
+        return self.apply_around(lambda x: self.attention(x, x, mask), hidden)
 
-    def step(
-        self, hidden: Tensor, read: Callable[[Tensor], Tensor], row: Tensor | None = None
+    def apply_around(
+        self, self_attention: Callable[[Tensor], Tensor], hidden: Tensor, row: Tensor | None = None
     ) -> Tensor:
-        """What the layer does around its self-attention ``read``, on tokens of any layout: ``hidden`` [..., D] to [..., D].
+        """Apply the layer to ``hidden`` [..., D] with a given implementation of self-attention.
 
-        ``row`` says whose the tokens [T, D] are where they lie one after another, see :class:`RowDropout`.
+        Everything else in the layer works on single tokens and accepts any layout. Packed tokens
+        [T, D] come with the ``row`` [T] of each token, see :class:`RowDropout`.
         """
         if self.norm_first:
-            hidden = hidden + self.dropout(read(self.before_attention(hidden)), row)
+            attended = self_attention(self.attention_input(hidden))
+            hidden = hidden + self.dropout(attended, row)
             return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), row)
-        hidden = self.norm_attention(hidden + self.dropout(read(hidden), row))
+        hidden = self.norm_attention(hidden + self.dropout(self_attention(hidden), row))
         return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden), row))
 
-    def before_attention(self, hidden: Tensor) -> Tensor:
-        """What the self-attention reads of ``hidden`` [..., D]."""
+    def attention_input(self, hidden: Tensor) -> Tensor:
+        """Return the tensor [..., D] that the self-attention reads, given the layer's input."""
         return self.norm_attention(hidden) if self.norm_first else hidden
 
 
-def readable(mask: Tensor) -> Tensor:
-    """``mask`` [B, L] with the first token of empty rows opened: a softmax over nothing is no number."""
+def open_empty_rows(mask: Tensor) -> Tensor:
+    """Return ``mask`` [B, L] with the first token of every empty row set to True.
+
+    The softmax over an empty set of tokens would be NaN.
+    """
     opened = mask.clone()
     opened[:, 0] |= ~mask.any(1)
     return opened
 
 
 def initialise(module: nn.Module) -> None:
-    """BERT's initialisation: N(0, 0.02) weights, zero biases; convolutions keep their own."""
+    """Initialise all weights as BERT does: N(0, 0.02) and zero biases.
+
+    Convolutions and layer norms keep the initialisation of PyTorch.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=0.02)
@@ -134,5 +165,5 @@ def initialise(module: nn.Module) -> None:
 
 
 def drop_tokens(mask: Tensor, rate: float) -> Tensor:
-    """Training's token dropping: hide each token [B, L] with probability ``rate``."""
+    """Hide each token of ``mask`` [B, L] with probability ``rate``, as an augmentation."""
     return mask & (torch.rand(mask.shape, device=mask.device) >= rate)

@@ -1,4 +1,11 @@
-"""Transformer layers without work on padding: only tokens that are there go through the linear maps."""
+"""Transformer layers that do no work on padding.
+
+About a third of a batch of titles is padding. The linear maps, which are most of a layer's work,
+therefore run over the packed tokens alone, one after another in a tensor [T, D]. Only the attention
+itself needs the padded layout [B, L, D], and the tokens are scattered to it and gathered back.
+
+Shapes: B rows (items), L tokens per padded row, T packed tokens, H heads, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -10,194 +17,236 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoders.batch import few_sizes
-from encoders.layers import Attention, TransformerLayer, attend, readable
+from encoders.batch import bucket_size
+from encoders.layers import Attention, TransformerLayer, attend, open_empty_rows
 from encoders.tokens import ModalTokens
 
-TOKENS_STEP = 64
+# A CPU prepares its matrix products again for every new shape, so T is rounded up.
+PACKED_STEP = 64
 
 
-class Places:
-    """Where T tokens lie in B rows of L: ``place`` [T] counts through the rows; ``row`` [T'] is each packed token's row.
+class TokenLayout:
+    """Where T tokens lie in B padded rows of length L, and the two ways between both layouts.
 
-    Zero rows make T' of them, a multiple of ``step`` where that is above 1.
+    Args:
+        position: the position of each token among all B * L, row after row [T]
+        rows: the number of rows B
+        length: the length of a row L
+        step: zero tokens are appended so that their number is a multiple of this
+
+    Attributes:
+        row: the row of each packed token [T]; B for the appended ones
     """
 
-    def __init__(self, place: Tensor, shape: tuple[int, int], step: int = 1) -> None:
-        self.shape = shape
-        count = len(place)
-        taken = F.pad(
-            place,
-            (0, (few_sizes(count, step) if step > 1 else count) - count),
-            value=shape[0] * shape[1],
-        )
-        self.row = taken // shape[1]
-        packed_at = place.new_full((shape[0] * shape[1],), len(taken))
-        packed_at[place] = torch.arange(count, device=place.device)
-        self._taken = _Rows.of(taken, shape[0] * shape[1])
-        self._packed_at = _Rows.of(packed_at, len(taken))
+    def __init__(self, position: Tensor, rows: int, length: int, step: int = 1) -> None:
+        self.rows = rows
+        self.length = length
+        count = len(position)
+        padded_count = bucket_size(count, step) if step > 1 else count
+        position_of_packed = F.pad(position, (0, padded_count - count), value=rows * length)
+        self.row = position_of_packed // length
+        packed_of_position = position.new_full((rows * length,), padded_count)
+        packed_of_position[position] = torch.arange(count, device=position.device)
+        self._packed = _RowIndex.of(position_of_packed, rows * length)
+        self._padded = _RowIndex.of(packed_of_position, padded_count)
 
     def pack(self, padded: Tensor) -> Tensor:
-        """[B, L, D] to the tokens that are there [T', D]."""
-        return cast(Tensor, _Gather.apply(padded.flatten(0, 1), self._taken, self._packed_at))  # type: ignore[no-untyped-call]
+        """Gather the tokens that are present: [B, L, D] to [T, D]."""
+        return _gather_rows(padded.flatten(0, 1), self._packed, self._padded)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """[T', D] back to [B, L, D], zero where no token is."""
-        rows = _Gather.apply(packed, self._packed_at, self._taken)  # type: ignore[no-untyped-call]
-        return cast(Tensor, rows).view(*self.shape, -1)
+        """Return the tokens to their rows: [T, D] to [B, L, D], zero where there is no token."""
+        padded = _gather_rows(packed, self._padded, self._packed)
+        return padded.view(self.rows, self.length, -1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Which rows of a table to take, [M], and which of the M are none of it, [A]."""
+class _RowIndex:
+    """Rows to gather from a table, some of which do not exist and are gathered as zeros.
+
+    Attributes:
+        index: the row of the table for each row of the result [M]; any valid row where it is absent
+        absent: the rows of the result that are zero [A]
+    """
 
     index: Tensor
     absent: Tensor
 
     @staticmethod
-    def of(index: Tensor, end: int) -> _Rows:
-        """``index`` [M], ``end`` for none."""
-        return _Rows(index.clamp(max=max(0, end - 1)), (index == end).nonzero()[:, 0])
+    def of(index: Tensor, size: int) -> _RowIndex:
+        """Return the index of a table of ``size`` rows; ``size`` itself in ``index`` is absent."""
+        return _RowIndex(index.clamp(max=max(0, size - 1)), (index == size).nonzero()[:, 0])
 
-    def take(self, table: Tensor) -> Tensor:
-        """``table`` [N, D] to [M, D]."""
+    def gather(self, table: Tensor) -> Tensor:
+        """Gather rows from ``table`` [N, D]: [M, D]."""
         if not len(table):
             return table.new_zeros(len(self.index), table.shape[1])
         return table.index_select(0, self.index).index_fill_(0, self.absent, 0)
 
 
-class _Gather(torch.autograd.Function):
-    """Takes rows of a table, each once at most; ``back`` takes them back.
+class _GatherRows(torch.autograd.Function):
+    """Gather of table rows of which each is taken at most once.
 
-    So its gradient is a gather as well, which spares an index_select's zeroed table and scattered addition.
+    Its gradient is therefore a gather as well, by the ``inverse`` index. Autograd's own gradient of
+    index_select would fill a table with zeros and scatter into it, which is slower.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, there: _Rows, back: _Rows) -> Tensor:
-        """``table`` [N, D] to [M, D]."""
-        ctx.back = back
-        return there.take(table)
+    def forward(ctx: Any, table: Tensor, index: _RowIndex, inverse: _RowIndex) -> Tensor:
+        """Gather from ``table`` [N, D]: [M, D]."""
+        ctx.inverse = inverse
+        return index.gather(table)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient [M, D] to the table's [N, D]."""
-        return ctx.back.take(grads[0]), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Gather the table's gradient [N, D] from the result's [M, D]."""
+        return ctx.inverse.gather(gradients[0]), None, None
 
 
-class Packing(Places):
-    """The tokens that are there, and which of them see each other: those of a row with the same group.
+def _gather_rows(table: Tensor, index: _RowIndex, inverse: _RowIndex) -> Tensor:
+    return _GatherRows.apply(table, index, inverse)  # type: ignore[no-untyped-call]
 
-    ``group`` [B, L] int: 0 where no token is. Two short sequences can so share a row and not know of each other. ``some`` [B + 1] says
-    which rows have a token; the last stands for the zero rows.
+
+class AttentionLayout(TokenLayout):
+    """The layout of a batch of sequences, and which of their tokens may attend to each other.
+
+    Tokens of the same row attend to each other if they have the same group. Two short sequences can
+    thus share a row without seeing each other.
+
+    Args:
+        group: the group of each token, from 1 on; 0 is padding [B, L]
+
+    Attributes:
+        mask: which tokens attend to which [B, 1, 1 or L, L]
+        row_has_tokens: [B + 1]; the last entry belongs to the appended tokens
     """
 
     def __init__(self, group: Tensor) -> None:
-        # A CPU prepares its matrix products anew for each shape.
-        super().__init__(
-            group.flatten().nonzero()[:, 0], (group.shape[0], group.shape[1]), TOKENS_STEP
-        )
-        self.some = F.pad((group != 0).any(1), (0, 1))
+        rows, length = group.shape
+        super().__init__(group.flatten().nonzero()[:, 0], rows, length, PACKED_STEP)
+        self.row_has_tokens = F.pad((group != 0).any(1), (0, 1))
         if int(group.max()) <= 1:
-            # One group a row: a mask of keys alone, which broadcasts over queries.
-            self.mask = readable(group != 0)[:, None, None, :]
+            # With a single group a mask over keys suffices, which broadcasts over the queries.
+            self.mask = open_empty_rows(group != 0)[:, None, None, :]
         else:
-            # An absent token has nothing to see; it sees itself, so that its softmax is a number. Nobody sees it.
-            alike = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
-            self.mask = (alike | torch.eye(group.shape[1], dtype=torch.bool, device=group.device))[
-                :, None
-            ]
+            # Padding attends to itself, so that its softmax is not NaN. No token attends to it.
+            same_group = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
+            itself = torch.eye(length, dtype=torch.bool, device=group.device)
+            self.mask = (same_group | itself)[:, None]
 
-    def mask_of(self, at: Tensor) -> Tensor:
-        """What the tokens at places ``at`` [B, R] of their rows see: [B, 1, R, L], or [B, 1, 1, L] where all see the same."""
+    def mask_of(self, positions: Tensor) -> Tensor:
+        """Return the mask [B, 1, 1 or R, L] of the tokens at ``positions`` [B, R] of their rows."""
         if self.mask.shape[2] == 1:
             return self.mask
-        return self.mask.gather(2, at[:, None, :, None].expand(-1, 1, -1, self.mask.shape[3]))
+        index = positions[:, None, :, None].expand(-1, 1, -1, self.mask.shape[3])
+        return self.mask.gather(2, index)
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Tokens that are there, one after another, ``x`` [T, D], and where they lie."""
+class PackedTokens:
+    """The tokens of a batch without padding, ``hidden`` [T, D], and their ``layout``."""
 
-    x: Tensor
-    packing: Packing
+    hidden: Tensor
+    layout: AttentionLayout
 
     @staticmethod
-    def of(tokens: ModalTokens, group: Tensor | None = None) -> Packed:
-        """``tokens`` [B, L, D]; ``group`` [B, L] as in :class:`Packing`, one a row by default."""
-        packing = Packing(tokens.mask.long() if group is None else group)
-        return Packed(packing.pack(tokens.hidden), packing)
+    def of(tokens: ModalTokens, group: Tensor | None = None) -> PackedTokens:
+        """Pack ``tokens`` [B, L, D]; ``group`` [B, L] as in :class:`AttentionLayout`.
 
-    def through(self, layers: nn.ModuleList) -> Packed:
-        """What transformer ``layers`` make of them."""
-        x = self.x
+        By default the tokens of a row are one group.
+        """
+        layout = AttentionLayout(tokens.mask.long() if group is None else group)
+        return PackedTokens(layout.pack(tokens.hidden), layout)
+
+    def through(self, layers: nn.ModuleList) -> PackedTokens:
+        """Apply transformer ``layers`` one after another."""
+        hidden = self.hidden
         for layer in cast("list[TransformerLayer]", layers):
-            x = layer.step(
-                x, partial(packed_attention, layer.attention, self.packing), self.packing.row
-            )
-        return Packed(x, self.packing)
+            self_attention = partial(packed_self_attention, layer.attention, self.layout)
+            hidden = layer.apply_around(self_attention, hidden, self.layout.row)
+        return PackedTokens(hidden, self.layout)
 
     def padded(self) -> Tensor:
-        """Back to [B, L, D], zero where no token is."""
-        return self.packing.pad(self.x)
+        """Return the tokens to their rows [B, L, D], zero where there is no token."""
+        return self.layout.pad(self.hidden)
 
 
 class PackedTransformer(nn.Module):
-    """A stack of transformer layers over packed tokens: the same as the layers one after another, for the tokens that are there."""
+    """A stack of transformer layers over packed tokens.
+
+    For the tokens that are present, the result equals that of the layers one after another.
+    """
 
     def __init__(self, layers: nn.ModuleList) -> None:
         super().__init__()
         self.layers = layers
 
     def forward(self, tokens: ModalTokens, group: Tensor | None = None) -> ModalTokens:
-        """``tokens`` [B, L, D], ``group`` [B, L] (see :class:`Packing`; one group by default) to [B, L, D], zero where no token is."""
-        return ModalTokens(Packed.of(tokens, group).through(self.layers).padded(), tokens.mask)
+        """Apply all layers to ``tokens`` [B, L, D]: [B, L, D], zero where there is no token.
 
-    def read(self, tokens: ModalTokens, at: Tensor, group: Tensor | None = None) -> Tensor:
-        """The states of the tokens at places ``at`` [B, R] alone, R a row: [B, R, D].
-
-        The last layer asks for these alone, so its feed-forward, most of its work, is done for R tokens a row instead of L.
+        ``group`` [B, L] as in :class:`AttentionLayout`; by default a row is one group.
         """
-        before = Packed.of(tokens, group).through(self.layers[:-1])
-        asked = before.padded().gather(1, at[..., None].expand(-1, -1, before.x.shape[1]))
+        packed = PackedTokens.of(tokens, group).through(self.layers)
+        return ModalTokens(packed.padded(), tokens.mask)
+
+    def states_at(
+        self, tokens: ModalTokens, positions: Tensor, group: Tensor | None = None
+    ) -> Tensor:
+        """Return the final states [B, R, D] of the tokens at ``positions`` [B, R] of their rows.
+
+        The last layer is computed for these alone. Its feed-forward network, which is most of its
+        work, then runs over R tokens per row instead of L.
+        """
+        memory = PackedTokens.of(tokens, group).through(self.layers[:-1])
+        index = positions[..., None].expand(-1, -1, memory.hidden.shape[1])
+        hidden = memory.padded().gather(1, index)
         last = cast("TransformerLayer", self.layers[-1])
-        told = Packed(last.before_attention(before.x), before.packing)
-        return last.step(asked, lambda query: asking_attention(last.attention, query, at, told))
+        attention_input = PackedTokens(last.attention_input(memory.hidden), memory.layout)
+
+        def self_attention(query: Tensor) -> Tensor:
+            return attention_at(last.attention, query, positions, attention_input)
+
+        return last.apply_around(self_attention, hidden)
 
 
-def packed_attention(attention: Attention, packing: Packing, x: Tensor) -> Tensor:
-    """:class:`encoders.layers.Attention` of packed tokens ``x`` [T, D] over each other."""
-    rows, length = packing.shape
+def packed_self_attention(attention: Attention, layout: AttentionLayout, hidden: Tensor) -> Tensor:
+    """Apply :class:`encoders.layers.Attention` to packed tokens ``hidden`` [T, D]: [T, D]."""
     query = attention.query
     key_value = attention.key_value
-    # One product instead of two: weights are smaller than what they make.
-    joined = F.linear(
-        x, torch.cat([query.weight, key_value.weight]), torch.cat([query.bias, key_value.bias])
-    )
-    q, k, v = packing.pad(joined).view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
-    out = attend(q, k, v, packing.mask).transpose(1, 2).reshape(rows, length, -1)
-    return attention.output(packing.pack(out))
+    # One matrix product instead of two: concatenating the weights is cheaper than a second product.
+    weight = torch.cat([query.weight, key_value.weight])
+    bias = torch.cat([query.bias, key_value.bias])
+    joined = layout.pad(F.linear(hidden, weight, bias))
+    heads = joined.view(layout.rows, layout.length, 3, attention.heads, -1)
+    q, k, v = heads.permute(2, 0, 3, 1, 4)
+    out = attend(q, k, v, layout.mask).transpose(1, 2).reshape(layout.rows, layout.length, -1)
+    return attention.output(layout.pack(out))
 
 
-def asking_attention(attention: Attention, query: Tensor, at: Tensor, told: Packed) -> Tensor:
-    """Attention of ``query`` states [B, R, D] at places ``at`` [B, R] of their rows over the packed tokens: [B, R, D]."""
-    return attention.output(
-        _attended(attention, attention.query(query), told, told.packing.mask_of(at))
-    )
+def attention_at(
+    attention: Attention, query: Tensor, positions: Tensor, memory: PackedTokens
+) -> Tensor:
+    """Attend from ``query`` [B, R, D], at ``positions`` [B, R] of their rows, to packed tokens.
+
+    Returns [B, R, D].
+    """
+    mask = memory.layout.mask_of(positions)
+    return attention.output(_attend_to(attention, attention.query(query), memory, mask))
 
 
-def reading_attention(attention: Attention, own: Packed, other: Packed) -> Tensor:
-    """Attention of ``own`` tokens over the ``other`` ones of their row: [T, D] of ``own``."""
-    q = own.packing.pad(attention.query(own.x))
-    return attention.output(own.packing.pack(_attended(attention, q, other, other.packing.mask)))
+def cross_attention(attention: Attention, queries: PackedTokens, memory: PackedTokens) -> Tensor:
+    """Attend from the tokens of ``queries`` to the tokens of ``memory`` in the same row: [T, D]."""
+    q = queries.layout.pad(attention.query(queries.hidden))
+    out = _attend_to(attention, q, memory, memory.layout.mask)
+    return attention.output(queries.layout.pack(out))
 
 
-def _attended(attention: Attention, query: Tensor, told: Packed, mask: Tensor) -> Tensor:
-    """Queries [B, R, D] over packed tokens, ``mask`` [B, 1, R or 1, L], to [B, R, D]."""
-    rows, length = told.packing.shape
-    q = query.view(rows, query.shape[1], attention.heads, -1).transpose(1, 2)
-    k, v = (
-        told.packing.pad(attention.key_value(told.x))
-        .view(rows, length, 2, attention.heads, -1)
-        .permute(2, 0, 3, 1, 4)
-    )
-    return attend(q, k, v, mask).transpose(1, 2).reshape(rows, query.shape[1], -1)
+def _attend_to(attention: Attention, query: Tensor, memory: PackedTokens, mask: Tensor) -> Tensor:
+    """Attend from projected queries [B, Q, D] to packed tokens, ``mask`` [B, 1, 1 or Q, L]."""
+    layout = memory.layout
+    rows, queries, _ = query.shape
+    q = query.view(rows, queries, attention.heads, -1).transpose(1, 2)
+    key_value = layout.pad(attention.key_value(memory.hidden))
+    heads = key_value.view(layout.rows, layout.length, 2, attention.heads, -1)
+    k, v = heads.permute(2, 0, 3, 1, 4)
+    return attend(q, k, v, mask).transpose(1, 2).reshape(rows, queries, -1)

@@ -1,6 +1,9 @@
-"""Images cut into patches that do not overlap: MBSD's convolutions, VT-BERT's linear map, FashionBERT's crops.
+"""Images cut into patches that do not overlap: MBSD's, VT-BERT's and FashionBERT's image encoders.
 
-A convolution whose stride is its kernel is a matrix product over cut-up pixels, and is computed as one.
+A convolution whose stride equals its kernel is a matrix product over cut-up pixels, and is computed
+as one here.
+
+Shapes: B images, S pixels per side, P patches of p x p pixels, D the model's width.
 """
 
 from __future__ import annotations
@@ -13,40 +16,61 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.base import ImageEncoder
 from encoders.image import normalise
 from encoders.tokens import ModalTokens
 
 
-def cut(grid: Tensor, patch: int) -> Tensor:
-    """Group ``patch`` x ``patch`` neighbours: [B, H, W, C] to [B, H/patch, W/patch, patch*patch*C]."""
+def cut_into_patches(grid: Tensor, patch: int) -> Tensor:
+    """Join p x p neighbours, p = ``patch``: [B, H, W, C] to [B, H/p, W/p, p*p*C]."""
     batch, height, width, channels = grid.shape
-    parts = grid.view(batch, height // patch, patch, width // patch, patch, channels)
-    return parts.permute(0, 1, 3, 2, 4, 5).reshape(
-        batch, height // patch, width // patch, patch * patch * channels
-    )
+    rows = height // patch
+    columns = width // patch
+    cut = grid.view(batch, rows, patch, columns, patch, channels).permute(0, 1, 3, 2, 4, 5)
+    return cut.reshape(batch, rows, columns, patch * patch * channels)
 
 
-class PatchTokens(nn.Module):
-    """Patches as tokens: what the three share, their positions [P, D] and their raw pixels."""
+class PatchEncoder(ImageEncoder):
+    """Base class: a learned position embedding per patch, and no global token.
+
+    MBSD gives positions to words alone; but a transformer without positions cannot know where in
+    the image a patch was. Raises ValueError if ``size`` is not a multiple of ``patch``.
+
+    Args:
+        dim: the width D of the tokens
+        size: pixels per side of the images
+        patch: pixels per side of a patch
+    """
 
     def __init__(self, dim: int, size: int, patch: int) -> None:
         super().__init__()
         if size % patch:
-            raise ValueError(f"size {size} is no multiple of patch {patch}")
+            raise ValueError(f"size {size} is not a multiple of patch {patch}")
         self.grid = size // patch
-        self.size_of_patch = patch
+        self.patch_size = patch
         self.global_tokens = 0
         self.positions = nn.Parameter(torch.randn(self.grid**2, dim) * 0.02)
 
-    def tokens(self, patches: Tensor) -> ModalTokens:
-        """``patches`` [B, P, D] with their positions added, all of them there."""
-        return ModalTokens.whole(patches + self.positions)
+    def with_positions(self, patches: Tensor) -> ModalTokens:
+        """Add the position embeddings to ``patches`` [B, P, D]."""
+        return ModalTokens.all_present(patches + self.positions)
+
+    def patch_positions(self, patch: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the patches with index ``patch`` [M]."""
+        return self.positions.index_select(0, patch)
 
 
-class ConvPatches(PatchTokens):
-    """MBSD's mini network: cascaded convolutions with stride = kernel, layer norm and ReLU between each two (its Figure 3).
+class ConvPatches(PatchEncoder):
+    """MBSD's mini network (its 3.3 and Figure 3): a cascade of non-overlapping convolutions.
 
-    The kernels' product is the patch: 4*2*2*2 = 32 cuts 224 pixels into 7x7.
+    Layer normalisation and ReLU stand between every two convolutions. The patch is as large as the
+    product of the kernels: 4 * 2 * 2 * 2 = 32 pixels cut an image of 224 pixels into 7 x 7 patches.
+
+    Args:
+        dim: the width D of the tokens
+        size: pixels per side of the images
+        kernels: kernel, and thus stride, of each convolution
+        channels: channels between the convolutions, one number fewer than there are kernels
     """
 
     def __init__(
@@ -56,66 +80,68 @@ class ConvPatches(PatchTokens):
         kernels: Sequence[int] = (4, 2, 2, 2),
         channels: Sequence[int] = (64, 128, 256),
     ) -> None:
-        if len(channels) != len(kernels) - 1:
+        needed = len(kernels) - 1
+        if len(channels) != needed:
             raise ValueError(
-                f"{len(kernels)} kernels need {len(kernels) - 1} inner channels, not {len(channels)}"
+                f"{len(kernels)} kernels need {needed} inner channels, not {len(channels)}"
             )
         super().__init__(dim, size, math.prod(kernels))
         self.kernels = tuple(kernels)
-        widths = [
-            (kernel * kernel * before, after)
-            for kernel, (before, after) in zip(
-                kernels, itertools.pairwise((3, *channels, dim)), strict=True
-            )
-        ]
-        self.convolutions = nn.ModuleList(nn.Linear(before, after) for before, after in widths)
+        widths = itertools.pairwise((3, *channels, dim))
+        self.convolutions = nn.ModuleList(
+            nn.Linear(kernel * kernel * before, after)
+            for kernel, (before, after) in zip(kernels, widths, strict=True)
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in channels)
 
     def forward(self, pixels: Tensor) -> ModalTokens:
-        """``pixels`` [B, 3, S, S] uint8 to tokens [B, P, D]."""
+        """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
         x = normalise(pixels).permute(0, 2, 3, 1)
-        for number, (kernel, convolution) in enumerate(
-            zip(self.kernels, self.convolutions, strict=True)
-        ):
-            x = convolution(cut(x, kernel))
+        layers = zip(self.kernels, self.convolutions, strict=True)
+        for number, (kernel, convolution) in enumerate(layers):
+            x = convolution(cut_into_patches(x, kernel))
             if number < len(self.norms):
                 x = F.relu(self.norms[number](x))
-        return self.tokens(x.flatten(1, 2))
+        return self.with_positions(x.flatten(1, 2))
 
 
-class LinearPatches(PatchTokens):
-    """VT-BERT's (and ViT's and ViLT's) linear map of raw patches, 16 pixels a side: 196 tokens of a 224-pixel image."""
+class LinearPatches(PatchEncoder):
+    """A linear map of raw patches, as in VT-BERT (4.1), ViT and ViLT.
+
+    With patches of 16 pixels an image of 224 pixels becomes 196 tokens.
+    """
 
     def __init__(self, dim: int, size: int = 224, patch: int = 16) -> None:
         super().__init__(dim, size, patch)
         self.project = nn.Linear(3 * patch * patch, dim)
 
     def forward(self, pixels: Tensor) -> ModalTokens:
-        """``pixels`` [B, 3, S, S] uint8 to tokens [B, P, D]."""
-        return self.tokens(
-            self.project(cut(normalise(pixels).permute(0, 2, 3, 1), self.size_of_patch)).flatten(
-                1, 2
-            )
-        )
+        """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
+        patches = cut_into_patches(normalise(pixels).permute(0, 2, 3, 1), self.patch_size)
+        return self.with_positions(self.project(patches).flatten(1, 2))
 
 
-class GlobalOnly(nn.Module):
-    """The first, global token of an image encoder alone: images [N, 3, s, s] to [N, D]."""
+class GlobalToken(nn.Module):
+    """The global token of an image encoder, without its patches."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: ImageEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``pixels`` [N, 3, s, s] to [N, D]."""
+        """Encode ``pixels`` [N, 3, p, p] uint8 as one vector per image [N, D]."""
         tokens: ModalTokens = self.encoder(pixels)
         return tokens.hidden[:, 0]
 
 
-class CropPatches(PatchTokens):
-    """FashionBERT's crops: the image cut into a grid, each crop read alone by the same network, 16 tokens by default.
+class CropPatches(PatchEncoder):
+    """FashionBERT's image encoder: the image is cut into a grid, and a network reads each crop.
 
-    ``network`` maps crops [N, 3, s, s] to [N, D]; the paper's is a ResNet-50.
+    Args:
+        network: a module from crops [N, 3, p, p] uint8 to vectors [N, D]; in the paper a ResNet-50
+        dim: the width D of the tokens
+        size: pixels per side of the images
+        grid: crops per side; FashionBERT has 4 * 4 = 16 crops
     """
 
     def __init__(self, network: nn.Module, dim: int, size: int = 224, grid: int = 4) -> None:
@@ -123,8 +149,8 @@ class CropPatches(PatchTokens):
         self.network = network
 
     def forward(self, pixels: Tensor) -> ModalTokens:
-        """``pixels`` [B, 3, S, S] uint8 to tokens [B, grid*grid, D]."""
-        crops = cut(pixels.permute(0, 2, 3, 1), self.size_of_patch)
-        side = self.size_of_patch
+        """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
+        side = self.patch_size
+        crops = cut_into_patches(pixels.permute(0, 2, 3, 1), side)
         crops = crops.reshape(-1, side, side, 3).permute(0, 3, 1, 2)
-        return self.tokens(self.network(crops).view(pixels.shape[0], self.grid**2, -1))
+        return self.with_positions(self.network(crops).view(pixels.shape[0], self.grid**2, -1))

@@ -1,4 +1,9 @@
-"""Regions of images from an object detector, K3M's image input: their features and boxes, read from files."""
+"""Regions of images from an object detector, which are K3M's image input.
+
+The detector's features and boxes are read from files; Catalograph contains no detector.
+
+Shapes: B images, R regions, F features of a region, C classes of the detector, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -7,56 +12,69 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from encoders.batch import RegionBatch
 from encoders.tokens import ModalTokens
 from schema.errors import DataError
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Regions:
-    """R regions of one image: ``features`` [R, F], ``boxes`` [R, 4], ``classes`` [R, C] or None.
+    """R regions of one image.
 
-    A box is x1, y1, x2, y2 in shares of the sides.
+    Attributes:
+        features: [R, F]
+        boxes: x1, y1, x2, y2 as fractions of the image's sides [R, 4]
+        classes: the detector's probabilities of its classes [R, C], or None
     """
 
-    features: Floats
-    boxes: Floats
-    classes: Floats | None = None
+    features: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.float32] | None = None
 
 
-class RegionFiles(Protocol):
-    """Where regions come from, by an item's id or its image's stem."""
+class RegionFiles:
+    """Base class: a source of regions, by an item's id or by the stem of its image's file name."""
 
     def read(self, key: str) -> Regions | None:
-        """The regions of one image, None where there are none; raises DataError where they cannot be read."""
+        """Return the regions of one image, or None if there are none.
+
+        Raises DataError if they cannot be read.
+        """
+        raise NotImplementedError
 
 
-class RegionFolder:
-    """A folder with ``KEY.npz`` (``features``, ``boxes``, perhaps ``classes`` and ``size``) or ``KEY.npy`` (features, then the box)."""
+class RegionFolder(RegionFiles):
+    """A folder with one file per image.
+
+    ``KEY.npz`` has the arrays ``features``, ``boxes`` and optionally ``classes`` and ``size``
+    (width and height; the boxes are then in pixels). ``KEY.npy`` has the features and then the box
+    in each row.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self, key: str) -> Regions | None:
-        """The regions in ``KEY.npz`` or ``KEY.npy``."""
+        """Return the regions in ``KEY.npz`` or ``KEY.npy``, or None if there is no such file."""
         for suffix in (".npz", ".npy"):
             path = self.folder / f"{key}{suffix}"
             if path.is_file():
-                return parse(path.read_bytes(), str(path))
+                return parse_regions(path.read_bytes(), str(path))
         return None
 
 
-class RegionDatabase:
-    """An LMDB whose values are the bytes of such files; the extra ``lmdb`` brings the library."""
+class RegionDatabase(RegionFiles):
+    """An LMDB database whose values are the bytes of such files.
+
+    Raises DataError if the lmdb library, an optional dependency, is not installed.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -71,87 +89,112 @@ class RegionDatabase:
         )
 
     def read(self, key: str) -> Regions | None:
-        """The regions under ``key``."""
+        """Return the regions stored under ``key``, or None if there are none."""
         with self._environment.begin() as transaction:
             data = transaction.get(key.encode())
-        return None if data is None else parse(bytes(data), f"{self.path}:{key}")
+        return None if data is None else parse_regions(bytes(data), f"{self.path}:{key}")
 
 
-def parse(data: bytes, place: str) -> Regions:
-    """Regions from the bytes of an npz or npy file; pickles are refused. Raises DataError naming ``place``."""
+def open_regions(path: Path) -> RegionFiles:
+    """Open a folder of files or an LMDB database (a file, or a folder with a ``data.mdb``)."""
+    if path.is_file() or (path / "data.mdb").is_file():
+        return RegionDatabase(path)
+    return RegionFolder(path)
+
+
+def parse_regions(data: bytes, source: str) -> Regions:
+    """Parse the bytes of an npz or npy file; pickled objects in it are refused.
+
+    Raises DataError, which names the ``source``, if these are not regions.
+    """
     try:
-        found = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            features = found[:, :-4]
-            boxes = found[:, -4:]
+        arrays = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            features = arrays[:, :-4]
+            boxes = arrays[:, -4:]
             classes = None
         else:
-            features = found["features"]
-            boxes = found["boxes"]
-            classes = found["classes"].astype(np.float32) if "classes" in found else None
-            if "size" in found:
-                boxes = boxes / np.tile(found["size"], 2)
+            features = arrays["features"]
+            boxes = arrays["boxes"]
+            classes = arrays["classes"].astype(np.float32) if "classes" in arrays else None
+            if "size" in arrays:
+                boxes = boxes / np.tile(arrays["size"], 2)
     except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:80]
         raise DataError(
-            f"{place} has no regions ({str(error).splitlines()[0][:80]}): write features [R, F] and boxes [R, 4]"
+            f"{source} has no regions ({reason}): write features [R, F] and boxes [R, 4]"
         ) from None
-    counts = {len(features), len(boxes), len(features if classes is None else classes)}
+    counts = {len(features), len(boxes)}
+    if classes is not None:
+        counts.add(len(classes))
     if features.ndim != 2 or boxes.shape[1:] != (4,) or len(counts) > 1:
         raise DataError(
-            f"{place} has features {features.shape} and boxes {boxes.shape}: write features [R, F] and boxes [R, 4]"
+            f"{source} has features {features.shape} and boxes {boxes.shape}: "
+            "write features [R, F] and boxes [R, 4]"
         )
     return Regions(features.astype(np.float32), boxes.astype(np.float32), classes)
 
 
-def open_regions(path: Path) -> RegionFiles:
-    """The regions of a folder of files or of an LMDB (``data.mdb`` within a folder, or a file)."""
-    return (
-        RegionDatabase(path)
-        if path.is_file() or (path / "data.mdb").is_file()
-        else RegionFolder(path)
-    )
-
-
 def pad_regions(
-    images: Sequence[Regions | None], most: int, width: int, classes: int = 0
+    images: Sequence[Regions | None], limit: int, width: int, classes: int = 0
 ) -> RegionBatch:
-    """B images' first ``most`` regions, F = ``width`` features each, with their C = ``classes`` where that is above 0.
+    """Join the regions of B images into one batch.
 
-    Raises DataError where an image's have another width or other classes.
+    Raises DataError if an image's regions have another width or other classes.
+
+    Args:
+        images: the regions of each image, None for an image without any
+        limit: how many regions of an image to keep; the first ones are kept
+        width: the number of features F that a region has to have
+        classes: the number of classes C, or 0 to leave the classes out
     """
-    there = {row: each for row, each in enumerate(images) if each is not None}
-    for each in there.values():
-        _fits(each, width, classes)
-    longest = max((min(most, len(each.features)) for each in there.values()), default=0)
+    present = {row: regions for row, regions in enumerate(images) if regions is not None}
+    for regions in present.values():
+        _check_sizes(regions, width, classes)
+    counts = {row: min(limit, len(regions.features)) for row, regions in present.items()}
+    longest = max(counts.values(), default=0)
+
     features = torch.zeros(len(images), longest, width)
     boxes = torch.zeros(len(images), longest, 4)
     mask = torch.zeros(len(images), longest, dtype=torch.bool)
-    probable = torch.zeros(len(images), longest, classes)
-    for row, each in there.items():
-        count = min(most, len(each.features))
-        features[row, :count] = torch.from_numpy(each.features[:count])
-        boxes[row, :count] = torch.from_numpy(each.boxes[:count])
+    probabilities = torch.zeros(len(images), longest, classes)
+    for row, regions in present.items():
+        count = counts[row]
+        features[row, :count] = torch.from_numpy(regions.features[:count])
+        boxes[row, :count] = torch.from_numpy(regions.boxes[:count])
         mask[row, :count] = True
-        if classes and each.classes is not None:
-            probable[row, :count] = torch.from_numpy(each.classes[:count])
-    return RegionBatch(features, boxes, mask, probable if classes else None)
+        if classes and regions.classes is not None:
+            probabilities[row, :count] = torch.from_numpy(regions.classes[:count])
+    return RegionBatch(features, boxes, mask, probabilities if classes else None)
 
 
-def _fits(regions: Regions, width: int, classes: int) -> None:
-    found = regions.features.shape[1]
-    if found != width:
+def _check_sizes(regions: Regions, width: int, classes: int) -> None:
+    actual_width = regions.features.shape[1]
+    if actual_width != width:
         raise DataError(
-            f"regions with {found} features do not fit a model that reads {width}: set region_width"
+            f"regions with {actual_width} features do not fit a model that reads {width}: "
+            "set region_width"
         )
-    told = None if regions.classes is None else regions.classes.shape[1]
-    if classes and told not in (None, classes):
+    if regions.classes is None or not classes:
+        return
+    actual_classes = regions.classes.shape[1]
+    if actual_classes != classes:
         raise DataError(
-            f"regions with {told} classes do not fit a model that tells {classes}: set region_classes"
+            f"regions with {actual_classes} classes do not fit a model that predicts {classes}: "
+            "set region_classes"
         )
 
 
 class RegionEncoder(nn.Module):
-    """ViLBERT's region embedding, which K3M takes over: LayerNorm(W f + W' (x1, y1, x2, y2, area))."""
+    """ViLBERT's embedding of regions, which K3M uses as well.
+
+    A region with features f and box (x1, y1, x2, y2) becomes
+    LayerNorm(W f + W' [x1, y1, x2, y2, area]), without positions: the box says where it is.
+
+    Args:
+        dim: the width D of the tokens
+        width: the number of features F of a region; 2048 for Faster R-CNN
+    """
 
     def __init__(self, dim: int, width: int = 2048) -> None:
         super().__init__()
@@ -160,10 +203,8 @@ class RegionEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, regions: RegionBatch) -> ModalTokens:
-        """R regions of B images, F features each, to tokens [B, R, D]."""
-        boxes = regions.boxes
-        area = (boxes[..., 2:3] - boxes[..., 0:1]) * (boxes[..., 3:4] - boxes[..., 1:2])
-        return ModalTokens(
-            self.norm(self.feature(regions.features) + self.place(torch.cat([boxes, area], -1))),
-            regions.mask,
-        )
+        """Encode R regions of B images as tokens [B, R, D]."""
+        x1, y1, x2, y2 = regions.boxes.split(1, -1)
+        area = (x2 - x1) * (y2 - y1)
+        place: Tensor = self.place(torch.cat([regions.boxes, area], -1))
+        return ModalTokens(self.norm(self.feature(regions.features) + place), regions.mask)

@@ -1,17 +1,30 @@
-"""Titles to tokens: word pieces through a transformer, and one token of n-grams."""
+"""Light text encoders of the joint model: word pieces through a transformer, and a bag of n-grams.
+
+Shapes: B titles, L word pieces, G n-grams of all titles, W the bag's width, D the model's width.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from encoders.base import PieceEncoder
 from encoders.layers import TransformerLayer
-from encoders.packing import Packed
+from encoders.packing import PackedTokens
 from encoders.tokens import ModalTokens
 
 
-class TextEncoder(nn.Module):
-    """Word pieces to contextual tokens: embeddings of piece and position, then transformer layers."""
+class TextEncoder(PieceEncoder):
+    """Embeddings of word pieces and positions, then pre-norm transformer layers.
+
+    Args:
+        vocab_size: number of word pieces V
+        dim: the width D
+        heads: attention heads of each layer
+        layers: number of layers
+        max_length: number of positions
+        dropout: dropout rate of the layers
+    """
 
     def __init__(
         self,
@@ -28,16 +41,22 @@ class TextEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
 
     def forward(self, pieces: Tensor) -> ModalTokens:
-        """``pieces`` [B, L] (0 pads) to tokens [B, L, D]."""
+        """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D]."""
         mask = pieces != 0
         hidden = self.pieces(pieces) + self.positions.weight[: pieces.shape[1]]
-        return ModalTokens(Packed.of(ModalTokens(hidden, mask)).through(self.layers).padded(), mask)
+        packed = PackedTokens.of(ModalTokens(hidden, mask)).through(self.layers)
+        return ModalTokens(packed.padded(), mask)
 
 
 class NgramBag(nn.Module):
-    """The n-grams of a title as one narrow vector: TF-IDF, its columns factorised (fastText's bag with weights).
+    """The n-grams of a title as one narrow vector: a factorised TF-IDF.
 
-    sum_g w_g e_g / sqrt(sum_g w_g^2), w the inverse document frequencies ``weights`` [G], number 0's being 0.
+    It is fastText's bag of n-grams with weights: sum_g w_g e_g / sqrt(sum_g w_g^2), where w_g is
+    the inverse document frequency of n-gram g and e_g its embedding.
+
+    Args:
+        weights: inverse document frequency of each n-gram [V]; that of number 0 is 0
+        width: the width W of the vector
     """
 
     weights: Tensor
@@ -48,11 +67,16 @@ class NgramBag(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, ngrams: Tensor, offsets: Tensor) -> Tensor:
-        """``ngrams`` [N], ``offsets`` [B] to [B, W] of width W; zero where a title has none."""
+        """Map ``ngrams`` [G], which begin at ``offsets`` [B] for each title, to [B, W].
+
+        A title without n-grams becomes zero.
+        """
         weights = self.weights.index_select(0, ngrams)
+        # Sums of squares per title, as differences of a running sum; in float64, since such
+        # differences cancel.
         squares = torch.cat([weights.new_zeros(1), weights.square()]).double().cumsum(0)
         ends = torch.cat([offsets[1:], offsets.new_tensor([ngrams.shape[0]])])
         length = (squares[ends] - squares[offsets]).clamp(min=1e-12).sqrt().to(weights.dtype)
-        # Autocast would turn the weights to a type that the bag refuses.
+        # Autocast would convert the weights to a type that the embedding bag refuses.
         with torch.autocast(ngrams.device.type, enabled=False):
             return self.bag(ngrams, offsets, per_sample_weights=weights) / length[:, None]

@@ -1,4 +1,4 @@
-"""Word pieces and n-grams, both learned from the catalogue."""
+"""Word pieces and n-grams of texts, both learned from the catalogue."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -22,9 +22,16 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CLIP_BEGIN = "<|startoftext|>"
 CLIP_END = "<|endoftext|>"
 
+CACHED_WORDS = 200_000
+"""How many words keep their pieces and n-grams in memory, since titles repeat their words."""
 
-class SpecialPieces(NamedTuple):
-    """The numbers of BERT's special pieces; [PAD] is 0 in every vocabulary. CLIP's begin and end stand for [CLS] and the others."""
+
+@dataclass(frozen=True)
+class SpecialPieces:
+    """The ids of BERT's special pieces in a vocabulary; [PAD] is 0 in every one.
+
+    In CLIP's vocabulary its begin token serves as [CLS] and its end token as all the others.
+    """
 
     unk: int = 1
     cls: int = 2
@@ -33,170 +40,209 @@ class SpecialPieces(NamedTuple):
 
     @property
     def first_word(self) -> int:
-        """The number from which on pieces are words'; CLIP's special ones are its last."""
-        return max(self) + 1 if self.cls < self.sep < self.mask else 1
+        """The lowest id that belongs to a piece of a word rather than to a special piece.
+
+        BERT's vocabularies begin with the special pieces; CLIP's ends with them.
+        """
+        at_the_beginning = self.cls < self.sep < self.mask
+        return max(self.unk, self.cls, self.sep, self.mask) + 1 if at_the_beginning else 1
 
 
 class CatalogTokenizer:
-    """Splits text into words (Chinese into characters), words into pieces, and titles into n-grams.
+    """A tokenizer that splits texts into words, words into pieces, and titles into n-grams.
 
-    ``weights`` are the n-grams that it knows, each with its inverse document frequency; number 0 is none of them. Raises UsageError where
-    a vocabulary lacks a special piece, or [PAD] is not its first.
+    Each Chinese character is a word. Raises UsageError if the vocabulary lacks a special piece, or
+    if [PAD] is not its first piece.
+
+    Args:
+        tokenizer: the word pieces, as a tokenizer of the tokenizers library
+        ngram_weights: the known n-grams with their inverse document frequencies; they are numbered
+            from 1 on in this order, and 0 stands for no n-gram
     """
 
-    def __init__(self, tokenizer: Tokenizer, weights: Mapping[str, float]) -> None:
+    def __init__(self, tokenizer: Tokenizer, ngram_weights: Mapping[str, float]) -> None:
         self.tokenizer = tokenizer
-        self.special = special_pieces(tokenizer)
-        self.weights = dict(weights)
-        self._number = {gram: number for number, gram in enumerate(self.weights, 1)}
-        self._pieces = lru_cache(maxsize=200_000)(self._pieces_of)
-        self._grams = lru_cache(maxsize=200_000)(self._grams_of)
+        self.special = find_special_pieces(tokenizer)
+        self.ngram_weights = dict(ngram_weights)
+        self._ngram_ids = {ngram: number for number, ngram in enumerate(self.ngram_weights, 1)}
+        self._pieces_of_word = lru_cache(maxsize=CACHED_WORDS)(self._split_into_pieces)
+        self._ngrams_of_word = lru_cache(maxsize=CACHED_WORDS)(self._find_ngrams)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, max_ngrams: int) -> CatalogTokenizer:
-        """Learn the word pieces and n-grams of a catalogue's titles, properties and values: the same ones for the same texts."""
-        texts = list(texts)
-        learner = cls(word_pieces(SPECIAL_TOKENS), {})
-        # The trainer numbers continuing characters as its randomly ordered hash map meets them, and breaks ties by number. Naming them
-        # beforehand makes it repeat itself.
-        inner = sorted(
-            {f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]}
-        )
+        """Learn word pieces and n-grams from a catalogue's titles, properties and values.
+
+        The same texts always give the same tokenizer.
+        """
+        texts = list(texts)  # they are read three times
+        learner = cls(wordpiece_tokenizer(SPECIAL_TOKENS), {})
+        # The trainer numbers the characters that continue a word in the order of its randomly
+        # seeded hash map, and breaks ties by number. Passing these characters as special tokens
+        # fixes the order.
+        continuations = {
+            f"##{letter}" for text in texts for word in learner.words(text) for letter in word[1:]
+        }
+        first_tokens = SPECIAL_TOKENS + sorted(continuations)
         trainer = WordPieceTrainer(
-            vocab_size=max(vocab_size, len(SPECIAL_TOKENS) + len(inner) + 1),
-            special_tokens=SPECIAL_TOKENS + inner,
+            vocab_size=max(vocab_size, len(first_tokens) + 1),
+            special_tokens=first_tokens,
             min_frequency=2,
             limit_alphabet=vocab_size,
             show_progress=False,
         )
         learner.tokenizer.train_from_iterator(texts, trainer)
         vocabulary = learner.tokenizer.get_vocab(with_added_tokens=False)
-        pieces = word_pieces(sorted(vocabulary, key=vocabulary.__getitem__))
-        return cls(
-            pieces,
-            inverse_frequencies((learner.words(text) for text in texts), len(texts), max_ngrams),
-        )
+        pieces = wordpiece_tokenizer(sorted(vocabulary, key=vocabulary.__getitem__))
+        return cls.pretrained(pieces, texts, max_ngrams)
 
     @classmethod
     def pretrained(
         cls, pieces: Tokenizer, texts: Iterable[str], max_ngrams: int
     ) -> CatalogTokenizer:
-        """Word pieces that are there already, with the n-grams of a catalogue's own texts."""
+        """Combine existing word pieces with the n-grams of a catalogue's own texts."""
         splitter = cls(pieces, {})
-        texts = list(texts)
-        return cls(
-            pieces,
-            inverse_frequencies((splitter.words(text) for text in texts), len(texts), max_ngrams),
-        )
+        titles = (splitter.words(text) for text in texts)
+        return cls(pieces, inverse_document_frequencies(titles, max_ngrams))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> CatalogTokenizer:
-        """Read back what :meth:`files` gave; raises ValueError where it is not that."""
-        return cls(
-            Tokenizer.from_str(files["tokenizer.json"].decode()), json.loads(files["ngrams.json"])
-        )
+        """Restore a tokenizer from the result of :meth:`files`; raises ValueError if damaged."""
+        pieces = Tokenizer.from_str(files["tokenizer.json"].decode())
+        return cls(pieces, json.loads(files["ngrams.json"]))
 
     def files(self) -> dict[str, bytes]:
-        """``tokenizer.json`` in the tokenizers library's own form, and ``ngrams.json``."""
+        """Return the files that a model folder keeps.
+
+        ``tokenizer.json`` has the format of the tokenizers library, ``ngrams.json`` the weights.
+        """
         return {
             "tokenizer.json": str(self.tokenizer.to_str()).encode(),
-            "ngrams.json": json.dumps(self.weights).encode(),
+            "ngrams.json": json.dumps(self.ngram_weights).encode(),
         }
 
     def __reduce__(self) -> tuple[Callable[..., CatalogTokenizer], tuple[dict[str, bytes]]]:
-        """Another process reads the files and fills caches of its own."""
+        """Pickle the files alone: another process fills caches of its own."""
         return CatalogTokenizer.from_files, (self.files(),)
 
     @property
     def vocab_size(self) -> int:
-        """Number of word pieces, special tokens included."""
+        """Number of word pieces, including special ones."""
         return int(self.tokenizer.get_vocab_size())
 
     def words(self, text: str) -> list[str]:
-        """Normalised words of a text, punctuation apart."""
+        """Split a text into normalised words; punctuation marks are words of their own."""
         normal = self.tokenizer.normalizer.normalize_str(text)
         return [word for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
-    def _pieces_of(self, word: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
-
-    def _grams_of(self, word: str) -> tuple[int, ...]:
-        return tuple(number for gram in word_grams(word) if (number := self._number.get(gram)))
-
     def pieces(self, words: Sequence[str], limit: int) -> list[int]:
-        """Piece ids of the words, at most ``limit``."""
+        """Return the ids of the words' pieces, at most ``limit``."""
         ids: list[int] = []
         for word in words:
-            ids.extend(self._pieces(word))
+            ids.extend(self._pieces_of_word(word))
         return ids[:limit]
 
     def ngrams(self, words: Sequence[str]) -> list[int]:
-        """Numbers of the known words, pairs of neighbouring words, and character 3- to 5-grams."""
+        """Return the ids of all known n-grams of a title given as words.
+
+        These are its words, their character 3- to 5-grams, and the pairs of neighbouring words.
+        """
         ids: list[int] = []
         for word in words:
-            ids.extend(self._grams(word))
-        ids.extend(
-            number for a, b in itertools.pairwise(words) if (number := self._number.get(f"{a} {b}"))
-        )
+            ids.extend(self._ngrams_of_word(word))
+        for pair in word_pairs(words):
+            if pair in self._ngram_ids:
+                ids.append(self._ngram_ids[pair])
         return ids
 
+    def _split_into_pieces(self, word: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
 
-def special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
-    """Where a vocabulary has BERT's special pieces; raises UsageError where it lacks one, or [PAD] is not its first."""
+    def _find_ngrams(self, word: str) -> tuple[int, ...]:
+        known = self._ngram_ids
+        return tuple(known[ngram] for ngram in word_ngrams(word) if ngram in known)
+
+
+def find_special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
+    """Find the ids of BERT's special pieces, or of CLIP's, in a vocabulary.
+
+    Raises UsageError if it lacks one of BERT's, or if [PAD] is not the first piece.
+    """
     begin = tokenizer.token_to_id(CLIP_BEGIN)
     end = tokenizer.token_to_id(CLIP_END)
     if begin is not None and end is not None:
-        return SpecialPieces(end, begin, end, end)
-    numbers = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
-    found = [number for number in numbers if number is not None]
-    if len(found) < len(numbers):
-        lacking = [
-            token for token, number in zip(SPECIAL_TOKENS, numbers, strict=True) if number is None
-        ]
+        return SpecialPieces(unk=end, cls=begin, sep=end, mask=end)
+    ids: dict[str, int] = {}
+    missing = []
+    for token in SPECIAL_TOKENS:
+        number = tokenizer.token_to_id(token)
+        if number is None:
+            missing.append(token)
+        else:
+            ids[token] = number
+    if missing:
         raise UsageError(
-            f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(lacking)}: give a BERT's vocab.txt"
+            f"the vocabulary of {tokenizer.get_vocab_size()} pieces has no {', '.join(missing)}: "
+            "give a BERT's vocab.txt"
         )
-    if found[0] != 0:
+    if ids["[PAD]"] != 0:
         raise UsageError(
-            f"the vocabulary has [PAD] at {found[0]}, not at 0: give a BERT's vocab.txt"
+            f"the vocabulary has [PAD] at {ids['[PAD]']}, not at 0: give a BERT's vocab.txt"
         )
-    return SpecialPieces(*found[1:])
+    return SpecialPieces(unk=ids["[UNK]"], cls=ids["[CLS]"], sep=ids["[SEP]"], mask=ids["[MASK]"])
 
 
-def word_grams(word: str) -> list[str]:
-    """A word itself, marked ``w``, and its character 3- to 5-grams within ``<`` and ``>``, each once."""
+def word_ngrams(word: str) -> list[str]:
+    """Return a word itself, marked with ``w``, and its distinct character 3- to 5-grams.
+
+    As in fastText, ``<`` and ``>`` mark the beginning and the end of the word.
+    """
     marked = f"<{word}>"
-    return sorted(
-        {"w" + word} | {marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)}
-    )
+    ngrams = {"w" + word}
+    for n in (3, 4, 5):
+        ngrams.update(marked[i : i + n] for i in range(len(marked) - n + 1))
+    return sorted(ngrams)
 
 
-def inverse_frequencies(titles: Iterable[Sequence[str]], count: int, most: int) -> dict[str, float]:
-    """The n-grams of two titles or more, at most ``most``, the frequent first: ln((1 + N) / (1 + n)) + 1 for n of N = ``count`` titles.
+def word_pairs(words: Sequence[str]) -> list[str]:
+    """Return the pairs of neighbouring words, each joined by a space."""
+    return [f"{first} {second}" for first, second in itertools.pairwise(words)]
 
-    A catalogue where none stands twice keeps those that stand once.
+
+def inverse_document_frequencies(
+    titles: Iterable[Sequence[str]], max_ngrams: int
+) -> dict[str, float]:
+    """Weigh the ``max_ngrams`` most frequent n-grams of N titles: ln((1 + N) / (1 + n)) + 1.
+
+    n is the number of titles with the n-gram. N-grams of a single title are left out, unless there
+    are no others.
     """
     frequency: Counter[str] = Counter()
+    total = 0
     for words in titles:
-        frequency.update(
-            {gram for word in words for gram in word_grams(word)}
-            | {f"{a} {b}" for a, b in itertools.pairwise(words)}
-        )
+        total += 1
+        ngrams = {ngram for word in words for ngram in word_ngrams(word)}
+        frequency.update(ngrams.union(word_pairs(words)))
     least = min(2, max(frequency.values(), default=2))
-    kept = sorted((-n, gram) for gram, n in frequency.items() if n >= least)[:most]
-    return {gram: round(math.log((1 + count) / (1 - n)) + 1, 6) for n, gram in kept}
+    # Ties are broken by the n-gram itself, so that the choice does not depend on hashing.
+    ranked = sorted((-count, ngram) for ngram, count in frequency.items() if count >= least)
+    return {
+        ngram: round(math.log((1 + total) / (1 - negative_count)) + 1, 6)
+        for negative_count, ngram in ranked[:max_ngrams]
+    }
 
 
 def vocabulary_lines(text: str) -> list[str]:
-    """The pieces of a ``vocab.txt``, a line each; only line feeds end one, since other separators are pieces themselves."""
+    """Return the pieces of a ``vocab.txt``, which has one per line.
+
+    Only line feeds end a line, since other Unicode line separators are pieces themselves.
+    """
     return [line.rstrip("\r") for line in text.rstrip("\n").split("\n")]
 
 
-def word_pieces(vocabulary: Sequence[str]) -> Tokenizer:
-    """BERT's normaliser and splitter around a WordPiece vocabulary, in its order."""
-    tokenizer = Tokenizer(
-        WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
-    )
+def wordpiece_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:
+    """Build BERT's normaliser, word splitter and WordPiece model for a vocabulary, in its order."""
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer

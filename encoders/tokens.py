@@ -1,4 +1,7 @@
-"""What encoders exchange: tokens of one modality with the mask that says which are there."""
+"""The result of every encoder: the tokens of one modality and the mask of those present.
+
+Shapes: B items, L tokens, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +15,35 @@ from torch import Tensor
 class ModalTokens:
     """Tokens of one modality.
 
-    Shapes (B items, L tokens, D dimensions): ``hidden`` [B, L, D]; ``mask`` [B, L], True where a token is present.
-    A missing modality is a row of False, never a row of zeros passed off as content.
+    A missing modality is a row of False in the mask. It is never a row of zeros that could be
+    mistaken for content.
+
+    Attributes:
+        hidden: the tokens [B, L, D]
+        mask: [B, L] bool, True for the tokens that are present
     """
 
     hidden: Tensor
     mask: Tensor
 
     @staticmethod
-    def whole(hidden: Tensor) -> ModalTokens:
-        """Tokens [B, L, D] that are all there."""
-        return ModalTokens(
-            hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
-        )
+    def all_present(hidden: Tensor) -> ModalTokens:
+        """Return ``hidden`` [B, L, D] with a mask that is True everywhere."""
+        mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+        return ModalTokens(hidden, mask)
 
     def mean(self) -> Tensor:
-        """The mean over the tokens that are there [B, D]; zero where none is."""
+        """Return the mean over the tokens present [B, D], zero for a row without any."""
         weight = self.mask.to(self.hidden.dtype)[..., None]
         return (self.hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
-    def none(self) -> ModalTokens:
-        """No token of the same items: [B, 0, D]."""
+    def empty(self) -> ModalTokens:
+        """Return zero tokens for the same items: [B, 0, D]."""
         return ModalTokens(self.hidden[:, :0], self.mask[:, :0])
 
     @staticmethod
-    def concatenate(parts: list[ModalTokens]) -> ModalTokens:
+    def concatenate(modalities: list[ModalTokens]) -> ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""
-        return ModalTokens(
-            torch.cat([p.hidden for p in parts], 1), torch.cat([p.mask for p in parts], 1)
-        )
+        hidden = torch.cat([tokens.hidden for tokens in modalities], 1)
+        mask = torch.cat([tokens.mask for tokens in modalities], 1)
+        return ModalTokens(hidden, mask)

@@ -85,10 +85,21 @@ def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead | Int
     if config.interaction:
         interaction = pykeen_interaction(config.interaction, config.dim)
         return InteractionHead(
-            (first, second), interaction, candidate_property, config.dim, config.reads_known
+            aggregate=first,
+            aggregate_values=second,
+            interaction=interaction,
+            candidate_property=candidate_property,
+            dim=config.dim,
+            reads_known=config.reads_known,
         )
     decoder = CellDecoder(config.dim, config.heads, config.decoder_layers, config.dropout)
-    widths = (2 * config.bag_width, config.known_width)
     return LinkHead(
-        (first, second), decoder, candidate_property, config.dim, widths, config.reads_known
+        aggregate=first,
+        aggregate_values=second,
+        decoder=decoder,
+        candidate_property=candidate_property,
+        dim=config.dim,
+        item_width=2 * config.bag_width,
+        known_width=config.known_width,
+        reads_known=config.reads_known,
     )

@@ -1,4 +1,4 @@
-"""What a product model is made of, as one frozen record that its folder keeps."""
+"""The configuration of a product model, which its folder keeps in ``config.json``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from schema.errors import ModelError, UsageError
 
-LEAST_IMAGE = 32
-NONE_ALLOWED = (
+MIN_IMAGE_SIZE = 32
+MAY_BE_ZERO = (
     "region_classes",
     "text_layers",
     "image_layers",
@@ -17,7 +17,7 @@ NONE_ALLOWED = (
     "bag_width",
     "known_width",
 )
-CHOICES = {
+MODEL_CHOICES = {
     "architecture": (
         "joint",
         "single-stream",
@@ -31,20 +31,64 @@ CHOICES = {
     "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
     "hidden_act": ("gelu", "gelu_new"),
 }
-REMOVED = ("global_heads",)
-"""Settings of an earlier version that nothing reads any more."""
 RATES = ("dropout", "drop_tokens", "drop_wide")
+
+FORMER_NAMES = {"picture": "image_encoder"}
+"""Fields that were renamed, for model folders of earlier versions."""
+
+FORMER_FIELDS = ("global_heads",)
+"""Fields that were removed, likewise."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a :class:`fusion.model.ProductModel`; lengths count tokens, ``image_size`` pixels a side.
+    """The configuration of a :class:`fusion.model.ProductModel`.
 
-    ``architecture`` is how modalities meet, ``image_encoder`` what reads an image. In training ``dropout`` hides features within the layers,
-    ``drop_tokens`` title and image tokens, ``drop_wide`` a whole modality of the wide part: rates. ``initial_fusion`` is K3M's IIFM:
-    mean, soft-spl, hard-spl, or none. ``hidden_act`` and ``norm_eps`` are a BERT's, by transformers' names. ``wrapped`` is the
-    configuration, as JSON, of a model of transformers that is read whole. ``interaction`` is PyKEEN's, by its name, that scores statements;
-    without one a decoder does. ``frozen_image`` is about a pretrained ViT.
+    Raises UsageError if a value is out of range or two of them do not fit each other.
+
+    Attributes:
+        preset: the preset that it was made from
+        architecture: how the modalities meet; a module of :mod:`fusion.architectures`, or the
+            model type of a wrapped model of transformers
+        dim: the model's width D
+        heads: attention heads of each layer
+        text_layers: layers over the text alone
+        image_layers: layers over the image alone
+        fusion_layers: layers over both modalities
+        decoder_layers: layers of the cell decoder
+        aggregation_heads: attention heads of the structure aggregation
+        vocab_size: number of word pieces
+        max_ngrams: number of n-grams
+        bag_width: width of the bag of n-grams, and of the image descriptor; 0 for neither
+        known_width: width of a known statement in the wide part; 0 for none
+        dropout: rate of dropping features within the layers, during training
+        drop_tokens: rate of dropping tokens of titles, images and queries, during training
+        drop_wide: rate of dropping a whole modality of the wide part, during training
+        max_title: limit of a title, in word pieces
+        max_string: limit of the name of a property or value, in word pieces
+        max_query: limit of a query, in word pieces
+        image_size: pixels per side of an image
+        image_grid: patches per side of an image
+        stem_channels: channels of the convolutions of the image encoder
+        patch_kernels: kernels of the convolutions of ``patches``; their product is the patch size
+        initial_fusion: K3M's initial-interactive feature fusion
+        hops: 1 aggregates an item's triples; 2 first aggregates the items of each value
+        interaction: PyKEEN's name of the interaction that scores statements; empty for the decoder
+        reads_title: whether the model reads titles
+        reads_known: whether the model reads known statements
+        vision_cls: whether [CLS] has the segment of the image, as in VT-BERT
+        image_encoder: what reads the images
+        max_regions: limit of an image's regions
+        region_width: number of features of a region
+        region_classes: number of the detector's classes that the model predicts; 0 for none
+        vit_layers: layers of the vision transformer
+        vit_heads: attention heads of the vision transformer
+        vit_dim: width of the vision transformer
+        hidden_act: BERT's activation, by transformers' name
+        norm_eps: epsilon of BERT's layer norms
+        frozen_text: do not train the text encoder
+        frozen_image: do not train the vision transformer
+        wrapped: the configuration of a wrapped model of transformers, as JSON
     """
 
     preset: str = "joint"
@@ -100,36 +144,47 @@ class ModelConfig:
             raise UsageError(
                 f"dim={self.dim} is not a multiple of heads={self.heads}: change one of them"
             )
-        if self.image_size % self.image_grid or self.image_size < LEAST_IMAGE:
+        if self.image_size % self.image_grid or self.image_size < MIN_IMAGE_SIZE:
             raise UsageError(
-                f"image_size={self.image_size} is no multiple of image_grid={self.image_grid} from {LEAST_IMAGE} on: change one of them"
+                f"image_size={self.image_size} is not a multiple of image_grid={self.image_grid} "
+                f"of at least {MIN_IMAGE_SIZE}: change one of them"
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``config.json``."""
+        """Return plain data for ``config.json``."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
-        """Read :meth:`as_dict` back; raises ModelError on a key that this version does not know."""
-        data = {name: value for name, value in data.items() if name not in REMOVED}
-        unknown = sorted(set(data) - {f.name for f in dataclasses.fields(cls)})
+        """Restore a configuration from :meth:`as_dict`, also from that of an earlier version.
+
+        Raises ModelError on an unknown field.
+        """
+        values: dict[str, Any] = {}
+        for name, value in data.items():
+            if name in FORMER_FIELDS:
+                continue
+            # JSON has no tuples.
+            values[FORMER_NAMES.get(name, name)] = (
+                tuple(value) if isinstance(value, list) else value
+            )
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ModelError(
-                f"config.json has unknown settings {unknown}: the model is from a newer version, upgrade catalograph"
+                f"config.json has unknown settings {unknown}: "
+                "the model is from a newer version, upgrade catalograph"
             )
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
-        }
         return cls(**values)
 
 
 def _check(name: str, value: Any) -> None:
-    if name in CHOICES and value not in CHOICES[name]:
-        raise UsageError(f"{name}={value!r} is unknown: set {name} to {', '.join(CHOICES[name])}")
+    """Raise UsageError if a field's value is not allowed."""
+    if name in MODEL_CHOICES and value not in MODEL_CHOICES[name]:
+        allowed = ", ".join(MODEL_CHOICES[name])
+        raise UsageError(f"{name}={value!r} is unknown: set {name} to {allowed}")
     if name in RATES and not 0 <= value < 1:
         raise UsageError(f"{name}={value} is not a rate: set {name} to 0 or more and below 1")
-    least = 0 if name in NONE_ALLOWED else 1
+    least = 0 if name in MAY_BE_ZERO else 1
     if isinstance(value, int) and not isinstance(value, bool) and value < least:
         raise UsageError(
             f"{name}={value} is below its least value {least}: set {name} to {least} or more"

@@ -1,4 +1,7 @@
-"""What the fusion hands on: image parts, fused items, knowledge vectors."""
+"""The records that pass between the stages of the model: images, fused items, knowledge vectors.
+
+Shapes: B items, L tokens, P patches, G global image tokens (0 or 1), D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,14 @@ from encoders.tokens import ModalTokens
 
 
 @dataclass(frozen=True, slots=True)
-class ImageParts:
-    """What images give: ``tokens`` [B, G + P, D], G global ones before those of P patches; ``descriptor`` [B, W].
+class ImageFeatures:
+    """The encoded images of B items.
 
-    ``described`` [B] says where the descriptor is there; ``global_tokens`` is G, none or one.
+    Attributes:
+        tokens: G global tokens followed by the tokens of P patches [B, G + P, D]
+        descriptor: a descriptor of each whole image [B, W]; W is 0 if the model has none
+        described: which items have a descriptor [B]
+        global_tokens: G
     """
 
     tokens: ModalTokens
@@ -22,13 +29,8 @@ class ImageParts:
     described: Tensor
     global_tokens: int = 1
 
-    def where(self, keep: Tensor) -> ImageParts:
-        """The same with items outside ``keep`` [B] bool made absent."""
-        tokens = ModalTokens(self.tokens.hidden, self.tokens.mask & keep[:, None])
-        return replace(self, tokens=tokens, described=self.described & keep)
-
-    def repeated(self) -> ImageParts:
-        """Those of the same items two times over: [2B, ...]."""
+    def repeated(self) -> ImageFeatures:
+        """Return the features of the same items twice: [2B, ...]."""
         tokens = ModalTokens(torch.cat([self.tokens.hidden] * 2), torch.cat([self.tokens.mask] * 2))
         return replace(
             self,
@@ -37,28 +39,38 @@ class ImageParts:
             described=torch.cat([self.described] * 2),
         )
 
-    def hide(self, patches: Tensor, vector: Tensor) -> ImageParts:
-        """Replace patches [B, P] bool by the mask ``vector`` [D]; their items' global token and descriptor, which would tell, go."""
-        rows = patches.any(1)
+    def hide(self, patches: Tensor, vector: Tensor) -> ImageFeatures:
+        """Replace the marked ``patches`` [B, P] bool by the mask ``vector`` [D].
+
+        Those items also lose their global token and their descriptor, which would give the content
+        of the hidden patches away.
+        """
         first = self.global_tokens
         hidden = self.tokens.hidden
         mask = self.tokens.mask
+        touched = patches.any(1)
         covered = torch.where(patches[..., None], vector.to(hidden.dtype), hidden[:, first:])
-        mask = torch.cat([mask[:, :first] & ~rows[:, None], mask[:, first:]], 1)
+        mask = torch.cat([mask[:, :first] & ~touched[:, None], mask[:, first:]], 1)
         tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask)
-        return replace(self, tokens=tokens, described=self.described & ~rows)
+        return replace(self, tokens=tokens, described=self.described & ~touched)
 
-    def patches(self, hidden: Tensor) -> Tensor:
-        """The patches' part [B, P, D] of states ``hidden`` [B, G + P, D]."""
+    def patch_states(self, hidden: Tensor) -> Tensor:
+        """Return the part of states ``hidden`` [B, G + P, D] that belongs to patches [B, P, D]."""
         return hidden[:, self.global_tokens :]
 
 
 @dataclass(frozen=True, slots=True)
 class FusedItems:
-    """B fused items: ``node`` c [B, D]; ``memory`` all tokens [B, L, D]; ``title`` and ``image`` parts of them; ``wide`` [B, W'].
+    """B items after the fusion of their modalities.
 
-    ``wide`` are features that a linear expert reads, of no width where a model has none. The means of ``title_span`` and ``image_span``
-    are the modalities' embeddings: their tokens, with a stream's [SEP].
+    Attributes:
+        node: the item node c [B, D]
+        memory: all tokens of each item, for attention over them [B, L, D]
+        title: the title's tokens
+        image: the image's tokens, or None if no item has an image
+        wide: features for a linear model beside the deep one [B, W']; W' is 0 without such a model
+        title_span: the tokens whose mean is the text embedding: the title's, and its [SEP]
+        image_span: the tokens whose mean is the image embedding: the image's, and its [SEP]
     """
 
     node: Tensor
@@ -71,12 +83,32 @@ class FusedItems:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemStates:
-    """Everything that a model says of B items, by name.
+class QueryViews:
+    """MBSD's three readings of N pairs of a query and an item (its Figure 4).
 
-    ``item`` c [B, D] before the structure aggregation and ``node`` c* [B, D] after it (K3M); VT-BERT's three embeddings
-    ``global_embedding``, ``text_embedding``, ``image_embedding`` [B, D]; the states of the ``title``'s tokens [B, L, D] and the ``image``'s
-    [B, P, D], None where no item has an image.
+    Attributes:
+        item: h, of the query with title and image [N, D]
+        title: h^t, of the query with the title alone [N, D]
+        image: h^v, of the query with the image alone [N, D]
+    """
+
+    item: Tensor
+    title: Tensor
+    image: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStates:
+    """All representations of B items that the papers name.
+
+    Attributes:
+        item: c, before the structure aggregation (K3M) [B, D]
+        node: c*, after the structure aggregation (K3M) [B, D]
+        global_embedding: VT-BERT's e_g, the pooled [CLS] [B, D]
+        text_embedding: VT-BERT's e_t, the mean over the title [B, D]
+        image_embedding: VT-BERT's e_i, the mean over the image [B, D]
+        title: the states of the title's tokens [B, L, D]
+        image: the states of the image's tokens [B, P, D], or None if no item has an image
     """
 
     item: Tensor
@@ -90,9 +122,19 @@ class ItemStates:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Vectors of all P properties [P, D] and of the C' candidates in play: ``ids`` [C'], ``values`` [C', D], ``local`` [C] (id to row)."""
+    """Vectors of all properties, and of the candidates in play.
+
+    A candidate is a value of one particular property. Training encodes a subset of all C
+    candidates in each step; inference encodes all of them once.
+
+    Attributes:
+        properties: vectors of all properties [P, D]
+        ids: the candidates in play [C']
+        values: their vectors [C', D]
+        row_of: the row in ``ids`` and ``values`` of each candidate [C]; 0 if it is not in play
+    """
 
     properties: Tensor
     ids: Tensor
     values: Tensor
-    local: Tensor
+    row_of: Tensor

@@ -11,9 +11,10 @@ from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder
 from encoders.tokenizer import SpecialPieces
 from fusion.architectures.base import ItemFusion
-from fusion.fused import FusedItems, ImageParts, ItemStates, Knowledge
+from fusion.fused import FusedItems, ImageFeatures, ItemStates, Knowledge
 from fusion.heads import MatchHead
 from fusion.images import ImageReader
+from fusion.link_prediction.aggregation import Triples
 from fusion.link_prediction.pykeen_interactions import InteractionHead
 from fusion.link_prediction.scorer import LinkHead
 from kg.message_flow import MessageFlow
@@ -48,24 +49,24 @@ class ProductModel(nn.Module):
         self.images = images
         self.knowledge = knowledge
         self.links = links
-        self.size_of_patch = images.size_of_patch
+        self.patch_size = images.patch_size
         self.match_head = MatchHead(dim)
         self.pooler = pooler
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
-    def encode_image(self, batch: ItemBatch) -> ImageParts | None:
+    def encode_image(self, batch: ItemBatch) -> ImageFeatures | None:
         """Tokens and descriptor of the images that are there; None where no item has one."""
-        return cast("ImageParts | None", self.images(batch))
+        return cast("ImageFeatures | None", self.images(batch))
 
     def fuse(
-        self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None
+        self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
     ) -> FusedItems:
         """Fuse titles of ``batch`` with ``image`` and, for matching, with query pieces ``query`` [B, L]."""
         return cast(FusedItems, self.fusion(batch, image, query))
 
     def know(self, ids: Tensor) -> Knowledge:
         """Encode all properties and the candidates ``ids`` [C'], unique."""
-        offset = self.knowledge.properties
+        offset = self.knowledge.property_count
         every = torch.arange(offset, device=ids.device)
         vectors = self.knowledge(torch.cat([every, ids + offset]))
         local = ids.new_zeros(self.links.candidate_property.shape[0]).index_copy(
@@ -90,18 +91,31 @@ class ProductModel(nn.Module):
         fused: FusedItems,
         flow: MessageFlow,
         knowledge: Knowledge,
-        pairs: tuple[Tensor, Tensor],
+        cell: Tensor,
+        candidate_row: Tensor,
     ) -> Tensor:
-        """Logits [...] of pairs (cell of the flow [...], row of ``knowledge.ids`` [...])."""
-        return self.links.pairs(fused, flow, knowledge, pairs)
+        """Return logits [...] of pairs of a cell and a candidate, of any property.
 
-    def states(self, batch: ItemBatch, triples: tuple[Tensor, Tensor, Tensor]) -> ItemStates:
-        """All that the model says of B items with their E known ``triples``: item in [0, B), property, candidate, each [E]."""
+        ``cell`` [...] is the number of a cell of the flow, ``candidate_row`` [...] a row of
+        ``knowledge.ids``.
+        """
+        return self.links.score_pairs(fused, flow, knowledge, cell, candidate_row)
+
+    def states(self, batch: ItemBatch, triples: Triples) -> ItemStates:
+        """Return all representations of B items, given their E known ``triples``.
+
+        The nodes of the triples are items in [0, B), their values are candidates.
+        """
         fused = self.fuse(batch, self.encode_image(batch))
-        item, known, value = triples
-        ids, local = value.unique(return_inverse=True)
+        ids, row = triples.value.unique(return_inverse=True)
         knowledge = self.know(ids)
-        node = self.links.structure(fused.node, fused.node, knowledge, (item, item, known, local))
+        node = self.links.aggregate_triples(
+            fused.node,
+            fused.node,
+            knowledge,
+            Triples(triples.node, triples.property, row),
+            triples.node,
+        )
         text = fused.title_span.mean()
         image = fused.image_span.mean()
         return ItemStates(

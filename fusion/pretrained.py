@@ -1,4 +1,7 @@
-"""Weights that others trained: a hub name or a folder of transformers fits a configuration and fills a model."""
+"""Pretrained weights: a model of transformers that a configuration is fitted to and a model takes.
+
+The model is named by its hub name or by a folder.
+"""
 
 from __future__ import annotations
 
@@ -7,138 +10,169 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenizers import Tokenizer
 from torch import nn
 
-from encoders.bert import BertText, activation, copy_bert, read_bert
-from encoders.tokenizer import vocabulary_lines, word_pieces
+from encoders.bert import BertText, copy_bert, gelu_variant, read_bert
+from encoders.tokenizer import vocabulary_lines, wordpiece_tokenizer
 from encoders.vit import PretrainedViT, read_vit
-from fusion.architectures.huggingface import WrappedFusion, shape_of
+from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from schema.errors import ModelError, UsageError
 
-WRAPPED = ("clip", "vilt", "visual_bert", "lxmert")
+WRAPPED_TYPES = ("clip", "vilt", "visual_bert", "lxmert")
+"""Model types of transformers that :mod:`fusion.architectures.huggingface` can wrap."""
+
+Part = TypeVar("Part", bound=nn.Module)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model of transformers at ``name``, a hub name or a folder, and its own ``config``."""
+    """A pretrained model of transformers, of which only the configuration has been read.
+
+    Attributes:
+        name: its hub name or folder
+        config: its configuration, an object of transformers
+    """
 
     name: str
     config: Any
 
     @classmethod
     def open(cls, name: str) -> Pretrained:
-        """Its configuration alone; raises ModelError where it cannot be had."""
+        """Read the configuration of a model; raises ModelError if there is no such model."""
         from transformers import AutoConfig
 
-        return cls(name, _reachable(name, lambda: AutoConfig.from_pretrained(name)))
+        return cls(name, _read(name, lambda: AutoConfig.from_pretrained(name)))
 
     @property
     def kind(self) -> str:
-        """Its model type, by transformers' name."""
+        """Its model type, by transformers' name, such as ``bert``."""
         return str(self.config.model_type)
 
     def fit(self, config: ModelConfig) -> ModelConfig:
-        """The configuration that these weights fit into; raises UsageError where they fit none of the preset's parts."""
-        own = self.config
+        """Return ``config`` with the sizes of these weights.
+
+        A BERT fits the text encoder, and a ViT the image encoder. Raises UsageError if the preset
+        has no part that these weights fit.
+        """
         if config.preset == "wrapped":
             return self._wrap(config)
         if self.kind == "vit" and config.image_encoder not in ("none", "regions"):
-            shape = {
-                "vit_dim": own.hidden_size,
-                "vit_layers": own.num_hidden_layers,
-                "vit_heads": own.num_attention_heads,
-            }
-            grid = {
-                "image_size": own.image_size,
-                "image_grid": own.image_size // own.patch_size,
-                "patch_kernels": (own.patch_size,),
-            }
-            return dataclasses.replace(config, image_encoder="vit", **shape, **grid)
-        if self.kind != "bert" or config.architecture == "joint":
-            raise UsageError(
-                f"{self.name} is a {self.kind}, of which preset {config.preset} has no part: choose another preset or weights"
-            )
-        layers = "text_layers" if config.architecture == "two-stream" else "fusion_layers"
-        fitting = {
-            layers: min(getattr(config, layers), own.num_hidden_layers),
-            "norm_eps": own.layer_norm_eps,
-        }
-        act = activation(own.hidden_act)
-        return dataclasses.replace(
-            config, dim=own.hidden_size, heads=own.num_attention_heads, hidden_act=act, **fitting
+            return self._fit_vit(config)
+        if self.kind == "bert" and config.architecture != "joint":
+            return self._fit_bert(config)
+        raise UsageError(
+            f"{self.name} is a {self.kind}, for which preset {config.preset} has no use: "
+            "choose another preset or other weights"
         )
 
     def _wrap(self, config: ModelConfig) -> ModelConfig:
-        if self.kind not in WRAPPED:
+        if self.kind not in WRAPPED_TYPES:
             raise UsageError(
-                f"{self.name} is a {self.kind}, which is not wrapped: name one of {', '.join(WRAPPED)}"
+                f"{self.name} is a {self.kind}, which cannot be wrapped: "
+                f"name one of {', '.join(WRAPPED_TYPES)}"
             )
-        text = json.dumps(self.config.to_dict(), default=str, sort_keys=True)
         return dataclasses.replace(
-            config, architecture=self.kind, wrapped=text, **shape_of(self.config)
+            config,
+            architecture=self.kind,
+            wrapped=json.dumps(self.config.to_dict(), default=str, sort_keys=True),
+            **wrapped_settings(self.config),
         )
 
-    def pieces(self) -> Tokenizer:
-        """Its word pieces; raises ModelError where it has none."""
-        return read_pieces(self.name)
+    def _fit_vit(self, config: ModelConfig) -> ModelConfig:
+        vit = self.config
+        return dataclasses.replace(
+            config,
+            image_encoder="vit",
+            vit_dim=vit.hidden_size,
+            vit_layers=vit.num_hidden_layers,
+            vit_heads=vit.num_attention_heads,
+            image_size=vit.image_size,
+            image_grid=vit.image_size // vit.patch_size,
+            patch_kernels=(vit.patch_size,),
+        )
+
+    def _fit_bert(self, config: ModelConfig) -> ModelConfig:
+        bert = self.config
+        fitted = dataclasses.replace(
+            config,
+            dim=bert.hidden_size,
+            heads=bert.num_attention_heads,
+            hidden_act=gelu_variant(bert.hidden_act),
+            norm_eps=bert.layer_norm_eps,
+        )
+        # A preset with fewer layers takes the first ones; one cannot have more than there are.
+        most = bert.num_hidden_layers
+        if config.architecture == "two-stream":
+            return dataclasses.replace(fitted, text_layers=min(config.text_layers, most))
+        return dataclasses.replace(fitted, fusion_layers=min(config.fusion_layers, most))
 
     def load(self, model: ProductModel) -> None:
-        """Fill the model's parts that these weights are for; raises ModelError where they cannot be had or do not fit."""
+        """Load the weights into the part of the model that they fit.
+
+        Raises ModelError if they cannot be read or do not fit.
+        """
         from transformers import AutoModel
 
         try:
             if self.kind == "bert":
-                copy_bert(_part(model, BertText), read_bert(self.name))
+                copy_bert(_find_part(model, BertText), read_bert(self.name))
             elif self.kind == "vit":
-                _part(model, PretrainedViT).vit.load_state_dict(read_vit(self.name).state_dict())
+                weights = read_vit(self.name).state_dict()
+                _find_part(model, PretrainedViT).vit.load_state_dict(weights)
             else:
-                found = _reachable(self.name, lambda: AutoModel.from_pretrained(self.name))
-                _part(model, WrappedFusion).whole.load_state_dict(found.state_dict())
+                whole = _read(self.name, lambda: AutoModel.from_pretrained(self.name))
+                _find_part(model, WrappedFusion).whole.load_state_dict(whole.state_dict())
         except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()[:120]
             raise ModelError(
-                f"the weights of {self.name} do not fit ({str(error).splitlines()[-1].strip()[:120]}): give its vocabulary"
+                f"the weights of {self.name} do not fit ({reason}): give its vocabulary"
             ) from None
 
 
 def read_pieces(name: str) -> Tokenizer:
-    """The word pieces of a ``vocab.txt``, a ``tokenizer.json``, a folder with one, or a hub name.
+    """Read word pieces from a ``vocab.txt``, a ``tokenizer.json``, a folder with one, or the hub.
 
-    Raises ModelError where there are none.
+    Raises ModelError if there are none.
     """
     path = Path(name)
-    for found in (path, path / "tokenizer.json", path / "vocab.txt"):
-        if found.is_file():
-            try:
-                text = found.read_text(encoding="utf-8")
-                return (
-                    Tokenizer.from_str(text)
-                    if found.suffix == ".json"
-                    else word_pieces(vocabulary_lines(text))
-                )
-            except Exception as error:
-                raise ModelError(
-                    f"{found} holds no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json"
-                ) from None
+    for file in (path, path / "tokenizer.json", path / "vocab.txt"):
+        if file.is_file():
+            return _read_pieces_file(file)
     from transformers import AutoTokenizer
 
-    tokenizer: Any = _reachable(name, lambda: AutoTokenizer.from_pretrained(name))
+    tokenizer: Any = _read(name, lambda: AutoTokenizer.from_pretrained(name))
     return Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
 
 
-def _part(model: ProductModel, kind: type[nn.Module]) -> Any:
-    return next(part for part in model.modules() if isinstance(part, kind))
+def _read_pieces_file(file: Path) -> Tokenizer:
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".json":
+            return Tokenizer.from_str(text)
+        return wordpiece_tokenizer(vocabulary_lines(text))
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise ModelError(
+            f"{file} has no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json"
+        ) from None
 
 
-def _reachable(name: str, read: Callable[[], Any]) -> Any:
+def _find_part(model: ProductModel, kind: type[Part]) -> Part:
+    return next(module for module in model.modules() if isinstance(module, kind))
+
+
+def _read(name: str, read: Callable[[], T]) -> T:
+    """Call ``read`` and turn the errors of transformers into a ModelError."""
     try:
         return read()
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:100]
         raise ModelError(
-            f"no pretrained model at {name} ({reason}): name a hub model or a folder of transformers"
+            f"no pretrained model at {name} ({reason}): "
+            "name a hub model or a folder of transformers"
         ) from None

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from encoders.regions import RegionFiles, open_regions
-from fusion.checkpoint import add_file, device_of, find_model
+from fusion.checkpoint import add_file, default_device, find_model
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
@@ -25,7 +25,7 @@ def load_scorer(home: Home, model: str | None = None) -> CellScorer:
     the home. Raises UsageError if there is no such model, ModelError if it is damaged.
     """
     folder = find_model(home.models, model)
-    return CellScorer.load(folder, str(device_of("auto")), read_pixels)
+    return CellScorer.load(folder, str(default_device()), read_pixels)
 
 
 def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:

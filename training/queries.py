@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from encoders.batch import ItemBatch, query_pieces, text_tensors
+from encoders.batch import ItemBatch, query_pieces, title_tensors
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
@@ -233,12 +233,8 @@ class QueryPairBuilder:
         """Read titles and images of items ``index`` [N], unchanged."""
         words = [self.data.words[i] for i in index]
         images = self.data.item_images(index)
-        return ItemBatch(
-            *text_tensors(self.tokenizer, words, self.max_title),
-            images.pixels,
-            images.has_image,
-            images.regions,
-        )
+        titles = title_tensors(self.tokenizer, words, self.max_title)
+        return ItemBatch.of(titles, images.pixels, images.has_image, images.regions)
 
     def negatives(self, pairs: IntArray, random: KeyedRandom) -> list[str]:
         """Return a query that does not match for each of N matching ``pairs``."""

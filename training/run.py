@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from fusion.build import build_model
-from fusion.checkpoint import ModelFolder, device_of, load_weights, save_pretrained
+from fusion.checkpoint import ModelFolder, default_device, load_weights, save_pretrained
 from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
@@ -253,7 +253,7 @@ def build_objective(
         report(Preparing("no query log, so nothing is learned about queries"))
     model = build_model(writer.config, inputs.tokenizer, inputs.ontology)
     objective = JointObjective(model, writer.config, recipe, schedule.stages[0].weights)
-    objective.to(device_of("auto"))
+    objective.to(default_device())
     terms = {term for stage in schedule.stages for term in stage.weights}
     left_out = terms & set(objective.unavailable)
     if left_out:

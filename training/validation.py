@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from encoders.batch import ItemBatch, text_tensors
-from fusion.fused import FusedItems, ImageParts
+from encoders.batch import ItemBatch, title_tensors
+from fusion.fused import FusedItems, ImageFeatures
 from fusion.inference.matching import match_logits
 from fusion.inference.metrics import roc_auc
 from fusion.model import ProductModel
@@ -153,14 +153,11 @@ def _readings(
         "blind": [data.blind[i] for i in part],
         "none": [[] for _ in part],
     }
-    encoded: ImageParts | None = None
+    encoded: ImageFeatures | None = None
     for title, words in titles.items():
-        batch = ItemBatch(
-            *text_tensors(collator.tokenizer, words, collator.max_title),
-            images.pixels,
-            images.has_image,
-            images.regions,
-        ).to(model.patch_mask.device)
+        texts = title_tensors(collator.tokenizer, words, collator.max_title)
+        batch = ItemBatch.of(texts, images.pixels, images.has_image, images.regions)
+        batch = batch.to(model.patch_mask.device)
         yield f"{title}/without", model.fuse(batch, None)
         if images.has_image.any():
             if encoded is None:

@@ -1,4 +1,7 @@
-"""How a model joins an item's modalities: the base class, and the parts that each architecture builds."""
+"""The base class of architectures: how a model joins the modalities of an item.
+
+Shapes: B items, L tokens of a title, P patches, Q tokens of a query, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,54 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from encoders.base import PieceEncoder
 from encoders.batch import ItemBatch
 from encoders.bert import BertText, bert_text
-from encoders.knowledge import PieceEncoder
 from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
 from fusion.config import ModelConfig
-from fusion.fused import FusedItems, ImageParts
+from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import ImageReader
 
 
 class ItemFusion(nn.Module):
-    """Base class: a module from titles, images and perhaps queries to fused items."""
+    """Base class: a module from titles, image features and optional queries to fused items."""
 
     @property
-    def pieces(self) -> nn.Embedding:
-        """The embedding table of word pieces, which a masked-language head shares."""
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces, which a masked-language-modelling head shares."""
         raise NotImplementedError
 
     def forward(
         self,
         batch: ItemBatch,
-        image: ImageParts | None,
+        image: ImageFeatures | None,
         query: Tensor | None = None,
     ) -> FusedItems:
-        """Fuse B items with their image parts and, for matching, query pieces [B, Q]."""
+        """Fuse the titles of ``batch`` [B, L] with images and, for matching, with queries.
+
+        ``image`` has tokens [B, P, D], and ``query`` are word pieces [B, Q].
+        """
         raise NotImplementedError
 
-    def title_positions(self, place: Tensor) -> Tensor:
-        """Position embeddings [M, D] of title pieces at ``place`` [M]."""
+    def title_positions(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M].
+
+        Raises TypeError if the model has no position embeddings of its own.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class ModelParts:
-    """What an architecture builds; ``text`` also reads properties and values, ``pooler`` makes the
-    global embedding of the item node c."""
+    """The modules that an architecture builds, from which :mod:`fusion.build` makes a model.
+
+    Attributes:
+        fusion: joins the modalities
+        text: encodes the names of properties and values; part of ``fusion`` as well
+        images: reads the images
+        pooler: maps the item node c to the global embedding
+    """
 
     fusion: ItemFusion
     text: PieceEncoder
@@ -52,34 +67,47 @@ class ModelParts:
 
 def fused_items(
     node: Tensor,
-    parts: list[ModalTokens],
+    *,
+    memory: list[ModalTokens],
     title: ModalTokens,
     image: ModalTokens | None,
-    spans: tuple[ModalTokens, ModalTokens],
+    title_span: ModalTokens,
+    image_span: ModalTokens,
 ) -> FusedItems:
-    """Fused items of a model without a wide part; the memory begins with the node [B, D], so that nobody reads nothing.
+    """Assemble the fused items of a model without a wide part.
 
-    ``spans`` are the title's and the image's, whose means are their embeddings [B, D].
+    The memory begins with the ``node`` [B, D], so that attention over it finds at least one token.
     """
-    first = ModalTokens.whole(node[:, None])
-    wide = node.new_zeros(len(node), 0, dtype=torch.float32)
-    return FusedItems(node, ModalTokens.concatenate([first, *parts]), title, image, wide, *spans)
-
-
-def bert_of(config: ModelConfig, tokenizer: CatalogTokenizer, layers: int) -> BertText:
-    """A BERT of ``layers``, by the configuration's numbers."""
-    shape = (
-        tokenizer.vocab_size,
-        config.dim,
-        config.heads,
-        layers,
-        max_positions(config),
-        config.dropout,
+    first = ModalTokens.all_present(node[:, None])
+    return FusedItems(
+        node=node,
+        memory=ModalTokens.concatenate([first, *memory]),
+        title=title,
+        image=image,
+        wide=node.new_zeros(len(node), 0, dtype=torch.float32),
+        title_span=title_span,
+        image_span=image_span,
     )
-    text = bert_text(*shape, norm_eps=config.norm_eps, hidden_act=config.hidden_act)
+
+
+def build_bert(config: ModelConfig, tokenizer: CatalogTokenizer, layers: int) -> BertText:
+    """Build a BERT of the configuration's size with the given number of layers."""
+    text = bert_text(
+        vocab_size=tokenizer.vocab_size,
+        dim=config.dim,
+        heads=config.heads,
+        layers=layers,
+        max_length=max_positions(config),
+        dropout=config.dropout,
+        norm_eps=config.norm_eps,
+        hidden_act=config.hidden_act,
+    )
     return text.freeze() if config.frozen_text else text
 
 
 def max_positions(config: ModelConfig) -> int:
-    """Positions that a sequence may need: [CLS], query and title, each with its [SEP]; or a string of a property or value."""
+    """Return how many positions the text encoder needs.
+
+    Its longest input is [CLS] query [SEP] title [SEP], or the name of a property or value.
+    """
     return max(3 + config.max_query + config.max_title, config.max_string)

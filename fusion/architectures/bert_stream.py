@@ -1,4 +1,8 @@
-"""One stream of BERT over query, title and image: MBSD's order or VT-BERT's."""
+"""The single-stream architecture: one BERT over query, title and image (MBSD, VT-BERT, baselines).
+
+Shapes: B items, L tokens of a title, P patches, Q tokens of a query, S tokens of a whole sequence,
+N pairs of a query and an item, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,31 @@ from torch.nn import functional as F
 from encoders.batch import ItemBatch
 from encoders.bert import BertEmbeddings
 from encoders.packing import PackedTransformer
-from encoders.tokenizer import CatalogTokenizer
+from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from encoders.tokens import ModalTokens
-from fusion.architectures.base import ItemFusion, ModelParts, bert_of, fused_items
+from fusion.architectures.base import ItemFusion, ModelParts, build_bert, fused_items
 from fusion.config import ModelConfig
-from fusion.fused import FusedItems, ImageParts
+from fusion.fused import FusedItems, ImageFeatures, QueryViews
 from fusion.heads import Pooler
-from fusion.images import image_reader
+from fusion.images import build_image_reader
 
+# Rows of the segment embedding.
 TEXT = 0
 VISION = 1
 
 
 @dataclass(frozen=True)
 class StreamStates:
-    """What the stream makes of B sequences.
+    """The final states of B sequences.
 
-    ``node`` h([CLS]) [B, D], the ``title``'s tokens [B, L, D] and the ``image``'s [B, P, D]; the spans have the [SEP] after each as well.
+    Attributes:
+        node: h([CLS]) [B, D]
+        title: the title's tokens [B, L, D]
+        image: the image's tokens [B, P, D]
+        title_span: the title's tokens and the [SEP] after them, whose mean is VT-BERT's text
+            embedding e_t (its Eq. 6)
+        image_span: the image's tokens and the [SEP] after them, whose mean is VT-BERT's image
+            embedding e_i (its Eq. 7)
     """
 
     node: Tensor
@@ -36,33 +48,28 @@ class StreamStates:
     title_span: ModalTokens
     image_span: ModalTokens
 
-    @property
-    def image_end(self) -> Tensor:
-        """The [SEP] after the image [B, D]."""
-        return self.image_span.hidden[:, -1]
-
-    def mean_title(self) -> Tensor:
-        """VT-BERT's text embedding e_t, Eq. 6 [B, D]: the mean over the title's tokens and their [SEP]."""
-        return self.title_span.mean()
-
-    def mean_image(self) -> Tensor:
-        """VT-BERT's image embedding e_i, Eq. 7 [B, D]: the mean over the patches and their [SEP]."""
-        return self.image_span.mean()
-
 
 class BertStream(nn.Module):
-    """[CLS] query [SEP] title [SEP] image [SEP], each token LayerNorm(content + position + segment), through BERT's layers.
+    """[CLS] query [SEP] title [SEP] image [SEP] through BERT.
 
-    MBSD (3.2, 3.3) marks text and image by two modality embeddings; VT-BERT (4.1) the same by segments, [CLS] sharing the image's:
-    ``cls_segment``. Where the tokens stand in the row says nothing to a transformer; positions and segments do. An image's positions are
-    its encoder's; ``special`` are the piece numbers of [CLS] and [SEP].
+    Every token is LayerNorm(content + position + segment). MBSD (3.2, 3.3) distinguishes text and
+    image by two modality embeddings, VT-BERT (4.1) by BERT's segments; this is the same thing,
+    except that VT-BERT's [CLS] belongs to the image's segment. The papers order the sequence
+    differently. A transformer takes no notice of that, only of positions and segments, so both
+    share this order. The image's positions are those of its encoder.
+
+    Args:
+        embeddings: word pieces, positions and segments
+        transformer: BERT's layers
+        special: the ids of [CLS] and [SEP]
+        cls_segment: the segment of [CLS], TEXT or VISION
     """
 
     def __init__(
         self,
         embeddings: BertEmbeddings,
         transformer: PackedTransformer,
-        special: tuple[int, int],
+        special: SpecialPieces,
         cls_segment: int = TEXT,
     ) -> None:
         super().__init__()
@@ -75,112 +82,150 @@ class BertStream(nn.Module):
     def forward(
         self, title: Tensor, image: ModalTokens | None = None, query: Tensor | None = None
     ) -> StreamStates:
-        """``title`` pieces [B, L] (0 where none is), ``image`` [B, P, D], ``query`` pieces [B, Q] to the states."""
-        row = self._row(title, image, query)
-        return row.read(self.transformer(ModalTokens(self.embeddings.finish(row.raw), row.mask)))
+        """Encode ``title`` pieces [B, L], ``image`` tokens [B, P, D] and ``query`` pieces [B, Q].
 
-    def encode_query_views(
-        self, query: Tensor, title: Tensor, image: ModalTokens
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """MBSD's three inputs (Figure 4) in one pass: h, h^t and h^v [B, D] of query with item, with title alone, with image alone.
-
-        Query + title and query + image together are hardly longer than query + item, so they share a row as two groups.
+        Piece 0 is padding.
         """
-        row = self._row(title, image, query)
-        asked = 2 + query.shape[1]
-        told = 3 + query.shape[1] + title.shape[1]
-        raw, group = _beside(row, asked, told)
-        count = len(title)
-        at = torch.tensor([0, told], device=title.device).expand(2 * count, 2)
-        first, second = self.transformer.read(
-            ModalTokens(self.embeddings.finish(raw), group != 0), at, group
-        ).unbind(1)
-        return first[:count], first[count:], second[count:]
+        sequence = self._sequence(title, image, query)
+        total = self.embeddings.normalise(sequence.total)
+        return sequence.split(self.transformer(ModalTokens(total, sequence.mask)))
 
-    def _row(self, title: Tensor, image: ModalTokens | None, query: Tensor | None) -> _Row:
-        """The sequence before its norm: a modality that is not there has no token, its [SEP] neither."""
-        own = self.embeddings
-        (cls, sep) = self.special
-        one = title.new_ones(len(title), 1)
-        pieces = [one * cls]
-        places = [one * 0]
-        masks = [one.bool()]
+    def encode_query_views(self, query: Tensor, title: Tensor, image: ModalTokens) -> QueryViews:
+        """Encode MBSD's three inputs (its Figure 4) in one pass.
+
+        They are ``query`` pieces [N, Q] with ``title`` pieces [N, L] and ``image`` tokens
+        [N, P, D], with the title alone, and with the image alone. The latter two together are
+        hardly longer than the first one. They share a row as two groups that do not see each other,
+        so there is hardly any padding. The last layer is computed for the [CLS] tokens alone, since
+        nothing else of it is used. Neither changes the result.
+        """
+        sequence = self._sequence(title, image, query)
+        query_end = 2 + query.shape[1]
+        title_end = 1 + query_end + title.shape[1]
+        total, group = _stack_views(sequence, query_end, title_end)
+
+        # [CLS] is the first token of a row, and in a row of two views also the first of the second.
+        count = len(title)
+        cls_positions = torch.tensor([0, title_end], device=title.device).expand(2 * count, 2)
+        tokens = ModalTokens(self.embeddings.normalise(total), group != 0)
+        states = self.transformer.states_at(tokens, cls_positions, group)
+        first, second = states.unbind(1)
+        return QueryViews(item=first[:count], title=first[count:], image=second[count:])
+
+    def _sequence(
+        self, title: Tensor, image: ModalTokens | None, query: Tensor | None
+    ) -> _Sequence:
+        """Build the sequences before the layer norm.
+
+        A missing modality has no tokens, not even its [SEP].
+        """
+        ones = title.new_ones(len(title), 1)
+        cls = ones * self.special.cls
+        sep = ones * self.special.sep
+        pieces = [cls]
+        positions = [ones * 0]
+        masks = [ones.bool()]
         widths = {}
-        start = one
+        start = ones  # the next position of each row: padding takes none
         for name, part in (("query", query), ("title", title)):
             if part is None:
                 continue
-            there = torch.cat([part != 0, (part != 0).any(1, keepdim=True)], 1)
-            length = there[:, :-1].sum(1, keepdim=True)
-            order = torch.cat(
-                [torch.arange(part.shape[1], device=part.device).expand_as(part), length], 1
-            )
-            pieces += [part, one * sep]
-            places.append((start + order) * there)
-            masks.append(there)
-            start = start + there.sum(1, keepdim=True)
+            present = torch.cat([part != 0, (part != 0).any(1, keepdim=True)], 1)
+            length = present[:, :-1].sum(1, keepdim=True)
+            order = torch.arange(part.shape[1], device=part.device).expand_as(part)
+            pieces += [part, sep]
+            positions.append((start + torch.cat([order, length], 1)) * present)
+            masks.append(present)
+            start = start + present.sum(1, keepdim=True)
             widths[name] = part.shape[1]
-        # One lookup, the image's [SEP] included: each would have a gradient as large as the table.
-        words = own.words(torch.cat([*pieces, one * sep], 1))
+
+        # One lookup for all word pieces, including the [SEP] of the image: the gradient of each
+        # further lookup would be as large as the table.
+        words = self.embeddings.words(torch.cat([*pieces, sep], 1))
         segment = torch.full((words.shape[1] - 1,), TEXT, device=title.device)
         segment[0] = self.cls_segment
-        raws = [own.placed(words[:, :-1], torch.cat(places, 1), segment)]
-        if image is not None:
-            marked = (
-                torch.cat([image.hidden, words[:, -1:] + self.image_end], 1)
-                + own.segments.weight[VISION]
+        totals = [
+            self.embeddings.add_position_and_segment(
+                words[:, :-1], torch.cat(positions, 1), segment
             )
-            raws.append(marked)
+        ]
+        if image is not None:
+            end = words[:, -1:] + self.image_end
+            vision = self.embeddings.segments.weight[VISION]
+            totals.append(torch.cat([image.hidden, end], 1) + vision)
             masks += [image.mask, image.mask.any(1, keepdim=True)]
             widths["image"] = image.mask.shape[1]
-        return _Row(torch.cat(raws, 1), torch.cat(masks, 1), widths)
+        return _Sequence(torch.cat(totals, 1), torch.cat(masks, 1), widths)
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A sequence [B, S, D] before its norm, which tokens are there [B, S], and how wide each part is without its [SEP]."""
+class _Sequence:
+    """B sequences before the layer norm.
 
-    raw: Tensor
+    Attributes:
+        total: the summed embeddings [B, S, D]
+        mask: which tokens are present [B, S]
+        widths: the number of tokens of each modality, without its [SEP]; absent if it is missing
+    """
+
+    total: Tensor
     mask: Tensor
     widths: dict[str, int]
 
-    def read(self, out: ModalTokens) -> StreamStates:
-        """Cut what the transformer gives into the parts."""
-        places = {}
-        at = 1
+    def split(self, encoded: ModalTokens) -> StreamStates:
+        """Split the final states [B, S, D] into those of each modality."""
+        bounds = {}
+        start = 1
         for name in ("query", "title", "image"):
-            width = self.widths.get(name)
-            places[name] = (at, at + (width or 0))
-            at += width + 1 if width is not None else 0
+            bounds[name] = (start, start)
+            if name in self.widths:
+                end = start + self.widths[name]
+                bounds[name] = (start, end)
+                start = end + 1
 
-        def cut(name: str, ends: int) -> ModalTokens:
-            low, high = places[name]
-            return ModalTokens(out.hidden[:, low : high + ends], self.mask[:, low : high + ends])
+        def span(name: str, separators: int) -> ModalTokens:
+            low, high = bounds[name]
+            part = slice(low, high + separators)
+            return ModalTokens(encoded.hidden[:, part], self.mask[:, part])
 
         return StreamStates(
-            out.hidden[:, 0], cut("title", 0), cut("image", 0), cut("title", 1), cut("image", 1)
+            node=encoded.hidden[:, 0],
+            title=span("title", 0),
+            image=span("image", 0),
+            title_span=span("title", 1),
+            image_span=span("image", 1),
         )
 
 
-def _beside(row: _Row, asked: int, told: int) -> tuple[Tensor, Tensor]:
-    """Rows of the whole above rows of query + title beside query + image: raw [2B, S, D] and group [2B, S].
+def _stack_views(sequence: _Sequence, query_end: int, title_end: int) -> tuple[Tensor, Tensor]:
+    """Stack the whole sequences on rows of query + title followed by query + image.
 
-    The query ends at ``asked`` and the title at ``told``; both are in the same places whatever follows.
+    The query with its [SEP] ends at ``query_end``, the title with its [SEP] at ``title_end``.
+    Returns the summed embeddings [2N, S', D] and the groups [2N, S'] (see
+    :class:`encoders.packing.AttentionLayout`).
     """
-    text = slice(0, told)
-    sight = torch.cat([torch.arange(asked), torch.arange(told, row.mask.shape[1])]).to(
-        row.mask.device
-    )
-    beside = torch.cat([row.raw[:, text], row.raw.index_select(1, sight)], 1)
-    groups = torch.cat([row.mask[:, text].long(), row.mask.index_select(1, sight).long() * 2], 1)
-    wide = beside.shape[1] - row.mask.shape[1]
-    return torch.cat([F.pad(row.raw, (0, 0, 0, wide)), beside]), torch.cat(
-        [F.pad(row.mask.long(), (0, wide)), groups]
+    total = sequence.total
+    mask = sequence.mask
+    length = mask.shape[1]
+    text = slice(0, title_end)
+    vision = torch.cat([torch.arange(query_end), torch.arange(title_end, length)]).to(mask.device)
+
+    views = torch.cat([total[:, text], total.index_select(1, vision)], 1)
+    groups = torch.cat([mask[:, text].long(), mask.index_select(1, vision).long() * 2], 1)
+    padding = views.shape[1] - length
+    return (
+        torch.cat([F.pad(total, (0, 0, 0, padding)), views]),
+        torch.cat([F.pad(mask.long(), (0, padding)), groups]),
     )
 
 
 class BertFusion(ItemFusion):
-    """One BERT over query, title and image; the item is h([CLS]). One that reads no titles sees images alone (ViT)."""
+    """One BERT over query, title and image; the item is h([CLS]).
+
+    Args:
+        stream: the BERT
+        reads_title: False for the image-only baseline (ViT), which still reads queries
+    """
 
     def __init__(self, stream: BertStream, reads_title: bool = True) -> None:
         super().__init__()
@@ -188,43 +233,52 @@ class BertFusion(ItemFusion):
         self.reads_title = reads_title
 
     @property
-    def pieces(self) -> nn.Embedding:
-        """The word pieces' embeddings."""
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces."""
         return self.stream.embeddings.words
 
     def forward(
-        self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None
+        self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
     ) -> FusedItems:
-        """Titles [B, L], image tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
+        """Fuse titles [B, L] with image tokens [B, P, D] and ``query`` pieces [B, Q]."""
         title = batch.pieces if self.reads_title else torch.zeros_like(batch.pieces)
-        states = self.stream(title, None if image is None else image.tokens, query)
-        spans = states.title_span, states.image_span
+        image_tokens = None if image is None else image.tokens
+        states: StreamStates = self.stream(title, image_tokens, query)
         return fused_items(
             states.node,
-            [states.title, states.image],
-            states.title,
-            None if image is None else states.image,
-            spans,
+            memory=[states.title, states.image],
+            title=states.title,
+            image=None if image is None else states.image,
+            title_span=states.title_span,
+            image_span=states.image_span,
         )
 
-    def title_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of a title's pieces at ``place`` [M]; [CLS] has the first."""
-        return self.stream.embeddings.positions(place + 1)
+    def title_positions(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M].
+
+        Position 0 belongs to [CLS].
+        """
+        return self.stream.embeddings.positions(index + 1)
 
     def encode_query_views(
-        self, batch: ItemBatch, image: ImageParts, query: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """MBSD's h, h^t and h^v [B, D] of ``query`` [B, Q] with title and image, title alone and image alone, in one pass."""
+        self, batch: ItemBatch, image: ImageFeatures, query: Tensor
+    ) -> QueryViews:
+        """Encode ``query`` pieces [N, Q] with title and image, title alone, and image alone."""
         return self.stream.encode_query_views(query, batch.pieces, image.tokens)
 
 
 def single_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """One BERT, which also reads properties and values: MBSD's, VT-BERT's, and the baselines' of one stream."""
-    text = bert_of(config, tokenizer, config.fusion_layers)
-    special = (tokenizer.special.cls, tokenizer.special.sep)
+    """Build one BERT, which also reads the properties and values."""
+    text = build_bert(config, tokenizer, config.fusion_layers)
     stream = BertStream(
-        text.embeddings, text.encoder, special, VISION if config.vision_cls else TEXT
+        embeddings=text.embeddings,
+        transformer=text.encoder,
+        special=tokenizer.special,
+        cls_segment=VISION if config.vision_cls else TEXT,
     )
     return ModelParts(
-        BertFusion(stream, config.reads_title), text, image_reader(config), Pooler(config.dim)
+        fusion=BertFusion(stream, config.reads_title),
+        text=text,
+        images=build_image_reader(config),
+        pooler=Pooler(config.dim),
     )

@@ -1,20 +1,26 @@
-"""Two streams that look at each other: K3M's interaction layer of titles and images (ViLBERT's co-attention)."""
+"""Co-attention between the streams of title and image: K3M's interaction layer, as in ViLBERT.
+
+Shapes: B items, L and L' tokens of title and image, T and T' packed tokens (see
+:mod:`encoders.packing`), D the model's width.
+"""
 
 from __future__ import annotations
-
-from typing import cast
 
 from torch import Tensor, nn
 
 from encoders.layers import Attention, FeedForward, RowDropout, TransformerLayer
-from encoders.packing import Packed, reading_attention
+from encoders.packing import PackedTokens, cross_attention
 from encoders.tokens import ModalTokens
 
 
 class CrossAttention(nn.Module):
-    """One stream reads another: x' = LN(x + Attention(q = x, k = v = y)), x'' = LN(x' + FF(x')).
+    """One stream attends to the other.
 
-    Where an item's other stream has no token it adds nothing: a missing modality is no evidence.
+        x'  = LayerNorm(x + Attention(q = x, k = v = y))
+        x'' = LayerNorm(x' + FeedForward(x'))
+
+    If an item lacks the other modality, the attention adds nothing: a missing modality is no
+    evidence.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
@@ -25,53 +31,66 @@ class CrossAttention(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.dropout = RowDropout(dropout)
 
-    def forward(self, own: Packed, other: Packed | None) -> Packed:
-        """``own`` tokens [T, D] read the ``other`` ones of their row: [T, D]."""
-        x = own.x
-        row = own.packing.row
+    def forward(self, stream: PackedTokens, other: PackedTokens | None) -> PackedTokens:
+        """Let the tokens of ``stream`` [T, D] attend to those of ``other`` [T', D]: [T, D]."""
+        x = stream.hidden
+        row = stream.layout.row
         if other is not None:
-            # What a token reads where there is nothing is dropped again.
-            read: Tensor = (
-                reading_attention(self.attention, own, other) * other.packing.some[row][:, None]
-            )
-            x = x + self.dropout(read, row)
+            attended: Tensor = cross_attention(self.attention, stream, other)
+            # Attention over an empty row reads an arbitrary token, which is cancelled here.
+            has_other = other.layout.row_has_tokens[row][:, None]
+            x = x + self.dropout(attended * has_other, row)
         x = self.norm_attention(x)
-        return Packed(
-            self.norm_feed_forward(x + self.dropout(self.feed_forward(x), row)), own.packing
-        )
+        x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x), row))
+        return PackedTokens(x, stream.layout)
 
 
 class CoAttentionLayer(nn.Module):
-    """Both streams read each other at once, then each reads itself."""
+    """Both streams attend to each other at the same time, and then each to itself."""
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.title_reads, self.image_reads = (CrossAttention(dim, heads, dropout) for _ in range(2))
-        self.title, self.image = (
-            nn.ModuleList([TransformerLayer(dim, heads, dropout, norm_first=False)])
-            for _ in range(2)
-        )
+        self.title_reads = CrossAttention(dim, heads, dropout)
+        self.image_reads = CrossAttention(dim, heads, dropout)
+        self.title = _one_layer(dim, heads, dropout)
+        self.image = _one_layer(dim, heads, dropout)
 
-    def forward(self, title: Packed, image: Packed | None) -> tuple[Packed, Packed | None]:
-        """``title`` [T, D] and ``image`` [T', D] to the same."""
-        read: Packed = self.title_reads(title, image)
-        seen: Packed | None = None if image is None else self.image_reads(image, title)
-        return read.through(self.title), None if seen is None else seen.through(self.image)
+    def forward(
+        self, title: PackedTokens, image: PackedTokens | None
+    ) -> tuple[PackedTokens, PackedTokens | None]:
+        """Apply the layer to ``title`` [T, D] and ``image`` [T', D]."""
+        new_title: PackedTokens = self.title_reads(title, image)
+        if image is None:
+            return new_title.through(self.title), None
+        new_image: PackedTokens = self.image_reads(image, title)
+        return new_title.through(self.title), new_image.through(self.image)
+
+
+def _one_layer(dim: int, heads: int, dropout: float) -> nn.ModuleList:
+    return nn.ModuleList([TransformerLayer(dim, heads, dropout, norm_first=False)])
 
 
 class CoAttention(nn.Module):
-    """A stack of co-attention layers over the streams, whose lengths stay as they are; only tokens that are there are worked on."""
+    """A stack of co-attention layers.
+
+    Args:
+        dim: the width D
+        heads: attention heads of each layer
+        layers: number of layers
+        dropout: dropout rate
+    """
 
     def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList(CoAttentionLayer(dim, heads, dropout) for _ in range(layers))
 
     def forward(self, title: ModalTokens, image: ModalTokens) -> tuple[ModalTokens, ModalTokens]:
-        """h^I of the title [B, L, D] and h^T of the image [B, L', D]: each after interaction with the other."""
-        read = Packed.of(title)
-        seen = Packed.of(image) if image.mask.shape[1] else None
+        """Return h^I of the title [B, L, D] and h^T of the image [B, L', D], after interaction."""
+        packed_title = PackedTokens.of(title)
+        packed_image = PackedTokens.of(image) if image.mask.shape[1] else None
         for layer in self.layers:
-            read, seen = cast("tuple[Packed, Packed | None]", layer(read, seen))
-        return ModalTokens(read.padded(), title.mask), image if seen is None else ModalTokens(
-            seen.padded(), image.mask
-        )
+            packed_title, packed_image = layer(packed_title, packed_image)
+        new_title = ModalTokens(packed_title.padded(), title.mask)
+        if packed_image is None:
+            return new_title, image
+        return new_title, ModalTokens(packed_image.padded(), image.mask)

@@ -1,4 +1,8 @@
-"""One transformer over all tokens of an item: [CLS], title, image and, for matching, the query."""
+"""The joint architecture: one transformer over [CLS], title, image and, for matching, the query.
+
+Shapes: B items, L tokens of a title, P patches, G global image tokens, Q tokens of a query, W the
+width of the n-gram bag and of the image descriptor, D the model's width.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,33 @@ from torch import Tensor, nn
 from encoders.batch import ItemBatch
 from encoders.descriptors import ImageDescriptors
 from encoders.layers import TransformerLayer, drop_tokens
-from encoders.packing import Packed
+from encoders.packing import PackedTokens
 from encoders.text import NgramBag, TextEncoder
 from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
 from fusion.architectures.base import ItemFusion, ModelParts, max_positions
 from fusion.config import ModelConfig
-from fusion.fused import FusedItems, ImageParts
-from fusion.images import image_reader
+from fusion.fused import FusedItems, ImageFeatures
+from fusion.images import build_image_reader
 
+# Rows of the modality embedding.
 TITLE, NGRAMS, IMAGE, DESCRIPTOR, QUERY = range(5)
 
 
 class SingleStream(nn.Module):
-    """Fuses modalities early: tokens of every modality, marked by a modality embedding, attend to each other.
+    """Early fusion: tokens of all modalities, told apart by an embedding, attend to each other.
 
-    ``drop`` is the share of title and image tokens hidden at random in training; the wide vectors drop with probability ``drop_wide``.
+    The bag of n-grams and the image descriptor are one token each, and are passed on unchanged to
+    the wide part of the model as well.
+
+    Args:
+        dim: the width D
+        heads: attention heads of each layer
+        layers: number of layers
+        bag_width: the width W
+        dropout: dropout rate of the layers
+        token_rate: rate of hiding tokens of title, image and query during training
+        wide_rate: rate of hiding the n-grams or the descriptor from the wide part during training
     """
 
     def __init__(
@@ -33,8 +48,8 @@ class SingleStream(nn.Module):
         layers: int,
         bag_width: int,
         dropout: float = 0.0,
-        drop: float = 0.1,
-        drop_wide: float = 0.2,
+        token_rate: float = 0.1,
+        wide_rate: float = 0.2,
     ) -> None:
         super().__init__()
         self.cls = nn.Parameter(torch.randn(dim) * 0.02)
@@ -43,65 +58,88 @@ class SingleStream(nn.Module):
         self.from_descriptor = nn.Linear(bag_width, dim)
         self.norm_embed = nn.LayerNorm(dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
-        self.drop = drop
-        self.drop_wide = drop_wide
+        self.token_rate = token_rate
+        self.wide_rate = wide_rate
 
     def forward(
         self,
         title: ModalTokens,
         bag: ModalTokens,
-        image: ImageParts | None,
+        image: ImageFeatures | None,
         query: ModalTokens | None,
     ) -> FusedItems:
-        """``title`` [B, L, D], ``bag`` [B, 1, W], ``image`` tokens and descriptor, ``query`` [B, L', D] to fused items."""
+        """Fuse ``title`` [B, L, D] and ``bag`` [B, 1, W] with ``image`` and ``query`` [B, Q, D].
+
+        The image has tokens [B, G + P, D] and a descriptor [B, W]. A missing modality is masked, or
+        None if no item has it.
+        """
         has_bag = bag.mask[:, 0]
-        grams = bag.hidden[:, 0] * has_bag[:, None]
-        parts = [self._single(self.cls.expand(grams.shape[0], -1), torch.ones_like(has_bag), None)]
-        parts += [self._marked(title, TITLE), self._single(self.from_bag(grams), has_bag, NGRAMS)]
-        described = torch.zeros_like(grams)
+        ngrams = bag.hidden[:, 0] * has_bag[:, None]
+        cls = ModalTokens.all_present(self.cls.expand(len(ngrams), 1, -1).float())
+        modalities = [
+            cls,
+            self._marked(title, TITLE),
+            self._single(self.from_bag(ngrams), has_bag, NGRAMS),
+        ]
+        descriptor = torch.zeros_like(ngrams)
         if image is not None:
-            present = image.described
-            described = image.descriptor * present[:, None]
-            parts += [
+            descriptor = image.descriptor * image.described[:, None]
+            modalities += [
                 self._marked(image.tokens, IMAGE),
-                self._single(self.from_descriptor(described), present, DESCRIPTOR),
+                self._single(self.from_descriptor(descriptor), image.described, DESCRIPTOR),
             ]
         if query is not None:
-            parts.append(self._marked(query, QUERY))
-        tokens = ModalTokens.concatenate(parts)
-        hidden = (
-            Packed.of(ModalTokens(self.norm_embed(tokens.hidden), tokens.mask))
-            .through(self.layers)
-            .padded()
-        )
-        end = 1 + title.mask.shape[1]
+            modalities.append(self._marked(query, QUERY))
+
+        tokens = ModalTokens.concatenate(modalities)
+        normed = ModalTokens(self.norm_embed(tokens.hidden), tokens.mask)
+        hidden = PackedTokens.of(normed).through(self.layers).padded()
+
+        # The tokens of a modality keep the mask that they had before some were dropped.
+        title_end = 1 + title.mask.shape[1]
+        fused_title = ModalTokens(hidden[:, 1:title_end], title.mask)
         fused_image = None
         if image is not None:
-            fused_image = ModalTokens(
-                hidden[:, end + 1 : end + 1 + image.tokens.mask.shape[1]], image.tokens.mask
-            )
-        wide = torch.cat([grams, described], 1).float()
-        if self.training:
-            wide = wide * (
-                torch.rand(wide.shape[0], 2, device=wide.device) >= self.drop_wide
-            ).repeat_interleave(grams.shape[1], 1)
-        fused_title = ModalTokens(hidden[:, 1:end], title.mask)
-        spans = fused_title, fused_title.none() if fused_image is None else fused_image
+            image_start = title_end + 1
+            image_end = image_start + image.tokens.mask.shape[1]
+            fused_image = ModalTokens(hidden[:, image_start:image_end], image.tokens.mask)
         return FusedItems(
-            hidden[:, 0], ModalTokens(hidden, tokens.mask), fused_title, fused_image, wide, *spans
+            node=hidden[:, 0],
+            memory=ModalTokens(hidden, tokens.mask),
+            title=fused_title,
+            image=fused_image,
+            wide=self._wide(ngrams, descriptor),
+            title_span=fused_title,
+            image_span=fused_title.empty() if fused_image is None else fused_image,
         )
 
-    def _single(self, vector: Tensor, present: Tensor, modality: int | None) -> ModalTokens:
-        marked = vector if modality is None else vector + self.modality.weight[modality]
+    def _wide(self, ngrams: Tensor, descriptor: Tensor) -> Tensor:
+        """Join n-grams and descriptor [B, W] to the wide features [B, 2W]; training hides some."""
+        wide = torch.cat([ngrams, descriptor], 1).float()
+        if not self.training:
+            return wide
+        keep = torch.rand(len(wide), 2, device=wide.device) >= self.wide_rate
+        return wide * keep.repeat_interleave(ngrams.shape[1], 1)
+
+    def _single(self, vector: Tensor, present: Tensor, modality: int) -> ModalTokens:
+        """Turn one vector per item [B, D] into a modality of a single token."""
+        marked = vector + self.modality.weight[modality]
         return ModalTokens(marked[:, None].float(), present[:, None])
 
     def _marked(self, tokens: ModalTokens, modality: int) -> ModalTokens:
-        mask = drop_tokens(tokens.mask, self.drop) if self.training else tokens.mask
+        """Add the embedding of a modality to its tokens; training drops some of them."""
+        mask = drop_tokens(tokens.mask, self.token_rate) if self.training else tokens.mask
         return ModalTokens((tokens.hidden + self.modality.weight[modality]).float(), mask)
 
 
 class JointFusion(ItemFusion):
-    """The joint preset: a light text encoder, a bag of n-grams and image descriptors beside the tokens, one stream, a wide part."""
+    """The architecture of the joint preset: light text encoder, n-grams, one stream, a wide part.
+
+    Args:
+        text: encodes titles and queries
+        ngrams: the bag of a title's n-grams
+        stream: the transformer over all modalities
+    """
 
     def __init__(self, text: TextEncoder, ngrams: NgramBag, stream: SingleStream) -> None:
         super().__init__()
@@ -110,47 +148,50 @@ class JointFusion(ItemFusion):
         self.stream = stream
 
     @property
-    def pieces(self) -> nn.Embedding:
-        """The word pieces' embeddings."""
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces."""
         return self.text.pieces
 
     def forward(
-        self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None
+        self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
     ) -> FusedItems:
-        """Titles [B, L], image tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
-        grams = self.ngrams(batch.ngrams, batch.ngram_offsets)
-        bag = ModalTokens(grams[:, None], batch.has_ngrams[:, None])
-        return self.stream(
-            self.text(batch.pieces), bag, image, None if query is None else self.text(query)
-        )
+        """Fuse titles [B, L] with image tokens [B, G + P, D] and ``query`` pieces [B, Q]."""
+        ngrams = self.ngrams(batch.ngrams, batch.ngram_offsets)
+        bag = ModalTokens(ngrams[:, None], batch.has_ngrams[:, None])
+        title = self.text(batch.pieces)
+        query_tokens = None if query is None else self.text(query)
+        return self.stream(title, bag, image, query_tokens)
 
-    def title_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of a title's pieces at ``place`` [M]."""
-        return self.text.positions(place)
+    def title_positions(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M]."""
+        return self.text.positions(index)
 
 
 def joint_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """The joint model's: a light text encoder, n-grams, a residual stem with descriptors, one stream."""
+    """Build the joint architecture, with fixed image descriptors beside its image encoder."""
     text = TextEncoder(
-        tokenizer.vocab_size,
-        config.dim,
-        config.heads,
-        config.text_layers,
-        max_positions(config),
-        config.dropout,
+        vocab_size=tokenizer.vocab_size,
+        dim=config.dim,
+        heads=config.heads,
+        layers=config.text_layers,
+        max_length=max_positions(config),
+        dropout=config.dropout,
     )
-    ngrams = NgramBag(torch.tensor([0.0, *tokenizer.weights.values()]), config.bag_width)
+    # N-gram number 0 stands for none of them and has no weight.
+    ngram_weights = torch.tensor([0.0, *tokenizer.ngram_weights.values()])
+    ngrams = NgramBag(ngram_weights, config.bag_width)
     stream = SingleStream(
-        config.dim,
-        config.heads,
-        config.fusion_layers,
-        config.bag_width,
-        config.dropout,
-        config.drop_tokens,
-        config.drop_wide,
+        dim=config.dim,
+        heads=config.heads,
+        layers=config.fusion_layers,
+        bag_width=config.bag_width,
+        dropout=config.dropout,
+        token_rate=config.drop_tokens,
+        wide_rate=config.drop_wide,
     )
+    descriptors = ImageDescriptors(config.image_size, config.bag_width)
     return ModelParts(
-        JointFusion(text, ngrams, stream),
-        text,
-        image_reader(config, ImageDescriptors(config.image_size, config.bag_width)),
+        fusion=JointFusion(text, ngrams, stream),
+        text=text,
+        images=build_image_reader(config, descriptors),
     )

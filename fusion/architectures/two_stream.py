@@ -1,9 +1,13 @@
-"""K3M's interaction layer: two streams by co-attention, each fused with what it was before, their mean the item."""
+"""K3M's interaction layer: two streams by co-attention, fused with what they were before.
+
+Shapes: B items, L tokens of a title, P patches or regions, Q tokens of a query, D the model's
+width.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +18,23 @@ from encoders.layers import TransformerLayer
 from encoders.packing import PackedTransformer
 from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
-from fusion.architectures.base import ItemFusion, ModelParts, bert_of, fused_items
+from fusion.architectures.base import ItemFusion, ModelParts, build_bert, fused_items
 from fusion.architectures.co_attention import CoAttention
-from fusion.architectures.iifm import InitialInteractiveFusion
+from fusion.architectures.iifm import FusionMode, InitialInteractiveFusion
 from fusion.config import ModelConfig
-from fusion.fused import FusedItems, ImageParts
-from fusion.images import image_reader
+from fusion.fused import FusedItems, ImageFeatures
+from fusion.images import build_image_reader
 
 
 @dataclass(frozen=True)
 class TwoStreamStates:
-    """What the two streams make of B items: ``node`` c [B, D], ``title`` tokens h_t [B, L, D], ``image`` tokens h_i [B, P, D]."""
+    """The result of both streams.
+
+    Attributes:
+        node: c [B, D]
+        title: h_t [B, L, D]
+        image: h_i [B, P, D]
+    """
 
     node: Tensor
     title: ModalTokens
@@ -32,9 +42,17 @@ class TwoStreamStates:
 
 
 class TwoStream(nn.Module):
-    """h_t = fusion(h_t^0, h_t^I), h_i = fusion(h_i^0, h_i^T), c = mean(h_t1 ... h_tM1, W0 h_i1 ... W0 h_iM2).
+    """K3M's image-text interaction.
 
-    ``fuse_title`` and ``fuse_image`` None is K3M without its IIFM: the tokens after interaction alone.
+        h_t = fusion(h_t^0, h_t^I)
+        h_i = fusion(h_i^0, h_i^T)
+        c   = mean(h_t1, ..., h_tM1, W0 h_i1, ..., W0 h_iM2)
+
+    Args:
+        co_attention: computes h_t^I and h_i^T
+        dim: the width D
+        fuse_title: the fusion of the title's tokens; None for K3M without its IIFM
+        fuse_image: the fusion of the image's tokens; None likewise
     """
 
     def __init__(
@@ -51,29 +69,38 @@ class TwoStream(nn.Module):
         self.image_to_node = nn.Linear(dim, dim, bias=False)
 
     def forward(self, title: ModalTokens, image: ModalTokens) -> TwoStreamStates:
-        """``title`` h_t^0 [B, L, D] and ``image`` h_i^0 [B, P, D] to the states; c is zero for an item that has neither."""
-        title_after, image_after = self.co_attention(title, image)
-        title_hidden = (
-            title_after.hidden
-            if self.fuse_title is None
-            else self.fuse_title(title.hidden, title_after.hidden)
-        )
-        image_hidden = (
-            image_after.hidden
-            if self.fuse_image is None
-            else self.fuse_image(image.hidden, image_after.hidden)
-        )
-        both = torch.cat([title_hidden, self.image_to_node(image_hidden)], 1)
-        node = ModalTokens(both, torch.cat([title.mask, image.mask], 1)).mean()
+        """Fuse ``title`` h_t^0 [B, L, D] and ``image`` h_i^0 [B, P, D].
+
+        The node c of an item that has neither is zero.
+        """
+        new_title: ModalTokens
+        new_image: ModalTokens
+        new_title, new_image = self.co_attention(title, image)
+        title_hidden = new_title.hidden
+        image_hidden = new_image.hidden
+        if self.fuse_title is not None:
+            title_hidden = self.fuse_title(title.hidden, title_hidden)
+        if self.fuse_image is not None:
+            image_hidden = self.fuse_image(image.hidden, image_hidden)
+
+        hidden = torch.cat([title_hidden, self.image_to_node(image_hidden)], 1)
+        mask = torch.cat([title.mask, image.mask], 1)
         return TwoStreamStates(
-            node, ModalTokens(title_hidden, title.mask), ModalTokens(image_hidden, image.mask)
+            node=ModalTokens(hidden, mask).mean(),
+            title=ModalTokens(title_hidden, title.mask),
+            image=ModalTokens(image_hidden, image.mask),
         )
 
 
 class TwoStreamFusion(ItemFusion):
-    """K3M: title and image apart, then together, then beside what they were; the item is the mean of its tokens.
+    """K3M's architecture: a transformer per modality, then two streams; the item is their mean.
 
-    A query goes before the title in the text stream, as K3M asks its questions.
+    A query is put before the title in the text stream, as K3M does with its questions.
+
+    Args:
+        text: the transformer over the text, with word pieces and positions
+        image: the transformer over the image's tokens
+        streams: the interaction of both
     """
 
     def __init__(self, text: BertText, image: PackedTransformer, streams: TwoStream) -> None:
@@ -83,48 +110,66 @@ class TwoStreamFusion(ItemFusion):
         self.streams = streams
 
     @property
-    def pieces(self) -> nn.Embedding:
-        """The word pieces' embeddings."""
-        return self.text.pieces
+    def piece_embedding(self) -> nn.Embedding:
+        """The embeddings of word pieces."""
+        return self.text.piece_embedding
 
     def forward(
-        self, batch: ItemBatch, image: ImageParts | None, query: Tensor | None = None
+        self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
     ) -> FusedItems:
-        """Titles [B, L], image tokens [B, P, D], ``query`` pieces [B, Q] to fused items [B, D]."""
-        asked = 0 if query is None else query.shape[1]
-        text = self.text(batch.pieces if query is None else torch.cat([query, batch.pieces], 1))
-        images = text.none() if image is None else self.image(image.tokens)
-        states = self.streams(text, images)
-        title = ModalTokens(states.title.hidden[:, asked:], states.title.mask[:, asked:])
-        spans = title, states.image
+        """Fuse titles [B, L] with image tokens [B, P, D] and ``query`` pieces [B, Q]."""
+        pieces = batch.pieces
+        title_start = 0
+        if query is not None:
+            pieces = torch.cat([query, pieces], 1)
+            title_start = query.shape[1]
+        text: ModalTokens = self.text(pieces)
+        image_tokens: ModalTokens = text.empty() if image is None else self.image(image.tokens)
+        states: TwoStreamStates = self.streams(text, image_tokens)
+        title = ModalTokens(
+            states.title.hidden[:, title_start:], states.title.mask[:, title_start:]
+        )
         return fused_items(
             states.node,
-            [states.title, states.image],
-            title,
-            None if image is None else states.image,
-            spans,
+            memory=[states.title, states.image],
+            title=title,
+            image=None if image is None else states.image,
+            title_span=title,
+            image_span=states.image,
         )
 
-    def title_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of a title's pieces at ``place`` [M]."""
-        return self.text.embeddings.positions(place)
+    def title_positions(self, index: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M]."""
+        return self.text.embeddings.positions(index)
 
 
 def two_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """K3M's: a transformer a modality, the text's shared with the knowledge, and two streams."""
-    text = bert_of(config, tokenizer, config.text_layers)
-    layers = nn.ModuleList(
+    """Build K3M's architecture. Its text encoder also reads the properties and values."""
+    text = build_bert(config, tokenizer, config.text_layers)
+    image_layers = nn.ModuleList(
         TransformerLayer(config.dim, config.heads, config.dropout, norm_first=False)
         for _ in range(config.image_layers)
     )
-    met = CoAttention(config.dim, config.heads, config.fusion_layers, config.dropout)
-    streams = TwoStream(met, config.dim, initial_fusion(config), initial_fusion(config))
+    streams = TwoStream(
+        co_attention=CoAttention(
+            config.dim,
+            heads=config.heads,
+            layers=config.fusion_layers,
+            dropout=config.dropout,
+        ),
+        dim=config.dim,
+        fuse_title=build_initial_fusion(config),
+        fuse_image=build_initial_fusion(config),
+    )
     return ModelParts(
-        TwoStreamFusion(text, PackedTransformer(layers), streams), text, image_reader(config)
+        fusion=TwoStreamFusion(text, PackedTransformer(image_layers), streams),
+        text=text,
+        images=build_image_reader(config),
     )
 
 
-def initial_fusion(config: ModelConfig) -> InitialInteractiveFusion | None:
-    """K3M's IIFM as the config has it, or none."""
-    mode: Any = config.initial_fusion
-    return None if mode == "none" else InitialInteractiveFusion(config.dim, mode)
+def build_initial_fusion(config: ModelConfig) -> InitialInteractiveFusion | None:
+    """Build the IIFM that the configuration names, or None for K3M without it."""
+    if config.initial_fusion == "none":
+        return None
+    return InitialInteractiveFusion(config.dim, cast("FusionMode", config.initial_fusion))

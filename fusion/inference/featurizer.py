@@ -1,17 +1,19 @@
-"""Items from outside to batches: any subset of title, image and known statements."""
+"""Items from outside the training data as batches, with any subset of title, image and statements.
+
+Shapes: B items, S pixels per side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.batch import ItemBatch, text_tensors
+from encoders.batch import ItemBatch, title_tensors
 from encoders.regions import Regions, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
@@ -19,17 +21,24 @@ from schema.errors import ModelError
 from schema.modalities import CONTENT_MODALITIES, Modality
 
 Pixels = NDArray[np.uint8]
+"""An image [3, S, S]."""
+
 PixelReader = Callable[[Path, int], Pixels | None]
+"""Reads an image file at a size in pixels per side; None if it cannot be read."""
+
 PropertyValue = tuple[str, str]
 """A statement about an item that is clear from the context: (property, value)."""
 
 
 @dataclass(frozen=True)
 class ItemInput:
-    """An item as a model reads it; each modality may be missing.
+    """An item as a model reads it. Each modality may be missing.
 
-    ``image`` is a path, pixels [3, S, S] uint8, or the regions that an object detector found in it;
-    ``known`` holds the item's statements.
+    Attributes:
+        id: the item's id
+        title: its title, or None
+        image: a path, pixels, a detector's regions, or None
+        known: its known statements
     """
 
     id: str
@@ -63,7 +72,13 @@ class ItemInput:
 
 
 class Featurizer:
-    """Turns :class:`ItemInput` into :class:`ItemBatch`; ``read_pixels`` opens an image at a size, or gives None where it cannot."""
+    """Turns :class:`ItemInput` into :class:`ItemBatch`.
+
+    Args:
+        tokenizer: the model's tokenizer
+        config: the model's configuration
+        read_pixels: reads images that are given as paths
+    """
 
     def __init__(
         self,
@@ -76,32 +91,44 @@ class Featurizer:
         self.read_pixels = read_pixels
 
     def batch(self, items: Sequence[ItemInput]) -> ItemBatch:
-        """B items as tensors."""
+        """Return B items as tensors.
+
+        Raises ModelError if pixels have the wrong shape, or if an image is given by its path and
+        there is no reader.
+        """
         words = [self.tokenizer.words(item.title) if item.title else [] for item in items]
-        pieces, grams, offsets = text_tensors(self.tokenizer, words, self.config.max_title)
+        titles = title_tensors(self.tokenizer, words, self.config.max_title)
+        pixels = None
+        regions = None
         if self.config.image_encoder == "regions":
-            found = [item.image if isinstance(item.image, Regions) else None for item in items]
-            regions = pad_regions(found, self.config.max_regions, self.config.region_width)
-            return ItemBatch(pieces, grams, offsets, None, regions.mask.any(1), regions)
-        images = [self._pixels(item.image) for item in items]
-        present = torch.tensor([image is not None for image in images], dtype=torch.bool)
-        if not present.any():
-            return ItemBatch(pieces, grams, offsets, None, present)
+            detected = [item.image if isinstance(item.image, Regions) else None for item in items]
+            regions = pad_regions(detected, self.config.max_regions, self.config.region_width)
+            has_image = regions.mask.any(1)
+        else:
+            images = [self._pixels(item.image) for item in items]
+            has_image = torch.tensor([image is not None for image in images], dtype=torch.bool)
+            if has_image.any():
+                pixels = self._stack(images)
+        return ItemBatch.of(titles, pixels, has_image, regions)
+
+    def _stack(self, images: Sequence[Pixels | None]) -> torch.Tensor:
+        """Stack images as [B, 3, S, S]; a missing one is black, and masked by ``has_image``."""
         size = self.config.image_size
-        stacked = np.zeros((len(items), 3, size, size), dtype=np.uint8)
+        stacked = np.zeros((len(images), 3, size, size), dtype=np.uint8)
         for row, image in enumerate(images):
             if image is not None:
                 stacked[row] = image
-        return ItemBatch(pieces, grams, offsets, torch.from_numpy(stacked), present)
+        return torch.from_numpy(stacked)
 
-    def _pixels(self, image: Any) -> Pixels | None:
+    def _pixels(self, image: str | Path | Pixels | Regions | None) -> Pixels | None:
         if image is None or isinstance(image, Regions) or self.config.image_encoder == "none":
             return None
         size = self.config.image_size
         if isinstance(image, np.ndarray):
             if image.shape != (3, size, size):
                 raise ModelError(
-                    f"pixels of shape {image.shape} do not fit the model's (3, {size}, {size}): resize the image first"
+                    f"pixels of shape {image.shape} do not fit the model's (3, {size}, {size}): "
+                    "resize the image first"
                 )
             return image
         if self.read_pixels is None:

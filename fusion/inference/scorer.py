@@ -1,7 +1,8 @@
-"""Scores of cells by a model folder: encode items once, ask as often as needed."""
+"""Scores of cells by a model folder: items are encoded once and can then be scored repeatedly."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from encoders.batch import ItemBatch, query_pieces
 from fusion.build import candidates
 from fusion.checkpoint import ModelFolder
 from fusion.fused import FusedItems, Knowledge
-from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader
+from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader, PropertyValue
 from fusion.inference.matching import match_logits
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
@@ -28,16 +29,25 @@ SCORE_BATCH = 2048
 
 @dataclass(frozen=True, slots=True)
 class CellQuery:
-    """A question: the ``property`` of the item at index ``item``, given ``known`` statements, the property's own left out."""
+    """A cell to score: which value does an item have for a property?
+
+    Attributes:
+        item: the item's index among the encoded items
+        property: the property
+        known: the item's known statements; those of ``property`` itself are ignored
+    """
 
     item: int
     property: str
-    known: tuple[tuple[str, str], ...] = ()
+    known: tuple[PropertyValue, ...] = ()
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Fused titles and images of I items, in batches of ``ENCODE_BATCH``; known statements come with the questions."""
+class EncodedItems:
+    """Fused titles and images of items, in batches of ``ENCODE_BATCH``.
+
+    They do not depend on known statements, which come with each :class:`CellQuery`.
+    """
 
     batches: list[FusedItems]
 
@@ -46,7 +56,13 @@ class Encoded:
 
 
 class CellScorer:
-    """Asks one model; everything is deterministic and without gradients."""
+    """Inference with one model, deterministic and without gradients.
+
+    Args:
+        folder: the model
+        device: where it runs, such as ``cpu`` or ``cuda``
+        read_pixels: reads images that are given as paths
+    """
 
     def __init__(
         self, folder: ModelFolder, device: str = "cpu", read_pixels: PixelReader | None = None
@@ -59,27 +75,30 @@ class CellScorer:
         self.model = folder.model.to(device).eval()
         self.device = torch.device(device)
         self.featurizer = Featurizer(folder.tokenizer, folder.config, read_pixels)
-        names, pairs = candidates(folder.ontology)
-        self._property = {name: index for index, name in enumerate(names)}
-        self._candidate = {pair: index for index, pair in enumerate(pairs)}
-        ends = np.cumsum([0] + [len(folder.ontology.properties[name].values) for name in names])
-        self._range = {
-            name: (int(ends[index]), int(ends[index + 1])) for index, name in enumerate(names)
-        }
+        properties, pairs = candidates(folder.ontology)
+        self._property_index = {name: index for index, name in enumerate(properties)}
+        self._candidate_index = {pair: index for index, pair in enumerate(pairs)}
+        # The candidates of a property are consecutive.
+        self._candidates_of: dict[str, slice] = {}
+        start = 0
+        for name in properties:
+            end = start + len(folder.ontology.properties[name].values)
+            self._candidates_of[name] = slice(start, end)
+            start = end
         self._knowledge: Knowledge | None = None
 
     @classmethod
     def load(
         cls, folder: Path, device: str = "cpu", read_pixels: PixelReader | None = None
     ) -> CellScorer:
-        """Open a model folder; raises ModelError where it is missing or damaged."""
+        """Open a model folder; raises ModelError if it is missing or damaged."""
         keep_freed_memory()
         return cls(ModelFolder(folder), device, read_pixels)
 
-    def encode(self, items: Sequence[ItemInput]) -> Encoded:
-        """Read and fuse titles and images: the dear part."""
+    def encode(self, items: Sequence[ItemInput]) -> EncodedItems:
+        """Read and fuse titles and images, which is the expensive part of scoring."""
         starts = range(0, len(items), ENCODE_BATCH)
-        return Encoded([self._encode(items[start : start + ENCODE_BATCH]) for start in starts])
+        return EncodedItems([self._encode(items[start : start + ENCODE_BATCH]) for start in starts])
 
     @torch.inference_mode()
     def _encode(self, items: Sequence[ItemInput]) -> FusedItems:
@@ -87,88 +106,103 @@ class CellScorer:
         with self._autocast():
             return self.model.fuse(batch, self.model.encode_image(batch))
 
-    def score(self, encoded: Encoded, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
-        """Logits of each cell over ``ontology.values_of(property)``; raises PropertyNotFoundError on a property unknown to the model."""
+    def score(self, encoded: EncodedItems, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
+        """Return the logits of each cell over ``ontology.values_of(property)``.
+
+        Raises PropertyNotFoundError on a property that the model does not know.
+        """
         for cell in cells:
-            if cell.property not in self._property:
+            if cell.property not in self._property_index:
+                available = ", ".join(list(self._property_index)[:12])
                 raise PropertyNotFoundError(
-                    f"the model does not know property {cell.property!r}: it has {', '.join(list(self._property)[:12])}"
+                    f"the model does not know property {cell.property!r}: it has {available}"
                 )
-        order = sorted(range(len(cells)), key=lambda index: cells[index].item)
         scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(cells)
+        # A message flow needs its cells in the order of their items.
+        order = sorted(range(len(cells)), key=lambda index: cells[index].item)
+        sorted_items = [cells[index].item for index in order]
         for number, batch in enumerate(encoded.batches):
-            low = number * ENCODE_BATCH
-            high = (number + 1) * ENCODE_BATCH
-            chosen = (
-                [index for index in order if low <= cells[index].item < high]
-                if len(encoded.batches) > 1
-                else order
-            )
-            for start in range(0, len(chosen), SCORE_BATCH):
-                part = chosen[start : start + SCORE_BATCH]
-                for index, logits in zip(
-                    part, self._score(batch, [cells[i] for i in part], low), strict=True
-                ):
-                    scores[index] = logits
+            first_item = number * ENCODE_BATCH
+            low = bisect_left(sorted_items, first_item)
+            high = bisect_left(sorted_items, first_item + ENCODE_BATCH)
+            for start in range(low, high, SCORE_BATCH):
+                part = order[start : min(high, start + SCORE_BATCH)]
+                logits = self._score(batch, [cells[index] for index in part], first_item)
+                for index, row in zip(part, logits, strict=True):
+                    scores[index] = row
         return scores
 
     @torch.inference_mode()
     def _score(
-        self, fused: FusedItems, cells: Sequence[CellQuery], offset: int
+        self, fused: FusedItems, cells: Sequence[CellQuery], first_item: int
     ) -> list[NDArray[np.float32]]:
-        flow = self._flow(cells, offset).to(str(self.device))
+        flow = self._flow(cells, first_item).to(str(self.device))
         with self._autocast():
-            logits = self.model.score(fused, flow, self._know()).float().cpu().numpy()
-        ranges = [self._range[cell.property] for cell in cells]
-        return [row[low:high].copy() for row, (low, high) in zip(logits, ranges, strict=True)]
+            logits = self.model.score(fused, flow, self._all_knowledge()).float().cpu().numpy()
+        return [
+            row[self._candidates_of[cell.property]].copy()
+            for row, cell in zip(logits, cells, strict=True)
+        ]
 
     @torch.inference_mode()
     def match_logits(
         self, items: ItemBatch, query: Tensor, without: Modality | None = None
     ) -> NDArray[np.float32]:
-        """Logits [N] of query pieces [N, L] matching ``items`` [N], perhaps with their titles or images removed."""
+        """Return logits [N] of query pieces ``query`` [N, L] matching ``items`` [N].
+
+        The items can be scored ``without`` their titles or images.
+        """
         with self._autocast():
             logits = match_logits(self.model, items.to(self.device), query.to(self.device), without)
         return logits.float().cpu().numpy()
 
     def match(self, text: str, items: Sequence[ItemInput]) -> NDArray[np.float32]:
-        """The probability [I] that a query matches each of I items."""
+        """Return the probability that a query matches each of N items [N]."""
         query = query_pieces(self.featurizer.tokenizer, [text], self.config.max_query)
-        found = []
+        logits = [np.zeros(0, np.float32)]
         for start in range(0, len(items), ENCODE_BATCH):
             part = items[start : start + ENCODE_BATCH]
-            found.append(
-                self.match_logits(self.featurizer.batch(part), query.expand(len(part), -1))
-            )
-        logits = np.concatenate(found) if found else np.zeros(0, np.float32)
-        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+            batch = self.featurizer.batch(part)
+            logits.append(self.match_logits(batch, query.expand(len(part), -1)))
+        return np.asarray(1 / (1 + np.exp(-np.concatenate(logits))), dtype=np.float32)
 
     def trained_by(self, *terms: str) -> bool:
-        """Whether the model was trained by any of these terms; of a folder that does not say, it is taken to be."""
-        told = self.about.get("terms")
-        return told is None or bool(set(terms) & set(told))
+        """Return whether the model was trained by any of these terms of the loss.
 
-    def _flow(self, cells: Sequence[CellQuery], offset: int) -> MessageFlow:
-        """The questions as a flow; unknown properties and values among the known statements are passed over."""
-        edges = [
-            (number, self._property[name], candidate)
-            for number, cell in enumerate(cells)
-            for name, value in dict.fromkeys(cell.known)
-            if name != cell.property
-            and (candidate := self._candidate.get((name, value))) is not None
-        ]
-        columns = np.array(edges, dtype=np.int64).reshape(-1, 3)
-        tensor = torch.from_numpy
+        A folder from before its terms were recorded counts as trained by all of them.
+        """
+        recorded = self.about.get("terms")
+        return recorded is None or bool(set(terms) & set(recorded))
+
+    def _flow(self, cells: Sequence[CellQuery], first_item: int) -> MessageFlow:
+        """Return the cells as a message flow over the batch that begins with ``first_item``.
+
+        Known statements whose property or value is not in the ontology are left out.
+        """
+        edge_cell = []
+        edge_property = []
+        edge_value = []
+        for number, cell in enumerate(cells):
+            for name, value in dict.fromkeys(cell.known):
+                candidate = self._candidate_index.get((name, value))
+                if name == cell.property or candidate is None:
+                    continue
+                edge_cell.append(number)
+                edge_property.append(self._property_index[name])
+                edge_value.append(candidate)
         return MessageFlow(
-            torch.tensor([cell.item - offset for cell in cells]),
-            torch.tensor([self._property[cell.property] for cell in cells]),
-            *(tensor(columns[:, column].copy()) for column in range(3)),
+            cell_item=torch.tensor([cell.item - first_item for cell in cells]),
+            cell_property=torch.tensor([self._property_index[cell.property] for cell in cells]),
+            edge_cell=torch.tensor(edge_cell, dtype=torch.int64),
+            edge_property=torch.tensor(edge_property, dtype=torch.int64),
+            edge_value=torch.tensor(edge_value, dtype=torch.int64),
         )
 
-    def _know(self) -> Knowledge:
+    def _all_knowledge(self) -> Knowledge:
+        """Return the vectors of all candidates, which are computed once."""
         if self._knowledge is None:
-            every = torch.arange(len(self._candidate), device=self.device)
-            self._knowledge = self.model.know(every)
+            everything = torch.arange(len(self._candidate_index), device=self.device)
+            self._knowledge = self.model.know(everything)
         return self._knowledge
 
     def _autocast(self) -> torch.autocast:

@@ -1,32 +1,69 @@
-"""K3M's structure aggregation: what a cell's known triples add to the item node."""
+"""K3M's structure aggregation: what the known triples of an item add to its node.
+
+Shapes: N nodes, B items, P properties, C values, E triples, H heads, D the model's width.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True, slots=True)
+class Triples:
+    """E triples (node, property, value), as row numbers of three tables of vectors.
+
+    Attributes:
+        node: the node that a triple belongs to: an item, or one of its cells [E]
+        property: [E]
+        value: [E]
+    """
+
+    node: Tensor
+    property: Tensor
+    value: Tensor
+
+    def distinct(self) -> Triples:
+        """Return each triple once."""
+        if not len(self.node):
+            return self
+        columns = torch.stack([self.node, self.property, self.value])
+        return Triples(*columns.unique(dim=1))
+
+
 def segment_softmax(scores: Tensor, segment: Tensor, segments: int) -> Tensor:
-    """Softmax of ``scores`` [E, H] within each segment: ``segment`` [E] in [0, segments)."""
+    """Return the softmax of ``scores`` [E, H] within each of the ``segments``.
+
+    ``segment`` [E] is the number of each row's segment.
+    """
     index = segment[:, None].expand_as(scores)
-    peak = scores.new_full((segments, scores.shape[1]), -torch.inf).scatter_reduce(
-        0, index, scores.detach(), "amax"
-    )
+    lowest = scores.new_full((segments, scores.shape[1]), -torch.inf)
+    peak = lowest.scatter_reduce(0, index, scores.detach(), "amax")
     weight = (scores - peak.gather(0, index)).exp()
     total = scores.new_zeros(segments, scores.shape[1]).scatter_add(0, index, weight)
     return weight / total.gather(0, index)
 
 
 class StructureAggregation(nn.Module):
-    """K3M's equations for the item node c and its triples x = (p, v), M heads:
+    """K3M's equations for a node c and its triples x = (p, v), with M heads.
 
-        t_x = W1 [c || p_x || v_x],  b_x = LeakyReLU(W2 t_x),  a = softmax(b) over the triples of the item,
-        c* = W3 c + sigmoid(1/M sum_m sum_x a_x^m t_x^m)
+        t_x = W1 [c || p_x || v_x]
+        b_x = LeakyReLU(W2 t_x)
+        a   = softmax(b) over the triples of the node
+        c*  = W3 c + sigmoid(1/M sum_m sum_x a_x^m t_x^m)
 
-    W1 is applied to c, p and v apart and the products added, which is the same, spares the wide concatenation, and does each distinct
-    property and value once.
-    A node without triples keeps W3 c alone: an empty sum is no evidence, and sigmoid(0) would pose as some.
+    W1 is applied to c, p and v separately, and the products are added. This is the same as applying
+    it to their concatenation, but computes each distinct property and value only once.
+
+    A node without triples keeps W3 c alone: an empty sum is no evidence, while sigmoid(0) would add
+    half a unit in every dimension.
+
+    Args:
+        dim: the width D
+        heads: the number of heads M
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -39,38 +76,46 @@ class StructureAggregation(nn.Module):
         self.keep = nn.Linear(dim, dim, bias=False)
 
     def forward(
-        self, node: Tensor, properties: Tensor, values: Tensor, edges: tuple[Tensor, Tensor, Tensor]
+        self, nodes: Tensor, properties: Tensor, values: Tensor, triples: Triples
     ) -> Tensor:
-        """``node`` [N, D], distinct ``properties`` [P, D] and ``values`` [C, D] to c* [N, D].
+        """Aggregate ``triples`` into ``nodes`` [N, D]: c* [N, D].
 
-        ``edges`` are E triples as numbers of node, property and value, each [E].
+        ``properties`` [P, D] and ``values`` [C, D] are distinct; the triples refer to their rows.
         """
-        edge_node, edge_property, edge_value = edges
-        count, dim = node.shape
-        kept = self.keep(node)
-        if edge_node.numel() == 0:
+        count, dim = nodes.shape
+        kept = self.keep(nodes)
+        if not len(triples.node):
             return kept
-        triples = self.node(node).index_select(0, edge_node) + self.property(
-            properties
-        ).index_select(0, edge_property)
-        triples = triples + self.value(values).index_select(0, edge_value)
-        triples = triples.view(-1, self.heads, dim)
-        scores = F.leaky_relu((triples * self.attend).sum(-1)).float()
-        weight = segment_softmax(scores, edge_node, count).to(triples.dtype) / self.heads
-        mixed = (triples * weight[..., None]).sum(1)
-        summed = mixed.new_zeros(count, dim).index_add(0, edge_node, mixed)
-        known = torch.zeros(count, 1, dtype=torch.bool, device=node.device).index_fill(
-            0, edge_node, True
-        )
-        return kept + torch.sigmoid(summed) * known
+        # index_select rather than brackets: its backward pass adds rows, while the one of brackets
+        # sorts them first.
+        of_node = self.node(nodes).index_select(0, triples.node)
+        of_property = self.property(properties).index_select(0, triples.property)
+        of_value = self.value(values).index_select(0, triples.value)
+        t = (of_node + of_property + of_value).view(-1, self.heads, dim)
+        b = F.leaky_relu((t * self.attend).sum(-1)).float()
+        a = segment_softmax(b, triples.node, count).to(t.dtype)
+
+        mean_over_heads = (t * (a / self.heads)[..., None]).sum(1)
+        total = mean_over_heads.new_zeros(count, dim).index_add(0, triples.node, mean_over_heads)
+        has_triples = torch.zeros(count, 1, dtype=torch.bool, device=nodes.device)
+        has_triples = has_triples.index_fill(0, triples.node, True)
+        return kept + torch.sigmoid(total) * has_triples
 
 
 class ValueAggregation(nn.Module):
-    """The second hop, item <- value <- items, which is ours: a value v hears of the items s that have it, by the same equations.
+    """The optional second hop, item <- value <- items, which is not in K3M.
+
+    A value v first aggregates the items s that have it, by the equations of the first hop with the
+    roles of item and value exchanged:
 
         v* = W3 v + sigmoid(1/M sum_m sum_s a_s^m W1^m [v || p || c_s])
 
-    The first hop then takes v* for v. c_s is title and image alone, so no statement reaches a question about itself on the way.
+    The first hop then takes v* in place of v. c_s consists of title and image alone, so no
+    statement leaks into a question about itself on this way.
+
+    Args:
+        dim: the width D
+        heads: the number of heads M
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -78,17 +123,12 @@ class ValueAggregation(nn.Module):
         self.aggregate = StructureAggregation(dim, heads)
 
     def forward(
-        self,
-        items: Tensor,
-        properties: Tensor,
-        values: Tensor,
-        statements: tuple[Tensor, Tensor, Tensor],
+        self, items: Tensor, properties: Tensor, values: Tensor, triples: Triples
     ) -> Tensor:
-        """``items`` [B, D], ``properties`` [P, D], ``values`` [C, D] to v* [C, D].
+        """Aggregate ``items`` [B, D] into ``values`` [C, D]: v* [C, D].
 
-        ``statements`` are numbers of item, property and value, each [E]; one that stands twice counts once.
+        ``properties`` are [P, D]. A triple counts once, even if several cells of an item know it.
         """
-        item, known, value = (
-            torch.stack(statements).unique(dim=1) if statements[0].numel() else statements
-        )
-        return self.aggregate(values, properties, items, (value, known, item))
+        distinct = triples.distinct()
+        exchanged = Triples(node=distinct.value, property=distinct.property, value=distinct.node)
+        return self.aggregate(values, properties, items, exchanged)

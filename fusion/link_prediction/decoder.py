@@ -1,18 +1,39 @@
-"""Cell decoder: each question (item, property) reads the item's tokens and its own known triples."""
+"""The cell decoder: each cell (item, property) attends to the item's tokens and known triples.
+
+Shapes: N cells, B items, L tokens of an item, T distinct triples, E known triples of all cells,
+H heads, D the model's width.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from encoders.layers import Attention, FeedForward, RowDropout
-from encoders.packing import Places
+from encoders.packing import TokenLayout
 from encoders.tokens import ModalTokens
 from fusion.link_prediction.aggregation import segment_softmax
 
 
+@dataclass(frozen=True, slots=True)
+class KnownTriples:
+    """The known triples of N cells.
+
+    Attributes:
+        vectors: vectors of the distinct triples [T, D]
+        cell: the cell that knows a triple [E]
+        triple: the triple's row in ``vectors`` [E]
+    """
+
+    vectors: Tensor
+    cell: Tensor
+    triple: Tensor
+
+
 class TripleAttention(nn.Module):
-    """Multi-head attention of cells over the triples that reach them, on a flat edge list."""
+    """Multi-head attention of cells over their known triples, on a flat list of edges."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -21,24 +42,26 @@ class TripleAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.output = nn.Linear(dim, dim)
 
-    def forward(
-        self, cells: Tensor, triples: Tensor, edge_cell: Tensor, edge_triple: Tensor
-    ) -> Tensor:
-        """``cells`` [N, D], ``triples`` [T, D] (distinct ones), ``edge_cell`` [E], ``edge_triple`` [E] in [0, T) to [N, D]."""
+    def forward(self, cells: Tensor, known: KnownTriples) -> Tensor:
+        """Attend from ``cells`` [N, D] to the triples that each of them knows: [N, D]."""
         count, dim = cells.shape
+        head_dim = dim // self.heads
         q = self.query(cells).view(count, self.heads, -1)
-        k, v = self.key_value(triples).view(-1, 2, self.heads, dim // self.heads).unbind(1)
-        # index_select, not brackets: its backward adds rows, where a bracket's sorts them.
-        scores = (q.index_select(0, edge_cell) * k.index_select(0, edge_triple)).sum(-1).float() * (
-            dim // self.heads
-        ) ** -0.5
-        weight = segment_softmax(scores, edge_cell, count).to(v.dtype)
-        mixed = (v.index_select(0, edge_triple) * weight[..., None]).flatten(1)
-        return self.output(mixed.new_zeros(count, dim).index_add(0, edge_cell, mixed))
+        k, v = self.key_value(known.vectors).view(-1, 2, self.heads, head_dim).unbind(1)
+        # index_select rather than brackets: its backward pass adds rows, while the one of brackets
+        # sorts them first.
+        products = q.index_select(0, known.cell) * k.index_select(0, known.triple)
+        scores = products.sum(-1).float() * head_dim**-0.5
+        weight = segment_softmax(scores, known.cell, count).to(v.dtype)
+        mixed = (v.index_select(0, known.triple) * weight[..., None]).flatten(1)
+        return self.output(mixed.new_zeros(count, dim).index_add(0, known.cell, mixed))
 
 
 class DecoderLayer(nn.Module):
-    """Attention over the item's tokens, attention over the known triples, feed-forward; pre-norm. Cells do not see each other."""
+    """Attention over the item's tokens, attention over the known triples, feed-forward; pre-norm.
+
+    Cells do not see each other, so a cell's answer does not depend on which others are asked.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -51,34 +74,29 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(dim)
 
     def forward(
-        self,
-        cells: Tensor,
-        places: Places,
-        memory: ModalTokens,
-        triples: Tensor,
-        edges: tuple[Tensor, Tensor],
+        self, cells: Tensor, layout: TokenLayout, memory: ModalTokens, known: KnownTriples
     ) -> Tensor:
-        """``cells`` [N, D], ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D]."""
-        read = self.tokens(places.pad(self.norm_tokens(cells)), memory.hidden, memory.mask)
-        cells = cells + self.dropout(places.pack(read))
-        if edges[0].numel():
-            cells = cells + self.dropout(self.triples(self.norm_triples(cells), triples, *edges))
+        """Apply the layer to ``cells`` [N, D], with their items' tokens ``memory`` [B, L, D].
+
+        ``layout`` pads the cells by item.
+        """
+        queries = layout.pad(self.norm_tokens(cells))
+        read = self.tokens(queries, memory.hidden, memory.mask)
+        cells = cells + self.dropout(layout.pack(read))
+        if known.cell.numel():
+            cells = cells + self.dropout(self.triples(self.norm_triples(cells), known))
         return cells + self.dropout(self.feed_forward(self.norm_feed_forward(cells)))
 
 
-def cell_places(cell_item: Tensor, batch: int) -> Places:
-    """Where each of N cells lies when they are padded to [B, Q] by item; ``cell_item`` [N] ascends."""
-    per_item = torch.bincount(cell_item, minlength=batch)
-    slot = (
-        torch.arange(cell_item.shape[0], device=cell_item.device)
-        - (per_item.cumsum(0) - per_item)[cell_item]
-    )
-    width = int(per_item.max())
-    return Places(cell_item * width + slot, (batch, width))
-
-
 class CellDecoder(nn.Module):
-    """A stack of decoder layers over cells that are padded by item."""
+    """A stack of decoder layers.
+
+    Args:
+        dim: the width D
+        heads: attention heads of each layer
+        layers: number of layers
+        dropout: dropout rate
+    """
 
     def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -87,19 +105,24 @@ class CellDecoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(
-        self,
-        cells: Tensor,
-        cell_item: Tensor,
-        memory: ModalTokens,
-        triples: Tensor,
-        edges: tuple[Tensor, Tensor],
+        self, cells: Tensor, cell_item: Tensor, memory: ModalTokens, known: KnownTriples
     ) -> Tensor:
-        """N cells over B items, T distinct triples.
+        """Decode ``cells`` [N, D] of the items ``cell_item`` [N], which ascend: [N, D].
 
-        ``cells`` [N, D], ``cell_item`` [N] ascending, ``memory`` [B, L, D], ``triples`` [T, D], ``edges`` (cell [E], triple [E]) to [N, D].
+        ``memory`` are the items' tokens [B, L, D].
         """
-        places = cell_places(cell_item, memory.hidden.shape[0])
+        layout = cell_layout(cell_item, memory.hidden.shape[0])
         normed = ModalTokens(self.norm_memory(memory.hidden), memory.mask)
         for layer in self.layers:
-            cells = layer(cells, places, normed, triples, edges)
+            cells = layer(cells, layout, normed, known)
         return self.norm(cells)
+
+
+def cell_layout(cell_item: Tensor, items: int) -> TokenLayout:
+    """Return where N cells lie when they are padded by item; ``cell_item`` [N] ascends."""
+    per_item = torch.bincount(cell_item, minlength=items)
+    first_of_item = per_item.cumsum(0) - per_item
+    cell = torch.arange(cell_item.shape[0], device=cell_item.device)
+    column = cell - first_of_item[cell_item]
+    length = int(per_item.max())
+    return TokenLayout(cell_item * length + column, rows=items, length=length)

@@ -1,11 +1,14 @@
-"""Link prediction on c* by an Interaction of PyKEEN's, as K3M's by TransE."""
+"""Link prediction on c* by one of PyKEEN's interactions; K3M uses TransE.
+
+Shapes: N cells, B items, P properties, C candidates, K candidates in play, D the model's width.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +20,26 @@ from fusion.link_prediction.scorer import LinkScorer
 from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 
-BLOCK = 1 << 24
+MAX_BLOCK = 1 << 24
+"""How many floats of vectors one block of scores may gather, which bounds the memory."""
+
 SLICES = 4
+"""Slices of a neural tensor network (the axis ``k`` in PyKEEN's shapes)."""
+
 ROTATIONS = ("RotatEInteraction", "QuatEInteraction")
+"""Interactions whose relations are rotations: complex numbers or quaternions of unit length."""
+
+PRODUCT_ADVANTAGE = 64
+"""How many scores a matrix product computes in the time of gathering the vectors of one pair."""
+
+ProductScore = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """-|h + r - t| of all of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]: [N, K], by |a|^2 + |b|^2 - 2 a b."""
+    """Return -|h + r - t| [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D].
+
+    By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work is one matrix product.
+    """
     with torch.autocast(heads.device.type, enabled=False):
         moved = heads + relations
         squares = moved.square().sum(1)[:, None] + tails.square().sum(1)[None] - 2 * moved @ tails.T
@@ -31,24 +47,35 @@ def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tenso
 
 
 def distmult_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """<h, r, t> of all of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]: [N, K]."""
+    """Return <h, r, t> [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]."""
     with torch.autocast(heads.device.type, enabled=False):
         return (heads * relations) @ tails.T
 
 
-# An Interaction that is a matrix product scores all pairs sooner than it gathers the vectors of one pair in this many.
-CHEAPER = 64
-BY_PRODUCTS = {
-    ("TransEInteraction", 2): transe_by_products,
-    ("DistMultInteraction", None): distmult_by_products,
-}
+def product_score(interaction: nn.Module) -> ProductScore | None:
+    """Return a function that scores an interaction by a matrix product; None if there is none."""
+    from pykeen.nn.modules import DistMultInteraction, TransEInteraction
+
+    # Subclasses may score differently, so the very type has to match.
+    if type(interaction) is TransEInteraction and interaction.p == 2:
+        return transe_by_products
+    if type(interaction) is DistMultInteraction:
+        return distmult_by_products
+    return None
 
 
-class Components(nn.Module):
-    """What an interaction reads of a vector: itself where that is one vector of its width, else linear maps of it in the shapes asked.
+class RepresentationMap(nn.Module):
+    """Maps a vector to the representation that an interaction expects in its place.
 
-    ``shapes`` are PyKEEN's, like ``("d", "dd")``; ``sizes`` says how long each letter's axis is. Complex ones pair neighbours; ``unit``
-    ones are a rotation's.
+    This is the vector itself if the interaction expects one vector of its width. Otherwise each
+    expected tensor is a linear map of it.
+
+    Args:
+        dim: the width D
+        shapes: PyKEEN's names of the expected shapes, such as ``("d", "dd")``
+        sizes: the length of the axis that each letter in them stands for
+        is_complex: pairs of neighbouring numbers make a complex vector
+        is_rotation: the numbers are scaled to unit length
     """
 
     def __init__(
@@ -56,119 +83,141 @@ class Components(nn.Module):
         dim: int,
         shapes: Sequence[str],
         sizes: dict[str, int],
-        paired: bool,
-        unit: bool = False,
+        is_complex: bool,
+        is_rotation: bool = False,
     ) -> None:
         super().__init__()
-        self.unit = unit
+        self.is_rotation = is_rotation
+        self.is_complex = is_complex
         self.shapes = [[sizes[letter] for letter in shape] for shape in shapes]
-        self.paired = paired
-        plain = list(shapes) == ["d"]
-        self.maps = nn.ModuleList(
-            () if plain else (nn.Linear(dim, math.prod(shape), bias=False) for shape in self.shapes)
-        )
+        maps: list[nn.Module] = []
+        if list(shapes) != ["d"]:
+            maps = [nn.Linear(dim, math.prod(shape), bias=False) for shape in self.shapes]
+        self.maps = nn.ModuleList(maps)
 
     def forward(self, vectors: Tensor) -> Any:
-        """``vectors`` [N, D] or [M, K, D] to a tensor, or a tuple of them where the interaction reads several."""
-        if self.paired:
+        """Map ``vectors`` [..., D] to the expected tensor, or to a tuple of them if several are."""
+        if self.is_complex:
             pairs = vectors.unflatten(-1, (-1, 2))
-            return torch.view_as_complex(
-                (F.normalize(pairs, dim=-1) if self.unit else pairs).contiguous()
-            )
+            if self.is_rotation:
+                pairs = F.normalize(pairs, dim=-1)
+            return torch.view_as_complex(pairs.contiguous())
         if not self.maps:
             return vectors
-        made = tuple(
-            own(vectors).view(*vectors.shape[:-1], *shape)
-            for own, shape in zip(self.maps, self.shapes, strict=True)
-        )
-        made = tuple(F.normalize(each, dim=-1) for each in made) if self.unit else made
-        return made[0] if len(made) == 1 else made
+        representation = [
+            linear(vectors).view(*vectors.shape[:-1], *shape)
+            for linear, shape in zip(self.maps, self.shapes, strict=True)
+        ]
+        if self.is_rotation:
+            representation = [F.normalize(tensor, dim=-1) for tensor in representation]
+        return representation[0] if len(representation) == 1 else tuple(representation)
 
 
 class InteractionHead(LinkScorer):
-    """Scores (c*, p, v) by a PyKEEN ``interaction``; higher is truer.
+    """Link prediction by a PyKEEN interaction over (c*, property, value); a higher score is truer.
 
-    K3M's S is TransE's distance |c* + p - v|, so its score is -S.
+    K3M scores by TransE's distance S = |c* + p - v|, in which a lower score is truer. The score
+    here is -S.
+
+    Args:
+        aggregate: the first hop of the structure aggregation
+        aggregate_values: the second hop, or None
+        interaction: an interaction of PyKEEN
+        candidate_property: the property of each candidate [C]
+        dim: the width D
+        reads_known: False for a model that ignores the known triples of a flow
     """
 
     def __init__(
         self,
-        hops: tuple[StructureAggregation, ValueAggregation | None],
-        interaction: nn.Module,
+        aggregate: StructureAggregation,
+        aggregate_values: ValueAggregation | None,
+        interaction: Any,
         candidate_property: Tensor,
         dim: int,
         reads_known: bool = True,
     ) -> None:
-        super().__init__(hops, candidate_property, reads_known)
-        self.interaction = cast(Any, interaction)
+        super().__init__(aggregate, aggregate_values, candidate_property, reads_known)
+        self.interaction = interaction
         sizes = {"d": dim, "e": dim, "f": dim, "k": SLICES, "s": 1}
-        paired = bool(self.interaction.is_complex)
-        unit = type(interaction).__name__ in ROTATIONS
-        self.head = Components(dim, self.interaction.head_shape, sizes, paired)
-        self.relation = Components(dim, self.interaction.relation_shape, sizes, paired, unit)
-        self.tail = Components(dim, self.interaction.tail_shape, sizes, paired)
-        self.by_products = BY_PRODUCTS.get(
-            (type(interaction).__name__, getattr(interaction, "p", None))
+        is_complex = bool(interaction.is_complex)
+        is_rotation = type(interaction).__name__ in ROTATIONS
+        self.head = RepresentationMap(dim, interaction.head_shape, sizes, is_complex)
+        self.relation = RepresentationMap(
+            dim, interaction.relation_shape, sizes, is_complex, is_rotation
         )
+        self.tail = RepresentationMap(dim, interaction.tail_shape, sizes, is_complex)
+        self.product_score = product_score(interaction)
 
     def nodes(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """c* [N, D] of the flow's N cells."""
+        """Return c* [N, D] of the flow's N cells."""
         flow = flow if self.reads_known else flow.without_triples()
-        return self.cells(fused.node.index_select(0, flow.cell_item), fused, flow, knowledge)
+        nodes = fused.node.index_select(0, flow.cell_item)
+        return self.aggregate_cells(nodes, fused, flow, knowledge)
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's."""
+        """Return logits [N, K] of the flow's N cells over the candidates in play.
+
+        The candidates of another property than the cell's have -inf.
+        """
         nodes = self.nodes(fused, flow, knowledge).float()
-        other = self.others(flow, knowledge)
-        scores = nodes.new_full(other.shape, -torch.inf)
-        # A property's cells against its own values alone: a score costs D times what a product does.
+        property_of_row = self.candidate_property[knowledge.ids]
+        scores = nodes.new_full((len(nodes), len(knowledge.ids)), -torch.inf)
+        # Score the cells of one property at a time, against its own values alone: most interactions
+        # are not matrix products, and to gather vectors for scores of -inf would be expensive.
         for number in flow.cell_property.unique().tolist():
-            cell = (flow.cell_property == number).nonzero()[:, 0]
-            value = (self.candidate_property[knowledge.ids] == number).nonzero()[:, 0]
+            cells = (flow.cell_property == number).nonzero()[:, 0]
+            rows = (property_of_row == number).nonzero()[:, 0]
             relation = knowledge.properties[number].float()
-            tails = knowledge.values[value].float()
-            for part in cell.split(max(1, BLOCK // max(1, tails.numel()))):
-                if self.by_products is not None:
-                    block = self.by_products(nodes[part], relation[None], tails)
+            tails = knowledge.values[rows].float()
+            block_size = max(1, MAX_BLOCK // max(1, tails.numel()))
+            for block in cells.split(block_size):
+                heads = nodes[block]
+                if self.product_score is not None:
+                    part = self.product_score(heads, relation[None], tails)
                 else:
-                    block = self._interact(nodes[part][:, None], relation[None, None], tails[None])
-                scores = scores.index_put((part[:, None], value[None, :]), block)
+                    part = self._interact(heads[:, None], relation[None, None], tails[None])
+                scores = scores.index_put((block[:, None], rows[None, :]), part)
         return scores
 
-    def pairs(
+    def score_pairs(
         self,
         fused: FusedItems,
         flow: MessageFlow,
         knowledge: Knowledge,
-        pairs: tuple[Tensor, Tensor],
+        cell: Tensor,
+        candidate_row: Tensor,
     ) -> Tensor:
-        """Logits [...] of pairs (cell [...], row of a candidate in play [...]), another property's candidates too."""
-        cell, value = pairs
+        """Return logits [...] of pairs of a cell and a candidate, of any property."""
         nodes = self.nodes(fused, flow, knowledge).float()
         tails = knowledge.values.float()
-        relation = knowledge.properties.index_select(0, flow.cell_property).float()
-        if self.by_products is not None and len(nodes) * len(tails) <= CHEAPER * value.numel():
-            every = self.by_products(nodes, relation, tails)
-            # Flat, whose gradient is one addition a pair; that of two indices sorts them first.
-            return (
-                every.flatten()
-                .index_select(0, (cell * len(tails) + value).flatten())
-                .view(value.shape)
-            )
-        return self._interact(nodes[cell], relation[cell], tails[value])
+        relations = knowledge.properties.index_select(0, flow.cell_property).float()
+        all_pairs = len(nodes) * len(tails)
+        if self.product_score is None or all_pairs > PRODUCT_ADVANTAGE * candidate_row.numel():
+            return self._interact(nodes[cell], relations[cell], tails[candidate_row])
+        scores = self.product_score(nodes, relations, tails)
+        # By a flat index, whose backward pass is one addition per pair: the one of two indices
+        # sorts them first.
+        index = cell * len(tails) + candidate_row
+        return scores.flatten().index_select(0, index.flatten()).view(candidate_row.shape)
 
     def _interact(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
-        """Scores [...] of vectors [..., D], in single precision: a distance of bf16 numbers has no room for a margin."""
+        """Score vectors [..., D] in single precision: [...].
+
+        A distance between vectors in bf16 is too coarse for a margin.
+        """
         with torch.autocast(head.device.type, enabled=False):
-            return cast(
-                Tensor, self.interaction(self.head(head), self.relation(relation), self.tail(tail))
+            score: Tensor = self.interaction(
+                self.head(head), self.relation(relation), self.tail(tail)
             )
+            return score
 
 
 def pykeen_interaction(name: str, dim: int) -> nn.Module:
-    """A PyKEEN interaction by its name, like TransE, DistMult, ComplEx or RotatE, for vectors of width ``dim``.
+    """Make a PyKEEN interaction by its name, such as TransE, DistMult, ComplEx or RotatE.
 
-    Raises UsageError where PyKEEN has none of that name, or one that cannot be made of a width and a norm alone.
+    It scores vectors of width ``dim``. Raises UsageError if PyKEEN has no interaction of that name,
+    or if it needs more than a width and a norm.
     """
     from pykeen.nn.modules import interaction_resolver
 
@@ -177,26 +226,24 @@ def pykeen_interaction(name: str, dim: int) -> nn.Module:
     except (KeyError, ValueError):
         known = ", ".join(sorted(interaction_resolver.options))
         raise UsageError(
-            f"interaction={name!r} is none of PyKEEN's: choose among {known}"
+            f"interaction={name!r} is not one of PyKEEN's: choose one of {known}"
         ) from None
-    asked = inspect.signature(kind).parameters
-    given = {
-        key: value
-        for key, value in {"p": 2, "embedding_dim": dim, "input_dim": dim}.items()
-        if key in asked
-    }
+    options = {"p": 2, "embedding_dim": dim, "input_dim": dim}
+    accepted = inspect.signature(kind).parameters
     try:
-        # Tried on two vectors, by the CPU even where a model is built without memory.
+        # Score a pair of random vectors to see whether it works. This has to happen on the CPU,
+        # since a model may be built on the meta device, without memory.
         with torch.device("cpu"), torch.no_grad():
-            made = kind(**given)
+            interaction = kind(**{key: options[key] for key in options if key in accepted})
             vectors = torch.randn(2, dim)
-            hops: Any = (nn.Identity(), None)
-            InteractionHead(hops, made, torch.zeros(1), dim).eval()._interact(
-                vectors, vectors, vectors
-            )
+            no_aggregation: Any = nn.Identity()
+            head = InteractionHead(no_aggregation, None, interaction, torch.zeros(1), dim).eval()
+            head._interact(vectors, vectors, vectors)
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
         raise UsageError(
-            f"interaction={name!r} does not fit vectors of width {dim} ({reason}): choose TransE, DistMult, ComplEx, RotatE"
+            f"interaction={name!r} does not fit vectors of width {dim} ({reason}): "
+            "choose TransE, DistMult, ComplEx, RotatE"
         ) from None
-    return cast(nn.Module, made)
+    module: nn.Module = interaction
+    return module

@@ -1,4 +1,11 @@
-"""Link prediction on c*: questions about cells to scores over the property's values."""
+"""Link prediction on c*: cells (item, property) to scores over the property's values.
+
+A candidate is a value of one particular property; the candidates in play are those that a batch has
+encoded (see :class:`fusion.fused.Knowledge`).
+
+Shapes: N cells, B items, E known triples, P properties, C candidates, K candidates in play, D the
+model's width.
+"""
 
 from __future__ import annotations
 
@@ -6,147 +13,185 @@ import torch
 from torch import Tensor, nn
 
 from fusion.fused import FusedItems, Knowledge
-from fusion.link_prediction.aggregation import StructureAggregation, ValueAggregation
-from fusion.link_prediction.decoder import CellDecoder
+from fusion.link_prediction.aggregation import StructureAggregation, Triples, ValueAggregation
+from fusion.link_prediction.decoder import CellDecoder, KnownTriples
 from kg.message_flow import MessageFlow
 
 
 class LinkScorer(nn.Module):
-    """Structure aggregation by one hop or two, over which questions are scored; ``hops`` are the first and the second or None.
+    """Base class: the structure aggregation by one hop or two, on which cells are scored.
 
-    ``candidate_property`` [C] is each candidate's property; a model that does not read known statements drops a flow's.
+    Args:
+        aggregate: the first hop
+        aggregate_values: the second hop, or None
+        candidate_property: the property of each candidate [C]
+        reads_known: False for a model that ignores the known triples of a flow
     """
 
     candidate_property: Tensor
 
     def __init__(
         self,
-        hops: tuple[StructureAggregation, ValueAggregation | None],
+        aggregate: StructureAggregation,
+        aggregate_values: ValueAggregation | None,
         candidate_property: Tensor,
         reads_known: bool = True,
     ) -> None:
         super().__init__()
         self.register_buffer("candidate_property", candidate_property, persistent=False)
         self.reads_known = reads_known
-        self.aggregate, self.aggregate_values = hops
-
-    def structure(
-        self,
-        nodes: Tensor,
-        items: Tensor,
-        knowledge: Knowledge,
-        edges: tuple[Tensor, Tensor, Tensor, Tensor],
-    ) -> Tensor:
-        """c* [N, D] of ``nodes`` [N, D] over ``items`` c [B, D], by one hop or two.
-
-        ``edges`` are E triples as numbers of node, item, property and value (a row of the candidates in play).
-        """
-        node, item, known, value = edges
-        values = knowledge.values
-        if self.aggregate_values is not None:
-            values = self.aggregate_values(
-                items, knowledge.properties, values, (item, known, value)
-            )
-        return self.aggregate(nodes, knowledge.properties, values, (node, known, value))
-
-    def cells(
-        self, nodes: Tensor, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge
-    ) -> Tensor:
-        """c* [N, D] of the flow's N cells, whose nodes begin as ``nodes`` [N, D]."""
-        edge_item = flow.cell_item.index_select(0, flow.edge_cell)
-        return self.structure(
-            nodes,
-            fused.node,
-            knowledge,
-            (flow.edge_cell, edge_item, flow.edge_property, knowledge.local[flow.edge_value]),
-        )
-
-    def others(self, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Which of the K candidates in play are another property's than a cell asks: [N, K]."""
-        return self.candidate_property[knowledge.ids][None, :] != flow.cell_property[:, None]
-
-
-class LinkHead(LinkScorer):
-    """Link prediction on c*: the item node asked for a property, its known triples aggregated, scored against the property's values.
-
-    logit(v) = <W h, v> / sqrt(D) + <wide, u_v> + b_v, h the decoded cell, ``wide`` the item's n-grams and descriptors and the sum of its
-    known candidates' own vectors: a factorised logistic regression beside the deep scores (Cheng et al., 2016, wide and deep).
-    ``widths`` are the wide vectors' of item and known statements, 0 for none.
-    """
-
-    def __init__(
-        self,
-        hops: tuple[StructureAggregation, ValueAggregation | None],
-        decoder: CellDecoder,
-        candidate_property: Tensor,
-        dim: int,
-        widths: tuple[int, int],
-        reads_known: bool = True,
-    ) -> None:
-        super().__init__(hops, candidate_property, reads_known)
-        item_width, known_width = widths
-        candidates = candidate_property.shape[0]
-        self.decoder = decoder
-        self.output = nn.Linear(dim, dim)
-        self.bias = nn.Parameter(torch.zeros(candidates))
-        self.known = nn.Embedding(candidates, known_width) if known_width else None
-        self.wide = (
-            nn.Embedding(candidates, item_width + known_width) if item_width + known_width else None
-        )
+        self.aggregate = aggregate
+        self.aggregate_values = aggregate_values
 
     def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Logits [N, K] of the flow's N cells over the K candidates in play; -inf for another property's.
+        """Return logits [N, K] of the flow's N cells over the candidates in play.
 
-        A cell's node is c with the asked property added, then the structure aggregation over the cell's triples.
+        The candidates of another property than the cell's have -inf.
         """
-        return self._scores(fused, flow, knowledge).masked_fill(
-            self.others(flow, knowledge), -torch.inf
-        )
+        raise NotImplementedError
 
-    def pairs(
+    def score_pairs(
         self,
         fused: FusedItems,
         flow: MessageFlow,
         knowledge: Knowledge,
-        pairs: tuple[Tensor, Tensor],
+        cell: Tensor,
+        candidate_row: Tensor,
     ) -> Tensor:
-        """Logits [...] of pairs (cell [...], row of a candidate in play [...]), another property's candidates too."""
-        return self._scores(fused, flow, knowledge)[pairs]
+        """Return logits [...] of pairs of a cell and a candidate, of any property.
 
-    def _scores(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        ``cell`` [...] is the number of a cell of the flow, ``candidate_row`` [...] a row of the
+        candidates in play.
+        """
+        raise NotImplementedError
+
+    def aggregate_triples(
+        self,
+        nodes: Tensor,
+        items: Tensor,
+        knowledge: Knowledge,
+        triples: Triples,
+        triple_item: Tensor,
+    ) -> Tensor:
+        """Return c* [N, D] of ``nodes`` [N, D], by one hop or two.
+
+        ``items`` are the item nodes c [B, D], and ``triple_item`` [E] is the item of each triple.
+        The values of the triples are rows of the candidates in play.
+        """
+        values = knowledge.values
+        if self.aggregate_values is not None:
+            of_items = Triples(triple_item, triples.property, triples.value)
+            values = self.aggregate_values(items, knowledge.properties, values, of_items)
+        return self.aggregate(nodes, knowledge.properties, values, triples)
+
+    def aggregate_cells(
+        self, nodes: Tensor, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge
+    ) -> Tensor:
+        """Return c* [N, D] of the flow's cells, whose nodes are ``nodes`` [N, D] before."""
+        triples = Triples(
+            node=flow.edge_cell,
+            property=flow.edge_property,
+            value=knowledge.row_of[flow.edge_value],
+        )
+        triple_item = flow.cell_item.index_select(0, flow.edge_cell)
+        return self.aggregate_triples(nodes, fused.node, knowledge, triples, triple_item)
+
+    def of_other_property(self, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """Return which candidates in play belong to another property than the cell's [N, K]."""
+        return self.candidate_property[knowledge.ids][None, :] != flow.cell_property[:, None]
+
+
+class LinkHead(LinkScorer):
+    """Link prediction of the joint model: aggregation, decoder, and a wide part beside them.
+
+        logit(v) = <W h, v> / sqrt(D) + <wide, u_v> + b_v
+
+    h is the decoded cell. ``wide`` joins the item's n-grams and descriptors with the sum of vectors
+    of its known candidates, which makes the second term a factorised logistic regression (Cheng et
+    al., 2016, "Wide & Deep").
+
+    Args:
+        aggregate: the first hop of the structure aggregation
+        aggregate_values: the second hop, or None
+        decoder: decodes the aggregated cells
+        candidate_property: the property of each candidate [C]
+        dim: the width D
+        item_width: width of an item's wide features; 0 for none
+        known_width: width of the vectors of known candidates in the wide part; 0 for none
+        reads_known: False for a model that ignores the known triples of a flow
+    """
+
+    def __init__(
+        self,
+        aggregate: StructureAggregation,
+        aggregate_values: ValueAggregation | None,
+        decoder: CellDecoder,
+        candidate_property: Tensor,
+        dim: int,
+        item_width: int,
+        known_width: int,
+        reads_known: bool = True,
+    ) -> None:
+        super().__init__(aggregate, aggregate_values, candidate_property, reads_known)
+        candidates = candidate_property.shape[0]
+        wide_width = item_width + known_width
+        self.decoder = decoder
+        self.output = nn.Linear(dim, dim)
+        self.bias = nn.Parameter(torch.zeros(candidates))
+        self.known = nn.Embedding(candidates, known_width) if known_width else None
+        self.wide = nn.Embedding(candidates, wide_width) if wide_width else None
+
+    def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """Return logits [N, K] of the flow's N cells over the candidates in play.
+
+        The candidates of another property than the cell's have -inf.
+        """
+        logits = self._logits(fused, flow, knowledge)
+        return logits.masked_fill(self.of_other_property(flow, knowledge), -torch.inf)
+
+    def score_pairs(
+        self,
+        fused: FusedItems,
+        flow: MessageFlow,
+        knowledge: Knowledge,
+        cell: Tensor,
+        candidate_row: Tensor,
+    ) -> Tensor:
+        """Return logits [...] of pairs of a cell and a candidate, of any property."""
+        return self._logits(fused, flow, knowledge)[cell, candidate_row]
+
+    def _logits(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """Return logits [N, K] over all candidates in play, whatever their property."""
         flow = flow if self.reads_known else flow.without_triples()
-        asked = fused.node.index_select(0, flow.cell_item) + knowledge.properties.index_select(
-            0, flow.cell_property
-        )
-        node = self.cells(asked, fused, flow, knowledge)
-        triples = knowledge.values + knowledge.properties.index_select(
-            0, self.candidate_property[knowledge.ids]
-        )
-        hidden = self.decoder(
-            node,
-            flow.cell_item,
-            fused.memory,
-            triples,
-            (flow.edge_cell, knowledge.local[flow.edge_value]),
-        )
-        deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
-        return (
-            deep.float()
-            + self.bias.index_select(0, knowledge.ids)
-            + self.wide_scores(fused.wide, flow, knowledge.ids)
-        )
+        # The node of a cell is c plus the property that is asked for.
+        item = fused.node.index_select(0, flow.cell_item)
+        nodes = item + knowledge.properties.index_select(0, flow.cell_property)
+        nodes = self.aggregate_cells(nodes, fused, flow, knowledge)
 
-    def wide_scores(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
-        """The factorised logistic regression [N, K]: item part once an item, known part once a cell."""
+        property_of_row = self.candidate_property[knowledge.ids]
+        known = KnownTriples(
+            vectors=knowledge.values + knowledge.properties.index_select(0, property_of_row),
+            cell=flow.edge_cell,
+            triple=knowledge.row_of[flow.edge_value],
+        )
+        hidden = self.decoder(nodes, flow.cell_item, fused.memory, known)
+        deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
+        bias = self.bias.index_select(0, knowledge.ids)
+        return deep.float() + bias + self._wide_logits(fused.wide, flow, knowledge.ids)
+
+    def _wide_logits(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
+        """Return the factorised logistic regression [N, K] over the candidates ``ids`` [K].
+
+        The part of the items is computed once per item rather than once per cell.
+        """
         if self.wide is None:
             return wide.new_zeros(())
         item_width = wide.shape[1]
         table = self.wide.weight.index_select(0, ids)
-        scores = (wide @ table[:, :item_width].T).index_select(0, flow.cell_item)
+        logits = (wide @ table[:, :item_width].T).index_select(0, flow.cell_item)
         if self.known is None:
-            return scores
-        known = self.known(flow.edge_value)
-        known = known.new_zeros(flow.cell_item.shape[0], known.shape[1]).index_add(
-            0, flow.edge_cell, known
-        )
-        return scores + known @ table[:, item_width:].T
+            return logits
+        vectors = self.known(flow.edge_value)
+        cells = vectors.new_zeros(flow.cell_item.shape[0], vectors.shape[1])
+        known = cells.index_add(0, flow.edge_cell, vectors)
+        return logits + known @ table[:, item_width:].T

@@ -4,14 +4,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from encoders.bert import bert_text, from_transformers, pretrained_text
+from encoders.bert import bert_text, copy_bert, gelu_variant, read_bert
 from schema.errors import ModelError
 
 PIECES = torch.tensor([[5, 6, 7, 0], [8, 9, 0, 0]])
 
 
-@pytest.fixture(scope="module", params=["gelu", "gelu_new"])
-def bert(request):
+def small_bert(activation):
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "hidden_size": 16,
@@ -20,34 +19,56 @@ def bert(request):
         "intermediate_size": 64,
         "vocab_size": 30,
     }
-    return BertModel(BertConfig(**sizes, hidden_act=request.param), add_pooling_layer=False).eval()
+    config = BertConfig(**sizes, hidden_act=activation)
+    return BertModel(config, add_pooling_layer=False).eval()
 
 
-def test_it_is_the_function_of_transformers(bert):
+def copy_of(bert):
+    """Return our own BERT with the weights of transformers' ``bert``."""
+    config = bert.config
+    text = bert_text(
+        vocab_size=30,
+        dim=16,
+        heads=2,
+        layers=2,
+        norm_eps=config.layer_norm_eps,
+        hidden_act=gelu_variant(config.hidden_act),
+    )
+    copy_bert(text, bert)
+    return text.eval()
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+def test_equals_the_bert_of_transformers(activation):
+    bert = small_bert(activation)
     mask = PIECES != 0
     with torch.no_grad():
         theirs = bert(PIECES, attention_mask=mask).last_hidden_state
-        ours = from_transformers(bert).eval()(PIECES)
+        ours = copy_of(bert)(PIECES)
     torch.testing.assert_close(ours.hidden[mask], theirs[mask], rtol=1e-4, atol=1e-5)
 
 
-def test_a_folder_gives_the_same(bert, tmp_path):
+def test_weights_are_read_from_a_folder(tmp_path):
+    bert = small_bert("gelu")
     bert.save_pretrained(tmp_path)
-    torch.testing.assert_close(
-        pretrained_text(tmp_path).eval()(PIECES).hidden,
-        from_transformers(bert).eval()(PIECES).hidden,
-    )
+    from_folder = copy_of(read_bert(tmp_path))
+    torch.testing.assert_close(from_folder(PIECES).hidden, copy_of(bert)(PIECES).hidden)
 
 
-def test_a_frozen_one_has_no_gradient_and_does_not_train(bert):
-    text = from_transformers(bert, frozen=True).train()
+def test_a_frozen_encoder_has_no_gradients_and_stays_in_evaluation_mode():
+    text = bert_text(30, 16, 2, 2).freeze().train()
     assert not text.training
     assert not any(parameter.requires_grad for parameter in text.parameters())
 
 
-def test_a_folder_without_weights_is_named(tmp_path):
+def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no BERT at"):
-        pretrained_text(tmp_path)
+        read_bert(tmp_path)
+
+
+def test_another_activation_is_refused():
+    with pytest.raises(ModelError, match="activation 'relu' is not a GELU"):
+        gelu_variant("relu")
 
 
 def test_padding_changes_no_token():

@@ -13,7 +13,7 @@ from encoders.regions import (
     RegionFolder,
     Regions,
     pad_regions,
-    parse,
+    parse_regions,
 )
 from schema.errors import DataError
 
@@ -27,14 +27,14 @@ def npz(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
-def test_a_folder_has_npz_and_npy(tmp_path):
+def test_a_folder_has_npz_and_npy_files(tmp_path):
     (tmp_path / "a.npz").write_bytes(npz(features=FEATURES, boxes=BOXES))
     np.save(tmp_path / "b.npy", np.concatenate([FEATURES, BOXES], 1))
     for key in ("a", "b"):
-        found = RegionFolder(tmp_path).read(key)
-        assert found is not None
-        np.testing.assert_array_equal(found.features, FEATURES)
-        np.testing.assert_array_equal(found.boxes, BOXES)
+        regions = RegionFolder(tmp_path).read(key)
+        assert regions is not None
+        np.testing.assert_array_equal(regions.features, FEATURES)
+        np.testing.assert_array_equal(regions.boxes, BOXES)
     assert RegionFolder(tmp_path).read("c") is None
 
 
@@ -45,17 +45,15 @@ def test_a_database_has_the_same_bytes(tmp_path):
     ):
         transaction.put(b"a", npz(features=FEATURES, boxes=BOXES))
     database = RegionDatabase(tmp_path / "regions")
-    found = database.read("a")
-    assert found is not None
-    np.testing.assert_array_equal(found.features, FEATURES)
+    regions = database.read("a")
+    assert regions is not None
+    np.testing.assert_array_equal(regions.features, FEATURES)
     assert database.read("b") is None
 
 
-def test_boxes_in_pixels_become_shares():
-    found = parse(
-        npz(features=FEATURES, boxes=BOXES * [200, 100, 200, 100], size=np.array([200, 100])), "x"
-    )
-    np.testing.assert_allclose(found.boxes, BOXES, rtol=1e-6)
+def test_boxes_in_pixels_become_fractions():
+    data = npz(features=FEATURES, boxes=BOXES * [200, 100, 200, 100], size=np.array([200, 100]))
+    np.testing.assert_allclose(parse_regions(data, "x").boxes, BOXES, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,31 +66,36 @@ def test_boxes_in_pixels_become_shares():
         npz(features=FEATURES, boxes=BOXES[:1]),
     ],
 )
-def test_what_is_no_regions_is_named(data):
-    with pytest.raises(
-        DataError, match=r"place.npz has .*: write features \[R, F\] and boxes \[R, 4\]"
-    ):
-        parse(data, "place.npz")
+def test_other_files_are_refused_by_name(data):
+    message = r"place.npz has .*: write features \[R, F\] and boxes \[R, 4\]"
+    with pytest.raises(DataError, match=message):
+        parse_regions(data, "place.npz")
 
 
-def test_padding_keeps_the_first_and_masks_the_rest():
-    found = pad_regions([Regions(FEATURES, BOXES), None, Regions(FEATURES[:1], BOXES[:1])], 2, 3)
-    assert found.mask.tolist() == [[True, True], [False, False], [True, False]]
-    np.testing.assert_array_equal(found.features[0], FEATURES)
-    assert (found.boxes[2, 1] == 0).all()
+def test_padding_keeps_the_first_regions_and_masks_missing_ones():
+    images = [Regions(FEATURES, BOXES), None, Regions(FEATURES[:1], BOXES[:1])]
+    batch = pad_regions(images, 2, 3)
+    assert batch.mask.tolist() == [[True, True], [False, False], [True, False]]
+    np.testing.assert_array_equal(batch.features[0], FEATURES)
+    assert (batch.boxes[2, 1] == 0).all()
 
 
 def test_regions_of_another_width_are_refused():
-    with pytest.raises(
-        DataError, match="regions with 3 features do not fit a model that reads 2048"
-    ):
+    message = "regions with 3 features do not fit a model that reads 2048"
+    with pytest.raises(DataError, match=message):
         pad_regions([Regions(FEATURES, BOXES)], 2, 2048)
 
 
-def test_a_region_is_its_feature_and_its_place():
+def test_regions_of_other_classes_are_refused():
+    classes = np.ones((2, 4), np.float32)
+    message = "regions with 4 classes do not fit a model that predicts 5: set region_classes"
+    with pytest.raises(DataError, match=message):
+        pad_regions([Regions(FEATURES, BOXES, classes)], 2, 3, classes=5)
+
+
+def test_a_region_is_its_features_and_its_box():
     encoder = RegionEncoder(4, width=3)
     place = torch.tensor([0.2, 0.2, 0.4, 0.6, 0.2 * 0.4])
     expected = encoder.norm(encoder.feature(torch.from_numpy(FEATURES[1])) + encoder.place(place))
-    torch.testing.assert_close(
-        encoder(pad_regions([Regions(FEATURES, BOXES)], 2, 3)).hidden[0, 1], expected
-    )
+    tokens = encoder(pad_regions([Regions(FEATURES, BOXES)], 2, 3))
+    torch.testing.assert_close(tokens.hidden[0, 1], expected)

@@ -5,7 +5,7 @@ import torch
 from transformers import ViTConfig, ViTModel
 
 from encoders.image import HALF, normalise
-from encoders.vit import PretrainedViT, pretrained_vit
+from encoders.vit import PretrainedViT, read_vit
 from schema.errors import ModelError
 
 PIXELS = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
@@ -23,14 +23,14 @@ def vit():
     return ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8), add_pooling_layer=False).eval()
 
 
-def test_its_tokens_are_the_vits_states_mapped(vit):
+def test_tokens_are_the_projected_states(vit):
     encoder = PretrainedViT(vit, 4)
     expected = encoder.project(vit(pixel_values=normalise(PIXELS, HALF, HALF)).last_hidden_state)
     torch.testing.assert_close(encoder(PIXELS).hidden, expected)
     assert expected.shape == (2, 5, 4)
 
 
-def test_a_frozen_one_learns_its_map_alone(vit):
+def test_a_frozen_vit_learns_its_projection_alone(vit):
     encoder = PretrainedViT(vit, 4).train()
     encoder(PIXELS).hidden.sum().backward()
     assert {name for name, p in encoder.named_parameters() if p.grad is not None} == {
@@ -40,14 +40,17 @@ def test_a_frozen_one_learns_its_map_alone(vit):
     assert not encoder.vit.training
 
 
-def test_a_folder_gives_the_same(vit, tmp_path):
+def test_weights_are_read_from_a_folder(vit, tmp_path):
     vit.save_pretrained(tmp_path)
-    torch.testing.assert_close(
-        pretrained_vit(tmp_path, 4).vit(normalise(PIXELS, HALF, HALF))[0],
-        vit(normalise(PIXELS, HALF, HALF))[0],
-    )
+    pixels = normalise(PIXELS, HALF, HALF)
+    torch.testing.assert_close(read_vit(tmp_path)(pixels)[0], vit(pixels)[0])
 
 
-def test_a_folder_without_weights_is_named(tmp_path):
+def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no ViT at"):
-        pretrained_vit(tmp_path, 4)
+        read_vit(tmp_path)
+
+
+def test_patch_positions_are_refused(vit):
+    with pytest.raises(TypeError, match="PretrainedViT has no position embeddings of patches"):
+        PretrainedViT(vit, 4).patch_positions(torch.tensor([0]))

@@ -2,8 +2,15 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
-from fusion.checkpoint import ModelFolder, add_file, find_model, save_pretrained, verify
+from fusion.checkpoint import (
+    ModelFolder,
+    add_file,
+    find_model,
+    read_verified_files,
+    save_pretrained,
+)
 from schema.errors import ModelError, UsageError
 from tests.fusion.conftest import TINY
 
@@ -16,23 +23,44 @@ def folder(tmp_path, model, tokenizer, ontology):
     return tmp_path / "m"
 
 
-def test_weights_come_back_bit_for_bit(folder, model):
-    again = ModelFolder(folder).model.state_dict()
-    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
+def test_weights_are_restored_bit_for_bit(folder, model):
+    restored = ModelFolder(folder).model.state_dict()
+    assert all(torch.equal(tensor, restored[name]) for name, tensor in model.state_dict().items())
 
 
-def test_ontology_and_extras_come_back(folder, ontology):
+def test_ontology_and_calibration_are_restored(folder, ontology):
     add_file(folder, "calibration.json", b'{"temperature": 2}')
     opened = ModelFolder(folder)
     assert opened.ontology.content_hash() == ontology.content_hash()
     assert opened.calibration == {"temperature": 2}
 
 
-def test_outputs_come_back_bit_for_bit(folder, model, batch):
-    again = ModelFolder(folder).model
-    one, other = (each.fuse(batch, each.encode_image(batch)) for each in (model, again))
-    assert torch.equal(one.node, other.node)
-    assert torch.equal(one.memory.hidden, other.memory.hidden)
+def test_outputs_are_restored_bit_for_bit(folder, model, batch):
+    restored = ModelFolder(folder).model
+    expected = model.fuse(batch, model.encode_image(batch))
+    actual = restored.fuse(batch, restored.encode_image(batch))
+    assert torch.equal(actual.node, expected.node)
+    assert torch.equal(actual.memory.hidden, expected.memory.hidden)
+
+
+def test_a_folder_of_a_former_version_is_opened(folder, model):
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["picture"] = config["model"].pop("image_encoder")
+    former_weights = {
+        name.replace("images.", "pictures.", 1) if name.startswith("images.") else name: tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    assert any(name.startswith("pictures.") for name in former_weights)
+    # The heads of the training objectives were part of the model.
+    config["model"]["global_heads"] = True
+    former_weights["piece_head.bias"] = torch.ones(3)
+
+    add_file(folder, "config.json", json.dumps(config).encode())
+    add_file(folder, "model.safetensors", save(former_weights))
+    opened = ModelFolder(folder)
+    restored = opened.model.state_dict()
+    assert all(torch.equal(tensor, restored[name]) for name, tensor in model.state_dict().items())
+    assert opened.heads.keys() == {"mlm.head.bias"}
 
 
 NAMES = [
@@ -56,23 +84,23 @@ def test_a_flipped_byte_is_refused(folder, name, place):
 
 
 def test_a_flipped_bit_anywhere_in_the_manifest_is_refused(folder):
-    whole = (folder / "manifest.json").read_bytes()
-    for place in range(len(whole)):
-        (folder / "manifest.json").write_bytes(
-            whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-        )
+    manifest = (folder / "manifest.json").read_bytes()
+    for place in range(len(manifest)):
+        changed = bytearray(manifest)
+        changed[place] ^= 1
+        (folder / "manifest.json").write_bytes(changed)
         with pytest.raises(ModelError):
-            verify(folder)
+            read_verified_files(folder)
 
 
-def test_the_folder_has_no_other_files(folder):
+def test_a_folder_has_no_other_files(folder):
     assert {path.name for path in folder.iterdir()} == set(NAMES)
 
 
 def test_a_missing_file_is_named(folder):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match=r"tokenizer\.json is missing"):
-        verify(folder)
+        read_verified_files(folder)
 
 
 def test_weights_of_other_sizes_are_refused(folder):
@@ -83,13 +111,13 @@ def test_weights_of_other_sizes_are_refused(folder):
         ModelFolder(folder)
 
 
-def test_find_model_takes_name_folder_or_newest(folder):
+def test_a_model_is_found_by_name_by_folder_or_as_the_newest(folder):
     assert find_model(folder.parent, None) == folder
     assert find_model(folder.parent, "m") == folder
     assert find_model(folder.parent / "elsewhere", str(folder)) == folder
 
 
-def test_find_model_says_what_there_is(tmp_path, folder):
+def test_an_error_names_the_models_there_are(tmp_path, folder):
     with pytest.raises(UsageError, match="it has m"):
         find_model(tmp_path, "other")
     with pytest.raises(UsageError, match="catalograph train"):

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 import torch
 
+from encoders.tokens import ModalTokens
 from kg.message_flow import MessageFlow
 
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -60,7 +63,10 @@ def test_a_subset_of_candidates_scores_as_the_whole(model, batch):
 
 def test_an_absent_image_is_not_read(model, batch):
     image = model.encode_image(batch)
-    title_only = model.fuse(batch, image.where(torch.zeros(4, dtype=torch.bool)))
+    absent = ModalTokens(image.tokens.hidden, torch.zeros_like(image.tokens.mask))
+    nowhere = torch.zeros(4, dtype=torch.bool)
+    image = dataclasses.replace(image, tokens=absent, described=nowhere)
+    title_only = model.fuse(batch, image)
     torch.testing.assert_close(title_only.node, model.fuse(batch, None).node)
 
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from encoders.regions import Regions
+from encoders.tokens import ModalTokens
 from fusion.build import build_model
 from fusion.inference.featurizer import Featurizer
+from fusion.link_prediction.aggregation import Triples
 from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 from tests.fusion.conftest import TINY
@@ -81,14 +83,15 @@ def test_a_masked_image_changes_nothing_bit_for_bit(built):
     image = model.encode_image(batch)
     if image is None:
         pytest.skip("this one reads no images")
-    hidden = image.where(torch.tensor([True, False, False, False]))
+    first = torch.tensor([True, False, False, False])
+    mask = image.tokens.mask & first[:, None]
+    hidden = dataclasses.replace(
+        image,
+        tokens=ModalTokens(image.tokens.hidden, mask),
+        described=image.described & first,
+    )
     other = dataclasses.replace(
-        hidden,
-        tokens=dataclasses.replace(
-            hidden.tokens,
-            hidden=hidden.tokens.hidden * hidden.tokens.mask[..., None]
-            + 7 * ~hidden.tokens.mask[..., None],
-        ),
+        hidden, tokens=ModalTokens(torch.where(mask[..., None], image.tokens.hidden, 7.0), mask)
     )
     assert torch.equal(model.fuse(batch, hidden).node, model.fuse(batch, other).node)
 
@@ -105,7 +108,7 @@ def test_known_triples_move_their_cell_alone(built):
 
 def test_every_state_has_its_name_and_shape(built):
     model, batch = built
-    triples = torch.tensor([0, 2]), torch.tensor([1, 0]), torch.tensor([3, 0])
+    triples = Triples(torch.tensor([0, 2]), torch.tensor([1, 0]), torch.tensor([3, 0]))
     found = model.states(batch, triples)
     for name in ("item", "node", "global_embedding", "text_embedding", "image_embedding"):
         assert getattr(found, name).shape == (4, model.patch_mask.shape[0])
@@ -116,7 +119,7 @@ def test_every_state_has_its_name_and_shape(built):
 
 
 def test_what_a_baseline_leaves_out_does_not_reach_it(tokenizer, ontology, batch):
-    other = batch.with_pieces(batch.pieces.flip(0))
+    other = dataclasses.replace(batch, pieces=batch.pieces.flip(0))
     vit = build_model(small("vit"), tokenizer, ontology).eval()
     assert torch.equal(vit.fuse(batch, None).node, vit.fuse(other, None).node)
     assert build_model(small("bert"), tokenizer, ontology).encode_image(batch) is None

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from encoders.tokenizer import CatalogTokenizer
+from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from fusion.build import build_model
 from fusion.pretrained import Pretrained, read_pieces
 from schema.errors import ModelError, UsageError
@@ -30,17 +30,17 @@ def bert(tmp_path):
     return tmp_path, model
 
 
-def build(folder, name, ontology, **changes):
-    found = Pretrained.open(str(folder))
-    config = found.fit(preset(name, "tiny").model)
-    tokenizer = CatalogTokenizer.pretrained(found.pieces(), ["red mug"], 16)
+def build(folder, name, ontology):
+    pretrained = Pretrained.open(str(folder))
+    config = pretrained.fit(preset(name, "tiny").model)
+    tokenizer = CatalogTokenizer.pretrained(read_pieces(str(folder)), ["red mug"], 16)
     model = build_model(config, tokenizer, ontology).eval()
-    found.load(model)
+    pretrained.load(model)
     return config, model
 
 
 @pytest.mark.parametrize("name", ["mbsd", "bert", "k3m"])
-def test_a_presets_text_side_is_the_berts_first_layers(bert, name, ontology):
+def test_the_text_encoder_takes_the_first_layers_of_a_bert(bert, name, ontology):
     folder, theirs = bert
     config, model = build(folder, name, ontology)
     theirs.encoder.layer = theirs.encoder.layer[: config.text_layers or config.fusion_layers]
@@ -53,7 +53,7 @@ def test_a_presets_text_side_is_the_berts_first_layers(bert, name, ontology):
             atol=1e-5,
         )
     assert (config.dim, config.heads, config.hidden_act) == (16, 2, "gelu")
-    assert model.special == (2, 3, 4, 5)
+    assert model.special == SpecialPieces(unk=2, cls=3, sep=4, mask=5)
 
 
 def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokenizer):
@@ -61,9 +61,9 @@ def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokeniz
         transformers.ViTConfig(**SIZES, image_size=32, patch_size=16), add_pooling_layer=False
     )
     theirs.save_pretrained(tmp_path / "vit")
-    found = Pretrained.open(str(tmp_path / "vit"))
-    model = build_model(found.fit(preset("mbsd", "tiny").model), tokenizer, ontology)
-    found.load(model)
+    pretrained = Pretrained.open(str(tmp_path / "vit"))
+    model = build_model(pretrained.fit(preset("mbsd", "tiny").model), tokenizer, ontology)
+    pretrained.load(model)
     ours = model.get_submodule("images.encoder.vit")
     assert all(
         torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items()
@@ -71,25 +71,23 @@ def test_a_vision_transformer_reads_the_images(tmp_path, bert, ontology, tokeniz
     assert not any(parameter.requires_grad for parameter in ours.parameters())
 
 
-def test_weights_without_a_place_are_named(bert):
-    with pytest.raises(UsageError, match="is a bert, of which preset joint has no part"):
+def test_weights_that_a_preset_has_no_use_for_are_refused(bert):
+    with pytest.raises(UsageError, match="is a bert, for which preset joint has no use"):
         Pretrained.open(str(bert[0])).fit(preset("joint", "tiny").model)
 
 
-def test_another_vocabulary_does_not_fit_the_weights(bert, ontology, tokenizer):
-    found = Pretrained.open(str(bert[0]))
+def test_weights_of_another_vocabulary_are_refused(bert, ontology, tokenizer):
+    pretrained = Pretrained.open(str(bert[0]))
+    model = build_model(pretrained.fit(preset("mbsd", "tiny").model), tokenizer, ontology)
     with pytest.raises(ModelError, match=r"do not fit .*: give its vocabulary"):
-        found.load(build_model(found.fit(preset("mbsd", "tiny").model), tokenizer, ontology))
+        pretrained.load(model)
 
 
-def test_word_pieces_come_from_a_file_or_its_folder(bert, tmp_path):
-    assert (
-        read_pieces(str(tmp_path)).token_to_id("[MASK]")
-        == read_pieces(str(tmp_path / "vocab.txt")).token_to_id("[MASK]")
-        == 5
-    )
+def test_word_pieces_are_read_from_a_file_or_its_folder(bert, tmp_path):
+    for path in (tmp_path, tmp_path / "vocab.txt"):
+        assert read_pieces(str(path)).token_to_id("[MASK]") == 5
     read_pieces(str(tmp_path)).save(str(tmp_path / "tokenizer.json"))
     assert read_pieces(str(tmp_path / "tokenizer.json")).token_to_id("mug") == 7
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match="holds no word pieces"):
+    with pytest.raises(ModelError, match="has no word pieces"):
         read_pieces(str(tmp_path))

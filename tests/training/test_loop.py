@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from encoders.layers import RowDropout
+from fusion.architectures.joint import SingleStream
 from schema import files
 from schema.errors import TrainingError
 from tests.training.conftest import TINY
@@ -111,9 +112,8 @@ def test_micro_batches_add_up_to_its_gradient(make_run, model):
 def still(model):
     """No randomness in the model, and no batch norm: its statistics are a micro-batch's own."""
     for module in model.modules():
-        for name in ("drop", "drop_wide"):
-            if hasattr(module, name):
-                setattr(module, name, 0.0)
+        if isinstance(module, SingleStream):
+            module.token_rate = module.wide_rate = 0.0
         if isinstance(module, torch.nn.Dropout | RowDropout):
             module.p = module.rate = 0.0
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
@@ -249,9 +249,9 @@ def test_a_loss_that_stays_infinite_stops_the_run(make_run, model):
 def test_a_step_of_infinite_loss_changes_no_weight(make_run, model):
     with torch.no_grad():
         model.links.bias.fill_(torch.nan)
-    before = model.fusion.pieces.weight.clone()
+    before = model.fusion.piece_embedding.weight.clone()
     run_loop(make_run(2), lambda record: None)
-    assert torch.equal(before, model.fusion.pieces.weight)
+    assert torch.equal(before, model.fusion.piece_embedding.weight)
 
 
 def test_the_rate_warms_up_and_ends_at_nothing(recipe):

@@ -193,7 +193,7 @@ def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
     train(home, options("bert", 2, preset="k3m", overrides=given))
     opened = ModelFolder(home.models / "bert")
     theirs = transformers.BertModel.from_pretrained(tmp_path).embeddings.word_embeddings.weight
-    assert torch.equal(opened.model.fusion.pieces.weight, theirs)
+    assert torch.equal(opened.model.fusion.piece_embedding.weight, theirs)
     assert opened.tokenizer.vocab_size == len(words)
 
 

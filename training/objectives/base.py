@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import few_sizes
+from encoders.batch import bucket_size
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
@@ -89,7 +89,7 @@ def apply_at(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
     """
     places = chosen.flatten().nonzero()[:, 0]
     count = places.numel()
-    padding = places[:1].expand(few_sizes(count, 32) - count)
+    padding = places[:1].expand(bucket_size(count, 32) - count)
     padded = torch.cat([places, padding])
     return head(hidden.flatten(0, 1).index_select(0, padded))[:count]
 

@@ -71,7 +71,7 @@ class GlobalMaskedLanguageModeling(Objective):
         """Build the objective; None for a wrapped model, whose positions cannot be read."""
         if config.preset == "wrapped":
             return None
-        return cls(GlobalPieceHead(model.fusion.pieces, config.dim))
+        return cls(GlobalPieceHead(model.fusion.piece_embedding, config.dim))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

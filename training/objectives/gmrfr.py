@@ -67,9 +67,9 @@ class GlobalMaskedRegionFeatureRegression(Objective):
         recipe: Recipe,
     ) -> GlobalMaskedRegionFeatureRegression | None:
         """Build the objective; None for a model whose patches have no positions or no pixels."""
-        if config.preset == "wrapped" or not model.size_of_patch:
+        if config.preset == "wrapped" or not model.patch_size:
             return None
-        return cls(global_patch_head(config.dim, 3 * model.size_of_patch**2))
+        return cls(global_patch_head(config.dim, 3 * model.patch_size**2))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

@@ -69,9 +69,9 @@ class SoftmaxLinks(nn.Module):
         logits = model.score(fused, targets.flow, knowledge)
         alternatives = TrueAlternatives(
             targets.alternatives.statement,
-            knowledge.local[targets.alternatives.candidate],
+            knowledge.row_of[targets.alternatives.candidate],
         )
-        target = knowledge.local[targets.candidate]
+        target = knowledge.row_of[targets.candidate]
         return softmax_loss(logits, targets.cell, target, alternatives, self.smoothing)
 
 
@@ -102,7 +102,8 @@ class CorruptedLinks(nn.Module):
             fused,
             targets.flow,
             knowledge,
-            (cell, knowledge.local[candidate]),
+            cell=cell,
+            candidate_row=knowledge.row_of[candidate],
         )
         true = scores[:, 0]
         negatives = scores[:, 1:].masked_fill(~corrupted.possible, -torch.inf)

@@ -101,7 +101,7 @@ class MaskedLanguageModeling(Objective):
         recipe: Recipe,
     ) -> MaskedLanguageModeling:
         """Build the objective with a head over the model's own word pieces."""
-        return cls(PieceHead(model.fusion.pieces, config.dim))
+        return cls(PieceHead(model.fusion.piece_embedding, config.dim))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

@@ -51,7 +51,7 @@ def masked_raw_patches(states: StepStates) -> Tensor | None:
         return None
     # Most images of a batch have no masked patch: only those that do are cut up.
     rows = masked.patches.any(1)
-    grid = view.items.pixels.shape[-1] // states.model.size_of_patch
+    grid = view.items.pixels.shape[-1] // states.model.patch_size
     return raw_patches(view.items.pixels[rows], grid)[masked.patches[rows]]
 
 
@@ -95,9 +95,9 @@ class MaskedPatchModeling(Objective):
         recipe: Recipe,
     ) -> MaskedPatchModeling | None:
         """Build the objective; None for a model that reads no pixels."""
-        if not model.size_of_patch:
+        if not model.patch_size:
             return None
-        return cls(PatchHead(config.dim, model.size_of_patch))
+        return cls(PatchHead(config.dim, model.patch_size))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

@@ -88,9 +88,9 @@ class MaskedRegionFeatureRegression(Objective):
             head = nn.Linear(config.dim, config.region_width)
             initialise(head)
             return cls(head)
-        if not model.size_of_patch:
+        if not model.patch_size:
             return None
-        return cls(PatchHead(config.dim, model.size_of_patch))
+        return cls(PatchHead(config.dim, model.patch_size))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
 
 from encoders.batch import ItemBatch
 from fusion.architectures.bert_stream import BertFusion
-from fusion.fused import FusedItems, ImageParts, Knowledge
+from fusion.fused import FusedItems, ImageFeatures, Knowledge, QueryViews
 from fusion.model import ProductModel
 from training.batches import StepBatch
-
-
-@dataclass(frozen=True)
-class QueryViews:
-    """MBSD's three readings of N pairs of query and item (its Figure 4).
-
-    ``item`` h, ``title`` h^t and ``image`` h^v [N, D]: the query with title and image, with the
-    title alone, and with the image alone. Without any image in the batch, all are h^t.
-    """
-
-    item: Tensor
-    title: Tensor
-    image: Tensor
 
 
 class StepStates:
@@ -45,7 +31,7 @@ class StepStates:
         return None if candidates is None else self.model.know(candidates)
 
     @cached_property
-    def image(self) -> ImageParts | None:
+    def image(self) -> ImageFeatures | None:
         """The images of the items, with covered patches hidden; None if no item has one."""
         if self.batch.items is None or self.batch.masked is None:
             return None
@@ -66,7 +52,7 @@ class StepStates:
         """States [B, P, D] of the items' patches or regions; None if no item has an image."""
         if self.image is None or self.items is None or self.items.image is None:
             return None
-        return self.image.patches(self.items.image.hidden)
+        return self.image.patch_states(self.items.image.hidden)
 
     @cached_property
     def items_without_image(self) -> FusedItems | None:
@@ -75,14 +61,17 @@ class StepStates:
         return None if view is None else self.model.fuse(view.items, None)
 
     @cached_property
-    def pair_image(self) -> ImageParts | None:
+    def pair_image(self) -> ImageFeatures | None:
         """The images of the N items of the query pairs; None if none has one."""
         pairs = self.batch.pairs
         return None if pairs is None else self.model.encode_image(pairs.items)
 
     @cached_property
     def query_views(self) -> QueryViews | None:
-        """The 2N pairs of query and item in MBSD's three readings."""
+        """The 2N pairs of query and item in MBSD's three readings.
+
+        If no item has an image, all are h^t.
+        """
         pairs = self.batch.pairs
         if pairs is None:
             return None
@@ -96,7 +85,7 @@ class StepStates:
 def read_query_views(
     model: ProductModel,
     items: ItemBatch,
-    image: ImageParts,
+    image: ImageFeatures,
     query: Tensor,
 ) -> QueryViews:
     """Read N pairs of ``query`` pieces [N, L] and ``items`` in three ways.
@@ -104,7 +93,7 @@ def read_query_views(
     A single BERT stream reads all three in one pass, which shares the work on the query.
     """
     if isinstance(model.fusion, BertFusion) and model.fusion.reads_title:
-        return QueryViews(*model.fusion.encode_query_views(items, image, query))
+        return model.fusion.encode_query_views(items, image, query)
     return QueryViews(
         item=model.fuse(items, image, query).node,
         title=model.fuse(items, None, query).node,

@@ -15,42 +15,36 @@ def scorer(tmp_path, model, tokenizer, ontology):
     return CellScorer(ModelFolder(tmp_path / "m"))
 
 
-def test_logits_are_over_the_propertys_values(scorer, items):
+def test_logits_are_over_the_values_of_the_property(scorer, items):
     scores = scorer.score(scorer.encode(items), [CellQuery(0, "colour"), CellQuery(2, "kind")])
-    assert [len(s) for s in scores] == [3, 2]
-    assert all(np.isfinite(s).all() for s in scores)
+    assert [len(logits) for logits in scores] == [3, 2]
+    assert all(np.isfinite(logits).all() for logits in scores)
 
 
-def test_the_cells_own_property_is_never_known(scorer, items):
+@pytest.mark.parametrize("known", [(("colour", "red"),), (("kind", "spaceship"), ("nothing", "x"))])
+def test_the_cells_own_property_and_unknown_statements_are_ignored(scorer, items, known):
     encoded = scorer.encode(items)
-    plain = scorer.score(encoded, [CellQuery(0, "colour")])
-    told = scorer.score(encoded, [CellQuery(0, "colour", (("colour", "red"),))])
-    np.testing.assert_array_equal(plain[0], told[0])
+    (expected,) = scorer.score(encoded, [CellQuery(0, "colour")])
+    (actual,) = scorer.score(encoded, [CellQuery(0, "colour", known)])
+    np.testing.assert_array_equal(actual, expected)
 
 
-def test_unknown_statements_are_passed_over(scorer, items):
-    encoded = scorer.encode(items)
-    plain = scorer.score(encoded, [CellQuery(0, "colour")])
-    told = scorer.score(
-        encoded, [CellQuery(0, "colour", (("kind", "spaceship"), ("nothing", "x")))]
-    )
-    np.testing.assert_array_equal(plain[0], told[0])
-
-
-def test_answers_come_in_the_order_of_the_questions(scorer, items, monkeypatch):
+def test_scores_come_in_the_order_of_the_cells_whatever_the_batches(scorer, items, monkeypatch):
     cells = [
         CellQuery(3, "kind"),
         CellQuery(0, "colour"),
         CellQuery(2, "kind"),
         CellQuery(1, "colour"),
     ]
-    whole = scorer.score(scorer.encode(items), cells)
+    in_one_batch = scorer.score(scorer.encode(items), cells)
     monkeypatch.setattr(fusion.inference.scorer, "ENCODE_BATCH", 3)
-    for one, other in zip(whole, scorer.score(scorer.encode(items), cells), strict=True):
-        np.testing.assert_allclose(one, other, atol=0.02)
+    monkeypatch.setattr(fusion.inference.scorer, "SCORE_BATCH", 2)
+    in_batches = scorer.score(scorer.encode(items), cells)
+    for expected, actual in zip(in_one_batch, in_batches, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=0.02)
 
 
-def test_an_unknown_property_is_named(scorer, items):
+def test_an_unknown_property_is_refused(scorer, items):
     with pytest.raises(PropertyNotFoundError, match="'size'"):
         scorer.score(scorer.encode(items), [CellQuery(0, "size")])
 

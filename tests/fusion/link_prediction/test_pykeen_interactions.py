@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,79 +11,87 @@ from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 
 DIM = 8
-PROPERTY = torch.tensor([0, 0, 1, 1, 1])
+PROPERTY_OF_CANDIDATE = torch.tensor([0, 0, 1, 1, 1])
 
-
-class Fused:
-    """Three items' nodes."""
-
-    node = torch.arange(24.0).view(3, DIM) / 24
+# The nodes of three items; the head reads nothing else of them.
+ITEMS: Any = SimpleNamespace(node=torch.arange(24.0).view(3, DIM) / 24)
 
 
 @pytest.fixture
-def asked():
-    """Cells (item 0, property 0), (item 1, property 1), (item 2, property 1), of which the first knows a value."""
-    number = torch.tensor
-    flow = MessageFlow(number([0, 1, 2]), number([0, 1, 1]), number([0]), number([1]), number([3]))
+def flow():
+    """Cells (item 0, property 0), (item 1, property 1), (item 2, property 1); one known value."""
+    return MessageFlow(
+        cell_item=torch.tensor([0, 1, 2]),
+        cell_property=torch.tensor([0, 1, 1]),
+        edge_cell=torch.tensor([0]),
+        edge_property=torch.tensor([1]),
+        edge_value=torch.tensor([3]),
+    )
+
+
+@pytest.fixture
+def knowledge():
     torch.manual_seed(0)
-    return flow, Knowledge(
-        torch.randn(2, DIM), torch.arange(5), torch.randn(5, DIM), torch.arange(5)
+    return Knowledge(
+        properties=torch.randn(2, DIM),
+        ids=torch.arange(5),
+        values=torch.randn(5, DIM),
+        row_of=torch.arange(5),
     )
 
 
 def head(name):
     torch.manual_seed(1)
     return InteractionHead(
-        (StructureAggregation(DIM, 2), None), pykeen_interaction(name, DIM), PROPERTY, DIM
+        StructureAggregation(DIM, 2),
+        None,
+        pykeen_interaction(name, DIM),
+        PROPERTY_OF_CANDIDATE,
+        DIM,
     ).eval()
 
 
-def test_transe_is_k3ms_distance(asked):
-    flow, knowledge = asked
-    made = head("TransE")
-    distance = (
-        made.nodes(Fused, flow, knowledge)[1] + knowledge.properties[1] - knowledge.values[4]
-    ).norm()
-    torch.testing.assert_close(made(Fused, flow, knowledge)[1, 4], -distance)
+def test_transe_is_the_distance_of_k3m(flow, knowledge):
+    transe = head("TransE")
+    node = transe.nodes(ITEMS, flow, knowledge)[1]
+    distance = (node + knowledge.properties[1] - knowledge.values[4]).norm()
+    torch.testing.assert_close(transe(ITEMS, flow, knowledge)[1, 4], -distance)
 
 
 @pytest.mark.parametrize(
     "name", ["TransE", "DistMult", "ComplEx", "RotatE", "SimplE", "TransR", "CrossE", "ConvKB"]
 )
-def test_pairs_are_scored_as_cells_are(name, asked):
-    flow, knowledge = asked
-    made = head(name)
-    logits = made(Fused, flow, knowledge)
+def test_pairs_score_as_cells_do(name, flow, knowledge):
+    links = head(name)
+    logits = links(ITEMS, flow, knowledge)
     assert logits.isfinite().tolist() == [
         [True, True, False, False, False],
         *[[False, False, True, True, True]] * 2,
     ]
     cell = torch.tensor([[0, 0], [2, 1]])
-    value = torch.tensor([[0, 1], [4, 2]])
-    torch.testing.assert_close(
-        made.pairs(Fused, flow, knowledge, (cell, value)), logits[cell, value], rtol=1e-4, atol=1e-4
-    )
+    row = torch.tensor([[0, 1], [4, 2]])
+    scores = links.score_pairs(ITEMS, flow, knowledge, cell, row)
+    torch.testing.assert_close(scores, logits[cell, row], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["TransE", "DistMult"])
-def test_by_products_is_pykeens_score(name):
-    made = head(name)
+def test_the_matrix_product_equals_pykeens_score(name):
+    links = head(name)
     heads = torch.randn(3, DIM)
     relations = torch.randn(3, DIM)
     tails = torch.randn(5, DIM)
-    theirs = made.interaction(heads[:, None], relations[:, None], tails[None])
-    torch.testing.assert_close(
-        made.by_products(heads, relations, tails), theirs, rtol=1e-4, atol=1e-4
-    )
+    expected = links.interaction(heads[:, None], relations[:, None], tails[None])
+    actual = links.product_score(heads, relations, tails)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_pair_may_be_of_another_propertys_value(asked):
-    assert (
-        head("TransE").pairs(Fused, *asked, (torch.tensor([0]), torch.tensor([4]))).isfinite().all()
-    )
+def test_a_pair_may_have_the_value_of_another_property(flow, knowledge):
+    cell = torch.tensor([0])
+    row = torch.tensor([4])
+    assert head("TransE").score_pairs(ITEMS, flow, knowledge, cell, row).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["NoSuch", "AutoSF"])
-def test_what_pykeen_cannot_make_is_said(name):
+def test_interactions_that_cannot_be_made_are_refused(name):
     with pytest.raises(UsageError, match="interaction="):
         pykeen_interaction(name, DIM)

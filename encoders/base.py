@@ -1,0 +1,45 @@
+"""Base classes of the encoders, which turn one modality of an item into tokens.
+
+Shapes: B items, L tokens, P patches, S pixels per side, D the model's width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from encoders.tokens import ModalTokens
+
+
+class PieceEncoder(nn.Module):
+    """Base class: a module from word pieces to tokens.
+
+    The same encoder reads titles, queries and, in the knowledge encoder, the names of properties
+    and values.
+    """
+
+    def forward(self, pieces: Tensor) -> ModalTokens:
+        """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D]."""
+        raise NotImplementedError
+
+
+class ImageEncoder(nn.Module):
+    """Base class: a module from pixels to tokens.
+
+    The first ``global_tokens`` tokens stand for the whole image; one token per patch follows, row
+    by row, for a grid of ``grid`` x ``grid`` patches of ``patch_size`` pixels per side.
+    """
+
+    grid: int
+    patch_size: int
+    global_tokens: int = 0
+
+    def forward(self, pixels: Tensor) -> ModalTokens:
+        """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, global_tokens + P, D]."""
+        raise NotImplementedError
+
+    def patch_positions(self, patch: Tensor) -> Tensor:
+        """Return the position embeddings [M, D] of the patches with index ``patch`` [M].
+
+        Raises TypeError if the encoder has no position embeddings of its own.
+        """
+        raise TypeError(f"{type(self).__name__} has no position embeddings of patches")

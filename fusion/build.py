@@ -1,4 +1,4 @@
-"""Numbers to modules: a product model for one ontology and one vocabulary."""
+"""Build a product model from its configuration, for one ontology and one vocabulary."""
 
 from __future__ import annotations
 
@@ -26,37 +26,38 @@ from schema.ontology import Ontology
 
 
 def candidates(ontology: Ontology) -> tuple[list[str], list[tuple[str, str]]]:
-    """The model's properties in order, and its candidates: every (property, value) of the ontology, property by property."""
+    """Return the model's properties in order, and its candidates.
+
+    The candidates are all (property, value) pairs of the ontology, property by property.
+    """
     properties = list(ontology.properties)
-    return properties, [
-        (name, value) for name in properties for value in ontology.properties[name].values
-    ]
+    pairs = [(name, value) for name in properties for value in ontology.properties[name].values]
+    return properties, pairs
 
 
 def string_pieces(tokenizer: CatalogTokenizer, strings: Sequence[str], limit: int) -> Tensor:
-    """Word pieces of S strings [S, limit], 0 where there is none."""
-    return padded_rows(
-        [tokenizer.pieces(tokenizer.words(string), limit) for string in strings], limit
-    )
+    """Return the word pieces of S strings [S, limit], padded with 0."""
+    pieces = [tokenizer.pieces(tokenizer.words(string), limit) for string in strings]
+    return padded_rows(pieces, limit)
 
 
 def build_model(
-    config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology
+    config: ModelConfig,
+    tokenizer: CatalogTokenizer,
+    ontology: Ontology,
 ) -> ProductModel:
-    """A freshly initialised model for one ontology and one vocabulary."""
+    """Build a freshly initialised model for one ontology and one vocabulary."""
     properties, pairs = candidates(ontology)
     number = {name: index for index, name in enumerate(properties)}
-    strings = string_pieces(
-        tokenizer, properties + [value for _, value in pairs], config.max_string
-    )
+    values = [value for _, value in pairs]
+    strings = string_pieces(tokenizer, properties + values, config.max_string)
+    candidate_property = torch.tensor([number[name] for name, _ in pairs], dtype=torch.int64)
     parts = architecture_parts(config, tokenizer)
     model = ProductModel(
         fusion=parts.fusion,
         images=parts.images,
         knowledge=KnowledgeEncoder(parts.text, strings, len(properties), config.dim),
-        links=link_head(
-            config, torch.tensor([number[name] for name, _ in pairs], dtype=torch.int64)
-        ),
+        links=link_head(config, candidate_property),
         dim=config.dim,
         special=tokenizer.special,
         pooler=parts.pooler,
@@ -66,7 +67,7 @@ def build_model(
 
 
 def architecture_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """The parts of the configuration's architecture."""
+    """Build the parts of the configuration's architecture."""
     match config.architecture:
         case "joint":
             return joint_parts(config, tokenizer)
@@ -79,7 +80,11 @@ def architecture_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> Mode
 
 
 def link_head(config: ModelConfig, candidate_property: Tensor) -> LinkHead | InteractionHead:
-    """Aggregation of one hop or two, then decoder and wide part, or an Interaction; ``candidate_property`` [C] is whose each value is."""
+    """Build the structure aggregation and what scores its result.
+
+    That is an Interaction of PyKEEN if the configuration names one, else a decoder with a wide
+    part. ``candidate_property`` [C] is the property of each candidate.
+    """
     first = StructureAggregation(config.dim, config.aggregation_heads)
     second = ValueAggregation(config.dim, config.aggregation_heads) if config.hops > 1 else None
     if config.interaction:

@@ -1,8 +1,10 @@
-"""The product model: title, image and known triples to fused items, and questions about their cells to scores."""
+"""The product model: titles, images and known triples become fused items whose cells are scored.
+
+Shapes: B items, L title pieces, P patches, D the model's width, N cells, C' candidates in play, M
+masked tokens.
+"""
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,7 @@ from fusion.fused import FusedItems, ImageFeatures, ItemStates, Knowledge
 from fusion.heads import MatchHead
 from fusion.images import ImageReader
 from fusion.link_prediction.aggregation import Triples
-from fusion.link_prediction.pykeen_interactions import InteractionHead
-from fusion.link_prediction.scorer import LinkHead
+from fusion.link_prediction.scorer import LinkScorer
 from kg.message_flow import MessageFlow
 
 
@@ -38,7 +39,7 @@ class ProductModel(nn.Module):
         fusion: ItemFusion,
         images: ImageReader,
         knowledge: KnowledgeEncoder,
-        links: LinkHead | InteractionHead,
+        links: LinkScorer,
         dim: int,
         special: SpecialPieces,
         pooler: nn.Module,
@@ -52,39 +53,52 @@ class ProductModel(nn.Module):
         self.patch_size = images.patch_size
         self.match_head = MatchHead(dim)
         self.pooler = pooler
+        # Stands in for the content of covered patches and regions.
         self.patch_mask = nn.Parameter(torch.randn(dim) * 0.02)
 
     def encode_image(self, batch: ItemBatch) -> ImageFeatures | None:
-        """Tokens and descriptor of the images that are there; None where no item has one."""
-        return cast("ImageFeatures | None", self.images(batch))
+        """Encode the images of a batch; None if no item has one."""
+        features: ImageFeatures | None = self.images(batch)
+        return features
 
     def fuse(
-        self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
+        self,
+        batch: ItemBatch,
+        image: ImageFeatures | None,
+        query: Tensor | None = None,
     ) -> FusedItems:
-        """Fuse titles of ``batch`` with ``image`` and, for matching, with query pieces ``query`` [B, L]."""
-        return cast(FusedItems, self.fusion(batch, image, query))
+        """Fuse the titles of ``batch`` with ``image`` and, for matching, query pieces [B, L]."""
+        fused: FusedItems = self.fusion(batch, image, query)
+        return fused
 
     def know(self, ids: Tensor) -> Knowledge:
-        """Encode all properties and the candidates ``ids`` [C'], unique."""
-        offset = self.knowledge.property_count
-        every = torch.arange(offset, device=ids.device)
-        vectors = self.knowledge(torch.cat([every, ids + offset]))
-        local = ids.new_zeros(self.links.candidate_property.shape[0]).index_copy(
-            0, ids, torch.arange(len(ids), device=ids.device)
-        )
-        return Knowledge(vectors[:offset], ids, vectors[offset:], local)
+        """Encode all properties and the candidates ``ids`` [C'], which have to be unique."""
+        properties = self.knowledge.property_count
+        every_property = torch.arange(properties, device=ids.device)
+        # The strings of the candidates follow those of the properties.
+        vectors = self.knowledge(torch.cat([every_property, ids + properties]))
+        rows = torch.arange(len(ids), device=ids.device)
+        row_of = ids.new_zeros(len(self.links.candidate_property)).index_copy(0, ids, rows)
+        return Knowledge(vectors[:properties], ids, vectors[properties:], row_of)
 
     def title_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of title pieces at ``place`` [M]."""
+        """Return the position embeddings [M, D] of title pieces at ``place`` [M]."""
         return self.fusion.title_positions(place)
 
     def patch_positions(self, place: Tensor) -> Tensor:
-        """The position embeddings [M, D] of patches at ``place`` [M]; raises TypeError where images are read without."""
+        """Return the position embeddings [M, D] of patches at ``place`` [M].
+
+        Raises TypeError if the model's patches have none.
+        """
         return self.images.patch_positions(place)
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Logits [N, C'] of N cells over the candidates in play; -inf where a candidate is another property's."""
-        return cast(Tensor, self.links(fused, flow, knowledge))
+        """Return logits [N, C'] of N cells over the candidates in play.
+
+        The candidates of another property than the cell's have -inf.
+        """
+        logits: Tensor = self.links(fused, flow, knowledge)
+        return logits
 
     def score_pairs(
         self,
@@ -108,16 +122,19 @@ class ProductModel(nn.Module):
         """
         fused = self.fuse(batch, self.encode_image(batch))
         ids, row = triples.value.unique(return_inverse=True)
-        knowledge = self.know(ids)
         node = self.links.aggregate_triples(
-            fused.node,
-            fused.node,
-            knowledge,
-            Triples(triples.node, triples.property, row),
-            triples.node,
+            nodes=fused.node,
+            items=fused.node,
+            knowledge=self.know(ids),
+            triples=Triples(triples.node, triples.property, row),
+            triple_item=triples.node,
         )
-        text = fused.title_span.mean()
-        image = fused.image_span.mean()
         return ItemStates(
-            fused.node, node, self.pooler(fused.node), text, image, fused.title, fused.image
+            item=fused.node,
+            node=node,
+            global_embedding=self.pooler(fused.node),
+            text_embedding=fused.title_span.mean(),
+            image_embedding=fused.image_span.mean(),
+            title=fused.title,
+            image=fused.image,
         )

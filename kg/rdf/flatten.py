@@ -14,7 +14,7 @@ from pyoxigraph import BlankNode, Literal, NamedNode
 
 from kg.ingest.normalize import number_text
 from kg.rdf import vocabulary
-from kg.rdf.document import BASE, RdfDocument
+from kg.rdf.document import DOCUMENT_BASE, RdfDocument
 from kg.stores.rdf_terms import TYPE
 from schema.iris import XSD
 
@@ -35,7 +35,7 @@ _FLOAT_TYPES = (f"{XSD}double", f"{XSD}float")
 class Flattener:
     """Flattens nodes of a document.
 
-    Texts in ``language`` take precedence. CellTexts named in ``ignored`` are left out, with all cells
+    Texts in ``language`` take precedence. Cells named in ``ignored`` are left out, with all cells
     below them.
     """
 
@@ -55,7 +55,7 @@ class Flattener:
                 self._add_node(offer, "offers.", texts, (node, offer))
         cells = self._choose_languages(texts)
         if isinstance(node, NamedNode):
-            cells["@id"] = [node.value.removeprefix(BASE)]
+            cells["@id"] = [node.value.removeprefix(DOCUMENT_BASE)]
         return cells
 
     def _add_node(self, node: Any, prefix: str, texts: _Texts, path: tuple[Any, ...]) -> None:
@@ -178,5 +178,5 @@ def _quantity_text(cells: CellTexts) -> str | None:
 def _node_name(node: Any, cells: CellTexts) -> str | None:
     """Return the IRI of a node as a name, or else an id or label among its cells."""
     if isinstance(node, NamedNode):
-        return vocabulary.without_namespace(node.value.removeprefix(BASE))
+        return vocabulary.without_namespace(node.value.removeprefix(DOCUMENT_BASE))
     return next((cells[name][0] for name in (*_ID_NAMES, *_LABEL_NAMES) if name in cells), None)

@@ -1,11 +1,15 @@
-"""What every objective keeps to, whatever it measures."""
+"""The contract of every loss function of an objective."""
 
 import pytest
 import torch
 
 
 class ObjectiveContract:
-    """A subclass gives ``inputs(count)``, tensors [count, ...] of which the floating ones learn, and ``loss(*inputs)``."""
+    """A subclass gives ``inputs(count)``, tensors [count, ...], and ``loss(*inputs)``.
+
+    The first of the tensors is the prediction. ``adds_up`` is False for a loss in which examples
+    are each other's negatives.
+    """
 
     adds_up = True
 
@@ -31,9 +35,9 @@ class ObjectiveContract:
         assert inputs[0].grad.isfinite().all()
         assert inputs[0].grad.abs().sum() > 0
 
-    def test_it_is_a_mean_so_that_parts_add_up(self):
+    def test_it_is_a_mean_so_that_micro_batches_add_up(self):
         if not self.adds_up:
-            pytest.skip("its parts are each other's negatives")
+            pytest.skip("its examples are each other's negatives")
         inputs = self.inputs(6)
         parts = [
             self.loss(*(part[rows] for part in inputs)) * share

@@ -243,12 +243,15 @@ def test_a_run_from_init_exports_what_it_learns(home):
         ({"overrides": ("batch_size=x",)}, "batch_size='x' is not int"),
         ({"overrides": ("batch_size=1",)}, "below its minimum 2"),
         ({"overrides": ("batch_size",)}, "write name=value"),
+        ({"overrides": ("interaction=TransX",)}, "is not one of PyKEEN's"),
         ({"resume": True}, "no checkpoint to resume"),
     ],
 )
-def test_options_that_do_not_fit_are_named(home, changes, words):
+def test_options_that_do_not_fit_are_refused_before_anything_is_read(home, changes, words):
+    records = []
     with pytest.raises(UsageError, match=words):
-        train(home, options("never", 1, **changes))
+        train(home, options("never", 1, **changes), records.append)
+    assert records == []
 
 
 def test_a_name_that_is_taken_is_refused(home):
@@ -271,7 +274,7 @@ PLAIN = (
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(home):
-    """The same global batches: masked statements of both stages, pairs of the log and their contrast, to rounding."""
+    """Both stages, pairs of the query log and their contrast, equal to rounding."""
     settings = (*PLAIN, "loss_lpm=1", "stages=lpm+mlm+mpm:1,lpm+qi+qt+qv+kl+rs+contrastive:1")
     asked = [part for setting in settings for part in ("--set", setting)]
     given = [

@@ -54,7 +54,7 @@ check_packages()  # before the first import of a package of ours
 
 from commands.base import Context, Group  # noqa: E402
 from schema.errors import CatalographError  # noqa: E402
-from schema.openmp import limit_spinning  # noqa: E402
+from schema.openmp import share_processor  # noqa: E402
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("catalogue", "Create a catalogue home."),
@@ -131,8 +131,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    context = Context()
-    limit_spinning()
+    context = Context(reduced_threads=share_processor())
     try:
         code = cli.main(args, prog_name="catalograph", obj=context, standalone_mode=False)
         sys.stdout.flush()

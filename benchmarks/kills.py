@@ -35,8 +35,14 @@ KINDS = [
 def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
     """Start a command on a home, in a process group of its own."""
     command = [sys.executable, str(HERE / "cli.py"), "--home", str(home), *words]
+    # Runs are comparable bit for bit only with the same number of threads.
+    environment = {"OMP_NUM_THREADS": str(os.cpu_count()), **os.environ}
     return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment,
     )
 
 

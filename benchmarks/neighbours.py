@@ -1,4 +1,4 @@
-"""How fast training is alone and beside other programs, by how long OpenMP's threads spin.
+"""How fast training is alone and beside other programs, by the settings of OpenMP's threads.
 
     python benchmarks/neighbours.py [--busy 2] [--steps 40] [--rounds 2] [--size small]
 
@@ -15,22 +15,24 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+CORES = str(len(os.sched_getaffinity(0)))
 SETTINGS: dict[str, dict[str, str]] = {
-    "libgomp's default": {"GOMP_SPINCOUNT": "300000"},
-    "as catalograph sets it": {},
-    "spin 30000": {"GOMP_SPINCOUNT": "30000"},
-    "spin 3000": {"GOMP_SPINCOUNT": "3000"},
-    "spin 1000": {"GOMP_SPINCOUNT": "1000"},
-    "passive": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "libgomp's default": {"GOMP_SPINCOUNT": "300000", "OMP_NUM_THREADS": CORES},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": CORES},
+    "spin 1000": {"GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": CORES},
+    "spin 10000": {"GOMP_SPINCOUNT": "10000", "OMP_NUM_THREADS": CORES},
     "one thread": {"OMP_NUM_THREADS": "1"},
+    "as catalograph sets it": {},
 }
 """300,000 is what libgomp spins if nothing is set, by its manual."""
 LOG_EVERY = 10
+SETTLE_SECONDS = 75
 
 
 def catalograph(home: Path, *words: str, **environment: str) -> None:
@@ -48,6 +50,8 @@ def busy_processes(count: int) -> Iterator[None]:
     """Keep ``count`` processes busy."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
+        # Long enough for the load of the last minute to show them.
+        time.sleep(SETTLE_SECONDS if count else 0)
         yield
     finally:
         for process in processes:

@@ -26,12 +26,16 @@ _PIPE_WIDTH = 1000  # wide enough that a table written to a pipe or a file is ne
 
 @dataclass
 class Context:
-    """The global options of one call, and the methods that print its result."""
+    """The global options of one call, and the methods that print its result.
+
+    ``reduced_threads`` is the number of threads if other programs keep some cores busy.
+    """
 
     home_path: str = DEFAULT_HOME
     store: str | None = None
     json: bool = False
     verbose: bool = False
+    reduced_threads: int | None = None
 
     def home(self, create: bool = False) -> Home:
         """Open the catalogue's home. Raises HomeNotFoundError if it does not exist."""

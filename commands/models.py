@@ -108,6 +108,11 @@ def train(context: Context, /, **options: Any) -> None:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
     is_first_process = os.environ.get("RANK") in (None, "0")
+    if context.reduced_threads is not None and is_first_process:
+        context.note(
+            f"other programs keep the processor busy, so there are {context.reduced_threads} "
+            "threads instead of one per core: set OMP_NUM_THREADS for another number"
+        )
     with TrainingDisplay(quiet=not is_first_process) as display:
         result = run(home, TrainOptions(**options), display)
     if not is_first_process:

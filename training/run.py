@@ -81,13 +81,16 @@ def train(
     folder = model_folder(home, options)
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
+    if options.resume and start is not None:
+        keep_threads(start.about)
     pretrained = [] if start is not None else open_pretrained(settings.recipe)
     config = start.config if start is not None else model_config(options, settings, pretrained)
     inputs = read_inputs(home, options, settings.recipe, config, start, report, pretrained)
     config = dataclasses.replace(config, vocab_size=inputs.tokenizer.vocab_size)
 
     torch.manual_seed(options.seed)
-    writer = ModelWriter(folder, config, inputs, describe(options, settings), process.rank)
+    about = describe(options, settings) | {"threads": torch.get_num_threads()}
+    writer = ModelWriter(folder, config, inputs, about, process.rank)
     run = assemble(writer, options, settings.recipe, process, began, report)
     if run.progress.step == 0:
         load_initial_weights(run, start, pretrained)
@@ -122,6 +125,15 @@ def train(
     if process.world > 1:
         dist.barrier()
     return {**result, "finished": finished}
+
+
+def keep_threads(about: dict[str, Any]) -> None:
+    """Use as many threads as the run that is resumed, unless the user says otherwise.
+
+    The order of sums depends on the number of threads, and with it the last bits of the weights.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and "threads" in about:
+        torch.set_num_threads(about["threads"])
 
 
 def join_processes() -> Process:

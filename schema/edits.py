@@ -24,6 +24,8 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
         after = edited.properties.get(name)
         current = inferred.properties.get(name)
         if after is not None and current is not None:
+            # A property that was added by hand before the data had it is in no base: whatever the
+            # person wrote about it counts as an edit.
             specs.append(_merge_property(before or current, after, current))
         elif current is not None and before is None:
             # New in the data. One that is in the base as well was removed by hand and stays out.

@@ -38,8 +38,12 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
+                # Without this, a power cut after the rename could leave the new name without its
+                # content.
                 os.fsync(stream.fileno())
             temporary.chmod(0o644)  # mkstemp lets only the owner read it
+        # Renaming takes no space, so a disk that fills up has been noticed by now, with every old
+        # file intact.
         for temporary, path in renames:
             temporary.replace(path)
     except BaseException:
@@ -72,6 +76,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{folder} is a file: name a folder to write into") from None
+    # Inside the target folder, because a rename is atomic only within one file system.
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing."))
     try:
         yield temporary

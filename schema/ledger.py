@@ -211,6 +211,7 @@ class Ledger:
                 f"the ledger {self.url} cannot be opened ({_first_line(error)}): "
                 "restore the file from a copy"
             ) from None
+        # Revisions are zero-padded numbers, so they are in order as texts, too.
         if revision is not None and revision > HEAD_REVISION:
             raise DataError(
                 f"the ledger {self.url} has schema version {revision}, this Catalograph supports "
@@ -266,8 +267,12 @@ def _run_migrations(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
+    # Alembic's configuration is a ConfigParser, to which a percent sign means interpolation.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    # Alembic warns if this is not set.
     config.set_main_option("path_separator", "os")
+    # The migrations join this connection's transaction, which in SQLite holds the write lock, so
+    # that no two processes migrate at once.
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 

@@ -84,6 +84,7 @@ def infer_datatype(values: Sequence[str], counts: Sequence[int]) -> tuple[str, s
     for dimension, count in dimensions.most_common(1):
         if count >= needed:
             candidates = [unit for unit in units if unit.dimension == dimension]
+            # The symbol breaks ties, so that the order of the values does not matter.
             most_used = max(candidates, key=lambda unit: (units[unit], unit.symbol))
             return "quantity", most_used.symbol
     return "string", None

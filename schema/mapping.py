@@ -384,6 +384,7 @@ def _reason_to_guess(mapping: Mapping, head: Head) -> str | None:
         return None
     cells = [row[rules.cell] for row in head.rows if len(row) == rules.width]
     matching = sum(bool(re.search(rules.pattern, cell)) for cell in cells)
+    # More than half: a few malformed rows must not hide the format.
     if matching * 2 > len(head.rows):
         return f"it has {rules.width} columns and column {rules.cell + 1} holds {rules.pattern!r}"
     return None

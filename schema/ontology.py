@@ -72,6 +72,7 @@ class Ontology:
         categories: Mapping[str, int] | None = None,
         threshold: float = APPLIES_THRESHOLD,
     ) -> None:
+        # Sorted, because equal ontologies must have the same TOML, and with it the same hash.
         self.properties = {
             spec.name: spec for spec in sorted(properties, key=lambda spec: spec.name)
         }
@@ -146,6 +147,7 @@ class Ontology:
         for end in range(len(levels), 0, -1):
             prefix = CATEGORY_SEPARATOR.join(levels[:end])
             if prefix in spec.applies_to or prefix in self.categories:
+                # A category without an entry has items, but none with the property.
                 return spec.applies_to.get(prefix, 0.0)
         return spec.coverage
 

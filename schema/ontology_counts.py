@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 ArrowRows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 
 DUCKDB_MEMORY_LIMIT = "512MB"
+"""Beyond this DuckDB writes to disk. By default it would take 80% of the machine's memory."""
 
 _PARENTS_SCHEMA = pa.schema([("category", pa.string()), ("parent", pa.string())])
 
+# The value breaks ties: the order of the vocabulary is part of every model, so that the same
+# statements must always give the same order.
 _VALUES = """
 SELECT property, value, count(*) AS n FROM fact GROUP BY ALL ORDER BY property, n DESC, value
 """
@@ -68,6 +71,7 @@ def count_catalogue(items: ArrowRows, statements: ArrowRows) -> CatalogueCounts:
 
     counts = CatalogueCounts()
     with (
+        # By default DuckDB would write to `.tmp` in the user's working directory.
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(
             config={"memory_limit": DUCKDB_MEMORY_LIMIT, "temp_directory": folder}

@@ -72,6 +72,7 @@ class Statement:
     rank: Rank = Rank.ASSERTED
     provenance: Provenance = field(default_factory=lambda: Provenance("unknown"))
 
+    # For mypy the plain name means the field `property` in this class.
     @builtins.property
     def id(self) -> str:
         """The identity of the statement, which does not depend on its rank and provenance."""

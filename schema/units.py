@@ -41,6 +41,7 @@ _UNITS: dict[str, list[tuple[str, float, float, str]]] = {
         ("ml", 1e-6, 0, "mL milliliter milliliters millilitre millilitres 毫升"),
         ("cl", 1e-5, 0, "cL centiliter centilitre"),
         ("l", 1e-3, 0, "L liter liters litre litres ltr 升"),
+        # The US fluid ounce and gallon; the imperial ones differ from them by 4% and 20%.
         ("fl oz", 2.95735295625e-5, 0, "floz fl.oz fl.oz. fluid-ounce"),
         ("gal", 3.785411784e-3, 0, "gallon gallons 加仑"),
     ],
@@ -50,10 +51,12 @@ _UNITS: dict[str, list[tuple[str, float, float, str]]] = {
         ("min", 60.0, 0, "mins minute minutes 分钟"),
         ("h", 3600.0, 0, "hr hrs hour hours 小时"),
         ("day", 86400.0, 0, "days 天"),
+        # The mean month and year of the Gregorian calendar, which has 365.2425 days.
         ("month", 2629746.0, 0, "months 个月"),
         ("year", 31556952.0, 0, "years yr yrs 年"),
     ],
     "data": [
+        # Decimal, as manufacturers state capacities: 1 GB is 1000 MB.
         ("KB", 1e3, 0, "kilobyte kilobytes"),
         ("MB", 1e6, 0, "megabyte megabytes"),
         ("GB", 1e9, 0, "gigabyte gigabytes"),
@@ -69,6 +72,7 @@ _UNITS: dict[str, list[tuple[str, float, float, str]]] = {
         ("mW", 1e-3, 0, ""),
         ("W", 1.0, 0, "watt watts 瓦"),
         ("kW", 1e3, 0, "kilowatt kilowatts 千瓦"),
+        # Mechanical horsepower; the metric one is 735.5 W.
         ("hp", 745.699872, 0, ""),
     ],
     "voltage": [("mV", 1e-3, 0, ""), ("V", 1.0, 0, "volt volts 伏"), ("kV", 1e3, 0, "")],

@@ -42,6 +42,7 @@ class Finding:
         """Return the finding as plain data."""
         return asdict(self)
 
+    # For mypy the plain name means the field `property` in this class.
     @builtins.property
     def key(self) -> tuple[str | None, str | None, str | None, str]:
         """The key that two findings about the same problem share."""

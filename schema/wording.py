@@ -22,6 +22,7 @@ def value_words(values: Iterable[str], also: Iterable[str] = ()) -> frozenset[st
     for value in values:
         words.update(plain_words(value))
     words.update(word.casefold() for word in also)
+    # "Shirt" in a title gives the value "Shirts" away, and "socks" the value "sock".
     plurals = {word + "s" for word in words}
     singulars = {word[:-1] for word in words if word.endswith("s") and len(word) > 1}
     return frozenset(words | plurals | singulars)

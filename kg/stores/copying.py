@@ -52,6 +52,7 @@ class Cursor:
             saved = json.loads(path.read_text(encoding="utf-8"))
             return cls(path, str(saved["item"]), str(saved["statement"]))
         except (OSError, ValueError, KeyError):
+            # Without a readable cursor the copy begins again; putting a row twice changes nothing.
             return cls(path)
 
     def save(self) -> None:
@@ -81,8 +82,11 @@ def copy_store(
     total = counts.items + counts.statements
     done = 0
     cursor = Cursor.load(cursor_folder, source.url, target.url)
+    # Items come first: a statement about an item that the target lacks would create it bare.
     for table in _tables_after(source.items(), cursor.item):
         target.put(table, None)
+        # The cursor moves after the put. A copy that is killed in between puts the table again,
+        # which changes nothing.
         cursor.item = table["id"][-1].as_py()
         cursor.save()
         done += table.num_rows
@@ -93,6 +97,7 @@ def copy_store(
         cursor.save()
         done += table.num_rows
         progress(done, total)
+    # Before the comparison, so that a copy that fails it starts from the beginning the next time.
     cursor.delete()
 
     content_hash = source.content_hash()

@@ -36,7 +36,8 @@ REFUSED_WORDS = frozenset(
     "INSTALL UNINSTALL ATTACH USE BEGIN COMMIT ROLLBACK CHECKPOINT EXPLAIN PROFILE FOREACH GRANT "
     "REVOKE YIELD PERIODIC SHOW TERMINATE FINISH".split()
 )
-# Functions that only compute, of both servers.
+# Functions that only compute, of both servers. All others are refused, because plugins such as APOC
+# add functions that read files or call other servers.
 FUNCTIONS = frozenset(
     "abs avg ceil ceiling coalesce collect concat contains count date endnode ends_with floor head "
     "id keys label labels last left length list_contains list_extract list_sort list_unique log10 "
@@ -50,6 +51,7 @@ WORDS_BEFORE_PARENTHESIS = frozenset(
     "MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS "
     "EXISTS UNWIND".split()
 )
+# A comment ends at a carriage return as well, as in Neo4j: the guard has to see what follows it.
 TOKEN = re.compile(
     r"""
       (?P<space>\s+)

@@ -70,6 +70,8 @@ class Journal:
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
+        # The file comes before the log entry that names it: a writer killed in between leaves only
+        # a file that nobody reads.
         write_atomically(path, data)
 
         version = self.version
@@ -94,12 +96,16 @@ class Journal:
                 "append",
                 schema,
                 commit_properties=properties,
+                # Every entry is kept, since the chain begins with the first one; and nothing here
+                # reads checkpoints.
                 post_commithook_properties=PostCommitHookProperties(
                     create_checkpoint=False, cleanup_expired_logs=False
                 ),
             )
 
         _sync(self._entry(version + 1))
+        # A new file is durable only with the folder that names it, and the first batch creates the
+        # folders, too.
         for folder in (self.log, self.folder, self.folder.parent):
             _sync(folder)
         return version + 1
@@ -121,6 +127,7 @@ class Journal:
         chain = ""
         for version, entry in enumerate(self._entries()):
             if int(entry.stem) != version:
+                # Without the missing entry, the chain of those that follow cannot be checked.
                 return [*problems, f"{self.log} lacks version {version}: restore it from a copy"]
             try:
                 names = self._added_files(entry)
@@ -216,6 +223,7 @@ def changes_table(
 
 def _chained(before: str, names: Sequence[str]) -> str:
     """Return the chain's hash after an entry that adds files, given the hash before it."""
+    # A file's name is the sha256 of its content, so the names stand for the contents.
     digests = "".join(name.removesuffix(".parquet") for name in names)
     return hashlib.sha256((before + digests).encode()).hexdigest()
 

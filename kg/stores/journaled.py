@@ -168,6 +168,8 @@ class JournaledStore(GraphStore):
         problems = self.journal.verify()
         if problems:
             return problems
+        # Replayed by the reference store, and not by the graph's own code, whose faults would
+        # repeat themselves.
         replayed = MemoryStore()
         for _, changes in self.journal.read():
             batch = JournalBatch.from_table(changes)
@@ -182,6 +184,8 @@ class JournaledStore(GraphStore):
     def rebuild(self) -> None:
         """Rebuild the graph from the journal."""
         self._graph.close()
+        # If this is cut off, the next one to open the store finishes it: the journal is still
+        # complete.
         self.delete_graph(self.folder)
         self._graph = self.open_graph(self.folder)
         self._catch_up()

@@ -41,6 +41,7 @@ CREATE_TABLES = (
     "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
 )
+# The version is a node of the graph itself: one transaction commits it together with its batch.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
 MERGE_ITEMS = """
@@ -48,6 +49,7 @@ LOAD FROM $rows MERGE (i:Item {id: id})
 SET i.title = title, i.category = category, i.image = image, i.images = images
 """
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
+# Only nodes have an index, that of their primary key. So a statement is found through its two ends.
 _MATCH_ENDS = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
 CREATE_STATEMENTS = (
     f"{_MATCH_ENDS} CREATE (i)-[:HAS {{"
@@ -129,6 +131,8 @@ class LadybugGraph(LadybugReader):
 
     def _merge(self, items: pa.Table, values: pa.Table, batch: JournalBatch, version: int) -> None:
         """Apply a batch and its version in one transaction, so that nothing is created twice."""
+        # New statements are created, and not merged like the nodes: later batches load six times as
+        # fast.
         existing = pa.array(sorted(self._statement_ids(batch.statements["item"])), pa.string())
         exists = pc.is_in(batch.statements["id"], value_set=existing)
         steps = (

@@ -122,6 +122,7 @@ class LadybugReader(Projection):
             return QueryResult(result.get_column_names(), rows)
         except RuntimeError as error:
             reason = str(error).splitlines()[0][:200]
+            # Ladybug reports a query that exceeded its time limit as interrupted.
             if "interrupt" in reason.lower():
                 raise QueryTimeoutError(
                     f"the query ran past its limit of {timeout:g} s: narrow it"
@@ -143,6 +144,7 @@ class LadybugReader(Projection):
             "RETURN h.property AS property, count(*) AS statements ORDER BY property"
         )
         groups: list[list[str]] = []
+        # A full group, so that the first property opens a new one.
         group_size = TRIPLES_AT_ONCE
         for row in self.rows(text, {"ranks": ranks}):
             if group_size + row["statements"] > TRIPLES_AT_ONCE:

@@ -18,9 +18,12 @@ class StoreLock:
 
     def __init__(self, path: Path, shared: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Not "w+", which would clear the PID of the owner before we know whether there is one.
         self._file = path.open("a+")
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
+            # flock's locks belong to the open file, and so keep out a second store in this process,
+            # too. Those of lockf belong to the process.
             fcntl.flock(self._file, mode | fcntl.LOCK_NB)
         except OSError:
             self._file.seek(0)

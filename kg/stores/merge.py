@@ -99,6 +99,7 @@ def graph_hash(items: Iterable[pa.RecordBatch], statements: Iterable[pa.RecordBa
     digest = hashlib.sha256()
     for batch in items:
         for row in batch.to_pylist():
+            # No images may be null in one store and an empty list in another.
             fields = (row["id"], row["title"], row["category"], row["images"] or [])
             digest.update(repr(fields).encode())
     for batch in statements:

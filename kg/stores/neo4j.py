@@ -136,6 +136,7 @@ class Neo4jStore(GraphStore):
         ids = list(dict.fromkeys(statement_ids))
 
         def delete(tx: ManagedTransaction) -> tuple[int, int]:
+            """Delete the statements; return their number as the first count."""
             deleted = 0
             for part in chunks(ids, ROWS_PER_QUERY):
                 (row,) = tx.run(DELETE_STATEMENTS, rows=part)
@@ -232,6 +233,7 @@ class Neo4jStore(GraphStore):
         batch = {"writer": self._writer, "batch": uuid.uuid4().hex}
 
         def work_unless_done(tx: ManagedTransaction) -> tuple[int, int]:
+            """Do the work, unless the server remembers the batch."""
             (remembered,) = tx.run(BEGIN_BATCH, batch)
             if remembered["done"]:
                 return remembered["first"], remembered["second"]
@@ -250,6 +252,8 @@ class Neo4jStore(GraphStore):
         self, text: str, params: dict[str, Any], schema: pa.Schema
     ) -> Iterator[pa.RecordBatch]:
         """Run a query that returns the columns of a schema in order; yield its rows in batches."""
+        # Not a managed transaction like the others: the driver would repeat that after a failure,
+        # and rows that were yielded already would come twice.
         with (
             self._server.translated_errors(),
             self._server.session(read=True) as session,
@@ -276,6 +280,8 @@ def _put(tx: ManagedTransaction, batch: PutBatch) -> tuple[int, int]:
     statements = _find(tx, FIND_STATEMENTS, list(existing_ids))
 
     changes = changes_of(batch, StoredRows(items, statements))
+    # Both ends of a statement must be there before it: its MATCH would find nothing, and the query
+    # create nothing, without an error.
     values = list(dict.fromkeys(row["value"] for row in changes.new_statements))
     _send(tx, CREATE_ITEMS, [_item_properties(row) for row in changes.new_items])
     _send(tx, UPDATE_ITEMS, [_item_properties(row) for row in changes.updated_items])

@@ -63,6 +63,7 @@ class Limits:
 
     connect: float = 10.0
     acquire: float = 30.0
+    # In a test of twenty kills the longest outage took 71.6 s; the driver's default is 30 s.
     retry: float = 120.0
     pool: int = 8
 
@@ -95,6 +96,7 @@ class Credentials:
     password: str
 
     def __repr__(self) -> str:
+        # Without the password, because tracebacks and logs may show this text.
         return f"Credentials({self.user!r}, ...)"
 
 
@@ -181,6 +183,7 @@ class Connection:
             notifications_min_severity="OFF",
         )
         try:
+            # The driver connects only when it is used: asking for the version makes it connect now.
             with self.translated_errors():
                 agent = self._driver.get_server_info().agent
             _check_version(address, agent)

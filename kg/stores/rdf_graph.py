@@ -180,6 +180,7 @@ class OxigraphGraph(Projection):
         texts = chain(
             map(terms.item_nquads, _rows(items)), map(terms.statement_nquads, _rows(statements))
         )
+        # Lenient: these quads are our own, and Oxigraph need not validate their IRIs again.
         self.quads.bulk_load(input=stream_of(texts), format=RdfFormat.N_QUADS, lenient=True)
 
     def _replace(self, changes: Iterable[tuple[list[Quad], list[Quad]]]) -> None:

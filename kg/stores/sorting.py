@@ -16,6 +16,7 @@ from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
 BatchT = TypeVar("BatchT")
 SORT_MEMORY_LIMIT = "1GB"
+"""Beyond this DuckDB sorts on disk."""
 
 
 def sorted_batches(
@@ -47,6 +48,8 @@ def sorted_batches(
                 database.execute("CREATE TABLE rows AS FROM new_rows")
             else:
                 database.execute("INSERT INTO rows FROM new_rows")
+        # DuckDB compares texts by their bytes, as Arrow does above: all stores must agree on the
+        # order.
         result = database.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}")
         for batch in result.to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
@@ -64,6 +67,8 @@ def with_statements(
     groups = groupby(rows, key=lambda row: row["item"])
     group = next(groups, None)
     for item in items:
+        # No group is left behind: a store creates the item of every statement, so each group meets
+        # the item that it waits for.
         item_statements: list[Row] = []
         if group is not None and group[0] == item["id"]:
             item_statements = list(group[1])

@@ -36,6 +36,8 @@ def query_in_child_process(
         daemon=True,
     )
     child.start()
+    # While this process has a copy of the sending end, a child that died would not cause an
+    # EOFError.
     sender.close()
     try:
         if not receiver.poll(timeout):

@@ -6,6 +6,7 @@ import re
 
 from schema.errors import QueryRefusedError
 
+# As in cypher_guard, a comment ends at a carriage return, too.
 TOKEN = re.compile(
     r"""
       (?P<space>\s+)

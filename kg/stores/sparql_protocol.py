@@ -185,6 +185,8 @@ class _Body(io.RawIOBase):
         """Read what has arrived; raises TimeoutError after the deadline."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeoutError
+        # Unlike read(), which waits until the buffer is full, read1() returns what is there, so
+        # that the deadline is looked at again and again.
         data: bytes = self._raw.read1(len(buffer), decode_content=True)
         buffer[: len(data)] = data
         return len(data)

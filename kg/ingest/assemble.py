@@ -79,6 +79,7 @@ class Assembler:
         Besides the rows that the reader rejected, these are the rows without an id and those whose
         id had other content before. A row that is repeated as it was counts as stored.
         """
+        # For each batch, because JSONL and RDF may have new columns in any batch.
         layout = self.mapping.resolve(batch.table.column_names)
         table = batch.table.combine_chunks()
         ids = clean_column(table[layout.id]).to_pylist()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_PIXELS = 64_000_000
+"""Three bytes each make 192 MB once the image is decoded."""
 MAX_BYTES = 64 << 20
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -42,6 +43,7 @@ class ImageFolder:
         path = self._path_below_root(name)
         try:
             self._refuse_links(path[len(self._root) + 1 :].rpartition("/")[0], name)
+            # Unlike stat(), lstat() does not follow a link at the end of the path.
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -68,6 +70,7 @@ class ImageFolder:
         """Return the path that a name stands for, which must not leave the folder as spelled."""
         if "\0" in name or ".." in name.replace("\\", "/").split("/"):
             raise ImageRefusedError(f"{name[:80]!r} leaves the image folder")
+        # Paths are handled as text here, because it is faster than building Path objects.
         path = os.path.normpath(name if name.startswith("/") else f"{self._root}/{name}")
         if not path.startswith(f"{self._root}/"):
             raise ImageRefusedError(f"{name[:80]!r} is outside the image folder {self.root}")
@@ -88,6 +91,7 @@ class ImageFolder:
 
         try:
             with warnings.catch_warnings():
+                # Pillow warns from 89 million pixels on, which is above our own limit.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(path) as image:
                     width, height = image.size

@@ -38,6 +38,7 @@ def clean(text: str) -> str | None:
 
     Raises UnicodeError on lone surrogates.
     """
+    # The usual case, and the fastest: such a text is in NFC and has nothing to remove.
     if text.isascii() and text.isprintable():
         return " ".join(text.split()) or None
     text.encode()
@@ -104,6 +105,7 @@ def unpack_pairs(text: str, pair: str, item: str) -> list[tuple[str, str]]:
 
 def number_text(number: float) -> str:
     """Return a float as people write it: whole numbers without ".0" or an exponent."""
+    # Beyond 2**53, about 9e15, a float is no longer exact to the unit.
     if number.is_integer() and abs(number) < 1e15:
         return str(int(number))
     return repr(number)

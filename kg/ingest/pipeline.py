@@ -111,6 +111,7 @@ def ingest(
         _run(plans, report, store, ledger, progress)
 
         has_changes = report.new_items or report.new_statements
+        # Inferring reads the whole graph, so a run that changed nothing does not do it.
         if store is not None and (has_changes or not home.ontology_path.exists()):
             refresh_ontology(home, store)
         report.seconds = round(time.perf_counter() - started, 3)
@@ -147,6 +148,7 @@ def parse_limit(text: str | float) -> Callable[[int], float]:
         number = float(spelling.removesuffix("%"))
     except ValueError:
         number = -1.0
+    # Written as a negation, because it has to refuse NaN, too.
     if not 0 <= number < float("inf"):
         raise UsageError(
             f"--max-rejects {text} is not a valid limit: "
@@ -171,6 +173,7 @@ def _run(
         file = str(plan.source.path)
         origin = Origin(file, plan.source.path.name, report.run, time)
         if ledger is not None:
+            # Before the first row, so that a run that is killed shows as one that did not finish.
             ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
             ledger.clear_rejects(file)
         try:

@@ -64,6 +64,8 @@ def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
             report.read += batch.rows_read
             report.rejected += len(rejects)
             ledger.add_rejects(run, rejects)
+        # Only at the end, because these counts replace earlier ones, and a pair may be spread over
+        # the file.
         ledger.put_queries(QueryRow(query, item, *row) for (query, item), row in counts.items())
     report.stored = report.read - report.rejected
     return report
@@ -119,6 +121,8 @@ def _required_text(cell: str | None, field: str) -> str:
 
 def _parse_count(cell: str | None, field: str) -> int:
     text = (cell or "0").strip()
+    # isdigit() also accepts digits like "²", which int() does not. The length is checked before
+    # int(), which raises ValueError beyond 4,300 digits.
     is_number = text.isascii() and text.isdigit() and len(text) <= 20
     if not is_number or int(text) > _MAX_COUNT:
         raise BadRowError(f"{field} {text[:40]!r} is not a count")

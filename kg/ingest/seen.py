@@ -29,6 +29,8 @@ class SeenRows:
     def find(self, ids: Iterable[str]) -> dict[str, SeenRow]:
         """Return the rows of those ids that were seen before."""
         names = list(dict.fromkeys(ids))
+        # Python salts the hashes of texts differently in each process, so nobody can prepare a
+        # source whose ids collide. These hashes are never stored.
         hashes = np.array([hash(name) for name in names], np.int64)
         positions = np.searchsorted(self._rows["id"], hashes)
         in_range = np.flatnonzero(positions < len(self._rows))

@@ -13,6 +13,7 @@ from schema.errors import DataError, SourceNotFoundError
 from schema.mapping import Head, Mapping
 
 _XML_SUFFIXES = (".rdf", ".owl", ".xml")
+# "styles" is the table of the fashion products that are published on Kaggle, "train" that of K3M.
 _USUAL_TABLE_NAMES = ("items", "styles", "products", "catalog", "catalogue", "train")
 
 

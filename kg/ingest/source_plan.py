@@ -28,6 +28,7 @@ NATIVE_MAPPING = "catalograph"
 """The name that reports give to RDF that Catalograph itself wrote, which needs no mapping."""
 DEFAULT_RDF_MAPPING = "schema-org"
 
+# Each batch is a commit of its own, so even very wide tables get batches of this many rows.
 _MIN_BATCH_ROWS = 500
 _STATEMENTS_PER_PACKED_CELL = 20  # an assumption, to size batches
 
@@ -123,6 +124,7 @@ def plan_source(
         guess = guess_mapping(source.head)
         chosen = guess.mapping
         reason = _reason(source, chosen.name, guess.reason)
+    # Called for its error alone, before anything is stored.
     chosen.resolve(source.columns(chosen))
     return TablePlan(source, chosen.name, reason, _find_images(source, chosen, images), chosen)
 

@@ -39,6 +39,7 @@ class DelimitedReader(Reader):
                 "convert it first (`tr '\\r' '\\n'`)"
             )
 
+        # Invalid text is rejected row by row later, and the last character may be cut in two.
         text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
         lines = [line + "\n" for line in text.split("\n")]
         lines = list(itertools.dropwhile(lambda line: not line.strip(), lines))

@@ -43,6 +43,7 @@ def scan_file(path: Path, dialect: Dialect) -> Scan | None:
     newlines_in_cells = " + ".join(
         f"coalesce(sum(length({cell}) - length(replace({cell}, chr(10), ''))), 0)" for cell in cells
     )
+    # A limit of 0 means that any number of rejected rows is reported.
     options = (
         f"store_rejects=true, rejects_limit=0, rejects_line_size_limit={_MAX_REJECTED_LINE_BYTES}"
     )
@@ -51,6 +52,7 @@ def scan_file(path: Path, dialect: Dialect) -> Scan | None:
         try:
             good_rows, newlines = db.execute(query).fetchall()[0]
             errors = db.execute(
+                # In ascending order, as _locate_lines needs them.
                 "SELECT line_byte_position, error_type, csv_line FROM reject_errors ORDER BY ALL"
             ).fetchall()
         except duckdb.Error:
@@ -63,6 +65,7 @@ def scan_file(path: Path, dialect: Dialect) -> Scan | None:
         reason = _reject_reason(error_type, text, dialect)
         if reason is None:
             return None
+        # DuckDB counts bytes from 1.
         bad_rows[position - 1] = (reason, text[:MAX_REJECT_TEXT])
 
     located = _locate_lines(path, list(bad_rows))
@@ -101,6 +104,8 @@ def read_scanned(path: Path, dialect: Dialect, scan: Scan, batch_rows: int) -> I
     no_rows = pa.table({name: pa.array([], pa.string()) for name in dialect.columns})
     yield Batch(no_rows, np.zeros(0, np.int64), scan.rejects)
 
+    # Errors may be ignored here only because the scan has accounted for every row. The line numbers
+    # rely on DuckDB's keeping the order of the file, which it does by default.
     next_line = dialect.first_line
     query = _read_csv_sql("*", path, dialect, "ignore_errors=true")
     with duckdb.connect(":memory:") as db:
@@ -118,6 +123,7 @@ def _read_csv_sql(columns: str, path: Path, dialect: Dialect, options: str) -> s
     quote = _sql_string(dialect.quote)
     # DuckDB takes the path for a glob pattern: one-letter classes stand for brackets and stars.
     escaped_path = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+    # In strict mode DuckDB reports malformed rows instead of repairing them.
     return (
         f"SELECT {columns} FROM read_csv({_sql_string(escaped_path)}, columns={{{types}}}, "
         f"delim={_sql_string(dialect.delimiter)}, quote={quote}, escape={quote}, "

@@ -108,6 +108,7 @@ def _parse_record(first_line: bytes, lines: _LineReader, dialect: Dialect) -> li
             break
         looked_at.append(line)
         text += line.content
+        # A line without a quote cannot close the cell, so it is not worth parsing the text so far.
         if quote not in line.content:
             continue
         try:
@@ -132,6 +133,8 @@ def parse_cells(raw: bytes, dialect: Dialect) -> list[str | None]:
     if not dialect.quote or dialect.quote not in text:
         return [cell or None for cell in text.split(dialect.delimiter)]
     try:
+        # Unless it is strict, csv accepts text after a closing quote, and a quote that is never
+        # closed.
         records = list(
             csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
         )

@@ -77,6 +77,7 @@ def _in_order(
 def _parse_line(raw: bytes) -> TextCells:
     """Return the cells of a line; raises BadRowError if it is not a JSON object of valid text."""
     try:
+        # The first line may start with a byte-order mark.
         members = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise BadRowError("not valid UTF-8") from None

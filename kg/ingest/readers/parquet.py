@@ -69,6 +69,7 @@ def _rows_with_invalid_text(table: pa.Table) -> BoolArray:
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
+            # The error names one row at most, and all of them are needed.
             for row, cell in enumerate(column):
                 try:
                     cell.as_py()

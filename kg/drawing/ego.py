@@ -54,6 +54,7 @@ def neighbourhood(
             if pair in pairs:
                 shared[pair] += len(item_ids)
                 common.update(item_ids)
+    # A Counter lets a missing key be deleted: the item may have no trusted statement.
     del common[item.id]
 
     ranked = sorted(common.items(), key=lambda entry: (-entry[1], entry[0]))

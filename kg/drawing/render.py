@@ -53,6 +53,14 @@ MAX_VALUES = 40
 """The number of values that are drawn: more could not be read in an image, only in a list."""
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A position in the drawing."""
+
+    x: float
+    y: float
+
+
 def check_image_suffix(path: Path) -> None:
     """Raise UsageError unless the file's name ends like an image that can be drawn."""
     if path.suffix.lower() not in DRAWING_SUFFIXES:
@@ -77,11 +85,13 @@ def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
     families, missing = fonts_for(_all_text(graph))
     drawing = EgoDrawing.of(graph)
     # The fixed salt and the empty date make the SVG of the same graph the same file.
+    # With fonttype "none" an SVG contains text as text, and its viewer chooses the fonts.
     options: Any = {"svg.fonttype": "none", "svg.hashsalt": "catalograph", "font.family": families}
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
     with mpl.rc_context(options), warnings.catch_warnings():
         # Matplotlib warns at each missing character; the caller reports them once.
         warnings.filterwarnings("ignore", message="Glyph")
+        # Not through pyplot, which would keep the figure and may need a screen.
         figure = Figure(figsize=(WIDTH, drawing.height), dpi=DOTS_PER_INCH)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, drawing.height))
@@ -154,12 +164,13 @@ class EgoDrawing:
         top = middle + (len(nodes) - 1) / 2 * ROW_HEIGHT
         align = "left" if side > 0 else "right"
         x = WIDTH / 2 + side * 2.55
+        centre = Point(WIDTH / 2, middle)
         for number, node in enumerate(nodes):
             y = top - number * ROW_HEIGHT
             edge = self.graph[self.centre][node]
             is_predicted = edge["rank"] == Rank.PREDICTED
             colour = RANK_COLOURS[edge["rank"]]
-            _curve(axes, (WIDTH / 2, middle), (x, y), side, colour, dashed=is_predicted)
+            _curve(axes, centre, Point(x, y), side, colour, dashed=is_predicted)
             fill = "white" if is_predicted else colour
             axes.plot([x], [y], "o", markersize=6, color=colour, markerfacecolor=fill, zorder=2)
 
@@ -282,21 +293,13 @@ def _label(
         label.set_text(text[: int(len(text) * MAX_VALUE_WIDTH / width) - 1] + ELLIPSIS)
 
 
-def _curve(
-    axes: Axes,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    side: int,
-    colour: str,
-    *,
-    dashed: bool,
-) -> None:
+def _curve(axes: Axes, start: Point, end: Point, side: int, colour: str, *, dashed: bool) -> None:
     """Draw a curve that leaves the item and reaches a value horizontally."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
 
-    bend = start[0] + side * 1.8
-    points = [start, (bend, start[1]), (bend, end[1]), end]
+    bend = start.x + side * 1.8
+    points = [(start.x, start.y), (bend, start.y), (bend, end.y), (end.x, end.y)]
     codes = [Outline.MOVETO, Outline.CURVE4, Outline.CURVE4, Outline.CURVE4]
     style = "--" if dashed else "-"
     axes.add_patch(

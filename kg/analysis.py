@@ -201,6 +201,7 @@ def triples_factory(snapshot: GraphSnapshot) -> TriplesFactory:
     import torch
     from pykeen.triples import TriplesFactory
 
+    # A copy, because the snapshot's own array may be a memory map that is read-only.
     triples = np.array(snapshot.triples)
     triples[:, 2] += len(snapshot.items)
     entities = [f"item:{name}" for name in snapshot.items]

@@ -57,6 +57,7 @@ class Home:
         try:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
+            # The marker comes last: a folder that was only half prepared is not a home.
             write_atomically(home.path / _MARKER, _MARKER_TEXT)
         except OSError as error:
             raise HomeNotFoundError(

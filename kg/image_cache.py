@@ -162,12 +162,14 @@ def _fill(
         "broken": sorted(set(to_read) - set(present)),
         "stamps": stamps,
     }
+    # The index comes last: without it, a cache does not count and is built again.
     temporary = files.index.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(index))
     temporary.replace(files.index)
 
     for path in files.index.parent.glob("*.*"):
         if path.stem != files.index.stem:
+            # Other processes that have it mapped keep its content until they let go of it.
             path.unlink()
 
 
@@ -191,6 +193,7 @@ def _read_all(
     """
 
     def read(path: str) -> PixelArray | None:
+        """Read one image at the size of the cache."""
         return read_pixels(Path(path), size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

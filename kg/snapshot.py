@@ -67,6 +67,7 @@ def read_snapshot(
     for batch in store.triples(ranks):
         item = pc.index_in(batch["item"], value_set=item_ids).to_numpy(zero_copy_only=False)
         numbers = [item, properties.encode(batch["property"]), values.encode(batch["value"])]
+        # int32 halves the memory that is needed until the triples are packed.
         columns.append(np.stack(numbers, axis=1).astype(np.int32))
 
     packing = TriplePacking(items.num_rows, len(properties), len(values))

@@ -19,6 +19,7 @@ def split_of(item: str) -> str:
 
     A hash keeps an item in its split when the catalogue grows, in every home and on every machine.
     """
+    # Not a matter of security: this lets SHA-1 work in a Python that is restricted to FIPS.
     bucket = int(hashlib.sha1(item.encode(), usedforsecurity=False).hexdigest(), 16) % 100
     if bucket < TRAIN_PERCENT:
         return "train"

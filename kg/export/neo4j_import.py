@@ -29,6 +29,8 @@ EDGE_HEADER = (
 )
 ARROW_TYPES = {"row:long": pa.int64(), "confidence:double": pa.float64()}
 
+# Values may have line breaks; and a backslash before a quote must not escape it, as it would in the
+# legacy style.
 IMPORT_OPTIONS = (
     "--nodes=items.csv",
     "--nodes=values.csv",
@@ -50,6 +52,7 @@ def write_neo4j(selection: Selection, folder: Path) -> None:
     item_columns = map(_item_columns, selection.item_batches())
     _write_csv(folder / "items.csv", ITEM_HEADER, item_columns)
     with Distinct() as values:
+        # The values are collected while the statements are read, so their file comes afterwards.
         edge_columns = _edge_columns(selection, values)
         _write_csv(folder / "statements.csv", EDGE_HEADER, edge_columns)
         value_columns = (_with_label([texts], "Value") for texts in values.batches())

@@ -109,6 +109,8 @@ def _best_match(
     if not len(candidates):
         return None
     colours = fingerprints.colours[number].astype(np.int16)
+    # Pale products on a white background differ little in absolute terms, so differences are
+    # compared with the image's own contrast. The median colour stands for the background.
     background = np.median(colours, axis=(1, 2), keepdims=True)
     contrast = np.abs(colours - background).mean()
     differences = np.abs(fingerprints.colours[candidates] - colours).mean((1, 2, 3))

@@ -63,6 +63,8 @@ class Shapes:
                 (_to_rdflib(quad.subject), _to_rdflib(quad.predicate), _to_rdflib(quad.object))
             )
         try:
+            # By default pyshacl follows no owl:imports and runs no JavaScript. The graph was made
+            # for this call, so it need not be copied first (inplace).
             _, report, _ = pyshacl.validate(data, shacl_graph=self.graph, inplace=True)
         except Exception as error:  # pyshacl lets through whatever a wrong shape causes
             raise self._unusable(error) from None

@@ -93,6 +93,7 @@ class RdfDocument:
     def _match(
         self, subject: Any = None, predicate: Any = None, object: Any = None
     ) -> Iterator[Quad]:
+        # The last None stands for any graph.
         return self._store.quads_for_pattern(subject, predicate, object, None)
 
     @property

@@ -132,6 +132,7 @@ class Flattener:
             in_order = [
                 text for tag in sorted(preferred, reverse=True) for text in sorted(by_language[tag])
             ]
+            # RDF has no order: sorting makes the same document give the same rows each time.
             cells[name] = list(dict.fromkeys(in_order))
             for tag, others in by_language.items():
                 if tag not in preferred:

@@ -98,6 +98,7 @@ def _with_local_contexts(value: Any, path: Path) -> Any:
 def _local_context(context: Any, path: Path) -> Any:
     if isinstance(context, list):
         return [_local_context(element, path) for element in context]
+    # A context may import another one, which would be fetched as well.
     if isinstance(context, dict) and "@import" in context:
         context = context["@import"]
     if not isinstance(context, str):

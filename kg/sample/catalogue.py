@@ -84,6 +84,7 @@ def draw_all(jobs: Sequence[ImageJob], progress: ProgressCallback) -> None:
             draw_files(chunk)
         return
     done = 0
+    # Not forked: a fork would inherit the locks that other threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
         for count in pool.map(draw_files, chunks):

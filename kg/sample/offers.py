@@ -61,6 +61,7 @@ def make_offers(items: int, rng: random.Random) -> list[Offer]:
         for seller in sellers[: items - len(offers)]:
             title = "" if rng.random() < _NO_TITLE else make_title(kind, truth, rng)
             offer = Offer(f"P{len(offers):06d}", name, title, seller, truth, dict(truth))
+            # A seed for each image, so that processes may draw the images in any order.
             offer.seed = rng.getrandbits(32)
             offers.append(offer)
     return offers

@@ -30,6 +30,7 @@ def query_log(offers: Sequence[Offer], rng: random.Random) -> list[list[object]]
 
         same_kind = by_kind[offer.kind]
         others = rng.sample(same_kind, min(_OTHER_ITEMS, len(same_kind)))
+        # Two sellers' offers of one product share the dictionary of its true values.
         same_product = [other for other in same_kind if other.truth is offer.truth]
         for other in others + same_product:
             matches = sum(other.truth.get(name) == value for name, value in wanted.items())

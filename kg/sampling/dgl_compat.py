@@ -12,6 +12,7 @@ import types
 import warnings
 from typing import Any
 
+# Otherwise DGL prints a line on stderr and writes its choice to the user's home directory.
 os.environ.setdefault("DGLBACKEND", "pytorch")
 sys.modules.setdefault("dgl.graphbolt", types.ModuleType("dgl.graphbolt"))
 with warnings.catch_warnings():

@@ -48,6 +48,8 @@ class KeyedRandom:
 
     def _bits(self, name: str, keys: tuple[ArrayLike, ...]) -> NDArray[np.uint64]:
         state: NDArray[np.uint64] = np.zeros((), np.uint64)
+        # SplitMix64 computes modulo 2**64. Names are hashed by CRC-32, because hash() gives another
+        # number in each process.
         with np.errstate(over="ignore"):
             for key in (self.seed, self.step, zlib.crc32(name.encode()), *keys):
                 state = _mix((state ^ np.asarray(key).astype(np.uint64)) + _INCREMENT)

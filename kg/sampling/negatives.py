@@ -14,7 +14,7 @@ from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import BoolArray, FloatArray, IntArray
 
 MAX_DRAWS = 4
-"""How often a corrupted value is drawn again because it turned out to be true."""
+"""How often a corrupted value is drawn at most, if it keeps turning out to be true."""
 
 MAX_TABLE_SIZE = 1 << 25
 """The largest table of (item, candidate) pairs, a byte each."""
@@ -165,6 +165,7 @@ class Corruptor:
         key_of_category = self.category[item] * candidate_count
         first = np.searchsorted(self._category_keys, key_of_category + low)
         last = np.searchsorted(self._category_keys, key_of_category + high)
+        # One of them is the true value itself, so a single one leaves nothing to draw.
         too_few = last - first < 2
         return (
             np.where(too_few, low, candidate_count + first),

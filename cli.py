@@ -87,11 +87,14 @@ The summary stands here as well as in the command's docstring, so that ``--help`
 """
 
 INTERRUPTED = 130
+"""128 and the number of SIGINT, 2: the code that shells give to an interrupted program."""
 
 
 class LazyGroup(Group):
     """The commands of ``COMMANDS``, each imported when it is called."""
 
+    # Only the outermost group reads the environment. A command after it would let the environment
+    # override an option given before the command's name.
     home_envvar = "CATALOGRAPH_HOME"
     store_envvar = "CATALOGRAPH_STORE"
     hide_global_options = False
@@ -131,9 +134,13 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
     try:
+        # In standalone mode click would print errors in its own form, of several lines, and exit.
+        # Otherwise it returns the code that a command passed to ctx.exit().
         code = cli.main(args, prog_name="catalograph", obj=context, standalone_mode=False)
+        # A broken pipe has to show here, and not when Python exits.
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:

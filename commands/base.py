@@ -98,6 +98,7 @@ def console(stderr: bool = False) -> Console:
     """Return a rich console that prints text literally: no markup, emoji or highlighting."""
     from rich.console import Console
 
+    # A value such as "[red]" or ":smile:" is data, not markup.
     result = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not result.is_terminal:
         result.width = _PIPE_WIDTH
@@ -116,6 +117,7 @@ def table(
     result = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         justify: Any = "right" if column in right else "left"
+        # By default rich would cut long cells off with an ellipsis.
         result.add_column(printable(column), justify=justify, overflow="fold")
     for row in rows:
         result.add_row(*(printable(cell) for cell in row))

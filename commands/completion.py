@@ -118,6 +118,7 @@ def complete(
         raise UsageError(
             f"there is no folder {out.parent} to write {out.name} into: create it first"
         )
+    # Imported only now, so that a wrong argument is reported without loading PyTorch.
     from serving.completion import complete_cells
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
@@ -134,6 +135,7 @@ def complete(
     first: list[Completion] = []
     with (
         bar("completing") as progress,
+        # Left in reverse order: the file appears only after the last predictions are in the graph.
         _output_file(out) as file,
         _prediction_writer(home, scorer.name, write) as writer,
     ):

@@ -50,6 +50,7 @@ def note_not_trained_to_match(context: Context, scorer: CellScorer) -> None:
 def read_cells(path: Path) -> list[tuple[str, str]]:
     """Read the (item id, property) pairs of a CSV file with the columns ``item,property``."""
     try:
+        # Spreadsheet programs start a CSV file in UTF-8 with a byte-order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read_rows(path, csv.DictReader(file))
     except (FileNotFoundError, IsADirectoryError):

@@ -107,6 +107,7 @@ def train(context: Context, /, **options: Any) -> None:
     if name is not None and Path(name).name != name:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
+    # torchrun numbers its processes in RANK.
     is_first_process = os.environ.get("RANK") in (None, "0")
     if context.reduced_threads is not None and is_first_process:
         context.note(

@@ -200,6 +200,8 @@ class _SettingEvaluator:
         is_true = np.zeros(logits.shape, dtype=bool)
         is_true[row_cell[known], row_value[known]] = True
 
+        # A true value outside the model's vocabulary is a miss. To leave it out would favour models
+        # with a small vocabulary.
         rank = np.full(len(row_cell), np.inf)
         rank[known] = realistic_ranks(
             logits[row_cell[known]], row_value[known], is_true[row_cell[known]]

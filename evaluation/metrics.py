@@ -19,6 +19,7 @@ from schema.arrays import BoolArray, FloatArray, IntArray
 
 METRICS = ("hits@1", "hits@3", "hits@10", "mrr", "ece")
 ECE_BINS = 15
+"""The number of bins that Guo et al. (2017) use."""
 _RESAMPLES_PER_PRODUCT = 64
 
 

@@ -128,6 +128,7 @@ def render(data: ReportData) -> str:
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
+        # Titles and values come from suppliers' files and must not run as scripts in a browser.
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -161,6 +162,7 @@ def read_truth(path: Path) -> dict[tuple[str, str], set[str]]:
             )
         cells: dict[tuple[str, str], set[str]] = {}
         for row in rows:
+            # A corrupted value was replaced by another one, so its cell is not missing.
             if row["kind"] == "hidden":
                 cells.setdefault((row["item"], row["property"]), set()).add(row["value"])
     return cells
@@ -251,6 +253,7 @@ def accuracy_by_property(
     for name in sorted({each.property for each in checked}):
         cells = [each for each in checked if each.property == name]
         hits = sum(each.right for each in cells)
+        # Wilson's interval is sound for few cells, too, and for shares near 0 and 1.
         interval = binomtest(hits, len(cells)).proportion_ci(method="wilson")
         # An ontology lists a property's values by falling frequency.
         spec = ontology.properties.get(name)

@@ -47,6 +47,7 @@ def plot_runs(folders: Sequence[Path], out: Path) -> None:
     )
     columns = min(_MAX_COLUMNS, len(terms))
     rows = -(-len(terms) // columns)
+    # Not through pyplot, which would keep the figure and may need a screen.
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, term in zip(axes, terms, strict=False):

@@ -36,6 +36,7 @@ from serving.calibration import TARGET_PRECISION, Calibration
 from serving.cells import Cell, Scorer, probabilities, score_in_chunks, situation_of
 
 MIN_PROBABILITY = 0.2
+"""A best value below this probability counts as too little evidence."""
 MIN_INFORMATION = 0.05
 """Nats by which a prediction must differ from the property's value frequencies (KL divergence)."""
 _COMPLETION_BATCH = ENCODE_BATCH // (1 + len(CONTENT_MODALITIES))
@@ -119,6 +120,7 @@ def decide(predicted: FloatArray, prior: FloatArray, threshold: float | None) ->
     best = float(predicted.max())
     if threshold is not None and best >= threshold:
         return "fill"
+    # KL divergence: the sum of p log(p / prior). It is 0 if the prediction is the base rate.
     information = float(rel_entr(predicted, prior).sum())
     too_little_evidence = best < MIN_PROBABILITY or information < MIN_INFORMATION
     return "abstain" if too_little_evidence else "review"
@@ -248,6 +250,7 @@ class _Completer:
         ]
         predicted = predictions[0]
         values = self.scorer.ontology.values_of(name)
+        # Stable, so that of equally probable values the more frequent one comes first.
         ranking = np.argsort(-predicted, kind="stable")[: self.top_k]
         candidates = tuple(Candidate(values[index], float(predicted[index])) for index in ranking)
         threshold = self.calibration.threshold(
@@ -284,5 +287,7 @@ def _rounded(effect: float) -> float:
 
 def _prior(ontology: Ontology, property: str) -> FloatArray:
     """Return the values' frequencies [V] with add-one smoothing."""
+    # A value that was added to the ontology by hand may have no item yet, and a frequency of 0
+    # would make the divergence infinite.
     counts: FloatArray = np.asarray(ontology[property].counts, dtype=np.float64) + 1
     return np.asarray(counts / counts.sum())

@@ -51,6 +51,7 @@ class CatalogItems(Sequence[ItemInput]):
         if self.regions is not None:
             return self.regions.read(self.snapshot.items[index])
         image = self.snapshot.images[index]
+        # Nothing is fetched from the network.
         return Path(image) if image and "://" not in image and Path(image).is_file() else None
 
 

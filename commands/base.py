@@ -190,6 +190,7 @@ class Group(click.Group):
     """A group of commands; it takes the global options, and so do its commands."""
 
     command_class = Command
+    # This is how click is told that subgroups are of this class, too.
     group_class = type
     home_envvar: str | None = None
     store_envvar: str | None = None

@@ -143,6 +143,7 @@ def ingest(
         open_source(path)
     if mapping is not None:
         load_mapping(mapping)
+    # A dry run creates nothing, and so not even the home.
     home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
 
     with counter("reading") as show:

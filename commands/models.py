@@ -115,6 +115,7 @@ def train(context: Context, /, **options: Any) -> None:
             "threads instead of one per core: set OMP_NUM_THREADS for another number"
         )
     with TrainingDisplay(quiet=not is_first_process) as display:
+        # The command's options are named like the fields of TrainOptions.
         result = run(home, TrainOptions(**options), display)
     if not is_first_process:
         return

@@ -109,6 +109,7 @@ class TrainingDisplay:
         if isinstance(record, TrainingWarning):
             click.echo(f"warning: {record.text}", err=True)
         elif isinstance(record, Preparing):
+            # The start of an activity, which has no count yet, is always logged.
             self._update(preparing_line(record), used=0.0, always=record.done is None)
         elif isinstance(record, Step):
             self._update(step_line(record), used=record.used)

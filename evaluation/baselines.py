@@ -119,6 +119,7 @@ class Classical:
 
         titles = [item.title for item in items if item.title and WORD.search(item.title)]
         if titles:
+            # The default pattern would drop words of one character, such as the sizes S, M and L.
             words = TfidfVectorizer(
                 ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32
             )
@@ -208,6 +209,7 @@ class Classical:
                     examples.known.append(item.known)
                     target.append(value)
         if len(set(target)) == 1:
+            # scikit-learn refuses to fit a single class.
             self._only_value[name] = target[0]
         elif target:
             model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=300)
@@ -275,6 +277,7 @@ class _ScaledComponents:
     def __init__(self, descriptor: NDArray[np.float32]) -> None:
         from sklearn.decomposition import PCA
 
+        # PCA cannot find more components than there are images or features.
         count = min(MAX_COMPONENTS, *descriptor.shape)
         self._components = PCA(count, svd_solver="randomized", random_state=0).fit(descriptor)
         squared_lengths = (self._components.transform(descriptor) ** 2).sum(1)

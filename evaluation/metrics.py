@@ -21,6 +21,7 @@ METRICS = ("hits@1", "hits@3", "hits@10", "mrr", "ece")
 ECE_BINS = 15
 """The number of bins that Guo et al. (2017) use."""
 _RESAMPLES_PER_PRODUCT = 64
+"""Resamples whose weights [64, items] are in memory at the same time."""
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,7 @@ def category_cycles(graph: nx.DiGraph[Any]) -> list[list[str]]:
     cycles = [[name, name] for name in graph if graph.has_edge(name, name)]
     for component in nx.strongly_connected_components(graph):
         if len(component) > 1:
+            # The smallest name, since the order of a set of texts differs between processes.
             start = min(component)
             subgraph = graph.subgraph(component)
             last = min(subgraph.predecessors(start))

@@ -56,6 +56,7 @@ SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT
 FROM item_rows
 """
 _COUNT_RANKS = "SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank"
+# DISTINCT everywhere, since the join repeats an item that has several values of a property.
 _COUNT_PROPERTIES = """
 SELECT property,
     count(DISTINCT trusted.item),

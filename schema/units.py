@@ -105,6 +105,7 @@ _index_spellings()
 def find_unit(text: str) -> Unit | None:
     """Return the unit of a spelling like "in", "Inches" or "厘米"; None if there is none."""
     text = " ".join(text.split())
+    # The text with its dots is looked up first, because "fl.oz." is a spelling of its own.
     without_dot = text.rstrip(".")
     return (
         _EXACT.get(text)

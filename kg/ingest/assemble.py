@@ -137,6 +137,7 @@ class Assembler:
             if item is None:
                 reason = "empty id"
             elif reason is None:
+                # Its hash is enough to recognise a row, and millions of them fit into memory.
                 content = hash(cells)
                 first = first_rows.setdefault(item, SeenRow(content, line))
                 is_new[row] = first.line == line

@@ -183,6 +183,7 @@ def _run(
                     progress(report)
         except CatalographError:
             if ledger is not None:
+                # The sources were recorded when the run started.
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
         _add_notes(plan, report)

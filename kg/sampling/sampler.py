@@ -68,6 +68,8 @@ class CellSampler:
         """Return the distinct edges of the items ``index`` [B], ordered by item."""
         # DGL's frontier has each item's in-edges once; cells of the same item then share them.
         seeds = {"item": torch.from_numpy(np.unique(index))}
+        # All edges (-1): the limit holds for each cell, after the edges of its own property are
+        # left out.
         frontier = dgl.sampling.sample_neighbors(self.graph, seeds, -1, copy_ndata=False)
         # From here on the arrays are small, and numpy is several times as fast as torch on them.
         value, item = (ends.numpy() for ends in frontier.edges())

@@ -74,6 +74,7 @@ class Journal:
         # a file that nobody reads.
         write_atomically(path, data)
 
+        # The store's lock keeps other writers out, so the version cannot change before the commit.
         version = self.version
         statistics = json.dumps({"numRecords": changes.num_rows})
         milliseconds = time.time_ns() // 1_000_000

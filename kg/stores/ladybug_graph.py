@@ -176,6 +176,7 @@ class LadybugGraph(LadybugReader):
 
 def delete_files(folder: Path) -> None:
     """Delete the graph's files in a store's folder, but not the journal."""
+    # The write-ahead log lies beside the graph, as graph.lbug.wal.
     for path in folder.glob(f"{FILE}*"):
         if path.is_dir():
             shutil.rmtree(path)

@@ -157,6 +157,7 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
         elif quad.predicate == CATEGORY:
             row["category"] = text
         elif quad.predicate == IMAGES:
+            # Only items with several images have this list, and it has all of them in order.
             row["images"] = json.loads(text)
         elif quad.predicate == IMAGE and not row["images"]:
             row["images"] = [text]

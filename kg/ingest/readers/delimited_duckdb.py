@@ -56,6 +56,7 @@ def scan_file(path: Path, dialect: Dialect) -> Scan | None:
                 "SELECT line_byte_position, error_type, csv_line FROM reject_errors ORDER BY ALL"
             ).fetchall()
         except duckdb.Error:
+            # The other parser finds out what is wrong, row by row.
             return None
 
     # A dictionary, because DuckDB reports a row once for each of its errors.

@@ -1,4 +1,4 @@
-"""What all commands share: the global options, and how a result is printed."""
+"""Code that all commands share: the global options, and the printing of results."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ _CALIBRATION_GAPS = slice(6, 6 + ECE_BINS)
 
 @dataclass(frozen=True)
 class _ItemSums:
-    """What each of I' items with any result adds to a property's metrics.
+    """The contributions of the I' items that have any result to a property's metrics.
 
     ``items`` [I'] are their numbers. ``sums`` [I', 6 + bins] are hits@1, @3 and @10, reciprocal
     ranks, the number of ranks, the number of cells, and confidence minus accuracy in each bin.

@@ -17,7 +17,7 @@ CHOICES: dict[Modality, tuple[str, ...]] = {
     Modality.IMAGE: ("yes", "no"),
     Modality.STATEMENTS: ("all", "none"),
 }
-"""What a setting can choose for each modality: everything first, nothing last."""
+"""The choices that a setting has for each modality: everything first, nothing last."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a catalogue may say: its terms, ontology, mappings, ledger and errors."""
+"""The language of a catalogue: its terms, ontology, mappings, ledger and errors."""
 
 from typing import TYPE_CHECKING
 

@@ -325,7 +325,7 @@ class Calibration:
         self._thresholds: dict[tuple[str, str, float], float | None] = {}
 
     def temperature(self, situation: str, property: str) -> float:
-        """Return what to divide the logits of the property's cells in that situation by."""
+        """Return the divisor of the logits of the property's cells in that situation."""
         return _temperature_of(self._temperatures, situation, property)
 
     def threshold(self, situation: str, property: str, target: float) -> float | None:

@@ -110,7 +110,7 @@ def _all_text(graph: nx.Graph[Any]) -> str:
 
 @dataclass(frozen=True)
 class EgoDrawing:
-    """What is drawn of an ego graph: the values that fit, and the neighbours."""
+    """The part of an ego graph that is drawn: the values that fit, and the neighbours."""
 
     graph: nx.Graph[Any]
     centre: tuple[str, str]

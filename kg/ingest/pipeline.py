@@ -65,7 +65,7 @@ class IngestReport:
     reasons: list[str] = field(default_factory=list)
     """Why each mapping was chosen, one line per source."""
     notes: list[str] = field(default_factory=list)
-    """What a user should know: missing images, columns that were left out."""
+    """Remarks for the user: missing images, columns that were left out."""
     first_rejects: list[RejectedRow] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class CrossSplitDuplicates:
 
 @dataclass(frozen=True)
 class PropertyDependency:
-    """A ``property`` whose values can be told from another one, ``by``, on a ``share`` of items."""
+    """A ``property`` whose values follow from another one, ``by``, on a ``share`` of items."""
 
     property: str
     by: str

@@ -24,13 +24,13 @@ from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity
 
 SEVERITIES = {SH.Warning: Severity.WARNING, SH.Info: Severity.INFO}
-"""All others, also a shape's own, are violations."""
+"""All other severities, including those that a shape defines itself, are violations."""
 
 GENERATED_CHECKS = {
     SH.PatternConstraintComponent: "datatype",
     SH.MaxCountConstraintComponent: "cardinality",
 }
-"""What the constraints of generated shapes check, by the names in ``schema/validation.py``."""
+"""Constraints of generated shapes, and the checks in ``schema/validation.py`` that they repeat."""
 
 QUERY_PREDICATES = (SH.select, SH.ask)
 

@@ -52,7 +52,7 @@ MATERIALS = {
 
 @dataclass(frozen=True)
 class Look:
-    """What an image shows; the seed varies position, scale, rotation and light a little."""
+    """The product in an image; the seed varies position, scale, rotation and light a little."""
 
     kind: str
     shape: str

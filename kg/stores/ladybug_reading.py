@@ -100,7 +100,7 @@ class LadybugReader(Projection):
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks, a few properties at a time.
 
-        Ladybug holds a result in memory as a whole, so a large graph is asked in several queries.
+        Ladybug holds a result in memory as a whole, so a large graph is read in several queries.
         """
         names = [str(rank) for rank in ranks]
         text = (

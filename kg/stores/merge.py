@@ -1,4 +1,4 @@
-"""What a put changes in a graph: the rules of identity, rank and provenance, for all stores."""
+"""The changes that a put makes, by rules of identity, rank and provenance that all stores share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PutBatch:
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """What a store holds about the items of a batch: item rows and statement rows, both by id."""
+    """The rows that a store has about the items of a batch: of items and of statements, by id."""
 
     items: Mapping[str, Row] = field(default_factory=dict)
     statements: Mapping[str, Row] = field(default_factory=dict)

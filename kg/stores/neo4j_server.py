@@ -105,7 +105,7 @@ def read_credentials(address: Address) -> Credentials | None:
 
     They are read from the environment: from NEO4J_AUTH, which is ``none`` or ``USER/PASSWORD`` as
     in Neo4j's Docker image, or else from NEO4J_USERNAME and NEO4J_PASSWORD. If there is no
-    password, the keyring is asked. Raises StoreError if it has none either, and UsageError if
+    password, the keyring is searched. Raises StoreError if it has none either, and UsageError if
     NEO4J_AUTH is anything else.
     """
     auth = os.environ.get("NEO4J_AUTH")

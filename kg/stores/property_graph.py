@@ -21,7 +21,7 @@ _EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
 
 MATCH_STATEMENTS = "MATCH (i:Item)-[h:HAS]->(v:Value)"
 STATEMENT_COLUMNS = ", ".join(f"{source} AS {name}" for name, source in _EXPRESSIONS.items())
-"""What to RETURN of a statement, in the order of STATEMENT_SCHEMA."""
+"""The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
 TRIPLE_COLUMNS = "i.id AS item, h.property AS property, v.text AS value"
 
 COUNT_ITEMS = "MATCH (i:Item) RETURN count(i) AS items"

@@ -45,7 +45,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """What a put added: how many items and statements the store did not have before."""
+    """How many items and statements a put added that the store did not have before."""
 
     new_items: int
     new_statements: int
@@ -142,7 +142,7 @@ class Verifiable(Protocol):
 
 @runtime_checkable
 class Rebuildable(Protocol):
-    """A store whose graph can be made again from its journal."""
+    """A store whose graph can be rebuilt from its journal."""
 
     def rebuild(self) -> None:
         """Rebuild the graph from the journal."""

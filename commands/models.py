@@ -120,6 +120,7 @@ def train(context: Context, /, **options: Any) -> None:
     if not is_first_process:
         return
 
+    # Not one of the figures that are printed.
     finished = result.pop("finished", True)
     folder = Path(result["model"])
     if finished:

@@ -279,6 +279,7 @@ def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float)
       catalograph cypher 'MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.property = $p
         RETURN v.text, count(*)' --param p=colour
     """
+    # Values are passed beside the query, so that none can become a part of it.
     values = dict(_parse_param(param) for param in params)
     with context.home().store(read_only=True) as store:
         result = store.query(text, values, timeout=timeout)

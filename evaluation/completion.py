@@ -158,6 +158,7 @@ class _SettingEvaluator:
         ``first_number`` is the number of the batch's first item among all items.
         """
         properties = self._hidden_cells(items, first_number)
+        # The index is missing for an unknown property, and empty for one without values.
         scorable = [cells for cells in properties if self.value_index.get(cells.property)]
         queries = [query for cells in scorable for query in cells.queries]
         scores = iter(score_in_chunks(self.scorer, encoded, queries))

@@ -98,6 +98,7 @@ class Home:
         url = settings.get("store")
         if url is None:
             return None
+        # Checked again, because the file may have been edited by hand.
         scheme, _, place = checked_url(str(url)).partition(":")
         is_path = place and not place.startswith("//")
         return f"{scheme}:{self.path / place}" if is_path else str(url)

@@ -42,6 +42,8 @@ def read_pixels(path: Path, size: int) -> PixelArray | None:
             opened.draft("RGB", (size, size))
             image: Image.Image = opened
             if opened.mode in ("RGBA", "LA", "P"):
+                # Converted to RGB at once, transparent pixels would show the colour that they hide,
+                # often black.
                 transparent = opened.convert("RGBA")
                 background = Image.new("RGBA", transparent.size, "white")
                 image = Image.alpha_composite(background, transparent)

@@ -51,6 +51,7 @@ def parse_literal(text: str, datatype: str, unit: str | None = None) -> float | 
     number = _parse_number(text)
     if datatype == "decimal":
         return number
+    # "2.0" is a decimal, even though it is a whole number.
     if datatype == "integer" and number is not None and number.is_integer() and "." not in text:
         return int(number)
     return None

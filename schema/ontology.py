@@ -186,6 +186,7 @@ class Ontology:
     def from_toml(cls, text: str, name: str = "the ontology") -> Ontology:
         """Read an ontology from TOML; ``name`` is what the error message calls it."""
         try:
+            # A person may have edited the text, so anything can be in it.
             document = tomllib.loads(text)
             specs = [_parse_spec(key, entry) for key, entry in document.get("property", {}).items()]
             categories = {

@@ -188,6 +188,7 @@ class _Completer:
         self.target_precision = target_precision
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
+        # A scorer ignores other statements, so leaving one of them out would have no effect.
         self.readable = {(spec.name, value) for spec in specs for value in spec.values}
         self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
 

@@ -23,6 +23,7 @@ def wrap(text: str, width: int, max_lines: int) -> list[str]:
     """
     printable = "".join(char if char.isprintable() else " " for char in text)
     one_line = Text(" ".join(printable.split()))
+    # Unlike textwrap, rich counts a wide character as two columns and a combining one as none.
     lines = [line.plain.strip() for line in one_line.wrap(Console(), width, overflow="fold")]
     if len(lines) > max_lines:
         rest = " ".join(lines[max_lines - 1 :])

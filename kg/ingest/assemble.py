@@ -140,6 +140,7 @@ class Assembler:
                 # Its hash is enough to recognise a row, and millions of them fit into memory.
                 content = hash(cells)
                 first = first_rows.setdefault(item, SeenRow(content, line))
+                # If the id was seen before, in this batch or an earlier one, the line is another.
                 is_new[row] = first.line == line
                 if first.content != content:
                     reason = f"id {item!r} was given at line {first.line} with other content"

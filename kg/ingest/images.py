@@ -133,6 +133,7 @@ class SourceImages:
         """Return the images of an image cell: its URLs, and the paths of its files that pass."""
         images = []
         for name in names:
+            # A URL is kept, but nothing is ever fetched.
             if name.startswith(("http://", "https://")):
                 images.append(name)
             elif self.named:

@@ -140,6 +140,7 @@ def _plan_rdf(
 
     chosen = load_mapping(mapping or DEFAULT_RDF_MAPPING)
     document = stack.enter_context(reader.open_document(source.path))
+    # A mapping that was asked for is used even for Catalograph's own RDF.
     if mapping is None and document.is_native():
         reason = _reason(source, NATIVE_MAPPING, "it has Catalograph's own items and statements")
         return NativeRdfPlan(source, NATIVE_MAPPING, reason, SourceImages(), document)

@@ -50,6 +50,7 @@ class ValidationReport:
         """Count a finding, and keep it unless enough of its severity are kept already."""
         self.counts[finding.severity] += 1
         self.rules[finding.severity, finding.check, finding.property] += 1
+        # Memory stays flat however many findings there are: no more than these can be shown.
         if len(self.kept[finding.severity]) < self.limit:
             self.kept[finding.severity].append(finding)
 

@@ -163,6 +163,7 @@ class NativeRdfReader:
             elif quad.predicate in (terms.OBJECT, _SCHEMA_VALUE):
                 row["value"] = term.value
             elif quad.predicate == terms.NAME:
+                # In JSON-LD a statement is a PropertyValue, whose name is the property.
                 row.setdefault("property", term.value)
             elif field_name in terms.NODE_PREDICATES:
                 row[field_name] = _decoded_name(term, field_name)
@@ -177,6 +178,7 @@ class NativeRdfReader:
             )
         row["rank"] = str(Rank(row["rank"]))
         if "item" not in row:
+            # In JSON-LD the item refers to the statement, and not the other way round.
             items = self._items_of(node)
             if not items:
                 raise ValueError("belongs to no item")

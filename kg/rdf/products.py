@@ -81,6 +81,7 @@ def find_products(document: RdfDocument) -> Iterator[Any]:
                 continue
             if not any(document.contains(node, TYPE, other) for other in types_done):
                 yield node
+        # Types that no node has need not be looked up for each node of the types that follow.
         if is_used:
             types_done.append(type)
 
@@ -107,6 +108,7 @@ def _with_role_columns(cells: CellTexts, mapping: Mapping) -> CellTexts:
             row[role] = values[:1]
             if len(values) > 1:
                 row[name] = values[1:]
+    # The IRI is only there for a product without another id; it is not a property.
     row.pop("@id", None)
     return row
 

@@ -187,6 +187,7 @@ class Neo4jStore(GraphStore):
     ) -> QueryResult:
         """Run a read-only Cypher query, in a transaction in which the server refuses to write."""
         checked = checked_cypher(text)
+        # The server holds the transaction to the limit, also while its rows are read.
         with (
             self._server.translated_errors(timeout),
             self._server.session(read=True) as session,

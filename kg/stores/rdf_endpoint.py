@@ -43,6 +43,7 @@ PREDICATE_OF_COLUMN = {
     "value": terms.OBJECT,
 } | {column: predicate for predicate, column in terms.COLUMN_OF_PREDICATE.items()}
 REQUIRED_COLUMNS = ("item", "property", "value", "rank")
+# A statement may lack the other columns: without OPTIONAL the pattern would not match it.
 STATEMENT_PATTERN = "".join(
     f"?s {predicate} ?{column} . "
     if column in REQUIRED_COLUMNS

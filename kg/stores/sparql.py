@@ -40,6 +40,7 @@ def query_in_child_process(
     # EOFError.
     sender.close()
     try:
+        # The limit includes the start of the child process, which takes about a second.
         if not receiver.poll(timeout):
             raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it")
         error, answer = receiver.recv()

@@ -32,7 +32,7 @@ MAX_COMPONENTS = 256
 INVERSE_REGULARISATION = 10.0
 _IMAGES_PER_BATCH = 256
 _UNSEEN_PROBABILITY = 1e-9
-"""Of a value that never occurs in training: small, but its logarithm is finite."""
+"""The probability of a value that never occurs in training: its logarithm must be finite."""
 _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
 
 

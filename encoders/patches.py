@@ -65,6 +65,8 @@ class ConvPatches(PatchEncoder):
 
     Layer normalisation and ReLU stand between every two convolutions. The patch is as large as the
     product of the kernels: 4 * 2 * 2 * 2 = 32 pixels cut an image of 224 pixels into 7 x 7 patches.
+    The paper prefers them to ViT's linear map because that makes training unstable. It gives
+    neither kernels nor channels; these are ours.
 
     Args:
         dim: the width D of the tokens
@@ -96,6 +98,7 @@ class ConvPatches(PatchEncoder):
 
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
+        # With the channels last, a patch is cut out as one vector, on which a linear map can act.
         x = normalise(pixels).permute(0, 2, 3, 1)
         layers = zip(self.kernels, self.convolutions, strict=True)
         for number, (kernel, convolution) in enumerate(layers):

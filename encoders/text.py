@@ -64,6 +64,7 @@ class NgramBag(nn.Module):
     def __init__(self, weights: Tensor, width: int) -> None:
         super().__init__()
         self.bag = nn.EmbeddingBag(weights.shape[0], width, mode="sum")
+        # Not saved with the model's weights: the tokenizer's file of n-grams has them already.
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, ngrams: Tensor, offsets: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ CLIP_BEGIN = "<|startoftext|>"
 CLIP_END = "<|endoftext|>"
 
 CACHED_WORDS = 200_000
-"""How many words keep their pieces and n-grams in memory, since titles repeat their words."""
+"""Number of words whose pieces and n-grams stay in memory, since titles repeat their words."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class CatalogTokenizer:
         self.special = find_special_pieces(tokenizer)
         self.ngram_weights = dict(ngram_weights)
         self._ngram_ids = {ngram: number for number, ngram in enumerate(self.ngram_weights, 1)}
+        # A cache of each tokenizer: one on the method would be shared by all, and keep them alive.
         self._pieces_of_word = lru_cache(maxsize=CACHED_WORDS)(self._split_into_pieces)
         self._ngrams_of_word = lru_cache(maxsize=CACHED_WORDS)(self._find_ngrams)
 
@@ -169,6 +170,7 @@ def find_special_pieces(tokenizer: Tokenizer) -> SpecialPieces:
     """
     begin = tokenizer.token_to_id(CLIP_BEGIN)
     end = tokenizer.token_to_id(CLIP_END)
+    # CLIP's piece number 0 is "!", which is lost, because 0 is padding here.
     if begin is not None and end is not None:
         return SpecialPieces(unk=end, cls=begin, sep=end, mask=end)
     ids: dict[str, int] = {}
@@ -197,6 +199,7 @@ def word_ngrams(word: str) -> list[str]:
     As in fastText, ``<`` and ``>`` mark the beginning and the end of the word.
     """
     marked = f"<{word}>"
+    # The mark tells the word from the same letters inside of other words.
     ngrams = {"w" + word}
     for n in (3, 4, 5):
         ngrams.update(marked[i : i + n] for i in range(len(marked) - n + 1))

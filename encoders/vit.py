@@ -44,6 +44,7 @@ class PretrainedViT(ImageEncoder):
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D]; S is the ViT's own."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.vit(pixel_values=normalise(pixels, HALF, HALF)).last_hidden_state
+        # Outside of the block above: the projection is learned even if the ViT is frozen.
         return ModalTokens.all_present(self.project(states))
 
     def train(self, mode: bool = True) -> PretrainedViT:

@@ -28,7 +28,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 
 HEADS = "heads."
-"""How the names of the weights of training heads begin; the other weights are the model's."""
+"""Prefix of the names of training heads' weights; all other weights are the model's."""
 
 FORMER_PREFIXES = {
     "pictures.": "images.",
@@ -41,7 +41,7 @@ FORMER_PREFIXES = {
     "global_heads.patch.": "heads.gmrfr.head.",
     "global_heads.match.": "heads.vtm.head.",
 }
-"""How names of weights began in model folders of earlier versions.
+"""Prefixes of weights' names in model folders of earlier versions, and the current ones.
 
 The heads of the training objectives were part of the model then.
 """
@@ -175,6 +175,7 @@ class ModelFolder:
                 self.calibration = json.loads(files["calibration.json"])
             self.model = build_model(self.config, self.tokenizer, self.ontology)
             weights = load_file(folder / WEIGHTS)
+            # Inference needs no heads, but a training that starts from this model does.
             self.heads = head_weights(weights)
             load_weights(self.model, weights)
         except CatalographError:

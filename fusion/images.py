@@ -48,7 +48,7 @@ class NoImages(ImageReader):
     """The reader of a model of titles and statements alone, which ignores all images."""
 
     def forward(self, batch: ItemBatch) -> ImageFeatures | None:
-        """Return None, whether or not the items have images."""
+        """Return None, whether or not any of the B items has pixels [B, 3, S, S]."""
         return None
 
 

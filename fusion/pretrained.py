@@ -129,6 +129,7 @@ class Pretrained:
                 whole = _read(self.name, lambda: AutoModel.from_pretrained(self.name))
                 _find_part(model, WrappedFusion).whole.load_state_dict(whole.state_dict())
         except RuntimeError as error:
+            # Word embeddings of another vocabulary have another shape.
             reason = str(error).splitlines()[-1].strip()[:120]
             raise ModelError(
                 f"the weights of {self.name} do not fit ({reason}): give its vocabulary"

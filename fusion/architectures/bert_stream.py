@@ -77,6 +77,7 @@ class BertStream(nn.Module):
         self.transformer = transformer
         self.special = special
         self.cls_segment = cls_segment
+        # Added to the [SEP] of the image, which has no position among the words.
         self.image_end = nn.Parameter(torch.randn(embeddings.words.embedding_dim) * 0.02)
 
     def forward(
@@ -184,6 +185,7 @@ class _Sequence:
                 start = end + 1
 
         def span(name: str, separators: int) -> ModalTokens:
+            """Return the tokens [B, L, D] of a modality and as many ``separators`` after them."""
             low, high = bounds[name]
             part = slice(low, high + separators)
             return ModalTokens(encoded.hidden[:, part], self.mask[:, part])
@@ -208,6 +210,7 @@ def _stack_views(sequence: _Sequence, query_end: int, title_end: int) -> tuple[T
     mask = sequence.mask
     length = mask.shape[1]
     text = slice(0, title_end)
+    # The query is in both views; its summed embeddings are the same in each.
     vision = torch.cat([torch.arange(query_end), torch.arange(title_end, length)]).to(mask.device)
 
     views = torch.cat([total[:, text], total.index_select(1, vision)], 1)

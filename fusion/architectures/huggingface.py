@@ -353,6 +353,7 @@ def wrapped_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelPart
     """Build a wrapped model with random weights, into which pretrained ones can be loaded."""
     import transformers
 
+    # The configuration is part of ours, so that a model folder needs no hub to be opened.
     settings = json.loads(config.wrapped)
     reader: WrappedReader
     images: ImageReader

@@ -118,6 +118,7 @@ class SingleStream(nn.Module):
         wide = torch.cat([ngrams, descriptor], 1).float()
         if not self.training:
             return wide
+        # Not scaled up like dropout: a missing modality is zero at inference, too.
         keep = torch.rand(len(wide), 2, device=wide.device) >= self.wide_rate
         return wide * keep.repeat_interleave(ngrams.shape[1], 1)
 

@@ -85,6 +85,8 @@ class TwoStream(nn.Module):
 
         hidden = torch.cat([title_hidden, self.image_to_node(image_hidden)], 1)
         mask = torch.cat([title.mask, image.mask], 1)
+        # The released code puts the mean of all regions before the regions. It is left out here,
+        # because c is a mean already.
         return TwoStreamStates(
             node=ModalTokens(hidden, mask).mean(),
             title=ModalTokens(title_hidden, title.mask),

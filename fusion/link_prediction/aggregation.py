@@ -40,6 +40,8 @@ def segment_softmax(scores: Tensor, segment: Tensor, segments: int) -> Tensor:
     ``segment`` [E] is the number of each row's segment.
     """
     index = segment[:, None].expand_as(scores)
+    # The segment's largest score is subtracted, so that exp() cannot overflow. The result does not
+    # depend on it, so it needs no gradient.
     lowest = scores.new_full((segments, scores.shape[1]), -torch.inf)
     peak = lowest.scatter_reduce(0, index, scores.detach(), "amax")
     weight = (scores - peak.gather(0, index)).exp()

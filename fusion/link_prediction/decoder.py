@@ -80,6 +80,7 @@ class DecoderLayer(nn.Module):
 
         ``layout`` pads the cells by item.
         """
+        # Padded by item, so that an item's keys and values are computed once for all of its cells.
         queries = layout.pad(self.norm_tokens(cells))
         read = self.tokens(queries, memory.hidden, memory.mask)
         cells = cells + self.dropout(layout.pack(read))

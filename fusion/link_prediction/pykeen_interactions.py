@@ -21,7 +21,7 @@ from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 
 MAX_BLOCK = 1 << 24
-"""How many floats of vectors one block of scores may gather, which bounds the memory."""
+"""Floats of vectors that one block of scores may gather, which bounds the memory."""
 
 SLICES = 4
 """Slices of a neural tensor network (the axis ``k`` in PyKEEN's shapes)."""
@@ -30,7 +30,7 @@ ROTATIONS = ("RotatEInteraction", "QuatEInteraction")
 """Interactions whose relations are rotations: complex numbers or quaternions of unit length."""
 
 PRODUCT_ADVANTAGE = 64
-"""How many scores a matrix product computes in the time of gathering the vectors of one pair."""
+"""Scores that a matrix product computes in the time of gathering the vectors of one pair."""
 
 ProductScore = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -40,9 +40,11 @@ def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tenso
 
     By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work is one matrix product.
     """
+    # Single precision: for vectors near each other the three terms nearly cancel.
     with torch.autocast(heads.device.type, enabled=False):
         moved = heads + relations
         squares = moved.square().sum(1)[:, None] + tails.square().sum(1)[None] - 2 * moved @ tails.T
+        # Rounding may make a square negative, and at zero the gradient of a root is infinite.
         return -squares.clamp(min=1e-12).sqrt()
 
 
@@ -96,7 +98,10 @@ class RepresentationMap(nn.Module):
         self.maps = nn.ModuleList(maps)
 
     def forward(self, vectors: Tensor) -> Any:
-        """Map ``vectors`` [..., D] to the expected tensor, or to a tuple of them if several are."""
+        """Map ``vectors`` [N, D], or with more leading axes, to the expected tensor [N, ...].
+
+        It is a tuple of tensors if the interaction expects several.
+        """
         if self.is_complex:
             pairs = vectors.unflatten(-1, (-1, 2))
             if self.is_rotation:

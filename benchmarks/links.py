@@ -81,7 +81,7 @@ def ours(
 ) -> float:
     """Return statements a second: sampling, corruption, forward, backward, Adam."""
     data = collator.data
-    collator.reads_known = aggregate
+    collator.links.reads_known = aggregate
     model = TableLinks(data, INTERACTION, aggregate).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     items = max(2, batch * len(data.items) // max(1, len(data.candidate)))
@@ -94,7 +94,8 @@ def ours(
             done = 0
             began = time.perf_counter()
         index = sampler.batch(step)
-        links = collator.links(index, np.ones(len(index), dtype=bool), "seen", KeyedRandom(0, step))
+        every_row = np.ones(len(index), dtype=bool)
+        links = collator.links.build(index, every_row, "seen", KeyedRandom(0, step))
         model(torch.from_numpy(index).to(device), links).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""How fast training is alone and beside other programs, by the settings of OpenMP's threads.
+"""Measure training alone and beside other programs, by the settings of OpenMP's threads.
 
     python benchmarks/neighbours.py [--busy 2] [--steps 40] [--rounds 2] [--size small]
 

@@ -1,4 +1,4 @@
-"""The batch of a training step: what each pass over the model reads, and what is asked of it."""
+"""The batch of a training step: the inputs of each pass over the model, and its targets."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ class TitlePairs:
 
 @dataclass(frozen=True)
 class QueryPairs:
-    """N matching pairs of query and item, then N pairs that do not match: the same items with
-    other queries.
+    """N matching pairs of query and item, then N that do not match.
+
+    The latter have the same items with other queries.
 
     - ``query`` [2N, L]: word pieces of the queries
     - ``items``: the N items
@@ -138,14 +139,14 @@ class StepBatch:
     counts: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def to(self, device: torch.device) -> StepBatch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         if device.type == "cpu":
             return self
         moved: StepBatch = _map_tensors(self, lambda part: part.to(device, non_blocking=True))
         return moved
 
     def pin_memory(self) -> StepBatch:
-        """The same batch in page-locked memory, from which a GPU copies while it computes."""
+        """Return the same batch in page-locked memory, from which a GPU copies as it computes."""
         pinned: StepBatch = _map_tensors(self, Tensor.pin_memory)
         return pinned
 

@@ -59,8 +59,7 @@ def pad_cells(cells: Cells, batch: int) -> Cells:
 
 
 def statements_of(indptr: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the numbers [M] of the statements of items ``index`` [B], and the batch row [M] of
-    each."""
+    """Return the numbers [M] of the statements of items ``index`` [B], and their batch rows [M]."""
     row, place = expand_ranges(indptr[index], indptr[index + 1])
     return place, row
 
@@ -71,8 +70,10 @@ def true_alternatives(
     cells: Cells,
     candidate: IntArray,
 ) -> TrueAlternatives:
-    """Find further true values of the cells of the hidden statements, whose values are
-    ``candidate`` [M]."""
+    """Find further true values of the hidden statements' cells.
+
+    ``candidate`` [M] are the values of the hidden statements themselves.
+    """
     statement, row = statements_of(data.indptr, index)
     width = len(data.ranges)
     key = row * width + data.property[statement]

@@ -1,12 +1,11 @@
 """Collate items and query pairs into a step's batch.
 
 Titles are shown whole, blinded or hidden; images are moved and mirrored; pieces and patches are
-masked; cells are asked with all, some or none of the item's other statements.
+masked. The statements to predict are chosen in :mod:`training.link_targets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,28 +16,13 @@ from encoders.batch import ItemBatch, ngram_tensors, piece_tensor
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.negatives import Corruptor, type_constrained_candidates
-from kg.sampling.ragged import sample_per_row
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import IntArray
 from training.augment import augment
-from training.batches import (
-    Corruptions,
-    ItemView,
-    LinkTargets,
-    MaskedTokens,
-    StepBatch,
-    TitlePairs,
-)
-from training.cells import (
-    Cells,
-    flow_without_statements,
-    pad_cells,
-    statements_of,
-    true_alternatives,
-)
+from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs
 from training.config import Recipe
 from training.data import ItemImages, TrainingData
 from training.flows import TrainingFlows
+from training.link_targets import LinkTargetBuilder
 from training.objectives import OBJECTIVES, Need
 from training.objectives.mlm import mask_pieces
 from training.objectives.mpm import mask_patches
@@ -50,7 +34,7 @@ from training.schedule import Stage
 
 @dataclass(frozen=True)
 class BatchContents:
-    """What a batch is made of.
+    """The contents of a batch, by number.
 
     ``items`` [B] are the items to view, ``pairs`` [N] the pairs of the query log. All processes
     together have ``all_pairs`` [G], among which this process's begin at ``first``.
@@ -105,16 +89,7 @@ class Collator:
         self.max_title = config.max_title
         self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
-        self.reads_known = config.reads_known
-        self.corruptor = None
-        if recipe.link != "softmax":
-            self.corruptor = Corruptor(
-                data.ranges,
-                data.indptr,
-                data.candidate,
-                recipe.corruption,
-                data.category,
-            )
+        self.links = LinkTargetBuilder(data, recipe, flows, config.reads_known)
 
     def batch(self, stage: Stage, contents: BatchContents, random: KeyedRandom) -> StepBatch:
         """Make the batch that a stage's objectives need."""
@@ -138,7 +113,7 @@ class Collator:
             if view is not None and view.links is not None
         ]
         if targets:
-            batch = replace(batch, candidates=self._candidates(targets, random))
+            batch = replace(batch, candidates=self.links.candidates(targets, random))
         counts = {
             objective.name: objective.count(batch)
             for objective in OBJECTIVES
@@ -158,48 +133,18 @@ class Collator:
         images = self._augmented(self.data.item_images(index), index, random)
         shares = TitleShares(recipe.title_full, recipe.title_blind)
         titles = self._titles(index, shares, "seen", random)
+        # Masks are put on what the model is shown, swapped titles included (VT-BERT's Figure 4).
         title_pairs, titles = self._swap_titles(stage, index, titles, images, random)
-
-        rows = random.uniform("masked", index) < recipe.masked_rows
-        masks_title = Need.MASKED_TITLES in stage.needs
-        masks_image = Need.MASKED_IMAGES in stage.needs and self.reads_images
-        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
-        masked_pieces, chosen = mask_pieces(
-            pieces,
-            torch.from_numpy(rows & masks_title),
-            self.tokenizer.special,
-            self.tokenizer.vocab_size,
-            random.uniform(
-                "piece",
-                index[:, None],
-                np.arange(pieces.shape[1]),
-                np.arange(3)[:, None, None],
-            ),
-        )
-        image_rows = torch.from_numpy(rows & masks_image) & images.has_image
-        patches, covered = self._mask_images(stage, index, images, image_rows, random)
-
-        # The n-grams of a masked title would reveal its masked pieces: these rows go without.
-        gram_words = [
-            [] if is_masked and masks_title else words
-            for words, is_masked in zip(titles, rows.tolist(), strict=True)
-        ]
-        items = ItemBatch(
-            masked_pieces,
-            *ngram_tensors(self.tokenizer, gram_words),
-            images.pixels,
-            images.has_image,
-            images.regions,
-        )
+        items, masked = self._mask(stage, index, titles, images, random)
         links = None
         if Need.HIDDEN_STATEMENTS in stage.needs:
             # A statement must not be predicted from another item's title.
             has_own_title = (title_pairs.matching | ~title_pairs.complete).numpy()
-            links = self.links(index, has_own_title, "seen", random)
+            links = self.links.build(index, has_own_title, "seen", random)
         return replace(
             batch,
             items=ItemView(items, links),
-            masked=MaskedTokens(pieces, chosen, patches, covered),
+            masked=masked,
             title_pairs=title_pairs,
         )
 
@@ -219,7 +164,7 @@ class Collator:
             has_image=torch.zeros(len(index), dtype=torch.bool),
         )
         every_row = np.ones(len(index), dtype=bool)
-        return ItemView(items, self.links(index, every_row, "unseen", random))
+        return ItemView(items, self.links.build(index, every_row, "unseen", random))
 
     def _augmented(self, images: ItemImages, index: IntArray, random: KeyedRandom) -> ItemImages:
         if images.pixels is None:
@@ -278,6 +223,48 @@ class Collator:
         pairs = TitlePairs(torch.from_numpy(complete), torch.from_numpy(complete & unchanged))
         return pairs, shown
 
+    def _mask(
+        self,
+        stage: Stage,
+        index: IntArray,
+        titles: list[list[str]],
+        images: ItemImages,
+        random: KeyedRandom,
+    ) -> tuple[ItemBatch, MaskedTokens]:
+        """Mask titles and images of some items; return the items and what is hidden of them."""
+        rows = random.uniform("masked", index) < self.recipe.masked_rows
+        title_rows = rows & (Need.MASKED_TITLES in stage.needs)
+        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
+        masked_pieces, chosen = mask_pieces(
+            pieces,
+            torch.from_numpy(title_rows),
+            self.tokenizer.special,
+            self.tokenizer.vocab_size,
+            random.uniform(
+                "piece",
+                index[:, None],
+                np.arange(pieces.shape[1]),
+                np.arange(3)[:, None, None],
+            ),
+        )
+        masks_images = Need.MASKED_IMAGES in stage.needs and self.reads_images
+        image_rows = torch.from_numpy(rows & masks_images) & images.has_image
+        patches, covered = self._mask_images(stage, index, images, image_rows, random)
+
+        # The n-grams of a masked title would reveal its masked pieces: these rows go without.
+        words_of_ngrams = [
+            [] if is_masked else words
+            for words, is_masked in zip(titles, title_rows.tolist(), strict=True)
+        ]
+        items = ItemBatch(
+            masked_pieces,
+            *ngram_tensors(self.tokenizer, words_of_ngrams),
+            images.pixels,
+            images.has_image,
+            images.regions,
+        )
+        return items, MaskedTokens(pieces, chosen, patches, covered)
+
     def _mask_images(
         self,
         stage: Stage,
@@ -301,107 +288,3 @@ class Collator:
             patches = mask_patches(present, rows, uniform[0])
             return patches, patches
         return mask_features(present, rows, uniform)
-
-    def links(
-        self,
-        index: IntArray,
-        rows: BoolArray,
-        view: str,
-        random: KeyedRandom,
-    ) -> LinkTargets:
-        """Choose statements of the items in ``rows`` [B] to hide, at most ``max_cells`` each.
-
-        The flow that comes with them holds the item's other statements, all, some or none of them.
-        """
-        data = self.data
-        recipe = self.recipe
-        statement, row = statements_of(data.indptr, index)
-        uniform = random.uniform(f"asked {view}", index[row], data.candidate[statement])
-        keep = sample_per_row(row, recipe.max_cells, uniform) & rows[row]
-        statement = statement[keep]
-        row = row[keep]
-        candidate = data.candidate[statement]
-
-        pairs = np.stack([row, data.property[statement]])
-        distinct, cell = np.unique(pairs, axis=1, return_inverse=True)
-        cells = pad_cells(Cells(distinct[0], distinct[1], cell.reshape(-1)), len(index))
-
-        known = random.uniform(f"known {view}", index[cells.row], cells.property)
-        share = random.uniform(f"some {view}", index[cells.row], cells.property)
-        share[known < recipe.known_all + recipe.known_none] = 0.0
-        share[known < recipe.known_all] = 1.0
-        if self.reads_known:
-            flow = self.flows(index, cells.row, cells.property, share, random)
-        else:
-            flow = flow_without_statements(cells)
-        return LinkTargets(
-            flow=flow,
-            cell=torch.from_numpy(cells.cell),
-            candidate=torch.from_numpy(candidate),
-            alternatives=true_alternatives(data, index, cells, candidate),
-            corrupted=self._corrupt(index, cells, candidate, random),
-        )
-
-    def _corrupt(
-        self,
-        index: IntArray,
-        cells: Cells,
-        candidate: IntArray,
-        random: KeyedRandom,
-    ) -> Corruptions | None:
-        """Corrupt the hidden statements; None if the loss is a softmax.
-
-        Values are replaced. Bernoulli corruption also replaces the item of some, by another one of
-        the batch whose cell of the same property is asked.
-        """
-        if self.corruptor is None:
-            return None
-        count = self.recipe.negatives
-        item = index[cells.row[cells.cell]]
-        corrupted = self.corruptor(item, candidate, count, random)
-        values = corrupted.candidate
-        possible = corrupted.possible
-        heads = np.repeat(cells.cell[:, None], count, axis=1)
-        if self.recipe.corruption == "bernoulli" and len(cells.cell):
-            keys = (item[:, None], candidate[:, None], np.arange(count))
-            property = cells.property[cells.cell]
-            replaced = random.uniform("head", *keys) < self.corruptor.head_share[property][:, None]
-            # Statements in order of their property: those of one property lie together.
-            order = np.argsort(property, kind="stable")
-            low = np.searchsorted(property[order], property, "left")
-            high = np.searchsorted(property[order], property, "right")
-            other = order[low[:, None] + random.integers((high - low)[:, None], "other", *keys)]
-            heads = np.where(replaced, cells.cell[other], heads)
-            values = np.where(replaced, candidate[:, None], values)
-            is_true = self.corruptor.true_statements.contains(item[other], candidate[:, None])
-            possible = np.where(replaced, ~is_true, possible)
-        return Corruptions(
-            torch.from_numpy(heads),
-            torch.from_numpy(values),
-            torch.from_numpy(possible),
-        )
-
-    def _candidates(self, targets: Sequence[LinkTargets], random: KeyedRandom) -> Tensor:
-        """List every candidate that takes part: hidden, known, true as well, or corrupted.
-
-        A softmax also needs the other values of the properties that are asked, of many a sample.
-        """
-        needed = []
-        for links in targets:
-            needed += [links.candidate, links.alternatives.candidate, links.flow.edge_value]
-            if links.corrupted is not None:
-                needed.append(links.corrupted.candidate)
-        positives = np.concatenate([part.numpy().reshape(-1) for part in needed])
-        if self.corruptor is not None:
-            return torch.from_numpy(np.unique(positives))
-        properties = np.unique(
-            np.concatenate([links.flow.cell_property.numpy() for links in targets])
-        )
-        drawn = type_constrained_candidates(
-            self.data.ranges,
-            properties,
-            positives,
-            self.recipe.max_candidates,
-            random.generator("values"),
-        )
-        return torch.from_numpy(drawn)

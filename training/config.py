@@ -77,7 +77,7 @@ def default_weights() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Every field can be set by ``--set name=value``, a weight by ``loss_TERM``.
+    """The settings of training, by ``--set name=value``; a weight's name is ``loss_TERM``.
 
     Batches and optimization:
 

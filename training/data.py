@@ -1,4 +1,4 @@
-"""The snapshot as batches need it: words of titles, candidates of statements, images."""
+"""The snapshot in the form that batches need: words of titles, candidates, images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run reads from its home: snapshot, split, ontology, vocabulary, images, query log."""
+"""The inputs of a run, from its home: snapshot, split, ontology, vocabulary, images, query log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.records import Preparing, ReportCallback
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a run reads from its home.
+    """The inputs of a run, read from its home.
 
     - ``data``: all items, ready for batches
     - ``splits``: the numbers [N] of the items of ``train``, ``validation`` and ``test``

@@ -53,8 +53,11 @@ class PreparedBatch:
 
 @dataclass(frozen=True)
 class PairSamplers:
-    """Samplers of the query log's pairs: ``with_items`` for a stage that also reads items,
-    ``alone`` for a stage of pairs only, whose batches hold more of them."""
+    """Samplers of the query log's pairs.
+
+    ``with_items`` is for a stage that also reads items, ``alone`` for a stage of pairs only, whose
+    batches hold more of them.
+    """
 
     with_items: StepSampler
     alone: StepSampler

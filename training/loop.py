@@ -24,9 +24,10 @@ from training.records import ReportCallback, Step, TrainingWarning, Validated
 from training.state import Run
 
 ROLL_BACK_AFTER = 10
+"""Steps in a row without a finite gradient after which the run is rolled back."""
+
 MAX_BAD_STEPS = 20
-"""Steps in a row without a finite gradient after which the run is rolled back, and after which
-it ends."""
+"""The largest number of such steps; one more ends the run."""
 
 
 def run_loop(run: Run, report: ReportCallback) -> bool:

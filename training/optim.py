@@ -56,7 +56,7 @@ def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimiz
 
 @dataclass
 class Budget:
-    """What a run may spend: ``steps``, ``minutes`` of wall clock, or both, whichever ends first.
+    """The limits of a run: ``steps``, ``minutes`` of wall clock, or both, whichever ends first.
 
     ``spent`` are the seconds that were spent before this start.
     """

@@ -268,7 +268,7 @@ _ADAMW: dict[str, Any] = {
 
 
 def _paper_model(size: str) -> ModelConfig:
-    """What the papers' models share: BERT's shape at a size, and nothing of ours beside it."""
+    """Return what the papers' models share: BERT's shape at a size, and none of our additions."""
     dim, heads, vocabulary = {
         "tiny": (64, 2, 2000),
         "small": (256, 4, 8000),

@@ -99,18 +99,7 @@ def train(
 
     items_before = run.progress.items
     loop_began = time.monotonic()
-    try:
-        finished = run_loop(run, report)
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise TrainingError(
-            f"{folder} cannot be written ({error.strerror}): free some space, "
-            f"then go on with --resume --name {folder.name}"
-        ) from None
-    if run.log is not None:
-        run.log.close()
-
+    finished = train_to_end(run, folder, report)
     seconds = max(1e-9, time.monotonic() - loop_began)
     items = (run.progress.items - items_before) * process.world
     result = {
@@ -125,6 +114,25 @@ def train(
     if process.world > 1:
         dist.barrier()
     return {**result, "finished": finished}
+
+
+def train_to_end(run: Run, folder: Path, report: ReportCallback) -> bool:
+    """Run the training loop; return whether it came to its end rather than to a signal.
+
+    Raises TrainingError if the disk is too full to keep its last state in ``folder``.
+    """
+    try:
+        finished = run_loop(run, report)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise TrainingError(
+            f"{folder} cannot be written ({error.strerror}): free some space, "
+            f"then go on with --resume --name {folder.name}"
+        ) from None
+    if run.log is not None:
+        run.log.close()
+    return finished
 
 
 def keep_threads(about: dict[str, Any]) -> None:
@@ -171,8 +179,10 @@ class ModelWriter:
     rank: int
 
     def export(self, average: AveragedWeights, progress: RunProgress, start: bool = False) -> None:
-        """Write the averaged weights as the model folder; with ``start`` as the one that
-        ``--resume`` builds from."""
+        """Write the averaged weights as the model folder.
+
+        With ``start`` it is the one among the checkpoints that ``--resume`` builds from.
+        """
         if self.rank != 0:
             return
         target = self.folder / "checkpoints" / "start" if start else self.folder
@@ -288,7 +298,7 @@ def batch_builder(
     seed: int,
     process: Process,
 ) -> BatchBuilder:
-    """Build what makes the batches of a schedule."""
+    """Build the collator and the samplers that a schedule's batches are made by."""
     rank = process.rank
     world = process.world
     if recipe.batch_size < 2 * world:

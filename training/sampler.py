@@ -1,4 +1,4 @@
-"""Which examples are in which batch: a function of seed, epoch and step alone."""
+"""The choice of a batch's examples, as a function of seed, epoch and step alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which objectives a run trains by, one stage after another."""
+"""The stages of a run: the objectives that each one trains by, and its share of the budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is to train: its folder, starting point, options, and model configuration."""
+"""The set-up of a run: its folder, starting point, options, and model configuration."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
 
 
 def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
-    """Open the model whose vocabulary and weights a run starts from: its own if it is resumed,
-    else that of ``--init``."""
+    """Open the model whose vocabulary and weights a run starts from, if any.
+
+    It is the run's own if it is resumed, else that of ``--init``.
+    """
     if options.resume:
         found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
         return ModelFolder(found[-1].parent) if found else None

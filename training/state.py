@@ -19,7 +19,7 @@ from training.schedule import Schedule, Stage
 
 @dataclass
 class RunProgress:
-    """Where a run stands; what a checkpoint keeps beside tensors.
+    """The progress of a run, which a checkpoint keeps beside the tensors.
 
     ``seconds`` counts earlier starts of a resumed run, too. ``stage`` is the schedule's, which
     began at step ``stage_began``. ``best`` is the best validation score so far, of which

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Need(Enum):
-    """What an objective needs a step's batch to hold; the collator makes nothing else."""
+    """A part of a step's batch that an objective needs; the collator makes no other parts."""
 
     ITEMS = auto()
     """Items with their titles and images."""

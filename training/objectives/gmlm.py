@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,12 +62,7 @@ class GlobalMaskedLanguageModeling(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> GlobalMaskedLanguageModeling | None:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
         """Build the objective; None for a wrapped model, whose positions cannot be read."""
         if config.preset == "wrapped":
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from torch import Tensor, nn
 
@@ -60,12 +60,7 @@ class GlobalMaskedRegionFeatureRegression(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> GlobalMaskedRegionFeatureRegression | None:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
         """Build the objective; None for a model whose patches have no positions or no pixels."""
         if config.preset == "wrapped" or not model.patch_size:
             return None

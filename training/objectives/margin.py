@@ -9,10 +9,10 @@ from training.objectives.base import single_precision
 
 
 def margin_loss(true: Tensor, corrupted: Tensor, margin: float = 1.0) -> Tensor:
-    """K3M's l_LPM: max(S - S~ + margin, 0), a mean over a statement's corruptions and over E
-    statements.
+    """Return K3M's l_LPM: the mean of max(S - S~ + margin, 0).
 
-    Distances ``true`` [E] and ``corrupted`` [E, N]; inf marks a corruption that is true as well.
+    It is a mean over a statement's corruptions, and over E statements. The distances S are ``true``
+    [E], S~ ``corrupted`` [E, N]; inf marks a corruption that is true as well.
     """
     true = single_precision(true)
     corrupted = single_precision(corrupted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -94,12 +94,7 @@ class MaskedLanguageModeling(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> MaskedLanguageModeling:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self:
         """Build the objective with a head over the model's own word pieces."""
         return cls(PieceHead(model.fusion.piece_embedding, config.dim))
 

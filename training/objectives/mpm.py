@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -88,12 +88,7 @@ class MaskedPatchModeling(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> MaskedPatchModeling | None:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
         """Build the objective; None for a model that reads no pixels."""
         if not model.patch_size:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,12 +36,7 @@ class MaskedRegionClassification(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> MaskedRegionClassification | None:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
         """Build the objective; None for a model that reads no regions with classes."""
         if config.image_encoder != "regions" or not config.region_classes:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -77,12 +77,7 @@ class MaskedRegionFeatureRegression(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> MaskedRegionFeatureRegression | None:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
         """Build the objective; None for a model that reads neither regions nor pixels."""
         if config.image_encoder == "regions":
             head = nn.Linear(config.dim, config.region_width)

@@ -1,5 +1,7 @@
-"""SDMI: self-distillation for modality imbalance; the weaker modality learns from the stronger one
-(MBSD Eq. 6-10)."""
+"""SDMI: the weaker modality learns from the stronger one (MBSD Eq. 6-10).
+
+The name stands for self-distillation for modality imbalance.
+"""
 
 from __future__ import annotations
 

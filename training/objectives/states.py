@@ -14,7 +14,7 @@ from training.batches import StepBatch
 
 
 class StepStates:
-    """What the model makes of ``batch``.
+    """The states of ``batch``, which the model computes when they are first read.
 
     Objectives share the passes over the model: whatever several of them read is computed once,
     and what none of them reads is never computed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +56,7 @@ class VisualTextMatching(Objective):
         self.head = head
 
     @classmethod
-    def build(
-        cls,
-        model: ProductModel,
-        config: ModelConfig,
-        recipe: Recipe,
-    ) -> VisualTextMatching:
+    def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self:
         """Build the objective with a linear head."""
         head = nn.Linear(config.dim, 1)
         initialise(head)

@@ -38,6 +38,8 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
+    # Zeros in front, so that the order of the names is that of the steps. The hidden name is not
+    # among the checkpoints until all files are on the disk.
     target = folder / f"step-{progress.step:08d}"
     temporary = folder / f".step-{progress.step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -57,6 +59,7 @@ def save_checkpoint(
     try:
         write_together(temporary, {**files, "manifest.json": json.dumps(digests).encode()})
     except OSError:
+        # On a full disk half a checkpoint would only take more of the space.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(target, ignore_errors=True)

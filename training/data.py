@@ -112,6 +112,7 @@ def prepare(
     revealing = value_words(value for spec in specs for value in spec.values)
     blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]
     candidate = candidate_numbers(snapshot, ontology)
+    # The ontology lacks values that only held-out items have: there is nothing to predict them by.
     kept = candidate >= 0
     ranges = np.cumsum([0] + [len(spec.values) for spec in specs])
     counts = np.bincount(snapshot.triples[kept, 0], minlength=len(snapshot.items))

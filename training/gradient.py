@@ -29,6 +29,7 @@ def compute_gradient(run: Run, batch: PreparedBatch) -> LossReport:
     again; the effective batch stays the same. Raises TrainingError if two items are too many.
     """
     while True:
+        # The batch may have been prepared before memory ran out.
         if batch.request.micro_batches < run.micro_batches:
             request = dataclasses.replace(batch.request, micro_batches=run.micro_batches)
             batch = run.batches[request].to(run.device)
@@ -66,6 +67,7 @@ def _accumulate(run: Run, batch: PreparedBatch) -> LossReport:
             for name, count in part.counts.items()
             if totals[name]
         }
+        # DDP adds gradients up over the processes once, with the last micro-batch.
         is_last = number + 1 == len(batch.micro_batches)
         waiting = run.parallel.no_sync() if run.parallel and not is_last else nullcontext()
         with waiting:
@@ -113,6 +115,7 @@ def reduce_report(losses: LossReport, world: int) -> LossReport:
 
 
 def _on_backend(values: torch.Tensor) -> torch.Tensor:
+    # NCCL reduces tensors of a GPU only, and gloo is used without one.
     return values.cuda() if dist.get_backend() == "nccl" else values.cpu()
 
 
@@ -120,6 +123,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a GPU's memory or the machine's ran out."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
+    # The allocator of the CPU has no exception of its own.
     return "can't allocate memory" in str(error)
 
 

@@ -205,6 +205,7 @@ def learn_vocabulary(
 
     ``vocabulary`` names existing word pieces to use instead of learning some.
     """
+    # Words and document frequencies of held-out titles would leak into the model.
     titles = [snapshot.titles[i] or "" for i in train]
     values = [value for spec in ontology.properties.values() for value in spec.values]
     texts = [*titles, *ontology.properties, *values]

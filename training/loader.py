@@ -107,6 +107,7 @@ class BatchBuilder(Dataset[PreparedBatch]):
             )
             if len(part) or len(contents.pairs):
                 micro_batches.append(self.collator.batch(stage, contents, random))
+        # Every matching pair comes with one that does not match.
         count = len(items) if len(items) else 2 * len(pairs_by_rank[rank])
         return PreparedBatch(request, micro_batches, count)
 

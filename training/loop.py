@@ -41,6 +41,7 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
     enter_stage(run, progress.stage)
     with StopSignal() as stop:
         for batch in prefetch_batches(run.batches, run.requests(), recipe.workers, run.device):
+            # A batch that was prepared ahead may come after the minutes are over.
             used = run.budget.used(progress.step)
             if used >= 1.0:
                 break
@@ -73,11 +74,13 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
                     stalled = validate_run(run, report)
                 if stalled:
                     break
-            # A state on the way to losses that are not finite is nothing to go back to.
+            # After validation, which a run resumed from here would otherwise leave out. A state on
+            # the way to losses that are not finite is nothing to go back to.
             if progress.step % recipe.keep_every == 0 and not run.bad_steps:
                 write_or_warn(run.keep, report)
     if progress.step % recipe.validate_every:
         validate_run(run, report)
+    # Not write_or_warn(): at its end a run has to fail if its last steps cannot be kept.
     run.keep()
     return True
 
@@ -89,6 +92,7 @@ def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
     goes back to its last checkpoint. Raises TrainingError after more than 20.
     """
     losses = compute_gradient(run, batch)
+    # Finite only if all gradients are. They are the same in all processes, and so is the decision.
     norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip)
     if torch.isfinite(norm):
         for group in run.optimizer.param_groups:
@@ -118,6 +122,7 @@ def next_stage(run: Run, stage: int) -> None:
     """Begin another stage, with a fresh optimizer state and without a best validation so far."""
     run.optimizer.state.clear()
     run.progress.stage_began = run.progress.step
+    # Stages are validated by different metrics, which cannot be compared.
     run.progress.best = -math.inf
     run.progress.stale = 0
     enter_stage(run, stage)
@@ -149,6 +154,8 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
     progress = run.progress
     weights = {name: tensor.detach().clone() for name, tensor in objective.state_dict().items()}
     objective.load_state_dict(run.average.shadow)
+    # The next step sets training mode again, and seeds its random numbers itself: validation does
+    # not change a run.
     objective.eval()
     with autocast(run.recipe, run.device), torch.inference_mode():
         metrics = run.validate(run.stage)
@@ -169,6 +176,7 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
             progress.metrics = metrics
     else:
         progress.stale += 1
+    # An earlier stage cannot end the run, since the later ones have shares of the budget.
     is_last_stage = progress.stage == len(run.schedule.stages) - 1
     return 0 < run.recipe.patience <= progress.stale and is_last_stage
 

@@ -16,7 +16,7 @@ TABLES = (
     "links.known.weight",
     "knowledge.embedding.weight",
 )
-"""Embedding tables whose rows are seen rarely: they learn faster, and decay less."""
+"""Embedding tables whose rows are seen rarely, and therefore learn faster."""
 
 
 def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -35,6 +35,7 @@ def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimiz
             matrices.append(parameter)
         else:
             vectors.append(parameter)
+    # Decay is multiplied by the learning rate; divided here, it is the same as that of matrices.
     table_decay = recipe.weight_decay / recipe.table_rate
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay, "scale": 1.0},
@@ -110,6 +111,7 @@ class AveragedWeights:
         # Tied weights, as word pieces that a head shares, have one average under all their names.
         copies: dict[int, Tensor] = {}
         for name, tensor in module.state_dict().items():
+            # Empty tensors all have the address 0.
             key = tensor.data_ptr() or id(tensor)
             if key not in copies:
                 copies[key] = tensor.detach().clone()
@@ -139,5 +141,6 @@ class AveragedWeights:
                 averages.append(average)
                 weights.append(tensor)
             else:
+                # Counters, such as the number of batches that a batch norm has seen.
                 average.copy_(tensor)
         torch._foreach_lerp_(averages, weights, 1 - rate)

@@ -62,8 +62,10 @@ def read_log(items: Sequence[str], rows: Sequence[LoggedQuery]) -> QueryLog | No
     number = {item: index for index, item in enumerate(items)}
     useful = [row for row in rows if row.item in number and (row.clicks or row.purchases)]
     matching = [row for row in useful if row.purchases] or useful
+    # With a single query there is none that does not match.
     if len({row.query for row in matching}) < 2:
         return None
+    # Sorted, so that the numbers, by which queries are drawn, do not depend on the log's order.
     texts = sorted({row.query for row in useful})
     text_number = {text: index for index, text in enumerate(texts)}
     pairs = _numbered_pairs(matching, text_number, number)
@@ -245,6 +247,7 @@ class QueryPairBuilder:
         texts = [self.log.texts[n] for n in self._draw_queries(pairs, category, random).tolist()]
         term = random.uniform("term", pairs)
         value = random.uniform("value", pairs)
+        # A query that cannot be rewritten is replaced by another one of the category, as drawn.
         for row in np.flatnonzero(kind < self.hard / 2).tolist():
             rewritten = self._rewrite(int(query[row]), int(item[row]), term[row], value[row])
             if rewritten is not None:
@@ -277,6 +280,7 @@ class QueryPairBuilder:
         Any query of the log if the category is -1, or if the category has none.
         """
         item = self.log.item[pairs]
+        # Category -1 reads the last entry of the table, which is then not used.
         anywhere = category < 0
         low = np.where(anywhere, 0, self._category_begins[category])
         size = self._category_begins[category + 1] - low

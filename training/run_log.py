@@ -24,6 +24,7 @@ class RunLog:
     def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A killed run may have logged steps after the checkpoint that it is resumed from.
         lines = path.read_text().splitlines() if step and path.exists() else []
         kept = [line for line in lines if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept))

@@ -44,6 +44,7 @@ class StepSampler:
     def shares(self, step: int) -> list[IntArray]:
         """Return each process's share of the batch at ``step``."""
         epoch, position = divmod(step, self.steps_per_epoch)
+        # The order depends on seed and epoch alone: a resumed run goes on where it stopped.
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
             self._epoch = epoch

@@ -71,6 +71,7 @@ class Validator:
         for start in range(0, len(index), BATCH_ITEMS):
             part = index[start : start + BATCH_ITEMS]
             contents = BatchContents(items=part, pairs=NO_INDEX, all_pairs=NO_INDEX)
+            # The same random numbers in every validation, so that their losses can be compared.
             batch = self.collator.batch(stage, contents, KeyedRandom(0)).to(device)
             total += float(self.objective(batch).total) * len(part)
         return {"loss": total / len(index)}
@@ -88,6 +89,7 @@ def matching_roc_auc(
     for start in range(0, len(pairs), BATCH_ITEMS // 2):
         part = pairs[start : start + BATCH_ITEMS // 2]
         batch = pair_builder.batch(part, KeyedRandom(0))
+        # The pairs that do not match have the same items in the same order.
         items = pair_builder.items(np.tile(pair_builder.log.item[part], 2))
         logits = match_logits(model, items.to(device), batch.query.to(device))
         scores += logits.float().tolist()
@@ -121,6 +123,7 @@ def hits_at_1(model: ProductModel, collator: Collator, index: IntArray) -> dict[
         is_true = np.zeros((cells.shape[1], data.ranges[-1]), dtype=bool)
         is_true[cell.reshape(-1), data.candidate[statement]] = True
         for setting, fused in _readings(model, collator, part):
+            # Known statements reach the cells after the fusion, which both settings share.
             for known, share in (("known", 1.0), ("alone", 0.0)):
                 flow = _flow(collator, part, cells, share).to(str(device))
                 best = model.score(fused, flow, knowledge).argmax(1).cpu().numpy()

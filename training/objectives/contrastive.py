@@ -36,7 +36,7 @@ def contrastive_loss(
     item_matches: Tensor,
     first: int = 0,
 ) -> Tensor:
-    """Symmetric InfoNCE of this process's N pairs against the G pairs of all processes.
+    """Return the symmetric InfoNCE of this process's N pairs among the G pairs of all processes.
 
     Args:
         own: the N pairs.
@@ -62,18 +62,21 @@ def contrastive_loss(
 
 
 class _AllGather(torch.autograd.Function):
-    """Gathers forward; backward, sums what the losses of all processes want of one's own part."""
+    """A gather over all processes that sends gradients back.
+
+    The gradient of a process's own part is the sum over the losses of all processes.
+    """
 
     @staticmethod
     def forward(context: Any, part: Tensor) -> Tensor:
-        """``part`` [N, D] of each of W processes to [W, N, D]."""
+        """Gather ``part`` [N, D] of each of W processes: [W, N, D]."""
         parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, part.contiguous())
         return torch.stack(parts)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        """[W, N, D] to one's own [N, D]."""
+        """Return this process's part [N, D] of the summed gradients [W, N, D]."""
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient[dist.get_rank()]
@@ -106,6 +109,7 @@ class Contrastive(Objective):
             return None
         model = states.model
         count = len(pairs.items)
+        # Each is read alone, since it is compared with all of the other side.
         item = model.fuse(pairs.items, states.pair_image)
         query = model.fuse(pairs.items.without_titles(), None, pairs.query[:count])
         own = Embeddings(

@@ -43,7 +43,7 @@ def global_piece_loss(
     positions: Tensor,
     target: Tensor,
 ) -> Tensor:
-    """Mean of -log p(t_n | h([CLS]), p_n) over M masked pieces.
+    """Return the mean of -log p(t_n | h([CLS]), p_n) over M masked pieces.
 
     ``node`` and ``positions`` [M, D], ``target`` [M].
     """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.config import Recipe
     from training.objectives.states import StepStates
 
+# The mean of the first predictions, and about their deviation; pixels are in [0, 1].
 GREY = 0.5
 PIXEL_SPREAD = 0.25
 
@@ -25,8 +26,9 @@ PIXEL_SPREAD = 0.25
 def global_patch_head(dim: int, features: int) -> GlobalPredictor:
     """Build the predictor of a patch's F raw pixels.
 
-    Its predictions begin at grey, with about the spread of pixels in [0, 1]: at a LayerNorm's own
-    scale of 1 this term would at first drown all others.
+    Its predictions begin at grey, with about the spread of pixels in [0, 1]. At a layer norm's own
+    scale of 1 this term would begin at 20 times what such pixels leave to predict, and would drown
+    all others.
     """
     head = GlobalPredictor(dim, features)
     norm = cast(nn.LayerNorm, head.second[2])
@@ -41,7 +43,7 @@ def global_patch_loss(
     positions: Tensor,
     target: Tensor,
 ) -> Tensor:
-    """1/M sum |z - r|^2 over M masked patches.
+    """Return 1/M sum |z - r|^2 over M masked patches.
 
     ``node`` and ``positions`` [M, D], ``target`` [M, F].
     """
@@ -52,6 +54,7 @@ class GlobalMaskedRegionFeatureRegression(Objective):
     """Predict the masked patches from the item's [CLS], so that it holds the whole image."""
 
     name = "gmrfr"
+    # The loss is a sum over the thousands of pixels of a patch, unlike that of MPM.
     default_weight = 2e-5
     needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES))
 

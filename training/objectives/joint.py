@@ -67,6 +67,7 @@ class JointObjective(nn.Module):
         self.model = model
         self.heads = nn.ModuleDict()
         self.unavailable: list[str] = []
+        # The heads of all stages: the optimizer and the checkpoints hold them from the first step.
         for kind in OBJECTIVES:
             if recipe.weights.get(kind.name, 0.0) > 0:
                 objective = kind.build(model, config, recipe)

@@ -27,7 +27,9 @@ def softmax_loss(
     alternatives: TrueAlternatives,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax of each true value among its property's candidates (filtered setting).
+    """Return the mean -log softmax of each true value among its property's candidates.
+
+    Other true values of the same cell are left out (the filtered setting).
 
     Args:
         logits: scores [N, C] of N cells over C candidates; -inf for another property's.
@@ -47,6 +49,7 @@ def softmax_loss(
     # The target is spread over the property's own candidates: the others stay impossible.
     log_probabilities = scores.log_softmax(1)
     possible = scores.isfinite()
+    # Zeros before the sum, which would be -inf otherwise.
     spread = log_probabilities.masked_fill(~possible, 0.0).sum(1) / possible.sum(1)
     return (1 - smoothing) * loss - smoothing * spread.mean()
 

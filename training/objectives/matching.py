@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def match_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy of match logits [N] against labels [N] in {0, 1}."""
+    """Return the binary cross-entropy of match logits [N] for labels [N] in {0, 1}."""
     logits = single_precision(logits)
     return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
 

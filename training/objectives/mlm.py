@@ -45,6 +45,7 @@ def mask_pieces(
     """
     choice, action, replacement = torch.from_numpy(uniform)
     chosen = (choice < rate) & (pieces != 0) & rows[:, None]
+    # Replacements are drawn evenly, as in BERT; VT-BERT draws them by their frequency.
     words = max(1, vocab_size - special.first_word)
     random_pieces = special.first_word + (replacement * words).long()
     masked = torch.where(chosen & (action < 0.8), torch.full_like(pieces, special.mask), pieces)
@@ -57,7 +58,7 @@ def count_pieces(batch: StepBatch) -> float:
 
 
 def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean of -log p(piece) over M chosen pieces: ``logits`` [M, V], ``target`` [M]."""
+    """Return the mean of -log p(piece) over M chosen pieces: ``logits`` [M, V], ``target`` [M]."""
     return F.cross_entropy(single_precision(logits), target)
 
 

@@ -31,6 +31,8 @@ def mask_patches(
 
     ``uniform`` [B, P] are random numbers in [0, 1).
     """
+    # All of them are covered. The released code masks 80/10/10, as it does word pieces; the paper
+    # replaces every one by the mask vector.
     return (torch.from_numpy(uniform) < rate) & present & rows[:, None]
 
 
@@ -61,7 +63,10 @@ def count_patches(batch: StepBatch) -> float:
 
 
 def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """L1 over the raw pixels of M masked patches, a mean over pixels: both [M, 3*p*p]."""
+    """Return the L1 loss of the raw pixels of M masked patches, both [M, 3*p*p] (MBSD Eq. 2).
+
+    It is a mean over pixels, where the paper's norm is a sum over those of a patch.
+    """
     return torch.mean(torch.abs(single_precision(predicted) - target))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean KL(target || softmax(logits)) over M masked regions of C classes, both [M, C]."""
+    """Return the mean KL(target || softmax(logits)) over M masked regions, both [M, C]."""
     log_probabilities = single_precision(logits).log_softmax(1)
     return F.kl_div(log_probabilities, single_precision(target), reduction="batchmean")
 

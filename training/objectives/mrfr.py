@@ -48,7 +48,7 @@ def mask_features(
 
 
 def feature_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """1/M sum |h - r|^2 over M masked tokens, both [M, F].
+    """Return 1/M sum |h - r|^2 over M masked tokens, both [M, F].
 
     The minus sign in VT-BERT's Eq. 1 is read as a misprint.
     """
@@ -61,6 +61,7 @@ def masked_features(states: StepStates) -> Tensor | None:
     masked = states.batch.masked
     if view is None or masked is None or not masked.patches.any():
         return None
+    # K3M's objects: the model reads regions, so there are no pixels to predict.
     if view.items.regions is not None:
         return view.items.regions.features[masked.patches]
     return masked_raw_patches(states)

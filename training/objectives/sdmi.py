@@ -40,7 +40,7 @@ def distillation_losses(
     image: ModalityReading,
     label: Tensor,
 ) -> Distillation:
-    """L_KL and L_RS of N query-item pairs read by title alone and by image alone.
+    """Return L_KL and L_RS of N query-item pairs read by title alone and by image alone.
 
         L_KL = 1/N sum w_i KL(p_i^w || p_i^s),  L_RS = 1/N sum w_i / D |h_i^s - h_i^w|^2
 
@@ -51,17 +51,23 @@ def distillation_losses(
     title_logit = single_precision(title.logit)
     image_logit = single_precision(image.logit)
     positive = label > 0.5
+    # Eq. 6. Logits are in the order of the probabilities, and do not round to 0 or 1.
     title_is_stronger = torch.where(positive, title_logit > image_logit, title_logit < image_logit)
 
+    # To "transfer the knowledge" takes a teacher that does not move. In the released code RS moves
+    # both sides, and reads the pooled [CLS].
     strong_logit = torch.where(title_is_stronger, title_logit, image_logit).detach()
     weak_logit = torch.where(title_is_stronger, image_logit, title_logit)
     strong_state = torch.where(title_is_stronger[:, None], title.state, image.state).detach()
     weak_state = torch.where(title_is_stronger[:, None], image.state, title.state)
 
+    # Eq. 9.
     gap = (strong_logit.sigmoid() - weak_logit.sigmoid()).abs().detach()
     strong_is_right = torch.where(positive, strong_logit > 0, strong_logit < 0)
     weight = gap * strong_is_right
     distance = (single_precision(strong_state) - single_precision(weak_state)).square().mean(1)
+    # Eq. 7, 8 and 10. The released code turns the divergence around, and divides by the number of
+    # pairs that are taught instead of all N.
     return Distillation(
         kl=(weight * bernoulli_divergence(weak_logit, strong_logit)).mean(),
         rs=(weight * distance).mean(),
@@ -69,9 +75,9 @@ def distillation_losses(
 
 
 def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """KL(p || q) of Bernoulli distributions given as logits [N].
+    """Return KL(p || q) of Bernoulli distributions given as logits [N].
 
-    p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q)), in logits so that it cannot overflow.
+    It is p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q)), in logits so that it cannot overflow.
     """
     p = first.sigmoid()
     if_true = F.logsigmoid(first) - F.logsigmoid(second)
@@ -95,6 +101,7 @@ class SelfDistillation(Objective):
         views = states.query_views
         if pairs is None or views is None or states.pair_image is None:
             return None
+        # The N matching pairs and the N others have the same items.
         both = pairs.has_both.repeat(2)
         if not both.any():
             return None

@@ -35,6 +35,7 @@ class StepStates:
         """The images of the items, with covered patches hidden; None if no item has one."""
         if self.batch.items is None or self.batch.masked is None:
             return None
+        # Patches are hidden after the encoder: MBSD replaces the output of its patchify network.
         image = self.model.encode_image(self.batch.items.items)
         covered = self.batch.masked.covered
         if image is None or not covered.any():

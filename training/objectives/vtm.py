@@ -41,6 +41,7 @@ def swap_titles(
     Returns:
         Which items get another's title [B], and the number of the item it is taken from [B].
     """
+    # Any product of the train split may be the donor (VT-BERT 4.2), not only one of the batch.
     swapped = complete & (random.uniform("swap", item) < rate)
     return swapped, pool[random.integers(len(pool), "other title", item)]
 

@@ -36,7 +36,7 @@ def shop(folder: Path, items: int) -> Home:
 
 
 def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
-    """Return the items a step, a step over all objectives, and one of the aggregation alone.
+    """Return the items per step, a step over all objectives, and one of the aggregation alone.
 
     Both are forward and backward, on the same cells.
     """
@@ -70,6 +70,7 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         batch = ready[number % batches]
         assert batch.candidates is not None
         count = len(model.links.candidate_property)
+        # As in ProductModel.know(): the row of each candidate among those in play.
         local = torch.zeros(count, dtype=torch.int64, device=run.device)
         local[batch.candidates] = torch.arange(len(batch.candidates), device=run.device)
         values = torch.randn(

@@ -37,6 +37,7 @@ def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(HERE / "cli.py"), "--home", str(home), *words]
     # Runs are comparable bit for bit only with the same number of threads.
     environment = {"OMP_NUM_THREADS": str(os.cpu_count()), **os.environ}
+    # Killing the group kills the run's worker processes as well.
     return subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -49,7 +50,7 @@ def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
 def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list[str]:
     """Return the command of a run."""
     precision, workers, preset = kind
-    given = [*SETTINGS, f"precision={precision}", f"workers={workers}"]
+    settings = [*SETTINGS, f"precision={precision}", f"workers={workers}"]
     return [
         "train",
         "--preset",
@@ -60,15 +61,15 @@ def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list
         str(steps),
         "--name",
         name,
-        *(w for s in given for w in ("--set", s)),
+        *(word for setting in settings for word in ("--set", setting)),
     ]
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
     """Wait for a run that nobody kills; raises RuntimeError with its output if it fails."""
-    _, said = process.communicate()
+    _, errors = process.communicate()
     if process.returncode:
-        raise RuntimeError(said.decode()[-2000:])
+        raise RuntimeError(errors.decode()[-2000:])
 
 
 def digest(home: Path, name: str) -> str:
@@ -90,6 +91,7 @@ def killed_run(
     kills = 0
     while True:
         folder = home / "models" / name
+        # A run that was killed before it wrote what --resume builds from starts again.
         started = (folder / "checkpoints" / "start" / "manifest.json").exists()
         process = catalograph(home, *words, *(["--resume"] if started else []))
         wait = float("inf") if kills >= 3 else rng.uniform(3.0, 14.0)

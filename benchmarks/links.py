@@ -1,4 +1,4 @@
-"""Link prediction alone, in statements a second, against PyKEEN's training loop.
+"""Measure link prediction alone, in statements per second, against PyKEEN's training loop.
 
 Both have the same Interaction, width and number of negatives.
 """
@@ -79,7 +79,7 @@ class TableLinks(nn.Module):
 def ours(
     collator: Collator, aggregate: bool, batch: int, device: torch.device, seconds: float = 6.0
 ) -> float:
-    """Return statements a second: sampling, corruption, forward, backward, Adam."""
+    """Return statements per second: sampling, corruption, forward, backward, Adam."""
     data = collator.data
     collator.links.reads_known = aggregate
     model = TableLinks(data, INTERACTION, aggregate).to(device)
@@ -89,6 +89,7 @@ def ours(
     done = 0
     began = time.perf_counter()
     step = 0
+    # The first five steps warm up.
     while step < 5 or time.perf_counter() - began < seconds:
         if step == 5:
             done = 0
@@ -99,15 +100,15 @@ def ours(
         model(torch.from_numpy(index).to(device), links).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        done = done + len(links.cell)
-        step = step + 1
+        done += len(links.cell)
+        step += 1
     if device.type == "cuda":
         torch.cuda.synchronize()
     return done / (time.perf_counter() - began)
 
 
 def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device) -> float:
-    """Return statements a second of PyKEEN's sLCWA loop on the same data, tails corrupted."""
+    """Return statements per second of PyKEEN's sLCWA loop on the same data, tails corrupted."""
     from pykeen.losses import MarginRankingLoss
     from pykeen.models import ERModel
     from pykeen.nn.modules import interaction_resolver
@@ -115,15 +116,16 @@ def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device
     from pykeen.triples import CoreTriplesFactory
 
     item = np.repeat(np.arange(len(data.items)), np.diff(data.indptr))
+    # Heads and tails are entities of one list, the items first.
     triples = torch.from_numpy(np.stack([item, data.property, len(data.items) + data.candidate], 1))
     factory = CoreTriplesFactory(
         triples, len(data.items) + int(data.ranges[-1]), len(data.ranges) - 1
     )
-    made = interaction_resolver.make(INTERACTION, {"p": 2})
+    interaction = interaction_resolver.make(INTERACTION, {"p": 2})
     widths = {"embedding_dim": WIDTH}
     model = ERModel(
         triples_factory=factory,
-        interaction=made,
+        interaction=interaction,
         entity_representations_kwargs=widths,
         relation_representations_kwargs=widths,
         loss=MarginRankingLoss(margin=MARGIN),
@@ -143,6 +145,7 @@ def pykeens(data: TrainingData, filtered: bool, batch: int, device: torch.device
         "use_tqdm_batch": False,
         "num_workers": 0,
     }
+    # An epoch to warm up, like the first five steps of ours.
     loop.train(factory, num_epochs=1, **quiet)
     began = time.perf_counter()
     loop.train(factory, num_epochs=3, only_size_probing=False, continue_training=False, **quiet)
@@ -156,18 +159,18 @@ def bench_links(collator: Collator, device: torch.device) -> dict[str, Any]:
     """
     rows = {}
     for batch in BATCHES:
-        found: dict[str, list[float]] = {
+        measured: dict[str, list[float]] = {
             "aggregated": [],
             "alone": [],
             "pykeen": [],
             "pykeen filtered": [],
         }
         for _ in range(2):
-            found["aggregated"].append(ours(collator, True, batch, device))
-            found["alone"].append(ours(collator, False, batch, device))
-            found["pykeen"].append(pykeens(collator.data, False, batch, device))
-            found["pykeen filtered"].append(pykeens(collator.data, True, batch, device))
-        speeds = {name: round(sum(values) / len(values)) for name, values in found.items()}
+            measured["aggregated"].append(ours(collator, True, batch, device))
+            measured["alone"].append(ours(collator, False, batch, device))
+            measured["pykeen"].append(pykeens(collator.data, False, batch, device))
+            measured["pykeen filtered"].append(pykeens(collator.data, True, batch, device))
+        speeds = {name: round(sum(values) / len(values)) for name, values in measured.items()}
         rows[batch] = {
             **speeds,
             **{

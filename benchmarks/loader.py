@@ -2,9 +2,9 @@
 
     python benchmarks/loader.py [--home DIR] [--split FILE] [--statements 10000000]
 
-- *edges*: edges a second of message flows sampled from a graph of that many statements, against
+- *edges*: edges per second of message flows sampled from a graph of that many statements, against
   bare DGL's frontier of the same items;
-- *batches*: items a second of whole batches with images from the cache, against the small model's
+- *batches*: items per second of whole batches with images from the cache, against the small model's
   forward and backward;
 - *wait*: the share of its time that a training loop waits for its batch, with no worker process
   and with one;
@@ -110,10 +110,11 @@ def bench_snapshot(statements: int) -> dict[str, Any]:
 
 
 def bench_edges(statements: int, items: int = 512, steps: int = 200) -> dict[str, Any]:
-    """Measure edges a second of our flows and of bare DGL over the same items.
+    """Measure edges per second of our flows and of bare DGL over the same items.
 
-    Every statement is asked for, and all others are known.
+    There is a cell for every statement, which knows all other statements of its item.
     """
+    # Imported here and below: the process whose memory is measured needs neither torch nor dgl.
     import torch
 
     from kg.sampling.dgl_compat import dgl
@@ -169,19 +170,20 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
 
     with tempfile.TemporaryDirectory() as folder:
         home = Home.open(args.home) if args.home else shop(Path(folder), 1000)
-        eaten = float(bench_loop(home, args, "bf16")["bare"])
+        consumed = float(bench_loop(home, args, "bf16")["bare"])
         run = prepared(home, args, "joint")
+        # The first batch builds the graph of DGL.
         for step in range(3):
             run.batches[BatchRequest(step, 0, 1)]
         began = time.perf_counter()
-        made = sum(run.batches[BatchRequest(step, 0, 1)].items for step in range(60))
-        speed = made / (time.perf_counter() - began)
+        items = sum(run.batches[BatchRequest(step, 0, 1)].items for step in range(60))
+        speed = items / (time.perf_counter() - began)
         rows: list[dict[str, Any]] = [
             {
                 "what": "batches",
                 "made": round(speed),
-                "eaten": round(eaten),
-                "ratio": round(speed / eaten, 1),
+                "eaten": round(consumed),
+                "ratio": round(speed / consumed, 1),
             }
         ]
         for workers in (0, 1):
@@ -195,12 +197,13 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
                 run.device,
             )
             for step in range(steps + 5):
+                # The worker processes start during the first five steps.
                 if step == 5:
                     waited = 0.0
                     began = time.perf_counter()
-                asked = time.perf_counter()
+                requested = time.perf_counter()
                 batch = next(ready)
-                waited += time.perf_counter() - asked
+                waited += time.perf_counter() - requested
                 train_step(run, batch, 1e-4)
                 run.average.update(run.objective, BEGUN + step)
             total = time.perf_counter() - began

@@ -282,6 +282,7 @@ def count_flops(step: Step) -> int:
 
 def matrix_rate(device: torch.device, side: int = 8192) -> float:
     """Measure a GPU's rate of bf16 matrix products, in operations per second."""
+    # Large enough that the products, and not their calls, take the time.
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
     repeats = 50
     for _ in range(5):

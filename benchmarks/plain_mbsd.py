@@ -66,6 +66,7 @@ class PlainMBSD(nn.Module):
             num_hidden_layers=len(layers),
             num_attention_heads=layers[0].attention.heads,
             intermediate_size=4 * dim,
+            # Our layers compute GELU by this approximation.
             hidden_act="gelu_pytorch_tanh",
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
@@ -140,6 +141,7 @@ def convolution(layer: nn.Linear, kernel: int) -> nn.Conv2d:
     """Return the convolution that equals a linear map of cut-up pixels."""
     channels = layer.in_features // kernel**2
     convolution = nn.Conv2d(channels, layer.out_features, kernel, stride=kernel)
+    # The numbers of a cut-up patch are in the order row, column, channel.
     weight = layer.weight.detach().view(layer.out_features, kernel, kernel, -1).permute(0, 3, 1, 2)
     convolution.load_state_dict({"weight": weight.contiguous(), "bias": layer.bias.detach()})
     return convolution

@@ -3,11 +3,11 @@
     python benchmarks/training.py [--home DIR] [--split FILE] [--size small] [--steps 60]
         [--only loop|stages|links]
 
-- *loop*: items a second of the joint preset's loop, against its own forward and backward on the
+- *loop*: items per second of the joint preset's loop, against its own forward and backward on the
   same batches, prepared beforehand;
-- *stages*: MBSD's stage II, pairs a second, against a plain loop of the same equations
+- *stages*: MBSD's stage II, pairs per second, against a plain loop of the same equations
   (``plain_mbsd.py``: transformers' BERT, three padded passes, AdamW), on a synthetic query log;
-- *links*: ``links.py``, statements a second against PyKEEN's sLCWA loop, on the home's statements.
+- *links*: statements per second of link prediction (``links.py``) against PyKEEN's sLCWA loop.
 
 All run in one process, in turns. The output is a table and a JSON line. On a GPU it runs there.
 """
@@ -47,7 +47,11 @@ from training.run import ModelWriter, Process, assemble
 from training.state import Run
 
 WARM = 5
+"""Steps of each kind that come first and do not count."""
+
 BEGUN = 100
+"""The step at which a run begins: past the first ones, in which averages are updated each time."""
+
 STAGE_TWO = "stages=qi+qt+qv+kl+rs:1"
 
 Step = Callable[[int], None]
@@ -57,6 +61,7 @@ def timed(step: Step, number: int, device: torch.device) -> float:
     """Return the seconds that a step takes."""
     began = time.perf_counter()
     step(number)
+    # A GPU works on when its calls have returned.
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
@@ -158,6 +163,7 @@ def plain_step(run: Run) -> Step:
         match = batch.pairs
         assert match is not None
         assert match.items.pixels is not None
+        # As lists, the padding left out: padding them again is part of what a plain loop does.
         queries = [[piece for piece in row if piece] for row in match.query.tolist()]
         titles = [[piece for piece in row if piece] for row in match.items.pieces.tolist()] * 2
         views = plain(queries, titles, torch.cat([match.items.pixels] * 2).to(device))

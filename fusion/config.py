@@ -37,7 +37,7 @@ FORMER_NAMES = {"picture": "image_encoder"}
 """Fields that were renamed, for model folders of earlier versions."""
 
 FORMER_FIELDS = ("global_heads",)
-"""Fields that were removed, likewise."""
+"""Fields that were removed, which such folders may still have."""
 
 
 @dataclass(frozen=True)

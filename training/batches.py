@@ -152,7 +152,7 @@ class StepBatch:
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``change`` to every tensor of a nest of dataclasses; leave all else as it is."""
+    """Apply ``change`` to every tensor in nested dataclasses, and to nothing else."""
     if isinstance(value, Tensor):
         return change(value)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

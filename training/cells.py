@@ -41,7 +41,7 @@ def pad_cells(cells: Cells, batch: int) -> Cells:
     """Add cells that no statement answers, of property 0, to make up a multiple of 64.
 
     A CPU (oneDNN) prepares its matrix products again for every new shape: with few sizes, the bf16
-    loop made 135 items a second instead of 112. The rows below ``batch`` that have the fewest
+    loop made 135 items/s instead of 112. The rows below ``batch`` that have the fewest
     cells get the additional ones, so that none is padded far.
     """
     counts = np.bincount(cells.row, minlength=batch)

@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: complete, durable, two kept, damaged ones passed over."""
+"""Checkpoints of a training run: complete, durable, two kept, damaged ones skipped."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ class Collator:
         images = self._augmented(self.data.item_images(index), index, random)
         shares = TitleShares(recipe.title_full, recipe.title_blind)
         titles = self._titles(index, shares, "seen", random)
-        # Masks are put on what the model is shown, swapped titles included (VT-BERT's Figure 4).
         title_pairs, titles = self._swap_titles(stage, index, titles, images, random)
+        # Masks are put on what the model is shown, swapped titles included (VT-BERT's Figure 4).
         items, masked = self._mask(stage, index, titles, images, random)
         links = None
         if Need.HIDDEN_STATEMENTS in stage.needs:

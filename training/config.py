@@ -81,7 +81,7 @@ class Recipe:
 
     Batches and optimization:
 
-    - ``batch_size``: items a step, of all processes together; ``accumulate`` micro-batches
+    - ``batch_size``: items per step, of all processes together, in ``accumulate`` micro-batches
     - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm),
       ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
     - ``table_rate``: multiplies the learning rate of the tables of n-grams, values and known
@@ -100,8 +100,8 @@ class Recipe:
       memorized
     - ``known_all``, ``known_none``: shares of cells asked with all and none of the item's other
       statements; the rest with some
-    - ``max_cells``, ``max_known``, ``max_candidates``: hidden statements an item, known statements
-      a cell, candidate values a step
+    - ``max_cells``, ``max_known``, ``max_candidates``: limits of hidden statements per item, known
+      statements per cell, and candidate values per step
     - ``masked_rows``: share of items whose title and image are masked; ``shift``: pixels by which
       an image is moved
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainingFlows:
-    """Samples at most ``max_known`` known statements a cell with DGL.
+    """Samples at most ``max_known`` known statements per cell with DGL.
 
     The DGL graph is built when it is first used: it cannot be sent to worker processes, which
     build their own.

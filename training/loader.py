@@ -144,7 +144,7 @@ def prefetch_batches(
     """Yield the batches of ``requests`` in order, on ``device``.
 
     ``workers`` spawned processes prepare two batches each ahead of time, in turns; with 0 each
-    batch is built in this process when it is asked for.
+    batch is built in this process when it is needed.
     """
     if workers == 0:
         for request in requests:

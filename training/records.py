@@ -70,4 +70,4 @@ ReportCallback = Callable[[Record], None]
 
 
 def ignore_records(record: Record) -> None:
-    """A callback that does nothing."""
+    """Do nothing: the callback of callers who need no records."""

@@ -149,7 +149,7 @@ def keep_threads(about: dict[str, Any]) -> None:
 
 
 def join_processes() -> Process:
-    """Join the processes that ``torchrun`` started, if it did."""
+    """Join the other processes if ``torchrun`` started this one."""
     process = Process(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -222,7 +222,7 @@ def assemble(
     began: float,
     report: ReportCallback = ignore_records,
 ) -> Run:
-    """Put a run together; a resumed one with the state of its last checkpoint."""
+    """Build a run; a resumed one gets the state of its last checkpoint."""
     inputs = writer.inputs
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
     objective = build_objective(writer, recipe, schedule, report)
@@ -274,8 +274,8 @@ def build_objective(
 ) -> JointObjective:
     """Build the model with its objectives, on the GPU if there is one.
 
-    Objectives that have a weight but nothing to learn from, for want of a query log or of a part
-    of the model, are reported.
+    Objectives that have a weight but cannot be trained, because there is no query log or the model
+    lacks a part, are reported.
     """
     inputs = writer.inputs
     if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):

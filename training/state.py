@@ -1,4 +1,4 @@
-"""The state of a running training: everything that the loop needs, ready made."""
+"""The state of a training run: everything that the loop needs."""
 
 from __future__ import annotations
 

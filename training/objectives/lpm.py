@@ -117,7 +117,7 @@ class CorruptedLinks(nn.Module):
 
 
 class _HiddenStatements(Objective):
-    """Base of the two: the recipe's kind of loss over one reading of the items."""
+    """Base class of both objectives: the recipe's kind of loss over one reading of the items."""
 
     def __init__(self, links: SoftmaxLinks | CorruptedLinks) -> None:
         super().__init__()

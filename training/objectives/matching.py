@@ -26,7 +26,7 @@ def count_pairs(batch: StepBatch) -> float:
 
 
 class QueryMatching(Objective):
-    """Base of the three: the match head of the model over one reading of the pairs."""
+    """Base class of the three objectives: the model's match head over one reading of the pairs."""
 
     needs = frozenset((Need.QUERY_PAIRS,))
 

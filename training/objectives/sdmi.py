@@ -86,7 +86,7 @@ def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
 
 
 class SelfDistillation(Objective):
-    """Base of the two: both losses over the pairs whose item has a title and an image."""
+    """Base class of both objectives, which count pairs whose item has a title and an image."""
 
     needs = frozenset((Need.QUERY_PAIRS,))
 

@@ -37,13 +37,7 @@ from training.records import Preparing, ReportCallback, ignore_records
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
-from training.setup import (
-    describe,
-    model_config,
-    model_folder,
-    resolve_options,
-    starting_point,
-)
+from training.setup import describe, model_config, model_folder, resolve_options, starting_point
 from training.state import Run, RunProgress
 from training.validation import HeldOutPairs, Validator
 

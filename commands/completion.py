@@ -106,19 +106,7 @@ def complete(
     Example:
       catalograph complete --target-precision 0.97 --out filled.jsonl --write
     """
-    if not 0 < target_precision < 1:
-        raise UsageError(
-            f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99"
-        )
-    if cells_file is not None and (items or properties):
-        raise UsageError(
-            "--cells already names every cell: leave out --item and --property, or --cells"
-        )
-    if out is not None and not out.parent.is_dir():
-        raise UsageError(
-            f"there is no folder {out.parent} to write {out.name} into: create it first"
-        )
-    # Imported only now, so that a wrong argument is reported without loading PyTorch.
+    _check_options(target_precision, cells_file, items, properties, out)
     from serving.completion import complete_cells
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
@@ -166,6 +154,29 @@ def complete(
         "seconds": round(time.monotonic() - started, 2),
     }
     context.emit(document, *_summary(decisions, written, out, first))
+
+
+def _check_options(
+    target_precision: float,
+    cells_file: Path | None,
+    items: Sequence[str],
+    properties: Sequence[str],
+    out: Path | None,
+) -> None:
+    """Refuse options that do not fit, before the model is loaded."""
+    if not 0 < target_precision < 1:
+        raise UsageError(
+            f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99"
+        )
+    if cells_file is not None and (items or properties):
+        raise UsageError(
+            "--cells already names every cell: leave out --item and --property, or --cells"
+        )
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(
+            f"there is no folder {out.parent} to write {out.name} into: create it first"
+        )
+    # Imported only now, so that a wrong argument is reported without loading PyTorch.
 
 
 def _cells_to_complete(

@@ -1,6 +1,6 @@
 """The command line: a click group that imports a command's module when the command is called.
 
-Whatever goes wrong ends in one line on stderr and an exit code.
+Every error becomes one line on stderr and an exit code.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def check_packages() -> None:
             continue
         if Path(spec.origin) not in {folder / name / "__init__.py" for folder in folders}:
             sys.exit(
-                f"error: Python finds another distribution's package {name!r} ({spec.origin}) in "
-                "place of Catalograph's: install Catalograph into an environment of its own, for "
+                f"error: Python finds another distribution's package {name!r} ({spec.origin}) "
+                "instead of Catalograph's: install Catalograph into an environment of its own, for "
                 "example with `uv tool install` or `pipx install`"
             )
 
@@ -83,7 +83,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command's module in ``commands/`` and its summary.
 
-The summary stands here as well as in the command's docstring, so that ``--help`` imports no module.
+The summary repeats the first line of the command's docstring, so that ``--help`` need not import
+the module.
 """
 
 INTERRUPTED = 130
@@ -123,7 +124,7 @@ class LazyGroup(Group):
 def cli() -> None:
     """Turn a product catalogue into a product graph and complete it.
 
-    The options below may stand before the command or after it.
+    The options below can be given before or after the name of the command.
 
     \b
     Example:

@@ -125,8 +125,8 @@ def table(
 
 
 def _set_global_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    # The option exists twice, before and after the command's name. A default value at one of the
-    # two places must not overwrite what the user gave at the other.
+    # The option can be given before and after the command's name. The default value of one of the
+    # two places must not overwrite the value given in the other.
     name = param.name or ""
     if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
         setattr(ctx.ensure_object(Context), name, value)
@@ -147,7 +147,7 @@ def _global_options(
             ["--home", "home_path"],
             metavar="DIR",
             envvar=home_envvar,
-            help="Folder that holds the catalogue: its graph, ledger, ontology and models.  "
+            help="Home of the catalogue: the folder with its graph, ledger, ontology and models.  "
             f"[default: $CATALOGRAPH_HOME, or ./{DEFAULT_HOME}]",
             **shared,
         ),
@@ -162,13 +162,13 @@ def _global_options(
         click.Option(
             ["--json", "json"],
             is_flag=True,
-            help="Print the result as one JSON document on stdout.",
+            help="Print the result as one JSON document on stdout; all else goes to stderr.",
             **shared,
         ),
         click.Option(
             ["-v", "--verbose", "verbose"],
             is_flag=True,
-            help="Show the traceback of an error.",
+            help="If the command fails, show the traceback.",
             **shared,
         ),
     ]

@@ -24,10 +24,11 @@ SHOWN_VALUES = 4
 def init(context: Context) -> None:
     """Create a catalogue home.
 
-    `ingest` also creates the home if there is none. An existing home is left unchanged.
+    A home is the folder that holds a catalogue: its graph, ledger, ontology and models. `ingest`
+    also creates one if there is none. An existing home is left unchanged.
 
-    With --store the home keeps its graph in that store from now on, and the other commands find it
-    there.
+    With --store the home keeps its graph in that store from now on, and the other commands use it
+    without the option.
 
     \b
     Example:
@@ -94,15 +95,15 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
 @click.option(
     "--mapping",
     metavar="NAME|FILE",
-    help="Which column is what: the name of a built-in mapping, or a TOML file.  "
-    "[default: guessed from each source]",
+    help="The columns' roles (id, title, property, ...): the name of a built-in mapping, or a TOML "
+    "file.  [default: guessed from each source]",
 )
 @click.option(
     "--images",
     metavar="DIR",
     type=PATH,
-    help="Folder that image paths are relative to and must not leave.  "
-    "[default: the source's folder]",
+    help="Folder of the images: paths in the source are relative to it and must not lead out of "
+    "it.  [default: the source's folder]",
 )
 @click.option("--dry-run", is_flag=True, help="Read and check everything, but write nothing.")
 @click.option(
@@ -110,8 +111,8 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     metavar="LIMIT",
     default="1%",
     show_default=True,
-    help="How many rows may be rejected before the exit code is 1: a share such as 1%, or a "
-    "number of rows.",
+    help="Number of rows, or share of them such as 1%, that may be rejected; if there are more, "
+    "the exit code is 1.",
 )
 @pass_context
 def ingest(
@@ -126,8 +127,8 @@ def ingest(
 
     SRC is a file or a folder: CSV, TSV, JSONL, Parquet or RDF (.ttl, .nt, .nq, .trig, .jsonld).
 
-    Loading a source again adds nothing. Rows that cannot be used are set aside; `catalograph
-    rejects` lists them.
+    Loading a source again adds nothing. Rows that cannot be used are rejected; `catalograph
+    rejects` lists them with the reason.
 
     \b
     Example:
@@ -202,14 +203,14 @@ def queries(context: Context, src: Path) -> None:
 @click.option(
     "--run",
     metavar="ID",
-    help="Only the rows that this run of `ingest` or `queries` rejected.  "
+    help="List only the rows that this run of `ingest` or `queries` rejected.  "
     "[default: the last run on each file]",
 )
 @pass_context
 def rejects(context: Context, run: str | None) -> None:
     """List the rows that an ingest rejected.
 
-    Each row is listed with its file, its line and the reason.
+    Each row is listed with its file, its line, the reason and its first characters.
 
     \b
     Example:
@@ -233,9 +234,10 @@ def rejects(context: Context, run: str | None) -> None:
 def schema(ctx: click.Context) -> None:
     """Show the ontology, or infer it from the data.
 
-    The ontology lists every property with its datatype, unit, values and categories. It is the
-    file ontology.toml in the home. You may edit the file; your changes are kept when the ontology
-    is inferred again. Without a subcommand, `schema` does the same as `schema show`.
+    The ontology describes every property: its datatype, unit, values, and the categories that it
+    applies to. It is stored as ontology.toml in the home. You may edit the file; your changes are
+    kept when the ontology is inferred again. Without a subcommand, `schema` does the same as
+    `schema show`.
 
     \b
     Example:
@@ -250,6 +252,8 @@ def schema(ctx: click.Context) -> None:
 @pass_context
 def show_ontology(context: Context, property_name: str | None) -> None:
     """Show all properties, or one property with its values.
+
+    PROPERTY is the name of a property; without it, all are listed.
 
     \b
     Example:
@@ -266,6 +270,8 @@ def show_ontology(context: Context, property_name: str | None) -> None:
 @pass_context
 def infer_ontology(context: Context) -> None:
     """Infer the ontology from the graph, keeping your edits.
+
+    `ingest` does this, too; use `schema infer` if the graph has changed in another way.
 
     \b
     Example:

@@ -69,18 +69,20 @@ SHOWN = 20
     type=float,
     default=0.99,
     show_default=True,
-    help="Share of filled cells that must be right, between 0 and 1.",
+    help="Precision that must be proven before a cell is filled: the share of filled cells that "
+    "are right, between 0 and 1.",
 )
 @click.option(
     "--out",
     metavar="FILE",
     type=PATH,
-    help="Write the completions to this file, one JSON line per cell.",
+    help="Write the completions to this file, one JSON line per cell.  [default: the first ones "
+    "are printed]",
 )
 @click.option(
     "--write",
     is_flag=True,
-    help="Put the filled cells into the graph as predicted statements.",
+    help="Write the filled cells to the graph, as predicted statements.",
 )
 @pass_context
 def complete(
@@ -96,11 +98,11 @@ def complete(
 ) -> None:
     """Fill in missing values, with probabilities and evidence.
 
-    A cell is an item and a property. It is missing if the property applies to the item's category
+    A cell is one property of one item. It is missing if the property applies to the item's category
     and the item has no asserted or accepted value for it.
 
-    Each cell gets a decision: fill if the target precision is proven for its best value, review if
-    a person should look at it, abstain if there is too little evidence.
+    Each cell gets a decision: fill if the target precision is proven for its best value, abstain
+    if there is too little evidence, and otherwise review, that is, a person should decide.
 
     \b
     Example:
@@ -173,9 +175,7 @@ def _check_options(
             "--cells already names every cell: leave out --item and --property, or --cells"
         )
     if out is not None and not out.parent.is_dir():
-        raise UsageError(
-            f"there is no folder {out.parent} to write {out.name} into: create it first"
-        )
+        raise UsageError(f"the folder {out.parent} for {out.name} does not exist: create it first")
     # Imported only now, so that a wrong argument is reported without loading PyTorch.
 
 
@@ -197,7 +197,7 @@ def _cells_to_complete(
 
 @contextmanager
 def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
-    """Open the file of ``--out``, which appears whole or not at all; None without ``--out``."""
+    """Open the file of ``--out``, which is written completely or not at all; None without it."""
     if path is None:
         yield None
     elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
@@ -217,8 +217,8 @@ def _prediction_writer(home: Home, model: str, write: bool) -> Iterator[Predicti
         return
     from serving.writeback import PredictionWriter
 
-    # Opened before the first cell is completed: if another process has the graph open, the user
-    # learns it now, not after an hour.
+    # The graph is opened before the first cell is completed: if another process has it open, the
+    # user learns so now and not an hour later.
     with home.store() as store:
         writer = PredictionWriter(store, model=model)
         yield writer

@@ -46,7 +46,7 @@ _out_option = click.option(
     "--out",
     metavar="FILE",
     type=PATH,
-    help="Also write the result to this file, as JSON.",
+    help="Also write the result to this file, as JSON.  [default: no file]",
 )
 
 
@@ -67,7 +67,8 @@ def evaluate() -> None:
     "full",
     "blind",
     "none",
-    help="What the model sees of titles: all, all but the words of property values, or nothing.",
+    help="What the model sees of titles: full, all words; blind, all words but those of property "
+    "values; none, nothing.",
 )
 @_choice("--image", "yes", "no", help="Whether the model sees images.")
 @_choice("--known", "all", "none", help="Whether the model sees the item's other properties.")
@@ -81,7 +82,8 @@ def evaluate() -> None:
     "--blind-also",
     metavar="WORDS",
     default="",
-    help="More words to remove from blind titles, separated by commas, such as kid,kids.",
+    help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
+    "[default: none]",
 )
 @_part_option
 @split_option
@@ -101,9 +103,10 @@ def completion(
 ) -> None:
     """Evaluate how well a model completes cells.
 
-    Hides every known cell of the held-out items in turn and has the model complete it. Prints
-    Hits@1/3/10, MRR (filtered, realistic ranks) and the calibration error for each property, with
-    95% intervals over items.
+    Hides every known cell (one property of one item) of the held-out items in turn and has the
+    model complete it. Prints Hits@1, Hits@3, Hits@10, MRR and the expected calibration error (ECE)
+    for each property, with 95% intervals over items. Ranks are filtered and realistic, as in
+    PyKEEN.
 
     \b
     Example:
@@ -167,9 +170,9 @@ def matching(
 ) -> None:
     """Evaluate how well a model matches queries with items.
 
-    Takes the pairs of the query log with held-out items, and as many pairs that do not match.
-    Prints ROC-AUC and PR-AUC with 95% intervals over items: with title and image, without the
-    title, and without the image.
+    Scores the pairs of a query and a held-out item that led to a purchase (or, in a log without
+    purchases, to a click), and as many pairs that do not match. Prints ROC-AUC and PR-AUC with 95%
+    intervals over items: with title and image, without the title, and without the image.
 
     \b
     Example:
@@ -206,7 +209,7 @@ def _write_json(document: Any, out: Path | None) -> None:
     "--images/--no-images",
     default=True,
     show_default=True,
-    help="Whether to compare the items' images, which takes the longest.",
+    help="Whether to compare the items' images, which takes most of the time.",
 )
 # The option's former name.
 @click.option(
@@ -218,7 +221,7 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
 
     Three kinds are reported: held-out items whose title or image is nearly the same as that of a
     train item, properties whose value follows from another property, and values that an item
-    states under two properties. Where there is much of it, a test measures memory.
+    states under two properties. The more there is of it, the more a test rewards memorising.
 
     \b
     Example:
@@ -290,7 +293,7 @@ def _leak_rows(leaks: Iterable[PropertyDependency]) -> list[tuple[str, ...]]:
     "--truth",
     metavar="FILE",
     type=PATH,
-    help="True values to measure against, such as the truth.csv that `sample` writes.  "
+    help="CSV file of true values to measure against, such as the truth.csv that `sample` writes.  "
     "[default: none, so that no accuracy is reported]",
 )
 @pass_context
@@ -299,8 +302,8 @@ def report(context: Context, out: Path, completions: Path, truth: Path | None) -
 
     OUT.html is one self-contained page. It shows the coverage of every property before and after
     completion, and examples of filled cells with image, probability and evidence. With --truth it
-    also shows the accuracy, beside that of always choosing the most frequent value, and how
-    reliable the probabilities are.
+    also shows the accuracy, compared with always choosing the most frequent value, and how reliable
+    the probabilities are.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Commands that move a graph, or query it in RDF's language: copy, export, sparql."""
+"""Commands that exchange graphs with other tools: copy, export, sparql."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ RANKS = [str(rank) for rank in Rank]
 def copy(context: Context, source: str | None, target: str) -> None:
     """Copy the graph from one store to another and compare the two.
 
-    If a copy is interrupted, run the command again: it continues where it stopped.
+    If a copy is interrupted, run the command again: it continues where it stopped. The command
+    fails if the stores differ at the end; nothing is ever deleted from the target.
 
     \b
     Example:
@@ -83,7 +84,7 @@ def export(context: Context, format_name: str, ranks: tuple[str, ...], out: Path
     """Write the graph to files for other tools.
 
     OUT is a file, or a folder for csv, parquet, pykeen and neo4j-import. The RDF formats (ttl, nt,
-    nq, jsonld) lose nothing: `ingest` can read them back.
+    nq, jsonld) lose nothing, so `ingest` can restore the graph from them.
 
     \b
     Example:

@@ -25,7 +25,7 @@ split_option = click.option(
     metavar="FILE",
     type=PATH,
     help="CSV file with the columns item,split that assigns items to train, validation and test.  "
-    "[default: by a hash of the item's id, 90/5/5]",
+    "[default: by a hash of each item's id, 90/5/5]",
 )
 
 
@@ -33,8 +33,8 @@ def note_not_trained_to_complete(context: Context, scorer: CellScorer) -> None:
     """Warn on stderr if the model was never trained by link prediction."""
     if not scorer.trained_by("lpm", "lpm_unseen"):
         context.note(
-            f"model {scorer.name} was not trained by link prediction and can only guess: "
-            "train with --set loss_lpm=1"
+            f"model {scorer.name} was not trained by link prediction, so its completions are only "
+            "guesses: train with --set loss_lpm=1"
         )
 
 

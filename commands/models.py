@@ -26,7 +26,8 @@ INTERRUPTED = 130
     metavar="P",
     default="joint",
     show_default=True,
-    help="Model to train: joint; a paper's k3m, mbsd or vtbert; or one of the papers' baselines.",
+    help="Model to train: joint; a paper's k3m, mbsd or vtbert; a baseline bert, vit, vilt, "
+    "fashionbert, k3m-without-iifm or k3m-without-knowledge; or wrapped, a pretrained model.",
 )
 @click.option(
     "--size",
@@ -39,34 +40,35 @@ INTERRUPTED = 130
     "--config",
     metavar="FILE",
     type=PATH,
-    help="TOML file of settings, such as batch_size = 64.  [default: the preset's settings]",
+    help="TOML file with settings of the preset to change, such as batch_size = 64.  [default: "
+    "none]",
 )
 @click.option(
     "--set",
     "overrides",
     metavar="K=V",
     multiple=True,
-    help="Change one setting, such as batch_size=64; takes precedence over --config. May be "
-    "repeated.",
+    help="Change one setting of the preset, such as batch_size=64; takes precedence over --config. "
+    "May be repeated.",
 )
 @click.option(
     "--minutes",
     metavar="M",
     type=click.FloatRange(0, min_open=True),
-    help="Time budget; the learning rate decays over it.  [default: none]",
+    help="Time budget in minutes; the learning rate decays over it.  [default: none]",
 )
 @click.option(
     "--steps",
     metavar="N",
     type=click.IntRange(1),
-    help="Step budget; with --minutes, training ends at whichever comes first.  "
-    "[default: 20 epochs, if --minutes is not given either]",
+    help="Number of steps to train; if --minutes is also given, training ends at whichever comes "
+    "first.  [default: 20 epochs, if --minutes is not given either]",
 )
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Start from the weights and the vocabulary of this model of the home, or model folder.  "
-    "[default: random weights]",
+    help="Start from the weights and the vocabulary of this model: the name of a model of this "
+    "home, or a model folder.  [default: random weights]",
 )
 @click.option(
     "--name",
@@ -84,15 +86,15 @@ INTERRUPTED = 130
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue an interrupted run: the one of --name, or else the latest.",
+    help="Continue an interrupted run: the one called --name, or else the latest.",
 )
 @split_option
 @pass_context
 def train(context: Context, /, **options: Any) -> None:
     """Train a model on the catalogue.
 
-    Ctrl-C saves the run and tells you how to continue it. Under torchrun every process takes its
-    share of each batch.
+    Ctrl-C saves the run and prints how to continue it. Under torchrun every process takes its share
+    of each batch. docs/commands.md lists the settings for --set and --config.
 
     \b
     Example:
@@ -207,7 +209,7 @@ def show_model(context: Context, name: str | None) -> None:
     """Show a model's tensors and parameters.
 
     NAME is a model of this home, DIR any model folder; by default, the newest model of the home.
-    Tensors of layers that repeat share one line, and the column "times" counts them.
+    Equal layers share one line, and the column "times" counts them.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a line now and then in a log."""
+"""Progress on stderr: a bar on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOG_SECONDS = 10.0
 
 @contextmanager
 def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
-    """Show a progress bar with its rate and the time left; nothing if stderr is no terminal."""
+    """Show a progress bar with the time left, but only if stderr is a terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -52,7 +52,7 @@ def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
 
 @contextmanager
 def counter(label: str) -> Iterator[Callable[[str], None]]:
-    """Show a line that is overwritten, for work of unknown size; nothing without a terminal."""
+    """Show a line that is overwritten, for work of unknown size; only if stderr is a terminal."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda text: None
@@ -64,8 +64,9 @@ def counter(label: str) -> Iterator[Callable[[str], None]]:
 class TrainingDisplay:
     """Shows the records of a training run; an instance is the run's report callback.
 
-    On a terminal there is a bar with the budget that is used up, the terms of the loss, items/s
-    and the time left, and validations stay above it. In a log there is a line every ten seconds.
+    On a terminal, a bar shows how much of the budget is used, the terms of the loss, items/s and
+    the time left, and validations are printed above it. In a log, a line is written every ten
+    seconds.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -138,7 +139,7 @@ def preparing_line(record: Preparing) -> str:
 def step_line(record: Step) -> str:
     """Describe a log step: ``step 120 · 98 items/s · 3 min left · loss 4.120 (lpm 3.812)``.
 
-    A run of several stages says which one it is in: ``step 120 · stage 2 · ...``.
+    In a run of several stages, the line includes the stage: ``step 120 · stage 2 · ...``.
     """
     parts = [f"step {record.step}"]
     if record.stage is not None:
@@ -167,7 +168,7 @@ def figures(metrics: dict[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a duration to read: ``40 s``, ``12 min``, ``2.5 h``."""
+    """Format a duration for people: ``40 s``, ``12 min``, ``2.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -17,8 +17,9 @@ from schema.errors import UsageError
 def match(context: Context, text: str, item: str, model: str | None) -> None:
     """Score how well an item matches a query.
 
-    TEXT is what a shopper would type, ITEM the id of an item. The score is the probability, by the
-    item's title and image, that they match. The model needs to have been trained on a query log.
+    TEXT is a query as a shopper would type it, ITEM the id of an item. The score is the probability
+    that they match, judged by the item's title and image. The model must have been trained on a
+    query log (see `catalograph queries`).
 
     \b
     Example:
@@ -28,7 +29,7 @@ def match(context: Context, text: str, item: str, model: str | None) -> None:
     from serving.loading import load_regions, load_scorer
 
     if not text.strip():
-        raise UsageError(f"the query {text!r} has no word: write what a shopper would type")
+        raise UsageError(f"the query {text!r} has no word: write one as a shopper would type it")
     home = context.home()
     snapshot = home.snapshot()
     scorer = load_scorer(home, model)

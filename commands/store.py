@@ -1,4 +1,4 @@
-"""Commands that look into the graph: show, stats, validate, cypher, verify, rebuild."""
+"""Commands that inspect the graph: show, stats, validate, cypher, verify, rebuild."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ SHOWN = 20
     "drawing",
     metavar="FILE",
     type=PATH,
-    help="Draw the item, its values and the most similar items to this PNG or SVG file.",
+    help="Also draw the item, its values and the most similar items, and save the drawing to this "
+    "PNG or SVG file.",
 )
 @pass_context
 def show(context: Context, item: str, drawing: Path | None) -> None:
@@ -85,8 +86,9 @@ def _draw(
     context.note(f"graph: {path}")
     if missing:
         context.note(
-            f"no font on this machine has {len(missing)} of the characters, such as {missing[:8]}: "
-            "install one, or draw an SVG, which leaves the choice of fonts to the viewer"
+            f"{len(missing)} characters are in none of this machine's fonts, such as "
+            f"{missing[:8]}: install a font that has them, or draw an SVG, which leaves the choice "
+            "of fonts to the viewer"
         )
 
 
@@ -200,8 +202,9 @@ def _structure_lines(structure: GraphStructure) -> list[object]:
 def validate(context: Context, shapes_file: Path | None, limit: int) -> None:
     """Check every item against the ontology and SHACL shapes.
 
-    Finds values that do not parse, items with too many values of a property, and properties that
-    do not belong to an item's category. The exit code is 1 if there is a violation.
+    Finds values that do not parse as the property's datatype, items with too many values of a
+    property, and properties that do not apply to an item's category. The exit code is 1 if there is
+    a violation.
 
     The home's shapes.ttl is generated from the ontology. You may edit it; it is then no longer
     regenerated.
@@ -219,7 +222,7 @@ def validate(context: Context, shapes_file: Path | None, limit: int) -> None:
     shapes, current = load_shapes(home, ontology, shapes_file)
     if not current:
         context.note(
-            f"{shapes.path} was edited, so it is used unchanged: remove it to have it generated "
+            f"{shapes.path} was edited, so it is not regenerated: remove it to have it generated "
             "from the ontology again"
         )
     with home.store(read_only=True) as store, bar("validating") as progress:
@@ -309,7 +312,8 @@ def _parse_param(text: str) -> tuple[str, Any]:
 def verify(context: Context) -> None:
     """Check the journal and the graph for damage.
 
-    Reads both and compares them. The exit code is 1 if there is a problem; `rebuild` repairs a
+    The journal records every change to an embedded store; the graph is built from it. `verify`
+    reads both and compares them. The exit code is 1 if there is a problem; `rebuild` repairs a
     damaged graph if the journal is intact.
 
     \b
@@ -334,6 +338,8 @@ def verify(context: Context) -> None:
 @pass_context
 def rebuild(context: Context) -> None:
     """Rebuild the graph from its journal.
+
+    Use it if `catalograph verify` finds a problem in the graph but none in the journal.
 
     \b
     Example:

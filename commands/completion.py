@@ -102,7 +102,7 @@ def complete(
     and the item has no asserted or accepted value for it.
 
     Each cell gets a decision: fill if the target precision is proven for its best value, abstain
-    if there is too little evidence, and otherwise review, that is, a person should decide.
+    if there is too little evidence, or review if a person should decide.
 
     \b
     Example:

@@ -103,8 +103,7 @@ def evaluate_settings(
     """
     if not any(name in ontology.properties for item in items for name, _ in item.known):
         raise DataError(
-            f"none of the {len(items)} items has a statement to hide: "
-            "evaluate a part of the catalogue that has some"
+            f"none of the {len(items)} items has a statement to hide: choose items that have some"
         )
     words = catalogue_words(ontology, blind_also)
     evaluators = [_SettingEvaluator(scorer, ontology, each) for each in dict.fromkeys(settings)]

@@ -67,7 +67,7 @@ class Home:
         return home
 
     def set_default_store(self, url: str) -> None:
-        """Make ``url`` the store of this home for every later call that does not name another.
+        """Make ``url`` the store of this home whenever no other store is named.
 
         Raises UsageError if the URL contains a password, since it is saved in the home.
         """

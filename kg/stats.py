@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class PropertyCoverage:
     """How well one property is filled in.
 
-    ``items`` have it and are ``share`` of all items; ``values`` is the number of different values;
-    on ``predicted`` items it is predicted and nothing more.
+    ``items`` is the number of items that have it, and ``share`` their share of all items;
+    ``values`` is the number of different values; ``predicted`` is the number of items for which
+    the property is only predicted.
     """
 
     property: str

@@ -1,4 +1,4 @@
-"""The language of a catalogue: its terms, ontology, mappings, ledger and errors."""
+"""The language of a catalogue: terms, ontology, mappings, ledger, and the error classes."""
 
 from typing import TYPE_CHECKING
 

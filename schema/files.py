@@ -54,7 +54,7 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a path to write a large file to, and move it to ``path`` if the block succeeds.
+    """Yield a path to write a large file to; the file is moved to ``path`` if the block succeeds.
 
     Raises UsageError if ``path`` is a folder.
     """
@@ -67,7 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder for large files, and move them to ``folder`` if the block succeeds.
+    """Yield a temporary folder for large files, which move to ``folder`` if the block succeeds.
 
     Raises UsageError if ``folder`` is a file.
     """

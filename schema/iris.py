@@ -28,7 +28,7 @@ PREFIXES = {
 
 
 def iri(kind: str, name: str) -> str:
-    """Return the IRI of the thing of this kind (``item``, ``property``, ...) and name."""
+    """Return the IRI of the item, property, ... (``kind``) of that name."""
     # A colon in the name is encoded, too, so that the last colon of the IRI precedes the name.
     return f"{BASE}{kind}:{quote(name, safe='')}"
 

@@ -1,7 +1,7 @@
-"""The ledger: a relational record of what was done to a catalogue, and its query log.
+"""The ledger: a database of a catalogue's runs, its rejected rows and its query log.
 
-SQLAlchemy Core: SQLite by default, PostgreSQL by URL. The tables are created and upgraded by the
-Alembic migrations in ``schema/migrations``.
+It uses SQLAlchemy Core: SQLite by default, PostgreSQL by URL. The tables are created and upgraded
+by the Alembic migrations in ``schema/migrations``.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Ledger:
             connection.execute(sa.delete(rejected_rows).where(rejected_rows.c.file == file))
 
     def add_rejects(self, run: str, rows: Iterable[RejectedRow]) -> None:
-        """Put rows into quarantine."""
+        """Record the rows that a run rejected."""
         self._insert(rejected_rows, ({**asdict(row), "run": run} for row in rows))
 
     def rejects(self, run: str | None = None) -> list[RejectedRow]:

@@ -3,7 +3,7 @@
 A mapping is data, not code: one TOML file. To ship one with Catalograph, put ``NAME.toml`` into
 ``schema/mappings/``; nothing else has to change. ``catalograph ingest --mapping FILE.toml`` reads
 any other. Without ``--mapping``, the first shipped mapping, in alphabetical order, whose
-``[guess]`` table fits the source is taken, and if there is none, ``generic``.
+``[guess]`` table fits the source is used, and ``generic`` if none fits.
 
 A complete mapping of a table with the columns ``sku, name, department, photo, colours,
 internal_note``::
@@ -24,16 +24,16 @@ internal_note``::
 Only ``id`` is required. The keys are:
 
 Columns and their roles
-    id                  The column with the item's id. Either one name, which the source must have
-                        exactly as it is written here; or a list of names, of which the first that
-                        the source has is taken. In a list, differences in case, spaces, hyphens
-                        and underscores do not matter.
+    id                  The column with the item's id. Either one name, which must be exactly that
+                        of a column; or a list of names, of which the first that the source has is
+                        used. In a list, differences in case, spaces, hyphens and underscores do
+                        not matter.
     title               The column with the title; a name or a list, as for ``id``.
     image               The column with URLs or paths of images; a name or a list, as for ``id``.
                         Paths are relative to the table's folder, or to that of ``--images``.
     category            One column; or a list of columns, which are the levels of the category
                         path, the broadest first; or ``{any = [names]}``, of which the first that
-                        the source has is taken.
+                        the source has is used.
     category_separator  What separates the levels inside a single category column, like ">".
     properties          A list of columns; or "*", the default: every column without another role.
     ignore              Columns that "*" leaves out, compared like the names in a list.
@@ -47,10 +47,11 @@ Values
     missing             Words that stand for "no value". Empty cells always do.
     language            The language to prefer where an RDF source has a text in several.
 
-Images of items whose image cell is empty or missing
-    image_pattern       The file's name, made from the id: "{id}.jpg". If it has no suffix, as in
-                        "{id}", the usual ones (.jpg, .jpeg, .png, .webp) are tried.
-    image_folder        The folder beside the table where these files are, unless ``--images``
+Images of items whose image cell is empty, or of a source without an image column
+    image_pattern       How the image files are named after the items' ids: "{id}.jpg". If it has
+                        no suffix, as in "{id}", the usual ones (.jpg, .jpeg, .png, .webp) are
+                        tried.
+    image_folder        The folder beside the table that contains these files, unless ``--images``
                         names another.
 
 Layout of delimited text, if it is not a table with a header and double quotes
@@ -59,7 +60,7 @@ Layout of delimited text, if it is not a table with a header and double quotes
     delimiter           The character between two cells; guessed if it is absent.
     quote               The character around a quoted cell; "" if nothing is ever quoted.
 
-When the mapping is taken without being asked for: ``[guess]``, with one of these
+When the mapping is chosen automatically: the table ``[guess]``, with one of these
     columns             The header has all of these.
     starts              The header starts with these.
     width, cell, pattern
@@ -122,7 +123,7 @@ class PackedColumn:
 
 @dataclass(frozen=True)
 class GuessRules:
-    """When a mapping is taken by itself; see the module's docstring."""
+    """When a mapping is chosen automatically; see the module's docstring."""
 
     columns: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
@@ -166,7 +167,7 @@ class Mapping:
     title: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
     category_any: bool = False
-    """Whether ``category`` are alternatives, and not the levels of a path."""
+    """Whether the names in ``category`` are alternatives rather than the levels of a path."""
     category_separator: str | None = None
     image: tuple[str, ...] = ()
     image_pattern: str | None = None

@@ -1,4 +1,4 @@
-"""How the process takes memory from the operating system."""
+"""How the process gets memory from the operating system."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 class Modality(StrEnum):
     """A kind of information about an item; the values are its names in JSON and in options.
 
-    More will be added: a description, several images, and the category. A new modality needs a
-    member here, a field of :class:`fusion.inference.featurizer.ItemInput`, an encoder, and its
-    choices in :mod:`evaluation.settings`.
+    A new modality, such as a description, needs a member here, a field of
+    :class:`fusion.inference.featurizer.ItemInput`, an encoder, and its choices in
+    :mod:`evaluation.settings`; CONTRIBUTING.md has the full list.
     """
 
     TITLE = "title"

@@ -1,4 +1,4 @@
-"""The counts from which an ontology is inferred, made in DuckDB.
+"""The counts from which an ontology is inferred, computed by DuckDB.
 
 A catalogue has millions of statements, so DuckDB counts them in bounded memory and spills the rest
 to disk.

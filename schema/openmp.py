@@ -1,13 +1,13 @@
 """How OpenMP's threads share the processor with other programs.
 
 PyTorch's threads wait for each other at the end of every parallel loop, thousands of times a step.
-By default a waiting thread spins for milliseconds. That is fast on an idle machine; but while
-another program holds a core, each spinning thread keeps the very thread that it waits for from
-running, and training all but stops. Threads that sleep at once are kind to others but slow alone,
-since waking them takes longer than most loops do.
+By default a waiting thread spins for milliseconds. That is fast on an idle machine. But while
+another program uses a core, a spinning thread keeps the very thread that it waits for from running,
+and training nearly stops. Threads that sleep at once leave the cores to others, but are slow even
+on an idle machine, because waking them takes longer than most loops.
 
-So threads spin for a short, bounded time, and on a machine that is busy at the start there are only
-as many threads as its share of cores. docs/results.md has the measurements.
+So threads spin for a short, bounded time, and if the machine is busy at the start, there are only
+as many threads as a fair share of its cores. docs/results.md has the measurements.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SPIN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def share_processor() -> int | None:
-    """Set how OpenMP's threads share the processor, unless the user has set that.
+    """Limit how long and how many of OpenMP's threads run, unless the user has set a limit.
 
-    It has to be called before PyTorch is loaded, because GNU's OpenMP reads its settings once.
-    Returns the number of threads if it is lower than usual, for the sake of other programs.
+    Call it before PyTorch is loaded: GNU's OpenMP reads its settings only once, at that time.
+    Returns the number of threads if it was lowered for the sake of other programs, or else None.
     """
     if not any(name in os.environ for name in _SPIN_SETTINGS):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
@@ -41,18 +41,18 @@ def share_processor() -> int | None:
 def fair_threads(cores: int, others: int) -> int:
     """Return how many threads fit into a fair share of ``cores`` beside ``others`` that are busy.
 
-    With a thread per core instead, every parallel loop waits for the one whose core another program
-    holds.
+    With one thread per core instead, every parallel loop would wait for the thread whose core
+    another program uses.
     """
     return max(1, round(cores * cores / (cores + others)))
 
 
 def busy_threads(loadavg: Path = Path("/proc/loadavg")) -> int:
-    """Return how many threads of other programs are running; 0 on systems that do not say.
+    """Return how many threads of other programs are running; 0 if the system does not tell.
 
-    The lower one of two figures of the kernel: those that are runnable now, without this one, and
-    their mean over the last minute. The first alone would count what runs for a moment, the
-    second alone what has ended already.
+    This is the lower of two figures of the kernel: the number of threads that are runnable now,
+    without this one, and their mean over the last minute. The first alone would count threads that
+    run only for a moment, and the second alone would count those that have already ended.
     """
     try:
         last_minute, _, _, runnable, _ = loadavg.read_text().split()

@@ -10,7 +10,7 @@ MAX_REJECT_TEXT = 200
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that was put into quarantine: where it is, why, and how it starts."""
+    """A row that was rejected: its file and line, the reason, and how its text starts."""
 
     file: str
     line: int

@@ -21,10 +21,15 @@ class Rank(StrEnum):
     """How far a statement can be trusted."""
 
     ASSERTED = "asserted"
+    """Stated by a source."""
     PREDICTED = "predicted"
+    """Predicted by a model, and not reviewed yet."""
     ACCEPTED = "accepted"
+    """Predicted, and confirmed by a person."""
     REJECTED = "rejected"
+    """Predicted, and refused by a person."""
     DEPRECATED = "deprecated"
+    """No longer valid."""
 
 
 TRUSTED_RANKS = (Rank.ASSERTED, Rank.ACCEPTED)

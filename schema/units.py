@@ -82,7 +82,7 @@ _UNITS: dict[str, list[tuple[str, float, float, str]]] = {
     "pixels": [("px", 1.0, 0, "pixel pixels"), ("MP", 1e6, 0, "megapixel megapixels")],
 }
 
-# Spellings as they are, and casefolded.
+# The unit of each exact spelling, and of each casefolded one.
 _EXACT: dict[str, Unit] = {}
 _CASEFOLDED: dict[str, Unit] = {}
 
@@ -93,8 +93,8 @@ def _index_spellings() -> None:
             unit = Unit(symbol, dimension, factor, offset)
             for spelling in (symbol, *aliases.split()):
                 _EXACT.setdefault(spelling, unit)
-                # Without its case a single letter means too much (sizes S, M and L; 5G), and "mw"
-                # could be milliwatts or megawatts.
+                # Regardless of case, a single letter is too ambiguous (sizes S, M and L; 5G), and
+                # "mw" could be milliwatts or megawatts.
                 if len(spelling) > 1 and symbol not in ("mW", "MP"):
                     _CASEFOLDED.setdefault(spelling.casefold(), unit)
 

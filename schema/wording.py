@@ -1,4 +1,4 @@
-"""Words of titles and values, and titles without the words that give a value away."""
+"""Words of titles and values, and titles without the words that reveal a value."""
 
 from __future__ import annotations
 

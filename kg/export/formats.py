@@ -52,7 +52,7 @@ _FORMATS = (
     ExportFormat("csv", "tables", "write_csv", is_folder=True),
     ExportFormat("parquet", "tables", "write_parquet", is_folder=True),
     ExportFormat("graphml", "graphml", "write_graphml"),
-    # PyKEEN takes every triple it is given to be true.
+    # PyKEEN treats every triple as true.
     ExportFormat("pykeen", "tables", "write_pykeen", is_folder=True, default_ranks=TRUSTED_RANKS),
     ExportFormat("neo4j-import", "neo4j_import", "write_neo4j", is_folder=True),
 )

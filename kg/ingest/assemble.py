@@ -76,8 +76,8 @@ class Assembler:
     def assemble(self, batch: Batch) -> AssembledBatch:
         """Return the items and statements of a batch, and its rejected rows.
 
-        Besides the rows that the reader rejected, these are the rows without an id and those whose
-        id had other content before. A row that is repeated as it was counts as stored.
+        Rejected are the rows that the reader rejected, rows without an id, and rows whose id has
+        already appeared with other content. An exact repetition of an earlier row counts as stored.
         """
         # For each batch, because JSONL and RDF may have new columns in any batch.
         layout = self.mapping.resolve(batch.table.column_names)
@@ -143,7 +143,7 @@ class Assembler:
                 # If the id was seen before, in this batch or an earlier one, the line is another.
                 is_new[row] = first.line == line
                 if first.content != content:
-                    reason = f"id {item!r} was given at line {first.line} with other content"
+                    reason = f"id {item!r} already appeared in line {first.line} with other content"
             if reason is not None:
                 text = " ".join(cell for cell in cells if cell)[:MAX_REJECT_TEXT]
                 rejects.append(RejectedRow(self.origin.file, line, reason, text))

@@ -1,4 +1,4 @@
-"""The image files that a catalogue may name.
+"""Find the image files that a source names.
 
 A source is not trusted: only regular files below the image folder count, without symbolic links on
 the way, and of a size that their header proves to be harmless.

@@ -93,7 +93,7 @@ def ingest(
 
     Raises RejectsError, with the report as its ``report``, if more than ``max_rejects`` ("1%" of
     the rows, or a number of rows) were rejected. The good rows are stored nevertheless, and the
-    rejected ones are in quarantine.
+    ledger lists the rejected ones.
     """
     started = time.perf_counter()
     limit = parse_limit(max_rejects)
@@ -230,7 +230,7 @@ def _add_notes(plan: SourcePlan, report: IngestReport) -> None:
             f"{name}: {len(images.refusals):,} images were refused, the first: {images.refusals[0]}"
         )
     if plan.ignored_columns():
-        report.notes.append(f"{name}: left out {', '.join(plan.ignored_columns())}")
+        report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")
 
 
 def _over_limit_message(report: IngestReport, limit: str | float, dry_run: bool) -> str:

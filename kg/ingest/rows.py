@@ -13,7 +13,7 @@ from schema.rejects import RejectedRow
 
 
 class BadRowError(ValueError):
-    """A row that cannot be stored; the text is the reason that the user is given."""
+    """A row that cannot be stored; the text is the reason that is shown to the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The rows that a source has given so far, in 24 bytes each: a catalogue has millions."""
+"""The rows of a source that were read so far, in 24 bytes each: a catalogue has millions."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def plan_source(
     if mapping == NATIVE_MAPPING:
         raise MappingError(
             f"mapping {NATIVE_MAPPING!r} cannot be chosen: "
-            "it is used by itself for RDF that `catalograph export` wrote"
+            "it is used automatically for RDF that `catalograph export` wrote"
         )
     source = open_source(path)
     if isinstance(source.reader, RdfReader):

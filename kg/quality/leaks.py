@@ -1,7 +1,7 @@
 """Find train/test leakage: what makes held-out statements easier to predict than they should be.
 
-That is near-duplicate items in different splits, properties that determine others, and statements
-that are repeated under another property.
+Three kinds are found: near-duplicate items in different splits, properties that determine others,
+and values that are repeated under another property.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from schema.wording import plain_words
 MAX_LISTED_PAIRS = 20
 
 MIN_DETERMINED_SHARE = 0.98
-"""A property is determined by another if so many of its values could be predicted from it."""
+"""A property is determined by another if at least this share of its values can be predicted."""
 
 MIN_SUPPORT = 20
-"""How many items must have both properties, so that this is not a coincidence."""
+"""Number of items that must have both properties, to rule out a coincidence."""
 
 MIN_REPEATED_SHARE = 0.01
 
@@ -46,7 +46,7 @@ class CrossSplitDuplicates:
 
 @dataclass(frozen=True)
 class PropertyDependency:
-    """A ``property`` whose values follow from another one, ``by``, on a ``share`` of items."""
+    """A ``property`` whose value can be inferred from property ``by`` on a ``share`` of items."""
 
     property: str
     by: str
@@ -173,7 +173,7 @@ def _first_values(snapshot: GraphSnapshot) -> IntArray:
 def repeated_values(snapshot: GraphSnapshot) -> list[PropertyDependency]:
     """Return the pairs of properties under which items have the same value.
 
-    If a model is asked for one of them, the other gives the answer away.
+    If a model is to predict one of them, the other reveals the answer.
     """
     triples = snapshot.triples
     value_count = max(1, len(snapshot.values))

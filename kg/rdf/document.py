@@ -29,7 +29,7 @@ ITEM_PREFIX = f"{iris.BASE}item:"
 
 
 class RdfDocument:
-    """The quads of a file, of whatever graph.
+    """The quads of a file, whichever graph they are in.
 
     Raises DataError, with the file and if possible the line, if the file is malformed.
     """

@@ -17,7 +17,7 @@ from kg.sample.kinds import (
 
 HIDDEN = "hidden"
 CORRUPTED = "spoilt"
-"""The word in truth.csv."""
+"""How ``truth.csv`` marks a corrupted value: the word is part of the file's format."""
 
 _HIDDEN_SHARE = 0.18
 _CORRUPTED_SHARE = 0.02

@@ -40,8 +40,8 @@ class CellSampler:
         """Sample the flow of N cells about the items ``index`` [B].
 
         ``cell_item`` [N] are positions in ``index``, ascending; ``cell_property`` [N] are the
-        properties that the cells ask for; ``share`` [N] is the share of its other statements that
-        each cell gets to know.
+        cells' properties; ``share`` [N] is the share of the item's other statements that each cell
+        gets.
         """
         edges = self._edges_of(index)
         # Each cell with each edge of its item.

@@ -61,6 +61,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the first tables."""
     for table in ("completions", "training_runs", "query_log", "rejected_rows", "ingest_runs"):
         op.drop_table(table)

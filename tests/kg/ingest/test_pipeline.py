@@ -58,7 +58,7 @@ def test_a_table_becomes_items_and_statements(home, tmp_path):
         ("1", "height", "12 cm"),
     ]
     assert item(home, "1").category == "Home > Mugs"
-    assert "left out seller" in report.notes[-1]
+    assert "columns left out: seller" in report.notes[-1]
 
 
 def test_a_second_run_adds_nothing(home, tmp_path):
@@ -117,20 +117,20 @@ def test_images_named_by_id(home, tmp_path):
     assert report.images == 1
 
 
-def test_bad_rows_are_put_into_quarantine(home, tmp_path):
+def test_bad_rows_are_rejected_with_a_reason(home, tmp_path):
     path = write(tmp_path, b"id,colour\n1,red\n,blue\n2\n3,caf\xff\n1,green\n1,red\n4,\xc3\xa9\n")
     report = ingest(home, [path], max_rejects="100%")
     assert (report.read, report.stored, report.rejected, report.items) == (7, 3, 4, 2)
-    quarantine = {row.line: row.reason for row in rejected_rows(home)}
-    assert sorted(quarantine) == [3, 4, 5, 6]
-    assert (quarantine[3], quarantine[6]) == (
+    reasons = {row.line: row.reason for row in rejected_rows(home)}
+    assert sorted(reasons) == [3, 4, 5, 6]
+    assert (reasons[3], reasons[6]) == (
         "empty id",
-        "id '1' was given at line 2 with other content",
+        "id '1' already appeared in line 2 with other content",
     )
     assert {row.file for row in rejected_rows(home)} == {str(path)}
 
 
-def test_a_corrected_file_leaves_quarantine(home, tmp_path):
+def test_rows_of_a_corrected_file_are_no_longer_rejected(home, tmp_path):
     ingest(home, [write(tmp_path, "id,colour\n1,red\n,blue\n")], max_rejects=1)
     ingest(home, [write(tmp_path, "id,colour\n1,red\n2,blue\n")])
     assert rejected_rows(home) == []

@@ -1,4 +1,4 @@
-"""Training: objectives, batches, the loop, and the presets."""
+"""Training of models: presets, objectives, batches, and the training loop."""
 
 from typing import TYPE_CHECKING
 

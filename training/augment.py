@@ -1,4 +1,4 @@
-"""Random changes to images that leave their product the same."""
+"""Random changes to images that do not change the product in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from schema.arrays import FloatArray
 
 
 def augment(pixels: Tensor, shift: int, uniform: FloatArray) -> Tensor:
-    """Mirror half of the images [B, 3, S, S] and move each by up to ``shift`` pixels over white.
+    """Mirror half of the images [B, 3, S, S], and shift each by up to ``shift`` pixels over white.
 
-    ``uniform`` [B, 3] are random numbers in [0, 1): down, right, mirrored.
+    ``uniform`` [B, 3] are random numbers in [0, 1) for the vertical shift, the horizontal shift,
+    and the mirroring.
     """
     size = pixels.shape[-1]
     padded = F.pad(pixels, (shift,) * 4, value=255)

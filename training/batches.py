@@ -19,7 +19,7 @@ class Corruptions:
     """K corrupted statements for each of M hidden ones.
 
     - ``cell`` and ``candidate`` [M, K]: the cell and the value of each corrupted statement
-    - ``possible`` [M, K]: False for a corruption that happens to be true, which is no negative
+    - ``possible`` [M, K]: False for a corruption that happens to be true, so is not a negative
     """
 
     cell: Tensor
@@ -29,8 +29,9 @@ class Corruptions:
 
 @dataclass(frozen=True)
 class TrueAlternatives:
-    """Further true values of the hidden statements' cells: no negatives (filtered setting).
+    """Further true values of the hidden statements' cells.
 
+    In the filtered setting they do not count as negatives.
     ``statement`` and ``candidate`` [K]: candidate k is another true value of statement k's cell.
     """
 
@@ -45,7 +46,7 @@ class LinkTargets:
     - ``flow``: the cells and the known statements that reach them
     - ``cell`` and ``candidate`` [M]: the cell and the true value of each hidden statement
     - ``alternatives``: other true values of these cells
-    - ``corrupted``: negatives to tell the statements from; None for a softmax over all values
+    - ``corrupted``: negatives to compare the statements with; None for a softmax over all values
     """
 
     flow: MessageFlow
@@ -57,7 +58,7 @@ class LinkTargets:
 
 @dataclass(frozen=True)
 class ItemView:
-    """One reading of B items, and the statements to predict from it, if any objective does."""
+    """The inputs of B items, and the statements to predict from them, if any objective does."""
 
     items: ItemBatch
     links: LinkTargets | None
@@ -65,11 +66,12 @@ class ItemView:
 
 @dataclass(frozen=True)
 class MaskedTokens:
-    """Title pieces and image patches that a view hides and objectives predict.
+    """Title pieces and image patches that objectives predict.
 
-    - ``pieces`` [B, L]: the title pieces before masking; ``chosen`` [B, L]: those to predict
-    - ``patches`` [B, P]: patches or regions to predict; ``covered`` [B, P]: those whose content
-      is hidden (VT-BERT also predicts some that stay visible)
+    - ``pieces`` [B, L]: the title pieces before masking; ``chosen`` [B, L]: True for those to
+      predict
+    - ``patches`` [B, P]: True for the patches or regions to predict; ``covered`` [B, P]: True for
+      those whose content is hidden (VT-BERT also predicts some that stay visible)
     """
 
     pieces: Tensor
@@ -82,8 +84,8 @@ class MaskedTokens:
 class TitlePairs:
     """VTM's pairs of title and image.
 
-    ``complete`` [B]: items that have both; ``matching`` [B]: complete items whose title is their
-    own, not a swapped one.
+    ``complete`` [B] is True for items that have both; ``matching`` [B] is True for complete items
+    with their own title, not a swapped one.
     """
 
     complete: Tensor
@@ -92,17 +94,15 @@ class TitlePairs:
 
 @dataclass(frozen=True)
 class QueryPairs:
-    """N matching pairs of query and item, then N that do not match.
-
-    The latter have the same items with other queries.
+    """N matching pairs of query and item, then N non-matching ones: the same items, other queries.
 
     - ``query`` [2N, L]: word pieces of the queries
     - ``items``: the N items
     - ``label`` [2N]: 1 if the pair matches
-    - ``query_matches`` and ``item_matches`` [N, G]: whether a query also matches the item of
-      another pair, and an item the query of another pair, over the G matching pairs of all
-      processes
-    - ``first``: where this process's N pairs begin among the G
+    - ``query_matches`` [N, G]: whether each query also matches the items of the other pairs, among
+      the G matching pairs of all processes
+    - ``item_matches`` [N, G]: whether each item also matches the queries of the other pairs
+    - ``first``: the position of this process's first pair among the G
     """
 
     query: Tensor
@@ -114,20 +114,22 @@ class QueryPairs:
 
     @property
     def has_both(self) -> Tensor:
-        """[N] True for items that have a title and an image."""
+        """Mask [N] of the items that have a title and an image."""
         return self.items.has_image & (self.items.pieces != 0).any(1)
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A step's batch, or one of its micro-batches; what no objective of the stage needs is None.
+    """A step's batch, or one of its micro-batches.
 
-    - ``items``: items with title and image; ``masked``: what is hidden of them;
+    A field that no objective of the stage needs is None.
+
+    - ``items``: items with title and image; ``masked``: the tokens of theirs to predict;
       ``title_pairs``: which titles were swapped
-    - ``items_without_image``: the same items without their images, other statements hidden
-    - ``candidates`` [C']: all values that take part in the scores, ascending
+    - ``items_without_image``: the same items without their images, with other statements hidden
+    - ``candidates`` [C']: the ids of all values that are scored, ascending
     - ``pairs``: pairs of query and item
-    - ``counts``: for each objective, the number of things that its loss is a mean over
+    - ``counts``: for each objective, the number of examples that its loss is a mean over
     """
 
     items: ItemView | None = None
@@ -146,13 +148,13 @@ class StepBatch:
         return moved
 
     def pin_memory(self) -> StepBatch:
-        """Return the same batch in page-locked memory, from which a GPU copies as it computes."""
+        """Return the same batch in page-locked memory, from which a GPU copies asynchronously."""
         pinned: StepBatch = _map_tensors(self, Tensor.pin_memory)
         return pinned
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``change`` to every tensor in nested dataclasses, and to nothing else."""
+    """Apply ``change`` to every tensor in nested dataclasses; keep all other values."""
     if isinstance(value, Tensor):
         return change(value)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

@@ -1,4 +1,4 @@
-"""Cells of a batch: questions (item, property), and the hidden statements that answer them."""
+"""The cells (item, property) of a batch, and the hidden statements that are their answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from training.batches import TrueAlternatives
 from training.data import TrainingData
 
 CELL_MULTIPLE = 64
+"""The number of cells of a batch is padded to a multiple of this."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """N questions (item, property) and the M statements that they hide.
+    """N cells (item, property) of a batch, and the M hidden statements that are their answers.
 
-    ``row`` and ``property`` [N]: the item's row in the batch, ascending, and the property.
-    ``cell`` [M]: the question that each statement answers.
+    - ``row`` and ``property`` [N]: each cell's item, as a row of the batch, ascending; and its
+      property
+    - ``cell`` [M]: the cell that each statement answers
     """
 
     row: IntArray
@@ -38,11 +40,11 @@ def flow_without_statements(cells: Cells) -> MessageFlow:
 
 
 def pad_cells(cells: Cells, batch: int) -> Cells:
-    """Add cells that no statement answers, of property 0, to make up a multiple of 64.
+    """Pad the cells to a multiple of 64 with cells of property 0 that no statement answers.
 
-    A CPU (oneDNN) prepares its matrix products again for every new shape: with few sizes, the bf16
-    loop made 135 items/s instead of 112. The rows below ``batch`` that have the fewest
-    cells get the additional ones, so that none is padded far.
+    On a CPU, oneDNN prepares its matrix products again for every new shape: with few different
+    sizes, the bf16 loop processed 135 items per second instead of 112. The additional cells go to
+    those of the ``batch`` rows that have the fewest, so that no row becomes much longer.
     """
     counts = np.bincount(cells.row, minlength=batch)
     extra = []
@@ -59,7 +61,7 @@ def pad_cells(cells: Cells, batch: int) -> Cells:
 
 
 def statements_of(indptr: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the numbers [M] of the statements of items ``index`` [B], and their batch rows [M]."""
+    """Return the numbers [M] of the statements of items ``index`` [B], and the row [M] of each."""
     row, place = expand_ranges(indptr[index], indptr[index + 1])
     return place, row
 
@@ -70,9 +72,9 @@ def true_alternatives(
     cells: Cells,
     candidate: IntArray,
 ) -> TrueAlternatives:
-    """Find further true values of the hidden statements' cells.
+    """Find further true values of the cells of the hidden statements.
 
-    ``candidate`` [M] are the values of the hidden statements themselves.
+    ``candidate`` [M] are the hidden statements' own values.
     """
     statement, row = statements_of(data.indptr, index)
     width = len(data.ranges)

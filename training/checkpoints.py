@@ -1,4 +1,8 @@
-"""Checkpoints of a training run: complete, durable, two kept, damaged ones skipped."""
+"""Checkpoints of a training run.
+
+A checkpoint is written completely or not at all. The last two are kept, and a damaged one is
+skipped when a run is resumed.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +73,7 @@ def save_checkpoint(
 
 
 def _serialized(tensors: dict[str, Tensor]) -> bytes:
-    # safetensors refuses tensors that share memory, as tied weights do: each is copied.
+    # safetensors refuses tensors that share memory, as tied weights do, so each is copied.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     data: bytes = save(copies)
     return data
@@ -97,7 +101,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Put saved moments back; the parameter groups stay those of this run."""
+    """Restore saved moments; the parameter groups remain those of this run."""
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in moments.items():
         index, _, key = name.partition(".")

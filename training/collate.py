@@ -1,7 +1,8 @@
 """Collate items and query pairs into a step's batch.
 
-Titles are shown whole, blinded or hidden; images are moved and mirrored; pieces and patches are
-masked. The statements to predict are chosen in :mod:`training.link_targets`.
+Titles are shown in full, blinded (without the words of values) or hidden. Images are shifted and
+mirrored. Word pieces and patches are masked. The statements to predict are chosen in
+:mod:`training.link_targets`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,9 @@ from training.schedule import Stage
 
 @dataclass(frozen=True)
 class BatchContents:
-    """The contents of a batch, by number.
+    """The numbers of the items [B] and of the query log's pairs [N] that make up a batch.
 
-    ``items`` [B] are the items to view, ``pairs`` [N] the pairs of the query log. All processes
-    together have ``all_pairs`` [G], among which this process's begin at ``first``.
+    ``all_pairs`` [G] are the pairs of all processes, among which this process's begin at ``first``.
     """
 
     items: IntArray
@@ -55,19 +55,20 @@ class TitleShares:
 
 
 class Collator:
-    """Makes a step's batch of items and query pairs.
+    """Builds a step's batch from items and query pairs.
 
-    All randomness is keyed by step and item, so that a batch may be made in micro-batches and in
-    any process.
+    All random numbers are keyed by step and item, so that a batch can be built in micro-batches and
+    in any process.
 
     Args:
         data: the items.
-        tokenizer: makes pieces and n-grams of words.
-        recipe: shares, rates and limits.
+        tokenizer: splits words into pieces and n-grams.
+        recipe: the shares, rates and limits.
         flows: samples the known statements around cells.
-        config: the model's lengths and what it reads.
-        pairs: makes batches of query pairs; None without a query log.
-        title_pool: items of the train split, whose titles VTM may give to others; all if None.
+        config: the model's limits, and the modalities that it reads.
+        pairs: builds batches of query pairs; None without a query log.
+        title_pool: the items whose titles VTM may give to other items (those of the train split);
+            all items if None.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Collator:
         self.links = LinkTargetBuilder(data, recipe, flows, config.reads_known)
 
     def batch(self, stage: Stage, contents: BatchContents, random: KeyedRandom) -> StepBatch:
-        """Make the batch that a stage's objectives need."""
+        """Build the batch that a stage's objectives need."""
         batch = StepBatch()
         if Need.ITEMS in stage.needs:
             batch = self._with_items(batch, stage, contents.items, random)
@@ -128,7 +129,7 @@ class Collator:
         index: IntArray,
         random: KeyedRandom,
     ) -> StepBatch:
-        """Add items with title and image, some of them masked, some with another's title."""
+        """Add items with title and image; some are masked, some have another item's title."""
         recipe = self.recipe
         images = self._augmented(self.data.item_images(index), index, random)
         shares = TitleShares(recipe.title_full, recipe.title_blind)
@@ -149,9 +150,9 @@ class Collator:
         )
 
     def _view_without_image(self, index: IntArray, random: KeyedRandom) -> ItemView:
-        """View the same items without their images, with other cells hidden."""
-        # Without an image, a hidden title leaves the known statements alone, which needs less
-        # practice: fewer titles are hidden here.
+        """Return the same items without their images, with other statements hidden."""
+        # Without title and image only the known statements are left. Predicting from these alone
+        # needs less practice, so fewer titles are hidden here.
         shares = TitleShares(
             full=min(1.0, self.recipe.title_full + 0.1),
             blind=self.recipe.title_blind + 0.1,
@@ -179,7 +180,7 @@ class Collator:
         view: str,
         random: KeyedRandom,
     ) -> list[list[str]]:
-        """Choose the words of each title: all, the blind ones, some of either, or none."""
+        """Choose the words of each title that are shown: full or blind, thinned or not, or none."""
         recipe = self.recipe
         kinds = random.uniform(f"title {view}", index)
         thins = random.uniform(f"thin {view}", index)
@@ -208,7 +209,7 @@ class Collator:
         images: ItemImages,
         random: KeyedRandom,
     ) -> tuple[TitlePairs, list[list[str]]]:
-        """Give some items another's title if VTM needs it; return the titles that result."""
+        """Give some items another item's title if VTM needs it; return all titles."""
         complete = images.has_image.numpy() & np.array([bool(words) for words in titles])
         if Need.SWAPPED_TITLES not in stage.needs:
             same = torch.from_numpy(complete)
@@ -218,7 +219,7 @@ class Collator:
         for is_swapped, item, words in zip(swapped, donor.tolist(), titles, strict=True):
             donated = self.data.words[item]
             shown.append(donated if is_swapped and donated else words)
-        # A donated title may happen to have the same words, and then does match.
+        # The other item's title may happen to have the same words; then the pair does match.
         unchanged = np.array([new == old for new, old in zip(shown, titles, strict=True)])
         pairs = TitlePairs(torch.from_numpy(complete), torch.from_numpy(complete & unchanged))
         return pairs, shown
@@ -273,7 +274,7 @@ class Collator:
         rows: Tensor,
         random: KeyedRandom,
     ) -> tuple[Tensor, Tensor]:
-        """Choose the patches or regions [B, P] to predict, and those of them that are covered."""
+        """Choose the patches or regions [B, P] to predict, and which of these are covered."""
         if images.regions is not None:
             present = images.regions.mask
         else:

@@ -53,8 +53,8 @@ WEIGHT_PREFIX = "loss_"
 class TrainOptions:
     """The options of ``catalograph train``.
 
-    ``minutes`` and ``steps`` are budgets, whichever ends first; ``overrides`` are ``name=value``
-    settings, which win over the TOML file ``config``.
+    ``minutes`` and ``steps`` are budgets; training ends at whichever comes first. ``overrides`` are
+    ``name=value`` settings, which take precedence over the TOML file ``config``.
     """
 
     preset: str = "joint"
@@ -81,45 +81,46 @@ class Recipe:
 
     Batches and optimization:
 
-    - ``batch_size``: items per step, of all processes together, in ``accumulate`` micro-batches
+    - ``batch_size``: items per step, in all processes together; ``accumulate``: the number of
+      micro-batches that a batch is divided into
     - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm),
       ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
-    - ``table_rate``: multiplies the learning rate of the tables of n-grams, values and known
-      statements, whose rows are seen too rarely to keep up otherwise
+    - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
+      statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
     - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches)
-    - ``log_every``, ``validate_every``, ``keep_every`` (steps between checkpoints), ``patience``
-      (validations without improvement before the run stops; 0 for never)
+    - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
+      checkpoints; ``patience``: validations without improvement before the run stops (0: never)
 
     Titles and known statements:
 
-    - ``title_full``, ``title_blind``: shares of titles shown whole, and without the words of
-      values; the rest is hidden
-    - ``thin_titles`` of the whole titles lose ``drop_words`` of their words, ``thin_blind`` of the
-      blind ones ``drop_blind``: a blind title is nearly the name of its item, and would be
-      memorized
-    - ``known_all``, ``known_none``: shares of cells asked with all and none of the item's other
-      statements; the rest with some
-    - ``max_cells``, ``max_known``, ``max_candidates``: limits of hidden statements per item, known
-      statements per cell, and candidate values per step
+    - ``title_full``, ``title_blind``: share of titles that are shown in full, and share shown blind
+      (without the words of values); the rest is hidden
+    - ``thin_titles``, ``drop_words``: this share of the full titles loses this share of its words
+    - ``thin_blind``, ``drop_blind``: the same of the blind titles, since a blind title nearly
+      identifies its item and would be memorised
+    - ``known_all``, ``known_none``: share of cells for which all of the item's other statements are
+      shown, and share for which none are; for the rest some are
+    - ``max_cells``: hidden statements per item; ``max_known``: known statements per cell;
+      ``max_candidates``: candidate values per step
     - ``masked_rows``: share of items whose title and image are masked; ``shift``: pixels by which
-      an image is moved
+      an image is shifted at most
 
     Link prediction:
 
     - ``link``: ``softmax`` over the property's values, or ``margin`` or ``nssa`` against
       ``negatives`` corrupted statements, drawn by ``corruption``
-    - ``margin``, ``temperature`` (NSSA), ``label_smoothing`` (softmax)
+    - ``margin``, ``temperature`` (of NSSA), ``label_smoothing`` (of the softmax)
 
     Queries: ``hard_negatives`` is the share of non-matching queries that are of the item's
-    category or have one term rewritten.
+    category or have one term replaced.
 
-    Starting points: ``pretrained`` are models of transformers, hub names or folders separated by
-    commas; ``vocabulary`` is a BERT's vocab.txt; ``regions`` a detector's files.
+    Starting points: ``pretrained`` are models of transformers, as hub names or folders separated by
+    commas; ``vocabulary`` is a BERT's vocab.txt; ``regions`` is the folder of a detector's regions.
 
-    Objectives: ``weights`` by term; ``stages`` like ``mlm+mpm:0.6,qi+qt+qv:0.4`` trains by some
-    after others, each over its share of the budget, with an optimizer and a learning rate schedule
-    of its own.
+    Objectives: ``weights`` are the weights by term. ``stages``, such as
+    ``mlm+mpm:0.6,qi+qt+qv:0.4``, are trained one after another, each over its share of the budget
+    and with an optimizer state and a learning rate schedule of its own.
     """
 
     batch_size: int = 64
@@ -196,7 +197,7 @@ class Recipe:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from flat settings; a weight that is not among them has its default."""
+        """Build a recipe from flat settings; a missing weight gets its default."""
         weights = default_weights()
         fields: dict[str, Any] = {}
         for name, value in settings.items():
@@ -209,7 +210,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a run, divided into those of the recipe and those of the model."""
+    """The settings of a run: those of the recipe, and those of the model."""
 
     recipe: Recipe = field(default_factory=Recipe)
     model: dict[str, Any] = field(default_factory=dict)
@@ -221,13 +222,13 @@ def read_settings(
     model_fields: Mapping[str, Any],
     start: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read settings from a TOML file, then from ``name=value`` overrides, which win.
+    """Read settings from a TOML file and from ``name=value`` overrides, which take precedence.
 
     Args:
         config: the TOML file, if any.
         overrides: ``name=value`` texts.
-        model_fields: the model's settings with their values in the preset.
-        start: the recipe's settings before these: the preset's, or those of a resumed run.
+        model_fields: the preset's settings of the model.
+        start: the recipe's settings to change: the preset's, or those of a resumed run.
 
     Raises:
         UsageError: a setting is unknown, or its value is not valid.
@@ -238,7 +239,7 @@ def read_settings(
     if unknown:
         raise UsageError(
             f"the run was started by another version, whose setting {unknown[0]!r} is gone: "
-            "train a new model, with --init if you want to start from this one"
+            "train a new model, if you like from this one's weights with --init"
         )
     given = _read_toml(config) if config is not None else {}
     for override in overrides:
@@ -273,7 +274,7 @@ RENAMED = {"picture": "image_encoder"}
 
 
 def _unknown_setting(name: str, known: Sequence[str]) -> str:
-    """Return the message for a setting that does not exist, with the nearest one that does."""
+    """Return the message for an unknown setting, with the nearest one that exists."""
     if name.startswith(WEIGHT_PREFIX):
         return f"no setting {name!r}: the terms are {', '.join(TERMS)}"
     nearest = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known)
@@ -283,7 +284,7 @@ def _unknown_setting(name: str, known: Sequence[str]) -> str:
 
 
 def _parse(name: str, value: Any, default: Any) -> Any:
-    """Read ``value`` as the type of the setting's default; values from TOML have their type."""
+    """Convert a text to the type of the setting's default; values from TOML have their type."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):
@@ -295,5 +296,13 @@ def _parse(name: str, value: Any, default: Any) -> Any:
             return tuple(int(part) for part in value.split(","))
         return type(default)(value)
     except ValueError:
-        kind = type(default).__name__
-        raise UsageError(f"{name}={value!r} is not {kind}: give it like {default}") from None
+        if isinstance(default, float):
+            kind = "a number"
+            example = str(default)
+        elif isinstance(default, int):
+            kind = "a whole number"
+            example = str(default)
+        else:
+            kind = "a list of whole numbers"
+            example = ",".join(map(str, default))
+        raise UsageError(f"{name}={value!r} is not {kind}: give one such as {example}") from None

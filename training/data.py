@@ -1,4 +1,4 @@
-"""The snapshot in the form that batches need: words of titles, candidates, images."""
+"""The snapshot in the form that batches are built from: words, candidates, images."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ItemImages:
 
 @dataclass(frozen=True)
 class ItemRegions:
-    """A detector's regions of items, from ``files``.
+    """The regions that an object detector found in the items' images, read from ``files``.
 
-    At most ``max_regions`` an image, of ``width`` features and ``classes`` class probabilities
-    (0 for none) each.
+    At most ``max_regions`` per image are used. Each has ``width`` features and ``classes`` class
+    probabilities (0 if there are none).
     """
 
     files: RegionFiles
@@ -53,7 +53,7 @@ class ItemRegions:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """I items ready for batches.
+    """The data of I items, from which batches are built.
 
     - ``words``, ``blind``: the words of each title, with and without the words of values; empty
       for an item without a title
@@ -76,7 +76,7 @@ class TrainingData:
     regions: ItemRegions | None = None
 
     def item_images(self, index: IntArray) -> ItemImages:
-        """Read the images of items ``index`` [B]: regions if a detector gave some, else pixels."""
+        """Read the images of items ``index`` [B]: a detector's regions if there are, or pixels."""
         if self.regions is not None:
             regions = self.regions.batch([self.items[i] for i in index])
             return ItemImages(None, regions.mask.any(1), regions)
@@ -86,7 +86,7 @@ class TrainingData:
 
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> IntArray:
-    """Number the candidate of every triple [N]; -1 if the ontology does not have the value."""
+    """Return the candidate of every triple [N]; -1 if the ontology does not have the value."""
     numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
     if not len(snapshot.triples):
         return np.zeros(0, np.int64)
@@ -107,7 +107,7 @@ def prepare(
     tokenizer: CatalogTokenizer,
     images: ImageCache,
 ) -> TrainingData:
-    """Prepare words, candidates and images of a snapshot."""
+    """Convert a snapshot to training data."""
     specs = ontology.properties.values()
     revealing = value_words(value for spec in specs for value in spec.values)
     blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]

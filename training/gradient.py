@@ -1,4 +1,4 @@
-"""The gradient of a step, in as many micro-batches as memory requires."""
+"""The gradient of a step, computed in as many micro-batches as memory requires."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from training.objectives.joint import LossReport
 from training.state import Run
 
 MIN_MICRO_BATCH = 2
-"""Items that a micro-batch has at least: batch norm cannot learn from one."""
+"""The least number of items in a micro-batch: batch norm cannot be trained on one."""
 
 
 def compute_gradient(run: Run, batch: PreparedBatch) -> LossReport:
-    """Compute the gradient of a step's batch, in ``run.micro_batches`` parts that add up.
+    """Compute the gradient of a step's batch, accumulated over ``run.micro_batches`` parts.
 
-    If memory runs out, the micro-batches are halved for the rest of the run and the step starts
-    again; the effective batch stays the same. Raises TrainingError if two items are too many.
+    If memory runs out, the number of micro-batches is doubled for the rest of the run, and the step
+    starts again; the batch stays the same. Raises TrainingError if two items are already too many.
     """
     while True:
         # The batch may have been prepared before memory ran out.
@@ -38,7 +38,7 @@ def compute_gradient(run: Run, batch: PreparedBatch) -> LossReport:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        # Outside the handler: the traceback would keep the step's tensors alive.
+        # This is not in the handler, where the traceback would keep the step's tensors alive.
         run.optimizer.zero_grad(set_to_none=True)
         if batch.items < 2 * run.micro_batches * MIN_MICRO_BATCH:
             at_once = batch.items // run.micro_batches
@@ -56,12 +56,12 @@ def _accumulate(run: Run, batch: PreparedBatch) -> LossReport:
     reports = []
     run.objective.model.train()
     for number, part in enumerate(batch.micro_batches):
-        # Dropout depends on seed, step, process and micro-batch alone, so that a resumed run
-        # repeats it bit for bit.
+        # Dropout depends only on seed, step, process and micro-batch, so that a resumed run repeats
+        # it bit for bit.
         step_seed = run.seed * 1_000_003 + batch.request.step
         torch.manual_seed((step_seed * 64 + run.rank) * 64 + number)
-        # DDP takes the mean of the gradients over the processes; as a share is of the whole
-        # batch, the sum is wanted, so the division is undone.
+        # DDP averages the gradients over the processes. A share already refers to the batch of all
+        # processes, so the gradients must be summed: multiplying by the number undoes the division.
         shares = {
             name: count * run.world / totals[name]
             for name, count in part.counts.items()
@@ -91,7 +91,7 @@ def total_counts(micro_batches: Sequence[StepBatch], world: int) -> dict[str, fl
 
 
 def reduce_report(losses: LossReport, world: int) -> LossReport:
-    """Add up a step's losses over all processes, each of which has its shares of them."""
+    """Add up a step's losses over all processes, each of which has its share of them."""
     if world == 1:
         return losses
     # A process may lack a term that another one has, so all terms are sent.
@@ -120,7 +120,7 @@ def _on_backend(values: torch.Tensor) -> torch.Tensor:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a GPU's memory or the machine's ran out."""
+    """Return whether an error means that the GPU or the machine is out of memory."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     # The allocator of the CPU has no exception of its own.
@@ -128,7 +128,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context of bf16 autocast, or one that does nothing."""
+    """Return a context manager for bf16 autocast, or one that does nothing in fp32."""
     if recipe.precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()

@@ -29,11 +29,11 @@ from training.records import Preparing, ReportCallback
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """The inputs of a run, read from its home.
+    """A run's inputs.
 
-    - ``data``: all items, ready for batches
-    - ``splits``: the numbers [N] of the items of ``train``, ``validation`` and ``test``
-    - ``ontology``, ``tokenizer``: learned from the train split; the model folder keeps them
+    - ``data``: the data of all items
+    - ``splits``: the numbers [N] of the items of the ``train``, ``validation`` and ``test`` splits
+    - ``ontology``, ``tokenizer``: learned from the train split, and stored in the model folder
     - ``log``: the query log of the train split's items; ``whole_log``: that of all items
     """
 
@@ -60,11 +60,11 @@ def read_inputs(
     report: ReportCallback,
     pretrained: Sequence[Pretrained] = (),
 ) -> TrainingInputs:
-    """Read all that a run needs from its home.
+    """Read a run's inputs from its home.
 
-    Ontology and vocabulary are those of the model folder ``start``, if there is one. Otherwise
-    the ontology is learned from the train split, and the vocabulary too, unless the recipe or the
-    ``pretrained`` models bring one.
+    Ontology and vocabulary are those of the model folder ``start``, if there is one. Otherwise the
+    ontology is learned from the train split, and so is the vocabulary, unless the recipe or a
+    ``pretrained`` model provides one.
 
     Raises:
         TrainingError: the train split has no item or no statement.
@@ -108,7 +108,7 @@ def read_data(
     report: ReportCallback,
     regions: str = "",
 ) -> TrainingData:
-    """Prepare the snapshot as a model reads it, with its images or the ``regions`` of them."""
+    """Convert a snapshot to training data, with images or with the ``regions`` found in them."""
     images = read_images(home, snapshot, config, report)
     data = prepare(snapshot, ontology, tokenizer, images)
     if config.image_encoder != "regions":
@@ -127,7 +127,7 @@ def read_query_log(
     snapshot: GraphSnapshot,
     among: Collection[str] | None = None,
 ) -> QueryLog | None:
-    """Read the home's query log, of all items or of those ``among`` the given ids."""
+    """Read the home's query log: that of all items, or only of the ids in ``among``."""
     with home.ledger() as ledger:
         rows = [
             LoggedQuery(row.query, row.item, row.clicks, row.purchases)
@@ -138,7 +138,7 @@ def read_query_log(
 
 
 def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -> Ontology:
-    """Restrict the home's ontology to the values that the ``train`` items show.
+    """Restrict the home's ontology to the values that occur in the ``train`` items.
 
     A value that only held-out items have would otherwise leak into the vocabulary.
     """
@@ -171,7 +171,7 @@ def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, Int
     if not len(splits["train"]):
         raise TrainingError(
             f"none of this home's {len(snapshot.items)} items is in the train split: "
-            "ingest more items or give another --split"
+            "ingest more items, or choose another --split file"
         )
     return splits
 
@@ -182,7 +182,7 @@ def read_images(
     config: ModelConfig,
     report: ReportCallback,
 ) -> ImageCache:
-    """Read the images' pixels at the model's size; no pixels for a model that reads none."""
+    """Read the images' pixels at the model's size; none if the model does not read pixels."""
     report(Preparing("images"))
     reads_pixels = config.image_encoder not in ("regions", "none")
     paths = snapshot.images if reads_pixels else [None] * len(snapshot.images)
@@ -201,9 +201,9 @@ def learn_vocabulary(
     config: ModelConfig,
     vocabulary: str,
 ) -> CatalogTokenizer:
-    """Learn word pieces and n-grams of the train titles, the properties and their values.
+    """Learn the word pieces and n-grams of the train titles, the properties and their values.
 
-    ``vocabulary`` names existing word pieces to use instead of learning some.
+    If ``vocabulary`` names existing word pieces, these are used, and only the n-grams are learned.
     """
     # Words and document frequencies of held-out titles would leak into the model.
     titles = [snapshot.titles[i] or "" for i in train]

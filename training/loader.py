@@ -1,4 +1,4 @@
-"""Batches for the loop: prepared in this process, or ahead of time by worker processes."""
+"""Batches for the training loop, built in this process or in advance by worker processes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from training.schedule import Schedule
 
 NO_INDEX = np.zeros(0, np.int64)
 PREFETCHED_BATCHES = 2
-"""Batches that a worker process prepares ahead."""
+"""Number of batches that a worker process prepares in advance."""
 
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A batch to prepare: of which step, for which stage, in how many micro-batches."""
+    """A batch to prepare: its step, its stage, and the number of micro-batches."""
 
     step: int
     stage: int
@@ -34,7 +34,7 @@ class BatchRequest:
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """A step's batch; ``items`` counts this process's items, or its pairs of query and item."""
+    """A step's batch; ``items`` is the number of this process's items, or of its query pairs."""
 
     request: BatchRequest
     micro_batches: list[StepBatch]
@@ -56,7 +56,7 @@ class PairSamplers:
     """Samplers of the query log's pairs.
 
     ``with_items`` is for a stage that also reads items, ``alone`` for a stage of pairs only, whose
-    batches hold more of them.
+    batches contain more of them.
     """
 
     with_items: StepSampler
@@ -66,8 +66,8 @@ class PairSamplers:
 class BatchBuilder(Dataset[PreparedBatch]):
     """Builds any step's batch from its request alone.
 
-    In whatever order and process it is built, the batch is the same. ``items`` samples the train
-    split, ``pairs`` the query log, if there is one.
+    The batch does not depend on the order or the process in which batches are built. ``items``
+    samples the train split, and ``pairs`` the query log, if there is one.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class BatchBuilder(Dataset[PreparedBatch]):
         """Build the batch of a request."""
         stage = self.schedule.stages[request.stage]
         items = NO_INDEX if stage.only_queries else self.items.batch(request.step)
-        # The contrast of a process's pairs reads those of all processes, so it needs to know them.
+        # The contrastive loss compares a process's pairs with those of all processes.
         pairs_by_rank = [NO_INDEX]
         sampler = self._pair_sampler(request.stage)
         if sampler is not None:
@@ -126,7 +126,7 @@ class BatchBuilder(Dataset[PreparedBatch]):
 
 
 class _RequestSampler(Sampler[BatchRequest]):
-    """Hands requests to a DataLoader as its indices."""
+    """Passes requests to a DataLoader in place of indices."""
 
     def __init__(self, requests: Iterator[BatchRequest]) -> None:
         self.requests = requests
@@ -143,8 +143,8 @@ def prefetch_batches(
 ) -> Iterator[PreparedBatch]:
     """Yield the batches of ``requests`` in order, on ``device``.
 
-    ``workers`` spawned processes prepare two batches each ahead of time, in turns; with 0 each
-    batch is built in this process when it is needed.
+    ``workers`` spawned processes take turns and prepare two batches each in advance. With 0 workers
+    each batch is built in this process when it is needed.
     """
     if workers == 0:
         for request in requests:
@@ -169,7 +169,7 @@ def prefetch_batches(
 
 
 def _start_worker(worker: int) -> None:
-    """Keep a worker to one core, and leave Ctrl-C to the loop, which saves."""
+    """Restrict a worker to one thread, and leave Ctrl-C to the loop, which saves the run."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

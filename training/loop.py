@@ -1,4 +1,4 @@
-"""The training loop: batch, forward, backward, step, average, log, validate, keep a checkpoint."""
+"""The training loop: batch, forward, backward, optimizer step, log, validation, checkpoint."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from training.records import ReportCallback, Step, TrainingWarning, Validated
 from training.state import Run
 
 ROLL_BACK_AFTER = 10
-"""Steps in a row without a finite gradient after which the run is rolled back."""
+"""After this many steps in a row without a finite gradient, the last checkpoint is restored."""
 
 MAX_BAD_STEPS = 20
-"""The largest number of such steps; one more ends the run."""
+"""After more than this many steps in a row without a finite gradient, the run ends."""
 
 
 def run_loop(run: Run, report: ReportCallback) -> bool:
@@ -74,8 +74,8 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
                     stalled = validate_run(run, report)
                 if stalled:
                     break
-            # After validation, which a run resumed from here would otherwise leave out. A state on
-            # the way to losses that are not finite is nothing to go back to.
+            # After validation, which a run that is resumed from here would otherwise skip. While
+            # steps fail, the weights may already be bad: not a state to go back to.
             if progress.step % recipe.keep_every == 0 and not run.bad_steps:
                 write_or_warn(run.keep, report)
     if progress.step % recipe.validate_every:
@@ -86,10 +86,10 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
 
 
 def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
-    """Forward, backward and optimizer step on one batch.
+    """Run forward, backward and the optimizer step on one batch.
 
-    Weights stay as they are if the gradient is not finite. After 10 such steps in a row the run
-    goes back to its last checkpoint. Raises TrainingError after more than 20.
+    The weights do not change if the gradient is not finite. After 10 such steps in a row the last
+    checkpoint is restored. Raises TrainingError after more than 20.
     """
     losses = compute_gradient(run, batch)
     # Finite only if all gradients are. They are the same in all processes, and so is the decision.
@@ -113,13 +113,13 @@ def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
 
 
 def enter_stage(run: Run, stage: int) -> None:
-    """Train by the objectives of a stage from here on."""
+    """Train by the objectives of a stage from now on."""
     run.progress.stage = stage
     run.objective.weights = dict(run.stage.weights)
 
 
 def next_stage(run: Run, stage: int) -> None:
-    """Begin another stage, with a fresh optimizer state and without a best validation so far."""
+    """Begin another stage: reset the optimizer's state and the best validation score."""
     run.optimizer.state.clear()
     run.progress.stage_began = run.progress.step
     # Stages are validated by different metrics, which cannot be compared.
@@ -168,8 +168,7 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
 
     score = score_of(metrics)
     if score > progress.best or not metrics:
-        # A model that could not be written does not count as the best: the next one that is as
-        # good will be written.
+        # If the model cannot be written, the best score stays, so that the next good one is.
         if write_or_warn(run.export, report):
             progress.best = score
             progress.stale = 0
@@ -182,10 +181,10 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
 
 
 def score_of(metrics: dict[str, float]) -> float:
-    """Return the number that a model is chosen by, higher is better.
+    """Return the score by which the best model is chosen; higher is better.
 
-    Hits@1 of hidden statements if the stage has it, else ROC-AUC of held-out pairs, else the
-    validation loss (as in VT-BERT 5.2).
+    It is Hits@1 of hidden statements if the stage has it, or else the ROC-AUC of held-out pairs, or
+    else the negative validation loss (as in VT-BERT 5.2).
     """
     for name, sign in (("hits@1", 1.0), ("roc_auc", 1.0), ("loss", -1.0)):
         if name in metrics:
@@ -194,9 +193,9 @@ def score_of(metrics: dict[str, float]) -> float:
 
 
 def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
-    """Write a checkpoint or a model; on a full disk warn and go on. Returns whether it was written.
+    """Write a checkpoint or a model, but only warn if the disk is full; return whether it worked.
 
-    The last one that was written stays, since files are written completely or not at all.
+    The previous one stays, since files are written completely or not at all.
     """
     try:
         write()
@@ -205,7 +204,8 @@ def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
             raise
         report(
             TrainingWarning(
-                f"{error.strerror}: the last one kept stays; free some space before the run ends"
+                f"{error.strerror}: the previous checkpoint is kept; free some space before the "
+                "run ends"
             )
         )
         return False
@@ -222,7 +222,7 @@ def any_process(stop: bool, run: Run) -> bool:
 
 
 class StopSignal:
-    """Set by Ctrl-C or SIGTERM: the loop saves and ends after the step that it is in.
+    """Set by Ctrl-C or SIGTERM: the loop saves the run and ends after the current step.
 
     A second Ctrl-C interrupts at once.
     """
@@ -266,7 +266,7 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count the time inside the ``with`` block."""
+        """Leave out the time that is spent inside the ``with`` block."""
         began = time.monotonic()
         yield
         self._since += time.monotonic() - began

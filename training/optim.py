@@ -1,4 +1,4 @@
-"""Optimizers, the learning rate schedule that fits a budget, and averaged weights."""
+"""Optimizers, a run's budget, the learning rate over that budget, and averaged weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TABLES = (
     "links.known.weight",
     "knowledge.embedding.weight",
 )
-"""Embedding tables whose rows are seen rarely, and therefore learn faster."""
+"""Embedding tables. As each row occurs rarely, they learn faster and decay less."""
 
 
 def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Build AdamW (Loshchilov and Hutter, 2019) or LAMB (You et al., 2020) for model and heads.
 
-    Matrices decay; norms and biases do not. Tables learn ``table_rate`` times as fast. A group's
-    ``scale`` multiplies the learning rate that the schedule gives.
+    Weight decay applies to matrices, but not to norms and biases. A group's ``scale`` is the factor
+    of its learning rate, which is ``table_rate`` for the tables.
     """
     tables: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
@@ -44,22 +44,24 @@ def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimiz
     ]
     betas = (recipe.beta1, recipe.beta2)
     if recipe.optimizer == "lamb":
-        # When PyKEEN is imported (an Interaction may need it later) it lists all optimizers there
-        # are, and fails on the two of one name that pytorch_optimizer adds. So PyKEEN goes first.
+        # When PyKEEN is imported (an Interaction may need it later), it lists all subclasses of
+        # torch's Optimizer, and fails because pytorch_optimizer adds two of the same name. So it is
+        # imported first.
         import pykeen.nn.modules  # noqa: F401
         from pytorch_optimizer import Lamb
 
         filled = [group for group in groups if group["params"]]
-        # The loop clips gradients, whatever the optimizer.
+        # The training loop clips gradients for all optimizers.
         return Lamb(filled, lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
 
 
 @dataclass
 class Budget:
-    """The limits of a run: ``steps``, ``minutes`` of wall clock, or both, whichever ends first.
+    """The limits of a run: ``steps``, ``minutes`` of wall-clock time, or both.
 
-    ``spent`` are the seconds that were spent before this start.
+    The run ends when the first of them is reached. ``spent`` is the number of seconds that the run
+    had already taken before it was resumed.
     """
 
     steps: int | None
@@ -71,11 +73,11 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent, earlier starts of a resumed run included."""
+        """The seconds that the run has taken, including the time before it was resumed."""
         return self.spent + time.monotonic() - self._start
 
     def used(self, step: int) -> float:
-        """Return the share of the budget that is used up at ``step``: 1 at its end."""
+        """Return the share of the budget that is used up at ``step``, at most 1."""
         by_steps = step / self.steps if self.steps else 0.0
         by_time = self.seconds / (60 * self.minutes) if self.minutes else 0.0
         return min(1.0, max(by_steps, by_time))
@@ -84,12 +86,12 @@ class Budget:
 def learning_rate(recipe: Recipe, step: int, used: float) -> float:
     """Return the learning rate after ``step`` steps and the share ``used`` of a stage's budget.
 
-    Linear warm-up over ``warmup_steps`` and over the share ``warmup``, whichever is longer; then
-    linear decay to nothing.
+    It warms up linearly over ``warmup_steps`` or over the share ``warmup``, whichever is longer,
+    and decays linearly to 0.
     """
     by_steps = (step + 1) / max(1, recipe.warmup_steps)
     by_share = used / recipe.warmup if recipe.warmup else 1.0
-    # The first step has used nothing of its share yet, and would stand still at a rate of 0.
+    # At the first step nothing of the budget is used yet; a rate of 0 would waste the step.
     by_share = max(by_share, 1e-3)
     return recipe.learning_rate * min(1.0, by_steps, by_share) * (1.0 - used)
 
@@ -97,9 +99,9 @@ def learning_rate(recipe: Recipe, step: int, used: float) -> float:
 class AveragedWeights:
     """Exponential moving average of all floating-point tensors.
 
-    The rate begins at (1 + step) / (10 + step) and rises up to ``decay``. After the first 20
-    steps only every fourth step's weights are taken up, at the fourth power of the rate: the mean
-    is as good at a fourth of the work, which was 4% of a bf16 step.
+    The decay begins at (1 + step) / (10 + step) and rises to ``decay``. After the first 20 steps
+    the average is updated only at every fourth step, with the fourth power of the decay: the result
+    is as good at a quarter of the cost, which was 4% of a bf16 step.
     """
 
     DENSE_STEPS = 20
@@ -108,7 +110,7 @@ class AveragedWeights:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.shadow: dict[str, Tensor] = {}
-        # Tied weights, as word pieces that a head shares, have one average under all their names.
+        # Tied weights, such as piece embeddings that a head shares, have one average.
         copies: dict[int, Tensor] = {}
         for name, tensor in module.state_dict().items():
             # Empty tensors all have the address 0.
@@ -118,7 +120,7 @@ class AveragedWeights:
             self.shadow[name] = copies[key]
 
     def load(self, shadow: dict[str, Tensor]) -> None:
-        """Take up averages that a checkpoint saved."""
+        """Load the averages of a checkpoint."""
         for name, tensor in shadow.items():
             self.shadow[name].copy_(tensor)
 

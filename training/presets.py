@@ -1,4 +1,4 @@
-"""The presets: each paper's model, their baselines and ours, with the recipe that trains it.
+"""The presets: the papers' models, their baselines and our own, with the recipes to train them.
 
 A preset is a plain function from a size (``tiny``, ``small``, ``base``) to a :class:`Preset`. To
 add one, write such a function and list it in ``PRESETS``.
@@ -44,10 +44,10 @@ def preset_name(build: Callable[[str], Preset]) -> str:
 
 
 def joint(size: str) -> Preset:
-    """Ours: every objective at once, for completion.
+    """Our own model for completion, trained by many objectives at once.
 
-    Word pieces and n-grams, a residual stem and image descriptors, one stream, a decoder of cells,
-    and a wide part.
+    It reads word pieces and n-grams, and images by a residual stem and by descriptors; fuses them
+    in a single stream; and scores cells by a decoder and a wide (linear) part.
     """
     small = ModelConfig()
     if size == "tiny":
@@ -89,12 +89,12 @@ def joint(size: str) -> Preset:
 def k3m(size: str) -> Preset:
     """K3M: a transformer per modality, co-attention, initial-interactive fusion, aggregation.
 
-    The limits are those of its release: 36 title pieces and 36 regions; 48 pieces for the triples
-    of an item, which hold at most 8 triples of 95 in 100 Taobao items. In a catalogue without a
-    detector's regions the image tokens are MBSD's patches; ``image_encoder=regions`` reads regions.
+    The limits are those of the released code: 36 title pieces, 36 regions, and 48 pieces for all
+    triples of an item, which is at most 8 triples for 95 in 100 Taobao items. By default the image
+    tokens are MBSD's patches; with ``image_encoder=regions`` they are a detector's regions.
 
-    It trains by MLM, masked objects (L2, and with a detector's classes their KL), and LPM by the
-    margin between a triple and corrupted ones.
+    The objectives are MLM, masked objects (L2, and KL if the detector gives classes), and LPM with
+    a margin between a triple and corrupted ones.
     """
     # The paper does not give its numbers of layers; six of each at base size are our choice.
     text_layers, image_layers, fusion_layers, image_size = {
@@ -137,11 +137,11 @@ def k3m_without_knowledge(size: str) -> Preset:
 
 
 def mbsd(size: str) -> Preset:
-    """MBSD: BERT over title and 7 x 7 patches of non-overlapping convolutions.
+    """MBSD: BERT over the title and 7 x 7 patches of non-overlapping convolutions.
 
-    Masked pre-training, then query matching with SDMI; at base size LAMB as in its 4.3. The
-    stages' shares are those of the paper's steps: 10 epochs in batches of 2,048, then 3 in batches
-    of 1,024, over 10M examples each.
+    Stage I is masked pre-training, stage II query matching with SDMI; at base size the optimizer is
+    LAMB as in the paper's 4.3. The stages' shares of the budget follow the paper's steps: 10 epochs
+    in batches of 2,048, then 3 in batches of 1,024, over 10M examples each.
     """
     image_size, max_title = {"tiny": (64, 24), "small": (224, 48), "base": (224, 144)}[size]
     model = dataclasses.replace(
@@ -150,7 +150,8 @@ def mbsd(size: str) -> Preset:
         **_single_stream(size),
         **_convolutions(size, image_size),
     )
-    # Terms whose weight is 0 are listed in the stage where they would belong if given a weight.
+    # The terms whose weight is 0 are listed in the stage to which they belong if a user gives them
+    # a weight.
     masks = "mlm+mpm+mrfr+mrc+gmlm+gmrfr+vtm+lpm+lpm_unseen"
     queries = "qi+qt+qv+kl+rs+contrastive+lpm+lpm_unseen"
     # As in MBSD 4.3.
@@ -173,9 +174,10 @@ def mbsd(size: str) -> Preset:
 
 
 def vtbert(size: str) -> Preset:
-    """VT-BERT: BERT over title and linear patches of 16 pixels; titles of 36 pieces (its 5.2).
+    """VT-BERT: BERT over a title of up to 36 pieces and linear patches of 16 pixels (its 5.2).
 
-    Its five objectives with its weights (Eq. 5); at base size AdamW as in its 5.2.
+    It has the paper's five objectives and their weights (Eq. 5), and at base size AdamW as in the
+    paper's 5.2.
     """
     model = dataclasses.replace(
         _paper_model(size),
@@ -203,9 +205,9 @@ def bert(size: str) -> Preset:
 
 
 def vit(size: str) -> Preset:
-    """The papers' image-only baseline: ViT's linear patches of 16 pixels in one stream.
+    """The papers' image-only baseline: ViT's linear patches of 16 pixels in a single stream.
 
-    Titles are not read; queries are, as in MBSD's 4.4.
+    It does not read titles, but it does read queries, as in MBSD's 4.4.
     """
     model = dataclasses.replace(
         _paper_model(size),
@@ -217,7 +219,7 @@ def vit(size: str) -> Preset:
 
 
 def vilt(size: str) -> Preset:
-    """ViLT-style: linear patches of 32 pixels beside a title of 40 pieces, in one stream."""
+    """ViLT-style: linear patches of 32 pixels and a title of 40 pieces in a single stream."""
     model = dataclasses.replace(
         _paper_model(size),
         max_title=40,
@@ -228,9 +230,9 @@ def vilt(size: str) -> Preset:
 
 
 def fashionbert(size: str) -> Preset:
-    """FashionBERT-style: 4 x 4 crops, each read by a residual network, beside the title.
+    """FashionBERT-style: the title and 4 x 4 crops, each encoded by a residual network.
 
-    The paper's network is a pretrained ResNet-50.
+    The network of the FashionBERT paper is a pretrained ResNet-50; ours is trained from scratch.
     """
     model = dataclasses.replace(
         _paper_model(size),
@@ -273,7 +275,7 @@ _ADAMW: dict[str, Any] = {
 
 
 def _paper_model(size: str) -> ModelConfig:
-    """Return what the papers' models share: BERT's shape at a size, and none of our additions."""
+    """Return the configuration that the papers' models share: BERT, without our additions."""
     dim, heads, vocabulary = {
         "tiny": (64, 2, 2000),
         "small": (256, 4, 8000),
@@ -295,7 +297,7 @@ def _paper_model(size: str) -> ModelConfig:
 
 
 def _paper_recipe(weights: dict[str, float], **settings: Any) -> Recipe:
-    """Return a paper's recipe: its objectives alone, on unchanged items, all of them masked."""
+    """Return a paper's recipe: only its own objectives, on complete items, all of them masked."""
     return Recipe(
         title_full=1.0,
         title_blind=0.0,
@@ -310,21 +312,21 @@ def _paper_recipe(weights: dict[str, float], **settings: Any) -> Recipe:
 
 
 def _baseline_recipe() -> Recipe:
-    """Return the recipe of the baselines: the joint preset's, without VT-BERT's heads on [CLS]."""
+    """Return the baselines' recipe: that of the joint preset without VT-BERT's heads on [CLS]."""
     recipe = Recipe()
     return dataclasses.replace(recipe, weights={**recipe.weights, "gmlm": 0.0, "gmrfr": 0.0})
 
 
 def _single_stream(size: str) -> dict[str, Any]:
-    """Return the layers of one stream."""
-    # At least two: in a single one, [CLS] can only sum up the words of a query and of a title, and
-    # cannot compare them. A model of one layer stayed at a ROC-AUC of about .72, which can be
-    # reached without looking at the item at all.
+    """Return the number of layers of a single stream."""
+    # At least two: with only one, [CLS] can sum up the words of a query and of a title, but not
+    # compare them. A model with one layer stayed at a ROC-AUC of about .72, which can be reached
+    # without looking at the item at all.
     return {"text_layers": 0, "fusion_layers": {"tiny": 2, "small": 4, "base": 12}[size]}
 
 
 def _linear_patches(size: str, patch: int) -> dict[str, Any]:
-    """Return the settings of linear patches of ``patch`` pixels a side."""
+    """Return the settings of linear patches, ``patch`` pixels wide and high."""
     image_size = 64 if size == "tiny" else 224
     return {
         "image_size": image_size,
@@ -335,7 +337,7 @@ def _linear_patches(size: str, patch: int) -> dict[str, Any]:
 
 
 def _convolutions(size: str, image_size: int) -> dict[str, Any]:
-    """Return the settings of MBSD's non-overlapping convolutions of an image."""
+    """Return the settings of MBSD's non-overlapping convolutions."""
     if size == "tiny":
         return {
             "image_size": image_size,

@@ -1,4 +1,4 @@
-"""Pairs of query and item: matching ones from the query log, others made as in MBSD (3.5)."""
+"""Pairs of query and item: matching ones from the query log, and negatives as in MBSD (3.5)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from training.batches import QueryPairs
 from training.data import TrainingData
 
 MAX_DRAWS = 4
-"""Draws of a non-matching query among those of the item's category, and then among all."""
+"""How often a non-matching query is drawn from the item's category, and then from the whole log."""
 MAX_TERM_WORDS = 4
+"""Values with more words are not looked for in queries."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class LoggedQuery:
 
 @dataclass(frozen=True)
 class QueryLog:
-    """A query log over known items.
+    """The rows of a query log whose items are known.
 
     - ``texts``: the Q distinct queries
-    - ``query`` and ``item`` [N]: the matching pairs, by numbers
+    - ``query`` and ``item`` [N]: the matching pairs, as numbers of a query and of an item
     - ``clicked``: every pair of query and item that led to a click or a purchase
     """
 
@@ -92,7 +93,7 @@ def _numbered_pairs(
 
 @dataclass(frozen=True)
 class TermSpan:
-    """Words ``begin`` to ``end`` of a query, which are a value of ``property``."""
+    """The words from ``begin`` to ``end`` (exclusive) of a query, a value of ``property``."""
 
     begin: int
     end: int
@@ -124,12 +125,12 @@ class QueryTerms:
         for name, values in self.values.items():
             for value in values:
                 words = tuple(plain_words(value))
-                # A property of one value leaves nothing to rewrite a term to.
+                # If a property has only one value, there is none to replace a term by.
                 if 0 < len(words) <= MAX_TERM_WORDS and len(values) > 1:
                     self._properties.setdefault(words, []).append(name)
 
     def find(self, words: Sequence[str]) -> list[TermSpan]:
-        """Find the terms of a query given as words, the longest ones first, from left to right."""
+        """Find the terms in the words of a query, from left to right, preferring longer ones."""
         spans = []
         begin = 0
         while begin < len(words):
@@ -163,12 +164,12 @@ class QueryTerms:
 
 
 class QueryPairBuilder:
-    """Makes batches of matching and non-matching pairs from a query log.
+    """Builds batches of matching and non-matching pairs from a query log.
 
-    A non-matching pair is a matching pair's item with another query. A share ``hard`` of them is
-    hard, in equal parts of MBSD's two kinds: a query that led to items of the same category, or
-    the pair's own query with one term rewritten. The others are any query of the log. No query
-    that was ever clicked with the item is used, and no rewritten value that the item has.
+    A non-matching pair is the item of a matching pair with another query. A share ``hard`` of these
+    queries is hard, half of each of MBSD's kinds: a query that led to items of the same category,
+    or the pair's own query with one term replaced. The others are drawn from the whole log. A query
+    that ever led to a click on the item is not used, nor is a replacement that the item has.
     """
 
     def __init__(
@@ -204,16 +205,16 @@ class QueryPairBuilder:
         all_pairs: IntArray | None = None,
         first: int = 0,
     ) -> QueryPairs:
-        """Make a batch of N matching ``pairs`` (numbers) and as many that do not match.
+        """Build a batch of N matching ``pairs`` (numbers) and as many that do not match.
 
-        ``all_pairs`` [G] are those of all processes, of which this one's begin at ``first``; the
-        same as ``pairs`` if None.
+        ``all_pairs`` [G] are the pairs of all processes, among which this process's begin at
+        ``first``; None if there is only this process.
         """
         log = self.log
         query = log.query[pairs]
         item = log.item[pairs]
         other_queries = self.negatives(pairs, random)
-        # If every draw was clicked, the last one stays; it is labelled as the match that it is.
+        # If every drawn query was clicked, the last one is kept, and labelled as a match.
         known = np.array([self.number.get(text, -1) for text in other_queries])
         matches_anyway = (known >= 0) & log.clicked.contains(np.maximum(known, 0), item)
         label = np.concatenate([np.ones(len(pairs)), matches_anyway]).astype(np.float32)
@@ -275,9 +276,10 @@ class QueryPairBuilder:
         category: IntArray,
         random: KeyedRandom,
     ) -> IntArray:
-        """Draw a query of the ``category`` [N] of each pair's item that was never clicked for it.
+        """Draw a query for each pair that never led to a click on the pair's item.
 
-        Any query of the log if the category is -1, or if the category has none.
+        It comes from the queries of the ``category`` [N], or from the whole log if the category is
+        -1 or has no such query.
         """
         item = self.log.item[pairs]
         # Category -1 reads the last entry of the table, which is then not used.

@@ -20,9 +20,9 @@ class Preparing:
 class Step:
     """One log step.
 
-    ``loss`` and each of ``terms`` are of this step alone, ``items_per_second`` the mean since the
-    record before. ``used`` is the share of the budget that is used up; ``stage`` counts from 1 and
-    is None in a run of one stage.
+    ``loss`` and each of ``terms`` are those of this step alone; ``items_per_second`` is the mean
+    since the previous record. ``used`` is the share of the budget that is used up; ``stage`` counts
+    from 1, and is None in a run of one stage.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Step:
     stage: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as a line of ``log.jsonl``, by that file's contract."""
+        """Return the record as a line of ``log.jsonl``."""
         record = {
             "step": self.step,
             "epoch": self.epoch,
@@ -70,4 +70,4 @@ ReportCallback = Callable[[Record], None]
 
 
 def ignore_records(record: Record) -> None:
-    """Do nothing: the callback of callers who need no records."""
+    """Do nothing with a record: the default of functions that take a report callback."""

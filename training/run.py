@@ -1,4 +1,4 @@
-"""A training run from a home: read the inputs, build or resume a model, train, record."""
+"""A training run: read inputs from a home, build or resume a model, train it, record the run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms
-from training.records import Preparing, ReportCallback, ignore_records
+from training.records import ReportCallback, TrainingWarning, ignore_records
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
@@ -57,7 +57,7 @@ def train(
     options: TrainOptions,
     report: ReportCallback = ignore_records,
 ) -> dict[str, Any]:
-    """Train a model and leave its folder in the home.
+    """Train a model and store it in the home, in a folder of its own.
 
     Under ``torchrun`` every process takes its share of each batch.
 
@@ -66,8 +66,8 @@ def train(
         is False if a signal ended the run.
 
     Raises:
-        UsageError: options do not fit.
-        TrainingError: there is nothing to learn from, or training could not go on.
+        UsageError: the options do not fit together.
+        TrainingError: there is nothing to learn from, or training cannot continue.
     """
     began = time.monotonic()
     # Otherwise the kernel clears fresh pages in every step: 22 items/s instead of 115.
@@ -143,7 +143,7 @@ def keep_threads(about: dict[str, Any]) -> None:
 
 
 def join_processes() -> Process:
-    """Join the other processes if ``torchrun`` started this one."""
+    """Connect to the other processes if ``torchrun`` started several."""
     process = Process(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -157,7 +157,7 @@ def load_initial_weights(
     start: ModelFolder | None,
     pretrained: Sequence[Pretrained],
 ) -> None:
-    """Fill a new run's model with the weights of a model folder or of models of transformers."""
+    """Load weights into a new run's model, from a model folder or from transformers' models."""
     if start is not None:
         load_weights(run.objective.model, start.model.state_dict())
         run.objective.load_heads(start.heads)
@@ -178,9 +178,9 @@ class ModelWriter:
     rank: int
 
     def export(self, average: AveragedWeights, progress: RunProgress, start: bool = False) -> None:
-        """Write the averaged weights as the model folder.
+        """Write the averaged weights to the model folder.
 
-        With ``start`` it is the one among the checkpoints that ``--resume`` builds from.
+        With ``start`` they go to the folder from which ``--resume`` rebuilds the model.
         """
         if self.rank != 0:
             return
@@ -216,7 +216,7 @@ def assemble(
     began: float,
     report: ReportCallback = ignore_records,
 ) -> Run:
-    """Build a run; a resumed one gets the state of its last checkpoint."""
+    """Build everything that a run needs; restore the last checkpoint if the run is resumed."""
     inputs = writer.inputs
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
     objective = build_objective(writer, recipe, schedule, report)
@@ -268,12 +268,12 @@ def build_objective(
 ) -> JointObjective:
     """Build the model with its objectives, on the GPU if there is one.
 
-    Objectives that have a weight but cannot be trained, because there is no query log or the model
-    lacks a part, are reported.
+    A warning is reported for objectives that have a weight but cannot be trained, because there is
+    no query log or because the model lacks what they predict from.
     """
     inputs = writer.inputs
     if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):
-        report(Preparing("no query log, so nothing is learned about queries"))
+        report(TrainingWarning("there is no query log, so the loss terms of queries are left out"))
     model = build_model(writer.config, inputs.tokenizer, inputs.ontology)
     objective = JointObjective(model, writer.config, recipe, schedule.stages[0].weights)
     objective.to(default_device())
@@ -281,13 +281,13 @@ def build_objective(
     left_out = terms & set(objective.unavailable)
     if left_out:
         names = ", ".join(sorted(left_out))
-        report(Preparing(f"this model has nothing to predict by {names}, so they are left out"))
+        report(TrainingWarning(f"this model cannot be trained by {names}: they are left out"))
     writer.about["terms"] = sorted(terms - left_out)
     return objective
 
 
 def _roll_back(folder: Path, run: Run) -> None:
-    """Restore weights, averages and moments of the last checkpoint; the step count goes on."""
+    """Restore weights, averages and moments of the last checkpoint, but not the step count."""
     restore_checkpoint(folder, run.objective, run.average, run.optimizer)
 
 
@@ -299,7 +299,7 @@ def batch_builder(
     seed: int,
     process: Process,
 ) -> BatchBuilder:
-    """Build the collator and the samplers that a schedule's batches are made by."""
+    """Return a builder of the batches of all stages of a schedule."""
     rank = process.rank
     world = process.world
     if recipe.batch_size < 2 * world:
@@ -340,7 +340,7 @@ def make_pair_builder(
     config: ModelConfig,
     hard: float,
 ) -> QueryPairBuilder:
-    """Build pairs from a log; the terms of its queries are values of the train split."""
+    """Return a builder of query pairs; the terms of queries are values of the train split."""
     terms = QueryTerms.from_ontology(inputs.ontology)
     return QueryPairBuilder(inputs.data, log, terms, inputs.tokenizer, config, hard)
 
@@ -351,7 +351,7 @@ def make_validator(
     collator: Collator,
     config: ModelConfig,
 ) -> Validator:
-    """Build the validation of a run; half of its negatives are hard, whatever the recipe says."""
+    """Return the validator of a run; half of its negatives are hard, regardless of the recipe."""
     items = inputs.splits["validation"]
     if inputs.whole_log is None:
         return Validator(objective, collator, items)
@@ -368,7 +368,7 @@ def restore_checkpoint(
 ) -> RunProgress | None:
     """Restore weights, averages and moments of the folder's last complete checkpoint.
 
-    Returns where the run stood; None if there is no checkpoint.
+    Returns the run's progress at that checkpoint; None if there is no checkpoint.
     """
     saved = load_checkpoint(folder / "checkpoints")
     if saved is None:
@@ -386,7 +386,7 @@ def restore_checkpoint(
 
 
 def make_budget(options: TrainOptions, recipe: Recipe, items: int, spent: float) -> Budget:
-    """Return the budget that the options give; without one, 20 epochs over ``items``."""
+    """Return the budget given by the options; by default, 20 epochs over ``items`` items."""
     steps = options.steps
     if steps is None and options.minutes is None:
         steps = DEFAULT_EPOCHS * max(1, items // recipe.batch_size)

@@ -10,15 +10,15 @@ from typing import Any
 from training.records import Step, Validated
 
 _NO_STEP = 1 << 62
-"""The step of a line that cannot be read: past any other, so that it is dropped."""
+"""The step number given to a line that cannot be read: higher than any, so the line is dropped."""
 
 
 class RunLog:
     """Appends to ``log.jsonl``.
 
-    A log that is opened again at a step drops the lines past it, which the resumed run writes
-    again. With ``tensorboard``, if that is installed, the same figures and those of validation go
-    to the folder ``tensorboard`` beside it.
+    When a run is resumed at a step, the lines of later steps are dropped, since the run writes them
+    again. With ``tensorboard``, if it is installed, the same figures and those of validation are
+    also written to the folder ``tensorboard`` beside the log.
     """
 
     def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
@@ -41,7 +41,7 @@ class RunLog:
         self._add_scalars(record.step, figures)
 
     def write_validation(self, record: Validated) -> None:
-        """Show the metrics of a validation in TensorBoard."""
+        """Write the metrics of a validation for TensorBoard."""
         figures = {f"validation/{name}": value for name, value in record.metrics.items()}
         self._add_scalars(record.step, figures)
 
@@ -59,7 +59,7 @@ class RunLog:
 
 
 def _open_tensorboard(folder: Path, step: int) -> Any:
-    """Return a TensorBoard writer that hides an earlier start's figures past ``step``.
+    """Return a TensorBoard writer that hides figures of steps after ``step`` from before a resume.
 
     None if TensorBoard is not installed.
     """

@@ -8,10 +8,10 @@ from schema.arrays import IntArray
 
 
 class StepSampler:
-    """Shuffles ``indices`` every epoch; the last batch of an epoch is filled from its beginning.
+    """Shuffles ``indices`` in every epoch and cuts them into batches of ``batch_size``.
 
-    A batch of ``batch_size`` is divided among ``world`` processes: each takes every ``world``-th
-    element of it.
+    The last batch of an epoch is filled up with examples from the beginning of the epoch. A batch
+    is divided among ``world`` processes, each of which takes every ``world``-th example.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class StepSampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch, the filled one included."""
+        """The number of batches in an epoch, including the one that is filled up."""
         return -(-len(self.indices) // self.batch_size)
 
     def epoch(self, step: int) -> int:

@@ -23,9 +23,9 @@ LINK_TERMS = frozenset(
 
 @dataclass(frozen=True)
 class Stage:
-    """Objectives by name with their weights, all above 0.
+    """A stage: its objectives by name, with their weights, all above 0.
 
-    The stage takes the part of the budget between ``begins`` and ``ends``, both in [0, 1].
+    It covers the part of the run's budget between ``begins`` and ``ends``, both in [0, 1].
     """
 
     weights: Mapping[str, float]
@@ -34,12 +34,12 @@ class Stage:
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """All that its objectives need of a batch."""
+        """Everything that its objectives need in a batch."""
         return needs_of(self.weights, OBJECTIVES)
 
     @property
     def only_queries(self) -> bool:
-        """Whether its batches hold nothing but pairs of query and item."""
+        """Whether its batches contain only pairs of query and item."""
         return self.needs <= {Need.QUERY_PAIRS}
 
     def used(self, used: float) -> float:
@@ -49,12 +49,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The stages of a run in order; they divide its budget, 0 to 1, among them without gaps."""
+    """The stages of a run in order; together they cover its whole budget, from 0 to 1."""
 
     stages: tuple[Stage, ...]
 
     def at(self, used: float) -> int:
-        """Return the number of the stage that runs once ``used`` of the budget is used up."""
+        """Return the number of the stage at which the share ``used`` of the budget is used up."""
         for number, stage in enumerate(self.stages):
             if used < stage.ends:
                 return number
@@ -76,7 +76,7 @@ def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
             if term not in TERMS:
                 known = ", ".join(TERMS)
                 raise UsageError(
-                    f"stages={text!r} has an unknown term {term!r}: choose among {known}"
+                    f"stages={text!r} has an unknown term {term!r}: choose from {known}"
                 )
         try:
             share = float(share_text or "1")
@@ -92,13 +92,14 @@ def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
 
 
 def make_schedule(weights: Mapping[str, float], stages: str, queries: bool) -> Schedule:
-    """Divide the budget among ``stages``; with an empty text there is one stage of all terms.
+    """Divide the budget among ``stages``; if the text is empty, one stage has all terms.
 
-    A stage trains by those of its terms that have a weight. Without a query log (``queries``
-    False) the terms of queries are left out, and with them any stage that has no others.
+    In each stage, only the terms with a weight above 0 are trained. Without a query log
+    (``queries`` is False) the terms of queries are left out, and with them any stage that has no
+    others.
 
     Raises:
-        TrainingError: no term is left to train by.
+        TrainingError: no term is left to train.
     """
     live = live_terms(weights, queries)
     named = parse_stages(stages) or [(tuple(live), 1.0)]
@@ -110,10 +111,10 @@ def make_schedule(weights: Mapping[str, float], stages: str, queries: bool) -> S
     if not chosen:
         wanted = ", ".join(live_terms(weights, True)) or "none"
         if queries:
-            remedy = "give one a loss_TERM above 0"
+            remedy = "set a weight loss_TERM above 0"
         else:
             remedy = "load a query log with `catalograph queries`"
-        raise TrainingError(f"nothing to train by, with the terms {wanted}: {remedy}")
+        raise TrainingError(f"no loss term is left to train (wanted: {wanted}): {remedy}")
     ends = list(accumulate(share for _, share in chosen))
     borders = [0.0, *(end / ends[-1] for end in ends)]
     return Schedule(

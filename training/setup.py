@@ -21,7 +21,7 @@ KEPT_OPTIONS = ("preset", "size", "seed", "steps", "minutes")
 
 
 def model_folder(home: Home, options: TrainOptions) -> Path:
-    """Choose the model's folder: the named one, the newest one to resume, or one of a new name."""
+    """Return the model's folder: the named one, the newest unfinished one, or a new one."""
     if options.resume and options.name is None:
         unfinished = sorted(
             home.models.glob("*/checkpoints"),
@@ -36,7 +36,7 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
         if exists and not options.resume:
             raise UsageError(
                 f"model {options.name!r} exists in {home.models}: "
-                "go on with --resume, or choose another --name"
+                "continue it with --resume, or choose another --name"
             )
         if options.resume and not exists:
             raise UsageError(
@@ -52,7 +52,7 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
 def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:
     """Open the model whose vocabulary and weights a run starts from, if any.
 
-    It is the run's own if it is resumed, else that of ``--init``.
+    It is the run's own model if the run is resumed, or else the one named by ``--init``.
     """
     if options.resume:
         found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
@@ -64,7 +64,7 @@ def resolve_options(
     options: TrainOptions,
     start: ModelFolder | None,
 ) -> tuple[TrainOptions, Settings]:
-    """Return the run's options and settings; a resumed run keeps its own unless given others."""
+    """Return the run's options and settings; those of a resumed run are kept unless changed."""
     kept: dict[str, Any] | None = None
     if options.resume and start is not None:
         options = resumed_options(options, start.about)
@@ -80,9 +80,9 @@ def resolve_options(
 
 
 def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOptions:
-    """Take the options of a resumed run from ``about``, its folder's description.
+    """Complete the options of a resumed run from ``about``, the description in its folder.
 
-    A budget or a split that is given again replaces the kept one.
+    A budget or a split in ``options`` replaces the one in the description.
     """
     kept: dict[str, Any] = {
         name: about[name] for name in ("preset", "size", "seed") if name in about
@@ -95,7 +95,7 @@ def resumed_options(options: TrainOptions, about: dict[str, Any]) -> TrainOption
 
 
 def describe(options: TrainOptions, settings: Settings) -> dict[str, Any]:
-    """Describe a run for its folder, so that it can be resumed."""
+    """Return the description of a run that its folder stores, so that it can be resumed."""
     kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
     split = None if options.split is None else str(options.split)
     return {**kept, "split": split, "recipe": settings.recipe.as_settings()}
@@ -106,16 +106,16 @@ def model_config(
     settings: Settings,
     pretrained: Sequence[Pretrained],
 ) -> ModelConfig:
-    """Build the preset's configuration with the settings and sizes of pretrained weights.
+    """Build the preset's configuration, changed by the settings and by pretrained weights' sizes.
 
-    Raises UsageError before anything is read if they do not fit together.
+    Raises UsageError if they do not fit together; nothing has been read by then.
     """
     config = dataclasses.replace(preset(options.preset, options.size).model, **settings.model)
     for each in pretrained:
         config = each.fit(config)
     if config.preset == "wrapped" and not config.wrapped:
         raise UsageError(
-            "preset wrapped has no model to wrap: "
+            "the preset wrapped needs a model to wrap: "
             "add --set pretrained=FOLDER with a CLIP, ViLT, VisualBERT or LXMERT"
         )
     if config.interaction:

@@ -1,4 +1,4 @@
-"""The state of a training run: everything that the loop needs."""
+"""The state of a training run: everything that the training loop needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from training.schedule import Schedule, Stage
 
 @dataclass
 class RunProgress:
-    """The progress of a run, which a checkpoint keeps beside the tensors.
+    """How far a run has come: what a checkpoint stores besides tensors.
 
-    ``seconds`` counts earlier starts of a resumed run, too. ``stage`` is the schedule's, which
-    began at step ``stage_began``. ``best`` is the best validation score so far, of which
-    ``metrics`` are the figures, and ``stale`` the number of validations since then.
+    ``seconds`` and ``items`` are totals, including those before the run was resumed. ``stage`` is
+    the number of the current stage, which began at step ``stage_began``. ``best`` is the best
+    validation score so far, ``metrics`` are the metrics of that validation, and ``stale`` is the
+    number of validations since then.
     """
 
     step: int = 0
@@ -38,11 +39,12 @@ class RunProgress:
 
 @dataclass
 class Run:
-    """A training run. :func:`training.run.assemble` puts one together.
+    """A training run, built by :func:`training.run.assemble`.
 
-    ``validate`` returns the metrics of a stage, ``keep`` writes a checkpoint, ``export`` the model
-    folder, and ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of
-    parts in which a batch goes through the model; it grows if memory runs out.
+    ``validate`` returns the metrics of a stage, ``keep`` writes a checkpoint, ``export`` writes the
+    model folder, and ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of
+    micro-batches in a batch; it grows if memory runs out. ``bad_steps`` counts the latest steps
+    whose gradient was not finite.
     """
 
     objective: JointObjective
@@ -72,13 +74,13 @@ class Run:
 
     @property
     def stage(self) -> Stage:
-        """The stage that runs."""
+        """The current stage."""
         return self.schedule.stages[self.progress.stage]
 
     def requests(self) -> Iterator[BatchRequest]:
         """Yield a request for every batch until the budget is used up.
 
-        A batch that is prepared ahead belongs to the stage that runs when it is requested.
+        A batch that is prepared in advance belongs to the stage in which it is requested.
         """
         step = self.progress.step
         while (used := self.budget.used(step)) < 1.0:

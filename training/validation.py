@@ -1,4 +1,4 @@
-"""Validation: hidden statements, held-out pairs of query and item, or the stage's own loss."""
+"""Validation by hidden statements, by held-out pairs of query and item, or by the stage's loss."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.schedule import LINK_TERMS, QUERY_TERMS, Stage
 
 BATCH_ITEMS = 128
 MAX_ITEMS = 512
-"""Validation has to be quick: it reads at most so many items, and as many pairs."""
+"""The most items, and the most pairs, that are used, so that validation stays fast."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class HeldOutPairs:
 
 @dataclass
 class Validator:
-    """Measures how well a stage is learned on the validation split.
+    """Measures on the validation split how well a stage has been learned.
 
     Link prediction is measured by Hits@1 of hidden statements, query matching by ROC-AUC, and a
-    stage that has neither by its loss. ``items`` [I] are the items held out.
+    stage with neither by its loss. ``items`` [I] are the held-out items.
     """
 
     objective: JointObjective
@@ -100,10 +100,10 @@ def matching_roc_auc(
 
 @torch.inference_mode()
 def hits_at_1(model: ProductModel, collator: Collator, index: IntArray) -> dict[str, float]:
-    """Return Hits@1, macro over properties, of every statement of items ``index`` hidden in turn.
+    """Return Hits@1 for the cells of items ``index``, each hidden in turn.
 
-    One figure for each setting (title full, blind or none; with or without the image; other
-    statements known or not) and their mean, ``hits@1``.
+    It is averaged over properties. There is one figure for each setting (title full, blind or none;
+    with or without the image; with or without the other statements), and their mean, ``hits@1``.
     """
     data = collator.data
     properties = len(data.ranges) - 1
@@ -148,7 +148,7 @@ def _readings(
     collator: Collator,
     part: IntArray,
 ) -> Iterator[tuple[str, FusedItems]]:
-    """Yield the items with every kind of title, without images and with them if there are any."""
+    """Yield the fused items for every kind of title, without and (if there are any) with images."""
     data = collator.data
     images = data.item_images(part)
     titles: dict[str, list[list[str]]] = {

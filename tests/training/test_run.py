@@ -240,7 +240,7 @@ def test_a_run_from_init_exports_what_it_learns(home):
         ({"preset": "other"}, "no preset"),
         ({"size": "huge"}, "no size"),
         ({"overrides": ("nothing=1",)}, "no setting 'nothing'"),
-        ({"overrides": ("batch_size=x",)}, "batch_size='x' is not int"),
+        ({"overrides": ("batch_size=x",)}, "batch_size='x' is not a whole number"),
         ({"overrides": ("batch_size=1",)}, "below its minimum 2"),
         ({"overrides": ("batch_size",)}, "write name=value"),
         ({"overrides": ("interaction=TransX",)}, "is not one of PyKEEN's"),

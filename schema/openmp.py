@@ -21,7 +21,7 @@ _SPIN_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def share_processor() -> int | None:
-    """Limit how long and how many of OpenMP's threads run, unless the user has set a limit.
+    """Limit the number of OpenMP's threads and how long they spin, unless the user has set that.
 
     Call it before PyTorch is loaded: GNU's OpenMP reads its settings only once, at that time.
     Returns the number of threads if it was lowered for the sake of other programs, or else None.

@@ -1,4 +1,4 @@
-"""The training objectives. A new one is a file in this folder and a line in ``OBJECTIVES``."""
+"""The training objectives. To add one, add a file to this folder and a line to ``OBJECTIVES``."""
 
 from training.objectives.base import Need, Objective
 from training.objectives.contrastive import Contrastive

@@ -26,17 +26,17 @@ class Need(Enum):
     ITEMS = auto()
     """Items with their titles and images."""
     HIDDEN_STATEMENTS = auto()
-    """Statements of these items that are hidden, to be predicted."""
+    """Hidden statements of these items, to be predicted."""
     MASKED_TITLES = auto()
     """Masked title pieces of these items."""
     MASKED_IMAGES = auto()
     """Masked patches or regions of these items, 15% of them, most of them covered (MRFR)."""
     COVERED_PATCHES = auto()
-    """Half of the patches masked instead, and all of them covered (MPM)."""
+    """Half of the patches of these items, all of them covered, instead of 15% (MPM)."""
     SWAPPED_TITLES = auto()
     """Another item's title for half of these items."""
     ITEMS_WITHOUT_IMAGE = auto()
-    """The items once more without their images, with other hidden statements."""
+    """The same items without their images, with other hidden statements."""
     QUERY_PAIRS = auto()
     """Pairs of query and item, matching or not."""
 
@@ -44,8 +44,8 @@ class Need(Enum):
 class Objective(nn.Module, ABC):
     """Base class of the objectives: a thin module around a pure loss function.
 
-    An objective owns its prediction head, if it has one, and no encoder: the encoders are the
-    model's, and every objective reads the same states of them.
+    An objective owns its prediction head, if it has one, but no encoder: all objectives read the
+    states of the model's encoders.
     """
 
     name: ClassVar[str]
@@ -56,26 +56,26 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
-        """Build the objective for a model; None if the model has nothing that it could predict."""
+        """Build the objective for a model; None if the model lacks what it needs."""
         return cls()
 
     @staticmethod
     @abstractmethod
     def count(batch: StepBatch) -> float:
-        """Return the number of things in ``batch`` that the loss is a mean over."""
+        """Return the number of examples in ``batch`` that the loss is a mean over."""
 
     @abstractmethod
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss, a scalar, over B items or pairs with states [B, L, D].
 
-        None if the batch holds nothing to learn from.
+        Returns None if the batch contains no example.
         """
 
 
 def needs_of(
     terms: Mapping[str, float], objectives: tuple[type[Objective], ...]
 ) -> frozenset[Need]:
-    """Return all that the objectives named by ``terms`` need."""
+    """Return everything that the objectives named by ``terms`` need."""
     return frozenset(
         need for objective in objectives if objective.name in terms for need in objective.needs
     )
@@ -95,5 +95,5 @@ def apply_at(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
 
 
 def single_precision(values: Tensor) -> Tensor:
-    """Return ``values`` in at least single precision: a loss of bf16 numbers is too coarse."""
+    """Return ``values`` in at least single precision: bf16 is too coarse for a loss."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()

@@ -1,4 +1,4 @@
-"""In-batch contrast of queries and items (InfoNCE), over the matching pairs of all processes."""
+"""Contrastive loss of queries and items (InfoNCE), over the matching pairs of all processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_LOG_SCALE = 4.6
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Unit vectors of queries and their items, ``query`` and ``item`` [N, D]; row i is pair i."""
+    """Unit vectors of N pairs: ``query`` and ``item`` [N, D]; row i is pair i."""
 
     query: Tensor
     item: Tensor
@@ -40,12 +40,12 @@ def contrastive_loss(
 
     Args:
         own: the N pairs.
-        everyone: the G pairs, among them the own ones.
+        everyone: the G pairs, which include the N.
         log_scale: logarithm of the inverse temperature, a scalar.
-        query_matches: [N, G] True if a query also matches the item of another pair, which
-            then is no negative.
-        item_matches: [N, G] the same of each item and the queries.
-        first: where the own pairs begin among the G.
+        query_matches: [N, G] True if a query also matches the item of another pair, which is then
+            not a negative.
+        item_matches: [N, G] True if an item also matches the query of another pair.
+        first: the position of the first of the N pairs among the G.
     """
     target = first + torch.arange(len(own.query), device=own.query.device)
     scale = log_scale.clamp(max=MAX_LOG_SCALE).exp()
@@ -83,7 +83,7 @@ class _AllGather(torch.autograd.Function):
 
 
 def gather_processes(part: Tensor) -> Tensor:
-    """Return ``part`` [N, D] of every process in order of rank [G, D]; gradients flow back."""
+    """Return ``part`` [N, D] of all processes in order of rank, [G, D], with gradients."""
     if not (dist.is_available() and dist.is_initialized()):
         return part
     gathered: Tensor = _AllGather.apply(part)  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ def gather_processes(part: Tensor) -> Tensor:
 
 
 class Contrastive(Objective):
-    """Queries and items in one space, so that a query finds its item among those of a batch."""
+    """Embed queries and items so that a query is nearest to its item among those of a batch."""
 
     name = "contrastive"
     default_weight = 0.1
@@ -103,7 +103,7 @@ class Contrastive(Objective):
         return 0.0 if batch.pairs is None else len(batch.pairs.label) / 2
 
     def forward(self, states: StepStates) -> Tensor | None:
-        """Return the loss over N matching pairs, whose items [N, D] are read without a query."""
+        """Return the loss over N matching pairs, whose items [N, D] are encoded without a query."""
         pairs = states.batch.pairs
         if pairs is None:
             return None

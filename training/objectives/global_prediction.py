@@ -1,4 +1,4 @@
-"""VT-BERT's predictor of a masked token from [CLS] and the token's position alone (Eq. 3, 4)."""
+"""VT-BERT's predictor of a masked token from only [CLS] and the token's position (Eq. 3, 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from encoders.layers import initialise
 
 
 class GlobalPredictor(nn.Module):
-    """The two layers that GMLM and GMRFR share in form:
+    """The two layers of which GMLM and GMRFR each have their own:
 
         h_0 = [h([CLS]); p],  h_1 = LayerNorm(GELU(W_0 h_0)),  y = LayerNorm(GELU(W_1 h_1))
 

@@ -1,4 +1,4 @@
-"""GMLM: predict masked title pieces from [CLS] and their positions alone (VT-BERT Eq. 2-3)."""
+"""GMLM: predict masked title pieces from only [CLS] and their positions (VT-BERT Eq. 2-3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GlobalPieceHead(nn.Module):
-    """Predicts pieces from [CLS] and a position, with the piece embeddings as output weights.
+    """Predicts pieces from [CLS] and positions, with the piece embeddings as output weights.
 
     Args:
         embedding: the embedding table of V word pieces, shared with the text encoder.
@@ -51,7 +51,7 @@ def global_piece_loss(
 
 
 class GlobalMaskedLanguageModeling(Objective):
-    """Predict the pieces that MLM masks from the item's [CLS], so that it holds the whole title."""
+    """Predict masked pieces from the item's [CLS], so that it represents the whole title."""
 
     name = "gmlm"
     default_weight = 0.02

@@ -1,4 +1,4 @@
-"""GMRFR: predict masked patches from [CLS] and their positions alone (VT-BERT Eq. 4)."""
+"""GMRFR: predict masked patches from only [CLS] and their positions (VT-BERT Eq. 4)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ PIXEL_SPREAD = 0.25
 def global_patch_head(dim: int, features: int) -> GlobalPredictor:
     """Build the predictor of a patch's F raw pixels.
 
-    Its predictions begin at grey, with about the spread of pixels in [0, 1]. At a layer norm's own
-    scale of 1 this term would begin at 20 times what such pixels leave to predict, and would drown
-    all others.
+    Its predictions are initially grey, with about the spread of pixels in [0, 1]. With a LayerNorm's
+    default scale of 1, this term would begin about 20 times as large, and dominate all others.
     """
     head = GlobalPredictor(dim, features)
     norm = cast(nn.LayerNorm, head.second[2])
@@ -51,7 +50,7 @@ def global_patch_loss(
 
 
 class GlobalMaskedRegionFeatureRegression(Objective):
-    """Predict the masked patches from the item's [CLS], so that it holds the whole image."""
+    """Predict masked patches from the item's [CLS], so that it represents the whole image."""
 
     name = "gmrfr"
     # The loss is a sum over the thousands of pixels of a patch, unlike that of MPM.

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 class LossReport:
     """The weighted sum of a step's losses, and each unweighted term by its objective's name.
 
-    A term that the step does not have is absent. The report of a micro-batch holds its shares of
-    the whole batch's losses: the reports of all micro-batches add up to the batch's.
+    ``terms`` lacks those that the step does not have. The report of a micro-batch contains its
+    shares of the batch's losses: the reports of all micro-batches add up to that of the batch.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
 
     def detached(self) -> LossReport:
-        """Return the same numbers without their graph."""
+        """Return the same numbers without the autograd graph."""
         terms = {name: term.detach() for name, term in self.terms.items()}
         return LossReport(self.total.detach(), terms)
 
@@ -53,7 +53,7 @@ class JointObjective(nn.Module):
         model: the model whose states the objectives read.
         config: its configuration.
         recipe: the settings of the objectives, and the weights of all stages together.
-        weights: the weights of the stage that runs; the recipe's if None.
+        weights: the weights of the current stage; the recipe's if None.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class JointObjective(nn.Module):
         self.heads.load_state_dict(dict(weights), strict=False)
 
     def forward(self, batch: StepBatch, shares: Mapping[str, float] | None = None) -> LossReport:
-        """Return the losses of a step's batch, or of a micro-batch, of B items [B, L].
+        """Return the losses of a step's batch, or of a micro-batch.
 
-        ``shares`` gives for each term the share of the whole batch's count that ``batch`` has; all
-        of it if None.
+        ``shares`` gives for each term which share of the whole batch's examples are in ``batch``;
+        None if it is the whole batch.
         """
         states = StepStates(self.model, batch)
         terms: dict[str, Tensor] = {}
@@ -101,7 +101,7 @@ class JointObjective(nn.Module):
             loss = objective(states)
             if loss is not None:
                 terms[name] = loss if shares is None else loss * shares[name]
-        # A step may have no term at all, and its loss must still have a gradient function.
+        # The batch may have no example of any term, and its loss must still have a gradient.
         nothing = self.model.patch_mask.sum() * 0.0
         total = sum((self.weights[name] * term for name, term in terms.items()), start=nothing)
         return LossReport(total, terms)

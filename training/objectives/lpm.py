@@ -1,4 +1,4 @@
-"""LPM: link prediction on c*; predict hidden statements from the item and its other statements."""
+"""LPM: link prediction on c*, that is, from the item and its other statements."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def softmax_loss(
     Other true values of the same cell are left out (the filtered setting).
 
     Args:
-        logits: scores [N, C] of N cells over C candidates; -inf for another property's.
+        logits: scores [N, C] of N cells over C candidates; -inf for those of other properties.
         cell: the cell [M] of each of M statements.
         target: the candidate [M] that is true.
-        alternatives: candidates that are true as well, and so no negatives.
-        smoothing: this much of the target goes evenly to the property's candidates (label
-            smoothing, Szegedy et al., 2016).
+        alternatives: candidates that are true as well, so do not count as negatives (filtered
+            setting).
+        smoothing: share of the target that is distributed over all candidates of the property
+            (label smoothing, Szegedy et al., 2016).
     """
     scores = single_precision(logits).index_select(0, cell)
     if alternatives.statement.numel():
@@ -46,7 +47,7 @@ def softmax_loss(
     loss = F.cross_entropy(scores, target)
     if smoothing == 0:
         return loss
-    # The target is spread over the property's own candidates: the others stay impossible.
+    # The smoothed target covers only the property's own candidates; the others stay impossible.
     log_probabilities = scores.log_softmax(1)
     possible = scores.isfinite()
     # Zeros before the sum, which would be -inf otherwise.
@@ -172,7 +173,7 @@ class LinkPrediction(_HiddenStatements):
 class LinkPredictionWithoutImage(_HiddenStatements):
     """Predict hidden statements of the same items without their images.
 
-    Without it the model leans on images, which many items of a catalogue lack.
+    Without this objective the model relies on images, which many items of a catalogue lack.
     """
 
     name = "lpm_unseen"

@@ -9,10 +9,10 @@ from training.objectives.base import single_precision
 
 
 def margin_loss(true: Tensor, corrupted: Tensor, margin: float = 1.0) -> Tensor:
-    """Return K3M's l_LPM: the mean of max(S - S~ + margin, 0).
+    """Return K3M's l_LPM, max(S - S~ + margin, 0).
 
-    It is a mean over a statement's corruptions, and over E statements. The distances S are ``true``
-    [E], S~ ``corrupted`` [E, N]; inf marks a corruption that is true as well.
+    It is the mean over a statement's N corruptions and over E statements. ``true`` [E] and
+    ``corrupted`` [E, N] are the distances S and S~; inf marks a corruption that is true as well.
     """
     true = single_precision(true)
     corrupted = single_precision(corrupted)
@@ -28,18 +28,19 @@ def self_adversarial_loss(
     margin: float = 9.0,
     temperature: float = 1.0,
 ) -> Tensor:
-    """NSSA, self-adversarial negative sampling (Sun et al., 2019).
+    """Return the loss of NSSA, self-adversarial negative sampling (Sun et al., 2019).
 
         -mean_e log s(margin + f_e) - mean_e sum_n w_n log s(-f_n - margin)
 
-    with w = softmax(temperature * f) without gradient, s the sigmoid. Scores f, higher is truer:
-    ``true`` [E] and ``corrupted`` [E, N]; -inf marks a corruption that is true as well.
+    with w = softmax(temperature * f), which has no gradient, and s the sigmoid. ``true`` [E] and
+    ``corrupted`` [E, N] are the scores f, higher for truer statements; -inf marks a corruption that
+    is true as well.
     """
     true = single_precision(true)
     corrupted = single_precision(corrupted)
     possible = corrupted.isfinite()
     scores = corrupted.masked_fill(~possible, 0.0)
-    # Not -inf: a row of impossible corruptions alone would make the softmax NaN.
+    # Not -inf: if all corruptions of a row are impossible, its softmax would be NaN.
     tempered = (scores * temperature).masked_fill(~possible, -1e9)
     weight = tempered.softmax(1).detach() * possible
     positive = F.logsigmoid(margin + true).mean()

@@ -36,14 +36,14 @@ class QueryMatching(Objective):
         return count_pairs(batch)
 
     def loss(self, states: StepStates, node: Tensor) -> Tensor | None:
-        """Return the loss of ``node`` [N, D], one reading of N pairs."""
+        """Return the loss of ``node`` [N, D], one encoding of N pairs."""
         if states.batch.pairs is None:
             return None
         return match_loss(states.model.match_head(node), states.batch.pairs.label)
 
 
 class ItemMatching(QueryMatching):
-    """QI (Eq. 3): query against title and image together."""
+    """QI (Eq. 3): match the query with title and image together."""
 
     name = "qi"
     default_weight = 0.2
@@ -55,7 +55,7 @@ class ItemMatching(QueryMatching):
 
 
 class TitleMatching(QueryMatching):
-    """QT (Eq. 4): query against the title alone."""
+    """QT (Eq. 4): match the query with the title alone."""
 
     name = "qt"
     default_weight = 0.1
@@ -67,7 +67,7 @@ class TitleMatching(QueryMatching):
 
 
 class ImageMatching(QueryMatching):
-    """QV (Eq. 5): query against the image alone."""
+    """QV (Eq. 5): match the query with the image alone."""
 
     name = "qv"
     default_weight = 0.1

@@ -30,12 +30,12 @@ def mask_pieces(
     uniform: NDArray[np.float64],
     rate: float = 0.15,
 ) -> tuple[Tensor, Tensor]:
-    """Choose ``rate`` of the pieces of ``rows``: 80% become [MASK], 10% another piece, 10% stay.
+    """Choose ``rate`` of the pieces in ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 
     Args:
         pieces: word pieces [B, L], padded with 0.
         rows: [B] True for the titles to mask.
-        special: the numbers of the special pieces.
+        special: the ids of the special pieces.
         vocab_size: the number of pieces to draw replacements from.
         uniform: random numbers [3, B, L] in [0, 1).
         rate: the share of pieces to choose.
@@ -63,7 +63,7 @@ def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class PieceHead(nn.Module):
-    """BERT's masked-language head: dense, GELU, norm, then the piece embeddings as weights.
+    """BERT's masked-language head: dense, GELU, norm, and the piece embeddings as output weights.
 
     Args:
         embedding: the embedding table of V word pieces, shared with the text encoder.

@@ -27,7 +27,7 @@ def mask_patches(
     uniform: NDArray[np.float64],
     rate: float = 0.5,
 ) -> Tensor:
-    """Choose ``rate`` of the patches that are ``present`` [B, P] in ``rows`` [B]: [B, P] bool.
+    """Choose ``rate`` of the patches in ``rows`` [B] that are ``present`` [B, P]; returns a mask.
 
     ``uniform`` [B, P] are random numbers in [0, 1).
     """
@@ -39,19 +39,19 @@ def mask_patches(
 def raw_patches(pixels: Tensor, grid: int) -> Tensor:
     """Cut ``pixels`` [B, 3, S, S] uint8 into grid * grid patches of raw RGB in [0, 1].
 
-    Returns [B, grid*grid, 3*p*p] with p = S / grid pixels a side.
+    Returns [B, grid*grid, 3*p*p], where p = S / grid is the width of a patch in pixels.
     """
     size = pixels.shape[-1] // grid
     return F.unfold(pixels.float() / 255, size, stride=size).transpose(1, 2)
 
 
 def masked_raw_patches(states: StepStates) -> Tensor | None:
-    """Return the raw pixels [M, 3*p*p] of the M patches to predict, None if the batch has none."""
+    """Return the raw pixels [M, 3*p*p] of the M patches to predict; None if the batch has none."""
     view = states.batch.items
     masked = states.batch.masked
     if view is None or view.items.pixels is None or masked is None or not masked.patches.any():
         return None
-    # Most images of a batch have no masked patch: only those that do are cut up.
+    # Most images of a batch have no masked patch, so only those that do are cut up.
     rows = masked.patches.any(1)
     grid = view.items.pixels.shape[-1] // states.model.patch_size
     return raw_patches(view.items.pixels[rows], grid)[masked.patches[rows]]
@@ -71,9 +71,9 @@ def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 class PatchHead(nn.Linear):
-    """MBSD's affine map from a patch's token to its raw pixels in [0, 1].
+    """MBSD's affine map from the states [M, D] of patches to raw pixels [M, 3*p*p] in [0, 1].
 
-    [M, D] to [M, 3*p*p], p pixels a side.
+    p is the width of a patch in pixels.
     """
 
     def __init__(self, dim: int, patch: int) -> None:

@@ -28,9 +28,9 @@ def mask_features(
     rate: float = 0.15,
     cover_rate: float = 0.8,
 ) -> tuple[Tensor, Tensor]:
-    """Choose ``rate`` of the tokens to predict and hide the content of ``cover_rate`` of those.
+    """Choose ``rate`` of the tokens to predict, and ``cover_rate`` of those to hide their content.
 
-    The paper's shares add to 95% (80% masked, 15% kept); the remaining 5% are kept.
+    The paper's shares add up to only 95% (80% masked, 15% kept); the remaining 5% are kept, too.
 
     Args:
         present: [B, P] True for the patches or regions that are present.
@@ -50,13 +50,13 @@ def mask_features(
 def feature_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Return 1/M sum |h - r|^2 over M masked tokens, both [M, F].
 
-    The minus sign in VT-BERT's Eq. 1 is read as a misprint.
+    The minus sign in VT-BERT's Eq. 1 is taken to be a misprint.
     """
     return (single_precision(predicted) - single_precision(target)).square().sum(1).mean()
 
 
 def masked_features(states: StepStates) -> Tensor | None:
-    """Return the features [M, F] to predict: the detector's of regions, raw pixels of patches."""
+    """Return the features [M, F] to predict: a region's from the detector, or a patch's pixels."""
     view = states.batch.items
     masked = states.batch.masked
     if view is None or masked is None or not masked.patches.any():

@@ -1,6 +1,6 @@
-"""SDMI: the weaker modality learns from the stronger one (MBSD Eq. 6-10).
+"""SDMI, self-distillation for modality imbalance (MBSD Eq. 6-10).
 
-The name stands for self-distillation for modality imbalance.
+The weaker modality learns from the stronger one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModalityReading:
-    """N pairs of query and item, read by one modality: ``state`` h [N, D], ``logit`` z [N]."""
+    """N pairs of query and item in one modality: their ``state`` h [N, D] and ``logit`` z [N]."""
 
     state: Tensor
     logit: Tensor
@@ -29,7 +29,7 @@ class ModalityReading:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The two losses of SDMI, scalars."""
+    """SDMI's two losses, both scalars."""
 
     kl: Tensor
     rs: Tensor
@@ -40,13 +40,13 @@ def distillation_losses(
     image: ModalityReading,
     label: Tensor,
 ) -> Distillation:
-    """Return L_KL and L_RS of N query-item pairs read by title alone and by image alone.
+    """Return L_KL and L_RS of N query-item pairs, encoded with the title and with the image alone.
 
         L_KL = 1/N sum w_i KL(p_i^w || p_i^s),  L_RS = 1/N sum w_i / D |h_i^s - h_i^w|^2
 
-    The stronger side s is the one whose probability is nearer the label (Eq. 6). It teaches and
-    gets no gradient. The weight w is the gap between the two probabilities if s is right, else 0
-    (Eq. 9); it is a number without gradient, too. ``label`` [N] in {0, 1}.
+    The stronger modality s is the one whose probability is closer to the label (Eq. 6). It teaches,
+    and gets no gradient. The weight w is the difference of the two probabilities if s is right, or
+    else 0 (Eq. 9); it has no gradient either. ``label`` [N] is 0 or 1.
     """
     title_logit = single_precision(title.logit)
     image_logit = single_precision(image.logit)
@@ -77,7 +77,8 @@ def distillation_losses(
 def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
     """Return KL(p || q) of Bernoulli distributions given as logits [N].
 
-    It is p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q)), in logits so that it cannot overflow.
+    It is p (ln p - ln q) + (1 - p) (ln (1 - p) - ln (1 - q)), computed from the logits so that it
+    cannot overflow.
     """
     p = first.sigmoid()
     if_true = F.logsigmoid(first) - F.logsigmoid(second)
@@ -96,7 +97,7 @@ class SelfDistillation(Objective):
         return 0.0 if batch.pairs is None else 2 * float(batch.pairs.has_both.sum())
 
     def losses(self, states: StepStates) -> Distillation | None:
-        """Return both losses over N pairs [N, D]; None if no item has both modalities."""
+        """Return both losses over N pairs; None if no item has both modalities."""
         pairs = states.batch.pairs
         views = states.query_views
         if pairs is None or views is None or states.pair_image is None:
@@ -114,7 +115,7 @@ class SelfDistillation(Objective):
 
 
 class KnowledgeDistillation(SelfDistillation):
-    """KL: the weaker modality's probability follows the stronger one's (Eq. 7)."""
+    """KL: draw the weaker modality's probability towards the stronger one's (Eq. 7)."""
 
     name = "kl"
     default_weight = 0.1
@@ -126,7 +127,7 @@ class KnowledgeDistillation(SelfDistillation):
 
 
 class RepresentationSimilarity(SelfDistillation):
-    """RS: the weaker modality's state follows the stronger one's (Eq. 8)."""
+    """RS: draw the weaker modality's state towards the stronger one's (Eq. 8)."""
 
     name = "rs"
     default_weight = 0.1

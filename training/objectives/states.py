@@ -1,4 +1,4 @@
-"""The model's states of a step's batch, each computed once, when an objective first reads it."""
+"""The model's states for a step's batch, each computed once, when an objective first reads it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from training.batches import StepBatch
 
 
 class StepStates:
-    """The states of ``batch``, which the model computes when they are first read.
+    """The model's states for ``batch``.
 
-    Objectives share the passes over the model: whatever several of them read is computed once,
-    and what none of them reads is never computed.
+    Objectives share the passes over the model: a state that several of them read is computed once,
+    and one that none of them reads is never computed.
     """
 
     def __init__(self, model: ProductModel, batch: StepBatch) -> None:
@@ -89,9 +89,9 @@ def read_query_views(
     image: ImageFeatures,
     query: Tensor,
 ) -> QueryViews:
-    """Read N pairs of ``query`` pieces [N, L] and ``items`` in three ways.
+    """Encode N pairs of ``query`` pieces [N, L] and ``items`` in MBSD's three ways.
 
-    A single BERT stream reads all three in one pass, which shares the work on the query.
+    A single BERT stream encodes all three in one pass, which shares the work on the query.
     """
     if isinstance(model.fusion, BertFusion) and model.fusion.reads_title:
         return model.fusion.encode_query_views(items, image, query)

@@ -29,17 +29,17 @@ def swap_titles(
     random: KeyedRandom,
     rate: float = 0.5,
 ) -> tuple[NDArray[np.bool_], IntArray]:
-    """Give ``rate`` of the items that have title and image the title of another product.
+    """Choose ``rate`` of the items that have title and image, and another item's title for each.
 
     Args:
         complete: [B] True for the items that have both a title and an image.
         item: the numbers [B] of the items.
-        pool: the numbers of the items whose titles may be given.
+        pool: the numbers of the items whose titles may be used.
         random: random numbers for this step.
         rate: the share of titles to swap.
 
     Returns:
-        Which items get another's title [B], and the number of the item it is taken from [B].
+        Which items get another item's title [B], and the number of that item [B].
     """
     # Any product of the train split may be the donor (VT-BERT 4.2), not only one of the batch.
     swapped = complete & (random.uniform("swap", item) < rate)
@@ -47,7 +47,7 @@ def swap_titles(
 
 
 class VisualTextMatching(Objective):
-    """Tell an item's own title from another's, by the global embedding e_g."""
+    """Distinguish an item's own title from another item's, by the global embedding e_g."""
 
     name = "vtm"
     needs = frozenset((Need.ITEMS, Need.SWAPPED_TITLES))
@@ -69,7 +69,7 @@ class VisualTextMatching(Objective):
         return 0.0 if batch.title_pairs is None else float(batch.title_pairs.complete.sum())
 
     def forward(self, states: StepStates) -> Tensor | None:
-        """Return the loss over the complete ones of B items [B, D]."""
+        """Return the loss over those of B items [B, D] that have a title and an image."""
         pairs = states.batch.title_pairs
         if pairs is None or states.items is None or not pairs.complete.any():
             return None

@@ -35,7 +35,9 @@ class TextLimits:
 
 
 class PlainMBSD(nn.Module):
-    """The same function as :meth:`BertStream.encode_query_views` with patches and a match head.
+    """The same function as MBSD's stage II, with patches and a match head.
+
+    It computes what :meth:`fusion.architectures.bert_stream.BertStream.encode_query_views` does.
 
     Args:
         stream: the stream whose weights are copied

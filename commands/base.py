@@ -28,7 +28,8 @@ _PIPE_WIDTH = 1000  # wide enough that a table written to a pipe or a file is ne
 class Context:
     """The global options of one call, and the methods that print its result.
 
-    ``reduced_threads`` is the number of threads if other programs keep some cores busy.
+    ``reduced_threads`` is the number of threads if it was lowered because other programs keep the
+    processor busy, or else None.
     """
 
     home_path: str = DEFAULT_HOME

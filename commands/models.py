@@ -113,8 +113,8 @@ def train(context: Context, /, **options: Any) -> None:
     is_first_process = os.environ.get("RANK") in (None, "0")
     if context.reduced_threads is not None and is_first_process:
         context.note(
-            f"other programs keep the processor busy, so there are {context.reduced_threads} "
-            "threads instead of one per core: set OMP_NUM_THREADS for another number"
+            "other programs keep the processor busy, so the number of threads is "
+            f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
     with TrainingDisplay(quiet=not is_first_process) as display:
         # The command's options are named like the fields of TrainOptions.

@@ -134,9 +134,9 @@ def train_to_end(run: Run, folder: Path, report: ReportCallback) -> bool:
 
 
 def keep_threads(about: dict[str, Any]) -> None:
-    """Use as many threads as the run that is resumed, unless the user says otherwise.
+    """Use as many threads as before the run was resumed, unless the user has set a number.
 
-    The order of sums depends on the number of threads, and with it the last bits of the weights.
+    The number of threads changes the order of sums, and so the last bits of the weights.
     """
     if "OMP_NUM_THREADS" not in os.environ and "threads" in about:
         torch.set_num_threads(about["threads"])

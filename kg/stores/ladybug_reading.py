@@ -29,7 +29,9 @@ ITEM_COLUMNS = "i.id AS id, i.title AS title, i.category AS category, i.images A
 
 
 class LadybugReader(Projection):
-    """The reading half of a Ladybug graph; :class:`LadybugGraph` adds opening and writing.
+    """The reading half of a Ladybug graph.
+
+    :class:`kg.stores.ladybug_graph.LadybugGraph` adds opening and writing.
 
     Every query gets a connection of its own, because a connection holds on to its share of the
     buffer pool, about 1.2 MB for each Arrow table that it was given, until it is closed.

@@ -42,8 +42,8 @@ class RdfStore(JournaledStore):
     def dataset(self) -> Dataset:
         """Return the quads in rdflib's API, for reading; its default graph joins all graphs.
 
-        The dataset shows the graph of this moment, and not what is put later. To write, use
-        :meth:`put`.
+        The dataset shows the graph at this moment, without what is put later. To write, use
+        :meth:`kg.stores.journaled.JournaledStore.put`.
         """
         from oxrdflib import OxigraphStore
         from pyoxigraph import Store

@@ -25,7 +25,7 @@ PACKAGES = (
     "evaluation",
     "commands",
 )
-"""Catalograph's own top-level packages, which lie beside this file."""
+"""Catalograph's own top-level packages, which are in the same folder as this file."""
 
 
 def check_packages() -> None:

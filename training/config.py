@@ -97,7 +97,7 @@ class Recipe:
     - ``title_full``, ``title_blind``: share of titles that are shown in full, and share shown blind
       (without the words of values); the rest is hidden
     - ``thin_titles``, ``drop_words``: this share of the full titles loses this share of its words
-    - ``thin_blind``, ``drop_blind``: the same of the blind titles, since a blind title nearly
+    - ``thin_blind``, ``drop_blind``: the same for blind titles, since a blind title nearly
       identifies its item and would be memorised
     - ``known_all``, ``known_none``: share of cells for which all of the item's other statements are
       shown, and share for which none are; for the rest some are

@@ -28,7 +28,7 @@ _SELLERS = ("Harbour Goods", "Northgate", "Tilia", "Marché")
 
 @dataclass
 class Offer:
-    """A row of the catalogue: ``truth`` holds the true values, ``values`` what the row says."""
+    """A row of the catalogue: ``truth`` has the true values, ``values`` those in the row."""
 
     id: str
     kind: str

@@ -89,7 +89,7 @@ def test_endpoint_gives_the_same_answer(ladybug, endpoint, question):
 def test_cypher_command_runs_a_query_of_the_document(capsys, tmp_path, monkeypatch):
     from cli import main
 
-    lookup = CYPHER["Which predictions are unsure?"]
+    lookup = CYPHER["Which predictions are uncertain?"]
     open_filled(f"ladybug:{tmp_path}/catalog/graph").close()
     monkeypatch.chdir(tmp_path)
     main(["init"])

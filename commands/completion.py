@@ -109,6 +109,7 @@ def complete(
       catalograph complete --target-precision 0.97 --out filled.jsonl --write
     """
     _check_options(target_precision, cells_file, items, properties, out)
+    # Imported only now, so that a wrong option is reported without loading PyTorch.
     from serving.completion import complete_cells
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
@@ -176,7 +177,6 @@ def _check_options(
         )
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"the folder {out.parent} for {out.name} does not exist: create it first")
-    # Imported only now, so that a wrong argument is reported without loading PyTorch.
 
 
 def _cells_to_complete(

@@ -1,7 +1,6 @@
-"""Link prediction's part of a batch: statements to predict, and what is known beside them.
+"""Link prediction's part of a batch: the statements to predict, and those that the model sees.
 
-Each cell, a question (item, property), is asked with all, some or none of the item's other
-statements.
+For each cell (item, property), the model sees all, some or none of the item's other statements.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from training.flows import TrainingFlows
 
 
 class LinkTargetBuilder:
-    """Builds the link targets of a batch's views, and lists the candidates that they involve.
+    """Builds the link targets of a batch's views, and lists the candidates to score.
 
     Args:
         data: the items.
-        recipe: shares and limits.
+        recipe: the shares and limits.
         flows: samples the known statements around cells.
         reads_known: False for a model that ignores known statements.
     """
@@ -67,10 +66,10 @@ class LinkTargetBuilder:
         view: str,
         random: KeyedRandom,
     ) -> LinkTargets:
-        """Choose statements of the items in ``rows`` [B] to hide, at most ``max_cells`` each.
+        """Choose statements to hide, at most ``max_cells`` for each item that ``rows`` [B] marks.
 
-        The flow that comes with them holds the item's other statements, all, some or none of them.
-        ``view`` names the view of the items ``index`` [B]: each view hides other statements.
+        The flow contains all, some or none of the item's other statements. ``view`` is the name of
+        the view of the items ``index`` [B]: each view hides different statements.
         """
         data = self.data
         recipe = self.recipe
@@ -106,7 +105,7 @@ class LinkTargetBuilder:
         )
 
     def candidates(self, targets: Sequence[LinkTargets], random: KeyedRandom) -> Tensor:
-        """List every candidate that takes part: hidden, known, true as well, or corrupted.
+        """Return every candidate that is scored: hidden, known, also true, or corrupted.
 
         A softmax also needs the other values of the cells' properties, or a sample of them if there
         are many.
@@ -140,8 +139,8 @@ class LinkTargetBuilder:
     ) -> Corruptions | None:
         """Corrupt the hidden statements; None if the loss is a softmax.
 
-        Values are replaced. In Bernoulli corruption some have their item replaced instead, by
-        another one of the batch with a cell of the same property.
+        The value is replaced. Bernoulli corruption replaces the item of some statements instead, by
+        another item of the batch with a cell of the same property.
         """
         if self.corruptor is None:
             return None

@@ -204,8 +204,8 @@ def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
             raise
         report(
             TrainingWarning(
-                f"{error.strerror}: the previous checkpoint is kept; free some space before the "
-                "run ends"
+                f"{error.strerror}: the previous model or checkpoint is kept; "
+                "free some space before the run ends"
             )
         )
         return False

@@ -126,7 +126,7 @@ def train_to_end(run: Run, folder: Path, report: ReportCallback) -> bool:
             raise
         raise TrainingError(
             f"{folder} cannot be written ({error.strerror}): free some space, "
-            f"then go on with --resume --name {folder.name}"
+            f"then continue with --resume --name {folder.name}"
         ) from None
     if run.log is not None:
         run.log.close()

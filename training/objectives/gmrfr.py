@@ -26,7 +26,7 @@ PIXEL_SPREAD = 0.25
 def global_patch_head(dim: int, features: int) -> GlobalPredictor:
     """Build the predictor of a patch's F raw pixels.
 
-    Its predictions are initially grey, with about the spread of pixels in [0, 1]. With a LayerNorm's
+    Its predictions are initially grey, with about the spread of pixels in [0, 1]. With LayerNorm's
     default scale of 1, this term would begin about 20 times as large, and dominate all others.
     """
     head = GlobalPredictor(dim, features)

@@ -46,12 +46,11 @@ def catalograph(home: Path, *words: str, **environment: str) -> None:
 
 
 @contextmanager
-def busy_processes(count: int) -> Iterator[None]:
-    """Keep ``count`` processes busy."""
+def busy_processes(count: int, settle: float) -> Iterator[None]:
+    """Keep ``count`` processes busy, from ``settle`` seconds before the ``with`` block begins."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
-        # Long enough for the load of the last minute to show them.
-        time.sleep(SETTLE_SECONDS if count else 0)
+        time.sleep(settle if count else 0)
         yield
     finally:
         for process in processes:
@@ -102,7 +101,9 @@ def main() -> None:
             for name in args.only:
                 for place, busy in (("alone", 0), ("beside", args.busy)):
                     number += 1
-                    with busy_processes(busy):
+                    # Only our own setting looks at the load of the last minute.
+                    settle = 0 if "OMP_NUM_THREADS" in SETTINGS[name] else SETTLE_SECONDS
+                    with busy_processes(busy, settle):
                         speed = items_per_second(home, f"run{number}", args, SETTINGS[name])
                     speeds[name][place].append(speed)
                     print(f"{name}, {place}: {speed:.1f} items/s", flush=True)

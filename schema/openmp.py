@@ -6,8 +6,9 @@ wait: with a thread per core, training on two cores beside two busy programs rea
 share, with one thread 75%. So a command starts with as many threads as fit into its share of the
 cores.
 
-A waiting thread spins before it sleeps. If it spins for long, it takes the core from the very thread
-that it waits for; if it sleeps at once, training alone is 30% slower. A short spin costs nothing.
+A waiting thread spins before it sleeps. If it spins for long, it takes the core from the very
+thread that it waits for; if it sleeps at once, training alone is 30% slower. A short spin costs
+nothing.
 docs/results.md has the measurements.
 """
 

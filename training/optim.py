@@ -116,9 +116,10 @@ class AveragedWeights:
             self.shadow[name] = copies[key]
 
     def load(self, shadow: dict[str, Tensor]) -> None:
-        """Take up averages that a checkpoint saved."""
+        """Take up averages that a checkpoint saved; those of a head that is gone are left out."""
         for name, tensor in shadow.items():
-            self.shadow[name].copy_(tensor)
+            if name in self.shadow:
+                self.shadow[name].copy_(tensor)
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:

@@ -121,6 +121,18 @@ def still(model):
             module.training = False
 
 
+def test_heads_train_again_after_a_validation(make_run):
+    run = make_run(3)
+    run.validate = lambda stage: {"hits@1": 0.0}
+    training = []
+    run.objective.heads["mlm"].register_forward_hook(
+        lambda head, arguments, loss: training.append(head.training)
+    )
+    run.recipe = dataclasses.replace(run.recipe, validate_every=1)
+    run_loop(run, lambda record: None)
+    assert training == [True] * 3
+
+
 def test_micro_batches_are_halved_if_memory_runs_out(make_run, monkeypatch):
     run = make_run(3)
     whole = run.objective.forward

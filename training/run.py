@@ -116,12 +116,13 @@ def train(
         "seconds": round(run.progress.seconds, 2),
         "items_per_second": round(items / seconds, 2),
         "metrics": run.progress.metrics,
+        "finished": finished,
     }
     if process.rank == 0:
         record_run(home, options, result)
     if process.world > 1:
         dist.barrier()
-    return {**result, "finished": finished}
+    return result
 
 
 def join_processes() -> Process:

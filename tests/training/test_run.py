@@ -61,6 +61,13 @@ def test_a_run_leaves_a_whole_model_folder(home):
     assert set(folder.ontology.properties) <= set(home.ontology().properties)
 
 
+def test_the_ledger_has_what_train_returns(home):
+    result = train(home, options("recorded", 2, seed=3))
+    recorded = home.ledger().trainings()[-1]
+    recorded.pop("time")
+    assert recorded == {**result, "preset": "joint", "size": "tiny", "seed": 3}
+
+
 def test_the_log_names_every_term_of_the_joint_loss(home):
     train(home, options("terms", 4))
     lines = [

@@ -210,11 +210,18 @@ def load_weights(model: ProductModel, weights: dict[str, Tensor]) -> None:
 def head_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the saved weights of the training objectives' heads, by ``TERM.head...``."""
     current = with_current_names(weights)
-    return {
+    heads = {
         name.removeprefix(HEADS): tensor
         for name, tensor in current.items()
         if name.startswith(HEADS)
     }
+    # In former versions the pixels of patches had one head, for MRFR as well as for MPM.
+    shared = {
+        name.replace("patch_head.", "mrfr.head.", 1): tensor
+        for name, tensor in weights.items()
+        if name.startswith("patch_head.")
+    }
+    return {**shared, **heads}
 
 
 def with_current_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,18 +15,21 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from schema.errors import TrainingError
 from schema.files import write_together
 from training.state import RunProgress
 
 KEPT_CHECKPOINTS = 2
+STEP = "step"
+"""The name under which the steps of an optimizer that counts them itself (LAMB) are saved."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state: ``weights`` and averaged weights by name, the optimizer's ``moments``."""
+    """A saved state: ``weights`` and averaged weights by name, the optimizer's ``moments`` by the
+    name of their parameter."""
 
     progress: RunProgress
     weights: dict[str, Tensor]
@@ -37,7 +40,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path,
     progress: RunProgress,
-    weights: dict[str, Tensor],
+    objective: nn.Module,
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -48,15 +51,10 @@ def save_checkpoint(
     temporary = folder / f".step-{progress.step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    moments = {
-        f"{index}.{name}": value
-        for index, entry in optimizer.state_dict()["state"].items()
-        for name, value in entry.items()
-    }
     files = {
-        "weights.safetensors": _serialized(weights),
+        "weights.safetensors": _serialized(objective.state_dict()),
         "average.safetensors": _serialized(average),
-        "optimizer.safetensors": _serialized(moments),
+        "optimizer.safetensors": _serialized(_moments(optimizer, objective)),
         "progress.json": json.dumps(asdict(progress)).encode(),
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -70,6 +68,24 @@ def save_checkpoint(
     temporary.rename(target)
     for old in sorted(folder.glob("step-*"))[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
+
+
+def _moments(optimizer: torch.optim.Optimizer, objective: nn.Module) -> dict[str, Tensor]:
+    names = _parameter_names(optimizer, objective)
+    moments = {
+        f"{names[number]}.{key}": value
+        for number, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+    steps = [group[STEP] for group in optimizer.param_groups if STEP in group]
+    return {**moments, STEP: torch.tensor(steps[0])} if steps else moments
+
+
+def _parameter_names(optimizer: torch.optim.Optimizer, objective: nn.Module) -> list[str]:
+    """Name the parameters in the order in which the optimizer numbers them."""
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    groups = optimizer.param_groups
+    return [names[id(parameter)] for group in groups for parameter in group["params"]]
 
 
 def _serialized(tensors: dict[str, Tensor]) -> bytes:
@@ -100,13 +116,25 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Restore saved moments; the parameter groups remain those of this run."""
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer,
+    objective: nn.Module,
+    moments: dict[str, Tensor],
+) -> None:
+    """Restore saved moments; the parameter groups remain those of this run.
+
+    Moments of parameters that ``objective`` does not have are left out.
+    """
+    names = _parameter_names(optimizer, objective)
+    numbers = {name: number for number, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in moments.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
+        parameter, _, key = name.rpartition(".")
+        if parameter in numbers:
+            state.setdefault(numbers[parameter], {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
+    if STEP in moments:
+        groups = [{**group, STEP: int(moments[STEP])} for group in groups]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -54,7 +54,7 @@ def compute_gradient(run: Run, batch: PreparedBatch) -> LossReport:
 def _accumulate(run: Run, batch: PreparedBatch) -> LossReport:
     totals = total_counts(batch.micro_batches, run.world)
     reports = []
-    run.objective.model.train()
+    run.objective.train()
     for number, part in enumerate(batch.micro_batches):
         # Dropout depends only on seed, step, process and micro-batch, so that a resumed run repeats
         # it bit for bit.

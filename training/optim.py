@@ -120,9 +120,10 @@ class AveragedWeights:
             self.shadow[name] = copies[key]
 
     def load(self, shadow: dict[str, Tensor]) -> None:
-        """Load the averages of a checkpoint."""
+        """Load the averages of a checkpoint, except those of a head that no longer exists."""
         for name, tensor in shadow.items():
-            self.shadow[name].copy_(tensor)
+            if name in self.shadow:
+                self.shadow[name].copy_(tensor)
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from fusion.build import build_model
-from fusion.checkpoint import ModelFolder, default_device, load_weights, save_pretrained
+from fusion.checkpoint import HEADS, ModelFolder, default_device, load_weights, save_pretrained
 from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
@@ -106,12 +106,13 @@ def train(
         "seconds": round(run.progress.seconds, 2),
         "items_per_second": round(items / seconds, 2),
         "metrics": run.progress.metrics,
+        "finished": finished,
     }
     if process.rank == 0:
         record_run(home, options, result)
     if process.world > 1:
         dist.barrier()
-    return {**result, "finished": finished}
+    return result
 
 
 def train_to_end(run: Run, folder: Path, report: ReportCallback) -> bool:
@@ -202,7 +203,7 @@ class ModelWriter:
             save_checkpoint(
                 self.folder / "checkpoints",
                 run.progress,
-                run.objective.state_dict(),
+                run.objective,
                 run.average.shadow,
                 run.optimizer,
             )
@@ -368,20 +369,26 @@ def restore_checkpoint(
 ) -> RunProgress | None:
     """Restore weights, averages and moments of the folder's last complete checkpoint.
 
-    Returns the run's progress at that checkpoint; None if there is no checkpoint.
+    A run that is resumed with other weights of its terms may have other heads than the checkpoint;
+    a new head begins untrained. Returns the run's progress at that checkpoint; None if there is no
+    checkpoint.
     """
     saved = load_checkpoint(folder / "checkpoints")
     if saved is None:
         return None
     try:
-        objective.load_state_dict(saved.weights)
+        differing = objective.load_state_dict(saved.weights, strict=False)
+        names = (*differing.missing_keys, *differing.unexpected_keys)
+        fits = all(name.startswith(HEADS) for name in names)
     except RuntimeError:
+        fits = False
+    if not fits:
         raise TrainingError(
             f"the checkpoint in {folder} was written by another version: "
             f"train a new model with --init {folder.name}"
-        ) from None
+        )
     average.load(saved.average)
-    restore_optimizer(optimizer, saved.moments)
+    restore_optimizer(optimizer, objective, saved.moments)
     return saved.progress
 
 

@@ -68,9 +68,9 @@ def parse_stages(text: str) -> list[tuple[tuple[str, ...], float]]:
     """
     stages = []
     for part in text.split(","):
-        names, _, share_text = part.strip().partition(":")
-        if not names:
+        if not part.strip():
             continue
+        names, _, share_text = part.strip().partition(":")
         terms = tuple(name.strip() for name in names.split("+"))
         for term in terms:
             if term not in TERMS:

@@ -54,13 +54,14 @@ def test_a_folder_of_a_former_version_is_opened(folder, model):
     # The heads of the training objectives were part of the model.
     config["model"]["global_heads"] = True
     former_weights["piece_head.bias"] = torch.ones(3)
+    former_weights["patch_head.bias"] = torch.ones(3)
 
     add_file(folder, "config.json", json.dumps(config).encode())
     add_file(folder, "model.safetensors", save(former_weights))
     opened = ModelFolder(folder)
     restored = opened.model.state_dict()
     assert all(torch.equal(tensor, restored[name]) for name, tensor in model.state_dict().items())
-    assert opened.heads.keys() == {"mlm.head.bias"}
+    assert opened.heads.keys() == {"mlm.head.bias", "mpm.head.bias", "mrfr.head.bias"}
 
 
 NAMES = [

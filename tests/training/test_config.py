@@ -41,6 +41,7 @@ def test_shares_and_precision_are_checked():
         ({"loss_mlm": -1.0}, "loss_mlm=-1.0 is not a valid weight"),
         ({"stages": "mlm:x"}, "has a share 'x'"),
         ({"stages": "nlm:1"}, "unknown term 'nlm'"),
+        ({"stages": "mlm:0.5,:0.5"}, "unknown term ''"),
     ],
 )
 def test_what_a_recipe_cannot_be_is_said(given, words):

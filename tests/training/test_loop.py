@@ -61,7 +61,7 @@ def make_run(tmp_path, collator, model, recipe):
             keep=lambda: save_checkpoint(
                 folder,
                 progress,
-                objective.state_dict(),
+                objective,
                 average.shadow,
                 optimizer,
             ),
@@ -121,6 +121,18 @@ def still(model):
             module.training = False
 
 
+def test_heads_train_again_after_a_validation(make_run):
+    run = make_run(3)
+    run.validate = lambda stage: {"hits@1": 0.0}
+    training = []
+    run.objective.heads["mlm"].register_forward_hook(
+        lambda head, arguments, loss: training.append(head.training)
+    )
+    run.recipe = dataclasses.replace(run.recipe, validate_every=1)
+    run_loop(run, lambda record: None)
+    assert training == [True] * 3
+
+
 def test_micro_batches_are_halved_if_memory_runs_out(make_run, monkeypatch):
     run = make_run(3)
     whole = run.objective.forward
@@ -171,7 +183,9 @@ def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tm
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optimizer):
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    run_loop(make_run(6, optimizer=optimizer), lambda record: None)
+    whole = make_run(6, optimizer=optimizer)
+    whole.keep = lambda: None
+    run_loop(whole, lambda record: None)
     unbroken = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(start)
     first = make_run(6, keep_every=3, optimizer=optimizer)
@@ -180,13 +194,32 @@ def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optim
     again = make_run(6, optimizer=optimizer)
     saved = load_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
+    assert saved.progress.step == 3
     again.progress = saved.progress
     again.objective.load_state_dict(saved.weights)
     again.average.load(saved.average)
-    restore_optimizer(again.optimizer, saved.moments)
+    restore_optimizer(again.optimizer, again.objective, saved.moments)
     run_loop(again, lambda record: None)
     assert again.progress.step == 6
     assert all(torch.equal(tensor, unbroken[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_run_with_other_heads_takes_up_the_moments_that_it_has_parameters_for(
+    make_run, recipe, tmp_path
+):
+    run_loop(make_run(2), lambda record: None)
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    other = make_run(2, weights={**recipe.weights, "mlm": 0.0, "mrfr": 1.0})
+    restore_optimizer(other.optimizer, other.objective, saved.moments)
+    restored = {
+        f"{name}.{key}": value
+        for name, parameter in other.objective.named_parameters()
+        for key, value in other.optimizer.state[parameter].items()
+    }
+    missing = {name.split(".")[1] for name in saved.moments.keys() - restored.keys()}
+    assert missing == {"mlm"}
+    assert all(torch.equal(saved.moments[name], value) for name, value in restored.items())
 
 
 def stop_at(run, step):

@@ -61,6 +61,13 @@ def test_a_run_leaves_a_whole_model_folder(home):
     assert set(folder.ontology.properties) <= set(home.ontology().properties)
 
 
+def test_the_ledger_has_what_train_returns(home):
+    result = train(home, options("recorded", 2, seed=3))
+    recorded = home.ledger().trainings()[-1]
+    recorded.pop("time")
+    assert recorded == {**result, "preset": "joint", "size": "tiny", "seed": 3}
+
+
 def test_the_log_names_every_term_of_the_joint_loss(home):
     train(home, options("terms", 4))
     lines = [
@@ -144,6 +151,24 @@ def test_a_resumed_run_keeps_what_it_was_asked_for(home):
     about = ModelFolder(home.models / "asked").about
     assert (about["preset"], about["size"], about["seed"], about["steps"]) == ("mbsd", "tiny", 7, 4)
     assert (about["recipe"]["learning_rate"], about["recipe"]["batch_size"]) == (0.002, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone", "new"),
+    [(("loss_mpm=0",), "mpm", None), (("loss_mrfr=0.5", "masked_rows=1"), None, "mrfr")],
+)
+def test_a_resumed_run_may_train_by_other_terms(home, changes, gone, new):
+    name = f"terms-{gone}-{new}"
+    train(home, options(name, 4))
+    train(home, TrainOptions(name=name, resume=True, steps=6, overrides=changes))
+    again = train(home, TrainOptions(name=name, resume=True, steps=8))
+    lines = [
+        json.loads(line)["loss"]
+        for line in (home.models / name / "log.jsonl").read_text().splitlines()
+    ]
+    assert again["steps"] == len(lines) == 8
+    assert gone not in set().union(*lines[4:6])
+    assert new is None or new in set().union(*lines[4:6])
 
 
 def test_init_takes_up_another_models_weights_and_vocabulary(home):

@@ -273,7 +273,7 @@ def test_a_run_from_init_exports_what_it_learns(home):
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_read(home, changes, words):
-    records = []
+    records: list[Any] = []
     with pytest.raises(UsageError, match=words):
         train(home, options("never", 1, **changes), records.append)
     assert records == []

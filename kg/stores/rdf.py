@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kg.stores.journaled import JournaledStore
+from kg.stores.oxigraph_files import open_for_reading
 from kg.stores.protocol import QueryResult
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph, delete_files
 from kg.stores.sparql import query_in_child_process
@@ -46,10 +47,9 @@ class RdfStore(JournaledStore):
         :meth:`kg.stores.journaled.JournaledStore.put`.
         """
         from oxrdflib import OxigraphStore
-        from pyoxigraph import Store
         from rdflib import Dataset
 
-        quads = Store.read_only(str(self.folder / FOLDER))
+        quads = open_for_reading(str(self.folder / FOLDER))
         return Dataset(store=OxigraphStore(store=quads), default_union=True)
 
 

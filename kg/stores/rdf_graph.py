@@ -25,6 +25,7 @@ from kg.stores import rdf_terms as terms
 from kg.stores.journal import JournalBatch
 from kg.stores.journaled import Projection
 from kg.stores.merge import StoredRows
+from kg.stores.oxigraph_files import open_for_reading
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
@@ -49,7 +50,7 @@ class OxigraphGraph(Projection):
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         path = str(folder / FOLDER)
         try:
-            self.quads = Store.read_only(path) if read_only else Store(path)
+            self.quads = open_for_reading(path) if read_only else Store(path)
         except (OSError, ValueError) as error:
             if read_only:
                 raise RuntimeError(str(error)) from None

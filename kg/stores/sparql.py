@@ -8,8 +8,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Store, Triple
+from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Triple
 
+from kg.stores.oxigraph_files import open_for_reading
 from kg.stores.protocol import QueryResult
 from kg.stores.sparql_guard import checked_sparql
 from schema.errors import QueryTimeoutError, StoreError
@@ -71,7 +72,7 @@ def query_directly(folder: str, text: str, prefixes: dict[str, str]) -> QueryRes
 
     The store is opened for reading only, so that an update fails.
     """
-    store = Store.read_only(folder)
+    store = open_for_reading(folder)
     return query_result(store.query(text, prefixes=prefixes, use_default_graph_as_union=True))
 
 

@@ -52,7 +52,7 @@ def check_packages() -> None:
 
 check_packages()  # before the first import of a package of ours
 
-from commands.base import Context, Group  # noqa: E402
+from commands.base import INTERRUPTED, Context, Group  # noqa: E402
 from schema.errors import CatalographError  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
 
@@ -86,9 +86,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 The summary repeats the first line of the command's docstring, so that ``--help`` need not import
 the module.
 """
-
-INTERRUPTED = 130
-"""128 and the number of SIGINT, 2: the code that shells give to an interrupted program."""
 
 
 class LazyGroup(Group):

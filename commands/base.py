@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from kg.home import Home
 
+INTERRUPTED = 130
+"""128 and the number of SIGINT, 2: the code that shells give to an interrupted program."""
 DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
 """A path argument. The library checks it, so that the error message says how to fix it."""

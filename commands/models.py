@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, Group, pass_context, table
+from commands.base import INTERRUPTED, PATH, Command, Context, Group, pass_context, table
 from commands.loading import split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
@@ -16,7 +16,6 @@ from schema.errors import UsageError
 if TYPE_CHECKING:
     from fusion.summary import ModelSummary
 
-INTERRUPTED = 130
 """Exit code of a training run that a signal stopped."""
 
 

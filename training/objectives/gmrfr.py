@@ -75,7 +75,7 @@ class GlobalMaskedRegionFeatureRegression(Objective):
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over images of P patches [B, P]."""
-        target = masked_raw_patches(states)
+        target = states.once(masked_raw_patches)
         masked = states.batch.masked
         if target is None or masked is None or states.items is None or states.image is None:
             return None

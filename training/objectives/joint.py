@@ -88,7 +88,7 @@ class JointObjective(nn.Module):
         self.heads.load_state_dict(dict(weights), strict=False)
 
     def forward(self, batch: StepBatch, shares: Mapping[str, float] | None = None) -> LossReport:
-        """Return the losses of a step's batch, or of a micro-batch.
+        """Return the losses of a step's batch, or of a micro-batch, of titles [B, L] and pairs [N].
 
         ``shares`` gives for each term which share of the whole batch's examples are in ``batch``;
         None if it is the whole batch.

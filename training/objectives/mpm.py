@@ -106,7 +106,7 @@ class MaskedPatchModeling(Objective):
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over images of P patches [B, P, D]."""
-        target = masked_raw_patches(states)
+        target = states.once(masked_raw_patches)
         masked = states.batch.masked
         if target is None or masked is None or states.patches is None:
             return None

@@ -64,7 +64,7 @@ def masked_features(states: StepStates) -> Tensor | None:
     # K3M's objects: the model reads regions, so there are no pixels to predict.
     if view.items.regions is not None:
         return view.items.regions.features[masked.patches]
-    return masked_raw_patches(states)
+    return states.once(masked_raw_patches)
 
 
 class MaskedRegionFeatureRegression(Objective):

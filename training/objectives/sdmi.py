@@ -86,6 +86,24 @@ def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
     return p * if_true + (1 - p) * if_false
 
 
+def batch_losses(states: StepStates) -> Distillation | None:
+    """Return both losses over N pairs; None if no item has both modalities."""
+    pairs = states.batch.pairs
+    views = states.query_views
+    if pairs is None or views is None or states.pair_image is None:
+        return None
+    # The N matching pairs and the N others have the same items.
+    both = pairs.has_both.repeat(2)
+    if not both.any():
+        return None
+    head = states.model.match_head
+    return distillation_losses(
+        ModalityReading(views.title[both], head(views.title)[both]),
+        ModalityReading(views.image[both], head(views.image)[both]),
+        pairs.label[both],
+    )
+
+
 class SelfDistillation(Objective):
     """Base class of both objectives, which count pairs whose item has a title and an image."""
 
@@ -96,23 +114,6 @@ class SelfDistillation(Objective):
         """Return the number of pairs whose item has a title and an image."""
         return 0.0 if batch.pairs is None else 2 * float(batch.pairs.has_both.sum())
 
-    def losses(self, states: StepStates) -> Distillation | None:
-        """Return both losses over N pairs; None if no item has both modalities."""
-        pairs = states.batch.pairs
-        views = states.query_views
-        if pairs is None or views is None or states.pair_image is None:
-            return None
-        # The N matching pairs and the N others have the same items.
-        both = pairs.has_both.repeat(2)
-        if not both.any():
-            return None
-        head = states.model.match_head
-        return distillation_losses(
-            ModalityReading(views.title[both], head(views.title)[both]),
-            ModalityReading(views.image[both], head(views.image)[both]),
-            pairs.label[both],
-        )
-
 
 class KnowledgeDistillation(SelfDistillation):
     """KL: draw the weaker modality's probability towards the stronger one's (Eq. 7)."""
@@ -122,7 +123,7 @@ class KnowledgeDistillation(SelfDistillation):
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over N pairs [N, D]."""
-        losses = self.losses(states)
+        losses = states.once(batch_losses)
         return None if losses is None else losses.kl
 
 
@@ -134,5 +135,5 @@ class RepresentationSimilarity(SelfDistillation):
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over N pairs [N, D]."""
-        losses = self.losses(states)
+        losses = states.once(batch_losses)
         return None if losses is None else losses.rs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from fusion.architectures.bert_stream import BertFusion
 from fusion.fused import FusedItems, ImageFeatures, Knowledge, QueryViews
 from fusion.model import ProductModel
 from training.batches import StepBatch
+
+T = TypeVar("T")
 
 
 class StepStates:
@@ -23,6 +27,17 @@ class StepStates:
     def __init__(self, model: ProductModel, batch: StepBatch) -> None:
         self.model = model
         self.batch = batch
+        self._results: dict[Callable[[StepStates], Any], Any] = {}
+
+    def once(self, compute: Callable[[StepStates], T]) -> T:
+        """Return ``compute(self)``, computed when an objective first asks for it.
+
+        For what several objectives need and only they know how to compute.
+        """
+        if compute not in self._results:
+            self._results[compute] = compute(self)
+        result: T = self._results[compute]
+        return result
 
     @cached_property
     def knowledge(self) -> Knowledge | None:

@@ -10,7 +10,8 @@ from training.objectives.joint import JointObjective
 from training.objectives.lpm import softmax_loss
 from training.objectives.matching import match_loss
 from training.objectives.mlm import mask_pieces, masked_piece_loss
-from training.objectives.mpm import mask_patches, masked_patch_loss, raw_patches
+from training.objectives.mpm import mask_patches, masked_patch_loss, masked_raw_patches, raw_patches
+from training.objectives.states import StepStates
 
 SPECIAL = SpecialPieces()
 NONE = TrueAlternatives(
@@ -140,3 +141,16 @@ def test_an_objective_without_weight_is_not_built(model):
 def test_objectives_that_the_model_cannot_predict_are_listed(model):
     objective = JointObjective(model, TINY, Recipe(weights={"mlm": 1.0, "mrc": 1.0}))
     assert objective.unavailable == ["mrc"]
+
+
+def test_what_several_objectives_need_is_computed_once(batch, model):
+    states = StepStates(model, batch(np.arange(24), 1))
+    calls = []
+
+    def compute(given):
+        calls.append(given)
+        return "result"
+
+    assert [states.once(compute), states.once(compute)] == ["result", "result"]
+    assert calls == [states]
+    assert states.once(masked_raw_patches) is states.once(masked_raw_patches)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fusion.config import FORMER_NAMES
 from schema.errors import SourceNotFoundError, UsageError
 from training.objectives import OBJECTIVES, TERMS
 from training.schedule import parse_stages
@@ -269,15 +270,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None
 
 
-RENAMED = {"picture": "image_encoder"}
-"""Settings that had another name in an earlier version."""
-
-
 def _unknown_setting(name: str, known: Sequence[str]) -> str:
     """Return the message for an unknown setting, with the nearest one that exists."""
     if name.startswith(WEIGHT_PREFIX):
         return f"no setting {name!r}: the terms are {', '.join(TERMS)}"
-    nearest = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known)
+    if name in FORMER_NAMES:
+        nearest = [FORMER_NAMES[name]]
+    else:
+        nearest = difflib.get_close_matches(name, known)
     if nearest:
         return f"no setting {name!r}: did you mean {' or '.join(nearest)}?"
     return f"no setting {name!r}: choose one of {', '.join(sorted(known))}"

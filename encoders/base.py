@@ -37,6 +37,14 @@ class ImageEncoder(nn.Module):
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, global_tokens + P, D]."""
         raise NotImplementedError
 
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D].
+
+        They keep their positions: without these all masked patches of an image would be the same,
+        and so would be what a model predicts for them.
+        """
+        raise NotImplementedError
+
     def patch_positions(self, patch: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of the patches with index ``patch`` [M].
 

@@ -90,6 +90,10 @@ class ResidualStem(ImageEncoder):
         pooled = torch.cat([whole_image, patches], 2).transpose(1, 2)
         return ModalTokens.all_present(self.project(pooled) + self.positions)
 
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D]."""
+        return vector + self.positions[self.global_tokens :]
+
     def patch_positions(self, patch: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of the patches with index ``patch`` [M]."""
         return self.positions.index_select(0, patch + self.global_tokens)

@@ -55,6 +55,10 @@ class PatchEncoder(ImageEncoder):
         """Add the position embeddings to ``patches`` [B, P, D]."""
         return ModalTokens.all_present(patches + self.positions)
 
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D]."""
+        return vector + self.positions
+
     def patch_positions(self, patch: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of the patches with index ``patch`` [M]."""
         return self.positions.index_select(0, patch)

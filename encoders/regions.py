@@ -204,7 +204,20 @@ class RegionEncoder(nn.Module):
 
     def forward(self, regions: RegionBatch) -> ModalTokens:
         """Encode R regions of B images as tokens [B, R, D]."""
+        return ModalTokens(
+            self.norm(self.feature(regions.features) + self._place(regions)), regions.mask
+        )
+
+    def masked_tokens(self, regions: RegionBatch, vector: Tensor) -> Tensor:
+        """Return the tokens [B, R, D] of regions whose features are replaced by ``vector`` [D].
+
+        As in ViLBERT, a masked region keeps its box.
+        """
+        return self.norm(vector + self._place(regions))
+
+    def _place(self, regions: RegionBatch) -> Tensor:
+        """Map box and area of each region to [B, R, D]."""
         x1, y1, x2, y2 = regions.boxes.split(1, -1)
         area = (x2 - x1) * (y2 - y1)
         place: Tensor = self.place(torch.cat([regions.boxes, area], -1))
-        return ModalTokens(self.norm(self.feature(regions.features) + place), regions.mask)
+        return place

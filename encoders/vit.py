@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from encoders.base import ImageEncoder
 from encoders.image import HALF, normalise
@@ -46,6 +47,15 @@ class PretrainedViT(ImageEncoder):
             states = self.vit(pixel_values=normalise(pixels, HALF, HALF)).last_hidden_state
         # Outside of the block above: the projection is learned even if the ViT is frozen.
         return ModalTokens.all_present(self.project(states))
+
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D].
+
+        The ViT's states have no part that is the position alone. Its own position embeddings,
+        mapped like its states, stand in for it.
+        """
+        positions = self.vit.embeddings.position_embeddings[0, self.global_tokens :]
+        return vector + F.linear(positions, self.project.weight)
 
     def train(self, mode: bool = True) -> PretrainedViT:
         """Set training mode, except that a frozen ViT stays in evaluation mode."""

@@ -39,17 +39,18 @@ class ImageFeatures:
             described=torch.cat([self.described] * 2),
         )
 
-    def hide(self, patches: Tensor, vector: Tensor) -> ImageFeatures:
-        """Replace the marked ``patches`` [B, P] bool by the mask ``vector`` [D].
+    def hide(self, patches: Tensor, masked_tokens: Tensor) -> ImageFeatures:
+        """Replace the marked ``patches`` [B, P] bool by ``masked_tokens`` [P, D] or [B, P, D].
 
-        Those items also lose their global token and their descriptor, which would give the content
-        of the hidden patches away.
+        These keep position or box of what they replace (see
+        :meth:`fusion.images.ImageReader.masked_tokens`). The items also lose their global token and
+        their descriptor, which would give the content of the hidden patches away.
         """
         first = self.global_tokens
         hidden = self.tokens.hidden
         mask = self.tokens.mask
         touched = patches.any(1)
-        covered = torch.where(patches[..., None], vector.to(hidden.dtype), hidden[:, first:])
+        covered = torch.where(patches[..., None], masked_tokens.to(hidden.dtype), hidden[:, first:])
         mask = torch.cat([mask[:, :first] & ~touched[:, None], mask[:, first:]], 1)
         tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask)
         return replace(self, tokens=tokens, described=self.described & ~touched)

@@ -36,6 +36,13 @@ class ImageReader(nn.Module):
         """Encode the images of B items, with tokens [B, G + P, D]; None if no item has an image."""
         raise NotImplementedError
 
+    def masked_tokens(self, batch: ItemBatch, vector: Tensor) -> Tensor:
+        """Return the tokens of patches or regions whose content is replaced by ``vector`` [D].
+
+        [P, D], or [B, R, D] for the regions of a batch. Each keeps its position, or its box.
+        """
+        raise NotImplementedError
+
     def patch_positions(self, patch: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of the patches with index ``patch`` [M].
 
@@ -56,10 +63,10 @@ class RegionImages(ImageReader):
     """A reader of regions that a detector found.
 
     Args:
-        encoder: a module from :class:`encoders.batch.RegionBatch` to tokens
+        encoder: embeds regions, or passes them on to a model that does
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: RegionEncoder | JoinedRegions) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -77,9 +84,22 @@ class RegionImages(ImageReader):
             global_tokens=0,
         )
 
+    def masked_tokens(self, batch: ItemBatch, vector: Tensor) -> Tensor:
+        """Return the tokens [B, R, D] of regions without features, which keep their boxes."""
+        if batch.regions is None:
+            raise ValueError("a batch without regions has none to mask")
+        return self.encoder.masked_tokens(batch.regions, vector)
+
 
 class JoinedRegions(nn.Module):
     """Regions as they are, for models that embed regions themselves."""
+
+    def masked_tokens(self, regions: RegionBatch, vector: Tensor) -> Tensor:
+        """Return tokens [B, R, F + 4] of zeros and boxes, as LXMERT masks regions.
+
+        These models have no mask vector of their own, so ``vector`` [D] is not used.
+        """
+        return torch.cat([torch.zeros_like(regions.features), regions.boxes], -1)
 
     def forward(self, regions: RegionBatch) -> ModalTokens:
         """Join features and boxes to tokens [B, R, F + 4]."""
@@ -123,6 +143,10 @@ class PixelImages(ImageReader):
             described=has_image,
             global_tokens=self.encoder.global_tokens,
         )
+
+    def masked_tokens(self, batch: ItemBatch, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D]."""
+        return self.encoder.masked_tokens(vector)
 
     def patch_positions(self, patch: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of the patches with index ``patch`` [M].

@@ -61,6 +61,12 @@ class ProductModel(nn.Module):
         features: ImageFeatures | None = self.images(batch)
         return features
 
+    def hide_patches(
+        self, batch: ItemBatch, image: ImageFeatures, patches: Tensor
+    ) -> ImageFeatures:
+        """Hide the content, but not the place, of ``patches`` [B, P] bool, or of regions [B, R]."""
+        return image.hide(patches, self.images.masked_tokens(batch, self.patch_mask))
+
     def fuse(
         self,
         batch: ItemBatch,

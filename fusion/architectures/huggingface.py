@@ -214,6 +214,14 @@ class ClipImages(ImageEncoder):
         # CLIP itself normalises and projects the first token alone.
         return ModalTokens.all_present(self.projection(self.tower.post_layernorm(states)))
 
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D].
+
+        The tower's own position embeddings, mapped like its states, say where a patch was.
+        """
+        positions = self.tower.embeddings.position_embedding.weight[self.global_tokens :]
+        return vector + self.projection(positions)
+
 
 class ViltPatches(ImageEncoder):
     """ViLT's patch embedding with its own [CLS] and positions.
@@ -240,6 +248,10 @@ class ViltPatches(ImageEncoder):
         patches = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([embeddings.cls_token.expand(len(patches), -1, -1), patches], 1)
         return ModalTokens.all_present(embeddings.dropout(tokens + embeddings.position_embeddings))
+
+    def masked_tokens(self, vector: Tensor) -> Tensor:
+        """Return the tokens [P, D] of patches whose content is replaced by ``vector`` [D]."""
+        return vector + self.embeddings.position_embeddings[0, self.global_tokens :]
 
 
 class ViltReader(WrappedReader):

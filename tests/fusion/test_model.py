@@ -81,8 +81,9 @@ def test_masked_patches_take_global_token_and_descriptor_with_them(model, batch)
     image = model.encode_image(batch)
     patches = torch.zeros(4, 4, dtype=torch.bool)
     patches[0, 1] = True
-    hidden = image.hide(patches, model.patch_mask)
+    hidden = model.hide_patches(batch, image, patches)
     assert not hidden.tokens.mask[0, 0]
     assert not hidden.described[0]
     assert hidden.described[1]
-    torch.testing.assert_close(hidden.tokens.hidden[0, 2], model.patch_mask)
+    position = model.patch_positions(torch.tensor([1]))[0]
+    torch.testing.assert_close(hidden.tokens.hidden[0, 2], model.patch_mask + position)

@@ -17,7 +17,9 @@ from training.presets import PRESETS, SIZES, preset, preset_name
 
 NAMES = [preset_name(build) for build in PRESETS]
 OWN = [name for name in NAMES if name != "wrapped"]
-REGIONS = Regions(np.ones((3, 5), np.float32), np.full((3, 4), 0.5, np.float32))
+REGIONS = Regions(
+    np.ones((3, 5), np.float32), np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+)
 
 
 def small(name):
@@ -94,6 +96,36 @@ def test_a_masked_image_changes_nothing_bit_for_bit(built):
         hidden, tokens=ModalTokens(torch.where(mask[..., None], image.tokens.hidden, 7.0), mask)
     )
     assert torch.equal(model.fuse(batch, hidden).node, model.fuse(batch, other).node)
+
+
+def test_masked_patches_keep_their_place_and_nothing_else(built):
+    model, batch = built
+    image = model.encode_image(batch)
+    if image is None:
+        pytest.skip("this one reads no images")
+    for module in model.images.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            # The residual network's positions begin at zero.
+            if name == "positions":
+                torch.nn.init.normal_(parameter)
+    image = model.encode_image(batch)
+    count = image.tokens.mask.shape[1] - image.global_tokens
+    every = torch.ones(len(batch), count, dtype=torch.bool)
+    masked = image.patch_states(model.hide_patches(batch, image, every).tokens.hidden)
+    # Two different places of one image are two different tokens.
+    distance = (masked[0, 0] - masked[0, 1]).abs().max()
+    assert distance > 1e-3
+
+    other = dataclasses.replace(batch)
+    if batch.regions is not None:
+        other = dataclasses.replace(
+            batch,
+            regions=dataclasses.replace(batch.regions, features=batch.regions.features + 1),
+        )
+    elif batch.pixels is not None:
+        other = dataclasses.replace(batch, pixels=255 - batch.pixels)
+    again = model.hide_patches(other, model.encode_image(other), every)
+    assert torch.equal(image.patch_states(again.tokens.hidden)[0], masked[0])
 
 
 def test_known_triples_move_their_cell_alone(built):

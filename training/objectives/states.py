@@ -51,11 +51,12 @@ class StepStates:
         if self.batch.items is None or self.batch.masked is None:
             return None
         # Patches are hidden after the encoder: MBSD replaces the output of its patchify network.
-        image = self.model.encode_image(self.batch.items.items)
+        items = self.batch.items.items
+        image = self.model.encode_image(items)
         covered = self.batch.masked.covered
         if image is None or not covered.any():
             return image
-        return image.hide(covered, self.model.patch_mask)
+        return self.model.hide_patches(items, image, covered)
 
     @cached_property
     def items(self) -> FusedItems | None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder
 
-from encoders.image import normalise
+from encoders.image import Standardise
 from encoders.layers import TransformerLayer
 from encoders.patches import ConvPatches
 from fusion.architectures.bert_stream import BertStream
@@ -81,7 +81,7 @@ class PlainMBSD(nn.Module):
 
     def image(self, pixels: Tensor) -> Tensor:
         """Encode ``pixels`` [N, 3, S, S] uint8 as patches [N, P, D] by convolutions."""
-        x = normalise(pixels)
+        x = Standardise()(pixels)
         for number, layer in enumerate(self.convolutions):
             x = layer(x)
             if number < len(self.norms):

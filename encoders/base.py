@@ -17,8 +17,11 @@ class PieceEncoder(nn.Module):
     and values.
     """
 
-    def forward(self, pieces: Tensor) -> ModalTokens:
-        """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D]."""
+    def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
+        """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D].
+
+        ``limit`` is the number of pieces, or more, if it is known without reading them.
+        """
         raise NotImplementedError
 
 

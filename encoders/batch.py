@@ -30,12 +30,14 @@ class RegionBatch:
         boxes: x1, y1, x2, y2 as fractions of the image's sides [B, R, 4]
         mask: which regions exist [B, R]
         classes: the detector's probabilities of its C classes [B, R, C], or None
+        limit: at most so many regions exist; None if that is not known
     """
 
     features: Tensor
     boxes: Tensor
     mask: Tensor
     classes: Tensor | None = None
+    limit: int | None = None
 
     def to(self, device: str | torch.device) -> RegionBatch:
         """Return the same regions on another device."""
@@ -44,6 +46,7 @@ class RegionBatch:
             boxes=self.boxes.to(device, non_blocking=True),
             mask=self.mask.to(device, non_blocking=True),
             classes=_moved(self.classes, device),
+            limit=self.limit,
         )
 
 
@@ -72,6 +75,8 @@ class ItemBatch:
         ngram_offsets: the index at which each title's n-grams begin [B]
         pixels: [B, 3, S, S] uint8, or None if no item has an image
         has_image: [B] bool
+        image_rows: the rows that have an image, ascending [I]
+        piece_limit: at most so many pieces are present; None if that is not known
         regions: detected regions, for models that read regions instead of pixels
     """
 
@@ -80,6 +85,8 @@ class ItemBatch:
     ngram_offsets: Tensor
     pixels: Tensor | None
     has_image: Tensor
+    image_rows: Tensor
+    piece_limit: int | None = None
     regions: RegionBatch | None = None
 
     @staticmethod
@@ -89,13 +96,16 @@ class ItemBatch:
         has_image: Tensor,
         regions: RegionBatch | None = None,
     ) -> ItemBatch:
-        """Join the titles and the images of B items."""
+        """Join the titles and the images of B items, which are on a CPU."""
         return ItemBatch(
             pieces=titles.pieces,
             ngrams=titles.ngrams,
             ngram_offsets=titles.ngram_offsets,
             pixels=pixels,
             has_image=has_image,
+            # Counted here, because on a GPU counting waits for the device.
+            image_rows=has_image.nonzero()[:, 0],
+            piece_limit=int((titles.pieces != 0).sum()),
             regions=regions,
         )
 
@@ -105,7 +115,7 @@ class ItemBatch:
     @property
     def has_ngrams(self) -> Tensor:
         """[B] bool, True for the titles that have at least one n-gram."""
-        end = self.ngram_offsets.new_tensor([self.ngrams.shape[0]])
+        end = self.ngram_offsets.new_full((1,), self.ngrams.shape[0])
         ends = torch.cat([self.ngram_offsets[1:], end])
         return ends > self.ngram_offsets
 
@@ -116,6 +126,7 @@ class ItemBatch:
             pieces=torch.zeros_like(self.pieces[:, :1]),
             ngrams=self.ngrams[:0],
             ngram_offsets=torch.zeros_like(self.ngram_offsets),
+            piece_limit=0,
         )
 
     def repeated(self) -> ItemBatch:
@@ -130,6 +141,8 @@ class ItemBatch:
             ngram_offsets=offsets,
             pixels=None,
             has_image=torch.cat([self.has_image, self.has_image]),
+            image_rows=torch.cat([self.image_rows, self.image_rows + len(self)]),
+            piece_limit=None if self.piece_limit is None else 2 * self.piece_limit,
         )
 
     def to(self, device: str | torch.device) -> ItemBatch:
@@ -140,6 +153,8 @@ class ItemBatch:
             ngram_offsets=self.ngram_offsets.to(device, non_blocking=True),
             pixels=_moved(self.pixels, device),
             has_image=self.has_image.to(device, non_blocking=True),
+            image_rows=self.image_rows.to(device, non_blocking=True),
+            piece_limit=self.piece_limit,
             regions=None if self.regions is None else self.regions.to(device),
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from encoders.base import PieceEncoder
 from encoders.layers import RowDropout, TransformerLayer
-from encoders.packing import PackedTransformer
+from encoders.packing import PackedTransformer, reads_counts
 from encoders.tokens import ModalTokens
 from schema.errors import ModelError
 
@@ -61,10 +61,10 @@ class BertEmbeddings(nn.Module):
         """Return word + position + segment [B, L, D] for embedded ``words`` [B, L, D].
 
         ``positions`` are [B, L] or [L]; ``segment`` is one number, or one per token [L]. Raises
-        ValueError if a position exceeds the last one.
+        ValueError on a CPU if a position exceeds the last one.
         """
         last = self.positions.num_embeddings
-        if positions.numel() and int(positions.max()) >= last:
+        if reads_counts(positions) and positions.numel() and int(positions.max()) >= last:
             raise ValueError(
                 f"position {int(positions.max())} is past the last of {last}: cut the text"
             )
@@ -94,12 +94,12 @@ class BertText(PieceEncoder):
         """The embeddings of word pieces, which a masked-language-modelling head shares."""
         return self.embeddings.words
 
-    def forward(self, pieces: Tensor) -> ModalTokens:
+    def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
         """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D], zero for padding."""
         words = self.embeddings.words(pieces)
         positions = torch.arange(pieces.shape[1], device=pieces.device)
         total = self.embeddings.add_position_and_segment(words, positions, 0)
-        return self.encoder(ModalTokens(self.embeddings.normalise(total), pieces != 0))
+        return self.encoder(ModalTokens(self.embeddings.normalise(total), pieces != 0, limit))
 
     def train(self, mode: bool = True) -> BertText:
         """Set training mode, except that a frozen encoder stays in evaluation mode."""

@@ -23,13 +23,26 @@ HALF: ChannelValues = (0.5, 0.5, 0.5)
 """Mean and deviation of the published ViTs and of ViLT, which expect pixels in [-1, 1]."""
 
 
-def normalise(
-    pixels: Tensor, mean: ChannelValues = IMAGENET_MEAN, std: ChannelValues = IMAGENET_STD
-) -> Tensor:
-    """Standardise ``pixels`` [B, 3, S, S] uint8 per channel; ``mean`` and ``std`` are in [0, 1]."""
-    mean_of_channel = torch.tensor(mean, device=pixels.device).view(3, 1, 1) * 255
-    std_of_channel = torch.tensor(std, device=pixels.device).view(3, 1, 1) * 255
-    return (pixels.float() - mean_of_channel) / std_of_channel
+class Standardise(nn.Module):
+    """Standardises the channels of pixels; ``mean`` and ``std`` are in [0, 1].
+
+    They are buffers because a GPU would have to fetch a constant from the CPU in every step.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, mean: ChannelValues = IMAGENET_MEAN, std: ChannelValues = IMAGENET_STD
+    ) -> None:
+        super().__init__()
+        # Not saved with the weights: they never change.
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Standardise ``pixels`` [B, 3, S, S] uint8."""
+        return (pixels.float() - self.mean) / self.std
 
 
 class ResidualBlock(nn.Module):
@@ -72,6 +85,7 @@ class ResidualStem(ImageEncoder):
         self.grid = grid
         self.global_tokens = 1
         self.patch_size = size // grid
+        self.standardise = Standardise()
         self.enter = nn.Conv2d(3, channels[0], 3, stride=2, padding=1, bias=False)
         self.norm_enter = nn.BatchNorm2d(channels[0])
         self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in itertools.pairwise(channels)))
@@ -81,7 +95,7 @@ class ResidualStem(ImageEncoder):
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D], the global one first."""
         # Convolutions on a CPU are fastest with the channels last in memory.
-        x = normalise(pixels).contiguous(memory_format=torch.channels_last)
+        x = self.standardise(pixels).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.norm_enter(self.enter(x)), inplace=True)
         x = self.blocks(x)
 

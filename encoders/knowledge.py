@@ -5,9 +5,26 @@ Shapes: S strings in all, N strings of a batch, L word pieces, D the model's wid
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from encoders.base import PieceEncoder
+from encoders.packing import reads_counts
+from schema.arrays import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class StringSizes:
+    """The word pieces of some strings: ``total`` of all, and ``longest`` of a single one."""
+
+    total: int
+    longest: int
+
+    @staticmethod
+    def of(lengths: IntArray) -> StringSizes:
+        """Return the sizes of N strings, given the pieces of each [N]."""
+        return StringSizes(int(lengths.sum()), max(1, int(lengths.max(initial=0))))
 
 
 class KnowledgeEncoder(nn.Module):
@@ -34,12 +51,25 @@ class KnowledgeEncoder(nn.Module):
         self.register_buffer("strings", strings, persistent=False)
         self.embedding = nn.Embedding(strings.shape[0], dim)
 
-    def forward(self, index: Tensor) -> Tensor:
+    @property
+    def lengths(self) -> IntArray:
+        """The number of word pieces of each string [S]."""
+        counts: IntArray = (self.strings != 0).sum(1).cpu().numpy()
+        return counts
+
+    def forward(self, index: Tensor, sizes: StringSizes | None = None) -> Tensor:
         """Encode the strings with numbers ``index`` [N], which are distinct: [N, D].
 
-        Each string of a batch is thus encoded once, however many triples contain it.
+        Each string of a batch is thus encoded once, however many triples contain it. ``sizes`` are
+        those of these strings; if None, they are read on a CPU, and on a GPU, which would have to
+        be waited for, those of all strings take their place.
         """
         pieces = self.strings[index]
         # The table is padded to the limit of a string's length; those of a batch may be shorter.
-        longest = max(1, int((pieces != 0).any(0).sum()))
-        return self.embedding(index) + self.text(pieces[:, :longest]).mean()
+        longest = pieces.shape[1]
+        if sizes is not None:
+            longest = min(longest, sizes.longest)
+        elif reads_counts(pieces):
+            longest = max(1, int((pieces != 0).any(0).sum()))
+        limit = None if sizes is None else sizes.total
+        return self.embedding(index) + self.text(pieces[:, :longest], limit).mean()

@@ -6,6 +6,7 @@ Shapes: B items, L tokens, Q queries, D the model's width, H heads, d = D / H.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,19 @@ class FeedForward(nn.Sequential):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRows:
+    """The rows that T packed tokens belong to (see :mod:`encoders.packing`).
+
+    Attributes:
+        of_token: the row of each token [T]
+        count: the number of rows, which is not read from ``of_token``: on a GPU that would wait
+    """
+
+    of_token: Tensor
+    count: int
+
+
 class RowDropout(nn.Module):
     """Dropout of whole features: the same features for all tokens of a row.
 
@@ -78,25 +92,20 @@ class RowDropout(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, hidden: Tensor, row: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, rows: TokenRows | None = None) -> Tensor:
         """Drop features of ``hidden`` [B, L, D] or [N, D]; the identity outside training.
 
-        Packed tokens [T, D] (see :mod:`encoders.packing`) come with the ``row`` [T] of each token.
+        Packed tokens [T, D] (see :mod:`encoders.packing`) come with their ``rows``.
         """
         if not self.training or self.rate == 0:
             return hidden
-        rows = hidden.shape[0] if row is None else _row_count(row)
+        count = hidden.shape[0] if rows is None else rows.count
         keep = 1 - self.rate
-        scale = hidden.new_empty(rows, hidden.shape[-1]).bernoulli_(keep).div_(keep)
-        if row is not None:
-            return hidden * scale.index_select(0, row)
+        scale = hidden.new_empty(count, hidden.shape[-1]).bernoulli_(keep).div_(keep)
+        if rows is not None:
+            return hidden * scale.index_select(0, rows.of_token)
         ones = [1] * (hidden.dim() - 2)
-        return hidden * scale.view(rows, *ones, -1)
-
-
-def _row_count(row: Tensor) -> int:
-    # Tokens that packing appends have a row number of their own, past that of the last item.
-    return int(row.max()) + 1 if row.numel() else 0
+        return hidden * scale.view(count, *ones, -1)
 
 
 class TransformerLayer(nn.Module):
@@ -124,19 +133,22 @@ class TransformerLayer(nn.Module):
         return self.apply_around(lambda x: self.attention(x, x, mask), hidden)
 
     def apply_around(
-        self, self_attention: Callable[[Tensor], Tensor], hidden: Tensor, row: Tensor | None = None
+        self,
+        self_attention: Callable[[Tensor], Tensor],
+        hidden: Tensor,
+        rows: TokenRows | None = None,
     ) -> Tensor:
         """Apply the layer to ``hidden`` [..., D] with a given implementation of self-attention.
 
         Everything else in the layer works on single tokens and accepts any layout. Packed tokens
-        [T, D] come with the ``row`` [T] of each token, see :class:`RowDropout`.
+        [T, D] come with their ``rows``, see :class:`RowDropout`.
         """
         if self.norm_first:
             attended = self_attention(self.attention_input(hidden))
-            hidden = hidden + self.dropout(attended, row)
-            return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), row)
-        hidden = self.norm_attention(hidden + self.dropout(self_attention(hidden), row))
-        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden), row))
+            hidden = hidden + self.dropout(attended, rows)
+            return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), rows)
+        hidden = self.norm_attention(hidden + self.dropout(self_attention(hidden), rows))
+        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden), rows))
 
     def attention_input(self, hidden: Tensor) -> Tensor:
         """Return the tensor [..., D] that the self-attention reads, given the layer's input."""

@@ -1,26 +1,32 @@
 """Transformer layers that do no work on padding.
 
 About a third of a batch of titles is padding. The linear maps, which are most of a layer's work,
-therefore run over the packed tokens alone, one after another in a tensor [T, D]. Only the attention
-itself needs the padded layout [B, L, D], and the tokens are scattered to it and gathered back.
-Measured on the joint training loop on two cores: 146 items/s instead of 135 in bf16, and 85 instead
-of 69 in fp32.
+therefore run over the packed tokens alone, one after another in a tensor [T, D]. On a CPU the
+attention itself needs the padded layout [B, L, D], and the tokens are scattered to it and gathered
+back. Measured on the joint training loop on two cores: 146 items/s instead of 135 in bf16, and 85
+instead of 69 in fp32. On a GPU, flash attention works on the packed tokens.
 
-Shapes: B rows (items), L tokens per padded row, T packed tokens, H heads, D the model's width.
+On a CPU, T is the number of tokens that are present. On a GPU that number is not read, because the
+program would have to wait for the device: T is then the limit that the loader has counted, and the
+packed tokens that are not needed are zero and attend to one another.
+
+Shapes: B rows (items), L tokens per padded row, T packed tokens, G groups per row, H heads, D the
+model's width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
 
 from encoders.batch import bucket_size
-from encoders.layers import Attention, TransformerLayer, attend, open_empty_rows
+from encoders.layers import Attention, TokenRows, TransformerLayer, attend, open_empty_rows
 from encoders.tokens import ModalTokens
 
 PACKED_STEP = 64
@@ -30,29 +36,45 @@ PACKED_STEP = 64
 class TokenLayout:
     """The positions of T tokens in B padded rows of length L, and the ways between both layouts.
 
+    Built by :meth:`of_positions` or :meth:`of_mask`.
+
     Args:
-        position: the position of each token among all B * L, row after row [T]
+        position: the position of each packed token among all B * L, row after row [T]; B * L for
+            the appended ones
+        place: the packed token at each position [B * L]; T where there is none
         rows: the number of rows B
         length: the length of a row L
-        step: zero tokens are appended so that their number is a multiple of this
 
     Attributes:
         row: the row of each packed token [T]; B for the appended ones
     """
 
-    def __init__(self, position: Tensor, rows: int, length: int, step: int = 1) -> None:
+    def __init__(self, position: Tensor, place: Tensor, rows: int, length: int) -> None:
         self.rows = rows
         self.length = length
-        count = len(position)
-        padded_count = bucket_size(count, step) if step > 1 else count
-        position_of_packed = F.pad(position, (0, padded_count - count), value=rows * length)
-        self.row = position_of_packed // length
+        self.row = position // max(1, length)
         # The inverse index: packing gathers by one and padding by the other, and the gradient of
         # each is the other gather.
-        packed_of_position = position.new_full((rows * length,), padded_count)
-        packed_of_position[position] = torch.arange(count, device=position.device)
-        self._packed = _RowIndex.of(position_of_packed, rows * length)
-        self._padded = _RowIndex.of(packed_of_position, padded_count)
+        self._packed = _RowIndex.of(position, rows * length)
+        self._padded = _RowIndex.of(place, len(position))
+
+    @property
+    def token_rows(self) -> TokenRows:
+        """The row of each packed token [T], among B + 1 rows."""
+        return TokenRows(self.row, self.rows + 1)
+
+    @staticmethod
+    def of_positions(position: Tensor, rows: int, length: int, step: int = 1) -> TokenLayout:
+        """Return the layout of tokens at known positions.
+
+        Args:
+            position: the position of each token among all B * L, row after row [T]
+            rows: the number of rows B
+            length: the length of a row L
+            step: zero tokens are appended so that their number is a multiple of this
+        """
+        packed, place = _both_ways(position, rows * length, step)
+        return TokenLayout(packed, place, rows, length)
 
     def pack(self, padded: Tensor) -> Tensor:
         """Gather the tokens that are present: [B, L, D] to [T, D]."""
@@ -64,13 +86,50 @@ class TokenLayout:
         return padded.view(self.rows, self.length, -1)
 
 
+def _both_ways(position: Tensor, size: int, step: int) -> tuple[Tensor, Tensor]:
+    """Return the position of each packed token [T], and the packed token at each position [size].
+
+    ``position`` [N] are the positions of the tokens that are present; ``size`` and T stand for
+    none.
+    """
+    count = len(position)
+    padded_count = bucket_size(count, step) if step > 1 else count
+    packed = F.pad(position, (0, padded_count - count), value=size)
+    place = position.new_full((size,), padded_count)
+    place = place.scatter(0, position, torch.arange(count, device=position.device))
+    return packed, place
+
+
+def _both_ways_within(present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """Return the same as :func:`_both_ways` without reading how many tokens are present.
+
+    ``present`` [size] marks them; there are at most ``limit``, which becomes T.
+    """
+    size = len(present)
+    rank = present.cumsum(0) - 1
+    place = torch.where(present, rank, limit)
+    # Absent ones all write to the entry past the last, which is cut off.
+    packed = place.new_full((limit + 1,), size)
+    packed = packed.scatter(0, place, torch.arange(size, device=present.device))
+    return packed[:limit], place
+
+
+def reads_counts(tensor: Tensor) -> bool:
+    """Return whether the number of tokens may be read from ``tensor``, at no cost.
+
+    On a GPU, reading it waits for the device; a compiled step would be cut in two.
+    """
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 @dataclass(frozen=True, slots=True)
 class _RowIndex:
     """Rows to gather from a table, some of which do not exist and are gathered as zeros.
 
     Attributes:
         index: the row of the table for each row of the result [M]; any valid row where it is absent
-        absent: the rows of the result that are zero [A]
+        absent: the rows of the result that are zero, as a mask [M], or by number [A] on a CPU,
+            where writing only these is faster
     """
 
     index: Tensor
@@ -79,37 +138,52 @@ class _RowIndex:
     @staticmethod
     def of(index: Tensor, size: int) -> _RowIndex:
         """Return the index of a table of ``size`` rows; ``size`` itself in ``index`` is absent."""
-        return _RowIndex(index.clamp(max=max(0, size - 1)), (index == size).nonzero()[:, 0])
-
-    def gather(self, table: Tensor) -> Tensor:
-        """Gather rows from ``table`` [N, D]: [M, D]."""
-        # A batch may have no token at all, and then no row to gather in place of absent ones.
-        if not len(table):
-            return table.new_zeros(len(self.index), table.shape[1])
-        return table.index_select(0, self.index).index_fill_(0, self.absent, 0)
+        absent = index == size
+        if reads_counts(index):
+            absent = absent.nonzero()[:, 0]
+        return _RowIndex(index.clamp(max=max(0, size - 1)), absent)
 
 
 class _GatherRows(torch.autograd.Function):
     """Gather of table rows of which each is taken at most once.
 
-    Its gradient is therefore a gather as well, by the ``inverse`` index. Autograd's own gradient of
+    Its gradient is therefore a gather as well, by the inverse index. Autograd's own gradient of
     index_select would fill a table with zeros and scatter into it, which is slower.
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: _RowIndex, inverse: _RowIndex) -> Tensor:
-        """Gather from ``table`` [N, D]: [M, D]."""
-        ctx.inverse = inverse
-        return index.gather(table)
+    def forward(
+        ctx: Any, table: Tensor, index: Tensor, absent: Tensor, inverse: Tensor, missing: Tensor
+    ) -> Tensor:
+        """Gather from ``table`` [N, D]: [M, D].
+
+        ``index`` and ``absent`` are those of a :class:`_RowIndex`, ``inverse`` and ``missing``
+        those of its inverse.
+        """
+        ctx.save_for_backward(inverse, missing)
+        return _take_rows(table, index, absent)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Gather the table's gradient [N, D] from the result's [M, D]."""
-        return ctx.inverse.gather(gradients[0]), None, None
+        inverse, missing = ctx.saved_tensors
+        return _take_rows(gradients[0], inverse, missing), None, None, None, None
+
+
+def _take_rows(table: Tensor, index: Tensor, absent: Tensor) -> Tensor:
+    # A batch may have no token at all, and then no row to gather in place of absent ones.
+    if not len(table):
+        return table.new_zeros(len(index), table.shape[1])
+    rows = table.index_select(0, index)
+    if absent.dtype == torch.bool:
+        return rows.masked_fill(absent[:, None], 0)
+    return rows.index_fill_(0, absent, 0)
 
 
 def _gather_rows(table: Tensor, index: _RowIndex, inverse: _RowIndex) -> Tensor:
-    return _GatherRows.apply(table, index, inverse)  # type: ignore[no-untyped-call]
+    return _GatherRows.apply(  # type: ignore[no-untyped-call]
+        table, index.index, index.absent, inverse.index, inverse.absent
+    )
 
 
 class AttentionLayout(TokenLayout):
@@ -119,25 +193,39 @@ class AttentionLayout(TokenLayout):
     thus share a row without seeing each other.
 
     Args:
-        group: the group of each token, from 1 on; 0 is padding [B, L]
+        group: the group of each token, from 1 to G; 0 is padding [B, L]. The tokens of a group lie
+            together, and the groups of a row are in ascending order.
+        groups: the number of groups G
+        limit: at most so many tokens are present; all B * L if None
 
     Attributes:
-        mask: which tokens attend to which [B, 1, 1 or L, L]
         row_has_tokens: [B + 1]; the last entry belongs to the appended tokens
     """
 
-    def __init__(self, group: Tensor) -> None:
+    def __init__(self, group: Tensor, groups: int = 1, limit: int | None = None) -> None:
         rows, length = group.shape
-        super().__init__(group.flatten().nonzero()[:, 0], rows, length, PACKED_STEP)
-        self.row_has_tokens = F.pad((group != 0).any(1), (0, 1))
-        if int(group.max()) <= 1:
-            # With a single group a mask over keys suffices, which broadcasts over the queries.
-            self.mask = open_empty_rows(group != 0)[:, None, None, :]
+        present = (group != 0).flatten()
+        if reads_counts(group):
+            packed, place = _both_ways(present.nonzero()[:, 0], rows * length, PACKED_STEP)
         else:
-            # Padding attends to itself, so that its softmax is not NaN. No token attends to it.
-            same_group = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
-            itself = torch.eye(length, dtype=torch.bool, device=group.device)
-            self.mask = (same_group | itself)[:, None]
+            most = rows * length if limit is None else min(limit, rows * length)
+            packed, place = _both_ways_within(present, bucket_size(most, PACKED_STEP))
+        super().__init__(packed, place, rows, length)
+        self.group = group
+        self.groups = groups
+        self.row_has_tokens = F.pad((group != 0).any(1), (0, 1))
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Which tokens attend to which [B, 1, 1 or L, L]."""
+        group = self.group
+        if self.groups == 1:
+            # With a single group a mask over keys suffices, which broadcasts over the queries.
+            return open_empty_rows(group != 0)[:, None, None, :]
+        # Padding attends to itself, so that its softmax is not NaN. No token attends to it.
+        same_group = (group[:, None, :] == group[:, :, None]) & (group != 0)[:, None, :]
+        itself = torch.eye(self.length, dtype=torch.bool, device=group.device)
+        return (same_group | itself)[:, None]
 
     def mask_of(self, positions: Tensor) -> Tensor:
         """Return the mask [B, 1, 1 or R, L] of the tokens at ``positions`` [B, R] of their rows."""
@@ -145,6 +233,29 @@ class AttentionLayout(TokenLayout):
             return self.mask
         index = positions[:, None, :, None].expand(-1, 1, -1, self.mask.shape[3])
         return self.mask.gather(2, index)
+
+    @property
+    def spare_sequences(self) -> int:
+        """How many sequences of length L hold the appended tokens, however many there are."""
+        return -(-len(self.row) // max(1, self.length))
+
+    def boundaries(self, spare: int) -> Tensor:
+        """Return where the sequences of packed tokens begin and end, [B * G + spare + 1] int32.
+
+        They are the groups of all rows, and then ``spare`` sequences of appended tokens, some of
+        which are empty. Without these, flash attention would not write the appended tokens, and
+        what the memory happened to hold would reach the gradients.
+        """
+        sizes = torch.stack([(self.group == g + 1).sum(1) for g in range(self.groups)], 1)
+        ends = sizes.flatten().cumsum(0)
+        extra = torch.arange(1, spare + 1, device=ends.device) * self.length + ends[-1]
+        bounds = F.pad(torch.cat([ends, extra]), (1, 0)).clamp(max=len(self.row))
+        return bounds.to(torch.int32)
+
+    @cached_property
+    def own_boundaries(self) -> Tensor:
+        """The boundaries for attention of these tokens to one another."""
+        return self.boundaries(self.spare_sequences)
 
 
 @dataclass(frozen=True)
@@ -155,12 +266,13 @@ class PackedTokens:
     layout: AttentionLayout
 
     @staticmethod
-    def of(tokens: ModalTokens, group: Tensor | None = None) -> PackedTokens:
-        """Pack ``tokens`` [B, L, D]; ``group`` [B, L] as in :class:`AttentionLayout`.
+    def of(tokens: ModalTokens, group: Tensor | None = None, groups: int = 1) -> PackedTokens:
+        """Pack ``tokens`` [B, L, D]; ``group`` and ``groups`` as in :class:`AttentionLayout`.
 
         By default the tokens of a row are one group.
         """
-        layout = AttentionLayout(tokens.mask.long() if group is None else group)
+        group = tokens.mask.long() if group is None else group
+        layout = AttentionLayout(group, groups, tokens.limit)
         return PackedTokens(layout.pack(tokens.hidden), layout)
 
     def through(self, layers: nn.ModuleList) -> PackedTokens:
@@ -168,7 +280,7 @@ class PackedTokens:
         hidden = self.hidden
         for layer in cast("list[TransformerLayer]", layers):
             self_attention = partial(packed_self_attention, layer.attention, self.layout)
-            hidden = layer.apply_around(self_attention, hidden, self.layout.row)
+            hidden = layer.apply_around(self_attention, hidden, self.layout.token_rows)
         return PackedTokens(hidden, self.layout)
 
     def padded(self) -> Tensor:
@@ -186,23 +298,21 @@ class PackedTransformer(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(self, tokens: ModalTokens, group: Tensor | None = None) -> ModalTokens:
-        """Apply all layers to ``tokens`` [B, L, D]: [B, L, D], zero where there is no token.
-
-        ``group`` [B, L] as in :class:`AttentionLayout`; by default a row is one group.
-        """
-        packed = PackedTokens.of(tokens, group).through(self.layers)
-        return ModalTokens(packed.padded(), tokens.mask)
+    def forward(self, tokens: ModalTokens) -> ModalTokens:
+        """Apply all layers to ``tokens`` [B, L, D]: [B, L, D], zero where there is no token."""
+        packed = PackedTokens.of(tokens).through(self.layers)
+        return ModalTokens(packed.padded(), tokens.mask, tokens.limit)
 
     def states_at(
-        self, tokens: ModalTokens, positions: Tensor, group: Tensor | None = None
+        self, tokens: ModalTokens, positions: Tensor, group: Tensor, groups: int
     ) -> Tensor:
         """Return the final states [B, R, D] of the tokens at ``positions`` [B, R] of their rows.
 
-        The last layer is computed for these alone. Its feed-forward network, which is most of its
-        work, then runs over R tokens per row instead of L.
+        ``group`` [B, L] and ``groups`` as in :class:`AttentionLayout`. The last layer is computed
+        for these tokens alone. Its feed-forward network, which is most of its work, then runs over
+        R tokens per row instead of L.
         """
-        memory = PackedTokens.of(tokens, group).through(self.layers[:-1])
+        memory = PackedTokens.of(tokens, group, groups).through(self.layers[:-1])
         index = positions[..., None].expand(-1, -1, memory.hidden.shape[1])
         hidden = memory.padded().gather(1, index)
         last = cast("TransformerLayer", self.layers[-1])
@@ -222,11 +332,21 @@ def packed_self_attention(attention: Attention, layout: AttentionLayout, hidden:
     # One matrix product instead of two: concatenating the weights is cheaper than a second product.
     weight = torch.cat([query.weight, key_value.weight])
     bias = torch.cat([query.bias, key_value.bias])
-    joined = layout.pad(F.linear(hidden, weight, bias))
-    heads = joined.view(layout.rows, layout.length, 3, attention.heads, -1)
+    joined = F.linear(hidden, weight, bias)
+    if has_flash_attention(joined):
+        q, k, v = joined.view(len(hidden), 3, attention.heads, -1).unbind(1)
+        bounds = layout.own_boundaries
+        out = varlen_attn(q, k, v, bounds, bounds, layout.length, layout.length)
+        return attention.output(cast("Tensor", out).flatten(1))
+    heads = layout.pad(joined).view(layout.rows, layout.length, 3, attention.heads, -1)
     q, k, v = heads.permute(2, 0, 3, 1, 4)
-    out = attend(q, k, v, layout.mask).transpose(1, 2).reshape(layout.rows, layout.length, -1)
-    return attention.output(layout.pack(out))
+    mixed = attend(q, k, v, layout.mask).transpose(1, 2).reshape(layout.rows, layout.length, -1)
+    return attention.output(layout.pack(mixed))
+
+
+def has_flash_attention(projected: Tensor) -> bool:
+    """Return whether flash attention takes packed queries, keys and values like these [T, ...]."""
+    return projected.device.type == "cuda" and projected.dtype in (torch.bfloat16, torch.float16)
 
 
 def attention_at(
@@ -241,10 +361,24 @@ def attention_at(
 
 
 def cross_attention(attention: Attention, queries: PackedTokens, memory: PackedTokens) -> Tensor:
-    """Attend from the tokens of ``queries`` to the tokens of ``memory`` in the same row: [T, D]."""
-    q = queries.layout.pad(attention.query(queries.hidden))
-    out = _attend_to(attention, q, memory, memory.layout.mask)
-    return attention.output(queries.layout.pack(out))
+    """Attend from the tokens of ``queries`` to the tokens of ``memory`` in the same row: [T, D].
+
+    A row has one group in both. Where it has no token to attend to, the result is arbitrary.
+    """
+    projected = attention.query(queries.hidden)
+    own = queries.layout
+    other = memory.layout
+    if has_flash_attention(projected):
+        key_value = attention.key_value(memory.hidden)
+        k, v = key_value.view(len(key_value), 2, attention.heads, -1).unbind(1)
+        q = projected.view(len(projected), attention.heads, -1)
+        spare = max(own.spare_sequences, other.spare_sequences)
+        out = varlen_attn(
+            q, k, v, own.boundaries(spare), other.boundaries(spare), own.length, other.length
+        )
+        return attention.output(cast("Tensor", out).flatten(1))
+    mixed = _attend_to(attention, own.pad(projected), memory, other.mask)
+    return attention.output(own.pack(mixed))
 
 
 def _attend_to(attention: Attention, query: Tensor, memory: PackedTokens, mask: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.base import ImageEncoder
-from encoders.image import normalise
+from encoders.image import Standardise
 from encoders.tokens import ModalTokens
 
 
@@ -92,6 +92,7 @@ class ConvPatches(PatchEncoder):
                 f"{len(kernels)} kernels need {needed} inner channels, not {len(channels)}"
             )
         super().__init__(dim, size, math.prod(kernels))
+        self.standardise = Standardise()
         self.kernels = tuple(kernels)
         widths = itertools.pairwise((3, *channels, dim))
         self.convolutions = nn.ModuleList(
@@ -103,7 +104,7 @@ class ConvPatches(PatchEncoder):
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
         # With the channels last, a patch is cut out as one vector, on which a linear map can act.
-        x = normalise(pixels).permute(0, 2, 3, 1)
+        x = self.standardise(pixels).permute(0, 2, 3, 1)
         layers = zip(self.kernels, self.convolutions, strict=True)
         for number, (kernel, convolution) in enumerate(layers):
             x = convolution(cut_into_patches(x, kernel))
@@ -120,11 +121,12 @@ class LinearPatches(PatchEncoder):
 
     def __init__(self, dim: int, size: int = 224, patch: int = 16) -> None:
         super().__init__(dim, size, patch)
+        self.standardise = Standardise()
         self.project = nn.Linear(3 * patch * patch, dim)
 
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, P, D]."""
-        patches = cut_into_patches(normalise(pixels).permute(0, 2, 3, 1), self.patch_size)
+        patches = cut_into_patches(self.standardise(pixels).permute(0, 2, 3, 1), self.patch_size)
         return self.with_positions(self.project(patches).flatten(1, 2))
 
 

@@ -165,7 +165,13 @@ def pad_regions(
         mask[row, :count] = True
         if classes and regions.classes is not None:
             probabilities[row, :count] = torch.from_numpy(regions.classes[:count])
-    return RegionBatch(features, boxes, mask, probabilities if classes else None)
+    return RegionBatch(
+        features=features,
+        boxes=boxes,
+        mask=mask,
+        classes=probabilities if classes else None,
+        limit=sum(counts.values()),
+    )
 
 
 def _check_sizes(regions: Regions, width: int, classes: int) -> None:

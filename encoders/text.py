@@ -40,12 +40,12 @@ class TextEncoder(PieceEncoder):
         self.positions = nn.Embedding(max_length, dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
 
-    def forward(self, pieces: Tensor) -> ModalTokens:
+    def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
         """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, L, D]."""
         mask = pieces != 0
         hidden = self.pieces(pieces) + self.positions.weight[: pieces.shape[1]]
-        packed = PackedTokens.of(ModalTokens(hidden, mask)).through(self.layers)
-        return ModalTokens(packed.padded(), mask)
+        packed = PackedTokens.of(ModalTokens(hidden, mask, limit)).through(self.layers)
+        return ModalTokens(packed.padded(), mask, limit)
 
 
 class NgramBag(nn.Module):
@@ -76,7 +76,7 @@ class NgramBag(nn.Module):
         # Sums of squares per title, as differences of a running sum; in float64, since such
         # differences cancel.
         squares = torch.cat([weights.new_zeros(1), weights.square()]).double().cumsum(0)
-        ends = torch.cat([offsets[1:], offsets.new_tensor([ngrams.shape[0]])])
+        ends = torch.cat([offsets[1:], offsets.new_full((1,), ngrams.shape[0])])
         length = (squares[ends] - squares[offsets]).clamp(min=1e-12).sqrt().to(weights.dtype)
         # Autocast would convert the weights to a type that the embedding bag refuses.
         with torch.autocast(ngrams.device.type, enabled=False):

@@ -21,16 +21,24 @@ class ModalTokens:
     Attributes:
         hidden: the tokens [B, L, D]
         mask: [B, L] bool, True for the tokens that are present
+        limit: at most so many tokens are present; None if only the mask knows. The mask is on a
+            GPU, which would have to be waited for, while the loader has counted the tokens anyway.
     """
 
     hidden: Tensor
     mask: Tensor
+    limit: int | None = None
 
     @staticmethod
     def all_present(hidden: Tensor) -> ModalTokens:
         """Return ``hidden`` [B, L, D] with a mask that is True everywhere."""
         mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
         return ModalTokens(hidden, mask)
+
+    @property
+    def most(self) -> int:
+        """The largest number of tokens that may be present: ``limit``, or all B * L."""
+        return self.mask.numel() if self.limit is None else self.limit
 
     def mean(self) -> Tensor:
         """Return the mean over the tokens present [B, D], zero for a row without any."""
@@ -46,4 +54,4 @@ class ModalTokens:
         """Join modalities along the token axis: [B, L1, D] and [B, L2, D] to [B, L1 + L2, D]."""
         hidden = torch.cat([tokens.hidden for tokens in modalities], 1)
         mask = torch.cat([tokens.mask for tokens in modalities], 1)
-        return ModalTokens(hidden, mask)
+        return ModalTokens(hidden, mask, sum(tokens.most for tokens in modalities))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.base import ImageEncoder
-from encoders.image import HALF, normalise
+from encoders.image import HALF, Standardise
 from encoders.tokens import ModalTokens
 from schema.errors import ModelError
 
@@ -37,6 +37,7 @@ class PretrainedViT(ImageEncoder):
         self.patch_size = int(vit.config.patch_size)
         self.global_tokens = 1
         self.grid = int(vit.config.image_size) // self.patch_size
+        self.standardise = Standardise(HALF, HALF)
         self.project = nn.Linear(vit.config.hidden_size, dim)
         if frozen:
             self.vit.requires_grad_(False)
@@ -44,7 +45,7 @@ class PretrainedViT(ImageEncoder):
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D]; S is the ViT's own."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.vit(pixel_values=normalise(pixels, HALF, HALF)).last_hidden_state
+            states = self.vit(pixel_values=self.standardise(pixels)).last_hidden_state
         # Outside of the block above: the projection is learned even if the ViT is frozen.
         return ModalTokens.all_present(self.project(states))
 

@@ -31,7 +31,11 @@ class ImageFeatures:
 
     def repeated(self) -> ImageFeatures:
         """Return the features of the same items twice: [2B, ...]."""
-        tokens = ModalTokens(torch.cat([self.tokens.hidden] * 2), torch.cat([self.tokens.mask] * 2))
+        tokens = ModalTokens(
+            hidden=torch.cat([self.tokens.hidden] * 2),
+            mask=torch.cat([self.tokens.mask] * 2),
+            limit=2 * self.tokens.most,
+        )
         return replace(
             self,
             tokens=tokens,
@@ -52,7 +56,7 @@ class ImageFeatures:
         touched = patches.any(1)
         covered = torch.where(patches[..., None], masked_tokens.to(hidden.dtype), hidden[:, first:])
         mask = torch.cat([mask[:, :first] & ~touched[:, None], mask[:, first:]], 1)
-        tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask)
+        tokens = ModalTokens(torch.cat([hidden[:, :first], covered], 1), mask, self.tokens.limit)
         return replace(self, tokens=tokens, described=self.described & ~touched)
 
     def patch_states(self, hidden: Tensor) -> Tensor:

@@ -73,10 +73,11 @@ class RegionImages(ImageReader):
     def forward(self, batch: ItemBatch) -> ImageFeatures | None:
         """Encode the regions as tokens [B, R, D]; None if no item has a region."""
         regions = batch.regions
-        if regions is None or not regions.mask.any():
+        # Regions are padded to the longest image of the batch: to none if no image has any.
+        if regions is None or not regions.mask.shape[1]:
             return None
         encoded: ModalTokens = self.encoder(regions)
-        tokens = ModalTokens(encoded.hidden * encoded.mask[..., None], encoded.mask)
+        tokens = ModalTokens(encoded.hidden * encoded.mask[..., None], encoded.mask, regions.limit)
         return ImageFeatures(
             tokens=tokens,
             descriptor=tokens.hidden.new_zeros(len(batch), 0, dtype=torch.float32),
@@ -124,7 +125,7 @@ class PixelImages(ImageReader):
         """Encode the images [B, 3, S, S], with tokens [B, G + P, D]; None if no item has one."""
         pixels = batch.pixels
         has_image = batch.has_image
-        rows = has_image.nonzero()[:, 0]
+        rows = batch.image_rows
         count = rows.numel()
         # Batch norm cannot learn from a single image; a training step treats it as missing.
         if pixels is None or count < (2 if self.training else 1):
@@ -138,7 +139,7 @@ class PixelImages(ImageReader):
         descriptor = _spread(self._describe(images)[:count], rows, len(has_image))
         mask = has_image[:, None].expand(tokens.shape[:2])
         return ImageFeatures(
-            tokens=ModalTokens(tokens, mask),
+            tokens=ModalTokens(tokens, mask, count * tokens.shape[1]),
             descriptor=descriptor,
             described=has_image,
             global_tokens=self.encoder.global_tokens,

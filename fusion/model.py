@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.batch import ItemBatch
-from encoders.knowledge import KnowledgeEncoder
+from encoders.knowledge import KnowledgeEncoder, StringSizes
 from encoders.tokenizer import SpecialPieces
 from fusion.architectures.base import ItemFusion
 from fusion.fused import FusedItems, ImageFeatures, ItemStates, Knowledge
@@ -77,12 +77,16 @@ class ProductModel(nn.Module):
         fused: FusedItems = self.fusion(batch, image, query)
         return fused
 
-    def know(self, ids: Tensor) -> Knowledge:
-        """Encode all properties and the candidates ``ids`` [C'], which have to be unique."""
+    def know(self, ids: Tensor, sizes: StringSizes | None = None) -> Knowledge:
+        """Encode all properties and the candidates ``ids`` [C'], which have to be unique.
+
+        ``sizes`` are those of all these strings, if they are known (see
+        :class:`encoders.knowledge.KnowledgeEncoder`).
+        """
         properties = self.knowledge.property_count
         every_property = torch.arange(properties, device=ids.device)
         # The strings of the candidates follow those of the properties.
-        vectors = self.knowledge(torch.cat([every_property, ids + properties]))
+        vectors = self.knowledge(torch.cat([every_property, ids + properties]), sizes)
         rows = torch.arange(len(ids), device=ids.device)
         row_of = ids.new_zeros(len(self.links.candidate_property)).index_copy(0, ids, rows)
         return Knowledge(vectors[:properties], ids, vectors[properties:], row_of)

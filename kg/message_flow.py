@@ -23,6 +23,9 @@ class MessageFlow:
     - ``edge_property`` [E]: the triple's property
     - ``edge_value`` [E]: the triple's candidate id (a candidate is a value of one property)
 
+    - ``most_cells``: the largest number of cells of one item, counted where the flow is made: on a
+      GPU, counting waits for the device
+
     By construction no edge of a cell has the cell's own property: that would leak the answer.
     """
 
@@ -31,6 +34,21 @@ class MessageFlow:
     edge_cell: Tensor
     edge_property: Tensor
     edge_value: Tensor
+    most_cells: int
+
+    @staticmethod
+    def of(
+        cell_item: Tensor,
+        cell_property: Tensor,
+        edge_cell: Tensor,
+        edge_property: Tensor,
+        edge_value: Tensor,
+    ) -> MessageFlow:
+        """Return the flow of N cells and E triples, which are on a CPU."""
+        most_cells = int(cell_item.bincount().max()) if len(cell_item) else 0
+        return MessageFlow(
+            cell_item, cell_property, edge_cell, edge_property, edge_value, most_cells
+        )
 
     def without_triples(self) -> MessageFlow:
         """Return the same cells with no known triples."""
@@ -40,6 +58,7 @@ class MessageFlow:
             self.edge_cell[:0],
             self.edge_property[:0],
             self.edge_value[:0],
+            self.most_cells,
         )
 
     def to(self, device: str) -> MessageFlow:
@@ -50,4 +69,5 @@ class MessageFlow:
             self.edge_cell.to(device, non_blocking=True),
             self.edge_property.to(device, non_blocking=True),
             self.edge_value.to(device, non_blocking=True),
+            self.most_cells,
         )

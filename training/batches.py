@@ -10,8 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.batch import ItemBatch
+from encoders.batch import ItemBatch, bucket_size
+from encoders.knowledge import StringSizes
 from kg.message_flow import MessageFlow
+
+PLACES_STEP = 32
+"""The number of listed tokens is padded to a multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +69,67 @@ class ItemView:
 
 
 @dataclass(frozen=True)
+class TokenPlaces:
+    """M tokens of a padded batch [B, L], by number: token l of row b is b * L + l.
+
+    They are listed where the batch is made. On a GPU, finding the marked tokens of a mask waits for
+    the device.
+
+    - ``padded`` [M']: the tokens, ascending, and then the first one again, up to a multiple of 32:
+      a CPU (oneDNN) prepares its matrix products again for every new shape
+    - ``count``: M
+    - ``length``: L
+    """
+
+    padded: Tensor
+    count: int
+    length: int
+
+    @staticmethod
+    def of(mask: Tensor) -> TokenPlaces:
+        """Return the places that ``mask`` [B, L] marks."""
+        places = mask.flatten().nonzero()[:, 0]
+        count = places.numel()
+        padding = places[:1].expand(bucket_size(count, PLACES_STEP) - count)
+        return TokenPlaces(torch.cat([places, padding]), count, mask.shape[1])
+
+    @property
+    def flat(self) -> Tensor:
+        """The number of each token [M]."""
+        return self.padded[: self.count]
+
+    @property
+    def row(self) -> Tensor:
+        """The row of each token [M]."""
+        return self.flat // self.length
+
+    @property
+    def column(self) -> Tensor:
+        """The place of each token in its row [M]."""
+        return self.flat % self.length
+
+
+@dataclass(frozen=True)
 class MaskedTokens:
     """Title pieces and image patches that objectives predict.
 
-    - ``pieces`` [B, L]: the title pieces before masking; ``chosen`` [B, L]: True for those to
-      predict
-    - ``patches`` [B, P]: True for the patches or regions to predict; ``covered`` [B, P]: True for
-      those whose content is hidden (VT-BERT also predicts some that stay visible)
+    - ``pieces``: the places of M title pieces to predict; ``target`` [M]: what they are
+    - ``patches``: the places of the patches or regions to predict
+    - ``covered`` [B, P]: True for the patches or regions whose content is hidden (VT-BERT also
+      predicts some that stay visible); None if there is no such patch
     """
 
-    pieces: Tensor
-    chosen: Tensor
-    patches: Tensor
-    covered: Tensor
+    pieces: TokenPlaces
+    target: Tensor
+    patches: TokenPlaces
+    covered: Tensor | None
 
 
 @dataclass(frozen=True)
 class TitlePairs:
     """VTM's pairs of title and image.
 
-    ``complete`` [B] is True for items that have both; ``matching`` [B] is True for complete items
+    ``complete`` [C] are the rows of the items that have both; ``matching`` [C] is True for those
     with their own title, not a swapped one.
     """
 
@@ -103,6 +148,7 @@ class QueryPairs:
       the G matching pairs of all processes
     - ``item_matches`` [N, G]: whether each item also matches the queries of the other pairs
     - ``first``: the position of this process's first pair among the G
+    - ``complete`` [C]: the numbers of the pairs, among 2N, whose item has a title and an image
     """
 
     query: Tensor
@@ -111,11 +157,7 @@ class QueryPairs:
     query_matches: Tensor
     item_matches: Tensor
     first: int
-
-    @property
-    def has_both(self) -> Tensor:
-        """Mask [N] of the items that have a title and an image."""
-        return self.items.has_image & (self.items.pieces != 0).any(1)
+    complete: Tensor
 
 
 @dataclass(frozen=True)
@@ -127,7 +169,8 @@ class StepBatch:
     - ``items``: items with title and image; ``masked``: the tokens of theirs to predict;
       ``title_pairs``: which titles were swapped
     - ``items_without_image``: the same items without their images, with other statements hidden
-    - ``candidates`` [C']: the ids of all values that are scored, ascending
+    - ``candidates`` [C']: the ids of all values that are scored, ascending; ``strings``: the sizes
+      of their names and of all properties' names
     - ``pairs``: pairs of query and item
     - ``counts``: for each objective, the number of examples that its loss is a mean over
     """
@@ -137,6 +180,7 @@ class StepBatch:
     title_pairs: TitlePairs | None = None
     items_without_image: ItemView | None = None
     candidates: Tensor | None = None
+    strings: StringSizes | None = None
     pairs: QueryPairs | None = None
     counts: dict[str, float] = dataclasses.field(default_factory=dict)
 

@@ -36,7 +36,7 @@ def flow_without_statements(cells: Cells) -> MessageFlow:
     row = torch.from_numpy(np.ascontiguousarray(cells.row))
     property = torch.from_numpy(np.ascontiguousarray(cells.property))
     nothing = row.new_zeros(0)
-    return MessageFlow(row, property, nothing, nothing, nothing)
+    return MessageFlow.of(row, property, nothing, nothing, nothing)
 
 
 def pad_cells(cells: Cells, batch: int) -> Cells:

@@ -13,13 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.batch import ItemBatch, ngram_tensors, piece_tensor
+from encoders.batch import (
+    ItemBatch,
+    TitleTensors,
+    ngram_tensors,
+    piece_tensor,
+    title_tensors,
+)
+from encoders.knowledge import StringSizes
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import IntArray
 from training.augment import augment
-from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs
+from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs, TokenPlaces
 from training.config import Recipe
 from training.data import ItemImages, TrainingData
 from training.flows import TrainingFlows
@@ -69,6 +76,8 @@ class Collator:
         pairs: builds batches of query pairs; None without a query log.
         title_pool: the items whose titles VTM may give to other items (those of the train split);
             all items if None.
+        string_lengths: the word pieces of the name of each property, then of each candidate; if
+            None, the model counts them itself.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Collator:
         config: ModelConfig,
         pairs: QueryPairBuilder | None = None,
         title_pool: IntArray | None = None,
+        string_lengths: IntArray | None = None,
     ) -> None:
         self.data = data
         self.tokenizer = tokenizer
@@ -87,6 +97,7 @@ class Collator:
         self.flows = flows
         self.pairs = pairs
         self.title_pool = np.arange(len(data.items)) if title_pool is None else title_pool
+        self.string_lengths = string_lengths
         self.max_title = config.max_title
         self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
@@ -114,13 +125,23 @@ class Collator:
             if view is not None and view.links is not None
         ]
         if targets:
-            batch = replace(batch, candidates=self.links.candidates(targets, random))
+            candidates = self.links.candidates(targets, random)
+            batch = replace(batch, candidates=candidates, strings=self._sizes(candidates))
         counts = {
             objective.name: objective.count(batch)
             for objective in OBJECTIVES
             if objective.name in stage.weights
         }
         return replace(batch, counts=counts)
+
+    def _sizes(self, candidates: Tensor) -> StringSizes | None:
+        """Return the sizes of all properties' names and of those of ``candidates`` [C']."""
+        if self.string_lengths is None:
+            return None
+        # The candidates' names follow those of the properties.
+        properties = len(self.data.ranges) - 1
+        names = np.concatenate([np.arange(properties), properties + candidates.numpy()])
+        return StringSizes.of(self.string_lengths[names])
 
     def _with_items(
         self,
@@ -140,7 +161,8 @@ class Collator:
         links = None
         if Need.HIDDEN_STATEMENTS in stage.needs:
             # A statement must not be predicted from another item's title.
-            has_own_title = (title_pairs.matching | ~title_pairs.complete).numpy()
+            has_own_title = np.ones(len(index), dtype=bool)
+            has_own_title[title_pairs.complete.numpy()] = title_pairs.matching.numpy()
             links = self.links.build(index, has_own_title, "seen", random)
         return replace(
             batch,
@@ -158,9 +180,8 @@ class Collator:
             blind=self.recipe.title_blind + 0.1,
         )
         titles = self._titles(index, shares, "unseen", random)
-        items = ItemBatch(
-            piece_tensor(self.tokenizer, titles, self.max_title),
-            *ngram_tensors(self.tokenizer, titles),
+        items = ItemBatch.of(
+            title_tensors(self.tokenizer, titles, self.max_title),
             pixels=None,
             has_image=torch.zeros(len(index), dtype=torch.bool),
         )
@@ -212,8 +233,8 @@ class Collator:
         """Give some items another item's title if VTM needs it; return all titles."""
         complete = images.has_image.numpy() & np.array([bool(words) for words in titles])
         if Need.SWAPPED_TITLES not in stage.needs:
-            same = torch.from_numpy(complete)
-            return TitlePairs(same, same), titles
+            rows = torch.from_numpy(np.flatnonzero(complete))
+            return TitlePairs(rows, torch.ones_like(rows, dtype=torch.bool)), titles
         swapped, donor = swap_titles(complete, index, self.title_pool, random)
         shown = []
         for is_swapped, item, words in zip(swapped, donor.tolist(), titles, strict=True):
@@ -221,8 +242,8 @@ class Collator:
             shown.append(donated if is_swapped and donated else words)
         # The other item's title may happen to have the same words; then the pair does match.
         unchanged = np.array([new == old for new, old in zip(shown, titles, strict=True)])
-        pairs = TitlePairs(torch.from_numpy(complete), torch.from_numpy(complete & unchanged))
-        return pairs, shown
+        both = np.flatnonzero(complete)
+        return TitlePairs(torch.from_numpy(both), torch.from_numpy(unchanged[both])), shown
 
     def _mask(
         self,
@@ -257,14 +278,15 @@ class Collator:
             [] if is_masked else words
             for words, is_masked in zip(titles, title_rows.tolist(), strict=True)
         ]
-        items = ItemBatch(
-            masked_pieces,
-            *ngram_tensors(self.tokenizer, words_of_ngrams),
-            images.pixels,
-            images.has_image,
-            images.regions,
+        shown = TitleTensors(masked_pieces, *ngram_tensors(self.tokenizer, words_of_ngrams))
+        items = ItemBatch.of(shown, images.pixels, images.has_image, images.regions)
+        masked = MaskedTokens(
+            pieces=TokenPlaces.of(chosen),
+            target=pieces[chosen],
+            patches=TokenPlaces.of(patches),
+            covered=covered if covered.any() else None,
         )
-        return items, MaskedTokens(pieces, chosen, patches, covered)
+        return items, masked
 
     def _mask_images(
         self,

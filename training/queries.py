@@ -223,13 +223,17 @@ class QueryPairBuilder:
         query_matches = log.clicked.contains(query[:, None], log.item[everyone][None, :])
         item_matches = log.clicked.contains(log.query[everyone][None, :], item[:, None])
         texts = [*(log.texts[number] for number in query.tolist()), *other_queries]
+        items = self.items(item)
+        # The N matching pairs and the N others have the same items.
+        has_both = (items.has_image & (items.pieces != 0).any(1)).repeat(2)
         return QueryPairs(
             query=query_pieces(self.tokenizer, texts, self.max_query),
-            items=self.items(item),
+            items=items,
             label=torch.from_numpy(label),
             query_matches=torch.from_numpy(query_matches),
             item_matches=torch.from_numpy(item_matches),
             first=first,
+            complete=has_both.nonzero()[:, 0],
         )
 
     def items(self, index: IntArray) -> ItemBatch:

@@ -20,6 +20,7 @@ from fusion.checkpoint import HEADS, ModelFolder, default_device, load_weights, 
 from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
+from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
 from schema.memory import keep_freed_memory
@@ -228,7 +229,15 @@ def assemble(
         restored = restore_checkpoint(writer.folder, objective, average, optimizer)
         progress = restored or progress
 
-    batches = batch_builder(inputs, recipe, writer.config, schedule, options.seed, process)
+    batches = batch_builder(
+        inputs,
+        recipe,
+        writer.config,
+        schedule,
+        options.seed,
+        process,
+        string_lengths=objective.model.knowledge.lengths,
+    )
     # Reading the inputs counts as time of a new run, and is not counted again when it is resumed.
     spent = progress.seconds or time.monotonic() - began
     parallel = None
@@ -299,8 +308,13 @@ def batch_builder(
     schedule: Schedule,
     seed: int,
     process: Process,
+    string_lengths: IntArray | None = None,
 ) -> BatchBuilder:
-    """Return a builder of the batches of all stages of a schedule."""
+    """Return a builder of the batches of all stages of a schedule.
+
+    ``string_lengths`` are the word pieces of the names that the model encodes (see
+    :class:`training.collate.Collator`).
+    """
     rank = process.rank
     world = process.world
     if recipe.batch_size < 2 * world:
@@ -330,6 +344,7 @@ def batch_builder(
         config=config,
         pairs=pair_builder,
         title_pool=train_items,
+        string_lengths=string_lengths,
     )
     items = StepSampler(train_items, recipe.batch_size, seed, rank, world)
     return BatchBuilder(collator, schedule, seed, items, pairs)

@@ -81,17 +81,28 @@ class BertStream(nn.Module):
         self.image_end = nn.Parameter(torch.randn(embeddings.words.embedding_dim) * 0.02)
 
     def forward(
-        self, title: Tensor, image: ModalTokens | None = None, query: Tensor | None = None
+        self,
+        title: Tensor,
+        image: ModalTokens | None = None,
+        query: Tensor | None = None,
+        title_limit: int | None = None,
     ) -> StreamStates:
         """Encode ``title`` pieces [B, L], ``image`` tokens [B, P, D] and ``query`` pieces [B, Q].
 
-        Piece 0 is padding.
+        Piece 0 is padding. ``title_limit`` is the number of the titles' pieces, or more, if it is
+        known.
         """
-        sequence = self._sequence(title, image, query)
+        sequence = self._sequence(title, image, query, title_limit)
         total = self.embeddings.normalise(sequence.total)
-        return sequence.split(self.transformer(ModalTokens(total, sequence.mask)))
+        return sequence.split(self.transformer(ModalTokens(total, sequence.mask, sequence.limit)))
 
-    def encode_query_views(self, query: Tensor, title: Tensor, image: ModalTokens) -> QueryViews:
+    def encode_query_views(
+        self,
+        query: Tensor,
+        title: Tensor,
+        image: ModalTokens,
+        title_limit: int | None = None,
+    ) -> QueryViews:
         """Encode MBSD's three inputs (its Figure 4) in one pass.
 
         They are ``query`` pieces [N, Q] with ``title`` pieces [N, L] and ``image`` tokens
@@ -100,21 +111,28 @@ class BertStream(nn.Module):
         so there is hardly any padding. The last layer is computed for the [CLS] tokens alone, since
         nothing else of it is used. Neither changes the result.
         """
-        sequence = self._sequence(title, image, query)
+        sequence = self._sequence(title, image, query, title_limit)
         query_end = 2 + query.shape[1]
         title_end = 1 + query_end + title.shape[1]
         total, group = _stack_views(sequence, query_end, title_end)
 
         # [CLS] is the first token of a row, and in a row of two views also the first of the second.
         count = len(title)
-        cls_positions = torch.tensor([0, title_end], device=title.device).expand(2 * count, 2)
-        tokens = ModalTokens(self.embeddings.normalise(total), group != 0)
-        states = self.transformer.states_at(tokens, cls_positions, group)
+        first_of_views = torch.arange(0, title_end + 1, title_end, device=title.device)
+        cls_positions = first_of_views.expand(2 * count, 2)
+        # The whole sequence and both views, of which each begins with [CLS] and the query.
+        limit = 2 * sequence.limit + count * query_end
+        tokens = ModalTokens(self.embeddings.normalise(total), group != 0, limit)
+        states = self.transformer.states_at(tokens, cls_positions, group, groups=2)
         first, second = states.unbind(1)
         return QueryViews(item=first[:count], title=first[count:], image=second[count:])
 
     def _sequence(
-        self, title: Tensor, image: ModalTokens | None, query: Tensor | None
+        self,
+        title: Tensor,
+        image: ModalTokens | None,
+        query: Tensor | None,
+        title_limit: int | None,
     ) -> _Sequence:
         """Build the sequences before the layer norm.
 
@@ -127,6 +145,7 @@ class BertStream(nn.Module):
         positions = [ones * 0]
         masks = [ones.bool()]
         widths = {}
+        limit = len(title)
         start = ones  # the next position of each row: padding takes none
         for name, part in (("query", query), ("title", title)):
             if part is None:
@@ -139,6 +158,8 @@ class BertStream(nn.Module):
             masks.append(present)
             start = start + present.sum(1, keepdim=True)
             widths[name] = part.shape[1]
+            known = title_limit if name == "title" else None
+            limit += len(title) + (part.numel() if known is None else known)
 
         # One lookup for all word pieces, including the [SEP] of the image: the gradient of each
         # further lookup would be as large as the table.
@@ -156,7 +177,8 @@ class BertStream(nn.Module):
             totals.append(torch.cat([image.hidden, end], 1) + vision)
             masks += [image.mask, image.mask.any(1, keepdim=True)]
             widths["image"] = image.mask.shape[1]
-        return _Sequence(torch.cat(totals, 1), torch.cat(masks, 1), widths)
+            limit += len(title) + image.most
+        return _Sequence(torch.cat(totals, 1), torch.cat(masks, 1), widths, limit)
 
 
 @dataclass(frozen=True)
@@ -167,11 +189,13 @@ class _Sequence:
         total: the summed embeddings [B, S, D]
         mask: which tokens are present [B, S]
         widths: the number of tokens of each modality, without its [SEP]; absent if it is missing
+        limit: at most so many tokens are present
     """
 
     total: Tensor
     mask: Tensor
     widths: dict[str, int]
+    limit: int
 
     def split(self, encoded: ModalTokens) -> StreamStates:
         """Split the final states [B, S, D] into those of each modality."""
@@ -211,7 +235,10 @@ def _stack_views(sequence: _Sequence, query_end: int, title_end: int) -> tuple[T
     length = mask.shape[1]
     text = slice(0, title_end)
     # The query is in both views; its summed embeddings are the same in each.
-    vision = torch.cat([torch.arange(query_end), torch.arange(title_end, length)]).to(mask.device)
+    device = mask.device
+    vision = torch.cat(
+        [torch.arange(query_end, device=device), torch.arange(title_end, length, device=device)]
+    )
 
     views = torch.cat([total[:, text], total.index_select(1, vision)], 1)
     groups = torch.cat([mask[:, text].long(), mask.index_select(1, vision).long() * 2], 1)
@@ -246,7 +273,8 @@ class BertFusion(ItemFusion):
         """Fuse titles [B, L] with image tokens [B, P, D] and ``query`` pieces [B, Q]."""
         title = batch.pieces if self.reads_title else torch.zeros_like(batch.pieces)
         image_tokens = None if image is None else image.tokens
-        states: StreamStates = self.stream(title, image_tokens, query)
+        title_limit = batch.piece_limit if self.reads_title else 0
+        states: StreamStates = self.stream(title, image_tokens, query, title_limit)
         return fused_items(
             states.node,
             memory=[states.title, states.image],
@@ -267,7 +295,7 @@ class BertFusion(ItemFusion):
         self, batch: ItemBatch, image: ImageFeatures, query: Tensor
     ) -> QueryViews:
         """Encode ``query`` pieces [N, Q] with title and image, title alone, and image alone."""
-        return self.stream.encode_query_views(query, batch.pieces, image.tokens)
+        return self.stream.encode_query_views(query, batch.pieces, image.tokens, batch.piece_limit)
 
 
 def single_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:

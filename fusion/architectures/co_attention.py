@@ -34,14 +34,14 @@ class CrossAttention(nn.Module):
     def forward(self, stream: PackedTokens, other: PackedTokens | None) -> PackedTokens:
         """Let the tokens of ``stream`` [T, D] attend to those of ``other`` [T', D]: [T, D]."""
         x = stream.hidden
-        row = stream.layout.row
+        rows = stream.layout.token_rows
         if other is not None:
             attended: Tensor = cross_attention(self.attention, stream, other)
             # Attention over an empty row reads an arbitrary token, which is cancelled here.
-            has_other = other.layout.row_has_tokens[row][:, None]
-            x = x + self.dropout(attended * has_other, row)
+            has_other = other.layout.row_has_tokens.index_select(0, rows.of_token)[:, None]
+            x = x + self.dropout(attended * has_other, rows)
         x = self.norm_attention(x)
-        x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x), row))
+        x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x), rows))
         return PackedTokens(x, stream.layout)
 
 
@@ -90,7 +90,7 @@ class CoAttention(nn.Module):
         packed_image = PackedTokens.of(image) if image.mask.shape[1] else None
         for layer in self.layers:
             packed_title, packed_image = layer(packed_title, packed_image)
-        new_title = ModalTokens(packed_title.padded(), title.mask)
+        new_title = ModalTokens(packed_title.padded(), title.mask, title.limit)
         if packed_image is None:
             return new_title, image
-        return new_title, ModalTokens(packed_image.padded(), image.mask)
+        return new_title, ModalTokens(packed_image.padded(), image.mask, image.limit)

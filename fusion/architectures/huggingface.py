@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from encoders.base import ImageEncoder, PieceEncoder
 from encoders.batch import ItemBatch
-from encoders.image import HALF, normalise
+from encoders.image import HALF, Standardise
 from encoders.tokenizer import CatalogTokenizer, SpecialPieces
 from encoders.tokens import ModalTokens
 from fusion.architectures.base import ItemFusion, ModelParts, fused_items
@@ -160,7 +160,7 @@ class WrappedText(PieceEncoder):
         super().__init__()
         self.fusion = fusion
 
-    def forward(self, pieces: Tensor) -> ModalTokens:
+    def forward(self, pieces: Tensor, limit: int | None = None) -> ModalTokens:
         """Encode ``pieces`` [B, L] (0 is padding) as tokens [B, 1 + L + 1, D]."""
         return self.fusion.read_strings(pieces)
 
@@ -202,6 +202,7 @@ class ClipImages(ImageEncoder):
         super().__init__()
         self.tower = whole.vision_model
         self.projection = whole.visual_projection
+        self.standardise = Standardise(CLIP_MEAN, CLIP_STD)
         vision = whole.config.vision_config
         self.patch_size = vision.patch_size
         self.grid = vision.image_size // vision.patch_size
@@ -209,8 +210,7 @@ class ClipImages(ImageEncoder):
 
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D], the global one first."""
-        normalised = normalise(pixels, CLIP_MEAN, CLIP_STD)
-        states = self.tower(pixel_values=normalised).last_hidden_state
+        states = self.tower(pixel_values=self.standardise(pixels)).last_hidden_state
         # CLIP itself normalises and projects the first token alone.
         return ModalTokens.all_present(self.projection(self.tower.post_layernorm(states)))
 
@@ -237,6 +237,7 @@ class ViltPatches(ImageEncoder):
     def __init__(self, embeddings: Any, size: int, patch: int) -> None:
         super().__init__()
         self.embeddings = embeddings
+        self.standardise = Standardise(HALF, HALF)
         self.patch_size = patch
         self.grid = size // patch
         self.global_tokens = 1
@@ -244,7 +245,7 @@ class ViltPatches(ImageEncoder):
     def forward(self, pixels: Tensor) -> ModalTokens:
         """Encode ``pixels`` [B, 3, S, S] uint8 as tokens [B, 1 + P, D], the global one first."""
         embeddings = self.embeddings
-        patches = embeddings.patch_embeddings(normalise(pixels, HALF, HALF))
+        patches = embeddings.patch_embeddings(self.standardise(pixels))
         patches = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([embeddings.cls_token.expand(len(patches), -1, -1), patches], 1)
         return ModalTokens.all_present(embeddings.dropout(tokens + embeddings.position_embeddings))

@@ -92,7 +92,7 @@ class SingleStream(nn.Module):
             modalities.append(self._marked(query, QUERY))
 
         tokens = ModalTokens.concatenate(modalities)
-        normed = ModalTokens(self.norm_embed(tokens.hidden), tokens.mask)
+        normed = ModalTokens(self.norm_embed(tokens.hidden), tokens.mask, tokens.limit)
         hidden = PackedTokens.of(normed).through(self.layers).padded()
 
         # The tokens of a modality keep the mask that they had before some were dropped.
@@ -130,7 +130,8 @@ class SingleStream(nn.Module):
     def _marked(self, tokens: ModalTokens, modality: int) -> ModalTokens:
         """Add the embedding of a modality to its tokens; training drops some of them."""
         mask = drop_tokens(tokens.mask, self.token_rate) if self.training else tokens.mask
-        return ModalTokens((tokens.hidden + self.modality.weight[modality]).float(), mask)
+        marked = tokens.hidden + self.modality.weight[modality]
+        return ModalTokens(marked.float(), mask, tokens.limit)
 
 
 class JointFusion(ItemFusion):
@@ -159,7 +160,7 @@ class JointFusion(ItemFusion):
         """Fuse titles [B, L] with image tokens [B, G + P, D] and ``query`` pieces [B, Q]."""
         ngrams = self.ngrams(batch.ngrams, batch.ngram_offsets)
         bag = ModalTokens(ngrams[:, None], batch.has_ngrams[:, None])
-        title = self.text(batch.pieces)
+        title = self.text(batch.pieces, batch.piece_limit)
         query_tokens = None if query is None else self.text(query)
         return self.stream(title, bag, image, query_tokens)
 

@@ -89,8 +89,8 @@ class TwoStream(nn.Module):
         # because c is a mean already.
         return TwoStreamStates(
             node=ModalTokens(hidden, mask).mean(),
-            title=ModalTokens(title_hidden, title.mask),
-            image=ModalTokens(image_hidden, image.mask),
+            title=ModalTokens(title_hidden, title.mask, title.limit),
+            image=ModalTokens(image_hidden, image.mask, image.limit),
         )
 
 
@@ -121,11 +121,13 @@ class TwoStreamFusion(ItemFusion):
     ) -> FusedItems:
         """Fuse titles [B, L] with image tokens [B, P, D] and ``query`` pieces [B, Q]."""
         pieces = batch.pieces
+        limit = batch.piece_limit
         title_start = 0
         if query is not None:
             pieces = torch.cat([query, pieces], 1)
+            limit = None if limit is None else limit + query.numel()
             title_start = query.shape[1]
-        text: ModalTokens = self.text(pieces)
+        text: ModalTokens = self.text(pieces, limit)
         image_tokens: ModalTokens = text.empty() if image is None else self.image(image.tokens)
         states: TwoStreamStates = self.streams(text, image_tokens)
         title = ModalTokens(

@@ -193,7 +193,7 @@ class CellScorer:
                 edge_cell.append(number)
                 edge_property.append(self._property_index[name])
                 edge_value.append(candidate)
-        return MessageFlow(
+        return MessageFlow.of(
             cell_item=torch.tensor([cell.item - first_item for cell in cells]),
             cell_property=torch.tensor([self._property_index[cell.property] for cell in cells]),
             edge_cell=torch.tensor(edge_cell, dtype=torch.int64),

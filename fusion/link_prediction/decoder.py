@@ -15,6 +15,7 @@ from encoders.layers import Attention, FeedForward, RowDropout
 from encoders.packing import TokenLayout
 from encoders.tokens import ModalTokens
 from fusion.link_prediction.aggregation import segment_softmax
+from kg.message_flow import MessageFlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +107,22 @@ class CellDecoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(
-        self, cells: Tensor, cell_item: Tensor, memory: ModalTokens, known: KnownTriples
+        self, cells: Tensor, layout: TokenLayout, memory: ModalTokens, known: KnownTriples
     ) -> Tensor:
-        """Decode ``cells`` [N, D] of the items ``cell_item`` [N], which ascend: [N, D].
+        """Decode ``cells`` [N, D]: [N, D].
 
-        ``memory`` are the items' tokens [B, L, D].
+        ``layout`` pads the cells by item, ``memory`` are the items' tokens [B, L, D].
         """
-        layout = cell_layout(cell_item, memory.hidden.shape[0])
         normed = ModalTokens(self.norm_memory(memory.hidden), memory.mask)
         for layer in self.layers:
             cells = layer(cells, layout, normed, known)
         return self.norm(cells)
 
 
-def cell_layout(cell_item: Tensor, items: int) -> TokenLayout:
-    """Return where N cells lie when they are padded by item; ``cell_item`` [N] ascends."""
-    per_item = torch.bincount(cell_item, minlength=items)
-    first_of_item = per_item.cumsum(0) - per_item
-    cell = torch.arange(cell_item.shape[0], device=cell_item.device)
-    column = cell - first_of_item[cell_item]
-    length = int(per_item.max())
-    return TokenLayout(cell_item * length + column, rows=items, length=length)
+def cell_layout(flow: MessageFlow, items: int) -> TokenLayout:
+    """Return where the N cells of a flow lie when they are padded by item, of ``items`` items."""
+    cell_item = flow.cell_item
+    first_of_item = torch.searchsorted(cell_item, cell_item)
+    column = torch.arange(cell_item.shape[0], device=cell_item.device) - first_of_item
+    length = flow.most_cells
+    return TokenLayout.of_positions(cell_item * length + column, rows=items, length=length)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fusion.fused import FusedItems, Knowledge
 from fusion.link_prediction.aggregation import StructureAggregation, Triples, ValueAggregation
-from fusion.link_prediction.decoder import CellDecoder, KnownTriples
+from fusion.link_prediction.decoder import CellDecoder, KnownTriples, cell_layout
 from kg.message_flow import MessageFlow
 
 
@@ -174,7 +174,8 @@ class LinkHead(LinkScorer):
             cell=flow.edge_cell,
             triple=knowledge.row_of[flow.edge_value],
         )
-        hidden = self.decoder(nodes, flow.cell_item, fused.memory, known)
+        layout = cell_layout(flow, len(fused.node))
+        hidden = self.decoder(nodes, layout, fused.memory, known)
         deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
         bias = self.bias.index_select(0, knowledge.ids)
         return deep.float() + bias + self._wide_logits(fused.wide, flow, knowledge.ids)

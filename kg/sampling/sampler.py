@@ -56,7 +56,7 @@ class CellSampler:
             cell[keep], self.max_edges, random.uniform("few", *(key[keep] for key in keys))
         )
         keep = keep[within_limit]
-        return MessageFlow(
+        return MessageFlow.of(
             cell_item=_tensor(cell_item),
             cell_property=_tensor(cell_property),
             edge_cell=_tensor(cell[keep]),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from encoders.image import normalise
+from encoders.image import Standardise
 from encoders.patches import ConvPatches, CropPatches, LinearPatches, cut_into_patches
 
 PIXELS = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
@@ -24,7 +24,7 @@ def test_patches_are_square_neighbourhoods():
 def test_conv_patches_equal_a_cascade_of_strided_convolutions():
     stem: Any = ConvPatches(12, size=32, kernels=(4, 2), channels=(8,))
     first, second = stem.convolutions
-    x = F.conv2d(normalise(PIXELS), as_convolution(first, 4), first.bias, stride=4)
+    x = F.conv2d(Standardise()(PIXELS), as_convolution(first, 4), first.bias, stride=4)
     x = F.relu(stem.norms[0](x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
     x = F.conv2d(x, as_convolution(second, 2), second.bias, stride=2)
     expected = x.flatten(2).transpose(1, 2) + stem.positions
@@ -38,7 +38,9 @@ def test_mbsd_cuts_224_pixels_into_49_patches():
 
 def test_linear_patches_equal_one_convolution():
     stem = LinearPatches(12, size=32, patch=8)
-    x = F.conv2d(normalise(PIXELS), as_convolution(stem.project, 8), stem.project.bias, stride=8)
+    x = F.conv2d(
+        Standardise()(PIXELS), as_convolution(stem.project, 8), stem.project.bias, stride=8
+    )
     expected = x.flatten(2).transpose(1, 2) + stem.positions
     torch.testing.assert_close(stem(PIXELS).hidden, expected, rtol=1e-4, atol=1e-4)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTModel
 
-from encoders.image import HALF, normalise
+from encoders.image import HALF, Standardise
 from encoders.vit import PretrainedViT, read_vit
 from schema.errors import ModelError
 
@@ -25,7 +25,7 @@ def vit():
 
 def test_tokens_are_the_projected_states(vit):
     encoder = PretrainedViT(vit, 4)
-    expected = encoder.project(vit(pixel_values=normalise(PIXELS, HALF, HALF)).last_hidden_state)
+    expected = encoder.project(vit(pixel_values=Standardise(HALF, HALF)(PIXELS)).last_hidden_state)
     torch.testing.assert_close(encoder(PIXELS).hidden, expected)
     assert expected.shape == (2, 5, 4)
 
@@ -42,7 +42,7 @@ def test_a_frozen_vit_learns_its_projection_alone(vit):
 
 def test_weights_are_read_from_a_folder(vit, tmp_path):
     vit.save_pretrained(tmp_path)
-    pixels = normalise(PIXELS, HALF, HALF)
+    pixels = Standardise(HALF, HALF)(PIXELS)
     torch.testing.assert_close(read_vit(tmp_path)(pixels)[0], vit(pixels)[0])
 
 

@@ -11,7 +11,7 @@ NONE = torch.zeros(0, dtype=torch.int64)
 
 def flow(cells, edges=()):
     columns = [torch.tensor(column) for column in zip(*edges, strict=True)] or [NONE] * 3
-    return MessageFlow(
+    return MessageFlow.of(
         torch.tensor([c[0] for c in cells]), torch.tensor([c[1] for c in cells]), *columns
     )
 

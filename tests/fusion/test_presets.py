@@ -60,7 +60,7 @@ def asked(edges=()):
     columns = [torch.tensor(column) for column in zip(*edges, strict=True)] or [
         torch.zeros(0, dtype=torch.int64)
     ] * 3
-    return MessageFlow(torch.arange(4), torch.zeros(4, dtype=torch.int64), *columns)
+    return MessageFlow.of(torch.arange(4), torch.zeros(4, dtype=torch.int64), *columns)
 
 
 @pytest.mark.parametrize("query", [None, torch.tensor([[5, 6], [5, 0], [5, 6], [6, 0]])])

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from encoders.batch import bucket_size
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from training.batches import StepBatch
+from training.batches import StepBatch, TokenPlaces
 
 if TYPE_CHECKING:
     from training.config import Recipe
@@ -81,17 +80,10 @@ def needs_of(
     )
 
 
-def apply_at(head: nn.Module, hidden: Tensor, chosen: Tensor) -> Tensor:
-    """Apply ``head`` to the M tokens of ``hidden`` [B, L, D] that ``chosen`` [B, L] marks.
-
-    The head works on a multiple of 32 tokens, of which the last ones are dropped again: a CPU
-    (oneDNN) prepares its matrix products again for every new shape.
-    """
-    places = chosen.flatten().nonzero()[:, 0]
-    count = places.numel()
-    padding = places[:1].expand(bucket_size(count, 32) - count)
-    padded = torch.cat([places, padding])
-    return head(hidden.flatten(0, 1).index_select(0, padded))[:count]
+def apply_at(head: nn.Module, hidden: Tensor, places: TokenPlaces) -> Tensor:
+    """Apply ``head`` to the M tokens of ``hidden`` [B, L, D] at ``places``: [M, ...]."""
+    predicted: Tensor = head(hidden.flatten(0, 1).index_select(0, places.padded))
+    return predicted[: places.count]
 
 
 def single_precision(values: Tensor) -> Tensor:

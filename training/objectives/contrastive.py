@@ -55,7 +55,7 @@ def contrastive_loss(
     )
     losses = []
     for anchors, others, matches in sides:
-        not_negative = matches.index_put((target - first, target), matches.new_tensor(False))
+        not_negative = matches.index_put((target - first, target), matches.new_zeros(()))
         logits = (anchors @ others.T * scale).masked_fill(not_negative, -torch.inf)
         losses.append(F.cross_entropy(logits, target))
     return (losses[0] + losses[1]) / 2

@@ -76,9 +76,8 @@ class GlobalMaskedLanguageModeling(Objective):
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over titles of L pieces [B, L]."""
         masked = states.batch.masked
-        if masked is None or states.items is None or not masked.chosen.any():
+        if masked is None or states.items is None or not masked.pieces.count:
             return None
-        row, place = masked.chosen.nonzero().unbind(1)
-        node = states.items.node.index_select(0, row)
-        positions = states.model.title_positions(place)
-        return global_piece_loss(self.head, node, positions, masked.pieces[masked.chosen])
+        node = states.items.node.index_select(0, masked.pieces.row)
+        positions = states.model.title_positions(masked.pieces.column)
+        return global_piece_loss(self.head, node, positions, masked.target)

@@ -79,7 +79,6 @@ class GlobalMaskedRegionFeatureRegression(Objective):
         masked = states.batch.masked
         if target is None or masked is None or states.items is None or states.image is None:
             return None
-        row, place = masked.patches.nonzero().unbind(1)
-        node = states.items.node.index_select(0, row)
-        positions = states.model.patch_positions(place)
+        node = states.items.node.index_select(0, masked.patches.row)
+        positions = states.model.patch_positions(masked.patches.column)
         return global_patch_loss(self.head, node, positions, target)

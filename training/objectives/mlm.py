@@ -54,7 +54,7 @@ def mask_pieces(
 
 def count_pieces(batch: StepBatch) -> float:
     """Return the number of masked title pieces of a batch."""
-    return 0.0 if batch.masked is None else float(batch.masked.chosen.sum())
+    return 0.0 if batch.masked is None else float(batch.masked.pieces.count)
 
 
 def masked_piece_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class MaskedLanguageModeling(Objective):
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over titles of L pieces [B, L]."""
         masked = states.batch.masked
-        if masked is None or states.items is None or not masked.chosen.any():
+        if masked is None or states.items is None or not masked.pieces.count:
             return None
-        logits = apply_at(self.head, states.items.title.hidden, masked.chosen)
-        return masked_piece_loss(logits, masked.pieces[masked.chosen])
+        logits = apply_at(self.head, states.items.title.hidden, masked.pieces)
+        return masked_piece_loss(logits, masked.target)

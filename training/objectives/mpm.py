@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from encoders.layers import initialise
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from training.batches import StepBatch
+from training.batches import StepBatch, TokenPlaces
 from training.objectives.base import Need, Objective, apply_at, single_precision
 
 if TYPE_CHECKING:
@@ -36,30 +35,30 @@ def mask_patches(
     return (torch.from_numpy(uniform) < rate) & present & rows[:, None]
 
 
-def raw_patches(pixels: Tensor, grid: int) -> Tensor:
-    """Cut ``pixels`` [B, 3, S, S] uint8 into grid * grid patches of raw RGB in [0, 1].
+def raw_patches(pixels: Tensor, size: int, places: TokenPlaces) -> Tensor:
+    """Cut M patches of ``size`` p pixels per side out of ``pixels`` [B, 3, S, S] uint8.
 
-    Returns [B, grid*grid, 3*p*p], where p = S / grid is the width of a patch in pixels.
+    Returns their raw RGB in [0, 1], [M, 3*p*p]. ``places`` number the S/p * S/p patches of each
+    image row by row. Most images of a batch have no masked patch, so only those asked for are cut.
     """
-    size = pixels.shape[-1] // grid
-    return F.unfold(pixels.float() / 255, size, stride=size).transpose(1, 2)
+    grid = pixels.shape[-1] // size
+    cut = pixels.view(-1, 3, grid, size, grid, size).permute(0, 2, 4, 1, 3, 5)
+    chosen = cut[places.row, places.column // grid, places.column % grid]
+    return chosen.flatten(1).float() / 255
 
 
 def masked_raw_patches(states: StepStates) -> Tensor | None:
     """Return the raw pixels [M, 3*p*p] of the M patches to predict; None if the batch has none."""
     view = states.batch.items
     masked = states.batch.masked
-    if view is None or view.items.pixels is None or masked is None or not masked.patches.any():
+    if view is None or view.items.pixels is None or masked is None or not masked.patches.count:
         return None
-    # Most images of a batch have no masked patch, so only those that do are cut up.
-    rows = masked.patches.any(1)
-    grid = view.items.pixels.shape[-1] // states.model.patch_size
-    return raw_patches(view.items.pixels[rows], grid)[masked.patches[rows]]
+    return raw_patches(view.items.pixels, states.model.patch_size, masked.patches)
 
 
 def count_patches(batch: StepBatch) -> float:
     """Return the number of patches or regions to predict."""
-    return 0.0 if batch.masked is None else float(batch.masked.patches.sum())
+    return 0.0 if batch.masked is None else float(batch.masked.patches.count)
 
 
 def masked_patch_loss(predicted: Tensor, target: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ class MaskedRegionClassification(Objective):
         regions = None if view is None else view.items.regions
         if regions is None or regions.classes is None or masked is None or states.patches is None:
             return None
-        if not masked.patches.any():
+        if not masked.patches.count:
             return None
         logits = apply_at(self.head, states.patches, masked.patches)
-        return class_loss(logits, regions.classes[masked.patches])
+        target = regions.classes.flatten(0, 1).index_select(0, masked.patches.flat)
+        return class_loss(logits, target)

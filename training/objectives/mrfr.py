@@ -59,11 +59,12 @@ def masked_features(states: StepStates) -> Tensor | None:
     """Return the features [M, F] to predict: a region's from the detector, or a patch's pixels."""
     view = states.batch.items
     masked = states.batch.masked
-    if view is None or masked is None or not masked.patches.any():
+    if view is None or masked is None or not masked.patches.count:
         return None
     # K3M's objects: the model reads regions, so there are no pixels to predict.
     if view.items.regions is not None:
-        return view.items.regions.features[masked.patches]
+        features = view.items.regions.features.flatten(0, 1)
+        return features.index_select(0, masked.patches.flat)
     return states.once(masked_raw_patches)
 
 

@@ -92,15 +92,15 @@ def batch_losses(states: StepStates) -> Distillation | None:
     views = states.query_views
     if pairs is None or views is None or states.pair_image is None:
         return None
-    # The N matching pairs and the N others have the same items.
-    both = pairs.has_both.repeat(2)
-    if not both.any():
+    if not len(pairs.complete):
         return None
     head = states.model.match_head
+    title = views.title.index_select(0, pairs.complete)
+    image = views.image.index_select(0, pairs.complete)
     return distillation_losses(
-        ModalityReading(views.title[both], head(views.title)[both]),
-        ModalityReading(views.image[both], head(views.image)[both]),
-        pairs.label[both],
+        ModalityReading(title, head(title)),
+        ModalityReading(image, head(image)),
+        pairs.label.index_select(0, pairs.complete),
     )
 
 
@@ -112,7 +112,7 @@ class SelfDistillation(Objective):
     @staticmethod
     def count(batch: StepBatch) -> float:
         """Return the number of pairs whose item has a title and an image."""
-        return 0.0 if batch.pairs is None else 2 * float(batch.pairs.has_both.sum())
+        return 0.0 if batch.pairs is None else float(len(batch.pairs.complete))
 
 
 class KnowledgeDistillation(SelfDistillation):

@@ -43,7 +43,7 @@ class StepStates:
     def knowledge(self) -> Knowledge | None:
         """Vectors of the properties and of the batch's candidate values."""
         candidates = self.batch.candidates
-        return None if candidates is None else self.model.know(candidates)
+        return None if candidates is None else self.model.know(candidates, self.batch.strings)
 
     @cached_property
     def image(self) -> ImageFeatures | None:
@@ -54,7 +54,7 @@ class StepStates:
         items = self.batch.items.items
         image = self.model.encode_image(items)
         covered = self.batch.masked.covered
-        if image is None or not covered.any():
+        if image is None or covered is None:
             return image
         return self.model.hide_patches(items, image, covered)
 

@@ -66,12 +66,13 @@ class VisualTextMatching(Objective):
     @staticmethod
     def count(batch: StepBatch) -> float:
         """Return the number of items that have a title and an image."""
-        return 0.0 if batch.title_pairs is None else float(batch.title_pairs.complete.sum())
+        return 0.0 if batch.title_pairs is None else float(len(batch.title_pairs.complete))
 
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over those of B items [B, D] that have a title and an image."""
         pairs = states.batch.title_pairs
-        if pairs is None or states.items is None or not pairs.complete.any():
+        if pairs is None or states.items is None or not len(pairs.complete):
             return None
-        logits = self.head(states.model.pooler(states.items.node))[:, 0]
-        return match_loss(logits[pairs.complete], pairs.matching[pairs.complete].float())
+        node = states.items.node.index_select(0, pairs.complete)
+        logits = self.head(states.model.pooler(node))[:, 0]
+        return match_loss(logits, pairs.matching)

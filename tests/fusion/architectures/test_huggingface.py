@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers
 
-from encoders.image import HALF, normalise
+from encoders.image import HALF, Standardise
 from encoders.regions import Regions
 from encoders.tokenizer import CatalogTokenizer, wordpiece_tokenizer
 from fusion.architectures.huggingface import CLIP_MEAN, CLIP_STD
@@ -117,10 +117,10 @@ def by_transformers(kind, theirs):
     match kind:
         case "clip":
             text = theirs.text_projection(theirs.text_model(input_ids=ids).last_hidden_state[:, 3])
-            vision = theirs.vision_model(pixel_values=normalise(pixels, CLIP_MEAN, CLIP_STD))
+            vision = theirs.vision_model(pixel_values=Standardise(CLIP_MEAN, CLIP_STD)(pixels))
             return (text + theirs.visual_projection(vision.pooler_output)) / 2
         case "vilt":
-            output = theirs(input_ids=ids, pixel_values=normalise(pixels, HALF, HALF))
+            output = theirs(input_ids=ids, pixel_values=Standardise(HALF, HALF)(pixels))
             return output.last_hidden_state[:, 0]
         case "visual_bert":
             output = theirs(

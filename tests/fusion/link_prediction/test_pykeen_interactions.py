@@ -20,7 +20,7 @@ ITEMS: Any = SimpleNamespace(node=torch.arange(24.0).view(3, DIM) / 24)
 @pytest.fixture
 def flow():
     """Cells (item 0, property 0), (item 1, property 1), (item 2, property 1); one known value."""
-    return MessageFlow(
+    return MessageFlow.of(
         cell_item=torch.tensor([0, 1, 2]),
         cell_property=torch.tensor([0, 1, 1]),
         edge_cell=torch.tensor([0]),

@@ -3,7 +3,7 @@ import torch
 
 from encoders.tokenizer import SpecialPieces
 from tests.training.conftest import TINY
-from training.batches import TrueAlternatives
+from training.batches import TokenPlaces, TrueAlternatives
 from training.config import Recipe
 from training.objectives.contrastive import Embeddings, contrastive_loss
 from training.objectives.joint import JointObjective
@@ -79,8 +79,11 @@ def test_masked_piece_loss_is_the_mean_negative_log_likelihood():
 
 def test_raw_patches_are_the_images_own_pixels():
     pixels = torch.randint(0, 255, (1, 3, 8, 8), dtype=torch.uint8)
-    patches = raw_patches(pixels, 2)
-    torch.testing.assert_close(patches[0, 1], pixels[0, :, :4, 4:].float().flatten() / 255)
+    pixels = torch.cat([pixels, 255 - pixels])
+    places = TokenPlaces.of(torch.tensor([[False, True, False, False], [True, False, False, True]]))
+    patches = raw_patches(pixels, 4, places)
+    expected = [pixels[0, :, :4, 4:], pixels[1, :, :4, :4], pixels[1, :, 4:, 4:]]
+    torch.testing.assert_close(patches, torch.stack(expected).float().flatten(1) / 255)
 
 
 def test_masked_patch_loss_is_the_mean_absolute_difference():

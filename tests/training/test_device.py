@@ -1,0 +1,54 @@
+"""What a GPU would have to be waited for in a training step, counted without one."""
+
+import contextlib
+
+import pytest
+import torch
+
+from tests.pretend_device import DEVICE, PretendDevice, PretendTensor, move_module
+from tests.training.preset_steps import preset_step
+from training.presets import PRESETS, preset_name
+
+NAMES = [name for name in map(preset_name, PRESETS) if name != "wrapped"]
+
+
+@pytest.fixture
+def without_autocast(monkeypatch):
+    """Autocast knows no pretended device, and the steps are in single precision."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+
+
+@pytest.mark.usefixtures("without_autocast")
+@pytest.mark.parametrize("name", [*NAMES, "k3m+regions"])
+def test_a_step_mixes_no_devices_and_never_waits_for_one(name):
+    step = preset_step(name)
+    expected = step.objective.eval()(step.batch)
+    with PretendDevice() as device:
+        move_module(step.objective)
+        batch = step.batch.to(DEVICE)
+        device.copies.clear()
+        losses = step.objective(batch).terms
+        assert losses.keys() == expected.terms.keys()
+        for term, loss in losses.items():
+            torch.testing.assert_close(loss.inner, expected.terms[term], rtol=1e-4, atol=1e-5)
+        step.objective.train()(batch).total.backward()
+        assert not device.waits
+        assert not device.copies
+
+
+def test_the_pretended_device_finds_what_it_is_meant_to_find():
+    with PretendDevice() as device:
+        there = torch.arange(6.0).to(DEVICE)
+        assert isinstance(there, PretendTensor)
+        assert device.copies.total() == 1
+        assert not device.waits
+        there.sum().item()
+        there[there > 2]
+        (there > 2).nonzero()
+        there.cpu()
+        assert device.waits.total() == 4
+        with pytest.raises(AssertionError, match="mixes devices"):
+            there + torch.arange(6.0)
+        with pytest.raises(AssertionError, match="was not copied"):
+            there + torch.tensor([1.0] * 6, device=DEVICE)
+        assert torch.equal((there * 2).inner, torch.arange(6.0) * 2)

@@ -17,7 +17,7 @@ model's width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 
-from encoders.batch import bucket_size
+from encoders.batch import bucket_size, round_up
 from encoders.layers import Attention, TokenRows, TransformerLayer, attend, open_empty_rows
 from encoders.tokens import ModalTokens
 
@@ -209,15 +209,22 @@ class AttentionLayout(TokenLayout):
             packed, place = _both_ways(present.nonzero()[:, 0], rows * length, PACKED_STEP)
         else:
             most = rows * length if limit is None else min(limit, rows * length)
-            packed, place = _both_ways_within(present, bucket_size(most, PACKED_STEP))
+            packed, place = _both_ways_within(present, round_up(most, PACKED_STEP))
         super().__init__(packed, place, rows, length)
         self.group = group
         self.groups = groups
         self.row_has_tokens = F.pad((group != 0).any(1), (0, 1))
+        self._mask: Tensor | None = None
+        self._boundaries: Tensor | None = None
 
-    @cached_property
+    @property
     def mask(self) -> Tensor:
-        """Which tokens attend to which [B, 1, 1 or L, L]."""
+        """Which tokens attend to which [B, 1, 1 or L, L], computed once."""
+        if self._mask is None:
+            self._mask = self._build_mask()
+        return self._mask
+
+    def _build_mask(self) -> Tensor:
         group = self.group
         if self.groups == 1:
             # With a single group a mask over keys suffices, which broadcasts over the queries.
@@ -252,10 +259,12 @@ class AttentionLayout(TokenLayout):
         bounds = F.pad(torch.cat([ends, extra]), (1, 0)).clamp(max=len(self.row))
         return bounds.to(torch.int32)
 
-    @cached_property
+    @property
     def own_boundaries(self) -> Tensor:
-        """The boundaries for attention of these tokens to one another."""
-        return self.boundaries(self.spare_sequences)
+        """The boundaries for attention of these tokens to one another, computed once."""
+        if self._boundaries is None:
+            self._boundaries = self.boundaries(self.spare_sequences)
+        return self._boundaries
 
 
 @dataclass(frozen=True)

@@ -117,10 +117,8 @@ def reads_mask(packet: Any, args: Any) -> bool:
 
 def is_in_place(func: Any) -> bool:
     """Return whether an operation changes its first argument and returns it."""
-    returns = func._schema.returns
-    return (
-        len(returns) == 1 and returns[0].alias_info is not None and returns[0].alias_info.is_write
-    )
+    aliases = [result.alias_info for result in func._schema.returns]
+    return len(aliases) == 1 and aliases[0] is not None and aliases[0].is_write
 
 
 def unwrap(value: Any) -> Any:
@@ -145,7 +143,7 @@ def origin() -> str:
 
 
 def move_module(module: nn.Module) -> None:
-    """Move the parameters and buffers of ``module`` to the pretended device; tied ones stay tied."""
+    """Move parameters and buffers of ``module`` to the pretended device; tied ones stay tied."""
     moved: dict[int, Any] = {}
     for part in module.modules():
         for name, parameter in part._parameters.items():

@@ -39,10 +39,22 @@ TOKENIZER = CatalogTokenizer.train([f"{c} {k} of steel" for c in COLOURS for k i
 
 @dataclass(frozen=True)
 class PresetStep:
-    """The objectives of one preset at test size, and a batch of all of them."""
+    """The objectives of one preset at test size, and the batches that they are trained on."""
 
     objective: JointObjective
-    batch: StepBatch
+    collator: Collator
+
+    @property
+    def batch(self) -> StepBatch:
+        """The batch of the first step, with 24 items and 8 pairs."""
+        return self.batch_of(0, ITEMS)
+
+    def batch_of(self, step: int, items: int) -> StepBatch:
+        """Return the batch of a step, with the given number of items and a third as many pairs."""
+        pairs = np.arange(items // 3)
+        contents = BatchContents(np.arange(items), pairs, pairs)
+        stage = Stage(dict(self.objective.weights))
+        return self.collator.batch(stage, contents, KeyedRandom(0, step))
 
 
 class _MadeRegions:
@@ -79,7 +91,10 @@ def preset_config(name: str, **settings: Any) -> ModelConfig:
 
 
 def made_data(config: ModelConfig) -> TrainingData:
-    """Return 24 items with a colour and a kind; half without an image, the first without a title."""
+    """Return 24 items with a colour and a kind.
+
+    A fourth of them has no image, and the first one no title.
+    """
     colour = np.arange(ITEMS) % 3
     kind = np.arange(ITEMS) % 2
     size = config.image_size
@@ -133,7 +148,4 @@ def preset_step(name: str, **settings: Any) -> PresetStep:
         pairs,
         string_lengths=model.knowledge.lengths,
     )
-    objective = JointObjective(model, config, recipe)
-    stage = Stage(dict(objective.weights))
-    contents = BatchContents(np.arange(ITEMS), np.arange(8), np.arange(8))
-    return PresetStep(objective.train(), collator.batch(stage, contents, KeyedRandom(0)))
+    return PresetStep(JointObjective(model, config, recipe).train(), collator)

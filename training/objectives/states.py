@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -21,7 +20,8 @@ class StepStates:
     """The model's states for ``batch``.
 
     Objectives share the passes over the model: a state that several of them read is computed once,
-    and one that none of them reads is never computed.
+    and one that none of them reads is never computed. (Not by ``cached_property``, whose lock
+    torch.compile cannot trace.)
     """
 
     def __init__(self, model: ProductModel, batch: StepBatch) -> None:
@@ -39,64 +39,88 @@ class StepStates:
         result: T = self._results[compute]
         return result
 
-    @cached_property
+    @property
     def knowledge(self) -> Knowledge | None:
         """Vectors of the properties and of the batch's candidate values."""
-        candidates = self.batch.candidates
-        return None if candidates is None else self.model.know(candidates, self.batch.strings)
+        return self.once(_encode_knowledge)
 
-    @cached_property
+    @property
     def image(self) -> ImageFeatures | None:
         """The images of the items, with covered patches hidden; None if no item has one."""
-        if self.batch.items is None or self.batch.masked is None:
-            return None
-        # Patches are hidden after the encoder: MBSD replaces the output of its patchify network.
-        items = self.batch.items.items
-        image = self.model.encode_image(items)
-        covered = self.batch.masked.covered
-        if image is None or covered is None:
-            return image
-        return self.model.hide_patches(items, image, covered)
+        return self.once(_encode_image)
 
-    @cached_property
+    @property
     def items(self) -> FusedItems | None:
         """The items, fused from masked titles and images."""
-        view = self.batch.items
-        return None if view is None else self.model.fuse(view.items, self.image)
+        return self.once(_fuse_items)
 
-    @cached_property
+    @property
     def patches(self) -> Tensor | None:
         """States [B, P, D] of the items' patches or regions; None if no item has an image."""
         if self.image is None or self.items is None or self.items.image is None:
             return None
         return self.image.patch_states(self.items.image.hidden)
 
-    @cached_property
+    @property
     def items_without_image(self) -> FusedItems | None:
         """The items, fused from their titles alone."""
-        view = self.batch.items_without_image
-        return None if view is None else self.model.fuse(view.items, None)
+        return self.once(_fuse_items_without_image)
 
-    @cached_property
+    @property
     def pair_image(self) -> ImageFeatures | None:
         """The images of the N items of the query pairs; None if none has one."""
-        pairs = self.batch.pairs
-        return None if pairs is None else self.model.encode_image(pairs.items)
+        return self.once(_encode_pair_image)
 
-    @cached_property
+    @property
     def query_views(self) -> QueryViews | None:
         """The 2N pairs of query and item in MBSD's three readings.
 
         If no item has an image, all are h^t.
         """
-        pairs = self.batch.pairs
-        if pairs is None:
-            return None
-        items = pairs.items.repeated()
-        if self.pair_image is None:
-            title = self.model.fuse(items, None, pairs.query).node
-            return QueryViews(title, title, title)
-        return read_query_views(self.model, items, self.pair_image.repeated(), pairs.query)
+        return self.once(_encode_query_views)
+
+
+def _encode_knowledge(states: StepStates) -> Knowledge | None:
+    candidates = states.batch.candidates
+    return None if candidates is None else states.model.know(candidates, states.batch.strings)
+
+
+def _encode_image(states: StepStates) -> ImageFeatures | None:
+    if states.batch.items is None or states.batch.masked is None:
+        return None
+    # Patches are hidden after the encoder: MBSD replaces the output of its patchify network.
+    items = states.batch.items.items
+    image = states.model.encode_image(items)
+    covered = states.batch.masked.covered
+    if image is None or covered is None:
+        return image
+    return states.model.hide_patches(items, image, covered)
+
+
+def _fuse_items(states: StepStates) -> FusedItems | None:
+    view = states.batch.items
+    return None if view is None else states.model.fuse(view.items, states.image)
+
+
+def _fuse_items_without_image(states: StepStates) -> FusedItems | None:
+    view = states.batch.items_without_image
+    return None if view is None else states.model.fuse(view.items, None)
+
+
+def _encode_pair_image(states: StepStates) -> ImageFeatures | None:
+    pairs = states.batch.pairs
+    return None if pairs is None else states.model.encode_image(pairs.items)
+
+
+def _encode_query_views(states: StepStates) -> QueryViews | None:
+    pairs = states.batch.pairs
+    if pairs is None:
+        return None
+    items = pairs.items.repeated()
+    if states.pair_image is None:
+        title = states.model.fuse(items, None, pairs.query).node
+        return QueryViews(title, title, title)
+    return read_query_views(states.model, items, states.pair_image.repeated(), pairs.query)
 
 
 def read_query_views(

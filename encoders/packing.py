@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 
-from encoders.batch import bucket_size, round_up
+from encoders.batch import bucket_size
 from encoders.layers import Attention, TokenRows, TransformerLayer, attend, open_empty_rows
 from encoders.tokens import ModalTokens
 
@@ -196,7 +196,7 @@ class AttentionLayout(TokenLayout):
         group: the group of each token, from 1 to G; 0 is padding [B, L]. The tokens of a group lie
             together, and the groups of a row are in ascending order.
         groups: the number of groups G
-        limit: at most so many tokens are present; all B * L if None
+        limit: at most so many tokens are present, and no more than B * L; all B * L if None
 
     Attributes:
         row_has_tokens: [B + 1]; the last entry belongs to the appended tokens
@@ -208,8 +208,8 @@ class AttentionLayout(TokenLayout):
         if reads_counts(group):
             packed, place = _both_ways(present.nonzero()[:, 0], rows * length, PACKED_STEP)
         else:
-            most = rows * length if limit is None else min(limit, rows * length)
-            packed, place = _both_ways_within(present, round_up(most, PACKED_STEP))
+            # Not rounded up: a compiled step would carry the rounding along in every shape.
+            packed, place = _both_ways_within(present, rows * length if limit is None else limit)
         super().__init__(packed, place, rows, length)
         self.group = group
         self.groups = groups
@@ -242,28 +242,20 @@ class AttentionLayout(TokenLayout):
         return self.mask.gather(2, index)
 
     @property
-    def spare_sequences(self) -> int:
-        """How many sequences of length L hold the appended tokens, however many there are."""
-        return -(-len(self.row) // max(1, self.length))
+    def boundaries(self) -> Tensor:
+        """Where the sequences of packed tokens begin and end, [B * G + B + 1] int32.
 
-    def boundaries(self, spare: int) -> Tensor:
-        """Return where the sequences of packed tokens begin and end, [B * G + spare + 1] int32.
-
-        They are the groups of all rows, and then ``spare`` sequences of appended tokens, some of
-        which are empty. Without these, flash attention would not write the appended tokens, and
-        what the memory happened to hold would reach the gradients.
+        They are the groups of all rows, and then B sequences of appended tokens, most of which are
+        empty. Without these, flash attention would not write the appended tokens, and what the
+        memory happened to hold would reach the gradients.
         """
-        sizes = torch.stack([(self.group == g + 1).sum(1) for g in range(self.groups)], 1)
-        ends = sizes.flatten().cumsum(0)
-        extra = torch.arange(1, spare + 1, device=ends.device) * self.length + ends[-1]
-        bounds = F.pad(torch.cat([ends, extra]), (1, 0)).clamp(max=len(self.row))
-        return bounds.to(torch.int32)
-
-    @property
-    def own_boundaries(self) -> Tensor:
-        """The boundaries for attention of these tokens to one another, computed once."""
         if self._boundaries is None:
-            self._boundaries = self.boundaries(self.spare_sequences)
+            sizes = torch.stack([(self.group == g + 1).sum(1) for g in range(self.groups)], 1)
+            ends = sizes.flatten().cumsum(0)
+            # B sequences as long as a row are enough, since T is at most B * L.
+            spare = torch.arange(1, self.rows + 1, device=ends.device) * self.length + ends[-1]
+            bounds = F.pad(torch.cat([ends, spare]), (1, 0)).clamp(max=len(self.row))
+            self._boundaries = bounds.to(torch.int32)
         return self._boundaries
 
 
@@ -344,7 +336,7 @@ def packed_self_attention(attention: Attention, layout: AttentionLayout, hidden:
     joined = F.linear(hidden, weight, bias)
     if has_flash_attention(joined):
         q, k, v = joined.view(len(hidden), 3, attention.heads, -1).unbind(1)
-        bounds = layout.own_boundaries
+        bounds = layout.boundaries
         out = varlen_attn(q, k, v, bounds, bounds, layout.length, layout.length)
         return attention.output(cast("Tensor", out).flatten(1))
     heads = layout.pad(joined).view(layout.rows, layout.length, 3, attention.heads, -1)
@@ -381,10 +373,7 @@ def cross_attention(attention: Attention, queries: PackedTokens, memory: PackedT
         key_value = attention.key_value(memory.hidden)
         k, v = key_value.view(len(key_value), 2, attention.heads, -1).unbind(1)
         q = projected.view(len(projected), attention.heads, -1)
-        spare = max(own.spare_sequences, other.spare_sequences)
-        out = varlen_attn(
-            q, k, v, own.boundaries(spare), other.boundaries(spare), own.length, other.length
-        )
+        out = varlen_attn(q, k, v, own.boundaries, other.boundaries, own.length, other.length)
         return attention.output(cast("Tensor", out).flatten(1))
     mixed = _attend_to(attention, own.pad(projected), memory, other.mask)
     return attention.output(own.pack(mixed))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.base import ImageEncoder
-from encoders.batch import ItemBatch, RegionBatch, round_up
+from encoders.batch import ItemBatch, RegionBatch
 from encoders.descriptors import ImageDescriptors
 from encoders.image import ResidualStem
 from encoders.patches import ConvPatches, CropPatches, GlobalToken, LinearPatches
@@ -18,9 +18,6 @@ from encoders.tokens import ModalTokens
 from encoders.vit import build_vit
 from fusion.config import ModelConfig
 from fusion.fused import ImageFeatures
-
-IMAGE_STEP = 8
-"""The image count is a multiple of it: a CPU prepares its convolutions again for each new shape."""
 
 
 class ImageReader(nn.Module):
@@ -125,15 +122,13 @@ class PixelImages(ImageReader):
         """Encode the images [B, 3, S, S], with tokens [B, G + P, D]; None if no item has one."""
         pixels = batch.pixels
         has_image = batch.has_image
-        rows = batch.image_rows
-        count = rows.numel()
+        count = batch.image_count
         # Batch norm cannot learn from a single image; a training step treats it as missing.
         if pixels is None or count < (2 if self.training else 1):
             return None
 
-        # The first images are encoded twice to make up a multiple of IMAGE_STEP.
-        extra = min(count, round_up(count, IMAGE_STEP) - count)
-        images = pixels[torch.cat([rows, rows[:extra]])]
+        images = pixels.index_select(0, batch.image_rows)
+        rows = batch.image_rows[:count]
         encoded: ModalTokens = self.encoder(images)
         tokens = _spread(encoded.hidden[:count], rows, len(has_image))
         descriptor = _spread(self._describe(images)[:count], rows, len(has_image))

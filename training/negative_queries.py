@@ -17,10 +17,11 @@ import numpy as np
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.negatives import TrueStatements
-from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.arrays import FloatArray, IntArray
 
 MAX_DRAWS = 16
 """How often a query is drawn at each level, if it keeps turning out to match the item."""
+_DRAWS_AT_ONCE = 4
 MIN_ACCEPTED = 1 / 8
 """A level is not used for items that match more than the rest of its queries, by weight."""
 MAX_SWEEPS = 50
@@ -150,11 +151,11 @@ def _positive_part(values: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Level:
-    """Draws queries for P pairs, each of which belongs to one of R rows.
+    """The draws of P pairs, each of which belongs to one of R rows.
 
-    ``queries`` [K] are numbers of queries; row r draws one of those from ``begin[r]`` to
-    ``end[r]``, by the ``cumulative`` [K + 1] weights. A ``share`` [R] of the draws of each row is
-    made here, the others at the next level.
+    ``queries`` [K] are numbers of queries. Row r draws one of those from ``begin[r]`` to
+    ``end[r]`` in proportion to its ``weight`` [K]. A ``share`` [R] of the draws of each row is made
+    here, the others at the next level.
     """
 
     row_of_pair: IntArray
@@ -162,23 +163,7 @@ class Level:
     begin: IntArray
     end: IntArray
     queries: IntArray
-    cumulative: FloatArray
-
-    def serves(self, row: IntArray) -> BoolArray:
-        """Return whether rows [N] have a query to draw."""
-        return np.asarray(self.cumulative[self.end[row]] > self.cumulative[self.begin[row]])
-
-    def draw(self, row: IntArray, uniform: FloatArray) -> IntArray:
-        """Draw a query for each row [N] by its weight, given random numbers [N] in [0, 1)."""
-        low = self.cumulative[self.begin[row]]
-        high = self.cumulative[self.end[row]]
-        place = np.searchsorted(self.cumulative, low + uniform * (high - low), side="right") - 1
-        return self.queries[np.clip(place, self.begin[row], self.end[row] - 1)]
-
-    def draw_evenly(self, row: IntArray, uniform: FloatArray) -> IntArray:
-        """Draw a query for each row [N], all with the same probability."""
-        size = self.end[row] - self.begin[row]
-        return self.queries[self.begin[row] + (uniform * size).astype(np.int64)]
+    weight: FloatArray
 
 
 @dataclass(frozen=True)
@@ -242,7 +227,7 @@ def group_level(
         begin=begin,
         end=end,
         queries=column_query,
-        cumulative=np.concatenate([[0.0], balanced.weight.cumsum()]),
+        weight=balanced.weight,
     )
     left = _ratio(balanced.supply, supply)[row_of_pair]
     return level, Remainder(
@@ -270,56 +255,115 @@ def listed_level(
         begin=bounds[:-1],
         end=bounds[1:],
         queries=query,
-        cumulative=np.concatenate([[0.0], balanced.weight[query].cumsum()]),
+        weight=balanced.weight[query],
     )
     return level, Remainder(balanced.supply, balanced.demand)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Queries [N] and the ``level`` [N] at which each was drawn."""
+    """Queries [N], and how many levels would have come ``after`` [N] that of each draw."""
 
     query: IntArray
-    level: IntArray
+    after: IntArray
 
 
-def draw_queries(
-    levels: Sequence[Level],
-    position: IntArray,
-    positives: Positives,
-    clicked: TrueStatements,
-    random: KeyedRandom,
-    key: IntArray,
-) -> Drawn:
-    """Draw a query for each of the pairs at ``position`` [N] that its item was not clicked for.
+class QueryDraws:
+    """Draws queries from one of several chains of levels.
 
-    The random numbers are those of ``key`` [N]. Each pair draws at the first level whose share it
-    falls into. If all draws of a pair are rejected, it draws at the next level; after the last one,
-    evenly from all queries of that level, and then keeps whatever was drawn last.
+    Each pair draws at the first level of its chain whose share it falls into. If all its draws are
+    rejected, it draws at the next level, and after the last one evenly from all queries of that
+    level.
+
+    Args:
+        positives: the P pairs.
+        clicked: the pairs (query, item) that are not drawn.
+        chains: the levels of each chain.
     """
-    item = positives.item[position]
-    query = positives.query[position]
-    reached = np.full(len(position), len(levels) - 1)
-    waiting = np.arange(len(position))
-    for number, level in enumerate(levels):
-        is_last = number == len(levels) - 1
-        row = level.row_of_pair[position[waiting]]
-        # What even the last level cannot place must be drawn somewhere.
-        stays = is_last | (random.uniform("level", key[waiting], number) < level.share[row])
-        drawing = waiting[stays & level.serves(row)]
-        for draw in range(MAX_DRAWS):
-            if not len(drawing):
+
+    def __init__(
+        self,
+        positives: Positives,
+        clicked: TrueStatements,
+        chains: Sequence[Sequence[Level]],
+    ) -> None:
+        self.positives = positives
+        self.clicked = clicked
+        # All levels in one table, so that all pairs of a batch are drawn at once.
+        levels = [level for chain in chains for level in chain]
+        rows = np.cumsum([0, *(len(level.share) for level in levels)])
+        places = np.cumsum([0, *(len(level.queries) for level in levels)])
+        self._row_of_pair = np.stack(
+            [level.row_of_pair + first for level, first in zip(levels, rows[:-1], strict=True)]
+        )
+        self._begin = np.concatenate(
+            [level.begin + first for level, first in zip(levels, places[:-1], strict=True)]
+        )
+        self._end = np.concatenate(
+            [level.end + first for level, first in zip(levels, places[:-1], strict=True)]
+        )
+        self._share = np.concatenate([level.share for level in levels])
+        self._queries = np.concatenate([level.queries for level in levels])
+        weights = np.concatenate([level.weight for level in levels])
+        self._cumulative = np.concatenate([[0.0], weights.cumsum()])
+        self._low = self._cumulative[self._begin]
+        self._size = self._cumulative[self._end] - self._low
+        self._length = np.array([len(chain) for chain in chains])
+        self._first = self._length.cumsum() - self._length
+
+    def __call__(self, chain: IntArray, position: IntArray, random: KeyedRandom) -> Drawn:
+        """Draw a query for each of the pairs at ``position`` [N], from its ``chain`` [N].
+
+        If a pair's item was clicked for every query that is drawn, the last one is returned.
+        """
+        query = self.positives.query[position]
+        item = self.positives.item[position]
+        steps = int(self._length.max())
+        leaves = random.uniform("level", position[:, None], np.arange(steps))
+        after = self._length[chain] - 1
+        row = np.zeros(len(position), np.int64)
+        waiting = np.arange(len(position))
+        for step in range(steps):
+            level = self._first[chain[waiting]] + step
+            row[waiting] = self._row_of_pair[level, position[waiting]]
+            # What even the last level cannot place must be drawn somewhere.
+            stays = (after[waiting] == 0) | (leaves[waiting, step] < self._share[row[waiting]])
+            drawing = waiting[stays & (self._size[row[waiting]] > 0)]
+            for block in range(0, MAX_DRAWS, _DRAWS_AT_ONCE):
+                if not len(drawing):
+                    break
+                keys = (position[drawing, None], step, np.arange(block, block + _DRAWS_AT_ONCE))
+                drawn = self._by_weight(row[drawing], random.uniform("query", *keys))
+                drawing = self._keep(query, item, drawing, drawn)
+            waiting = waiting[self.clicked.contains(query[waiting], item[waiting])]
+            waiting = waiting[after[waiting] > 0]
+            after[waiting] -= 1
+            if not len(waiting):
                 break
-            row = level.row_of_pair[position[drawing]]
-            query[drawing] = level.draw(row, random.uniform("query", key[drawing], number, draw))
-            reached[drawing] = number
-            drawing = drawing[clicked.contains(query[drawing], item[drawing])]
-        waiting = waiting[clicked.contains(query[waiting], item[waiting])]
-    last = levels[-1]
-    for draw in range(MAX_DRAWS):
-        if not len(waiting):
-            break
-        row = last.row_of_pair[position[waiting]]
-        query[waiting] = last.draw_evenly(row, random.uniform("any query", key[waiting], draw))
-        waiting = waiting[clicked.contains(query[waiting], item[waiting])]
-    return Drawn(query, reached)
+        waiting = np.flatnonzero(self.clicked.contains(query, item))
+        if len(waiting):
+            uniform = random.uniform("any query", position[waiting, None], np.arange(MAX_DRAWS))
+            drawn = self._evenly(row[waiting], uniform)
+            self._keep(query, item, waiting, drawn)
+        return Drawn(query, after)
+
+    def _by_weight(self, row: IntArray, uniform: FloatArray) -> IntArray:
+        """Draw queries [N, D] for rows [N], given random numbers [N, D] in [0, 1)."""
+        point = self._low[row, None] + uniform * self._size[row, None]
+        place = np.searchsorted(self._cumulative, point, side="right") - 1
+        return self._queries[np.clip(place, self._begin[row, None], self._end[row, None] - 1)]
+
+    def _evenly(self, row: IntArray, uniform: FloatArray) -> IntArray:
+        begin = self._begin[row, None]
+        return self._queries[begin + (uniform * (self._end[row, None] - begin)).astype(np.int64)]
+
+    def _keep(self, query: IntArray, item: IntArray, rows: IntArray, drawn: IntArray) -> IntArray:
+        """Set ``query`` of the ``rows`` to the first of ``drawn`` [N, D] that was not clicked.
+
+        Returns the rows without any; their query is the last one drawn.
+        """
+        usable = ~self.clicked.contains(drawn, item[rows, None])
+        found = usable.any(1)
+        choice = np.where(found, usable.argmax(1), drawn.shape[1] - 1)
+        query[rows] = drawn[np.arange(len(rows)), choice]
+        return rows[~found]

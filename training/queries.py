@@ -23,9 +23,9 @@ from training.negative_queries import (
     AllExcept,
     Level,
     Positives,
+    QueryDraws,
     Remainder,
     balance,
-    draw_queries,
     group_level,
     listed_level,
 )
@@ -309,9 +309,9 @@ class QueryPairBuilder:
         if rewrites is Rewrites.ANY and hard > 0:
             self.terms = terms.weighted(log.texts, frequency)
         self.rewrites = rewrites
-        self._levels = self._level_lists()
+        self._draws = QueryDraws(self._positives, log.clicked, self._chains())
 
-    def _level_lists(self) -> dict[NegativeKind, list[Level]]:
+    def _chains(self) -> list[list[Level]]:
         """Return the levels at which the negatives of each kind are drawn in turn."""
         remainder = Remainder.of_all(self._positives, len(self.log.texts))
         clicked = self.log.clicked_pairs
@@ -325,16 +325,14 @@ class QueryPairBuilder:
                 levels.append(level)
             return levels
 
-        lists = {NegativeKind.ANY: levels_after(remainder, everywhere)}
+        # A kind is the number of levels that come after its own.
+        chains = [levels_after(remainder, everywhere)]
         if self.hard > 0:
-            by_category = levels_after(remainder, category, everywhere)
-            lists[NegativeKind.CATEGORY] = by_category
-            lists[NegativeKind.REWRITTEN] = by_category
+            chains.append(levels_after(remainder, category, everywhere))
             if self.rewrites is Rewrites.LOGGED:
                 level, left = listed_level(*self._logged_rewrites(), remainder)
-                others = levels_after(left, category, everywhere)
-                lists[NegativeKind.REWRITTEN] = [level, *others]
-        return lists
+                chains.append([level, *levels_after(left, category, everywhere)])
+        return chains
 
     def _logged_rewrites(self) -> tuple[IntArray, IntArray]:
         """Return the pairs [E], by position, and the queries [E] that they can be rewritten to.
@@ -423,25 +421,21 @@ class QueryPairBuilder:
         Raises ValueError if a pair is not one of those that the builder was made for.
         """
         position = np.searchsorted(self.among, pairs)
-        if not np.isin(pairs, self.among).all():
+        if not np.array_equal(self.among[np.minimum(position, len(self.among) - 1)], pairs):
             raise ValueError("negatives are drawn only for the pairs that a builder is made for")
         share = random.uniform("kind", pairs)
         wanted = np.full(len(pairs), int(NegativeKind.ANY))
         wanted[share < self.hard] = NegativeKind.CATEGORY
         wanted[share < self.hard / 2] = NegativeKind.REWRITTEN
-        query = np.empty(len(pairs), np.int64)
-        kind = np.empty(len(pairs), np.int64)
-        for each, levels in self._levels.items():
-            rows = np.flatnonzero(wanted == each)
-            drawn = draw_queries(
-                levels, position[rows], self._positives, self.log.clicked, random, pairs[rows]
-            )
-            query[rows] = drawn.query
-            # The last level is always the whole log, the one before it the category.
-            kind[rows] = len(levels) - 1 - drawn.level
-        texts = [self.log.texts[number] for number in query.tolist()]
+        chain = wanted
         if self.rewrites is Rewrites.ANY:
-            self._rewrite_any(texts, kind, pairs, wanted == NegativeKind.REWRITTEN, random)
+            chain = np.minimum(wanted, NegativeKind.CATEGORY)
+        drawn = self._draws(chain, position, random)
+        kind = drawn.after
+        texts = [self.log.texts[number] for number in drawn.query.tolist()]
+        if self.rewrites is Rewrites.ANY:
+            is_rewritten = wanted == NegativeKind.REWRITTEN
+            self._rewrite_any(texts, kind, pairs, is_rewritten, random)
         return NegativeQueries(texts, kind)
 
     def _rewrite_any(

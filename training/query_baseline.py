@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,17 +48,13 @@ class QueryBaseline:
         if positive.any() and negative.any():
             self._fit_words(texts, positive, negative)
 
-    def _fit_words(
-        self, texts: Sequence[str], positive: FloatArray, negative: FloatArray
-    ) -> None:
+    def _fit_words(self, texts: Sequence[str], positive: FloatArray, negative: FloatArray) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
 
         if not any(plain_words(text) for text in texts):
             return
-        self._vectorizer = CountVectorizer(
-            analyzer=_words_and_pairs, binary=True, dtype=np.float64
-        )
+        self._vectorizer = CountVectorizer(analyzer=_words_and_pairs, binary=True, dtype=np.float64)
         matrix = self._vectorizer.fit_transform(texts)
         count = matrix.shape[0]
         # Each text is one example of a match and one of the opposite, weighted by their counts.
@@ -101,7 +98,7 @@ class QueryBaseline:
 
 def _words_and_pairs(text: str) -> list[str]:
     words = plain_words(text)
-    return [*words, *(" ".join(pair) for pair in zip(words, words[1:], strict=False))]
+    return [*words, *(" ".join(pair) for pair in pairwise(words))]
 
 
 def query_only_roc_auc(

@@ -383,13 +383,15 @@ def make_validator(
     """Return the validator of a run; half of its negatives are hard, regardless of the recipe."""
     items = inputs.splits["validation"]
     held_out = None
-    if inputs.log is not None and inputs.whole_log is not None:
+    train_log = inputs.log
+    if train_log is not None and inputs.whole_log is not None:
         pairs = some_pairs(inputs.whole_log.pairs_of_items(items))
         if len(pairs):
             held_out = HeldOutPairs(
                 builder=make_pair_builder(inputs, inputs.whole_log, config, 0.5, among=pairs),
                 pairs=pairs,
-                train_builder=make_pair_builder(inputs, inputs.log, config, 0.5),
+                # Not built for runs that are never validated by queries.
+                train_builder=lambda: make_pair_builder(inputs, train_log, config, 0.5),
             )
     return Validator(objective, collator, items, held_out)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,20 +34,20 @@ MAX_ITEMS = 512
 class HeldOutPairs:
     """Matching ``pairs`` [N] of held-out items, by number in the query log of ``builder``.
 
-    ``train_builder`` draws the pairs of the train split, from which the baseline learns that sees
-    only the query; None without it.
+    ``train_builder`` returns a builder of the train split's pairs, from which the baseline learns
+    that sees only the query; None without it.
     """
 
     builder: QueryPairBuilder
     pairs: IntArray
-    train_builder: QueryPairBuilder | None = None
+    train_builder: Callable[[], QueryPairBuilder] | None = None
 
     @cached_property
     def query_only(self) -> float | None:
         """ROC-AUC of the baseline that sees only the query; None without train pairs."""
         if self.train_builder is None:
             return None
-        baseline = QueryBaseline.train(self.train_builder)
+        baseline = QueryBaseline.train(self.train_builder())
         return query_only_roc_auc(baseline, self.builder, self.pairs, KeyedRandom(0))
 
 

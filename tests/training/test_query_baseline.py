@@ -66,11 +66,11 @@ def test_validation_reports_the_baseline_beside_the_model(objective, collator, d
     held_out = HeldOutPairs(
         builder=builder(held_out_pairs),
         pairs=held_out_pairs,
-        train_builder=builder(log.pairs_of_items(np.arange(12))),
+        train_builder=lambda: builder(log.pairs_of_items(np.arange(12))),
     )
     metrics = Validator(objective, collator, np.arange(12, 24), held_out)(Stage({"qi": 1.0}))
     assert set(metrics) == {"roc_auc", "roc_auc_query_only"}
-    baseline = QueryBaseline.train(held_out.train_builder)
+    baseline = QueryBaseline.train(held_out.train_builder())
     queries = held_out.builder.labelled_queries(held_out_pairs, KeyedRandom(0))
     expected = roc_auc(baseline.score(queries.texts), queries.label)
     assert metrics["roc_auc_query_only"] == expected

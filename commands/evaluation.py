@@ -156,6 +156,12 @@ def _report_lines(report: EvaluationReport) -> list[object]:
     help="Share of the negatives that are hard: queries of the same category, or the item's own "
     "query with one term replaced.",
 )
+@_choice(
+    "--rewrites",
+    "logged",
+    "any",
+    help="Queries that one term may turn the item's own query into: those of other items, or any.",
+)
 @_part_option
 @split_option
 @_out_option
@@ -164,6 +170,7 @@ def matching(
     context: Context,
     model: str | None,
     hard_negatives: float,
+    rewrites: str,
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -172,7 +179,8 @@ def matching(
 
     Scores the pairs of a query and a held-out item that led to a purchase (or, in a log without
     purchases, to a click), and as many pairs that do not match. Prints ROC-AUC and PR-AUC with 95%
-    intervals over items: with title and image, without the title, and without the image.
+    intervals over items: with title and image, without the title, and without the image; and those
+    of a baseline that has learned from the train split and sees only the query.
 
     \b
     Example:
@@ -181,20 +189,30 @@ def matching(
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
     from serving.loading import load_scorer
+    from training.queries import Rewrites
 
     home = context.home()
     scorer = load_scorer(home, model)
     note_not_trained_to_match(context, scorer)
-    matcher, pairs = held_out_pairs(home, scorer, split_name, split, hard_negatives)
+    held_out = held_out_pairs(home, scorer, split_name, split, hard_negatives, Rewrites(rewrites))
     with bar("evaluating", "pairs") as progress:
-        report = evaluate_matching(scorer, matcher, pairs, progress=progress)
+        report = evaluate_matching(
+            scorer,
+            held_out.builder,
+            held_out.pairs,
+            baseline=held_out.baseline,
+            progress=progress,
+        )
     _write_json(report.as_dict(), out)
     columns, *rows = report.as_rows()
+    kind_columns, *kind_rows = report.kind_rows()
     context.emit(
         report.as_dict(),
         f"{report.model}: {report.positive:,} matching pairs and {report.negative:,} others "
         f"of {report.items:,} items",
         table(columns, rows, right=columns[1:]),
+        "by kind of negatives:",
+        table(kind_columns, kind_rows, right=kind_columns[1:]),
     )
 
 

@@ -1,12 +1,13 @@
 """Evaluate query matching: can a model tell whether a query and an item match?
 
 Held-out pairs of the query log are scored with the whole item, without its title, and without its
-image.
+image. A baseline that sees only the query shows how much of that takes no item at all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.progress import ProgressCallback, no_progress
-from training.queries import QueryPairBuilder
+from training.queries import NegativeKind, QueryPairBuilder
+from training.query_baseline import QueryBaseline
 
 PAIRS_PER_BATCH = 64
 ITEM_VARIANTS: dict[str, Modality | None] = {
@@ -29,10 +31,25 @@ ITEM_VARIANTS: dict[str, Modality | None] = {
 
 
 @dataclass(frozen=True)
+class KindAreas:
+    """ROC-AUC of the whole item, and ``query_only``, against ``pairs`` negatives of one kind.
+
+    The positives are those whose items these negatives have.
+    """
+
+    pairs: int
+    roc_auc: float
+    query_only: float | None
+
+
+@dataclass(frozen=True)
 class MatchingReport:
     """ROC-AUC and PR-AUC of one model over held-out pairs, with 95% intervals over items.
 
-    ``settings`` has the estimates for each of :data:`ITEM_VARIANTS`.
+    ``settings`` has the estimates for each of :data:`ITEM_VARIANTS`; ``query_only`` are those of
+    the baseline that sees only the query, None without one. ``kinds`` has the figures by name of
+    the negatives' kind. A baseline that sees only the item would have a ROC-AUC of .5, since every
+    negative has the item of a positive.
     """
 
     model: str
@@ -40,29 +57,41 @@ class MatchingReport:
     positive: int
     negative: int
     settings: dict[str, MetricEstimates]
+    query_only: MetricEstimates | None = None
+    kinds: dict[str, KindAreas] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        settings = {
-            name: {metric: estimate.as_dict() for metric, estimate in estimates.items()}
-            for name, estimates in self.settings.items()
-        }
+        settings = {name: _plain(estimates) for name, estimates in self.settings.items()}
         return {
             "model": self.model,
             "items": self.items,
             "positive": self.positive,
             "negative": self.negative,
             "settings": settings,
+            "query_only": None if self.query_only is None else _plain(self.query_only),
+            "kinds": {name: dataclasses.asdict(areas) for name, areas in self.kinds.items()},
         }
 
     def as_rows(self) -> list[list[str]]:
-        """Return a table to print: the heading, then a row per setting."""
+        """Return a table to print: the heading, a row per setting, then the baseline."""
         rows = [["item", "ROC-AUC", "95% interval", "PR-AUC", "95% interval"]]
-        for name, estimates in self.settings.items():
+        every_row = dict(self.settings)
+        if self.query_only is not None:
+            every_row["none: query only"] = self.query_only
+        for name, estimates in every_row.items():
             row = [name]
             for estimate in estimates.values():
                 row += [f"{estimate.value:.3f}", f"{estimate.low:.3f}-{estimate.high:.3f}"]
             rows.append(row)
+        return rows
+
+    def kind_rows(self) -> list[list[str]]:
+        """Return a second table: the heading, then a row per kind of negatives."""
+        rows = [["negatives", "pairs", "ROC-AUC", "query only"]]
+        for name, areas in self.kinds.items():
+            query_only = "" if areas.query_only is None else f"{areas.query_only:.3f}"
+            rows.append([name, f"{areas.pairs:,}", f"{areas.roc_auc:.3f}", query_only])
         return rows
 
 
@@ -71,31 +100,42 @@ def evaluate_matching(
     pair_builder: QueryPairBuilder,
     pairs: IntArray,
     *,
+    baseline: QueryBaseline | None = None,
     resamples: int = 1000,
     progress: ProgressCallback = no_progress,
 ) -> MatchingReport:
     """Score positive ``pairs`` [N] of the query log and as many negatives.
 
-    The intervals come from resamples of whole items.
+    The intervals come from resamples of whole items. ``baseline`` predicts from the query alone.
     """
+    random = KeyedRandom(0)
     labels: list[float] = []
+    kinds: list[IntArray] = []
+    baseline_scores: list[float] = []
     scores: dict[str, list[float]] = {name: [] for name in ITEM_VARIANTS}
     batch_items: list[IntArray] = []
     for start in range(0, len(pairs), PAIRS_PER_BATCH):
         positive = pairs[start : start + PAIRS_PER_BATCH]
         # Random numbers are keyed by the pairs, so that negatives do not depend on the batch size.
-        batch = pair_builder.batch(positive, KeyedRandom(0))
+        batch = pair_builder.batch(positive, random)
         # The batch has the positive pairs first, then a negative for each, of the same item.
         item = np.tile(pair_builder.log.item[positive], 2)
         items = pair_builder.items(item)
         for name, modality in ITEM_VARIANTS.items():
             scores[name] += scorer.match_logits(items, batch.query, modality).tolist()
+        queries = pair_builder.labelled_queries(positive, random)
+        if baseline is not None:
+            baseline_scores += baseline.score(queries.texts).tolist()
+        kinds.append(np.tile(queries.kind, 2))
         labels += batch.label.tolist()
         batch_items.append(item)
         progress(min(start + PAIRS_PER_BATCH, len(pairs)), len(pairs))
 
     label = np.array(labels) > 0.5
     item_group = np.unique(np.concatenate(batch_items), return_inverse=True)[1]
+    query_only = None
+    if baseline is not None:
+        query_only = _area_estimates(np.array(baseline_scores), label, item_group, resamples)
     return MatchingReport(
         scorer.name,
         items=int(item_group.max()) + 1,
@@ -105,7 +145,35 @@ def evaluate_matching(
             name: _area_estimates(np.array(score), label, item_group, resamples)
             for name, score in scores.items()
         },
+        query_only=query_only,
+        kinds=_by_kind(
+            np.concatenate(kinds),
+            label,
+            np.array(scores["whole"]),
+            None if baseline is None else np.array(baseline_scores),
+        ),
     )
+
+
+def _plain(estimates: MetricEstimates) -> dict[str, dict[str, float | None]]:
+    return {metric: estimate.as_dict() for metric, estimate in estimates.items()}
+
+
+def _by_kind(
+    kind: IntArray, label: BoolArray, score: FloatArray, baseline: FloatArray | None
+) -> dict[str, KindAreas]:
+    """Return the figures by the ``kind`` [2N] of the negatives; kinds with none are left out."""
+    areas = {}
+    for each in NegativeKind:
+        own = kind == each
+        negatives = own & ~label
+        if negatives.any():
+            areas[each.name.lower()] = KindAreas(
+                pairs=int(negatives.sum()),
+                roc_auc=roc_auc(score[own], label[own]),
+                query_only=None if baseline is None else roc_auc(baseline[own], label[own]),
+            )
+    return areas
 
 
 def _area_estimates(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.inference.metrics import roc_auc
 from schema.arrays import BoolArray, FloatArray, IntArray
 
 METRICS = ("hits@1", "hits@3", "hits@10", "mrr", "ece")
@@ -251,11 +250,33 @@ def resampled_areas(
     """
     rng = np.random.default_rng(seed)
     groups = int(group.max()) + 1
+    # Sorted once for all resamples, which sklearn's functions would do for each of them.
+    order = np.argsort(-score, kind="stable")
+    is_last_of_tie = np.append(np.diff(score[order]) != 0, True)
     areas = []
-    for _ in range(resamples):
-        counts = np.bincount(rng.integers(0, groups, groups), minlength=groups)
-        weight = counts[group].astype(np.float64)
-        both = roc_auc(score, label, weight), average_precision(score, label, weight)
-        if not np.isnan(both).any():
-            areas.append(both)
-    return np.array(areas) if areas else np.full((1, 2), np.nan)
+    for start in range(0, resamples, _RESAMPLES_PER_PRODUCT):
+        count = min(_RESAMPLES_PER_PRODUCT, resamples - start)
+        drawn = [rng.integers(0, groups, groups) for _ in range(count)]
+        counts = np.stack([np.bincount(each, minlength=groups) for each in drawn])
+        weight = counts[:, group[order]].astype(np.float64)
+        positive = (weight * label[order]).cumsum(1)[:, is_last_of_tie]
+        negative = (weight * ~label[order]).cumsum(1)[:, is_last_of_tie]
+        both = (positive[:, -1] > 0) & (negative[:, -1] > 0)
+        areas.append(_weighted_areas(positive[both], negative[both]))
+    every = np.concatenate([np.zeros((0, 2)), *areas])
+    return every if len(every) else np.full((1, 2), np.nan)
+
+
+def _weighted_areas(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """Return (ROC-AUC, PR-AUC) [B, 2] of B resamples.
+
+    ``positive`` and ``negative`` [B, T] are the weights of either label from the highest score down
+    to each of T thresholds.
+    """
+    new_positive = np.diff(positive, axis=1, prepend=0)
+    new_negative = np.diff(negative, axis=1, prepend=0)
+    # Trapezoids: the ties of a threshold count half.
+    roc = (new_negative * (positive - new_positive / 2)).sum(1) / (positive * negative)[:, -1]
+    precision = positive / np.maximum(positive + negative, 1e-300)
+    precision_area = (new_positive * precision).sum(1) / positive[:, -1]
+    return np.stack([roc, precision_area], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,35 @@ from kg.splits import assign_splits
 from schema.arrays import IntArray
 from schema.errors import DataError
 from training.inputs import read_data, read_query_log
-from training.queries import QueryPairBuilder, QueryTerms
+from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
+from training.query_baseline import QueryBaseline
+
+
+@dataclass(frozen=True)
+class HeldOutQueries:
+    """The positive ``pairs`` [N] of a split, a builder of their batches, and a baseline.
+
+    ``baseline`` sees only the query, and has learned from the train split; None if no query led to
+    an item of that.
+    """
+
+    builder: QueryPairBuilder
+    pairs: IntArray
+    baseline: QueryBaseline | None
 
 
 def held_out_pairs(
-    home: Home, scorer: CellScorer, split: str, split_file: Path | None, hard: float
-) -> tuple[QueryPairBuilder, IntArray]:
-    """Return a pair builder over the home's whole query log, and the positive pairs [N] of a split.
+    home: Home,
+    scorer: CellScorer,
+    split: str,
+    split_file: Path | None,
+    hard: float,
+    rewrites: Rewrites = Rewrites.LOGGED,
+) -> HeldOutQueries:
+    """Return the positive pairs of a split in the home's query log.
 
-    ``hard`` is the share of hard negatives. Raises DataError if the home has no query log, or if
-    no query led to an item of the split.
+    ``hard`` is the share of hard negatives; ``rewrites`` says which queries they may be. Raises
+    DataError if the home has no query log, or if no query led to an item of the split.
     """
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store)
@@ -46,5 +66,13 @@ def held_out_pairs(
         home, snapshot, scorer.ontology, tokenizer, scorer.config, lambda record: None, regions
     )
     terms = QueryTerms.from_ontology(scorer.ontology)
-    pair_builder = QueryPairBuilder(data, log, terms, tokenizer, scorer.config, hard)
-    return pair_builder, pairs
+
+    def builder(queries: QueryLog, among: IntArray | None) -> QueryPairBuilder:
+        return QueryPairBuilder(
+            data, queries, terms, tokenizer, scorer.config, hard, rewrites, among
+        )
+
+    train_items = {item for item in snapshot.items if splits.get(item) == "train"}
+    train_log = read_query_log(home, snapshot, train_items)
+    baseline = None if train_log is None else QueryBaseline.train(builder(train_log, None))
+    return HeldOutQueries(builder(log, pairs), pairs, baseline)

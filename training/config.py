@@ -19,6 +19,7 @@ CHOICES = {
     "precision": ("bf16", "fp32"),
     "optimizer": ("adamw", "lamb"),
     "link": ("softmax", "margin", "nssa"),
+    "rewrites": ("logged", "any"),
     "corruption": ("type", "uniform", "bernoulli", "category"),
 }
 SHARES = (
@@ -114,7 +115,8 @@ class Recipe:
     - ``margin``, ``temperature`` (of NSSA), ``label_smoothing`` (of the softmax)
 
     Queries: ``hard_negatives`` is the share of non-matching queries that are of the item's
-    category or have one term replaced.
+    category or have one term replaced; ``rewrites`` says which queries the latter may be:
+    ``logged`` ones, or ``any``.
 
     Starting points: ``pretrained`` are models of transformers, as hub names or folders separated by
     commas; ``vocabulary`` is a BERT's vocab.txt; ``regions`` is the folder of a detector's regions.
@@ -166,6 +168,7 @@ class Recipe:
     margin: float = 1.0
     temperature: float = 1.0
     hard_negatives: float = 0.5
+    rewrites: str = "logged"
     weights: Mapping[str, float] = field(default_factory=default_weights)
 
     def __post_init__(self) -> None:

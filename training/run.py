@@ -33,14 +33,14 @@ from training.loader import BatchBuilder, PairSamplers
 from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
-from training.queries import QueryLog, QueryPairBuilder, QueryTerms
+from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
 from training.records import ReportCallback, TrainingWarning, ignore_records
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
 from training.setup import describe, model_config, model_folder, resolve_options, starting_point
 from training.state import Run, RunProgress
-from training.validation import HeldOutPairs, Validator
+from training.validation import HeldOutPairs, Validator, some_pairs
 
 DEFAULT_EPOCHS = 20
 
@@ -325,7 +325,13 @@ def batch_builder(
     pair_builder = None
     pairs = None
     if inputs.log is not None:
-        pair_builder = make_pair_builder(inputs, inputs.log, config, recipe.hard_negatives)
+        pair_builder = make_pair_builder(
+            inputs,
+            inputs.log,
+            config,
+            hard=recipe.hard_negatives,
+            rewrites=Rewrites(recipe.rewrites),
+        )
         every_pair = np.arange(len(inputs.log.query))
         # Each matching pair brings one that does not match, so half of the batch size fills a batch
         # of pairs alone. Every process has as many pairs, since their embeddings are gathered.
@@ -355,10 +361,17 @@ def make_pair_builder(
     log: QueryLog,
     config: ModelConfig,
     hard: float,
+    rewrites: Rewrites = Rewrites.LOGGED,
+    among: IntArray | None = None,
 ) -> QueryPairBuilder:
-    """Return a builder of query pairs; the terms of queries are values of the train split."""
+    """Return a builder of query pairs; the terms of queries are values of the train split.
+
+    ``among`` are the numbers of the pairs that are used; all if None.
+    """
     terms = QueryTerms.from_ontology(inputs.ontology)
-    return QueryPairBuilder(inputs.data, log, terms, inputs.tokenizer, config, hard)
+    return QueryPairBuilder(
+        inputs.data, log, terms, inputs.tokenizer, config, hard, rewrites, among
+    )
 
 
 def make_validator(
@@ -369,11 +382,18 @@ def make_validator(
 ) -> Validator:
     """Return the validator of a run; half of its negatives are hard, regardless of the recipe."""
     items = inputs.splits["validation"]
-    if inputs.whole_log is None:
-        return Validator(objective, collator, items)
-    pair_builder = make_pair_builder(inputs, inputs.whole_log, config, hard=0.5)
-    pairs = inputs.whole_log.pairs_of_items(items)
-    return Validator(objective, collator, items, HeldOutPairs(pair_builder, pairs))
+    held_out = None
+    train_log = inputs.log
+    if train_log is not None and inputs.whole_log is not None:
+        pairs = some_pairs(inputs.whole_log.pairs_of_items(items))
+        if len(pairs):
+            held_out = HeldOutPairs(
+                builder=make_pair_builder(inputs, inputs.whole_log, config, 0.5, among=pairs),
+                pairs=pairs,
+                # Not built for runs that are never validated by queries.
+                train_builder=lambda: make_pair_builder(inputs, train_log, config, 0.5),
+            )
+    return Validator(objective, collator, items, held_out)
 
 
 def restore_checkpoint(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from training.collate import BatchContents, Collator
 from training.loader import NO_INDEX
 from training.objectives.joint import JointObjective
 from training.queries import QueryPairBuilder
+from training.query_baseline import QueryBaseline, query_only_roc_auc
 from training.schedule import LINK_TERMS, QUERY_TERMS, Stage
 
 BATCH_ITEMS = 128
@@ -28,20 +30,43 @@ MAX_ITEMS = 512
 """The most items, and the most pairs, that are used, so that validation stays fast."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class HeldOutPairs:
-    """Matching ``pairs`` [N] of held-out items, by number in the query log of ``builder``."""
+    """Matching ``pairs`` [N] of held-out items, by number in the query log of ``builder``.
+
+    ``train_builder`` returns a builder of the train split's pairs, from which the baseline learns
+    that sees only the query; None without it.
+    """
 
     builder: QueryPairBuilder
     pairs: IntArray
+    train_builder: Callable[[], QueryPairBuilder] | None = None
+
+    @cached_property
+    def query_only(self) -> float | None:
+        """ROC-AUC of the baseline that sees only the query; None without train pairs."""
+        if self.train_builder is None:
+            return None
+        baseline = QueryBaseline.train(self.train_builder())
+        return query_only_roc_auc(baseline, self.builder, self.pairs, KeyedRandom(0))
+
+
+def some_pairs(pairs: IntArray) -> IntArray:
+    """Return ``pairs`` [N], or if they are more than ``MAX_ITEMS``, a random sample of so many.
+
+    Pairs are numbered by their queries, so that the first ones would all have the same few.
+    """
+    order = np.argsort(KeyedRandom(0).uniform("held-out pairs", pairs), kind="stable")
+    return np.sort(pairs[order[:MAX_ITEMS]])
 
 
 @dataclass
 class Validator:
     """Measures on the validation split how well a stage has been learned.
 
-    Link prediction is measured by Hits@1 of hidden statements, query matching by ROC-AUC, and a
-    stage with neither by its loss. ``items`` [I] are the held-out items.
+    Link prediction is measured by Hits@1 of hidden statements, query matching by ROC-AUC (beside
+    that of a baseline that sees only the query), and a stage with neither by its loss. ``items``
+    [I] are the held-out items.
     """
 
     objective: JointObjective
@@ -57,9 +82,9 @@ class Validator:
             metrics |= hits_at_1(model, self.collator, self.items[:MAX_ITEMS])
         held_out = self.held_out
         if QUERY_TERMS & stage.weights.keys() and held_out is not None and len(held_out.pairs):
-            metrics["roc_auc"] = matching_roc_auc(
-                model, held_out.builder, held_out.pairs[:MAX_ITEMS]
-            )
+            metrics["roc_auc"] = matching_roc_auc(model, held_out.builder, held_out.pairs)
+            if held_out.query_only is not None:
+                metrics["roc_auc_query_only"] = held_out.query_only
         return metrics or self._loss(stage)
 
     def _loss(self, stage: Stage) -> dict[str, float]:

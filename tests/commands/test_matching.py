@@ -59,6 +59,15 @@ def test_matching_is_evaluated_whole_and_without_a_modality(run: Call) -> None:
     whole = document["settings"]["whole"]
     assert whole["roc_auc"]["low"] <= whole["roc_auc"]["value"] <= whole["roc_auc"]["high"]
     assert document["positive"] <= document["negative"] + document["positive"] / 2
+    assert set(document["query_only"]) == {"roc_auc", "pr_auc"}
+    assert sum(each["pairs"] for each in document["kinds"].values()) == document["negative"]
+
+
+@pytest.mark.parametrize("rewrites", ["logged", "any"])
+def test_matching_is_printed_beside_a_query_only_baseline(run: Call, rewrites: str) -> None:
+    result = run("evaluate", "matching", "--part", "train", "--rewrites", rewrites)
+    assert "query only" in result.out
+    assert "rewritten" in result.out
 
 
 def test_complete_warns_of_a_model_without_link_prediction(run: Call) -> None:

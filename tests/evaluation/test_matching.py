@@ -8,6 +8,8 @@ import torch
 
 from evaluation.matching import evaluate_matching
 from schema.modalities import Modality
+from training.queries import LabelledQueries, NegativeKind
+from training.query_baseline import QueryBaseline
 
 PAIRS = 100
 
@@ -20,6 +22,14 @@ class FakePairBuilder:
     def batch(self, pairs: np.ndarray, random: object) -> Any:
         label = torch.cat([torch.ones(len(pairs)), torch.zeros(len(pairs))])
         return SimpleNamespace(query=label, label=label)
+
+    def labelled_queries(self, pairs: np.ndarray, random: object) -> LabelledQueries:
+        negatives = [f"never {pair % 10}" for pair in pairs]
+        return LabelledQueries(
+            texts=[*("often" for _ in pairs), *negatives],
+            label=np.repeat([True, False], len(pairs)),
+            kind=np.where(pairs < 30, NegativeKind.REWRITTEN, NegativeKind.ANY),
+        )
 
     def items(self, index: np.ndarray) -> np.ndarray:
         return index
@@ -53,3 +63,31 @@ def test_pairs_are_scored_whole_and_without_each_content_modality():
     assert calls[-1] == (PAIRS, PAIRS)
     heading, *rows = report.as_rows()
     assert {len(row) for row in rows} == {len(heading)}
+
+
+def test_the_baseline_stands_beside_the_model_also_by_kind_of_negatives():
+    pair_builder: Any = FakePairBuilder()
+    scorer: Any = FakeMatchScorer()
+    baseline = QueryBaseline(["often", "never 1"], np.array([9.0, 0.0]), np.array([0.0, 9.0]))
+    pairs = np.arange(PAIRS)
+    report = evaluate_matching(scorer, pair_builder, pairs, baseline=baseline, resamples=3)
+    document = report.as_dict()
+    assert document["query_only"]["roc_auc"]["value"] == 1.0
+    assert document["kinds"] == {
+        "any": {"pairs": 70, "roc_auc": 1.0, "query_only": 1.0},
+        "rewritten": {"pairs": 30, "roc_auc": 1.0, "query_only": 1.0},
+    }
+    assert report.as_rows()[-1][:2] == ["none: query only", "1.000"]
+    assert report.kind_rows()[1:] == [
+        ["any", "70", "1.000", "1.000"],
+        ["rewritten", "30", "1.000", "1.000"],
+    ]
+
+
+def test_without_a_baseline_its_figures_are_missing():
+    pair_builder: Any = FakePairBuilder()
+    scorer: Any = FakeMatchScorer()
+    report = evaluate_matching(scorer, pair_builder, np.arange(PAIRS), resamples=3)
+    assert report.as_dict()["query_only"] is None
+    assert report.as_rows()[-1][0] == "without image"
+    assert [row[-1] for row in report.kind_rows()[1:]] == ["", ""]

@@ -15,6 +15,7 @@ from evaluation.metrics import (
     resampled_areas,
     summarise,
 )
+from fusion.inference.metrics import roc_auc
 
 
 def outcomes(item: Any, rank: Any, confidence: Any = None, correct: Any = None) -> Outcomes:
@@ -191,3 +192,17 @@ def test_areas_are_resampled_by_whole_groups():
 def test_resamples_with_one_label_alone_are_left_out():
     areas = resampled_areas(np.array([0.9]), np.array([True]), np.array([0]), resamples=3)
     assert np.isnan(areas).all()
+
+
+def test_resampled_areas_equal_those_of_each_resample_alone():
+    rng = np.random.default_rng(3)
+    # Rounded, so that there are ties.
+    score = rng.normal(size=60).round(1)
+    label = rng.random(60) < 0.4
+    group = np.arange(60) // 3
+    areas = resampled_areas(score, label, group, resamples=70, seed=5)
+    again = np.random.default_rng(5)
+    for each in areas:
+        weight = np.bincount(again.integers(0, 20, 20), minlength=20)[group].astype(float)
+        expected = roc_auc(score, label, weight), average_precision(score, label, weight)
+        assert each == pytest.approx(expected, abs=1e-12)

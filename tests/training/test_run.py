@@ -110,7 +110,7 @@ def test_mbsd_trains_by_masks_then_by_queries(home):
     assert [line["stage"] for line in lines] == [1, 1, 1, 2]
     assert set(lines[0]["loss"]) == {"total", "mlm", "mpm"}
     assert set(lines[3]["loss"]) >= {"total", "qi", "qt", "qv"}
-    assert set(result["metrics"]) == {"roc_auc"}
+    assert set(result["metrics"]) == {"roc_auc", "roc_auc_query_only"}
 
 
 def test_the_same_seed_gives_the_same_weights(home):

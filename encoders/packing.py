@@ -36,7 +36,7 @@ PACKED_STEP = 64
 class TokenLayout:
     """The positions of T tokens in B padded rows of length L, and the ways between both layouts.
 
-    Built by :meth:`of_positions` or :meth:`of_mask`.
+    Built by :meth:`of_positions`, or as an :class:`AttentionLayout`.
 
     Args:
         position: the position of each packed token among all B * L, row after row [T]; B * L for

@@ -37,7 +37,7 @@ READS = {
 class PretendTensor(Tensor):
     """A tensor of the pretended device; ``inner`` is the tensor of the CPU that it wraps."""
 
-    inner: Tensor
+    inner: Any
 
     @staticmethod
     def __new__(cls, real: Tensor) -> PretendTensor:
@@ -53,7 +53,9 @@ class PretendTensor(Tensor):
         return wrapper
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func} was called outside of the pretended device")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.regions import Regions
+from encoders.regions import RegionFiles, Regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
@@ -57,7 +57,7 @@ class PresetStep:
         return self.collator.batch(stage, contents, KeyedRandom(0, step))
 
 
-class _MadeRegions:
+class _MadeRegions(RegionFiles):
     """Regions of every image, drawn at random."""
 
     def read(self, key: str) -> Regions:
@@ -85,8 +85,9 @@ def preset_config(name: str, **settings: Any) -> ModelConfig:
         **settings,
     )
     if variant == "regions":
-        regions = {"image_encoder": "regions", "region_width": 5, "region_classes": 4}
-        config = dataclasses.replace(config, **regions)
+        config = dataclasses.replace(
+            config, image_encoder="regions", region_width=5, region_classes=4
+        )
     return config
 
 

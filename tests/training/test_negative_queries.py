@@ -173,6 +173,7 @@ def test_a_rare_query_is_found_if_all_others_match(data, tokenizer):
     rows = [LoggedQuery("often", item, 1, 1) for item in data.items[:-1]]
     rows.append(LoggedQuery("rare", data.items[-1], 1, 1))
     log = read_log(data.items, rows)
+    assert log is not None
     pair_builder = QueryPairBuilder(data, log, TERMS, tokenizer, TINY, 0.5)
     negatives = pair_builder.negatives(pair_builder.among, KeyedRandom(0))
     assert negatives == ["rare"] * 23 + ["often"]
@@ -181,6 +182,7 @@ def test_a_rare_query_is_found_if_all_others_match(data, tokenizer):
 def test_an_item_that_matches_every_query_keeps_its_label(data, tokenizer):
     rows = [LoggedQuery(query, item, 1, 1) for query in ("x", "y") for item in data.items[:3]]
     log = read_log(data.items, rows)
+    assert log is not None
     pair_builder = QueryPairBuilder(data, log, TERMS, tokenizer, TINY, 0.5)
     assert pair_builder.labelled_queries(pair_builder.among, KeyedRandom(0)).label.all()
 
@@ -217,6 +219,7 @@ def test_no_column_is_drawn_more_often_than_demanded(source):
     demand = np.array(source.draw(st.lists(amounts, min_size=columns, max_size=columns)))
     table = source.draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
     row, column = np.nonzero(np.array(table).reshape(rows, columns))
+    choices: Listed | AllExcept
     if source.draw(st.booleans()):
         choices = Listed(row, column, rows, columns)
     else:

@@ -57,20 +57,24 @@ def test_validation_reports_the_baseline_beside_the_model(objective, collator, d
         for kind in KINDS
     ]
     log = read_log(data.items, rows)
+    assert log is not None
     terms = QueryTerms({"colour": COLOURS, "kind": KINDS})
     held_out_pairs = log.pairs_of_items(np.arange(12, 24))
 
     def builder(among):
         return QueryPairBuilder(data, log, terms, tokenizer, TINY, among=among)
 
+    def train_builder():
+        return builder(log.pairs_of_items(np.arange(12)))
+
     held_out = HeldOutPairs(
         builder=builder(held_out_pairs),
         pairs=held_out_pairs,
-        train_builder=lambda: builder(log.pairs_of_items(np.arange(12))),
+        train_builder=train_builder,
     )
     metrics = Validator(objective, collator, np.arange(12, 24), held_out)(Stage({"qi": 1.0}))
     assert set(metrics) == {"roc_auc", "roc_auc_query_only"}
-    baseline = QueryBaseline.train(held_out.train_builder())
+    baseline = QueryBaseline.train(train_builder())
     queries = held_out.builder.labelled_queries(held_out_pairs, KeyedRandom(0))
     expected = roc_auc(baseline.score(queries.texts), queries.label)
     assert metrics["roc_auc_query_only"] == expected

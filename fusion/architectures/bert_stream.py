@@ -45,6 +45,11 @@ class InputForm:
     image_norm: bool = True
     text_types: bool = False
 
+    @staticmethod
+    def of(config: ModelConfig) -> InputForm:
+        """Return the form that a configuration has."""
+        return InputForm(config.image_cls, config.image_norm, config.text_types)
+
     @property
     def own_modality(self) -> bool:
         """Whether the modality embedding is another one than BERT's segments."""
@@ -379,11 +384,7 @@ def single_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> Mod
         transformer=text.encoder,
         special=tokenizer.special,
         cls_segment=VISION if config.vision_cls else TEXT,
-        form=InputForm(
-            image_cls=config.image_cls,
-            image_norm=config.image_norm,
-            text_types=config.text_types,
-        ),
+        form=InputForm.of(config),
     )
     return ModelParts(
         fusion=BertFusion(stream, config.reads_title),

@@ -92,4 +92,6 @@ class InitialInteractiveFusion(nn.Module):
         """Return shares [..., 2] of h^0 and h^I, one of which is 1, by ``scores`` [..., 2]."""
         if self.training:
             return F.gumbel_softmax(scores, self.temperature, hard=True)
-        return F.one_hot(scores.argmax(-1), 2).to(scores.dtype)
+        # Not by one_hot(), which waits for a GPU to check its numbers.
+        takes_initial = scores[..., :1] >= scores[..., 1:]
+        return torch.cat([takes_initial, ~takes_initial], -1).to(scores.dtype)

@@ -38,7 +38,7 @@ from encoders.bert import bert_text
 from encoders.layers import initialise
 from encoders.patches import ConvPatches
 from encoders.tokenizer import SpecialPieces
-from fusion.architectures.bert_stream import BertStream
+from fusion.architectures.bert_stream import BertStream, InputForm
 from fusion.config import ModelConfig
 from fusion.fused import QueryViews
 from fusion.heads import MatchHead
@@ -112,8 +112,12 @@ class StageTwo(nn.Module):
             layers=config.fusion_layers,
             max_length=config.max_title + 20,
             dropout=dropout,
+            norm_eps=config.norm_eps,
+            hidden_act=config.hidden_act,
         )
-        self.stream = BertStream(text.embeddings, text.encoder, SpecialPieces())
+        self.stream = BertStream(
+            text.embeddings, text.encoder, SpecialPieces(), form=InputForm.of(config)
+        )
         self.patches = ConvPatches(
             config.dim,
             size=config.image_size,

@@ -54,7 +54,10 @@ class PlainMBSD(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.embeddings = copy.deepcopy(stream.embeddings)
         self.head = copy.deepcopy(head)
+        self.form = stream.form
         self.image_end = copy.deepcopy(stream.image_end)
+        self.image_cls = copy.deepcopy(stream.image_cls)
+        self.modality = copy.deepcopy(stream.modality)
         self.positions = copy.deepcopy(patches.positions)
         self.norms = copy.deepcopy(patches.norms)
         self.convolutions = nn.ModuleList(
@@ -62,17 +65,17 @@ class PlainMBSD(nn.Module):
             for layer, kernel in zip(patches.convolutions, patches.kernels, strict=True)
         )
         layers = [cast(TransformerLayer, layer) for layer in stream.transformer.layers]
+        gelu = cast(nn.GELU, layers[0].feed_forward[1])
         dim = self.embeddings.words.embedding_dim
         config = BertConfig(
             hidden_size=dim,
             num_hidden_layers=len(layers),
             num_attention_heads=layers[0].attention.heads,
             intermediate_size=4 * dim,
-            # Our layers compute GELU by this approximation.
-            hidden_act="gelu_pytorch_tanh",
+            hidden_act="gelu" if gelu.approximate == "none" else "gelu_pytorch_tanh",
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
-            layer_norm_eps=1e-5,
+            layer_norm_eps=layers[0].norm_attention.eps,
         )
         config._attn_implementation = "sdpa"
         self.encoder = cast(nn.Module, BertEncoder(config))  # type: ignore[no-untyped-call]
@@ -88,28 +91,60 @@ class PlainMBSD(nn.Module):
                 x = F.relu(self.norms[number](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return x.flatten(2).transpose(1, 2) + self.positions
 
-    def read(self, texts: list[list[int]], length: int, patches: Tensor | None) -> Tensor:
+    def read(
+        self,
+        texts: list[list[int]],
+        length: int,
+        patches: Tensor | None,
+        first: list[int] | None = None,
+    ) -> Tensor:
         """Return h([CLS]) [N, D] of N texts, followed by ``patches`` [N, P, D].
 
-        The texts contain [CLS] and [SEP], and are padded to ``length``.
+        The texts contain [CLS] and [SEP], and are padded to ``length``. Of the token types, the
+        ``first`` [N] pieces of each text have 0 and the others 1; all have 0 if it is None.
         """
         padded = [text + [0] * (length - len(text)) for text in texts]
-        ids = torch.tensor(padded, device=self.image_end.device)
+        device = self.positions.device
+        ids = torch.tensor(padded, device=device)
         mask = ids != 0
+        types = torch.zeros_like(ids)
+        if first is not None and self.form.text_types:
+            types = (
+                torch.arange(length, device=device) >= torch.tensor(first, device=device)[:, None]
+            )
         segments = self.embeddings.segments.weight
         hidden = (
-            self.embeddings.words(ids) + self.embeddings.positions.weight[:length] + segments[0]
+            self.embeddings.words(ids)
+            + self.embeddings.positions.weight[:length]
+            + self.embeddings.segments(types.long())
         )
-        if patches is not None:
-            end = self.embeddings.words.weight[self.special.sep] + self.image_end
-            image = torch.cat([patches, end.expand(len(ids), 1, -1)], 1)
-            hidden = torch.cat([hidden, image + segments[1]], 1)
+        norm = self.embeddings.norm
+        if patches is None:
+            hidden = norm(hidden)
+        else:
+            image = self.with_ends(patches)
             mask = torch.cat([mask, mask.new_ones(image.shape[:2])], 1)
-        hidden = self.dropout(self.embeddings.norm(hidden))
+            if self.modality is None:
+                image = image + segments[1]
+            hidden = torch.cat([norm(hidden), norm(image) if self.form.image_norm else image], 1)
+        if self.modality is not None:
+            in_image = torch.arange(hidden.shape[1], device=device) >= length
+            hidden = hidden + self.modality[in_image.long()]
+        hidden = self.dropout(hidden)
         states: Tensor = self.encoder(
             hidden, attention_mask=mask[:, None, None, :]
         ).last_hidden_state
         return states[:, 0]
+
+    def with_ends(self, patches: Tensor) -> Tensor:
+        """Add the image's [CLS] before ``patches`` [N, P, D], or a [SEP] after them."""
+        tokens = [patches]
+        if self.image_cls is not None:
+            tokens.insert(0, self.image_cls.expand(len(patches), 1, -1))
+        if self.image_end is not None:
+            end = self.embeddings.words.weight[self.special.sep] + self.image_end
+            tokens.append(end.expand(len(patches), 1, -1))
+        return torch.cat(tokens, 1)
 
     def forward(
         self,
@@ -132,9 +167,10 @@ class PlainMBSD(nn.Module):
         else:
             length = 3 + limits.query + limits.title
             query_length = 2 + limits.query
+        first = [len(text) for text in alone]
         return QueryViews(
-            item=self.read(both, length, self.image(pixels)),
-            title=self.read(both, length, None),
+            item=self.read(both, length, self.image(pixels), first),
+            title=self.read(both, length, None, first),
             image=self.read(alone, query_length, self.image(pixels)),
         )
 

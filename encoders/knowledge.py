@@ -1,4 +1,4 @@
-"""Properties and values as vectors: an embedding of their own plus their encoded text (K3M).
+"""Properties and values as vectors: their encoded text (K3M), plus an embedding of their own.
 
 Shapes: S strings in all, N strings of a batch, L word pieces, D the model's width.
 """
@@ -28,10 +28,11 @@ class StringSizes:
 
 
 class KnowledgeEncoder(nn.Module):
-    """Vectors of strings: v = E[id] + mean over the string's own span of TextEncoder(string).
+    """Vectors of strings: v = mean over the string's own span of TextEncoder(string), plus E[id].
 
     Sharing the text encoder with the titles is K3M's. Its released code averages two tokens where
-    the paper means the whole span of a property or value; this encoder follows the paper.
+    the paper means the whole span of a property or value; this encoder follows the paper. The
+    vectors E[id] of single strings are ours: K3M knows a property or value by its text alone.
 
     Args:
         text: the encoder of the titles
@@ -39,17 +40,25 @@ class KnowledgeEncoder(nn.Module):
             each property's values [S, L]
         property_count: how many of the strings are properties
         dim: the width D
+        own_vectors: whether to add E[id]
     """
 
     strings: Tensor
 
-    def __init__(self, text: PieceEncoder, strings: Tensor, property_count: int, dim: int) -> None:
+    def __init__(
+        self,
+        text: PieceEncoder,
+        strings: Tensor,
+        property_count: int,
+        dim: int,
+        own_vectors: bool = True,
+    ) -> None:
         super().__init__()
         self.text = text
         self.property_count = property_count
         # Not saved with the weights: ontology and tokenizer of the model folder give them again.
         self.register_buffer("strings", strings, persistent=False)
-        self.embedding = nn.Embedding(strings.shape[0], dim)
+        self.embedding = nn.Embedding(strings.shape[0], dim) if own_vectors else None
 
     @property
     def lengths(self) -> IntArray:
@@ -72,4 +81,5 @@ class KnowledgeEncoder(nn.Module):
         elif reads_counts(pieces):
             longest = max(1, int((pieces != 0).any(0).sum()))
         limit = None if sizes is None else sizes.total
-        return self.embedding(index) + self.text(pieces[:, :longest], limit).mean()
+        of_text: Tensor = self.text(pieces[:, :longest], limit).mean()
+        return of_text if self.embedding is None else self.embedding(index) + of_text

@@ -70,7 +70,7 @@ class ConvPatches(PatchEncoder):
     Layer normalisation and ReLU stand between every two convolutions. The patch is as large as the
     product of the kernels: 4 * 2 * 2 * 2 = 32 pixels cut an image of 224 pixels into 7 x 7 patches.
     The paper prefers them to ViT's linear map because that makes training unstable. It gives
-    neither kernels nor channels; these are ours.
+    neither kernels nor channels; the presets have those of the released code.
 
     Args:
         dim: the width D of the tokens

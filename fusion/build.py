@@ -56,7 +56,13 @@ def build_model(
     model = ProductModel(
         fusion=parts.fusion,
         images=parts.images,
-        knowledge=KnowledgeEncoder(parts.text, strings, len(properties), config.dim),
+        knowledge=KnowledgeEncoder(
+            parts.text,
+            strings,
+            len(properties),
+            config.dim,
+            own_vectors=config.string_embeddings,
+        ),
         links=link_head(config, candidate_property),
         dim=config.dim,
         special=tokenizer.special,

@@ -29,6 +29,7 @@ MODEL_CHOICES = {
     ),
     "image_encoder": ("stem", "patches", "crops", "regions", "vit", "wrapped", "none"),
     "initial_fusion": ("mean", "soft-spl", "hard-spl", "none"),
+    "fusion_gates": ("feature", "token"),
     "hidden_act": ("gelu", "gelu_new"),
 }
 RATES = ("dropout", "drop_tokens", "drop_wide")
@@ -43,6 +44,9 @@ FORMER_FIELDS = ("global_heads",)
 @dataclass(frozen=True)
 class ModelConfig:
     """The configuration of a :class:`fusion.model.ProductModel`.
+
+    A model folder of an earlier version lacks later settings. So the default of a new setting is
+    what models did before there was one, and the presets choose otherwise.
 
     Raises UsageError if a value is out of range or two of them do not fit each other.
 
@@ -72,11 +76,18 @@ class ModelConfig:
         stem_channels: channels of the convolutions of the image encoder
         patch_kernels: kernels of the convolutions of ``patches``; their product is the patch size
         initial_fusion: K3M's initial-interactive feature fusion
+        fusion_gates: whether it has a gate for each ``feature``, as in K3M's release, or ``token``
         hops: 1 aggregates an item's triples; 2 first aggregates the items of each value
+        string_embeddings: whether properties and values have a vector of their own beside that of
+            their text
         interaction: PyKEEN's name of the interaction that scores statements; empty for the decoder
         reads_title: whether the model reads titles
         reads_known: whether the model reads known statements
         vision_cls: whether [CLS] has the segment of the image, as in VT-BERT
+        image_cls: whether the image's tokens begin with a [CLS] of their own and end without a
+            [SEP], as in MBSD's release
+        image_norm: whether the layer norm of BERT's embeddings applies to the image's tokens, too
+        text_types: whether query and title are told apart by BERT's token types
         image_encoder: what reads the images
         max_regions: limit of an image's regions
         region_width: number of features of a region
@@ -115,11 +126,16 @@ class ModelConfig:
     stem_channels: tuple[int, ...] = (32, 64, 128, 256)
     patch_kernels: tuple[int, ...] = (4, 2, 2, 2)
     initial_fusion: str = "soft-spl"
+    fusion_gates: str = "token"
     hops: int = 1
+    string_embeddings: bool = True
     interaction: str = ""
     reads_title: bool = True
     reads_known: bool = True
     vision_cls: bool = False
+    image_cls: bool = False
+    image_norm: bool = True
+    text_types: bool = False
     image_encoder: str = "stem"
     max_regions: int = 36
     region_width: int = 2048

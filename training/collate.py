@@ -32,7 +32,7 @@ from training.data import ItemImages, TrainingData
 from training.flows import TrainingFlows
 from training.link_targets import LinkTargetBuilder
 from training.objectives import OBJECTIVES, Need
-from training.objectives.mlm import mask_pieces
+from training.objectives.mlm import cumulative_frequencies, mask_pieces
 from training.objectives.mpm import mask_patches
 from training.objectives.mrfr import mask_features
 from training.objectives.vtm import swap_titles
@@ -74,8 +74,8 @@ class Collator:
         flows: samples the known statements around cells.
         config: the model's limits, and the modalities that it reads.
         pairs: builds batches of query pairs; None without a query log.
-        title_pool: the items whose titles VTM may give to other items (those of the train split);
-            all items if None.
+        title_pool: the items whose titles VTM may give to other items, and whose pieces are counted
+            for MLM (those of the train split); all items if None.
         string_lengths: the word pieces of the name of each property, then of each candidate; if
             None, the model counts them itself.
     """
@@ -101,6 +101,16 @@ class Collator:
         self.max_title = config.max_title
         self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
+        self.cumulative_frequencies = None
+        if recipe.random_pieces == "unigram":
+            self.cumulative_frequencies = cumulative_frequencies(
+                (
+                    tokenizer.pieces(data.words[item], config.max_title)
+                    for item in self.title_pool.tolist()
+                ),
+                tokenizer.special,
+                tokenizer.vocab_size,
+            )
         self.links = LinkTargetBuilder(data, recipe, flows, config.reads_known)
 
     def batch(self, stage: Stage, contents: BatchContents, random: KeyedRandom) -> StepBatch:
@@ -268,6 +278,7 @@ class Collator:
                 np.arange(pieces.shape[1]),
                 np.arange(3)[:, None, None],
             ),
+            cumulative=self.cumulative_frequencies,
         )
         masks_images = Need.MASKED_IMAGES in stage.needs and self.reads_images
         image_rows = torch.from_numpy(rows & masks_images) & images.has_image
@@ -310,4 +321,4 @@ class Collator:
         if Need.COVERED_PATCHES in stage.needs:
             patches = mask_patches(present, rows, uniform[0])
             return patches, patches
-        return mask_features(present, rows, uniform)
+        return mask_features(present, rows, uniform, cover_rate=self.recipe.cover_rate)

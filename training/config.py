@@ -21,6 +21,7 @@ CHOICES = {
     "link": ("softmax", "margin", "nssa"),
     "rewrites": ("logged", "any"),
     "corruption": ("type", "uniform", "bernoulli", "category"),
+    "random_pieces": ("even", "unigram"),
 }
 SHARES = (
     "title_full",
@@ -32,6 +33,7 @@ SHARES = (
     "known_all",
     "known_none",
     "masked_rows",
+    "cover_rate",
     "label_smoothing",
     "hard_negatives",
     "warmup",
@@ -46,6 +48,8 @@ MINIMA = {
     "max_cells": 1,
     "max_candidates": 2,
     "workers": 0,
+    "clip": 0,
+    "pretrained_rate": 0,
     "negatives": 1,
 }
 WEIGHT_PREFIX = "loss_"
@@ -85,8 +89,9 @@ class Recipe:
 
     - ``batch_size``: items per step, in all processes together; ``accumulate``: the number of
       micro-batches that a batch is divided into
-    - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm),
-      ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
+    - ``learning_rate``, ``weight_decay``, ``beta1``, ``beta2``, ``clip`` (gradient norm; 0 for no
+      limit), ``optimizer`` (adamw or lamb), ``ema`` (decay of the averaged weights)
+    - ``pretrained_rate``: factor of the learning rate of a text encoder that ``pretrained`` names
     - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
       statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
@@ -107,6 +112,9 @@ class Recipe:
       ``max_candidates``: candidate values per step
     - ``masked_rows``: share of items whose title and image are masked; ``shift``: pixels by which
       an image is shifted at most
+    - ``random_pieces``: how the pieces that replace 10% of the masked ones are drawn, ``even``
+      among all pieces of words or by their ``unigram`` frequency in the train titles
+    - ``cover_rate``: share of MRFR's patches or regions whose content is hidden
 
     Link prediction:
 
@@ -130,6 +138,7 @@ class Recipe:
     accumulate: int = 1
     learning_rate: float = 1e-3
     table_rate: float = 3.0
+    pretrained_rate: float = 1.0
     weight_decay: float = 0.05
     optimizer: str = "adamw"
     beta1: float = 0.9
@@ -156,6 +165,8 @@ class Recipe:
     max_known: int = 24
     max_candidates: int = 2048
     masked_rows: float = 0.3
+    random_pieces: str = "even"
+    cover_rate: float = 0.8
     shift: int = 6
     label_smoothing: float = 0.05
     pretrained: str = ""

@@ -93,7 +93,7 @@ def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
     """
     losses = compute_gradient(run, batch)
     # Finite only if all gradients are. They are the same in all processes, and so is the decision.
-    norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip)
+    norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip or math.inf)
     if torch.isfinite(norm):
         for group in run.optimizer.param_groups:
             group["lr"] = rate * group["scale"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from encoders.bert import BertText
 from training.config import Recipe
 
 TABLES = (
@@ -19,29 +20,42 @@ TABLES = (
 """Embedding tables. As each row occurs rarely, they learn faster and decay less."""
 
 
-def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(
+    objective: nn.Module, recipe: Recipe, pretrained_text: bool = False
+) -> torch.optim.Optimizer:
     """Build AdamW (Loshchilov and Hutter, 2019) or LAMB (You et al., 2020) for model and heads.
 
     Weight decay applies to matrices, but not to norms and biases. A group's ``scale`` is the factor
-    of its learning rate, which is ``table_rate`` for the tables.
+    of its learning rate, which is ``table_rate`` for the tables, and ``pretrained_rate`` for the
+    text encoder if that begins with pretrained weights (``pretrained_text``).
     """
     tables: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
+    pretrained_matrices: list[nn.Parameter] = []
+    pretrained_vectors: list[nn.Parameter] = []
+    pretrained = _text_parameters(objective) if pretrained_text else set()
     for name, parameter in objective.named_parameters():
         if name.removeprefix("model.") in TABLES:
             tables.append(parameter)
+        elif parameter in pretrained:
+            (pretrained_matrices if parameter.ndim > 1 else pretrained_vectors).append(parameter)
         elif parameter.ndim > 1:
             matrices.append(parameter)
         else:
             vectors.append(parameter)
     # Decay is multiplied by the learning rate; divided here, it is the same as that of matrices.
     table_decay = recipe.weight_decay / recipe.table_rate
+    decay = recipe.weight_decay
+    pretrained_rate = recipe.pretrained_rate
     groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay, "scale": 1.0},
+        {"params": matrices, "weight_decay": decay, "scale": 1.0},
         {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
         {"params": tables, "weight_decay": table_decay, "scale": recipe.table_rate},
+        {"params": pretrained_matrices, "weight_decay": decay, "scale": pretrained_rate},
+        {"params": pretrained_vectors, "weight_decay": 0.0, "scale": pretrained_rate},
     ]
+    groups = [group for group in groups if group["params"]]
     betas = (recipe.beta1, recipe.beta2)
     if recipe.optimizer == "lamb":
         # When PyKEEN is imported (an Interaction may need it later), it lists all subclasses of
@@ -50,10 +64,15 @@ def build_optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimiz
         import pykeen.nn.modules  # noqa: F401
         from pytorch_optimizer import Lamb
 
-        filled = [group for group in groups if group["params"]]
         # The training loop clips gradients for all optimizers.
-        return Lamb(filled, lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
+        return Lamb(groups, lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
+
+
+def _text_parameters(objective: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of BERT, which takes the pretrained weights of a text encoder."""
+    encoders = (module for module in objective.modules() if isinstance(module, BertText))
+    return {parameter for encoder in encoders for parameter in encoder.parameters()}
 
 
 @dataclass

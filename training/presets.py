@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from encoders.bert import BERT_NORM_EPS
 from fusion.config import ModelConfig
 from schema.errors import UsageError
 from training.config import Recipe
@@ -91,10 +92,13 @@ def k3m(size: str) -> Preset:
 
     The limits are those of the released code: 36 title pieces, 36 regions, and 48 pieces for all
     triples of an item, which is at most 8 triples for 95 in 100 Taobao items. By default the image
-    tokens are MBSD's patches; with ``image_encoder=regions`` they are a detector's regions.
+    tokens are MBSD's patches; with ``image_encoder=regions`` they are a detector's regions. The
+    fusion module has a gate for each feature, as in the released code, and properties and values
+    are known by their text alone.
 
     The objectives are MLM, masked objects (L2, and KL if the detector gives classes), and LPM with
-    a margin between a triple and corrupted ones.
+    a margin between a triple and corrupted ones. At base size AdamW is set as in the released code,
+    which also gives pretrained text weights a tenth of the learning rate.
     """
     # The paper does not give its numbers of layers; six of each at base size are our choice.
     text_layers, image_layers, fusion_layers, image_size = {
@@ -109,17 +113,28 @@ def k3m(size: str) -> Preset:
         image_layers=image_layers,
         fusion_layers=fusion_layers,
         interaction="TransE",
-        aggregation_heads=2,
+        # Eight in the paper. The released code has one, which it says is about as good.
+        aggregation_heads=8,
+        fusion_gates="feature",
+        string_embeddings=False,
         max_title=36,
         max_regions=36,
         **_convolutions(size, image_size),
     )
-    # At base size AdamW is set as in VT-BERT.
+    adamw: dict[str, Any] = {
+        "learning_rate": 1e-4,
+        "beta2": 0.98,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "warmup_steps": 0,
+    }
     recipe = _paper_recipe(
         {"lpm": 1.0, "mlm": 1.0, "mrfr": 0.01, "mrc": 1.0},
         link="margin",
         max_known=8,
-        **(_ADAMW if size == "base" else {}),
+        cover_rate=0.9,
+        pretrained_rate=0.1,
+        **(adamw if size == "base" else {}),
     )
     return Preset(model, recipe)
 
@@ -139,6 +154,9 @@ def k3m_without_knowledge(size: str) -> Preset:
 def mbsd(size: str) -> Preset:
     """MBSD: BERT over the title and 7 x 7 patches of non-overlapping convolutions.
 
+    Its input is composed as in the released code: the image has a [CLS] of its own and no layer
+    norm, and query and title have BERT's two token types.
+
     Stage I is masked pre-training, stage II query matching with SDMI; at base size the optimizer is
     LAMB as in the paper's 4.3. The stages' shares of the budget follow the paper's steps: 10 epochs
     in batches of 2,048, then 3 in batches of 1,024, over 10M examples each.
@@ -147,6 +165,9 @@ def mbsd(size: str) -> Preset:
     model = dataclasses.replace(
         _paper_model(size),
         max_title=max_title,
+        image_cls=True,
+        image_norm=False,
+        text_types=True,
         **_single_stream(size),
         **_convolutions(size, image_size),
     )
@@ -188,6 +209,7 @@ def vtbert(size: str) -> Preset:
     )
     recipe = _paper_recipe(
         {"vtm": 1.0, "mlm": 0.1, "gmlm": 0.1, "mrfr": 0.01, "gmrfr": 0.01},
+        random_pieces="unigram",
         **(_ADAMW if size == "base" else {}),
     )
     return Preset(model, recipe)
@@ -293,6 +315,8 @@ def _paper_model(size: str) -> ModelConfig:
         max_ngrams=1,
         drop_tokens=0.0,
         drop_wide=0.0,
+        hidden_act="gelu",
+        norm_eps=BERT_NORM_EPS,
     )
 
 
@@ -349,5 +373,5 @@ def _convolutions(size: str, image_size: int) -> dict[str, Any]:
         "image_size": image_size,
         "image_grid": 7,
         "patch_kernels": (4, 2, 2, 2),
-        "stem_channels": (64, 128, 256),
+        "stem_channels": (64, 192, 384),
     }

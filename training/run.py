@@ -88,6 +88,11 @@ def train(
     # Just before the weights are drawn, so that they are the same in every process.
     torch.manual_seed(options.seed)
     about = describe(options, settings) | {"threads": torch.get_num_threads()}
+    # A resumed run does not open the pretrained models again.
+    kept = start.about if options.resume and start is not None else {}
+    about["pretrained_text"] = kept.get(
+        "pretrained_text", any(p.kind == "bert" for p in pretrained)
+    )
     writer = ModelWriter(folder, config, inputs, about, process.rank)
     run = assemble(writer, options, settings.recipe, process, began, report)
     if run.progress.step == 0:
@@ -222,7 +227,7 @@ def assemble(
     inputs = writer.inputs
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
     objective = build_objective(writer, recipe, schedule, report)
-    optimizer = build_optimizer(objective, recipe)
+    optimizer = build_optimizer(objective, recipe, writer.about.get("pretrained_text", False))
     average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()
     if options.resume:

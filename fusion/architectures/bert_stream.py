@@ -23,9 +23,37 @@ from fusion.fused import FusedItems, ImageFeatures, QueryViews
 from fusion.heads import Pooler
 from fusion.images import build_image_reader
 
-# Rows of the segment embedding.
+# Rows of the segment embedding, or of the modality embedding if the model has one of its own.
 TEXT = 0
 VISION = 1
+# Rows of the segment embedding in a model with a modality embedding of its own: BERT's token types.
+FIRST_TEXT = 0
+SECOND_TEXT = 1
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """How a sequence is composed: by default as in VT-BERT, with all of these as in MBSD's release.
+
+    Attributes:
+        image_cls: the image's tokens begin with a [CLS] of their own, and end without a [SEP]
+        image_norm: the layer norm of the embeddings applies to the image's tokens, too
+        text_types: query and title are told apart by BERT's token types, as its two sentences are
+    """
+
+    image_cls: bool = False
+    image_norm: bool = True
+    text_types: bool = False
+
+    @staticmethod
+    def of(config: ModelConfig) -> InputForm:
+        """Return the form that a configuration has."""
+        return InputForm(config.image_cls, config.image_norm, config.text_types)
+
+    @property
+    def own_modality(self) -> bool:
+        """Whether the modality embedding is another one than BERT's segments."""
+        return self.text_types or not self.image_norm
 
 
 @dataclass(frozen=True)
@@ -39,7 +67,7 @@ class StreamStates:
         title_span: the title's tokens and the [SEP] after them, whose mean is VT-BERT's text
             embedding e_t (its Eq. 6)
         image_span: the image's tokens and the [SEP] after them, whose mean is VT-BERT's image
-            embedding e_i (its Eq. 7)
+            embedding e_i (its Eq. 7); the tokens alone if there is no [SEP]
     """
 
     node: Tensor
@@ -52,17 +80,25 @@ class StreamStates:
 class BertStream(nn.Module):
     """[CLS] query [SEP] title [SEP] image [SEP] through BERT.
 
-    Every token is LayerNorm(content + position + segment). MBSD (3.2, 3.3) distinguishes text and
-    image by two modality embeddings, VT-BERT (4.1) by BERT's segments; this is the same thing,
-    except that VT-BERT's [CLS] belongs to the image's segment. The papers order the sequence
+    Every token is LayerNorm(content + position + segment). VT-BERT (4.1) distinguishes text and
+    image by BERT's segments, and its [CLS] belongs to the image's. The papers order the sequence
     differently. A transformer takes no notice of that, only of positions and segments, so both
     share this order. The image's positions are those of its encoder.
+
+    In MBSD's release the sequence is [CLS] query [SEP] title [SEP] [image CLS] image, and the
+    modality embeddings of its 3.2 are two vectors m of their own:
+
+        text   LayerNorm(word + position + type) + m_text
+        image  content + position + m_image; the image's [CLS] has no position
+
+    The type is 1 for a title that follows a query, with the [SEP] after it, and 0 otherwise.
 
     Args:
         embeddings: word pieces, positions and segments
         transformer: BERT's layers
         special: the ids of [CLS] and [SEP]
         cls_segment: the segment of [CLS], TEXT or VISION
+        form: which of the above
     """
 
     def __init__(
@@ -71,14 +107,19 @@ class BertStream(nn.Module):
         transformer: PackedTransformer,
         special: SpecialPieces,
         cls_segment: int = TEXT,
+        form: InputForm = InputForm(),
     ) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.transformer = transformer
         self.special = special
         self.cls_segment = cls_segment
+        self.form = form
+        dim = embeddings.words.embedding_dim
         # Added to the [SEP] of the image, which has no position among the words.
-        self.image_end = nn.Parameter(torch.randn(embeddings.words.embedding_dim) * 0.02)
+        self.image_end = None if form.image_cls else nn.Parameter(torch.randn(dim) * 0.02)
+        self.image_cls = nn.Parameter(torch.randn(dim) * 0.02) if form.image_cls else None
+        self.modality = nn.Parameter(torch.randn(2, dim) * 0.02) if form.own_modality else None
 
     def forward(
         self,
@@ -93,7 +134,7 @@ class BertStream(nn.Module):
         known.
         """
         sequence = self._sequence(title, image, query, title_limit)
-        total = self.embeddings.normalise(sequence.total)
+        total = self.embeddings.dropout(sequence.total)
         return sequence.split(self.transformer(ModalTokens(total, sequence.mask, sequence.limit)))
 
     def encode_query_views(
@@ -122,7 +163,7 @@ class BertStream(nn.Module):
         cls_positions = first_of_views.expand(2 * count, 2)
         # The whole sequence and both views, of which each begins with [CLS] and the query.
         limit = 2 * sequence.limit + count * query_end
-        tokens = ModalTokens(self.embeddings.normalise(total), group != 0, limit)
+        tokens = ModalTokens(self.embeddings.dropout(total), group != 0, limit)
         states = self.transformer.states_at(tokens, cls_positions, group, groups=2)
         first, second = states.unbind(1)
         return QueryViews(item=first[:count], title=first[count:], image=second[count:])
@@ -134,9 +175,9 @@ class BertStream(nn.Module):
         query: Tensor | None,
         title_limit: int | None,
     ) -> _Sequence:
-        """Build the sequences before the layer norm.
+        """Build the sequences before the dropout.
 
-        A missing modality has no tokens, not even its [SEP].
+        A missing modality has no tokens, not even its [CLS] or [SEP].
         """
         ones = title.new_ones(len(title), 1)
         cls = ones * self.special.cls
@@ -166,36 +207,71 @@ class BertStream(nn.Module):
         words = self.embeddings.words(torch.cat([*pieces, sep], 1))
         segment = torch.full((words.shape[1] - 1,), TEXT, device=title.device)
         segment[0] = self.cls_segment
+        types = segment
+        if self.modality is not None:
+            types = torch.full_like(segment, FIRST_TEXT)
+            if self.form.text_types and query is not None:
+                types[2 + query.shape[1] :] = SECOND_TEXT
         totals = [
-            self.embeddings.add_position_and_segment(
-                words[:, :-1], torch.cat(positions, 1), segment
-            )
+            self.embeddings.add_position_and_segment(words[:, :-1], torch.cat(positions, 1), types)
         ]
         if image is not None:
-            end = words[:, -1:] + self.image_end
-            vision = self.embeddings.segments.weight[VISION]
-            totals.append(torch.cat([image.hidden, end], 1) + vision)
-            masks += [image.mask, image.mask.any(1, keepdim=True)]
+            totals.append(self._image_embeddings(image.hidden, words[:, -1:]))
+            present = image.mask.any(1, keepdim=True)
+            masks += [present, image.mask] if self.form.image_cls else [image.mask, present]
             widths["image"] = image.mask.shape[1]
             limit += len(title) + image.most
-        return _Sequence(torch.cat(totals, 1), torch.cat(masks, 1), widths, limit)
+        total = self._normalised(totals, segment)
+        return _Sequence(total, torch.cat(masks, 1), widths, limit, image_cls=self.form.image_cls)
+
+    def _image_embeddings(self, image: Tensor, sep: Tensor) -> Tensor:
+        """Add [CLS] or the embedded [SEP] ``sep`` [B, 1, D] to an image's tokens [B, P, D]."""
+        tokens = [image]
+        if self.image_cls is not None:
+            tokens.insert(0, self.image_cls.expand(len(image), 1, -1))
+        if self.image_end is not None:
+            tokens.append(sep + self.image_end)
+        return torch.cat(tokens, 1)
+
+    def _normalised(self, totals: list[Tensor], segment: Tensor) -> Tensor:
+        """Join the summed embeddings of text and image, with layer norm and modality embeddings.
+
+        ``totals`` are those of the text [B, L, D] and, if there is one, of the image [B, P, D];
+        ``segment`` [L] is TEXT or VISION.
+        """
+        norm = self.embeddings.norm
+        if self.modality is None:
+            vision = self.embeddings.segments.weight[VISION]
+            return norm(torch.cat([*totals[:1], *(total + vision for total in totals[1:])], 1))
+        if self.form.image_norm:
+            text, *images = norm(torch.cat(totals, 1)).split([x.shape[1] for x in totals], 1)
+        else:
+            text, *images = [norm(totals[0]), *totals[1:]]
+        marked = [
+            text + self.modality.index_select(0, segment),
+            *(x + self.modality[VISION] for x in images),
+        ]
+        return torch.cat(marked, 1)
 
 
 @dataclass(frozen=True)
 class _Sequence:
-    """B sequences before the layer norm.
+    """B sequences before the dropout.
 
     Attributes:
-        total: the summed embeddings [B, S, D]
+        total: the embeddings [B, S, D]
         mask: which tokens are present [B, S]
-        widths: the number of tokens of each modality, without its [SEP]; absent if it is missing
+        widths: the number of tokens of each modality, without its [CLS] or [SEP]; absent if it is
+            missing
         limit: at most so many tokens are present
+        image_cls: whether the image has a [CLS] before it instead of a [SEP] after it
     """
 
     total: Tensor
     mask: Tensor
     widths: dict[str, int]
     limit: int
+    image_cls: bool
 
     def split(self, encoded: ModalTokens) -> StreamStates:
         """Split the final states [B, S, D] into those of each modality."""
@@ -204,6 +280,8 @@ class _Sequence:
         for name in ("query", "title", "image"):
             bounds[name] = (start, start)
             if name in self.widths:
+                if name == "image" and self.image_cls:
+                    start += 1
                 end = start + self.widths[name]
                 bounds[name] = (start, end)
                 start = end + 1
@@ -219,7 +297,7 @@ class _Sequence:
             title=span("title", 0),
             image=span("image", 0),
             title_span=span("title", 1),
-            image_span=span("image", 1),
+            image_span=span("image", 0 if self.image_cls else 1),
         )
 
 
@@ -227,14 +305,14 @@ def _stack_views(sequence: _Sequence, query_end: int, title_end: int) -> tuple[T
     """Stack the whole sequences on rows of query + title followed by query + image.
 
     The query with its [SEP] ends at ``query_end``, the title with its [SEP] at ``title_end``.
-    Returns the summed embeddings [2N, S', D] and the groups [2N, S'] (see
+    Returns the embeddings [2N, S', D] and the groups [2N, S'] (see
     :class:`encoders.packing.AttentionLayout`).
     """
     total = sequence.total
     mask = sequence.mask
     length = mask.shape[1]
     text = slice(0, title_end)
-    # The query is in both views; its summed embeddings are the same in each.
+    # The query is in both views; its embeddings are the same in each.
     device = mask.device
     vision = torch.cat(
         [torch.arange(query_end, device=device), torch.arange(title_end, length, device=device)]
@@ -306,6 +384,7 @@ def single_stream_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> Mod
         transformer=text.encoder,
         special=tokenizer.special,
         cls_segment=VISION if config.vision_cls else TEXT,
+        form=InputForm.of(config),
     )
     return ModelParts(
         fusion=BertFusion(stream, config.reads_title),

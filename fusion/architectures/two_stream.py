@@ -20,7 +20,7 @@ from encoders.tokenizer import CatalogTokenizer
 from encoders.tokens import ModalTokens
 from fusion.architectures.base import ItemFusion, ModelParts, build_bert, fused_items
 from fusion.architectures.co_attention import CoAttention
-from fusion.architectures.iifm import FusionMode, InitialInteractiveFusion
+from fusion.architectures.iifm import FusionGates, FusionMode, InitialInteractiveFusion
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import build_image_reader
@@ -176,4 +176,8 @@ def build_initial_fusion(config: ModelConfig) -> InitialInteractiveFusion | None
     """Build the IIFM that the configuration names, or None for K3M without it."""
     if config.initial_fusion == "none":
         return None
-    return InitialInteractiveFusion(config.dim, cast("FusionMode", config.initial_fusion))
+    return InitialInteractiveFusion(
+        config.dim,
+        cast("FusionMode", config.initial_fusion),
+        gates=cast("FusionGates", config.fusion_gates),
+    )

@@ -52,8 +52,20 @@ def test_the_ngram_bag_is_the_weighted_sum_divided_by_the_norm_of_the_weights():
 def test_a_strings_vector_is_the_mean_over_its_own_span(text):
     strings = torch.tensor([[5, 6, 0], [7, 0, 0]])
     encoder = KnowledgeEncoder(text, strings, property_count=1, dim=16)
+    assert encoder.embedding is not None
     expected = encoder.embedding.weight[0] + text(torch.tensor([[5, 6]])).hidden.mean(1)[0]
     torch.testing.assert_close(encoder(torch.tensor([0]))[0], expected)
+
+
+def test_a_string_without_a_vector_of_its_own_is_its_text_alone(text):
+    strings = torch.tensor([[5, 6, 0], [7, 0, 0], [5, 6, 0]])
+    encoder = KnowledgeEncoder(text, strings, property_count=1, dim=16, own_vectors=False)
+    vectors = encoder(torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(vectors[0], text(torch.tensor([[5, 6]])).hidden.mean(1)[0])
+    # Strings with the same text have the same vector.
+    torch.testing.assert_close(vectors[0], vectors[2])
+    names = {name for name, _ in encoder.named_parameters()}
+    assert names == {f"text.{name}" for name, _ in text.named_parameters()}
 
 
 def test_row_dropout_drops_a_feature_of_all_tokens_of_a_row_and_preserves_the_mean():

@@ -1,9 +1,12 @@
+import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from fusion.build import build_model
 from fusion.checkpoint import (
     ModelFolder,
     add_file,
@@ -11,8 +14,10 @@ from fusion.checkpoint import (
     read_verified_files,
     save_pretrained,
 )
+from fusion.inference.featurizer import Featurizer
 from schema.errors import ModelError, UsageError
 from tests.fusion.conftest import TINY
+from training.presets import preset
 
 
 @pytest.fixture
@@ -62,6 +67,48 @@ def test_a_folder_of_a_former_version_is_opened(folder, model):
     restored = opened.model.state_dict()
     assert all(torch.equal(tensor, restored[name]) for name, tensor in model.state_dict().items())
     assert opened.heads.keys() == {"mlm.head.bias", "mpm.head.bias", "mrfr.head.bias"}
+
+
+BEFORE_THE_RELEASES: dict[str, Any] = {
+    "fusion_gates": "token",
+    "string_embeddings": True,
+    "image_cls": False,
+    "image_norm": True,
+    "text_types": False,
+}
+"""What a model of a version without these settings does."""
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("k3m", "fusion.streams.fuse_title.choose.weight"),
+        ("k3m", "knowledge.embedding.weight"),
+        ("mbsd", "fusion.stream.image_end"),
+    ],
+)
+def test_a_folder_without_later_settings_is_opened_as_it_was(
+    name, weight, tmp_path, tokenizer, ontology, items
+):
+    config = dataclasses.replace(
+        preset(name, "tiny").model, dim=16, heads=2, image_size=32, **BEFORE_THE_RELEASES
+    )
+    model = build_model(config, tokenizer, ontology).eval()
+    assert weight in model.state_dict()
+    save_pretrained(tmp_path, config, tokenizer, ontology, model.state_dict(), {})
+    about = json.loads((tmp_path / "config.json").read_text())
+    for setting in BEFORE_THE_RELEASES:
+        del about["model"][setting]
+    add_file(tmp_path, "config.json", json.dumps(about).encode())
+
+    opened = ModelFolder(tmp_path)
+    assert opened.config == config
+    batch = Featurizer(tokenizer, config).batch(items)
+    know = torch.arange(5)
+    expected = model.fuse(batch, model.encode_image(batch))
+    actual = opened.model.fuse(batch, opened.model.encode_image(batch))
+    assert torch.equal(actual.node, expected.node)
+    assert torch.equal(opened.model.know(know).values, model.know(know).values)
 
 
 NAMES = [

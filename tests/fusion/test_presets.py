@@ -165,6 +165,9 @@ def test_every_preset_has_every_size(name, size):
     assert config.dim == {"tiny": 64, "small": 256, "base": 768}[size]
 
 
+AGGREGATION = 8 * 3 * 768 * 768 + 8 * 768 + 768 * 768
+GATES = 2 * (2 * 768 * 2 * 768 + 2 * 768 + 2 * 768 * 768 + 768)
+CONVOLUTIONS = (48 * 64 + 64) + (256 * 192 + 192) + (768 * 384 + 384) + (1536 * 768 + 768)
 LAYERS = 12 * (4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
 
 
@@ -175,6 +178,9 @@ LAYERS = 12 * (4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
         ("vtbert", "fusion.stream.transformer", LAYERS),
         ("k3m", "fusion.text.encoder", LAYERS // 2),
         ("k3m", "fusion.image", LAYERS // 2),
+        ("k3m", "links.aggregate", AGGREGATION),
+        ("k3m", "fusion.streams.fuse_title", GATES // 2),
+        ("mbsd", "images.encoder.convolutions", CONVOLUTIONS),
         ("vtbert", "images", 16 * 16 * 3 * 768 + 768 + 196 * 768),
     ],
 )
@@ -183,6 +189,22 @@ def test_base_presets_have_the_papers_parameters(name, part, count, tokenizer, o
         model = build_model(preset(name, "base").model, tokenizer, ontology)
     assert LAYERS == 85_054_464
     assert sum(parameter.numel() for parameter in model.get_submodule(part).parameters()) == count
+
+
+def test_the_papers_presets_are_set_as_their_releases():
+    k3m = preset("k3m", "base")
+    assert (k3m.model.aggregation_heads, k3m.model.fusion_gates) == (8, "feature")
+    assert not k3m.model.string_embeddings
+    assert (k3m.recipe.learning_rate, k3m.recipe.weight_decay) == (1e-4, 0.01)
+    assert (k3m.recipe.warmup, k3m.recipe.warmup_steps) == (0.1, 0)
+    assert (k3m.recipe.pretrained_rate, k3m.recipe.cover_rate) == (0.1, 0.9)
+    mbsd = preset("mbsd", "base").model
+    assert (mbsd.image_cls, mbsd.image_norm, mbsd.text_types) == (True, False, True)
+    assert mbsd.stem_channels == (64, 192, 384)
+    assert preset("vtbert", "base").recipe.random_pieces == "unigram"
+    for name in ("k3m", "mbsd", "vtbert"):
+        assert preset(name, "base").model.hidden_act == "gelu"
+        assert preset(name, "base").model.norm_eps == 1e-12
 
 
 def test_other_names_are_refused():

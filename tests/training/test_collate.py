@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ from hypothesis import strategies as st
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.ragged import sample_per_row
-from tests.training.conftest import items_only
+from tests.training.conftest import TINY, items_only
 from training.augment import augment
 from training.batches import _map_tensors
 from training.cells import Cells, pad_cells, statements_of, true_alternatives
+from training.collate import Collator
 from training.flows import TrainingFlows
 from training.schedule import Stage
 
@@ -130,3 +132,33 @@ def test_augment_keeps_shape_and_pads_with_white():
     assert moved.shape == pixels.shape
     assert set(moved.unique().tolist()) <= {0, 255}
     assert torch.equal(augment(pixels, 0, uniform), pixels)
+
+
+def masked_batch(collator: Collator, term: str, step: int = 0) -> Any:
+    """A batch of all items for one objective."""
+    return collator.batch(Stage({term: 1.0}), items_only(np.arange(24)), KeyedRandom(0, step))
+
+
+def test_random_pieces_come_from_the_titles_of_the_train_split_alone(data, tokenizer, recipe):
+    pool = np.array([6, 12])
+    unigram = dataclasses.replace(recipe, random_pieces="unigram", masked_rows=1.0)
+    collator = Collator(data, tokenizer, unigram, TrainingFlows(data, 8), TINY, title_pool=pool)
+    allowed = {piece for item in pool for piece in tokenizer.pieces(data.words[item], 99)}
+    random_pieces = set()
+    for step in range(40):
+        made = masked_batch(collator, "mlm", step)
+        shown = made.items.items.pieces.flatten()[made.masked.pieces.flat]
+        changed = (shown != made.masked.target) & (shown != tokenizer.special.mask)
+        random_pieces |= set(shown[changed].tolist())
+    assert random_pieces
+    assert random_pieces <= allowed
+
+
+def test_the_share_of_covered_patches_is_a_setting(data, tokenizer, recipe):
+    for rate in (0.0, 1.0):
+        chosen = dataclasses.replace(recipe, cover_rate=rate, masked_rows=1.0)
+        collator = Collator(data, tokenizer, chosen, TrainingFlows(data, 8), TINY)
+        masked = masked_batch(collator, "mrfr").masked
+        covered = 0 if masked.covered is None else masked.covered.sum()
+        assert masked.patches.count > 0
+        assert covered == rate * masked.patches.count

@@ -73,3 +73,11 @@ def test_a_recipe_comes_back_from_its_settings():
     recipe = Recipe(batch_size=7, weights={**Recipe().weights, "mlm": 3.0})
     assert recipe.as_settings()["loss_mlm"] == 3.0
     assert Recipe.from_settings(recipe.as_settings()) == recipe
+
+
+def test_a_recipe_without_later_settings_does_what_it_did():
+    settings = Recipe().as_settings()
+    for later in ("random_pieces", "cover_rate", "pretrained_rate"):
+        del settings[later]
+    recipe = Recipe.from_settings(settings)
+    assert (recipe.random_pieces, recipe.cover_rate, recipe.pretrained_rate) == ("even", 0.8, 1.0)

@@ -10,6 +10,7 @@ import torch
 
 from encoders.layers import RowDropout
 from fusion.architectures.joint import SingleStream
+from fusion.build import build_model
 from schema import files
 from schema.errors import TrainingError
 from tests.training.conftest import TINY
@@ -20,6 +21,7 @@ from training.loader import BatchBuilder, BatchRequest
 from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
+from training.presets import preset
 from training.records import Step, TrainingWarning
 from training.run_log import RunLog
 from training.sampler import StepSampler
@@ -311,3 +313,35 @@ def test_averages_take_up_every_fourth_steps_weights_by_the_fourth_power_of_the_
     assert moved[3] == pytest.approx(1 - 0.9**4)
     assert moved[7] == pytest.approx(1 - 0.9**8)
     assert moved[:3] == [0.0] * 3
+
+
+def test_pretrained_text_has_a_learning_rate_of_its_own(recipe, tokenizer, ontology):
+    config = dataclasses.replace(preset("k3m", "tiny").model, dim=16, heads=2)
+    model = build_model(config, tokenizer, ontology)
+    objective = JointObjective(model, config, recipe)
+    chosen = dataclasses.replace(recipe, pretrained_rate=0.1)
+    scale = {
+        id(parameter): group["scale"]
+        for group in build_optimizer(objective, chosen, pretrained_text=True).param_groups
+        for parameter in group["params"]
+    }
+    text = {id(parameter) for parameter in model.get_submodule("fusion.text").parameters()}
+    assert len(scale) == len(list(objective.parameters()))
+    assert all(scale[number] == (0.1 if number in text else 1.0) for number in scale)
+    plain = build_optimizer(objective, chosen).param_groups
+    assert {group["scale"] for group in plain} == {1.0}
+
+
+def test_a_clip_of_0_sets_no_limit(make_run, model):
+    start = copy.deepcopy(model.state_dict())
+    weights = {}
+    for clip in (0.0, 1e9, 1e-9):
+        model.load_state_dict(start)
+        run_loop(make_run(2, clip=clip, weight_decay=0.0), lambda record: None)
+        weights[clip] = copy.deepcopy(model.state_dict())
+
+    def same(one, other):
+        return all(torch.equal(weights[one][name], weights[other][name]) for name in start)
+
+    assert same(0.0, 1e9)
+    assert not same(0.0, 1e-9)

@@ -220,6 +220,9 @@ def test_a_pretrained_bert_is_taken_up_with_its_vocabulary(home, tmp_path):
     theirs = transformers.BertModel.from_pretrained(tmp_path).embeddings.word_embeddings.weight
     assert torch.equal(opened.model.fusion.piece_embedding.weight, theirs)
     assert opened.tokenizer.vocab_size == len(words)
+    # Also a run that is resumed gives them the learning rate of pretrained weights.
+    train(home, options("bert", 3, resume=True))
+    assert ModelFolder(home.models / "bert").about["pretrained_text"]
 
 
 def test_regions_are_read_from_the_homes_folder(home):

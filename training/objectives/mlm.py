@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -29,6 +30,7 @@ def mask_pieces(
     vocab_size: int,
     uniform: NDArray[np.float64],
     rate: float = 0.15,
+    cumulative: NDArray[np.float64] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Choose ``rate`` of the pieces in ``rows``: 80% become [MASK], 10% another piece, 10% stay.
 
@@ -39,17 +41,37 @@ def mask_pieces(
         vocab_size: the number of pieces to draw replacements from.
         uniform: random numbers [3, B, L] in [0, 1).
         rate: the share of pieces to choose.
+        cumulative: the distribution of the replacements, see :func:`cumulative_frequencies`; even
+            over the pieces of words if None.
 
     Returns:
         The masked pieces [B, L], and which of them were chosen [B, L].
     """
     choice, action, replacement = torch.from_numpy(uniform)
     chosen = (choice < rate) & (pieces != 0) & rows[:, None]
-    # Replacements are drawn evenly, as in BERT; VT-BERT draws them by their frequency.
-    words = max(1, vocab_size - special.first_word)
-    random_pieces = special.first_word + (replacement * words).long()
+    if cumulative is None:
+        words = max(1, vocab_size - special.first_word)
+        random_pieces = special.first_word + (replacement * words).long()
+    else:
+        random_pieces = torch.from_numpy(np.searchsorted(cumulative, uniform[2], side="right"))
     masked = torch.where(chosen & (action < 0.8), torch.full_like(pieces, special.mask), pieces)
     return torch.where(chosen & (action >= 0.9), random_pieces, masked), chosen
+
+
+def cumulative_frequencies(
+    titles: Iterable[Sequence[int]], special: SpecialPieces, vocab_size: int
+) -> NDArray[np.float64] | None:
+    """Return the unigram distribution of pieces in ``titles``, summed up over their ids [V].
+
+    VT-BERT (4.2) draws random pieces by it. Special pieces have no share, as they are not words.
+    Returns None if there is no piece of a word.
+    """
+    counts = np.zeros(vocab_size)
+    for pieces in titles:
+        np.add.at(counts, np.asarray(pieces, np.int64), 1.0)
+    counts[[0, special.unk, special.cls, special.sep, special.mask]] = 0.0
+    cumulative = counts.cumsum()
+    return cumulative / cumulative[-1] if cumulative[-1] > 0 else None
 
 
 def count_pieces(batch: StepBatch) -> float:

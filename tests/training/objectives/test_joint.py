@@ -9,7 +9,7 @@ from training.objectives.contrastive import Embeddings, contrastive_loss
 from training.objectives.joint import JointObjective
 from training.objectives.lpm import softmax_loss
 from training.objectives.matching import match_loss
-from training.objectives.mlm import mask_pieces, masked_piece_loss
+from training.objectives.mlm import cumulative_frequencies, mask_pieces, masked_piece_loss
 from training.objectives.mpm import mask_patches, masked_patch_loss, masked_raw_patches, raw_patches
 from training.objectives.states import StepStates
 
@@ -57,6 +57,30 @@ def test_masking_chooses_a_share_and_mostly_covers():
     assert abs((masked[chosen] == SPECIAL.mask).float().mean() - 0.8) < 0.05
     assert abs((masked[chosen] == 9).float().mean() - 0.1) < 0.04
     assert (masked[~chosen] == 9).all()
+
+
+def test_random_pieces_follow_their_frequency_in_titles():
+    """Pieces 7, 8 and 12 in the shares 1/2, 1/4 and 1/4; a special piece has none."""
+    titles = [[7, 7, SPECIAL.unk], [8], [12, SPECIAL.sep]]
+    cumulative = cumulative_frequencies(titles, SPECIAL, 20)
+    assert cumulative is not None
+    shares = np.diff(cumulative, prepend=0.0)
+    expected = np.zeros(20)
+    expected[[7, 8, 12]] = [0.5, 0.25, 0.25]
+    np.testing.assert_allclose(shares, expected, atol=1e-15)
+
+    numbers = uniform(3, 200, 100)
+    pieces = torch.full((200, 100), 9)
+    rows = torch.ones(200, dtype=torch.bool)
+    masked, chosen = mask_pieces(pieces, rows, SPECIAL, 20, numbers, cumulative=cumulative)
+    random = masked[chosen & (masked != 9) & (masked != SPECIAL.mask)]
+    assert set(random.tolist()) == {7, 8, 12}
+    drawn = torch.bincount(random, minlength=20) / len(random)
+    np.testing.assert_allclose(drawn, expected, atol=0.06)
+
+
+def test_the_frequencies_of_titles_without_words_are_unknown():
+    assert cumulative_frequencies([[], [SPECIAL.unk]], SPECIAL, 20) is None
 
 
 def test_masking_never_chooses_padding():

@@ -127,6 +127,11 @@ class TransformerLayer(nn.Module):
         self.attention = Attention(dim, heads)
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim)
+        self._compiled: Callable[..., Tensor] | None = None
+
+    def compile_sublayers(self) -> None:
+        """Compile the layer from now on; layers of the same kind share one graph."""
+        self._compiled = torch.compile(TransformerLayer._apply_around, dynamic=True)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Apply the layer to ``hidden`` [B, L, D] with ``mask`` [B, L], True for real tokens."""
@@ -143,6 +148,16 @@ class TransformerLayer(nn.Module):
         Everything else in the layer works on single tokens and accepts any layout. Packed tokens
         [T, D] come with their ``rows``, see :class:`RowDropout`.
         """
+        if self._compiled is not None and not torch.compiler.is_compiling():
+            return self._compiled(self, self_attention, hidden, rows)
+        return self._apply_around(self_attention, hidden, rows)
+
+    def _apply_around(
+        self,
+        self_attention: Callable[[Tensor], Tensor],
+        hidden: Tensor,
+        rows: TokenRows | None = None,
+    ) -> Tensor:
         if self.norm_first:
             attended = self_attention(self.attention_input(hidden))
             hidden = hidden + self.dropout(attended, rows)

@@ -1,0 +1,193 @@
+"""Speed of training steps on a GPU: forward, backward, clipping, optimizer, averaged weights.
+
+    python benchmarks/gpu.py prepare FOLDER [--steps mbsd:base:256:mlm+mpm joint:base:64 ...]
+    python benchmarks/gpu.py measure FOLDER [--modes eager layers step] [--out FILE]
+
+``prepare`` makes the batches on any machine, ``measure`` reads them on one with a GPU. A step is
+PRESET:SIZE:BATCH[:TERMS]; without terms it has all objectives of the preset. Each mode of
+``--set compile`` is measured in the same run: the median time of a step, its share of the card's
+own measured rate of bf16 matrix products (MFU), peak memory, how often the program waits for the
+card, and how many kernels it launches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.made_batches import MadeSteps, load_steps, make_steps, save_steps
+from benchmarks.model import matrix_rate
+from training.batches import StepBatch
+from training.compilation import compile_objective
+from training.gradient import autocast
+from training.objectives.joint import JointObjective
+from training.optim import AveragedWeights, build_optimizer
+
+STEPS = (
+    "mbsd:base:64:mlm+mpm",
+    "mbsd:base:256:mlm+mpm",
+    "mbsd:base:256:qi+qt+qv+kl+rs",
+    "vtbert:base:64",
+    "k3m:base:64",
+    "joint:base:64",
+    "joint:base:256",
+)
+BATCHES = 4
+WARM_UP = 4
+MEASURED = 12
+
+
+def prepare(folder: Path, names: list[str]) -> None:
+    """Make the batches of every step and write them to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        preset, size, batch_size, *terms = name.split(":")
+        made = make_steps(preset, size, int(batch_size), BATCHES, "".join(terms))
+        path = folder / f"{name.replace(':', '_')}.steps"
+        save_steps(made, path)
+        print(f"{name}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
+
+
+class TrainingStep:
+    """A whole training step but for the loading of its batch."""
+
+    def __init__(self, made: MadeSteps, mode: str, device: torch.device) -> None:
+        self.made = made
+        self.device = device
+        self.objective: JointObjective = made.objective().to(device).train()
+        compile_objective(self.objective, mode, device)
+        self.optimizer = build_optimizer(self.objective, made.recipe)
+        self.average = AveragedWeights(self.objective, made.recipe.ema)
+        self.batches = [batch.to(device) for batch in made.batches]
+
+    def backward(self, batch: StepBatch) -> None:
+        """Run forward and backward."""
+        with autocast(self.made.recipe, self.device):
+            losses = self.objective(batch)
+        losses.total.backward()
+
+    def __call__(self, number: int) -> None:
+        """Run the step of the given number."""
+        self.backward(self.batches[number % len(self.batches)])
+        clip_grad_norm_(self.objective.parameters(), self.made.recipe.clip or float("inf"))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.objective, number)
+
+    def tokens(self) -> float:
+        """Return the mean number of word pieces and patches of a batch's items and pairs."""
+        counts = []
+        for batch in self.made.batches:
+            total = 0
+            for items in (batch.items and batch.items.items, batch.pairs and batch.pairs.items):
+                if items is not None:
+                    patches = self.made.config.image_grid**2 * items.image_count
+                    total += (items.piece_limit or 0) + patches
+            counts.append(total)
+        return statistics.mean(counts)
+
+
+def measure(made: MadeSteps, mode: str, rate: float) -> dict[str, Any]:
+    """Return the figures of one step in one mode; ``rate`` is that of matrix products."""
+    device = torch.device("cuda")
+    torch.cuda.reset_peak_memory_stats()
+    step = TrainingStep(made, mode, device)
+    began = time.perf_counter()
+    for number in range(WARM_UP):
+        step(number)
+    torch.cuda.synchronize()
+    first = time.perf_counter() - began
+
+    times = []
+    for number in range(MEASURED):
+        start = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
+        start.record()
+        step(number)
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    seconds = statistics.median(times)
+    figures: dict[str, Any] = {
+        "mode": mode,
+        "ms": round(1e3 * seconds, 2),
+        "items_per_second": round(made.recipe.batch_size / seconds),
+        "tokens": round(step.tokens()),
+        "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
+        "first_steps_s": round(first, 1),
+        **count_waits(step),
+    }
+    if mode == "never":
+        with FlopCounterMode(display=False) as counter:
+            step.backward(step.batches[0])
+        figures["tflop"] = round(counter.get_total_flops() / 1e12, 3)
+        figures["mfu"] = round(counter.get_total_flops() / seconds / rate, 3)
+    return figures
+
+
+def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
+    """Return how often a step waits for the card, where, and how many kernels it launches."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        step(0)
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [w for w in caught if "synchroniz" in str(w.message)]
+    lines = sorted({f"{Path(w.filename).name}:{w.lineno}" for w in waits})
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        step(1)
+        torch.cuda.synchronize()
+    events = profile.key_averages()
+    kernels = sum(event.count for event in events)
+    busy = sum(event.self_device_time_total for event in events) / 1e3
+    return {"waits": len(waits), "wait_lines": lines, "kernels": kernels, "busy_ms": round(busy, 2)}
+
+
+def main() -> None:
+    """Prepare batches, or measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("command", choices=["prepare", "measure"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", nargs="+", default=list(STEPS))
+    parser.add_argument("--modes", nargs="+", default=["never", "layers", "step"])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.command == "prepare":
+        prepare(args.folder, args.steps)
+        return
+    rate = matrix_rate(torch.device("cuda"))
+    card = torch.cuda.get_device_name()
+    rows: dict[str, Any] = {"card": card, "matrix_tflops": round(rate / 1e12), "steps": {}}
+    print(card, f"{rate / 1e12:.0f} TFLOP/s", flush=True)
+    for name in args.steps:
+        made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
+        rows["steps"][name] = []
+        for mode in args.modes:
+            torch._dynamo.reset()
+            torch.cuda.empty_cache()
+            try:
+                figures = measure(made, mode, rate)
+            except Exception as error:  # one step's failure must not cost the others' figures
+                figures = {"mode": mode, "error": f"{type(error).__name__}: {error}"[:400]}
+            rows["steps"][name].append(figures)
+            print(name, json.dumps(figures), flush=True)
+            if args.out is not None:
+                args.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

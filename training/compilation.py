@@ -1,0 +1,41 @@
+"""Compiling a step with torch.compile: as a whole, or the transformer layers alone.
+
+A step on a GPU is thousands of small kernels. At small batches launching them takes longer than
+their arithmetic, and at large ones they read and write every intermediate result. A compiled step
+fuses them. No operation of a step depends on values that only the GPU has, so that a step can be
+traced as one graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from encoders.layers import TransformerLayer
+
+MODES = ("auto", "never", "layers", "step")
+"""The values of the setting ``compile``."""
+
+
+def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> None:
+    """Compile ``objective`` in place.
+
+    Args:
+        objective: a model with its objectives
+        mode: ``step`` traces the whole step as one graph, forward and backward, which takes
+            minutes when it first runs; ``layers`` compiles only the transformer layers, which takes
+            seconds, since all of them share one graph; ``never``; or ``auto``: layers on a GPU
+        device: where the step will run
+    """
+    if mode == "auto":
+        mode = "layers" if device.type == "cuda" else "never"
+    if mode == "never":
+        return
+    # Two sizes that happen to be equal in the first batch would otherwise have to stay equal.
+    torch.fx.experimental._config.use_duck_shape = False  # type: ignore[attr-defined]
+    if mode == "step":
+        objective.compile(dynamic=True)
+        return
+    for module in objective.modules():
+        if isinstance(module, TransformerLayer):
+            module.compile_sublayers()

@@ -10,11 +10,11 @@ from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.ragged import sample_per_row
 from tests.training.conftest import TINY, items_only
 from training.augment import augment
-from training.batches import _map_tensors
 from training.cells import Cells, pad_cells, statements_of, true_alternatives
 from training.collate import Collator
 from training.flows import TrainingFlows
 from training.schedule import Stage
+from training.transfer import map_tensors
 
 
 def test_the_same_step_gives_the_same_batch(batch):
@@ -32,7 +32,7 @@ def flat(made):
         parts.append(part.numpy().tobytes())
         return part
 
-    _map_tensors(made, kept)
+    map_tensors(made, kept)
     return parts
 
 

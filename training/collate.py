@@ -25,10 +25,9 @@ from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import IntArray
-from training.augment import augment
 from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs, TokenPlaces
 from training.config import Recipe
-from training.data import ItemImages, TrainingData
+from training.data import ItemImages, Shifts, TrainingData
 from training.flows import TrainingFlows
 from training.link_targets import LinkTargetBuilder
 from training.objectives import OBJECTIVES, Need
@@ -162,7 +161,8 @@ class Collator:
     ) -> StepBatch:
         """Add items with title and image; some are masked, some have another item's title."""
         recipe = self.recipe
-        images = self._augmented(self.data.item_images(index), index, random)
+        shifts = Shifts(recipe.shift, random.uniform("image", index[:, None], np.arange(3)))
+        images = self.data.item_images(index, shifts)
         shares = TitleShares(recipe.title_full, recipe.title_blind)
         titles = self._titles(index, shares, "seen", random)
         title_pairs, titles = self._swap_titles(stage, index, titles, images, random)
@@ -197,12 +197,6 @@ class Collator:
         )
         every_row = np.ones(len(index), dtype=bool)
         return ItemView(items, self.links.build(index, every_row, "unseen", random))
-
-    def _augmented(self, images: ItemImages, index: IntArray, random: KeyedRandom) -> ItemImages:
-        if images.pixels is None:
-            return images
-        uniform = random.uniform("image", index[:, None], np.arange(3))
-        return replace(images, pixels=augment(images.pixels, self.recipe.shift, uniform))
 
     def _titles(
         self,

@@ -303,8 +303,15 @@ def _unknown_setting(name: str, known: Sequence[str]) -> str:
 def _parse(name: str, value: Any, default: Any) -> Any:
     """Convert a text to the type of the setting's default; values from TOML have their type."""
     if default is None:
-        # Only a whole number can be chosen from the machine.
-        return None if value == AUTOMATIC else _parse(name, value, 0)
+        if value == AUTOMATIC:
+            return None
+        # Only whole numbers are chosen from the machine.
+        try:
+            return int(value)
+        except ValueError:
+            raise UsageError(
+                f"{name}={value!r} is not a whole number or {AUTOMATIC}: give one such as 2"
+            ) from None
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):

@@ -54,9 +54,9 @@ class ItemRegions:
 
 @dataclass(frozen=True)
 class Shifts:
-    """How B images are changed: by up to ``limit`` pixels, as random numbers ``uniform`` [B, 3] say.
+    """How B images are shifted, by up to ``limit`` pixels, and mirrored.
 
-    See :func:`training.augment.augment`.
+    ``uniform`` [B, 3] are the random numbers of :func:`training.augment.augment`.
     """
 
     limit: int

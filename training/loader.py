@@ -170,6 +170,7 @@ def prefetch_batches(
             yield builder[request]
         return
     on_gpu = device.type == "cuda"
+    packed: Iterator[PackedTensors]
     if workers == 0:
         allocate = new_pinned_buffer if on_gpu else None
         packed = (pack(builder[request], allocate) for request in requests)

@@ -48,7 +48,7 @@ def values():
 
 
 def leaves(value):
-    found = []
+    found: list[torch.Tensor] = []
     map_tensors(value, found.append)
     return found
 

@@ -29,8 +29,10 @@ def test_a_cpu_needs_its_cores_for_training():
 
 @pytest.mark.parametrize(
     ("cores", "processes", "workers"),
-    [(1, 1, 0), (2, 1, 1), (3, 1, 1), (4, 1, 2), (8, 1, 6), (64, 1, MAX_WORKERS)]
-    + [(16, 2, 6), (16, 8, 1), (8, 8, 0), (4, 8, 0)],
+    [
+        *((1, 1, 0), (2, 1, 1), (3, 1, 1), (4, 1, 2), (8, 1, 6), (64, 1, MAX_WORKERS)),
+        *((16, 2, 6), (16, 8, 1), (8, 8, 0), (4, 8, 0)),
+    ],
 )
 def test_a_gpu_leaves_all_cores_but_two_of_each_process(cores, processes, workers):
     assert choose_workers(GPU, processes, NEEDS, machine(cores)) == workers

@@ -286,8 +286,8 @@ def build_rates(builder: Any, stage: int, steps: int) -> dict[str, float]:
         items += batch.items
         if step == 0:
             # The first batch builds the graph of DGL.
-            total = dict.fromkeys(ways, 0.0)
-            images = dict.fromkeys(ways, 0.0)
+            for seconds in (total, images):
+                seconds.update(dict.fromkeys(ways, 0.0))
             items = 0
     found = {f"{way}_items_per_second": round(items / total[way]) for way in ways}
     shares = {f"{way}_image_share": round(images[way] / total[way], 3) for way in ways}

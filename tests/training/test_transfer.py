@@ -149,7 +149,8 @@ def test_the_next_copy_begins_before_a_batch_is_used(count):
 
 @pytest.mark.gpu
 @needs_gpu
-def test_a_gpu_gets_the_same_batches_ahead_of_their_steps(collator, recipe):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_gets_the_same_batches_ahead_of_their_steps(collator, recipe, workers):
     builder = BatchBuilder(
         collator,
         make_schedule(recipe.weights, "", queries=False),
@@ -158,7 +159,7 @@ def test_a_gpu_gets_the_same_batches_ahead_of_their_steps(collator, recipe):
         None,
     )
     requests = [BatchRequest(step, 0, 2) for step in range(12)]
-    on_gpu = prefetch_batches(builder, iter(requests), 0, torch.device("cuda"))
+    on_gpu = prefetch_batches(builder, iter(requests), workers, torch.device("cuda"))
     for request, batch in zip(requests, on_gpu, strict=True):
         # The device is still busy when the next batch's copy begins.
         torch.cuda._sleep(10_000_000)

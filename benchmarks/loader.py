@@ -1,6 +1,7 @@
 """Data loading: edges sampled, batches built, time that a step waits for them, snapshot memory.
 
     python benchmarks/loader.py [--home DIR] [--split FILE] [--statements 10000000]
+        [--only snapshot|edges|batches|feed] [--batch-size 256] [--rate 3300 10600]
 
 - *edges*: edges per second of message flows sampled from a graph of that many statements, against
   bare DGL's frontier of the same items;
@@ -8,6 +9,10 @@
   forward and backward;
 - *wait*: the share of its time that a training loop waits for its batch, with no worker process
   and with one;
+- *feed*: items per second of each preset's batches, at small and base size: built in this process,
+  with images read and changed as now and in a loop over a padded copy, in turns; the images' share
+  of the time; received from one and two worker processes; and the cores that it takes to build as
+  many as a GPU consumes;
 - *snapshot*: time and peak memory of reading the statements into memory-mapped arrays, in a process
   of its own.
 """
@@ -15,6 +20,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -218,16 +224,163 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def looped_images(pixels: Any, index: Any, shift: int, uniform: Any) -> Any:
+    """Shift and mirror images one by one, from a padded copy of the batch."""
+    import torch
+    from torch.nn import functional as F
+
+    images = torch.from_numpy(np.asarray(pixels[index]))
+    size = images.shape[-1]
+    padded = F.pad(images, (shift,) * 4, value=255)
+    places = (uniform[:, :2] * (2 * shift + 1)).astype(np.int64)
+    out = torch.empty_like(images)
+    for row, (top, left) in enumerate(places.tolist()):
+        cut = padded[row, :, top : top + size, left : left + size]
+        out[row] = cut.flip(-1) if uniform[row, 2] < 0.5 else cut
+    return out
+
+
+def preset_builder(home: Any, args: argparse.Namespace, name: str, size: str) -> Any:
+    """Return the builder of a preset's batches, without its model."""
+    from training.config import TrainOptions, read_settings
+    from training.inputs import read_inputs
+    from training.presets import preset
+    from training.records import ignore_records
+    from training.run import Process, batch_builder
+    from training.schedule import make_schedule
+
+    chosen = preset(name, size)
+    overrides = (f"batch_size={args.batch_size}",)
+    fields = chosen.model.as_dict()
+    recipe = read_settings(None, overrides, fields, chosen.recipe.as_settings()).recipe
+    options = TrainOptions(preset=name, size=size, steps=1, split=args.split)
+    inputs = read_inputs(home, options, recipe, chosen.model, None, ignore_records)
+    schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
+    return batch_builder(inputs, recipe, chosen.model, schedule, 0, Process())
+
+
+def build_rates(builder: Any, stage: int, steps: int) -> dict[str, float]:
+    """Measure seconds per item of whole batches and of their images, as now and in a loop."""
+    from unittest import mock
+
+    from training.augment import augmented_images
+    from training.loader import BatchRequest
+
+    ways = {"now": augmented_images, "loop": looped_images}
+    total = dict.fromkeys(ways, 0.0)
+    images = dict.fromkeys(ways, 0.0)
+    items = 0
+    for step in range(steps + 1):
+        # In turns: the second of two equal batches finds its data in the processor's cache.
+        for way, read in list(ways.items())[:: 1 if step % 2 else -1]:
+
+            def timed_read(*given: Any, way: str = way, read: Any = read) -> Any:
+                began = time.perf_counter()
+                found = read(*given)
+                images[way] += time.perf_counter() - began
+                return found
+
+            with mock.patch("training.data.augmented_images", timed_read):
+                began = time.perf_counter()
+                batch = builder[BatchRequest(step, stage, 1)]
+                total[way] += time.perf_counter() - began
+        items += batch.items
+        if step == 0:
+            # The first batch builds the graph of DGL.
+            for seconds in (total, images):
+                seconds.update(dict.fromkeys(ways, 0.0))
+            items = 0
+    found = {f"{way}_items_per_second": round(items / total[way]) for way in ways}
+    shares = {f"{way}_image_share": round(images[way] / total[way], 3) for way in ways}
+    return {**found, **shares, "ratio": round(total["loop"] / total["now"], 2)}
+
+
+def received_rate(builder: Any, stage: int, workers: int, steps: int) -> float:
+    """Measure items per second that this process receives and does not use."""
+    import torch
+
+    from training.loader import PREFETCHED_BATCHES, BatchRequest, prefetch_batches
+
+    # Each worker imports its libraries first, and has filled its queue when it starts to count.
+    warm = workers * (PREFETCHED_BATCHES + 2) + 1
+    requests = (BatchRequest(step, stage, 1) for step in itertools.count())
+    ready = prefetch_batches(builder, requests, workers, torch.device("cpu"))
+    for _ in range(warm):
+        next(ready)
+    began = time.perf_counter()
+    items = sum(next(ready).items for _ in range(steps))
+    # The time in which the workers end does not count.
+    return items / (time.perf_counter() - began)
+
+
+def bench_feed(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure how many items per second can be prepared, by preset, size, stage and workers."""
+    import torch
+
+    from benchmarks.joint_step import shop
+    from kg.home import Home
+    from schema.memory import keep_freed_memory
+
+    keep_freed_memory()
+    # As a worker process, which has one thread.
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home.open(args.home) if args.home else shop(Path(folder), 2000)
+        for size in ("small", "base"):
+            for name in args.presets:
+                builder = preset_builder(home, args, name, size)
+                for stage in range(len(builder.schedule.stages)):
+                    found = build_rates(builder, stage, args.steps)
+                    row = {"what": "feed", "preset": name, "size": size, "stage": stage + 1}
+                    rates = {
+                        f"workers_{workers}": round(
+                            received_rate(builder, stage, workers, 2 * args.steps)
+                        )
+                        for workers in args.workers
+                    }
+                    cores = {
+                        f"cores_for_{rate}": round(rate / found["now_items_per_second"], 2)
+                        for rate in args.rate
+                    }
+                    rows.append({**row, **found, **rates, **cores})
+                    print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     """Measure and print."""
     parser = training_arguments(__doc__, steps=40)
     parser.add_argument("--statements", type=int, default=10_000_000)
     parser.add_argument("--only-snapshot", action="store_true")
+    parser.add_argument("--only", choices=("snapshot", "edges", "batches", "feed"))
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument(
+        "--presets", nargs="+", default=["joint", "k3m", "mbsd", "vtbert"], help="for feed"
+    )
+    parser.add_argument(
+        "--workers", nargs="*", type=int, default=[0, 1, 2], help="numbers of processes, for feed"
+    )
+    parser.add_argument(
+        "--rate",
+        nargs="*",
+        type=int,
+        default=[3300, 10_600],
+        help="items per second that a GPU consumes, for feed",
+    )
     args = parser.parse_args()
     if args.only_snapshot:
         read_drawn(args.statements)
         return
-    rows = [bench_snapshot(args.statements), bench_edges(args.statements), *bench_batches(args)]
+    rows: list[dict[str, Any]] = []
+    if args.only in (None, "snapshot"):
+        rows.append(bench_snapshot(args.statements))
+    if args.only in (None, "edges"):
+        rows.append(bench_edges(args.statements))
+    if args.only in (None, "batches"):
+        rows += bench_batches(args)
+    if args.only in (None, "feed"):
+        rows += bench_feed(args)
     for row in rows:
         print(row)
     print(json.dumps(rows))

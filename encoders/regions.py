@@ -8,11 +8,13 @@ Shapes: B images, R regions, F features of a region, C classes of the detector, 
 from __future__ import annotations
 
 import io
+import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -73,26 +75,55 @@ class RegionFolder(RegionFiles):
 class RegionDatabase(RegionFiles):
     """An LMDB database whose values are the bytes of such files.
 
-    Raises DataError if the lmdb library, an optional dependency, is not installed.
+    Another process that gets the object opens the database itself, since LMDB's environment must
+    not be used in any process but the one that opened it.
+
+    Raises DataError if the lmdb library, an optional dependency, is not installed, or if the
+    database cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import lmdb
-        except ImportError:
-            raise DataError(
-                f"{path} needs the lmdb library: pip install 'catalograph[lmdb]'"
-            ) from None
         self.path = path
-        self._environment: Any = lmdb.open(
-            str(path), readonly=True, lock=False, subdir=path.is_dir()
-        )
+        self._environment = _open_lmdb(path)
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Callable[..., RegionDatabase], tuple[Path]]:
+        """Pickle the path alone."""
+        return RegionDatabase, (self.path,)
 
     def read(self, key: str) -> Regions | None:
         """Return the regions stored under ``key``, or None if there are none."""
+        if self._process != os.getpid():
+            # This process was forked.
+            self._environment = _open_lmdb(self.path)
+            self._process = os.getpid()
         with self._environment.begin() as transaction:
             data = transaction.get(key.encode())
         return None if data is None else parse_regions(bytes(data), f"{self.path}:{key}")
+
+
+_environments: WeakValueDictionary[tuple[int, Path], Any] = WeakValueDictionary()
+"""The open LMDB environments by process and path: a process cannot open one twice."""
+
+
+def _open_lmdb(path: Path) -> Any:
+    try:
+        import lmdb
+    except ImportError:
+        raise DataError(f"{path} needs the lmdb library: pip install 'catalograph[lmdb]'") from None
+    key = (os.getpid(), path.resolve())
+    environment = _environments.get(key)
+    if environment is None:
+        for (process, _), inherited in list(_environments.items()):
+            if process != os.getpid():
+                # A forked process cannot use it, nor open the database while it is open.
+                inherited.close()
+        try:
+            environment = lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir())
+        except lmdb.Error as error:
+            raise DataError(f"{path} is no LMDB database ({error}): name another") from None
+        _environments[key] = environment
+    return environment
 
 
 def open_regions(path: Path) -> RegionFiles:

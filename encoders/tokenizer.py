@@ -155,6 +155,20 @@ class CatalogTokenizer:
                 ids.append(self._ngram_ids[pair])
         return ids
 
+    def word_pieces(self, word: str) -> tuple[int, ...]:
+        """Return the ids of one word's pieces."""
+        return self._pieces_of_word(word)
+
+    def word_ngrams(self, word: str) -> tuple[int, ...]:
+        """Return the ids of one word's known n-grams: itself and its character n-grams."""
+        return self._ngrams_of_word(word)
+
+    def pair_ngrams(self) -> dict[tuple[str, str], int]:
+        """Return the ids of the known pairs of neighbouring words."""
+        # Only a pair has a space: it separates words.
+        split = ((ngram.partition(" "), number) for ngram, number in self._ngram_ids.items())
+        return {(first, second): number for (first, space, second), number in split if space}
+
     def _split_into_pieces(self, word: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(word, add_special_tokens=False).ids)
 

@@ -40,6 +40,33 @@ def share_processor() -> int | None:
     return threads
 
 
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: those it may run on, and a container's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cpu_quota(cgroup)
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """Return a container's quota in cores; None if there is none."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        # Version 1 of control groups.
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        quota = int(limit) / int(period)
+    except (ValueError, ZeroDivisionError):
+        # "max"
+        return None
+    # Version 1 has -1 where there is no quota.
+    return quota if quota > 0 else None
+
+
 def fair_threads(cores: int, others: int) -> int:
     """Return how many threads fit into a fair share of ``cores`` beside ``others`` that are busy.
 

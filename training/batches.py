@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from torch import Tensor
 from encoders.batch import ItemBatch, bucket_size
 from encoders.knowledge import StringSizes
 from kg.message_flow import MessageFlow
+from training.transfer import move_tensors
 
 PLACES_STEP = 32
 """The number of listed tokens is padded to a multiple of it."""
@@ -186,25 +185,5 @@ class StepBatch:
 
     def to(self, device: torch.device) -> StepBatch:
         """Return the same batch on another device."""
-        if device.type == "cpu":
-            return self
-        moved: StepBatch = _map_tensors(self, lambda part: part.to(device, non_blocking=True))
+        moved: StepBatch = move_tensors(self, device)
         return moved
-
-    def pin_memory(self) -> StepBatch:
-        """Return the same batch in page-locked memory, from which a GPU copies asynchronously."""
-        pinned: StepBatch = _map_tensors(self, Tensor.pin_memory)
-        return pinned
-
-
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``change`` to every tensor in nested dataclasses; keep all other values."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
-    changed = {
-        field.name: _map_tensors(getattr(value, field.name), change)
-        for field in dataclasses.fields(value)
-    }
-    return dataclasses.replace(value, **changed)

@@ -13,22 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.batch import (
-    ItemBatch,
-    TitleTensors,
-    ngram_tensors,
-    piece_tensor,
-    title_tensors,
-)
+from encoders.batch import ItemBatch, TitleTensors
 from encoders.knowledge import StringSizes
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import IntArray
-from training.augment import augment
 from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs, TokenPlaces
 from training.config import Recipe
-from training.data import ItemImages, TrainingData
+from training.data import ItemImages, Shifts, TrainingData
 from training.flows import TrainingFlows
 from training.link_targets import LinkTargetBuilder
 from training.objectives import OBJECTIVES, Need
@@ -38,6 +31,7 @@ from training.objectives.mrfr import mask_features
 from training.objectives.vtm import swap_titles
 from training.queries import QueryPairBuilder
 from training.schedule import Stage
+from training.titles import ShownTitles, TitleTable
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,7 @@ class Collator:
         self.max_title = config.max_title
         self.patches = config.image_grid**2
         self.reads_images = config.image_encoder != "none"
+        self.titles = TitleTable(tokenizer, data.words, data.blind)
         self.cumulative_frequencies = None
         if recipe.random_pieces == "unigram":
             self.cumulative_frequencies = cumulative_frequencies(
@@ -162,7 +157,8 @@ class Collator:
     ) -> StepBatch:
         """Add items with title and image; some are masked, some have another item's title."""
         recipe = self.recipe
-        images = self._augmented(self.data.item_images(index), index, random)
+        shifts = Shifts(recipe.shift, random.uniform("image", index[:, None], np.arange(3)))
+        images = self.data.item_images(index, shifts)
         shares = TitleShares(recipe.title_full, recipe.title_blind)
         titles = self._titles(index, shares, "seen", random)
         title_pairs, titles = self._swap_titles(stage, index, titles, images, random)
@@ -191,18 +187,12 @@ class Collator:
         )
         titles = self._titles(index, shares, "unseen", random)
         items = ItemBatch.of(
-            title_tensors(self.tokenizer, titles, self.max_title),
+            self.titles.tensors(titles, self.max_title),
             pixels=None,
             has_image=torch.zeros(len(index), dtype=torch.bool),
         )
         every_row = np.ones(len(index), dtype=bool)
         return ItemView(items, self.links.build(index, every_row, "unseen", random))
-
-    def _augmented(self, images: ItemImages, index: IntArray, random: KeyedRandom) -> ItemImages:
-        if images.pixels is None:
-            return images
-        uniform = random.uniform("image", index[:, None], np.arange(3))
-        return replace(images, pixels=augment(images.pixels, self.recipe.shift, uniform))
 
     def _titles(
         self,
@@ -210,48 +200,44 @@ class Collator:
         shares: TitleShares,
         view: str,
         random: KeyedRandom,
-    ) -> list[list[str]]:
+    ) -> ShownTitles:
         """Choose the words of each title that are shown: full or blind, thinned or not, or none."""
         recipe = self.recipe
         kinds = random.uniform(f"title {view}", index)
         thins = random.uniform(f"thin {view}", index)
-        titles = []
-        for item, kind, thin in zip(index.tolist(), kinds, thins, strict=True):
-            if kind < shares.full:
-                words = self.data.words[item]
-                thin_share = recipe.thin_titles
-                drop_share = recipe.drop_words
-            else:
-                is_blind = kind < shares.full + shares.blind
-                words = self.data.blind[item] if is_blind else []
-                thin_share = recipe.thin_blind
-                drop_share = recipe.drop_blind
-            if words and thin < thin_share:
-                kept = random.uniform(f"word {view}", item, np.arange(len(words))) >= drop_share
-                words = [word for word, keep in zip(words, kept, strict=True) if keep]
-            titles.append(words)
-        return titles
+        full = kinds < shares.full
+        blind = ~full & (kinds < shares.full + shares.blind)
+        titles = self.titles.shown(index, blind, hidden=~full & ~blind)
+
+        thinned = thins < np.where(full, recipe.thin_titles, recipe.thin_blind)
+        drop_share = np.where(full, recipe.drop_words, recipe.drop_blind)
+        row = titles.row
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        candidates = np.flatnonzero(thinned[row])
+        of_row = row[candidates]
+        uniform = random.uniform(f"word {view}", index[of_row], place[candidates])
+        kept = np.ones(len(row), dtype=bool)
+        kept[candidates] = uniform >= drop_share[of_row]
+        return ShownTitles(titles.words[kept], row[kept], titles.count)
 
     def _swap_titles(
         self,
         stage: Stage,
         index: IntArray,
-        titles: list[list[str]],
+        titles: ShownTitles,
         images: ItemImages,
         random: KeyedRandom,
-    ) -> tuple[TitlePairs, list[list[str]]]:
+    ) -> tuple[TitlePairs, ShownTitles]:
         """Give some items another item's title if VTM needs it; return all titles."""
-        complete = images.has_image.numpy() & np.array([bool(words) for words in titles])
+        complete = images.has_image.numpy() & (titles.lengths > 0)
         if Need.SWAPPED_TITLES not in stage.needs:
             rows = torch.from_numpy(np.flatnonzero(complete))
             return TitlePairs(rows, torch.ones_like(rows, dtype=torch.bool)), titles
         swapped, donor = swap_titles(complete, index, self.title_pool, random)
-        shown = []
-        for is_swapped, item, words in zip(swapped, donor.tolist(), titles, strict=True):
-            donated = self.data.words[item]
-            shown.append(donated if is_swapped and donated else words)
+        donated = self.titles.full(donor)
+        shown = titles.replaced_by(donated, swapped & (donated.lengths > 0))
         # The other item's title may happen to have the same words; then the pair does match.
-        unchanged = np.array([new == old for new, old in zip(shown, titles, strict=True)])
+        unchanged = shown.equal(titles)
         both = np.flatnonzero(complete)
         return TitlePairs(torch.from_numpy(both), torch.from_numpy(unchanged[both])), shown
 
@@ -259,14 +245,14 @@ class Collator:
         self,
         stage: Stage,
         index: IntArray,
-        titles: list[list[str]],
+        titles: ShownTitles,
         images: ItemImages,
         random: KeyedRandom,
     ) -> tuple[ItemBatch, MaskedTokens]:
         """Mask titles and images of some items; return the items and what is hidden of them."""
         rows = random.uniform("masked", index) < self.recipe.masked_rows
         title_rows = rows & (Need.MASKED_TITLES in stage.needs)
-        pieces = piece_tensor(self.tokenizer, titles, self.max_title)
+        pieces = self.titles.piece_tensor(titles, self.max_title)
         masked_pieces, chosen = mask_pieces(
             pieces,
             torch.from_numpy(title_rows),
@@ -285,11 +271,8 @@ class Collator:
         patches, covered = self._mask_images(stage, index, images, image_rows, random)
 
         # The n-grams of a masked title would reveal its masked pieces: these rows go without.
-        words_of_ngrams = [
-            [] if is_masked else words
-            for words, is_masked in zip(titles, title_rows.tolist(), strict=True)
-        ]
-        shown = TitleTensors(masked_pieces, *ngram_tensors(self.tokenizer, words_of_ngrams))
+        with_ngrams = titles.only(~title_rows)
+        shown = TitleTensors(masked_pieces, *self.titles.ngram_tensors(with_ngrams))
         items = ItemBatch.of(shown, images.pixels, images.has_image, images.regions)
         masked = MaskedTokens(
             pieces=TokenPlaces.of(chosen),

@@ -53,6 +53,8 @@ MINIMA = {
     "negatives": 1,
 }
 WEIGHT_PREFIX = "loss_"
+AUTOMATIC = "auto"
+"""Stands for None where a setting is chosen from the machine."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Recipe:
     - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
       statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
-    - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches)
+    - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches; None, or ``auto``
+      in a text, chooses their number from the machine)
     - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
       checkpoints; ``patience``: validations without improvement before the run stops (0: never)
 
@@ -148,7 +151,7 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     precision: str = "bf16"
-    workers: int = 0
+    workers: int | None = None
     log_every: int = 20
     validate_every: int = 400
     patience: int = 0
@@ -185,7 +188,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, minimum in MINIMA.items():
             value = getattr(self, name)
-            if value < minimum:
+            if value is not None and value < minimum:
                 raise UsageError(
                     f"{name}={value} is below its minimum {minimum}: "
                     f"set {name} to {minimum} or more"
@@ -299,6 +302,16 @@ def _unknown_setting(name: str, known: Sequence[str]) -> str:
 
 def _parse(name: str, value: Any, default: Any) -> Any:
     """Convert a text to the type of the setting's default; values from TOML have their type."""
+    if default is None:
+        if value == AUTOMATIC:
+            return None
+        # Only whole numbers are chosen from the machine.
+        try:
+            return int(value)
+        except ValueError:
+            raise UsageError(
+                f"{name}={value!r} is not a whole number or {AUTOMATIC}: give one such as 2"
+            ) from None
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):

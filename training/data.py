@@ -14,9 +14,10 @@ from encoders.batch import RegionBatch
 from encoders.regions import RegionFiles, pad_regions
 from encoders.tokenizer import CatalogTokenizer
 from fusion.build import candidates
-from schema.arrays import IntArray
+from schema.arrays import FloatArray, IntArray
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
+from training.augment import augmented_images
 
 if TYPE_CHECKING:
     from kg.image_cache import ImageCache
@@ -52,6 +53,17 @@ class ItemRegions:
 
 
 @dataclass(frozen=True)
+class Shifts:
+    """How B images are shifted, by up to ``limit`` pixels, and mirrored.
+
+    ``uniform`` [B, 3] are the random numbers of :func:`training.augment.augment`.
+    """
+
+    limit: int
+    uniform: FloatArray
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """The data of I items, from which batches are built.
 
@@ -75,13 +87,20 @@ class TrainingData:
     category: IntArray
     regions: ItemRegions | None = None
 
-    def item_images(self, index: IntArray) -> ItemImages:
-        """Read the images of items ``index`` [B]: a detector's regions if there are, or pixels."""
+    def item_images(self, index: IntArray, shifts: Shifts | None = None) -> ItemImages:
+        """Read the images of items ``index`` [B]: a detector's regions if there are, or pixels.
+
+        Pixels are shifted and mirrored if ``shifts`` are given.
+        """
         if self.regions is not None:
             regions = self.regions.batch([self.items[i] for i in index])
             return ItemImages(None, regions.mask.any(1), regions)
         present = self.images.present[index]
-        pixels = torch.from_numpy(self.images.pixels(index)) if present.any() else None
+        pixels = None
+        if present.any() and shifts is None:
+            pixels = torch.from_numpy(self.images.pixels(index))
+        elif present.any() and shifts is not None:
+            pixels = augmented_images(self.images.array, index, shifts.limit, shifts.uniform)
         return ItemImages(pixels, torch.from_numpy(present))
 
 

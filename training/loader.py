@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import signal
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.memmap import pickle_memmaps_by_path
+from schema.errors import CatalographError, TrainingError
+from schema.memory import keep_freed_memory
 from training.batches import StepBatch
 from training.collate import BatchContents, Collator
 from training.objectives import Need
 from training.sampler import StepSampler
 from training.schedule import Schedule
+from training.transfer import (
+    CudaCopier,
+    PackedTensors,
+    SharedBuffers,
+    copied_ahead,
+    move_tensors,
+    new_pinned_buffer,
+    pack,
+)
 
 NO_INDEX = np.zeros(0, np.int64)
 PREFETCHED_BATCHES = 2
 """Number of batches that a worker process prepares in advance."""
+
+SHARED_BUFFERS = PREFETCHED_BATCHES + 1
+"""Number of batches of a worker process that can lie in shared memory: those that it has prepared
+in advance, and one that the training process is copying."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +60,10 @@ class PreparedBatch:
     micro_batches: list[StepBatch]
     items: int
 
-    def pin_memory(self) -> PreparedBatch:
-        """Return the same batch in page-locked memory."""
-        pinned = [part.pin_memory() for part in self.micro_batches]
-        return PreparedBatch(self.request, pinned, self.items)
-
     def to(self, device: torch.device) -> PreparedBatch:
-        """Return the same batch on another device."""
-        moved = [part.to(device) for part in self.micro_batches]
-        return PreparedBatch(self.request, moved, self.items)
+        """Return the same batch on another device, to which it is copied as a whole."""
+        moved: PreparedBatch = move_tensors(self, device)
+        return moved
 
 
 @dataclass(frozen=True)
@@ -144,33 +159,110 @@ def prefetch_batches(
     """Yield the batches of ``requests`` in order, on ``device``.
 
     ``workers`` spawned processes take turns and prepare two batches each in advance. With 0 workers
-    each batch is built in this process when it is needed.
+    each batch is built in this process. A GPU receives each batch while it works on the one before,
+    as one copy from page-locked memory.
+
+    Raises CatalographError if a batch cannot be built. A worker process that ends makes PyTorch
+    raise an error anywhere in this process; see :func:`explained_worker_failures`.
     """
-    if workers == 0:
+    if workers == 0 and device.type == "cpu":
         for request in requests:
-            yield builder[request].to(device)
+            yield builder[request]
         return
+    on_gpu = device.type == "cuda"
+    packed: Iterator[PackedTensors]
+    if workers == 0:
+        allocate = new_pinned_buffer if on_gpu else None
+        packed = (pack(builder[request], allocate) for request in requests)
+    else:
+        packed = _packed_by_workers(builder, requests, workers, on_gpu)
+    if on_gpu:
+        yield from copied_ahead(packed, CudaCopier(device))
+        return
+    for each in packed:
+        yield each.to(device).unpack()
+
+
+def _packed_by_workers(
+    builder: BatchBuilder,
+    requests: Iterator[BatchRequest],
+    workers: int,
+    pinned: bool,
+) -> Iterator[PackedTensors]:
+    """Yield the packed batches of worker processes, copied from shared into own memory."""
     pickle_memmaps_by_path()
-    options: dict[str, Any] = {
-        "multiprocessing_context": "spawn",
-        "prefetch_factor": PREFETCHED_BATCHES,
-        "pin_memory": device.type == "cuda",
-    }
     loader = DataLoader(
-        builder,
+        _PackedBatches(builder),
         batch_size=None,
         sampler=_RequestSampler(requests),
         num_workers=workers,
         worker_init_fn=_start_worker,
-        **options,
+        multiprocessing_context="spawn",
+        prefetch_factor=PREFETCHED_BATCHES,
+        pin_memory=pinned,
     )
-    for batch in loader:
-        yield batch.to(device)
+    # Every buffer that the workers use stays mapped, because it comes again.
+    mapped: deque[Tensor | None] = deque(maxlen=workers * SHARED_BUFFERS)
+    for received in loader:
+        if isinstance(received, CatalographError):
+            raise received
+        # With ``pinned`` a thread of the DataLoader has already copied it.
+        packed: PackedTensors = received if pinned else received.clone()
+        mapped.append(packed.shared)
+        yield dataclasses.replace(packed, shared=None)
+
+
+class _PackedBatches(Dataset[PackedTensors | CatalographError]):
+    """The batches of a builder in the form in which a worker process passes them on.
+
+    A worker gets a request only when its second batch before has been received, so that one more
+    buffer is enough for the training process to copy from.
+    """
+
+    def __init__(self, builder: BatchBuilder) -> None:
+        self.builder = builder
+        self.buffers = SharedBuffers(SHARED_BUFFERS)
+
+    def __getitem__(self, request: BatchRequest) -> PackedTensors | CatalographError:
+        """Build the batch of a request; an error to show to the user is returned as it is.
+
+        If it were raised, PyTorch would put the worker's traceback into its message.
+        """
+        try:
+            return pack(self.builder[request], self.buffers)
+        except CatalographError as error:
+            return error
 
 
 def _start_worker(worker: int) -> None:
     """Restrict a worker to one thread, and leave Ctrl-C to the loop, which saves the run."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    # A batch's images are allocated and freed in every step.
+    keep_freed_memory()
+
+
+@contextmanager
+def explained_worker_failures(workers: int) -> Iterator[None]:
+    """Turn PyTorch's errors about a worker process that ended into a TrainingError.
+
+    PyTorch raises them when a batch is awaited, or when the signal of the child's end arrives,
+    which may be in the middle of a step.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = _WORKER_ENDED.search(str(error))
+        if not workers or found is None:
+            raise
+        reason = found["signal"] or "it ended unexpectedly"
+        raise TrainingError(
+            f"one of {workers} processes that prepare batches was lost ({reason}), probably for "
+            f"want of memory: continue with --resume --set workers={workers - 1}"
+        ) from None
+
+
+_WORKER_ENDED = re.compile(
+    r"DataLoader worker \(pid.*?(killed by signal: (?P<signal>[\w ]+)|exited unexpectedly)"
+    r"|Pin memory thread exited unexpectedly"
+)

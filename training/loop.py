@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from schema.errors import TrainingError
 from schema.files import is_disk_full
 from training.gradient import autocast, compute_gradient, reduce_report
-from training.loader import PreparedBatch, prefetch_batches
+from training.loader import PreparedBatch, explained_worker_failures, prefetch_batches
 from training.objectives.joint import LossReport
 from training.optim import learning_rate
 from training.records import ReportCallback, Step, TrainingWarning, Validated
@@ -39,8 +39,8 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
     progress = run.progress
     meter = Meter()
     enter_stage(run, progress.stage)
-    with StopSignal() as stop:
-        for batch in prefetch_batches(run.batches, run.requests(), recipe.workers, run.device):
+    with StopSignal() as stop, explained_worker_failures(run.workers):
+        for batch in prefetch_batches(run.batches, run.requests(), run.workers, run.device):
             # A batch that was prepared ahead may come after the minutes are over.
             used = run.budget.used(progress.step)
             if used >= 1.0:

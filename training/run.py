@@ -34,13 +34,14 @@ from training.loop import run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
-from training.records import ReportCallback, TrainingWarning, ignore_records
+from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
 from training.setup import describe, model_config, model_folder, resolve_options, starting_point
 from training.state import Run, RunProgress
 from training.validation import HeldOutPairs, Validator, some_pairs
+from training.workers import Machine, WorkerNeeds, choose_workers, local_processes
 
 DEFAULT_EPOCHS = 20
 
@@ -243,6 +244,7 @@ def assemble(
         process,
         string_lengths=objective.model.knowledge.lengths,
     )
+    workers = worker_processes(inputs, recipe, writer.config, process, report)
     # Reading the inputs counts as time of a new run, and is not counted again when it is resumed.
     spent = progress.seconds or time.monotonic() - began
     parallel = None
@@ -271,8 +273,29 @@ def assemble(
         rank=process.rank,
         world=process.world,
         micro_batches=recipe.accumulate,
+        workers=workers,
     )
     return run
+
+
+def worker_processes(
+    inputs: TrainingInputs,
+    recipe: Recipe,
+    config: ModelConfig,
+    process: Process,
+    report: ReportCallback,
+) -> int:
+    """Return how many processes prepare batches; batches and results are the same with any number.
+
+    If the recipe does not say, the number is chosen from the machine.
+    """
+    workers = recipe.workers
+    if workers is None:
+        items = -(-recipe.batch_size // process.world)
+        needs = WorkerNeeds.of(config, items, len(inputs.data.candidate))
+        workers = choose_workers(default_device(), local_processes(), needs, Machine.here())
+    report(Preparing(f"batches, in {workers} worker processes (--set workers=N changes it)"))
+    return workers
 
 
 def build_objective(

@@ -43,8 +43,8 @@ class Run:
 
     ``validate`` returns the metrics of a stage, ``keep`` writes a checkpoint, ``export`` writes the
     model folder, and ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of
-    micro-batches in a batch; it grows if memory runs out. ``bad_steps`` counts the latest steps
-    whose gradient was not finite.
+    micro-batches in a batch; it grows if memory runs out. ``workers`` is the number of processes
+    that prepare batches. ``bad_steps`` counts the latest steps whose gradient was not finite.
     """
 
     objective: JointObjective
@@ -66,6 +66,7 @@ class Run:
     world: int = 1
     bad_steps: int = 0
     micro_batches: int = 1
+    workers: int = 0
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,6 @@
 import io
+import multiprocessing
+import os
 import pickle
 from typing import Any
 
@@ -38,17 +40,59 @@ def test_a_folder_has_npz_and_npy_files(tmp_path):
     assert RegionFolder(tmp_path).read("c") is None
 
 
-def test_a_database_has_the_same_bytes(tmp_path):
+@pytest.fixture
+def database(tmp_path):
+    """A database of the regions of one image, "a"."""
     with (
         lmdb.open(str(tmp_path / "regions")) as environment,
         environment.begin(write=True) as transaction,
     ):
         transaction.put(b"a", npz(features=FEATURES, boxes=BOXES))
-    database = RegionDatabase(tmp_path / "regions")
+    return RegionDatabase(tmp_path / "regions")
+
+
+def test_a_database_has_the_same_bytes(database):
     regions = database.read("a")
     assert regions is not None
     np.testing.assert_array_equal(regions.features, FEATURES)
     assert database.read("b") is None
+
+
+@pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "fork"])
+def test_another_process_opens_the_database_itself(database, method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        features = pool.apply_async(features_of, (database, "a")).get(timeout=60)
+    np.testing.assert_array_equal(features, FEATURES)
+    # Nor did the other process close this one's.
+    np.testing.assert_array_equal(features_of(database, "a"), FEATURES)
+
+
+def features_of(database, key):
+    return database.read(key).features
+
+
+def test_a_forked_process_does_not_use_the_environment_of_its_parent(database):
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    child = os.fork()
+    if not child:
+        inherited = database._environment
+        same = [database.read("a") is not None, database._environment is inherited]
+        writer.send(same)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert reader.recv() == [True, False]
+
+
+def test_a_database_is_opened_twice_in_one_process(database):
+    again = pickle.loads(pickle.dumps(database))
+    assert again.path == database.path
+    np.testing.assert_array_equal(again.read("a").features, FEATURES)
+
+
+def test_a_file_that_is_no_database_is_refused_by_name(tmp_path):
+    (tmp_path / "notes.txt").write_text("regions")
+    with pytest.raises(DataError, match=r"notes.txt is no LMDB database \(.*\): name another"):
+        RegionDatabase(tmp_path / "notes.txt")
 
 
 def test_boxes_in_pixels_become_fractions():

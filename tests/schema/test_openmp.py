@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from schema import openmp
-from schema.openmp import SPIN_COUNT, busy_threads, fair_threads, share_processor
+from schema.openmp import (
+    SPIN_COUNT,
+    busy_threads,
+    fair_threads,
+    share_processor,
+    usable_cores,
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "import sys; from cli import main; main(['--help']); import torch"
@@ -98,3 +104,24 @@ def test_the_users_own_number_of_threads_is_kept(environment):
     environment.setenv("OMP_NUM_THREADS", "2")
     assert share_processor() is None
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 4),
+        ({"cpu.max": "max 100000"}, 4),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "800000 100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu.max": "broken"}, 4),
+    ],
+)
+def test_usable_cores_are_limited_by_a_containers_quota(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert usable_cores(tmp_path) == cores

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.ragged import sample_per_row
 from tests.training.conftest import TINY, items_only
-from training.augment import augment
-from training.batches import _map_tensors
 from training.cells import Cells, pad_cells, statements_of, true_alternatives
 from training.collate import Collator
 from training.flows import TrainingFlows
 from training.schedule import Stage
+from training.transfer import map_tensors
 
 
 def test_the_same_step_gives_the_same_batch(batch):
@@ -32,7 +31,7 @@ def flat(made):
         parts.append(part.numpy().tobytes())
         return part
 
-    _map_tensors(made, kept)
+    map_tensors(made, kept)
     return parts
 
 
@@ -123,15 +122,6 @@ def test_sample_per_row_keeps_at_most_the_limit_of_each_row(rows, most):
     kept = row[sample_per_row(row, most, KeyedRandom(0).uniform("", np.arange(len(row))))]
     counts = np.bincount(row)
     assert np.bincount(kept, minlength=len(counts)).tolist() == np.minimum(counts, most).tolist()
-
-
-def test_augment_keeps_shape_and_pads_with_white():
-    pixels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
-    uniform = np.random.default_rng(0).random((4, 3))
-    moved = augment(pixels, 3, uniform)
-    assert moved.shape == pixels.shape
-    assert set(moved.unique().tolist()) <= {0, 255}
-    assert torch.equal(augment(pixels, 0, uniform), pixels)
 
 
 def masked_batch(collator: Collator, term: str, step: int = 0) -> Any:

@@ -81,3 +81,16 @@ def test_a_recipe_without_later_settings_does_what_it_did():
         del settings[later]
     recipe = Recipe.from_settings(settings)
     assert (recipe.random_pieces, recipe.cover_rate, recipe.pretrained_rate) == ("even", 0.8, 1.0)
+
+
+def test_workers_are_a_number_or_chosen_from_the_machine(tmp_path):
+    assert read_settings(None, [], MODEL).recipe.workers is None
+    assert read_settings(None, ["workers=3"], MODEL).recipe.workers == 3
+    (tmp_path / "c.toml").write_text('workers = "auto"')
+    start = Recipe(workers=4).as_settings()
+    assert read_settings(None, [], MODEL, start).recipe.workers == 4
+    assert read_settings(tmp_path / "c.toml", [], MODEL, start).recipe.workers is None
+    assert read_settings(None, ["workers=auto"], MODEL, start).recipe.workers is None
+    for given, words in (("many", "is not a whole number or auto"), ("-1", "below its minimum 0")):
+        with pytest.raises(UsageError, match=words):
+            read_settings(None, [f"workers={given}"], MODEL)

@@ -1,9 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from encoders.regions import RegionFiles
+from schema.errors import DataError, TrainingError
 from tests.training.test_collate import flat
-from training.loader import BatchBuilder, BatchRequest, prefetch_batches
+from training.data import ItemRegions
+from training.loader import (
+    SHARED_BUFFERS,
+    BatchBuilder,
+    BatchRequest,
+    explained_worker_failures,
+    prefetch_batches,
+)
 from training.sampler import StepSampler
 from training.schedule import make_schedule
 
@@ -51,12 +62,61 @@ def test_processes_share_the_batch_of_one(builder, collator, recipe):
 
 @pytest.mark.slow
 def test_worker_processes_make_the_same_batches_in_order(builder):
-    requests = [BatchRequest(step, 0, 2) for step in range(4)]
+    # More than there are buffers in shared memory, each of which is used again.
+    requests = [BatchRequest(step, 0, 2) for step in range(3 * SHARED_BUFFERS)]
     here, there = (
         list(prefetch_batches(builder, iter(requests), workers, torch.device("cpu")))
-        for workers in (0, 1)
+        for workers in (0, 2)
     )
     assert [batch.request for batch in there] == requests
-    assert [[flat(part) for part in batch.micro_batches] for batch in here] == [
-        [flat(part) for part in batch.micro_batches] for batch in there
-    ]
+    expected = [[flat(part) for part in batch.micro_batches] for batch in here]
+    assert [[flat(part) for part in batch.micro_batches] for batch in there] == expected
+
+
+@pytest.mark.slow
+def test_an_error_in_a_worker_is_the_one_line_that_it_is_here(builder):
+    builder.collator.data = dataclasses.replace(
+        builder.collator.data, regions=ItemRegions(NoRegions(), 4, 8)
+    )
+    for workers in (0, 1):
+        with pytest.raises(DataError) as raised:
+            next(
+                prefetch_batches(
+                    builder, iter([BatchRequest(0, 0, 1)]), workers, torch.device("cpu")
+                )
+            )
+        assert str(raised.value) == "no regions here: write some"
+
+
+class NoRegions(RegionFiles):
+    """A source whose every image is unreadable."""
+
+    def read(self, key):
+        raise DataError("no regions here: write some")
+
+
+def test_errors_that_no_worker_caused_stay_as_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), explained_worker_failures(2):
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "Killed"),
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
+            "dataloader's workers are out of shared memory.",
+            "Bus error",
+        ),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "it ended unexpectedly"),
+        ("Pin memory thread exited unexpectedly", "it ended unexpectedly"),
+    ],
+)
+def test_a_lost_worker_is_explained_in_one_line(text, reason):
+    with pytest.raises(TrainingError) as raised, explained_worker_failures(3):
+        raise RuntimeError(text)
+    message = str(raised.value)
+    assert f"({reason})" in message
+    assert message.endswith("continue with --resume --set workers=2")
+    assert "\n" not in message

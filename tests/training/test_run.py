@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
-from schema.errors import UsageError
+from schema.errors import TrainingError, UsageError
 from training import run
 from training.config import TrainOptions
+from training.records import Preparing, Step
 from training.run import train
 
 SMALL = (
@@ -134,6 +136,35 @@ def test_a_resumed_run_ends_as_the_unbroken_one(home, monkeypatch):
         load_file(home.models / name / "model.safetensors") for name in ("unbroken", "broken")
     )
     assert all((one[key] == two[key]).all() for key in one)
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_was_killed_says_how_to_go_on_and_does(home):
+    whole = train(home, options("with workers", 5, overrides=(*SMALL, "workers=0")))
+
+    def kill_workers(record):
+        if isinstance(record, Step):
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    message = r"^one of 2 processes .* lost .*: continue with --resume --set workers=1$"
+    interrupted = options("killed worker", 5, overrides=(*SMALL, "workers=2"))
+    with pytest.raises(TrainingError, match=message):
+        train(home, interrupted, kill_workers)
+    resumed = train(home, options("killed worker", 5, overrides=(*SMALL, "workers=1"), resume=True))
+    assert resumed["steps"] == whole["steps"] == 5
+    weights = [
+        load_file(home.models / name / "checkpoints" / "step-00000005" / "weights.safetensors")
+        for name in ("with workers", "killed worker")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_says_how_many_workers_prepare_its_batches(home):
+    records: list[Any] = []
+    train(home, options("reported", 1), records.append)
+    said = [record.activity for record in records if isinstance(record, Preparing)]
+    assert "batches, in 0 worker processes (--set workers=N changes it)" in said
 
 
 def test_a_resumed_run_keeps_what_it_was_asked_for(home):

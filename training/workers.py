@@ -1,0 +1,128 @@
+"""How many worker processes prepare batches, chosen from what the machine has to spare."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fusion.config import ModelConfig
+from schema.openmp import usable_cores
+from training.loader import SHARED_BUFFERS
+
+MAX_WORKERS = 8
+"""The most workers of a training process: more than this feed any single GPU."""
+
+CORES_OF_TRAINING = 2
+"""Cores that are left to a training process: for its Python code, and for copying batches."""
+
+WORKER_MEMORY = 1 << 30
+"""Bytes of memory that a worker needs for itself and its libraries."""
+
+STATEMENT_MEMORY = 200
+"""Bytes that a statement takes in a worker, whose graph has it in both directions."""
+
+SMALL_TENSORS = 16 << 10
+"""Bytes of an item in a batch besides its pixels or regions, generously."""
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine has to spare: ``cores``, and bytes of memory and of shared memory."""
+
+    cores: int
+    memory: int
+    shared_memory: int
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Return what this process may use now."""
+        return cls(usable_cores(), available_memory(), free_shared_memory())
+
+
+@dataclass(frozen=True)
+class WorkerNeeds:
+    """Bytes that each worker needs: its ``memory`` and, for its ``batch``, shared memory."""
+
+    memory: int
+    batch: int
+
+    @classmethod
+    def of(cls, config: ModelConfig, items: int, statements: int) -> WorkerNeeds:
+        """Estimate the needs for batches of ``items`` from a graph of ``statements``."""
+        content = 3 * config.image_size**2
+        if config.image_encoder == "none":
+            content = 0
+        elif config.image_encoder == "regions":
+            content = 4 * config.max_regions * (config.region_width + config.region_classes + 4)
+        # The items of query pairs, of which there are up to half as many, come with their images.
+        batch = items * (content * 3 // 2 + SMALL_TENSORS)
+        return cls(WORKER_MEMORY + STATEMENT_MEMORY * statements + 2 * batch, batch)
+
+
+def choose_workers(
+    device: torch.device,
+    processes: int,
+    needs: WorkerNeeds,
+    machine: Machine,
+) -> int:
+    """Return the number of workers for each of ``processes`` training processes on a machine.
+
+    A CPU trains on all cores itself. It waits for batches during 2% of its time (see
+    docs/results.md), of which a worker that takes cores away can save nothing. A GPU needs none of
+    the cores but two for each process, which launch its kernels and copy its batches. Workers take
+    at most half of the available memory and half of the free shared memory.
+    """
+    if device.type == "cpu":
+        return 0
+    cores = machine.cores // max(1, processes)
+    # Even on two cores a worker can build a batch while the GPU is waited for.
+    by_cores = max(cores - CORES_OF_TRAINING, min(1, cores - 1))
+    by_memory = machine.memory // 2 // max(1, processes) // needs.memory
+    by_shared_memory = (
+        machine.shared_memory // 2 // max(1, processes) // (SHARED_BUFFERS * needs.batch)
+    )
+    return max(0, min(by_cores, by_memory, by_shared_memory, MAX_WORKERS))
+
+
+def local_processes() -> int:
+    """Return how many training processes ``torchrun`` started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
+    """Return the bytes of memory that are available, also within a container's limit.
+
+    It is without bounds where the system does not tell.
+    """
+    limits = [1 << 62]
+    try:
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError, IndexError):
+        pass
+    # Version 2 of control groups, then version 1.
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most = int((cgroup / limit).read_text())
+            limits.append(max(0, most - int((cgroup / usage).read_text())))
+        except (OSError, ValueError):
+            # No such file, or "max".
+            continue
+    return min(limits)
+
+
+def free_shared_memory(folder: Path = Path("/dev/shm")) -> int:
+    """Return the free bytes of shared memory, which Docker limits to 64 MB by default."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return 1 << 62
+    return status.f_bavail * status.f_frsize

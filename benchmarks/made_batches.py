@@ -20,7 +20,7 @@ from fusion.config import ModelConfig
 from kg.image_cache import ImageCache
 from kg.sampling.keyed_random import KeyedRandom
 from schema.ontology import Ontology, PropertySpec
-from training.batches import StepBatch, _map_tensors
+from training.batches import StepBatch
 from training.collate import BatchContents, Collator
 from training.config import Recipe
 from training.data import TrainingData
@@ -29,6 +29,7 @@ from training.objectives.joint import JointObjective
 from training.presets import preset
 from training.queries import LoggedQuery, QueryPairBuilder, QueryTerms, read_log
 from training.schedule import Stage
+from training.transfer import map_tensors
 
 ITEMS = 4096
 PROPERTIES = 12
@@ -156,7 +157,7 @@ def make_steps(name: str, size: str, batch_size: int, count: int, stage: str = "
 
 def save_steps(made: MadeSteps, path: Path) -> None:
     """Write ``made`` to a file, without the content of its images."""
-    light = [_map_tensors(batch, _without_pixels) for batch in made.batches]
+    light = [map_tensors(batch, _without_pixels) for batch in made.batches]
     path.write_bytes(pickle.dumps(dataclasses.replace(made, batches=light)))
 
 
@@ -164,7 +165,7 @@ def load_steps(path: Path) -> MadeSteps:
     """Read what :func:`save_steps` has written; the images are random."""
     made: MadeSteps = pickle.loads(path.read_bytes())
     return dataclasses.replace(
-        made, batches=[_map_tensors(batch, _with_pixels) for batch in made.batches]
+        made, batches=[map_tensors(batch, _with_pixels) for batch in made.batches]
     )
 
 

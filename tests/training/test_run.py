@@ -18,6 +18,7 @@ from kg.sample import write_sample
 from schema.errors import UsageError
 from training import run
 from training.config import TrainOptions
+from training.records import TrainingWarning
 from training.run import train
 
 SMALL = (
@@ -169,6 +170,18 @@ def test_a_resumed_run_may_train_by_other_terms(home, changes, gone, new):
     assert again["steps"] == len(lines) == 8
     assert gone not in set().union(*lines[4:6])
     assert new is None or new in set().union(*lines[4:6])
+
+
+@pytest.mark.parametrize(("before", "after"), [("lamb", "adamw"), ("adamw", "lamb")])
+def test_a_run_may_be_resumed_with_another_optimizer_and_says_so(home, before, after):
+    name = f"{before}-{after}"
+    given = (*SMALL, f"optimizer={before}")
+    train(home, options(name, 4, overrides=given))
+    records: list[Any] = []
+    changed = TrainOptions(name=name, resume=True, steps=6, overrides=(f"optimizer={after}",))
+    assert train(home, changed, records.append)["steps"] == 6
+    warnings = [record.text for record in records if isinstance(record, TrainingWarning)]
+    assert any(f"by {before}: it continues by {after}" in text for text in warnings)
 
 
 def test_init_takes_up_another_models_weights_and_vocabulary(home):

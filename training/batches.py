@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoders.batch import ItemBatch, bucket_size
 from encoders.knowledge import StringSizes
+from fusion.link_prediction.own_candidates import OwnCandidates
 from kg.message_flow import MessageFlow
 
 PLACES_STEP = 32
@@ -44,6 +45,23 @@ class TrueAlternatives:
 
 
 @dataclass(frozen=True)
+class SoftmaxTargets:
+    """Where the true values of M hidden statements are among the candidates of their cells.
+
+    - ``own``: the candidates in play of each cell's property
+    - ``target`` [M]: the column of each true value among those of its cell
+    - ``alternative`` [K]: the column of each of the ``alternatives`` of the statements
+    - ``log_weight`` [C']: what is added to the logits of the candidates in play because some stand
+      for others that were not drawn; None if all are in play
+    """
+
+    own: OwnCandidates
+    target: Tensor
+    alternative: Tensor
+    log_weight: Tensor | None
+
+
+@dataclass(frozen=True)
 class LinkTargets:
     """M statements that a message flow hides, to be predicted.
 
@@ -51,6 +69,8 @@ class LinkTargets:
     - ``cell`` and ``candidate`` [M]: the cell and the true value of each hidden statement
     - ``alternatives``: other true values of these cells
     - ``corrupted``: negatives to compare the statements with; None for a softmax over all values
+    - ``softmax``: the values to compare the statements with; None for corrupted statements, and
+      until the candidates of the batch are known
     """
 
     flow: MessageFlow
@@ -58,6 +78,7 @@ class LinkTargets:
     candidate: Tensor
     alternatives: TrueAlternatives
     corrupted: Corruptions | None = None
+    softmax: SoftmaxTargets | None = None
 
 
 @dataclass(frozen=True)
@@ -198,9 +219,11 @@ class StepBatch:
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``change`` to every tensor in nested dataclasses; keep all other values."""
+    """Apply ``change`` to every tensor in nested dataclasses and tuples; keep all other values."""
     if isinstance(value, Tensor):
         return change(value)
+    if isinstance(value, tuple):
+        return tuple(_map_tensors(part, change) for part in value)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     changed = {

@@ -359,7 +359,7 @@ def batch_builder(
         flows=TrainingFlows(inputs.data, recipe.max_known),
         config=config,
         pairs=pair_builder,
-        title_pool=train_items,
+        train=train_items,
         string_lengths=string_lengths,
     )
     items = StepSampler(train_items, recipe.batch_size, seed, rank, world)

@@ -24,7 +24,7 @@ def draw(properties, positives, limit, seed=0):
         np.array(positives, dtype=np.int64),
         limit,
         np.random.default_rng(seed),
-    )
+    ).ids
 
 
 def test_all_candidates_are_taken_if_they_are_few():

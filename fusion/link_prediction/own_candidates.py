@@ -24,7 +24,10 @@ from torch.nn import functional as F
 IntArray = NDArray[np.int64]
 
 BLOCK_COST = 1 << 15
-"""Scores that are computed in the time that one more block takes."""
+"""Scores that are computed in the time that one more block takes: padding up to this is free."""
+
+MAX_PADDING = 0.25
+"""The padding of a large block, as a share of its scores."""
 
 MAX_BLOCK_ROWS = 1 << 16
 """The most candidate vectors that a block of several properties gathers, which bounds memory."""
@@ -158,8 +161,8 @@ def _similar_sizes(cells: IntArray, count: IntArray) -> Iterator[tuple[IntArray,
     """Divide properties with ``cells`` [P] and ``count`` [P] candidates into blocks.
 
     Yields the properties of each block, and the cells and candidates that they are padded to. From
-    the largest to the smallest, a property joins the block before if its padding costs less than a
-    block of its own.
+    the largest to the smallest, a property joins the block before unless that needs too much
+    padding.
     """
     # On a CPU, oneDNN prepares its matrix products again for every new shape. With powers of two
     # there are few.
@@ -169,18 +172,22 @@ def _similar_sizes(cells: IntArray, count: IntArray) -> Iterator[tuple[IntArray,
     members: list[int] = []
     height = 0
     width = 0
+    scores = 0
     for index in order.tolist():
         taller = max(height, int(heights[index]))
         wider = max(width, int(widths[index]))
-        alone = len(members) * height * width + int(heights[index] * widths[index])
-        joined = (len(members) + 1) * taller * wider
-        too_large = (len(members) + 1) * wider > MAX_BLOCK_ROWS
-        if members and (joined > alone + BLOCK_COST or too_large):
+        own_scores = int(heights[index] * widths[index])
+        size = len(members) + 1
+        padding = size * taller * wider - scores - own_scores
+        too_padded = padding > max(BLOCK_COST, (scores + own_scores) * MAX_PADDING)
+        if members and (too_padded or size * wider > MAX_BLOCK_ROWS):
             yield np.array(members), height, width
             members = []
+            scores = 0
             taller = int(heights[index])
             wider = int(widths[index])
         members.append(index)
+        scores += own_scores
         height = taller
         width = wider
     if members:

@@ -39,7 +39,7 @@ def head(request):
 
 
 @pytest.fixture
-def fused(head) -> Any:
+def fused(head: LinkHead) -> Any:
     torch.manual_seed(1)
     has_width = 0 if head.wide is None else ITEM_WIDTH
     memory = ModalTokens(torch.randn(5, 7, DIM).double(), torch.ones(5, 7, dtype=torch.bool))

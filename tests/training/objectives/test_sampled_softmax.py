@@ -34,7 +34,7 @@ def sampled_loss(logits, seed, corrected, target=3, smoothing=0.0, alternatives=
     assert drawn.log_weight is not None
     ids = torch.from_numpy(drawn.ids)
     weight = torch.from_numpy(drawn.log_weight)[None, :] if corrected else None
-    columns = torch.from_numpy(np.searchsorted(drawn.ids, alternatives)).long()
+    columns = torch.from_numpy(np.searchsorted(drawn.ids, np.array(alternatives, dtype=np.int64)))
     others = TrueAlternatives(torch.zeros(len(alternatives), dtype=torch.int64), columns)
     column = torch.from_numpy(np.searchsorted(drawn.ids, [target]))
     cell = torch.zeros(1, dtype=torch.int64)
@@ -43,7 +43,10 @@ def sampled_loss(logits, seed, corrected, target=3, smoothing=0.0, alternatives=
 
 def full_loss(logits, target=3, smoothing=0.0, alternatives=()):
     cell = torch.zeros(1, dtype=torch.int64)
-    others = TrueAlternatives(torch.zeros(len(alternatives), dtype=torch.int64), alternatives)
+    others = TrueAlternatives(
+        torch.zeros(len(alternatives), dtype=torch.int64),
+        torch.tensor(alternatives, dtype=torch.int64),
+    )
     return softmax_loss(logits[None, :], cell, torch.tensor([target]), others, smoothing)
 
 
@@ -51,7 +54,7 @@ def full_loss(logits, target=3, smoothing=0.0, alternatives=()):
 def test_loss_and_gradient_come_near_those_of_all_candidates(smoothing):
     """In the mean over many draws; without the correction they are far from them."""
     logits = logits_of_values().requires_grad_()
-    alternatives = torch.tensor([5])
+    alternatives = (5,)
     whole = full_loss(logits, smoothing=smoothing, alternatives=alternatives)
     (exact,) = torch.autograd.grad(whole, logits)
     errors = {}

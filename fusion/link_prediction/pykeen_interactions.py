@@ -37,8 +37,8 @@ ProductScore = Callable[[Tensor, Tensor, Tensor], Tensor]
 def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
     """Return -|h + r - t| [..., N, K] of ``heads`` [..., N, D] with all ``tails`` [..., K, D].
 
-    ``relations`` broadcast with the heads. By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work is
-    one matrix product.
+    ``relations`` broadcast with the heads. By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work
+    is one matrix product.
     """
     # Single precision: for vectors near each other the three terms nearly cancel.
     with torch.autocast(heads.device.type, enabled=False):

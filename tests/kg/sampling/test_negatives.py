@@ -80,6 +80,21 @@ def test_values_are_drawn_from_the_pool_of_the_kind(kind, item, candidate, drawn
     assert set(corrupted.candidate[corrupted.possible].tolist()) == drawn
 
 
+def test_statistics_are_those_of_the_train_items():
+    everyone = Corruptor(np.array([0, 5, 8]), INDPTR, CANDIDATE, "category", np.zeros(3, int))
+    train = np.array([0, 1])
+    part = Corruptor(np.array([0, 5, 8]), INDPTR, CANDIDATE, "category", np.zeros(3, int), train)
+    item = np.array([0])
+    for corruptor, drawn in ((everyone, {1, 2}), (part, {1})):
+        corrupted = corruptor(item, np.array([0]), 100, KeyedRandom(0))
+        assert set(corrupted.candidate[corrupted.possible].tolist()) == drawn
+    # 2 items with one of 2 values.
+    assert part.head_share.tolist() == [0.5, 0.5]
+    # A held-out item's own statements are no negatives of it, as in a filtered evaluation.
+    held_out = part(np.array([2]), np.array([7]), 100, KeyedRandom(0))
+    assert set(held_out.candidate[held_out.possible].tolist()) == {5, 6}
+
+
 def test_a_property_with_a_single_value_cannot_be_corrupted():
     corruptor = Corruptor(np.array([0, 1]), np.array([0, 1]), np.array([0]))
     assert not corruptor(np.array([0]), np.array([0]), 3, KeyedRandom(0)).possible.any()

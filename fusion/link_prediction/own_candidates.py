@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 IntArray = NDArray[np.int64]
 
-BLOCK_COST = 1 << 15
+BLOCK_COST = 1 << 14
 """Scores that are computed in the time that one more block takes: padding up to this is free."""
 
 MAX_PADDING = 0.25

@@ -9,7 +9,7 @@ and masks those of other properties; *own* scores each cell for the candidates o
 - ``fashion``: a training step with 8 properties of 250 values in all, all of them in play
 - ``large``: a training step with 200 properties of 2,000 values, of which 2,048 are drawn
 - ``pairs``: a training step of these against 16 corrupted values per statement (margin, NSSA)
-- ``inference``: scores of 2,048 cells for all 400,000 values
+- ``inference``: scores of 512 cells for all 400,000 values
 
 Peak memory is that of the scores and of what their gradient needs, above that of the inputs; on a
 CPU it is measured in a process of its own.
@@ -89,7 +89,7 @@ def make_case(name: str, device: torch.device) -> Case:
     torch.manual_seed(0)
     sizes = np.array(FASHION if name == "fashion" else LARGE)
     ranges = np.cumsum([0, *sizes])
-    items = 256 if name == "inference" else 64
+    items = 64
     cells = items * (8 if name == "inference" else 12)
     config = joint("small").model
     property = rng.integers(0, len(sizes), cells)
@@ -120,7 +120,7 @@ def make_case(name: str, device: torch.device) -> Case:
     ).to(device)
     nothing = torch.zeros(0, dtype=torch.int64)
     item = torch.from_numpy(np.sort(rng.integers(0, items, cells)))
-    flow = MessageFlow(item, torch.from_numpy(property), nothing, nothing, nothing)
+    flow = MessageFlow.of(item, torch.from_numpy(property), nothing, nothing, nothing)
     rows = torch.from_numpy(ids).to(device)
     fused = SimpleNamespace(
         node=torch.randn(items, config.dim, device=device, requires_grad=True),

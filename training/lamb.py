@@ -136,7 +136,8 @@ def lamb_update(
         beta1 = torch.where(skipped, 1.0, beta1)
         beta2 = torch.where(skipped, 1.0, beta2)
         gradients = [torch.where(skipped, 0.0, gradient) for gradient in gradients]
-    torch._foreach_add_(tensors.steps, taken.float())
+    # As a list: in the overload for a single tensor, torch may read it to the host.
+    torch._foreach_add_(tensors.steps, [taken.float()] * len(tensors.steps))
     torch._foreach_mul_(tensors.first, beta1.to(dtype))
     torch._foreach_add_(tensors.first, gradients, alpha=1 - settings.beta1)
     torch._foreach_mul_(tensors.second, beta2.to(dtype))

@@ -49,7 +49,7 @@ def fused(head: LinkHead) -> Any:
 
 @pytest.fixture
 def flow():
-    return MessageFlow(
+    return MessageFlow.of(
         cell_item=torch.tensor([0, 0, 1, 2, 3, 4, 4]),
         cell_property=torch.tensor([2, 0, 3, 2, 1, 3, 0]),
         edge_cell=torch.tensor([0, 2, 2]),

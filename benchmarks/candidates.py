@@ -231,8 +231,13 @@ def measure(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
         "speed": round(times["all"] / times["own"], 2),
         "peak_mb": {way: round(value / 1e6, 1) for way, value in peaks.items()},
         "memory": round(peaks["own"] / max(1.0, peaks["all"]), 3),
-        "differ": float((results["all"] - results["own"]).abs().max()),
+        "differ": difference(results["all"], results["own"]),
     }
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two results, relative to the largest of them."""
+    return round(float((one - other).abs().max() / one.abs().max()), 5)
 
 
 def wait(device: torch.device) -> None:

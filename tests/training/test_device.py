@@ -51,14 +51,15 @@ def test_lamb_clipping_and_averages_never_wait_either():
         average = AveragedWeights(step.objective, 0.9)
         device.copies.clear()
         device.waits.clear()
-        before = step.objective.model.patch_mask.inner.clone()
+        weights: Any = step.objective.model.patch_mask
+        before = weights.inner.clone()
         for number in range(2):
             optimizer.zero_grad(set_to_none=True)
             step.objective.train()(batch).total.backward()
             norm = nn.utils.clip_grad_norm_(step.objective.parameters(), 1.0)
             step_if_finite(optimizer, norm, 0.1)
             average.update(step.objective, number)
-        assert not torch.equal(step.objective.model.patch_mask.inner, before)
+        assert not torch.equal(weights.inner, before)
         assert not device.waits
         assert not device.copies
 

@@ -1,12 +1,14 @@
 import copy
 import dataclasses
 import errno
+import hashlib
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from encoders.layers import RowDropout
 from fusion.architectures.joint import SingleStream
@@ -250,6 +252,29 @@ def test_moments_of_an_earlier_versions_lamb_are_converted():
         assert converted.keys() == {*ours, "a.bias.step"}
         assert converted["a.bias.step"].item() == steps
     assert current_moments(ours, 9) is ours
+
+
+def test_a_checkpoint_of_an_earlier_versions_lamb_is_resumed(make_run, tmp_path):
+    run_loop(make_run(3, optimizer="lamb"), lambda record: None)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    ours = load_file(folder / "optimizer.safetensors")
+    former = {name: each for name, each in ours.items() if not name.endswith(".step")}
+    norms = {name.replace("exp_avg", "weight_norm"): torch.ones(()) for name in former}
+    data = save({**former, **norms, "step": torch.tensor(3)})
+    (folder / "optimizer.safetensors").write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["optimizer.safetensors"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.optimizer == "lamb"
+    assert saved.moments.keys() == ours.keys()
+    run = make_run(4, optimizer="lamb")
+    run.progress.step = 3
+    restore_optimizer(run.optimizer, run.objective, saved.moments)
+    run_loop(run, lambda record: None)
+    assert steps_taken(run.optimizer) == 4
 
 
 def test_a_run_with_other_heads_takes_up_the_moments_that_it_has_parameters_for(

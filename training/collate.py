@@ -75,8 +75,8 @@ class Collator:
         flows: samples the known statements around cells.
         config: the model's limits, and the modalities that it reads.
         pairs: builds batches of query pairs; None without a query log.
-        train: the items of the train split, whose titles VTM may give to other items, whose pieces are
-            counted for MLM, and whose statements corruptions depend on; all items if None.
+        train: the items of the train split, whose titles VTM may give to other items, whose pieces
+            are counted for MLM, and whose statements corruptions depend on; all items if None.
         string_lengths: the word pieces of the name of each property, then of each candidate; if
             None, the model counts them itself.
     """

@@ -1,11 +1,12 @@
 """The product model: titles, images and known triples become fused items whose cells are scored.
 
-Shapes: B items, L title pieces, P patches, D the model's width, N cells, C' candidates in play, M
-masked tokens.
+Shapes: B items, L title pieces, P patches, D the model's width, N cells, C' candidates in play, W
+the most of them that a cell's property has, M masked tokens.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from fusion.fused import FusedItems, ImageFeatures, ItemStates, Knowledge
 from fusion.heads import MatchHead
 from fusion.images import ImageReader
 from fusion.link_prediction.aggregation import Triples
+from fusion.link_prediction.own_candidates import OwnCandidates, own_candidates
 from fusion.link_prediction.scorer import LinkScorer
 from kg.message_flow import MessageFlow
 
@@ -103,11 +105,28 @@ class ProductModel(nn.Module):
         return self.images.patch_positions(place)
 
     def score(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return logits [N, C'] of N cells over the candidates in play.
+        """Return logits [N, C'] of N cells over the candidates in play, whose ids ascend.
 
-        The candidates of another property than the cell's have -inf.
+        The candidates of another property than the cell's have -inf. For many cells and candidates,
+        :meth:`score_own` takes a fraction of the memory.
         """
-        logits: Tensor = self.links(fused, flow, knowledge)
+        property_of_candidate = self.links.candidate_property.cpu().numpy()
+        properties = np.arange(self.knowledge.property_count + 1)
+        own = own_candidates(
+            flow.cell_property.cpu().numpy(),
+            knowledge.ids.cpu().numpy(),
+            np.searchsorted(property_of_candidate, properties),
+        ).to(knowledge.ids.device)
+        return own.spread(self.score_own(fused, flow, knowledge, own), len(knowledge.ids))
+
+    def score_own(
+        self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, own: OwnCandidates
+    ) -> Tensor:
+        """Return logits [N, W] of N cells over the candidates of their own property.
+
+        Those past a cell's last candidate are -inf.
+        """
+        logits: Tensor = self.links(fused, flow, knowledge, own)
         return logits
 
     def score_pairs(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from encoders.batch import ItemBatch, bucket_size
 from encoders.knowledge import StringSizes
+from fusion.link_prediction.own_candidates import OwnCandidates
 from kg.message_flow import MessageFlow
 from training.transfer import move_tensors
 
@@ -43,6 +44,23 @@ class TrueAlternatives:
 
 
 @dataclass(frozen=True)
+class SoftmaxTargets:
+    """Where the true values of M hidden statements are among the candidates of their cells.
+
+    - ``own``: the candidates in play of each cell's property
+    - ``target`` [M]: the column of each true value among those of its cell
+    - ``alternative`` [K]: the column of each of the ``alternatives`` of the statements
+    - ``log_weight`` [C']: what is added to the logits of the candidates in play because some stand
+      for others that were not drawn; None if all are in play
+    """
+
+    own: OwnCandidates
+    target: Tensor
+    alternative: Tensor
+    log_weight: Tensor | None
+
+
+@dataclass(frozen=True)
 class LinkTargets:
     """M statements that a message flow hides, to be predicted.
 
@@ -50,6 +68,8 @@ class LinkTargets:
     - ``cell`` and ``candidate`` [M]: the cell and the true value of each hidden statement
     - ``alternatives``: other true values of these cells
     - ``corrupted``: negatives to compare the statements with; None for a softmax over all values
+    - ``softmax``: the values to compare the statements with; None for corrupted statements, and
+      until the candidates of the batch are known
     """
 
     flow: MessageFlow
@@ -57,6 +77,7 @@ class LinkTargets:
     candidate: Tensor
     alternatives: TrueAlternatives
     corrupted: Corruptions | None = None
+    softmax: SoftmaxTargets | None = None
 
 
 @dataclass(frozen=True)

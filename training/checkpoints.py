@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -22,19 +23,22 @@ from schema.files import write_together
 from training.state import RunProgress
 
 KEPT_CHECKPOINTS = 2
-STEP = "step"
-"""The name under which the steps of an optimizer that counts them itself (LAMB) are saved."""
+FORMER_STEP = "step"
+"""The name of the one count of steps that an earlier version's LAMB had for all parameters."""
+OPTIMIZER = "optimizer"
+"""The key of the optimizer's name in the metadata of its file."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A saved state: ``weights`` and averaged weights by name, the optimizer's ``moments`` by the
-    name of their parameter."""
+    name of their parameter, and the name of the ``optimizer``."""
 
     progress: RunProgress
     weights: dict[str, Tensor]
     average: dict[str, Tensor]
     moments: dict[str, Tensor]
+    optimizer: str
 
 
 def save_checkpoint(
@@ -54,7 +58,9 @@ def save_checkpoint(
     files = {
         "weights.safetensors": _serialized(objective.state_dict()),
         "average.safetensors": _serialized(average),
-        "optimizer.safetensors": _serialized(_moments(optimizer, objective)),
+        "optimizer.safetensors": _serialized(
+            _moments(optimizer, objective), {OPTIMIZER: optimizer_name(optimizer)}
+        ),
         "progress.json": json.dumps(asdict(progress)).encode(),
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -72,13 +78,16 @@ def save_checkpoint(
 
 def _moments(optimizer: torch.optim.Optimizer, objective: nn.Module) -> dict[str, Tensor]:
     names = _parameter_names(optimizer, objective)
-    moments = {
+    return {
         f"{names[number]}.{key}": value
         for number, entry in optimizer.state_dict()["state"].items()
         for key, value in entry.items()
     }
-    steps = [group[STEP] for group in optimizer.param_groups if STEP in group]
-    return {**moments, STEP: torch.tensor(steps[0])} if steps else moments
+
+
+def optimizer_name(optimizer: torch.optim.Optimizer) -> str:
+    """Return the name that an optimizer has in a recipe: ``adamw`` or ``lamb``."""
+    return type(optimizer).__name__.lower()
 
 
 def _parameter_names(optimizer: torch.optim.Optimizer, objective: nn.Module) -> list[str]:
@@ -88,10 +97,10 @@ def _parameter_names(optimizer: torch.optim.Optimizer, objective: nn.Module) -> 
     return [names[id(parameter)] for group in groups for parameter in group["params"]]
 
 
-def _serialized(tensors: dict[str, Tensor]) -> bytes:
+def _serialized(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     # safetensors refuses tensors that share memory, as tied weights do, so each is copied.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    data: bytes = save(copies)
+    data: bytes = save(copies, metadata)
     return data
 
 
@@ -103,17 +112,43 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     found = sorted(folder.glob("step-*"), reverse=True)
     for path in found:
         if _is_complete(path):
+            progress = RunProgress(**json.loads((path / "progress.json").read_text()))
+            moments = load_file(path / "optimizer.safetensors")
+            with safe_open(path / "optimizer.safetensors", framework="pt") as file:
+                optimizer = (file.metadata() or {}).get(OPTIMIZER)
+            if optimizer is None:
+                optimizer = "lamb" if FORMER_STEP in moments else "adamw"
             return Checkpoint(
-                progress=RunProgress(**json.loads((path / "progress.json").read_text())),
+                progress=progress,
                 weights=load_file(path / "weights.safetensors"),
                 average=load_file(path / "average.safetensors"),
-                moments=load_file(path / "optimizer.safetensors"),
+                moments=current_moments(moments, progress.step - progress.stage_began),
+                optimizer=optimizer,
             )
     if found:
         raise TrainingError(
             f"every checkpoint in {folder} is damaged: remove the folder and train from the start"
         )
     return None
+
+
+def current_moments(moments: dict[str, Tensor], stage_steps: int) -> dict[str, Tensor]:
+    """Convert the moments of an earlier version's LAMB; return all others unchanged.
+
+    It had one count of steps for all parameters, which did not begin again with a stage, while the
+    moments did; ``stage_steps`` is the number of the stage's steps. It also saved norms, which are
+    left out.
+    """
+    if FORMER_STEP not in moments:
+        return moments
+    steps = min(int(moments[FORMER_STEP]), stage_steps)
+    converted = {}
+    for name, tensor in moments.items():
+        parameter, _, key = name.rpartition(".")
+        if key in ("exp_avg", "exp_avg_sq"):
+            converted[name] = tensor
+            converted[f"{parameter}.step"] = torch.tensor(float(steps))
+    return converted
 
 
 def restore_optimizer(
@@ -123,7 +158,8 @@ def restore_optimizer(
 ) -> None:
     """Restore saved moments; the parameter groups remain those of this run.
 
-    Moments of parameters that ``objective`` does not have are left out.
+    AdamW and LAMB have the same moments, so each can take up the other's. Moments of parameters
+    that ``objective`` does not have are left out.
     """
     names = _parameter_names(optimizer, objective)
     numbers = {name: number for number, name in enumerate(names)}
@@ -133,8 +169,6 @@ def restore_optimizer(
         if parameter in numbers:
             state.setdefault(numbers[parameter], {})[key] = tensor
     groups = optimizer.state_dict()["param_groups"]
-    if STEP in moments:
-        groups = [{**group, STEP: int(moments[STEP])} for group in groups]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

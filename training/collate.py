@@ -18,6 +18,7 @@ from encoders.knowledge import StringSizes
 from encoders.tokenizer import CatalogTokenizer
 from fusion.config import ModelConfig
 from kg.sampling.keyed_random import KeyedRandom
+from kg.sampling.negatives import Candidates
 from schema.arrays import IntArray
 from training.batches import ItemView, MaskedTokens, StepBatch, TitlePairs, TokenPlaces
 from training.config import Recipe
@@ -68,8 +69,8 @@ class Collator:
         flows: samples the known statements around cells.
         config: the model's limits, and the modalities that it reads.
         pairs: builds batches of query pairs; None without a query log.
-        title_pool: the items whose titles VTM may give to other items, and whose pieces are counted
-            for MLM (those of the train split); all items if None.
+        train: the items of the train split, whose titles VTM may give to other items, whose pieces
+            are counted for MLM, and whose statements corruptions depend on; all items if None.
         string_lengths: the word pieces of the name of each property, then of each candidate; if
             None, the model counts them itself.
     """
@@ -82,7 +83,7 @@ class Collator:
         flows: TrainingFlows,
         config: ModelConfig,
         pairs: QueryPairBuilder | None = None,
-        title_pool: IntArray | None = None,
+        train: IntArray | None = None,
         string_lengths: IntArray | None = None,
     ) -> None:
         self.data = data
@@ -90,7 +91,7 @@ class Collator:
         self.recipe = recipe
         self.flows = flows
         self.pairs = pairs
-        self.title_pool = np.arange(len(data.items)) if title_pool is None else title_pool
+        self.train = np.arange(len(data.items)) if train is None else train
         self.string_lengths = string_lengths
         self.max_title = config.max_title
         self.patches = config.image_grid**2
@@ -101,12 +102,12 @@ class Collator:
             self.cumulative_frequencies = cumulative_frequencies(
                 (
                     tokenizer.pieces(data.words[item], config.max_title)
-                    for item in self.title_pool.tolist()
+                    for item in self.train.tolist()
                 ),
                 tokenizer.special,
                 tokenizer.vocab_size,
             )
-        self.links = LinkTargetBuilder(data, recipe, flows, config.reads_known)
+        self.links = LinkTargetBuilder(data, recipe, flows, config.reads_known, self.train)
 
     def batch(self, stage: Stage, contents: BatchContents, random: KeyedRandom) -> StepBatch:
         """Build the batch that a stage's objectives need."""
@@ -131,7 +132,13 @@ class Collator:
         ]
         if targets:
             candidates = self.links.candidates(targets, random)
-            batch = replace(batch, candidates=candidates, strings=self._sizes(candidates))
+            batch = replace(
+                batch,
+                items=self._compared(batch.items, candidates),
+                items_without_image=self._compared(batch.items_without_image, candidates),
+                candidates=torch.from_numpy(candidates.ids),
+                strings=self._sizes(candidates.ids),
+            )
         counts = {
             objective.name: objective.count(batch)
             for objective in OBJECTIVES
@@ -139,14 +146,20 @@ class Collator:
         }
         return replace(batch, counts=counts)
 
-    def _sizes(self, candidates: Tensor) -> StringSizes | None:
+    def _sizes(self, candidates: IntArray) -> StringSizes | None:
         """Return the sizes of all properties' names and of those of ``candidates`` [C']."""
         if self.string_lengths is None:
             return None
         # The candidates' names follow those of the properties.
         properties = len(self.data.ranges) - 1
-        names = np.concatenate([np.arange(properties), properties + candidates.numpy()])
+        names = np.concatenate([np.arange(properties), properties + candidates])
         return StringSizes.of(self.string_lengths[names])
+
+    def _compared(self, view: ItemView | None, candidates: Candidates) -> ItemView | None:
+        """Compare the hidden statements of a view, if it has any, with the batch's candidates."""
+        if view is None or view.links is None:
+            return view
+        return replace(view, links=self.links.compare(view.links, candidates))
 
     def _with_items(
         self,
@@ -233,7 +246,7 @@ class Collator:
         if Need.SWAPPED_TITLES not in stage.needs:
             rows = torch.from_numpy(np.flatnonzero(complete))
             return TitlePairs(rows, torch.ones_like(rows, dtype=torch.bool)), titles
-        swapped, donor = swap_titles(complete, index, self.title_pool, random)
+        swapped, donor = swap_titles(complete, index, self.train, random)
         donated = self.titles.full(donor)
         shown = titles.replaced_by(donated, swapped & (donated.lengths > 0))
         # The other item's title may happen to have the same words; then the pair does match.

@@ -5,17 +5,18 @@ For each cell (item, property), the model sees all, some or none of the item's o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from fusion.link_prediction.own_candidates import own_candidates
 from kg.sampling.keyed_random import KeyedRandom
-from kg.sampling.negatives import Corruptor, type_constrained_candidates
+from kg.sampling.negatives import Candidates, Corruptor, type_constrained_candidates
 from kg.sampling.ragged import sample_per_row
 from schema.arrays import BoolArray, IntArray
-from training.batches import Corruptions, LinkTargets
+from training.batches import Corruptions, LinkTargets, SoftmaxTargets
 from training.cells import (
     Cells,
     flow_without_statements,
@@ -36,6 +37,7 @@ class LinkTargetBuilder:
         recipe: the shares and limits.
         flows: samples the known statements around cells.
         reads_known: False for a model that ignores known statements.
+        train: the items of the train split, whose statements corruptions depend on; all if None.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class LinkTargetBuilder:
         recipe: Recipe,
         flows: TrainingFlows,
         reads_known: bool = True,
+        train: IntArray | None = None,
     ) -> None:
         self.data = data
         self.recipe = recipe
@@ -57,6 +60,7 @@ class LinkTargetBuilder:
                 data.candidate,
                 recipe.corruption,
                 data.category,
+                train,
             )
 
     def build(
@@ -104,7 +108,7 @@ class LinkTargetBuilder:
             corrupted=self._corrupt(index, cells, candidate, random),
         )
 
-    def candidates(self, targets: Sequence[LinkTargets], random: KeyedRandom) -> Tensor:
+    def candidates(self, targets: Sequence[LinkTargets], random: KeyedRandom) -> Candidates:
         """Return every candidate that is scored: hidden, known, also true, or corrupted.
 
         A softmax also needs the other values of the cells' properties, or a sample of them if there
@@ -117,18 +121,38 @@ class LinkTargetBuilder:
                 needed.append(links.corrupted.candidate)
         positives = np.concatenate([part.numpy().reshape(-1) for part in needed])
         if self.corruptor is not None:
-            return torch.from_numpy(np.unique(positives))
+            return Candidates(np.unique(positives))
         properties = np.unique(
             np.concatenate([links.flow.cell_property.numpy() for links in targets])
         )
-        drawn = type_constrained_candidates(
+        return type_constrained_candidates(
             self.data.ranges,
             properties,
             positives,
             self.recipe.max_candidates,
             random.generator("values"),
         )
-        return torch.from_numpy(drawn)
+
+    def compare(self, links: LinkTargets, candidates: Candidates) -> LinkTargets:
+        """Add where the true values are among the batch's ``candidates``, if a softmax is used."""
+        if self.corruptor is not None:
+            return links
+        property = links.flow.cell_property.numpy()
+        own = own_candidates(property, candidates.ids, self.data.ranges)
+        # Columns begin with the first candidate of the statement's cell.
+        first = own.first.numpy()[links.cell.numpy()]
+        others = links.alternatives
+        target = np.searchsorted(candidates.ids, links.candidate.numpy()) - first
+        alternative = np.searchsorted(candidates.ids, others.candidate.numpy())
+        alternative = alternative - first[others.statement.numpy()]
+        weight = candidates.log_weight
+        softmax = SoftmaxTargets(
+            own=own,
+            target=torch.from_numpy(target),
+            alternative=torch.from_numpy(alternative),
+            log_weight=None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+        )
+        return dataclasses.replace(links, softmax=softmax)
 
     def _corrupt(
         self,

@@ -19,7 +19,7 @@ from schema.files import is_disk_full
 from training.gradient import autocast, compute_gradient, reduce_report
 from training.loader import PreparedBatch, explained_worker_failures, prefetch_batches
 from training.objectives.joint import LossReport
-from training.optim import learning_rate
+from training.optim import learning_rate, step_if_finite
 from training.records import ReportCallback, Step, TrainingWarning, Validated
 from training.state import Run
 
@@ -76,7 +76,7 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
                     break
             # After validation, which a run that is resumed from here would otherwise skip. While
             # steps fail, the weights may already be bad: not a state to go back to.
-            if progress.step % recipe.keep_every == 0 and not run.bad_steps:
+            if progress.step % recipe.keep_every == 0 and not run.bad_steps.settle():
                 write_or_warn(run.keep, report)
     if progress.step % recipe.validate_every:
         validate_run(run, report)
@@ -94,18 +94,13 @@ def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
     losses = compute_gradient(run, batch)
     # Finite only if all gradients are. They are the same in all processes, and so is the decision.
     norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip or math.inf)
-    if torch.isfinite(norm):
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        run.optimizer.step()
-        run.bad_steps = 0
-    else:
-        run.bad_steps += 1
-    if run.bad_steps == ROLL_BACK_AFTER:
+    run.bad_steps.add(step_if_finite(run.optimizer, norm, rate))
+    count = run.bad_steps.count
+    if count == ROLL_BACK_AFTER:
         run.roll_back()
-    if run.bad_steps > MAX_BAD_STEPS:
+    if count > MAX_BAD_STEPS:
         raise TrainingError(
-            f"the loss was not finite for {run.bad_steps} steps up to step {run.progress.step}: "
+            f"the loss was not finite for {count} steps up to step {run.progress.step}: "
             f"lower learning_rate={run.recipe.learning_rate}"
         )
     run.optimizer.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from encoders.bert import BertText
 from training.config import Recipe
+from training.lamb import Lamb
 
 TABLES = (
     "fusion.ngrams.bag.weight",
@@ -58,14 +59,7 @@ def build_optimizer(
     groups = [group for group in groups if group["params"]]
     betas = (recipe.beta1, recipe.beta2)
     if recipe.optimizer == "lamb":
-        # When PyKEEN is imported (an Interaction may need it later), it lists all subclasses of
-        # torch's Optimizer, and fails because pytorch_optimizer adds two of the same name. So it is
-        # imported first.
-        import pykeen.nn.modules  # noqa: F401
-        from pytorch_optimizer import Lamb
-
-        # The training loop clips gradients for all optimizers.
-        return Lamb(groups, lr=recipe.learning_rate, betas=betas, max_grad_norm=0.0)
+        return Lamb(groups, lr=recipe.learning_rate, betas=betas)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=betas, fused=True)
 
 
@@ -73,6 +67,58 @@ def _text_parameters(objective: nn.Module) -> set[nn.Parameter]:
     """Return the parameters of BERT, which takes the pretrained weights of a text encoder."""
     encoders = (module for module in objective.modules() if isinstance(module, BertText))
     return {parameter for encoder in encoders for parameter in encoder.parameters()}
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor, rate: float) -> Tensor:
+    """Take a step at the learning rate ``rate``, unless the gradient's ``norm`` is not finite.
+
+    Neither weights nor state change then. Returns a scalar, 1 if the step was not taken and else 0.
+    It is computed on the device, and the host does not wait for it.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+    is_bad = torch.isfinite(norm).logical_not().float()
+    # What torch's GradScaler sets: AdamW's fused kernel, and Lamb, leave out such a step.
+    optimizer.found_inf = is_bad  # type: ignore[attr-defined]
+    optimizer.step()
+    return is_bad
+
+
+class BadSteps:
+    """Counts the latest steps in a row that were not taken, without waiting for a GPU.
+
+    A step's flag is read when the next step has been queued, unless the step before was bad as
+    well: so a GPU always has work, and ``count`` is exact from the second bad step on, before
+    anything has to be decided by it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._flag: Tensor | None = None
+        self._copied: torch.cuda.Event | None = None
+
+    def add(self, is_bad: Tensor) -> None:
+        """Add a step by its scalar flag, which is not 0 if the step was not taken."""
+        self.settle()
+        if is_bad.is_cuda:
+            self._flag = torch.empty_like(is_bad, device="cpu", pin_memory=True)
+            self._flag.copy_(is_bad, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+        else:
+            self._flag = is_bad
+        if self.count:
+            self.settle()
+
+    def settle(self) -> int:
+        """Wait for the last step's flag; return the count."""
+        if self._copied is not None:
+            self._copied.synchronize()
+            self._copied = None
+        if self._flag is not None:
+            self.count = self.count + 1 if self._flag.item() else 0
+            self._flag = None
+        return self.count
 
 
 @dataclass

@@ -24,7 +24,12 @@ from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
 from schema.memory import keep_freed_memory
-from training.checkpoints import load_checkpoint, restore_optimizer, save_checkpoint
+from training.checkpoints import (
+    load_checkpoint,
+    optimizer_name,
+    restore_optimizer,
+    save_checkpoint,
+)
 from training.collate import Collator
 from training.config import Recipe, TrainOptions
 from training.flows import TrainingFlows
@@ -232,7 +237,7 @@ def assemble(
     average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()
     if options.resume:
-        restored = restore_checkpoint(writer.folder, objective, average, optimizer)
+        restored = restore_checkpoint(writer.folder, objective, average, optimizer, report)
         progress = restored or progress
 
     batches = batch_builder(
@@ -377,7 +382,7 @@ def batch_builder(
         flows=TrainingFlows(inputs.data, recipe.max_known),
         config=config,
         pairs=pair_builder,
-        title_pool=train_items,
+        train=train_items,
         string_lengths=string_lengths,
     )
     items = StepSampler(train_items, recipe.batch_size, seed, rank, world)
@@ -429,12 +434,13 @@ def restore_checkpoint(
     objective: JointObjective,
     average: AveragedWeights,
     optimizer: torch.optim.Optimizer,
+    report: ReportCallback = ignore_records,
 ) -> RunProgress | None:
     """Restore weights, averages and moments of the folder's last complete checkpoint.
 
     A run that is resumed with other weights of its terms may have other heads than the checkpoint;
-    a new head begins untrained. Returns the run's progress at that checkpoint; None if there is no
-    checkpoint.
+    a new head begins untrained. If it is resumed with another optimizer, this is reported. Returns
+    the run's progress at that checkpoint; None if there is no checkpoint.
     """
     saved = load_checkpoint(folder / "checkpoints")
     if saved is None:
@@ -452,6 +458,15 @@ def restore_checkpoint(
         )
     average.load(saved.average)
     restore_optimizer(optimizer, objective, saved.moments)
+    chosen = optimizer_name(optimizer)
+    if saved.optimizer != chosen:
+        report(
+            TrainingWarning(
+                f"up to step {saved.progress.step} the run was trained by {saved.optimizer}: it "
+                f"continues by {chosen} with the same moments of the gradient. They need different "
+                "learning rates: check learning_rate"
+            )
+        )
     return saved.progress
 
 

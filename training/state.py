@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.config import Recipe
 from training.loader import BatchBuilder, BatchRequest
 from training.objectives.joint import JointObjective
-from training.optim import AveragedWeights, Budget
+from training.optim import AveragedWeights, BadSteps, Budget
 from training.run_log import RunLog
 from training.schedule import Schedule, Stage
 
@@ -64,7 +64,7 @@ class Run:
     parallel: DistributedDataParallel | None = None
     rank: int = 0
     world: int = 1
-    bad_steps: int = 0
+    bad_steps: BadSteps = field(default_factory=BadSteps)
     micro_batches: int = 1
     workers: int = 0
 

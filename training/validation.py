@@ -13,6 +13,7 @@ from encoders.batch import ItemBatch, title_tensors
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.inference.matching import match_logits
 from fusion.inference.metrics import roc_auc
+from fusion.link_prediction.own_candidates import own_candidates
 from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
@@ -147,20 +148,24 @@ def hits_at_1(model: ProductModel, collator: Collator, index: IntArray) -> dict[
         np.add.at(cells_of_property, cells[1], 1)
         is_true = np.zeros((cells.shape[1], data.ranges[-1]), dtype=bool)
         is_true[cell.reshape(-1), data.candidate[statement]] = True
+        own = own_candidates(cells[1], np.arange(data.ranges[-1]), data.ranges)
+        first = own.first.numpy()
+        own = own.to(device)
         for setting, fused in _readings(model, collator, part):
             # Known statements reach the cells after the fusion, which both settings share.
             for known, share in (("known", 1.0), ("alone", 0.0)):
                 flow = _flow(collator, part, cells, share).to(str(device))
-                best = model.score(fused, flow, knowledge).argmax(1).cpu().numpy()
+                scores = model.score_own(fused, flow, knowledge, own)
+                best = first + scores.argmax(1).cpu().numpy()
                 counts = hits.setdefault(f"{setting}/{known}", np.zeros(properties))
                 np.add.at(counts, cells[1], is_true[np.arange(len(best)), best])
     present = cells_of_property > 0
-    scores = {
+    shares = {
         setting: float((count[present] / cells_of_property[present]).mean())
         for setting, count in hits.items()
     }
-    mean = float(np.mean(list(scores.values()))) if scores else 0.0
-    return {"hits@1": mean, **scores}
+    mean = float(np.mean(list(shares.values()))) if shares else 0.0
+    return {"hits@1": mean, **shares}
 
 
 def _flow(collator: Collator, part: IntArray, cells: IntArray, share: float) -> MessageFlow:

@@ -18,6 +18,7 @@ from fusion.checkpoint import ModelFolder
 from fusion.fused import FusedItems, Knowledge
 from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader, PropertyValue
 from fusion.inference.matching import match_logits
+from fusion.link_prediction.own_candidates import own_candidates
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
 from schema.memory import keep_freed_memory
@@ -79,12 +80,8 @@ class CellScorer:
         self._property_index = {name: index for index, name in enumerate(properties)}
         self._candidate_index = {pair: index for index, pair in enumerate(pairs)}
         # The candidates of a property are consecutive.
-        self._candidates_of: dict[str, slice] = {}
-        start = 0
-        for name in properties:
-            end = start + len(folder.ontology.properties[name].values)
-            self._candidates_of[name] = slice(start, end)
-            start = end
+        sizes = [len(folder.ontology.properties[name].values) for name in properties]
+        self._ranges = np.cumsum([0, *sizes])
         self._knowledge: Knowledge | None = None
 
     @classmethod
@@ -136,14 +133,20 @@ class CellScorer:
     def _score(
         self, fused: FusedItems, cells: Sequence[CellQuery], first_item: int
     ) -> list[NDArray[np.float32]]:
-        flow = self._flow(cells, first_item).to(str(self.device))
+        flow = self._flow(cells, first_item)
+        every_candidate = np.arange(self._ranges[-1])
+        own = own_candidates(flow.cell_property.numpy(), every_candidate, self._ranges)
+        counts = own.count.tolist()
         with self._autocast():
-            logits = self.model.score(fused, flow, self._all_knowledge()).float().cpu().numpy()
-        # Copies, since slices would keep the scores of all other candidates in memory as well.
-        return [
-            row[self._candidates_of[cell.property]].copy()
-            for row, cell in zip(logits, cells, strict=True)
-        ]
+            logits = self.model.score_own(
+                fused,
+                flow.to(str(self.device)),
+                self._all_knowledge(),
+                own.to(self.device),
+            )
+        # Copies, since slices would keep the scores of longer rows in memory as well.
+        rows = logits.float().cpu().numpy()
+        return [row[:count].copy() for row, count in zip(rows, counts, strict=True)]
 
     @torch.inference_mode()
     def match_logits(

@@ -1,6 +1,7 @@
 """Link prediction on c* by one of PyKEEN's interactions; K3M uses TransE.
 
-Shapes: N cells, B items, P properties, C candidates, K candidates in play, D the model's width.
+Shapes: N cells, B items, P properties, C candidates, K candidates in play, W the most candidates in
+play that a cell's property has, D the model's width.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 
 from fusion.fused import FusedItems, Knowledge
 from fusion.link_prediction.aggregation import StructureAggregation, ValueAggregation
-from fusion.link_prediction.scorer import LinkScorer
+from fusion.link_prediction.own_candidates import Block, OwnCandidates
+from fusion.link_prediction.scorer import PRODUCT_ADVANTAGE, LinkScorer
 from kg.message_flow import MessageFlow
 from schema.errors import UsageError
 
@@ -29,29 +31,32 @@ SLICES = 4
 ROTATIONS = ("RotatEInteraction", "QuatEInteraction")
 """Interactions whose relations are rotations: complex numbers or quaternions of unit length."""
 
-PRODUCT_ADVANTAGE = 64
-"""Scores that a matrix product computes in the time of gathering the vectors of one pair."""
-
 ProductScore = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def transe_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """Return -|h + r - t| [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D].
+    """Return -|h + r - t| [..., N, K] of ``heads`` [..., N, D] with all ``tails`` [..., K, D].
 
-    By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work is one matrix product.
+    ``relations`` broadcast with the heads. By |a - b|^2 = |a|^2 + |b|^2 - 2 a b, most of the work
+    is one matrix product.
     """
     # Single precision: for vectors near each other the three terms nearly cancel.
     with torch.autocast(heads.device.type, enabled=False):
         moved = heads + relations
-        squares = moved.square().sum(1)[:, None] + tails.square().sum(1)[None] - 2 * moved @ tails.T
+        products = moved @ tails.mT
+        squares = moved.square().sum(-1)[..., None] + tails.square().sum(-1)[..., None, :]
+        squares = squares - 2 * products
         # Rounding may make a square negative, and at zero the gradient of a root is infinite.
         return -squares.clamp(min=1e-12).sqrt()
 
 
 def distmult_by_products(heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-    """Return <h, r, t> [N, K] of ``heads`` and ``relations`` [N, D] with all ``tails`` [K, D]."""
+    """Return <h, r, t> [..., N, K] of ``heads`` [..., N, D] with all ``tails`` [..., K, D].
+
+    ``relations`` broadcast with the heads.
+    """
     with torch.autocast(heads.device.type, enabled=False):
-        return (heads * relations) @ tails.T
+        return (heads * relations) @ tails.mT
 
 
 def product_score(interaction: nn.Module) -> ProductScore | None:
@@ -160,30 +165,31 @@ class InteractionHead(LinkScorer):
         nodes = fused.node.index_select(0, flow.cell_item)
         return self.aggregate_cells(nodes, fused, flow, knowledge)
 
-    def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return logits [N, K] of the flow's N cells over the candidates in play.
+    def forward(
+        self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, own: OwnCandidates
+    ) -> Tensor:
+        """Return logits [N, W] of the flow's N cells over the candidates of their own property.
 
-        The candidates of another property than the cell's have -inf.
+        Those past a cell's last candidate are -inf.
         """
         nodes = self.nodes(fused, flow, knowledge).float()
-        property_of_row = self.candidate_property[knowledge.ids]
-        scores = nodes.new_full((len(nodes), len(knowledge.ids)), -torch.inf)
-        # Score the cells of one property at a time, against its own values alone: most interactions
-        # are not matrix products, and to gather vectors for scores of -inf would be expensive.
-        for number in flow.cell_property.unique().tolist():
-            cells = (flow.cell_property == number).nonzero()[:, 0]
-            rows = (property_of_row == number).nonzero()[:, 0]
-            relation = knowledge.properties[number].float()
-            tails = knowledge.values[rows].float()
-            block_size = max(1, MAX_BLOCK // max(1, tails.numel()))
-            for block in cells.split(block_size):
-                heads = nodes[block]
-                if self.product_score is not None:
-                    part = self.product_score(heads, relation[None], tails)
-                else:
-                    part = self._interact(heads[:, None], relation[None, None], tails[None])
-                scores = scores.index_put((block[:, None], rows[None, :]), part)
-        return scores
+
+        def score(block: Block) -> Tensor:
+            heads = nodes.index_select(0, block.cells.flatten()).view(*block.cells.shape, -1)
+            relations = knowledge.properties.index_select(0, block.property).float()[:, None]
+            tails = knowledge.values.index_select(0, block.rows.flatten()).float()
+            tails = tails.view(*block.rows.shape, -1)
+            if self.product_score is not None:
+                return self.product_score(heads, relations, tails)
+            # Most interactions are not matrix products: they gather vectors for every score.
+            at_once = max(1, MAX_BLOCK // tails.numel())
+            parts = [
+                self._interact(part[:, :, None], relations[:, :, None], tails[:, None])
+                for part in heads.split(at_once, dim=1)
+            ]
+            return torch.cat(parts, 1)
+
+        return own.scores(score)
 
     def score_pairs(
         self,

@@ -3,8 +3,8 @@
 A candidate is a value of one particular property; the candidates in play are those that a batch has
 encoded (see :class:`fusion.fused.Knowledge`).
 
-Shapes: N cells, B items, E known triples, P properties, C candidates, K candidates in play, D the
-model's width.
+Shapes: N cells, B items, E known triples, P properties, C candidates, K candidates in play, W the
+most candidates in play that a cell's property has, D the model's width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from fusion.fused import FusedItems, Knowledge
 from fusion.link_prediction.aggregation import StructureAggregation, Triples, ValueAggregation
 from fusion.link_prediction.decoder import CellDecoder, KnownTriples, cell_layout
+from fusion.link_prediction.own_candidates import Block, OwnCandidates
 from kg.message_flow import MessageFlow
+
+PRODUCT_ADVANTAGE = 64
+"""Scores that a matrix product computes in the time of gathering the vectors of one pair."""
 
 
 class LinkScorer(nn.Module):
@@ -43,10 +47,12 @@ class LinkScorer(nn.Module):
         self.aggregate = aggregate
         self.aggregate_values = aggregate_values
 
-    def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return logits [N, K] of the flow's N cells over the candidates in play.
+    def forward(
+        self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, own: OwnCandidates
+    ) -> Tensor:
+        """Return logits [N, W] of the flow's N cells over the candidates of their own property.
 
-        The candidates of another property than the cell's have -inf.
+        Those past a cell's last candidate are -inf.
         """
         raise NotImplementedError
 
@@ -96,10 +102,6 @@ class LinkScorer(nn.Module):
         triple_item = flow.cell_item.index_select(0, flow.edge_cell)
         return self.aggregate_triples(nodes, fused.node, knowledge, triples, triple_item)
 
-    def of_other_property(self, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return which candidates in play belong to another property than the cell's [N, K]."""
-        return self.candidate_property[knowledge.ids][None, :] != flow.cell_property[:, None]
-
 
 class LinkHead(LinkScorer):
     """Link prediction of the joint model: aggregation, decoder, and a wide part beside them.
@@ -141,13 +143,28 @@ class LinkHead(LinkScorer):
         self.known = nn.Embedding(candidates, known_width) if known_width else None
         self.wide = nn.Embedding(candidates, wide_width) if wide_width else None
 
-    def forward(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return logits [N, K] of the flow's N cells over the candidates in play.
+    def forward(
+        self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge, own: OwnCandidates
+    ) -> Tensor:
+        """Return logits [N, W] of the flow's N cells over the candidates of their own property.
 
-        The candidates of another property than the cell's have -inf.
+        Those past a cell's last candidate are -inf.
         """
-        logits = self._logits(fused, flow, knowledge)
-        return logits.masked_fill(self.of_other_property(flow, knowledge), -torch.inf)
+        cells = self._cells(fused, flow, knowledge)
+        bias = rows_in_play(self.bias, knowledge)
+        tables = [knowledge.values]
+        if self.wide is not None:
+            tables.append(rows_in_play(self.wide.weight, knowledge))
+
+        def score(block: Block) -> Tensor:
+            rows = block.rows.flatten()
+            left = cells.index_select(0, block.cells.flatten()).view(*block.cells.shape, -1)
+            right = torch.cat([table.index_select(0, rows) for table in tables], 1)
+            right = right.view(*block.rows.shape, -1).to(left.dtype)
+            products = torch.bmm(left, right.transpose(1, 2))
+            return products.float() + bias.index_select(0, rows).view(-1, 1, block.rows.shape[1])
+
+        return own.scores(score)
 
     def score_pairs(
         self,
@@ -158,10 +175,25 @@ class LinkHead(LinkScorer):
         candidate_row: Tensor,
     ) -> Tensor:
         """Return logits [...] of pairs of a cell and a candidate, of any property."""
-        return self._logits(fused, flow, knowledge)[cell, candidate_row]
+        cells = self._cells(fused, flow, knowledge)
+        candidates = knowledge.values
+        if self.wide is not None:
+            candidates = torch.cat([candidates, rows_in_play(self.wide.weight, knowledge)], 1)
+        rows = candidate_row.flatten()
+        bias = rows_in_play(self.bias, knowledge).index_select(0, rows)
+        if len(cells) * len(candidates) <= PRODUCT_ADVANTAGE * len(rows):
+            # By a flat index, whose backward pass is one addition per pair: the one of two indices
+            # sorts them first.
+            index = cell.flatten() * len(candidates) + rows
+            every_pair = cells @ candidates.T.to(cells.dtype)
+            products = every_pair.flatten().index_select(0, index).float()
+        else:
+            left = cells.index_select(0, cell.flatten()).float()
+            products = (left * candidates.index_select(0, rows)).sum(1)
+        return (products + bias).view(candidate_row.shape)
 
-    def _logits(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
-        """Return logits [N, K] over all candidates in play, whatever their property."""
+    def _cells(self, fused: FusedItems, flow: MessageFlow, knowledge: Knowledge) -> Tensor:
+        """Return [W h / sqrt(D) || wide] of the flow's cells [N, D + W']."""
         flow = flow if self.reads_known else flow.without_triples()
         # The node of a cell is c plus the property that is asked for.
         item = fused.node.index_select(0, flow.cell_item)
@@ -176,23 +208,20 @@ class LinkHead(LinkScorer):
         )
         layout = cell_layout(flow, len(fused.node))
         hidden = self.decoder(nodes, layout, fused.memory, known)
-        deep = self.output(hidden) @ knowledge.values.T.to(hidden.dtype) * hidden.shape[1] ** -0.5
-        bias = self.bias.index_select(0, knowledge.ids)
-        return deep.float() + bias + self._wide_logits(fused.wide, flow, knowledge.ids)
-
-    def _wide_logits(self, wide: Tensor, flow: MessageFlow, ids: Tensor) -> Tensor:
-        """Return the factorised logistic regression [N, K] over the candidates ``ids`` [K].
-
-        The part of the items is computed once per item rather than once per cell.
-        """
+        deep = self.output(hidden) * hidden.shape[1] ** -0.5
         if self.wide is None:
-            return wide.new_zeros(())
-        item_width = wide.shape[1]
-        table = self.wide.weight.index_select(0, ids)
-        logits = (wide @ table[:, :item_width].T).index_select(0, flow.cell_item)
-        if self.known is None:
-            return logits
-        vectors = self.known(flow.edge_value)
-        cells = vectors.new_zeros(flow.cell_item.shape[0], vectors.shape[1])
-        known = cells.index_add(0, flow.edge_cell, vectors)
-        return logits + known @ table[:, item_width:].T
+            return deep
+        parts = [deep, fused.wide.index_select(0, flow.cell_item).to(deep.dtype)]
+        if self.known is not None:
+            vectors = self.known(flow.edge_value)
+            cells = vectors.new_zeros(flow.cell_item.shape[0], vectors.shape[1])
+            parts.append(cells.index_add(0, flow.edge_cell, vectors).to(deep.dtype))
+        return torch.cat(parts, 1)
+
+
+def rows_in_play(table: Tensor, knowledge: Knowledge) -> Tensor:
+    """Return the rows of a ``table`` of all candidates [C, ...] that are in play [K, ...]."""
+    # All of them, as in inference: a copy of a large table would cost more than the scores.
+    if len(knowledge.ids) == len(table):
+        return table
+    return table.index_select(0, knowledge.ids)

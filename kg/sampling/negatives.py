@@ -20,31 +20,71 @@ MAX_TABLE_SIZE = 1 << 25
 """The largest table of (item, candidate) pairs, a byte each."""
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates that a batch is scored against.
+
+    - ``ids`` [C']: ascending and distinct
+    - ``log_weight`` [C']: the logarithm of how many candidates each stands for; None if all values
+      of the batch's properties are in play, and each stands for itself
+    """
+
+    ids: IntArray
+    log_weight: FloatArray | None = None
+
+
 def type_constrained_candidates(
     ranges: IntArray,
     properties: IntArray,
     positives: IntArray,
     limit: int,
     rng: np.random.Generator,
-) -> IntArray:
-    """Return the candidates [C'] that a batch is scored against, ascending and distinct.
+) -> Candidates:
+    """Return the candidates that a batch is scored against.
 
     They are the batch's ``positives`` and other values of its distinct ``properties`` [Q]. If the
     properties have more than ``limit`` candidates in all, each contributes a random sample whose
     size is in proportion. Leaving out the values that are true of a cell is up to the objective,
     which knows the cell's item.
+
+    A softmax over a sample alone is biased: its denominator lacks the candidates that were not
+    drawn. Of a property's n candidates, let S be the batch's positives, and D the m candidates that
+    are drawn evenly, without replacement, from the n - |S| others. Given the batch, S is certain,
+    and each other candidate is in D with probability m / (n - |S|). Dividing by this probability
+    (Horvitz and Thompson, 1952) gives an estimate of the denominator,
+
+        Z' = sum_{c in S} exp(z_c) + (n - |S|) / m sum_{c in D} exp(z_c)        E[Z' | batch] = Z
+
+    which is unbiased for every batch. In terms of logits, log((n - |S|) / m) is added to those of D
+    and nothing to those of S: the correction by -log Q of a sampled softmax (Bengio and Senecal,
+    2008), where Q is the probability of being in play. How often a positive occurs in batches does
+    not matter. Yi et al. (2019) correct for that because their candidates are the batch's own
+    values and no others, so that all chance lies in which batch it is; here the values that the
+    batch lacks are represented by D.
     """
     sizes = ranges[properties + 1] - ranges[properties]
+    positives = np.unique(positives).astype(np.int64)
     if sizes.sum() <= limit:
-        samples = [np.arange(ranges[p], ranges[p + 1]) for p in properties]
-    else:
-        sample_sizes = np.maximum(1, sizes * limit // max(1, sizes.sum()))
-        samples = [
-            ranges[p] + rng.choice(size, sample_size, replace=False)
-            for p, size, sample_size in zip(properties, sizes, sample_sizes, strict=True)
-            if size
-        ]
-    return np.unique(np.concatenate([*samples, positives])).astype(np.int64)
+        every = [np.arange(ranges[p], ranges[p + 1]) for p in properties]
+        return Candidates(np.unique(np.concatenate([*every, positives])).astype(np.int64))
+    sample_sizes = np.maximum(1, sizes * limit // max(1, sizes.sum()))
+    samples = [positives]
+    log_weights = [np.zeros(len(positives))]
+    for p, size, sample_size in zip(properties, sizes, sample_sizes, strict=True):
+        begin, end = np.searchsorted(positives, (ranges[p], ranges[p + 1]))
+        others = int(size - (end - begin))
+        count = min(int(sample_size), others)
+        if count == 0:
+            continue
+        drawn = rng.choice(others, count, replace=False)
+        # Numbers among the others become numbers among all: each positive that comes before one, or
+        # at it, moves it up by one.
+        others_before = positives[begin:end] - ranges[p] - np.arange(end - begin)
+        samples.append(ranges[p] + drawn + np.searchsorted(others_before, drawn, side="right"))
+        log_weights.append(np.full(count, np.log(others / count)))
+    ids = np.concatenate(samples)
+    order = np.argsort(ids)
+    return Candidates(ids[order].astype(np.int64), np.concatenate(log_weights)[order])
 
 
 class TrueStatements:
@@ -103,6 +143,10 @@ class Corruptor:
 
     ``head_share`` [P] is the share of corruptions which, by :func:`bernoulli_head_share`, should
     replace the item and not the value; that is left to the caller.
+
+    Both the values of a category and the head shares are statistics of the items ``train`` alone,
+    or of all items if it is None. What is drawn for an item is compared with that item's own
+    statements, so those of a held-out item change nothing about the negatives of the others.
     """
 
     def __init__(
@@ -112,12 +156,17 @@ class Corruptor:
         candidate: IntArray,
         kind: str = "type",
         category: IntArray | None = None,
+        train: IntArray | None = None,
     ) -> None:
         self.ranges = ranges
         self.true_statements = TrueStatements(indptr, candidate, int(ranges[-1]))
         self.kind = kind
         self.category = category if kind == "category" else None
         item = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        if train is not None:
+            in_train = np.isin(item, train)
+            item = item[in_train]
+            candidate = candidate[in_train]
         self.head_share = bernoulli_head_share(ranges, item, candidate)
 
         # The pool that is drawn from: all candidates in order, and after them those that occur in

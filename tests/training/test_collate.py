@@ -132,7 +132,7 @@ def masked_batch(collator: Collator, term: str, step: int = 0) -> Any:
 def test_random_pieces_come_from_the_titles_of_the_train_split_alone(data, tokenizer, recipe):
     pool = np.array([6, 12])
     unigram = dataclasses.replace(recipe, random_pieces="unigram", masked_rows=1.0)
-    collator = Collator(data, tokenizer, unigram, TrainingFlows(data, 8), TINY, title_pool=pool)
+    collator = Collator(data, tokenizer, unigram, TrainingFlows(data, 8), TINY, train=pool)
     allowed = {piece for item in pool for piece in tokenizer.pieces(data.words[item], 99)}
     random_pieces = set()
     for step in range(40):

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.pretend_device import DEVICE, PretendDevice, PretendTensor, move_module
 from tests.training.preset_steps import preset_step
+from training.config import Recipe
+from training.optim import AveragedWeights, build_optimizer, step_if_finite
 from training.presets import PRESETS, preset_name
 
 NAMES = [name for name in map(preset_name, PRESETS) if name != "wrapped"]
@@ -33,6 +36,30 @@ def test_a_step_mixes_no_devices_and_never_waits_for_one(name):
         for term, loss in losses.items():
             torch.testing.assert_close(loss.inner, expected.terms[term], rtol=1e-4, atol=1e-5)
         step.objective.train()(batch).total.backward()
+        assert not device.waits
+        assert not device.copies
+
+
+@pytest.mark.usefixtures("without_autocast")
+def test_lamb_clipping_and_averages_never_wait_either():
+    """AdamW has a kernel of its own for that, which only a real GPU can show."""
+    step = preset_step("mbsd")
+    with PretendDevice() as device:
+        move_module(step.objective)
+        batch = step.batch.to(DEVICE)
+        optimizer = build_optimizer(step.objective, Recipe(optimizer="lamb"))
+        average = AveragedWeights(step.objective, 0.9)
+        device.copies.clear()
+        device.waits.clear()
+        weights: Any = step.objective.model.patch_mask
+        before = weights.inner.clone()
+        for number in range(2):
+            optimizer.zero_grad(set_to_none=True)
+            step.objective.train()(batch).total.backward()
+            norm = nn.utils.clip_grad_norm_(step.objective.parameters(), 1.0)
+            step_if_finite(optimizer, norm, 0.1)
+            average.update(step.objective, number)
+        assert not torch.equal(weights.inner, before)
         assert not device.waits
         assert not device.copies
 

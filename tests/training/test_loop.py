@@ -1,12 +1,14 @@
 import copy
 import dataclasses
 import errno
+import hashlib
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from encoders.layers import RowDropout
 from fusion.architectures.joint import SingleStream
@@ -15,10 +17,15 @@ from schema import files
 from schema.errors import TrainingError
 from tests.training.conftest import TINY
 from training import checkpoints
-from training.checkpoints import load_checkpoint, restore_optimizer, save_checkpoint
+from training.checkpoints import (
+    current_moments,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
 from training.gradient import compute_gradient
 from training.loader import BatchBuilder, BatchRequest
-from training.loop import run_loop
+from training.loop import next_stage, run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
 from training.presets import preset
@@ -204,6 +211,70 @@ def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optim
     run_loop(again, lambda record: None)
     assert again.progress.step == 6
     assert all(torch.equal(tensor, unbroken[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_bias_correction_begins_again_with_a_stage(make_run, optimizer):
+    run = make_run(3, optimizer=optimizer)
+    run_loop(run, lambda record: None)
+    assert steps_taken(run.optimizer) == 3
+    next_stage(run, 0)
+    run.budget.steps = 4
+    run_loop(run, lambda record: None)
+    assert steps_taken(run.optimizer) == 1
+
+
+def steps_taken(optimizer):
+    """The most steps of a parameter: a head that a step leaves unused takes fewer."""
+    return max(int(state["step"]) for state in optimizer.state.values())
+
+
+@pytest.mark.parametrize(("before", "after"), [("adamw", "lamb"), ("lamb", "adamw")])
+def test_each_optimizer_takes_up_the_moments_of_the_other(make_run, tmp_path, before, after):
+    run_loop(make_run(3, optimizer=before), lambda record: None)
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.optimizer == before
+    run = make_run(4, optimizer=after)
+    run.progress.step = 3
+    restore_optimizer(run.optimizer, run.objective, saved.moments)
+    run_loop(run, lambda record: None)
+    assert steps_taken(run.optimizer) == 4
+
+
+def test_moments_of_an_earlier_versions_lamb_are_converted():
+    """Its steps were counted since the run began, not since the stage did, as its moments were."""
+    ours = {"a.bias.exp_avg": torch.ones(2), "a.bias.exp_avg_sq": torch.ones(2)}
+    former = {**ours, "step": torch.tensor(7)}
+    former |= {f"a.bias.{name}": torch.ones(()) for name in ("weight_norm", "trust_ratio")}
+    for stage_steps, steps in ((9, 7.0), (2, 2.0)):
+        converted = current_moments(former, stage_steps)
+        assert converted.keys() == {*ours, "a.bias.step"}
+        assert converted["a.bias.step"].item() == steps
+    assert current_moments(ours, 9) is ours
+
+
+def test_a_checkpoint_of_an_earlier_versions_lamb_is_resumed(make_run, tmp_path):
+    run_loop(make_run(3, optimizer="lamb"), lambda record: None)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    ours = load_file(folder / "optimizer.safetensors")
+    former = {name: each for name, each in ours.items() if not name.endswith(".step")}
+    norms = {name.replace("exp_avg", "weight_norm"): torch.ones(()) for name in former}
+    data = save({**former, **norms, "step": torch.tensor(3)})
+    (folder / "optimizer.safetensors").write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["optimizer.safetensors"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.optimizer == "lamb"
+    assert saved.moments.keys() == ours.keys()
+    run = make_run(4, optimizer="lamb")
+    run.progress.step = 3
+    restore_optimizer(run.optimizer, run.objective, saved.moments)
+    run_loop(run, lambda record: None)
+    assert steps_taken(run.optimizer) == 4
 
 
 def test_a_run_with_other_heads_takes_up_the_moments_that_it_has_parameters_for(

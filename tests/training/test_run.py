@@ -1,3 +1,4 @@
+import csv
 import json
 import multiprocessing
 import os
@@ -16,10 +17,11 @@ from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
+from kg.splits import split_of
 from schema.errors import TrainingError, UsageError
 from training import run
 from training.config import TrainOptions
-from training.records import Preparing, Step
+from training.records import Preparing, Step, TrainingWarning
 from training.run import train
 
 SMALL = (
@@ -202,6 +204,18 @@ def test_a_resumed_run_may_train_by_other_terms(home, changes, gone, new):
     assert new is None or new in set().union(*lines[4:6])
 
 
+@pytest.mark.parametrize(("before", "after"), [("lamb", "adamw"), ("adamw", "lamb")])
+def test_a_run_may_be_resumed_with_another_optimizer_and_says_so(home, before, after):
+    name = f"{before}-{after}"
+    given = (*SMALL, f"optimizer={before}")
+    train(home, options(name, 4, overrides=given))
+    records: list[Any] = []
+    changed = TrainOptions(name=name, resume=True, steps=6, overrides=(f"optimizer={after}",))
+    assert train(home, changed, records.append)["steps"] == 6
+    warnings = [record.text for record in records if isinstance(record, TrainingWarning)]
+    assert any(f"by {before}: it continues by {after}" in text for text in warnings)
+
+
 def test_init_takes_up_another_models_weights_and_vocabulary(home):
     train(home, options("before", 2))
     train(home, options("after", 1, init="before"))
@@ -209,6 +223,50 @@ def test_init_takes_up_another_models_weights_and_vocabulary(home):
         ModelFolder(home.models / name).tokenizer.files() for name in ("before", "after")
     ]
     assert vocabularies[0] == vocabularies[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("preset=joint",),
+        ("preset=k3m", "corruption=bernoulli"),
+        ("preset=k3m", "corruption=category"),
+    ],
+)
+def test_what_held_out_items_say_changes_nothing_that_is_learned(tmp_path, given):
+    """Neither the vocabulary nor the weights: one has other values, and one that no item has."""
+    write_sample(tmp_path / "shop", 60, seed=1)
+    with (tmp_path / "shop" / "items.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    held_out = [row for row in rows if split_of(row["id"]) == "test"]
+    assert held_out
+    learned = []
+    for name in ("as it is", "changed"):
+        if name == "changed":
+            for row in held_out:
+                row["colour"], row["material"], row["brand"] = (
+                    "glittering",
+                    "steel",
+                    rows[0]["brand"],
+                )
+        source = tmp_path / name / "items.csv"
+        source.parent.mkdir()
+        with source.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        home = Home.open(tmp_path / name / "home", create=True)
+        ingest(home, [source], images=tmp_path / "shop", max_rejects="0%")
+        (preset, *settings) = given
+        overrides = ("batch_size=16", "precision=fp32", "dim=16", *settings)
+        asked = options("model", 3, overrides=overrides, preset=preset.removeprefix("preset="))
+        train(home, asked)
+        learned.append(home.models / "model")
+    one, two = (ModelFolder(folder) for folder in learned)
+    assert one.tokenizer.files() == two.tokenizer.files()
+    weights = [load_file(folder / "model.safetensors") for folder in learned]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_run_stopped_before_its_first_step_keeps_what_it_took_up(home, monkeypatch):

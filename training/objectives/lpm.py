@@ -26,10 +26,15 @@ def softmax_loss(
     target: Tensor,
     alternatives: TrueAlternatives,
     smoothing: float = 0.0,
+    log_weight: Tensor | None = None,
 ) -> Tensor:
     """Return the mean -log softmax of each true value among its property's candidates.
 
     Other true values of the same cell are left out (the filtered setting).
+
+    If the candidates are a sample, each stands for exp(``log_weight``) candidates: its part of the
+    softmax's denominator, and of the smoothed target, is that many times as large. See
+    :func:`kg.sampling.negatives.type_constrained_candidates`.
 
     Args:
         logits: scores [N, C] of N cells over C candidates; -inf for those of other properties.
@@ -39,24 +44,36 @@ def softmax_loss(
             setting).
         smoothing: share of the target that is distributed over all candidates of the property
             (label smoothing, Szegedy et al., 2016).
+        log_weight: logarithms [N, C] of how many candidates each stands for; None if one. A true
+            value stands for itself.
     """
-    scores = single_precision(logits).index_select(0, cell)
+    scores = single_precision(logits)
+    if log_weight is not None:
+        scores = scores + log_weight
+    scores = scores.index_select(0, cell)
     if alternatives.statement.numel():
         place = (alternatives.statement, alternatives.candidate)
-        scores = scores.index_put(place, scores.new_tensor(-torch.inf))
+        scores = scores.index_put(place, scores.new_full((), -torch.inf))
     loss = F.cross_entropy(scores, target)
     if smoothing == 0:
         return loss
     # The smoothed target covers only the property's own candidates; the others stay impossible.
     log_probabilities = scores.log_softmax(1)
     possible = scores.isfinite()
-    # Zeros before the sum, which would be -inf otherwise.
-    spread = log_probabilities.masked_fill(~possible, 0.0).sum(1) / possible.sum(1)
+    if log_weight is None:
+        # Zeros before the sum, which would be -inf otherwise.
+        spread = log_probabilities.masked_fill(~possible, 0.0).sum(1) / possible.sum(1)
+    else:
+        # A candidate has its own probability, not that of all for which it stands.
+        log_weight = log_weight.index_select(0, cell)
+        weight = log_weight.exp() * possible
+        log_probabilities = (log_probabilities - log_weight).masked_fill(~possible, 0.0)
+        spread = (weight * log_probabilities).sum(1) / weight.sum(1)
     return (1 - smoothing) * loss - smoothing * spread.mean()
 
 
 class SoftmaxLinks(nn.Module):
-    """Scores all candidates of the cells and compares them by :func:`softmax_loss`."""
+    """Scores the candidates of each cell and compares them by :func:`softmax_loss`."""
 
     def __init__(self, smoothing: float = 0.0) -> None:
         super().__init__()
@@ -70,13 +87,19 @@ class SoftmaxLinks(nn.Module):
         knowledge: Knowledge,
     ) -> Tensor:
         """Return the scalar loss of ``targets`` over B fused items [B, L, D]."""
-        logits = model.score(fused, targets.flow, knowledge)
-        alternatives = TrueAlternatives(
-            targets.alternatives.statement,
-            knowledge.row_of[targets.alternatives.candidate],
+        softmax = targets.softmax
+        if softmax is None:
+            raise ValueError("these link targets have no candidates to compare with")
+        logits = model.score_own(fused, targets.flow, knowledge, softmax.own)
+        weight = softmax.log_weight
+        return softmax_loss(
+            logits,
+            targets.cell,
+            softmax.target,
+            TrueAlternatives(targets.alternatives.statement, softmax.alternative),
+            self.smoothing,
+            None if weight is None else softmax.own.gather(weight),
         )
-        target = knowledge.row_of[targets.candidate]
-        return softmax_loss(logits, targets.cell, target, alternatives, self.smoothing)
 
 
 class CorruptedLinks(nn.Module):

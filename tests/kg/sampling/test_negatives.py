@@ -24,7 +24,7 @@ def draw(properties, positives, limit, seed=0):
         np.array(positives, dtype=np.int64),
         limit,
         np.random.default_rng(seed),
-    )
+    ).ids
 
 
 def test_all_candidates_are_taken_if_they_are_few():
@@ -80,6 +80,21 @@ def test_values_are_drawn_from_the_pool_of_the_kind(kind, item, candidate, drawn
     assert set(corrupted.candidate[corrupted.possible].tolist()) == drawn
 
 
+def test_statistics_are_those_of_the_train_items():
+    everyone = Corruptor(np.array([0, 5, 8]), INDPTR, CANDIDATE, "category", np.zeros(3, int))
+    train = np.array([0, 1])
+    part = Corruptor(np.array([0, 5, 8]), INDPTR, CANDIDATE, "category", np.zeros(3, int), train)
+    item = np.array([0])
+    for corruptor, drawn in ((everyone, {1, 2}), (part, {1})):
+        corrupted = corruptor(item, np.array([0]), 100, KeyedRandom(0))
+        assert set(corrupted.candidate[corrupted.possible].tolist()) == drawn
+    # 2 items with one of 2 values.
+    assert part.head_share.tolist() == [0.5, 0.5]
+    # A held-out item's own statements are no negatives of it, as in a filtered evaluation.
+    held_out = part(np.array([2]), np.array([7]), 100, KeyedRandom(0))
+    assert set(held_out.candidate[held_out.possible].tolist()) == {5, 6}
+
+
 def test_a_property_with_a_single_value_cannot_be_corrupted():
     corruptor = Corruptor(np.array([0, 1]), np.array([0, 1]), np.array([0]))
     assert not corruptor(np.array([0]), np.array([0]), 3, KeyedRandom(0)).possible.any()
@@ -103,3 +118,43 @@ def test_the_head_share_is_that_of_wang_et_al():
     # 4 items with one value: tph 1, hpt 4.
     one_value = np.zeros(4, np.int64)
     assert bernoulli_head_share(np.array([0, 1]), np.arange(4), one_value).tolist() == [0.2]
+
+
+@given(st.lists(st.integers(0, 109), max_size=30), st.integers(1, 60), st.integers(0, 5))
+def test_the_candidates_of_a_property_stand_for_all_of_its_values(positives, limit, seed):
+    drawn = type_constrained_candidates(
+        RANGES,
+        np.array([0, 2]),
+        np.array(positives, dtype=np.int64),
+        limit,
+        np.random.default_rng(seed),
+    )
+    assert drawn.log_weight is not None
+    weight = np.exp(drawn.log_weight)
+    for p in (0, 2):
+        is_own = (RANGES[p] <= drawn.ids) & (drawn.ids < RANGES[p + 1])
+        assert weight[is_own].sum() == pytest.approx(RANGES[p + 1] - RANGES[p])
+    # What the batch has is certain to be in play.
+    assert (weight[np.isin(drawn.ids, positives)] == 1).all()
+    only_drawn = drawn.ids[~np.isin(drawn.ids, positives)]
+    assert len(only_drawn) == len(set(only_drawn.tolist()))
+
+
+def test_candidates_that_are_all_in_play_have_no_weight():
+    everything = type_constrained_candidates(
+        RANGES, np.array([0, 2]), np.array([105]), 103, np.random.default_rng(0)
+    )
+    assert everything.log_weight is None
+    assert everything.ids.tolist() == [*range(103), 105]
+
+
+def test_every_value_that_the_batch_lacks_is_drawn_equally_often():
+    counts = np.zeros(10)
+    for seed in range(2000):
+        drawn = type_constrained_candidates(
+            np.array([0, 10]), np.array([0]), np.array([2, 3, 9]), 3, np.random.default_rng(seed)
+        )
+        counts[drawn.ids] += 1
+    assert (counts[[2, 3, 9]] == 2000).all()
+    # 3 of 7; the standard deviation is 22.
+    assert np.abs(counts[[0, 1, 4, 5, 6, 7, 8]] - 2000 * 3 / 7).max() < 90

@@ -1,10 +1,12 @@
 """Speed of training steps on a GPU: forward, backward, clipping, optimizer, averaged weights.
 
     python benchmarks/gpu.py prepare FOLDER [--steps mbsd:base:256:mlm+mpm joint:base:64 ...]
-    python benchmarks/gpu.py measure FOLDER [--modes eager layers step] [--out FILE]
+    python benchmarks/gpu.py check FOLDER [--steps ...]
+    python benchmarks/gpu.py measure FOLDER [--steps ...] [--modes never layers step] [--out FILE]
 
-``prepare`` makes the batches on any machine, ``measure`` reads them on one with a GPU. A step is
-PRESET:SIZE:BATCH[:TERMS]; without terms it has all objectives of the preset. Each mode of
+``prepare`` makes the batches on any machine, the others read them on one with a GPU. A step is
+PRESET:SIZE:BATCH[:TERMS]; without terms it has all objectives of the preset. ``check`` compares
+losses and gradients of the CPU in single precision with those of the card. Each mode of
 ``--set compile`` is measured in the same run: the median time of a step, its share of the card's
 own measured rate of bf16 matrix products (MFU), peak memory, how often the program waits for the
 card, and how many kernels it launches.
@@ -13,6 +15,7 @@ card, and how many kernels it launches.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -25,16 +28,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.card import matrix_rate
 from benchmarks.made_batches import MadeSteps, load_steps, make_steps, save_steps
-from benchmarks.model import matrix_rate
 from training.batches import StepBatch
 from training.compilation import compile_objective
 from training.gradient import autocast
 from training.objectives.joint import JointObjective
-from training.optim import AveragedWeights, build_optimizer
+from training.optim import AveragedWeights, build_optimizer, step_if_finite
 
 STEPS = (
     "mbsd:base:64:mlm+mpm",
@@ -82,8 +86,9 @@ class TrainingStep:
     def __call__(self, number: int) -> None:
         """Run the step of the given number."""
         self.backward(self.batches[number % len(self.batches)])
-        clip_grad_norm_(self.objective.parameters(), self.made.recipe.clip or float("inf"))
-        self.optimizer.step()
+        clip = self.made.recipe.clip or float("inf")
+        norm = clip_grad_norm_(self.objective.parameters(), clip)
+        step_if_finite(self.optimizer, norm, self.made.recipe.learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update(self.objective, number)
 
@@ -92,12 +97,48 @@ class TrainingStep:
         counts = []
         for batch in self.made.batches:
             total = 0
-            for items in (batch.items and batch.items.items, batch.pairs and batch.pairs.items):
-                if items is not None:
-                    patches = self.made.config.image_grid**2 * items.image_count
-                    total += (items.piece_limit or 0) + patches
+            views = [view.items for view in (batch.items, batch.pairs) if view is not None]
+            for items in views:
+                patches = self.made.config.image_grid**2 * items.image_count
+                total += (items.piece_limit or 0) + patches
             counts.append(total)
         return statistics.mean(counts)
+
+
+def check(made: MadeSteps) -> dict[str, Any]:
+    """Return the relative differences of total loss and gradient from the CPU's.
+
+    Without dropout; in single precision, in bf16 with flash attention, and both compiled.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    loss, gradient = _loss_and_gradient(made, "never", torch.device("cpu"), "fp32")
+    differences: dict[str, Any] = {}
+    for precision in ("fp32", "bf16"):
+        for mode in ("never", "layers"):
+            torch._dynamo.reset()
+            other = _loss_and_gradient(made, mode, torch.device("cuda"), precision)
+            differences[f"{precision} {mode}"] = {
+                "loss": round(abs(other[0] - loss) / loss, 6),
+                "gradient": round(float((other[1] - gradient).norm() / gradient.norm()), 6),
+            }
+    return differences
+
+
+def _loss_and_gradient(
+    made: MadeSteps, mode: str, device: torch.device, precision: str
+) -> tuple[float, Tensor]:
+    objective = made.objective().to(device).eval()
+    compile_objective(objective, mode, device)
+    recipe = dataclasses.replace(made.recipe, precision=precision)
+    total = 0.0
+    for batch in made.batches[:2]:
+        with autocast(recipe, device):
+            loss = objective(batch.to(device)).total
+        loss.backward()
+        total += float(loss)
+    gradients = [p.grad.flatten().cpu() for p in objective.parameters() if p.grad is not None]
+    return total, torch.cat(gradients)
 
 
 def measure(made: MadeSteps, mode: str, rate: float) -> dict[str, Any]:
@@ -160,7 +201,7 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
 def main() -> None:
     """Prepare batches, or measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=["prepare", "measure"])
+    parser.add_argument("command", choices=["prepare", "check", "measure"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", nargs="+", default=list(STEPS))
     parser.add_argument("--modes", nargs="+", default=["never", "layers", "step"])
@@ -168,6 +209,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.command == "prepare":
         prepare(args.folder, args.steps)
+        return
+    if args.command == "check":
+        for name in args.steps:
+            found = check(load_steps(args.folder / f"{name.replace(':', '_')}.steps"))
+            print(name, json.dumps(found), flush=True)
         return
     rate = matrix_rate(torch.device("cuda"))
     card = torch.cuda.get_device_name()

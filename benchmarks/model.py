@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.card import matrix_rate
 from benchmarks.joint_step import joint_steps
 from benchmarks.plain_mbsd import PlainMBSD, TextLimits
 from encoders.bert import bert_text
@@ -282,21 +283,6 @@ def count_flops(step: Step) -> int:
     with FlopCounterMode(display=False) as counter:
         step(0)
     return int(counter.get_total_flops())
-
-
-def matrix_rate(device: torch.device, side: int = 8192) -> float:
-    """Measure a GPU's rate of bf16 matrix products, in operations per second."""
-    # Large enough that the products, and not their calls, take the time.
-    a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
-    repeats = 50
-    for _ in range(5):
-        a @ a
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        a @ a
-    torch.cuda.synchronize()
-    return repeats * 2 * side**3 / (time.perf_counter() - start)
 
 
 def bench(size: str, rounds: int, compiled: bool, device: torch.device) -> dict[str, object]:

@@ -32,7 +32,7 @@ def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> 
     if mode == "never":
         return
     # Two sizes that happen to be equal in the first batch would otherwise have to stay equal.
-    torch.fx.experimental._config.use_duck_shape = False  # type: ignore[attr-defined]
+    torch.fx.experimental._config.use_duck_shape = False
     if mode == "step":
         objective.compile(dynamic=True)
         return

@@ -52,6 +52,8 @@ STEPS = (
 BATCHES = 4
 WARM_UP = 4
 MEASURED = 12
+LONGEST = 18
+"""How many kernels are listed by name, with their number and milliseconds."""
 
 
 def prepare(folder: Path, names: list[str]) -> None:
@@ -105,17 +107,17 @@ class TrainingStep:
         return statistics.mean(counts)
 
 
-def check(made: MadeSteps) -> dict[str, Any]:
+def check(made: MadeSteps, modes: list[str]) -> dict[str, Any]:
     """Return the relative differences of total loss and gradient from the CPU's.
 
-    Without dropout; in single precision, in bf16 with flash attention, and both compiled.
+    Without dropout; in single precision, and in bf16 with flash attention.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     loss, gradient = _loss_and_gradient(made, "never", torch.device("cpu"), "fp32")
     differences: dict[str, Any] = {}
     for precision in ("fp32", "bf16"):
-        for mode in ("never", "layers"):
+        for mode in modes:
             torch._dynamo.reset()
             other = _loss_and_gradient(made, mode, torch.device("cuda"), precision)
             differences[f"{precision} {mode}"] = {
@@ -192,10 +194,24 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
     with torch.profiler.profile(activities=activities) as profile:
         step(1)
         torch.cuda.synchronize()
-    events = profile.key_averages()
-    kernels = sum(event.count for event in events)
-    busy = sum(event.self_device_time_total for event in events) / 1e3
-    return {"waits": len(waits), "wait_lines": lines, "kernels": kernels, "busy_ms": round(busy, 2)}
+    # The others are the calls that launched them.
+    kernels = [
+        event
+        for event in profile.key_averages()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    ]
+    kernels.sort(key=lambda event: -event.self_device_time_total)
+    busy = sum(event.self_device_time_total for event in kernels) / 1e3
+    return {
+        "waits": len(waits),
+        "wait_lines": lines,
+        "kernels": sum(event.count for event in kernels),
+        "busy_ms": round(busy, 2),
+        "longest": {
+            event.key[:90]: [event.count, round(event.self_device_time_total / 1e3, 2)]
+            for event in kernels[:LONGEST]
+        },
+    }
 
 
 def main() -> None:
@@ -212,7 +228,8 @@ def main() -> None:
         return
     if args.command == "check":
         for name in args.steps:
-            found = check(load_steps(args.folder / f"{name.replace(':', '_')}.steps"))
+            made = load_steps(args.folder / f"{name.replace(':', '_')}.steps")
+            found = check(made, args.modes)
             print(name, json.dumps(found), flush=True)
         return
     rate = matrix_rate(torch.device("cuda"))

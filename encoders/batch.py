@@ -112,7 +112,8 @@ class ItemBatch:
             has_image=has_image,
             image_rows=torch.cat([rows, rows[:extra]]),
             image_count=len(rows),
-            piece_limit=int((titles.pieces != 0).sum()),
+            # At least one, since flash attention does not take no tokens at all.
+            piece_limit=max(1, int((titles.pieces != 0).sum())),
             regions=regions,
         )
 
@@ -133,7 +134,7 @@ class ItemBatch:
             pieces=torch.zeros_like(self.pieces[:, :1]),
             ngrams=self.ngrams[:0],
             ngram_offsets=torch.zeros_like(self.ngram_offsets),
-            piece_limit=0,
+            piece_limit=len(self),
         )
 
     def repeated(self) -> ItemBatch:

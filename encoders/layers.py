@@ -39,6 +39,7 @@ class Attention(nn.Module):
         if dim % heads:
             raise ValueError(f"dim {dim} is not a multiple of heads {heads}")
         self.heads = heads
+        self.head_dim = dim // heads
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.output = nn.Linear(dim, dim)
@@ -162,8 +163,12 @@ class TransformerLayer(nn.Module):
             attended = self_attention(self.attention_input(hidden))
             hidden = hidden + self.dropout(attended, rows)
             return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), rows)
-        hidden = self.norm_attention(hidden + self.dropout(self_attention(hidden), rows))
-        return self.norm_feed_forward(hidden + self.dropout(self.feed_forward(hidden), rows))
+        # Autocast returns the norms in single precision. The sums between them are as precise as the
+        # layer's input: see PackedTokens.through.
+        attended = hidden + self.dropout(self_attention(hidden), rows)
+        hidden = self.norm_attention(attended).to(hidden.dtype)
+        mapped = hidden + self.dropout(self.feed_forward(hidden), rows)
+        return self.norm_feed_forward(mapped).to(hidden.dtype)
 
     def attention_input(self, hidden: Tensor) -> Tensor:
         """Return the tensor [..., D] that the self-attention reads, given the layer's input."""

@@ -89,6 +89,8 @@ class PretendDevice(TorchDispatchMode):
         foreign = [part for part in tensors if not isinstance(part, PretendTensor) and part.dim()]
         if foreign:
             raise AssertionError(f"{packet} mixes devices: {origin()}")
+        if packet is aten.copy_ and not isinstance(args[1], PretendTensor):
+            self.copies[origin()] += 1
         if packet in READS or reads_mask(packet, args):
             self.waits[f"{packet} {origin()}"] += 1
         out = func(*tree_map(unwrap, args), **tree_map(unwrap, kwargs))

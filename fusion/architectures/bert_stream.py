@@ -205,13 +205,14 @@ class BertStream(nn.Module):
         # One lookup for all word pieces, including the [SEP] of the image: the gradient of each
         # further lookup would be as large as the table.
         words = self.embeddings.words(torch.cat([*pieces, sep], 1))
-        segment = torch.full((words.shape[1] - 1,), TEXT, device=title.device)
-        segment[0] = self.cls_segment
+        place = torch.arange(words.shape[1] - 1, device=title.device)
+        # Not by assignment: a GPU would have to fetch the single number from the CPU.
+        segment = torch.where(place == 0, self.cls_segment, TEXT)
         types = segment
         if self.modality is not None:
             types = torch.full_like(segment, FIRST_TEXT)
             if self.form.text_types and query is not None:
-                types[2 + query.shape[1] :] = SECOND_TEXT
+                types = torch.where(place < 2 + query.shape[1], types, SECOND_TEXT)
         totals = [
             self.embeddings.add_position_and_segment(words[:, :-1], torch.cat(positions, 1), types)
         ]

@@ -198,7 +198,7 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
     kernels = [
         event
         for event in profile.key_averages()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if str(event.device_type).endswith("CUDA")
     ]
     kernels.sort(key=lambda event: -event.self_device_time_total)
     busy = sum(event.self_device_time_total for event in kernels) / 1e3

@@ -163,8 +163,8 @@ class TransformerLayer(nn.Module):
             attended = self_attention(self.attention_input(hidden))
             hidden = hidden + self.dropout(attended, rows)
             return hidden + self.dropout(self.feed_forward(self.norm_feed_forward(hidden)), rows)
-        # Autocast returns the norms in single precision. The sums between them are as precise as the
-        # layer's input: see PackedTokens.through.
+        # Autocast returns the norms in single precision. The sums between them are as precise as
+        # the layer's input: see PackedTokens.through.
         attended = hidden + self.dropout(self_attention(hidden), rows)
         hidden = self.norm_attention(attended).to(hidden.dtype)
         mapped = hidden + self.dropout(self.feed_forward(hidden), rows)

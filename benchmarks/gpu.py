@@ -195,11 +195,7 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
         step(1)
         torch.cuda.synchronize()
     # The others are the calls that launched them.
-    kernels = [
-        event
-        for event in profile.key_averages()
-        if str(event.device_type).endswith("CUDA")
-    ]
+    kernels = [event for event in profile.key_averages() if str(event.device_type).endswith("CUDA")]
     kernels.sort(key=lambda event: -event.self_device_time_total)
     busy = sum(event.self_device_time_total for event in kernels) / 1e3
     return {

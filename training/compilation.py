@@ -8,8 +8,12 @@ traced as one graph.
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import torch
 from torch import nn
+from torch.utils._triton import has_triton
 
 from encoders.layers import TransformerLayer
 
@@ -24,11 +28,12 @@ def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> 
         objective: a model with its objectives
         mode: ``step`` traces the whole step as one graph, forward and backward, which takes
             minutes when it first runs; ``layers`` compiles only the transformer layers, which takes
-            seconds, since all of them share one graph; ``never``; or ``auto``: layers on a GPU
+            seconds, since layers of a kind share a graph; ``never``; or ``auto``: ``layers`` on a
+            GPU if Triton and a C compiler are installed
         device: where the step will run
     """
     if mode == "auto":
-        mode = "layers" if device.type == "cuda" else "never"
+        mode = "layers" if device.type == "cuda" and can_compile() else "never"
     if mode == "never":
         return
     # Two sizes that happen to be equal in the first batch would otherwise have to stay equal.
@@ -39,3 +44,9 @@ def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> 
     for module in objective.modules():
         if isinstance(module, TransformerLayer):
             module.compile_sublayers()
+
+
+def can_compile() -> bool:
+    """Return whether there is Triton, and the C compiler that it needs for every kernel."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return has_triton() and compiler is not None

@@ -17,6 +17,7 @@ from training.schedule import parse_stages
 
 CHOICES = {
     "precision": ("bf16", "fp32"),
+    "compile": ("auto", "never", "layers", "step"),
     "optimizer": ("adamw", "lamb"),
     "link": ("softmax", "margin", "nssa"),
     "rewrites": ("logged", "any"),
@@ -97,7 +98,9 @@ class Recipe:
     - ``table_rate``: factor of the learning rate of the tables of n-grams, values and known
       statements, whose rows occur too rarely to keep up otherwise
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
-    - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches; None, or ``auto``
+    - ``precision`` (bf16 or fp32); ``compile``: what torch.compile compiles, see
+      :func:`training.compilation.compile_objective`
+    - ``workers`` (processes that prepare batches; None, or ``auto``
       in a text, chooses their number from the machine)
     - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
       checkpoints; ``patience``: validations without improvement before the run stops (0: never)
@@ -151,6 +154,7 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     precision: str = "bf16"
+    compile: str = "auto"
     workers: int | None = None
     log_every: int = 20
     validate_every: int = 400

@@ -31,6 +31,7 @@ from training.checkpoints import (
     save_checkpoint,
 )
 from training.collate import Collator
+from training.compilation import compile_objective
 from training.config import Recipe, TrainOptions
 from training.flows import TrainingFlows
 from training.inputs import TrainingInputs, open_pretrained, read_inputs
@@ -233,6 +234,7 @@ def assemble(
     inputs = writer.inputs
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
     objective = build_objective(writer, recipe, schedule, report)
+    compile_objective(objective, recipe.compile, default_device())
     optimizer = build_optimizer(objective, recipe, writer.about.get("pretrained_text", False))
     average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()

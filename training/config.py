@@ -22,6 +22,7 @@ CHOICES = {
     "rewrites": ("logged", "any"),
     "corruption": ("type", "uniform", "bernoulli", "category"),
     "random_pieces": ("even", "unigram"),
+    "shard": ("auto", "always", "never"),
 }
 SHARES = (
     "title_full",
@@ -99,6 +100,8 @@ class Recipe:
     - ``warmup_steps`` and ``warmup`` (a share of the stage): the longer of the two counts
     - ``precision`` (bf16 or fp32), ``workers`` (processes that prepare batches; None, or ``auto``
       in a text, chooses their number from the machine)
+    - ``shard``: whether each of several processes keeps only a slice of the weights, moments and
+      averages (always, never, or auto: if they are too large for a GPU)
     - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
       checkpoints; ``patience``: validations without improvement before the run stops (0: never)
 
@@ -152,6 +155,7 @@ class Recipe:
     ema: float = 0.999
     precision: str = "bf16"
     workers: int | None = None
+    shard: str = "auto"
     log_every: int = 20
     validate_every: int = 400
     patience: int = 0

@@ -20,8 +20,9 @@ from training.config import TrainOptions
 from training.inputs import read_inputs
 from training.loader import BatchRequest
 from training.presets import preset
+from training.processes import Processes
 from training.records import ignore_records
-from training.run import ModelWriter, Process, assemble
+from training.run import ModelWriter, assemble
 
 Step = Callable[[int], None]
 
@@ -48,10 +49,10 @@ def joint_steps(size: str, batches: int) -> tuple[int, Step, Step]:
         options = TrainOptions(size=size, steps=1)
         inputs = read_inputs(home, options, recipe, config, None, ignore_records)
         run = assemble(
-            ModelWriter(Path(folder) / "model", config, inputs, {}, rank=0),
+            ModelWriter(Path(folder) / "model", config, inputs, {}, Processes()),
             options,
             recipe,
-            Process(),
+            Processes(),
             time.monotonic(),
         )
         ready: list[StepBatch] = [

@@ -171,6 +171,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
     from benchmarks.joint_step import shop
     from benchmarks.training import BEGUN, bench_loop, prepared
     from kg.home import Home
+    from training.gradient import agree_on_batch
     from training.loader import BatchRequest, prefetch_batches
     from training.loop import train_step
 
@@ -210,7 +211,7 @@ def bench_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
                 requested = time.perf_counter()
                 batch = next(ready)
                 waited += time.perf_counter() - requested
-                train_step(run, batch, 1e-4)
+                train_step(run, agree_on_batch(run, batch), 1e-4)
                 run.average.update(run.objective, BEGUN + step)
             total = time.perf_counter() - began
             rows.append(
@@ -245,8 +246,9 @@ def preset_builder(home: Any, args: argparse.Namespace, name: str, size: str) ->
     from training.config import TrainOptions, read_settings
     from training.inputs import read_inputs
     from training.presets import preset
+    from training.processes import Processes
     from training.records import ignore_records
-    from training.run import Process, batch_builder
+    from training.run import batch_builder
     from training.schedule import make_schedule
 
     chosen = preset(name, size)
@@ -256,7 +258,7 @@ def preset_builder(home: Any, args: argparse.Namespace, name: str, size: str) ->
     options = TrainOptions(preset=name, size=size, steps=1, split=args.split)
     inputs = read_inputs(home, options, recipe, chosen.model, None, ignore_records)
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
-    return batch_builder(inputs, recipe, chosen.model, schedule, 0, Process())
+    return batch_builder(inputs, recipe, chosen.model, schedule, 0, Processes())
 
 
 def build_rates(builder: Any, stage: int, steps: int) -> dict[str, float]:

@@ -37,13 +37,14 @@ from fusion.architectures.bert_stream import BertStream
 from kg.home import Home
 from schema.memory import keep_freed_memory
 from training.config import TrainOptions, read_settings
-from training.gradient import autocast
+from training.gradient import agree_on_batch, autocast
 from training.inputs import read_inputs
 from training.loader import BatchRequest, PreparedBatch
 from training.loop import train_step
 from training.presets import preset
+from training.processes import Processes
 from training.records import ignore_records
-from training.run import ModelWriter, Process, assemble
+from training.run import ModelWriter, assemble
 from training.state import Run
 
 WARM = 5
@@ -94,10 +95,10 @@ def prepared(home: Home, args: argparse.Namespace, name: str, *overrides: str) -
     settings = read_settings(None, overrides, config.as_dict(), chosen.recipe.as_settings())
     inputs = read_inputs(home, options, settings.recipe, config, None, ignore_records)
     return assemble(
-        ModelWriter(Path(args.out), config, inputs, {}, rank=0),
+        ModelWriter(Path(args.out), config, inputs, {}, Processes()),
         options,
         settings.recipe,
-        Process(),
+        Processes(),
         time.monotonic(),
     )
 
@@ -109,7 +110,7 @@ def whole_step(run: Run) -> Step:
     def step(number: int) -> None:
         train_step(
             run,
-            run.batches[BatchRequest(run.progress.step, 0, 1)].to(run.device),
+            agree_on_batch(run, run.batches[BatchRequest(run.progress.step, 0, 1)].to(run.device)),
             run.recipe.learning_rate,
         )
         run.average.update(run.objective, run.progress.step)

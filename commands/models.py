@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from commands.base import INTERRUPTED, PATH, Command, Context, Group, pass_conte
 from commands.loading import split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
+from schema.progress import no_progress
 
 if TYPE_CHECKING:
     from fusion.summary import ModelSummary
@@ -102,14 +103,15 @@ def train(context: Context, /, **options: Any) -> None:
     """
     from serving.loading import calibrate_model
     from training.config import TrainOptions
+    from training.processes import Processes
     from training.run import train as run
 
     name = options["name"]
     if name is not None and Path(name).name != name:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
-    # torchrun numbers its processes in RANK.
-    is_first_process = os.environ.get("RANK") in (None, "0")
+    processes = Processes.join()
+    is_first_process = processes.is_first
     if context.reduced_threads is not None and is_first_process:
         context.note(
             "other programs keep the processor busy, so the number of threads is "
@@ -117,17 +119,19 @@ def train(context: Context, /, **options: Any) -> None:
         )
     with TrainingDisplay(quiet=not is_first_process) as display:
         # The command's options are named like the fields of TrainOptions.
-        result = run(home, TrainOptions(**options), display)
-    if not is_first_process:
-        return
-
+        result = run(home, TrainOptions(**options), display, processes)
     # Not one of the figures that are printed.
     finished = result.pop("finished", True)
     folder = Path(result["model"])
     if finished:
-        with bar("calibrating") as calibrating:
-            calibrate_model(home, folder, calibrating)
-    else:
+        with bar("calibrating") if is_first_process else nullcontext(no_progress) as calibrating:
+            calibrate_model(
+                home, folder, calibrating, share_out=processes.share_out, store=is_first_process
+            )
+    processes.leave()
+    if not is_first_process:
+        return
+    if not finished:
         context.note(
             f"stopped at step {result['steps']}; continue with: "
             f"catalograph --home {home.path} train --resume --name {folder.name}"

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoders.batch_norm import BatchNorm
+
 ORIENTATIONS = 9
 CELL = 8
 """Pixels per side of a cell of the gradient histograms."""
@@ -75,7 +77,7 @@ def _histogram(pixels: Tensor, levels: int, grid: int) -> Tensor:
     # Not bincount, which on a GPU waits for the largest index. Sums of ones are exact.
     places = index.flatten()
     counts = pixels.new_zeros(batch * bins).scatter_add_(0, places, pixels.new_ones(len(places)))
-    return counts.view(batch, -1) * (grid * grid / size**2)
+    return counts.view(batch, bins) * (grid * grid / size**2)
 
 
 class ImageDescriptors(nn.Module):
@@ -93,7 +95,7 @@ class ImageDescriptors(nn.Module):
         gradients = blocks * blocks * 4 * ORIENTATIONS
         colours = (2 * LEVELS) ** 3 + GRID * GRID * LEVELS**3
         self.features = gradients + colours
-        self.norm = nn.BatchNorm1d(self.features, affine=False)
+        self.norm = BatchNorm(self.features, affine=False)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(self.features, width)
 

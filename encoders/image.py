@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.base import ImageEncoder
+from encoders.batch_norm import BatchNorm
 from encoders.tokens import ModalTokens
 
 ChannelValues = tuple[float, float, float]
@@ -51,9 +52,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
-        self.norm_first = nn.BatchNorm2d(outputs)
+        self.norm_first = BatchNorm(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm_second = nn.BatchNorm2d(outputs)
+        self.norm_second = BatchNorm(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class ResidualStem(ImageEncoder):
         self.patch_size = size // grid
         self.standardise = Standardise()
         self.enter = nn.Conv2d(3, channels[0], 3, stride=2, padding=1, bias=False)
-        self.norm_enter = nn.BatchNorm2d(channels[0])
+        self.norm_enter = BatchNorm(channels[0])
         self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in itertools.pairwise(channels)))
         self.project = nn.Linear(channels[-1], dim)
         self.positions = nn.Parameter(torch.zeros(grid * grid + 1, dim))

@@ -94,7 +94,8 @@ def _both_ways(position: Tensor, size: int, step: int) -> tuple[Tensor, Tensor]:
     """
     count = len(position)
     padded_count = bucket_size(count, step) if step > 1 else count
-    packed = F.pad(position, (0, padded_count - count), value=size)
+    # Not F.pad, for whose value a compiled step would have a graph of its own.
+    packed = torch.cat([position, position.new_full((padded_count - count,), size)])
     place = position.new_full((size,), padded_count)
     place = place.scatter(0, position, torch.arange(count, device=position.device))
     return packed, place
@@ -279,6 +280,11 @@ class PackedTokens:
     def through(self, layers: nn.ModuleList) -> PackedTokens:
         """Apply transformer ``layers`` one after another."""
         hidden = self.hidden
+        # Computed before the layers, which may be compiled: all of them then find the same.
+        if hidden.device.type == "cuda":
+            self.layout.boundaries  # noqa: B018
+        else:
+            self.layout.mask  # noqa: B018
         if len(layers) and not cast("TransformerLayer", layers[0]).norm_first:
             hidden = hidden.to(residual_dtype(hidden))
         for layer in cast("list[TransformerLayer]", layers):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from encoders.base import ImageEncoder
 from encoders.batch import ItemBatch, RegionBatch
+from encoders.batch_norm import has_batch_norm, is_synchronised
 from encoders.descriptors import ImageDescriptors
 from encoders.image import ResidualStem
 from encoders.patches import ConvPatches, CropPatches, GlobalToken, LinearPatches
@@ -116,6 +117,7 @@ class PixelImages(ImageReader):
         super().__init__()
         self.encoder = encoder
         self.descriptors = descriptors
+        self.has_batch_norm = has_batch_norm(self)
         self.patch_size = encoder.patch_size
 
     def forward(self, batch: ItemBatch) -> ImageFeatures | None:
@@ -123,12 +125,15 @@ class PixelImages(ImageReader):
         pixels = batch.pixels
         has_image = batch.has_image
         count = batch.image_count
-        # Batch norm cannot learn from a single image; a training step treats it as missing.
-        if pixels is None or count < (2 if self.training else 1):
+        # Other processes may have images, and batch norm waits for the statistics of this one.
+        joins_others = self.training and is_synchronised(self)
+        if pixels is None or not (count or joins_others):
             return None
 
-        images = pixels.index_select(0, batch.image_rows)
         rows = batch.image_rows[:count]
+        # The statistics of batch norm would count the rows that are read twice twice.
+        once = self.training and self.has_batch_norm
+        images = pixels.index_select(0, rows if once else batch.image_rows)
         encoded: ModalTokens = self.encoder(images)
         tokens = _spread(encoded.hidden[:count], rows, len(has_image))
         descriptor = _spread(self._describe(images)[:count], rows, len(has_image))

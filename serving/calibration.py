@@ -36,6 +36,7 @@ from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
 from schema.progress import ProgressCallback, no_progress
+from schema.shares import ShareOut, compute_all
 from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
 
 FORMAT_VERSION = 1
@@ -87,7 +88,13 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit temperatures and precision curves on validation items, whose statements are the truth."""
     groups = score_hidden_cells(scorer, items, seed=seed, progress=progress)
+    return fit_calibration(groups, items)
 
+
+def fit_calibration(
+    groups: dict[CellGroup, ScoredCells], items: Sequence[ItemInput]
+) -> dict[str, Any]:
+    """Fit temperatures and precision curves on the scored cells of ``items``."""
     temperatures_without_fold = {
         fold: _fit_temperatures(
             {group: cells.select(cells.fold != fold) for group, cells in groups.items()}
@@ -113,6 +120,16 @@ def calibrate(
     }
 
 
+@dataclass(frozen=True)
+class ScoredCell:
+    """One hidden cell: its ``logits`` [V], its ``true`` values [V], and its ``fold``."""
+
+    group: CellGroup
+    logits: NDArray[np.float32]
+    true: BoolArray
+    fold: int
+
+
 @dataclass
 class _GroupBuilder:
     """Rows of one group while batches of items are scored."""
@@ -132,13 +149,18 @@ def score_hidden_cells(
     *,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
+    share_out: ShareOut = compute_all,
 ) -> dict[CellGroup, ScoredCells]:
-    """Hide and predict every known cell in every situation that its item allows."""
+    """Hide and predict every known cell in every situation that its item allows.
+
+    With ``share_out`` several processes score a share of the items each; all get the result.
+    """
     # By a hash of the id, so that the choice does not depend on the order of the items.
     chosen = sorted(items, key=lambda item: zlib.crc32(item.id.encode()))[:MAX_CALIBRATION_ITEMS]
-    rng = np.random.default_rng(seed)
-    builders: dict[CellGroup, _GroupBuilder] = defaultdict(_GroupBuilder)
-    for start in range(0, len(chosen), _CALIBRATION_BATCH):
+
+    def score(start: int) -> list[ScoredCell]:
+        # Random numbers of its own, so that a part does not depend on those before it.
+        rng = np.random.default_rng((seed, start))
         batch = chosen[start : start + _CALIBRATION_BATCH]
         variants = [variant for item in batch for variant in _modality_subsets(item)]
         cells = [
@@ -147,15 +169,25 @@ def score_hidden_cells(
             for cell in _hidden_cells(scorer, index, variant, rng)
         ]
         logits = score_in_chunks(scorer, scorer.encode(variants), cells)
-
-        for cell, row in zip(cells, logits, strict=True):
-            item = variants[cell.item]
-            builder = builders[CellGroup(situation_of(item, cell), cell.property)]
-            builder.logits.append(row)
-            builder.true.append(_true_values(scorer, item, cell.property))
-            # By a hash of the id, too: all cells of an item share a fold.
-            builder.fold.append(zlib.crc32(b"fold " + item.id.encode()) & 1)
         progress(min(start + _CALIBRATION_BATCH, len(chosen)), len(chosen))
+        return [
+            ScoredCell(
+                group=CellGroup(situation_of(variants[cell.item], cell), cell.property),
+                logits=row,
+                true=_true_values(scorer, variants[cell.item], cell.property),
+                # By a hash of the id, too: all cells of an item share a fold.
+                fold=zlib.crc32(b"fold " + variants[cell.item].id.encode()) & 1,
+            )
+            for cell, row in zip(cells, logits, strict=True)
+        ]
+
+    builders: dict[CellGroup, _GroupBuilder] = defaultdict(_GroupBuilder)
+    for part in share_out(range(0, len(chosen), _CALIBRATION_BATCH), score):
+        for cell in part:
+            builder = builders[cell.group]
+            builder.logits.append(cell.logits)
+            builder.true.append(cell.true)
+            builder.fold.append(cell.fold)
     return {group: builder.build() for group, builder in sorted(builders.items())}
 
 

@@ -14,7 +14,8 @@ from kg.image_cache import read_pixels
 from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
 from schema.progress import ProgressCallback, no_progress
-from serving.calibration import calibrate
+from schema.shares import ShareOut, compute_all
+from serving.calibration import fit_calibration, score_hidden_cells
 from serving.items import CatalogItems
 
 
@@ -62,8 +63,14 @@ def calibrate_model(
     home: Home,
     folder: Path,
     progress: ProgressCallback = no_progress,
+    share_out: ShareOut = compute_all,
+    store: bool = True,
 ) -> None:
-    """Calibrate a model folder on its validation split of the home, and store the result in it."""
+    """Calibrate a model folder on its validation split of the home, and store the result in it.
+
+    With ``share_out`` several processes score a share of the items each, and the one that is to
+    ``store`` the result fits it.
+    """
     scorer = load_scorer(home, str(folder))
     # The split that the model was trained on, which a resumed run has from its first command.
     split_file = scorer.about.get("split")
@@ -73,5 +80,8 @@ def calibrate_model(
         Path(split_file) if split_file else None,
         load_regions(home, scorer),
     )
-    calibration = calibrate(scorer, items, progress=progress)
+    groups = score_hidden_cells(scorer, items, progress=progress, share_out=share_out)
+    if not store:
+        return
+    calibration = fit_calibration(groups, items)
     add_file(folder, "calibration.json", json.dumps(calibration, ensure_ascii=False).encode())

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from schema.errors import TrainingError
 from schema.files import write_together
+from training.sharding import sharded_like, whole_on_cpu
 from training.state import RunProgress
 
 KEPT_CHECKPOINTS = 2
@@ -49,19 +50,55 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
+    copied = copy_state(progress, objective, average, optimizer)
+    if copied is not None:
+        write_checkpoint(folder, copied)
+
+
+@dataclass(frozen=True)
+class CopiedState:
+    """Copies of a run's state on the CPU: tensors by name, by file, its progress, and the
+    name of its optimizer."""
+
+    progress: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]
+    optimizer: str
+
+
+def copy_state(
+    progress: RunProgress,
+    objective: nn.Module,
+    average: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    writes: bool = True,
+) -> CopiedState | None:
+    """Copy a run's state, which may change while it is written.
+
+    The tensors of a sharded model are gathered, by all processes together, of which one ``writes``;
+    the others get None. What is copied does not depend on the number of processes.
+    """
+    parts = {
+        "weights.safetensors": objective.state_dict(),
+        "average.safetensors": average,
+        "optimizer.safetensors": _moments(optimizer, objective),
+    }
+    gathered = {name: whole_on_cpu(tensors, writes) for name, tensors in parts.items()}
+    return CopiedState(asdict(progress), gathered, optimizer_name(optimizer)) if writes else None
+
+
+def write_checkpoint(folder: Path, state: CopiedState) -> None:
+    """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
     # Zeros in front, so that the order of the names is that of the steps. The hidden name is not
     # among the checkpoints until all files are on the disk.
-    target = folder / f"step-{progress.step:08d}"
-    temporary = folder / f".step-{progress.step:08d}"
+    name = f"step-{state.progress['step']:08d}"
+    target = folder / name
+    temporary = folder / f".{name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    metadata = {"optimizer.safetensors": {OPTIMIZER: state.optimizer}}
     files = {
-        "weights.safetensors": _serialized(objective.state_dict()),
-        "average.safetensors": _serialized(average),
-        "optimizer.safetensors": _serialized(
-            _moments(optimizer, objective), {OPTIMIZER: optimizer_name(optimizer)}
-        ),
-        "progress.json": json.dumps(asdict(progress)).encode(),
+        **{name: save(tensors, metadata.get(name)) for name, tensors in state.tensors.items()},
+        "progress.json": json.dumps(state.progress).encode(),
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
@@ -95,13 +132,6 @@ def _parameter_names(optimizer: torch.optim.Optimizer, objective: nn.Module) -> 
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     groups = optimizer.param_groups
     return [names[id(parameter)] for group in groups for parameter in group["params"]]
-
-
-def _serialized(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    # safetensors refuses tensors that share memory, as tied weights do, so each is copied.
-    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    data: bytes = save(copies, metadata)
-    return data
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
@@ -163,11 +193,13 @@ def restore_optimizer(
     """
     names = _parameter_names(optimizer, objective)
     numbers = {name: number for number, name in enumerate(names)}
+    parameters = dict(objective.named_parameters())
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in moments.items():
         parameter, _, key = name.rpartition(".")
         if parameter in numbers:
-            state.setdefault(numbers[parameter], {})[key] = tensor
+            sliced = sharded_like(tensor, parameters[parameter])
+            state.setdefault(numbers[parameter], {})[key] = sliced
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -23,6 +23,7 @@ CHOICES = {
     "rewrites": ("logged", "any"),
     "corruption": ("type", "uniform", "bernoulli", "category"),
     "random_pieces": ("even", "unigram"),
+    "shard": ("auto", "always", "never"),
 }
 SHARES = (
     "title_full",
@@ -102,6 +103,8 @@ class Recipe:
       :func:`training.compilation.compile_objective`
     - ``workers`` (processes that prepare batches; None, or ``auto``
       in a text, chooses their number from the machine)
+    - ``shard``: whether each of several processes keeps only a slice of the weights, moments and
+      averages (always, never, or auto: if they are too large for a GPU)
     - ``log_every``, ``validate_every``, ``keep_every``: steps between log lines, validations, and
       checkpoints; ``patience``: validations without improvement before the run stops (0: never)
 
@@ -156,6 +159,7 @@ class Recipe:
     precision: str = "bf16"
     compile: str = "auto"
     workers: int | None = None
+    shard: str = "auto"
     log_every: int = 20
     validate_every: int = 400
     patience: int = 0

@@ -96,10 +96,13 @@ class TrainingData:
             regions = self.regions.batch([self.items[i] for i in index])
             return ItemImages(None, regions.mask.any(1), regions)
         present = self.images.present[index]
+        # A batch without images still has pixels, all black: batch norm reads them in step with the
+        # other processes, whose batches may have some.
+        has_pixels = self.images.present.any()
         pixels = None
-        if present.any() and shifts is None:
+        if has_pixels and shifts is None:
             pixels = torch.from_numpy(self.images.pixels(index))
-        elif present.any() and shifts is not None:
+        elif has_pixels and shifts is not None:
             pixels = augmented_images(self.images.array, index, shifts.limit, shifts.uniform)
         return ItemImages(pixels, torch.from_numpy(present))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import signal
 from collections import deque
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kg.sampling.keyed_random import KeyedRandom
 from kg.sampling.memmap import pickle_memmaps_by_path
+from schema.arrays import IntArray
 from schema.errors import CatalographError, TrainingError
 from schema.memory import keep_freed_memory
 from training.batches import StepBatch
@@ -102,29 +104,57 @@ class BatchBuilder(Dataset[PreparedBatch]):
     def __getitem__(self, request: BatchRequest) -> PreparedBatch:
         """Build the batch of a request."""
         stage = self.schedule.stages[request.stage]
-        items = NO_INDEX if stage.only_queries else self.items.batch(request.step)
-        # The contrastive loss compares a process's pairs with those of all processes.
-        pairs_by_rank = [NO_INDEX]
-        sampler = self._pair_sampler(request.stage)
-        if sampler is not None:
-            pairs_by_rank = sampler.shares(request.step)
-        rank = self.items.rank if len(pairs_by_rank) > 1 else 0
-
         random = KeyedRandom(self.seed, request.step)
-        micro_batches = []
-        for number, part in enumerate(np.array_split(items, request.micro_batches)):
-            shares = [np.array_split(each, request.micro_batches)[number] for each in pairs_by_rank]
-            contents = BatchContents(
-                items=part,
-                pairs=shares[rank],
-                all_pairs=np.concatenate(shares),
-                first=sum(len(share) for share in shares[:rank]),
-            )
-            if len(part) or len(contents.pairs):
-                micro_batches.append(self.collator.batch(stage, contents, random))
+        parts = self.contents(request)
+        items = sum(len(part.items) for part in parts)
         # Every matching pair comes with one that does not match.
-        count = len(items) if len(items) else 2 * len(pairs_by_rank[rank])
+        count = items or 2 * sum(len(part.pairs) for part in parts)
+        micro_batches = [self.collator.batch(stage, part, random) for part in parts]
         return PreparedBatch(request, micro_batches, count)
+
+    def contents(self, request: BatchRequest) -> list[BatchContents]:
+        """Return what this process's micro-batches of a request consist of.
+
+        The batch of all processes is cut into micro-batches first, and each of these is divided
+        among the processes. So a micro-batch consists of the same items and pairs however many
+        processes there are, and all of them have a part of each: they exchange the statistics of
+        batch norm and the embeddings of pairs.
+        """
+        stage = self.schedule.stages[request.stage]
+        items = NO_INDEX if stage.only_queries else self.items.whole(request.step)
+        sampler = self._pair_sampler(request.stage)
+        pairs = NO_INDEX if sampler is None else sampler.whole(request.step)
+        rank = self.items.rank
+        contents = []
+        for part, pairs_of_part in itertools.zip_longest(
+            self._cut(items, request.micro_batches),
+            self._cut(pairs, request.micro_batches),
+            fillvalue=NO_INDEX,
+        ):
+            shares = [pairs_of_part[each :: self.items.world] for each in range(self.items.world)]
+            contents.append(
+                BatchContents(
+                    items=part[rank :: self.items.world],
+                    pairs=shares[rank],
+                    # The contrastive loss compares a process's pairs with those of all processes.
+                    all_pairs=np.concatenate(shares),
+                    first=sum(len(share) for share in shares[:rank]),
+                )
+            )
+        return contents
+
+    def smallest(self, request: BatchRequest, number: int) -> StepBatch:
+        """Build micro-batch ``number`` of a request with one of its items and pairs alone."""
+        stage = self.schedule.stages[request.stage]
+        contents = self.contents(request)[number]
+        one = dataclasses.replace(contents, items=contents.items[:1], pairs=contents.pairs[:1])
+        return self.collator.batch(stage, one, KeyedRandom(self.seed, request.step))
+
+    def _cut(self, index: IntArray, parts: int) -> list[IntArray]:
+        """Cut ``index`` into as many ``parts`` as leave each process something of every part."""
+        if not len(index):
+            return []
+        return np.array_split(index, max(1, min(parts, len(index) // self.items.world)))
 
     def epoch(self, step: int, stage: int) -> int:
         """Return the epoch that a stage's step belongs to."""

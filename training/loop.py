@@ -11,16 +11,21 @@ from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch.nn.utils import clip_grad_norm_
 
 from schema.errors import TrainingError
 from schema.files import is_disk_full
-from training.gradient import autocast, compute_gradient, reduce_report
-from training.loader import PreparedBatch, explained_worker_failures, prefetch_batches
+from training.gradient import (
+    AgreedBatch,
+    agree_on_batch,
+    autocast,
+    compute_gradient,
+    reduce_report,
+)
+from training.loader import explained_worker_failures, prefetch_batches
 from training.objectives.joint import LossReport
 from training.optim import learning_rate, step_if_finite
 from training.records import ReportCallback, Step, TrainingWarning, Validated
+from training.sharding import clip_gradients, whole
 from training.state import Run
 
 ROLL_BACK_AFTER = 10
@@ -40,34 +45,36 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
     meter = Meter()
     enter_stage(run, progress.stage)
     with StopSignal() as stop, explained_worker_failures(run.workers):
+        run.asked_to_stop = lambda: stop.requested
         for batch in prefetch_batches(run.batches, run.requests(), run.workers, run.device):
             # A batch that was prepared ahead may come after the minutes are over.
             used = run.budget.used(progress.step)
             if used >= 1.0:
                 break
-            if batch.request.stage != progress.stage:
-                next_stage(run, batch.request.stage)
+            agreed = agree_on_batch(run, batch)
+            if agreed.stage != progress.stage:
+                next_stage(run, agreed.stage)
 
             rate = learning_rate(
                 recipe,
                 step=progress.step - progress.stage_began,
                 used=run.stage.used(used),
             )
-            losses = train_step(run, batch, rate)
+            losses = train_step(run, agreed, rate)
             run.average.update(run.objective, progress.step)
 
             progress.step += 1
-            progress.items += batch.items
-            progress.seconds = run.budget.seconds
-            meter.items += batch.items * run.world
+            progress.items += agreed.items
+            progress.seconds = run.budget.agreed_seconds
+            meter.items += agreed.items
             if progress.step % recipe.log_every == 0:
-                record = log_record(run, reduce_report(losses, run.world), meter.lap(), rate)
+                record = log_record(run, reduce_report(losses, run.processes), meter.lap(), rate)
                 if run.log is not None:
                     run.log.write(record)
                 report(record)
 
-            if any_process(stop.requested, run):
-                run.keep()
+            if run.stop:
+                keep_last(run, report)
                 return False
             if progress.step % recipe.validate_every == 0:
                 with meter.paused():
@@ -80,12 +87,18 @@ def run_loop(run: Run, report: ReportCallback) -> bool:
                 write_or_warn(run.keep, report)
     if progress.step % recipe.validate_every:
         validate_run(run, report)
-    # Not write_or_warn(): at its end a run has to fail if its last steps cannot be kept.
-    run.keep()
+    keep_last(run, report)
     return True
 
 
-def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
+def keep_last(run: Run, report: ReportCallback) -> None:
+    """Write the last checkpoint of a run, which fails if that cannot be written."""
+    write_or_warn(run.finish_writing, report)
+    run.keep()
+    run.finish_writing()
+
+
+def train_step(run: Run, batch: AgreedBatch, rate: float) -> LossReport:
     """Run forward, backward and the optimizer step on one batch.
 
     The weights do not change if the gradient is not finite. After 10 such steps in a row the last
@@ -93,8 +106,8 @@ def train_step(run: Run, batch: PreparedBatch, rate: float) -> LossReport:
     """
     losses = compute_gradient(run, batch)
     # Finite only if all gradients are. They are the same in all processes, and so is the decision.
-    norm = clip_grad_norm_(run.objective.parameters(), run.recipe.clip or math.inf)
-    run.bad_steps.add(step_if_finite(run.optimizer, norm, rate))
+    norm = clip_gradients(run.objective.parameters(), run.recipe.clip or math.inf, run.processes)
+    run.bad_steps.add(step_if_finite(run.optimizer, norm, rate, run.is_sharded))
     count = run.bad_steps.count
     if count == ROLL_BACK_AFTER:
         run.roll_back()
@@ -111,6 +124,8 @@ def enter_stage(run: Run, stage: int) -> None:
     """Train by the objectives of a stage from now on."""
     run.progress.stage = stage
     run.objective.weights = dict(run.stage.weights)
+    if run.evaluator is not None:
+        run.evaluator.weights = dict(run.stage.weights)
 
 
 def next_stage(run: Run, stage: int) -> None:
@@ -145,16 +160,9 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
 
     Returns True if it is time to stop: ``patience`` validations in a row brought no improvement.
     """
-    objective = run.objective
     progress = run.progress
-    weights = {name: tensor.detach().clone() for name, tensor in objective.state_dict().items()}
-    objective.load_state_dict(run.average.shadow)
-    # The next step sets training mode again, and seeds its random numbers itself: validation does
-    # not change a run.
-    objective.eval()
-    with autocast(run.recipe, run.device), torch.inference_mode():
+    with averaged_weights(run), autocast(run.recipe, run.device), torch.inference_mode():
         metrics = run.validate(run.stage)
-    objective.load_state_dict(weights)
     if metrics:
         record = Validated(progress.step, metrics)
         report(record)
@@ -164,7 +172,8 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
     score = score_of(metrics)
     if score > progress.best or not metrics:
         # If the model cannot be written, the best score stays, so that the next good one is.
-        if write_or_warn(run.export, report):
+        # The first process writes; all have to know whether that worked, since they stop together.
+        if run.processes.from_first(write_or_warn(run.export, report)):
             progress.best = score
             progress.stale = 0
             progress.metrics = metrics
@@ -173,6 +182,25 @@ def validate_run(run: Run, report: ReportCallback) -> bool:
     # An earlier stage cannot end the run, since the later ones have shares of the budget.
     is_last_stage = progress.stage == len(run.schedule.stages) - 1
     return 0 < run.recipe.patience <= progress.stale and is_last_stage
+
+
+@contextmanager
+def averaged_weights(run: Run) -> Iterator[None]:
+    """Put the averaged weights into the model that is validated, in evaluation mode."""
+    if run.evaluator is not None:
+        for name, tensor in run.evaluator.state_dict().items():
+            tensor.copy_(whole(run.average.shadow[name]))
+        run.evaluator.eval()
+        yield
+        return
+    objective = run.objective
+    weights = {name: tensor.detach().clone() for name, tensor in objective.state_dict().items()}
+    objective.load_state_dict(run.average.shadow)
+    # The next step sets training mode again, and seeds its random numbers itself: validation does
+    # not change a run.
+    objective.eval()
+    yield
+    objective.load_state_dict(weights)
 
 
 def score_of(metrics: dict[str, float]) -> float:
@@ -205,15 +233,6 @@ def write_or_warn(write: Callable[[], None], report: ReportCallback) -> bool:
         )
         return False
     return True
-
-
-def any_process(stop: bool, run: Run) -> bool:
-    """Return whether any process was asked to stop, so that all stop at the same step."""
-    if run.world == 1:
-        return stop
-    flag = torch.tensor([float(stop)])
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag.item())
 
 
 class StopSignal:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from encoders.bert import BertText
 from training.config import Recipe
 from training.lamb import Lamb
+from training.sharding import own_slice, sharded_like
 
 TABLES = (
     "fusion.ngrams.bag.weight",
@@ -36,6 +37,8 @@ def build_optimizer(
     pretrained_matrices: list[nn.Parameter] = []
     pretrained_vectors: list[nn.Parameter] = []
     pretrained = _text_parameters(objective) if pretrained_text else set()
+    # A group of their own: in a sharded model they alone are whole.
+    scalars: list[nn.Parameter] = []
     for name, parameter in objective.named_parameters():
         if name.removeprefix("model.") in TABLES:
             tables.append(parameter)
@@ -43,6 +46,8 @@ def build_optimizer(
             (pretrained_matrices if parameter.ndim > 1 else pretrained_vectors).append(parameter)
         elif parameter.ndim > 1:
             matrices.append(parameter)
+        elif parameter.ndim == 0:
+            scalars.append(parameter)
         else:
             vectors.append(parameter)
     # Decay is multiplied by the learning rate; divided here, it is the same as that of matrices.
@@ -52,6 +57,7 @@ def build_optimizer(
     groups = [
         {"params": matrices, "weight_decay": decay, "scale": 1.0},
         {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
+        {"params": scalars, "weight_decay": 0.0, "scale": 1.0},
         {"params": tables, "weight_decay": table_decay, "scale": recipe.table_rate},
         {"params": pretrained_matrices, "weight_decay": decay, "scale": pretrained_rate},
         {"params": pretrained_vectors, "weight_decay": 0.0, "scale": pretrained_rate},
@@ -69,7 +75,12 @@ def _text_parameters(objective: nn.Module) -> set[nn.Parameter]:
     return {parameter for encoder in encoders for parameter in encoder.parameters()}
 
 
-def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor, rate: float) -> Tensor:
+def step_if_finite(
+    optimizer: torch.optim.Optimizer,
+    norm: Tensor,
+    rate: float,
+    is_sharded: bool = False,
+) -> Tensor:
     """Take a step at the learning rate ``rate``, unless the gradient's ``norm`` is not finite.
 
     Neither weights nor state change then. Returns a scalar, 1 if the step was not taken and else 0.
@@ -78,6 +89,11 @@ def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor, rate: float) 
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
     is_bad = torch.isfinite(norm).logical_not().float()
+    if is_sharded:
+        # The kernel of a sharded model takes no such flag. The norm is on the host already.
+        if not is_bad.item():
+            optimizer.step()
+        return is_bad
     # What torch's GradScaler sets: AdamW's fused kernel, and Lamb, leave out such a step.
     optimizer.found_inf = is_bad  # type: ignore[attr-defined]
     optimizer.step()
@@ -126,7 +142,8 @@ class Budget:
     """The limits of a run: ``steps``, ``minutes`` of wall-clock time, or both.
 
     The run ends when the first of them is reached. ``spent`` is the number of seconds that the run
-    had already taken before it was resumed.
+    had already taken before it was resumed. What is used up is a matter of ``agreed_seconds``, so
+    that all processes of a run find the same.
     """
 
     steps: int | None
@@ -135,16 +152,20 @@ class Budget:
 
     def __post_init__(self) -> None:
         self._start = time.monotonic()
+        self.agreed_seconds = self.spent
 
     @property
     def seconds(self) -> float:
-        """The seconds that the run has taken, including the time before it was resumed."""
+        """The seconds that the run has taken, including those before it was resumed.
+
+        This is the clock of this process; those of other processes began sooner or later.
+        """
         return self.spent + time.monotonic() - self._start
 
     def used(self, step: int) -> float:
         """Return the share of the budget that is used up at ``step``, at most 1."""
         by_steps = step / self.steps if self.steps else 0.0
-        by_time = self.seconds / (60 * self.minutes) if self.minutes else 0.0
+        by_time = self.agreed_seconds / (60 * self.minutes) if self.minutes else 0.0
         return min(1.0, max(by_steps, by_time))
 
 
@@ -179,7 +200,7 @@ class AveragedWeights:
         copies: dict[int, Tensor] = {}
         for name, tensor in module.state_dict().items():
             # Empty tensors all have the address 0.
-            key = tensor.data_ptr() or id(tensor)
+            key = own_slice(tensor).data_ptr() or id(tensor)
             if key not in copies:
                 copies[key] = tensor.detach().clone()
             self.shadow[name] = copies[key]
@@ -188,7 +209,7 @@ class AveragedWeights:
         """Load the averages of a checkpoint, except those of a head that no longer exists."""
         for name, tensor in shadow.items():
             if name in self.shadow:
-                self.shadow[name].copy_(tensor)
+                self.shadow[name].copy_(sharded_like(tensor, self.shadow[name]))
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
@@ -206,8 +227,8 @@ class AveragedWeights:
                 continue
             seen.add(id(average))
             if tensor.dtype.is_floating_point:
-                averages.append(average)
-                weights.append(tensor)
+                averages.append(own_slice(average))
+                weights.append(own_slice(tensor))
             else:
                 # Counters, such as the number of batches that a batch norm has seen.
                 average.copy_(tensor)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
+from encoders.batch_norm import synchronise_batch_norm
 from fusion.build import build_model
 from fusion.checkpoint import HEADS, ModelFolder, default_device, load_weights, save_pretrained
 from fusion.config import ModelConfig
@@ -24,11 +25,14 @@ from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
 from schema.memory import keep_freed_memory
+from schema.shares import ShareOut
+from training.background import BackgroundWriter
 from training.checkpoints import (
+    copy_state,
     load_checkpoint,
     optimizer_name,
     restore_optimizer,
-    save_checkpoint,
+    write_checkpoint,
 )
 from training.collate import Collator
 from training.compilation import compile_objective
@@ -37,14 +41,24 @@ from training.flows import TrainingFlows
 from training.inputs import TrainingInputs, open_pretrained, read_inputs
 from training.loader import BatchBuilder, PairSamplers
 from training.loop import run_loop
+from training.objectives.contrastive import Contrastive
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer
+from training.processes import Processes
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import QUERY_TERMS, Schedule, make_schedule
-from training.setup import describe, model_config, model_folder, resolve_options, starting_point
+from training.setup import (
+    continued_options,
+    describe,
+    model_config,
+    model_folder,
+    resolve_options,
+    starting_point,
+)
+from training.sharding import all_sharded_like, is_to_be_sharded, shard, whole_averages
 from training.state import Run, RunProgress
 from training.validation import HeldOutPairs, Validator, some_pairs
 from training.workers import Machine, WorkerNeeds, choose_workers, local_processes
@@ -52,22 +66,16 @@ from training.workers import Machine, WorkerNeeds, choose_workers, local_process
 DEFAULT_EPOCHS = 20
 
 
-@dataclass(frozen=True)
-class Process:
-    """This process's ``rank`` among ``world`` processes."""
-
-    rank: int = 0
-    world: int = 1
-
-
 def train(
     home: Home,
     options: TrainOptions,
     report: ReportCallback = ignore_records,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Train a model and store it in the home, in a folder of its own.
 
-    Under ``torchrun`` every process takes its share of each batch.
+    Under ``torchrun`` every process takes its share of each batch. ``processes`` are connected
+    already if they are given. If one of them fails, all do, with its reason.
 
     Returns:
         ``{"model", "steps", "seconds", "items_per_second", "metrics", "finished"}``; ``finished``
@@ -77,18 +85,36 @@ def train(
         UsageError: the options do not fit together.
         TrainingError: there is nothing to learn from, or training cannot continue.
     """
+    processes = Processes.join() if processes is None else processes
+    try:
+        return _train(home, options, report, processes)
+    except BaseException as error:
+        processes.report_failure(error)
+        raise
+
+
+def _train(
+    home: Home,
+    options: TrainOptions,
+    report: ReportCallback,
+    processes: Processes,
+) -> dict[str, Any]:
+    """See :func:`train`."""
     began = time.monotonic()
     # Otherwise the kernel clears fresh pages in every step: 22 items/s instead of 115.
     keep_freed_memory()
-    process = join_processes()
-    folder = model_folder(home, options)
+    if processes.was_restarted:
+        options = continued_options(home, options)
+    # The first process makes the folder, after which another one would choose the next name.
+    folder = processes.from_first(model_folder(home, options))
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
     if options.resume and start is not None:
         keep_threads(start.about)
     pretrained = [] if start is not None else open_pretrained(settings.recipe)
     config = start.config if start is not None else model_config(options, settings, pretrained)
-    inputs = read_inputs(home, options, settings.recipe, config, start, report, pretrained)
+    with processes.first_alone():
+        inputs = read_inputs(home, options, settings.recipe, config, start, report, pretrained)
     # A catalogue may yield fewer pieces than the preset allows; a given vocabulary has its own.
     config = dataclasses.replace(config, vocab_size=inputs.tokenizer.vocab_size)
 
@@ -100,10 +126,12 @@ def train(
     about["pretrained_text"] = kept.get(
         "pretrained_text", any(p.kind == "bert" for p in pretrained)
     )
-    writer = ModelWriter(folder, config, inputs, about, process.rank)
-    run = assemble(writer, options, settings.recipe, process, began, report)
-    if run.progress.step == 0:
-        load_initial_weights(run, start, pretrained)
+    writer = ModelWriter(folder, config, inputs, about, processes)
+
+    def load(objective: JointObjective) -> None:
+        load_initial_weights(objective, start, pretrained)
+
+    run = assemble(writer, options, settings.recipe, processes, began, report, load)
     # A run that is killed before its first checkpoint can then be resumed as well.
     if not options.resume:
         writer.export(run.average, run.progress, start=True)
@@ -112,7 +140,7 @@ def train(
     loop_began = time.monotonic()
     finished = train_to_end(run, folder, report)
     seconds = max(1e-9, time.monotonic() - loop_began)
-    items = (run.progress.items - items_before) * process.world
+    items = run.progress.items - items_before
     result = {
         "model": str(folder),
         "steps": run.progress.step,
@@ -121,10 +149,9 @@ def train(
         "metrics": run.progress.metrics,
         "finished": finished,
     }
-    if process.rank == 0:
+    if processes.is_first:
         record_run(home, options, result)
-    if process.world > 1:
-        dist.barrier()
+    processes.wait()
     return result
 
 
@@ -156,51 +183,42 @@ def keep_threads(about: dict[str, Any]) -> None:
         torch.set_num_threads(about["threads"])
 
 
-def join_processes() -> Process:
-    """Connect to the other processes if ``torchrun`` started several."""
-    process = Process(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    if process.world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return process
-
-
 def load_initial_weights(
-    run: Run,
+    objective: JointObjective,
     start: ModelFolder | None,
     pretrained: Sequence[Pretrained],
 ) -> None:
     """Load weights into a new run's model, from a model folder or from transformers' models."""
     if start is not None:
-        load_weights(run.objective.model, start.model.state_dict())
-        run.objective.load_heads(start.heads)
+        load_weights(objective.model, start.model.state_dict())
+        objective.load_heads(start.heads)
     for each in pretrained:
-        each.load(run.objective.model)
-    # Until here the averages are those of the random weights.
-    run.average.shadow = AveragedWeights(run.objective, run.recipe.ema).shadow
+        each.load(objective.model)
 
 
 @dataclass
 class ModelWriter:
-    """Writes a run's model folder and checkpoints; only the process of ``rank`` 0 writes."""
+    """Writes a run's model folder and checkpoints; only the first process writes."""
 
     folder: Path
     config: ModelConfig
     inputs: TrainingInputs
     about: dict[str, Any]
-    rank: int
+    processes: Processes
+    background: BackgroundWriter = field(default_factory=BackgroundWriter)
 
     def export(self, average: AveragedWeights, progress: RunProgress, start: bool = False) -> None:
         """Write the averaged weights to the model folder.
 
-        With ``start`` they go to the folder from which ``--resume`` rebuilds the model.
+        With ``start`` they go to the folder from which ``--resume`` rebuilds the model. All
+        processes gather the averages of a sharded model.
         """
-        if self.rank != 0:
+        averages = whole_averages(average.shadow)
+        if not self.processes.is_first:
             return
         target = self.folder / "checkpoints" / "start" if start else self.folder
         about = {**self.about, "step": progress.step, "validation": progress.metrics}
-        weights = {name.removeprefix("model."): each for name, each in average.shadow.items()}
+        weights = {name.removeprefix("model."): each for name, each in averages.items()}
         save_pretrained(
             target,
             self.config,
@@ -211,35 +229,55 @@ class ModelWriter:
         )
 
     def keep(self, run: Run) -> None:
-        """Write a checkpoint to resume from."""
-        if self.rank == 0:
-            save_checkpoint(
-                self.folder / "checkpoints",
-                run.progress,
-                run.objective,
-                run.average.shadow,
-                run.optimizer,
-            )
+        """Write a checkpoint to resume from, in the background.
+
+        Training goes on while it is written, so that the other processes need not wait for this
+        one. Raises OSError if the checkpoint before could not be written.
+        """
+        if not (self.processes.is_first or run.is_sharded):
+            return
+        state = copy_state(
+            run.progress,
+            run.objective,
+            run.average.shadow,
+            run.optimizer,
+            writes=self.processes.is_first,
+        )
+        if state is not None:
+            self.background.start(lambda: write_checkpoint(self.folder / "checkpoints", state))
 
 
 def assemble(
     writer: ModelWriter,
     options: TrainOptions,
     recipe: Recipe,
-    process: Process,
+    processes: Processes,
     began: float,
     report: ReportCallback = ignore_records,
+    load: Callable[[JointObjective], None] = lambda objective: None,
 ) -> Run:
-    """Build everything that a run needs; restore the last checkpoint if the run is resumed."""
+    """Build everything that a run needs; restore the last checkpoint if the run is resumed.
+
+    ``load`` loads the weights that a run starts from.
+    """
     inputs = writer.inputs
     schedule = make_schedule(recipe.weights, recipe.stages, inputs.log is not None)
     objective = build_objective(writer, recipe, schedule, report)
+    load(objective)
+    is_sharded = is_to_be_sharded(recipe, objective, processes)
+    evaluator = copy.deepcopy(objective) if is_sharded else None
+    if processes.world > 1:
+        train_together(objective, processes)
+    if is_sharded:
+        shard(objective)
     compile_objective(objective, recipe.compile, default_device())
     optimizer = build_optimizer(objective, recipe, writer.about.get("pretrained_text", False))
     average = AveragedWeights(objective, recipe.ema)
     progress = RunProgress()
     if options.resume:
-        restored = restore_checkpoint(writer.folder, objective, average, optimizer, report)
+        restored = restore_checkpoint(
+            writer.folder, objective, average, optimizer, processes, report
+        )
         progress = restored or progress
 
     batches = batch_builder(
@@ -248,18 +286,14 @@ def assemble(
         writer.config,
         schedule,
         options.seed,
-        process,
+        processes,
         string_lengths=objective.model.knowledge.lengths,
     )
-    workers = worker_processes(inputs, recipe, writer.config, process, report)
+    workers = worker_processes(inputs, recipe, writer.config, processes, report)
     # Reading the inputs counts as time of a new run, and is not counted again when it is resumed.
-    spent = progress.seconds or time.monotonic() - began
-    parallel = None
-    if process.world > 1:
-        # A step may leave heads unused: those of other stages, and of terms that its batch lacks.
-        parallel = DistributedDataParallel(objective, find_unused_parameters=True)
+    spent = processes.from_first(progress.seconds or time.monotonic() - began)
     log = None
-    if process.rank == 0:
+    if processes.is_first:
         log = RunLog(writer.folder / "log.jsonl", progress.step, tensorboard=True)
     run = Run(
         objective=objective,
@@ -271,14 +305,20 @@ def assemble(
         budget=make_budget(options, recipe, len(inputs.splits["train"]), spent),
         progress=progress,
         seed=options.seed,
-        validate=make_validator(objective, inputs, batches.collator, writer.config),
+        validate=make_validator(
+            objective if evaluator is None else evaluator,
+            inputs,
+            batches.collator,
+            writer.config,
+            processes.share_out,
+        ),
         log=log,
         keep=lambda: writer.keep(run),
+        finish_writing=writer.background.finish,
         export=lambda: writer.export(average, progress),
-        roll_back=lambda: _roll_back(writer.folder, run),
-        parallel=parallel,
-        rank=process.rank,
-        world=process.world,
+        roll_back=lambda: _roll_back(writer, run),
+        processes=processes,
+        evaluator=evaluator,
         micro_batches=recipe.accumulate,
         workers=workers,
     )
@@ -289,7 +329,7 @@ def worker_processes(
     inputs: TrainingInputs,
     recipe: Recipe,
     config: ModelConfig,
-    process: Process,
+    processes: Processes,
     report: ReportCallback,
 ) -> int:
     """Return how many processes prepare batches; batches and results are the same with any number.
@@ -298,7 +338,7 @@ def worker_processes(
     """
     workers = recipe.workers
     if workers is None:
-        items = -(-recipe.batch_size // process.world)
+        items = -(-recipe.batch_size // processes.world)
         needs = WorkerNeeds.of(config, items, len(inputs.data.candidate))
         workers = choose_workers(default_device(), local_processes(), needs, Machine.here())
     report(Preparing(f"batches, in {workers} worker processes (--set workers=N changes it)"))
@@ -331,9 +371,30 @@ def build_objective(
     return objective
 
 
-def _roll_back(folder: Path, run: Run) -> None:
+def train_together(objective: JointObjective, processes: Processes) -> None:
+    """Let what compares or normalises examples see those of all processes.
+
+    All of them begin with the weights of the first one.
+    """
+    processes.copy_from_first(objective.state_dict().values())
+    synchronise_batch_norm(
+        objective,
+        processes.sum_in_pass,
+        processes.rank,
+        processes.world,
+    )
+    for part in objective.objectives.values():
+        if isinstance(part, Contrastive):
+            part.sum_over = processes.sum_in_pass
+
+
+def _roll_back(writer: ModelWriter, run: Run) -> None:
     """Restore weights, averages and moments of the last checkpoint, but not the step count."""
-    restore_checkpoint(folder, run.objective, run.average, run.optimizer)
+    folder = writer.folder
+    with run.processes.first_alone(), contextlib.suppress(OSError):
+        # If the last one cannot be written, the one before is read; it is reported later.
+        writer.background.finish()
+    restore_checkpoint(folder, run.objective, run.average, run.optimizer, run.processes)
 
 
 def batch_builder(
@@ -342,7 +403,7 @@ def batch_builder(
     config: ModelConfig,
     schedule: Schedule,
     seed: int,
-    process: Process,
+    processes: Processes,
     string_lengths: IntArray | None = None,
 ) -> BatchBuilder:
     """Return a builder of the batches of all stages of a schedule.
@@ -350,12 +411,14 @@ def batch_builder(
     ``string_lengths`` are the word pieces of the names that the model encodes (see
     :class:`training.collate.Collator`).
     """
-    rank = process.rank
-    world = process.world
-    if recipe.batch_size < 2 * world:
+    rank = processes.rank
+    world = processes.world
+    # A quarter of a batch are pairs of the query log, of which each process needs one.
+    least = world * (2 if inputs.log is None else 4) if world > 1 else 0
+    if recipe.batch_size < least:
         raise UsageError(
             f"batch_size={recipe.batch_size} is too small for {world} processes: "
-            f"set batch_size to {2 * world} or more"
+            f"set batch_size to {least} or more"
         )
     pair_builder = None
     pairs = None
@@ -369,9 +432,9 @@ def batch_builder(
         )
         every_pair = np.arange(len(inputs.log.query))
         # Each matching pair brings one that does not match, so half of the batch size fills a batch
-        # of pairs alone. Every process has as many pairs, since their embeddings are gathered.
-        with_items = max(2, recipe.batch_size // (4 * world)) * world
-        alone = max(1, recipe.batch_size // (2 * world)) * world
+        # of pairs alone. The numbers do not depend on that of the processes.
+        with_items = max(2, recipe.batch_size // 4)
+        alone = max(1, recipe.batch_size // 2)
         pairs = PairSamplers(
             with_items=StepSampler(every_pair, with_items, seed + 1, rank, world),
             alone=StepSampler(every_pair, alone, seed + 1, rank, world),
@@ -414,6 +477,7 @@ def make_validator(
     inputs: TrainingInputs,
     collator: Collator,
     config: ModelConfig,
+    share_out: ShareOut,
 ) -> Validator:
     """Return the validator of a run; half of its negatives are hard, regardless of the recipe."""
     items = inputs.splits["validation"]
@@ -428,7 +492,7 @@ def make_validator(
                 # Not built for runs that are never validated by queries.
                 train_builder=lambda: make_pair_builder(inputs, train_log, config, 0.5),
             )
-    return Validator(objective, collator, items, held_out)
+    return Validator(objective, collator, items, held_out, share_out)
 
 
 def restore_checkpoint(
@@ -436,6 +500,7 @@ def restore_checkpoint(
     objective: JointObjective,
     average: AveragedWeights,
     optimizer: torch.optim.Optimizer,
+    processes: Processes,
     report: ReportCallback = ignore_records,
 ) -> RunProgress | None:
     """Restore weights, averages and moments of the folder's last complete checkpoint.
@@ -445,10 +510,18 @@ def restore_checkpoint(
     the run's progress at that checkpoint; None if there is no checkpoint.
     """
     saved = load_checkpoint(folder / "checkpoints")
+    steps = processes.gather([-1 if saved is None else saved.progress.step])[:, 0]
+    if bool((steps != steps[0]).any()):
+        found = ", ".join(str(int(step)) if step >= 0 else "none" for step in steps)
+        raise TrainingError(
+            f"the processes read different checkpoints of {folder} (steps {found}): "
+            "put the home on a disk that all of them share"
+        )
     if saved is None:
         return None
     try:
-        differing = objective.load_state_dict(saved.weights, strict=False)
+        weights = all_sharded_like(saved.weights, objective.state_dict())
+        differing = objective.load_state_dict(weights, strict=False)
         names = (*differing.missing_keys, *differing.unexpected_keys)
         fits = all(name.startswith(HEADS) for name in names)
     except RuntimeError:

@@ -41,8 +41,8 @@ class StepSampler:
         """Return the epoch that ``step`` belongs to, from 0."""
         return step // self.steps_per_epoch
 
-    def shares(self, step: int) -> list[IntArray]:
-        """Return each process's share of the batch at ``step``."""
+    def whole(self, step: int) -> IntArray:
+        """Return the batch at ``step``, of all processes together."""
         epoch, position = divmod(step, self.steps_per_epoch)
         # The order depends on seed and epoch alone: a resumed run goes on where it stopped.
         if epoch != self._epoch:
@@ -50,7 +50,11 @@ class StepSampler:
             self._epoch = epoch
         first = position * self.batch_size
         places = np.arange(first, first + self.batch_size) % len(self._order)
-        batch = self._order[places]
+        return self._order[places]
+
+    def shares(self, step: int) -> list[IntArray]:
+        """Return each process's share of the batch at ``step``."""
+        batch = self.whole(step)
         return [batch[rank :: self.world] for rank in range(self.world)]
 
     def batch(self, step: int) -> IntArray:

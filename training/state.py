@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
+from encoders.batch_norm import BatchNormStatistics
 from training.config import Recipe
 from training.loader import BatchBuilder, BatchRequest
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, BadSteps, Budget
+from training.processes import Processes
 from training.run_log import RunLog
 from training.schedule import Schedule, Stage
 
@@ -41,10 +42,15 @@ class RunProgress:
 class Run:
     """A training run, built by :func:`training.run.assemble`.
 
-    ``validate`` returns the metrics of a stage, ``keep`` writes a checkpoint, ``export`` writes the
-    model folder, and ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of
-    micro-batches in a batch; it grows if memory runs out. ``workers`` is the number of processes
-    that prepare batches. ``bad_steps`` counts the latest steps whose gradient was not finite.
+    ``validate`` returns the metrics of a stage, ``keep`` begins to write a checkpoint,
+    ``finish_writing`` waits until it is written, ``export`` writes the model folder, and
+    ``roll_back`` restores the last checkpoint. ``micro_batches`` is the number of micro-batches in
+    a batch; it grows if memory runs out. ``workers`` is the number of processes that prepare
+    batches. ``bad_steps`` counts the latest steps whose gradient was not finite.
+
+    ``asked_to_stop`` tells whether this process was asked to stop, and ``stop`` whether any process
+    was. A sharded model has an ``evaluator``, which is whole: the averaged weights are gathered in
+    it to be validated.
     """
 
     objective: JointObjective
@@ -60,13 +66,23 @@ class Run:
     log: RunLog | None
     keep: Callable[[], None]
     export: Callable[[], None]
+    finish_writing: Callable[[], None] = lambda: None
     roll_back: Callable[[], None] = lambda: None
-    parallel: DistributedDataParallel | None = None
-    rank: int = 0
-    world: int = 1
+    processes: Processes = field(default_factory=Processes)
     bad_steps: BadSteps = field(default_factory=BadSteps)
     micro_batches: int = 1
     workers: int = 0
+    evaluator: JointObjective | None = None
+    asked_to_stop: Callable[[], bool] = lambda: False
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        self.batch_norms = BatchNormStatistics(self.objective)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process has a slice of the weights only."""
+        return self.evaluator is not None
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +97,8 @@ class Run:
     def requests(self) -> Iterator[BatchRequest]:
         """Yield a request for every batch until the budget is used up.
 
-        A batch that is prepared in advance belongs to the stage in which it is requested.
+        A batch that is prepared in advance belongs to the stage in which it is requested. All
+        processes yield equally many requests, since they agree on what is used up.
         """
         step = self.progress.step
         while (used := self.budget.used(step)) < 1.0:

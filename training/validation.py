@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from encoders.batch import ItemBatch, title_tensors
-from fusion.fused import FusedItems, ImageFeatures
+from fusion.fused import FusedItems, ImageFeatures, Knowledge
 from fusion.inference.matching import match_logits
 from fusion.inference.metrics import roc_auc
 from fusion.link_prediction.own_candidates import own_candidates
@@ -18,6 +18,7 @@ from fusion.model import ProductModel
 from kg.message_flow import MessageFlow
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import FloatArray, IntArray
+from schema.shares import ShareOut, compute_all
 from training.cells import statements_of
 from training.collate import BatchContents, Collator
 from training.loader import NO_INDEX
@@ -26,7 +27,8 @@ from training.queries import QueryPairBuilder
 from training.query_baseline import QueryBaseline, query_only_roc_auc
 from training.schedule import LINK_TERMS, QUERY_TERMS, Stage
 
-BATCH_ITEMS = 128
+BATCH_ITEMS = 64
+"""The items of a part of the work: several processes share out 512 items in eight parts."""
 MAX_ITEMS = 512
 """The most items, and the most pairs, that are used, so that validation stays fast."""
 
@@ -67,23 +69,27 @@ class Validator:
 
     Link prediction is measured by Hits@1 of hidden statements, query matching by ROC-AUC (beside
     that of a baseline that sees only the query), and a stage with neither by its loss. ``items``
-    [I] are the held-out items.
+    [I] are the held-out items. ``share_out`` lets several processes each compute a
+    part; all of them get the metrics, which are those of one process.
     """
 
     objective: JointObjective
     collator: Collator
     items: IntArray
     held_out: HeldOutPairs | None = None
+    share_out: ShareOut = compute_all
 
     def __call__(self, stage: Stage) -> dict[str, float]:
         """Return the metrics by name; none if there is nothing to validate on."""
         model = self.objective.model
         metrics: dict[str, float] = {}
         if LINK_TERMS & stage.weights.keys() and len(self.items):
-            metrics |= hits_at_1(model, self.collator, self.items[:MAX_ITEMS])
+            metrics |= hits_at_1(model, self.collator, self.items[:MAX_ITEMS], self.share_out)
         held_out = self.held_out
         if QUERY_TERMS & stage.weights.keys() and held_out is not None and len(held_out.pairs):
-            metrics["roc_auc"] = matching_roc_auc(model, held_out.builder, held_out.pairs)
+            metrics["roc_auc"] = matching_roc_auc(
+                model, held_out.builder, held_out.pairs, self.share_out
+            )
             if held_out.query_only is not None:
                 metrics["roc_auc_query_only"] = held_out.query_only
         return metrics or self._loss(stage)
@@ -93,79 +99,112 @@ class Validator:
         if stage.only_queries or not len(index):
             return {}
         device = self.objective.model.patch_mask.device
-        total = 0.0
-        for start in range(0, len(index), BATCH_ITEMS):
-            part = index[start : start + BATCH_ITEMS]
+
+        def loss_of(part: IntArray) -> float:
             contents = BatchContents(items=part, pairs=NO_INDEX, all_pairs=NO_INDEX)
             # The same random numbers in every validation, so that their losses can be compared.
             batch = self.collator.batch(stage, contents, KeyedRandom(0)).to(device)
-            total += float(self.objective(batch).total) * len(part)
-        return {"loss": total / len(index)}
+            return float(self.objective(batch).total) * len(part)
+
+        return {"loss": sum(self.share_out(in_parts(index, BATCH_ITEMS), loss_of)) / len(index)}
+
+
+def in_parts(index: IntArray, size: int) -> list[IntArray]:
+    """Cut ``index`` [N] into parts of ``size``, the last of which may be smaller."""
+    return [index[start : start + size] for start in range(0, len(index), size)]
 
 
 def matching_roc_auc(
     model: ProductModel,
     pair_builder: QueryPairBuilder,
     pairs: IntArray,
+    share_out: ShareOut = compute_all,
 ) -> float:
     """Return the ROC-AUC of matching ``pairs`` [N] against as many that do not match."""
     device = model.patch_mask.device
-    scores: list[float] = []
-    labels: list[float] = []
-    for start in range(0, len(pairs), BATCH_ITEMS // 2):
-        part = pairs[start : start + BATCH_ITEMS // 2]
+
+    def scores_of(part: IntArray) -> tuple[list[float], list[float]]:
         batch = pair_builder.batch(part, KeyedRandom(0))
         # The pairs that do not match have the same items in the same order.
         items = pair_builder.items(np.tile(pair_builder.log.item[part], 2))
         logits = match_logits(model, items.to(device), batch.query.to(device))
-        scores += logits.float().tolist()
-        labels += batch.label.tolist()
+        return logits.float().tolist(), batch.label.tolist()
+
+    results = share_out(in_parts(pairs, BATCH_ITEMS // 2), scores_of)
+    scores = [score for part, _ in results for score in part]
+    labels = [label for _, part in results for label in part]
     area = roc_auc(np.array(scores), np.array(labels) > 0.5)
     return 0.5 if np.isnan(area) else area
 
 
+@dataclass
+class Hits:
+    """Cells per property [P], and how many of them were predicted rightly in each setting."""
+
+    cells: FloatArray
+    right: dict[str, FloatArray] = field(default_factory=dict)
+
+    def add(self, other: Hits) -> None:
+        """Add those of other items."""
+        self.cells += other.cells
+        for setting, count in other.right.items():
+            self.right[setting] = self.right.get(setting, 0.0) + count
+
+
 @torch.inference_mode()
-def hits_at_1(model: ProductModel, collator: Collator, index: IntArray) -> dict[str, float]:
+def hits_at_1(
+    model: ProductModel,
+    collator: Collator,
+    index: IntArray,
+    share_out: ShareOut = compute_all,
+) -> dict[str, float]:
     """Return Hits@1 for the cells of items ``index``, each hidden in turn.
 
     It is averaged over properties. There is one figure for each setting (title full, blind or none;
     with or without the image; with or without the other statements), and their mean, ``hits@1``.
     """
-    data = collator.data
-    properties = len(data.ranges) - 1
-    device = model.patch_mask.device
-    candidates = torch.arange(model.links.candidate_property.shape[0], device=device)
+    candidates = torch.arange(
+        model.links.candidate_property.shape[0], device=model.patch_mask.device
+    )
     knowledge = model.know(candidates)
-    cells_of_property = np.zeros(properties)
-    hits: dict[str, FloatArray] = {}
-    for start in range(0, len(index), BATCH_ITEMS):
-        part = index[start : start + BATCH_ITEMS]
-        statement, row = statements_of(data.indptr, part)
-        if not len(statement):
-            continue
-        pairs = np.stack([row, data.property[statement]])
-        cells, cell = np.unique(pairs, axis=1, return_inverse=True)
-        np.add.at(cells_of_property, cells[1], 1)
-        is_true = np.zeros((cells.shape[1], data.ranges[-1]), dtype=bool)
-        is_true[cell.reshape(-1), data.candidate[statement]] = True
-        own = own_candidates(cells[1], np.arange(data.ranges[-1]), data.ranges)
-        first = own.first.numpy()
-        own = own.to(device)
-        for setting, fused in _readings(model, collator, part):
-            # Known statements reach the cells after the fusion, which both settings share.
-            for known, share in (("known", 1.0), ("alone", 0.0)):
-                flow = _flow(collator, part, cells, share).to(str(device))
-                scores = model.score_own(fused, flow, knowledge, own)
-                best = first + scores.argmax(1).cpu().numpy()
-                counts = hits.setdefault(f"{setting}/{known}", np.zeros(properties))
-                np.add.at(counts, cells[1], is_true[np.arange(len(best)), best])
-    present = cells_of_property > 0
+    hits = Hits(np.zeros(len(collator.data.ranges) - 1))
+    for part in share_out(
+        in_parts(index, BATCH_ITEMS), lambda part: _hits_of(model, collator, part, knowledge)
+    ):
+        hits.add(part)
+    present = hits.cells > 0
     shares = {
-        setting: float((count[present] / cells_of_property[present]).mean())
-        for setting, count in hits.items()
+        setting: float((count[present] / hits.cells[present]).mean())
+        for setting, count in hits.right.items()
     }
     mean = float(np.mean(list(shares.values()))) if shares else 0.0
     return {"hits@1": mean, **shares}
+
+
+def _hits_of(model: ProductModel, collator: Collator, part: IntArray, knowledge: Knowledge) -> Hits:
+    """Count the hits for the cells of items ``part`` [B]."""
+    data = collator.data
+    hits = Hits(np.zeros(len(data.ranges) - 1))
+    statement, row = statements_of(data.indptr, part)
+    if not len(statement):
+        return hits
+    pairs = np.stack([row, data.property[statement]])
+    cells, cell = np.unique(pairs, axis=1, return_inverse=True)
+    np.add.at(hits.cells, cells[1], 1)
+    is_true = np.zeros((cells.shape[1], data.ranges[-1]), dtype=bool)
+    is_true[cell.reshape(-1), data.candidate[statement]] = True
+    own = own_candidates(cells[1], np.arange(data.ranges[-1]), data.ranges)
+    first = own.first.numpy()
+    own = own.to(model.patch_mask.device)
+    for setting, fused in _readings(model, collator, part):
+        # Known statements reach the cells after the fusion, which both settings share.
+        for known, share in (("known", 1.0), ("alone", 0.0)):
+            flow = _flow(collator, part, cells, share).to(str(model.patch_mask.device))
+            scores = model.score_own(fused, flow, knowledge, own)
+            best = first + scores.argmax(1).cpu().numpy()
+            counts = hits.right.setdefault(f"{setting}/{known}", np.zeros_like(hits.cells))
+            np.add.at(counts, cells[1], is_true[np.arange(len(best)), best])
+    return hits
 
 
 def _flow(collator: Collator, part: IntArray, cells: IntArray, share: float) -> MessageFlow:

@@ -241,7 +241,7 @@ def test_stopped_run_says_how_to_continue(run: Call, monkeypatch: pytest.MonkeyP
         "metrics": {},
         "finished": False,
     }
-    monkeypatch.setattr("training.run.train", lambda home, options, progress: dict(stopped))
+    monkeypatch.setattr("training.run.train", lambda *arguments: dict(stopped))
     result = run("train", "--json")
     assert result.code == 130
     assert "--resume --name half" in result.err

@@ -233,3 +233,17 @@ def test_without_validation_items_temperatures_are_one_and_nothing_is_proven():
     calibration = Calibration(data)
     assert calibration.temperature("title", "colour") == 1.0
     assert calibration.threshold("title", "colour", 0.5) is None
+
+
+def test_several_processes_score_what_one_does():
+    items = catalogue(80)
+
+    def backwards(work, compute):
+        return [compute(part) for part in reversed(work)][::-1]
+
+    alone = score_hidden_cells(FakeScorer(), items)
+    shared = score_hidden_cells(FakeScorer(), items, share_out=backwards)
+    assert alone.keys() == shared.keys()
+    for group, cells in alone.items():
+        for name in ("logits", "true", "fold"):
+            assert np.array_equal(getattr(cells, name), getattr(shared[group], name))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from encoders.batch_norm import BatchNorm
 from encoders.layers import RowDropout
 from fusion.architectures.joint import SingleStream
 from fusion.build import build_model
@@ -23,7 +24,7 @@ from training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
-from training.gradient import compute_gradient
+from training.gradient import agree_on_batch, compute_gradient
 from training.loader import BatchBuilder, BatchRequest
 from training.loop import next_stage, run_loop
 from training.objectives.joint import JointObjective
@@ -99,7 +100,7 @@ def test_micro_batches_add_up_to_its_gradient(make_run, model):
         run = make_run(1)
         run.batches.items = StepSampler(np.arange(12), 12, 0)
         still(model)
-        report = compute_gradient(run, run.batches[BatchRequest(0, 0, parts)])
+        report = compute_gradient(run, agree_on_batch(run, run.batches[BatchRequest(0, 0, parts)]))
         grads.append(
             (
                 report,
@@ -125,8 +126,8 @@ def still(model):
             module.token_rate = module.wide_rate = 0.0
         if isinstance(module, torch.nn.Dropout | RowDropout):
             module.p = module.rate = 0.0
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            module.train = lambda mode=True: None  # type: ignore[assignment, method-assign]
+        if isinstance(module, BatchNorm):
+            module.train = lambda mode=True: None  # type: ignore[assignment, method-assign, return-value]
             module.training = False
 
 
@@ -134,7 +135,7 @@ def test_heads_train_again_after_a_validation(make_run):
     run = make_run(3)
     run.validate = lambda stage: {"hits@1": 0.0}
     training = []
-    run.objective.heads["mlm"].register_forward_hook(
+    run.objective.heads["lpm"].register_forward_hook(
         lambda head, arguments, loss: training.append(head.training)
     )
     run.recipe = dataclasses.replace(run.recipe, validate_every=1)

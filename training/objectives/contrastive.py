@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from encoders.batch_norm import SumOver
 from training.batches import StepBatch
 from training.objectives.base import Need, Objective
 
@@ -61,33 +61,31 @@ def contrastive_loss(
     return (losses[0] + losses[1]) / 2
 
 
-class _AllGather(torch.autograd.Function):
-    """A gather over all processes that sends gradients back.
+class _GatherRows(torch.autograd.Function):
+    """A gather of rows over all processes that sends gradients back.
 
-    The gradient of a process's own part is the sum over the losses of all processes.
+    The gradient of a process's own rows is the sum over the losses of all processes.
     """
 
     @staticmethod
-    def forward(context: Any, part: Tensor) -> Tensor:
-        """Gather ``part`` [N, D] of each of W processes: [W, N, D]."""
-        parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, part.contiguous())
-        return torch.stack(parts)
+    def forward(context: Any, own: Tensor, first: int, count: int, sum_over: SumOver) -> Tensor:
+        """Put ``own`` [N, D] at row ``first`` of ``count`` G rows, those of all processes."""
+        context.first = first
+        context.rows = len(own)
+        context.sum_over = sum_over
+        # A sum with zeros rather than a gather: processes may have different numbers of rows.
+        rows = own.new_zeros(count, own.shape[1], dtype=torch.float32)
+        rows[first : first + len(own)] = own
+        sum_over(rows)
+        return rows.to(own.dtype)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        """Return this process's part [N, D] of the summed gradients [W, N, D]."""
-        gradient = gradient.contiguous()
-        dist.all_reduce(gradient)
-        return gradient[dist.get_rank()]
-
-
-def gather_processes(part: Tensor) -> Tensor:
-    """Return ``part`` [N, D] of all processes in order of rank, [G, D], with gradients."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return part
-    gathered: Tensor = _AllGather.apply(part)  # type: ignore[no-untyped-call]
-    return gathered.flatten(0, 1)
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return this process's rows [N, D] of the summed gradients [G, D]."""
+        summed = gradient.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        context.sum_over(summed)
+        own = summed[context.first : context.first + context.rows]
+        return own.to(gradient.dtype), None, None, None
 
 
 class Contrastive(Objective):
@@ -96,6 +94,11 @@ class Contrastive(Objective):
     name = "contrastive"
     default_weight = 0.1
     needs = frozenset((Need.QUERY_PAIRS,))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum_over: SumOver | None = None
+        """Sums a tensor over all processes in place; None if there is only one."""
 
     @staticmethod
     def count(batch: StepBatch) -> float:
@@ -116,10 +119,13 @@ class Contrastive(Objective):
             query=model.match_head.embed(query.node),
             item=model.match_head.embed(item.node),
         )
-        everyone = Embeddings(
-            query=gather_processes(own.query),
-            item=gather_processes(own.item),
-        )
+        everyone = own
+        if self.sum_over is not None:
+            place = (pairs.first, pairs.query_matches.shape[1], self.sum_over)
+            everyone = Embeddings(
+                query=_GatherRows.apply(own.query, *place),  # type: ignore[no-untyped-call]
+                item=_GatherRows.apply(own.item, *place),  # type: ignore[no-untyped-call]
+            )
         return contrastive_loss(
             own,
             everyone,

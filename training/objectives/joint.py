@@ -67,6 +67,8 @@ class JointObjective(nn.Module):
         self.model = model
         self.heads = nn.ModuleDict()
         self.unavailable: list[str] = []
+        self.reaches_all_parameters = False
+        """Whether every parameter gets a gradient, zero if the batch has no use for it."""
         # The heads of all stages: the optimizer and the checkpoints hold them from the first step.
         for kind in OBJECTIVES:
             if recipe.weights.get(kind.name, 0.0) > 0:
@@ -94,14 +96,23 @@ class JointObjective(nn.Module):
         None if it is the whole batch.
         """
         states = StepStates(self.model, batch)
+        # The batch may have no example of any term, and its loss must still have a gradient.
+        nothing = self.model.patch_mask.sum() * 0.0
+        # So must the images: batch norm exchanges its statistics with other processes in the same
+        # order in all of them, forward and backward, whatever their batches have to learn from.
+        images = (states.image, states.pair_image)
+        for image in images:
+            if image is not None:
+                nothing = nothing + image.tokens.hidden[:0].sum().to(nothing.dtype)
+        if self.reaches_all_parameters:
+            empty = [part.reshape(-1)[:0] for part in self.parameters() if part.requires_grad]
+            nothing = nothing + torch.cat(empty).sum().to(nothing.dtype)
         terms: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
-            if name not in self.weights:
+            if name not in self.weights or not batch.counts.get(name, 1.0):
                 continue
             loss = objective(states)
             if loss is not None:
                 terms[name] = loss if shares is None else loss * shares[name]
-        # The batch may have no example of any term, and its loss must still have a gradient.
-        nothing = self.model.patch_mask.sum() * 0.0
         total = sum((self.weights[name] * term for name, term in terms.items()), start=nothing)
         return LossReport(total, terms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -72,9 +73,20 @@ class ImageMatching(QueryMatching):
     name = "qv"
     default_weight = 0.1
 
+    @staticmethod
+    def count(batch: StepBatch) -> float:
+        """Return the number of pairs whose item has an image."""
+        return 0.0 if batch.pairs is None else 2 * float(batch.pairs.items.has_image.sum())
+
     def forward(self, states: StepStates) -> Tensor | None:
-        """Return the loss over N pairs [N, D]; None if no item of the batch has an image."""
+        """Return the loss over those of N pairs [N, D] whose item has an image."""
+        pairs = states.batch.pairs
         views = states.query_views
-        if views is None or states.pair_image is None:
+        if pairs is None or views is None or states.pair_image is None:
             return None
-        return self.loss(states, views.image)
+        # The N matching pairs and the N others have the same items. The query alone, which is all
+        # that is left without an image, does not tell whether they match.
+        rows = pairs.items.image_rows
+        seen = torch.cat([rows, rows + len(pairs.items)])
+        logits = states.model.match_head(views.image)
+        return match_loss(logits.index_select(0, seen), pairs.label.index_select(0, seen))

@@ -20,6 +20,7 @@ import json
 import statistics
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -241,7 +242,8 @@ def main() -> None:
             try:
                 figures = measure(made, mode, rate)
             except Exception as error:  # one step's failure must not cost the others' figures
-                figures = {"mode": mode, "error": f"{type(error).__name__}: {error}"[:400]}
+                figures = {"mode": mode, "error": repr(error)[:300]}
+                traceback.print_exc()
             rows["steps"][name].append(figures)
             print(name, json.dumps(figures), flush=True)
             if args.out is not None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.gpu import needs_gpu, waiting_is_an_error
 from training.lamb import Lamb, LambSettings, LambTensors, lamb_update
 
 RATE = 0.01
@@ -171,17 +172,14 @@ def test_the_whole_update_is_one_graph():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_a_step_does_not_wait_for_the_gpu():
     parameters = [nn.Parameter(torch.randn(8, 8, device="cuda")) for _ in range(3)]
     optimizer = lamb(parameters)
     optimizer.found_inf = torch.zeros((), device="cuda")
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error():
         for _ in range(3):
             optimizer.step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert all(optimizer.state[parameter]["step"].is_cuda for parameter in parameters)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.gpu import needs_gpu, waiting_is_an_error
 from training.config import Recipe
 from training.loop import MAX_BAD_STEPS, ROLL_BACK_AFTER
 from training.optim import AveragedWeights, BadSteps, build_optimizer, step_if_finite
@@ -63,7 +64,7 @@ def test_bad_steps_are_counted_late_but_every_decision_is_in_time(runs):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_neither_a_step_nor_the_averages_wait_for_the_gpu(optimizer):
     module = two_layers("cuda")
@@ -71,8 +72,7 @@ def test_neither_a_step_nor_the_averages_wait_for_the_gpu(optimizer):
     average = AveragedWeights(module, 0.99)
     counter = BadSteps()
     gradients(module)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error():
         for step in range(30):
             norm = nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             counter.add(step_if_finite(built, norm, 0.1))
@@ -80,7 +80,5 @@ def test_neither_a_step_nor_the_averages_wait_for_the_gpu(optimizer):
         gradients(module, math.nan)
         norm = nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         counter.add(step_if_finite(built, norm, 0.1))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert counter.settle() == 1
     assert all(parameter.isfinite().all() for parameter in module.parameters())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.gpu import needs_gpu
 from tests.training.conftest import all_terms
 from tests.training.test_collate import flat
 from training.loader import BatchBuilder, BatchRequest, PreparedBatch, prefetch_batches
@@ -24,7 +25,6 @@ from training.transfer import (
 )
 
 CPU = torch.device("cpu")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @dataclass(frozen=True)

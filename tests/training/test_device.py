@@ -24,12 +24,13 @@ def without_autocast(monkeypatch):
 
 @pytest.mark.usefixtures("without_autocast")
 @pytest.mark.parametrize("name", [*NAMES, "k3m+regions"])
-def test_a_step_mixes_no_devices_and_never_waits_for_one(name):
+def test_a_step_copies_its_batch_once_and_never_waits(name):
     step = preset_step(name)
     expected = step.objective.eval()(step.batch)
     with PretendDevice() as device:
         move_module(step.objective)
         batch = step.batch.to(DEVICE)
+        assert device.copies.total() == 1
         device.copies.clear()
         losses = step.objective(batch).terms
         assert losses.keys() == expected.terms.keys()

@@ -43,6 +43,17 @@ class ImageFeatures:
             described=torch.cat([self.described] * 2),
         )
 
+    def absent(self, rows: int) -> ImageFeatures:
+        """Return features of the same shape for ``rows`` items without an image."""
+        hidden = self.tokens.hidden
+        mask = self.tokens.mask.new_zeros(rows, hidden.shape[1])
+        return ImageFeatures(
+            tokens=ModalTokens(hidden.new_zeros(rows, *hidden.shape[1:]), mask, 0),
+            descriptor=self.descriptor.new_zeros(rows, self.descriptor.shape[1]),
+            described=self.described.new_zeros(rows),
+            global_tokens=self.global_tokens,
+        )
+
     def hide(self, patches: Tensor, masked_tokens: Tensor) -> ImageFeatures:
         """Replace the marked ``patches`` [B, P] bool by ``masked_tokens`` [P, D] or [B, P, D].
 

@@ -6,6 +6,8 @@ the most of them that a cell's property has, M masked tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from encoders.batch import ItemBatch
 from encoders.knowledge import KnowledgeEncoder, StringSizes
 from encoders.tokenizer import SpecialPieces
-from fusion.architectures.base import ItemFusion
+from fusion.architectures.base import ItemFusion, Reading
 from fusion.fused import FusedItems, ImageFeatures, ItemStates, Knowledge
 from fusion.heads import MatchHead
 from fusion.images import ImageReader
@@ -78,6 +80,10 @@ class ProductModel(nn.Module):
         """Fuse the titles of ``batch`` with ``image`` and, for matching, query pieces [B, L]."""
         fused: FusedItems = self.fusion(batch, image, query)
         return fused
+
+    def fuse_all(self, readings: Sequence[Reading]) -> list[FusedItems]:
+        """Fuse several readings of items, in one pass where the architecture can."""
+        return self.fusion.fuse_all(readings)
 
     def know(self, ids: Tensor, sizes: StringSizes | None = None) -> Knowledge:
         """Encode all properties and the candidates ``ids`` [C'], which have to be unique.

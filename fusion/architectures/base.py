@@ -5,6 +5,7 @@ Shapes: B items, L tokens of a title, P patches, Q tokens of a query, D the mode
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +19,15 @@ from encoders.tokens import ModalTokens
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import ImageReader
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read B items: with their titles [B, L], or with an image or a query [B, Q] too."""
+
+    batch: ItemBatch
+    image: ImageFeatures | None = None
+    query: Tensor | None = None
 
 
 class ItemFusion(nn.Module):
@@ -39,6 +49,10 @@ class ItemFusion(nn.Module):
         ``image`` has tokens [B, P, D], and ``query`` are word pieces [B, Q].
         """
         raise NotImplementedError
+
+    def fuse_all(self, readings: Sequence[Reading]) -> list[FusedItems]:
+        """Fuse several readings [B, ...] of items, each as :meth:`forward` does."""
+        return [self(reading.batch, reading.image, reading.query) for reading in readings]
 
     def title_positions(self, index: Tensor) -> Tensor:
         """Return the position embeddings [M, D] of a title's pieces with numbers ``index`` [M].

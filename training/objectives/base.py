@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -40,6 +40,29 @@ class Need(Enum):
     """Pairs of query and item, matching or not."""
 
 
+class ItemReading(Enum):
+    """A way in which a step's items are read; those of a step are read together."""
+
+    ITEMS = auto()
+    """Items with their titles and images, some of which are masked."""
+    ITEMS_WITHOUT_IMAGE = auto()
+    """The same items without their images."""
+    QUERY_ITEM = auto()
+    """The items of query pairs with the query, title and image (MBSD's h)."""
+    QUERY_TITLE = auto()
+    """The items of query pairs with the query and the title (MBSD's h^t)."""
+    QUERY_IMAGE = auto()
+    """The items of query pairs with the query and the image (MBSD's h^v)."""
+    PAIR_ITEMS = auto()
+    """The items of matching query pairs, without the query."""
+    PAIR_QUERIES = auto()
+    """The queries of matching query pairs alone."""
+
+
+QUERY_VIEWS = frozenset((ItemReading.QUERY_ITEM, ItemReading.QUERY_TITLE, ItemReading.QUERY_IMAGE))
+"""MBSD's three readings of query pairs (its Figure 4)."""
+
+
 class Objective(nn.Module, ABC):
     """Base class of the objectives: a thin module around a pure loss function.
 
@@ -52,6 +75,8 @@ class Objective(nn.Module, ABC):
     default_weight: ClassVar[float] = 0.0
     """The weight in the sum of all losses unless a preset or a setting says otherwise."""
     needs: ClassVar[frozenset[Need]]
+    reads: ClassVar[frozenset[ItemReading]] = frozenset()
+    """The readings of items that it uses. One that is not listed here is computed on its own."""
 
     @classmethod
     def build(cls, model: ProductModel, config: ModelConfig, recipe: Recipe) -> Self | None:
@@ -78,6 +103,11 @@ def needs_of(
     return frozenset(
         need for objective in objectives if objective.name in terms for need in objective.needs
     )
+
+
+def readings_of(terms: Collection[str], objectives: Iterable[Objective]) -> frozenset[ItemReading]:
+    """Return all readings that those of the ``objectives`` use that ``terms`` name."""
+    return frozenset(reading for each in objectives if each.name in terms for reading in each.reads)
 
 
 def apply_at(head: nn.Module, hidden: Tensor, places: TokenPlaces) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from encoders.batch_norm import SumOver
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective
+from training.objectives.base import ItemReading, Need, Objective
 
 if TYPE_CHECKING:
     from training.objectives.states import StepStates
@@ -94,6 +94,7 @@ class Contrastive(Objective):
     name = "contrastive"
     default_weight = 0.1
     needs = frozenset((Need.QUERY_PAIRS,))
+    reads = frozenset((ItemReading.PAIR_ITEMS, ItemReading.PAIR_QUERIES))
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,13 +109,12 @@ class Contrastive(Objective):
     def forward(self, states: StepStates) -> Tensor | None:
         """Return the loss over N matching pairs, whose items [N, D] are encoded without a query."""
         pairs = states.batch.pairs
-        if pairs is None:
+        # Each is read alone, since it is compared with all of the other side.
+        item = states.reading(ItemReading.PAIR_ITEMS)
+        query = states.reading(ItemReading.PAIR_QUERIES)
+        if pairs is None or item is None or query is None:
             return None
         model = states.model
-        count = len(pairs.items)
-        # Each is read alone, since it is compared with all of the other side.
-        item = model.fuse(pairs.items, states.pair_image)
-        query = model.fuse(pairs.items.without_titles(), None, pairs.query[:count])
         own = Embeddings(
             query=model.match_head.embed(query.node),
             item=model.match_head.embed(item.node),

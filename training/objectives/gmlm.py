@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective
+from training.objectives.base import ItemReading, Need, Objective
 from training.objectives.global_prediction import GlobalPredictor
 from training.objectives.mlm import count_pieces, masked_piece_loss
 
@@ -56,6 +56,7 @@ class GlobalMaskedLanguageModeling(Objective):
     name = "gmlm"
     default_weight = 0.02
     needs = frozenset((Need.ITEMS, Need.MASKED_TITLES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: GlobalPieceHead) -> None:
         super().__init__()

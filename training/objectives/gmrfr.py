@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective
+from training.objectives.base import ItemReading, Need, Objective
 from training.objectives.global_prediction import GlobalPredictor
 from training.objectives.mpm import count_patches, masked_raw_patches
 from training.objectives.mrfr import feature_loss
@@ -56,6 +56,7 @@ class GlobalMaskedRegionFeatureRegression(Objective):
     # The loss is a sum over the thousands of pixels of a patch, unlike that of MPM.
     default_weight = 2e-5
     needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: GlobalPredictor) -> None:
         super().__init__()

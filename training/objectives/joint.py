@@ -13,6 +13,7 @@ from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
 from training.objectives import OBJECTIVES, Objective
+from training.objectives.base import readings_of
 from training.objectives.states import StepStates
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class JointObjective(nn.Module):
         ``shares`` gives for each term which share of the whole batch's examples are in ``batch``;
         None if it is the whole batch.
         """
-        states = StepStates(self.model, batch)
+        terms_of_batch = [name for name in self.weights if batch.counts.get(name, 1.0)]
+        wanted = readings_of(terms_of_batch, self.objectives.values())
+        states = StepStates(self.model, batch, wanted)
         # The batch may have no example of any term, and its loss must still have a gradient.
         nothing = self.model.patch_mask.sum() * 0.0
         # So must the images: batch norm exchanges its statistics with other processes in the same
@@ -109,7 +112,7 @@ class JointObjective(nn.Module):
             nothing = nothing + torch.cat(empty).sum().to(nothing.dtype)
         terms: dict[str, Tensor] = {}
         for name, objective in self.objectives.items():
-            if name not in self.weights or not batch.counts.get(name, 1.0):
+            if name not in terms_of_batch:
                 continue
             loss = objective(states)
             if loss is not None:

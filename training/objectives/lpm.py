@@ -12,7 +12,7 @@ from fusion.config import ModelConfig
 from fusion.fused import FusedItems, Knowledge
 from fusion.model import ProductModel
 from training.batches import ItemView, LinkTargets, StepBatch, TrueAlternatives
-from training.objectives.base import Need, Objective, single_precision
+from training.objectives.base import ItemReading, Need, Objective, single_precision
 from training.objectives.margin import margin_loss, self_adversarial_loss
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ class LinkPrediction(_HiddenStatements):
     name = "lpm"
     default_weight = 1.0
     needs = frozenset((Need.ITEMS, Need.HIDDEN_STATEMENTS))
+    reads = frozenset((ItemReading.ITEMS,))
 
     @staticmethod
     def count(batch: StepBatch) -> float:
@@ -202,6 +203,7 @@ class LinkPredictionWithoutImage(_HiddenStatements):
     name = "lpm_unseen"
     default_weight = 1.0
     needs = frozenset((Need.ITEMS_WITHOUT_IMAGE,))
+    reads = frozenset((ItemReading.ITEMS_WITHOUT_IMAGE,))
 
     @staticmethod
     def count(batch: StepBatch) -> float:

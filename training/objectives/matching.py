@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective, single_precision
+from training.objectives.base import QUERY_VIEWS, Need, Objective, single_precision
 
 if TYPE_CHECKING:
     from training.objectives.states import StepStates
@@ -30,6 +30,7 @@ class QueryMatching(Objective):
     """Base class of the three objectives: the model's match head over one reading of the pairs."""
 
     needs = frozenset((Need.QUERY_PAIRS,))
+    reads = QUERY_VIEWS
 
     @staticmethod
     def count(batch: StepBatch) -> float:
@@ -86,7 +87,7 @@ class ImageMatching(QueryMatching):
             return None
         # The N matching pairs and the N others have the same items. The query alone, which is all
         # that is left without an image, does not tell whether they match.
-        rows = pairs.items.image_rows
+        rows = pairs.items.image_rows[: pairs.items.image_count]
         seen = torch.cat([rows, rows + len(pairs.items)])
         logits = states.model.match_head(views.image)
         return match_loss(logits.index_select(0, seen), pairs.label.index_select(0, seen))

@@ -16,7 +16,7 @@ from encoders.tokenizer import SpecialPieces
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective, apply_at, single_precision
+from training.objectives.base import ItemReading, Need, Objective, apply_at, single_precision
 
 if TYPE_CHECKING:
     from training.config import Recipe
@@ -111,6 +111,7 @@ class MaskedLanguageModeling(Objective):
     name = "mlm"
     default_weight = 0.1
     needs = frozenset((Need.ITEMS, Need.MASKED_TITLES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: PieceHead) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from encoders.layers import initialise
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch, TokenPlaces
-from training.objectives.base import Need, Objective, apply_at, single_precision
+from training.objectives.base import ItemReading, Need, Objective, apply_at, single_precision
 
 if TYPE_CHECKING:
     from training.config import Recipe
@@ -86,6 +86,7 @@ class MaskedPatchModeling(Objective):
     name = "mpm"
     default_weight = 0.1
     needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES, Need.COVERED_PATCHES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: PatchHead) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from encoders.layers import initialise
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective, apply_at, single_precision
+from training.objectives.base import ItemReading, Need, Objective, apply_at, single_precision
 from training.objectives.mpm import count_patches
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class MaskedRegionClassification(Objective):
 
     name = "mrc"
     needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from encoders.layers import initialise
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective, apply_at, single_precision
+from training.objectives.base import ItemReading, Need, Objective, apply_at, single_precision
 from training.objectives.mpm import PatchHead, count_patches, masked_raw_patches
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class MaskedRegionFeatureRegression(Objective):
 
     name = "mrfr"
     needs = frozenset((Need.ITEMS, Need.MASKED_IMAGES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()

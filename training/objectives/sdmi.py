@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective, single_precision
+from training.objectives.base import QUERY_VIEWS, Need, Objective, single_precision
 
 if TYPE_CHECKING:
     from training.objectives.states import StepStates
@@ -108,6 +108,7 @@ class SelfDistillation(Objective):
     """Base class of both objectives, which count pairs whose item has a title and an image."""
 
     needs = frozenset((Need.QUERY_PAIRS,))
+    reads = QUERY_VIEWS
 
     @staticmethod
     def count(batch: StepBatch) -> float:

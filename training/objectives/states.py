@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from encoders.batch import ItemBatch
+from fusion.architectures.base import Reading
 from fusion.architectures.bert_stream import BertFusion
 from fusion.fused import FusedItems, ImageFeatures, Knowledge, QueryViews
 from fusion.model import ProductModel
 from training.batches import StepBatch
+from training.objectives.base import QUERY_VIEWS, ItemReading
 
 T = TypeVar("T")
 
@@ -22,12 +23,25 @@ class StepStates:
     Objectives share the passes over the model: a state that several of them read is computed once,
     and one that none of them reads is never computed. (Not by ``cached_property``, whose lock
     torch.compile cannot trace.)
+
+    Args:
+        model: the model
+        batch: the step's batch, or a micro-batch of it
+        wanted: the readings of items that the step's objectives use: they are computed together
+            when one of them is first needed
     """
 
-    def __init__(self, model: ProductModel, batch: StepBatch) -> None:
+    def __init__(
+        self,
+        model: ProductModel,
+        batch: StepBatch,
+        wanted: frozenset[ItemReading] = frozenset(),
+    ) -> None:
         self.model = model
         self.batch = batch
+        self.wanted = wanted
         self._results: dict[Callable[[StepStates], Any], Any] = {}
+        self._readings: dict[ItemReading, FusedItems | None] = {}
 
     def once(self, compute: Callable[[StepStates], T]) -> T:
         """Return ``compute(self)``, computed when an objective first asks for it.
@@ -52,7 +66,7 @@ class StepStates:
     @property
     def items(self) -> FusedItems | None:
         """The items, fused from masked titles and images."""
-        return self.once(_fuse_items)
+        return self.reading(ItemReading.ITEMS)
 
     @property
     def patches(self) -> Tensor | None:
@@ -64,7 +78,7 @@ class StepStates:
     @property
     def items_without_image(self) -> FusedItems | None:
         """The items, fused from their titles alone."""
-        return self.once(_fuse_items_without_image)
+        return self.reading(ItemReading.ITEMS_WITHOUT_IMAGE)
 
     @property
     def pair_image(self) -> ImageFeatures | None:
@@ -78,6 +92,53 @@ class StepStates:
         If no item has an image, all are h^t.
         """
         return self.once(_encode_query_views)
+
+    def reading(self, kind: ItemReading) -> FusedItems | None:
+        """Return the items read in one way; None if the batch has no such items."""
+        if kind not in self._readings:
+            missing = {*self.wanted, kind} - self._readings.keys()
+            if self.reads_views_together:
+                missing -= QUERY_VIEWS - {kind}
+            # In the order of the enumeration: that of a set differs from run to run.
+            kinds = [each for each in ItemReading if each in missing]
+            inputs = [self._input_of(each) for each in kinds]
+            fused = iter(self.model.fuse_all([each for each in inputs if each is not None]))
+            for each, given in zip(kinds, inputs, strict=True):
+                self._readings[each] = None if given is None else next(fused)
+        return self._readings[kind]
+
+    @property
+    def reads_views_together(self) -> bool:
+        """Whether the model has a pass of its own for MBSD's three readings."""
+        fusion = self.model.fusion
+        return isinstance(fusion, BertFusion) and fusion.reads_title
+
+    def _input_of(self, kind: ItemReading) -> Reading | None:
+        """Return what is read; None if the batch has no such items."""
+        batch = self.batch
+        if kind is ItemReading.ITEMS:
+            return None if batch.items is None else Reading(batch.items.items, self.image)
+        if kind is ItemReading.ITEMS_WITHOUT_IMAGE:
+            view = batch.items_without_image
+            return None if view is None else Reading(view.items)
+        pairs = batch.pairs
+        if pairs is None:
+            return None
+        if kind is ItemReading.PAIR_ITEMS:
+            return Reading(pairs.items, self.pair_image)
+        if kind is ItemReading.PAIR_QUERIES:
+            alone = pairs.items.without_titles()
+            return Reading(alone, None, pairs.query[: len(pairs.items)])
+        # The N matching pairs and the N others have the same items.
+        items = pairs.items.repeated()
+        if kind is ItemReading.QUERY_TITLE:
+            return Reading(items, None, pairs.query)
+        if self.pair_image is None:
+            return None
+        image = self.pair_image.repeated()
+        if kind is ItemReading.QUERY_ITEM:
+            return Reading(items, image, pairs.query)
+        return Reading(items.without_titles(), image, pairs.query)
 
 
 def _encode_knowledge(states: StepStates) -> Knowledge | None:
@@ -97,16 +158,6 @@ def _encode_image(states: StepStates) -> ImageFeatures | None:
     return states.model.hide_patches(items, image, covered)
 
 
-def _fuse_items(states: StepStates) -> FusedItems | None:
-    view = states.batch.items
-    return None if view is None else states.model.fuse(view.items, states.image)
-
-
-def _fuse_items_without_image(states: StepStates) -> FusedItems | None:
-    view = states.batch.items_without_image
-    return None if view is None else states.model.fuse(view.items, None)
-
-
 def _encode_pair_image(states: StepStates) -> ImageFeatures | None:
     pairs = states.batch.pairs
     return None if pairs is None else states.model.encode_image(pairs.items)
@@ -116,27 +167,18 @@ def _encode_query_views(states: StepStates) -> QueryViews | None:
     pairs = states.batch.pairs
     if pairs is None:
         return None
-    items = pairs.items.repeated()
-    if states.pair_image is None:
-        title = states.model.fuse(items, None, pairs.query).node
-        return QueryViews(title, title, title)
-    return read_query_views(states.model, items, states.pair_image.repeated(), pairs.query)
-
-
-def read_query_views(
-    model: ProductModel,
-    items: ItemBatch,
-    image: ImageFeatures,
-    query: Tensor,
-) -> QueryViews:
-    """Encode N pairs of ``query`` pieces [N, L] and ``items`` in MBSD's three ways.
-
-    A single BERT stream encodes all three in one pass, which shares the work on the query.
-    """
-    if isinstance(model.fusion, BertFusion) and model.fusion.reads_title:
-        return model.fusion.encode_query_views(items, image, query)
+    fusion = states.model.fusion
+    # A single BERT stream encodes all three in one pass, which shares the work on the query.
+    if states.pair_image is not None and isinstance(fusion, BertFusion) and fusion.reads_title:
+        image = states.pair_image.repeated()
+        return fusion.encode_query_views(pairs.items.repeated(), image, pairs.query)
+    title = states.reading(ItemReading.QUERY_TITLE)
+    if title is None:
+        return None
+    item = states.reading(ItemReading.QUERY_ITEM)
+    image_view = states.reading(ItemReading.QUERY_IMAGE)
     return QueryViews(
-        item=model.fuse(items, image, query).node,
-        title=model.fuse(items, None, query).node,
-        image=model.fuse(items.without_titles(), image, query).node,
+        item=title.node if item is None else item.node,
+        title=title.node,
+        image=title.node if image_view is None else image_view.node,
     )

@@ -14,7 +14,7 @@ from fusion.model import ProductModel
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import BoolArray, IntArray
 from training.batches import StepBatch
-from training.objectives.base import Need, Objective
+from training.objectives.base import ItemReading, Need, Objective
 from training.objectives.matching import match_loss
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class VisualTextMatching(Objective):
 
     name = "vtm"
     needs = frozenset((Need.ITEMS, Need.SWAPPED_TITLES))
+    reads = frozenset((ItemReading.ITEMS,))
 
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()

@@ -4,18 +4,20 @@ import math
 
 import torch
 
+from tests.training.preset_steps import preset_step
 from training.batches import TrueAlternatives
 from training.objectives.contrastive import Embeddings, contrastive_loss
 from training.objectives.gmlm import GlobalPieceHead, global_piece_loss
 from training.objectives.gmrfr import global_patch_head, global_patch_loss
 from training.objectives.lpm import softmax_loss
 from training.objectives.margin import margin_loss, self_adversarial_loss
-from training.objectives.matching import match_loss
+from training.objectives.matching import ImageMatching, match_loss
 from training.objectives.mlm import masked_piece_loss
 from training.objectives.mpm import masked_patch_loss
 from training.objectives.mrc import class_loss
 from training.objectives.mrfr import feature_loss
 from training.objectives.sdmi import ModalityReading, distillation_losses
+from training.objectives.states import StepStates
 
 torch.manual_seed(0)
 
@@ -200,3 +202,19 @@ def test_contrast_of_a_part_is_its_share_of_the_whole():
         own = Embeddings(query[mine], item[mine])
         parts.append(contrastive_loss(own, everyone, scale, same[mine], same.T[mine], first))
     close(sum(parts) / 2, contrastive_loss(everyone, everyone, scale, same, same.T))
+
+
+def test_the_image_is_matched_once_for_every_pair_whose_item_has_one():
+    step = preset_step("mbsd")
+    states = StepStates(step.objective.eval().model, step.batch)
+    pairs = states.batch.pairs
+    assert pairs is not None
+    assert states.query_views is not None
+    seen = pairs.items.has_image.repeat(2)
+    # Image rows are padded to a multiple of 8: some of them would otherwise count twice.
+    assert 0 < pairs.items.image_count < len(pairs.items.image_rows)
+    logits = states.model.match_head(states.query_views.image)[seen]
+    loss = ImageMatching()(states)
+    assert loss is not None
+    torch.testing.assert_close(loss, match_loss(logits, pairs.label[seen]))
+    assert ImageMatching.count(states.batch) == int(seen.sum())

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from encoders.tokenizer import SpecialPieces
 from tests.training.conftest import TINY
+from tests.training.preset_steps import preset_step
 from training.batches import TokenPlaces, TrueAlternatives
 from training.config import Recipe
 from training.objectives.contrastive import Embeddings, contrastive_loss
@@ -181,3 +183,32 @@ def test_what_several_objectives_need_is_computed_once(batch, model):
     assert [states.once(compute), states.once(compute)] == ["result", "result"]
     assert calls == [states]
     assert states.once(masked_raw_patches) is states.once(masked_raw_patches)
+
+
+@pytest.mark.parametrize("has_images", [True, False])
+def test_readings_in_one_pass_equal_those_one_after_another(has_images, monkeypatch):
+    step = preset_step("joint")
+    objective = step.objective.eval()
+    batch = step.batch
+    if not has_images:
+        monkeypatch.setattr(objective.model.images, "forward", lambda _: None)
+    passes = []
+    stream = objective.model.fusion.stream
+    stream.register_forward_hook(lambda *_: passes.append(1))
+    together = objective(batch)
+    together.total.backward()
+    assert len(passes) == 1
+    gradients = [None if p.grad is None else p.grad.clone() for p in objective.parameters()]
+
+    objective.zero_grad()
+    monkeypatch.setattr("training.objectives.joint.readings_of", lambda *_: frozenset())
+    alone = objective(batch)
+    alone.total.backward()
+    assert len(passes) == 1 + (7 if has_images else 5)
+    assert together.terms.keys() == alone.terms.keys()
+    for term, loss in alone.terms.items():
+        torch.testing.assert_close(together.terms[term], loss, rtol=1e-4, atol=1e-6)
+    for gradient, parameter in zip(gradients, objective.parameters(), strict=True):
+        assert (gradient is None) == (parameter.grad is None)
+        if gradient is not None and parameter.grad is not None:
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -193,7 +195,7 @@ def test_readings_in_one_pass_equal_those_one_after_another(has_images, monkeypa
     if not has_images:
         monkeypatch.setattr(objective.model.images, "forward", lambda _: None)
     passes = []
-    stream = objective.model.fusion.stream
+    stream: Any = objective.model.fusion.stream
     stream.register_forward_hook(lambda *_: passes.append(1))
     together = objective(batch)
     together.total.backward()

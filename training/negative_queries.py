@@ -31,6 +31,7 @@ TOLERANCE = 1e-3
 MAX_FACTOR = 100.0
 """A query's weight is at most this much above or below its frequency."""
 _NEGLIGIBLE = 1e-9
+_TINY = 1e-200
 
 
 class Choices(ABC):
@@ -135,8 +136,8 @@ def balance(choices: Choices, supply: FloatArray, demand: FloatArray) -> Balance
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the ratio, 0 where the denominator is 0."""
-    possible = denominator > 0
+    """Return the ratio, 0 where the denominator is 0, or so small that the ratio could overflow."""
+    possible = denominator > _TINY
     return np.where(possible, numerator / np.where(possible, denominator, 1.0), 0.0)
 
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-IntArray = NDArray[np.int64]
+from schema.arrays import IntArray
 
 BLOCK_COST = 1 << 14
 """Scores that are computed in the time that one more block takes: padding up to this is free."""

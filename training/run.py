@@ -341,7 +341,8 @@ def worker_processes(
         items = -(-recipe.batch_size // processes.world)
         needs = WorkerNeeds.of(config, items, len(inputs.data.candidate))
         workers = choose_workers(default_device(), local_processes(), needs, Machine.here())
-    report(Preparing(f"batches, in {workers} worker processes (--set workers=N changes it)"))
+    where = f"{workers} worker processes" if workers else "the training process"
+    report(Preparing(f"batches, in {where} (--set workers=N changes it)"))
     return workers
 
 

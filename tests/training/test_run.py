@@ -166,7 +166,7 @@ def test_a_run_says_how_many_workers_prepare_its_batches(home):
     records: list[Any] = []
     train(home, options("reported", 1), records.append)
     said = [record.activity for record in records if isinstance(record, Preparing)]
-    assert "batches, in 0 worker processes (--set workers=N changes it)" in said
+    assert "batches, in the training process (--set workers=N changes it)" in said
 
 
 def test_a_resumed_run_keeps_what_it_was_asked_for(home):

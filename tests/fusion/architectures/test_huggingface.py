@@ -174,3 +174,19 @@ def test_other_models_are_refused(tmp_path):
         Pretrained.open(str(tmp_path)).fit(preset("wrapped", "tiny").model)
     with pytest.raises(ModelError, match="no pretrained model at"):
         Pretrained.open(str(tmp_path / "nowhere"))
+
+
+def test_a_pass_mixes_no_devices_and_waits_only_inside_transformers(wrapped, monkeypatch):
+    # Autocast knows no pretended device.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    _, _, model, batch = wrapped
+    with PretendDevice() as device:
+        move_module(model)
+        moved = batch.to(DEVICE)
+        device.copies.clear()
+        fused = model.train().fuse(moved, model.encode_image(moved))
+        values = model.know(torch.arange(5, device=DEVICE)).values
+        (fused.node.sum() + values.sum()).backward()
+        assert not device.copies
+        # Its attention masks are inspected on the host; our own code reads nothing.
+        assert all("masking_utils.py" in line for line in device.waits)

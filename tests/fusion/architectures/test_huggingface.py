@@ -1,3 +1,4 @@
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fusion.build import build_model
 from fusion.inference.featurizer import Featurizer, ItemInput
 from fusion.pretrained import Pretrained
 from schema.errors import ModelError, UsageError
+from tests.pretend_device import DEVICE, PretendDevice, move_module
 from training.presets import preset
 
 WORDS = [

@@ -189,7 +189,7 @@ def count_waits(step: Callable[[int], None]) -> dict[str, Any]:
         torch.cuda.set_sync_debug_mode("warn")
         step(0)
         torch.cuda.set_sync_debug_mode("default")
-    waits = [w for w in caught if "synchroniz" in str(w.message)]
+    waits = [w for w in caught if "called a synchronizing" in str(w.message)]
     lines = sorted({f"{Path(w.filename).name}:{w.lineno}" for w in waits})
     activities = [torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:

@@ -170,7 +170,7 @@ def load_steps(path: Path) -> MadeSteps:
 
 
 def _without_pixels(part: torch.Tensor) -> torch.Tensor:
-    return part.new_empty(0, *part.shape).clone() if part.dtype == torch.uint8 else part
+    return part.new_empty(0, *part.shape) if part.dtype == torch.uint8 else part
 
 
 def _with_pixels(part: torch.Tensor) -> torch.Tensor:

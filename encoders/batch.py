@@ -76,8 +76,9 @@ class ItemBatch:
         ngram_offsets: the index at which each title's n-grams begin [B]
         pixels: [B, 3, S, S] uint8, or None if no item has an image
         has_image: [B] bool
-        image_rows: the rows that have an image, ascending, and then some of them again, up to a
-            multiple of 8: a CPU prepares its convolutions again for each new shape [I']
+        image_rows: the rows that have an image, ascending, and then the first ones again, up to a
+            multiple of 8 or twice as many: a CPU prepares its convolutions again for each new
+            shape [I']
         image_count: how many rows have an image, I
         piece_limit: at most so many pieces are present; None if that is not known
         regions: detected regions, for models that read regions instead of pixels
@@ -112,8 +113,7 @@ class ItemBatch:
             has_image=has_image,
             image_rows=torch.cat([rows, rows[:extra]]),
             image_count=len(rows),
-            # At least one, since flash attention does not take no tokens at all.
-            piece_limit=max(1, int((titles.pieces != 0).sum())),
+            piece_limit=int((titles.pieces != 0).sum()),
             regions=regions,
         )
 
@@ -134,7 +134,7 @@ class ItemBatch:
             pieces=torch.zeros_like(self.pieces[:, :1]),
             ngrams=self.ngrams[:0],
             ngram_offsets=torch.zeros_like(self.ngram_offsets),
-            piece_limit=len(self),
+            piece_limit=0,
         )
 
     def repeated(self) -> ItemBatch:

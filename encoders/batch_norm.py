@@ -112,7 +112,7 @@ class _NormOverProcesses(torch.autograd.Function):
         channels = x.shape[1]
         others = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        own_count = single.new_tensor(float(x.numel() // channels))
+        own_count = single.new_full((), x.numel() // channels)
         own_mean = single.sum(others) / own_count.clamp(min=1)
         own_deviation = (single - own_mean.view(shape)).square().sum(others)
 

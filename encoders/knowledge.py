@@ -59,6 +59,7 @@ class KnowledgeEncoder(nn.Module):
         # Not saved with the weights: ontology and tokenizer of the model folder give them again.
         self.register_buffer("strings", strings, persistent=False)
         self.embedding = nn.Embedding(strings.shape[0], dim) if own_vectors else None
+        self.all_sizes = StringSizes.of(self.lengths)
 
     @property
     def lengths(self) -> IntArray:
@@ -70,16 +71,15 @@ class KnowledgeEncoder(nn.Module):
         """Encode the strings with numbers ``index`` [N], which are distinct: [N, D].
 
         Each string of a batch is thus encoded once, however many triples contain it. ``sizes`` are
-        those of these strings; if None, they are read on a CPU, and on a GPU, which would have to
-        be waited for, those of all strings take their place.
+        those of these strings; if they are None, those of all strings take their place, which on a
+        GPU is better than to wait for it.
         """
         pieces = self.strings[index]
+        sizes = self.all_sizes if sizes is None else sizes
         # The table is padded to the limit of a string's length; those of a batch may be shorter.
-        longest = pieces.shape[1]
-        if sizes is not None:
-            longest = min(longest, sizes.longest)
-        elif reads_counts(pieces):
+        longest = sizes.longest
+        if reads_counts(pieces):
             longest = max(1, int((pieces != 0).any(0).sum()))
-        limit = None if sizes is None else sizes.total
-        of_text: Tensor = self.text(pieces[:, :longest], limit).mean()
+        pieces = pieces[:, :longest]
+        of_text: Tensor = self.text(pieces, min(sizes.total, pieces.numel())).mean()
         return of_text if self.embedding is None else self.embedding(index) + of_text

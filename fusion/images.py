@@ -131,7 +131,7 @@ class PixelImages(ImageReader):
             return None
 
         rows = batch.image_rows[:count]
-        # The statistics of batch norm would count the rows that are read twice twice.
+        # The statistics of batch norm would count the repeated rows twice.
         once = self.training and self.has_batch_norm
         images = pixels.index_select(0, rows if once else batch.image_rows)
         encoded: ModalTokens = self.encoder(images)

@@ -91,7 +91,8 @@ class PretendDevice(TorchDispatchMode):
             raise AssertionError(f"{packet} mixes devices: {origin()}")
         if packet is aten.copy_ and not isinstance(args[1], PretendTensor):
             self.copies[origin()] += 1
-        if packet in READS or reads_mask(packet, args):
+        grows = packet is aten.repeat_interleave and kwargs.get("output_size") is None
+        if grows or packet in READS or reads_mask(packet, args):
             self.waits[f"{packet} {origin()}"] += 1
         out = func(*tree_map(unwrap, args), **tree_map(unwrap, kwargs))
         if packet is aten._local_scalar_dense:

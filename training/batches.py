@@ -161,7 +161,7 @@ class TitlePairs:
 class QueryPairs:
     """N matching pairs of query and item, then N non-matching ones: the same items, other queries.
 
-    - ``query`` [2N, L]: word pieces of the queries
+    - ``query`` [2N, L]: word pieces of the queries; ``query_limit``: how many they are
     - ``items``: the N items
     - ``label`` [2N]: 1 if the pair matches
     - ``query_matches`` [N, G]: whether each query also matches the items of the other pairs, among
@@ -172,6 +172,7 @@ class QueryPairs:
     """
 
     query: Tensor
+    query_limit: int
     items: ItemBatch
     label: Tensor
     query_matches: Tensor

@@ -17,9 +17,6 @@ from torch.utils._triton import has_triton
 
 from encoders.layers import TransformerLayer
 
-MODES = ("auto", "never", "layers", "step")
-"""The values of the setting ``compile``."""
-
 
 def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> None:
     """Compile ``objective`` in place.

@@ -380,8 +380,10 @@ class QueryPairBuilder:
         items = self.items(item)
         # The N matching pairs and the N others have the same items.
         has_both = (items.has_image & (items.pieces != 0).any(1)).repeat(2)
+        pieces = query_pieces(self.tokenizer, queries.texts, self.max_query)
         return QueryPairs(
-            query=query_pieces(self.tokenizer, queries.texts, self.max_query),
+            query=pieces,
+            query_limit=int((pieces != 0).sum()),
             items=items,
             label=torch.from_numpy(queries.label.astype(np.float32)),
             query_matches=torch.from_numpy(query_matches),

@@ -23,11 +23,15 @@ from fusion.images import ImageReader
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read B items: with their titles [B, L], or with an image or a query [B, Q] too."""
+    """One way to read B items: with their titles [B, L], or with an image or a query [B, Q] too.
+
+    ``query_limit`` is the number of pieces of the queries, or more; None if that is not known.
+    """
 
     batch: ItemBatch
     image: ImageFeatures | None = None
     query: Tensor | None = None
+    query_limit: int | None = None
 
 
 class ItemFusion(nn.Module):

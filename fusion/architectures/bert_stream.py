@@ -33,7 +33,9 @@ SECOND_TEXT = 1
 
 @dataclass(frozen=True)
 class InputForm:
-    """How a sequence is composed: by default as in VT-BERT, with all of these as in MBSD's release.
+    """How a sequence is composed, by default as in VT-BERT.
+
+    MBSD's release has ``image_cls=True, image_norm=False, text_types=True``.
 
     Attributes:
         image_cls: the image's tokens begin with a [CLS] of their own, and end without a [SEP]
@@ -52,7 +54,7 @@ class InputForm:
 
     @property
     def own_modality(self) -> bool:
-        """Whether the modality embedding is another one than BERT's segments."""
+        """Whether the modality embedding is separate from BERT's segments."""
         return self.text_types or not self.image_norm
 
 

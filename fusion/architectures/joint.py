@@ -162,11 +162,18 @@ class JointFusion(ItemFusion):
         self, batch: ItemBatch, image: ImageFeatures | None, query: Tensor | None = None
     ) -> FusedItems:
         """Fuse titles [B, L] with image tokens [B, G + P, D] and ``query`` pieces [B, Q]."""
+        return self._fuse(Reading(batch, image, query))
+
+    def _fuse(self, reading: Reading) -> FusedItems:
+        batch = reading.batch
         ngrams = self.ngrams(batch.ngrams, batch.ngram_offsets)
         bag = ModalTokens(ngrams[:, None], batch.has_ngrams[:, None])
         title = self.text(batch.pieces, batch.piece_limit)
-        query_tokens = None if query is None else self.text(query)
-        return self.stream(title, bag, image, query_tokens)
+        query = None
+        if reading.query is not None:
+            query = self.text(reading.query, reading.query_limit)
+        fused: FusedItems = self.stream(title, bag, reading.image, query)
+        return fused
 
     def fuse_all(self, readings: Sequence[Reading]) -> list[FusedItems]:
         """Fuse several readings of items in one pass over all their rows.
@@ -176,8 +183,7 @@ class JointFusion(ItemFusion):
         """
         if len(readings) < 2:
             return super().fuse_all(readings)
-        together = _join_readings(readings)
-        fused: FusedItems = self(together.batch, together.image, together.query)
+        fused = self._fuse(_join_readings(readings))
         parts = []
         start = 0
         for reading in readings:
@@ -213,16 +219,21 @@ def _join_readings(readings: Sequence[Reading]) -> Reading:
         image_count=0,
         piece_limit=None if None in limits else sum(limit for limit in limits if limit is not None),
     )
-    queries = [reading.query for reading in readings]
     query = None
-    if any(each is not None for each in queries):
-        query = _stack_padded(
-            [
-                reading.batch.pieces.new_zeros(len(reading.batch), 1) if each is None else each
-                for reading, each in zip(readings, queries, strict=True)
-            ]
-        )
-    return Reading(batch, _join_images(readings), query)
+    query_limit: int | None = 0
+    if any(reading.query is not None for reading in readings):
+        queries = []
+        for reading in readings:
+            if reading.query is None:
+                queries.append(reading.batch.pieces.new_zeros(len(reading.batch), 1))
+                continue
+            queries.append(reading.query)
+            if query_limit is not None and reading.query_limit is not None:
+                query_limit += reading.query_limit
+            else:
+                query_limit = None
+        query = _stack_padded(queries)
+    return Reading(batch, _join_images(readings), query, query_limit)
 
 
 def _join_images(readings: Sequence[Reading]) -> ImageFeatures | None:

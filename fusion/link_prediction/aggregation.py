@@ -20,18 +20,26 @@ class Triples:
         node: the node that a triple belongs to: an item, or one of its cells [E]
         property: [E]
         value: [E]
+        counts: False for a triple that is to be ignored [E]; None if all count
     """
 
     node: Tensor
     property: Tensor
     value: Tensor
+    counts: Tensor | None = None
 
     def distinct(self) -> Triples:
-        """Return each triple once."""
-        if not len(self.node):
-            return self
-        columns = torch.stack([self.node, self.property, self.value])
-        return Triples(*columns.unique(dim=1))
+        """Return the triples in order, of which each counts once."""
+        # Not by ``unique``: how many there are would have to be read from a GPU.
+        order = self.value.argsort(stable=True)
+        order = order[self.property[order].argsort(stable=True)]
+        order = order[self.node[order].argsort(stable=True)]
+        columns = torch.stack([self.node, self.property, self.value])[:, order]
+        is_new = (columns[:, 1:] != columns[:, :-1]).any(0)
+        node, property, value = columns
+        return Triples(
+            node, property, value, counts=torch.cat([is_new.new_ones(len(order[:1])), is_new])
+        )
 
 
 def segment_softmax(scores: Tensor, segment: Tensor, segments: int) -> Tensor:
@@ -95,6 +103,8 @@ class StructureAggregation(nn.Module):
         of_value = self.value(values).index_select(0, triples.value)
         t = (of_node + of_property + of_value).view(-1, self.heads, dim)
         b = F.leaky_relu((t * self.attend).sum(-1)).float()
+        if triples.counts is not None:
+            b = b.masked_fill(~triples.counts[:, None], -torch.inf)
         a = segment_softmax(b, triples.node, count).to(t.dtype)
 
         mean_over_heads = (t * (a / self.heads)[..., None]).sum(1)
@@ -132,5 +142,10 @@ class ValueAggregation(nn.Module):
         ``properties`` are [P, D]. A triple counts once, even if several cells of an item know it.
         """
         distinct = triples.distinct()
-        exchanged = Triples(node=distinct.value, property=distinct.property, value=distinct.node)
+        exchanged = Triples(
+            node=distinct.value,
+            property=distinct.property,
+            value=distinct.node,
+            counts=distinct.counts,
+        )
         return self.aggregate(values, properties, items, exchanged)

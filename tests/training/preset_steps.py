@@ -72,7 +72,10 @@ class _MadeRegions(RegionFiles):
 
 
 def preset_config(name: str, **settings: Any) -> ModelConfig:
-    """Return a preset's configuration at test size; ``k3m+regions`` is K3M on regions."""
+    """Return a preset's configuration at test size; ``k3m+regions`` is K3M on regions.
+
+    Other variants: ``PRESET+two-hops``.
+    """
     base, _, variant = name.partition("+")
     config = dataclasses.replace(
         preset(base, "tiny").model,
@@ -88,6 +91,8 @@ def preset_config(name: str, **settings: Any) -> ModelConfig:
         config = dataclasses.replace(
             config, image_encoder="regions", region_width=5, region_classes=4
         )
+    if variant == "two-hops":
+        config = dataclasses.replace(config, hops=2)
     return config
 
 

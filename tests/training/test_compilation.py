@@ -54,8 +54,9 @@ def test_a_whole_step_is_one_graph(name):
 
 
 @pytest.mark.slow
-def test_batches_of_other_sizes_need_no_other_graph(monkeypatch):
-    step = preset_step("bert")
+@pytest.mark.parametrize("name", ["bert", "mbsd"])
+def test_batches_of_other_sizes_need_no_other_graph(name, monkeypatch):
+    step = preset_step(name)
     # The few items of this test may have no masked piece at all, which is another graph.
     step.collator.recipe = dataclasses.replace(step.collator.recipe, masked_rows=1.0)
     graphs = CountedGraphs()

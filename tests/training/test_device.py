@@ -23,7 +23,7 @@ def without_autocast(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_autocast")
-@pytest.mark.parametrize("name", [*NAMES, "k3m+regions"])
+@pytest.mark.parametrize("name", [*NAMES, "k3m+regions", "k3m+two-hops", "joint+two-hops"])
 def test_a_step_copies_its_batch_once_and_never_waits(name):
     step = preset_step(name)
     expected = step.objective.eval()(step.batch)

@@ -21,8 +21,7 @@ class StepStates:
     """The model's states for ``batch``.
 
     Objectives share the passes over the model: a state that several of them read is computed once,
-    and one that none of them reads is never computed. (Not by ``cached_property``, whose lock
-    torch.compile cannot trace.)
+    when it is first read. (Not by ``cached_property``, whose lock torch.compile cannot trace.)
 
     Args:
         model: the model
@@ -97,7 +96,7 @@ class StepStates:
         """Return the items read in one way; None if the batch has no such items."""
         if kind not in self._readings:
             missing = {*self.wanted, kind} - self._readings.keys()
-            if self.reads_views_together:
+            if self._single_stream is not None:
                 missing -= QUERY_VIEWS - {kind}
             # In the order of the enumeration: that of a set differs from run to run.
             kinds = [each for each in ItemReading if each in missing]
@@ -108,10 +107,10 @@ class StepStates:
         return self._readings[kind]
 
     @property
-    def reads_views_together(self) -> bool:
-        """Whether the model has a pass of its own for MBSD's three readings."""
+    def _single_stream(self) -> BertFusion | None:
+        """The model's fusion, if it has a pass of its own for MBSD's three readings."""
         fusion = self.model.fusion
-        return isinstance(fusion, BertFusion) and fusion.reads_title
+        return fusion if isinstance(fusion, BertFusion) and fusion.reads_title else None
 
     def _input_of(self, kind: ItemReading) -> Reading | None:
         """Return what is read; None if the batch has no such items."""
@@ -128,17 +127,18 @@ class StepStates:
             return Reading(pairs.items, self.pair_image)
         if kind is ItemReading.PAIR_QUERIES:
             alone = pairs.items.without_titles()
-            return Reading(alone, None, pairs.query[: len(pairs.items)])
+            queries = pairs.query[: len(pairs.items)]
+            return Reading(alone, None, queries, pairs.query_limit)
         # The N matching pairs and the N others have the same items.
         items = pairs.items.repeated()
         if kind is ItemReading.QUERY_TITLE:
-            return Reading(items, None, pairs.query)
+            return Reading(items, None, pairs.query, pairs.query_limit)
         if self.pair_image is None:
             return None
         image = self.pair_image.repeated()
         if kind is ItemReading.QUERY_ITEM:
-            return Reading(items, image, pairs.query)
-        return Reading(items.without_titles(), image, pairs.query)
+            return Reading(items, image, pairs.query, pairs.query_limit)
+        return Reading(items.without_titles(), image, pairs.query, pairs.query_limit)
 
 
 def _encode_knowledge(states: StepStates) -> Knowledge | None:
@@ -167,11 +167,11 @@ def _encode_query_views(states: StepStates) -> QueryViews | None:
     pairs = states.batch.pairs
     if pairs is None:
         return None
-    fusion = states.model.fusion
     # A single BERT stream encodes all three in one pass, which shares the work on the query.
-    if states.pair_image is not None and isinstance(fusion, BertFusion) and fusion.reads_title:
+    stream = states._single_stream
+    if states.pair_image is not None and stream is not None:
         image = states.pair_image.repeated()
-        return fusion.encode_query_views(pairs.items.repeated(), image, pairs.query)
+        return stream.encode_query_views(pairs.items.repeated(), image, pairs.query)
     title = states.reading(ItemReading.QUERY_TITLE)
     if title is None:
         return None

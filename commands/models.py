@@ -17,8 +17,6 @@ from schema.progress import no_progress
 if TYPE_CHECKING:
     from fusion.summary import ModelSummary
 
-"""Exit code of a training run that a signal stopped."""
-
 
 @click.command(cls=Command)
 @click.option(
@@ -117,17 +115,19 @@ def train(context: Context, /, **options: Any) -> None:
             "other programs keep the processor busy, so the number of threads is "
             f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
-    with TrainingDisplay(quiet=not is_first_process) as display:
-        # The command's options are named like the fields of TrainOptions.
-        result = run(home, TrainOptions(**options), display, processes)
-    # Not one of the figures that are printed.
-    finished = result.pop("finished", True)
-    folder = Path(result["model"])
-    if finished:
-        with bar("calibrating") if is_first_process else nullcontext(no_progress) as calibrating:
-            calibrate_model(
-                home, folder, calibrating, share_out=processes.share_out, store=is_first_process
-            )
+    with processes.failing_together():
+        with TrainingDisplay(quiet=not is_first_process) as display:
+            # The command's options are named like the fields of TrainOptions.
+            result = run(home, TrainOptions(**options), display, processes)
+        # Not one of the figures that are printed.
+        finished = result.pop("finished", True)
+        folder = Path(result["model"])
+        if finished:
+            calibrating = bar("calibrating") if is_first_process else nullcontext(no_progress)
+            with calibrating as progress:
+                calibrate_model(
+                    home, folder, progress, share_out=processes.share_out, store=is_first_process
+                )
     processes.leave()
     if not is_first_process:
         return

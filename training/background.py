@@ -9,7 +9,8 @@ from collections.abc import Callable
 class BackgroundWriter:
     """Runs one function that writes files at a time, in a thread.
 
-    An error is raised by the next call of a method, which still does its work.
+    An error is raised by the next call of :meth:`start` or :meth:`finish`, which still does its
+    work.
     """
 
     def __init__(self) -> None:
@@ -18,7 +19,8 @@ class BackgroundWriter:
 
     def start(self, write: Callable[[], None]) -> None:
         """Wait until the function before has ended, and begin to run ``write``."""
-        error = self._wait()
+        self.wait()
+        error = self._taken_error()
 
         def run() -> None:
             try:
@@ -31,16 +33,20 @@ class BackgroundWriter:
         if error is not None:
             raise error
 
-    def finish(self) -> None:
-        """Wait until the last function has ended; raises its error, if it failed."""
-        error = self._wait()
-        if error is not None:
-            raise error
-
-    def _wait(self) -> Exception | None:
+    def wait(self) -> None:
+        """Wait until the last function has ended; its error, if it failed, is raised later."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def finish(self) -> None:
+        """Wait until the last function has ended; raises its error, if it failed."""
+        self.wait()
+        error = self._taken_error()
+        if error is not None:
+            raise error
+
+    def _taken_error(self) -> Exception | None:
         error = self._error
         self._error = None
         return error

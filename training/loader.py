@@ -245,8 +245,8 @@ def _packed_by_workers(
 class _PackedBatches(Dataset[PackedTensors | CatalographError]):
     """The batches of a builder in the form in which a worker process passes them on.
 
-    A worker gets a request only when its second batch before has been received, so that one more
-    buffer is enough for the training process to copy from.
+    A worker gets request n only after its batch n - 2 has been received, so that one more buffer is
+    enough for the training process to copy from.
     """
 
     def __init__(self, builder: BatchBuilder) -> None:
@@ -290,6 +290,11 @@ def explained_worker_failures(workers: int) -> Iterator[None]:
             f"one of {workers} processes that prepare batches was lost ({reason}), probably for "
             f"want of memory: continue with --resume --set workers={workers - 1}"
         ) from None
+
+
+def tells_of_lost_worker(error: RuntimeError) -> bool:
+    """Return whether an error is PyTorch's about a worker process that ended."""
+    return _WORKER_ENDED.search(str(error)) is not None
 
 
 _WORKER_ENDED = re.compile(

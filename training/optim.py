@@ -198,12 +198,12 @@ class AveragedWeights:
         self.shadow: dict[str, Tensor] = {}
         # Tied weights, such as piece embeddings that a head shares, have one average.
         copies: dict[int, Tensor] = {}
-        for name, tensor in module.state_dict().items():
-            # Empty tensors all have the address 0.
-            key = own_slice(tensor).data_ptr() or id(tensor)
-            if key not in copies:
-                copies[key] = tensor.detach().clone()
-            self.shadow[name] = copies[key]
+        # Known by the parameter itself: a process's slices of a sharded model may be empty, and all
+        # empty tensors have the same address.
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            if id(tensor) not in copies:
+                copies[id(tensor)] = tensor.detach().clone()
+            self.shadow[name] = copies[id(tensor)]
 
     def load(self, shadow: dict[str, Tensor]) -> None:
         """Load the averages of a checkpoint, except those of a head that no longer exists."""

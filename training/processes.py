@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from schema.errors import TrainingError
+from training.loader import tells_of_lost_worker
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -44,6 +47,8 @@ REASON_SECONDS = 2.0
 WATCH_SECONDS = 0.2
 STUCK_SECONDS = 20.0
 """How long a process has to end by itself after another one has failed."""
+ARRIVAL_SECONDS = 0.02
+"""How often the first process looks whether others have arrived."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Processes:
         world: the number of processes.
         small: the process group of small tensors on the CPU; None for the default group.
         store: the store in which a process that fails leaves the reason.
+        kept: the store of what is remembered when ``torchrun`` starts the processes again.
     """
 
     def __init__(
@@ -80,13 +86,15 @@ class Processes:
         world: int = 1,
         small: dist.ProcessGroup | None = None,
         store: Store | None = None,
+        kept: Store | None = None,
     ) -> None:
         self.rank = rank
         self.world = world
         self._small = small
         self._store = store
+        self._kept = kept
         self._joined = False
-        self._peer_failed = False
+        self._has_failed = False
         self._known_reason = ""
         self._left = threading.Event()
         self._to_skip = 0
@@ -100,15 +108,20 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        if world == 1:
+        by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+        if world == 1 and not by_torchrun:
             return cls(rank, world)
         store: Store | None = None
+        kept: Store | None = None
         joined = not dist.is_initialized()
         if joined:
             shared, rank, world = next(rendezvous("env://"))
+            kept = PrefixStore("catalograph, all attempts", shared)
+            if world == 1:
+                return cls(rank, world, kept=kept)
             # torchrun's store outlives the processes: those that it starts again must not find the
             # addresses, or the failures, of the ones before.
-            attempt = PrefixStore(f"attempt {restarts()}", shared)
+            attempt = PrefixStore(f"attempt {agreed_attempt(kept, rank, world)}", shared)
             store = PrefixStore("catalograph", attempt)
             dist.init_process_group(
                 "nccl" if torch.cuda.is_available() else "gloo",
@@ -117,7 +130,7 @@ class Processes:
                 world_size=world,
                 timeout=LONGEST_WAIT,
             )
-        processes = cls(rank, world, small_group(), store)
+        processes = cls(rank, world, small_group(), store, kept)
         processes._joined = joined
         if store is not None:
             threading.Thread(target=processes._watch, name="failures", daemon=True).start()
@@ -135,10 +148,25 @@ class Processes:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
-    @property
-    def was_restarted(self) -> bool:
-        """Whether ``torchrun --max-restarts`` started the processes again after a failure."""
-        return restarts() > 0
+    # What outlives the processes
+
+    def remember(self, name: str, value: str) -> None:
+        """Remember the first process's ``value`` for the processes that torchrun starts again.
+
+        Without torchrun there are none.
+        """
+        if self._kept is not None and self.is_first:
+            self._kept.set(name, value)
+
+    def recall(self, name: str) -> str | None:
+        """Return what was remembered before torchrun started the processes again; None if nothing.
+
+        All processes have to call this together.
+        """
+        value = None
+        if self._kept is not None and self.is_first and self._kept.check([name]):
+            value = self._kept.get(name).decode()
+        return self.from_first(value)
 
     # Small numbers
 
@@ -278,30 +306,57 @@ class Processes:
 
     # Failures
 
-    def report_failure(self, error: BaseException) -> None:
-        """Leave the reason for the others, whose next collective operation will fail."""
-        if self._store is None or self._peer_failed:
-            return
-        self._left.set()
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Report an error in the ``with`` block to the others (see :meth:`report_failure`)."""
         try:
-            self._store.set(FAILURE, f"process {self.rank} of {self.world} failed: {lines[0]}")
+            yield
+        except BaseException as error:
+            self.report_failure(error)
+            raise
+
+    def report_failure(self, error: BaseException) -> None:
+        """Leave the reason for the others, whose next collective operation will fail.
+
+        The first reason stays. Raises TrainingError if ``error`` is what PyTorch says because
+        another process has failed: with the reason of that, if it is known.
+        """
+        if self._store is None or self._has_failed:
+            self._left.set()
+            return
+        # The operations of a sharded model are not checked.
+        if _is_lost_connection(error):
+            raise self._failure_of_another(error) from None
+        # From now on this process ends by itself, after what it still has to write.
+        self._left.set()
+        self._has_failed = True
+        own = f"process {self.rank} of {self.world} failed: {_first_line(error)}"
+        try:
+            first = self._store.compare_set(FAILURE, "", own).decode()
         except RuntimeError:
             # The store's own process is gone.
-            return
+            first = self._known_reason or own
         self._release_others()
+        if first != own and _may_be_of_collective(error):
+            raise TrainingError(first) from None
 
     def _checked(self, operation: Callable[[], Any]) -> None:
         """Run a collective operation; raises TrainingError if another process has failed."""
         try:
             operation()
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if not _may_be_of_collective(error):
                 raise
-            self._peer_failed = True
-            reason = self._reason()
-            self._release_others()
-            raise TrainingError(reason) from None
+            raise self._failure_of_another(error) from None
+
+    def _failure_of_another(self, error: BaseException) -> TrainingError:
+        """Prepare to end because of another process; return the error to raise for ``error``."""
+        self._has_failed = True
+        reason = self._reason(error)
+        # Before the watcher takes this process for one that cannot be told.
+        self._left.set()
+        self._release_others()
+        return TrainingError(reason)
 
     def _release_others(self) -> None:
         """End what the others are waiting in, and leave them a moment to read the reason.
@@ -313,11 +368,12 @@ class Processes:
             self.leave()
             time.sleep(REASON_SECONDS / 2)
 
-    def _reason(self) -> str:
-        advice = "continue with --resume, or let torchrun restart all processes with --max-restarts"
+    def _reason(self, error: BaseException) -> str:
+        """Return why another process failed, or what ``error`` says if that is not known."""
         unknown = (
-            f"another of the {self.world} processes ended without a reason (it may have been "
-            f"killed): {advice}"
+            f"another of the {self.world} processes ended without a reason "
+            f"({_first_line(error)}), perhaps because it was killed: continue with --resume, or "
+            "let torchrun restart all processes with --max-restarts"
         )
         if self._store is None:
             return unknown
@@ -346,9 +402,57 @@ class Processes:
             os._exit(1)
 
 
-def restarts() -> int:
-    """Return how often ``torchrun`` has started the processes again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _may_be_of_collective(error: BaseException) -> bool:
+    """Return whether an error may be what PyTorch says if another process is gone.
+
+    PyTorch raises the end of a DataLoader's worker, as well, wherever this process happens to be.
+    """
+    if not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError):
+        return False
+    return not tells_of_lost_worker(error)
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Return whether an error is certainly what PyTorch says if another process is gone."""
+    if not _may_be_of_collective(error):
+        return False
+    return isinstance(error, dist.DistError) or _LOST_CONNECTION.search(str(error)) is not None
+
+
+_LOST_CONNECTION = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer")
+
+
+def agreed_attempt(store: Store, rank: int, world: int) -> int:
+    """Return how many times the processes have been started, on which all of them agree.
+
+    ``store`` outlives them. The first process counts, and answers each of the others: a number that
+    they read could be that of the start before. So could torchrun's ``TORCHELASTIC_RESTART_COUNT``:
+    each node counts its own failures alone.
+    """
+    if rank == 0:
+        attempt = store.add("attempts", 1)
+        awaited = set(range(1, world))
+        while awaited:
+            for other in sorted(awaited):
+                # A process that was killed may have left a call, which is answered in vain.
+                if store.check([f"call {other}"]):
+                    call = store.get(f"call {other}").decode()
+                    store.set(f"answer {call}", str(attempt))
+                if store.check([f"arrived {other} {attempt}"]):
+                    awaited.remove(other)
+            time.sleep(ARRIVAL_SECONDS)
+        return attempt
+    call = uuid.uuid4().hex
+    store.set(f"call {rank}", call)
+    store.wait([f"answer {call}"], LONGEST_WAIT)
+    attempt = int(store.get(f"answer {call}"))
+    store.set(f"arrived {rank} {attempt}", "")
+    return attempt
 
 
 def small_group() -> dist.ProcessGroup | None:

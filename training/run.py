@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import os
@@ -64,6 +63,8 @@ from training.validation import HeldOutPairs, Validator, some_pairs
 from training.workers import Machine, WorkerNeeds, choose_workers, local_processes
 
 DEFAULT_EPOCHS = 20
+CHOSEN_FOLDER = "folder"
+"""The name under which processes remember the folder of their run."""
 
 
 def train(
@@ -86,11 +87,8 @@ def train(
         TrainingError: there is nothing to learn from, or training cannot continue.
     """
     processes = Processes.join() if processes is None else processes
-    try:
+    with processes.failing_together():
         return _train(home, options, report, processes)
-    except BaseException as error:
-        processes.report_failure(error)
-        raise
 
 
 def _train(
@@ -103,10 +101,14 @@ def _train(
     began = time.monotonic()
     # Otherwise the kernel clears fresh pages in every step: 22 items/s instead of 115.
     keep_freed_memory()
-    if processes.was_restarted:
-        options = continued_options(home, options)
-    # The first process makes the folder, after which another one would choose the next name.
-    folder = processes.from_first(model_folder(home, options))
+    name = processes.recall(CHOSEN_FOLDER)
+    if name is None:
+        # The first process makes the folder, after which another one would choose the next name.
+        folder = processes.from_first(model_folder(home, options))
+        processes.remember(CHOSEN_FOLDER, folder.name)
+    else:
+        folder = home.models / name
+        options = continued_options(folder, options)
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
     if options.resume and start is not None:
@@ -391,11 +393,10 @@ def train_together(objective: JointObjective, processes: Processes) -> None:
 
 def _roll_back(writer: ModelWriter, run: Run) -> None:
     """Restore weights, averages and moments of the last checkpoint, but not the step count."""
-    folder = writer.folder
-    with run.processes.first_alone(), contextlib.suppress(OSError):
+    with run.processes.first_alone():
         # If the last one cannot be written, the one before is read; it is reported later.
-        writer.background.finish()
-    restore_checkpoint(folder, run.objective, run.average, run.optimizer, run.processes)
+        writer.background.wait()
+    restore_checkpoint(writer.folder, run.objective, run.average, run.optimizer, run.processes)
 
 
 def batch_builder(

@@ -49,19 +49,14 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
     return home.models / f"{stem}-{max(taken, default=0) + 1}"
 
 
-def continued_options(home: Home, options: TrainOptions) -> TrainOptions:
+def continued_options(folder: Path, options: TrainOptions) -> TrainOptions:
     """Return the options by which a run goes on after ``torchrun`` started its processes again.
 
-    It is resumed as if by ``--resume``, unless it had not yet written what that rebuilds the model
-    from: then it begins anew in the same folder.
+    The run in ``folder`` is resumed as if by ``--resume``, unless it had not yet written what that
+    rebuilds the model from: then it begins anew in this folder.
     """
-    folders = sorted(
-        home.models.glob(f"{options.name or '*'}/checkpoints/start/manifest.json"),
-        key=lambda path: path.stat().st_mtime,
-    )
-    if not folders:
-        return options
-    return dataclasses.replace(options, name=folders[-1].parents[2].name, resume=True)
+    has_begun = any((folder / "checkpoints").glob("start*/manifest.json"))
+    return dataclasses.replace(options, name=folder.name, resume=options.resume or has_begun)
 
 
 def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:

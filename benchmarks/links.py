@@ -94,7 +94,7 @@ def ours(
         if step == 5:
             done = 0
             began = time.perf_counter()
-        index = sampler.batch(step)
+        index = sampler.whole(step)
         every_row = np.ones(len(index), dtype=bool)
         links = collator.links.build(index, every_row, "seen", KeyedRandom(0, step))
         model(torch.from_numpy(index).to(device), links).backward()

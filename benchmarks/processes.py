@@ -53,6 +53,8 @@ STILL = ("dropout=0", "drop_tokens=0", "drop_wide=0", "shift=0")
 """Settings without random numbers within the model, which differ from process to process."""
 
 FAULT_STEP = 3
+REASON = "an image cannot be decoded"
+"""What the failing process says."""
 TIMEOUT = 300
 """Seconds that a scenario may take on a busy machine; it takes about 20 on an idle one."""
 
@@ -102,7 +104,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
             if fault == "slow":
                 time.sleep(0.2)
             if fault in ("failing", "stuck") and passes == FAULT_STEP:
-                raise ValueError("the camera is on fire")
+                raise ValueError(REASON)
             is_first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
             if fault == "killed" and passes == FAULT_STEP and is_first_start:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -348,7 +350,7 @@ def failing(home: Path, world: int, fault: str = "failing") -> str:
     forget(home, "failing")
     ends = start(words_of(home, "failing", "joint", 6, SETTINGS), fault, world)
     for rank, ended in enumerate(ends):
-        reason = "the camera is on fire"
+        reason = REASON
         if rank != 1:
             reason = f"process 1 of {world} failed: {reason}"
         if ended.code == 0 or reason not in ended.errors:

@@ -117,13 +117,13 @@ def evaluate_matching(
     for start in range(0, len(pairs), PAIRS_PER_BATCH):
         positive = pairs[start : start + PAIRS_PER_BATCH]
         # Random numbers are keyed by the pairs, so that negatives do not depend on the batch size.
-        batch = pair_builder.batch(positive, random)
+        queries = pair_builder.labelled_queries(positive, random)
+        batch = pair_builder.batch(positive, queries)
         # The batch has the positive pairs first, then a negative for each, of the same item.
         item = np.tile(pair_builder.log.item[positive], 2)
         items = pair_builder.items(item)
         for name, modality in ITEM_VARIANTS.items():
             scores[name] += scorer.match_logits(items, batch.query, modality).tolist()
-        queries = pair_builder.labelled_queries(positive, random)
         if baseline is not None:
             baseline_scores += baseline.score(queries.texts).tolist()
         kinds.append(np.tile(queries.kind, 2))

@@ -22,7 +22,6 @@ class MessageFlow:
     - ``edge_cell`` [E]: the index of the cell that a triple reaches, ascending
     - ``edge_property`` [E]: the triple's property
     - ``edge_value`` [E]: the triple's candidate id (a candidate is a value of one property)
-
     - ``most_cells``: the largest number of cells of one item, counted where the flow is made: on a
       GPU, counting waits for the device
 

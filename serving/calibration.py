@@ -85,10 +85,16 @@ def calibrate(
     *,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
+    share_out: ShareOut = compute_all,
 ) -> dict[str, Any]:
-    """Fit temperatures and precision curves on validation items, whose statements are the truth."""
-    groups = score_hidden_cells(scorer, items, seed=seed, progress=progress)
-    return fit_calibration(groups, items)
+    """Fit temperatures and precision curves on validation items, whose statements are the truth.
+
+    With ``share_out`` several processes score a share of the items each, and one of them fits; all
+    get the result.
+    """
+    groups = score_hidden_cells(scorer, items, seed=seed, progress=progress, share_out=share_out)
+    (fitted,) = share_out([groups], lambda scored: fit_calibration(scored, items))
+    return fitted
 
 
 def fit_calibration(

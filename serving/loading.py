@@ -15,7 +15,7 @@ from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
 from schema.progress import ProgressCallback, no_progress
 from schema.shares import ShareOut, compute_all
-from serving.calibration import fit_calibration, score_hidden_cells
+from serving.calibration import calibrate
 from serving.items import CatalogItems
 
 
@@ -68,8 +68,8 @@ def calibrate_model(
 ) -> None:
     """Calibrate a model folder on its validation split of the home, and store the result in it.
 
-    With ``share_out`` several processes score a share of the items each, and the one that is to
-    ``store`` the result fits it.
+    With ``share_out`` several processes score a share of the items each, of which one is to
+    ``store`` the result.
     """
     scorer = load_scorer(home, str(folder))
     # The split that the model was trained on, which a resumed run has from its first command.
@@ -80,8 +80,6 @@ def calibrate_model(
         Path(split_file) if split_file else None,
         load_regions(home, scorer),
     )
-    groups = score_hidden_cells(scorer, items, progress=progress, share_out=share_out)
-    if not store:
-        return
-    calibration = fit_calibration(groups, items)
-    add_file(folder, "calibration.json", json.dumps(calibration, ensure_ascii=False).encode())
+    calibration = calibrate(scorer, items, progress=progress, share_out=share_out)
+    if store:
+        add_file(folder, "calibration.json", json.dumps(calibration, ensure_ascii=False).encode())

@@ -12,22 +12,16 @@ from schema.arrays import FloatArray, IntArray
 WHITE = 255
 
 
-def augment(pixels: Tensor, shift: int, uniform: FloatArray) -> Tensor:
-    """Mirror half of the images [B, 3, S, S], and shift each by up to ``shift`` pixels over white.
-
-    ``uniform`` [B, 3] are random numbers in [0, 1) for the vertical shift, the horizontal shift,
-    and the mirroring.
-    """
-    return augmented_images(pixels.numpy(), np.arange(len(pixels)), shift, uniform)
-
-
 def augmented_images(
     pixels: NDArray[np.uint8],
     index: IntArray,
     shift: int,
     uniform: FloatArray,
 ) -> Tensor:
-    """Read images ``index`` [B] of ``pixels`` [I, 3, S, S] and change them as :func:`augment` does.
+    """Read images ``index`` [B] of ``pixels`` [I, 3, S, S]; shift them, and mirror half of them.
+
+    Each is shifted by up to ``shift`` pixels over white. ``uniform`` [B, 3] are random numbers in
+    [0, 1) for the vertical shift, the horizontal shift, and the mirroring.
 
     Each image goes straight from the (memory-mapped) array to its place in the batch, instead of
     through a batch that is read, one with margins, and the final one: their memory traffic was most

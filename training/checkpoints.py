@@ -42,19 +42,6 @@ class Checkpoint:
     optimizer: str
 
 
-def save_checkpoint(
-    folder: Path,
-    progress: RunProgress,
-    objective: nn.Module,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
-    copied = copy_state(progress, objective, average, optimizer)
-    if copied is not None:
-        write_checkpoint(folder, copied)
-
-
 @dataclass(frozen=True)
 class CopiedState:
     """Copies of a run's state on the CPU: tensors by name, by file, its progress, and the
@@ -87,7 +74,11 @@ def copy_state(
 
 
 def write_checkpoint(folder: Path, state: CopiedState) -> None:
-    """Write ``folder/step-N`` completely or not at all; then delete all but the last two."""
+    """Write ``folder/step-N`` completely or not at all; then delete all but the last two.
+
+    The tensors of ``state`` are given up file by file as they are written, so that memory need not
+    hold all of them twice.
+    """
     # Zeros in front, so that the order of the names is that of the steps. The hidden name is not
     # among the checkpoints until all files are on the disk.
     name = f"step-{state.progress['step']:08d}"
@@ -96,13 +87,17 @@ def write_checkpoint(folder: Path, state: CopiedState) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     metadata = {"optimizer.safetensors": {OPTIMIZER: state.optimizer}}
-    files = {
-        **{name: save(tensors, metadata.get(name)) for name, tensors in state.tensors.items()},
-        "progress.json": json.dumps(state.progress).encode(),
-    }
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    digests: dict[str, str] = {}
+
+    def write(name: str, data: bytes) -> None:
+        digests[name] = hashlib.sha256(data).hexdigest()
+        write_together(temporary, {name: data})
+
     try:
-        write_together(temporary, {**files, "manifest.json": json.dumps(digests).encode()})
+        for name in list(state.tensors):
+            write(name, save(state.tensors.pop(name), metadata.get(name)))
+        write("progress.json", json.dumps(state.progress).encode())
+        write_together(temporary, {"manifest.json": json.dumps(digests).encode()})
     except OSError:
         # On a full disk half a checkpoint would only take more of the space.
         shutil.rmtree(temporary, ignore_errors=True)

@@ -120,7 +120,7 @@ class Collator:
         if Need.QUERY_PAIRS in stage.needs and self.pairs is not None and len(contents.pairs):
             pairs = self.pairs.batch(
                 contents.pairs,
-                random,
+                self.pairs.labelled_queries(contents.pairs, random),
                 all_pairs=contents.all_pairs,
                 first=contents.first,
             )

@@ -56,7 +56,7 @@ class ItemRegions:
 class Shifts:
     """How B images are shifted, by up to ``limit`` pixels, and mirrored.
 
-    ``uniform`` [B, 3] are the random numbers of :func:`training.augment.augment`.
+    ``uniform`` [B, 3] are the random numbers of :func:`training.augment.augmented_images`.
     """
 
     limit: int

@@ -163,8 +163,10 @@ class Processes:
 
         All processes have to call this together.
         """
+        if self._kept is None:
+            return None
         value = None
-        if self._kept is not None and self.is_first and self._kept.check([name]):
+        if self.is_first and self._kept.check([name]):
             value = self._kept.get(name).decode()
         return self.from_first(value)
 
@@ -451,7 +453,7 @@ def agreed_attempt(store: Store, rank: int, world: int) -> int:
     store.set(f"call {rank}", call)
     store.wait([f"answer {call}"], LONGEST_WAIT)
     attempt = int(store.get(f"answer {call}"))
-    store.set(f"arrived {rank} {attempt}", "")
+    store.set(f"arrived {rank} {attempt}", "yes")
     return attempt
 
 

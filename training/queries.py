@@ -361,19 +361,19 @@ class QueryPairBuilder:
     def batch(
         self,
         pairs: IntArray,
-        random: KeyedRandom,
+        queries: LabelledQueries,
         all_pairs: IntArray | None = None,
         first: int = 0,
     ) -> QueryPairs:
         """Build a batch of N matching ``pairs`` (numbers) and as many that do not match.
 
-        ``all_pairs`` [G] are the pairs of all processes, among which this process's begin at
-        ``first``; None if there is only this process.
+        ``queries`` are those of :meth:`labelled_queries` for these pairs. ``all_pairs`` [G] are the
+        pairs of all processes, among which this process's begin at ``first``; None if there is only
+        this process.
         """
         log = self.log
         query = log.query[pairs]
         item = log.item[pairs]
-        queries = self.labelled_queries(pairs, random)
         everyone = pairs if all_pairs is None else all_pairs
         query_matches = log.clicked.contains(query[:, None], log.item[everyone][None, :])
         item_matches = log.clicked.contains(log.query[everyone][None, :], item[:, None])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
 from schema.memory import keep_freed_memory
+from schema.openmp import user_set_threads
 from schema.shares import ShareOut
 from training.background import BackgroundWriter
 from training.checkpoints import (
@@ -181,7 +181,7 @@ def keep_threads(about: dict[str, Any]) -> None:
 
     The number of threads changes the order of sums, and so the last bits of the weights.
     """
-    if "OMP_NUM_THREADS" not in os.environ and "threads" in about:
+    if "threads" in about and not user_set_threads():
         torch.set_num_threads(about["threads"])
 
 
@@ -238,6 +238,8 @@ class ModelWriter:
         """
         if not (self.processes.is_first or run.is_sharded):
             return
+        # Memory need not hold two copies of the state.
+        self.background.wait()
         state = copy_state(
             run.progress,
             run.objective,

@@ -11,7 +11,7 @@ class StepSampler:
     """Shuffles ``indices`` in every epoch and cuts them into batches of ``batch_size``.
 
     The last batch of an epoch is filled up with examples from the beginning of the epoch. A batch
-    is divided among ``world`` processes, each of which takes every ``world``-th example.
+    is to be divided among ``world`` processes, of which this one has the number ``rank``.
     """
 
     def __init__(
@@ -51,12 +51,3 @@ class StepSampler:
         first = position * self.batch_size
         places = np.arange(first, first + self.batch_size) % len(self._order)
         return self._order[places]
-
-    def shares(self, step: int) -> list[IntArray]:
-        """Return each process's share of the batch at ``step``."""
-        batch = self.whole(step)
-        return [batch[rank :: self.world] for rank in range(self.world)]
-
-    def batch(self, step: int) -> IntArray:
-        """Return this process's share [B] of the batch at ``step``."""
-        return self.shares(step)[self.rank]

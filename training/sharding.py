@@ -1,8 +1,9 @@
 """Sharding of a model, its gradients, optimizer state and averages over processes (FSDP2).
 
 A process keeps a slice of every parameter, and of what the optimizer and the averages keep about
-it; the whole parameters are gathered for each step. That leaves 8 bytes per parameter for weights
-and gradients during a step, and 16 divided by the number of processes between steps, instead of 24.
+it; the whole parameters are gathered for each step. Instead of 24 bytes per parameter, a process
+needs 16 divided by the number of processes for its slices, 4 for the whole copy that validation
+reads, and, during a step, 8 for the gathered weights and their gradients.
 
 The whole model is one group, gathered at the beginning of the forward pass, whose gradients are
 reduced at the end of the backward pass. Layers of their own would be gathered as often as a step

@@ -90,8 +90,10 @@ class Validator:
             metrics["roc_auc"] = matching_roc_auc(
                 model, held_out.builder, held_out.pairs, self.share_out
             )
-            if held_out.query_only is not None:
-                metrics["roc_auc_query_only"] = held_out.query_only
+            # One part of work, which one process computes for all.
+            (query_only,) = self.share_out([held_out], lambda pairs: pairs.query_only)
+            if query_only is not None:
+                metrics["roc_auc_query_only"] = query_only
         return metrics or self._loss(stage)
 
     def _loss(self, stage: Stage) -> dict[str, float]:
@@ -124,7 +126,8 @@ def matching_roc_auc(
     device = model.patch_mask.device
 
     def scores_of(part: IntArray) -> tuple[list[float], list[float]]:
-        batch = pair_builder.batch(part, KeyedRandom(0))
+        queries = pair_builder.labelled_queries(part, KeyedRandom(0))
+        batch = pair_builder.batch(part, queries)
         # The pairs that do not match have the same items in the same order.
         items = pair_builder.items(np.tile(pair_builder.log.item[part], 2))
         logits = match_logits(model, items.to(device), batch.query.to(device))

@@ -97,7 +97,7 @@ def local_processes() -> int:
 def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
     """Return the bytes of memory that are available, also within a container's limit.
 
-    It is without bounds where the system does not tell.
+    Unlimited if the system does not tell.
     """
     limits = [1 << 62]
     try:

@@ -214,7 +214,7 @@ class Corruptor:
         key_of_category = self.category[item] * candidate_count
         first = np.searchsorted(self._category_keys, key_of_category + low)
         last = np.searchsorted(self._category_keys, key_of_category + high)
-        # One of them is the true value itself, so a single one leaves nothing to draw.
+        # A single one may be the true value itself, which would leave nothing to draw.
         too_few = last - first < 2
         return (
             np.where(too_few, low, candidate_count + first),

@@ -8,11 +8,14 @@ Tiny models on a CPU, on a synthetic catalogue with a query log, with gloo. Each
 - ``slow``: one process sleeps in every step; the weights are those of an undisturbed run
 - ``clock``: with ``--minutes``, one process began earlier; all have the same learning rates
 - ``failing``: one process raises an exception; all end, and each names the reason
+- ``failing_sharded``, ``failing_calibration``: the same with a sharded model, and after training
 - ``stuck``: besides, a third one waits for something that never comes, as for a GPU
 - ``memory``, ``memory_backward``: one process runs out of memory in the middle of a pass; all start
   the step again in micro-batches, and go on
 - ``killed``: one process is killed (-9); torchrun starts all again, and they end in the weights of
   an undisturbed run
+- ``killed_early``, ``killed_unnamed``: the same before the run has written anything to resume from;
+  without ``--name`` it is not taken for another run of the home
 
 Besides, the losses and weights of two and three processes are compared with those of one.
 """
@@ -77,6 +80,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     sys.path.insert(0, str(HERE))
     from cli import main
     from serving import loading
+    from training import run as training_run
     from training.objectives.joint import JointObjective
     from training.optim import Budget
     from training.processes import Processes
@@ -121,6 +125,10 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
 
     if fault != "none":
         loading.calibrate_model = lambda *_, **__: None  # it takes as long as the steps
+    if fault == "calibrating":
+        loading.calibrate_model = _calibrate_until_one_fails
+    if fault == "killed-early" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        training_run.save_pretrained = _make_folder_and_be_killed
     JointObjective.forward = forward  # type: ignore[method-assign]
     Processes.sum_in_pass = sum_in_pass  # type: ignore[method-assign]
     if fault == "clock" and is_faulty:
@@ -131,6 +139,23 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
         _write_rates(Path(words[words.index("--home") + 1]))
     sys.argv = ["catalograph", *words]
     sys.exit(main())
+
+
+def _calibrate_until_one_fails(*_: Any, share_out: Any, **__: Any) -> None:
+    """Share out work of which the process of rank 1 cannot do its part."""
+
+    def compute(part: int) -> int:
+        if os.environ["RANK"] == "1":
+            raise ValueError(REASON)
+        return part
+
+    share_out(range(int(os.environ["WORLD_SIZE"])), compute)
+
+
+def _make_folder_and_be_killed(folder: Path, *_: Any) -> None:
+    """Be killed where a run is about to write what ``--resume`` rebuilds the model from."""
+    folder.mkdir(parents=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _write_rates(home: Path) -> None:
@@ -345,10 +370,12 @@ def clock(home: Path, world: int) -> str:
     return "" if len(rates) == 1 else "the learning rates differ"
 
 
-def failing(home: Path, world: int, fault: str = "failing") -> str:
+def failing(
+    home: Path, world: int, fault: str = "failing", settings: Sequence[str] = SETTINGS
+) -> str:
     """One process raises an exception."""
     forget(home, "failing")
-    ends = start(words_of(home, "failing", "joint", 6, SETTINGS), fault, world)
+    ends = start(words_of(home, "failing", "joint", 6, settings), fault, world)
     for rank, ended in enumerate(ends):
         reason = REASON
         if rank != 1:
@@ -356,6 +383,16 @@ def failing(home: Path, world: int, fault: str = "failing") -> str:
         if ended.code == 0 or reason not in ended.errors:
             return f"process {rank} ended with {ended.code}: {ended.errors[-500:]}"
     return ""
+
+
+def failing_sharded(home: Path, world: int) -> str:
+    """One process raises an exception while the others gather the weights of a sharded model."""
+    return failing(home, world, settings=(*SETTINGS, "shard=always"))
+
+
+def failing_calibration(home: Path, world: int) -> str:
+    """One process raises an exception while all calibrate the model."""
+    return failing(home, world, "calibrating")
 
 
 def stuck(home: Path, world: int) -> str:
@@ -389,15 +426,30 @@ def memory_backward(home: Path, world: int) -> str:
     return memory(home, world, place=25)
 
 
-def killed(home: Path, world: int) -> str:
+def killed(home: Path, world: int, fault: str = "killed", is_named: bool = True) -> str:
     """One process is killed, and torchrun starts all again."""
-    forget(home, "killed")
-    words = words_of(home, "killed", "joint", 6, SETTINGS)
-    ended = start_by_torchrun(words, "killed", world, restarts=2)
+    # First, so that there is another run that could be continued.
+    expected = digest(home, undisturbed(home, world))
+    name = "killed" if is_named else "joint-tiny-1"
+    forget(home, name)
+    words = words_of(home, name, "joint", 6, SETTINGS)
+    if not is_named:
+        place = words.index("--name")
+        del words[place : place + 2]
+    ended = start_by_torchrun(words, fault, world, restarts=2)
     if ended.code:
         return f"ended with {ended.code}: {ended.errors[-1500:]}"
-    same = digest(home, "killed") == digest(home, undisturbed(home, world))
-    return "" if same else "the weights differ"
+    return "" if digest(home, name) == expected else "the weights differ"
+
+
+def killed_early(home: Path, world: int) -> str:
+    """The first process is killed before there is anything to resume from."""
+    return killed(home, world, "killed-early")
+
+
+def killed_unnamed(home: Path, world: int) -> str:
+    """The same without ``--name``."""
+    return killed(home, world, "killed-early", is_named=False)
 
 
 def compare_with_one(home: Path, preset: str, worlds: Sequence[int]) -> list[dict[str, Any]]:
@@ -424,7 +476,19 @@ def compare_with_one(home: Path, preset: str, worlds: Sequence[int]) -> list[dic
     return rows
 
 
-SCENARIOS = (slow, clock, failing, stuck, memory, memory_backward, killed)
+SCENARIOS = (
+    slow,
+    clock,
+    failing,
+    failing_sharded,
+    failing_calibration,
+    stuck,
+    memory,
+    memory_backward,
+    killed,
+    killed_early,
+    killed_unnamed,
+)
 
 
 def main() -> None:

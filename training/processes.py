@@ -380,9 +380,20 @@ class Processes:
         if self._store is None:
             return unknown
         until = time.monotonic() + REASON_SECONDS
-        while not self._known_reason and time.monotonic() < until:
+        while not (self._known_reason or self._reads_reason()) and time.monotonic() < until:
             time.sleep(0.05)
         return self._known_reason or unknown
+
+    def _reads_reason(self) -> bool:
+        """Read the reason from the store; return whether there is one."""
+        assert self._store is not None
+        try:
+            if self._store.check([FAILURE]):
+                self._known_reason = self._store.get(FAILURE).decode()
+        except RuntimeError:
+            # The store's own process is gone.
+            return False
+        return bool(self._known_reason)
 
     def _watch(self) -> None:
         """Learn the reason of another process's failure as long as the store is there.

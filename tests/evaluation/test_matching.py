@@ -19,11 +19,15 @@ class FakePairBuilder:
 
     log = SimpleNamespace(item=np.arange(PAIRS) // 2)
 
-    def batch(self, pairs: np.ndarray, random: object) -> Any:
-        label = torch.cat([torch.ones(len(pairs)), torch.zeros(len(pairs))])
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+
+    def batch(self, pairs: np.ndarray, queries: LabelledQueries) -> Any:
+        label = torch.from_numpy(queries.label.astype(np.float32))
         return SimpleNamespace(query=label, label=label)
 
     def labelled_queries(self, pairs: np.ndarray, random: object) -> LabelledQueries:
+        self.drawn += pairs.tolist()
         negatives = [f"never {pair % 10}" for pair in pairs]
         return LabelledQueries(
             texts=[*("often" for _ in pairs), *negatives],
@@ -61,6 +65,8 @@ def test_pairs_are_scored_whole_and_without_each_content_modality():
     areas = {name: estimates["roc_auc"].value for name, estimates in report.settings.items()}
     assert areas == {"whole": 1.0, "without title": 0.5, "without image": 1.0}
     assert calls[-1] == (PAIRS, PAIRS)
+    # The negatives of each pair are drawn once.
+    assert pair_builder.drawn == list(range(PAIRS))
     heading, *rows = report.as_rows()
     assert {len(row) for row in rows} == {len(heading)}
 

@@ -14,6 +14,7 @@ from schema.openmp import (
     fair_threads,
     share_processor,
     usable_cores,
+    user_set_threads,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,7 @@ def environment(monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(openmp, "_chosen", openmp._Chosen())
     return monkeypatch
 
 
@@ -91,12 +93,15 @@ def test_on_a_busy_machine_there_are_fewer_threads(environment):
     environment.setattr(openmp, "busy_threads", lambda: 2)
     assert share_processor() == 1
     assert os.environ["OMP_NUM_THREADS"] == "1"
+    # It is not the user who has set this.
+    assert not user_set_threads()
 
 
 def test_on_an_idle_machine_there_is_a_thread_per_core(environment):
     environment.setattr(openmp, "busy_threads", lambda: 0)
     assert share_processor() is None
     assert "OMP_NUM_THREADS" not in os.environ
+    assert not user_set_threads()
 
 
 def test_the_users_own_number_of_threads_is_kept(environment):
@@ -104,6 +109,7 @@ def test_the_users_own_number_of_threads_is_kept(environment):
     environment.setenv("OMP_NUM_THREADS", "2")
     assert share_processor() is None
     assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert user_set_threads()
 
 
 @pytest.mark.parametrize(

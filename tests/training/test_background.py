@@ -34,3 +34,31 @@ def test_an_error_is_raised_by_the_next_call_which_does_its_work():
         writer.start(lambda: done.append("next"))
     writer.finish()
     assert done == ["next"]
+
+
+def test_an_error_is_raised_by_finish_and_only_once():
+    writer = BackgroundWriter()
+
+    def fail():
+        raise OSError("no space")
+
+    writer.start(fail)
+    with pytest.raises(OSError, match="no space"):
+        writer.finish()
+    writer.finish()
+
+
+def test_waiting_keeps_the_error_for_later():
+    writer = BackgroundWriter()
+    go = threading.Event()
+
+    def fail():
+        go.wait(10)
+        raise OSError("no space")
+
+    writer.start(fail)
+    go.set()
+    writer.wait()
+    writer.wait()
+    with pytest.raises(OSError, match="no space"):
+        writer.finish()

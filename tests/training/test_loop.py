@@ -3,6 +3,10 @@ import dataclasses
 import errno
 import hashlib
 import json
+import multiprocessing
+import os
+import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -19,10 +23,11 @@ from schema.errors import TrainingError
 from tests.training.conftest import TINY
 from training import checkpoints
 from training.checkpoints import (
+    copy_state,
     current_moments,
     load_checkpoint,
     restore_optimizer,
-    save_checkpoint,
+    write_checkpoint,
 )
 from training.gradient import agree_on_batch, compute_gradient
 from training.loader import BatchBuilder, BatchRequest
@@ -30,7 +35,9 @@ from training.loop import next_stage, run_loop
 from training.objectives.joint import JointObjective
 from training.optim import AveragedWeights, Budget, build_optimizer, learning_rate
 from training.presets import preset
+from training.processes import Processes
 from training.records import Step, TrainingWarning
+from training.run import ModelWriter, _roll_back
 from training.run_log import RunLog
 from training.sampler import StepSampler
 from training.schedule import make_schedule
@@ -52,10 +59,11 @@ def make_run(tmp_path, collator, model, recipe):
         optimizer = build_optimizer(objective, chosen)
         average = AveragedWeights(objective, chosen.ema)
         progress = RunProgress()
-        folder = tmp_path / "checkpoints"
+        # Its inputs are for models that are exported, and these are not.
+        writer = ModelWriter(tmp_path, TINY, None, {}, Processes())  # type: ignore[arg-type]
         schedule = make_schedule(chosen.weights, chosen.stages, queries=False)
         sampler = StepSampler(np.arange(24), chosen.batch_size, 0)
-        return Run(
+        run = Run(
             objective=objective,
             optimizer=optimizer,
             average=average,
@@ -68,14 +76,11 @@ def make_run(tmp_path, collator, model, recipe):
             validate=lambda stage: {},
             log=RunLog(tmp_path / "log.jsonl"),
             export=lambda: None,
-            keep=lambda: save_checkpoint(
-                folder,
-                progress,
-                objective,
-                average.shadow,
-                optimizer,
-            ),
+            keep=lambda: writer.keep(run),
+            finish_writing=writer.background.finish,
+            roll_back=lambda: _roll_back(writer, run),
         )
+        return run
 
     return make
 
@@ -171,23 +176,85 @@ def test_no_memory_for_two_items_is_said(make_run, monkeypatch):
 def test_losses_that_are_not_finite_roll_back_once_and_keep_nothing(make_run, tmp_path):
     run = make_run(40, keep_every=1)
     rolled = []
-    run.roll_back = lambda: rolled.append(
-        (run.progress.step, sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*")))
-    )
+    roll_back = run.roll_back
+
+    def noted_roll_back():
+        with torch.no_grad():
+            run.objective.model.links.bias.fill_(torch.nan)
+        roll_back()
+        rolled.append((run.progress.step, checkpoint_names(tmp_path)))
+        assert_weights(run, tmp_path, "step-00000003")
+
+    run.roll_back = noted_roll_back
+    poison(run, range(3, 15))
+    assert run_loop(run, lambda record: None)
+    assert rolled == [(12, ["step-00000002", "step-00000003"])]
+    assert all(parameter.isfinite().all() for parameter in run.objective.model.parameters())
+
+
+def checkpoint_names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
+
+
+def assert_weights(run, folder, name):
+    """A run has the weights and the averages of a checkpoint."""
+    for file, own in (("weights", run.objective.state_dict()), ("average", run.average.shadow)):
+        saved = load_file(folder / "checkpoints" / name / f"{file}.safetensors")
+        assert own.keys() == saved.keys()
+        assert all(torch.equal(own[key], tensor) for key, tensor in saved.items())
+
+
+def poison(run, steps):
+    """Make the losses of some steps infinite."""
     whole = run.objective.forward
 
     def poisoned(batch, shares):
         report = whole(batch, shares)
-        return (
-            dataclasses.replace(report, total=report.total * float("nan"))
-            if 3 <= run.progress.step < 15
-            else report
-        )
+        if run.progress.step not in steps:
+            return report
+        return dataclasses.replace(report, total=report.total * float("nan"))
 
     run.objective.forward = poisoned
-    assert run_loop(run, lambda record: None)
-    assert rolled == [(12, ["step-00000002", "step-00000003"])]
-    assert all(parameter.isfinite().all() for parameter in run.objective.model.parameters())
+
+
+def fill_disk(monkeypatch, step, file="optimizer.safetensors"):
+    """Let a file of a step's checkpoint find no space; return a list of what was kept then."""
+    write = files.write_together
+    kept = []
+
+    def full(folder, content):
+        if folder.name == f".step-{step:08d}" and file in content:
+            kept.append(checkpoint_names(folder.parent.parent))
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, content)
+
+    monkeypatch.setattr(checkpoints, "write_together", full)
+    return kept
+
+
+def test_a_roll_back_takes_the_checkpoint_before_one_that_could_not_be_written(
+    make_run, tmp_path, monkeypatch
+):
+    run = make_run(15, keep_every=1)
+    fill_disk(monkeypatch, 3)
+    roll_back = run.roll_back
+    said: list[str] = []
+    said_before = []
+
+    def noted_roll_back():
+        roll_back()
+        said_before.extend(said)
+        assert_weights(run, tmp_path, "step-00000002")
+
+    run.roll_back = noted_roll_back
+    poison(run, range(3, 13))
+    assert run_loop(
+        run, lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None
+    )
+    # Reported when the next checkpoint is due, and once.
+    assert said_before == []
+    assert [text[:8] for text in said] == ["No space"]
+    assert checkpoint_names(tmp_path) == ["step-00000014", "step-00000015"]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
@@ -201,6 +268,7 @@ def test_a_resumed_run_ends_in_the_same_weights(make_run, model, tmp_path, optim
     first = make_run(6, keep_every=3, optimizer=optimizer)
     first.budget.steps = 6
     stop_at(first, 3)
+    first.finish_writing()
     again = make_run(6, optimizer=optimizer)
     saved = load_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
@@ -318,24 +386,106 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_run, tmp_path):
 
 def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monkeypatch):
     run = make_run(6, keep_every=2)
-    said = []
+    said: list[str] = []
+    kept = fill_disk(monkeypatch, 4)
+    run_loop(
+        run, lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None
+    )
+    assert [text[:8] for text in said] == ["No space"]
+    assert kept == [["step-00000002"]]
+    # Nothing is left of the one that failed.
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-00000002", "step-00000006"]
+
+
+def test_a_run_fails_if_its_last_checkpoint_cannot_be_written(make_run, tmp_path, monkeypatch):
+    run = make_run(3, keep_every=2)
+    fill_disk(monkeypatch, 3)
+    with pytest.raises(OSError, match="No space"):
+        run_loop(run, lambda record: None)
+    assert checkpoint_names(tmp_path) == ["step-00000002"]
+
+
+FILES = (
+    "weights.safetensors",
+    "average.safetensors",
+    "optimizer.safetensors",
+    "progress.json",
+    "manifest.json",
+)
+
+
+@pytest.mark.parametrize("last", FILES)
+def test_a_run_that_is_killed_while_it_writes_leaves_the_checkpoint_before(
+    make_run, tmp_path, monkeypatch, last
+):
+    run = make_run(2, keep_every=2)
+    run_loop(run, lambda record: None)
     write = files.write_together
 
-    def full(folder, content):
-        if run.progress.step == 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def killed(folder, content):
+        write(folder, content)
+        if last in content:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def keep():
+        monkeypatch.setattr(checkpoints, "write_together", killed)
+        run.keep()
+        run.finish_writing()
+
+    run.progress.step = 3
+    child = multiprocessing.get_context("fork").Process(target=keep)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.progress.step == 2
+    run.keep()
+    run.finish_writing()
+    saved = load_checkpoint(tmp_path / "checkpoints")
+    assert saved is not None
+    assert saved.progress.step == 3
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-00000002", "step-00000003"]
+
+
+def test_a_checkpoint_is_given_up_file_by_file_as_it_is_written(make_run, tmp_path, monkeypatch):
+    run = make_run(1)
+    state = copy_state(run.progress, run.objective, run.average.shadow, run.optimizer)
+    assert state is not None
+    write = files.write_together
+    written = []
+
+    def noted(folder, content):
+        written.append((list(content), len(state.tensors)))
         write(folder, content)
 
-    monkeypatch.setattr(checkpoints, "write_together", full)
-    seen = lambda: sorted(path.name for path in (tmp_path / "checkpoints").iterdir())  # noqa: E731
-    run_loop(
-        run,
-        lambda record: (
-            said.append((record.text[:8], seen())) if isinstance(record, TrainingWarning) else None
-        ),
-    )
-    assert said == [("No space", ["step-00000002"])]
-    assert seen() == ["step-00000002", "step-00000006"]
+    monkeypatch.setattr(checkpoints, "write_together", noted)
+    write_checkpoint(tmp_path / "checkpoints", state)
+    assert written == [([name], left) for name, left in zip(FILES, (2, 1, 0, 0, 0), strict=True)]
+    assert load_checkpoint(tmp_path / "checkpoints") is not None
+
+
+def test_a_state_is_copied_when_the_one_before_has_been_written(make_run, monkeypatch):
+    run = make_run(1)
+    written: list[int] = []
+    copied = []
+
+    def slow(folder, state):
+        time.sleep(0.2)
+        written.append(1)
+
+    def noted(*given, **named):
+        copied.append(len(written))
+        return copy_state(*given, **named)
+
+    monkeypatch.setattr("training.run.write_checkpoint", slow)
+    monkeypatch.setattr("training.run.copy_state", noted)
+    run.keep()
+    run.keep()
+    run.finish_writing()
+    assert copied == [0, 1]
 
 
 def test_only_two_checkpoints_are_kept(make_run, tmp_path):

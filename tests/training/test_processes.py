@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import threading
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -10,17 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.distributed import HashStore, PrefixStore  # type: ignore[attr-defined]
 
 from benchmarks import processes as together
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
+from schema.errors import TrainingError
 from tests.training.conftest import all_terms
 from training.gradient import agree_on_batch
 from training.loader import BatchBuilder, BatchRequest, PairSamplers
 from training.objectives import Need
-from training.processes import Processes, StepStatus, _buckets
+from training.processes import FAILURE, Processes, StepStatus, _buckets, agreed_attempt
 from training.sampler import StepSampler
 from training.schedule import Schedule, Stage
 from training.validation import hits_at_1
@@ -181,6 +184,95 @@ def test_gradients_are_cut_into_buckets_of_one_data_type(monkeypatch):
     ]
 
 
+LOST = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4711")
+
+
+def fail_with(error):
+    raise error
+
+
+def test_the_first_reason_of_a_failure_stays_and_is_everybodys():
+    store = HashStore()
+    first, second, third, fourth = (Processes(rank, 4, store=store) for rank in (1, 0, 2, 3))
+    first.report_failure(ValueError("an image cannot be decoded\nmore about it"))
+    reason = "process 1 of 4 failed: an image cannot be decoded"
+    # Of an operation of FSDP, which is not checked; of one of ours; and an error of its own.
+    with pytest.raises(TrainingError, match=f"^{reason}$"):
+        second.report_failure(LOST)
+    with pytest.raises(TrainingError, match=f"^{reason}$"):
+        third._checked(lambda: fail_with(LOST))
+    fourth.report_failure(ValueError("another image cannot be decoded"))
+    assert store.get(FAILURE).decode() == reason
+    assert all(each._left.is_set() for each in (first, second, third, fourth))
+
+
+def test_an_error_is_reported_once_though_two_blocks_are_left():
+    store = HashStore()
+    processes = Processes(1, 2, store=store)
+    with (
+        pytest.raises(ValueError, match="broken"),
+        processes.failing_together(),
+        processes.failing_together(),
+    ):
+        raise ValueError("broken")
+    assert store.get(FAILURE).decode() == "process 1 of 2 failed: broken"
+
+
+def test_without_a_reason_what_pytorch_said_is_passed_on():
+    processes = Processes(0, 2)
+    with pytest.raises(TrainingError, match=r"without a reason \(.*Connection closed by peer.*\)"):
+        processes._checked(lambda: fail_with(LOST))
+    assert processes._left.is_set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_a_lost_worker_is_not_taken_for_another_process(error):
+    """PyTorch tells of it wherever this process is, such as in an exchange with the others."""
+    with pytest.raises(RuntimeError) as raised:
+        Processes(0, 2)._checked(lambda: fail_with(error))
+    assert raised.value is error
+
+
+def test_processes_agree_on_the_attempt_whatever_those_before_left():
+    """Some were killed after they had called the first one, some before it had counted them."""
+    store = HashStore()
+    store.set("call 2", "of a process that is gone")
+    for attempt in (1, 2, 3):
+        if attempt == 3:
+            # One that began alone: the others were gone before it could hear them.
+            store.add("attempts", 1)
+        found = {}
+
+        def run(rank, found=found):
+            found[rank] = agreed_attempt(store, rank, 3)
+
+        # The first one comes last, and must not be overtaken.
+        threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in (2, 1, 0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert found == dict.fromkeys(range(3), attempt + (attempt == 3))
+
+
+def test_what_is_remembered_outlives_the_processes():
+    store = HashStore()
+    store.set_timeout(timedelta(seconds=1))
+    kept = PrefixStore("kept", store)
+    before = Processes(kept=kept)
+    assert before.recall("folder") is None
+    before.remember("folder", "joint-tiny-1")
+    assert Processes(kept=kept).recall("folder") == "joint-tiny-1"
+    assert Processes().recall("folder") is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "world"),
@@ -188,10 +280,14 @@ def test_gradients_are_cut_into_buckets_of_one_data_type(monkeypatch):
         (together.slow, 3),
         (together.clock, 2),
         (together.failing, 3),
+        (together.failing_sharded, 3),
+        (together.failing_calibration, 2),
         (together.stuck, 3),
         (together.memory, 3),
         (together.memory_backward, 2),
         (together.killed, 2),
+        (together.killed_early, 2),
+        (together.killed_unnamed, 2),
     ],
 )
 def test_a_process_that_is_slow_or_fails(home, scenario, world):
@@ -206,10 +302,10 @@ def test_several_processes_train_as_one_does(home, preset):
     assert rows[0]["loss"] < 1e-4
 
 
-def train_by(home, name, *settings, world, resume=False):
+def train_by(home, name, *settings, world, resume=False, preset="mbsd"):
     """Train by some processes without dropout; raises RuntimeError if one fails."""
     asked = (*together.SETTINGS, "validate_every=100", *together.STILL, *settings)
-    words = together.words_of(home, name, "mbsd", 6, asked)
+    words = together.words_of(home, name, preset, 6, asked)
     ends = together.start([*words, *(["--resume"] if resume else [])], "none", world)
     for ended in ends:
         if ended.code:
@@ -242,6 +338,17 @@ def test_a_sharded_model_trains_as_a_whole_one_does(home):
         train_by(home, name, f"shard={shard}", world=world, resume=True)
         again = load_file(together.last_checkpoint(home, name) / "weights.safetensors")
         assert_close(again, ends[0])
+
+
+@pytest.mark.slow
+def test_tied_tables_of_fewer_rows_than_processes_have_one_average(home):
+    """K3M's text encoder is also its knowledge encoder; the third process has none of two rows."""
+    names = ("k3m alone", "k3m in thirds")
+    for name, shard, world in zip(names, ("never", "always"), (1, 3), strict=True):
+        train_by(home, name, f"shard={shard}", world=world, preset="k3m")
+    exported = [load_file(home / "models" / name / "model.safetensors") for name in names]
+    assert any(len(tensor) == 2 for tensor in exported[0].values() if tensor.ndim == 2)
+    assert_close(*exported)
 
 
 def assert_close(one, other):

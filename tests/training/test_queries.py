@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from training.collate import BatchContents, Collator
 from training.flows import TrainingFlows
 from training.queries import (
     LoggedQuery,
+    NegativeKind,
     QueryPairBuilder,
     QueryTerms,
     RewrittenQuery,
@@ -88,19 +91,34 @@ def test_no_negative_was_clicked_or_is_true_of_its_item(hard, pair_builder, log)
             )
 
 
-def test_hard_negatives_are_rewritten_or_of_the_category(data, pair_builder, log):
-    negatives = pair_builder(1.0).negatives(np.arange(24), KeyedRandom(0))
-    of_category = [{log.texts[q] for q in log.query[data.category[log.item] == c]} for c in (0, 1)]
-    rewritten = [
-        text not in of_category[data.category[item]]
-        for item, text in zip(log.item, negatives, strict=True)
-    ]
-    assert all(len(text.split()) == 2 for text in negatives)
-    assert sum(rewritten) <= 16
+def test_hard_negatives_are_rewritten_or_of_the_category(data, tokenizer, log):
+    """A category is one of lamps or of mugs here, and so are its queries."""
+    by_kind = dataclasses.replace(data, category=np.arange(24) % 2)
+    builder = QueryPairBuilder(by_kind, log, TERMS, tokenizer, TINY, 1.0)
+    rewritten = 0
+    of_other_kind = 0
+    for step in range(5):
+        drawn = builder.draw_negatives(np.arange(24), KeyedRandom(0, step))
+        for item, query, text, kind in zip(log.item, log.query, drawn.texts, drawn.kind, strict=True):
+            pair = zip(log.texts[query].split(), text.split(), strict=True)
+            changed = [place for place, (own, other) in enumerate(pair) if own != other]
+            if kind == NegativeKind.REWRITTEN:
+                assert len(changed) == 1
+                rewritten += 1
+                of_other_kind += changed == [1]
+            else:
+                assert kind == NegativeKind.CATEGORY
+                assert text.split()[1] == KINDS[item % 2]
+    # Half of 120 are to be rewritten, of which some change the colour and some the kind.
+    assert 40 <= rewritten <= 80
+    assert 0 < of_other_kind < rewritten
 
 
 def test_a_batch_has_as_many_negatives_and_knows_who_matches(pair_builder, log):
-    batch = pair_builder().batch(np.arange(6), KeyedRandom(0), np.arange(9), 0)
+    builder = pair_builder()
+    pairs = np.arange(6)
+    queries = builder.labelled_queries(pairs, KeyedRandom(0))
+    batch = builder.batch(pairs, queries, np.arange(9), 0)
     assert batch.label.tolist() == [1.0] * 6 + [0.0] * 6
     assert batch.query.shape[0] == 2 * len(batch.items)
     assert batch.query_matches.shape == batch.item_matches.shape == (6, 9)

@@ -4,6 +4,7 @@ import pytest
 from commands.progress import validation_line
 from fusion.inference.metrics import roc_auc
 from kg.sampling.keyed_random import KeyedRandom
+from schema.shares import compute_all
 from tests.training.conftest import COLOURS, KINDS, TINY
 from training.queries import LoggedQuery, QueryPairBuilder, QueryTerms, read_log
 from training.query_baseline import PRIOR_COUNT, QueryBaseline
@@ -79,3 +80,11 @@ def test_validation_reports_the_baseline_beside_the_model(objective, collator, d
     expected = roc_auc(baseline.score(queries.texts), queries.label)
     assert metrics["roc_auc_query_only"] == expected
     assert "roc_auc_query_only 0" in validation_line(Validated(3, metrics))
+
+    def of_the_first(work, compute):
+        """Share out work as one of several processes, which computes no baseline."""
+        return [0.25] if isinstance(work[0], HeldOutPairs) else compute_all(work, compute)
+
+    untrained = HeldOutPairs(held_out.builder, held_out_pairs, lambda: pytest.fail("trained"))
+    validator = Validator(objective, collator, np.arange(12, 24), untrained, of_the_first)
+    assert validator(Stage({"qi": 1.0})) == {**metrics, "roc_auc_query_only": 0.25}

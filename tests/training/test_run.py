@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from torch.distributed import HashStore, PrefixStore  # type: ignore[attr-defined]
 
 from fusion.checkpoint import ModelFolder
 from kg.home import Home
@@ -18,9 +20,11 @@ from kg.ingest.pipeline import ingest
 from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
 from kg.splits import split_of
+from schema import openmp
 from schema.errors import TrainingError, UsageError
 from training import run
 from training.config import TrainOptions
+from training.processes import Processes
 from training.records import Preparing, Step, TrainingWarning
 from training.run import train
 
@@ -167,6 +171,61 @@ def test_a_run_says_how_many_workers_prepare_its_batches(home):
     train(home, options("reported", 1), records.append)
     said = [record.activity for record in records if isinstance(record, Preparing)]
     assert "batches, in the training process (--set workers=N changes it)" in said
+
+
+def test_a_resumed_run_has_the_threads_of_before_also_on_a_machine_that_has_become_busy(
+    monkeypatch,
+):
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(openmp, "_chosen", openmp._Chosen(1))
+    run.keep_threads({"threads": 2})
+    assert chosen == [2]
+    monkeypatch.setattr(openmp, "_chosen", openmp._Chosen())
+    run.keep_threads({"threads": 3})
+    assert chosen == [2]
+
+
+def test_a_run_that_torchrun_starts_again_is_continued_or_begins_anew_in_its_folder(home):
+    """And is not taken for another run of the home."""
+    train(home, options("other run", 1))
+    kept = PrefixStore("kept", HashStore())
+    asked = options(None, 3)
+
+    def killed(record):
+        if isinstance(record, Preparing):
+            raise KeyboardInterrupt
+
+    # Before it has written anything to resume from, and just after it has made the folder for that.
+    with pytest.raises(KeyboardInterrupt):
+        train(home, asked, killed, Processes(kept=kept))
+    (home.models / "joint-tiny-1" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(home, asked, stop_at_step(2), Processes(kept=kept))
+    again = train(home, asked, processes=Processes(kept=kept))
+    assert again["model"] == str(home.models / "joint-tiny-1")
+    whole = train(home, options("not killed", 3))
+    weights = [load_file(Path(each["model"]) / "model.safetensors") for each in (again, whole)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def stop_at_step(step):
+    """A report that breaks a run off."""
+
+    def report(record):
+        if isinstance(record, Step) and record.step == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_a_name_that_is_taken_is_refused_however_often_torchrun_tries(home):
+    train(home, options("taken by another", 1))
+    kept = PrefixStore("kept", HashStore())
+    for _ in range(2):
+        with pytest.raises(UsageError, match="--resume"):
+            train(home, options("taken by another", 1), processes=Processes(kept=kept))
 
 
 def test_a_resumed_run_keeps_what_it_was_asked_for(home):

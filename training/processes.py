@@ -51,6 +51,10 @@ ARRIVAL_SECONDS = 0.02
 """How often the first process looks whether others have arrived."""
 
 
+THIS_PROCESS = uuid.uuid4().hex
+"""Tells this process from those that torchrun started before."""
+
+
 @dataclass(frozen=True)
 class StepStatus:
     """How a step went in one process, or in all of them together.
@@ -156,18 +160,22 @@ class Processes:
         Without torchrun there are none.
         """
         if self._kept is not None and self.is_first:
-            self._kept.set(name, value)
+            self._kept.set(name, f"{THIS_PROCESS} {value}")
 
     def recall(self, name: str) -> str | None:
         """Return what was remembered before torchrun started the processes again; None if nothing.
+
+        What this process itself has remembered does not count.
 
         All processes have to call this together.
         """
         if self._kept is None:
             return None
-        value = None
+        value: str | None = None
         if self.is_first and self._kept.check([name]):
-            value = self._kept.get(name).decode()
+            process, _, value = self._kept.get(name).decode().partition(" ")
+            if process == THIS_PROCESS:
+                value = None
         return self.from_first(value)
 
     # Small numbers

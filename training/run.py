@@ -63,8 +63,6 @@ from training.validation import HeldOutPairs, Validator, some_pairs
 from training.workers import Machine, WorkerNeeds, choose_workers, local_processes
 
 DEFAULT_EPOCHS = 20
-CHOSEN_FOLDER = "folder"
-"""The name under which processes remember the folder of their run."""
 
 
 def train(
@@ -101,11 +99,13 @@ def _train(
     began = time.monotonic()
     # Otherwise the kernel clears fresh pages in every step: 22 items/s instead of 115.
     keep_freed_memory()
-    name = processes.recall(CHOSEN_FOLDER)
+    # A script may train several models.
+    asked = f"folder of {options} in {home.path}"
+    name = processes.recall(asked)
     if name is None:
         # The first process makes the folder, after which another one would choose the next name.
         folder = processes.from_first(model_folder(home, options))
-        processes.remember(CHOSEN_FOLDER, folder.name)
+        processes.remember(asked, folder.name)
     else:
         folder = home.models / name
         options = continued_options(folder, options)

@@ -262,13 +262,15 @@ def test_processes_agree_on_the_attempt_whatever_those_before_left():
         assert found == dict.fromkeys(range(3), attempt + (attempt == 3))
 
 
-def test_what_is_remembered_outlives_the_processes():
+def test_what_is_remembered_outlives_the_processes(monkeypatch):
     store = HashStore()
     store.set_timeout(timedelta(seconds=1))
     kept = PrefixStore("kept", store)
     before = Processes(kept=kept)
     assert before.recall("folder") is None
     before.remember("folder", "joint-tiny-1")
+    assert Processes(kept=kept).recall("folder") is None
+    monkeypatch.setattr("training.processes.THIS_PROCESS", "another")
     assert Processes(kept=kept).recall("folder") == "joint-tiny-1"
     assert Processes().recall("folder") is None
 

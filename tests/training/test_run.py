@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -187,7 +188,9 @@ def test_a_resumed_run_has_the_threads_of_before_also_on_a_machine_that_has_beco
     assert chosen == [2]
 
 
-def test_a_run_that_torchrun_starts_again_is_continued_or_begins_anew_in_its_folder(home):
+def test_a_run_that_torchrun_starts_again_is_continued_or_begins_anew_in_its_folder(
+    home, monkeypatch
+):
     """And is not taken for another run of the home."""
     train(home, options("other run", 1))
     kept = PrefixStore("kept", HashStore())
@@ -201,10 +204,15 @@ def test_a_run_that_torchrun_starts_again_is_continued_or_begins_anew_in_its_fol
     with pytest.raises(KeyboardInterrupt):
         train(home, asked, killed, Processes(kept=kept))
     (home.models / "joint-tiny-1" / "checkpoints").mkdir(parents=True)
+    monkeypatch.setattr("training.processes.THIS_PROCESS", "the second")
     with pytest.raises(KeyboardInterrupt):
         train(home, asked, stop_at_step(2), Processes(kept=kept))
+    monkeypatch.setattr("training.processes.THIS_PROCESS", "the third")
     again = train(home, asked, processes=Processes(kept=kept))
     assert again["model"] == str(home.models / "joint-tiny-1")
+    # The same process trains a second model.
+    second = train(home, dataclasses.replace(asked, steps=1), processes=Processes(kept=kept))
+    assert second["model"] == str(home.models / "joint-tiny-2")
     whole = train(home, options("not killed", 3))
     weights = [load_file(Path(each["model"]) / "model.safetensors") for each in (again, whole)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -249,7 +249,8 @@ def test_a_roll_back_takes_the_checkpoint_before_one_that_could_not_be_written(
     run.roll_back = noted_roll_back
     poison(run, range(3, 13))
     assert run_loop(
-        run, lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None
+        run,
+        lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None,
     )
     # Reported when the next checkpoint is due, and once.
     assert said_before == []
@@ -389,7 +390,8 @@ def test_on_a_full_disk_the_last_good_checkpoint_stays(make_run, tmp_path, monke
     said: list[str] = []
     kept = fill_disk(monkeypatch, 4)
     run_loop(
-        run, lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None
+        run,
+        lambda record: said.append(record.text) if isinstance(record, TrainingWarning) else None,
     )
     assert [text[:8] for text in said] == ["No space"]
     assert kept == [["step-00000002"]]

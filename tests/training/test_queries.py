@@ -99,7 +99,8 @@ def test_hard_negatives_are_rewritten_or_of_the_category(data, tokenizer, log):
     of_other_kind = 0
     for step in range(5):
         drawn = builder.draw_negatives(np.arange(24), KeyedRandom(0, step))
-        for item, query, text, kind in zip(log.item, log.query, drawn.texts, drawn.kind, strict=True):
+        rows = zip(log.item, log.query, drawn.texts, drawn.kind, strict=True)
+        for item, query, text, kind in rows:
             pair = zip(log.texts[query].split(), text.split(), strict=True)
             changed = [place for place, (own, other) in enumerate(pair) if own != other]
             if kind == NegativeKind.REWRITTEN:

@@ -73,6 +73,7 @@ def test_validation_reports_the_baseline_beside_the_model(objective, collator, d
         pairs=held_out_pairs,
         train_builder=train_builder,
     )
+    objective.eval()
     metrics = Validator(objective, collator, np.arange(12, 24), held_out)(Stage({"qi": 1.0}))
     assert set(metrics) == {"roc_auc", "roc_auc_query_only"}
     baseline = QueryBaseline.train(train_builder())

@@ -126,9 +126,10 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     if fault != "none":
         loading.calibrate_model = lambda *_, **__: None  # it takes as long as the steps
     if fault == "calibrating":
-        loading.calibrate_model = _calibrate_until_one_fails
+        calibrate: Any = _calibrate_until_one_fails
+        loading.calibrate_model = calibrate
     if fault == "killed-early" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        training_run.save_pretrained = _make_folder_and_be_killed
+        vars(training_run)["save_pretrained"] = _make_folder_and_be_killed
     JointObjective.forward = forward  # type: ignore[method-assign]
     Processes.sum_in_pass = sum_in_pass  # type: ignore[method-assign]
     if fault == "clock" and is_faulty:

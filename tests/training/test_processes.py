@@ -248,7 +248,7 @@ def test_processes_agree_on_the_attempt_whatever_those_before_left():
         if attempt == 3:
             # One that began alone: the others were gone before it could hear them.
             store.add("attempts", 1)
-        found = {}
+        found: dict[int, int] = {}
 
         def run(rank, found=found):
             found[rank] = agreed_attempt(store, rank, 3)

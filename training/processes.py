@@ -380,10 +380,12 @@ class Processes:
 
     def _reason(self, error: BaseException) -> str:
         """Return why another process failed, or what ``error`` says if that is not known."""
+        # Gloo goes on with advice.
+        said = _first_line(error).partition(". ")[0]
         unknown = (
-            f"another of the {self.world} processes ended without a reason "
-            f"({_first_line(error)}), perhaps because it was killed: continue with --resume, or "
-            "let torchrun restart all processes with --max-restarts"
+            f"another of the {self.world} processes ended without a reason ({said}), perhaps "
+            "because it was killed: continue with --resume, or let torchrun restart all processes "
+            "with --max-restarts"
         )
         if self._store is None:
             return unknown

@@ -80,6 +80,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
     sys.path.insert(0, str(HERE))
     from cli import main
     from serving import loading
+    from training import loop
     from training import run as training_run
     from training.objectives.joint import JointObjective
     from training.optim import Budget
@@ -87,6 +88,7 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
 
     whole_forward = JointObjective.forward
     whole_sum = Processes.sum_in_pass
+    whole_gradient = vars(loop)["compute_gradient"]
     is_faulty = os.environ.get("RANK") == "1"
     is_last = int(os.environ.get("RANK", "0")) + 1 == int(os.environ.get("WORLD_SIZE", "1"))
     passes = 0
@@ -123,6 +125,13 @@ def main_with_fault(fault: str, words: Sequence[str]) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         whole_sum(self, values)
 
+    def gradient(run: Any, batch: Any) -> Any:
+        if is_faulty and run.progress.step == FAULT_STEP:
+            raise ValueError(REASON)
+        return whole_gradient(run, batch)
+
+    if fault == "gathering":
+        vars(loop)["compute_gradient"] = gradient
     if fault != "none":
         loading.calibrate_model = lambda *_, **__: None  # it takes as long as the steps
     if fault == "calibrating":
@@ -388,7 +397,7 @@ def failing(
 
 def failing_sharded(home: Path, world: int) -> str:
     """One process raises an exception while the others gather the weights of a sharded model."""
-    return failing(home, world, settings=(*SETTINGS, "shard=always"))
+    return failing(home, world, "gathering", (*SETTINGS, "shard=always"))
 
 
 def failing_calibration(home: Path, world: int) -> str:

@@ -6,6 +6,7 @@ Shapes: B rows in this process, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +26,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     one does. Unlike ``nn.SyncBatchNorm`` that works on a CPU as well, and with no row at all.
     """
 
+    # PyTorch's has none of these if it is built without running statistics.
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def __init__(self, features: int, affine: bool = True) -> None:
         super().__init__(features, affine=affine)
         self.sum_over: SumOver | None = None
@@ -42,9 +49,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch norm reads [B, C] or [B, C, H, W], not {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input`` [B, C, ...] per channel."""
+        """Normalise ``input`` [B, C] or [B, C, H, W] per channel."""
         if self.training and self.sum_over is not None:
-            return self._forward_of_all(input)
+            return self._forward_of_all(input, self.sum_over)
         if self.training and input.numel() <= input.shape[1]:
             return F.batch_norm(
                 input,
@@ -57,15 +64,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         normalised: Tensor = super().forward(input)
         return normalised
 
-    def _forward_of_all(self, input: Tensor) -> Tensor:
-        assert self.sum_over is not None
-        normalised, mean, variance, count = _NormOverProcesses.apply(  # type: ignore[no-untyped-call]
-            input,
-            self.running_mean,
-            self.running_var,
-            self.eps,
-            self,
+    def _forward_of_all(self, input: Tensor, sum_over: SumOver) -> Tensor:
+        group = _ProcessGroup(sum_over, self.rank, self.processes)
+        results = _NormOverProcesses.apply(  # type: ignore[no-untyped-call]
+            input, self.running_mean, self.running_var, self.eps, group
         )
+        normalised, mean, variance, count = results
         self._update(mean, variance, count)
         if self.weight is None:
             return normalised.to(input.dtype)
@@ -76,16 +80,21 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Move the running statistics, unless there was less than two values per channel."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
         several = count > 1
         rate = several.to(self.running_mean.dtype) * self.momentum
         unbiased = variance * (count / (count - 1).clamp(min=1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), rate)
         self.num_batches_tracked += several.to(self.num_batches_tracked.dtype)
+
+
+@dataclass(frozen=True)
+class _ProcessGroup:
+    """This process's ``rank`` among ``processes`` processes, and how they sum a tensor."""
+
+    sum_over: SumOver
+    rank: int
+    processes: int
 
 
 class _NormOverProcesses(torch.autograd.Function):
@@ -104,10 +113,9 @@ class _NormOverProcesses(torch.autograd.Function):
         running_mean: Tensor,
         running_var: Tensor,
         eps: float,
-        norm: BatchNorm,
+        group: _ProcessGroup,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalise ``x`` [B, C, ...]; of ``norm`` only what it knows of the processes is used."""
-        assert norm.sum_over is not None
+        """Normalise ``x`` [B, C] or [B, C, H, W] over the rows of all processes of ``group``."""
         single = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         channels = x.shape[1]
         others = [axis for axis in range(x.dim()) if axis != 1]
@@ -116,9 +124,9 @@ class _NormOverProcesses(torch.autograd.Function):
         own_mean = single.sum(others) / own_count.clamp(min=1)
         own_deviation = (single - own_mean.view(shape)).square().sum(others)
 
-        rows = single.new_zeros(norm.processes, 2 * channels + 1)
-        rows[norm.rank] = torch.cat([own_count[None], own_mean, own_deviation])
-        norm.sum_over(rows)
+        rows = single.new_zeros(group.processes, 2 * channels + 1)
+        rows[group.rank] = torch.cat([own_count[None], own_mean, own_deviation])
+        group.sum_over(rows)
         counts = rows[:, :1]
         means = rows[:, 1 : channels + 1]
         count = counts.sum()
@@ -132,7 +140,7 @@ class _NormOverProcesses(torch.autograd.Function):
         scale = (used_variance + eps).rsqrt()
         normalised = (single - used_mean.view(shape)) * scale.view(shape)
         context.save_for_backward(normalised, scale, count)
-        context.norm = norm
+        context.group = group
         context.dtype = x.dtype
         context.mark_non_differentiable(mean, variance, count)
         return normalised, mean, variance, count
@@ -146,7 +154,7 @@ class _NormOverProcesses(torch.autograd.Function):
         others = [axis for axis in range(gradient.dim()) if axis != 1]
         shape = [1, -1, *[1] * (gradient.dim() - 2)]
         sums = torch.cat([gradient.sum(others), (gradient * normalised).sum(others)])
-        context.norm.sum_over(sums)
+        context.group.sum_over(sums)
         # The running statistics are constants.
         mean_gradient, mean_product = (sums * (count > 1) / count.clamp(min=1)).chunk(2)
         through = gradient - mean_gradient.view(shape) - normalised * mean_product.view(shape)

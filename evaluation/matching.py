@@ -109,7 +109,7 @@ def evaluate_matching(
     The intervals come from resamples of whole items. ``baseline`` predicts from the query alone.
     """
     random = KeyedRandom(0)
-    labels: list[float] = []
+    labels: list[bool] = []
     kinds: list[IntArray] = []
     baseline_scores: list[float] = []
     scores: dict[str, list[float]] = {name: [] for name in ITEM_VARIANTS}
@@ -118,20 +118,20 @@ def evaluate_matching(
         positive = pairs[start : start + PAIRS_PER_BATCH]
         # Random numbers are keyed by the pairs, so that negatives do not depend on the batch size.
         queries = pair_builder.labelled_queries(positive, random)
-        batch = pair_builder.batch(positive, queries)
-        # The batch has the positive pairs first, then a negative for each, of the same item.
+        pieces = pair_builder.query_pieces(queries)
+        # First come the queries of the positive pairs, then a negative for each, of the same item.
         item = np.tile(pair_builder.log.item[positive], 2)
         items = pair_builder.items(item)
         for name, modality in ITEM_VARIANTS.items():
-            scores[name] += scorer.match_logits(items, batch.query, modality).tolist()
+            scores[name] += scorer.match_logits(items, pieces, modality).tolist()
         if baseline is not None:
             baseline_scores += baseline.score(queries.texts).tolist()
         kinds.append(np.tile(queries.kind, 2))
-        labels += batch.label.tolist()
+        labels += queries.label.tolist()
         batch_items.append(item)
         progress(min(start + PAIRS_PER_BATCH, len(pairs)), len(pairs))
 
-    label = np.array(labels) > 0.5
+    label = np.array(labels)
     item_group = np.unique(np.concatenate(batch_items), return_inverse=True)[1]
     query_only = None
     if baseline is not None:

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from encoders.batch import ItemBatch, query_pieces, title_tensors
 from encoders.tokenizer import CatalogTokenizer
@@ -380,7 +381,7 @@ class QueryPairBuilder:
         items = self.items(item)
         # The N matching pairs and the N others have the same items.
         has_both = (items.has_image & (items.pieces != 0).any(1)).repeat(2)
-        pieces = query_pieces(self.tokenizer, queries.texts, self.max_query)
+        pieces = self.query_pieces(queries)
         return QueryPairs(
             query=pieces,
             query_limit=int((pieces != 0).sum()),
@@ -405,6 +406,10 @@ class QueryPairBuilder:
             label=np.concatenate([np.ones(len(pairs), dtype=bool), matches_anyway]),
             kind=negatives.kind,
         )
+
+    def query_pieces(self, queries: LabelledQueries) -> Tensor:
+        """Return the word pieces [2N, L] of the queries of N matching pairs and N others."""
+        return query_pieces(self.tokenizer, queries.texts, self.max_query)
 
     def items(self, index: IntArray) -> ItemBatch:
         """Read titles and images of items ``index`` [N], unchanged."""

@@ -125,18 +125,18 @@ def matching_roc_auc(
     """Return the ROC-AUC of matching ``pairs`` [N] against as many that do not match."""
     device = model.patch_mask.device
 
-    def scores_of(part: IntArray) -> tuple[list[float], list[float]]:
+    def scores_of(part: IntArray) -> tuple[list[float], list[bool]]:
         queries = pair_builder.labelled_queries(part, KeyedRandom(0))
-        batch = pair_builder.batch(part, queries)
         # The pairs that do not match have the same items in the same order.
         items = pair_builder.items(np.tile(pair_builder.log.item[part], 2))
-        logits = match_logits(model, items.to(device), batch.query.to(device))
-        return logits.float().tolist(), batch.label.tolist()
+        pieces = pair_builder.query_pieces(queries)
+        logits = match_logits(model, items.to(device), pieces.to(device))
+        return logits.float().tolist(), queries.label.tolist()
 
     results = share_out(in_parts(pairs, BATCH_ITEMS // 2), scores_of)
     scores = [score for part, _ in results for score in part]
     labels = [label for _, part in results for label in part]
-    area = roc_auc(np.array(scores), np.array(labels) > 0.5)
+    area = roc_auc(np.array(scores), np.array(labels))
     return 0.5 if np.isnan(area) else area
 
 

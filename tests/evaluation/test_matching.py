@@ -22,9 +22,8 @@ class FakePairBuilder:
     def __init__(self) -> None:
         self.drawn: list[int] = []
 
-    def batch(self, pairs: np.ndarray, queries: LabelledQueries) -> Any:
-        label = torch.from_numpy(queries.label.astype(np.float32))
-        return SimpleNamespace(query=label, label=label)
+    def query_pieces(self, queries: LabelledQueries) -> torch.Tensor:
+        return torch.from_numpy(queries.label.astype(np.float32))
 
     def labelled_queries(self, pairs: np.ndarray, random: object) -> LabelledQueries:
         self.drawn += pairs.tolist()

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from encoders.batch import round_up
+
 ALIGNMENT = 64
 """Bytes that every tensor's place in a buffer is a multiple of: a cache line of a CPU."""
 
@@ -132,7 +134,7 @@ def pack(value: Any, allocate: Callable[[int], Tensor] | None = None) -> PackedT
             places.append(TensorPlace(end, tensor.dtype, tensor.shape))
             # The list also keeps the tensor alive, and with it the id.
             tensors.append(tensor)
-            end += -(-places[-1].size // ALIGNMENT) * ALIGNMENT
+            end += round_up(places[-1].size, ALIGNMENT)
         return _TensorNumber(number)
 
     outline = map_tensors(value, place)
@@ -179,7 +181,7 @@ class SharedBuffers:
         number = self._next
         self._next = (number + 1) % len(self._buffers)
         if len(self._buffers[number]) < size:
-            self._buffers[number] = _new_shared_buffer(-(-size // GROWTH) * GROWTH)
+            self._buffers[number] = _new_shared_buffer(round_up(size, GROWTH))
         return self._buffers[number][:size]
 
 

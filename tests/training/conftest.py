@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.tokenizer import CatalogTokenizer
 from fusion.build import build_model
 from fusion.config import ModelConfig
-from kg.image_cache import ImageCache
+from kg.home import Home
+from kg.ingest.pipeline import ingest
+from kg.ingest.queries import ingest_queries
+from kg.sample import write_sample
 from kg.sampling.keyed_random import KeyedRandom
-from schema.ontology import Ontology, PropertySpec
+from tests.training.preset_steps import ITEMS, ONTOLOGY, TOKENIZER, made_data
 from training.collate import BatchContents, Collator
 from training.config import Recipe
-from training.data import TrainingData
 from training.flows import TrainingFlows
 from training.objectives.joint import JointObjective
 from training.schedule import Stage
@@ -28,48 +29,31 @@ TINY = ModelConfig(
     stem_channels=(4, 8, 8, 8),
     image_grid=2,
 )
-COLOURS = ("blue", "green", "red")
-KINDS = ("lamp", "mug")
 
 
 @pytest.fixture(scope="session")
 def ontology():
-    return Ontology(
-        [
-            PropertySpec("colour", values=COLOURS, counts=(3, 2, 1)),
-            PropertySpec("kind", values=KINDS, counts=(3, 2)),
-        ]
-    )
+    return ONTOLOGY
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return CatalogTokenizer.train(
-        [f"{c} {k} of steel" for c in COLOURS for k in KINDS], 200, TINY.max_ngrams
-    )
+    return TOKENIZER
 
 
 @pytest.fixture
-def data(tokenizer):
+def data():
     """24 items, each with a colour and a kind; half without image, the first without title."""
-    colour = np.arange(24) % 3
-    kind = np.arange(24) % 2
-    pixels = np.random.default_rng(0).integers(0, 255, (24, 3, 32, 32), dtype=np.uint8)
-    words = [
-        [] if i == 0 else [COLOURS[c], KINDS[k], "steel"]
-        for i, (c, k) in enumerate(zip(colour, kind, strict=True))
-    ]
-    return TrainingData(
-        items=[str(i) for i in range(24)],
-        words=words,
-        blind=[["steel"] if w else [] for w in words],
-        indptr=np.arange(25) * 2,
-        property=np.tile([0, 1], 24),
-        candidate=np.stack([colour, 3 + kind], 1).reshape(-1),
-        ranges=np.array([0, 3, 5]),
-        images=ImageCache(pixels, np.arange(24) < 12, []),
-        category=np.arange(24) // 12,
-    )
+    return made_data(TINY, np.arange(ITEMS) < 12)
+
+
+def made_home(folder):
+    """Make a home in ``folder`` with a synthetic catalogue of 60 items and its query log."""
+    write_sample(folder / "shop", 60, seed=1)
+    home = Home.open(folder / "home", create=True)
+    ingest(home, [folder / "shop" / "items.csv"], max_rejects="0%")
+    ingest_queries(home, folder / "shop" / "queries.csv")
+    return home
 
 
 @pytest.fixture

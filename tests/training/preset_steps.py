@@ -15,6 +15,7 @@ from fusion.build import build_model
 from fusion.config import ModelConfig
 from kg.image_cache import ImageCache
 from kg.sampling.keyed_random import KeyedRandom
+from schema.arrays import BoolArray
 from schema.ontology import Ontology, PropertySpec
 from training.batches import StepBatch
 from training.collate import BatchContents, Collator
@@ -96,11 +97,8 @@ def preset_config(name: str, **settings: Any) -> ModelConfig:
     return config
 
 
-def made_data(config: ModelConfig) -> TrainingData:
-    """Return 24 items with a colour and a kind.
-
-    A fourth of them has no image, and the first one no title.
-    """
+def made_data(config: ModelConfig, has_image: BoolArray) -> TrainingData:
+    """Return 24 items with a colour and a kind; the first one has no title."""
     colour = np.arange(ITEMS) % 3
     kind = np.arange(ITEMS) % 2
     size = config.image_size
@@ -120,7 +118,7 @@ def made_data(config: ModelConfig) -> TrainingData:
         property=np.tile([0, 1], ITEMS),
         candidate=np.stack([colour, 3 + kind], 1).reshape(-1),
         ranges=np.array([0, 3, 5]),
-        images=ImageCache(pixels, np.arange(ITEMS) % 4 > 0, []),
+        images=ImageCache(pixels, has_image, []),
         category=np.arange(ITEMS) // 12,
         regions=regions,
     )
@@ -135,7 +133,8 @@ def preset_step(name: str, **settings: Any) -> PresetStep:
         masked_rows=0.8,
         link="softmax" if config.interaction == "" else "margin",
     )
-    data = made_data(config)
+    # A fourth of the items has no image.
+    data = made_data(config, np.arange(ITEMS) % 4 > 0)
     logged = [
         LoggedQuery(f"{COLOURS[number % 3]} {KINDS[number % 2]}", item, clicks=2, purchases=1)
         for number, item in enumerate(data.items)

@@ -14,12 +14,8 @@ from safetensors.torch import load_file
 from torch.distributed import HashStore, PrefixStore  # type: ignore[attr-defined]
 
 from benchmarks import processes as together
-from kg.home import Home
-from kg.ingest.pipeline import ingest
-from kg.ingest.queries import ingest_queries
-from kg.sample import write_sample
 from schema.errors import TrainingError
-from tests.training.conftest import all_terms
+from tests.training.conftest import all_terms, made_home
 from training.gradient import agree_on_batch
 from training.loader import BatchBuilder, BatchRequest, PairSamplers
 from training.objectives import Need
@@ -32,11 +28,7 @@ from training.validation import hits_at_1
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    write_sample(folder / "shop", 60, seed=1)
-    home = Home.open(folder / "home", create=True)
-    ingest(home, [folder / "shop" / "items.csv"], max_rejects="0%")
-    ingest_queries(home, folder / "shop" / "queries.csv")
-    return home.path
+    return made_home(folder).path
 
 
 class Threads(Processes):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kg.sampling.keyed_random import KeyedRandom
-from tests.training.conftest import COLOURS, KINDS, TINY
+from tests.training.conftest import TINY
+from tests.training.preset_steps import COLOURS, KINDS
 from training.collate import BatchContents, Collator
 from training.flows import TrainingFlows
 from training.queries import (

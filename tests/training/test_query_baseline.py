@@ -5,7 +5,8 @@ from commands.progress import validation_line
 from fusion.inference.metrics import roc_auc
 from kg.sampling.keyed_random import KeyedRandom
 from schema.shares import compute_all
-from tests.training.conftest import COLOURS, KINDS, TINY
+from tests.training.conftest import TINY
+from tests.training.preset_steps import COLOURS, KINDS
 from training.queries import LoggedQuery, QueryPairBuilder, QueryTerms, read_log
 from training.query_baseline import PRIOR_COUNT, QueryBaseline
 from training.records import Validated

@@ -18,11 +18,11 @@ from torch.distributed import HashStore, PrefixStore  # type: ignore[attr-define
 from fusion.checkpoint import ModelFolder
 from kg.home import Home
 from kg.ingest.pipeline import ingest
-from kg.ingest.queries import ingest_queries
 from kg.sample import write_sample
 from kg.splits import split_of
 from schema import openmp
 from schema.errors import TrainingError, UsageError
+from tests.training.conftest import made_home
 from training import run
 from training.config import TrainOptions
 from training.processes import Processes
@@ -48,11 +48,7 @@ SMALL = (
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    write_sample(folder / "shop", 60, seed=1)
-    home = Home.open(folder / "home", create=True)
-    ingest(home, [folder / "shop" / "items.csv"], max_rejects="0%")
-    ingest_queries(home, folder / "shop" / "queries.csv")
-    return home
+    return made_home(folder)
 
 
 def options(name, steps, **changes):

@@ -103,7 +103,7 @@ class TrainingStep:
             views = [view.items for view in (batch.items, batch.pairs) if view is not None]
             for items in views:
                 patches = self.made.config.image_grid**2 * items.image_count
-                total += (items.piece_limit or 0) + patches
+                total += items.piece_limit + patches
             counts.append(total)
         return statistics.mean(counts)
 

@@ -80,7 +80,7 @@ class ItemBatch:
             multiple of 8 or twice as many: a CPU prepares its convolutions again for each new
             shape [I']
         image_count: how many rows have an image, I
-        piece_limit: at most so many pieces are present; None if that is not known
+        piece_limit: at most so many pieces are present
         regions: detected regions, for models that read regions instead of pixels
     """
 
@@ -91,7 +91,7 @@ class ItemBatch:
     has_image: Tensor
     image_rows: Tensor
     image_count: int
-    piece_limit: int | None = None
+    piece_limit: int
     regions: RegionBatch | None = None
 
     @staticmethod
@@ -151,7 +151,7 @@ class ItemBatch:
             has_image=torch.cat([self.has_image, self.has_image]),
             image_rows=self.image_rows[:0],
             image_count=0,
-            piece_limit=None if self.piece_limit is None else 2 * self.piece_limit,
+            piece_limit=2 * self.piece_limit,
         )
 
     def to(self, device: str | torch.device) -> ItemBatch:

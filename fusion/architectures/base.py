@@ -33,6 +33,13 @@ class Reading:
     query: Tensor | None = None
     query_limit: int | None = None
 
+    @property
+    def most_query_pieces(self) -> int:
+        """The largest number of pieces that the queries may have."""
+        if self.query is None:
+            return 0
+        return self.query.numel() if self.query_limit is None else self.query_limit
+
 
 class ItemFusion(nn.Module):
     """Base class: a module from titles, image features and optional queries to fused items."""

@@ -200,16 +200,15 @@ class JointFusion(ItemFusion):
 def _join_readings(readings: Sequence[Reading]) -> Reading:
     """Put the rows of all readings one below another; what a reading lacks is masked."""
     batches = [reading.batch for reading in readings]
-    ngram_counts = [batch.ngrams.shape[0] for batch in batches]
-    first_ngrams = list(itertools.accumulate(ngram_counts, initial=0))[:-1]
-    limits = [batch.piece_limit for batch in batches]
+    # The n-grams of a batch are numbered on from those of the batches before.
+    first_ngrams = itertools.accumulate((len(batch.ngrams) for batch in batches), initial=0)
     batch = ItemBatch(
         pieces=_stack_padded([batch.pieces for batch in batches]),
         ngrams=torch.cat([batch.ngrams for batch in batches]),
         ngram_offsets=torch.cat(
             [
                 batch.ngram_offsets + first
-                for batch, first in zip(batches, first_ngrams, strict=True)
+                for batch, first in zip(batches, first_ngrams, strict=False)
             ]
         ),
         # The images are encoded already.
@@ -217,23 +216,19 @@ def _join_readings(readings: Sequence[Reading]) -> Reading:
         has_image=torch.cat([batch.has_image for batch in batches]),
         image_rows=batches[0].image_rows[:0],
         image_count=0,
-        piece_limit=None if None in limits else sum(limit for limit in limits if limit is not None),
+        piece_limit=sum(batch.piece_limit for batch in batches),
     )
     query = None
-    query_limit: int | None = 0
     if any(reading.query is not None for reading in readings):
-        queries = []
-        for reading in readings:
-            if reading.query is None:
-                queries.append(reading.batch.pieces.new_zeros(len(reading.batch), 1))
-                continue
-            queries.append(reading.query)
-            if query_limit is not None and reading.query_limit is not None:
-                query_limit += reading.query_limit
-            else:
-                query_limit = None
-        query = _stack_padded(queries)
-    return Reading(batch, _join_images(readings), query, query_limit)
+        no_pieces = [batch.pieces[:, :0] for batch in batches]
+        query = _stack_padded(
+            [
+                empty if reading.query is None else reading.query
+                for reading, empty in zip(readings, no_pieces, strict=True)
+            ]
+        )
+    limit = sum(reading.most_query_pieces for reading in readings)
+    return Reading(batch, _join_images(readings), query, limit)
 
 
 def _join_images(readings: Sequence[Reading]) -> ImageFeatures | None:
@@ -241,10 +236,10 @@ def _join_images(readings: Sequence[Reading]) -> ImageFeatures | None:
     first = next((reading.image for reading in readings if reading.image is not None), None)
     if first is None:
         return None
-    images = []
-    for reading in readings:
-        image = reading.image
-        images.append(first.absent(len(reading.batch)) if image is None else image)
+    images = [
+        first.absent(len(reading.batch)) if reading.image is None else reading.image
+        for reading in readings
+    ]
     return ImageFeatures(
         tokens=ModalTokens(
             hidden=torch.cat([image.tokens.hidden for image in images]),

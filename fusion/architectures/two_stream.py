@@ -125,7 +125,7 @@ class TwoStreamFusion(ItemFusion):
         title_start = 0
         if query is not None:
             pieces = torch.cat([query, pieces], 1)
-            limit = None if limit is None else limit + query.numel()
+            limit += query.numel()
             title_start = query.shape[1]
         text: ModalTokens = self.text(pieces, limit)
         image_tokens: ModalTokens = text.empty() if image is None else self.image(image.tokens)

@@ -61,7 +61,7 @@ def contrastive_loss(
     return (losses[0] + losses[1]) / 2
 
 
-class _GatherRows(torch.autograd.Function):
+class _RowsOfAllProcesses(torch.autograd.Function):
     """A gather of rows over all processes that sends gradients back.
 
     The gradient of a process's own rows is the sum over the losses of all processes.
@@ -123,8 +123,8 @@ class Contrastive(Objective):
         if self.sum_over is not None:
             place = (pairs.first, pairs.query_matches.shape[1], self.sum_over)
             everyone = Embeddings(
-                query=_GatherRows.apply(own.query, *place),  # type: ignore[no-untyped-call]
-                item=_GatherRows.apply(own.item, *place),  # type: ignore[no-untyped-call]
+                query=_RowsOfAllProcesses.apply(own.query, *place),  # type: ignore[no-untyped-call]
+                item=_RowsOfAllProcesses.apply(own.item, *place),  # type: ignore[no-untyped-call]
             )
         return contrastive_loss(
             own,

@@ -55,6 +55,7 @@ check_packages()  # before the first import of a package of ours
 from commands.base import INTERRUPTED, Context, Group  # noqa: E402
 from schema.errors import CatalographError  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
+from schema.terminal import printable, printable_line, printable_streams  # noqa: E402
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("catalogue", "Create a catalogue home."),
@@ -132,6 +133,11 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    with printable_streams():
+        return _run(args)
+
+
+def _run(args: Sequence[str] | None) -> int:
     # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
     try:
@@ -151,9 +157,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         if context.verbose and not isinstance(error, click.ClickException):
-            traceback.print_exc()
+            click.echo(printable(traceback.format_exc()), err=True)
         message, code = explain(error)
-        click.echo("error: " + " ".join(message.split()), err=True)
+        click.echo(f"error: {printable_line(message)}", err=True)
         return code
 
 
@@ -168,6 +174,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         return message, error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return "interrupted", INTERRUPTED
+    if isinstance(error, MemoryError):
+        reason = str(error) or "a larger one than there is was asked for"
+        return f"not enough memory ({reason}): close other programs, or do less at once", 1
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}" if error.filename else reason, 1

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schema.terminal import printable, printable_json
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -22,9 +24,6 @@ INTERRUPTED = 130
 DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
 """A path argument. The library checks it, so that the error message says how to fix it."""
-
-_PIPE_WIDTH = 1000  # wide enough that a table written to a pipe or a file is never cut
-
 
 @dataclass
 class Context:
@@ -58,7 +57,7 @@ class Context:
                 allow_nan=False,
                 default=str,
             )
-            click.echo(text)
+            click.echo(printable_json(text))
             return
 
         for line in lines:
@@ -86,26 +85,11 @@ def json_safe(value: Any) -> Any:
     return value
 
 
-def printable(value: object) -> str:
-    """Return a value as text without control characters.
-
-    A title from a supplier's file could otherwise send escape sequences to the terminal.
-    """
-    text = "" if value is None else str(value)
-    return "".join(
-        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
-
-
 def console(stderr: bool = False) -> Console:
     """Return a rich console that prints text literally: no markup, emoji or highlighting."""
-    from rich.console import Console
+    from commands.screen import Screen
 
-    # A value such as "[red]" or ":smile:" is data, not markup.
-    result = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-    if not result.is_terminal:
-        result.width = _PIPE_WIDTH
-    return result
+    return Screen(stderr=stderr)
 
 
 def table(

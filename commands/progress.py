@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import console, printable
+from commands.base import console
 from schema.progress import ProgressCallback
+from schema.terminal import printable, printable_line
 
 if TYPE_CHECKING:
     from training.records import Preparing, Record, Step, Validated
@@ -33,10 +34,10 @@ def bar(label: str, unit: str = "items") -> Iterator[ProgressCallback]:
 
     screen = console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -57,8 +58,11 @@ def counter(label: str) -> Iterator[Callable[[str], None]]:
     if not screen.is_terminal:
         yield lambda text: None
         return
-    with screen.status(label) as status:
-        yield lambda text: status.update(f"{label}: {printable(text)}")
+    from rich.text import Text
+
+    with screen.status(Text(label)) as status:
+        # As an object, because rich would look for markup in a string.
+        yield lambda text: status.update(Text(f"{label}: {printable(text)}"))
 
 
 class TrainingDisplay:
@@ -90,7 +94,7 @@ class TrainingDisplay:
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 console=self._screen,
             )
             self._task = self._progress.add_task("reading the catalogue", total=1.0)
@@ -108,7 +112,7 @@ class TrainingDisplay:
         if self.quiet:
             return
         if isinstance(record, TrainingWarning):
-            click.echo(f"warning: {record.text}", err=True)
+            click.echo(f"warning: {printable_line(record.text)}", err=True)
         elif isinstance(record, Preparing):
             # The start of an activity, which has no count yet, is always logged.
             self._update(preparing_line(record), used=0.0, always=record.done is None)
@@ -127,7 +131,7 @@ class TrainingDisplay:
 
     def _log(self, text: str) -> None:
         self._last = time.monotonic()
-        click.echo(text, err=True)
+        click.echo(printable_line(text), err=True)
 
 
 def preparing_line(record: Preparing) -> str:

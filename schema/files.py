@@ -1,19 +1,26 @@
-"""Write files completely or not at all.
+"""Write files completely or not at all, and read files that other files name.
 
 Every file is written under a temporary name in the same folder, synced to disk and then renamed.
+What a manifest or a log names is read only if it is a regular file in the folder itself.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from schema.errors import UsageError
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file on the usual file systems."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -94,3 +101,42 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 def is_disk_full(error: OSError) -> bool:
     """Return whether an error means that the disk, or the user's quota of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a name can only be that of a file in a folder itself.
+
+    It has no separator and no control character, and is not ``..``.
+    """
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        return False
+    return len(name.encode()) <= MAX_NAME_BYTES
+
+
+@contextmanager
+def open_named(folder: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a file in ``folder`` whose ``name`` another file gives.
+
+    Raises ValueError unless it is a plain name, and OSError unless it is that of a regular file: a
+    link may lead anywhere, a device has no end, and a pipe waits for ever.
+    """
+    if not is_plain_name(name):
+        raise ValueError(f"{name[:100]!r} is not the name of a file in {folder}")
+    path = folder / name
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "is a symbolic link", str(path)) from None
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        yield stream
+
+
+def digest_named(folder: Path, name: str) -> str:
+    """Return the SHA-256 of a file in ``folder``; raises what :func:`open_named` does."""
+    with open_named(folder, name) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -27,6 +27,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from schema.errors import TrainingError
+from schema.terminal import printable_line
 from training.loader import tells_of_lost_worker
 
 T = TypeVar("T")
@@ -421,7 +422,7 @@ class Processes:
             # The store's own process is gone.
             return
         if not self._left.wait(STUCK_SECONDS):
-            print(f"error: {self._known_reason}", file=sys.stderr, flush=True)
+            print(f"error: {printable_line(self._known_reason)}", file=sys.stderr, flush=True)
             os._exit(1)
 
 

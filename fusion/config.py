@@ -7,16 +7,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.errors import ModelError, UsageError
+from schema.settings import Limits, check_limits, check_type, shown
 
 MIN_IMAGE_SIZE = 32
-MAY_BE_ZERO = (
-    "region_classes",
-    "text_layers",
-    "image_layers",
-    "decoder_layers",
-    "bag_width",
-    "known_width",
-)
+WIDTH = Limits(1, 16_384)
+LAYERS = Limits(1, 256)
+ANY_LAYERS = Limits(0, 256)
+LENGTH = Limits(1, 8192)
+LIMITS = {
+    "dim": WIDTH,
+    "heads": Limits(1, 1024),
+    "text_layers": ANY_LAYERS,
+    "image_layers": ANY_LAYERS,
+    "fusion_layers": LAYERS,
+    "decoder_layers": ANY_LAYERS,
+    "aggregation_heads": Limits(1, 1024),
+    "vocab_size": Limits(1, 4_000_000),
+    "max_ngrams": Limits(1, 20_000_000),
+    "bag_width": Limits(0, 16_384),
+    "known_width": Limits(0, 16_384),
+    "max_title": LENGTH,
+    "max_string": LENGTH,
+    "max_query": LENGTH,
+    "image_size": Limits(1, 4096),
+    "image_grid": Limits(1, 256),
+    "stem_channels": WIDTH,
+    "patch_kernels": Limits(1, 4096),
+    "hops": Limits(1, 2),
+    "max_regions": Limits(1, 4096),
+    "region_width": Limits(1, 1_000_000),
+    "region_classes": Limits(0, 1_000_000),
+    "vit_layers": LAYERS,
+    "vit_heads": Limits(1, 1024),
+    "vit_dim": WIDTH,
+    "norm_eps": Limits(0, 1),
+}
+"""Limits of each number, far beyond what has been trained with success anywhere: an absurd one is
+refused at once, and what memory has no room for by :func:`fusion.build.check_memory`."""
+
 MODEL_CHOICES = {
     "architecture": (
         "joint",
@@ -151,7 +179,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name))
+            _check(field.name, getattr(self, field.name), field.default)
         if self.frozen_text and self.architecture != "two-stream":
             raise UsageError(
                 "frozen_text=True needs a text encoder of its own: leave it out, or train k3m"
@@ -174,8 +202,10 @@ class ModelConfig:
     def from_dict(cls, data: dict[str, Any]) -> ModelConfig:
         """Restore a configuration from :meth:`as_dict`, also from that of an earlier version.
 
-        Raises ModelError on an unknown field.
+        Raises ModelError on an unknown field, and on a value that is not allowed.
         """
+        if not isinstance(data, dict):
+            raise ModelError(f"config.json describes no model but {shown(data)}: train again")
         values: dict[str, Any] = {}
         for name, value in data.items():
             if name in FORMER_FIELDS:
@@ -187,21 +217,22 @@ class ModelConfig:
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ModelError(
-                f"config.json has unknown settings {unknown}: "
+                f"config.json has unknown settings {shown(unknown)}: "
                 "the model is from a newer version, upgrade catalograph"
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise ModelError(f"config.json describes no model that can be built: {error}") from None
 
 
-def _check(name: str, value: Any) -> None:
+def _check(name: str, value: Any, default: object) -> None:
     """Raise UsageError if a field's value is not allowed."""
+    check_type(name, value, default)
     if name in MODEL_CHOICES and value not in MODEL_CHOICES[name]:
         allowed = ", ".join(MODEL_CHOICES[name])
-        raise UsageError(f"{name}={value!r} is unknown: set {name} to {allowed}")
+        raise UsageError(f"{name}={shown(value)} is unknown: set {name} to {allowed}")
     if name in RATES and not 0 <= value < 1:
         raise UsageError(f"{name}={value} is not a rate: set {name} to 0 or more and below 1")
-    least = 0 if name in MAY_BE_ZERO else 1
-    if isinstance(value, int) and not isinstance(value, bool) and value < least:
-        raise UsageError(
-            f"{name}={value} is below its least value {least}: set {name} to {least} or more"
-        )
+    if name in LIMITS:
+        check_limits(name, value, LIMITS[name])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusion.config import FORMER_NAMES
+from schema.documents import read_toml
 from schema.errors import SourceNotFoundError, UsageError
+from schema.settings import Limits, check_limits, check_type, shown
 from training.objectives import OBJECTIVES, TERMS
 from training.schedule import parse_stages
 
@@ -40,23 +41,37 @@ SHARES = (
     "hard_negatives",
     "warmup",
 )
-MINIMA = {
-    "batch_size": 2,
-    "accumulate": 1,
-    "warmup_steps": 0,
-    "log_every": 1,
-    "validate_every": 1,
-    "keep_every": 1,
-    "max_cells": 1,
-    "max_candidates": 2,
-    "workers": 0,
-    "clip": 0,
-    "pretrained_rate": 0,
-    "negatives": 1,
+COUNT = Limits(1, 1_000_000_000)
+FACTOR = Limits(0, 1_000_000)
+LIMITS = {
+    "batch_size": Limits(2, 65_536),
+    "accumulate": Limits(1, 65_536),
+    "learning_rate": Limits(0, 1000),
+    "table_rate": Limits(1e-6, 1_000_000),
+    "pretrained_rate": FACTOR,
+    "weight_decay": Limits(0, 1000),
+    "beta1": Limits(0, 0.999999),
+    "beta2": Limits(0, 0.99999999),
+    "warmup_steps": Limits(0, 1_000_000_000),
+    "clip": FACTOR,
+    "ema": Limits(0, 1),
+    "workers": Limits(0, 1024),
+    "log_every": COUNT,
+    "validate_every": COUNT,
+    "keep_every": COUNT,
+    "patience": Limits(0, 1_000_000_000),
+    "max_cells": Limits(1, 10_000),
+    "max_known": Limits(0, 10_000),
+    "max_candidates": Limits(2, 1_000_000),
+    "shift": Limits(0, 1024),
+    "negatives": Limits(1, 65_536),
+    "margin": Limits(-1_000_000, 1_000_000),
+    "temperature": Limits(1e-6, 1_000_000),
 }
 WEIGHT_PREFIX = "loss_"
 AUTOMATIC = "auto"
 """Stands for None where a setting is chosen from the machine."""
+MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -194,25 +209,15 @@ class Recipe:
     weights: Mapping[str, float] = field(default_factory=default_weights)
 
     def __post_init__(self) -> None:
-        for name, minimum in MINIMA.items():
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise UsageError(
-                    f"{name}={value} is below its minimum {minimum}: "
-                    f"set {name} to {minimum} or more"
-                )
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise UsageError(f"{name}={value!r} is unknown: set {name} to {', '.join(choices)}")
-        for name in SHARES:
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name}={value} is not a share: set {name} between 0 and 1")
+        for field_ in dataclasses.fields(self):
+            if field_.name != "weights":
+                _check(field_.name, getattr(self, field_.name), field_.default)
         for term, weight in self.weights.items():
-            if not 0 <= weight < float("inf"):
-                name = WEIGHT_PREFIX + term
+            name = WEIGHT_PREFIX + term
+            check_type(name, weight, 1.0)
+            if weight < 0:
                 raise UsageError(f"{name}={weight} is not a valid weight: set {name} to 0 or more")
+            FACTOR.check(name, weight)
         parse_stages(self.stages)
 
     def as_settings(self) -> dict[str, Any]:
@@ -264,14 +269,14 @@ def read_settings(
     unknown = sorted(recipe.keys() - defaults.keys())
     if unknown:
         raise UsageError(
-            f"the run was started by another version, whose setting {unknown[0]!r} is gone: "
+            f"the run was started by another version, whose setting {shown(unknown[0])} is gone: "
             "train a new model, if you like from this one's weights with --init"
         )
     given = _read_toml(config) if config is not None else {}
     for override in overrides:
         name, sign, value = override.partition("=")
         if not sign:
-            raise UsageError(f"--set {override!r} has no '=': write name=value")
+            raise UsageError(f"--set {shown(override)} has no '=': write name=value")
         given[name.strip()] = value.strip()
     model: dict[str, Any] = {}
     for name, value in given.items():
@@ -288,8 +293,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SourceNotFoundError(f"no config file {path}: name an existing TOML file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return read_toml(path, MAX_CONFIG_BYTES)
+    except ValueError as error:
         raise UsageError(
             f"{path} is not TOML ({error}): write lines like batch_size = 64"
         ) from None
@@ -298,14 +303,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _unknown_setting(name: str, known: Sequence[str]) -> str:
     """Return the message for an unknown setting, with the nearest one that exists."""
     if name.startswith(WEIGHT_PREFIX):
-        return f"no setting {name!r}: the terms are {', '.join(TERMS)}"
+        return f"no setting {shown(name)}: the terms are {', '.join(TERMS)}"
     if name in FORMER_NAMES:
         nearest = [FORMER_NAMES[name]]
     else:
         nearest = difflib.get_close_matches(name, known)
     if nearest:
-        return f"no setting {name!r}: did you mean {' or '.join(nearest)}?"
-    return f"no setting {name!r}: choose one of {', '.join(sorted(known))}"
+        return f"no setting {shown(name)}: did you mean {' or '.join(nearest)}?"
+    return f"no setting {shown(name)}: choose one of {', '.join(sorted(known))}"
 
 
 def _parse(name: str, value: Any, default: Any) -> Any:
@@ -315,16 +320,16 @@ def _parse(name: str, value: Any, default: Any) -> Any:
             return None
         # Only whole numbers are chosen from the machine.
         try:
-            return int(value)
+            return int(value) if isinstance(value, str) else value
         except ValueError:
             raise UsageError(
-                f"{name}={value!r} is not a whole number or {AUTOMATIC}: give one such as 2"
+                f"{name}={shown(value)} is not a whole number or {AUTOMATIC}: give one such as 2"
             ) from None
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):
         if value.lower() not in ("true", "false"):
-            raise UsageError(f"{name}={value!r} is neither true nor false: set one of them")
+            raise UsageError(f"{name}={shown(value)} is neither true nor false: set one of them")
         return value.lower() == "true"
     try:
         if isinstance(default, tuple):
@@ -340,4 +345,23 @@ def _parse(name: str, value: Any, default: Any) -> Any:
         else:
             kind = "a list of whole numbers"
             example = ",".join(map(str, default))
-        raise UsageError(f"{name}={value!r} is not {kind}: give one such as {example}") from None
+        raise UsageError(
+            f"{name}={shown(value)} is not {kind}: give one such as {example}"
+        ) from None
+
+
+def _check(name: str, value: Any, default: object) -> None:
+    """Raise UsageError if a setting's value is not allowed."""
+    if default is None:
+        # Only the number of workers may be left to the machine.
+        if value is None:
+            return
+        default = 0
+    check_type(name, value, default)
+    if name in CHOICES and value not in CHOICES[name]:
+        choices = ", ".join(CHOICES[name])
+        raise UsageError(f"{name}={shown(value)} is unknown: set {name} to {choices}")
+    if name in SHARES and not 0 <= value <= 1:
+        raise UsageError(f"{name}={value} is not a share: set {name} between 0 and 1")
+    if name in LIMITS:
+        check_limits(name, value, LIMITS[name])

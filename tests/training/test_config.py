@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from schema.errors import SourceNotFoundError, UsageError
@@ -94,3 +96,65 @@ def test_workers_are_a_number_or_chosen_from_the_machine(tmp_path):
     for given, words in (("many", "is not a whole number or auto"), ("-1", "below its minimum 0")):
         with pytest.raises(UsageError, match=words):
             read_settings(None, [f"workers={given}"], MODEL)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('batch_size = "x4"', "batch_size='x4' is not a whole number"),
+        ("batch_size = [64]", r"batch_size=\[64\] does not fit: set batch_size to a whole number"),
+        ("batch_size = 64.5", "batch_size=64.5 does not fit"),
+        ("batch_size = true", "batch_size=True does not fit"),
+        ("batch_size = {}", "does not fit"),
+        ("batch_size = 1979-05-27", "does not fit"),
+        ("batch_size = 1000000000000", "is above its maximum 65,536: set batch_size to 65,536"),
+        (f"batch_size = {'9' * 1000}", "batch_size=1e1000 is above its maximum 65,536"),
+        (f"batch_size = {'9' * 10_000}", "is not TOML"),
+        ("learning_rate = nan", "learning_rate=nan does not fit: set learning_rate to a number"),
+        ("learning_rate = 1e999", "learning_rate=inf does not fit"),
+        ("learning_rate = -1", "learning_rate=-1 is below its minimum 0"),
+        ("beta2 = 1", "beta2=1 is above its maximum"),
+        ("title_full = 'x'", "title_full='x' is not a number"),
+        ("precision = 16", "precision=16 does not fit: set precision to a text"),
+        ("stages = ['mlm:1']", "does not fit"),
+        ('regions = "a\\u0000b"', "does not fit"),
+        ("loss_mlm = 'x'", "loss_mlm='x' is not a number"),
+        ("loss_mlm = inf", "loss_mlm=inf does not fit"),
+        ("loss_mlm = 1e9", "loss_mlm=1000000000.0 is above its maximum 1,000,000"),
+        ("workers = 2.5", "workers=2.5 does not fit"),
+        ("workers = [2]", "workers=.2. does not fit"),
+        ("workers = 100000", "workers=100000 is above its maximum 1,024"),
+        ("batch_size = 8\nbatch_size = 9", "is not TOML"),
+        ("a = " + "[" * 100_000, "is not TOML .it is nested too deeply"),
+        ("[batch_size]\nx = 1", "does not fit"),
+        ("batch_size.x = 1", "does not fit"),
+        ("\udcff", "is not TOML"),
+    ],
+    ids=range(28),
+)
+def test_a_file_of_anything_is_one_line(tmp_path, line, words):
+    (tmp_path / "c.toml").write_bytes(line.encode(errors="surrogateescape"))
+    with pytest.raises(UsageError, match=words) as caught:
+        read_settings(tmp_path / "c.toml", [], MODEL)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "workers", "learning_rate", "weights", "precision"])
+def test_an_override_of_anything_is_one_line(name):
+    for text in ("", "x", "nan", "inf", "-1e400", "9" * 10_000, "\0", "[]", "1,2"):
+        with pytest.raises(UsageError) as caught:
+            read_settings(None, [f"{name}={text}"], MODEL)
+        assert len(str(caught.value)) < 4000
+
+
+def test_a_file_without_end_is_not_read_whole():
+    with pytest.raises(SourceNotFoundError):
+        read_settings(Path("/dev/zero"), [], MODEL)
+
+
+def test_a_file_of_any_size_is_not_read_whole(tmp_path):
+    with (tmp_path / "c.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="larger than 1,048,576 bytes"):
+        read_settings(tmp_path / "c.toml", [], MODEL)

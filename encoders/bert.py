@@ -153,9 +153,10 @@ def read_bert(name: str | Path) -> BertModel:
     from transformers import BertModel
 
     try:
-        return BertModel.from_pretrained(name, add_pooling_layer=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:100]
+        # Weights in a pickle are never read: a pickle is a program.
+        return BertModel.from_pretrained(name, add_pooling_layer=False, use_safetensors=True)
+    except Exception as error:  # transformers raises whatever a damaged file ends in
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise ModelError(
             f"no BERT at {name} ({reason}): name a hub model or a folder with its weights"
         ) from None

@@ -8,6 +8,7 @@ Shapes: B images, R regions, F features of a region, C classes of the detector, 
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -23,7 +24,12 @@ from torch import Tensor, nn
 
 from encoders.batch import RegionBatch
 from encoders.tokens import ModalTokens
+from schema.documents import read_limited
 from schema.errors import DataError
+from schema.files import is_plain_name
+
+MAX_REGION_BYTES = 256 << 20
+"""Bytes of one image's regions; a hundred of a Faster R-CNN's take less than two millions."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,21 @@ class RegionFolder(RegionFiles):
         self.folder = folder
 
     def read(self, key: str) -> Regions | None:
-        """Return the regions in ``KEY.npz`` or ``KEY.npy``, or None if there is no such file."""
+        """Return the regions in ``KEY.npz`` or ``KEY.npy``, or None if there is no such file.
+
+        A key may name a subfolder, but it cannot lead out of the folder: it may be an item's id,
+        which a supplier chooses.
+        """
+        if not all(map(is_plain_name, key.split("/"))):
+            return None
         for suffix in (".npz", ".npy"):
             path = self.folder / f"{key}{suffix}"
             if path.is_file():
-                return parse_regions(path.read_bytes(), str(path))
+                try:
+                    data = read_limited(path, MAX_REGION_BYTES)
+                except ValueError as error:
+                    raise DataError(f"{path} has no regions ({error}): write fewer") from None
+                return parse_regions(data, str(path))
         return None
 
 
@@ -97,8 +113,16 @@ class RegionDatabase(RegionFiles):
             # This process was forked.
             self._environment = _open_lmdb(self.path)
             self._process = os.getpid()
-        with self._environment.begin() as transaction:
-            data = transaction.get(key.encode())
+        name = key.encode()
+        if not 0 < len(name) <= self._environment.max_key_size():
+            return None
+        try:
+            with self._environment.begin() as transaction:
+                data = transaction.get(name)
+        except Exception as error:  # lmdb.Error, of a library that need not be there
+            raise DataError(
+                f"{self.path} cannot be read ({error}): restore it from a copy"
+            ) from None
         return None if data is None else parse_regions(bytes(data), f"{self.path}:{key}")
 
 
@@ -139,7 +163,7 @@ def parse_regions(data: bytes, source: str) -> Regions:
     Raises DataError, which names the ``source``, if these are not regions.
     """
     try:
-        arrays = np.load(io.BytesIO(data), allow_pickle=False)
+        arrays = _read_arrays(data)
         if isinstance(arrays, np.ndarray):
             features = arrays[:, :-4]
             boxes = arrays[:, -4:]
@@ -150,20 +174,55 @@ def parse_regions(data: bytes, source: str) -> Regions:
             classes = arrays["classes"].astype(np.float32) if "classes" in arrays else None
             if "size" in arrays:
                 boxes = boxes / np.tile(arrays["size"], 2)
-    except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:80]
+        features = features.astype(np.float32)
+        boxes = boxes.astype(np.float32)
+    except Exception as error:  # numpy and zipfile raise whatever a damaged file ends in
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
         raise DataError(
             f"{source} has no regions ({reason}): write features [R, F] and boxes [R, 4]"
         ) from None
-    counts = {len(features), len(boxes)}
-    if classes is not None:
-        counts.add(len(classes))
-    if features.ndim != 2 or boxes.shape[1:] != (4,) or len(counts) > 1:
+    arrays_of_rows = [array for array in (features, boxes, classes) if array is not None]
+    fits = all(array.ndim == 2 and len(array) == len(boxes) for array in arrays_of_rows)
+    if not fits or boxes.shape[1] != 4:
         raise DataError(
             f"{source} has features {features.shape} and boxes {boxes.shape}: "
             "write features [R, F] and boxes [R, 4]"
         )
-    return Regions(features.astype(np.float32), boxes.astype(np.float32), classes)
+    return Regions(features, boxes, classes)
+
+
+def _read_arrays(data: bytes) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """Return the array of an npy file, or the arrays of an npz file by name.
+
+    An npz file can be a thousand times larger than it looks, and a header can claim any shape, so
+    both are checked before memory is taken. Raises ValueError if they are too large.
+    """
+    if data[:2] != b"PK":
+        return _read_array(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_REGION_BYTES:
+            raise ValueError(f"its arrays have {size:,} bytes, the limit is {MAX_REGION_BYTES:,}")
+        return {
+            name.removesuffix(".npy"): _read_array(archive.read(name))
+            for name in archive.namelist()
+        }
+
+
+def _read_array(data: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, kind = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"its format {version} is not one of arrays of numbers")
+    if kind.kind not in "fiu":
+        raise ValueError(f"it has elements of type {kind}, not numbers")
+    if math.prod(shape) * kind.itemsize != len(data) - stream.tell():
+        raise ValueError(f"it is not as large as its shape {shape}")
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def pad_regions(

@@ -16,11 +16,16 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 
+from schema.documents import parse_json_object
 from schema.errors import UsageError
+from schema.settings import shown
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CLIP_BEGIN = "<|startoftext|>"
 CLIP_END = "<|endoftext|>"
+
+MAX_WEIGHT = 1e6
+"""An inverse document frequency is the logarithm of a number of titles, and so never as high."""
 
 CACHED_WORDS = 200_000
 """Number of words whose pieces and n-grams stay in memory, since titles repeat their words."""
@@ -108,8 +113,12 @@ class CatalogTokenizer:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> CatalogTokenizer:
         """Restore a tokenizer from the result of :meth:`files`; raises ValueError if damaged."""
-        pieces = Tokenizer.from_str(files["tokenizer.json"].decode())
-        return cls(pieces, json.loads(files["ngrams.json"]))
+        weights = parse_json_object(files["ngrams.json"])
+        for ngram, weight in weights.items():
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 <= weight <= MAX_WEIGHT:
+                raise ValueError(f"ngrams.json gives {shown(ngram)} the weight {shown(weight)}")
+        return cls(parse_pieces(files["tokenizer.json"].decode()), weights)
 
     def files(self) -> dict[str, bytes]:
         """Return the files that a model folder keeps.
@@ -175,6 +184,21 @@ class CatalogTokenizer:
     def _find_ngrams(self, word: str) -> tuple[int, ...]:
         known = self._ngram_ids
         return tuple(known[ngram] for ngram in word_ngrams(word) if ngram in known)
+
+
+def parse_pieces(text: str) -> Tokenizer:
+    """Return the word pieces of a ``tokenizer.json``; raises ValueError if it is damaged."""
+    try:
+        pieces = Tokenizer.from_str(text)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise ValueError(f"it is no tokenizer.json: {str(error)[:80]}") from None
+    if pieces.normalizer is None or pieces.pre_tokenizer is None:
+        raise ValueError("the tokenizer.json has no normaliser, or does not split words")
+    ids = pieces.get_vocab().values()
+    # The rows of the embeddings are numbered from 0 on without a gap.
+    if max(ids, default=0) >= pieces.get_vocab_size():
+        raise ValueError(f"the tokenizer.json has {len(ids):,} pieces with ids up to {max(ids):,}")
+    return pieces
 
 
 def find_special_pieces(tokenizer: Tokenizer) -> SpecialPieces:

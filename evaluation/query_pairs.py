@@ -13,6 +13,7 @@ from kg.snapshot import read_snapshot
 from kg.splits import assign_splits
 from schema.arrays import IntArray
 from schema.errors import DataError
+from serving.loading import regions_folder
 from training.inputs import read_data, read_query_log
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
 from training.query_baseline import QueryBaseline
@@ -61,7 +62,7 @@ def held_out_pairs(
             "load a larger query log, or choose another --part"
         )
     tokenizer = scorer.featurizer.tokenizer
-    regions = scorer.about.get("recipe", {}).get("regions", "")
+    regions = str(regions_folder(home, scorer))
     data = read_data(
         home, snapshot, scorer.ontology, tokenizer, scorer.config, lambda record: None, regions
     )

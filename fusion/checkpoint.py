@@ -2,30 +2,63 @@
 
 A folder is complete in itself: a model can be moved to another home or another machine. A manifest
 of SHA-256 digests guards its files.
+
+It may also come from somebody else, so nothing in it is trusted: the manifest can only name files
+of the folder itself, only what it names is read, and no size in the configuration is believed that
+the weights do not have.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from encoders.tokenizer import CatalogTokenizer
-from fusion.build import build_model
+from fusion.build import build_model, count_parameters
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from schema.errors import CatalographError, ModelError, UsageError
-from schema.files import write_together
+from schema.documents import parse_json_object
+from schema.errors import ModelError, UsageError
+from schema.files import is_plain_name, open_named, write_together
+from schema.memory import available_memory
 from schema.ontology import Ontology
+from schema.settings import shown
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+ONTOLOGY = "ontology.toml"
+CALIBRATION = "calibration.json"
+REQUIRED = (CONFIG, "tokenizer.json", "ngrams.json", ONTOLOGY, WEIGHTS)
+"""The files that every model folder has."""
+
+MAX_MANIFEST_BYTES = 1 << 20
+RESTORE = "restore the folder from a copy, or train again"
+
+ABOUT = {
+    "preset": (str, type(None)),
+    "size": (str, type(None)),
+    "seed": (int,),
+    "steps": (int, type(None)),
+    "minutes": (int, float, type(None)),
+    "split": (str, type(None)),
+    "recipe": (dict,),
+    "terms": (list,),
+    "threads": (int,),
+    "step": (int,),
+    "validation": (dict,),
+    "pretrained_text": (bool,),
+    "ontology_sha256": (str,),
+}
+"""The types of what a configuration says about the training, beside the model."""
 
 HEADS = "heads."
 """Prefix of the names of training heads' weights; all other weights are the model's."""
@@ -67,37 +100,59 @@ def add_file(folder: Path, name: str, data: bytes) -> None:
 def read_manifest(folder: Path) -> dict[str, str]:
     """Return the manifest's digests by file name.
 
-    Raises ModelError if the manifest is missing or damaged.
+    Raises ModelError if the manifest is missing or damaged, or names what is not a file of the
+    folder itself.
     """
+    path = folder / MANIFEST
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {str(name): str(digest) for name, digest in data["sha256"].items()}
-    except FileNotFoundError:
+        with open_named(folder, MANIFEST) as stream:
+            data = stream.read(MAX_MANIFEST_BYTES)
+        digests = parse_json_object(data)["sha256"]
+        manifest = {str(name): str(digest) for name, digest in digests.items()}
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
             f"{folder} is not a model folder (it has no {MANIFEST}): "
             "name one that `catalograph train` wrote"
         ) from None
-    except (ValueError, KeyError, AttributeError):
-        raise ModelError(
-            f"{folder / MANIFEST} is damaged: restore the folder from a copy, or train again"
-        ) from None
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise ModelError(f"{path} is damaged: {RESTORE}") from None
+    for name in manifest:
+        if not is_plain_name(name):
+            raise ModelError(
+                f"{path} names {shown(name)}, which is not a file of the folder itself: "
+                "do not use this folder, or have it made again"
+            )
+    return manifest
 
 
 def read_verified_files(folder: Path) -> dict[str, bytes]:
     """Read all files of the manifest.
 
-    Raises ModelError, which names the first file that is missing or differs from its digest.
+    Raises ModelError, which names the first file that is missing, that is not a regular file, or
+    that differs from its digest; or if all of them together do not fit into memory.
     """
     files: dict[str, bytes] = {}
+    room = available_memory()
     for name, digest in read_manifest(folder).items():
         path = folder / name
-        if not path.is_file():
-            raise ModelError(f"{path} is missing: restore the folder from a copy, or train again")
-        files[name] = path.read_bytes()
+        try:
+            with open_named(folder, name) as stream:
+                # A file of terabytes takes no space on the disk if it is empty.
+                size = os.fstat(stream.fileno()).st_size
+                if size > room:
+                    raise ModelError(
+                        f"{path} has {size:,} bytes, more than the memory that is available: "
+                        "close other programs, or use a smaller model"
+                    )
+                files[name] = stream.read()
+                room -= size
+        except FileNotFoundError:
+            raise ModelError(f"{path} is missing: {RESTORE}") from None
+        except OSError as error:
+            raise ModelError(f"{path} {error.strerror or error}: {RESTORE}") from None
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise ModelError(
-                f"{path} is damaged (its sha256 is not the manifest's): "
-                "restore the folder from a copy, or train again"
+                f"{path} is damaged (its sha256 is not the manifest's): {RESTORE}"
             )
     return files
 
@@ -117,9 +172,9 @@ def save_pretrained(
         for name, tensor in _without_shared(weights).items()
     }
     files = {
-        "config.json": json.dumps(described, indent=1, sort_keys=True).encode(),
+        CONFIG: json.dumps(described, indent=1, sort_keys=True).encode(),
         **tokenizer.files(),
-        "ontology.toml": ontology.to_toml().encode(),
+        ONTOLOGY: ontology.to_toml().encode(),
         WEIGHTS: save(stored),
     }
     write_files(folder, files)
@@ -162,26 +217,29 @@ class ModelFolder:
 
     def __init__(self, folder: Path) -> None:
         files = read_verified_files(folder)
+        missing = [name for name in REQUIRED if name not in files]
+        if missing:
+            raise ModelError(f"{folder / MANIFEST} does not name {missing[0]}: {RESTORE}")
         self.path = folder
         self.name = folder.resolve().name
         self.about: dict[str, Any]
         self.calibration: dict[str, Any] | None = None
         try:
-            self.about = json.loads(files["config.json"])
+            self.about = checked_about(parse_json_object(files[CONFIG]))
             self.config = ModelConfig.from_dict(self.about["model"])
             self.tokenizer = CatalogTokenizer.from_files(files)
-            self.ontology = Ontology.from_toml(files["ontology.toml"].decode())
-            if "calibration.json" in files:
-                self.calibration = json.loads(files["calibration.json"])
+            self.ontology = Ontology.from_toml(files[ONTOLOGY].decode(), str(folder / ONTOLOGY))
+            if CALIBRATION in files:
+                self.calibration = parse_json_object(files[CALIBRATION])
+            # What was verified is loaded, and not the file again, which may have changed meanwhile.
+            weights = load(files.pop(WEIGHTS))
+            self._check_size(weights)
             self.model = build_model(self.config, self.tokenizer, self.ontology)
-            weights = load_file(folder / WEIGHTS)
             # Inference needs no heads, but a training that starts from this model does.
             self.heads = head_weights(weights)
             load_weights(self.model, weights)
-        except CatalographError:
-            raise
-        except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0][:120]
+        except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError, UsageError) as error:
+            reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{folder} cannot be opened ({reason}): train again") from None
         if self.about.get("ontology_sha256") != self.ontology.content_hash():
             raise ModelError(
@@ -189,6 +247,30 @@ class ModelFolder:
                 "restore it, or train again"
             )
         self.model.eval()
+
+    def _check_size(self, weights: dict[str, Tensor]) -> None:
+        """Raise ValueError if the configuration describes a larger model than the weights are.
+
+        Otherwise a few bytes of configuration could ask for all of the memory.
+        """
+        described = count_parameters(self.config, self.tokenizer, self.ontology)
+        stored = sum(tensor.numel() for tensor in weights.values())
+        if described > stored:
+            raise ValueError(
+                f"{CONFIG} describes {described:,} parameters, and {WEIGHTS} has {stored:,} numbers"
+            )
+
+
+def checked_about(about: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of ``config.json``; raises ValueError if a value has the wrong type."""
+    for name, types in ABOUT.items():
+        if name not in about:
+            continue
+        value = about[name]
+        # In Python a truth value is a whole number, too.
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise ValueError(f"{CONFIG} has {name}={shown(value)}")
+    return about
 
 
 def load_weights(model: ProductModel, weights: dict[str, Tensor]) -> None:

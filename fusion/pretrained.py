@@ -16,15 +16,20 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from encoders.bert import BertText, copy_bert, gelu_variant, read_bert
-from encoders.tokenizer import vocabulary_lines, wordpiece_tokenizer
+from encoders.tokenizer import parse_pieces, vocabulary_lines, wordpiece_tokenizer
 from encoders.vit import PretrainedViT, read_vit
 from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
+from fusion.transformers_settings import call_transformers, check_settings
+from schema.documents import read_limited
 from schema.errors import ModelError, UsageError
 
 WRAPPED_TYPES = ("clip", "vilt", "visual_bert", "lxmert")
 """Model types of transformers that :mod:`fusion.architectures.huggingface` can wrap."""
+
+MAX_PIECES_BYTES = 256 << 20
+"""Bytes of a vocabulary's file."""
 
 Part = TypeVar("Part", bound=nn.Module)
 T = TypeVar("T")
@@ -44,10 +49,12 @@ class Pretrained:
 
     @classmethod
     def open(cls, name: str) -> Pretrained:
-        """Read the configuration of a model; raises ModelError if there is no such model."""
-        from transformers import AutoConfig
+        """Read the configuration of a model.
 
-        return cls(name, _read(name, lambda: AutoConfig.from_pretrained(name)))
+        Raises ModelError if there is no such model, or if it asks for code of its own or for absurd
+        sizes.
+        """
+        return cls(name, _read(name, lambda: _checked_config(name)))
 
     @property
     def kind(self) -> str:
@@ -58,8 +65,17 @@ class Pretrained:
         """Return ``config`` with the sizes of these weights.
 
         A BERT fits the text encoder, and a ViT the image encoder. Raises UsageError if the preset
-        has no part that these weights fit.
+        has no part that these weights fit, and ModelError if their sizes cannot be used.
         """
+        try:
+            return self._fit(config)
+        except (AttributeError, ArithmeticError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"the configuration of {self.name} cannot be used ({str(error)[:100]}): "
+                "name another model"
+            ) from None
+
+    def _fit(self, config: ModelConfig) -> ModelConfig:
         if config.preset == "wrapped":
             return self._wrap(config)
         if self.kind == "vit" and config.image_encoder not in ("none", "regions"):
@@ -126,7 +142,15 @@ class Pretrained:
                 weights = read_vit(self.name).state_dict()
                 _find_part(model, PretrainedViT).vit.load_state_dict(weights)
             else:
-                whole = _read(self.name, lambda: AutoModel.from_pretrained(self.name))
+                whole = _read(
+                    self.name,
+                    lambda: AutoModel.from_pretrained(
+                        self.name,
+                        config=self.config,
+                        trust_remote_code=False,
+                        use_safetensors=True,
+                    ),
+                )
                 _find_part(model, WrappedFusion).whole.load_state_dict(whole.state_dict())
         except RuntimeError as error:
             # Word embeddings of another vocabulary have another shape.
@@ -147,20 +171,31 @@ def read_pieces(name: str) -> Tokenizer:
             return _read_pieces_file(file)
     from transformers import AutoTokenizer
 
-    tokenizer: Any = _read(name, lambda: AutoTokenizer.from_pretrained(name))
+    tokenizer: Any = _read(
+        name, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    )
     return Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
 
 
 def _read_pieces_file(file: Path) -> Tokenizer:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_limited(file, MAX_PIECES_BYTES).decode()
         if file.suffix == ".json":
-            return Tokenizer.from_str(text)
+            return parse_pieces(text)
         return wordpiece_tokenizer(vocabulary_lines(text))
     except Exception as error:  # the tokenizers library raises plain Exception
         raise ModelError(
             f"{file} has no word pieces ({str(error)[:80]}): give a vocab.txt or a tokenizer.json"
         ) from None
+
+
+def _checked_config(name: str) -> Any:
+    """Read a configuration of transformers after its content has been checked."""
+    from transformers import AutoConfig, PreTrainedConfig
+
+    settings, _ = PreTrainedConfig.get_config_dict(name)
+    check_settings(settings)
+    return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
 def _find_part(model: ProductModel, kind: type[Part]) -> Part:
@@ -170,10 +205,9 @@ def _find_part(model: ProductModel, kind: type[Part]) -> Part:
 def _read(name: str, read: Callable[[], T]) -> T:
     """Call ``read`` and turn the errors of transformers into a ModelError."""
     try:
-        return read()
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:100]
+        return call_transformers(read)
+    except ValueError as error:
         raise ModelError(
-            f"no pretrained model at {name} ({reason}): "
-            "name a hub model or a folder of transformers"
+            f"no pretrained model at {name} ({error}): "
+            "name a hub model or a folder of transformers with its weights in safetensors"
         ) from None

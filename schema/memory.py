@@ -1,13 +1,16 @@
-"""How the process gets memory from the operating system."""
+"""How much memory there is, and how the process gets it from the operating system."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 # Parameters of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def keep_freed_memory() -> bool:
@@ -25,3 +28,28 @@ def keep_freed_memory() -> bool:
         return False
     # The arguments are C ints, so the second threshold is the highest that can be set.
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
+    """Return the bytes of memory that are available, also within a container's limit.
+
+    Unlimited if the system does not tell.
+    """
+    limits = [1 << 62]
+    try:
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError, IndexError):
+        pass
+    # Version 2 of control groups, then version 1.
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most = int((cgroup / limit).read_text())
+            limits.append(max(0, most - int((cgroup / usage).read_text())))
+        except (OSError, ValueError):
+            # No such file, or "max".
+            continue
+    return min(limits)

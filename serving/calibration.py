@@ -36,6 +36,7 @@ from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
 from schema.progress import ProgressCallback, no_progress
+from schema.settings import shown
 from schema.shares import ShareOut, compute_all
 from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
 
@@ -45,6 +46,8 @@ CONFIDENCE = 0.95
 """Confidence of the one-sided Clopper-Pearson bound that a threshold has to pass."""
 MAX_CALIBRATION_ITEMS = 2000
 """The most validation items that are used: enough to prove a precision of 0.998."""
+MIN_TEMPERATURE = 1e-3
+MAX_COUNT = 1e15
 _CALIBRATION_BATCH = 32  # items; each of them is encoded once per subset of its modalities
 # Standard deviations of a log temperature: factors of 1.65 and 1.35.
 _SITUATION_PRIOR_DEVIATION = 0.5
@@ -357,9 +360,15 @@ class Calibration:
                 f"calibration.json has version {version!r}, "
                 f"this catalograph reads {FORMAT_VERSION}: calibrate again"
             )
-        self._confidence = float(data.get("confidence", CONFIDENCE))
-        self._temperatures = data["temperatures"]
-        self._curves = data["curves"]
+        try:
+            self._confidence = _number(data.get("confidence", CONFIDENCE), most=1)
+            self._temperatures = _checked_temperatures(data["temperatures"])
+            self._curves = _checked_curves(data["curves"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"calibration.json is damaged ({str(error)[:100]}): "
+                "restore the model folder from a copy, or train again"
+            ) from None
         self._thresholds: dict[tuple[str, str, float], float | None] = {}
 
     def temperature(self, situation: str, property: str) -> float:
@@ -382,3 +391,43 @@ class Calibration:
             ]
             self._thresholds[key] = min(proven, default=None)
         return self._thresholds[key]
+
+
+def _checked_temperatures(data: Any) -> dict[str, Any]:
+    """Return temperatures as :func:`_fit_temperatures` does.
+
+    Raises ValueError, KeyError, TypeError or AttributeError on anything else.
+    """
+    situations = {}
+    for name, fitted in data["situations"].items():
+        properties = {
+            property: _temperature(value) for property, value in fitted["properties"].items()
+        }
+        situations[name] = {"all": _temperature(fitted["all"]), "properties": properties}
+    return {"global": _temperature(data["global"]), "situations": situations}
+
+
+def _checked_curves(data: Any) -> dict[str, dict[str, list[list[float]]]]:
+    """Return precision curves; raises ValueError, TypeError or AttributeError on anything else."""
+    curves: dict[str, dict[str, list[list[float]]]] = {}
+    for situation, properties in data.items():
+        curves[situation] = {}
+        for property, points in properties.items():
+            curves[situation][property] = checked = []
+            for probability, count, wrong in points:
+                # A point of more mistakes than predictions would prove any precision.
+                count = _number(count, most=MAX_COUNT)
+                checked.append([_number(probability, most=1), count, _number(wrong, most=count)])
+    return curves
+
+
+def _temperature(value: object) -> float:
+    # Logits are divided by it.
+    return _number(value, least=MIN_TEMPERATURE, most=1 / MIN_TEMPERATURE)
+
+
+def _number(value: object, least: float = 0, most: float = 1) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
+        raise ValueError(f"{shown(value)} is no number between {least} and {most}")
+    return value

@@ -30,16 +30,23 @@ def load_scorer(home: Home, model: str | None = None) -> CellScorer:
 
 
 def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:
-    """Open the image regions that a detector found, or return None if the model reads pixels.
-
-    The home's own folder of regions comes first, then the one that the model was trained on.
-    """
+    """Open the image regions that a detector found, or return None if the model reads pixels."""
     if scorer.config.image_encoder != "regions":
         return None
+    return open_regions(regions_folder(home, scorer))
+
+
+def regions_folder(home: Home, scorer: CellScorer) -> Path:
+    """Return the home's own folder of regions, or else the one that the model was trained on.
+
+    The latter counts only for a model of this home: what a model from elsewhere names is not read
+    on this machine.
+    """
     trained_on = scorer.about.get("recipe", {}).get("regions")
-    if trained_on and not home.regions.exists():
-        return open_regions(Path(trained_on))
-    return open_regions(home.regions)
+    is_own = scorer.path.resolve().is_relative_to(home.models.resolve())
+    if isinstance(trained_on, str) and trained_on and is_own and not home.regions.exists():
+        return Path(trained_on)
+    return home.regions
 
 
 def items_of_split(

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from schema.documents import parse_json_object
 from schema.errors import TrainingError
-from schema.files import write_together
+from schema.files import digest_named, write_together
 from training.sharding import sharded_like, whole_on_cpu
 from training.state import RunProgress
 
 KEPT_CHECKPOINTS = 2
+FILES = {"weights.safetensors", "average.safetensors", "optimizer.safetensors", "progress.json"}
+"""The files that the manifest of a checkpoint names."""
 FORMER_STEP = "step"
 """The name of the one count of steps that an earlier version's LAMB had for all parameters."""
 OPTIMIZER = "optimizer"
@@ -137,24 +140,34 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     found = sorted(folder.glob("step-*"), reverse=True)
     for path in found:
         if _is_complete(path):
-            progress = RunProgress(**json.loads((path / "progress.json").read_text()))
-            moments = load_file(path / "optimizer.safetensors")
-            with safe_open(path / "optimizer.safetensors", framework="pt") as file:
-                optimizer = (file.metadata() or {}).get(OPTIMIZER)
-            if optimizer is None:
-                optimizer = "lamb" if FORMER_STEP in moments else "adamw"
-            return Checkpoint(
-                progress=progress,
-                weights=load_file(path / "weights.safetensors"),
-                average=load_file(path / "average.safetensors"),
-                moments=current_moments(moments, progress.step - progress.stage_began),
-                optimizer=optimizer,
-            )
+            try:
+                return _read_checkpoint(path)
+            except (OSError, ValueError, TypeError, SafetensorError):
+                # Complete, but not what this program writes.
+                continue
     if found:
         raise TrainingError(
             f"every checkpoint in {folder} is damaged: remove the folder and train from the start"
         )
     return None
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; raises ValueError, TypeError or SafetensorError if it is none."""
+    progress = RunProgress(**parse_json_object((path / "progress.json").read_bytes()))
+    progress.check()
+    moments = load_file(path / "optimizer.safetensors")
+    with safe_open(path / "optimizer.safetensors", framework="pt") as file:
+        optimizer = (file.metadata() or {}).get(OPTIMIZER)
+    if optimizer is None:
+        optimizer = "lamb" if FORMER_STEP in moments else "adamw"
+    return Checkpoint(
+        progress=progress,
+        weights=load_file(path / "weights.safetensors"),
+        average=load_file(path / "average.safetensors"),
+        moments=current_moments(moments, progress.step - progress.stage_began),
+        optimizer=optimizer,
+    )
 
 
 def current_moments(moments: dict[str, Tensor], stage_steps: int) -> dict[str, Tensor]:
@@ -200,11 +213,11 @@ def restore_optimizer(
 
 
 def _is_complete(path: Path) -> bool:
+    """Return whether a checkpoint has all of its files, each with the digest of the manifest."""
     try:
-        digests = json.loads((path / "manifest.json").read_text())
-        return all(
-            hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
-            for name, digest in digests.items()
+        digests = parse_json_object((path / "manifest.json").read_bytes())
+        return digests.keys() == FILES and all(
+            digest_named(path, name) == digest for name, digest in digests.items()
         )
     except (OSError, ValueError):
         return False

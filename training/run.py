@@ -56,6 +56,7 @@ from training.setup import (
     model_folder,
     resolve_options,
     starting_point,
+    training_copies,
 )
 from training.sharding import all_sharded_like, is_to_be_sharded, shard, whole_averages
 from training.state import Run, RunProgress
@@ -364,7 +365,7 @@ def build_objective(
     inputs = writer.inputs
     if inputs.log is None and any(recipe.weights[term] > 0 for term in QUERY_TERMS):
         report(TrainingWarning("there is no query log, so the loss terms of queries are left out"))
-    model = build_model(writer.config, inputs.tokenizer, inputs.ontology)
+    model = build_model(writer.config, inputs.tokenizer, inputs.ontology, training_copies())
     objective = JointObjective(model, writer.config, recipe, schedule.stages[0].weights)
     objective.to(default_device())
     terms = {term for stage in schedule.stages for term in stage.weights}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion.checkpoint import ModelFolder, find_model
+from fusion.build import check_memory, least_parameters
+from fusion.checkpoint import ModelFolder, default_device, find_model
 from fusion.config import ModelConfig
 from fusion.link_prediction.pykeen_interactions import pykeen_interaction
 from fusion.pretrained import Pretrained
@@ -18,6 +19,9 @@ from training.presets import preset
 
 KEPT_OPTIONS = ("preset", "size", "seed", "steps", "minutes")
 """Options that a model folder keeps, so that ``--resume`` needs none of them."""
+
+TRAINING_COPIES = 5
+"""Numbers for each parameter in training: itself, its gradient, two moments and its average."""
 
 
 def model_folder(home: Home, options: TrainOptions) -> Path:
@@ -130,4 +134,10 @@ def model_config(
         )
     if config.interaction:
         pykeen_interaction(config.interaction, config.dim)
+    check_memory(least_parameters(config), training_copies())
     return config
+
+
+def training_copies() -> int:
+    """Return how many numbers this machine's own memory has to hold for each parameter."""
+    return TRAINING_COPIES if default_device().type == "cpu" else 1

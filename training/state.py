@@ -37,6 +37,17 @@ class RunProgress:
     stale: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Raise ValueError unless the counts are counts, and the metrics numbers by name."""
+        if not isinstance(self.metrics, dict):
+            raise ValueError(f"the metrics {self.metrics} have no names")
+        counts = (self.step, self.items, self.stage, self.stage_began, self.stale)
+        numbers = (self.seconds, self.best, *self.metrics.values())
+        if not all(type(count) is int and 0 <= count < 1 << 62 for count in counts):
+            raise ValueError(f"the counts {counts} are none")
+        if not all(type(number) in (int, float) for number in numbers):
+            raise ValueError(f"the figures {numbers} are none")
+
 
 @dataclass
 class Run:

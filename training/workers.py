@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from fusion.config import ModelConfig
+from schema.memory import available_memory
 from schema.openmp import usable_cores
 from training.loader import SHARED_BUFFERS
 
@@ -26,9 +27,6 @@ STATEMENT_MEMORY = 200
 
 SMALL_TENSORS = 16 << 10
 """Bytes of an item in a batch besides its pixels or regions, generously."""
-
-CGROUP = Path("/sys/fs/cgroup")
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -92,31 +90,6 @@ def choose_workers(
 def local_processes() -> int:
     """Return how many training processes ``torchrun`` started on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
-    """Return the bytes of memory that are available, also within a container's limit.
-
-    Unlimited if the system does not tell.
-    """
-    limits = [1 << 62]
-    try:
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError, IndexError):
-        pass
-    # Version 2 of control groups, then version 1.
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            most = int((cgroup / limit).read_text())
-            limits.append(max(0, most - int((cgroup / usage).read_text())))
-        except (OSError, ValueError):
-            # No such file, or "max".
-            continue
-    return min(limits)
 
 
 def free_shared_memory(folder: Path = Path("/dev/shm")) -> int:

@@ -6,7 +6,6 @@ per side, D the model's width.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from fusion.architectures.base import ItemFusion, ModelParts, fused_items
 from fusion.config import ModelConfig
 from fusion.fused import FusedItems, ImageFeatures
 from fusion.images import ImageReader, JoinedRegions, PixelImages, RegionImages
+from fusion.transformers_settings import call_transformers, parse_settings
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -363,11 +363,20 @@ def _patch_settings(size: int, patch: int) -> dict[str, Any]:
 
 
 def wrapped_parts(config: ModelConfig, tokenizer: CatalogTokenizer) -> ModelParts:
-    """Build a wrapped model with random weights, into which pretrained ones can be loaded."""
+    """Build a wrapped model with random weights, into which pretrained ones can be loaded.
+
+    Raises ValueError if its configuration cannot be used.
+    """
+    # The configuration is part of ours, so that a model folder needs no hub to be opened.
+    settings = parse_settings(config.wrapped)
+    return call_transformers(lambda: _wrapped_parts(config, tokenizer, settings))
+
+
+def _wrapped_parts(
+    config: ModelConfig, tokenizer: CatalogTokenizer, settings: dict[str, Any]
+) -> ModelParts:
     import transformers
 
-    # The configuration is part of ours, so that a model folder needs no hub to be opened.
-    settings = json.loads(config.wrapped)
     reader: WrappedReader
     images: ImageReader
     match config.architecture:

@@ -69,6 +69,7 @@ class CellScorer:
         self, folder: ModelFolder, device: str = "cpu", read_pixels: PixelReader | None = None
     ) -> None:
         self.name = folder.name
+        self.path = folder.path
         self.ontology = folder.ontology
         self.calibration = folder.calibration
         self.config = folder.config

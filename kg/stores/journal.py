@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ import pyarrow.parquet as pq
 
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError
-from schema.files import write_atomically
+from schema.files import open_named, write_atomically
+from schema.settings import shown
 
 # An item and a statement both have a column "id": here the statement's is called "statement".
 _STATEMENT_COLUMNS = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
@@ -43,6 +45,7 @@ KEEP_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
+_BATCH_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 CHAIN = "catalograph.chain"
 """Key of the chain's hash in the custom metadata of a log entry."""
 
@@ -164,7 +167,22 @@ class Journal:
             ) from None
 
     def _added_files(self, entry: Path) -> list[str]:
-        return [action["add"]["path"] for action in self._actions(entry) if "add" in action]
+        """Return the names of the files that a log entry adds.
+
+        Raises StoreDamagedError if one of them is not the name of a batch, since a log must not
+        lead to other files of the machine.
+        """
+        try:
+            names = [action["add"]["path"] for action in self._actions(entry) if "add" in action]
+            damaged = [name for name in names if not _BATCH_NAME.fullmatch(name)]
+        except (KeyError, TypeError):
+            damaged = [None]
+        if damaged:
+            raise StoreDamagedError(
+                f"{entry} is damaged (it names {shown(damaged[0])} as a batch): "
+                "restore the journal from a copy"
+            )
+        return names
 
     def _chain_hash(self, version: int) -> str:
         """Return the chain's hash that a version's log entry carries; empty before the first."""
@@ -178,7 +196,8 @@ class Journal:
     def _read_file(self, name: str) -> pa.Table:
         path = self.folder / name
         try:
-            data = path.read_bytes()
+            with open_named(self.folder, name) as stream:
+                data = stream.read()
         except OSError:
             raise StoreDamagedError(f"{path} is missing: restore the journal from a copy") from None
         if hashlib.sha256(data).hexdigest() != path.stem:

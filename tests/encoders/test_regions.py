@@ -2,6 +2,8 @@ import io
 import multiprocessing
 import os
 import pickle
+import tracemalloc
+import zipfile
 from typing import Any
 
 import lmdb
@@ -114,6 +116,73 @@ def test_other_files_are_refused_by_name(data):
     message = r"place.npz has .*: write features \[R, F\] and boxes \[R, 4\]"
     with pytest.raises(DataError, match=message):
         parse_regions(data, "place.npz")
+
+
+def header_of(shape: str, kind: str = "<f4") -> bytes:
+    """An npy file without any numbers that claims to have a shape."""
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def archive_of(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header_of("(1000000000, 2052)"),
+        header_of(f"({10**30}, 2052)"),
+        header_of("(2, 6)", "|O"),
+        header_of("(2, 6)", "<M8[s]"),
+        header_of("(2, 6)", "|S9"),
+        header_of("('a', 6)"),
+        header_of("(" * 5000),
+        header_of("(-1, 6)"),
+        archive_of(features=header_of("(1000000000, 2048)"), boxes=header_of("(1, 4)")),
+        archive_of(features=b"\0" * (300 << 20)),
+        npz(features=FEATURES[0], boxes=BOXES),
+        npz(features=FEATURES, boxes=BOXES, classes=np.ones(2, np.float32)),
+        npz(features=FEATURES, boxes=BOXES, size=np.zeros((2, 3, 5))),
+        npz(features=np.array(5.0), boxes=BOXES),
+        npz(features=FEATURES, boxes=BOXES)[:-40],
+    ],
+    ids=range(15),
+)
+def test_what_a_header_claims_takes_no_memory(data):
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"place has .*: write features"):
+            parse_regions(data, "place")
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_key_does_not_lead_out_of_the_folder(tmp_path):
+    folder = tmp_path / "regions"
+    (folder / "shirts").mkdir(parents=True)
+    for path in (tmp_path / "a.npz", folder / "shirts" / "b.npz"):
+        path.write_bytes(npz(features=FEATURES, boxes=BOXES))
+    for key in ("../a", str(tmp_path / "a"), "shirts/../../a", "", "a\0", "x" * 300, "\udcff"):
+        assert RegionFolder(folder).read(key) is None
+    assert RegionFolder(folder).read("shirts/b") is not None
+
+
+def test_a_key_that_no_database_can_have_has_no_regions(database):
+    assert database.read("") is None
+    assert database.read("x" * 10_000) is None
+
+
+def test_a_file_without_end_is_not_read_whole(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match="larger than 268,435,456 bytes"):
+        RegionFolder(tmp_path).read("a")
 
 
 def test_padding_keeps_the_first_regions_and_masks_missing_ones():

@@ -1,11 +1,16 @@
 import dataclasses
+import hashlib
 import json
+import os
+import pickle
+import shutil
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save
 
+import fusion.build
 from fusion.build import build_model
 from fusion.checkpoint import (
     ModelFolder,
@@ -13,9 +18,10 @@ from fusion.checkpoint import (
     find_model,
     read_verified_files,
     save_pretrained,
+    write_files,
 )
 from fusion.inference.featurizer import Featurizer
-from schema.errors import ModelError, UsageError
+from schema.errors import DataError, ModelError, UsageError
 from tests.fusion.conftest import TINY
 from training.presets import preset
 
@@ -170,3 +176,164 @@ def test_an_error_names_the_models_there_are(tmp_path, folder):
         find_model(tmp_path, "other")
     with pytest.raises(UsageError, match="catalograph train"):
         find_model(tmp_path / "empty", None)
+
+
+def replace_files(folder, **files):
+    """Write files of a model folder, named with _ for ., with the digests that they should have."""
+    write_files(folder, {name.replace("_", "."): data for name, data in files.items()})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/passwd", "../secret", "a/b", "..", ".", "", "a\\b", "a\0b", "a\nb", "x" * 300, "\udcff"],
+)
+def test_a_manifest_names_only_files_of_the_folder(folder, tmp_path, name):
+    (tmp_path / "secret").write_text("secret")
+    (folder / "a").mkdir()
+    (folder / "a" / "b").write_text("b")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"][name] = hashlib.sha256(b"secret").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="is not a file of the folder itself") as caught:
+        ModelFolder(folder)
+    assert "\n" not in str(caught.value)
+
+
+def as_link(path, secret):
+    path.unlink()
+    path.symlink_to(secret)
+
+
+def as_pipe(path, secret):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def as_folder(path, secret):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("name", ["config.json", "manifest.json", "model.safetensors"])
+@pytest.mark.parametrize("replace", [as_link, as_pipe, as_folder])
+def test_what_a_manifest_names_is_a_regular_file(folder, tmp_path, name, replace):
+    # The content would be the right one.
+    shutil.copy(folder / name, tmp_path / "secret")
+    replace(folder / name, tmp_path / "secret")
+    with pytest.raises(ModelError, match=name):
+        ModelFolder(folder)
+
+
+def test_a_file_of_terabytes_is_not_read(folder):
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(ModelError, match="8,796,093,022,208 bytes, more than the memory"):
+        ModelFolder(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "ngrams.json"])
+def test_only_what_the_manifest_names_is_read(folder, name):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match=f"does not name {name}"):
+        ModelFolder(folder)
+
+
+def test_a_configuration_of_more_parameters_than_the_weights_have_is_refused(folder, monkeypatch):
+    config = json.loads((folder / "config.json").read_text())
+    config["model"] |= {"fusion_layers": 256, "dim": 8192}
+    replace_files(folder, config_json=json.dumps(config).encode())
+    monkeypatch.setattr("fusion.build._assemble", only_without_memory)
+    with pytest.raises(ModelError, match=r"describes 2\d\d,.* parameters, and model.safetensors has"):
+        ModelFolder(folder)
+
+
+def only_without_memory(*parts):
+    assert torch.get_default_device().type == "meta"
+    return assemble(*parts)
+
+
+assemble = fusion.build._assemble
+
+CONFIGS = {
+    "no object": b"[]",
+    "no JSON": b"{",
+    "no UTF-8": b'{"model": "\xff"}',
+    "nested": b'{"model": ' + b"[" * 100_000,
+    "twice": b'{"model": {}, "model": {}}',
+    "no model": b"{}",
+    "null": b'{"model": null}',
+    "a list": b'{"model": []}',
+    "a text for a number": b'{"model": {"dim": "64"}}',
+    "a giant": b'{"model": {"dim": 1e400}}',
+    "digits": b'{"model": {"dim": ' + b"9" * 10_000 + b"}}",
+    "recipe": b'{"model": {}, "recipe": []}',
+    "threads": b'{"model": {}, "threads": "many"}',
+    "kernels": {"num_hidden_layers": 1, "_attn_implementation": "someone/kernels"},
+    "layers": {"num_hidden_layers": 10_000_000},
+    "sizes": {"hidden_size": 10**12},
+    "no settings": [],
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_configuration_of_anything_is_one_line(folder, config):
+    if not isinstance(config, bytes):
+        model = {"architecture": "visual_bert", "wrapped": json.dumps(config)}
+        config = json.dumps({"model": model}).encode()
+    replace_files(folder, config_json=config)
+    with pytest.raises(ModelError) as caught:
+        ModelFolder(folder)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("model_safetensors", b""),
+        ("model_safetensors", (1 << 60).to_bytes(8, "little") + b"{}"),
+        ("model_safetensors", (90 << 20).to_bytes(8, "little") + b"{}"),
+        ("model_safetensors", pickle.dumps({"a": 1})),
+        ("tokenizer_json", b"{}"),
+        ("tokenizer_json", b'{"model": null}'),
+        ("ngrams_json", b"[]"),
+        ("ngrams_json", b'{"a": "b"}'),
+        ("ngrams_json", b'{"a": NaN}'),
+        ("ontology_toml", b"a = " + b"[" * 100_000),
+        ("ontology_toml", b"property = 5"),
+        ("calibration_json", b"[]"),
+        ("manifest_json", b""),
+    ],
+)
+def test_a_file_of_anything_is_one_line(folder, name, data):
+    replace_files(folder, **{name: data})
+    with pytest.raises((ModelError, DataError)) as caught:
+        ModelFolder(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_with_overlapping_or_false_places_are_refused(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    names = [name for name in header if name != "__metadata__"]
+    for offsets, shape in (
+        (header[names[1]]["data_offsets"], None),
+        ([0, 1 << 60], None),
+        ([8, 4], None),
+        (None, [1 << 40, 1 << 40]),
+        (None, [-1]),
+    ):
+        changed = json.loads(json.dumps(header))
+        if offsets is not None:
+            changed[names[0]]["data_offsets"] = offsets
+        if shape is not None:
+            changed[names[0]]["shape"] = shape
+        text = json.dumps(changed).encode()
+        replace_files(
+            folder, model_safetensors=len(text).to_bytes(8, "little") + text + data[8 + size :]
+        )
+        with pytest.raises(ModelError, match="cannot be opened"):
+            ModelFolder(folder)

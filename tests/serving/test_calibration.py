@@ -247,3 +247,35 @@ def test_several_processes_score_what_one_does():
     for group, cells in alone.items():
         for name in ("logits", "true", "fold"):
             assert np.array_equal(getattr(cells, name), getattr(shared[group], name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperatures": None},
+        {"temperatures": []},
+        {"temperatures": {"global": 1.0}},
+        {"temperatures": {"global": 0, "situations": {}}},
+        {"temperatures": {"global": float("nan"), "situations": {}}},
+        {"temperatures": {"global": "1", "situations": {}}},
+        {"temperatures": {"global": 1.0, "situations": []}},
+        {"temperatures": {"global": 1.0, "situations": {"title": {"all": 1.0}}}},
+        {"temperatures": {"global": 1.0, "situations": {"title": {"properties": {}}}}},
+        {"curves": None},
+        {"curves": {"title": []}},
+        {"curves": {"title": {"colour": [[0.9, 10]]}}},
+        {"curves": {"title": {"colour": [[0.9, 10, 11]]}}},
+        {"curves": {"title": {"colour": [[0.9, 10, -1]]}}},
+        {"curves": {"title": {"colour": [[2, 10, 1]]}}},
+        {"curves": {"title": {"colour": "abc"}}},
+        {"confidence": 2},
+        {"confidence": "0.95"},
+    ],
+    ids=range(18),
+)
+def test_a_damaged_calibration_is_refused(change):
+    data = {"version": 1, "temperatures": {"global": 1.5, "situations": {}}, "curves": {}}
+    Calibration(data)
+    with pytest.raises(ModelError, match=r"calibration\.json is damaged") as caught:
+        Calibration(data | change)
+    assert "\n" not in str(caught.value)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from fusion.config import ModelConfig
+from schema.memory import available_memory
 from training.workers import (
     MAX_WORKERS,
     Machine,
     WorkerNeeds,
-    available_memory,
     choose_workers,
     free_shared_memory,
     local_processes,

@@ -25,6 +25,7 @@ DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
 """A path argument. The library checks it, so that the error message says how to fix it."""
 
+
 @dataclass
 class Context:
     """The global options of one call, and the methods that print its result.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from commands.base import PATH
+from schema.csv_rows import csv_rows
 from schema.errors import SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -49,32 +49,19 @@ def note_not_trained_to_match(context: Context, scorer: CellScorer) -> None:
 
 def read_cells(path: Path) -> list[tuple[str, str]]:
     """Read the (item id, property) pairs of a CSV file with the columns ``item,property``."""
+    cells = []
     try:
-        # Spreadsheet programs start a CSV file in UTF-8 with a byte-order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(path, csv.DictReader(file))
+        for line, row in csv_rows(path, ("item", "property")):
+            if not row["item"] or not row["property"]:
+                raise UsageError(
+                    f"{path}, line {line}: the item or the property is empty: "
+                    "fill in both, or remove the line"
+                )
+            cells.append((row["item"].strip(), row["property"].strip()))
     except (FileNotFoundError, IsADirectoryError):
         raise SourceNotFoundError(
             f"no cells file {path}: name a CSV file with the columns item,property"
         ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            f"{path} is not a CSV file in UTF-8 ({error}): save it in that format"
-        ) from None
-
-
-def _read_rows(path: Path, rows: csv.DictReader[str]) -> list[tuple[str, str]]:
-    columns = rows.fieldnames or []
-    if not {"item", "property"} <= set(columns):
-        raise UsageError(
-            f"{path} has the columns {', '.join(columns) or 'none'}: it needs item,property"
-        )
-    cells = []
-    for row in rows:
-        if not row["item"] or not row["property"]:
-            raise UsageError(
-                f"{path}, line {rows.line_num}: the item or the property is empty: "
-                "fill in both, or remove the line"
-            )
-        cells.append((row["item"].strip(), row["property"].strip()))
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from None
     return cells

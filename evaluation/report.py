@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.metrics import ReliabilityBin, reliability
+from schema.csv_rows import csv_rows, limited_lines
+from schema.documents import parse_json_object
 from schema.errors import DataError
 from schema.modalities import CONTENT_MODALITIES, Modality
 
@@ -26,6 +26,8 @@ MAX_EXAMPLES = 12
 MAX_REASONS = 4
 RELIABILITY_BINS = 10
 THUMBNAIL_SIZE = 160
+MAX_EFFECT = 1e6
+"""No input changes a probability as much, nor the logit of one."""
 
 CompletionLine = Mapping[str, Any]
 """One line of ``catalograph complete --out``."""
@@ -138,33 +140,54 @@ def render(data: ReportData) -> str:
 
 def read_completions(path: Path) -> list[CompletionLine]:
     """Read what ``catalograph complete --out`` wrote; raises DataError on any other line."""
-    lines = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            record = json.loads(line)
-            record["item"], record["property"], record["candidates"], record["decision"]
-        except (ValueError, KeyError, TypeError):
-            raise DataError(
-                f"{path}:{number} is not a completion: "
-                "give the file that `catalograph complete --out` wrote"
-            ) from None
-        lines.append(record)
+    lines: list[CompletionLine] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in limited_lines(file):
+                lines.append(_checked_completion(parse_json_object(line)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"{path}:{len(lines) + 1} is not a completion: "
+            "give the file that `catalograph complete --out` wrote"
+        ) from None
     return lines
 
 
+def _checked_completion(record: dict[str, Any]) -> CompletionLine:
+    """Return a line of completions.
+
+    Raises ValueError, KeyError, TypeError or AttributeError if it is none.
+    """
+    texts = [record["item"], record["property"], record["decision"]]
+    probabilities = []
+    effects = []
+    for candidate in record["candidates"]:
+        texts.append(candidate["value"])
+        probabilities.append(candidate["probability"])
+    evidence = record.get("evidence") or {}
+    for each in evidence.get(Modality.STATEMENTS.value) or ():
+        texts += [each["property"], each["value"]]
+        effects.append(each["effect"])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is none")
+    # Written so that they refuse NaN, too.
+    if not all(0 <= probability <= 1 for probability in probabilities):
+        raise ValueError("a probability is none")
+    if not all(-MAX_EFFECT <= effect <= MAX_EFFECT for effect in effects):
+        raise ValueError("an effect is none")
+    return record
+
+
 def read_truth(path: Path) -> dict[tuple[str, str], set[str]]:
-    """Read the hidden values from ``truth.csv``; raises DataError if columns are missing."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"item", "property", "value", "kind"} <= set(rows.fieldnames or ()):
-            raise DataError(
-                f"{path} has columns {rows.fieldnames}: it needs item,property,value,kind"
-            )
-        cells: dict[tuple[str, str], set[str]] = {}
-        for row in rows:
+    """Read the hidden values from ``truth.csv``; raises DataError if it is no such file."""
+    cells: dict[tuple[str, str], set[str]] = {}
+    try:
+        for _, row in csv_rows(path, ("item", "property", "value", "kind")):
             # A corrupted value was replaced by another one, so its cell is not missing.
             if row["kind"] == "hidden":
                 cells.setdefault((row["item"], row["property"]), set()).add(row["value"])
+    except ValueError as error:
+        raise DataError(f"{path} {error}") from None
     return cells
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from schema.documents import parse_json_object
 from schema.errors import DataError, UsageError
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
@@ -14,16 +14,24 @@ _MAX_COLUMNS = 3
 
 
 def read_training_log(path: Path) -> list[dict[str, Any]]:
-    """Read the steps of a run's log; a last line that a crash cut off is skipped."""
+    """Read the steps of a run's log; what is no step, as a last line cut off by a crash, is skipped.
+
+    A step has its number and the terms of its loss.
+    """
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return [record for record in records if isinstance(record, dict) and "loss" in record]
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                record = parse_json_object(line)
+                terms = record["loss"].values()
+                numbers = [record["step"], *(value for value in terms if value is not None)]
+                if all(type(number) in (int, float) for number in numbers):
+                    records.append(record)
+            except (ValueError, KeyError, AttributeError):
+                continue
+    return records
 
 
 def plot_runs(folders: Sequence[Path], out: Path) -> None:

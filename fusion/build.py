@@ -66,9 +66,7 @@ class Statements:
     candidate_property: Tensor
 
     @classmethod
-    def of(
-        cls, config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology
-    ) -> Statements:
+    def of(cls, config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology) -> Statements:
         """Return those of an ontology, with strings of as many pieces as the model reads."""
         properties, pairs = candidates(ontology)
         number = {name: index for index, name in enumerate(properties)}
@@ -98,9 +96,7 @@ def build_model(
     return model
 
 
-def count_parameters(
-    config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology
-) -> int:
+def count_parameters(config: ModelConfig, tokenizer: CatalogTokenizer, ontology: Ontology) -> int:
     """Return the number of a model's parameters, without memory for them.
 
     Raises UsageError if the settings do not fit together.

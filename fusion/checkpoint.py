@@ -151,9 +151,7 @@ def read_verified_files(folder: Path) -> dict[str, bytes]:
         except OSError as error:
             raise ModelError(f"{path} {error.strerror or error}: {RESTORE}") from None
         if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise ModelError(
-                f"{path} is damaged (its sha256 is not the manifest's): {RESTORE}"
-            )
+            raise ModelError(f"{path} is damaged (its sha256 is not the manifest's): {RESTORE}")
     return files
 
 
@@ -238,7 +236,14 @@ class ModelFolder:
             # Inference needs no heads, but a training that starts from this model does.
             self.heads = head_weights(weights)
             load_weights(self.model, weights)
-        except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError, UsageError) as error:
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+            UsageError,
+        ) as error:
             reason = str(error).splitlines()[0][:200]
             raise ModelError(f"{folder} cannot be opened ({reason}): train again") from None
         if self.about.get("ontology_sha256") != self.ontology.content_hash():

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kg.stores.url import checked_url
+from schema.documents import parse_toml
 from schema.errors import DataError, HomeNotFoundError
-from schema.files import write_atomically
+from schema.files import open_named, write_atomically
 from schema.ontology import Ontology
+from schema.settings import shown
 
 if TYPE_CHECKING:
     from kg.snapshot import GraphSnapshot
     from kg.stores.protocol import GraphStore
     from schema.ledger import Ledger
 
+MAX_MARKER_BYTES = 1 << 20
 _MARKER = "home.toml"
 _MARKER_TEXT = (
     "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\nformat = 1\n"
@@ -88,7 +90,9 @@ class Home:
         """Return the URL saved in the home, if any, with an absolute path."""
         marker = self.path / _MARKER
         try:
-            settings: dict[str, Any] = tomllib.loads(marker.read_text(encoding="utf-8"))
+            # Not a pipe, which would never end: a home may have come from somewhere.
+            with open_named(self.path, _MARKER) as stream:
+                settings = parse_toml(stream.read(MAX_MARKER_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -98,10 +102,14 @@ class Home:
         url = settings.get("store")
         if url is None:
             return None
+        if not isinstance(url, str) or not url.isprintable():
+            raise HomeNotFoundError(
+                f"{marker} names the store {shown(url)}: write a URL such as ladybug:graph"
+            )
         # Checked again, because the file may have been edited by hand.
-        scheme, _, place = checked_url(str(url)).partition(":")
+        scheme, _, place = checked_url(url).partition(":")
         is_path = place and not place.startswith("//")
-        return f"{scheme}:{self.path / place}" if is_path else str(url)
+        return f"{scheme}:{self.path / place}" if is_path else url
 
     def store(self, read_only: bool = False) -> GraphStore:
         """Open the graph store; close it afterwards, or use it in a ``with`` statement."""

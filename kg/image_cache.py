@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.arrays import BoolArray, IntArray
+from schema.documents import parse_json_object
+from schema.errors import DataError
 from schema.progress import ProgressCallback, no_progress
 
 MAX_IMAGE_PIXELS = 64_000_000
@@ -86,17 +88,29 @@ class ImageCache:
         """
         stamps = [_stamp(path) for path in paths]
         files = CacheFiles.of(stamps, folder / f"images-{size}")
-        if not files.index.is_file():
+        found = files.open(size)
+        if found is None:
             _fill(files, paths, stamps, size, progress)
-
-        index = json.loads(files.index.read_text())
+            found = files.open(size)
+        if found is None:
+            raise DataError(f"{files.pixels} cannot be read: check the disk")
         present = np.zeros(len(paths), dtype=bool)
-        present[index["present"]] = True
-        if len(paths):
-            array = np.load(files.pixels, mmap_mode="r")
-        else:
-            array = np.zeros((0, 3, size, size), np.uint8)
-        return cls(array, present, list(index["broken"]))
+        present[found.present] = True
+        return cls(found.array, present, found.broken)
+
+
+@dataclass(frozen=True)
+class OpenedCache:
+    """A cache of I images as its files have it.
+
+    ``array`` [I, 3, S, S] uint8; the indices of images that are ``present`` and of those that are
+    ``broken``; and their ``stamps`` [I].
+    """
+
+    array: PixelArray
+    present: list[int]
+    broken: list[int]
+    stamps: list[Stamp]
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,25 @@ class CacheFiles:
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
         return cls(folder / f"{key}.npy", folder / f"{key}.json")
+
+    def open(self, size: int) -> OpenedCache | None:
+        """Open the cache, or return None if there is none, or if it is damaged."""
+        try:
+            index = parse_json_object(self.index.read_bytes())
+            stamps = list(index["stamps"])
+            present = [int(number) for number in index["present"]]
+            broken = [int(number) for number in index["broken"]]
+            # numpy cannot map an empty file into memory.
+            array: PixelArray = np.zeros((0, 3, size, size), np.uint8)
+            if stamps:
+                array = np.load(self.pixels, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
+            return None
+        shape = (len(stamps), 3, size, size)
+        fits = array.shape == shape and array.dtype == np.uint8
+        if not fits or any(not 0 <= number < len(stamps) for number in (*present, *broken)):
+            return None
+        return OpenedCache(array, present, broken, stamps)
 
 
 def _stamp(path: str | None) -> Stamp:
@@ -132,7 +165,7 @@ def _fill(
     progress: ProgressCallback,
 ) -> None:
     """Write a cache: images of an earlier one are copied, all others are read."""
-    earlier = _images_by_stamp(files.index.parent)
+    earlier = _images_by_stamp(files.index.parent, size)
     # The process id in the name keeps two processes that build the same cache apart.
     temporary = files.pixels.with_suffix(f".{os.getpid()}.npy")
     array = np.lib.format.open_memmap(
@@ -175,14 +208,14 @@ def _fill(
             path.unlink()
 
 
-def _images_by_stamp(folder: Path) -> dict[str, tuple[PixelArray, int]]:
+def _images_by_stamp(folder: Path, size: int) -> dict[str, tuple[PixelArray, int]]:
     """Return where earlier caches in a folder have each image: (array, index), by stamp as JSON."""
     images: dict[str, tuple[PixelArray, int]] = {}
-    for index_path in folder.glob("*.json"):
-        index = json.loads(index_path.read_text())
-        array = np.load(index_path.with_suffix(".npy"), mmap_mode="r")
-        for number in index["present"]:
-            images[json.dumps(index["stamps"][number])] = (array, number)
+    for path in folder.glob("*.json"):
+        found = CacheFiles(path.with_suffix(".npy"), path).open(size)
+        if found is not None:
+            for number in found.present:
+                images[json.dumps(found.stamps[number])] = (found.array, number)
     return images
 
 

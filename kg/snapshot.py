@@ -189,7 +189,7 @@ def _unpack_triples(keys: IntArray, packing: TriplePacking, folder: Path | None)
         triples[start:end] = packing.unpack(keys[start:end])
     triples.flush()
     temporary.replace(path)
-    return np.load(path, mmap_mode="r")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _save(array: IntArray, name: str, folder: Path) -> IntArray:
@@ -197,7 +197,7 @@ def _save(array: IntArray, name: str, folder: Path) -> IntArray:
     path, temporary = _array_paths(folder, name)
     np.save(temporary, array)
     temporary.replace(path)
-    return np.load(path, mmap_mode="r")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _array_paths(folder: Path, name: str) -> tuple[Path, Path]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from schema.csv_rows import csv_rows
 from schema.errors import SourceNotFoundError, SplitError
 
 SPLITS = ("train", "validation", "test")
@@ -34,11 +34,8 @@ def read_split(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise SourceNotFoundError(f"no split file {path}: name a CSV file with columns item,split")
     splits: dict[str, str] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"item", "split"} <= set(rows.fieldnames or ()):
-            raise SplitError(f"{path} has columns {rows.fieldnames}: it needs item,split")
-        for line, row in enumerate(rows, 2):
+    try:
+        for line, row in csv_rows(path, ("item", "split")):
             item = row["item"]
             split = row["split"]
             if split not in SPLITS:
@@ -50,6 +47,8 @@ def read_split(path: Path) -> dict[str, str]:
                     f"{path}:{line} puts {item!r} into {split!r} and {splits[item]!r}: "
                     "keep one of the two lines"
                 )
+    except ValueError as error:
+        raise SplitError(f"{path} {error}") from None
     return splits
 
 

@@ -72,15 +72,18 @@ When the mapping is chosen automatically: the table ``[guess]``, with one of the
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from schema.documents import parse_toml, read_limited
 from schema.errors import MappingError
+from schema.files import is_plain_name
+from schema.settings import shown
 
+MAX_MAPPING_BYTES = 1 << 20
 SHIPPED_MAPPINGS = Path(__file__).parent / "mappings"
 
 KEYS = frozenset(
@@ -268,8 +271,8 @@ def load_mapping(name: str) -> Mapping:
     """Load a shipped mapping by its name, or any other from the path of a TOML file."""
     path = SHIPPED_MAPPINGS / f"{name}.toml" if name in shipped_mappings() else Path(name)
     try:
-        return parse_mapping(path.read_text(encoding="utf-8"), name)
-    except (OSError, UnicodeDecodeError, ValueError):
+        return parse_mapping(read_limited(path, MAX_MAPPING_BYTES).decode(), name)
+    except (OSError, ValueError):
         raise MappingError(
             f"no mapping {name!r}: use one of {', '.join(shipped_mappings())}, or a TOML file"
         ) from None
@@ -305,16 +308,17 @@ def guess_mapping(head: Head) -> Guess:
 def parse_mapping(text: str, name: str) -> Mapping:
     """Build a mapping from TOML; ``name`` is the file's, for error messages and as a default."""
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
         unknown = sorted(set(document) - KEYS)
         if unknown:
             raise MappingError(
-                f"mapping {name} has an unknown key {unknown[0]!r}: use {', '.join(sorted(KEYS))}"
+                f"mapping {name} has an unknown key {shown(unknown[0])}: "
+                f"use {', '.join(sorted(KEYS))}"
             )
         if "id" not in document:
             raise MappingError(f'mapping {name} names no id column: add id = "..."')
         return _build(document, name)
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError, KeyError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
         raise MappingError(
             f"mapping {name} cannot be read ({error}): "
             "see schema/mappings/generic.toml for an example of the format"
@@ -322,6 +326,10 @@ def parse_mapping(text: str, name: str) -> Mapping:
 
 
 def _build(document: dict[str, Any], name: str) -> Mapping:
+    """Build a mapping from its keys.
+
+    Raises ValueError, TypeError, AttributeError, KeyError or re.error if a value does not fit.
+    """
     category = document.get("category", [])
     category_any = isinstance(category, dict)
     properties = document.get("properties", "*")
@@ -330,42 +338,97 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
     optional = {role for role in ("id", "title", "image") if isinstance(document.get(role), list)}
     if category_any:
         optional.add("category")
+    header = document.get("header", True)
+    if not isinstance(header, bool):
+        raise ValueError(f"header={shown(header)} is neither true nor false")
 
     return Mapping(
-        name=document.get("name", Path(name).stem),
+        name=_text(document, "name") or Path(name).stem,
         id=_names(document["id"]),
         title=_names(document.get("title", [])),
         category=_names(category["any"] if category_any else category),
         category_any=category_any,
-        category_separator=document.get("category_separator"),
+        category_separator=_text(document, "category_separator"),
         image=_names(document.get("image", [])),
-        image_pattern=document.get("image_pattern"),
-        image_folder=document.get("image_folder"),
+        image_pattern=_image_pattern(document),
+        image_folder=_image_folder(document),
         properties=None if properties == "*" else _names(properties),
         ignore=_names(document.get("ignore", [])),
-        packed=PackedColumn(packed["column"], packed["pair"], packed["item"]) if packed else None,
-        multi=document.get("multi"),
-        missing=frozenset(document.get("missing", [])),
-        header=document.get("header", True),
+        packed=_packed(packed) if packed else None,
+        multi=_text(document, "multi"),
+        missing=frozenset(_names(document.get("missing", []))),
+        header=header,
         columns=_names(document.get("columns", [])),
-        delimiter=document.get("delimiter"),
-        quote=document.get("quote", '"'),
-        language=document.get("language"),
-        description=document.get("description", ""),
+        delimiter=_character(document, "delimiter"),
+        quote=_character(document, "quote") if document.get("quote", '"') else "",
+        language=_text(document, "language"),
+        description=_text(document, "description") or "",
         optional=frozenset(optional),
         guess=_guess_rules(document.get("guess", {})),
     )
 
 
+def _text(document: dict[str, Any], key: str) -> str | None:
+    """Return the text of a key, or None; raises ValueError if its value is no text."""
+    value = document.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key}={shown(value)} is no text")
+    return value
+
+
+def _character(document: dict[str, Any], key: str) -> str | None:
+    value = _text(document, key)
+    if value is not None and len(value) != 1:
+        raise ValueError(f"{key}={shown(value)} is not a single character")
+    return value
+
+
+def _image_pattern(document: dict[str, Any]) -> str | None:
+    pattern = _text(document, "image_pattern")
+    if pattern is not None and "{id}" not in pattern:
+        raise ValueError(
+            f'image_pattern={shown(pattern)} has no {{id}}: write it like "{{id}}.jpg"'
+        )
+    return pattern
+
+
+def _image_folder(document: dict[str, Any]) -> str | None:
+    """Return the folder of images, which a mapping can only name below that of the table."""
+    folder = _text(document, "image_folder")
+    if folder is not None and not all(map(is_plain_name, folder.rstrip("/").split("/"))):
+        raise ValueError(
+            f"image_folder={shown(folder)} is not a folder beside the table: name any other with "
+            "--images"
+        )
+    return folder
+
+
+def _packed(packed: dict[str, Any]) -> PackedColumn:
+    keys = {key: _text(packed, key) or "" for key in ("column", "pair", "item")}
+    empty = [key for key, value in keys.items() if not value]
+    if empty:
+        raise ValueError(f"packed has no {empty[0]}")
+    return PackedColumn(**keys)
+
+
 def _guess_rules(rules: dict[str, Any]) -> GuessRules | None:
     if not rules:
         return None
+    pattern = _text(rules, "pattern")
+    if pattern is not None:
+        # Compiled for its error alone.
+        re.compile(pattern)
+    width = rules.get("width", 0)
+    cell = rules.get("cell", 0)
+    for key, number in (("width", width), ("cell", cell)):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"guess.{key}={shown(number)} is no number of columns")
     return GuessRules(
         columns=_names(rules.get("columns", [])),
         starts=_names(rules.get("starts", [])),
-        width=rules.get("width", 0),
-        cell=rules.get("cell", 0),
-        pattern=rules.get("pattern"),
+        width=width,
+        cell=cell,
+        pattern=pattern,
     )
 
 
@@ -383,7 +446,7 @@ def _reason_to_guess(mapping: Mapping, head: Head) -> str | None:
     same_delimiter = not mapping.delimiter or mapping.delimiter == head.delimiter
     if rules.pattern is None or head.named or not same_delimiter:
         return None
-    cells = [row[rules.cell] for row in head.rows if len(row) == rules.width]
+    cells = [row[rules.cell] for row in head.rows if rules.cell < len(row) == rules.width]
     matching = sum(bool(re.search(rules.pattern, cell)) for cell in cells)
     # More than half: a few malformed rows must not hide the format.
     if matching * 2 > len(head.rows):
@@ -392,7 +455,10 @@ def _reason_to_guess(mapping: Mapping, head: Head) -> str | None:
 
 
 def _names(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not isinstance(value, str | list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{shown(value)} is neither a name nor a list of names")
+    return names
 
 
 def _normalized(name: str) -> str:

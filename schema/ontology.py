@@ -7,15 +7,16 @@ folder.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schema.documents import parse_toml
 from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
 from schema.files import write_atomically
 from schema.literals import DATATYPES, infer_datatype
+from schema.settings import shown
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ CARDINALITIES = ("one", "many")
 
 APPLIES_THRESHOLD = 0.5
 """The default share of a category's items from which on a property applies to the category."""
+
+MAX_COUNT = 1 << 62
 
 MULTIVALUED_SHARE = 0.01
 """A property has cardinality "many" if more than this share of its holders have several values."""
@@ -187,13 +190,13 @@ class Ontology:
         """Read an ontology from TOML; ``name`` is what the error message calls it."""
         try:
             # A person may have edited the text, so anything can be in it.
-            document = tomllib.loads(text)
+            document = parse_toml(text)
             specs = [_parse_spec(key, entry) for key, entry in document.get("property", {}).items()]
             categories = {
-                str(key): int(count) for key, count in document.get("categories", {}).items()
+                str(key): _count(count) for key, count in document.get("categories", {}).items()
             }
-            threshold = float(document.get("threshold", APPLIES_THRESHOLD))
-        except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError) as error:
+            threshold = _share(document.get("threshold", APPLIES_THRESHOLD))
+        except (AttributeError, TypeError, ValueError) as error:
             raise DataError(
                 f"{name} is not a readable ontology ({error}): "
                 "correct the file, or remove it and run `catalograph schema infer`"
@@ -226,19 +229,38 @@ class Ontology:
 
 
 def _parse_spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:
-    counts = {str(value): int(count) for value, count in entry.get("values", {}).items()}
+    counts = {str(value): _count(count) for value, count in entry.get("values", {}).items()}
     # The vocabulary's order is part of a model, so an edited file is brought back into order.
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     shares = {
-        str(category): float(share) for category, share in entry.get("applies_to", {}).items()
+        str(category): _share(share) for category, share in entry.get("applies_to", {}).items()
     }
+    unit = entry.get("unit")
+    if unit is not None and not isinstance(unit, str):
+        raise ValueError(f"property {shown(name)} has the unit {shown(unit)}")
     return PropertySpec(
         name,
         datatype=entry.get("datatype", "string"),
-        unit=entry.get("unit"),
+        unit=unit,
         cardinality=entry.get("cardinality", "one"),
         values=tuple(value for value, _ in ordered),
         counts=tuple(count for _, count in ordered),
         applies_to=shares,
-        coverage=float(entry.get("coverage", 0.0)),
+        coverage=_share(entry.get("coverage", 0.0)),
     )
+
+
+def _count(value: object) -> int:
+    """Return a number of items; raises ValueError if it is none."""
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{shown(value)} is not a number of items")
+    return value
+
+
+def _share(value: object) -> float:
+    """Return a share, which may exceed 1; raises ValueError if it is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Written so that it refuses NaN, too.
+    if not is_number or not -MAX_COUNT <= value <= MAX_COUNT:
+        raise ValueError(f"{shown(value)} is not a share")
+    return float(value)

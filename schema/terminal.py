@@ -21,7 +21,9 @@ MAX_LINE = 2000
 _ASCII_ONLY = re.compile(r"[ -~\n]*")
 # A zero-width joiner or non-joiner between two characters that may need it: Persian and the scripts
 # of India are not readable without them, nor are many emoji. In a Latin word they only deceive.
-_NEEDED_JOINER = re.compile("(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d](?=[^\x00-\x7f\u200c\u200d])")
+_NEEDED_JOINER = re.compile(
+    "(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d](?=[^\x00-\x7f\u200c\u200d])"
+)
 
 
 def printable(value: object) -> str:
@@ -37,7 +39,9 @@ def printable(value: object) -> str:
         return text
     needed = {match.start() for match in _NEEDED_JOINER.finditer(text)}
     return "".join(
-        char if _is_readable(char) or char == "\n" or place in needed else "\N{REPLACEMENT CHARACTER}"
+        char
+        if _is_readable(char) or char == "\n" or place in needed
+        else "\N{REPLACEMENT CHARACTER}"
         for place, char in enumerate(text)
     )
 

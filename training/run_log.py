@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from schema.documents import parse_json_object
 from training.records import Step, Validated
 
 _NO_STEP = 1 << 62
@@ -25,9 +26,9 @@ class RunLog:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         # A killed run may have logged steps after the checkpoint that it is resumed from.
-        lines = path.read_text().splitlines() if step and path.exists() else []
-        kept = [line for line in lines if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        text = path.read_text(encoding="utf-8", errors="replace") if step and path.exists() else ""
+        kept = [line for line in text.splitlines() if _step_of(line) <= step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._board = _open_tensorboard(path.parent / "tensorboard", step) if tensorboard else None
 
     def write(self, record: Step) -> None:
@@ -72,6 +73,7 @@ def _open_tensorboard(folder: Path, step: int) -> Any:
 
 def _step_of(line: str) -> int:
     try:
-        return int(json.loads(line)["step"])
+        step = parse_json_object(line)["step"]
     except (ValueError, KeyError):
         return _NO_STEP
+    return step if type(step) is int else _NO_STEP

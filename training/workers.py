@@ -28,6 +28,7 @@ STATEMENT_MEMORY = 200
 SMALL_TENSORS = 16 << 10
 """Bytes of an item in a batch besides its pixels or regions, generously."""
 
+
 @dataclass(frozen=True)
 class Machine:
     """What a machine has to spare: ``cores``, and bytes of memory and of shared memory."""

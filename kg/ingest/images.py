@@ -144,7 +144,7 @@ class SourceImages:
         """Return the image that is named after an item's id, if any."""
         if self.by_id is None or self.id_pattern is None:
             return []
-        return self._find(self.by_id, self.id_pattern.format(id=item))
+        return self._find(self.by_id, self.id_pattern.replace("{id}", item))
 
     def _find(self, folder: ImageFolder, name: str) -> list[str]:
         has_suffix = "." in name.rpartition("/")[2]

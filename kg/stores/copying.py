@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore
+from schema.documents import parse_json_object
 from schema.errors import StoreError
 from schema.files import write_atomically
 from schema.progress import ProgressCallback, no_progress
@@ -49,7 +50,7 @@ class Cursor:
         urls = hashlib.sha256(f"{source} {target}".encode()).hexdigest()
         path = folder / f"copy-{urls[:16]}.json"
         try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
+            saved = parse_json_object(path.read_bytes())
             return cls(path, str(saved["item"]), str(saved["statement"]))
         except (OSError, ValueError, KeyError):
             # Without a readable cursor the copy begins again; putting a row twice changes nothing.

@@ -15,6 +15,7 @@ from evaluation.report import (
 )
 from kg.snapshot import GraphSnapshot
 from schema.errors import DataError
+from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 
 
@@ -123,4 +124,44 @@ def test_files_of_another_kind_are_refused(tmp_path):
     with pytest.raises(DataError, match="is not a completion"):
         read_completions(tmp_path / "a")
     with pytest.raises(DataError, match="item,property,value,kind"):
+        read_truth(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"item": 5},
+        {"property": None},
+        {"decision": []},
+        {"candidates": 5},
+        {"candidates": [5]},
+        {"candidates": [{"value": "a"}]},
+        {"candidates": [{"value": 5, "probability": 0.5}]},
+        {"candidates": [{"value": "a", "probability": 1.5}]},
+        {"candidates": [{"value": "a", "probability": float("nan")}]},
+        {"candidates": [{"value": "a", "probability": "x"}]},
+        {"evidence": 5},
+        {"evidence": {Modality.STATEMENTS.value: 5}},
+        {"evidence": {Modality.STATEMENTS.value: [{"property": "a"}]}},
+        {
+            "evidence": {
+                Modality.STATEMENTS.value: [{"property": "a", "value": "b", "effect": None}]
+            }
+        },
+    ],
+    ids=range(14),
+)
+def test_a_completion_of_anything_is_refused_by_its_line(tmp_path, change):
+    lines = [completion(), completion() | change]
+    (tmp_path / "a").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match=":2 is not a completion"):
+        read_completions(tmp_path / "a")
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[" * 100_000, b'{"item": ' * 50_000, b"1" * 2_000_000])
+def test_lines_of_anything_are_refused(tmp_path, data):
+    (tmp_path / "a").write_bytes(data + b"\n")
+    with pytest.raises(DataError, match=":1 is not a completion"):
+        read_completions(tmp_path / "a")
+    with pytest.raises(DataError):
         read_truth(tmp_path / "a")

@@ -245,7 +245,9 @@ def test_a_configuration_of_more_parameters_than_the_weights_have_is_refused(fol
     config["model"] |= {"fusion_layers": 256, "dim": 8192}
     replace_files(folder, config_json=json.dumps(config).encode())
     monkeypatch.setattr("fusion.build._assemble", only_without_memory)
-    with pytest.raises(ModelError, match=r"describes 2\d\d,.* parameters, and model.safetensors has"):
+    with pytest.raises(
+        ModelError, match=r"describes 2\d\d,.* parameters, and model.safetensors has"
+    ):
         ModelFolder(folder)
 
 

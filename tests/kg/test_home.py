@@ -1,5 +1,7 @@
 """A catalogue's home."""
 
+import os
+
 import pytest
 
 from kg.home import Home
@@ -59,3 +61,30 @@ def test_the_ledger_is_in_the_home(tmp_path):
     with Home.open(tmp_path, create=True).ledger() as ledger:
         assert ledger.query_log() == []
     assert (tmp_path / "ledger.sqlite").is_file()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "store = 5",
+        "store = []",
+        "store = {}",
+        'store = "a\\u0000b"',
+        'store = "rdf:\\u001b[31m"',
+        "store",
+        'store = "memory:"\nstore = "memory:"',
+        "a = " + "[" * 100_000,
+        "\ud800",
+    ],
+)
+def test_a_marker_of_anything_is_one_line(tmp_path, text):
+    (tmp_path / "home.toml").write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(HomeNotFoundError, match=r"home\.toml") as caught:
+        Home.open(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_marker_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "home.toml")
+    with pytest.raises(HomeNotFoundError, match="is not a regular file"):
+        Home.open(tmp_path)

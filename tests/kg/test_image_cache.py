@@ -75,3 +75,26 @@ def test_only_a_changed_image_is_read_again(tmp_path, images, monkeypatch):
 def test_a_catalogue_without_images_has_a_cache(tmp_path):
     cache = ImageCache.build([None, None], 8, tmp_path / "cache")
     assert not cache.present.any()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda index, pixels: index.write_text(""),
+        lambda index, pixels: index.write_text("[]"),
+        lambda index, pixels: index.write_text('{"present": [7], "broken": [], "stamps": [1, 2]}'),
+        lambda index, pixels: index.write_bytes(b"\xff"),
+        lambda index, pixels: pixels.unlink(),
+        lambda index, pixels: pixels.write_bytes(pixels.read_bytes()[:200]),
+        lambda index, pixels: pixels.write_bytes(b"\x80\x04K\x01."),
+        lambda index, pixels: np.save(pixels, np.zeros((2, 3, 4, 4), np.uint8)),
+    ],
+    ids=range(8),
+)
+def test_a_damaged_cache_is_built_again(tmp_path, images, damage):
+    first = ImageCache.build(images, 8, tmp_path / "cache").array.copy()
+    (index,) = (tmp_path / "cache" / "images-8").glob("*.json")
+    damage(index, index.with_suffix(".npy"))
+    again = ImageCache.build(images, 8, tmp_path / "cache")
+    assert again.present.all()
+    np.testing.assert_array_equal(again.array, first)

@@ -40,3 +40,25 @@ def test_an_invalid_file_is_an_error_that_names_the_line(tmp_path, text, message
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(SourceNotFoundError, match="item,split"):
         read_split(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"item,split\n\xff,train\n", "is not a CSV file in UTF-8"),
+        ("item,split\na,train\n".encode("utf-16"), "is not a CSV file in UTF-8"),
+        (b"item,split\n" + b"a" * 200_000 + b",train\n", "field larger"),
+        (b"item,split\n" + b"a" * 2_000_000, "more than 1,048,576 characters in line 2"),
+        (b"item,split\na\n", "puts 'a' into ''"),
+    ],
+)
+def test_a_file_of_anything_is_one_line(tmp_path, data, words):
+    (tmp_path / "split.csv").write_bytes(data)
+    with pytest.raises(SplitError, match=words) as caught:
+        read_split(tmp_path / "split.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_first_column(tmp_path):
+    (tmp_path / "split.csv").write_bytes(b"\xef\xbb\xbfitem,split\na,train\n")
+    assert read_split(tmp_path / "split.csv") == {"a": "train"}

@@ -121,3 +121,58 @@ def test_the_documented_example_works():
     layout = mapping.resolve(columns)
     assert (layout.id, layout.properties) == ("sku", ("colours",))
     assert mapping.guess == GuessRules(columns=("sku", "department", "colours"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "id = 5",
+        "id = [5]",
+        "id = {}",
+        'id = ["a", ["b"]]',
+        'id = "a"\ntitle = 5',
+        'id = "a"\ncategory = 5',
+        'id = "a"\ncategory = {}',
+        'id = "a"\ncategory = {any = 5}',
+        'id = "a"\nproperties = 5',
+        'id = "a"\npacked = 5',
+        'id = "a"\npacked = {column = "a"}',
+        'id = "a"\npacked = {column = "a", pair = "", item = ";"}',
+        'id = "a"\nmulti = 5',
+        'id = "a"\nmissing = 5',
+        'id = "a"\nmissing = [[]]',
+        'id = "a"\nheader = "no"',
+        'id = "a"\ncolumns = [1, 2]',
+        'id = "a"\ndelimiter = ""',
+        'id = "a"\ndelimiter = "||"',
+        'id = "a"\nquote = "\\"\\""',
+        'id = "a"\nquote = 5',
+        'id = "a"\nlanguage = []',
+        'id = "a"\nname = 5',
+        'id = "a"\nguess = 5',
+        'id = "a"\nguess = {pattern = "("}',
+        'id = "a"\nguess = {width = "2"}',
+        'id = "a"\nimage_pattern = "{id.__class__}"',
+        'id = "a"\nimage_pattern = "{id:>1000000000}"',
+        'id = "a"\nimage_folder = "/etc"',
+        'id = "a"\nimage_folder = "a/../../b"',
+        'id = "a"\nimage_folder = "a\\u0000"',
+        'id = "a"\nid = "b"',
+        "id = " + "[" * 100_000,
+        "id",
+        "\ud800",
+    ],
+    ids=range(35),
+)
+def test_a_mapping_of_anything_is_one_line(tmp_path, line):
+    path = tmp_path / "m.toml"
+    path.write_bytes(line.encode(errors="surrogatepass"))
+    with pytest.raises(MappingError) as caught:
+        load_mapping(str(path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_mapping_without_end_is_not_read_whole():
+    with pytest.raises(MappingError, match="no mapping '/dev/zero'"):
+        load_mapping("/dev/zero")

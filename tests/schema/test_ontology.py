@@ -119,3 +119,39 @@ def test_a_damaged_file_is_a_one_line_error(text, tmp_path):
 def test_an_unknown_datatype_is_refused():
     with pytest.raises(DataError, match="use one of"):
         PropertySpec("x", datatype="colour")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "property = 5",
+        "property = []",
+        "[property]\na = 5",
+        "[property.a]\ndatatype = []",
+        "[property.a]\ndatatype = {}",
+        "[property.a]\nunit = 5",
+        "[property.a]\ncardinality = []",
+        "[property.a]\nvalues = []",
+        "[property.a.values]\nred = 1.5",
+        "[property.a.values]\nred = inf",
+        "[property.a.values]\nred = -1",
+        "[property.a.values]\nred = 9999999999999999999999",
+        "[property.a.values]\nred = 'x'",
+        "[property.a.applies_to]\nmugs = nan",
+        "[property.a.applies_to]\nmugs = true",
+        "[property.a]\ncoverage = 1e999",
+        "categories = []",
+        "categories = {a = {}}",
+        "threshold = 'x'",
+        "threshold = nan",
+        "threshold = 1\nthreshold = 2",
+        "a = " + "[" * 100_000,
+        "a" + ".a" * 10_000 + " = 1\nproperty = 1",
+    ],
+    ids=range(23),
+)
+def test_an_ontology_of_anything_is_one_line(text):
+    with pytest.raises(DataError) as caught:
+        Ontology.from_toml(text, "file.toml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -60,7 +60,15 @@ def test_any_text_is_readable_and_its_readable_part_unchanged(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["Größe 5 mm", "10\u00a0kg", "全角\u3000空白", "می\u200cخواهم", "👩\u200d🔬", "a\nb", "[red]:smile:"],
+    [
+        "Größe 5 mm",
+        "10\u00a0kg",
+        "全角\u3000空白",
+        "می\u200cخواهم",
+        "👩\u200d🔬",
+        "a\nb",
+        "[red]:smile:",
+    ],
 )
 def test_what_people_write_is_unchanged(text):
     assert printable(text) == text

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """128 and the number of SIGINT, 2: the code that shells give to an interrupted program."""
+MAX_SEED = (1 << 63) - 1
+"""The greatest seed that PyTorch takes."""
 DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
 """A path argument. The library checks it, so that the error message says how to fix it."""
@@ -70,6 +72,19 @@ class Context:
     def note(self, text: str) -> None:
         """Print a remark for the user on stderr."""
         click.echo(printable(text), err=True)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within limits; click's own type lets NaN pass them all."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; fails on NaN and infinity, too."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number such as 0.5", param, ctx)
+        return number
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, Group, pass_context, table
+from commands.base import MAX_SEED, PATH, Command, Context, Group, pass_context, table
 from commands.progress import bar, counter
 from schema.errors import RejectsError
 
@@ -55,7 +55,7 @@ def init(context: Context) -> None:
 @click.option(
     "--items",
     metavar="N",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000_000),
     default=1200,
     show_default=True,
     help="Number of items to generate.",
@@ -63,7 +63,7 @@ def init(context: Context) -> None:
 @click.option(
     "--seed",
     metavar="S",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MAX_SEED),
     default=0,
     show_default=True,
     help="Random seed; the same seed gives the same catalogue.",

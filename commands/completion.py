@@ -58,7 +58,7 @@ SHOWN = 20
 @click.option(
     "--top-k",
     metavar="K",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     default=5,
     show_default=True,
     help="Number of candidate values for each cell.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, Group, pass_context, table
+from commands.base import PATH, Command, Context, FiniteRange, Group, pass_context, table
 from commands.loading import (
     model_option,
     note_not_trained_to_complete,
@@ -150,7 +150,7 @@ def _report_lines(report: EvaluationReport) -> list[object]:
 @click.option(
     "--hard-negatives",
     metavar="SHARE",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the negatives that are hard: queries of the same category, or the item's own "

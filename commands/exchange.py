@@ -78,9 +78,19 @@ def copy(context: Context, source: str | None, target: str) -> None:
     help="Write only statements of this rank; may be repeated.  [default: all ranks; for pykeen, "
     "asserted and accepted]",
 )
+@click.option(
+    "--formulas",
+    type=click.Choice(["text", "keep"]),
+    default="text",
+    show_default=True,
+    help="What to do in csv with texts that a spreadsheet would run as formulas, such as =1+1: "
+    "text, put an apostrophe before them, which ingest takes off again; keep, leave them.",
+)
 @click.argument("out", type=PATH)
 @pass_context
-def export(context: Context, format_name: str, ranks: tuple[str, ...], out: Path) -> None:
+def export(
+    context: Context, format_name: str, ranks: tuple[str, ...], formulas: str, out: Path
+) -> None:
     """Write the graph to files for other tools.
 
     OUT is a file, or a folder for csv, parquet, pykeen and neo4j-import. The RDF formats (ttl, nt,
@@ -94,7 +104,19 @@ def export(context: Context, format_name: str, ranks: tuple[str, ...], out: Path
     from kg.export.write import export as write
 
     with context.home().store(read_only=True) as store, bar("writing", "rows") as progress:
-        report = write(store, format_name, out, [Rank(rank) for rank in ranks], progress)
+        report = write(
+            store,
+            format_name,
+            out,
+            [Rank(rank) for rank in ranks],
+            progress,
+            keep_formulas=formulas == "keep",
+        )
+    if report.defused:
+        context.note(
+            f"{report.defused:,} texts that a spreadsheet would run as formulas have an apostrophe "
+            "before them, which `ingest` takes off: --formulas keep leaves them as they are"
+        )
     context.emit(
         asdict(report),
         f"{', '.join(report.files)}: {report.items:,} items, {report.statements:,} statements in "

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import INTERRUPTED, PATH, Command, Context, Group, pass_context, table
+from commands.base import (
+    INTERRUPTED,
+    MAX_SEED,
+    PATH,
+    Command,
+    Context,
+    FiniteRange,
+    Group,
+    pass_context,
+    table,
+)
 from commands.loading import split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
@@ -52,13 +62,13 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes",
     metavar="M",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, 10_000_000, min_open=True),
     help="Time budget in minutes; the learning rate decays over it.  [default: none]",
 )
 @click.option(
     "--steps",
     metavar="N",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000_000_000),
     help="Number of steps to train; if --minutes is also given, training ends at whichever comes "
     "first.  [default: 20 epochs, if --minutes is not given either]",
 )
@@ -76,7 +86,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MAX_SEED),
     default=0,
     show_default=True,
     help="Random seed.",

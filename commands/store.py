@@ -193,7 +193,7 @@ def _structure_lines(structure: GraphStructure) -> list[object]:
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000_000),
     default=100,
     show_default=True,
     help="Number of findings to print; all of them are counted.",

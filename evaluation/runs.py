@@ -14,9 +14,10 @@ _MAX_COLUMNS = 3
 
 
 def read_training_log(path: Path) -> list[dict[str, Any]]:
-    """Read the steps of a run's log; what is no step, as a last line cut off by a crash, is skipped.
+    """Read the steps of a run's log.
 
-    A step has its number and the terms of its loss.
+    What is no step is skipped, such as a last line that a crash cut off. A step has its number and
+    the terms of its loss.
     """
     if not path.is_file():
         return []

@@ -87,7 +87,8 @@ def build_model(
     """Build a freshly initialised model for one ontology and one vocabulary.
 
     There has to be room for so many ``copies`` of it: in training each parameter has a gradient,
-    two moments and an average as well. Raises UsageError if the settings do not fit together, or if there is too little memory.
+    two moments and an average as well. Raises UsageError if the settings do not fit together, or if
+    there is too little memory.
     """
     statements = Statements.of(config, tokenizer, ontology)
     check_memory(_count(config, tokenizer, statements), copies)

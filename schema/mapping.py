@@ -360,7 +360,7 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
         header=header,
         columns=_names(document.get("columns", [])),
         delimiter=_character(document, "delimiter"),
-        quote=_character(document, "quote") if document.get("quote", '"') else "",
+        quote=_quote(document),
         language=_text(document, "language"),
         description=_text(document, "description") or "",
         optional=frozenset(optional),
@@ -381,6 +381,11 @@ def _character(document: dict[str, Any], key: str) -> str | None:
     if value is not None and len(value) != 1:
         raise ValueError(f"{key}={shown(value)} is not a single character")
     return value
+
+
+def _quote(document: dict[str, Any]) -> str:
+    # Empty if nothing is ever quoted.
+    return "" if document.get("quote") == "" else _character(document, "quote") or '"'
 
 
 def _image_pattern(document: dict[str, Any]) -> str | None:

@@ -9,13 +9,15 @@ import pyarrow as pa
 from kg.stores.protocol import GraphStore, Pattern
 from kg.stores.tables import Row
 from schema.progress import ProgressCallback, no_progress
+from schema.spreadsheets import defused_column
 from schema.terms import Rank
 
 
 class Selection:
     """A store's items, and its statements of some ranks; without ranks, all statements.
 
-    ``item_count`` and ``statement_count`` are the numbers of rows read so far.
+    ``item_count`` and ``statement_count`` are the numbers of rows read so far, and ``defused`` is
+    the number of their texts that were defused for spreadsheets. With ``keep_formulas`` none is.
     """
 
     def __init__(
@@ -23,10 +25,13 @@ class Selection:
         store: GraphStore,
         ranks: Sequence[Rank] = (),
         progress: ProgressCallback = no_progress,
+        keep_formulas: bool = False,
     ) -> None:
         counts = store.counts()
         self.item_count = 0
         self.statement_count = 0
+        self.defused = 0
+        self.keep_formulas = keep_formulas
         self._store = store
         self._pattern = Pattern(ranks=tuple(ranks) or None)
         self._total = counts.items + counts.statements
@@ -53,6 +58,19 @@ class Selection:
     def statement_rows(self) -> Iterator[Row]:
         """Yield the statements one by one."""
         return (row for batch in self.statement_batches() for row in batch.to_pylist())
+
+    def for_spreadsheets(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch whose texts no spreadsheet takes for formulas, see ``defused_column``."""
+        if self.keep_formulas:
+            return batch
+        columns = []
+        for column in batch.columns:
+            if pa.types.is_string(column.type):
+                changed = defused_column(column)
+                self.defused += changed.changed
+                column = changed.column
+            columns.append(column)
+        return pa.record_batch(columns, schema=batch.schema)
 
     def _report_progress(self) -> None:
         self._progress(self.item_count + self.statement_count, self._total)

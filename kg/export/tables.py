@@ -23,10 +23,14 @@ FLAT_ITEM_SCHEMA = pa.schema(
 def write_csv(selection: Selection, folder: Path) -> None:
     """Write ``items.csv`` and ``statements.csv``.
 
-    Every text is quoted, so an empty cell without quotes is null and not an empty text.
+    Every text is quoted, so an empty cell without quotes is null and not an empty text. A text that
+    a spreadsheet would run as a formula has an apostrophe before it, which an ingest takes off.
     """
-    _write_csv(map(_join_images, selection.item_batches()), FLAT_ITEM_SCHEMA, folder / "items.csv")
-    _write_csv(selection.statement_batches(), STATEMENT_SCHEMA, folder / "statements.csv")
+    items = map(_join_images, selection.item_batches())
+    safe_items = map(selection.for_spreadsheets, items)
+    _write_csv(safe_items, FLAT_ITEM_SCHEMA, folder / "items.csv")
+    safe_statements = map(selection.for_spreadsheets, selection.statement_batches())
+    _write_csv(safe_statements, STATEMENT_SCHEMA, folder / "statements.csv")
 
 
 def write_parquet(selection: Selection, folder: Path) -> None:

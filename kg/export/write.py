@@ -17,13 +17,17 @@ from schema.terms import Rank
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The files that an export wrote, how much is in them, and the seconds it took."""
+    """The files that an export wrote, how much is in them, and the seconds it took.
+
+    ``defused`` is the number of texts with an apostrophe that keeps a spreadsheet from running them.
+    """
 
     format: str
     files: list[str]
     items: int
     statements: int
     seconds: float
+    defused: int = 0
 
 
 def export(
@@ -32,17 +36,21 @@ def export(
     out: Path,
     ranks: Sequence[Rank] = (),
     progress: ProgressCallback = no_progress,
+    keep_formulas: bool = False,
 ) -> ExportReport:
     """Write the items of a store and its statements of these ranks, completely or not at all.
 
     ``format`` is a name in :data:`kg.export.formats.EXPORT_FORMATS`, which also has the ranks that
-    are written if none are given. Raises UsageError if ``out`` is a file but has to be a folder, or
+    are written if none are given. With ``keep_formulas``, a table for spreadsheets has every text
+    as it is. Raises UsageError if ``out`` is a file but has to be a folder, or
     the other way around.
     """
     start = time.monotonic()
     out = Path(out)
     export_format = find_export_format(format)
-    selection = Selection(store, ranks or export_format.default_ranks, progress)
+    selection = Selection(
+        store, ranks or export_format.default_ranks, progress, keep_formulas=keep_formulas
+    )
     write = export_format.load_writer()
     if export_format.is_folder:
         with atomic_folder(out) as folder:
@@ -58,4 +66,5 @@ def export(
         items=selection.item_count,
         statements=selection.statement_count,
         seconds=round(time.monotonic() - start, 3),
+        defused=selection.defused,
     )

@@ -42,7 +42,8 @@ class Origin:
 class AssembledBatch:
     """A batch as tables for the store, with the numbers of its rows read and stored.
 
-    Every row that was read is either stored or among the rejects.
+    Every row that was read is either stored or among the rejects. ``restored`` is the number of
+    cells that had been defused for spreadsheets.
     """
 
     items: pa.Table
@@ -50,6 +51,7 @@ class AssembledBatch:
     rows_read: int
     rows_stored: int
     rejects: list[RejectedRow]
+    restored: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Assembler:
             rows_read=batch.rows_read,
             rows_stored=table.num_rows - len(rejects),
             rejects=[*batch.rejects, *rejects],
+            restored=batch.restored,
         )
 
     def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:

@@ -48,7 +48,8 @@ class IngestReport:
     """The result of an ingest.
 
     ``items`` and ``statements`` count what the sources contain; ``new_items`` and
-    ``new_statements`` count what the store did not have before.
+    ``new_statements`` count what the store did not have before. ``restored`` counts the cells that
+    had been defused for spreadsheets.
     """
 
     mapping: str = ""
@@ -60,6 +61,7 @@ class IngestReport:
     new_items: int = 0
     new_statements: int = 0
     images: int = 0
+    restored: int = 0
     seconds: float = 0.0
     run: str = ""
     reasons: list[str] = field(default_factory=list)
@@ -171,6 +173,7 @@ def _run(
     seen_items = SeenRows()
     for plan in plans:
         file = str(plan.source.path)
+        restored_before = report.restored
         origin = Origin(file, plan.source.path.name, report.run, time)
         if ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
@@ -186,7 +189,7 @@ def _run(
                 # The sources were recorded when the run started.
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
-        _add_notes(plan, report)
+        _add_notes(plan, report, report.restored - restored_before)
 
 
 def _store_batch(
@@ -199,6 +202,7 @@ def _store_batch(
     report.read += batch.rows_read
     report.stored += batch.rows_stored
     report.rejected += len(batch.rejects)
+    report.restored += batch.restored
     report.statements += batch.statements.num_rows
     report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
@@ -219,7 +223,7 @@ def _files(plans: list[SourcePlan]) -> list[str]:
     return [str(plan.source.path) for plan in plans]
 
 
-def _add_notes(plan: SourcePlan, report: IngestReport) -> None:
+def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
     images = plan.images
     name = plan.source.path.name
     report.images += images.found
@@ -228,6 +232,11 @@ def _add_notes(plan: SourcePlan, report: IngestReport) -> None:
     if images.refusals:
         report.notes.append(
             f"{name}: {len(images.refusals):,} images were refused, the first: {images.refusals[0]}"
+        )
+    if restored:
+        report.notes.append(
+            f"{name}: {restored:,} cells had an apostrophe that keeps a spreadsheet from running "
+            "them as formulas; it was taken off"
         )
     if plan.ignored_columns():
         report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")

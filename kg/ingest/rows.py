@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from schema.arrays import IntArray
 from schema.rejects import RejectedRow
+from schema.spreadsheets import restored_column
 
 
 class BadRowError(ValueError):
@@ -26,16 +27,28 @@ class TextRow:
 
 @dataclass
 class Batch:
-    """Rows of a source: a table of text [N], the line of each row [N], and rejected rows."""
+    """Rows of a source: a table of text [N], the line of each row [N], and rejected rows.
+
+    ``restored`` is the number of cells that had been defused for spreadsheets.
+    """
 
     table: pa.Table
     lines: IntArray
     rejects: list[RejectedRow] = field(default_factory=list)
+    restored: int = 0
 
     @property
     def rows_read(self) -> int:
         """The number of rows that the reader saw, with the rejected ones."""
         return int(self.table.num_rows) + len(self.rejects)
+
+    def restore_formulas(self) -> None:
+        """Undo what an export did to keep spreadsheets from running a text, see ``restored``."""
+        columns = [restored_column(column) for column in self.table.columns]
+        self.restored = sum(column.changed for column in columns)
+        if self.restored:
+            names = self.table.column_names
+            self.table = pa.table([column.column for column in columns], names=names)
 
 
 def batches_of_rows(

@@ -149,6 +149,53 @@ def test_unknown_training_settings(ingested: Call) -> None:
     assert_fails(ingested("train", "--size", "huge"), 2, "huge")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sample", "out", "--items", "1e9"],
+        ["sample", "out", "--items", "9" * 5000],
+        ["sample", "out", "--seed", "9" * 30],
+        ["train", "--seed", "9" * 30],
+        ["train", "--steps", "9" * 30],
+        ["train", "--minutes", "nan"],
+        ["train", "--minutes", "inf"],
+        ["complete", "--top-k", "9" * 30],
+        ["complete", "--target-precision", "nan"],
+        ["evaluate", "matching", "--hard-negatives", "nan"],
+        ["validate", "--limit", "9" * 30],
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_numbers_without_measure(ingested: Call, words: list[str]) -> None:
+    assert_fails(ingested(*words), 2)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["fusion_layers=10000000", "dim=1000000000", "vocab_size=9999999999", "batch_size=1000000000"],
+)
+def test_a_model_without_measure(ingested: Call, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    assert_fails(ingested("train", "--size", "tiny", "--set", setting), 2, name, value, "maximum")
+
+
+def test_a_model_that_memory_has_no_room_for(ingested: Call) -> None:
+    settings = ("dim=16384", "fusion_layers=256", "decoder_layers=256")
+    words = [word for setting in settings for word in ("--set", setting)]
+    result = ingested("train", "--size", "tiny", *words)
+    assert_fails(result, 2, "parameters", "GB", "available", "dim")
+
+
+@pytest.mark.parametrize(
+    "setting", ["patch_kernels=3", "patch_kernels=", "image_encoder=vit", "image_grid=7"]
+)
+def test_settings_of_a_model_that_do_not_fit_together(ingested: Call, setting: str) -> None:
+    words = ["train", "--preset", "mbsd", "--size", "tiny", "--steps", "1", "--set", setting]
+    result = ingested(*words)
+    assert_fails(result, 2)
+    assert "unexpected" not in result.err
+
+
 def test_report_without_its_completions(ingested: Call) -> None:
     result = ingested("report", "page.html", "--completions", "nowhere.jsonl")
     assert_fails(result, 2, "nowhere.jsonl")

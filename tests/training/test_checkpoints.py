@@ -104,7 +104,7 @@ def test_tensors_of_anything_are_damaged(folder, name, data):
 def test_if_all_are_damaged_this_is_said(folder):
     for path in folder.iterdir():
         rewrite(path, "weights.safetensors", b"")
-    with pytest.raises(TrainingError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(TrainingError, match=r"every checkpoint in .* is damaged"):
         load_checkpoint(folder)
 
 

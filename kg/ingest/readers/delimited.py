@@ -65,7 +65,9 @@ class DelimitedReader(Reader):
             )
         delimiter = mapping.delimiter or head.delimiter
         dialect = Dialect(columns, delimiter, mapping.quote, mapping.header)
-        yield from read_delimited(path, dialect, batch_rows)
+        for batch in read_delimited(path, dialect, batch_rows):
+            batch.restore_formulas()
+            yield batch
 
 
 def _detect_delimiter(line: str) -> str:

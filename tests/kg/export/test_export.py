@@ -13,10 +13,14 @@ from pyoxigraph import RdfFormat, parse
 
 from kg.export.formats import EXPORT_FORMATS, ExportFormat
 from kg.export.write import export
+from kg.home import Home
+from kg.ingest.pipeline import ingest
 from kg.stores import rdf_terms as terms
 from kg.stores.open import open_store
+from kg.stores.tables import items_table, statements_table
 from schema.errors import UsageError
-from schema.terms import Rank
+from schema.spreadsheets import is_formula
+from schema.terms import Item, Rank, Statement
 from tests.kg.export.odd_store import ODD, odd_store, rows
 
 
@@ -165,3 +169,55 @@ def test_a_new_format_is_a_module_and_a_line(tmp_path, monkeypatch):
     out, report = written(tmp_path, "ids")
     assert out.read_text() == "a b"
     assert (report.format, report.items) == ("ids", 5)
+
+
+FORMULA = "=cmd|'/C calc'!A0"
+
+
+def formula_store():
+    store = open_store("memory:")
+    items = [Item(FORMULA, "@SUM(1+1)", "-a > b", ("+x.jpg",)), Item("n", "-5", "'=a")]
+    facts = [Statement(FORMULA, "colour", "=1+1"), Statement("n", "size", "+3")]
+    store.put(items_table(items), statements_table(facts))
+    return store
+
+
+def cells_of(folder):
+    for name in ("items.csv", "statements.csv"):
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            yield from (cell for row in csv.reader(file) for cell in row)
+
+
+def test_a_spreadsheet_runs_nothing_of_a_csv_file(tmp_path):
+    report = export(formula_store(), "csv", tmp_path / "out")
+    cells = list(cells_of(tmp_path / "out"))
+    assert [cell for cell in cells if is_formula(cell)] == []
+    assert "-5" in cells
+    assert "+3" in cells
+    assert "''=a" in cells
+    assert report.defused == sum(cell.startswith("'") for cell in cells) == 7
+
+
+def test_a_user_can_have_every_text_as_it_is(tmp_path):
+    report = export(formula_store(), "csv", tmp_path / "out", keep_formulas=True)
+    cells = list(cells_of(tmp_path / "out"))
+    assert report.defused == 0
+    assert {FORMULA, "@SUM(1+1)", "'=a", "=1+1"} <= set(cells)
+
+
+@pytest.mark.parametrize("format", ["parquet", "pykeen", "neo4j-import", "nq"])
+def test_formats_for_programs_have_every_text_as_it_is(tmp_path, format):
+    assert export(formula_store(), format, tmp_path / "out").defused == 0
+
+
+def test_an_ingest_takes_the_apostrophes_off(tmp_path):
+    export(formula_store(), "csv", tmp_path / "out")
+    home = Home.open(tmp_path / "home", create=True)
+    report = ingest(home, [tmp_path / "out" / "items.csv"])
+    with home.store(read_only=True) as store:
+        found, _ = store.item(FORMULA)
+        assert found.title == "@SUM(1+1)"
+        assert found.category == "-a > b"
+        assert store.item("n")[0].category == "'=a"
+    assert report.restored == 5
+    assert "items.csv: 5 cells had an apostrophe" in " ".join(report.notes)

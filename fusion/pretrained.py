@@ -21,12 +21,16 @@ from encoders.vit import PretrainedViT, read_vit
 from fusion.architectures.huggingface import WrappedFusion, wrapped_settings
 from fusion.config import ModelConfig
 from fusion.model import ProductModel
-from fusion.transformers_settings import call_transformers, check_settings
+from fusion.transformers_settings import call_transformers, check_settings, check_shards
 from schema.documents import read_limited
 from schema.errors import ModelError, UsageError
+from schema.settings import shown
 
 WRAPPED_TYPES = ("clip", "vilt", "visual_bert", "lxmert")
 """Model types of transformers that :mod:`fusion.architectures.huggingface` can wrap."""
+
+KINDS = ("bert", "vit", *WRAPPED_TYPES)
+"""All model types that have a use."""
 
 MAX_PIECES_BYTES = 256 << 20
 """Bytes of a vocabulary's file."""
@@ -195,6 +199,11 @@ def _checked_config(name: str) -> Any:
 
     settings, _ = PreTrainedConfig.get_config_dict(name)
     check_settings(settings)
+    check_shards(Path(name))
+    kind = settings.get("model_type")
+    # Other models are of no use, and the configurations of some load further ones.
+    if kind not in KINDS:
+        raise ValueError(f"it is a {shown(kind)}, not one of {', '.join(KINDS)}")
     return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 

@@ -7,9 +7,11 @@ holds, so it is checked before transformers builds a model from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
-from schema.documents import parse_json_object
+from schema.documents import parse_json_object, read_limited
+from schema.files import is_plain_name
 from schema.settings import shown
 
 MAX_LAYERS = 256
@@ -27,8 +29,11 @@ IMPLEMENTATIONS = (
     "_experts_implementation",
     "_experts_implementation_internal",
 )
-LOADED_CODE = ("quantization_config", "use_kernels", "kernel_config")
-"""Settings that make transformers load further libraries."""
+LOADED_CODE = ("trust_remote_code", "quantization_config", "use_kernels", "kernel_config")
+"""Settings that make transformers run code of the model's own, or load further libraries."""
+
+SHARDS = "model.safetensors.index.json"
+MAX_SHARDS_BYTES = 64 << 20
 
 T = TypeVar("T")
 
@@ -65,6 +70,17 @@ def _check_number(name: str, value: object, most: int) -> None:
     # Infinity and NaN are no sizes, and transformers uses neither.
     if not -MAX_SIZE <= value <= most:
         raise ValueError(f"{name}={shown(value)} is above its maximum {most:,}")
+
+
+def check_shards(folder: Path) -> None:
+    """Raise ValueError if weights in several files are to be read from outside their folder."""
+    path = folder / SHARDS
+    if path.exists():
+        names = parse_json_object(read_limited(path, MAX_SHARDS_BYTES)).get("weight_map")
+        values = names.values() if isinstance(names, dict) else [names]
+        for name in values:
+            if not isinstance(name, str) or not is_plain_name(name):
+                raise ValueError(f"{SHARDS} names {shown(name)}, which is no file of the folder")
 
 
 def call_transformers(call: Callable[[], T]) -> T:

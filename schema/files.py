@@ -14,8 +14,8 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from schema.errors import UsageError
 
@@ -114,7 +114,7 @@ def is_plain_name(name: str) -> bool:
 
 
 @contextmanager
-def open_named(folder: Path, name: str) -> Iterator[IO[bytes]]:
+def open_named(folder: Path, name: str) -> Iterator[BufferedReader]:
     """Open a file in ``folder`` whose ``name`` another file gives.
 
     Raises ValueError unless it is a plain name, and OSError unless it is that of a regular file: a

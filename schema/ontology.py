@@ -259,8 +259,8 @@ def _count(value: object) -> int:
 
 def _share(value: object) -> float:
     """Return a share, which may exceed 1; raises ValueError if it is none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_truth = isinstance(value, bool)
     # Written so that it refuses NaN, too.
-    if not is_number or not -MAX_COUNT <= value <= MAX_COUNT:
-        raise ValueError(f"{shown(value)} is not a share")
-    return float(value)
+    if isinstance(value, int | float) and not is_truth and -MAX_COUNT <= value <= MAX_COUNT:
+        return float(value)
+    raise ValueError(f"{shown(value)} is not a share")

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -91,3 +92,73 @@ def test_word_pieces_are_read_from_a_file_or_its_folder(bert, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="has no word pieces"):
         read_pieces(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"attn_implementation": "someone/kernels"}, "code from a hub, which is never run"),
+        ({"_attn_implementation": "kernels-community/x"}, "code from a hub"),
+        ({"text_config": {"_attn_implementation_internal": "a/b"}}, "code from a hub"),
+        ({"trust_remote_code": True}, "trust_remote_code is not supported"),
+        ({"text_config": {"trust_remote_code": True}}, "is not supported"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "is not supported"),
+        ({"model_type": "lightglue"}, "not one of bert, vit"),
+        ({"model_type": ["bert"]}, "not one of bert, vit"),
+        ({"num_hidden_layers": 10_000_000}, "num_hidden_layers=10000000 is above its maximum 256"),
+        ({"hidden_size": 10**12}, "hidden_size=1000000000000 is above its maximum"),
+        ({"hidden_size": "16"}, "no pretrained model"),
+        ({"num_attention_heads": 0}, "heads=0 is below its minimum"),
+        ({"hidden_size": -16}, "does not fit|below its minimum|cannot be used|no pretrained"),
+        ({"hidden_act": 5}, "no pretrained|cannot be used|not a GELU"),
+    ],
+    ids=range(14),
+)
+def test_a_configuration_cannot_ask_for_code_or_absurd_sizes(bert, change, words):
+    folder, _ = bert
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises((ModelError, UsageError), match=words) as caught:
+        Pretrained.open(str(folder)).fit(preset("mbsd", "tiny").model)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_the_folder_is_not_run(bert, tmp_path):
+    folder, _ = bert
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
+    Pretrained.open(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_in_a_pickle_are_never_read(bert, ontology):
+    folder, model = bert
+    (folder / "model.safetensors").unlink()
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(folder / "ran"), "w"))
+
+    torch.save({"a": Evil()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="no BERT at"):
+        build(folder, "mbsd", ontology)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x.safetensors", 5, None])
+def test_shards_are_files_of_the_folder(bert, name):
+    folder, _ = bert
+    index = {"weight_map": {"a": name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="which is no file of the folder"):
+        Pretrained.open(str(folder))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"model_type": 5}'])
+def test_a_configuration_of_anything_is_one_line(tmp_path, data):
+    (tmp_path / "config.json").write_bytes(data)
+    with pytest.raises(ModelError, match="no pretrained model at") as caught:
+        Pretrained.open(str(tmp_path))
+    assert "\n" not in str(caught.value)

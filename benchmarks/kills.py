@@ -47,6 +47,18 @@ def catalograph(home: Path, *words: str) -> subprocess.Popen[bytes]:
     )
 
 
+def made_home(folder: Path) -> Path:
+    """Make a home of a synthetic catalogue in a folder."""
+    home = folder / "home"
+    for words in (
+        ("sample", f"{folder}/shop", "--items", "80"),
+        ("ingest", f"{folder}/shop/items.csv", "--max-rejects", "5%"),
+        ("queries", f"{folder}/shop/queries.csv"),
+    ):
+        finish(catalograph(home, *words))
+    return home
+
+
 def train(home: Path, name: str, kind: tuple[str, int, str], steps: int) -> list[str]:
     """Return the command of a run."""
     precision, workers, preset = kind
@@ -118,13 +130,7 @@ def main() -> None:
     rng = random.Random(args.seed)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "home"
-        for words in (
-            ("sample", f"{folder}/shop", "--items", "80"),
-            ("ingest", f"{folder}/shop/items.csv", "--max-rejects", "5%"),
-            ("queries", f"{folder}/shop/queries.csv"),
-        ):
-            finish(catalograph(home, *words))
+        home = made_home(Path(folder))
         whole: dict[tuple[str, int, str], str] = {}
         for number in range(args.runs):
             kind = KINDS[number % len(KINDS)]

@@ -171,24 +171,14 @@ def _spread(values: Tensor, rows: Tensor, count: int) -> Tensor:
 def build_image_reader(
     config: ModelConfig, descriptors: ImageDescriptors | None = None
 ) -> ImageReader:
-    """Build the reader that ``config.image_encoder`` names; ``descriptors`` go with pixels only.
-
-    Raises ValueError if its patches are not those of ``config.image_grid``, by which they are masked
-    and predicted.
-    """
+    """Build the reader that ``config.image_encoder`` names; ``descriptors`` go with pixels only."""
     match config.image_encoder:
         case "none":
             return NoImages()
         case "regions":
             return RegionImages(RegionEncoder(config.dim, config.region_width))
         case _:
-            encoder = build_image_encoder(config)
-            if encoder.grid != config.image_grid:
-                raise ValueError(
-                    f"patches of {encoder.patch_size} pixels make image_grid={encoder.grid}, "
-                    f"not {config.image_grid}"
-                )
-            return PixelImages(encoder, descriptors)
+            return PixelImages(build_image_encoder(config), descriptors)
 
 
 def build_image_encoder(config: ModelConfig) -> ImageEncoder:

@@ -387,7 +387,7 @@ class Calibration:
             proven = [
                 probability
                 for probability, count, wrong in points
-                if precision_bound(count, wrong, self._confidence) >= target
+                if precision_bound(int(count), int(wrong), self._confidence) >= target
             ]
             self._thresholds[key] = min(proven, default=None)
         return self._thresholds[key]
@@ -416,8 +416,9 @@ def _checked_curves(data: Any) -> dict[str, dict[str, list[list[float]]]]:
             curves[situation][property] = checked = []
             for probability, count, wrong in points:
                 # A point of more mistakes than predictions would prove any precision.
-                count = _number(count, most=MAX_COUNT)
-                checked.append([_number(probability, most=1), count, _number(wrong, most=count)])
+                count = int(_number(count, most=MAX_COUNT))
+                wrong = int(_number(wrong, most=count))
+                checked.append([_number(probability, most=1), count, wrong])
     return curves
 
 
@@ -427,7 +428,7 @@ def _temperature(value: object) -> float:
 
 
 def _number(value: object, least: float = 0, most: float = 1) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise ValueError(f"{shown(value)} is no number between {least} and {most}")
-    return value
+    is_truth = isinstance(value, bool)
+    if isinstance(value, int | float) and not is_truth and least <= value <= most:
+        return value
+    raise ValueError(f"{shown(value)} is no number between {least} and {most}")

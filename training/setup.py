@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,23 @@ def model_config(
         )
     if config.interaction:
         pykeen_interaction(config.interaction, config.dim)
+    check_patches(config)
     check_memory(least_parameters(config), training_copies())
     return config
+
+
+def check_patches(config: ModelConfig) -> None:
+    """Raise UsageError unless an encoder of patches has those that are masked and predicted."""
+    if config.image_encoder not in ("patches", "vit"):
+        return
+    # A vision transformer has a single kernel.
+    kernels = config.patch_kernels[:1] if config.image_encoder == "vit" else config.patch_kernels
+    grid = config.image_size / max(1, math.prod(kernels))
+    if not kernels or grid != config.image_grid:
+        raise UsageError(
+            f"patch_kernels={list(kernels)} cut image_size={config.image_size} into {grid:g} "
+            f"patches per side, but image_grid={config.image_grid}: change one of them"
+        )
 
 
 def training_copies() -> int:

@@ -1,0 +1,198 @@
+"""Run Catalograph's commands in processes that start at once, and kill them.
+
+A process that is forked from one that has imported everything starts in milliseconds. Nothing has
+been opened, and no thread started, in the process that it is forked from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+PRELOADED = [
+    "cli",
+    "commands.catalogue",
+    "commands.exchange",
+    "commands.store",
+    "deltalake",
+    "duckdb",
+    "kg.ingest.pipeline",
+    "kg.stores.copying",
+    "kg.stores.ladybug",
+    "kg.stores.rdf",
+    "schema.ledger",
+    "tests.faults.children",
+]
+LONGEST_SECONDS = 600.0
+BATCH_STATEMENTS = 3_000
+"""Statements of a batch of an ingest: so a small catalogue takes several commits."""
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: its exit code, below 0 if a signal ended it, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether it ended well, or with one line of error that is no bug of ours."""
+        lines = self.err.splitlines()
+        return self.code == 0 or (
+            self.code in (1, 2)
+            and bool(lines)
+            and lines[-1].startswith("error: ")
+            and "unexpected" not in lines[-1]
+            and "Traceback" not in self.err
+        )
+
+    def __str__(self) -> str:
+        last = (self.err.splitlines() or self.out.splitlines() or ["nothing"])[-1]
+        return f"exit code {self.code}, {last[:300]}"
+
+
+class Child:
+    """A process that runs a function; what the function sends can be received."""
+
+    def __init__(self, run: Callable[..., None], *arguments: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
+        folder = Path(self._folder.name)
+        self._outputs = (folder / "out", folder / "err")
+        self.received, sender = _CONTEXT.Pipe(duplex=False)
+        _CONTEXT.set_forkserver_preload(PRELOADED)
+        self.process: ForkServerProcess = _CONTEXT.Process(
+            target=_start, args=(self._outputs, sender, run, arguments)
+        )
+        self.process.start()
+        sender.close()
+        # The process says when it begins, so that its start does not count.
+        self.began = time.monotonic() if self._begins() else 0.0
+
+    def _begins(self) -> bool:
+        if not self.received.poll(LONGEST_SECONDS):
+            raise TimeoutError("a process did not start")
+        self.received.recv()
+        return True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.is_alive()
+
+    def kill(self) -> bool:
+        """Kill the process and those that it started; return False if it had ended by itself."""
+        running = self.process.is_alive()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.join()
+        return running and self.process.exitcode == -signal.SIGKILL
+
+    def messages(self) -> list[Any]:
+        """Return what the process has sent, after its end."""
+        received = []
+        with contextlib.suppress(EOFError, OSError):
+            while self.received.poll(0):
+                received.append(self.received.recv())
+        return received
+
+    def result(self, seconds: float = LONGEST_SECONDS) -> Result:
+        """Wait for the end and return the result; a process that takes longer is killed."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.kill()
+        out, err = (path.read_text(errors="replace") for path in self._outputs)
+        code = self.process.exitcode
+        return Result(-signal.SIGKILL if code is None else code, out, err)
+
+    def close(self) -> None:
+        """Forget the process and what it printed."""
+        if self.process.is_alive():
+            self.kill()
+        self.process.close()
+        self.received.close()
+        self._folder.cleanup()
+
+
+def call(*arguments: object, home: Path, seconds: float = LONGEST_SECONDS) -> Result:
+    """Run a command of Catalograph on a home to its end."""
+    child = command(*arguments, home=home)
+    try:
+        return child.result(seconds)
+    finally:
+        child.close()
+
+
+def command(*arguments: object, home: Path) -> Child:
+    """Start a command of Catalograph on a home."""
+    return Child(_run_command, ["--home", str(home), *map(str, arguments)])
+
+
+def run(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own and return its result.
+
+    Raises RuntimeError if the process ends without one.
+    """
+    child = Child(_send_result, function, arguments)
+    try:
+        # Before its end: a process waits until its result is taken if that is larger than a pipe.
+        if child.received.poll(LONGEST_SECONDS):
+            with contextlib.suppress(EOFError):
+                return child.received.recv()
+        raise RuntimeError(f"{function.__name__} ended without a result: {child.result()}")
+    finally:
+        child.close()
+
+
+def _start(
+    outputs: Sequence[Path],
+    sender: Connection,
+    function: Callable[..., None],
+    arguments: Sequence[Any],
+) -> None:
+    # A group of its own, so that it is killed with all processes that it starts.
+    os.setsid()
+    for number, path in zip((1, 2), outputs, strict=True):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, number)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    sender.send(None)
+    function(sender, *arguments)
+
+
+def _run_command(sender: Connection, arguments: Sequence[str]) -> None:
+    import cli
+    from kg.ingest import source_plan
+
+    source_plan.BATCH_STATEMENTS = BATCH_STATEMENTS
+    code = cli.main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _send_result(
+    sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]
+) -> None:
+    sender.send(function(*arguments))

@@ -1,0 +1,30 @@
+"""A few kills of each kind; `make faults` makes hundreds."""
+
+import pytest
+
+from tests.faults.checkpoints import kill_checkpoints
+from tests.faults.kills import kill_command, kill_puts
+from tests.faults.trials import Plan
+from tests.faults.write_paths import WRITE_PATHS
+
+PATHS = {path.name: path for path in WRITE_PATHS}
+
+
+@pytest.mark.parametrize("name", ["ingest again", "copy to RDF"])
+def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_path, name):
+    outcome = kill_command(PATHS[name])(Plan(2, 1, tmp_path))
+    assert outcome.bad == []
+    assert outcome.figures["kills"] == 2
+
+
+@pytest.mark.parametrize("scheme", ["ladybug", "rdf"])
+def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme):
+    outcome = kill_puts(scheme)(Plan(3, 1, tmp_path))
+    assert outcome.bad == []
+    assert outcome.figures["acknowledged batches"] > 0
+
+
+def test_a_killed_writer_of_checkpoints_leaves_the_last_one_whole(tmp_path):
+    outcome = kill_checkpoints(Plan(5, 1, tmp_path))
+    assert outcome.bad == []
+    assert outcome.figures["acknowledged checkpoints"] > 0

@@ -1,0 +1,291 @@
+"""The commands that write, and what has to hold after one of them was cut off.
+
+What was there before the command is there; a reader reads; ``verify`` finds nothing; and the
+command, called again, ends in the same catalogue as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kg.home import Home
+from kg.stores.open import open_store
+from kg.stores.protocol import GraphStore
+from tests.faults.children import Child, Result, call, command, run
+from tests.faults.trials import Outcome, Plan
+from tests.faults.watching import Changes
+
+COLOURS = ("red", "green", "blue", "black", "white", "grey")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a catalogue says: hashes by what they are of, and its statements and items."""
+
+    hashes: dict[str, str]
+    facts: frozenset[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class WritePath:
+    """A command that writes.
+
+    Attributes:
+        name: its name
+        words: the command
+        prepare: calls that make the home that the command works on
+        store: the store that it writes to, in the home's folder; empty for the home's own
+        keeps: whether everything that was there before is there afterwards
+    """
+
+    name: str
+    words: tuple[str, ...]
+    prepare: tuple[tuple[str, ...], ...] = ()
+    store: str = ""
+    keeps: bool = True
+
+
+FIRST = ("ingest", "{sources}/first.csv", "--max-rejects", "50%")
+AGAIN = ("ingest", "{sources}/again.csv", "--max-rejects", "50%")
+QUERIES = ("queries", "{sources}/queries.csv")
+INTO_RDF = ("--store", "rdf:{home}/quads")
+
+WRITE_PATHS = (
+    WritePath("ingest", FIRST),
+    WritePath("ingest again", AGAIN, prepare=(FIRST,)),
+    WritePath(
+        "ingest into RDF", (*INTO_RDF, *FIRST), prepare=((*INTO_RDF, "init"),), store="rdf:quads"
+    ),
+    WritePath(
+        "copy to RDF", ("copy", "--to", "rdf:{home}/copy"), prepare=(FIRST,), store="rdf:copy"
+    ),
+    WritePath(
+        "copy to Ladybug",
+        ("copy", "--to", "ladybug:{home}/copy"),
+        prepare=(FIRST,),
+        store="ladybug:copy",
+    ),
+    WritePath("rebuild", ("rebuild",), prepare=(FIRST, AGAIN)),
+    WritePath(
+        "rebuild RDF",
+        (*INTO_RDF, "rebuild"),
+        prepare=((*INTO_RDF, "init"), (*INTO_RDF, *FIRST)),
+        store="rdf:quads",
+    ),
+    WritePath("queries", QUERIES, prepare=(FIRST,)),
+    WritePath("schema infer", ("schema", "infer"), prepare=(FIRST,)),
+    WritePath("export", ("export", "--format", "csv", "{home}/exported"), prepare=(FIRST,)),
+)
+
+
+def write_sources(folder: Path, items: int = 1_200) -> None:
+    """Write the tables that the commands read.
+
+    ``again.csv`` has half of the items of ``first.csv``, with other values, and as many new ones.
+    Both have rows without an id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, start, seed in (("first", 0, 1), ("again", items // 2, 2)):
+        rng = random.Random(seed)
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("id", "title", "category", "colour", "size", "material", "weight"))
+            for number in range(start, start + items):
+                colour = rng.choice(COLOURS)
+                writer.writerow(
+                    (
+                        "" if number % 50 == 7 else f"item-{number}",
+                        f"A {colour} thing, number {number}",
+                        f"Things > Kind {number % 7}",
+                        colour,
+                        f"{rng.randrange(40)} cm",
+                        rng.choice(("oak", "clay", "steel")),
+                        f"{rng.randrange(1000)} g",
+                    )
+                )
+    with (folder / "queries.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("query", "item", "impressions", "clicks"))
+        writer.writerows(
+            (f"{COLOURS[number % 6]} thing {number}", f"item-{number}", 10, 3)
+            for number in range(2 * items)
+        )
+
+
+def state_of(home: str, url: str) -> State:
+    """Return what a home and the store at ``url`` (empty for the home's own) say.
+
+    Times and the ids of runs, which differ from run to run, are left out.
+    """
+    opened = Home.open(home)
+    hashes = {}
+    with open_store(url or opened.store_url, create=False, read_only=True) as store:
+        facts = frozenset(_facts(store))
+    hashes["graph"] = _digest(sorted(facts))
+    for path in (opened.ontology_path, opened.inferred_path):
+        if path.exists():
+            hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    with opened.ledger() as ledger:
+        hashes["queries"] = _digest(
+            sorted((row.query, row.item, row.clicks, row.purchases) for row in ledger.query_log())
+        )
+        hashes["rejects"] = _digest(
+            sorted((row.line, row.reason, row.text) for row in ledger.rejects(None))
+        )
+    for path in sorted((opened.path / "exported").glob("*")):
+        hashes[f"exported/{path.name}"] = _digest(_without_runs(path))
+    return State(hashes, facts)
+
+
+def _facts(store: GraphStore) -> list[tuple[str, ...]]:
+    facts: list[tuple[str, ...]] = []
+    for batch in store.items():
+        for row in batch.to_pylist():
+            images = "|".join(row["images"] or [])
+            facts.append(("item", row["id"], f"{row['title']}", f"{row['category']}", images))
+    for batch in store.scan():
+        for row in batch.to_pylist():
+            names = ("id", "item", "property", "value", "rank", "source", "row")
+            facts.append(("statement", *(f"{row[name]}" for name in names)))
+    return facts
+
+
+def _without_runs(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    left_out = {index for index, name in enumerate(rows[0]) if name in ("batch", "time")}
+    return sorted([cell for index, cell in enumerate(row) if index not in left_out] for row in rows)
+
+
+def _digest(rows: Sequence[object]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """How many changes of files a command makes if nothing happens, and how long it takes."""
+
+    changes: int
+    seconds: float
+
+
+class CommandTrial:
+    """A command that writes, on a copy of a home each time; subclasses cut it off.
+
+    ``base`` is the home before the command, ``work`` the copy.
+    """
+
+    def __init__(self, path: WritePath, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.sources = plan.folder / "sources"
+        self.base = plan.folder / "base"
+        self.work = plan.folder / "work"
+        self.outcome = Outcome()
+
+    def prepare(self) -> None:
+        """Make the home that the command works on."""
+        write_sources(self.sources)
+        for words in (("init",), *self.path.prepare):
+            result = call(*self._words(words, self.base), home=self.base)
+            if result.code:
+                raise RuntimeError(f"{' '.join(words)} fails: {result}")
+
+    def begin(self) -> None:
+        """Copy the home."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.copytree(self.base, self.work)
+
+    def start(self) -> Child:
+        """Start the command."""
+        return command(*self._words(self.path.words, self.work), home=self.work)
+
+    def again(self) -> Result:
+        """Call the command, and wait for its end."""
+        return call(*self._words(self.path.words, self.work), home=self.work)
+
+    def run_undisturbed(self) -> Undisturbed:
+        """Call the command twice, the second time with all that it reads in the cache."""
+        for _ in range(2):
+            self.begin()
+            with Changes(self.work) as changes:
+                child = self.start()
+                while child.is_running:
+                    changes.wait_for(changes.count + 1, 0.01)
+                seconds = time.monotonic() - child.began
+                result = child.result()
+                child.close()
+                changes.read()
+            if result.code:
+                raise RuntimeError(f"{self.path.name} fails undisturbed: {result}")
+        return Undisturbed(changes.count, seconds)
+
+    def state(self, home: Path) -> State:
+        """Return what a home says; raises RuntimeError if it cannot be read."""
+        url = self._url(home)
+        place = Path((url or f"ladybug:{home / 'graph'}").partition(":")[2])
+        if not place.exists():
+            return State({}, frozenset())
+        state: State = run(state_of, str(home), url)
+        return state
+
+    def check_left(self, name: str, before: State) -> None:
+        """Look at what the command left when it was cut off."""
+        if not before.facts:
+            return
+        reader = call("stats", home=self.work)
+        if reader.code:
+            self.bad(name, f"a reader fails: {reader}")
+        if self.path.keeps and not self.path.store:
+            try:
+                lost = before.facts - self.state(self.work).facts
+            except RuntimeError as error:
+                self.bad(name, str(error))
+                return
+            if lost:
+                self.bad(name, f"{len(lost)} of what was there before are lost, as {min(lost)}")
+
+    def check_end(self, name: str, expected: State) -> None:
+        """Call the command again, and compare its end with that of an undisturbed one."""
+        self.verify(name, "afterwards")
+        again = self.again()
+        if again.code:
+            self.bad(name, f"the command, called again, fails: {again}")
+            return
+        self.verify(name, "after the command was called again")
+        try:
+            found = self.state(self.work).hashes
+        except RuntimeError as error:
+            self.bad(name, str(error))
+            return
+        differing = [key for key, value in expected.hashes.items() if found.get(key) != value]
+        if differing:
+            self.bad(name, f"other {', '.join(differing)} than undisturbed")
+
+    def verify(self, name: str, when: str) -> None:
+        """Call ``verify`` on the store, if there is one by now."""
+        url = self._url(self.work)
+        store = ("--store", url) if url else ()
+        place = Path((url or f"ladybug:{self.work / 'graph'}").partition(":")[2])
+        if place.exists():
+            result = call(*store, "verify", home=self.work)
+            if result.code:
+                self.bad(name, f"verify {when} says: {result.out.strip()[:300]} {result}")
+
+    def bad(self, name: str, what: str) -> None:
+        """Note a try that did what must not happen."""
+        self.outcome.bad.append(f"{self.path.name}, {name} (seed {self.plan.seed}): {what}")
+
+    def _words(self, words: Sequence[str], home: Path) -> list[str]:
+        return [word.format(home=home, sources=self.sources) for word in words]
+
+    def _url(self, home: Path) -> str:
+        scheme, _, place = self.path.store.partition(":")
+        return f"{scheme}:{home / place}" if place else ""

@@ -1,5 +1,6 @@
 # `make env` creates .venv; `make demo` runs the whole chain from a synthetic catalogue to a report;
-# `make test`, `make check` and `make bench` run the tests, the linters and the benchmarks.
+# `make test`, `make check` and `make bench` run the tests, the linters and the benchmarks;
+# `make faults` kills, fills and damages for hours what `make test` does for a minute.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ SOURCES := cli.py benchmarks commands encoders evaluation fusion kg schema servi
 # One thread per process: pytest runs two processes, and the models in the tests are small.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: env demo test check bench clean
+.PHONY: env demo test check bench faults clean
 
 env: $(STAMP)
 
@@ -54,6 +55,10 @@ check: env
 
 bench: env
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+# What is done before for the same version is not done again.
+faults: env
+	$(TEST_ENV) $(BIN)/python -m tests.faults --resume
 
 clean:
 	rm -rf ./demo .mypy_cache .ruff_cache .pytest_cache

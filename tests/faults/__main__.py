@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="leave out the trials that are done")
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
+    parser.add_argument("--table", action="store_true", help="print the figures of the last run")
     parser.add_argument("--list", action="store_true", help="print the names of the trials")
     parser.add_argument("--out", type=Path, default=FIGURES, help="file of the figures")
     args = parser.parse_args(arguments)
@@ -167,6 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(text, file=sys.stderr, flush=True)
 
     report = Report(args.out, args.resume)
+    if args.table:
+        print(report.table([trial.name for trial in chosen]))
+        return 0
     for number, trial in enumerate(chosen, 1):
         if report.has(trial):
             show(f"{number}/{len(chosen)} {trial.name}: done before")

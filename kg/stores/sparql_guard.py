@@ -1,78 +1,107 @@
-"""The gate that lets only SPARQL pass that reads, and that reads this store alone."""
+"""The gate that lets only SPARQL pass that reads, and that reads this store alone.
+
+A query is parsed with the grammar in ``sparql_grammar``, which knows no SERVICE and no update, and
+written anew from its tokens: what a store gets has been understood as a whole.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from functools import lru_cache
 
+from kg.stores.sparql_grammar import NotDerivedError, sparql_table
+from kg.stores.sparql_tokens import Token, read_tokens, written
 from schema.errors import QueryRefusedError
+from schema.iris import PREFIXES, XSD
 
-# As in cypher_guard, a comment ends at a carriage return, too.
-TOKEN = re.compile(
-    r"""
-      (?P<space>\s+)
-    | (?P<comment>\#[^\r\n]*)
-    | (?P<iri><[^<>"{}|^`\\\x00-\x20]*>)
-    | (?P<malformed_iri><[^<>\x00-\x20]*>)
-    | (?P<string>
-          '''(?:'{0,2}(?:[^'\\]|\\.))*'''
-        | "{3}(?:"{0,2}(?:[^"\\]|\\.))*"{3}
-        | '(?:[^'\\\n]|\\.)*'
-        | "(?:[^"\\\n]|\\.)*"
-      )
-    | (?P<prefixed_name>(?:[^\W\d_][\w.-]*)?:(?:[\w.%:/-]|\\.)*)
-    | (?P<variable>[?$]\w+)
-    | (?P<language_tag>@\w+)
-    | (?P<word>[^\W\d]\w*)
-    | (?P<sign>.)
-    """,
-    re.DOTALL | re.VERBOSE,
+MAX_CHARACTERS = 65_536
+MAX_DEPTH = 50
+MAX_TOKENS = 20_000
+CACHED_QUERIES = 64
+# Functions that have an IRI for a name: datatypes, which convert values, and XPath's. Stores have
+# others of their own, and Jena loads a Java class for a name of the scheme java:.
+FUNCTION_NAMESPACES = (
+    XSD,
+    "http://www.w3.org/2005/xpath-functions#",
+    "http://www.w3.org/2005/xpath-functions/math#",
 )
-# SERVICE asks another server; all others are updates.
-REFUSED_WORDS = frozenset(
-    "SERVICE INSERT DELETE LOAD CLEAR DROP CREATE ADD MOVE COPY USING".split()
-)
-FIRST_WORDS = frozenset("SELECT ASK CONSTRUCT DESCRIBE PREFIX BASE".split())
+OPENING = frozenset("([{")
+CLOSING = frozenset(")]}")
 
 
-def checked_sparql(text: str) -> str:
-    """Return the query if it only reads this store; raises QueryRefusedError otherwise."""
-    _check_characters(text)
-    words = _words(text)
-    if not words or words[0] not in FIRST_WORDS:
-        first = words[0][:20] if words else text.strip()[:20]
-        raise QueryRefusedError(
-            f"a query cannot start with {first!r}: "
-            "start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
-        )
-    # Look inside words, too: some parsers read 1e5SERVICE as a number and a keyword.
-    for name in REFUSED_WORDS:
-        if any(name in word for word in words):
-            raise QueryRefusedError(f"{name} is not allowed: a query may only read this store")
-    return text
+def checked_sparql(text: str, prefixes: Mapping[str, str] = PREFIXES) -> str:
+    """Return a query that only reads this store, written anew; raises QueryRefusedError otherwise.
 
-
-def _check_characters(text: str) -> None:
-    """Raise QueryRefusedError if a text has characters that servers may read in other ways."""
-    if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
-        raise QueryRefusedError("the query has a control character: write plain text")
-    # A server may replace these escapes before anything else, so that one can end a string or
-    # spell a word.
-    if re.search(r"\\u", text, re.IGNORECASE):
-        raise QueryRefusedError("the query has a \\u escape: write the character itself")
-    # Servers disagree on what <...> with a quote or a brace in it is, and so on what follows it.
-    for match in TOKEN.finditer(text):
-        if match.lastgroup == "malformed_iri":
-            raise QueryRefusedError(
-                f"the query has {match[0][:40]!r}, which is not an IRI: "
-                "percent-encode its special characters, or put spaces around < and >"
-            )
+    In the query that is returned all names are full IRIs, so that it has no prologue. ``prefixes``
+    are those that a query need not declare.
+    """
+    return _checked(text, tuple(prefixes.items()))
 
 
 def names_graphs(text: str) -> bool:
-    """Return whether the query chooses its graphs itself, with FROM."""
-    return "FROM" in _words(text)
+    """Return whether a query chooses its graphs itself, with FROM; raises QueryRefusedError."""
+    return any(token.kind == "FROM" for token in read_tokens(text, PREFIXES))
 
 
-def _words(text: str) -> list[str]:
-    """Return the keywords of a query in capitals, without names, strings and comments."""
-    return [match[0].upper() for match in TOKEN.finditer(text) if match.lastgroup == "word"]
+@lru_cache(CACHED_QUERIES)
+def _checked(text: str, prefixes: tuple[tuple[str, str], ...]) -> str:
+    if len(text) > MAX_CHARACTERS:
+        raise QueryRefusedError(
+            f"the query is {len(text):,} characters long, and the limit is {MAX_CHARACTERS:,}: "
+            "ask for less at a time"
+        )
+    tokens = read_tokens(text, dict(prefixes))
+    _check_size(tokens)
+    _check_grammar(tokens)
+    return written(tokens)
+
+
+def _check_size(tokens: list[Token]) -> None:
+    """Raise QueryRefusedError if the brackets of a query are nested too deeply for a parser."""
+    depth = 0
+    for token in tokens:
+        if token.kind in OPENING:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise QueryRefusedError(
+                    f"the query has brackets within brackets, more than {MAX_DEPTH} deep: "
+                    "flatten it, or ask in several queries"
+                )
+        elif token.kind in CLOSING:
+            depth -= 1
+
+
+def _check_grammar(tokens: list[Token]) -> None:
+    """Raise QueryRefusedError if the tokens are no query, or call a function that is not allowed."""
+    kinds = [token.kind for token in tokens]
+    try:
+        for position in sparql_table().function_arguments(kinds):
+            name = tokens[position - 1].text[1:-1]
+            if not name.startswith(FUNCTION_NAMESPACES):
+                raise QueryRefusedError(
+                    f"the function <{name[:60]}> is not allowed: "
+                    "use those of SPARQL, of XPath, or a datatype of XML Schema"
+                )
+    except NotDerivedError as error:
+        raise QueryRefusedError(_message(tokens, error)) from None
+
+
+def _message(tokens: list[Token], error: NotDerivedError) -> str:
+    """Return what is wrong with a query, given the first token that cannot stand where it does."""
+    if error.position == 0:
+        first = tokens[0].text if tokens else ""
+        return (
+            f"a query cannot start with {first[:20]!r}: "
+            "start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
+        )
+    before = tokens[error.position - 1].text[:40]
+    found = tokens[error.position].text[:40] if error.position < len(tokens) else "the end"
+    return f"after {before} the query has {found}, where SPARQL expects {_listed(error.expected)}"
+
+
+def _listed(kinds: list[str]) -> str:
+    """Return a few kinds of tokens in words."""
+    shown = [kind.replace("_", " ") for kind in kinds[:6]]
+    if len(kinds) > len(shown):
+        return f"one of {', '.join(shown)}, …"
+    return " or ".join(shown)

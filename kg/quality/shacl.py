@@ -5,6 +5,7 @@ The rows of a store are turned into a small RDF graph. Nothing is ever fetched f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pyshacl
 from pyoxigraph import NamedNode, Quad
-from rdflib import RDF, SH, XSD, BNode, Graph, Literal, URIRef
+from rdflib import OWL, RDF, RDFS, SH, XSD, BNode, Graph, Literal, URIRef
 
 from kg.stores.rdf_terms import fact_quad, item_quads, statement_quads
 from kg.stores.sparql_guard import checked_sparql, names_graphs
@@ -33,6 +34,9 @@ GENERATED_CHECKS = {
 """Constraints of generated shapes, and the checks in ``schema/validation.py`` that they repeat."""
 
 QUERY_PREDICATES = (SH.select, SH.ask)
+QUERY_PREFIXES = {"rdf": str(RDF), "rdfs": str(RDFS), "owl": str(OWL)}
+"""Prefixes that pyshacl declares in every query."""
+IRI = re.compile(r"[^<>\"{}|^`\\\x00-\x20]*")
 
 
 class Shapes:
@@ -47,7 +51,7 @@ class Shapes:
     def __init__(self, path: Path) -> None:
         self.path = path
         shapes = _parse(path)
-        _refuse_unsafe_queries(shapes, path)
+        _make_queries_safe(shapes, path)
         self.has_statement_shapes = (None, SH.targetClass, RDF.Statement) in shapes
         self.graph = shapes + Graph().parse(SHIPPED_SHAPES, format="turtle")
         # Checking one empty item shows what is wrong with the shapes now, and not after a thousand
@@ -155,28 +159,48 @@ def _parse(path: Path) -> Graph:
         ) from None
 
 
-def _refuse_unsafe_queries(shapes: Graph, path: Path) -> None:
-    """Raise DataError if a shape contains a SPARQL query that could reach outside.
+def _make_queries_safe(shapes: Graph, path: Path) -> None:
+    """Replace the queries of shapes by what the guard understood of them.
 
-    A prefix declaration is pasted in front of the queries, and so could contain one itself.
+    Raises DataError if a query could reach outside. pyshacl pastes the declared prefixes, and the
+    IRIs of a shape's path, into the text of a query: so the prefixes are applied here, and an IRI
+    that could end early is refused.
     """
-    texts = [
-        str(text) for predicate in QUERY_PREDICATES for text in shapes.objects(None, predicate)
-    ]
-    texts += [f"PREFIX {prefix}: <urn:x>" for prefix in shapes.objects(None, SH.prefix)]
-    texts += [f"PREFIX x: <{namespace}>" for namespace in shapes.objects(None, SH.namespace)]
-    for text in texts:
-        try:
-            checked_sparql(text)
-        except QueryRefusedError as error:
+    iris = [each for triple in shapes for each in triple if isinstance(each, URIRef)]
+    for iri in {*iris, *shapes.objects(None, SH.namespace)}:
+        if not IRI.fullmatch(iri):
             raise DataError(
-                f"{path} has a shape with a query that is not allowed: {error}"
-            ) from None
-        if names_graphs(text):
-            raise DataError(
-                f"{path} has a shape with a query that is not allowed: "
-                "FROM would read another graph; leave it out"
+                f"{path} has {_one_line(iri)!r} for an IRI: percent-encode its special characters"
             )
+    for predicate in QUERY_PREDICATES:
+        for node, text in list(shapes.subject_objects(predicate)):
+            try:
+                query = checked_sparql(str(text), _declared_prefixes(shapes, node))
+            except QueryRefusedError as error:
+                raise DataError(
+                    f"{path} has a shape with a query that is not allowed: {error}"
+                ) from None
+            if names_graphs(query):
+                raise DataError(
+                    f"{path} has a shape with a query that is not allowed: "
+                    "FROM would read another graph; leave it out"
+                )
+            shapes.remove((node, predicate, text))
+            shapes.add((node, predicate, Literal(query)))
+    shapes.remove((None, SH.prefixes, None))
+
+
+def _declared_prefixes(shapes: Graph, node: Any) -> dict[str, str]:
+    """Return the prefixes that a query may use; those that its node names override the others."""
+    named = [
+        each for names in shapes.objects(node, SH.prefixes) for each in shapes[names : SH.declare]
+    ]
+    prefixes = dict(QUERY_PREFIXES)
+    for declaration in [*shapes.objects(None, SH.declare), *named]:
+        for prefix in shapes.objects(declaration, SH.prefix):
+            for namespace in shapes.objects(declaration, SH.namespace):
+                prefixes[str(prefix)] = str(namespace)
+    return prefixes
 
 
 def _short_name(path: Any) -> str | None:

@@ -1,20 +1,27 @@
-"""The gate that lets only reading Cypher pass: an allow-list of clauses and functions.
+"""The gate that lets only reading Cypher pass: an allow-list of clauses, functions and words.
 
 It is needed even though both servers can open a graph or a transaction for reading only. In
 Ladybug a query that only reads may still read any file (LOAD FROM), and
 ``CALL READ_CSV_SERIAL`` even ends the process; Neo4j has LOAD CSV, and procedures that call out.
 
 The text is split into tokens as both servers split it, and a text that one of them might split in
-another way is refused. The measure of what is allowed is the openCypher TCK: none of its 1,218
-writing queries pass.
+another way is refused. Ladybug reads ``1e5SET`` as a number and a clause, and sees no end of a
+comment in ``**/``: a number has to end where a word cannot go on, and comments are not sent.
+The measure of what is allowed is the openCypher TCK: none of its writing queries pass.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
+from kg.stores.cypher_functions import ANY_STORE, CypherDialect
+from kg.stores.query_text import check_characters, check_depth, check_length, check_operators
 from schema.errors import QueryRefusedError
+
+CACHED_QUERIES = 64
 
 CLAUSES = (
     "MATCH",
@@ -29,42 +36,48 @@ CLAUSES = (
     "UNION",
 )
 FIRST_WORDS = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN")
-# Clauses that could stand inside a query. Commands such as STOP or RENAME need not be listed: they
-# can only start one, and a query must start with one of FIRST_WORDS.
-REFUSED_WORDS = frozenset(
-    "CREATE MERGE INSERT SET DELETE DETACH NODETACH REMOVE DROP ALTER COPY LOAD CALL EXPORT IMPORT "
-    "INSTALL UNINSTALL ATTACH USE BEGIN COMMIT ROLLBACK CHECKPOINT EXPLAIN PROFILE FOREACH GRANT "
-    "REVOKE YIELD PERIODIC SHOW TERMINATE FINISH".split()
+WRITING_WORDS = frozenset(
+    "CREATE MERGE INSERT SET DELETE DETACH NODETACH REMOVE DROP ALTER FOREACH COPY".split()
 )
-# Functions that only compute, of both servers. All others are refused, because plugins such as APOC
-# add functions that read files or call other servers.
-FUNCTIONS = frozenset(
-    "abs avg ceil ceiling coalesce collect concat contains count date endnode ends_with floor head "
-    "id keys label labels last left length list_contains list_extract list_sort list_unique log10 "
-    "lower max min nodes nullif pi properties range regexp_extract regexp_matches relationships "
-    "rels replace reverse right round rtrim ltrim sign size split sqrt startnode starts_with "
-    "string_split substring sum tail tofloat tointeger tolower tostring toupper trim type upper "
-    "exists case any all none single cast".split()
+# Clauses that could stand inside a query. Commands such as STOP or RENAME need not be listed: they
+# can only start one, and a query must start with one of FIRST_WORDS. A clause that is not listed,
+# because no server had it yet, is no word that may follow a value.
+REFUSED_WORDS = WRITING_WORDS | frozenset(
+    "LOAD CALL EXPORT IMPORT INSTALL UNINSTALL ATTACH USE BEGIN COMMIT ROLLBACK CHECKPOINT EXPLAIN "
+    "PROFILE GRANT REVOKE YIELD PERIODIC SHOW TERMINATE FINISH TRANSACTIONS CONCURRENT".split()
+)
+# Words that may follow a value, and what follows them may be a value or such a word again.
+WORDS = frozenset(
+    "MATCH OPTIONAL WHERE WITH UNWIND RETURN DISTINCT ORDER BY ASC ASCENDING DESC DESCENDING SKIP "
+    "OFFSET LIMIT UNION ALL AS AND OR XOR NOT IN IS STARTS ENDS CONTAINS CASE WHEN THEN ELSE "
+    "END".split()
 )
 # Words before a parenthesis that groups, or opens a pattern, and calls nothing.
-WORDS_BEFORE_PARENTHESIS = frozenset(
-    "MATCH WHERE WITH RETURN AND OR NOT XOR IN UNION BY THEN ELSE WHEN AS DISTINCT IS CONTAINS "
-    "EXISTS UNWIND".split()
-)
-# A comment ends at a carriage return as well, as in Neo4j: the guard has to see what follows it.
+WORDS_BEFORE_PARENTHESIS = WORDS | {"EXISTS"}
+VALUES = frozenset(("string", "number", "param", "quoted"))
+AFTER_A_STAR = frozenset(("RETURN", "WITH", "DISTINCT"))
+CLOSING = frozenset(")]}")
+OPERATORS = frozenset("+ - * / % ^ = < > | & !".split())
+OPERATOR_WORDS = frozenset("AND OR XOR NOT UNION WITH MATCH UNWIND WHEN".split())
+
+# Repetitions are possessive (*+), so that no text takes more than linear time.
 TOKEN = re.compile(
     r"""
-      (?P<space>\s+)
+      (?P<space>[ \t\r\n]+)
     | (?P<comment>//[^\r\n]*|/\*.*?\*/)
-    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    | (?P<quoted>`[^`]*`)
-    | (?P<word>[^\W\d]\w*)
-    | (?P<number>\d+(?:\.\d+)?)
-    | (?P<param>\$\w+)
-    | (?P<sign>[-+*/%^=<>!.,:;()\[\]{}|~&])
+    | (?P<string>'(?:[^'\\]|\\[\\'"bfnrt])*+'|"(?:[^"\\]|\\[\\'"bfnrt])*+")
+    | (?P<quoted>`(?:[^`]|``)*+`)
+    | (?P<word>[^\W\d]\w*+(?!\$))
+    | (?P<number>
+        (?:0[xX][0-9A-Fa-f]+|0[oO][0-7]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
+        (?![\w$]|\.(?!\.))
+      )
+    | (?P<param>\$(?:[^\W\d]\w*+|[0-9]++(?![.\w]))(?!\$))
+    | (?P<sign>\.\.|[-+*/%^=<>!.,:;()\[\]{}|~&])
     """,
     re.DOTALL | re.VERBOSE,
 )
+CODEPOINT = re.compile(r"(\\*)\\[uU]([0-9A-Fa-f]{4}(?![0-9A-Fa-f]))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,102 +88,193 @@ class Token:
     text: str
 
 
-SEMICOLON = Token("sign", ";")
+NOTHING = Token("sign", "")
 
 
-def checked_cypher(text: str) -> str:
-    """Return the query if it only reads; raises QueryRefusedError naming what is not allowed."""
-    _check_characters(text)
-    tokens = _tokens(text)
+@lru_cache(CACHED_QUERIES)
+def checked_cypher(text: str, dialect: CypherDialect = ANY_STORE) -> str:
+    """Return a query that only reads, without its comments.
+
+    Raises QueryRefusedError, which names what is not allowed in the dialect of a store.
+    """
+    check_length(text)
+    tokens, plain = _split(_plain(text))
+    while tokens and tokens[-1].text == ";":
+        tokens.pop()
     if not tokens:
         raise QueryRefusedError("the query is empty: start it with MATCH")
-    while tokens and tokens[-1] == SEMICOLON:
-        tokens.pop()
-    if SEMICOLON in tokens:
+    if any(token.text == ";" for token in tokens):
         raise QueryRefusedError("the query has two statements: give one at a time")
-    _check_names(tokens)
-    first = tokens[0].text.upper() if tokens else ""
-    if first not in FIRST_WORDS:
-        raise QueryRefusedError(
-            f"a query cannot start with {first[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN"
-        )
+    _check_first_word(tokens[0])
+    _check_words(tokens, dialect)
+    _check_size(tokens)
+    return plain
+
+
+def _plain(text: str) -> str:
+    """Return a text in which no escape stands for more than a letter of a string or a name.
+
+    Raises QueryRefusedError for characters and escapes that the servers may read in other ways.
+    """
+    # Neo4j replaces these escapes before anything else, so that one can end a string or spell a
+    # clause: \\u0043REATE. Ladybug replaces them in strings.
+    if "\\u" in text or "\\U" in text:
+        text = CODEPOINT.sub(_codepoint, text)
+    check_characters(text)
     return text
 
 
-def _check_characters(text: str) -> None:
-    """Raise QueryRefusedError if a text has characters that the servers may read in other ways."""
-    if any(ord(c) < 32 and c not in "\t\r\n" for c in text):
-        raise QueryRefusedError("the query has a control character: write plain text")
-    # Neo4j replaces these escapes before anything else, so that one can end a string or spell a
-    # clause: \u0043REATE.
-    if re.search(r"\\u", text, re.IGNORECASE):
+def _codepoint(match: re.Match[str]) -> str:
+    """Return the character that an escape like ``\\u00e9`` stands for."""
+    character = chr(int(match[2] or "0", 16))
+    if match[1] or character < "\xa0":
         raise QueryRefusedError(
-            "the query has a \\u escape: "
+            f"the query has the \\u escape {match[0][:40]!r}, which is read in several ways: "
             "write the character itself, or pass the text as a parameter"
         )
+    return character
 
 
-def _check_names(tokens: list[Token]) -> None:
-    """Raise QueryRefusedError if a name is a function or a clause that is not allowed."""
-    for position, token in enumerate(tokens):
-        if token.kind in ("word", "quoted"):
-            before = [each.text for each in tokens[max(position - 2, 0) : position]]
-            after = tokens[position + 1].text if position + 1 < len(tokens) else ""
-            _check_call(token, before, after)
-            _check_clause(token, before, after)
-
-
-def _check_call(name: Token, before: list[str], after: str) -> None:
-    """Raise QueryRefusedError if a name calls a function that is not allowed.
-
-    ``before`` are the texts of up to two tokens before the name, ``after`` is that of the next one.
-    """
-    if after != "(":
-        return
-    word = name.text
-    # A quoted or dotted name before a parenthesis can only be a call: `apoc`.load.json(...).
-    is_simple = name.kind == "word" and before[-1:] != ["."]
-    is_allowed = word.lower() in FUNCTIONS or word.upper() in WORDS_BEFORE_PARENTHESIS
-    if not (is_simple and is_allowed):
-        raise QueryRefusedError(
-            f"function {word} is not allowed: use one of count, collect, avg, min, max, size, "
-            "lower, ..."
-        )
-
-
-def _check_clause(name: Token, before: list[str], after: str) -> None:
-    """Raise QueryRefusedError if a name is a clause that a query may not use.
-
-    The same word may also be a property (``h.load``), a label or type (``:SET``), or a key of a map
-    (``{set: 1}``). ``before`` and ``after`` are those of :func:`_check_call`.
-    """
-    if name.kind == "quoted" or name.text.upper() not in REFUSED_WORDS:
-        return
-    last = before[-1] if before else ""
-    # In "1. CREATE" the point belongs to a number.
-    is_property = last == "." and not before[0][0].isdigit()
-    is_label = last == ":"
-    is_key = after == ":" and last in ("{", ",")
-    if not (is_property or is_label or is_key):
-        raise QueryRefusedError(
-            f"{name.text.upper()} is not allowed: a query may use {', '.join(CLAUSES)}; "
-            "put a name that is also a clause in backticks"
-        )
-
-
-def _tokens(text: str) -> list[Token]:
-    """Split a query into tokens, without spaces and comments."""
+def _split(text: str) -> tuple[list[Token], str]:
+    """Return the tokens of a query, and its text without comments."""
     tokens: list[Token] = []
+    parts: list[str] = []
     position = 0
     while position < len(text):
         match = TOKEN.match(text, position)
         if match is None:
-            rest = text[position : position + 12]
             raise QueryRefusedError(
-                f"the query has {rest!r}, which is not allowed: check quotes and comments"
+                f"the query has {text[position : position + 12]!r}, which can be read in several "
+                "ways or not at all: check quotes, comments, and blanks after numbers"
             )
         position = match.end()
         kind = match.lastgroup or ""
+        parts.append(" " if kind == "comment" else match[0])
+        if kind == "word" and not match[0].isidentifier():
+            raise QueryRefusedError(
+                f"the query has the name {match[0][:40]!r}, which not all servers read as one: "
+                "put it in backticks"
+            )
         if kind not in ("space", "comment"):
             tokens.append(Token(kind, match[0]))
-    return tokens
+    return tokens, "".join(parts)
+
+
+def _check_first_word(token: Token) -> None:
+    """Raise QueryRefusedError if a query does not start with a clause that reads."""
+    word = token.text.upper()
+    # What these words may do is said when all words are looked at.
+    is_clause = word in FIRST_WORDS or word in REFUSED_WORDS
+    if token.kind != "word" or not is_clause:
+        raise QueryRefusedError(
+            f"a query cannot start with {word[:20]!r}: start it with MATCH, UNWIND, WITH or RETURN"
+        )
+
+
+def _check_words(tokens: list[Token], dialect: CypherDialect) -> None:
+    """Raise QueryRefusedError for a clause, a function, or a word that is not allowed."""
+    words = WORDS | dialect.words
+    follows_value = False
+    before = NOTHING
+    for position, token in enumerate(tokens):
+        text = token.text
+        if token.kind == "sign":
+            # The star of RETURN * is a value, and a factorial is one if its number is.
+            follows_value = (
+                text in CLOSING
+                or (text == "!" and follows_value)
+                or (text == "*" and before.text.upper() in AFTER_A_STAR)
+            )
+        else:
+            after = tokens[position + 1].text if position + 1 < len(tokens) else ""
+            is_word = (
+                token.kind == "word"
+                and not _is_name(tokens, position, after)
+                and _is_allowed_word(tokens, position, dialect)
+                and text.upper() in words
+            )
+            if after == "(" and token.kind in ("word", "quoted"):
+                _check_call(tokens, position, dialect)
+            if follows_value and not is_word:
+                raise QueryRefusedError(
+                    f"after {before.text[:40]} the query has {text[:40]}, where an operator or a "
+                    f"clause has to stand ({', '.join(CLAUSES)}): correct it"
+                )
+            follows_value = not is_word
+        before = token
+
+
+def _is_name(tokens: list[Token], position: int, after: str) -> bool:
+    """Return whether a word can only be a name, though there may be a clause of that name.
+
+    It is one as a property (``h.load``), a label or type (``:SET``), or a key of a map
+    (``{set: 1}``).
+    """
+    last = tokens[position - 1].text if position else ""
+    return last in (".", ":") or (after == ":" and last in ("{", ","))
+
+
+def _is_allowed_word(tokens: list[Token], position: int, dialect: CypherDialect) -> bool:
+    """Return True; raises QueryRefusedError if a word is a clause that a query may not use."""
+    word = tokens[position].text.upper()
+    if word not in REFUSED_WORDS:
+        return True
+    if word == "CALL" and dialect.has_subquery_clause and _opens_subquery(tokens, position):
+        return True
+    if word in WRITING_WORDS:
+        reason = "it would write, and a query may only read"
+    else:
+        reason = f"a query may use {', '.join(CLAUSES)}"
+    raise QueryRefusedError(
+        f"{word} is not allowed: {reason}; put a name that is also a clause in backticks"
+    )
+
+
+def _opens_subquery(tokens: list[Token], position: int) -> bool:
+    """Return whether CALL is followed by ``{`` or ``(names) {``, and so calls no procedure."""
+    position += 1
+    if position < len(tokens) and tokens[position].text == "(":
+        position += 1
+        while position < len(tokens) and (
+            tokens[position].kind in ("word", "quoted") or tokens[position].text in (",", "*")
+        ):
+            position += 1
+        if position == len(tokens) or tokens[position].text != ")":
+            return False
+        position += 1
+    return position < len(tokens) and tokens[position].text == "{"
+
+
+def _check_call(tokens: list[Token], position: int, dialect: CypherDialect) -> None:
+    """Raise QueryRefusedError if a name before a parenthesis calls a function not allowed."""
+    start = position
+    while start >= 2 and tokens[start - 1].text == "." and tokens[start - 2].kind == "word":
+        start -= 2
+    name = "".join(token.text for token in tokens[start : position + 1])
+    # A quoted name can only be a call: `apoc`.load.json(...).
+    is_plain = tokens[position].kind == "word" and not (start and tokens[start - 1].text == ".")
+    if is_plain and name.lower() in dialect.functions:
+        return
+    words = WORDS_BEFORE_PARENTHESIS | dialect.words_before_parenthesis
+    is_word = start == position and (name.upper() in words or name.upper() == "CALL")
+    if is_plain and is_word:
+        return
+    similar = difflib.get_close_matches(name[:40].lower(), dialect.functions, 1)
+    advice = f"use {similar[0]}" if similar else "use one of count, collect, avg, size, lower, …"
+    raise QueryRefusedError(
+        f"{dialect.store} has no function {name[:40]} that a query may call: {advice}, "
+        "or see docs/cypher.md"
+    )
+
+
+def _check_size(tokens: list[Token]) -> None:
+    """Raise QueryRefusedError if a query is nested so deeply, or so long, that a parser may die."""
+    check_depth(token.text for token in tokens if token.kind == "sign")
+    check_operators(
+        sum(
+            token.text in OPERATORS
+            if token.kind == "sign"
+            else token.kind == "word" and token.text.upper() in OPERATOR_WORDS
+            for token in tokens
+        )
+    )

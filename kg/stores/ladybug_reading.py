@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.journaled import Projection
 from kg.stores.merge import StoredRows
@@ -119,7 +120,7 @@ class LadybugReader(Projection):
         connection = self.connect()
         try:
             connection.set_query_timeout(int(timeout * 1000))
-            result: Any = connection.execute(checked_cypher(text), params)
+            result: Any = connection.execute(checked_cypher(text, LADYBUG), params)
             rows = [[_json_value(value) for value in row] for row in result.get_all()]
             return QueryResult(result.get_column_names(), rows)
         except RuntimeError as error:

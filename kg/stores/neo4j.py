@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from kg.stores.cypher_functions import NEO4J
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.merge import PutBatch, StoredRows, changes_of
 from kg.stores.neo4j_server import Address, Connection, Limits
@@ -186,7 +187,7 @@ class Neo4jStore(GraphStore):
         self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
     ) -> QueryResult:
         """Run a read-only Cypher query, in a transaction in which the server refuses to write."""
-        checked = checked_cypher(text)
+        checked = checked_cypher(text, NEO4J)
         # The server holds the transaction to the limit, also while its rows are read.
         with (
             self._server.translated_errors(timeout),

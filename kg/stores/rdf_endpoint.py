@@ -127,9 +127,9 @@ class RdfEndpointStore(GraphStore):
 
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
         """Run a read-only SPARQL query; ``timeout`` in seconds."""
-        prologue = "".join(f"PREFIX {name}: <{iri}>\n" for name, iri in iris.PREFIXES.items())
-        graphs = () if names_graphs(text) else OUR_GRAPHS
-        return self._endpoint.query(prologue + checked_sparql(text), timeout, graphs)
+        query = checked_sparql(text)
+        graphs = () if names_graphs(query) else OUR_GRAPHS
+        return self._endpoint.query(query, timeout, graphs)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from kg.stores.query_text import check_depth, check_length, check_operators
 from kg.stores.sparql_grammar import NotDerivedError, sparql_table
 from kg.stores.sparql_tokens import Token, read_tokens, written
 from schema.errors import QueryRefusedError
 from schema.iris import PREFIXES, XSD
 
-MAX_CHARACTERS = 65_536
-MAX_DEPTH = 50
-MAX_TOKENS = 20_000
 CACHED_QUERIES = 64
 # Functions that have an IRI for a name: datatypes, which convert values, and XPath's. Stores have
 # others of their own, and Jena loads a Java class for a name of the scheme java:.
@@ -25,8 +23,9 @@ FUNCTION_NAMESPACES = (
     "http://www.w3.org/2005/xpath-functions#",
     "http://www.w3.org/2005/xpath-functions/math#",
 )
-OPENING = frozenset("([{")
-CLOSING = frozenset(")]}")
+OPERATORS = frozenset(
+    "|| && + - * / | positive negative UNION OPTIONAL MINUS GRAPH FILTER BIND".split()
+)
 
 
 def checked_sparql(text: str, prefixes: Mapping[str, str] = PREFIXES) -> str:
@@ -45,30 +44,12 @@ def names_graphs(text: str) -> bool:
 
 @lru_cache(CACHED_QUERIES)
 def _checked(text: str, prefixes: tuple[tuple[str, str], ...]) -> str:
-    if len(text) > MAX_CHARACTERS:
-        raise QueryRefusedError(
-            f"the query is {len(text):,} characters long, and the limit is {MAX_CHARACTERS:,}: "
-            "ask for less at a time"
-        )
+    check_length(text)
     tokens = read_tokens(text, dict(prefixes))
-    _check_size(tokens)
+    check_depth(token.kind for token in tokens)
+    check_operators(sum(token.kind in OPERATORS for token in tokens))
     _check_grammar(tokens)
     return written(tokens)
-
-
-def _check_size(tokens: list[Token]) -> None:
-    """Raise QueryRefusedError if the brackets of a query are nested too deeply for a parser."""
-    depth = 0
-    for token in tokens:
-        if token.kind in OPENING:
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise QueryRefusedError(
-                    f"the query has brackets within brackets, more than {MAX_DEPTH} deep: "
-                    "flatten it, or ask in several queries"
-                )
-        elif token.kind in CLOSING:
-            depth -= 1
 
 
 def _check_grammar(tokens: list[Token]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from pyoxigraph import RdfFormat, parse
 
+from kg.stores.query_text import check_characters
 from kg.stores.sparql_grammar import KEYWORDS
 from schema.errors import QueryRefusedError
 
@@ -57,7 +58,6 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 CODEPOINT = re.compile(r"(\\*)\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|[uU])")
-NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 ABSOLUTE = re.compile(r"<[A-Za-z][A-Za-z0-9+.-]*:")
 CONTROLS = {"\t": "t", "\b": "b", "\n": "n", "\r": "r", "\f": "f"}
 UNESCAPED = {letter: character for character, letter in CONTROLS.items()}
@@ -122,7 +122,9 @@ class _Names:
     def declare(self, word: str, matches: Iterator[re.Match[str]]) -> None:
         """Read the rest of a declaration that begins with BASE or PREFIX."""
         prefix = next(matches, None) if word == "PREFIX" else None
-        if word == "PREFIX" and not (prefix and prefix["prefix"] is not None and not prefix["local"]):
+        if word == "PREFIX" and not (
+            prefix and prefix["prefix"] is not None and not prefix["local"]
+        ):
             raise QueryRefusedError(
                 f"PREFIX is followed by {_shown(prefix)}: write PREFIX name: <IRI>"
             )
@@ -202,12 +204,7 @@ def _plain(text: str) -> str:
     """
     if "\\u" in text or "\\U" in text:
         text = CODEPOINT.sub(_codepoint, text)
-    character = NOT_PLAIN.search(text)
-    if character:
-        raise QueryRefusedError(
-            f"the query has the character U+{ord(character[0]):04X}, "
-            "which is a control character or half of one: write plain text"
-        )
+    check_characters(text)
     return text
 
 

@@ -100,6 +100,40 @@ def test_a_query_hidden_in_a_prefix_is_refused(tmp_path: Path) -> None:
         shapes(tmp_path, f"<urn:o> sh:declare [ sh:prefix 'x' ; sh:namespace '{namespace}' ] .")
 
 
+def test_a_query_hidden_in_a_path_is_refused(tmp_path: Path) -> None:
+    # pyshacl pastes the path of a shape into its query, and Turtle has escapes for every character.
+    path = "urn:x> ?value . SERVICE <http://127.0.0.1:9/> { ?s ?p ?o } . ?s <urn:y"
+    escaped = "".join(f"\\u{ord(letter):04X}" for letter in path)
+    query = "SELECT $this ?value WHERE { $this $PATH ?value }"
+    text = (
+        f"{PRODUCT_SHAPE} sh:property [ sh:path <{escaped}> ; "
+        f"sh:sparql [ sh:message 'm' ; sh:select '{query}' ] ] ."
+    )
+    with pytest.raises(DataError, match="percent-encode"):
+        shapes(tmp_path, text)
+
+
+def test_a_query_uses_the_prefixes_that_it_names(tmp_path: Path) -> None:
+    query = "SELECT $this { $this x:identifier '2' } # SERVICE"
+    text = (
+        "<urn:mine> sh:declare [ sh:prefix 'x' ; sh:namespace 'https://schema.org/' ] . "
+        "<urn:o> sh:declare [ sh:prefix 'x' ; sh:namespace 'urn:other:' ] . "
+        f"{PRODUCT_SHAPE} sh:sparql [ sh:message 'm' ; sh:prefixes <urn:mine> ; "
+        f'sh:select """{query}""" ] .'
+    )
+    assert [each.item for each in shapes(tmp_path, text).check(ITEMS, [])] == ["2"]
+
+
+def test_a_query_can_use_the_path_of_its_shape(tmp_path: Path) -> None:
+    query = "SELECT $this ?value { $this $PATH ?value FILTER(STRLEN(?value) > 4) }"
+    text = (
+        f"{PRODUCT_SHAPE} sh:property [ sh:path property:colour ; "
+        f"sh:sparql [ sh:message 'm' ; sh:select '{query}' ] ] ."
+    )
+    facts = rows(Statement("1", "colour", "red"), Statement("2", "colour", "green"))
+    assert [each.item for each in shapes(tmp_path, text).check(ITEMS, facts)] == ["2"]
+
+
 def test_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("something was fetched"))
     owl = "http://www.w3.org/2002/07/owl#"

@@ -22,6 +22,8 @@ from kg.stores.query_text import check_characters, check_depth, check_length, ch
 from schema.errors import QueryRefusedError
 
 CACHED_QUERIES = 64
+# Ladybug's parser tries ever more readings: 16 of them take 0.2 s, and 32 more than 20 s.
+MAX_OPEN_CASES = 10
 
 CLAUSES = (
     "MATCH",
@@ -53,8 +55,7 @@ WORDS = frozenset(
     "END".split()
 )
 # Words before a parenthesis that groups, or opens a pattern, and calls nothing.
-WORDS_BEFORE_PARENTHESIS = WORDS | {"EXISTS"}
-VALUES = frozenset(("string", "number", "param", "quoted"))
+WORDS_BEFORE_PARENTHESIS = WORDS | {"EXISTS", "CALL"}
 AFTER_A_STAR = frozenset(("RETURN", "WITH", "DISTINCT"))
 CLOSING = frozenset(")]}")
 OPERATORS = frozenset("+ - * / % ^ = < > | & !".split())
@@ -77,7 +78,7 @@ TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-CODEPOINT = re.compile(r"(\\*)\\[uU]([0-9A-Fa-f]{4}(?![0-9A-Fa-f]))?")
+CODEPOINT = re.compile(r"(\\*)\\[uU]([0-9A-Fa-f]{4}(?![0-9A-Fa-f]{4}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def checked_cypher(text: str, dialect: CypherDialect = ANY_STORE) -> str:
     if any(token.text == ";" for token in tokens):
         raise QueryRefusedError("the query has two statements: give one at a time")
     _check_first_word(tokens[0])
-    _check_words(tokens, dialect)
+    _Words(tokens, dialect, WORDS | dialect.words).check()
     _check_size(tokens)
     return plain
 
@@ -171,63 +172,82 @@ def _check_first_word(token: Token) -> None:
         )
 
 
-def _check_words(tokens: list[Token], dialect: CypherDialect) -> None:
-    """Raise QueryRefusedError for a clause, a function, or a word that is not allowed."""
-    words = WORDS | dialect.words
-    follows_value = False
-    before = NOTHING
-    for position, token in enumerate(tokens):
-        text = token.text
-        if token.kind == "sign":
-            # The star of RETURN * is a value, and a factorial is one if its number is.
-            follows_value = (
-                text in CLOSING
-                or (text == "!" and follows_value)
-                or (text == "*" and before.text.upper() in AFTER_A_STAR)
-            )
-        else:
-            after = tokens[position + 1].text if position + 1 < len(tokens) else ""
-            is_word = (
-                token.kind == "word"
-                and not _is_name(tokens, position, after)
-                and _is_allowed_word(tokens, position, dialect)
-                and text.upper() in words
-            )
-            if after == "(" and token.kind in ("word", "quoted"):
-                _check_call(tokens, position, dialect)
-            if follows_value and not is_word:
-                raise QueryRefusedError(
-                    f"after {before.text[:40]} the query has {text[:40]}, where an operator or a "
-                    f"clause has to stand ({', '.join(CLAUSES)}): correct it"
-                )
-            follows_value = not is_word
-        before = token
+@dataclass(slots=True)
+class _Words:
+    """The words of a query, read from left to right.
 
-
-def _is_name(tokens: list[Token], position: int, after: str) -> bool:
-    """Return whether a word can only be a name, though there may be a clause of that name.
-
-    It is one as a property (``h.load``), a label or type (``:SET``), or a key of a map
-    (``{set: 1}``).
+    ``follows_value`` says whether a value has just ended, after which only an operator or one of
+    the dialect's words can come: no other clause has a place to begin.
     """
-    last = tokens[position - 1].text if position else ""
-    return last in (".", ":") or (after == ":" and last in ("{", ","))
 
+    tokens: list[Token]
+    dialect: CypherDialect
+    words: frozenset[str]
+    follows_value: bool = False
+    open_cases: int = 0
 
-def _is_allowed_word(tokens: list[Token], position: int, dialect: CypherDialect) -> bool:
-    """Return True; raises QueryRefusedError if a word is a clause that a query may not use."""
-    word = tokens[position].text.upper()
-    if word not in REFUSED_WORDS:
-        return True
-    if word == "CALL" and dialect.has_subquery_clause and _opens_subquery(tokens, position):
-        return True
-    if word in WRITING_WORDS:
-        reason = "it would write, and a query may only read"
-    else:
+    def check(self) -> None:
+        """Raise QueryRefusedError for a clause, a function, or a word that is not allowed."""
+        before = NOTHING
+        for position, token in enumerate(self.tokens):
+            if token.kind == "sign":
+                # The star of RETURN * is a value, and a factorial is one if its number is.
+                self.follows_value = (
+                    token.text in CLOSING
+                    or (token.text == "!" and self.follows_value)
+                    or (token.text == "*" and before.text.upper() in AFTER_A_STAR)
+                )
+            elif token.kind == "word" and self._is_clause_or_operator(position):
+                self._follow_case(token.text.upper())
+            elif self.follows_value:
+                raise QueryRefusedError(
+                    f"after {before.text[:40]} the query has {token.text[:40]}, where an operator "
+                    f"or a clause has to stand ({', '.join(CLAUSES)}): correct it"
+                )
+            else:
+                self.follows_value = True
+            if token.text == "(" and before.kind in ("word", "quoted"):
+                _check_call(self.tokens, position - 1, self.dialect)
+            before = token
+
+    def _is_clause_or_operator(self, position: int) -> bool:
+        """Return whether a word is one of the dialect's; raises QueryRefusedError if forbidden."""
+        word = self.tokens[position].text.upper()
+        last = self.tokens[position - 1].text if position else ""
+        after = self.tokens[position + 1].text if position + 1 < len(self.tokens) else ""
+        # There may be a clause of the name of a property (h.load), a label or type (:SET), or a
+        # key of a map ({set: 1}).
+        if last in (".", ":") or (after == ":" and last in ("{", ",")):
+            return False
+        if word in REFUSED_WORDS:
+            self._check_subquery(word, position)
+        return word in self.words
+
+    def _check_subquery(self, word: str, position: int) -> None:
+        """Raise QueryRefusedError unless a forbidden word is the CALL of a subquery."""
+        is_subquery = word == "CALL" and _opens_subquery(self.tokens, position)
+        if is_subquery and self.dialect.has_subquery_clause:
+            return
         reason = f"a query may use {', '.join(CLAUSES)}"
-    raise QueryRefusedError(
-        f"{word} is not allowed: {reason}; put a name that is also a clause in backticks"
-    )
+        if word in WRITING_WORDS:
+            reason = "it would write, and a query may only read"
+        raise QueryRefusedError(
+            f"{word} is not allowed: {reason}; put a name that is also a clause in backticks"
+        )
+
+    def _follow_case(self, word: str) -> None:
+        """Go on after one of the dialect's words, and count the CASEs that are open."""
+        is_end = word == "END" and self.follows_value
+        if is_end:
+            self.open_cases -= 1
+        elif word == "CASE":
+            self.open_cases += 1
+            if self.open_cases > MAX_OPEN_CASES:
+                raise QueryRefusedError(
+                    f"the query has more than {MAX_OPEN_CASES} CASE within each other, the limit: "
+                    "give one several WHEN"
+                )
+        self.follows_value = is_end
 
 
 def _opens_subquery(tokens: list[Token], position: int) -> bool:
@@ -251,13 +271,12 @@ def _check_call(tokens: list[Token], position: int, dialect: CypherDialect) -> N
     while start >= 2 and tokens[start - 1].text == "." and tokens[start - 2].kind == "word":
         start -= 2
     name = "".join(token.text for token in tokens[start : position + 1])
-    # A quoted name can only be a call: `apoc`.load.json(...).
-    is_plain = tokens[position].kind == "word" and not (start and tokens[start - 1].text == ".")
-    if is_plain and name.lower() in dialect.functions:
+    # In x.`y`.f() and [x].f() the name is not whole.
+    is_whole = not (start and tokens[start - 1].text == ".")
+    if is_whole and name.lower() in dialect.functions:
         return
     words = WORDS_BEFORE_PARENTHESIS | dialect.words_before_parenthesis
-    is_word = start == position and (name.upper() in words or name.upper() == "CALL")
-    if is_plain and is_word:
+    if is_whole and start == position and name.upper() in words:
         return
     similar = difflib.get_close_matches(name[:40].lower(), dialect.functions, 1)
     advice = f"use {similar[0]}" if similar else "use one of count, collect, avg, size, lower, …"

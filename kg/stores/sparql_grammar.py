@@ -1,8 +1,9 @@
 """SPARQL 1.1's query language as an LL(1) grammar, without what leaves the store.
 
-The grammar is that of the recommendation (https://www.w3.org/TR/sparql11-query/#sparqlGrammar)
-without SERVICE and updates, and with no more of a prologue than is left of it (``sparql_tokens``). It is the allow-list: a text that it does not derive is
-refused. Its parser keeps a stack of its own, so that no depth of nesting makes Python recurse.
+It derives the queries of https://www.w3.org/TR/sparql11-query/#sparqlGrammar, but neither SERVICE
+nor an update, and of the prologue only what ``sparql_tokens`` leaves of it. The grammar is the
+allow-list: what it does not derive is refused. Its parser keeps a stack of its own, so that no
+depth of nesting makes Python recurse.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-# Quoted symbols are keywords and signs, names in small letters are the other kinds of tokens, and all
-# others are rules. A rule that several characters of the same precedence follow each other in is written
-# as a repetition, so that chains are flat.
+# Quoted symbols are keywords and signs, names in small letters are the other kinds of tokens, and
+# all others are rules. A line that begins with a blank continues the rule above it.
 GRAMMAR = """
 Query = ('BASE' iri)? (Select | Construct | Describe | Ask) Values
 Select = SelectClause Dataset* Where Modifier
 SubSelect = SelectClause Where Modifier Values
-SelectClause = 'SELECT' ('DISTINCT' | 'REDUCED')? ((variable | '(' Expression 'AS' variable ')')+ | '*')
-Construct = 'CONSTRUCT' (Template Dataset* Where Modifier | Dataset* 'WHERE' '{' Triples? '}' Modifier)
+SelectClause = 'SELECT' ('DISTINCT' | 'REDUCED')?
+  ((variable | '(' Expression 'AS' variable ')')+ | '*')
+Construct = 'CONSTRUCT' (Template Dataset* Where Modifier
+  | Dataset* 'WHERE' '{' Triples? '}' Modifier)
 Describe = 'DESCRIBE' (VariableOrIri+ | '*') Dataset* Where? Modifier
 Ask = 'ASK' Dataset* Where Modifier
 Dataset = 'FROM' 'NAMED'? iri
@@ -57,7 +59,8 @@ Node = VariableOrTerm | Collection | '[' Properties ']'
 Collection = '(' Node+ ')'
 
 TriplesBlock = SameSubjectPath ('.' TriplesBlock?)?
-SameSubjectPath = VariableOrTerm PropertyPaths | (PathCollection | '[' PropertyPaths ']') PropertyPaths?
+SameSubjectPath = VariableOrTerm PropertyPaths
+  | (PathCollection | '[' PropertyPaths ']') PropertyPaths?
 PropertyPaths = (Path | variable) PathObjects (';' ((Path | variable) PathObjects)?)*
 PathObjects = PathNode (',' PathNode)*
 PathNode = VariableOrTerm | PathCollection | '[' PropertyPaths ']'
@@ -76,7 +79,8 @@ Number = integer | fraction | positive | negative
 
 Expression = Conjunction ('||' Conjunction)*
 Conjunction = Relation ('&&' Relation)*
-Relation = Sum (('=' | '!=' | '<' | '>' | '<=' | '>=') Sum | 'IN' Expressions | 'NOT' 'IN' Expressions)?
+Relation = Sum (('=' | '!=' | '<' | '>' | '<=' | '>=') Sum
+  | 'IN' Expressions | 'NOT' 'IN' Expressions)?
 Sum = Product (('+' | '-') Product | (positive | negative) (('*' | '/') Unary)*)*
 Product = Unary (('*' | '/') Unary)*
 Unary = ('!' | '+' | '-')? Primary
@@ -87,8 +91,9 @@ BuiltIn = Aggregate | NoArgument nil | OneArgument '(' Expression ')'
   | 'BOUND' '(' variable ')' | 'BNODE' ('(' Expression ')' | nil)
   | ('CONCAT' | 'COALESCE') Expressions | 'EXISTS' Group | 'NOT' 'EXISTS' Group
 NoArgument = 'RAND' | 'NOW' | 'UUID' | 'STRUUID'
-OneArgument = 'STR' | 'LANG' | 'DATATYPE' | 'IRI' | 'URI' | 'ABS' | 'CEIL' | 'FLOOR' | 'ROUND' | 'STRLEN'
-  | 'UCASE' | 'LCASE' | 'ENCODE_FOR_URI' | 'YEAR' | 'MONTH' | 'DAY' | 'HOURS' | 'MINUTES' | 'SECONDS'
+OneArgument = 'STR' | 'LANG' | 'DATATYPE' | 'IRI' | 'URI' | 'ABS' | 'CEIL' | 'FLOOR' | 'ROUND'
+  | 'STRLEN' | 'UCASE' | 'LCASE' | 'ENCODE_FOR_URI'
+  | 'YEAR' | 'MONTH' | 'DAY' | 'HOURS' | 'MINUTES' | 'SECONDS'
   | 'TIMEZONE' | 'TZ' | 'MD5' | 'SHA1' | 'SHA256' | 'SHA384' | 'SHA512'
   | 'ISIRI' | 'ISURI' | 'ISBLANK' | 'ISLITERAL' | 'ISNUMERIC'
 TwoArguments = 'LANGMATCHES' | 'CONTAINS' | 'STRSTARTS' | 'STRENDS' | 'STRBEFORE' | 'STRAFTER'

@@ -38,7 +38,7 @@ def checked_sparql(text: str, prefixes: Mapping[str, str] = PREFIXES) -> str:
 
 
 def names_graphs(text: str) -> bool:
-    """Return whether a query chooses its graphs itself, with FROM; raises QueryRefusedError."""
+    """Return whether a checked query chooses its graphs itself, with FROM."""
     return any(token.kind == "FROM" for token in read_tokens(text, PREFIXES))
 
 
@@ -53,7 +53,7 @@ def _checked(text: str, prefixes: tuple[tuple[str, str], ...]) -> str:
 
 
 def _check_grammar(tokens: list[Token]) -> None:
-    """Raise QueryRefusedError if the tokens are no query, or call a function that is not allowed."""
+    """Raise QueryRefusedError if tokens are no query, or call a function that is not allowed."""
     kinds = [token.kind for token in tokens]
     try:
         for position in sparql_table().function_arguments(kinds):

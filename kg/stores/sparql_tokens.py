@@ -57,6 +57,7 @@ TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+MAX_WRITTEN_CHARACTERS = 1_000_000
 CODEPOINT = re.compile(r"(\\*)\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|[uU])")
 ABSOLUTE = re.compile(r"<[A-Za-z][A-Za-z0-9+.-]*:")
 CONTROLS = {"\t": "t", "\b": "b", "\n": "n", "\r": "r", "\f": "f"}
@@ -100,8 +101,15 @@ def read_tokens(text: str, prefixes: Mapping[str, str]) -> list[Token]:
     tokens: list[Token] = []
     if names.base is not None:
         tokens = [Token("BASE", "BASE"), Token("iri", f"<{names.base}>")]
+    size = 0
     while match is not None:
         token = _token(match, names)
+        size += len(token.text)
+        if size > MAX_WRITTEN_CHARACTERS:
+            raise QueryRefusedError(
+                f"with its prefixes replaced the query is more than {MAX_WRITTEN_CHARACTERS:,} "
+                "characters long, the limit: use shorter prefixes"
+            )
         pair = (tokens[-1].text, token.text) if tokens else None
         if pair in PAIRS:
             tokens[-1] = PAIRS[pair]
@@ -121,23 +129,24 @@ class _Names:
 
     def declare(self, word: str, matches: Iterator[re.Match[str]]) -> None:
         """Read the rest of a declaration that begins with BASE or PREFIX."""
-        prefix = next(matches, None) if word == "PREFIX" else None
-        if word == "PREFIX" and not (
-            prefix and prefix["prefix"] is not None and not prefix["local"]
-        ):
+        prefix = None
+        if word == "PREFIX":
+            match = next(matches, None)
+            if match is None or match["prefix"] is None or match["local"]:
+                raise QueryRefusedError(
+                    f"PREFIX is followed by {_shown(match)}: write PREFIX name: <IRI>"
+                )
+            prefix = match["prefix"]
+        match = next(matches, None)
+        if match is None or match["iri"] is None:
             raise QueryRefusedError(
-                f"PREFIX is followed by {_shown(prefix)}: write PREFIX name: <IRI>"
+                f"{word} is followed by {_shown(match)} in place of an IRI: write it as <IRI>"
             )
-        iri = next(matches, None)
-        if iri is None or iri["iri"] is None:
-            raise QueryRefusedError(
-                f"{word} is followed by {_shown(iri)} in place of an IRI: write <…>"
-            )
-        resolved = self.resolved(iri[0])
+        iri = self.resolved(match[0])[1:-1]
         if prefix is None:
-            self.base = resolved[1:-1]
+            self.base = iri
         else:
-            self.namespaces[prefix["prefix"]] = resolved[1:-1]
+            self.namespaces[prefix] = iri
 
     def resolved(self, iri: str) -> str:
         """Return an IRI in angle brackets that is relative to no other."""
@@ -152,13 +161,14 @@ class _Names:
     def _relative_to_base(self, iri: str) -> str:
         if self.base is None:
             raise QueryRefusedError(
-                f"the IRI {iri[:60]} is relative: write it in full, or declare a BASE"
+                f"the IRI {iri[:60]} is relative: write it in full, declare a BASE, or put "
+                "blanks around < and > if they compare"
             )
         try:
             (triple,) = parse(f"{iri} {iri} {iri} .", RdfFormat.TURTLE, base_iri=self.base)
         except (SyntaxError, ValueError):
             raise QueryRefusedError(
-                f"the IRI {iri[:60]} cannot be resolved against {self.base[:60]!r}: write it in full"
+                f"the IRI {iri[:60]} cannot be resolved against {self.base[:60]}: write it in full"
             ) from None
         return str(triple.subject)
 
@@ -167,10 +177,10 @@ class _Names:
         namespace = self.namespaces.get(prefix)
         if namespace is None:
             raise QueryRefusedError(
-                f"the prefix {prefix[:40]}: is not declared: write PREFIX {prefix[:40]}: <IRI> first, "
-                f"or put a blank before the colon if {prefix[:40]} is no prefix"
+                f"the prefix {prefix[:40]!r} is not declared: "
+                f"write PREFIX {prefix[:40]}: <IRI> first"
             )
-        plain = re.sub(r"\\(.)", r"\1", local)
+        plain = re.sub(r"\\(.)", r"\1", local) if "\\" in local else local
         return self.resolved(f"<{namespace}{plain}>")
 
     def blank_node(self, label: str) -> str:
@@ -188,7 +198,7 @@ def written(tokens: Iterable[Token]) -> str:
         is_joined = (
             kind in ("language", "^^")
             or before == "^^"
-            or (kind in ("(", "nil") and before in KEYWORDS)
+            or (kind in ("(", "nil") and before in KEYWORDS and before != "a")
         )
         if parts and not is_joined:
             parts.append(" ")
@@ -227,8 +237,8 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
         match = TOKEN.match(text, position)
         if match is None:
             raise QueryRefusedError(
-                f"the query has {text[position : position + 12]!r}, which begins nothing in SPARQL: "
-                "check quotes, brackets, and the blanks around < and >"
+                f"the query has {text[position : position + 12]!r}, which begins nothing in "
+                "SPARQL: check quotes, brackets, and the blanks around < and >"
             )
         position = match.end()
         if match.lastgroup not in ("space", "comment"):
@@ -239,6 +249,12 @@ def _token(match: re.Match[str], names: _Names) -> Token:
     """Return what was matched, written anew."""
     kind = match.lastgroup or ""
     text = match[0]
+    # The grammar lets names have blanks of other scripts, like U+1680, where a name may end for
+    # some parsers.
+    if kind != "string" and not text.isprintable():
+        raise QueryRefusedError(
+            f"the query has {text[:40]!r} with an invisible character: percent-encode or remove it"
+        )
     if kind == "sign":
         return Token(text, text)
     if kind == "variable":

@@ -49,7 +49,7 @@ LADYBUG = CypherDialect(
         "array_cross_product array_distance array_dot_product array_extract array_has "
         "array_indexof array_inner_product array_position array_prepend array_push_back "
         "array_push_front array_slice array_squared_distance array_value cardinality "
-        "list_any_value list_append list_cat list_concat list_contains list_creation "
+        "list_append list_cat list_concat list_contains list_creation "
         "list_distinct list_element list_extract list_filter list_has list_has_all list_has_any "
         "list_indexof list_max list_min list_position list_prepend list_product list_reduce "
         "list_reverse list_reverse_sort list_slice list_sort list_sum list_to_string "

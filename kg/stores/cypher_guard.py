@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from kg.stores.cypher_functions import ANY_STORE, CypherDialect
@@ -58,6 +58,9 @@ WORDS = frozenset(
 WORDS_BEFORE_PARENTHESIS = WORDS | {"EXISTS", "CALL"}
 AFTER_A_STAR = frozenset(("RETURN", "WITH", "DISTINCT"))
 CLOSING = frozenset(")]}")
+OPENING = frozenset("([{")
+# Ladybug dies of a lambda that is an argument of any other function.
+LAMBDA_FUNCTIONS = ("list_transform", "list_filter", "list_reduce")
 OPERATORS = frozenset("+ - * / % ^ = < > | & !".split())
 OPERATOR_WORDS = frozenset("AND OR XOR NOT UNION WITH MATCH UNWIND WHEN".split())
 
@@ -173,6 +176,14 @@ def _check_first_word(token: Token) -> None:
 
 
 @dataclass(slots=True)
+class _Bracket:
+    """A bracket that is open, with the function whose arguments are in it, and their commas."""
+
+    function: str
+    commas: int = 0
+
+
+@dataclass(slots=True)
 class _Words:
     """The words of a query, read from left to right.
 
@@ -185,18 +196,14 @@ class _Words:
     words: frozenset[str]
     follows_value: bool = False
     open_cases: int = 0
+    brackets: list[_Bracket] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise QueryRefusedError for a clause, a function, or a word that is not allowed."""
         before = NOTHING
         for position, token in enumerate(self.tokens):
             if token.kind == "sign":
-                # The star of RETURN * is a value, and a factorial is one if its number is.
-                self.follows_value = (
-                    token.text in CLOSING
-                    or (token.text == "!" and self.follows_value)
-                    or (token.text == "*" and before.text.upper() in AFTER_A_STAR)
-                )
+                self._follow_sign(token.text, before, position)
             elif token.kind == "word" and self._is_clause_or_operator(position):
                 self._follow_case(token.text.upper())
             elif self.follows_value:
@@ -206,9 +213,37 @@ class _Words:
                 )
             else:
                 self.follows_value = True
-            if token.text == "(" and before.kind in ("word", "quoted"):
-                _check_call(self.tokens, position - 1, self.dialect)
             before = token
+
+    def _follow_sign(self, sign: str, before: Token, position: int) -> None:
+        """Go on after a sign; raises QueryRefusedError if it opens a call or lambda not allowed."""
+        if sign in OPENING:
+            is_call = sign == "(" and before.kind in ("word", "quoted")
+            if is_call:
+                _check_call(self.tokens, position - 1, self.dialect)
+            self.brackets.append(_Bracket(before.text.lower() if is_call else ""))
+        elif sign in CLOSING and self.brackets:
+            self.brackets.pop()
+        elif sign == "," and self.brackets:
+            self.brackets[-1].commas += 1
+        elif sign == ">" and before.text == "-" and position > 1:
+            self._check_arrow(self.tokens[position - 2])
+        # The star of RETURN * is a value, and a factorial is one if its number is.
+        self.follows_value = (
+            sign in CLOSING
+            or (sign == "!" and self.follows_value)
+            or (sign == "*" and before.text.upper() in AFTER_A_STAR)
+        )
+
+    def _check_arrow(self, before: Token) -> None:
+        """Raise QueryRefusedError if an arrow makes a lambda where Ladybug expects none."""
+        is_lambda = before.kind in ("word", "quoted") or before.text == ")"
+        bracket = self.brackets[-1] if self.brackets else _Bracket("")
+        if is_lambda and (bracket.function not in LAMBDA_FUNCTIONS or bracket.commas != 1):
+            raise QueryRefusedError(
+                f"after {before.text[:40]} the query has ->, which may only follow -- or ], or be "
+                f"in the second argument of {', '.join(LAMBDA_FUNCTIONS)}: correct it"
+            )
 
     def _is_clause_or_operator(self, position: int) -> bool:
         """Return whether a word is one of the dialect's; raises QueryRefusedError if forbidden."""

@@ -59,7 +59,7 @@ def test_both_documents_have_the_same_questions():
 @pytest.mark.parametrize("question", CYPHER)
 def test_queries_pass_the_guards(question):
     assert checked_cypher(CYPHER[question].query) == CYPHER[question].query
-    assert checked_sparql(SPARQL[question].query) == SPARQL[question].query
+    assert checked_sparql(SPARQL[question].query)
 
 
 @pytest.mark.parametrize("question", CYPHER)
@@ -77,7 +77,7 @@ def test_neo4j_gives_the_same_answer(ladybug, neo4j_store, question):
 
 @pytest.mark.parametrize("question", SPARQL)
 def test_rdf_store_gives_the_same_answer(ladybug, quads, question):
-    result = query_directly(quads, SPARQL[question].query, PREFIXES)
+    result = query_directly(quads, checked_sparql(SPARQL[question].query), PREFIXES)
     assert result == answer(ladybug, question)
 
 

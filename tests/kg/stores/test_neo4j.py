@@ -20,7 +20,7 @@ class TestNeo4j(CypherContract, StoreContract):
     def test_writing_cypher_is_refused_by_the_guard_and_by_the_server(self, store, monkeypatch):
         with pytest.raises(QueryRefusedError):
             store.query("CREATE (i:Item {id: 'x'})")
-        monkeypatch.setattr("kg.stores.neo4j.checked_cypher", lambda text: text)
+        monkeypatch.setattr("kg.stores.neo4j.checked_cypher", lambda text, _: text)
         with pytest.raises(StoreError, match="failed"):
             store.query("CREATE (i:Item {id: 'x'})")
         assert store.counts().items == 0

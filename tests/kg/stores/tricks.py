@@ -3,7 +3,23 @@
 All of them must be refused.
 """
 
+# Ladybug sees a number or a parameter, and then a clause, in the first two of them.
+CYPHER_SPLIT_IN_TWO_WAYS = (
+    "MATCH (i:Item) WHERE 1.0 < 1e5SET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.id <> $1SET i.title = 'x'",
+    "MATCH (i:Item) WHERE 1 < .5e5SET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.x = $1.SET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.x = 0x1FSET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.x = 1.e5SET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.x = 1_0SET i.title = 'x'",
+    "MATCH (i:Item) WITH$x SET i.title = 'x'",
+    "MATCH (i:Item) /***/ WHERE i. /**/ SET i.title = 'x'",
+    "MATCH (i:Item) WHERE i.x = 'a\\d' SET i.title = '\\d'",
+    "MATCH (i:Item) WHERE i.x = y\u00b2SET i.title = 'x'",
+    "MATCH (i:Item)\u0085SET i.title = 'x'",
+)
 CYPHER_TRICKS = (
+    *CYPHER_SPLIT_IN_TWO_WAYS,
     # Escapes, which Neo4j replaces before anything else.
     "\\u0043REATE (n:Item {id: 'x'})",
     "MATCH (n) \\u0044ELETE n",
@@ -115,7 +131,29 @@ CYPHER_TRICKS = (
 )
 SERVER = "<http://127.0.0.1:1/>"
 GROUP = "{ ?a ?b ?c }"
-SPARQL_TRICKS = tuple(
+# Oxigraph sees SERVICE and what to ask in all of the first five.
+SPARQL_GLUED = tuple(
+    text.replace("SERVER", SERVER).replace("GROUP", GROUP)
+    for text in (
+        "PREFIX : SERVER SELECT * { SERVICE:x GROUP }",
+        "PREFIX : SERVER SELECT * { SERVICESILENT:x GROUP }",
+        "PREFIX : SERVER SELECT * { OPTIONAL { SERVICE:x GROUP } }",
+        "PREFIX : SERVER SELECT * { ?s ?p ?o MINUS { SERVICE:x GROUP } }",
+        "PREFIX : SERVER SELECT * { FILTER NOT EXISTS { SERVICE:x GROUP } }",
+        "PREFIX : SERVER SELECT * { ?s :p :.SERVICE SERVER GROUP }",
+        "PREFIX SERVICE: SERVER SELECT * { SERVICE:x GROUP }",
+        "PREFIX s: SERVER SELECT * { SERVICEs:x GROUP }",
+        "SELECT * { _:a ?p _:b.SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 1.e5SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 'a'@enSERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p 'a'@en-SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p ?o.SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p ?o\u1680SERVICE SERVER GROUP }",
+        "SELECT * { ?s <urn:x\u2028> SERVICE SERVER GROUP }",
+        "SELECT * { ?s ?p ?o LATERAL { SERVICE SERVER GROUP } }",
+    )
+)
+SPARQL_TRICKS = SPARQL_GLUED + tuple(
     text.replace("SERVER", SERVER).replace("GROUP", GROUP)
     for text in (
         # Escapes, which a server may replace before anything else.

@@ -60,7 +60,7 @@ AFTER_A_STAR = frozenset(("RETURN", "WITH", "DISTINCT"))
 CLOSING = frozenset(")]}")
 OPENING = frozenset("([{")
 # Ladybug dies of a lambda that is an argument of any other function.
-LAMBDA_FUNCTIONS = ("list_transform", "list_filter", "list_reduce")
+LAMBDA_FUNCTIONS = ("list_transform", "list_filter")
 OPERATORS = frozenset("+ - * / % ^ = < > | & !".split())
 OPERATOR_WORDS = frozenset("AND OR XOR NOT UNION WITH MATCH UNWIND WHEN".split())
 
@@ -239,10 +239,11 @@ class _Words:
         """Raise QueryRefusedError if an arrow makes a lambda where Ladybug expects none."""
         is_lambda = before.kind in ("word", "quoted") or before.text == ")"
         bracket = self.brackets[-1] if self.brackets else _Bracket("")
-        if is_lambda and (bracket.function not in LAMBDA_FUNCTIONS or bracket.commas != 1):
+        is_expected = bracket.function in LAMBDA_FUNCTIONS and bracket.commas == 1
+        if is_lambda and not is_expected:
             raise QueryRefusedError(
-                f"after {before.text[:40]} the query has ->, which may only follow -- or ], or be "
-                f"in the second argument of {', '.join(LAMBDA_FUNCTIONS)}: correct it"
+                f"after {before.text[:40]} the query has ->, which may only follow - or ], or make "
+                f"the second argument of {' or '.join(LAMBDA_FUNCTIONS)}: correct it"
             )
 
     def _is_clause_or_operator(self, position: int) -> bool:

@@ -203,10 +203,11 @@ class CypherTexts(Texts):
         if depth == 0:
             return self.one_of("true", "i.id = 'a'", "v.text IS NOT NULL", "h.rank <> 'SET'")
         one = self.truth(depth - 1)
+        comparison = self.one_of("=", "<>", "<", ">=")
         return self.one_of(
             f"{one} {self.one_of('AND', 'OR', 'XOR')} {self.truth(depth - 1)}",
             f"NOT ({one})",
-            f"{self.number(depth - 1)} {self.one_of(*'= <> < >= >'.split())} {self.number(depth - 1)}",
+            f"{self.number(depth - 1)} {comparison} {self.number(depth - 1)}",
             f"{self.text(depth - 1)} {self.one_of('CONTAINS', 'STARTS WITH', '=')} 'e'",
             f"i.id IN ['a', {self.text(depth - 1)}]",
             f"any(x IN {self.list(depth - 1)} WHERE x = 1)",

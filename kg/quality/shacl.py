@@ -166,8 +166,8 @@ def _make_queries_safe(shapes: Graph, path: Path) -> None:
     IRIs of a shape's path, into the text of a query: so the prefixes are applied here, and an IRI
     that could end early is refused.
     """
-    iris = [each for triple in shapes for each in triple if isinstance(each, URIRef)]
-    for iri in {*iris, *shapes.objects(None, SH.namespace)}:
+    iris = {str(each) for triple in shapes for each in triple if isinstance(each, URIRef)}
+    for iri in iris | {str(each) for each in shapes.objects(None, SH.namespace)}:
         if not IRI.fullmatch(iri):
             raise DataError(
                 f"{path} has {_one_line(iri)!r} for an IRI: percent-encode its special characters"

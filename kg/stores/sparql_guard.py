@@ -6,7 +6,7 @@ written anew from its tokens: what a store gets has been understood as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from kg.stores.query_text import check_depth, check_length, check_operators
@@ -80,7 +80,7 @@ def _message(tokens: list[Token], error: NotDerivedError) -> str:
     return f"after {before} the query has {found}, where SPARQL expects {_listed(error.expected)}"
 
 
-def _listed(kinds: list[str]) -> str:
+def _listed(kinds: Sequence[str]) -> str:
     """Return a few kinds of tokens in words."""
     shown = [kind.replace("_", " ") for kind in kinds[:6]]
     if len(kinds) > len(shown):

@@ -318,7 +318,7 @@ def _ladybug(path: str, text: str) -> str:
     try:
         connection.set_query_timeout(int(1000 * SECONDS))
         result: Any = connection.execute(text, {"x": 1, "1": 1} if "$" in text else {})
-        rows = []
+        rows: list[Any] = []
         while result.has_next() and len(rows) < ROWS:
             rows.append(result.get_next())
         return str(sorted(str(row) for row in rows))

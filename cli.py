@@ -10,8 +10,11 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -53,7 +56,7 @@ def check_packages() -> None:
 check_packages()  # before the first import of a package of ours
 
 from commands.base import INTERRUPTED, Context, Group  # noqa: E402
-from schema.errors import CatalographError  # noqa: E402
+from schema.errors import CatalographError, CatalographWarning  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
 from schema.terminal import printable, printable_line, printable_streams  # noqa: E402
 
@@ -140,6 +143,28 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(args: Sequence[str] | None) -> int:
     # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
+    with _remarks_as_lines(context):
+        return _run(args, context)
+
+
+@contextmanager
+def _remarks_as_lines(context: Context) -> Iterator[None]:
+    """Print what the library remarks as a line on stderr; other warnings stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CatalographWarning)
+        show_other = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CatalographWarning):
+                context.note("warning: " + " ".join(str(message).split()))
+            else:
+                show_other(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+def _run(args: Sequence[str] | None, context: Context) -> int:
     try:
         # In standalone mode click would print errors in its own form, of several lines, and exit.
         # Otherwise it returns the code that a command passed to ctx.exit().

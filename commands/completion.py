@@ -15,7 +15,7 @@ import click
 from commands.base import PATH, Command, Context, pass_context, table
 from commands.loading import model_option, note_not_trained_to_complete, read_cells
 from commands.progress import bar
-from schema.errors import UsageError
+from schema.errors import StoreLockedError, UsageError
 from schema.files import atomic_file
 
 if TYPE_CHECKING:
@@ -122,14 +122,11 @@ def complete(
     snapshot = home.snapshot()
     cells = list(_cells_to_complete(home, scorer, snapshot, named_cells, items, properties))
 
+    writer = _prediction_writer(context, home, scorer.name) if write else None
+
     decisions: Counter[str] = Counter()
     first: list[Completion] = []
-    with (
-        bar("completing") as progress,
-        # Left in reverse order: the file appears only after the last predictions are in the graph.
-        _output_file(out) as file,
-        _prediction_writer(home, scorer.name, write) as writer,
-    ):
+    with bar("completing") as progress, _output_file(out) as file:
         completions = complete_cells(
             scorer,
             CatalogItems(snapshot, load_regions(home, scorer)),
@@ -146,6 +143,9 @@ def complete(
                 file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
             if writer is not None:
                 writer.add(completion)
+    if writer is not None:
+        # After the file is there: what was computed is not lost if the graph cannot be written.
+        writer.flush()
 
     written = 0 if writer is None else writer.written
     document = {
@@ -209,20 +209,15 @@ def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
             yield file
 
 
-@contextmanager
-def _prediction_writer(home: Home, model: str, write: bool) -> Iterator[PredictionWriter | None]:
-    """Open the graph to write predictions into it; None without ``--write``."""
-    if not write:
-        yield None
-        return
+def _prediction_writer(context: Context, home: Home, model: str) -> PredictionWriter:
     from serving.writeback import PredictionWriter
 
-    # The graph is opened before the first cell is completed: if another process has it open, the
-    # user learns so now and not an hour later.
-    with home.store() as store:
-        writer = PredictionWriter(store, model=model)
-        yield writer
-        writer.flush()
+    try:
+        # If the graph cannot be written, the user learns so now and not an hour later.
+        home.store().close()
+    except StoreLockedError as error:
+        context.note(f"{error}; the predictions wait for it")
+    return PredictionWriter(home.store, model=model)
 
 
 def _summary(

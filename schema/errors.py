@@ -14,9 +14,12 @@
     ├── StoreError                      the graph store failed
     │   ├── StoreLockedError            another process has the store open
     │   ├── StoreDamagedError           the journal or its projection fails verification
+    │   ├── StoreUnavailableError       the disk, memory or a permission refuses it for now
     │   └── QueryTimeoutError           a query exceeded its time limit
     ├── ModelError                      a model folder is missing, damaged or does not fit
     └── TrainingError                   training cannot go on
+
+    CatalographWarning                  a remark for the user: the job goes on
 
 A message is one line. It names the offending value, the limit or what was expected, and how to fix
 it.
@@ -31,6 +34,10 @@ class CatalographError(Exception):
     """Base class of all errors raised on purpose; the text is one line to show to a user."""
 
     exit_code = 1
+
+
+class CatalographWarning(UserWarning):
+    """A remark for the user about something that is no error; the text is one line to show."""
 
 
 class UsageError(CatalographError):
@@ -89,6 +96,13 @@ class StoreLockedError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The journal or its projection fails verification."""
+
+
+class StoreUnavailableError(StoreError):
+    """The system refuses something for now: room on the disk, memory, file handles, permission.
+
+    It says nothing about the store's content, which is as it was.
+    """
 
 
 class QueryTimeoutError(StoreError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -89,8 +91,24 @@ def load_shapes(home: Home, ontology: Ontology, path: Path | None = None) -> tup
 
     if path is not None:
         return Shapes(path), True
-    is_current = refresh_shapes(home.shapes_path, ontology)
-    return Shapes(home.shapes_path), is_current
+    try:
+        is_current = refresh_shapes(home.shapes_path, ontology)
+        return Shapes(home.shapes_path), is_current
+    except OSError:
+        return _shapes_without_writing(home, ontology)
+
+
+def _shapes_without_writing(home: Home, ontology: Ontology) -> tuple[Shapes, bool]:
+    """Load the shapes of a home that cannot be written."""
+    from kg.quality.shacl import Shapes
+    from schema.shapes import refresh_shapes
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / home.shapes_path.name
+        if home.shapes_path.exists():
+            shutil.copyfile(home.shapes_path, path)
+        is_current = refresh_shapes(path, ontology)
+        return Shapes(path), is_current
 
 
 def validate(

@@ -58,9 +58,15 @@ class Cursor:
 
     def save(self) -> None:
         """Write the cursor to its file."""
-        if self.path is not None:
-            document = {"item": self.item, "statement": self.statement}
-            write_atomically(self.path, json.dumps(document))
+        if self.path is None:
+            return
+        try:
+            write_atomically(
+                self.path, json.dumps({"item": self.item, "statement": self.statement})
+            )
+        except OSError:
+            # A home that cannot be written can be copied, but an interrupted copy begins again.
+            self.path = None
 
     def delete(self) -> None:
         """Delete the file of a finished copy."""

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from kg.stores.graph_files import GraphFiles
 from kg.stores.journal import Journal, JournalBatch, changes_table
 from kg.stores.lock import StoreLock
 from kg.stores.memory import MemoryStore
 from kg.stores.merge import PutBatch, StoredRows, changes_of
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.room import check_room, free_bytes
 from kg.stores.tables import item_from_row, statements_from_rows
-from schema.errors import StoreError
+from kg.stores.tally import Tally
+from schema.errors import (
+    CatalographWarning,
+    StoreDamagedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from schema.terms import Item, Rank, Statement
+
+PUBLISH_SECONDS = 2.0
+"""The least time between two publications of a graph that is being written."""
+PUBLISH_RATIO = 50
+"""A publication may take one part in so many of the time since the one before."""
 
 
 class Projection(ABC):
-    """A graph that shows a journal up to some version; what it loses, the journal can restore."""
+    """A graph that shows a journal up to some version; what it loses, the journal can restore.
+
+    Its database's errors are raised as StoreDamagedError if the graph is damaged, as
+    StoreUnavailableError if the system refuses something for now, and else as StoreError.
+    """
+
+    path: Path
 
     @abstractmethod
     def applied_version(self) -> int:
@@ -62,61 +85,70 @@ class Projection(ABC):
     def close(self) -> None:
         """Release the graph."""
 
+    @abstractmethod
+    def finish(self) -> None:
+        """Write all changes into the graph's files, and release it."""
+
+    @abstractmethod
+    def save_copy(self, target: Path) -> None:
+        """Write all changes into the graph's files, and copy those to a path."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Give up a graph that failed to be written, and the room that it takes on the disk."""
+
+    @abstractmethod
+    def room_for(self, changes: pa.Table) -> int:
+        """Return about how many bytes of disk a batch needs while it is applied."""
+
 
 class JournaledStore(GraphStore):
-    """A folder with a graph, ``journal/`` and ``lock``; subclasses say what their graph is."""
+    """A folder with a graph, ``journal/`` and ``lock``; subclasses say what their graph is.
+
+    A reader opens the graph that was published last, and needs no lock. A writer has the lock,
+    works on a copy of that graph from its first change on, and publishes it when it is closed, and
+    from time to time before that.
+    """
 
     scheme: ClassVar[str]
 
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.folder = folder
         self.url = f"{self.scheme}:{folder}"
-        if not folder.is_dir() and not create:
-            raise StoreError(f"no graph at {folder}: run `catalograph ingest` first")
-        folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(folder / "journal")
-        if read_only and self.graph_exists(folder) and self._open_shared():
-            return
-        # A reader, too, needs a graph that is up to date, so it first opens the store as a writer
-        # if the graph is missing, torn or behind its journal.
-        self._lock = StoreLock(folder / "lock", shared=False)
-        try:
-            self._graph = self.open_graph(folder)
-            self._catch_up()
-        except BaseException:
-            self._lock.release()
-            raise
+        self._files = self.graph_files(folder)
+        self._read_only = read_only
+        self._lock: StoreLock | None = None
+        self._projection: Projection | None = None
+        self._is_working = False
+        """Whether the projection is the working copy."""
+        self._has_unpublished = False
+        self._has_failed = False
+        self._next_publication = 0.0
+        if not folder.is_dir() and not create:
+            raise self._no_graph()
+        if read_only:
+            self._projection = self._up_to_date_graph()
+        else:
+            # The graph itself is opened when it is needed: `rebuild` can do without.
+            self._lock = StoreLock(self._lock_path)
 
     @staticmethod
     @abstractmethod
-    def graph_exists(folder: Path) -> bool:
-        """Return whether the folder has a graph."""
+    def graph_files(folder: Path) -> GraphFiles:
+        """Return the files of the folder's graph."""
 
     @staticmethod
     @abstractmethod
-    def open_graph(folder: Path, read_only: bool = False) -> Projection:
-        """Open the folder's graph.
+    def open_graph(path: Path, read_only: bool = False) -> Projection:
+        """Open a graph; opened for writing, it is made if there is none."""
 
-        A torn graph is replaced by an empty one; if it is opened only for reading, RuntimeError is
-        raised instead.
+    @staticmethod
+    def is_unfinished(path: Path) -> bool:
+        """Return whether a published graph has changes beside it, from a writer in place.
+
+        Today's writers have a copy of their own, but there were others before.
         """
-
-    @staticmethod
-    @abstractmethod
-    def delete_graph(folder: Path) -> None:
-        """Delete the graph, but not the journal."""
-
-    def _open_shared(self) -> bool:
-        """Open beside other readers; return False if the graph is torn or behind its journal."""
-        self._lock = StoreLock(self.folder / "lock", shared=True)
-        try:
-            self._graph = self.open_graph(self.folder, read_only=True)
-            if self._graph.applied_version() == self.journal.version:
-                return True
-            self._graph.close()
-        except RuntimeError:
-            pass
-        self._lock.release()
         return False
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
@@ -182,25 +214,302 @@ class JournaledStore(GraphStore):
         return []
 
     def rebuild(self) -> None:
-        """Rebuild the graph from the journal."""
-        self._graph.close()
-        # If this is cut off, the next one to open the store finishes it: the journal is still
-        # complete.
-        self.delete_graph(self.folder)
-        self._graph = self.open_graph(self.folder)
-        self._catch_up()
+        """Make the graph anew from its journal, which is checked first.
+
+        The old graph stays until the new one is complete. Raises StoreDamagedError, and changes
+        nothing, if the journal is damaged or lacks what the graph shows.
+        """
+        self._check_writable()
+        self._drop_projection()
+        self._files.remove_leftovers()
+        problems = self.journal.verify()
+        if problems:
+            more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+            raise StoreDamagedError(f"nothing was rebuilt: {problems[0]}{more}")
+        is_readable = self._check_journal_is_whole()
+
+        graph = self._projection = self.open_graph(self._files.working)
+        self._is_working = True
+        with self._all_or_nothing(), Tally() as tally:
+            for version, changes in self.journal.read():
+                check_room(self.folder, graph.room_for(changes))
+                graph.apply(version, changes)
+                tally.add(version, changes)
+            counts = graph.counts()
+            items, statements = tally.counts()
+            if (counts.items, counts.statements) != (items, statements):
+                raise StoreDamagedError(
+                    f"nothing was rebuilt: the new graph has {counts.items:,} items and "
+                    f"{counts.statements:,} statements, its journal {items:,} and {statements:,}; "
+                    "try again, and report it if it happens again"
+                )
+            graph.finish()
+            published = self._files.published()
+            if published is not None and not is_readable:
+                # It may show what the journal has lost.
+                aside = self._files.set_aside(published)
+                self._warn(f"the old graph could not be read and was renamed to {aside}")
+            self._files.publish(self._files.working)
+        self._forget_projection()
 
     def close(self) -> None:
-        """Release the graph and the lock."""
-        self._graph.close()
-        self._lock.release()
+        """Publish what was written, and release the graph and the lock."""
+        try:
+            if self._is_working and self._has_unpublished and not self._has_failed:
+                self._publish()
+        finally:
+            self._release()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except StoreError:
+            # What went wrong first says more. The next to open the store catches up.
+            if error is None:
+                raise
+
+    # Opening
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def _graph(self) -> Projection:
+        """The published graph, or a writer's copy from its first change on."""
+        if self._has_failed:
+            raise StoreError(f"an earlier write to {self.folder} failed: open it again")
+        if self._projection is None:
+            self._open_for_writing()
+        assert self._projection is not None
+        return self._projection
+
+    def _up_to_date_graph(self) -> Projection:
+        """Open the published graph for reading; bring it up to date first, if that is possible."""
+        graph = self._published_graph()
+        # The graph's version before the journal's: a writer may add to both in between.
+        applied = -1 if graph is None else graph.applied_version()
+        newest = self.journal.version
+        if graph is None or applied < newest or self.is_unfinished(graph.path):
+            return self._catch_up_as_writer(graph)
+        if applied > newest:
+            self._warn(
+                f"the graph shows version {applied} of its journal, which ends at version "
+                f"{newest}: restore the journal from a copy, or run `catalograph salvage`"
+            )
+        return graph
+
+    def _catch_up_as_writer(self, graph: Projection | None) -> Projection:
+        """Bring the graph up to date and return it; return ``graph`` if that is not possible."""
+        try:
+            if graph is None:
+                # There is nothing to read, so a writer at work is waited for.
+                self._lock = StoreLock(self._lock_path)
+            else:
+                self._lock = StoreLock(self._lock_path, wait=0)
+                graph.close()
+            self._open_for_writing()
+            if self._is_working:
+                self._publish()
+        except StoreError as error:
+            published = self._published_graph()
+            if published is None:
+                if self.journal.version < 0 and isinstance(error, StoreUnavailableError):
+                    raise self._no_graph() from None
+                raise
+            applied = published.applied_version()
+            newest = self.journal.version
+            self._warn(f"reading version {applied}, as published, of {newest} ({error})")
+            return published
+        finally:
+            self._release()
+        published = self._published_graph()
+        if published is None:
+            raise self._no_graph()
+        return published
+
+    def _published_graph(self) -> Projection | None:
+        """Open the published graph for reading; return None if there is none."""
+        while True:
+            path = self._files.published()
+            if path is None:
+                return None
+            try:
+                return self.open_graph(path, read_only=True)
+            except (StoreError, OSError):
+                # A writer may have published another one meanwhile, and removed this one.
+                if self._files.published() == path:
+                    raise
+
+    def _open_for_writing(self) -> None:
+        """Open the graph as the holder of the lock, and bring it up to date."""
+        self._files.remove_leftovers()
+        try:
+            self._finish_published()
+            self._projection = self._published_graph()
+            applied = -1 if self._projection is None else self._projection.applied_version()
+        except StoreDamagedError as error:
+            self._drop_projection()
+            self._set_aside(error)
+            applied = -1
+        newest = self.journal.version
+        if applied > newest:
+            raise StoreDamagedError(
+                f"{self.journal.folder} ends at version {newest}, but the graph shows version "
+                f"{applied}: restore the journal from a copy, or run `catalograph salvage`"
+            )
+        if self._projection is None or applied < newest:
+            graph = self._begin()
+            with self._all_or_nothing():
+                for version, changes in self.journal.read(since=applied):
+                    check_room(self.folder, graph.room_for(changes))
+                    graph.apply(version, changes)
+            self._has_unpublished = True
+
+    def _finish_published(self) -> None:
+        """Let the database finish what a writer in place has begun."""
+        path = self._files.published()
+        if path is not None and self.is_unfinished(path):
+            check_room(self.folder, path.stat().st_size)
+            self.open_graph(path).finish()
+
+    def _set_aside(self, error: StoreDamagedError) -> None:
+        """Rename a damaged graph if the journal can replace it; raise ``error`` otherwise."""
+        path = self._files.published()
+        if path is None or self._read_only or self.journal.version < 0 or self.journal.verify():
+            raise error
+        aside = self._files.set_aside(path)
+        self._warn(f"the graph was renamed to {aside} and is made anew from the journal ({error})")
+
+    def _check_journal_is_whole(self) -> bool:
+        """Raise StoreDamagedError if the graph shows what the journal lacks.
+
+        Returns whether the graph could be read, so that this is certain.
+        """
+        newest = self.journal.version
+        try:
+            graph = self._published_graph()
+            if graph is None:
+                return True
+            applied = graph.applied_version()
+            has_more = applied > newest or (newest < 0 and graph.counts().items > 0)
+            graph.close()
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            if newest >= 0:
+                return False
+            applied = -1
+            has_more = True
+        if has_more:
+            ends = f"ends at version {newest}" if newest >= 0 else "is empty"
+            shows = f"version {applied}" if applied >= 0 else "more"
+            raise StoreDamagedError(
+                f"nothing was rebuilt: {self.journal.folder} {ends}, but the graph beside it shows "
+                f"{shows}; restore the journal from a copy, or run `catalograph salvage`"
+            )
+        return True
+
+    def _no_graph(self) -> StoreError:
+        return StoreError(f"no graph at {self.folder}: run `catalograph ingest` first")
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.folder}: {message}", CatalographWarning, stacklevel=3)
+
+    # Writing
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise StoreError(f"{self.folder} is open for reading: open it for writing")
 
     def _commit(self, changes: pa.Table) -> None:
-        # The journal comes first: a crash between the two steps leaves a graph that is behind, and
-        # the next one to open the store catches up.
-        version = self.journal.append(changes)
-        self._graph.apply(version, changes)
+        self._check_writable()
+        graph = self._begin()
+        # Parquet compresses, so that the batch itself takes less than in memory.
+        check_room(self.folder, changes.nbytes + graph.room_for(changes))
+        with self._all_or_nothing():
+            # The journal comes first: a crash between the two steps leaves a graph that is behind,
+            # and the next one to open the store catches up.
+            version = self.journal.append(changes)
+            graph.apply(version, changes)
+        self._has_unpublished = True
+        self._publish_if_due(graph)
 
-    def _catch_up(self) -> None:
-        for version, changes in self.journal.read(since=self._graph.applied_version()):
-            self._graph.apply(version, changes)
+    def _begin(self) -> Projection:
+        """Return the working copy of the graph, which is made at the first change."""
+        if self._projection is not None and self._is_working:
+            return self._projection
+        began = time.monotonic()
+        self._drop_projection()
+        graph = self._projection = self.open_graph(self._files.copy_to_work_on())
+        self._is_working = True
+        self._plan_publication(began)
+        return graph
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Give up the working copy if the block fails: it may hold a part of a batch."""
+        try:
+            yield
+        except BaseException:
+            self._has_failed = True
+            if self._projection is not None:
+                self._projection.abandon()
+                self._projection = None
+            raise
+
+    def _publish(self) -> None:
+        """Publish the working copy, which takes no time, and release it."""
+        graph = self._begin()
+        with self._all_or_nothing():
+            graph.finish()
+            self._files.publish(self._files.working)
+        self._forget_projection()
+
+    def _publish_if_due(self, graph: Projection) -> None:
+        """Publish a copy of the working copy, if that takes little of the time since the last one.
+
+        A writer that is soon done publishes only when it is closed.
+        """
+        if time.monotonic() < self._next_publication:
+            return
+        began = time.monotonic()
+        # Readers can wait longer than this writer can do without the room.
+        if free_bytes(self.folder) > 4 * self._files.bytes_to_copy(graph.path):
+            with self._all_or_nothing():
+                graph.save_copy(self._files.finished)
+                self._files.publish(self._files.finished)
+            self._has_unpublished = False
+        self._plan_publication(began)
+
+    def _plan_publication(self, began: float) -> None:
+        """Set the time of the next publication, when a copy has taken the time since ``began``."""
+        now = time.monotonic()
+        self._next_publication = now + max(PUBLISH_SECONDS, PUBLISH_RATIO * (now - began))
+
+    def _drop_projection(self) -> None:
+        """Release the graph; what a working copy has that was not published is lost."""
+        if self._projection is not None:
+            self._projection.close()
+        self._forget_projection()
+
+    def _forget_projection(self) -> None:
+        self._projection = None
+        self._is_working = False
+        self._has_unpublished = False
+        self._has_failed = False
+
+    def _release(self) -> None:
+        """Release the graph and the lock."""
+        try:
+            self._drop_projection()
+        finally:
+            if self._lock is not None:
+                self._files.remove_leftovers()
+                self._lock.release()
+                self._lock = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kg.stores.graph_files import LadybugFiles, side_files
 from kg.stores.journaled import JournaledStore
-from kg.stores.ladybug_graph import FILE, LadybugGraph, delete_files
+from kg.stores.ladybug_graph import FILE, LadybugGraph
 
 
 class LadybugStore(JournaledStore):
@@ -14,19 +15,19 @@ class LadybugStore(JournaledStore):
     scheme = "ladybug"
 
     @staticmethod
-    def graph_exists(folder: Path) -> bool:
-        """Return whether the folder has a graph."""
-        return (folder / FILE).exists()
+    def graph_files(folder: Path) -> LadybugFiles:
+        """Return the files of the folder's graph."""
+        return LadybugFiles(folder, FILE)
 
     @staticmethod
-    def open_graph(folder: Path, read_only: bool = False) -> LadybugGraph:
-        """Open the folder's graph."""
-        return LadybugGraph(folder, read_only=read_only)
+    def open_graph(path: Path, read_only: bool = False) -> LadybugGraph:
+        """Open a graph."""
+        return LadybugGraph(path, read_only=read_only)
 
     @staticmethod
-    def delete_graph(folder: Path) -> None:
-        """Delete the graph, but not the journal."""
-        delete_files(folder)
+    def is_unfinished(path: Path) -> bool:
+        """Return whether a writer in place left changes beside the graph, as version 0.1 could."""
+        return any(file.stat().st_size for file in side_files(path))
 
 
 def open_url(url: str, *, create: bool, read_only: bool) -> LadybugStore:

@@ -11,6 +11,11 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 - A new connection for each batch, and a ``buffer_pool_size`` of at least 1 GB.
 - One Database object open for writing per process, behind our own lock file. Processes are
   spawned, never forked.
+- A checkpoint changes the file in place, so nobody reads a file that is being written: a writer has
+  a copy of its own (``graph_files``). A batch is applied there in several transactions, with
+  checkpoints in between, which bounds the write-ahead log.
+- A write that fails for want of room is repeated when the Database is destroyed, and ends the
+  process (std::terminate) if it fails again. So a Database that failed to write is never destroyed.
 - Extensions cannot be downloaded offline, so the graph has no vector and no full-text index.
 - ``read_only=True`` keeps a query from changing the graph, but not from reading files or killing
   the process. That is what ``cypher_guard`` is for.
@@ -18,20 +23,31 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 
 from __future__ import annotations
 
-import shutil
+import ctypes
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
+from kg.stores.ladybug_database import ladybug_errors, open_database
 from kg.stores.ladybug_reading import LadybugReader
 from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, first_image
-from kg.stores.tables import BATCH_ROWS
+from schema.errors import StoreDamagedError
 
-BUFFER_POOL_BYTES = 1 << 30
 FILE = "graph.lbug"
+MERGED_ROWS = 16_384
+"""Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
+GROWTH = 3
+"""Bytes of the graph file for a byte of changes in Arrow's form."""
+LOG_GROWTH = 12
+"""Bytes of the write-ahead log for a byte of changes that replace statements; new ones need 4."""
+LOG_BYTES = 64_000_000
+"""The most that the write-ahead log and the pages beside it reach."""
 CREATE_TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item("
     "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",
@@ -41,7 +57,7 @@ CREATE_TABLES = (
     "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
 )
-# The version is a node of the graph itself: one transaction commits it together with its batch.
+# The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
 MERGE_ITEMS = """
@@ -63,38 +79,49 @@ DELETE_STATEMENTS = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) DELETE 
 
 
 class LadybugGraph(LadybugReader):
-    """The file ``graph.lbug`` in a store's folder, and the version of the journal that it shows.
+    """A graph file, and the version of the journal that it shows.
 
-    A graph that cannot be opened is torn: it is deleted, and the journal fills a new one. With
-    ``read_only``, RuntimeError is raised instead.
+    Opened for writing, the file is made if there is none. Raises StoreDamagedError if the file is
+    damaged, and StoreUnavailableError if the system refuses to open it for now.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        import ladybug
-
-        self.folder = folder
-        path = str(folder / FILE)
-        if read_only:
-            self.database = ladybug.Database(
-                path, buffer_pool_size=BUFFER_POOL_BYTES, read_only=True
-            )
-            return
-        try:
-            self._open_for_writing(path)
-        except RuntimeError:
-            delete_files(folder)
-            self._open_for_writing(path)
-
-    def _open_for_writing(self, path: str) -> None:
-        import ladybug
-
-        self.database = ladybug.Database(path, buffer_pool_size=BUFFER_POOL_BYTES)
-        for text in CREATE_TABLES:
-            self._execute(text)
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        if read_only and not path.stat().st_size:
+            # Ladybug would take it for a new graph.
+            raise StoreDamagedError(f"{path} is empty: run `catalograph rebuild`")
+        self.database = open_database(path, read_only=read_only)
+        if not read_only:
+            for text in CREATE_TABLES:
+                self._execute(text)
 
     def close(self) -> None:
         """Release the file."""
-        self.database.close()
+        with ladybug_errors(self.path):
+            self.database.close()
+
+    def finish(self) -> None:
+        """Write all changes into the file itself, and release it."""
+        self._execute("CHECKPOINT")
+        self.close()
+
+    def save_copy(self, target: Path) -> None:
+        """Write all changes into the file, and copy it."""
+        self._execute("CHECKPOINT")
+        copy_file(self.path, target)
+
+    def abandon(self) -> None:
+        """Give up a graph that failed to be written, without touching it any more."""
+        # Its files are worth nothing now, but the disk may need their room.
+        for path in (self.path, *side_files(self.path)):
+            with suppress(OSError):
+                os.truncate(path, 0)
+        # One reference more than there are: the Database lives, unused, until the process ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.database))
+
+    def room_for(self, changes: pa.Table) -> int:
+        """Return about how many bytes of disk a batch needs while it is applied."""
+        return GROWTH * changes.nbytes + min(LOG_GROWTH * changes.nbytes, LOG_BYTES)
 
     def applied_version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
@@ -130,30 +157,25 @@ class LadybugGraph(LadybugReader):
                 self._execute(text, {"rows": table})
 
     def _merge(self, items: pa.Table, values: pa.Table, batch: JournalBatch, version: int) -> None:
-        """Apply a batch and its version in one transaction, so that nothing is created twice."""
+        """Apply a batch a few rows at a time, and its version last.
+
+        A graph in which only a part was applied is never published.
+        """
         # New statements are created, and not merged like the nodes: later batches load six times as
         # fast.
         existing = pa.array(sorted(self._statement_ids(batch.statements["item"])), pa.string())
         exists = pc.is_in(batch.statements["id"], value_set=existing)
-        steps = (
+        for text, table in (
             (MERGE_ITEMS, items),
             (MERGE_VALUES, values),
             (CREATE_STATEMENTS, batch.statements.filter(pc.invert(exists))),
             (UPDATE_STATEMENTS, batch.statements.filter(exists)),
-        )
-        connection = self.connect()
-        try:
-            connection.execute("BEGIN TRANSACTION")
-            for text, table in steps:
-                for start in range(0, table.num_rows, BATCH_ROWS):
-                    connection.execute(text, {"rows": table.slice(start, BATCH_ROWS)})
-            if batch.retracted:
-                connection.execute(DELETE_STATEMENTS, {"ids": batch.retracted})
-            connection.execute(SET_APPLIED_VERSION, {"version": version})
-            connection.execute("COMMIT")
-        finally:
-            # A transaction that was not committed is rolled back with its connection.
-            connection.close()
+        ):
+            for start in range(0, table.num_rows, MERGED_ROWS):
+                self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
+        if batch.retracted:
+            self._execute(DELETE_STATEMENTS, {"ids": batch.retracted})
+        self._execute(SET_APPLIED_VERSION, {"version": version})
 
     def _statement_ids(self, item_ids: pa.ChunkedArray) -> list[str]:
         """Return the ids of all statements that the graph has about some items."""
@@ -167,18 +189,9 @@ class LadybugGraph(LadybugReader):
         return [row["id"] for row in self.rows(text, {"rows": wanted})]
 
     def _execute(self, text: str, params: dict[str, Any] | None = None) -> None:
-        connection = self.connect()
-        try:
-            connection.execute(text, params or {})
-        finally:
-            connection.close()
-
-
-def delete_files(folder: Path) -> None:
-    """Delete the graph's files in a store's folder, but not the journal."""
-    # The write-ahead log lies beside the graph, as graph.lbug.wal.
-    for path in folder.glob(f"{FILE}*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        with ladybug_errors(self.path):
+            connection = self.connect()
+            try:
+                connection.execute(text, params or {})
+            finally:
+                connection.close()

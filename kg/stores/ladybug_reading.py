@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow as pa
 from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.journaled import Projection
+from kg.stores.ladybug_database import ladybug_errors
 from kg.stores.merge import StoredRows
 from kg.stores.property_graph import (
     COUNT_ITEMS,
@@ -38,6 +40,7 @@ class LadybugReader(Projection):
     buffer pool, about 1.2 MB for each Arrow table that it was given, until it is closed.
     """
 
+    path: Path
     database: Any
 
     def connect(self) -> Any:
@@ -158,11 +161,15 @@ class LadybugReader(Projection):
         return groups
 
     def _arrow(self, text: str, params: dict[str, Any] | None) -> pa.Table:
-        connection = self.connect()
-        try:
-            return connection.execute(text, params or {}).get_as_arrow()
-        finally:
-            connection.close()
+        with ladybug_errors(self.path):
+            connection = self.connect()
+            try:
+                table = connection.execute(text, params or {}).get_as_arrow()
+            finally:
+                connection.close()
+            # A damaged page may give text that is not UTF-8, which Arrow would pass on.
+            table.validate(full=True)
+            return table
 
 
 def _json_value(value: Any) -> Any:

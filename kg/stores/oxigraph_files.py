@@ -1,13 +1,21 @@
-"""Open an Oxigraph store's files for reading, beside a writer that may be at work."""
+"""Open an Oxigraph store's files, and turn its errors into Catalograph's."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pyoxigraph import Store
 
+from kg.stores.failures import store_error
+
 ATTEMPTS = 10
 PAUSE_SECONDS = 0.05
+
+DAMAGE = ("Corruption", "No such file or directory")
+"""Phrases by which Oxigraph reports damaged or missing files, when nobody else is writing them."""
 
 
 def open_for_reading(folder: str) -> Store:
@@ -26,3 +34,12 @@ def open_for_reading(folder: str) -> Store:
                 raise
             time.sleep(PAUSE_SECONDS)
     return Store.read_only(folder)
+
+
+@contextmanager
+def oxigraph_errors(folder: Path) -> Iterator[None]:
+    """Raise Oxigraph's errors in the block as StoreError about the quads in ``folder``."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        raise store_error(error, folder, DAMAGE) from None

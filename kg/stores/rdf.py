@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kg.stores.graph_files import OxigraphFiles
 from kg.stores.journaled import JournaledStore
-from kg.stores.oxigraph_files import open_for_reading
+from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
 from kg.stores.protocol import QueryResult
-from kg.stores.rdf_graph import FOLDER, OxigraphGraph, delete_files
+from kg.stores.rdf_graph import FOLDER, OxigraphGraph
 from kg.stores.sparql import query_in_child_process
 from schema.iris import PREFIXES
 
@@ -17,39 +18,36 @@ if TYPE_CHECKING:
 
 
 class RdfStore(JournaledStore):
-    """A folder with ``graph.oxigraph`` (the quads), ``journal/`` (the truth) and ``lock``."""
+    """A folder with ``graph.oxigraph.N`` (the quads), ``journal/`` (the truth) and ``lock``."""
 
     scheme = "rdf"
 
     @staticmethod
-    def graph_exists(folder: Path) -> bool:
-        """Return whether the folder has a graph."""
-        return (folder / FOLDER).exists()
+    def graph_files(folder: Path) -> OxigraphFiles:
+        """Return the files of the folder's graph."""
+        return OxigraphFiles(folder, FOLDER)
 
     @staticmethod
-    def open_graph(folder: Path, read_only: bool = False) -> OxigraphGraph:
-        """Open the folder's graph."""
-        return OxigraphGraph(folder, read_only=read_only)
-
-    @staticmethod
-    def delete_graph(folder: Path) -> None:
-        """Delete the graph, but not the journal."""
-        delete_files(folder)
+    def open_graph(path: Path, read_only: bool = False) -> OxigraphGraph:
+        """Open a graph."""
+        return OxigraphGraph(path, read_only=read_only)
 
     def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
         """Run a read-only SPARQL query; ``timeout`` in seconds."""
-        return query_in_child_process(self.folder / FOLDER, text, PREFIXES, timeout)
+        return query_in_child_process(self._graph.path, text, PREFIXES, timeout)
 
     def dataset(self) -> Dataset:
         """Return the quads in rdflib's API, for reading; its default graph joins all graphs.
 
-        The dataset shows the graph at this moment, without what is put later. To write, use
-        :meth:`kg.stores.journaled.JournaledStore.put`.
+        The dataset shows the graph at this moment, without what is put later, and lasts as long as
+        this store is open. To write, use :meth:`kg.stores.journaled.JournaledStore.put`.
         """
         from oxrdflib import OxigraphStore
         from rdflib import Dataset
 
-        quads = open_for_reading(str(self.folder / FOLDER))
+        path = self._graph.path
+        with oxigraph_errors(path):
+            quads = open_for_reading(str(path))
         return Dataset(store=OxigraphStore(store=quads), default_union=True)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,10 +21,11 @@ import pyarrow.compute as pc
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
 
 from kg.stores import rdf_terms as terms
+from kg.stores.graph_files import hold
 from kg.stores.journal import JournalBatch
 from kg.stores.journaled import Projection
 from kg.stores.merge import StoredRows
-from kg.stores.oxigraph_files import open_for_reading
+from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
@@ -40,32 +40,65 @@ EXTEND_QUADS = 20_000
 """Quads that are added to the store at once when rows are replaced."""
 JOINED_TEXTS = 500
 """Texts that are encoded at once for a bulk load."""
+GROWTH = 40
+"""Bytes of disk for a byte of changes in Arrow's form, while its tables are being compacted."""
 JOURNAL = NamedNode(f"{iris.BASE}journal")
 VERSION = NamedNode(f"{iris.BASE}term:version")
 
 
 class OxigraphGraph(Projection):
-    """The folder ``graph.oxigraph`` of a store, and the version of the journal that it shows."""
+    """A folder of quads, and the version of the journal that it shows.
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        path = str(folder / FOLDER)
-        try:
-            self.quads = open_for_reading(path) if read_only else Store(path)
-        except (OSError, ValueError) as error:
+    Opened for writing, the folder is made if there is none. Raises StoreDamagedError if its files
+    are damaged, and StoreUnavailableError if the system refuses to open them for now.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._handle: int | None = None
+        with oxigraph_errors(path):
             if read_only:
-                raise RuntimeError(str(error)) from None
-            # Torn: the journal fills a new one.
-            delete_files(folder)
-            self.quads = Store(path)
+                self._handle = hold(path)
+                try:
+                    self.quads = open_for_reading(str(path))
+                except BaseException:
+                    self.close()
+                    raise
+            else:
+                self.quads = Store(str(path))
 
     def close(self) -> None:
         """Release the files."""
         # pyoxigraph has no close(): the files are released with the last reference.
-        del self.quads
+        vars(self).pop("quads", None)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def finish(self) -> None:
+        """Write all changes into the files, and release them."""
+        with oxigraph_errors(self.path):
+            self.quads.flush()
+            self.close()
+
+    def save_copy(self, target: Path) -> None:
+        """Write all changes into the files, and copy those; most of them are linked."""
+        with oxigraph_errors(self.path):
+            self.quads.flush()
+            self.quads.backup(str(target))
+
+    def abandon(self) -> None:
+        """Give up a graph that failed to be written."""
+        self.close()
+
+    def room_for(self, changes: pa.Table) -> int:
+        """Return about how many bytes of disk a batch needs while it is applied."""
+        return GROWTH * changes.nbytes
 
     def applied_version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
-        versions = [int(terms.term_text(quad.object)) for quad in self._version_quads()]
+        with oxigraph_errors(self.path):
+            versions = [int(terms.term_text(quad.object)) for quad in self._version_quads()]
         return max(versions, default=-1)
 
     def apply(self, version: int, changes: pa.Table) -> None:
@@ -74,6 +107,10 @@ class OxigraphGraph(Projection):
         The version is written last, so that a batch that was cut off is applied again. New items
         and statements have nothing to replace, and are loaded in bulk.
         """
+        with oxigraph_errors(self.path):
+            self._apply(version, changes)
+
+    def _apply(self, version: int, changes: pa.Table) -> None:
         batch = JournalBatch.from_table(changes)
         items = batch.items
         statements = batch.statements
@@ -114,28 +151,30 @@ class OxigraphGraph(Projection):
         """Return the rows of these items, as far as the graph has them, and their statements."""
         items: dict[str, Row] = {}
         statements: dict[str, Row] = {}
-        for id in item_ids:
-            row = terms.item_row(self._item_quads(id))
-            if row is not None:
-                items[id] = row
-                statements |= {each["id"]: each for each in self._statements(Pattern(item=id))}
+        with oxigraph_errors(self.path):
+            for id in item_ids:
+                row = terms.item_row(self._item_quads(id))
+                if row is not None:
+                    items[id] = row
+                    statements |= {each["id"]: each for each in self._statements(Pattern(item=id))}
         return StoredRows(items, statements)
 
     def existing_statements(self, ids: Sequence[str]) -> list[str]:
         """Return those of the statement ids that the graph has."""
-        return [id for id in ids if self._has_statement(id)]
+        with oxigraph_errors(self.path):
+            return [id for id in ids if self._has_statement(id)]
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id."""
-        return on_one_thread(self._sorted_items())
+        return on_one_thread(self._checked(self._sorted_items()))
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id."""
-        return on_one_thread(self._sorted_statements(pattern))
+        return on_one_thread(self._checked(self._sorted_statements(pattern)))
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
-        return on_one_thread(self._triples(ranks))
+        return on_one_thread(self._checked(self._triples(ranks)))
 
     def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
         """Raise StoreError: an RDF store does not answer Cypher."""
@@ -144,9 +183,10 @@ class OxigraphGraph(Projection):
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
         sizes: dict[str, int] = {}
-        for name, text in terms.COUNT_QUERIES.items():
-            solutions: Any = self.quads.query(text)
-            sizes[name] = int(next(solutions)["n"].value)
+        with oxigraph_errors(self.path):
+            for name, text in terms.COUNT_QUERIES.items():
+                solutions: Any = self.quads.query(text)
+                sizes[name] = int(next(solutions)["n"].value)
         return Counts(**sizes)
 
     def _version_quads(self) -> list[Quad]:
@@ -254,6 +294,13 @@ class OxigraphGraph(Projection):
         quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE_GRAPH)
         return (terms.statement_row(group) for group in _by_subject(quads))
 
+    def _checked(
+        self, batches: Generator[pa.RecordBatch, None, None]
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """Yield from a stream, whose errors may come at any batch."""
+        with oxigraph_errors(self.path):
+            yield from batches
+
     def _sorted_items(self) -> Generator[pa.RecordBatch, None, None]:
         quads = self.quads.quads_for_pattern(None, None, None, terms.ITEM_GRAPH)
         rows = (terms.item_row(group) for group in _by_subject(quads))
@@ -276,11 +323,6 @@ class OxigraphGraph(Projection):
                 for fact in facts
             )
             yield from record_batches(rows, TRIPLE_SCHEMA)
-
-
-def delete_files(folder: Path) -> None:
-    """Delete the graph's files in a store's folder, but not the journal."""
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def stream_of(texts: Iterable[str]) -> BinaryIO:

@@ -1,5 +1,6 @@
 """The tests that every store with a journal must pass; each such store inherits this suite."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,10 +13,18 @@ from typing import Any
 
 import pytest
 
+from kg.stores import journaled, room
+from kg.stores.journal import changes_table
 from kg.stores.open import open_store
 from kg.stores.protocol import Rebuildable, Verifiable
 from kg.stores.tables import statements_table
-from schema.errors import StoreDamagedError, StoreError, StoreLockedError
+from schema.errors import (
+    CatalographWarning,
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+    StoreUnavailableError,
+)
 from tests.contracts.store_contract import StoreContract, scan_rows, statement
 
 WRITER = """
@@ -29,17 +38,69 @@ with open_store(sys.argv[1]) as store:
         store.put(None, statements_table(rows))
         print(number, flush=True)
 """
-READER = """
+REBUILDER = """
 import sys
 from kg.stores.open import open_store
-print(open_store(sys.argv[1], read_only=True).counts().statements)
+with open_store(sys.argv[1]) as store:
+    print("begins", flush=True)
+    store.rebuild()
 """
+
+
+def opened(url, **options) -> Any:
+    """Open a store that has a journal."""
+    return open_store(url, **options)
+
+
+def files_of(url):
+    """Return the files of a store's folder with their contents, all but the lock."""
+    folder = Path(url.partition(":")[2])
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def fill(url, *items):
+    """Put a statement about each item into a store, a batch each, and close it."""
+    with open_store(url) as store:
+        for item in items:
+            store.put(None, statements_table([statement(item)]))
+        return store.content_hash()
 
 
 class JournaledContract(StoreContract):
     """Subclasses give ``files``, a glob pattern of the files of their graph."""
 
     files = ""
+    """A pattern of the files of the store's graph."""
+    store_class: Any = None
+
+    def open_published(self, url):
+        """Open a store's published graph, without the store."""
+        return self.store_class.open_graph(self.published(url), read_only=True)
+
+    def published(self, url) -> Path:
+        """Return the path of a store's published graph."""
+        (path,) = Path(url.partition(":")[2]).glob(self.files)
+        return path
+
+    def delete_published(self, url):
+        """Delete a store's graph."""
+        path = self.published(url)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+    def ruin_file(self, url):
+        """Damage the files of a store's graph, so that it does not open."""
+        raise NotImplementedError
+
+    def fail_to_open(self, patch, reason):
+        """Let the database fail with an error of its own when it opens a graph."""
+        raise NotImplementedError
 
     def damage_graph(self, store):
         """Delete the statement about item ``b`` from the graph, behind the store's back."""
@@ -52,33 +113,269 @@ class JournaledContract(StoreContract):
 
     def test_second_writer_is_told_the_owners_process(self, store):
         with pytest.raises(StoreLockedError, match=str(os.getpid())):
-            open_store(store.url)
+            opened(store.url)
 
-    def test_readers_share_a_graph_and_keep_writers_out(self, empty_url):
+    def test_readers_read_the_last_publication_beside_a_writer(self, empty_url):
         url = empty_url()
-        with open_store(url) as store:
-            store.put(None, statements_table([statement()]))
-        with open_store(url, read_only=True) as store:
-            assert store.counts().statements == 1
-            other = subprocess.run(
-                [sys.executable, "-c", READER, url], capture_output=True, text=True, check=True
-            )
-            assert other.stdout.strip() == "1"
-            with pytest.raises(StoreLockedError):
-                open_store(url)
+        fill(url, "a")
+        before = opened(url, read_only=True)
+        writer = opened(url)
+        writer.put(None, statements_table([statement("b")]))
+        assert writer.counts().statements == 2
+        with pytest.warns(CatalographWarning, match=r"version 0, as published, of 1 .*in use"):
+            beside = opened(url, read_only=True)
+        assert (before.counts().statements, beside.counts().statements) == (1, 1)
+        writer.close()
+        with opened(url, read_only=True) as after:
+            assert after.counts().statements == 2
+        # Neither the publication nor its readers disturb those who still read the one before.
+        for reader in (before, beside):
+            assert [row["item"] for row in scan_rows(reader)] == ["a"]
+            reader.close()
+
+    def test_long_writer_publishes_what_it_has_committed(self, empty_url, monkeypatch):
+        monkeypatch.setattr(journaled, "PUBLISH_SECONDS", 0)
+        monkeypatch.setattr(journaled, "PUBLISH_RATIO", 0)
+        url = empty_url()
+        with opened(url) as writer:
+            for number in range(3):
+                writer.put(None, statements_table([statement(f"{number}")]))
+                with opened(url, read_only=True) as reader:
+                    assert reader.counts().statements == number + 1
+            expected = writer.content_hash()
+        with opened(url, read_only=True) as reader:
+            assert reader.content_hash() == expected
+
+    def test_reader_cannot_write(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        with opened(url, read_only=True) as reader:
+            with pytest.raises(StoreError, match="open for reading"):
+                reader.put(None, statements_table([statement("b")]))
+            with pytest.raises(StoreError, match="open for reading"):
+                reader.rebuild()
+
+    def test_writer_that_changes_nothing_leaves_all_files_as_they_are(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        before = files_of(url)
+        fill(url, "a")
+        assert files_of(url) == before
 
     def test_deleted_graph_is_restored_from_the_journal(self, empty_url):
         url = empty_url()
-        with open_store(url) as store:
-            store.put(None, statements_table([statement()]))
-            before = store.content_hash()
-        for path in Path(url.partition(":")[2]).glob(self.files):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        with open_store(url, read_only=True) as store:
+        before = fill(url, "a")
+        self.delete_published(url)
+        with opened(url, read_only=True) as store:
             assert store.content_hash() == before
+
+    # Damage
+
+    def test_reader_changes_nothing_in_a_damaged_graph(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        self.ruin_file(url)
+        before = files_of(url)
+        with pytest.raises(StoreDamagedError, match="catalograph rebuild"):
+            opened(url, read_only=True)
+        assert files_of(url) == before
+
+    def test_writer_sets_a_damaged_graph_aside(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a")
+        self.ruin_file(url)
+        ruined = files_of(url)
+        with (
+            opened(url) as store,
+            pytest.warns(CatalographWarning, match=r"renamed to .*\.damaged-"),
+        ):
+            assert store.content_hash() == before
+        kept = {path: content for path, content in files_of(url).items() if ".damaged-" in path}
+        # Whatever was there is kept, and nothing has to be set aside again.
+        assert set(kept.values()) >= {
+            content for path, content in ruined.items() if path.startswith("graph.")
+        }
+        with opened(url) as store:
+            assert store.content_hash() == before
+
+    def test_damaged_graph_stays_if_the_journal_cannot_replace_it(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        self.ruin_file(url)
+        for path in Path(url.partition(":")[2]).glob("journal/*.parquet"):
+            path.write_bytes(b"")
+        before = files_of(url)
+        with opened(url) as store, pytest.raises(StoreDamagedError):
+            store.counts()
+        assert files_of(url) == before
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "IO exception: Cannot open file graph: Too many open files",
+            "Buffer manager exception: Mmap for size 8796093022208 failed.",
+            "IO error: Corruption: While open a file: Permission denied",
+            "a reason that nobody has seen before",
+        ],
+    )
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_passing_failure_changes_no_file(self, empty_url, monkeypatch, reason, read_only):
+        url = empty_url()
+        before = fill(url, "a")
+        files = files_of(url)
+        with monkeypatch.context() as patch:
+            self.fail_to_open(patch, reason)
+            with pytest.raises(StoreError, match=r"graph\.(lbug|oxigraph)"):
+                opened(url, read_only=read_only).counts()
+        assert files_of(url) == files
+        with opened(url, read_only=True) as store:
+            assert store.content_hash() == before
+
+    # Rebuilding
+
+    def test_rebuild_makes_the_same_graph(self, empty_url):
+        url = empty_url()
+        fill(url, "a", "b")
+        with opened(url) as store:
+            store.retract([statement("a").id])
+            before = store.content_hash()
+            store.rebuild()
+            assert store.content_hash() == before
+        assert len(list(Path(url.partition(":")[2]).glob("graph.*"))) == 1
+
+    def test_rebuild_keeps_a_graph_that_it_could_not_read(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a")
+        self.ruin_file(url)
+        with opened(url) as store:
+            with pytest.warns(CatalographWarning, match=r"renamed to .*\.damaged-"):
+                store.rebuild()
+            assert store.content_hash() == before
+
+    def test_rebuild_refuses_a_damaged_journal(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a", "b")
+        path = next(Path(url.partition(":")[2]).glob("journal/*.parquet"))
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        self.assert_rebuild_refuses(url, before, "nothing was rebuilt: .*damaged")
+
+    def test_rebuild_refuses_a_journal_that_lost_its_newest_version(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a", "b")
+        (Path(url.partition(":")[2]) / "journal" / "_delta_log" / f"{1:020d}.json").unlink()
+        self.assert_rebuild_refuses(url, before, "ends at version 0, .* version 1.*salvage")
+
+    def test_rebuild_refuses_without_a_journal(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a")
+        shutil.rmtree(Path(url.partition(":")[2]) / "journal")
+        self.assert_rebuild_refuses(url, before, "is empty, .*salvage")
+
+    def test_rebuild_refuses_a_damaged_graph_without_a_journal(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        shutil.rmtree(Path(url.partition(":")[2]) / "journal")
+        self.ruin_file(url)
+        before = files_of(url)
+        with opened(url) as store, pytest.raises(StoreDamagedError, match="is empty"):
+            store.rebuild()
+        assert files_of(url) == before
+
+    def assert_rebuild_refuses(self, url, content_hash, message):
+        """Check that nothing is rebuilt, and that the graph can still be read."""
+        before = files_of(url)
+        with opened(url) as store, pytest.raises(StoreDamagedError, match=message):
+            store.rebuild()
+        assert files_of(url) == before
+        graph = self.open_published(url)
+        assert graph.applied_version() >= 0
+        graph.close()
+
+    @pytest.mark.filterwarnings("ignore::schema.errors.CatalographWarning")
+    def test_graph_ahead_of_its_journal_is_read_but_not_written(self, empty_url):
+        url = empty_url()
+        before = fill(url, "a", "b")
+        shutil.rmtree(Path(url.partition(":")[2]) / "journal")
+        with opened(url, read_only=True) as store:
+            assert store.content_hash() == before
+        with opened(url) as store, pytest.raises(StoreDamagedError, match="salvage"):
+            store.put(None, statements_table([statement("c")]))
+        assert not (Path(url.partition(":")[2]) / "journal").exists()
+
+    # Disks
+
+    def test_full_disk_is_noticed_before_anything_is_written(self, empty_url, monkeypatch):
+        url = empty_url()
+        before = fill(url, "a")
+        files = files_of(url)
+        with monkeypatch.context() as patch:
+            patch.setattr(room, "free_bytes", lambda folder: 1000)
+            with (
+                opened(url) as store,
+                pytest.raises(StoreUnavailableError, match=r"about .* MB, 1\.0 kB are free"),
+            ):
+                store.put(None, statements_table([statement("b")]))
+        assert files_of(url) == files
+        with opened(url, read_only=True) as store:
+            assert store.content_hash() == before
+
+    def test_write_that_fails_halfway_is_finished_by_the_next_one(self, empty_url, monkeypatch):
+        url = empty_url()
+        fill(url, "a")
+        store = opened(url)
+        store.put(None, statements_table([statement("b")]))
+        graph: Any = store._graph
+        with monkeypatch.context() as patch:
+            patch.setattr(graph, "apply", self.failing_apply)
+            with pytest.raises(OSError, match="full"):
+                store.put(None, statements_table([statement("c")]))
+        with pytest.raises(StoreError, match="open it again"):
+            store.put(None, statements_table([statement("d")]))
+        store.close()
+        with opened(url, read_only=True) as store:
+            assert {row["item"] for row in scan_rows(store)} == {"a", "b", "c"}
+
+    @staticmethod
+    def failing_apply(version, changes):
+        """Fail as on a full disk."""
+        raise OSError("the disk is full")
+
+    def test_read_only_disk_is_read(self, empty_url, monkeypatch):
+        url = empty_url()
+        before = fill(url, "a")
+        self.forbid_writing(monkeypatch)
+        with opened(url, create=False, read_only=True) as store:
+            assert store.content_hash() == before
+        with pytest.raises(StoreUnavailableError, match="Read-only file system"):
+            opened(url)
+
+    def test_graph_behind_its_journal_is_read_from_a_read_only_disk(self, empty_url, monkeypatch):
+        url = empty_url()
+        fill(url, "a")
+        with opened(url) as store:
+            store.journal.append(
+                changes_table(statements=statements_table([statement("b")]).to_pylist())
+            )
+        self.forbid_writing(monkeypatch)
+        with (
+            pytest.warns(CatalographWarning, match=r"version 0, as published, of 1 .*Read-only"),
+            opened(url, create=False, read_only=True) as store,
+        ):
+            assert store.counts().statements == 1
+
+    @staticmethod
+    def forbid_writing(monkeypatch):
+        """Let the lock file fail to open for writing, as it does on a read-only disk."""
+        really_open = os.open
+
+        def open_file(path, flags, *arguments, **options):
+            if flags & (os.O_RDWR | os.O_WRONLY):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return really_open(path, flags, *arguments, **options)
+
+        monkeypatch.setattr(os, "open", open_file)
 
     def test_has_the_optional_protocols(self, store):
         assert isinstance(store, Verifiable)
@@ -116,7 +413,7 @@ class JournaledContract(StoreContract):
 
     def test_missing_graph_is_reported(self, empty_url):
         with pytest.raises(StoreError, match="catalograph ingest"):
-            open_store(empty_url(), create=False)
+            opened(empty_url(), create=False)
 
     @pytest.mark.parametrize("acknowledged", [1, 4])
     def test_killed_writer_loses_no_acknowledged_batch(self, empty_url, acknowledged):
@@ -133,7 +430,7 @@ class JournaledContract(StoreContract):
         last = max([last, *map(int, writer.stdout.read().split())])
         writer.stdout.close()
         expected = {f"{number}-{part}" for number in range(last + 1) for part in range(20)}
-        store: Any = open_store(url)
+        store = opened(url)
         with store:
             assert expected <= {row["item"] for row in scan_rows(store)}
             assert store.verify() == []

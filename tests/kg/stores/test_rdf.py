@@ -1,6 +1,8 @@
 import pytest
 from rdflib import SDO, URIRef
 
+from kg.stores import rdf_graph
+from kg.stores.rdf import RdfStore
 from kg.stores.rdf_terms import PROVENANCE_GRAPH, named_node
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, statement_id
@@ -11,7 +13,17 @@ from tests.contracts.store_contract import statement
 
 class TestRdf(SparqlContract, JournaledContract):
     scheme = "rdf"
-    files = "graph.oxigraph"
+    files = "graph.oxigraph*"
+    store_class = RdfStore
+
+    def ruin_file(self, url):
+        (self.published(url) / "CURRENT").write_text("nonsense")
+
+    def fail_to_open(self, patch, reason):
+        def fail(*arguments, **options):
+            raise OSError(reason)
+
+        patch.setattr(rdf_graph, "open_for_reading", fail)
 
     def damage_graph(self, store):
         node = named_node("statement", statement_id("b", "colour", "red"))

@@ -1,0 +1,69 @@
+"""Open a Ladybug database, and turn its errors into Catalograph's."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kg.stores.failures import store_error
+
+BUFFER_POOL_BYTES = 1 << 30
+LOG_LIMIT_BYTES = 1 << 24
+"""Size of the write-ahead log at which Ladybug writes its changes into the graph file."""
+LARGEST_DATABASE = 1 << 43
+"""Address space that Ladybug reserves by default."""
+SMALLEST_DATABASE = 1 << 30
+
+DAMAGE = (
+    "not a valid Lbug database file",
+    "Reading past the end of the file",
+    "outside the database file",
+    "Cannot read checkpoint",
+    "Cannot recover",
+    "Load table failed",
+    "checkpoint recovery artifacts",
+    "Checksum verification failed",
+    "WAL replay",
+    "Table Applied does not exist",
+)
+"""Phrases by which Ladybug reports a damaged file, when nobody else is writing it."""
+
+
+def open_database(path: Path, *, read_only: bool) -> Any:
+    """Open the database in a file; opened for writing, it is made if there is none.
+
+    Raises StoreDamagedError if it is damaged, StoreUnavailableError if the system refuses it.
+    """
+    import ladybug
+
+    with ladybug_errors(path):
+        return ladybug.Database(
+            str(path),
+            buffer_pool_size=BUFFER_POOL_BYTES,
+            read_only=read_only,
+            max_db_size=_address_space(),
+            checkpoint_threshold=LOG_LIMIT_BYTES,
+        )
+
+
+@contextmanager
+def ladybug_errors(path: Path) -> Iterator[None]:
+    """Raise Ladybug's errors in the block as StoreError about the graph at ``path``."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, ValueError, IndexError, OverflowError) as error:
+        # All that pybind11 makes of C++'s exceptions. Text that is not UTF-8 is a ValueError.
+        raise store_error(error, path, DAMAGE) from None
+
+
+def _address_space() -> int:
+    """Return how much address space to reserve; a limit on it (``ulimit -v``) leaves less."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    size = LARGEST_DATABASE
+    # A quarter of the limit: the buffer pool, the program and its libraries need some, too.
+    while limit != resource.RLIM_INFINITY and size > max(limit // 4, SMALLEST_DATABASE):
+        size //= 2
+    return size

@@ -322,7 +322,7 @@ def verify(context: Context) -> None:
     """
     from kg.stores.protocol import Verifiable
 
-    with context.home().store() as store:
+    with context.home().store(read_only=True) as store:
         if not isinstance(store, Verifiable):
             raise _no_journal(store, "verify")
         problems = store.verify()
@@ -339,7 +339,9 @@ def verify(context: Context) -> None:
 def rebuild(context: Context) -> None:
     """Rebuild the graph from its journal.
 
-    Use it if `catalograph verify` finds a problem in the graph but none in the journal.
+    Use it if `catalograph verify` finds a problem in the graph but none in the journal. The journal
+    is checked first, and nothing is changed if it is damaged or lacks what the graph shows. The old
+    graph stays until the new one is complete.
 
     \b
     Example:

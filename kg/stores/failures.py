@@ -9,37 +9,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
 
 MAX_REASON = 200
 
+
+@dataclass(frozen=True)
+class _Passing:
+    """A failure that says nothing about the graph: the phrase by which it is known, and what to do.
+
+    ``reason`` says it in plainer words than the phrase.
+    """
+
+    phrase: str
+    advice: str
+    reason: str = ""
+
+
+_MORE_FILES = "raise the limit on open files (`ulimit -n 1024`)"
+_MORE_MEMORY = "free memory, or raise the limit on it (`ulimit -v`)"
+_TOO_LITTLE = "too little memory"
+_WAIT = "wait for the process that has it open to end"
+
 _PASSING = (
-    ("No space left on device", "make room on the disk"),
-    ("Disk quota exceeded", "make room in your quota"),
-    ("File too large", "raise the limit on the size of files (`ulimit -f`)"),
-    ("Too many open files", "raise the limit on open files (`ulimit -n 1024`)"),
-    ("needs at least 96 file descriptors", "raise the limit on open files (`ulimit -n 1024`)"),
-    ("Read-only file system", "make the disk writable, or write to a copy of the store"),
-    ("Permission denied", "get permission, or use a copy of the store"),
-    ("Operation not permitted", "get permission, or use a copy of the store"),
-    ("Cannot allocate memory", "free memory, or raise the limit on it (`ulimit -v`)"),
-    ("Mmap for size", "raise the limit on memory (`ulimit -v`)"),
-    ("buffer pool is full", "free memory, or ask for less at once"),
-    ("bad_alloc", "free memory, or raise the limit on it (`ulimit -v`)"),
-    ("malloc of size", "free memory, or raise the limit on it (`ulimit -v`)"),
-    ("Resource temporarily unavailable", "wait for other processes to end"),
-    ("Could not set lock", "wait for the process that has it open to end"),
-    ("lock hold by", "wait for the process that has it open to end"),
-    ("Input/output error", "check the disk and its cables"),
-    ("Interrupted system call", "wait a moment"),
-    ("Device or resource busy", "wait for other processes to end"),
-    ("Stale file handle", "mount the disk again"),
-    ("Transport endpoint is not connected", "mount the disk again"),
-    ("Cannot write to file", "check the disk and its free space"),
+    _Passing("No space left on device", "make room on the disk"),
+    _Passing("Disk quota exceeded", "make room in your quota"),
+    _Passing("File too large", "raise the limit on the size of files (`ulimit -f`)"),
+    _Passing("Too many open files", _MORE_FILES),
+    _Passing("needs at least 96 file descriptors", _MORE_FILES),
+    _Passing("Read-only file system", "make the disk writable, or write to a copy of the store"),
+    _Passing("Permission denied", "get permission, or use a copy of the store"),
+    _Passing("Operation not permitted", "get permission, or use a copy of the store"),
+    _Passing("Cannot allocate memory", _MORE_MEMORY, _TOO_LITTLE),
+    _Passing("Mmap for size", _MORE_MEMORY, _TOO_LITTLE),
+    _Passing("buffer pool is full", _MORE_MEMORY, _TOO_LITTLE),
+    _Passing("bad_alloc", _MORE_MEMORY, _TOO_LITTLE),
+    _Passing("malloc of size", _MORE_MEMORY, _TOO_LITTLE),
+    _Passing("Resource temporarily unavailable", "wait for other processes to end"),
+    _Passing("Could not set lock", _WAIT, "it is locked"),
+    _Passing("lock hold by", _WAIT, "it is locked"),
+    _Passing("Input/output error", "check the disk"),
+    _Passing("Interrupted system call", "wait a moment"),
+    _Passing("Device or resource busy", "wait for other processes to end"),
+    _Passing("Stale file handle", "mount the disk again"),
+    _Passing("Transport endpoint is not connected", "mount the disk again"),
+    # Ladybug's words for a write that stored only a part, which the system calls no error.
+    _Passing("Cannot write to file", "check the disk and its free space", "it cannot be written"),
 )
-"""Phrases of failures that say nothing about the graph, and what the user can do about each."""
 
 _OTHER_VERSION = "different version"
 
@@ -51,12 +70,9 @@ def store_error(error: BaseException, path: Path, damage: Sequence[str]) -> Stor
     """
     text = " ".join(str(error).split())
     # Passing reasons first: a database that may not open a file may also call it corrupt.
-    for phrase, advice in _PASSING:
-        if phrase in text:
-            return StoreUnavailableError(
-                f"{path} cannot be used now ({phrase}): {advice}, then try again; nothing that was "
-                "stored is lost"
-            )
+    for passing in _PASSING:
+        if passing.phrase in text:
+            return _unavailable_error(path, passing.reason or passing.phrase, passing.advice)
     reason = text[:MAX_REASON] or type(error).__name__
     if any(phrase in text for phrase in damage):
         return StoreDamagedError(
@@ -81,11 +97,12 @@ def unavailable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        advice = "check the disk"
-        for phrase, way_on in _PASSING:
-            if phrase in reason:
-                advice = way_on
-        raise StoreUnavailableError(
-            f"{path} cannot be written ({reason}): {advice}, then try again; nothing that was "
-            "stored is lost"
-        ) from None
+        advice = [passing.advice for passing in _PASSING if passing.phrase in reason]
+        raise _unavailable_error(path, reason, (advice or ["check the disk"])[0]) from None
+
+
+def _unavailable_error(path: Path, reason: str, advice: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{path} cannot be used now ({reason}): {advice}, then try again; nothing that was stored "
+        "is lost"
+    )

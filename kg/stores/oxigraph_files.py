@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,13 @@ from pathlib import Path
 from pyoxigraph import Store
 
 from kg.stores.failures import store_error
+from schema.errors import StoreUnavailableError
 
 ATTEMPTS = 10
 PAUSE_SECONDS = 0.05
+
+LEAST_MEMORY = 1 << 30
+"""Address space in which Oxigraph can start its threads."""
 
 DAMAGE = ("Corruption", "No such file or directory")
 """Phrases by which Oxigraph reports damaged or missing files, when nobody else is writing them."""
@@ -43,3 +48,16 @@ def oxigraph_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise store_error(error, folder, DAMAGE) from None
+
+
+def check_memory(folder: Path) -> None:
+    """Raise StoreUnavailableError if a limit leaves Oxigraph too little address space.
+
+    It would otherwise end the process, which cannot be caught.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+        raise StoreUnavailableError(
+            f"{folder} needs {LEAST_MEMORY >> 20} MB of memory to be opened, the limit is "
+            f"{limit >> 20} MB: raise it (`ulimit -v`), then try again"
+        )

@@ -25,7 +25,7 @@ from kg.stores.graph_files import hold
 from kg.stores.journal import JournalBatch
 from kg.stores.journaled import Projection
 from kg.stores.merge import StoredRows
-from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
+from kg.stores.oxigraph_files import check_memory, open_for_reading, oxigraph_errors
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
@@ -56,6 +56,7 @@ class OxigraphGraph(Projection):
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._handle: int | None = None
+        check_memory(path)
         with oxigraph_errors(path):
             if read_only:
                 self._handle = hold(path)

@@ -47,7 +47,7 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def opened(url, **options) -> Any:
+def opened(url: str, **options: Any) -> Any:
     """Open a store that has a journal."""
     return open_store(url, **options)
 
@@ -62,7 +62,7 @@ def files_of(url):
     }
 
 
-def fill(url, *items):
+def fill(url: str, *items: str) -> str:
     """Put a statement about each item into a store, a batch each, and close it."""
     with open_store(url) as store:
         for item in items:
@@ -81,7 +81,7 @@ class JournaledContract(StoreContract):
         """Open a store's published graph, without the store."""
         return self.store_class.open_graph(self.published(url), read_only=True)
 
-    def published(self, url) -> Path:
+    def published(self, url: str) -> Path:
         """Return the path of a store's published graph."""
         (path,) = Path(url.partition(":")[2]).glob(self.files)
         return path

@@ -96,9 +96,16 @@ def unavailable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        advice = [passing.advice for passing in _PASSING if passing.phrase in reason]
-        raise _unavailable_error(path, reason, (advice or ["check the disk"])[0]) from None
+        raise _refusal(error, path) from None
+
+
+def _refusal(error: OSError, path: Path) -> StoreUnavailableError:
+    # Libraries that are not written in Python give the system's words in the midst of their own.
+    text = error.strerror or str(error)
+    for passing in _PASSING:
+        if passing.phrase in text:
+            return _unavailable_error(path, passing.reason or passing.phrase, passing.advice)
+    return _unavailable_error(path, " ".join(text.split())[:MAX_REASON], "check the disk")
 
 
 def _unavailable_error(path: Path, reason: str, advice: str) -> StoreUnavailableError:

@@ -63,7 +63,7 @@ class GraphFiles(ABC):
                 with unavailable(self.folder):
                     self.copy(published, self.working)
             except BaseException:
-                _remove(self.working)
+                self.remove(self.working)
                 raise
         return self.working
 
@@ -91,11 +91,19 @@ class GraphFiles(ABC):
             _sync(self.folder)
         return target
 
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder; what cannot be removed now is left for the next time."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
     def remove_leftovers(self) -> None:
         """Remove the copies that a killed writer left."""
         for path in (self.working, self.finished):
             for each in self.folder.glob(f"{path.name}*"):
-                _remove(each)
+                self.remove(each)
 
 
 class LadybugFiles(GraphFiles):
@@ -150,7 +158,7 @@ class OxigraphFiles(GraphFiles):
         for path in self._publications()[:-1]:
             self._remove_unread(path)
         for path in self.folder.glob(f"{self.name}.removed*"):
-            _remove(path)
+            self.remove(path)
 
     def _replace_published(self, path: Path) -> Path:
         published = self.published()
@@ -184,7 +192,7 @@ class OxigraphFiles(GraphFiles):
             return
         finally:
             os.close(handle)
-        _remove(removed)
+        self.remove(removed)
 
 
 def hold(folder: Path) -> int:
@@ -244,15 +252,6 @@ def _link(source: Path, target: Path) -> bool:
             raise
         return False
     return True
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a folder; what cannot be removed stays until the next time."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _sync_all(path: Path) -> None:

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kg.stores.failures import MAX_REASON, unavailable
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError
 from schema.files import open_named, write_atomically
@@ -64,7 +65,23 @@ class Journal:
         return int(entries[-1].stem) if entries else -1
 
     def append(self, changes: pa.Table) -> int:
-        """Write a batch durably; return its version."""
+        """Write a batch durably; return its version.
+
+        Raises StoreUnavailableError if the disk is full or refuses it, and StoreDamagedError if the
+        log cannot be read. The journal is then as it was before, or else it has the batch.
+        """
+        from deltalake.exceptions import DeltaError
+
+        try:
+            with unavailable(self.folder):
+                return self._append(changes)
+        except DeltaError as error:
+            reason = " ".join(str(error).split())[:MAX_REASON]
+            raise StoreDamagedError(
+                f"{self.log} is damaged ({reason}): restore the journal from a copy"
+            ) from None
+
+    def _append(self, changes: pa.Table) -> int:
         from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
         from deltalake.transaction import AddAction, create_table_with_add_actions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
 from kg.stores.journal import Journal, JournalBatch, changes_table
 from kg.stores.lock import StoreLock
 from kg.stores.memory import MemoryStore
-from kg.stores.merge import PutBatch, StoredRows, changes_of
+from kg.stores.merge import PutBatch, changes_of
+from kg.stores.projection import Projection
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
-from kg.stores.room import check_room, free_bytes
+from kg.stores.room import check_room
 from kg.stores.tables import item_from_row, statements_from_rows
 from kg.stores.tally import Tally
 from schema.errors import (
@@ -34,72 +36,6 @@ PUBLISH_SECONDS = 2.0
 """The least time between two publications of a graph that is being written."""
 PUBLISH_RATIO = 50
 """A publication may take one part in so many of the time since the one before."""
-
-
-class Projection(ABC):
-    """A graph that shows a journal up to some version; what it loses, the journal can restore.
-
-    Its database's errors are raised as StoreDamagedError if the graph is damaged, as
-    StoreUnavailableError if the system refuses something for now, and else as StoreError.
-    """
-
-    path: Path
-
-    @abstractmethod
-    def applied_version(self) -> int:
-        """Return the journal's version that the graph shows, or -1 if it shows none."""
-
-    @abstractmethod
-    def apply(self, version: int, changes: pa.Table) -> None:
-        """Apply one batch of the journal; applying it twice has the same result as once."""
-
-    @abstractmethod
-    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
-        """Return the rows of these items, as far as the graph has them, and their statements."""
-
-    @abstractmethod
-    def existing_statements(self, ids: Sequence[str]) -> list[str]:
-        """Return those of the statement ids that the graph has."""
-
-    @abstractmethod
-    def items(self) -> Iterator[pa.RecordBatch]:
-        """Yield all items, ordered by id."""
-
-    @abstractmethod
-    def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Yield the statements that match, ordered by id."""
-
-    @abstractmethod
-    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Yield the statements of some ranks."""
-
-    @abstractmethod
-    def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
-        """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
-
-    @abstractmethod
-    def counts(self) -> Counts:
-        """Return the sizes of the graph."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release the graph."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Write all changes into the graph's files, and release it."""
-
-    @abstractmethod
-    def save_copy(self, target: Path) -> None:
-        """Write all changes into the graph's files, and copy those to a path."""
-
-    @abstractmethod
-    def abandon(self) -> None:
-        """Give up a graph that failed to be written, and the room that it takes on the disk."""
-
-    @abstractmethod
-    def room_for(self, changes: pa.Table) -> int:
-        """Return about how many bytes of disk a batch needs while it is applied."""
 
 
 class JournaledStore(GraphStore):
@@ -429,9 +365,12 @@ class JournaledStore(GraphStore):
 
     def _commit(self, changes: pa.Table) -> None:
         self._check_writable()
+        # Parquet compresses, so that in the journal the batch takes less than in memory.
+        needed = changes.nbytes + self._graph.room_for(changes)
+        if not self._is_working:
+            needed += self._files.bytes_to_copy(self._graph.path)
+        check_room(self.folder, needed)
         graph = self._begin()
-        # Parquet compresses, so that the batch itself takes less than in memory.
-        check_room(self.folder, changes.nbytes + graph.room_for(changes))
         with self._all_or_nothing():
             # The journal comes first: a crash between the two steps leaves a graph that is behind,
             # and the next one to open the store catches up.
@@ -479,12 +418,16 @@ class JournaledStore(GraphStore):
         if time.monotonic() < self._next_publication:
             return
         began = time.monotonic()
-        # Readers can wait longer than this writer can do without the room.
-        if free_bytes(self.folder) > 4 * self._files.bytes_to_copy(graph.path):
-            with self._all_or_nothing():
+        with self._all_or_nothing():
+            graph.flush()
+        try:
+            with unavailable(self.folder):
                 graph.save_copy(self._files.finished)
-                self._files.publish(self._files.finished)
+            self._files.publish(self._files.finished)
             self._has_unpublished = False
+        except StoreUnavailableError:
+            # Without room for a copy, the readers wait until the writer is done.
+            self._files.remove(self._files.finished)
         self._plan_publication(began)
 
     def _plan_publication(self, began: float) -> None:

@@ -102,12 +102,15 @@ class LadybugGraph(LadybugReader):
 
     def finish(self) -> None:
         """Write all changes into the file itself, and release it."""
-        self._execute("CHECKPOINT")
+        self.flush()
         self.close()
 
-    def save_copy(self, target: Path) -> None:
-        """Write all changes into the file, and copy it."""
+    def flush(self) -> None:
+        """Write all changes into the file itself."""
         self._execute("CHECKPOINT")
+
+    def save_copy(self, target: Path) -> None:
+        """Copy the file."""
         copy_file(self.path, target)
 
     def abandon(self) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
-from kg.stores.journaled import Projection
 from kg.stores.ladybug_database import ladybug_errors
 from kg.stores.merge import StoredRows
+from kg.stores.projection import Projection
 from kg.stores.property_graph import (
     COUNT_ITEMS,
     COUNT_STATEMENTS,

@@ -23,9 +23,9 @@ from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
 from kg.stores import rdf_terms as terms
 from kg.stores.graph_files import hold
 from kg.stores.journal import JournalBatch
-from kg.stores.journaled import Projection
 from kg.stores.merge import StoredRows
 from kg.stores.oxigraph_files import check_memory, open_for_reading, oxigraph_errors
+from kg.stores.projection import Projection
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
@@ -78,14 +78,17 @@ class OxigraphGraph(Projection):
 
     def finish(self) -> None:
         """Write all changes into the files, and release them."""
+        self.flush()
+        self.close()
+
+    def flush(self) -> None:
+        """Write all changes into the files."""
         with oxigraph_errors(self.path):
             self.quads.flush()
-            self.close()
 
     def save_copy(self, target: Path) -> None:
-        """Write all changes into the files, and copy those; most of them are linked."""
+        """Copy the files; most of them are linked."""
         with oxigraph_errors(self.path):
-            self.quads.flush()
             self.quads.backup(str(target))
 
     def abandon(self) -> None:

@@ -1,0 +1,84 @@
+"""What a graph has to offer that shows a journal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from kg.stores.merge import StoredRows
+from kg.stores.protocol import Counts, Pattern, QueryResult
+from schema.terms import Rank
+
+
+class Projection(ABC):
+    """A graph that shows a journal up to some version; what it loses, the journal can restore.
+
+    Its database's errors are raised as StoreDamagedError if the graph is damaged, as
+    StoreUnavailableError if the system refuses something for now, and else as StoreError.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def applied_version(self) -> int:
+        """Return the journal's version that the graph shows, or -1 if it shows none."""
+
+    @abstractmethod
+    def apply(self, version: int, changes: pa.Table) -> None:
+        """Apply one batch of the journal; applying it twice has the same result as once."""
+
+    @abstractmethod
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of these items, as far as the graph has them, and their statements."""
+
+    @abstractmethod
+    def existing_statements(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the statement ids that the graph has."""
+
+    @abstractmethod
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """Yield all items, ordered by id."""
+
+    @abstractmethod
+    def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that match, ordered by id."""
+
+    @abstractmethod
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks."""
+
+    @abstractmethod
+    def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
+        """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """Return the sizes of the graph."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the graph."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write all changes into the graph's files, and release it."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write all changes into the graph's files."""
+
+    @abstractmethod
+    def save_copy(self, target: Path) -> None:
+        """Copy the graph's files, into which all changes have been written, to a path."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Give up a graph that failed to be written, and the room that it takes on the disk."""
+
+    @abstractmethod
+    def room_for(self, changes: pa.Table) -> int:
+        """Return about how many bytes of disk a batch needs while it is applied."""

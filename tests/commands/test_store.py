@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kg.stores.open import open_store
+from kg.stores.tables import statements_table
+from schema.terms import Statement
 from tests.commands.conftest import Call, assert_fails
 
 
@@ -138,6 +145,61 @@ def test_rebuild_gives_the_same_graph(ingested: Call) -> None:
     before = ingested("stats", "--json").json
     assert ingested("rebuild", "--json").json == {"items": 4, "statements": 6}
     assert ingested("stats", "--json").json == before
+
+
+def test_rebuild_refuses_a_journal_that_lost_something(ingested: Call, tmp_path: Path) -> None:
+    before = ingested("stats", "--json").json
+    shutil.rmtree(tmp_path / "catalog" / "graph" / "journal")
+    assert_fails(ingested("rebuild"), 1, "nothing was rebuilt", "catalograph salvage")
+    result = ingested("stats", "--json")
+    assert result.json == before
+    assert result.err.startswith("warning: ")
+    assert result.err.count("\n") == 1
+
+
+def test_readers_beside_a_writer_say_what_they_read(ingested: Call, tmp_path: Path) -> None:
+    with open_store(f"ladybug:{tmp_path / 'catalog' / 'graph'}") as writer:
+        writer.put(None, statements_table([Statement("1", "size", "3 cm")]))
+        result = ingested("show", "1", "--json")
+        assert [each["property"] for each in result.json["statements"]] == ["colour", "material"]
+        assert result.err.startswith("warning: ")
+        assert "reading version 0, as published, of 1" in result.err
+        assert_fails(ingested("ingest", "items.csv"), 1, "in use by process")
+    result = ingested("show", "1", "--json")
+    assert (len(result.json["statements"]), result.err) == (3, "")
+
+
+def test_damaged_graph_is_told_by_readers_and_replaced_by_writers(
+    ingested: Call, tmp_path: Path
+) -> None:
+    before = ingested("stats", "--json").json
+    graph = tmp_path / "catalog" / "graph" / "graph.lbug"
+    os.truncate(graph, 4096)
+    assert_fails(ingested("show", "1"), 1, "is damaged", "catalograph rebuild")
+    assert graph.stat().st_size == 4096
+    result = ingested("ingest", "items.csv")
+    assert result.code == 0
+    (aside,) = graph.parent.glob("graph.lbug.damaged-*")
+    assert aside.stat().st_size == 4096
+    assert f"renamed to {aside}" in result.err
+    assert ingested("stats", "--json").json == before
+
+
+@pytest.mark.parametrize("command", [["show", "1"], ["stats"], ["validate"], ["rejects"]])
+def test_home_that_cannot_be_written_is_read(
+    ingested: Call, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    really_open = os.open
+
+    def refuse_to_write(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and "catalog" in str(path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return really_open(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse_to_write)
+    result = ingested(*command)
+    assert (result.code, result.err) == (0, "")
+    assert_fails(ingested("ingest", "items.csv"), 1, "Read-only file system")
 
 
 def test_validate_a_valid_catalogue(ingested: Call) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,26 @@ class JournaledContract(StoreContract):
         with opened(url) as store, pytest.raises(StoreDamagedError, match="is empty"):
             store.rebuild()
         assert files_of(url) == before
+
+    @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
+    def test_killed_rebuild_leaves_a_whole_graph(self, empty_url, delay):
+        url = empty_url()
+        before = fill(url, *(f"{number}" for number in range(40)))
+        rebuilder = subprocess.Popen(
+            [sys.executable, "-c", REBUILDER, url], stdout=subprocess.PIPE, text=True
+        )
+        assert rebuilder.stdout is not None
+        rebuilder.stdout.readline()
+        time.sleep(delay)
+        rebuilder.kill()
+        rebuilder.wait()
+        rebuilder.stdout.close()
+        graph = self.open_published(url)
+        assert (graph.applied_version(), graph.counts().statements) == (39, 40)
+        graph.close()
+        with opened(url) as store:
+            assert store.content_hash() == before
+        assert not list(Path(url.partition(":")[2]).glob("*.writing*"))
 
     def assert_rebuild_refuses(self, url, content_hash, message):
         """Check that nothing is rebuilt, and that the graph can still be read."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
 from kg.stores.journal import Journal, JournalBatch, changes_table
-from kg.stores.lock import StoreLock
+from kg.stores.lock import WAIT_SECONDS, StoreLock
 from kg.stores.memory import MemoryStore
 from kg.stores.merge import PutBatch, changes_of
 from kg.stores.projection import Projection
@@ -243,31 +243,30 @@ class JournaledStore(GraphStore):
     def _catch_up_as_writer(self, graph: Projection | None) -> Projection:
         """Bring the graph up to date and return it; return ``graph`` if that is not possible."""
         try:
-            if graph is None:
-                # There is nothing to read, so a writer at work is waited for.
-                self._lock = StoreLock(self._lock_path)
-            else:
-                self._lock = StoreLock(self._lock_path, wait=0)
+            # Without a graph there is nothing to read, so a writer at work is waited for.
+            self._lock = StoreLock(self._lock_path, WAIT_SECONDS if graph is None else 0)
+            if graph is not None:
                 graph.close()
+                graph = None
             self._open_for_writing()
             if self._is_working:
                 self._publish()
         except StoreError as error:
-            published = self._published_graph()
-            if published is None:
+            graph = graph or self._published_graph()
+            if graph is None:
                 if self.journal.version < 0 and isinstance(error, StoreUnavailableError):
                     raise self._no_graph() from None
                 raise
-            applied = published.applied_version()
+            applied = graph.applied_version()
             newest = self.journal.version
             self._warn(f"reading version {applied}, as published, of {newest} ({error})")
-            return published
+            return graph
         finally:
             self._release()
-        published = self._published_graph()
-        if published is None:
+        graph = self._published_graph()
+        if graph is None:
             raise self._no_graph()
-        return published
+        return graph
 
     def _published_graph(self) -> Projection | None:
         """Open the published graph for reading; return None if there is none."""
@@ -285,14 +284,7 @@ class JournaledStore(GraphStore):
     def _open_for_writing(self) -> None:
         """Open the graph as the holder of the lock, and bring it up to date."""
         self._files.remove_leftovers()
-        try:
-            self._finish_published()
-            self._projection = self._published_graph()
-            applied = -1 if self._projection is None else self._projection.applied_version()
-        except StoreDamagedError as error:
-            self._drop_projection()
-            self._set_aside(error)
-            applied = -1
+        applied = self._open_published_or_none()
         newest = self.journal.version
         if applied > newest:
             raise StoreDamagedError(
@@ -306,6 +298,17 @@ class JournaledStore(GraphStore):
                     check_room(self.folder, graph.room_for(changes))
                     graph.apply(version, changes)
             self._has_unpublished = True
+
+    def _open_published_or_none(self) -> int:
+        """Open the published graph, or none if all are damaged; return the version it shows."""
+        while True:
+            try:
+                self._finish_published()
+                self._projection = self._published_graph()
+                return -1 if self._projection is None else self._projection.applied_version()
+            except StoreDamagedError as error:
+                self._drop_projection()
+                self._set_aside(error)
 
     def _finish_published(self) -> None:
         """Let the database finish what a writer in place has begun."""

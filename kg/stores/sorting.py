@@ -6,6 +6,7 @@ import tempfile
 import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, groupby
 from typing import Any, Self, TypeVar
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
+from schema.errors import StoreUnavailableError
 
 BatchT = TypeVar("BatchT")
 SORT_MEMORY_LIMIT = "1GB"
@@ -35,6 +37,7 @@ def sorted_batches(
     import duckdb
 
     with (
+        sorting_errors(),
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(
             f"{folder}/rows.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
@@ -53,6 +56,21 @@ def sorted_batches(
         result = database.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}")
         for batch in result.to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
+
+
+@contextmanager
+def sorting_errors() -> Iterator[None]:
+    """Raise the errors of a database of temporary files as StoreUnavailableError."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StoreUnavailableError(
+            f"sorting in the temporary folder {tempfile.gettempdir()} failed ({reason}): make room "
+            "there, or set TMPDIR to a folder on another disk"
+        ) from None
 
 
 def with_statements(
@@ -123,10 +141,11 @@ class Distinct:
         import duckdb
 
         self._folder = tempfile.TemporaryDirectory()
-        self._database = duckdb.connect(
-            f"{self._folder.name}/texts.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
-        )
-        self._database.execute("CREATE TABLE texts (text VARCHAR)")
+        with sorting_errors():
+            self._database = duckdb.connect(
+                f"{self._folder.name}/texts.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
+            )
+            self._database.execute("CREATE TABLE texts (text VARCHAR)")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,11 +154,13 @@ class Distinct:
 
     def add(self, texts: pa.Array) -> None:
         """Add a column of texts."""
-        self._database.register("new_rows", pa.table({"text": pc.unique(texts)}))
-        self._database.execute("INSERT INTO texts FROM new_rows")
+        with sorting_errors():
+            self._database.register("new_rows", pa.table({"text": pc.unique(texts)}))
+            self._database.execute("INSERT INTO texts FROM new_rows")
 
     def batches(self) -> Iterator[pa.Array]:
         """Yield the texts in order, each once."""
-        result = self._database.sql("SELECT DISTINCT text FROM texts ORDER BY text")
-        for batch in result.to_arrow_reader(BATCH_ROWS):
-            yield batch["text"]
+        with sorting_errors():
+            result = self._database.sql("SELECT DISTINCT text FROM texts ORDER BY text")
+            for batch in result.to_arrow_reader(BATCH_ROWS):
+                yield batch["text"]

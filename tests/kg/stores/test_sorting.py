@@ -1,7 +1,9 @@
+import duckdb
 import pyarrow as pa
 import pytest
 
 from kg.stores.sorting import sorted_batches
+from schema.errors import StoreUnavailableError
 
 SCHEMA = pa.schema([("id", pa.string()), ("item", pa.string())])
 ROWS = [("c", "1"), ("a", "é"), ("b", "Z"), ("d", "1"), ("e", "z")]
@@ -25,3 +27,12 @@ def test_batches_are_sorted_by_the_bytes_of_some_columns(batches):
 
 def test_no_batches_give_none():
     assert sorted_ids([], ("id",)) == []
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch):
+    def fail(*arguments, **options):
+        raise duckdb.IOException("Could not write all bytes: No space left on device")
+
+    monkeypatch.setattr(duckdb, "connect", fail)
+    with pytest.raises(StoreUnavailableError, match=r"No space left.*TMPDIR"):
+        sorted_ids([ROWS[:2], ROWS[2:]], ("id",))

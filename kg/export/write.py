@@ -19,7 +19,7 @@ from schema.terms import Rank
 class ExportReport:
     """The files that an export wrote, how much is in them, and the seconds it took.
 
-    ``defused`` is the number of texts with an apostrophe that keeps a spreadsheet from running them.
+    ``defused`` is the number of texts with an apostrophe that keeps spreadsheets from running them.
     """
 
     format: str

@@ -134,7 +134,7 @@ def test_code_in_the_folder_is_not_run(bert, tmp_path):
 
 
 def test_weights_in_a_pickle_are_never_read(bert, ontology):
-    folder, model = bert
+    folder, _ = bert
     (folder / "model.safetensors").unlink()
 
     class Evil:

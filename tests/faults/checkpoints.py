@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import kills as training_kills
-from tests.faults.children import Child, run
+from tests.faults.children import PRELOADED, Child
 from tests.faults.kills import Moments
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
@@ -20,6 +20,9 @@ SIZE = 20_000
 CHANGES = 60
 """Changes of files after which a writer is killed at the latest: some six checkpoints."""
 STEPS = 12
+
+# If this is imported before the first process is started, each has PyTorch at once.
+PRELOADED.append("training.checkpoints")
 
 
 def kill_checkpoints(plan: Plan) -> Outcome:
@@ -35,7 +38,7 @@ def kill_checkpoints(plan: Plan) -> Outcome:
             child.kill()
             acknowledged = max(child.messages(), default=-1)
             child.close()
-        problem = run(_check_checkpoints, str(folder), acknowledged)
+        problem = check_checkpoints(folder, acknowledged)
         if problem:
             outcome.bad.append(f"checkpoints, kill {kill} (seed {plan.seed}): {problem}")
         outcome.figures["kills"] += 1
@@ -60,12 +63,13 @@ def _write_for_ever(sender: Connection, folder: str) -> None:
         step += 1
 
 
-def _check_checkpoints(folder: str, acknowledged: int) -> str:
+def check_checkpoints(folder: Path, acknowledged: int) -> str:
+    """Return what is wrong with checkpoints whose writer was killed; empty if nothing is."""
     from schema.errors import TrainingError
     from training.checkpoints import load_checkpoint
 
     try:
-        found = load_checkpoint(Path(folder))
+        found = load_checkpoint(folder)
     except TrainingError as error:
         return str(error)
     if found is None:

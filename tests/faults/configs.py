@@ -13,6 +13,7 @@ import io
 import json
 import random
 import resource
+import shutil
 import string
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,10 @@ from tests.faults.trials import Outcome, Plan
 MEMORY = 2 << 30
 """Bytes that a process may take besides what it has when it begins."""
 LONGEST_SECONDS = 30.0
-TRIES_OF_A_PROCESS = 400
+STARTING_SECONDS = 120.0
+"""Seconds that a process may take to import what a kind of file needs, on a busy machine."""
+FILES_OF_A_PROCESS = 2_000
+READY = "ready"
 
 ODD_VALUES: tuple[Any, ...] = (
     None,
@@ -199,53 +203,63 @@ def _changed_bytes(data: bytes, rng: random.Random) -> bytes:
 def fuzz(kinds: Sequence[str] | None, plan: Plan) -> Outcome:
     """Load ``plan.count`` wrong files, spread over the kinds (all of them if None)."""
     names = list(kinds or KINDS)
+    files = [(names[number % len(names)], number // len(names)) for number in range(plan.count)]
+    # Kind by kind, so that a process imports what it needs once.
+    files.sort(key=lambda file: names.index(file[0]))
     outcome = Outcome(figures={"files": 0, "read": 0, "refused": 0})
-    for position, name in enumerate(names):
-        share = plan.count // len(names) + (position < plan.count % len(names))
-        first = 0
-        while first < share:
-            tries = min(TRIES_OF_A_PROCESS, share - first)
-            folder = plan.folder / f"{position}-{first}"
-            folder.mkdir(parents=True)
-            child = Child(_try_all, name, plan.seed, first, tries, str(folder))
-            ended = _collect(child, name, plan.seed, outcome, tries)
-            # What ended the process is counted, and the next file is tried.
-            first += ended
-            child.close()
-            plan.progress(outcome.figures["files"])
+    while outcome.figures["files"] < plan.count:
+        first = outcome.figures["files"]
+        folder = plan.folder / str(first)
+        folder.mkdir(parents=True)
+        tried = files[first : first + FILES_OF_A_PROCESS]
+        child = Child(_try_all, tried, plan.seed, str(folder))
+        _collect(child, tried, plan, outcome)
+        child.close()
+        shutil.rmtree(folder)
     return outcome
 
 
-def _collect(child: Child, name: str, seed: int, outcome: Outcome, tries: int) -> int:
-    """Receive the outcomes of files until all are tried or the process ends; return how many."""
-    for done in range(tries):
-        number, problem = -1, ""
+def _collect(child: Child, files: Sequence[tuple[str, int]], plan: Plan, outcome: Outcome) -> None:
+    """Receive the outcomes of files until all are tried or the process ends or hangs."""
+    for name, number in files:
+        patience = LONGEST_SECONDS + STARTING_SECONDS
         try:
-            if child.received.poll(LONGEST_SECONDS + (60 if not done else 0)):
-                number, problem = child.received.recv()
+            while child.received.poll(patience):
+                problem = child.received.recv()
+                # A process says when it has made itself ready for the next kind.
+                if problem != READY:
+                    break
+                patience = LONGEST_SECONDS
             else:
-                problem = f"takes more than {LONGEST_SECONDS} seconds"
+                problem = f"takes more than {patience:.0f} seconds"
+                child.kill()
         except EOFError:
             problem = f"ends the process: {child.result(5.0)}"
         outcome.figures["files"] += 1
+        plan.progress(outcome.figures["files"])
         if problem in ("read", "refused"):
             outcome.figures[problem] += 1
             continue
-        outcome.bad.append(f"{name}, file {number} after {done} (seed {seed}): {problem}")
-        if number < 0:
-            return done + 1
-    return tries
+        outcome.bad.append(f"{name}, file {number} (seed {plan.seed}): {problem}")
+        if not child.is_running:
+            return
 
 
-def _try_all(sender: Connection, name: str, seed: int, first: int, tries: int, folder: str) -> None:
-    kind = KINDS[name]()
-    # Everything that is imported on the way counts as what the process has when it begins.
-    kind.load(kind.valid, _empty(Path(folder) / "valid"))
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-    for number in range(first, first + tries):
+def _try_all(sender: Connection, files: Sequence[tuple[str, int]], seed: int, folder: str) -> None:
+    kind: Kind | None = None
+    name = ""
+    for position, (needed, number) in enumerate(files):
+        if kind is None or needed != name:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+            name = needed
+            kind = KINDS[name]()
+            # All that is imported on the way counts as what the process has when it begins.
+            kind.load(kind.valid, _empty(Path(folder) / f"{position}-valid"))
+            size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.RLIM_INFINITY))
+            sender.send(READY)
         data = changed(kind.valid, random.Random(f"{name} {seed} {number}"))
-        sender.send((number, _outcome(kind, data, _empty(Path(folder) / str(number)))))
+        sender.send(_outcome(kind, data, _empty(Path(folder) / str(position))))
 
 
 def _outcome(kind: Kind, data: bytes, folder: Path) -> str:
@@ -563,14 +577,14 @@ def _shapes() -> Kind:
 
 
 def _log() -> Kind:
-    from evaluation.runs import plot_runs
+    from evaluation.runs import read_training_log
     from training.run_log import RunLog
 
     line = {"step": 1, "epoch": 0, "loss": {"total": 1.5, "mlm": 0.5}, "lr": 0.1}
 
     def load(data: bytes, folder: Path) -> object:
         (folder / "log.jsonl").write_bytes(data)
-        plot_runs([folder], folder / "plot.svg")
+        read_training_log(folder / "log.jsonl")
         return RunLog(folder / "log.jsonl", step=5)
 
     text = "".join(json.dumps({**line, "step": step}) + "\n" for step in (1, 2, 3))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.faults.checkpoints import kill_checkpoints
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.trials import Plan
 from tests.faults.write_paths import WRITE_PATHS
@@ -22,9 +21,3 @@ def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme):
     outcome = kill_puts(scheme)(Plan(3, 1, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["acknowledged batches"] > 0
-
-
-def test_a_killed_writer_of_checkpoints_leaves_the_last_one_whole(tmp_path):
-    outcome = kill_checkpoints(Plan(5, 1, tmp_path))
-    assert outcome.bad == []
-    assert outcome.figures["acknowledged checkpoints"] > 0

@@ -168,6 +168,12 @@ def _digest(rows: Sequence[object]) -> str:
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
+def _kept(state: State) -> set[tuple[str, ...]]:
+    """Return what no source can replace: the ids of items, and what is said of them."""
+    # The title of an item and the provenance of a statement are those of the last source.
+    return {fact[: 2 if fact[0] == "item" else 5] for fact in state.facts}
+
+
 @dataclass(frozen=True)
 class Undisturbed:
     """How many changes of files a command makes if nothing happens, and how long it takes."""
@@ -245,7 +251,7 @@ class CommandTrial:
             self.bad(name, f"a reader fails: {reader}")
         if self.path.keeps and not self.path.store:
             try:
-                lost = before.facts - self.state(self.work).facts
+                lost = _kept(before) - _kept(self.state(self.work))
             except RuntimeError as error:
                 self.bad(name, str(error))
                 return

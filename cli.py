@@ -136,14 +136,9 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    with printable_streams():
-        return _run(args)
-
-
-def _run(args: Sequence[str] | None) -> int:
     # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
-    with _remarks_as_lines(context):
+    with printable_streams(), _remarks_as_lines(context):
         return _run(args, context)
 
 

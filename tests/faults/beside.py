@@ -8,6 +8,7 @@ says that another one writes; together they end in the same catalogue as one aft
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 from tests.faults.children import Result, call
 from tests.faults.trials import Outcome, Plan
@@ -35,17 +36,16 @@ class ReadersBesideWriter(CommandTrial):
         slowest = 0.0
         for number in range(self.plan.count):
             self.begin()
-            writer = self.start()
             seen = before["statements"]
-            while writer.is_running:
-                for words in READERS:
-                    began = time.monotonic()
-                    result = call(*words, home=self.work)
-                    slowest = max(slowest, time.monotonic() - began)
-                    reads += 1
-                    seen = self._check(f"write {number}", words, result, seen)
-            ended = writer.result()
-            writer.close()
+            with self.start() as writer:
+                while writer.is_running:
+                    for words in READERS:
+                        began = time.monotonic()
+                        result = call(*words, home=self.work)
+                        slowest = max(slowest, time.monotonic() - began)
+                        reads += 1
+                        seen = self._check(f"write {number}", words, result, seen)
+                ended = writer.result()
             if ended.code:
                 self.bad(f"write {number}", f"the writer fails: {ended}")
             self.plan.progress(number + 1)
@@ -81,10 +81,10 @@ class WritersBesideEachOther(CommandTrial):
         refused = 0
         for number in range(self.plan.count):
             self.begin()
-            writers = [self.start() for _ in range(WRITERS)]
-            for writer in writers:
-                result = writer.result()
-                writer.close()
+            with ExitStack() as stack:
+                writers = [stack.enter_context(self.start()) for _ in range(WRITERS)]
+                results = [writer.result() for writer in writers]
+            for result in results:
                 finished += result.code == 0
                 refused += result.code == 1
                 if result.code and not (result.is_explained and "in use" in result.err):

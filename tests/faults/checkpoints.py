@@ -32,12 +32,10 @@ def kill_checkpoints(plan: Plan) -> Outcome:
     for kill in range(plan.count):
         folder = plan.folder / f"checkpoints-{kill}"
         folder.mkdir(parents=True)
-        with Changes(folder) as changes:
-            child = Child(_write_for_ever, str(folder))
+        with Changes(folder) as changes, Child(_write_for_ever, str(folder)) as child:
             moments.wait_for_change(changes, moments.rng.randint(1, CHANGES))
             child.kill()
             acknowledged = max(child.messages(), default=-1)
-            child.close()
         problem = check_checkpoints(folder, acknowledged)
         if problem:
             outcome.bad.append(f"checkpoints, kill {kill} (seed {plan.seed}): {problem}")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 PRELOADED = [
@@ -125,8 +126,16 @@ class Child:
         code = self.process.exitcode
         return Result(-signal.SIGKILL if code is None else code, out, err)
 
-    def close(self) -> None:
-        """Forget the process and what it printed."""
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process, if it runs, and forget what it printed."""
         if self.process.is_alive():
             self.kill()
         self.process.close()
@@ -136,11 +145,8 @@ class Child:
 
 def call(*arguments: object, home: Path, seconds: float = LONGEST_SECONDS) -> Result:
     """Run a command of Catalograph on a home to its end."""
-    child = command(*arguments, home=home)
-    try:
+    with command(*arguments, home=home) as child:
         return child.result(seconds)
-    finally:
-        child.close()
 
 
 def command(*arguments: object, home: Path) -> Child:
@@ -153,15 +159,12 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
 
     Raises RuntimeError if the process ends without one.
     """
-    child = Child(_send_result, function, arguments)
-    try:
+    with Child(_send_result, function, arguments) as child:
         # Before its end: a process waits until its result is taken if that is larger than a pipe.
         if child.received.poll(LONGEST_SECONDS):
             with contextlib.suppress(EOFError):
                 return child.received.recv()
         raise RuntimeError(f"{function.__name__} ended without a result: {child.result()}")
-    finally:
-        child.close()
 
 
 def _start(

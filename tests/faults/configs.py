@@ -212,9 +212,8 @@ def fuzz(kinds: Sequence[str] | None, plan: Plan) -> Outcome:
         folder = plan.folder / str(first)
         folder.mkdir(parents=True)
         tried = files[first : first + FILES_OF_A_PROCESS]
-        child = Child(_try_all, tried, plan.seed, str(folder))
-        _collect(child, tried, plan, outcome)
-        child.close()
+        with Child(_try_all, tried, plan.seed, str(folder)) as child:
+            _collect(child, tried, plan, outcome)
         shutil.rmtree(folder)
     return outcome
 

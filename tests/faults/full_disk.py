@@ -127,13 +127,12 @@ class CommandOnFullDisk(CommandTrial):
 
     def _most_used(self, disk: Disk) -> int:
         """Return how many bytes are used at most while the command runs."""
-        child = self.start()
         most = 0
-        while child.is_running:
-            most = max(most, disk.used)
-            child.process.join(0.002)
-        result = child.result()
-        child.close()
+        with self.start() as child:
+            while child.is_running:
+                most = max(most, disk.used)
+                child.process.join(0.002)
+            result = child.result()
         if result.code:
             raise RuntimeError(f"{self.path.name} fails on a large disk: {result}")
         return most

@@ -67,10 +67,8 @@ class KilledCommand(CommandTrial):
         too_late = 0
         while kills < self.plan.count:
             self.begin()
-            with Changes(self.work) as changes:
-                child = self.start()
+            with Changes(self.work) as changes, self.start() as child:
                 killed = moments.kill(child, changes)
-                child.close()
             if killed:
                 kills += 1
             else:
@@ -107,13 +105,11 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
             folder = plan.folder / f"{scheme}-{kill}"
             url = f"{scheme}:{folder}"
             folder.mkdir(parents=True)
-            with Changes(folder) as changes:
-                child = Child(_put_for_ever, url)
+            with Changes(folder) as changes, Child(_put_for_ever, url) as child:
                 # From the very first change of all to some after the hundredth batch.
                 moments.wait_for_change(changes, int(rng.uniform(1, 40) ** rng.uniform(1, 1.7)))
                 killed = child.kill()
                 acknowledged = max(child.messages(), default=-1)
-                child.close()
             if not killed:
                 outcome.bad.append(f"{scheme}, kill {kill}: the writer ended by itself")
             problems = run(_check_puts, url, acknowledged)

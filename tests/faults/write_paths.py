@@ -221,13 +221,11 @@ class CommandTrial:
         """Call the command twice, the second time with all that it reads in the cache."""
         for _ in range(2):
             self.begin()
-            with Changes(self.work) as changes:
-                child = self.start()
+            with Changes(self.work) as changes, self.start() as child:
                 while child.is_running:
                     changes.wait_for(changes.count + 1, 0.01)
                 seconds = time.monotonic() - child.began
                 result = child.result()
-                child.close()
                 changes.read()
             if result.code:
                 raise RuntimeError(f"{self.path.name} fails undisturbed: {result}")

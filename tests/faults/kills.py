@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from kg.stores.open import open_store
@@ -28,6 +29,7 @@ LONGEST_PAUSE = 0.003
 """Seconds at most from a change of a file to the kill."""
 LONGEST_COMMAND = 300.0
 PUT_ROWS = 20
+MEASURED_BATCHES = 15
 
 
 @dataclass
@@ -99,15 +101,15 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
 
     def trial(plan: Plan) -> Outcome:
         rng = random.Random(plan.seed)
-        moments = Moments(rng, 0, 0.0)
+        moments = Moments(rng, _changes_of_puts(scheme, plan.folder / "measured"), 0.0)
         outcome = Outcome(figures={"kills": 0, "acknowledged batches": 0})
         for kill in range(plan.count):
             folder = plan.folder / f"{scheme}-{kill}"
             url = f"{scheme}:{folder}"
             folder.mkdir(parents=True)
             with Changes(folder) as changes, Child(_put_for_ever, url) as child:
-                # From the very first change of all to some after the hundredth batch.
-                moments.wait_for_change(changes, int(rng.uniform(1, 40) ** rng.uniform(1, 1.7)))
+                # From the very first change of all to some after many batches.
+                moments.wait_for_change(changes, rng.randint(1, moments.changes))
                 killed = child.kill()
                 acknowledged = max(child.messages(), default=-1)
             if not killed:
@@ -123,6 +125,20 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
         return outcome
 
     return trial
+
+
+def _changes_of_puts(scheme: str, folder: Path) -> int:
+    """Return how many changes of files it takes to make a store and to put some batches."""
+    folder.mkdir()
+    with Changes(folder) as changes, Child(_put_for_ever, f"{scheme}:{folder}") as child:
+        acknowledged = 0
+        while acknowledged < MEASURED_BATCHES and child.is_running:
+            # All the time, since a new folder is watched only when it is heard of.
+            changes.read()
+            if child.received.poll(0.005):
+                acknowledged = int(child.received.recv())
+    shutil.rmtree(folder)
+    return changes.count
 
 
 def _statements(batch: int) -> list[Statement]:

@@ -8,7 +8,6 @@ import pytest
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.open import open_store
 from kg.stores.rdf import RdfStore
-from kg.stores.rdf_graph import FOLDER
 from kg.stores.sparql import query_directly
 from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import statements_table
@@ -53,7 +52,7 @@ def rdf_folder(tmp_path):
 
 def query_folder(folder, text):
     """Query an RDF store without a guard, and without a child process, which takes a second."""
-    return query_directly(str(folder / FOLDER), text, PREFIXES)
+    return query_directly(str(RdfStore.graph_files(folder).published()), text, PREFIXES)
 
 
 def test_there_are_many_queries_of_each_kind():

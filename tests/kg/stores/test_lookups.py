@@ -4,7 +4,7 @@ import pytest
 
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.open import open_store
-from kg.stores.rdf_graph import FOLDER
+from kg.stores.rdf import RdfStore
 from kg.stores.sparql import query_directly
 from kg.stores.sparql_guard import checked_sparql
 from schema.iris import PREFIXES
@@ -38,7 +38,7 @@ def neo4j_store(neo4j):
 def quads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lookups-rdf")
     open_filled(f"rdf:{folder}").close()
-    return str(folder / FOLDER)
+    return str(RdfStore.graph_files(folder).published())
 
 
 @pytest.fixture(scope="module")

@@ -167,9 +167,25 @@ class LadybugReader(Projection):
                 table = connection.execute(text, params or {}).get_as_arrow()
             finally:
                 connection.close()
+            table = with_empty_lists(table)
             # A damaged page may give text that is not UTF-8, which Arrow would pass on.
             table.validate(full=True)
             return table
+
+
+def with_empty_lists(table: pa.Table) -> pa.Table:
+    """Return a table of Ladybug's whose lists are sound even if all of them are empty.
+
+    It never writes the first offset of texts that are none, so that the list column of a graph
+    without images has whatever was in memory there. Nobody reads that but Arrow's validation.
+    """
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if not pa.types.is_list(field.type) or any(len(chunk.values) for chunk in column.chunks):
+            continue
+        lists = [[] if each else None for each in column.is_valid().to_pylist()]
+        table = table.set_column(place, field, pa.array(lists, field.type))
+    return table
 
 
 def _json_value(value: Any) -> Any:

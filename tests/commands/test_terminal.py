@@ -60,6 +60,10 @@ def test_errors_of_any_kind_and_their_tracebacks(
             assert_harmless(result.err)
 
 
+def fail_in_thread() -> None:
+    raise KeyError(ESCAPE)
+
+
 def test_a_message_is_never_longer_than_a_screen(call: Call) -> None:
     result = call("stats", "x" * 100_000)
     assert len(result.err) < 3000
@@ -71,7 +75,7 @@ def test_what_libraries_print_meanwhile(ingested: Call, monkeypatch: pytest.Monk
         sys.stderr.write(warnings.formatwarning(ESCAPE, UserWarning, ESCAPE, 1))
         logging.getLogger("library").error(ESCAPE)
         print(ESCAPE)
-        thread = threading.Thread(target=lambda: {}[ESCAPE])
+        thread = threading.Thread(target=fail_in_thread)
         thread.start()
         thread.join()
         raise click.UsageError(ESCAPE)

@@ -24,6 +24,7 @@ from tests.faults.beside import read_beside_writer, write_beside_writer
 from tests.faults.checkpoints import kill_checkpoints, kill_training
 from tests.faults.configs import fuzz_configs
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
+from tests.faults.guard_fuzz import try_guards
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.trials import Outcome, Plan, Trial
 from tests.faults.write_paths import WRITE_PATHS
@@ -46,6 +47,7 @@ TRIALS = (
     Trial("writers beside each other", "rounds", 20, write_beside_writer),
     Trial("a read-only disk", "homes", 1, read_from_read_only_disk),
     Trial("wrong configurations", "files", 5_000, fuzz_configs),
+    Trial("hostile queries", "texts in each language", 5_000, try_guards),
 )
 
 

@@ -31,6 +31,7 @@ from schema.errors import QueryRefusedError
 from schema.iris import PREFIXES
 from schema.terms import Item, Statement
 from tests.faults.guard_texts import CypherTexts, SparqlTexts, Texts
+from tests.faults.trials import Outcome, Plan
 
 SECRET = "the-content-of-a-file-outside"
 BATCH = 100
@@ -90,6 +91,18 @@ def fuzz_guards(seed: int, count: int, folder: Path) -> dict[str, GuardFigures]:
     its guard, what the guard has to prevent.
     """
     return {each.name: _fuzz(each, seed, count, folder / each.name) for each in LANGUAGES}
+
+
+def try_guards(plan: Plan) -> Outcome:
+    """Send as many texts as planned, in each language, through its guard."""
+    outcome = Outcome()
+    for name, figures in fuzz_guards(plan.seed, plan.count, plan.folder).items():
+        outcome.figures[f"{name}: refused"] = figures.refused
+        outcome.figures[f"{name}: answered"] = figures.answered
+        outcome.figures[f"{name}: failed"] = figures.failed
+        outcome.figures[f"{name}: killed"] = figures.killed
+        outcome.bad += [f"{name} (seed {plan.seed}): {text[:500]!r}" for text in figures.harm()]
+    return outcome
 
 
 def _fuzz(language: Language, seed: int, count: int, folder: Path) -> GuardFigures:

@@ -86,6 +86,7 @@ class KilledCommand(CommandTrial):
             "kills": kills,
             "ended before the kill": too_late,
             "changes of files": undisturbed.changes,
+            "new statements and items": len(expected.facts - before.facts),
             "seconds": round(undisturbed.seconds, 2),
         }
         return self.outcome

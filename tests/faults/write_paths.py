@@ -55,6 +55,8 @@ class WritePath:
 FIRST = ("ingest", "{sources}/first.csv", "--max-rejects", "50%")
 AGAIN = ("ingest", "{sources}/again.csv", "--max-rejects", "50%")
 QUERIES = ("queries", "{sources}/queries.csv")
+TRAIN = ("train", "--size", "tiny", "--steps", "2", "--name", "m", "--set", "precision=fp32")
+COMPLETE = ("complete", "--model", "m", "--target-precision", "0.01", "--write")
 INTO_RDF = ("--store", "rdf:{home}/quads")
 
 WRITE_PATHS = (
@@ -81,6 +83,7 @@ WRITE_PATHS = (
     ),
     WritePath("queries", QUERIES, prepare=(FIRST,)),
     WritePath("schema infer", ("schema", "infer"), prepare=(FIRST,)),
+    WritePath("complete --write", COMPLETE, prepare=(FIRST, TRAIN)),
     WritePath("export", ("export", "--format", "csv", "{home}/exported"), prepare=(FIRST,)),
 )
 
@@ -98,7 +101,8 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
             writer = csv.writer(file)
             writer.writerow(("id", "title", "category", "colour", "size", "material", "weight"))
             for number in range(start, start + items):
-                colour = rng.choice(COLOURS)
+                # Some have no colour, which `complete` can fill in.
+                colour = rng.choice(COLOURS) if number % 5 else ""
                 writer.writerow(
                     (
                         "" if number % 50 == 7 else f"item-{number}",

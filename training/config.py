@@ -53,7 +53,7 @@ LIMITS = {
     "beta1": Limits(0, 0.999999),
     "beta2": Limits(0, 0.99999999),
     "warmup_steps": Limits(0, 1_000_000_000),
-    "clip": FACTOR,
+    "clip": Limits(0, 1_000_000_000_000),
     "ema": Limits(0, 1),
     "workers": Limits(0, 1024),
     "log_every": COUNT,

@@ -13,7 +13,7 @@ from tests.commands.conftest import Call, assert_fails
 @pytest.mark.parametrize("format_name", list(EXPORT_FORMATS))
 def test_export_reports_what_it_wrote(ingested: Call, tmp_path: Path, format_name: str) -> None:
     document = ingested("export", "--format", format_name, "out", "--json").json
-    assert list(document) == ["format", "files", "items", "statements", "seconds"]
+    assert list(document) == ["format", "files", "items", "statements", "seconds", "defused"]
     assert (document["format"], document["statements"]) == (format_name, 6)
     assert all((tmp_path / file).is_file() for file in document["files"])
 
@@ -50,3 +50,17 @@ def test_dry_run_of_rdf_writes_nothing(ingested: Call, tmp_path: Path) -> None:
 def test_malformed_rdf_is_one_line(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.ttl").write_text("<urn:a> a")
     assert_fails(call("ingest", "a.ttl"), 1, "a.ttl", "line 1")
+
+
+def test_formulas_are_text_in_a_table_unless_they_are_to_be_kept(
+    call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "items.csv").write_text("id,title,colour\n1,=cmd|'/C calc'!A0,red\n")
+    assert call("ingest", "items.csv").code == 0
+    safe = call("export", "--format", "csv", "safe", "--json")
+    assert safe.json["defused"] == 1
+    assert "apostrophe" in safe.err
+    assert "\"'=cmd" in (tmp_path / "safe" / "items.csv").read_text()
+    kept = call("export", "--format", "csv", "--formulas", "keep", "kept", "--json")
+    assert kept.json["defused"] == 0
+    assert '"=cmd' in (tmp_path / "kept" / "items.csv").read_text()

@@ -183,7 +183,9 @@ def with_empty_lists(table: pa.Table) -> pa.Table:
         column = table.column(place)
         if not pa.types.is_list(field.type) or any(len(chunk.values) for chunk in column.chunks):
             continue
-        lists = [[] if each else None for each in column.is_valid().to_pylist()]
+        lists: list[list[str] | None] = [
+            [] if each else None for each in column.is_valid().to_pylist()
+        ]
         table = table.set_column(place, field, pa.array(lists, field.type))
     return table
 

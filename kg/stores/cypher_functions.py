@@ -18,13 +18,14 @@ class CypherDialect:
     """A store's Cypher: its functions, in small letters, and what else it has besides the others.
 
     ``words`` are those in capitals that may follow a value, and ``words_before_parenthesis`` those
-    that call nothing.
+    that call nothing. The store dies of a function ``without_null`` if null is an argument.
     """
 
     store: str
     functions: frozenset[str]
     words: frozenset[str] = frozenset()
     words_before_parenthesis: frozenset[str] = frozenset()
+    without_null: frozenset[str] = frozenset()
     has_subquery_clause: bool = False
 
 
@@ -79,6 +80,10 @@ LADYBUG = CypherDialect(
     words=_names("SHORTEST"),
     # DECIMAL(18, 3) is a type, and WSHORTEST(property) says how long a path is.
     words_before_parenthesis=_names("WSHORTEST DECIMAL"),
+    without_null=_names(
+        "end_node id list_product list_reverse_sort list_sum map map_extract map_keys map_values "
+        "nodes properties relationships rels rowid start_node struct_extract union_extract"
+    ),
 )
 NEO4J = CypherDialect(
     "Neo4j",

@@ -212,6 +212,7 @@ class _Words:
                     f"or a clause has to stand ({', '.join(CLAUSES)}): correct it"
                 )
             else:
+                self._check_null(token.text, before.text)
                 self.follows_value = True
             before = token
 
@@ -234,6 +235,16 @@ class _Words:
             or (sign == "!" and self.follows_value)
             or (sign == "*" and before.text.upper() in AFTER_A_STAR)
         )
+
+    def _check_null(self, value: str, before: str) -> None:
+        """Raise QueryRefusedError if null is an argument of a function that the store dies of."""
+        if value.upper() == "NULL" and before in ("(", ","):
+            function = self.brackets[-1].function if self.brackets else ""
+            if function in self.dialect.without_null:
+                raise QueryRefusedError(
+                    f"{self.dialect.store} cannot take null as an argument of {function}: "
+                    "leave the call out"
+                )
 
     def _check_arrow(self, before: Token) -> None:
         """Raise QueryRefusedError if an arrow makes a lambda where Ladybug expects none."""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.guard_fuzz import fuzz_guards
 
-TEXTS = 150
+TEXTS = 200
 
 
 @pytest.mark.parametrize("seed", [1])

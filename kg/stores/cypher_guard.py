@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from kg.stores.cypher_functions import ANY_STORE, CypherDialect
-from kg.stores.query_text import check_characters, check_depth, check_length, check_operators
+from kg.stores.query_text import (
+    check_characters,
+    check_depth,
+    check_length,
+    check_operators,
+    shown,
+)
 from schema.errors import QueryRefusedError
 
 CACHED_QUERIES = 64
@@ -208,8 +214,8 @@ class _Words:
                 self._follow_case(token.text.upper())
             elif self.follows_value:
                 raise QueryRefusedError(
-                    f"after {before.text[:40]} the query has {token.text[:40]}, where an operator "
-                    f"or a clause has to stand ({', '.join(CLAUSES)}): correct it"
+                    f"after {shown(before.text)} the query has {shown(token.text)}, where an "
+                    f"operator or a clause has to stand ({', '.join(CLAUSES)}): correct it"
                 )
             else:
                 self._check_null(token.text, before.text)
@@ -253,8 +259,8 @@ class _Words:
         is_expected = bracket.function in LAMBDA_FUNCTIONS and bracket.commas == 1
         if is_lambda and not is_expected:
             raise QueryRefusedError(
-                f"after {before.text[:40]} the query has ->, which may only follow - or ], or make "
-                f"the second argument of {' or '.join(LAMBDA_FUNCTIONS)}: correct it"
+                f"after {shown(before.text)} the query has ->, which may only follow - or ], or "
+                f"make the second argument of {' or '.join(LAMBDA_FUNCTIONS)}: correct it"
             )
 
     def _is_clause_or_operator(self, position: int) -> bool:
@@ -328,7 +334,7 @@ def _check_call(tokens: list[Token], position: int, dialect: CypherDialect) -> N
     similar = difflib.get_close_matches(name[:40].lower(), dialect.functions, 1)
     advice = f"use {similar[0]}" if similar else "use one of count, collect, avg, size, lower, …"
     raise QueryRefusedError(
-        f"{dialect.store} has no function {name[:40]} that a query may call: {advice}, "
+        f"{dialect.store} has no function {shown(name)} that a query may call: {advice}, "
         "or see docs/cypher.md"
     )
 

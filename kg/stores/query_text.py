@@ -17,9 +17,15 @@ MAX_DEPTH = 50
 MAX_OPERATORS = 1_000
 # Control characters, of which servers may take some for spaces, and surrogates, which come from a
 # terminal for bytes that are not UTF-8 and cannot be sent.
-NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 OPENING = frozenset("([{")
 CLOSING = frozenset(")]}")
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a part of a query as an error shows it, printable on one line."""
+    text = text[:40]
+    return text if text.isprintable() else repr(text)
 
 
 def check_length(text: str) -> None:

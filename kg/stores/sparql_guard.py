@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from kg.stores.query_text import check_depth, check_length, check_operators
+from kg.stores.query_text import check_depth, check_length, check_operators, shown
 from kg.stores.sparql_grammar import NotDerivedError, sparql_table
 from kg.stores.sparql_tokens import Token, read_tokens, written
 from schema.errors import QueryRefusedError
@@ -75,8 +75,8 @@ def _message(tokens: list[Token], error: NotDerivedError) -> str:
             f"a query cannot start with {first[:20]!r}: "
             "start it with SELECT, ASK, CONSTRUCT, DESCRIBE or PREFIX"
         )
-    before = tokens[error.position - 1].text[:40]
-    found = tokens[error.position].text[:40] if error.position < len(tokens) else "the end"
+    before = shown(tokens[error.position - 1].text)
+    found = shown(tokens[error.position].text) if error.position < len(tokens) else "the end"
     return f"after {before} the query has {found}, where SPARQL expects {_listed(error.expected)}"
 
 

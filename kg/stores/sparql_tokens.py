@@ -194,11 +194,13 @@ def written(tokens: Iterable[Token]) -> str:
     before = ""
     for token in tokens:
         kind = token.kind
-        # Oxigraph takes "CONCAT (" for no function, and a blank within a literal is unusual.
+        # Oxigraph takes "CONCAT (" for no function, rdflib takes "<p> *" for no path, and a blank
+        # within a literal is unusual.
         is_joined = (
             kind in ("language", "^^")
             or before == "^^"
             or (kind in ("(", "nil") and before in KEYWORDS and before != "a")
+            or (kind in ("?", "*", "+") and before in ("iri", "a", ")"))
         )
         if parts and not is_joined:
             parts.append(" ")
@@ -241,20 +243,22 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
                 "SPARQL: check quotes, brackets, and the blanks around < and >"
             )
         position = match.end()
-        if match.lastgroup not in ("space", "comment"):
-            yield match
+        if match.lastgroup in ("space", "comment"):
+            continue
+        # The grammar lets names have blanks of other scripts, like U+1680, where a name may end
+        # for some parsers.
+        if match.lastgroup != "string" and not match[0].isprintable():
+            raise QueryRefusedError(
+                f"the query has {match[0][:40]!r} with an invisible character: "
+                "percent-encode it, or leave it out"
+            )
+        yield match
 
 
 def _token(match: re.Match[str], names: _Names) -> Token:
     """Return what was matched, written anew."""
     kind = match.lastgroup or ""
     text = match[0]
-    # The grammar lets names have blanks of other scripts, like U+1680, where a name may end for
-    # some parsers.
-    if kind != "string" and not text.isprintable():
-        raise QueryRefusedError(
-            f"the query has {text[:40]!r} with an invisible character: percent-encode or remove it"
-        )
     if kind == "sign":
         return Token(text, text)
     if kind == "variable":

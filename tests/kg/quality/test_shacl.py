@@ -134,6 +134,13 @@ def test_a_query_can_use_the_path_of_its_shape(tmp_path: Path) -> None:
     assert [each.item for each in shapes(tmp_path, text).check(ITEMS, facts)] == ["2"]
 
 
+def test_a_query_can_follow_a_path(tmp_path: Path) -> None:
+    query = "SELECT $this { $this (^schema:name|schema:name)+ 'Mug' . $this a/a? ?class }"
+    declared = "<urn:o> sh:declare [ sh:prefix 'schema' ; sh:namespace 'https://schema.org/' ] . "
+    findings = shapes(tmp_path, declared + QUERY.format(query.replace("'", '"'))).check(ITEMS, [])
+    assert [each.item for each in findings] == ["1"]
+
+
 def test_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("something was fetched"))
     owl = "http://www.w3.org/2002/07/owl#"

@@ -97,6 +97,7 @@ MESSAGES = {
     "RETURN 1 2": r"after 1 the query has 2, where an operator or a clause",
     "RETURN 'it''s'": r"after 'it' the query has 's'",
     "RETURN 1e5x": r"blanks after numbers",
+    "RETURN 'a\n\x9b31m' 1": r"after .*a.n.x9b31m.* the query has 1",
     "RETURN 1 /* x": r"check quotes, comments",
     "RETURN '\\u0041'": r"\\u escape .* parameter",
     "RETURN 'C:\\\\users'": r"\\u escape .* parameter",

@@ -32,7 +32,10 @@ WRITTEN_ANEW = {
     "ASK { FILTER(CONCAT ('a')IN('a')) }": 'ASK { FILTER( CONCAT( "a" ) IN( "a" ) ) }',
     "\\u0041SK { ?s ?p '\\u00e9\\U0001F600' }": 'ASK { ?s ?p "é😀" }',
     "ASK { ?s <urn:p>*/^<urn:q> 1e5 . ?s ?p -.5 }": (
-        "ASK { ?s <urn:p> * / ^ <urn:q> 1e5 . ?s ?p -.5 }"
+        "ASK { ?s <urn:p>* / ^ <urn:q> 1e5 . ?s ?p -.5 }"
+    ),
+    "ASK { ?s (a)? ?o; a+ ?x FILTER(2 * (?x) * 3) }": (
+        "ASK { ?s ( a )? ?o ; a+ ?x FILTER( 2 * ( ?x )* 3 ) }"
     ),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
@@ -183,10 +184,14 @@ def with_empty_lists(table: pa.Table) -> pa.Table:
         column = table.column(place)
         if not pa.types.is_list(field.type) or any(len(chunk.values) for chunk in column.chunks):
             continue
-        lists: list[list[str] | None] = [
-            [] if each else None for each in column.is_valid().to_pylist()
-        ]
-        table = table.set_column(place, field, pa.array(lists, field.type))
+        # Not pa.array, which loads pandas at its first call: a third of the time of `show`.
+        offsets = pa.Array.from_buffers(
+            pa.int32(), len(column) + 1, [None, pa.py_buffer(bytes(4 * (len(column) + 1)))]
+        )
+        missing = pc.is_null(column).combine_chunks()
+        empty = pa.nulls(0, field.type.value_type)
+        lists = pa.ListArray.from_arrays(offsets, empty, type=field.type, mask=missing)
+        table = table.set_column(place, field, lists)
     return table
 
 

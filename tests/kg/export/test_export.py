@@ -215,9 +215,13 @@ def test_an_ingest_takes_the_apostrophes_off(tmp_path):
     home = Home.open(tmp_path / "home", create=True)
     report = ingest(home, [tmp_path / "out" / "items.csv"])
     with home.store(read_only=True) as store:
-        found, _ = store.item(FORMULA)
+        entry = store.item(FORMULA)
+        assert entry is not None
+        found, _ = entry
         assert found.title == "@SUM(1+1)"
         assert found.category == "-a > b"
-        assert store.item("n")[0].category == "'=a"
+        other = store.item("n")
+        assert other is not None
+        assert other[0].category == "'=a"
     assert report.restored == 5
     assert "items.csv: 5 cells had an apostrophe" in " ".join(report.notes)

@@ -4,7 +4,8 @@ import pytest
 
 from kg.stores.cypher_functions import ANY_STORE, LADYBUG, NEO4J
 from kg.stores.cypher_guard import checked_cypher
-from kg.stores.open import open_store
+from kg.stores.ladybug import LadybugStore
+from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.query_text import MAX_CHARACTERS, MAX_DEPTH, MAX_OPERATORS
 from kg.stores.tables import statements_table
 from schema.errors import QueryRefusedError
@@ -171,8 +172,9 @@ def test_a_query_may_be_long_and_deep_but_not_endless():
 
 
 def test_ladybug_has_every_function_that_is_allowed(tmp_path):
-    with open_store(f"ladybug:{tmp_path}") as store:
+    with LadybugStore(tmp_path) as store:
         store.put(None, statements_table([statement()]))
+        assert isinstance(store._graph, LadybugGraph)
         rows = store._graph.rows("CALL show_functions() RETURN DISTINCT name, type")
     names = {row["name"].lower() for row in rows if "TABLE" not in row["type"]}
     # Parts of the grammar, which are not listed.
@@ -192,8 +194,9 @@ def test_ladybug_has_every_function_that_is_allowed(tmp_path):
 
 def test_what_glued_words_would_do_in_ladybug(tmp_path):
     """Without the guard they write: the reason for refusing them."""
-    with open_store(f"ladybug:{tmp_path}") as store:
+    with LadybugStore(tmp_path) as store:
         store.put(None, statements_table([statement()]))
+        assert isinstance(store._graph, LadybugGraph)
         for number, text in enumerate(CYPHER_SPLIT_IN_TWO_WAYS[:2]):
             params = {"1": "none"} if "$1" in text else {}
             connection = store._graph.connect()

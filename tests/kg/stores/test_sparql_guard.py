@@ -53,7 +53,7 @@ def refusal(text):
 @contextmanager
 def canary():
     """Listen at a local port; yield its address, and the list of what arrives."""
-    heard = []
+    heard: list[bytes] = []
 
     def listen():
         with suppress(OSError):
@@ -87,7 +87,14 @@ def answer(quads, text):
     result = quads.query(text, prefixes=PREFIXES, use_default_graph_as_union=True)
     if isinstance(result, QueryBoolean):
         return bool(result)
-    return sorted(str(each) for each in result)
+    rows = []
+    try:
+        for each in result:
+            rows.append(str(each))
+    finally:
+        # An error's traceback would keep the answer, which only this thread may release.
+        del result
+    return sorted(rows)
 
 
 @pytest.mark.parametrize("text", WRITTEN_ANEW)

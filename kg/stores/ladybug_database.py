@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from kg.stores.failures import store_error
+from kg.stores.room import free_bytes
 
 BUFFER_POOL_BYTES = 1 << 30
-LOG_LIMIT_BYTES = 1 << 24
-"""Size of the write-ahead log at which Ladybug writes its changes into the graph file."""
+LOG_LIMIT_BYTES = 1 << 25
+"""Size of the write-ahead log at which Ladybug writes its changes into the graph file.
+
+Twice Ladybug's own: a checkpoint costs about as much as the 20,000 statements before it.
+"""
+LOG_SHARE = 16
+"""On a nearly full disk, the log may take one part in so many of what is free."""
 LARGEST_DATABASE = 1 << 43
 """Address space that Ladybug reserves by default."""
 SMALLEST_DATABASE = 1 << 30
@@ -45,7 +51,7 @@ def open_database(path: Path, *, read_only: bool) -> Any:
             buffer_pool_size=BUFFER_POOL_BYTES,
             read_only=read_only,
             max_db_size=_address_space(),
-            checkpoint_threshold=LOG_LIMIT_BYTES,
+            checkpoint_threshold=min(LOG_LIMIT_BYTES, free_bytes(path.parent) // LOG_SHARE),
         )
 
 

@@ -40,14 +40,14 @@ from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, 
 from schema.errors import StoreDamagedError
 
 FILE = "graph.lbug"
-MERGED_ROWS = 16_384
+MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
-GROWTH = 3
+GROWTH = 5
 """Bytes of the graph file for a byte of changes in Arrow's form."""
-LOG_GROWTH = 12
-"""Bytes of the write-ahead log for a byte of changes that replace statements; new ones need 4."""
-LOG_BYTES = 64_000_000
-"""The most that the write-ahead log and the pages beside it reach."""
+LOG_GROWTH = 15
+"""Bytes of the write-ahead log for a byte of changes that replace statements; new ones take 4."""
+LOG_BYTES = 50_000_000
+"""The most that the write-ahead log and what lies beside it reach, measured."""
 CREATE_TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item("
     "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",

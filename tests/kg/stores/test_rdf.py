@@ -1,14 +1,32 @@
+import subprocess
+import sys
+
 import pytest
 from rdflib import SDO, URIRef
 
 from kg.stores import rdf_graph
+from kg.stores.open import open_store
 from kg.stores.rdf import RdfStore
 from kg.stores.rdf_terms import PROVENANCE_GRAPH, named_node
 from kg.stores.tables import items_table, statements_table
-from schema.terms import Item, statement_id
-from tests.contracts.journaled_contract import JournaledContract
+from schema.errors import StoreDamagedError
+from schema.terms import Item, Rank, statement_id
+from tests.contracts.journaled_contract import JournaledContract, files_of, fill
 from tests.contracts.sparql_contract import SparqlContract
 from tests.contracts.store_contract import statement
+
+READER_WITH_FEW_FILES = """
+import resource, sys
+from kg.stores.open import open_store
+from schema.errors import StoreUnavailableError
+resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+for read_only in (True, False):
+    try:
+        with open_store(sys.argv[1], read_only=read_only) as store:
+            store.counts()
+    except StoreUnavailableError as error:
+        print(error)
+"""
 
 
 class TestRdf(SparqlContract, JournaledContract):
@@ -40,3 +58,40 @@ class TestRdf(SparqlContract, JournaledContract):
         assert str(row.v) == "red"
         with pytest.raises(RuntimeError, match="read-write"):
             dataset.add((URIRef("urn:x"), SDO.name, URIRef("urn:y")))
+
+    def test_too_few_file_handles_change_nothing(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        before = files_of(url)
+        reader = subprocess.run(
+            [sys.executable, "-c", READER_WITH_FEW_FILES, url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert reader.stdout.count("ulimit -n") == 2
+        assert files_of(url) == before
+
+    def test_graph_of_an_earlier_version_is_read_and_continued(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        self.published(url).rename(self.published(url).with_name("graph.oxigraph"))
+        with open_store(url, read_only=True) as store:
+            assert store.counts().statements == 1
+        fill(url, "b")
+        assert self.published(url).name == "graph.oxigraph.1"
+        with open_store(url, read_only=True) as store:
+            assert store.counts().statements == 2
+
+    def test_damaged_block_is_told_while_reading(self, empty_url):
+        url = empty_url()
+        fill(url, *"abc")
+        for path in self.published(url).glob("*.sst"):
+            data = bytearray(path.read_bytes())
+            data[10] ^= 1
+            path.write_bytes(data)
+        with pytest.raises(StoreDamagedError, match="catalograph rebuild"):
+            with open_store(url, read_only=True) as store:
+                list(store.scan())
+                list(store.items())
+                list(store.triples([Rank.ASSERTED]))

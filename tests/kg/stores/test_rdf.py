@@ -29,6 +29,13 @@ for read_only in (True, False):
 """
 
 
+def read_all(url):
+    with open_store(url, read_only=True) as store:
+        list(store.scan())
+        list(store.items())
+        list(store.triples([Rank.ASSERTED]))
+
+
 class TestRdf(SparqlContract, JournaledContract):
     scheme = "rdf"
     files = "graph.oxigraph*"
@@ -91,7 +98,4 @@ class TestRdf(SparqlContract, JournaledContract):
             data[10] ^= 1
             path.write_bytes(data)
         with pytest.raises(StoreDamagedError, match="catalograph rebuild"):
-            with open_store(url, read_only=True) as store:
-                list(store.scan())
-                list(store.items())
-                list(store.triples([Rank.ASSERTED]))
+            read_all(url)

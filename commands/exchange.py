@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.base import PATH, Command, Context, pass_context, table
+from commands.limits import limit_options
 from commands.progress import bar
 from kg.export.formats import EXPORT_FORMATS
 from schema.errors import UsageError
 from schema.terms import Rank
+
+if TYPE_CHECKING:
+    from kg.stores.query_limits import QueryLimits
 
 RANKS = [str(rank) for rank in Rank]
 
@@ -126,16 +131,9 @@ def export(
 
 @click.command(cls=Command)
 @click.argument("text")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=float,
-    default=30.0,
-    show_default=True,
-    help="Stop the query after this many seconds.",
-)
+@limit_options
 @pass_context
-def sparql(context: Context, text: str, timeout: float) -> None:
+def sparql(context: Context, text: str, timeout: float, limits: QueryLimits) -> None:
     """Run a read-only SPARQL query on an RDF store.
 
     TEXT is the query. The prefixes schema, prov, rdf, rdfs, xsd, cg, item, property and rank are
@@ -153,7 +151,7 @@ def sparql(context: Context, text: str, timeout: float) -> None:
                 f"the store {store.url} does not answer SPARQL: use `cypher`, or copy the graph "
                 "into an RDF store with `copy --to rdf:PATH`"
             )
-        result = store.sparql(text, timeout)
+        result = store.sparql(text, timeout, limits)
     context.emit(
         {"columns": result.columns, "rows": result.rows},
         table(result.columns, result.rows),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.base import PATH, Command, Context, pass_context, table
+from commands.limits import limit_options
 from commands.progress import bar
 from schema.errors import ItemNotFoundError, UsageError
 from schema.terms import CATEGORY_SEPARATOR
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kg.analysis import GraphStructure
     from kg.stats import Stats
     from kg.stores.protocol import GraphStore
+    from kg.stores.query_limits import QueryLimits
     from schema.terms import Item, Statement
 
 SHOWN = 20
@@ -258,16 +260,11 @@ def validate(context: Context, shapes_file: Path | None, limit: int) -> None:
     help="Value of the query parameter $K, as text; K:=JSON for a number, a list or null. May be "
     "repeated.",
 )
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=float,
-    default=30.0,
-    show_default=True,
-    help="Stop the query after this many seconds.",
-)
+@limit_options
 @pass_context
-def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float) -> None:
+def cypher(
+    context: Context, text: str, params: tuple[str, ...], timeout: float, limits: QueryLimits
+) -> None:
     """Run a read-only Cypher query on the graph.
 
     TEXT is the query. The graph has this form:
@@ -285,7 +282,7 @@ def cypher(context: Context, text: str, params: tuple[str, ...], timeout: float)
     # Values are passed beside the query, so that none can become a part of it.
     values = dict(_parse_param(param) for param in params)
     with context.home().store(read_only=True) as store:
-        result = store.query(text, values, timeout=timeout)
+        result = store.query(text, values, timeout, limits)
     context.emit(
         {"columns": result.columns, "rows": result.rows},
         table(result.columns, result.rows),

@@ -15,7 +15,8 @@
     │   ├── StoreLockedError            another process has the store open
     │   ├── StoreDamagedError           the journal or its projection fails verification
     │   ├── StoreUnavailableError       the disk, memory or a permission refuses it for now
-    │   └── QueryTimeoutError           a query exceeded its time limit
+    │   └── QueryLimitError             a query exceeded a limit
+    │       └── QueryTimeoutError       it was its time limit
     ├── ModelError                      a model folder is missing, damaged or does not fit
     └── TrainingError                   training cannot go on
 
@@ -105,7 +106,11 @@ class StoreUnavailableError(StoreError):
     """
 
 
-class QueryTimeoutError(StoreError):
+class QueryLimitError(StoreError):
+    """A query exceeded a limit: of its time, its memory, or the size of its answer."""
+
+
+class QueryTimeoutError(QueryLimitError):
     """A query exceeded its time limit."""
 
 

@@ -5,6 +5,7 @@ The rows of a store are turned into a small RDF graph. Nothing is ever fetched f
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -23,6 +24,10 @@ from schema.iris import PREFIXES, name_of_kind
 from schema.shapes import SHIPPED_SHAPES
 from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity
+
+# rdflib logs a traceback for each literal that its datatype does not fit, and Python prints logs
+# that have no handler. Whoever wants to read them can set up logging.
+logging.getLogger("rdflib").addHandler(logging.NullHandler())
 
 SEVERITIES = {SH.Warning: Severity.WARNING, SH.Info: Severity.INFO}
 """All other severities, including those that a shape defines itself, are violations."""

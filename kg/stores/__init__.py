@@ -7,11 +7,13 @@ import lazy_loader
 if TYPE_CHECKING:
     from kg.stores.open import open_store
     from kg.stores.protocol import GraphStore, Pattern, QueryResult
+    from kg.stores.query_limits import QueryLimits
     from kg.stores.tables import items_table, statements_table
 
 __all__ = [
     "GraphStore",
     "Pattern",
+    "QueryLimits",
     "QueryResult",
     "items_table",
     "open_store",
@@ -24,6 +26,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "open": ["open_store"],
         "protocol": ["GraphStore", "Pattern", "QueryResult"],
+        "query_limits": ["QueryLimits"],
         "tables": ["items_table", "statements_table"],
     },
 )

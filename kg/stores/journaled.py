@@ -21,6 +21,7 @@ from kg.stores.memory import MemoryStore
 from kg.stores.merge import PutBatch, changes_of
 from kg.stores.projection import Projection
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.room import check_room
 from kg.stores.tables import item_from_row, statements_from_rows
 from kg.stores.tally import Tally
@@ -122,10 +123,14 @@ class JournaledStore(GraphStore):
         return self._graph.triples(ranks)
 
     def query(
-        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+        self,
+        text: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
         """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
-        return self._graph.query(text, params or {}, timeout)
+        return self._graph.query(text, params or {}, timeout, limits)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""

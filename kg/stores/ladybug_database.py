@@ -38,7 +38,9 @@ DAMAGE = (
 """Phrases by which Ladybug reports a damaged file, when nobody else is writing it."""
 
 
-def open_database(path: Path, *, read_only: bool) -> Any:
+def open_database(
+    path: Path, *, read_only: bool, buffer_pool_bytes: int = BUFFER_POOL_BYTES
+) -> Any:
     """Open the database in a file; opened for writing, it is made if there is none.
 
     Raises StoreDamagedError if it is damaged, StoreUnavailableError if the system refuses it.
@@ -48,7 +50,7 @@ def open_database(path: Path, *, read_only: bool) -> Any:
     with ladybug_errors(path):
         return ladybug.Database(
             str(path),
-            buffer_pool_size=BUFFER_POOL_BYTES,
+            buffer_pool_size=buffer_pool_bytes,
             read_only=read_only,
             max_db_size=_address_space(),
             checkpoint_threshold=min(LOG_LIMIT_BYTES, free_bytes(path.parent) // LOG_SHARE),

@@ -37,6 +37,9 @@ from kg.stores.journal import JournalBatch
 from kg.stores.ladybug_database import ladybug_errors, open_database
 from kg.stores.ladybug_reading import LadybugReader
 from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, first_image
+from kg.stores.query_child import Engine
+from kg.stores.query_pool import QueryPool
+from kg.stores.query_process import GraphSource
 from schema.errors import StoreDamagedError
 
 FILE = "graph.lbug"
@@ -87,18 +90,46 @@ class LadybugGraph(LadybugReader):
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        if read_only and not path.stat().st_size:
+        self._file: int | None = None
+        if read_only:
+            self._open_published()
+            return
+        self.database = open_database(path, read_only=False)
+        for text in CREATE_TABLES:
+            self._execute(text)
+        self.queries = QueryPool(GraphSource(Engine.LADYBUG, path))
+
+    def _open_published(self) -> None:
+        """Open the file for reading, and keep it for queries, whatever takes its place."""
+        if not self.path.stat().st_size:
             # Ladybug would take it for a new graph.
-            raise StoreDamagedError(f"{path} is empty: run `catalograph rebuild`")
-        self.database = open_database(path, read_only=read_only)
-        if not read_only:
-            for text in CREATE_TABLES:
-                self._execute(text)
+            raise StoreDamagedError(f"{self.path} is empty: run `catalograph rebuild`")
+        while True:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.database = open_database(self.path, read_only=True)
+                # A writer may have published another file between the two calls.
+                is_same = os.path.samestat(os.fstat(file), self.path.stat())
+            except BaseException:
+                os.close(file)
+                raise
+            if is_same:
+                break
+            self.database.close()
+            os.close(file)
+        self._file = file
+        # An earlier version's writer may have left a log, which only belongs to it by its name.
+        handle = None if side_files(self.path) else file
+        self.queries = QueryPool(GraphSource(Engine.LADYBUG, self.path, handle))
 
     def close(self) -> None:
         """Release the file."""
+        self.queries.close()
         with ladybug_errors(self.path):
             self.database.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def finish(self) -> None:
         """Write all changes into the file itself, and release it."""
@@ -115,6 +146,7 @@ class LadybugGraph(LadybugReader):
 
     def abandon(self) -> None:
         """Give up a graph that failed to be written, without touching it any more."""
+        self.queries.close()
         # Its files are worth nothing now, but the disk may need their room.
         for path in (self.path, *side_files(self.path)):
             with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,9 @@ from kg.stores.property_graph import (
     text_conditions,
 )
 from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.query_limits import QueryLimits
+from kg.stores.query_pool import QueryPool
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
-from schema.errors import QueryTimeoutError, StoreError
 from schema.terms import Rank
 
 TRIPLES_AT_ONCE = 1_000_000
@@ -43,6 +43,7 @@ class LadybugReader(Projection):
 
     path: Path
     database: Any
+    queries: QueryPool
 
     def connect(self) -> Any:
         """Return a new connection, which the caller closes."""
@@ -119,24 +120,11 @@ class LadybugReader(Projection):
             params = {"ranks": names, "properties": properties}
             yield from self.table(text, params, TRIPLE_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
-    def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
-        """Run a read-only Cypher query."""
-        connection = self.connect()
-        try:
-            connection.set_query_timeout(int(timeout * 1000))
-            result: Any = connection.execute(checked_cypher(text, LADYBUG), params)
-            rows = [[_json_value(value) for value in row] for row in result.get_all()]
-            return QueryResult(result.get_column_names(), rows)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0][:200]
-            # Ladybug reports a query that exceeded its time limit as interrupted.
-            if "interrupt" in reason.lower():
-                raise QueryTimeoutError(
-                    f"the query ran past its limit of {timeout:g} s: narrow it"
-                ) from None
-            raise StoreError(f"the query failed ({reason}): correct it") from None
-        finally:
-            connection.close()
+    def query(
+        self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
+    ) -> QueryResult:
+        """Run a read-only Cypher query in a process of its own."""
+        return self.queries.answer(checked_cypher(text, LADYBUG), params, timeout, limits)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
@@ -193,22 +181,3 @@ def with_empty_lists(table: pa.Table) -> pa.Table:
         lists = pa.ListArray.from_arrays(offsets, empty, type=field.type, mask=missing)
         table = table.set_column(place, field, lists)
     return table
-
-
-def _json_value(value: Any) -> Any:
-    """Convert a value of Ladybug's to one that JSON can hold.
-
-    Sums come as decimals, and nodes and relationships as dictionaries that have the properties of
-    all labels, most of them None, and internal ones like ``_LABEL``.
-    """
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, list):
-        return [_json_value(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if "_LABEL" in value:
-        value = {
-            key: each for key, each in value.items() if each is not None and not key.startswith("_")
-        }
-    return {key: _json_value(each) for key, each in value.items()}

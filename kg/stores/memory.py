@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kg.stores.merge import PutBatch, StoredRows, changes_of
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.tables import (
     ITEM_SCHEMA,
     STATEMENT_SCHEMA,
@@ -75,7 +76,11 @@ class MemoryStore(GraphStore):
         yield from table.select(TRIPLE_SCHEMA.names).to_batches()
 
     def query(
-        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+        self,
+        text: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
         """Raise StoreError: the memory store has no query language."""
         raise StoreError("the memory store answers no Cypher: use --store ladybug:PATH")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,13 @@ from kg.stores.property_graph import (
     text_conditions,
 )
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.query_limits import (
+    DEFAULT_LIMITS,
+    DEFAULT_SECONDS,
+    Deadline,
+    QueryLimits,
+    within_limits,
+)
 from kg.stores.tables import (
     BATCH_ROWS,
     ITEM_SCHEMA,
@@ -47,6 +55,9 @@ ROWS_PER_QUERY = 10_000
 """Rows sent with one query of a transaction."""
 MAX_INDEXED_BYTES = 8_000
 """Bytes of an item's id or of a value that an index of Neo4j takes."""
+
+ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
+"""Zeros at the end of a fraction of a second, of which the driver writes nine digits."""
 
 CREATE_LAYOUT = (
     "CREATE CONSTRAINT catalograph_item IF NOT EXISTS FOR (i:Item) REQUIRE i.id IS UNIQUE",
@@ -184,20 +195,29 @@ class Neo4jStore(GraphStore):
         yield from self._stream(text, {"ranks": [str(rank) for rank in ranks]}, TRIPLE_SCHEMA)
 
     def query(
-        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+        self,
+        text: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
         """Run a read-only Cypher query, in a transaction in which the server refuses to write."""
         checked = checked_cypher(text, NEO4J)
-        # The server holds the transaction to the limit, also while its rows are read.
-        with (
-            self._server.translated_errors(timeout),
-            self._server.session(read=True) as session,
-            session.begin_transaction(timeout=timeout) as tx,
-        ):
-            result = tx.run(checked, params or {})
-            columns = list(result.keys())
-            rows = [[_json_value(value) for value in record.values()] for record in result]
-            return QueryResult(columns, rows)
+        deadline = Deadline.after(timeout)
+
+        def read_answer() -> QueryResult:
+            """Run the query; the server, too, holds its transaction to the time limit."""
+            with (
+                self._server.translated_errors(timeout),
+                self._server.session(read=True) as session,
+                session.begin_transaction(timeout=timeout) as tx,
+            ):
+                result = tx.run(checked, params or {})
+                columns = list(result.keys())
+                rows = ([_json_value(value) for value in record.values()] for record in result)
+                return QueryResult(columns, list(within_limits(rows, deadline, limits)))
+
+        return deadline.run(read_answer)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
@@ -337,16 +357,31 @@ def _check_length(name: str, texts: Iterable[str]) -> None:
 def _json_value(value: Any) -> Any:
     """Convert a value of the driver's to one that JSON can hold.
 
-    Nodes and relationships become dictionaries of their properties.
+    Nodes and relationships become dictionaries of their properties, paths lists of both, and dates,
+    times and durations text as in ISO 8601.
     """
-    from neo4j.graph import Node, Relationship
+    from neo4j.graph import Node, Path, Relationship
+    from neo4j.spatial import Point
+    from neo4j.time import Date, DateTime, Duration, Time
 
-    if isinstance(value, (Node, Relationship)):
-        return dict(value.items())
-    if isinstance(value, list):
-        return [_json_value(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _json_value(each) for key, each in value.items()}
+    match value:
+        case Node() | Relationship():
+            return {key: _json_value(each) for key, each in value.items()}
+        case Path():
+            return {
+                "nodes": [_json_value(each) for each in value.nodes],
+                "relationships": [_json_value(each) for each in value.relationships],
+            }
+        case Date() | DateTime() | Duration() | Time():
+            return ZEROS.sub(lambda match: match[1].rstrip("."), value.iso_format())
+        case Point():
+            return {"srid": value.srid, "coordinates": list(value)}
+        case bytes() | bytearray():
+            return value.hex()
+        case list():
+            return [_json_value(each) for each in value]
+        case dict():
+            return {key: _json_value(each) for key, each in value.items()}
     return value
 
 

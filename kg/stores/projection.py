@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from kg.stores.merge import StoredRows
 from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.query_limits import QueryLimits
 from schema.terms import Rank
 
 
@@ -52,7 +53,9 @@ class Projection(ABC):
         """Yield the statements of some ranks."""
 
     @abstractmethod
-    def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
+    def query(
+        self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
+    ) -> QueryResult:
         """Run a read-only Cypher query; raises StoreError if the graph does not answer Cypher."""
 
     @abstractmethod

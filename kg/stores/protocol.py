@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import pyarrow as pa
 
 from kg.stores.merge import graph_hash
+from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from schema.terms import Item, Rank, Statement
 
 
@@ -100,11 +101,16 @@ class GraphStore(ABC):
 
     @abstractmethod
     def query(
-        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+        self,
+        text: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
-        """Run a read-only Cypher query with a time limit in seconds.
+        """Run a read-only Cypher query with a time limit in seconds, and other limits.
 
-        Raises StoreError if the store does not answer Cypher.
+        Raises StoreError if the store does not answer Cypher or the query fails, QueryTimeoutError
+        or QueryLimitError if it exceeds a limit, and QueryRefusedError if it does not only read.
         """
 
     @abstractmethod
@@ -153,6 +159,8 @@ class Rebuildable(Protocol):
 class SparqlQueryable(Protocol):
     """A store that answers SPARQL."""
 
-    def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
-        """Run a read-only SPARQL query; ``timeout`` in seconds."""
+    def sparql(
+        self, text: str, timeout: float = DEFAULT_SECONDS, limits: QueryLimits = DEFAULT_LIMITS
+    ) -> QueryResult:
+        """Run a read-only SPARQL query with a time limit in seconds, and other limits."""
         ...

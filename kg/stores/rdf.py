@@ -9,9 +9,8 @@ from kg.stores.graph_files import OxigraphFiles
 from kg.stores.journaled import JournaledStore
 from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
 from kg.stores.protocol import QueryResult
+from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph
-from kg.stores.sparql import query_in_child_process
-from schema.iris import PREFIXES
 
 if TYPE_CHECKING:
     from rdflib import Dataset
@@ -21,6 +20,7 @@ class RdfStore(JournaledStore):
     """A folder with ``graph.oxigraph.N`` (the quads), ``journal/`` (the truth) and ``lock``."""
 
     scheme = "rdf"
+    _graph: OxigraphGraph
 
     @staticmethod
     def graph_files(folder: Path) -> OxigraphFiles:
@@ -32,9 +32,11 @@ class RdfStore(JournaledStore):
         """Open a graph."""
         return OxigraphGraph(path, read_only=read_only)
 
-    def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
-        """Run a read-only SPARQL query; ``timeout`` in seconds."""
-        return query_in_child_process(self._graph.path, text, PREFIXES, timeout)
+    def sparql(
+        self, text: str, timeout: float = DEFAULT_SECONDS, limits: QueryLimits = DEFAULT_LIMITS
+    ) -> QueryResult:
+        """Run a read-only SPARQL query with a time limit in seconds, and other limits."""
+        return self._graph.sparql(text, timeout, limits)
 
     def dataset(self) -> Dataset:
         """Return the quads in rdflib's API, for reading; its default graph joins all graphs.

@@ -13,6 +13,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 from kg.stores import rdf_terms as terms
 from kg.stores.merge import PutBatch, StoredRows, changes_of
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.sparql_guard import checked_sparql, names_graphs
 from kg.stores.sparql_protocol import Endpoint
@@ -120,16 +121,22 @@ class RdfEndpointStore(GraphStore):
         return on_one_thread(self._triples(ranks))
 
     def query(
-        self, text: str, params: dict[str, Any] | None = None, timeout: float = 30.0
+        self,
+        text: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
         """Raise StoreError: an RDF store does not answer Cypher."""
         raise StoreError("an RDF store answers no Cypher: ask it with `catalograph sparql`")
 
-    def sparql(self, text: str, timeout: float = 30.0) -> QueryResult:
-        """Run a read-only SPARQL query; ``timeout`` in seconds."""
+    def sparql(
+        self, text: str, timeout: float = DEFAULT_SECONDS, limits: QueryLimits = DEFAULT_LIMITS
+    ) -> QueryResult:
+        """Run a read-only SPARQL query with a time limit in seconds, and other limits."""
         query = checked_sparql(text)
         graphs = () if names_graphs(query) else OUR_GRAPHS
-        return self._endpoint.query(query, timeout, graphs)
+        return self._endpoint.query(query, timeout, graphs, limits)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""

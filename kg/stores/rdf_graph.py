@@ -27,7 +27,12 @@ from kg.stores.merge import StoredRows
 from kg.stores.oxigraph_files import check_memory, open_for_reading, oxigraph_errors
 from kg.stores.projection import Projection
 from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.query_child import Engine
+from kg.stores.query_limits import QueryLimits
+from kg.stores.query_pool import QueryPool
+from kg.stores.query_process import GraphSource
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
+from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
 from schema import iris
 from schema.errors import StoreError
@@ -56,6 +61,7 @@ class OxigraphGraph(Projection):
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._handle: int | None = None
+        self.queries = QueryPool(GraphSource(Engine.OXIGRAPH, path))
         check_memory(path)
         with oxigraph_errors(path):
             if read_only:
@@ -70,6 +76,7 @@ class OxigraphGraph(Projection):
 
     def close(self) -> None:
         """Release the files."""
+        self.queries.close()
         # pyoxigraph has no close(): the files are released with the last reference.
         vars(self).pop("quads", None)
         if self._handle is not None:
@@ -180,9 +187,15 @@ class OxigraphGraph(Projection):
         """Yield the statements of some ranks."""
         return on_one_thread(self._checked(self._triples(ranks)))
 
-    def query(self, text: str, params: dict[str, Any], timeout: float) -> QueryResult:
+    def query(
+        self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
+    ) -> QueryResult:
         """Raise StoreError: an RDF store does not answer Cypher."""
         raise StoreError("an RDF store answers no Cypher: ask it with `catalograph sparql`")
+
+    def sparql(self, text: str, timeout: float, limits: QueryLimits) -> QueryResult:
+        """Run a read-only SPARQL query in a process of its own."""
+        return self.queries.answer(checked_sparql(text), {}, timeout, limits)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""

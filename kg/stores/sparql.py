@@ -1,97 +1,64 @@
-"""Run read-only SPARQL over a quad store on disk, in a child process that a time limit can end."""
+"""Answer users' SPARQL on a quad store, in the process that this is left to."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Triple
 
-from kg.stores.oxigraph_files import open_for_reading
-from kg.stores.protocol import QueryResult
-from kg.stores.sparql_guard import checked_sparql
-from schema.errors import QueryTimeoutError, StoreError
+from kg.stores.answer import Answer, Rows
+from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
+from schema.iris import PREFIXES
 
 INTEGER_TYPES = ("integer", "int", "long", "short", "byte", "nonNegativeInteger")
 FLOAT_TYPES = ("decimal", "double", "float")
 
 
-def query_in_child_process(
-    folder: Path, text: str, prefixes: Mapping[str, str], timeout: float
-) -> QueryResult:
-    """Query the quad store in ``folder``, with a time limit in seconds.
+class OxigraphAnswers:
+    """A folder of quads as they are when it is opened, for reading: an update fails.
 
-    A query that names no graph reads all graphs as one. Raises QueryTimeoutError, or StoreError if
-    the query fails.
+    It reserves no memory, and so does not look at ``memory``. Raises StoreError if the files cannot
+    be opened.
     """
-    # Oxigraph cannot stop a query, so its process is killed. It is spawned: a forked one would
-    # inherit the store's files and locks.
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(
-        target=_answer,
-        args=(sender, str(folder), checked_sparql(text), dict(prefixes)),
-        daemon=True,
-    )
-    child.start()
-    # While this process has a copy of the sending end, a child that died would not cause an
-    # EOFError.
-    sender.close()
-    try:
-        # The limit includes the start of the child process, which takes about a second.
-        if not receiver.poll(timeout):
-            raise QueryTimeoutError(f"the query ran past its limit of {timeout:g} s: narrow it")
-        error, answer = receiver.recv()
-    except EOFError:
-        raise StoreError(
-            "the query ended without an answer: narrow it, it may need too much memory"
-        ) from None
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
-    if error is not None:
-        raise StoreError(f"the query failed ({error}): correct it")
-    return QueryResult(*answer)
+
+    reserved_bytes = 0
+
+    def __init__(self, path: Path, memory: int) -> None:
+        with oxigraph_errors(path):
+            self._quads = open_for_reading(str(path))
+
+    def answer(self, text: str, params: dict[str, Any]) -> Answer:
+        """Start to answer a query, which has no parameters.
+
+        A query that names no graph reads all graphs as one.
+        """
+        return answer_of(
+            self._quads.query(text, prefixes=PREFIXES, use_default_graph_as_union=True)
+        )
 
 
-def _answer(pipe: Connection, folder: str, text: str, prefixes: dict[str, str]) -> None:
-    """Run in the child process: send (None, answer) or (error, None) through the pipe."""
-    try:
-        result = query_directly(folder, text, prefixes)
-        pipe.send((None, (result.columns, result.rows)))
-    except (SyntaxError, OSError, ValueError, RuntimeError) as error:
-        pipe.send((" ".join(str(error).split())[:200], None))
-
-
-def query_directly(folder: str, text: str, prefixes: dict[str, str]) -> QueryResult:
-    """Query the quad store in ``folder`` in this process, without a guard or a time limit.
-
-    The store is opened for reading only, so that an update fails.
-    """
-    store = open_for_reading(folder)
-    return query_result(store.query(text, prefixes=prefixes, use_default_graph_as_union=True))
-
-
-def query_result(answer: Any) -> QueryResult:
-    """Convert an answer of pyoxigraph's to rows.
+def answer_of(answer: Any) -> Answer:
+    """Convert an answer of pyoxigraph's to rows of values that JSON can hold.
 
     ASK gives one row with its answer, CONSTRUCT and DESCRIBE give a row for each triple.
     """
     if isinstance(answer, QueryBoolean):
-        return QueryResult(["answer"], [[bool(answer)]])
+        return Answer(["answer"], ([each] for each in (bool(answer),)))
     if isinstance(answer, QuerySolutions):
         names = [variable.value for variable in answer.variables]
-        rows = [[_json_value(solution[name]) for name in names] for solution in answer]
-        return QueryResult(names, rows)
-    triples = [
-        [_json_value(term) for term in (triple.subject, triple.predicate, triple.object)]
-        for triple in answer
-    ]
-    return QueryResult(["subject", "predicate", "object"], triples)
+        return Answer(names, _solution_rows(answer, names))
+    return Answer(["subject", "predicate", "object"], _triple_rows(answer))
+
+
+def _solution_rows(solutions: Any, names: list[str]) -> Rows:
+    for solution in solutions:
+        yield [_json_value(solution[name]) for name in names]
+
+
+def _triple_rows(triples: Any) -> Rows:
+    for triple in triples:
+        yield [_json_value(term) for term in (triple.subject, triple.predicate, triple.object)]
 
 
 def _json_value(term: Any) -> Any:

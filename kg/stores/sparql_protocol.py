@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +14,17 @@ import urllib3
 from pyoxigraph import QueryResultsFormat, RdfFormat, parse, parse_query_results
 
 from kg.stores.protocol import QueryResult
-from kg.stores.sparql import query_result
+from kg.stores.query_limits import DEFAULT_LIMITS, Deadline, QueryLimits, within_limits
+from kg.stores.sparql import answer_of
 from kg.stores.url import split_server_url
-from schema.errors import QueryTimeoutError, StoreError
+from schema.errors import QueryLimitError, QueryTimeoutError, StoreError
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 300.0
 JSON_RESULTS = "application/sparql-results+json"
 N_TRIPLES = "application/n-triples"
+BODY_BYTES_PER_BYTE = 16
+"""Bytes that an endpoint may send for each byte that an answer may have in our own JSON."""
 
 
 class Endpoint:
@@ -54,22 +56,34 @@ class Endpoint:
             raise
 
     def query(
-        self, text: str, timeout: float, graphs: Sequence[tuple[str, str]] = ()
+        self,
+        text: str,
+        timeout: float,
+        graphs: Sequence[tuple[str, str]] = (),
+        limits: QueryLimits = DEFAULT_LIMITS,
     ) -> QueryResult:
-        """Run a query of any form within ``timeout`` seconds.
+        """Run a query of any form within ``timeout`` seconds and other limits.
 
         ``graphs`` are parameters of the request that choose the graphs to ask.
         """
+        deadline = Deadline.after(timeout)
         accept = f"{JSON_RESULTS}, {N_TRIPLES};q=0.9"
-        with (
-            self._translated_errors(timeout),
-            self._post_query(text, timeout, graphs, accept) as response,
-        ):
-            body = _body(response, deadline=time.monotonic() + timeout)
-            if _media_type(response) == N_TRIPLES:
-                return query_result(parse(body, RdfFormat.N_TRIPLES))
-            self._check_is_json(response)
-            return query_result(parse_query_results(body, QueryResultsFormat.JSON))
+
+        def read_answer() -> QueryResult:
+            with (
+                self._translated_errors(timeout),
+                self._post_query(text, timeout, graphs, accept) as response,
+            ):
+                body = _body(response, deadline, BODY_BYTES_PER_BYTE * limits.answer_bytes)
+                if _media_type(response) == N_TRIPLES:
+                    answer = answer_of(parse(body, RdfFormat.N_TRIPLES))
+                else:
+                    self._check_is_json(response)
+                    answer = answer_of(parse_query_results(body, QueryResultsFormat.JSON))
+                rows = list(within_limits(answer.rows, deadline, limits))
+                return QueryResult(answer.columns, rows)
+
+        return deadline.run(read_answer)
 
     def select(self, text: str) -> Iterator[Any]:
         """Yield the solutions of a SELECT query as they arrive."""
@@ -119,20 +133,22 @@ class Endpoint:
             headers={"Content-Type": "application/sparql-query", "Accept": accept},
         )
         try:
-            self._check_status(response)
+            self._check_status(response, Deadline.after(timeout))
         except BaseException:
             response.close()
             raise
         return response
 
-    def _check_status(self, response: requests.Response) -> None:
+    def _check_status(self, response: requests.Response, deadline: Deadline | None = None) -> None:
+        """Raise StoreError unless all is well; ``deadline`` is for a body that is still to come."""
         if response.status_code in (401, 403):
             raise StoreError(
                 f"{self.address} refused us: "
                 "check CATALOGRAPH_SPARQL_USERNAME and CATALOGRAPH_SPARQL_PASSWORD"
             )
         if not 200 <= response.status_code < 300:
-            reason = " ".join(response.text.split())[:160]
+            body = response.content if deadline is None else _body(response, deadline).read(4096)
+            reason = " ".join(body.decode(errors="replace").split())[:160]
             raise StoreError(
                 f"{self.address} answered {response.status_code} ({reason}): "
                 "correct the query, or check the address"
@@ -163,6 +179,11 @@ class Endpoint:
                 f"no SPARQL endpoint answers at {self.address} ({type(error).__name__}): "
                 "start it, or check the address"
             ) from None
+        except _TooLargeError:
+            raise QueryLimitError(
+                f"the answer of {self.address} is larger than its limit: "
+                "return less, or raise the limit (--max-answer)"
+            ) from None
         except (urllib3.exceptions.HTTPError, SyntaxError, ValueError) as error:
             raise StoreError(
                 f"{self.address} broke off its answer, or gave none ({type(error).__name__}): "
@@ -171,31 +192,45 @@ class Endpoint:
 
 
 class _Body(io.RawIOBase):
-    """A response's body as a file, which can be read only until a deadline."""
+    """A response's body as a file, which can be read only until a deadline and up to a size."""
 
-    def __init__(self, raw: Any, deadline: float | None) -> None:
+    def __init__(self, raw: Any, deadline: Deadline | None, most_bytes: int | None) -> None:
         self._raw = raw
         self._deadline = deadline
+        self._bytes_left = most_bytes
 
     def readable(self) -> bool:
         """Return True: a body can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what has arrived; raises TimeoutError after the deadline."""
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        """Read what has arrived; raises TimeoutError after the deadline, ValueError after the size.
+
+        These are what pyoxigraph lets through.
+        """
+        if self._deadline is not None and not self._deadline.seconds_left():
             raise TimeoutError
         # Unlike read(), which waits until the buffer is full, read1() returns what is there, so
         # that the deadline is looked at again and again.
         data: bytes = self._raw.read1(len(buffer), decode_content=True)
+        if self._bytes_left is not None:
+            self._bytes_left -= len(data)
+            if self._bytes_left < 0:
+                raise _TooLargeError
         buffer[: len(data)] = data
         return len(data)
 
 
-def _body(response: requests.Response, deadline: float | None = None) -> io.BufferedReader:
+class _TooLargeError(ValueError):
+    """An endpoint sent more than an answer may have."""
+
+
+def _body(
+    response: requests.Response, deadline: Deadline | None = None, most_bytes: int | None = None
+) -> io.BufferedReader:
     # requests' own time limit is for each read, so a server that sends one byte now and then would
     # never reach it.
-    return io.BufferedReader(_Body(response.raw, deadline))
+    return io.BufferedReader(_Body(response.raw, deadline, most_bytes))
 
 
 def _media_type(response: requests.Response) -> str:

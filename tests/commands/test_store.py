@@ -126,6 +126,47 @@ def test_cypher_only_reads(ingested: Call, text: str) -> None:
     assert result.err.startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--timeout", "0"), ("0 s", "86,400")),
+        (("--timeout", "nan"), ("nan s", "86,400")),
+        (("--timeout", "-1"), ("-1 s", "86,400")),
+        (("--timeout", "inf"), ("inf s", "86,400")),
+        (("--max-rows", "0"), ("0 rows", "1 or more")),
+        (("--max-answer", "lots"), ("'lots'", "512MB")),
+        (("--max-memory", "1MB"), ("1 MB", "256 MB")),
+    ],
+)
+def test_cypher_refuses_impossible_limits(
+    ingested: Call, options: tuple[str, str], words: tuple[str, str]
+) -> None:
+    result = ingested("cypher", "MATCH (i:Item) RETURN i.id", *options)
+    assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1)
+    assert all(word in result.err for word in words)
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "words"),
+    [
+        (("--max-rows", "2"), "MATCH (i:Item) RETURN i.id", ("2 rows", "--max-rows")),
+        (("--max-answer", "10B"), "MATCH (i:Item) RETURN i.title", ("10 B", "--max-answer")),
+        (("--timeout", "0.3"), "MATCH (i)-[*1..30]-(j) RETURN count(*)", ("0.3 s", "--timeout")),
+        (
+            ("--max-memory", "256MB"),
+            "WITH 'ab' AS t " + "WITH t + t AS t " * 40 + "RETURN size(t)",
+            ("256 MB", "--max-memory"),
+        ),
+    ],
+)
+def test_cypher_stops_at_its_limits(
+    ingested: Call, options: tuple[str, str], text: str, words: tuple[str, str]
+) -> None:
+    result = ingested("cypher", text, *options)
+    assert (result.code, result.out, len(result.err.splitlines())) == (1, "", 1)
+    assert all(word in result.err for word in words)
+
+
 def test_verify_an_intact_home(ingested: Call) -> None:
     assert ingested("verify", "--json").json == {"ok": True, "problems": []}
 

@@ -1,9 +1,18 @@
 """The tests that every store that answers Cypher must pass besides those of StoreContract."""
 
+import math
+
 import pytest
 
+from kg.stores.query_limits import QueryLimits
 from kg.stores.tables import statements_table
-from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
+from schema.errors import (
+    QueryLimitError,
+    QueryRefusedError,
+    QueryTimeoutError,
+    StoreError,
+    UsageError,
+)
 from tests.contracts.store_contract import statement
 from tests.kg.stores.hostile import CYPHER
 
@@ -30,6 +39,24 @@ class CypherContract:
         matches = " ".join(f"MATCH ({name}:Item)" for name in "abcd")
         with pytest.raises(QueryTimeoutError, match=r"limit of 0\.5 s"):
             store.query(f"{matches} WHERE a.id + b.id > c.id + d.id RETURN count(*)", timeout=0.5)
+
+    @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf])
+    def test_impossible_time_limit_of_cypher_is_refused(self, store, timeout):
+        with pytest.raises(UsageError, match="time limit"):
+            store.query("MATCH (i:Item) RETURN i.id", timeout=timeout)
+
+    def test_cypher_is_stopped_at_a_number_of_rows(self, store):
+        store.put(None, statements_table([statement(str(number)) for number in range(30)]))
+        text = "MATCH (i:Item) RETURN i.id"
+        assert len(store.query(text, limits=QueryLimits(rows=30)).rows) == 30
+        with pytest.raises(QueryLimitError, match="more than 29 rows"):
+            store.query(text, limits=QueryLimits(rows=29))
+
+    def test_cypher_is_stopped_at_a_size_of_the_answer(self, store):
+        store.put(None, statements_table([statement(str(number)) for number in range(100)]))
+        text = "MATCH (a:Item)-[h:HAS]->(v:Value) RETURN a, h, v"
+        with pytest.raises(QueryLimitError, match="larger than 2 KB"):
+            store.query(text, limits=QueryLimits(answer_bytes=2000))
 
     def test_hostile_cypher_changes_nothing(self, store):
         store.put(None, statements_table([statement(), statement("b", "size", "3 cm")]))

@@ -1,10 +1,19 @@
 """The tests that every store that answers SPARQL must pass besides those of StoreContract."""
 
+import math
+
 import pytest
 
 from kg.stores.protocol import SparqlQueryable
+from kg.stores.query_limits import QueryLimits
 from kg.stores.tables import items_table, statements_table
-from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError
+from schema.errors import (
+    QueryLimitError,
+    QueryRefusedError,
+    QueryTimeoutError,
+    StoreError,
+    UsageError,
+)
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import statement
 from tests.kg.stores.hostile import SPARQL
@@ -49,6 +58,24 @@ class SparqlContract:
                 "SELECT (COUNT(*) AS ?n) { ?a ?b ?c . ?d ?e ?f . ?g ?h ?i . FILTER(?a != ?g) }",
                 timeout=1.0,
             )
+
+    @pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf])
+    def test_impossible_time_limit_of_sparql_is_refused(self, store, timeout):
+        with pytest.raises(UsageError, match="time limit"):
+            store.sparql("ASK { ?s ?p ?o }", timeout=timeout)
+
+    def test_sparql_is_stopped_at_a_number_of_rows(self, store):
+        store.put(None, statements_table([statement(str(number)) for number in range(30)]))
+        for text in ("SELECT ?i { ?i a schema:Product }", "DESCRIBE ?i { ?i a schema:Product }"):
+            rows = len(store.sparql(text).rows)
+            assert len(store.sparql(text, limits=QueryLimits(rows=rows)).rows) == rows
+            with pytest.raises(QueryLimitError, match=f"more than {rows - 1} rows"):
+                store.sparql(text, limits=QueryLimits(rows=rows - 1))
+
+    def test_sparql_is_stopped_at_a_size_of_the_answer(self, store):
+        store.put(None, statements_table([statement(str(number)) for number in range(30)]))
+        with pytest.raises(QueryLimitError, match="larger than 2 KB"):
+            store.sparql("SELECT * { ?s ?p ?o }", limits=QueryLimits(answer_bytes=2000))
 
     def test_cypher_is_not_answered(self, store):
         with pytest.raises(StoreError, match="catalograph sparql"):

@@ -20,12 +20,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kg.stores.query_child import Engine
 from tests.faults.beside import read_beside_writer, write_beside_writer
 from tests.faults.checkpoints import kill_checkpoints, kill_training
 from tests.faults.configs import fuzz_configs
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
 from tests.faults.guard_fuzz import try_guards
 from tests.faults.kills import kill_command, kill_puts
+from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
 from tests.faults.trials import Outcome, Plan, Trial
 from tests.faults.write_paths import WRITE_PATHS
 
@@ -48,6 +50,8 @@ TRIALS = (
     Trial("a read-only disk", "homes", 1, read_from_read_only_disk),
     Trial("wrong configurations", "files", 5_000, fuzz_configs),
     Trial("hostile queries", "texts in each language", 5_000, try_guards),
+    Trial("greedy Cypher", "queries", len(CYPHER), attack_queries(Engine.LADYBUG)),
+    Trial("greedy SPARQL", "queries", len(SPARQL), attack_queries(Engine.OXIGRAPH)),
 )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from kg.quality.shacl import Shapes
 from kg.stores.tables import items_table, statements_table
 from schema.errors import DataError, SourceNotFoundError
+from schema.shapes import SHIPPED_SHAPES
 from schema.terms import Item, Provenance, Rank, Statement
 from schema.validation import Severity
 
@@ -147,6 +151,53 @@ def test_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     imports = f"<urn:o> a <{owl}Ontology> ; <{owl}imports> <http://127.0.0.1:9/x> ."
     script = f"{PRODUCT_SHAPE} sh:js [ sh:jsLibrary [ sh:jsLibraryURL <http://127.0.0.1:9/x> ] ] ."
     assert shapes(tmp_path, imports + script).check(ITEMS, []) == []
+
+
+# Everything in SHACL, OWL and RDF that names a file or an address.
+REACHING_OUT = """
+@prefix owl: <http://www.w3.org/2002/07/owl#> .
+@prefix xsd: <http://www.w3.org/2001/XMLSchema#> .
+@base <http://127.0.0.1:9/> .
+<x> a owl:Ontology ; owl:imports <x.ttl>, <file:///etc/passwd> ; sh:shapesGraph <y.ttl> ;
+  sh:entailment <http://www.w3.org/ns/entailment/RDFS> .
+<s> a sh:NodeShape ; sh:targetClass schema:Product ;
+  sh:js [ sh:jsLibrary [ sh:jsLibraryURL <file:///etc/passwd> ] ; sh:jsFunctionName "f" ] ;
+  sh:rule [ a sh:SPARQLRule ; sh:construct "CONSTRUCT { $this <urn:a> 1 } WHERE { }" ] ;
+  sh:rule [ a sh:JSRule ; sh:jsFunctionName "g" ; sh:jsLibrary [ sh:jsLibraryURL <a.js> ] ] ;
+  sh:target [ a sh:SPARQLTarget ; sh:select "SELECT ?this { ?this a <urn:x> }" ] ;
+  sh:property [ sh:path schema:name ; sh:datatype rdf:XMLLiteral ; sh:in (
+    "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>"^^rdf:XMLLiteral
+    "<a href='file:///etc/passwd'/>"^^rdf:HTML "x"^^<file:///etc/passwd> ) ] .
+<f> a sh:SPARQLFunction ; sh:parameter [ sh:path <a> ] ; sh:select "SELECT ?x { }" .
+"""
+WATCHED = """
+import json, sys
+from pathlib import Path
+from kg.quality.shacl import Shapes
+reached = []
+def watch(event, arguments):
+    if event == "open" or event.startswith(("socket.", "urllib.", "subprocess.")):
+        reached.append(f"{event} {arguments[0]}")
+sys.addaudithook(watch)
+item = {"id": "1", "title": "Mug", "category": None, "images": []}
+findings = Shapes(Path(sys.argv[1])).check([item], [])
+print(json.dumps([reached, [finding.check for finding in findings]]))
+"""
+
+
+def test_shapes_that_reach_out_reach_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.ttl"
+    path.write_text(PREFIXES + REACHING_OUT)
+    process = subprocess.run(
+        [sys.executable, "-c", WATCHED, path], capture_output=True, text=True, check=True
+    )
+    reached, checks = json.loads(process.stdout)
+    own = {str(path), str(SHIPPED_SHAPES)}
+    libraries = tuple(f"open {folder}/" for folder in (sys.prefix, sys.base_prefix))
+    foreign = [each for each in reached if not each.startswith(libraries)]
+    assert {each.removeprefix("open ") for each in foreign} == own
+    assert sorted(checks) == ["Datatype", "In"]
+    assert process.stderr == ""
 
 
 @pytest.mark.parametrize(

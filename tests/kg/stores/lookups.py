@@ -73,13 +73,13 @@ def displayed_rows(result: QueryResult, count: int = 3) -> list[list[str]]:
     ]
 
 
-def fill(store: GraphStore) -> None:
-    """Put a sample catalogue of 150 items into a store.
+def fill(store: GraphStore, size: int = 150) -> None:
+    """Put a sample catalogue of so many items into a store.
 
     It also has the predictions of a model, and what two reviewers decided about some of them.
     """
     rng = random.Random(3)
-    offers = make_offers(150, rng)
+    offers = make_offers(size, rng)
     items = []
     statements = []
     for number, offer in enumerate(offers):

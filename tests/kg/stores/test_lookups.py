@@ -4,10 +4,10 @@ import pytest
 
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.open import open_store
+from kg.stores.protocol import QueryResult
 from kg.stores.rdf import RdfStore
-from kg.stores.sparql import query_directly
+from kg.stores.sparql import OxigraphAnswers
 from kg.stores.sparql_guard import checked_sparql
-from schema.iris import PREFIXES
 from tests.kg.stores.lookups import displayed_rows, fill, read_lookups
 from tests.servers import emptied
 
@@ -38,7 +38,7 @@ def neo4j_store(neo4j):
 def quads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lookups-rdf")
     open_filled(f"rdf:{folder}").close()
-    return str(RdfStore.graph_files(folder).published())
+    return OxigraphAnswers(RdfStore.graph_files(folder).published(), 0)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def test_neo4j_gives_the_same_answer(ladybug, neo4j_store, question):
 
 @pytest.mark.parametrize("question", SPARQL)
 def test_rdf_store_gives_the_same_answer(ladybug, quads, question):
-    result = query_directly(quads, checked_sparql(SPARQL[question].query), PREFIXES)
-    assert result == answer(ladybug, question)
+    result = quads.answer(checked_sparql(SPARQL[question].query), {})
+    assert QueryResult(result.columns, list(result.rows)) == answer(ladybug, question)
 
 
 @pytest.mark.parametrize("question", SPARQL)

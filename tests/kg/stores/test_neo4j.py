@@ -1,13 +1,16 @@
+import time
+
 import pytest
 
 from kg.stores.cypher_functions import NEO4J
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
-from schema.errors import QueryRefusedError, StoreError, UsageError
+from schema.errors import QueryRefusedError, QueryTimeoutError, StoreError, UsageError
 from schema.terms import Item
 from tests.conftest import require_java
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.store_contract import StoreContract, statement
+from tests.faulty import stalling_proxy
 from tests.servers import Neo4jServer, emptied
 
 
@@ -53,6 +56,42 @@ class TestNeo4j(CypherContract, StoreContract):
         assert (item["id"], item["title"]) == ("a", "one")
         assert values == [{"text": "red"}]
         assert map["h"]["property"] == "colour"
+
+    def test_values_of_every_type_become_json(self, store, monkeypatch):
+        monkeypatch.setattr("kg.stores.neo4j.checked_cypher", lambda text, *_: text)
+        text = (
+            "RETURN date('2020-01-02'), datetime('2020-01-02T03:04:05.5Z'), "
+            "localdatetime('2020-01-02T03:04:00'), duration('P3DT2H'), "
+            "point({x: 1, y: 2}), [1.5, null], {a: date('2020-01-02')}"
+        )
+        day, *others = store.query(text).rows[0]
+        assert day == "2020-01-02"
+        assert others == [
+            "2020-01-02T03:04:05.5+00:00",
+            "2020-01-02T03:04:00",
+            "P3DT2H",
+            {"srid": 7203, "coordinates": [1.0, 2.0]},
+            [1.5, None],
+            {"a": "2020-01-02"},
+        ]
+
+    def test_paths_are_returned_as_nodes_and_relationships(self, store):
+        store.put(None, statements_table([statement()]))
+        ((path,),) = store.query("MATCH p = (:Item)-[:HAS]->(:Value) RETURN p").rows
+        assert [node.get("id", node.get("text")) for node in path["nodes"]] == ["a", "red"]
+        assert [each["property"] for each in path["relationships"]] == ["colour"]
+
+    def test_answer_that_stops_coming_is_not_waited_for(self, store):
+        rows = [statement(str(number), value="x" * 200) for number in range(400)]
+        store.put(None, statements_table(rows))
+        with (
+            stalling_proxy(int(store.url.rpartition(":")[2]), 20_000) as port,
+            open_store(f"bolt://127.0.0.1:{port}", read_only=True) as slow,
+        ):
+            began = time.monotonic()
+            with pytest.raises(QueryTimeoutError, match="limit of 1 s"):
+                slow.query("MATCH (i:Item)-[h:HAS]->(v:Value) RETURN i, h, v", timeout=1.0)
+            assert time.monotonic() - began < 3.0
 
     def test_repeated_batch_is_not_carried_out_twice(self, store, monkeypatch):
         write = store._write

@@ -8,10 +8,12 @@ import pytest
 
 from cli import main
 from kg.stores.open import open_store
+from kg.stores.query_limits import QueryLimits
+from kg.stores.sparql_protocol import Endpoint
 from kg.stores.tables import statements_table
-from schema.errors import StoreError, UsageError
+from schema.errors import QueryLimitError, StoreError, UsageError
 from tests.contracts.store_contract import statement
-from tests.faulty import answering_server, cutting_proxy, hanging_server
+from tests.faulty import answering_server, cutting_proxy, dripping_server, hanging_server
 from tests.servers import emptied
 
 SECRET = "hush-hush"
@@ -98,10 +100,43 @@ def test_connection_cut_in_the_middle_of_an_answer_gives_one_line(fuseki):
             assert "\n" not in str(caught.value)
 
 
+def test_headers_without_end_are_given_up(caplog):
+    with dripping_server() as port:
+        message = error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+    assert "limit of 2 s" in message
+
+
 def test_trickling_answer_is_ended(caplog):
     with answering_server(200, JSON, YES, pause=0.5) as port:
         message = error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
     assert "did not answer within 2 s" in message
+
+
+def test_endless_error_is_not_read(caplog):
+    with answering_server(500, "text/plain", b"no!", is_endless=True) as port:
+        assert "answered 500 (no!!!" in error_message(f"rdf+http://127.0.0.1:{port}/ds", caplog)
+
+
+# The beginnings of answers that never end: in a literal, between rows, and within N-Triples.
+ENDLESS_ANSWERS = {
+    "literal": (
+        JSON,
+        b'{"head":{"vars":["x"]},"results":{"bindings":[{"x":{"type":"literal","value":"y',
+    ),
+    "spaces": (JSON, b'{"head":{"vars":["x"]},"results":{"bindings":[ '),
+    "triples": ("application/n-triples", b"# a comment that does not end "),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS_ANSWERS)
+def test_endless_answer_is_ended(name):
+    media_type, beginning = ENDLESS_ANSWERS[name]
+    with answering_server(200, media_type, beginning, is_endless=True) as port:
+        endpoint = Endpoint(f"rdf+http://127.0.0.1:{port}/ds")
+        with pytest.raises(QueryLimitError, match=r"larger|did not answer") as caught:
+            endpoint.query("SELECT * { }", 5.0, limits=QueryLimits(answer_bytes=100_000))
+        endpoint.close()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("verbose", [[], ["-v"]])

@@ -52,6 +52,7 @@ def rdf_folder(tmp_path):
 def query_folder(folder, text):
     """Query an RDF store without a guard, and in this process; return the names of the columns."""
     published = RdfStore.graph_files(folder).published()
+    assert published is not None
     answer = OxigraphAnswers(published, 0).answer(text, {})
     list(answer.rows)
     return answer.columns

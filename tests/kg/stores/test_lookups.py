@@ -38,7 +38,9 @@ def neo4j_store(neo4j):
 def quads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lookups-rdf")
     open_filled(f"rdf:{folder}").close()
-    return OxigraphAnswers(RdfStore.graph_files(folder).published(), 0)
+    published = RdfStore.graph_files(folder).published()
+    assert published is not None
+    return OxigraphAnswers(published, 0)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ the journal, and not the graph, is what counts:
 - Every batch is a Parquet file with page checksums that is named after its own sha256.
 - delta-rs never calls fsync. A batch is acknowledged only when its Parquet file, its log entry and
   the folders of both are on the disk.
-- Each log entry carries a hash of the entry before it, so a lost or altered entry is noticed.
+- Every byte of the log is accounted for, so a lost or altered entry is noticed
+  (:mod:`kg.stores.journal_log`).
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kg.stores.failures import MAX_REASON, unavailable
+from kg.stores.failures import MAX_REASON, store_error, unavailable
+from kg.stores.journal_log import GO_ON, JournalLog
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
-from schema.errors import StoreDamagedError
-from schema.files import open_named, write_atomically
-from schema.settings import shown
+from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
+from schema.files import write_atomically
 
 # An item and a statement both have a column "id": here the statement's is called "statement".
 _STATEMENT_COLUMNS = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
@@ -46,9 +46,6 @@ KEEP_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
-_BATCH_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
-CHAIN = "catalograph.chain"
-"""Key of the chain's hash in the custom metadata of a log entry."""
 
 
 class Journal:
@@ -56,35 +53,24 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.log = folder / "_delta_log"
+        self.log = JournalLog(folder)
 
     @property
     def version(self) -> int:
         """The newest version, or -1 if there is none."""
-        entries = self._entries()
-        return int(entries[-1].stem) if entries else -1
+        return self.log.version()
 
     def append(self, changes: pa.Table) -> int:
         """Write a batch durably; return its version.
 
-        Raises StoreUnavailableError if the disk is full or refuses it, and StoreDamagedError if the
-        log cannot be read. The journal is then as it was before, or else it has the batch.
+        Raises StoreDamagedError if the log is damaged, before anything is written, and
+        StoreUnavailableError if the disk is full or refuses it: the journal is then as it was
+        before, or else it has the batch.
         """
-        from deltalake.exceptions import DeltaError
-
-        try:
-            with unavailable(self.folder):
-                return self._append(changes)
-        except DeltaError as error:
-            reason = " ".join(str(error).split())[:MAX_REASON]
-            raise StoreDamagedError(
-                f"{self.log} is damaged ({reason}): restore the journal from a copy"
-            ) from None
+        with unavailable(self.folder):
+            return self._append(changes)
 
     def _append(self, changes: pa.Table) -> int:
-        from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
-        from deltalake.transaction import AddAction, create_table_with_add_actions
-
         buffer = io.BytesIO()
         pq.write_table(changes, buffer, compression="zstd", write_page_checksum=True)
         data = buffer.getvalue()
@@ -95,132 +81,89 @@ class Journal:
         write_atomically(path, data)
 
         # The store's lock keeps other writers out, so the version cannot change before the commit.
-        version = self.version
-        statistics = json.dumps({"numRecords": changes.num_rows})
-        milliseconds = time.time_ns() // 1_000_000
-        action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
-        chain = _chained(self._chain_hash(version), [path.name])
-        properties = CommitProperties(custom_metadata={CHAIN: chain})
-        schema = Schema.from_arrow(JOURNAL_SCHEMA)
-        if version < 0:
-            create_table_with_add_actions(
-                str(self.folder),
-                schema,
-                [action],
-                mode="error",
-                configuration=KEEP_FOREVER,
-                commit_properties=properties,
-            )
-        else:
-            DeltaTable(str(self.folder)).create_write_transaction(
-                [action],
-                "append",
-                schema,
-                commit_properties=properties,
-                # Every entry is kept, since the chain begins with the first one; and nothing here
-                # reads checkpoints.
-                post_commithook_properties=PostCommitHookProperties(
-                    create_checkpoint=False, cleanup_expired_logs=False
-                ),
-            )
-
-        _sync(self._entry(version + 1))
+        version = self.version + 1
+        self._commit(version, path.name, len(data), changes.num_rows)
+        _sync(self.log.path(version))
+        self.log.add_to_head(version)
         # A new file is durable only with the folder that names it, and the first batch creates the
         # folders, too.
-        for folder in (self.log, self.folder, self.folder.parent):
+        for folder in (self.log.folder, self.folder, self.folder.parent):
             _sync(folder)
-        return version + 1
+        return version
+
+    def _commit(self, version: int, name: str, size: int, rows: int) -> None:
+        """Write the log entry of a version that adds a file of ``size`` bytes."""
+        from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
+        from deltalake.exceptions import DeltaError
+        from deltalake.transaction import AddAction, create_table_with_add_actions
+
+        statistics = json.dumps({"numRecords": rows})
+        milliseconds = time.time_ns() // 1_000_000
+        action = AddAction(name, size, {}, milliseconds, True, statistics)
+        properties = CommitProperties(custom_metadata=self.log.next_hashes([name]))
+        schema = Schema.from_arrow(JOURNAL_SCHEMA)
+        try:
+            if version == 0:
+                create_table_with_add_actions(
+                    str(self.folder),
+                    schema,
+                    [action],
+                    mode="error",
+                    configuration=KEEP_FOREVER,
+                    commit_properties=properties,
+                )
+            else:
+                DeltaTable(str(self.folder)).create_write_transaction(
+                    [action],
+                    "append",
+                    schema,
+                    commit_properties=properties,
+                    # Every entry is kept, since the chain begins with the first one; and nothing
+                    # here reads checkpoints.
+                    post_commithook_properties=PostCommitHookProperties(
+                        create_checkpoint=False, cleanup_expired_logs=False
+                    ),
+                )
+        except DeltaError as error:
+            passing = store_error(error, self.log.folder, ())
+            if isinstance(passing, StoreUnavailableError):
+                raise passing from None
+            reason = " ".join(str(error).split())[:MAX_REASON]
+            raise StoreError(
+                f"version {version} cannot be added to {self.log.folder} ({reason}): "
+                "check the folder and free space, and run `catalograph verify`"
+            ) from None
 
     def read(self, since: int = -1) -> Iterator[tuple[int, pa.Table]]:
         """Yield the batches after version ``since`` in order, with their versions.
 
-        Raises StoreDamagedError if a file is missing or altered.
+        Raises StoreDamagedError if a file or a log entry is missing or altered.
         """
-        for entry in self._entries():
-            version = int(entry.stem)
-            if version > since:
-                for name in self._added_files(entry):
-                    yield version, self._read_file(name)
+        for entry in self.log.entries(since):
+            for name in entry.files:
+                yield entry.version, self.read_file(name)
 
     def verify(self) -> list[str]:
         """Check the log and all files; return the problems, one line each."""
-        problems: list[str] = []
-        chain = ""
-        for version, entry in enumerate(self._entries()):
-            if int(entry.stem) != version:
-                # Without the missing entry, the chain of those that follow cannot be checked.
-                return [*problems, f"{self.log} lacks version {version}: restore it from a copy"]
-            try:
-                names = self._added_files(entry)
-                for name in names:
-                    self._read_file(name)
-                chain = _chained(chain, names)
-                if chain != self._chain_hash(version):
-                    problems.append(
-                        f"{entry} does not follow from the entry before: "
-                        "restore the journal from a copy"
-                    )
-            except StoreDamagedError as error:
-                problems.append(str(error))
+        check = self.log.check()
+        problems = list(check.problems)
+        for entry in check.entries.values():
+            for name in entry.files:
+                try:
+                    self.read_file(name)
+                except StoreDamagedError as error:
+                    problems.append(str(error))
         return problems
 
-    def _entry(self, version: int) -> Path:
-        return self.log / f"{version:020d}.json"
-
-    def _entries(self) -> list[Path]:
-        """Return the log's entries, oldest first."""
-        if not self.log.is_dir():
-            return []
-        return sorted(path for path in self.log.glob("*.json") if path.stem.isdigit())
-
-    def _actions(self, entry: Path) -> list[dict[str, Any]]:
-        """Return the actions of a log entry, which has one JSON document per line."""
-        try:
-            lines = entry.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line]
-        except (OSError, ValueError):
-            raise StoreDamagedError(
-                f"{entry} is damaged: restore the journal from a copy"
-            ) from None
-
-    def _added_files(self, entry: Path) -> list[str]:
-        """Return the names of the files that a log entry adds.
-
-        Raises StoreDamagedError if one of them is not the name of a batch, since a log must not
-        lead to other files of the machine.
-        """
-        try:
-            names = [action["add"]["path"] for action in self._actions(entry) if "add" in action]
-            damaged = [name for name in names if not _BATCH_NAME.fullmatch(name)]
-        except (KeyError, TypeError):
-            damaged = [None]
-        if damaged:
-            raise StoreDamagedError(
-                f"{entry} is damaged (it names {shown(damaged[0])} as a batch): "
-                "restore the journal from a copy"
-            )
-        return names
-
-    def _chain_hash(self, version: int) -> str:
-        """Return the chain's hash that a version's log entry carries; empty before the first."""
-        if version < 0:
-            return ""
-        for action in self._actions(self._entry(version)):
-            if "commitInfo" in action:
-                return str(action["commitInfo"].get(CHAIN, ""))
-        return ""
-
-    def _read_file(self, name: str) -> pa.Table:
+    def read_file(self, name: str) -> pa.Table:
+        """Read a Parquet file. Raises StoreDamagedError if it is missing or altered."""
         path = self.folder / name
         try:
-            with open_named(self.folder, name) as stream:
-                data = stream.read()
-        except OSError:
-            raise StoreDamagedError(f"{path} is missing: restore the journal from a copy") from None
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
         if hashlib.sha256(data).hexdigest() != path.stem:
-            raise StoreDamagedError(
-                f"{path} is damaged (its sha256 is not its name): restore the journal from a copy"
-            )
+            raise StoreDamagedError(f"{path} is damaged (its sha256 is not its name): {GO_ON}")
         return pq.read_table(io.BytesIO(data)).cast(JOURNAL_SCHEMA)
 
 
@@ -256,13 +199,6 @@ def changes_table(
         rows.append({"operation": "statement", **renamed})
     rows += [{"operation": "retract", "statement": id} for id in retracted]
     return pa.Table.from_pylist(rows, schema=JOURNAL_SCHEMA)
-
-
-def _chained(before: str, names: Sequence[str]) -> str:
-    """Return the chain's hash after an entry that adds files, given the hash before it."""
-    # A file's name is the sha256 of its content, so the names stand for the contents.
-    digests = "".join(name.removesuffix(".parquet") for name in names)
-    return hashlib.sha256((before + digests).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -424,7 +424,7 @@ class JournaledContract(StoreContract):
     def test_altered_log_entry_breaks_the_chain(self, store):
         store.put(None, statements_table([statement()]))
         store.put(None, statements_table([statement("b")]))
-        first = store.journal.log / f"{0:020d}.json"
+        first = store.journal.log.path(0)
         lines = [json.loads(line) for line in first.read_text().splitlines()]
         for line in lines:
             if "commitInfo" in line:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +24,7 @@ from kg.stores.tables import STATEMENT_SCHEMA
 from schema.arrays import BoolArray, IntArray
 from schema.mapping import Layout, Mapping, PackedColumn
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
-from schema.terms import CATEGORY_SEPARATOR, Rank
+from schema.terms import CATEGORY_SEPARATOR, Rank, statement_ids
 
 
 @dataclass(frozen=True)
@@ -246,20 +245,6 @@ class Assembler:
         for row, path in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
             categories[row] = path or None
         return pa.array(categories, pa.string())
-
-
-def statement_ids(
-    items: Sequence[str], properties: Sequence[str], values: Sequence[str]
-) -> list[str]:
-    """Return ``schema.terms.statement_id`` of many statements, encoding each text only once."""
-    encoded: dict[str, bytes] = {}
-    for text in {*items, *properties, *values}:
-        data = text.encode()
-        encoded[text] = len(data).to_bytes(8, "little") + data
-    return [
-        blake2b(encoded[item] + encoded[name] + encoded[value], digest_size=16).hexdigest()
-        for item, name, value in zip(items, properties, values, strict=True)
-    ]
 
 
 def _without_duplicates(statements: pa.Table) -> pa.Table:

@@ -155,6 +155,15 @@ class Journal:
                     problems.append(str(error))
         return problems
 
+    def other_files(self) -> list[Path]:
+        """Return the files of the folder that are neither log entries nor the head.
+
+        These are the Parquet files, and whatever else lies there.
+        """
+        log = {*self.log.paths(), self.log.head_path}
+        paths = [*self.folder.glob("*"), *self.log.folder.glob("*")]
+        return sorted(path for path in paths if path not in log and path != self.log.folder)
+
     def read_file(self, name: str) -> pa.Table:
         """Read a Parquet file. Raises StoreDamagedError if it is missing or altered."""
         path = self.folder / name

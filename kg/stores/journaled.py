@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
-from kg.stores.journal import Journal, JournalBatch, changes_table
+from kg.stores.graph_scan import GraphScan
+from kg.stores.journal import Journal, changes_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
-from kg.stores.memory import MemoryStore
 from kg.stores.merge import PutBatch, changes_of
 from kg.stores.projection import Projection
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
@@ -25,6 +25,7 @@ from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.room import check_room
 from kg.stores.tables import item_from_row, statements_from_rows
 from kg.stores.tally import Tally
+from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import (
     CatalographWarning,
     StoreDamagedError,
@@ -88,6 +89,17 @@ class JournaledStore(GraphStore):
         """
         return False
 
+    @staticmethod
+    @abstractmethod
+    def open_scan(path: Path) -> GraphScan:
+        """Open a graph to be read from end to end, in a process of its own."""
+
+    @classmethod
+    def store_files(cls, folder: Path) -> StoreFiles:
+        """Return what verifying and salvaging the store in a folder need, without opening it."""
+        published = cls.graph_files(folder).published()
+        return StoreFiles(folder, Journal(folder / "journal"), published, cls.open_scan)
+
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Append what changes to the journal, then apply it to the graph."""
         batch = PutBatch.from_tables(items, statements)
@@ -138,21 +150,9 @@ class JournaledStore(GraphStore):
 
     def verify(self) -> list[str]:
         """Return the problems found in the journal or the graph, one line each."""
-        problems = self.journal.verify()
-        if problems:
-            return problems
-        # Replayed by the reference store, and not by the graph's own code, whose faults would
-        # repeat themselves.
-        replayed = MemoryStore()
-        for _, changes in self.journal.read():
-            batch = JournalBatch.from_table(changes)
-            replayed.put(batch.items, batch.statements)
-            replayed.retract(batch.retracted)
-        if replayed.content_hash() != self.content_hash():
-            return [
-                f"the graph in {self.folder} differs from its journal: run `catalograph rebuild`"
-            ]
-        return []
+        if self._is_working and self._has_unpublished:
+            self._publish()
+        return verify_store(self.store_files(self.folder)).problems
 
     def rebuild(self) -> None:
         """Make the graph anew from its journal, which is checked first.

@@ -7,6 +7,7 @@ from pathlib import Path
 from kg.stores.graph_files import LadybugFiles, side_files
 from kg.stores.journaled import JournaledStore
 from kg.stores.ladybug_graph import FILE, LadybugGraph
+from kg.stores.ladybug_scan import LadybugScan
 
 
 class LadybugStore(JournaledStore):
@@ -23,6 +24,11 @@ class LadybugStore(JournaledStore):
     def open_graph(path: Path, read_only: bool = False) -> LadybugGraph:
         """Open a graph."""
         return LadybugGraph(path, read_only=read_only)
+
+    @staticmethod
+    def open_scan(path: Path) -> LadybugScan:
+        """Open a graph to be read from end to end."""
+        return LadybugScan(path)
 
     @staticmethod
     def is_unfinished(path: Path) -> bool:

@@ -11,6 +11,7 @@ from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
 from kg.stores.protocol import QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph
+from kg.stores.rdf_scan import OxigraphScan
 
 if TYPE_CHECKING:
     from rdflib import Dataset
@@ -31,6 +32,11 @@ class RdfStore(JournaledStore):
     def open_graph(path: Path, read_only: bool = False) -> OxigraphGraph:
         """Open a graph."""
         return OxigraphGraph(path, read_only=read_only)
+
+    @staticmethod
+    def open_scan(path: Path) -> OxigraphScan:
+        """Open a graph to be read from end to end."""
+        return OxigraphScan(path)
 
     def sparql(
         self, text: str, timeout: float = DEFAULT_SECONDS, limits: QueryLimits = DEFAULT_LIMITS

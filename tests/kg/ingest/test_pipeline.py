@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kg.home import Home
-from kg.ingest.assemble import statement_ids
 from kg.ingest.pipeline import ingest, parse_limit
 from kg.stores.memory import MemoryStore
 from schema.errors import MappingError, RejectsError, SourceNotFoundError, UsageError
@@ -214,13 +213,6 @@ def test_every_row_of_any_table_is_stored_or_rejected(tmp_path, rows):
     report = ingest(Home(tmp_path / "none"), [path], dry_run=True, max_rejects="100%")
     assert report.read == report.stored + report.rejected
     assert report.items <= report.stored
-
-
-def test_statement_ids_are_computed_as_in_the_schema():
-    assert statement_ids(["1", "2"], ["colour", "größe"], ["red", "漢"]) == [
-        statement_id("1", "colour", "red"),
-        statement_id("2", "größe", "漢"),
-    ]
 
 
 @needs_data

@@ -1,0 +1,141 @@
+"""Reading an Oxigraph quad store from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from pyoxigraph import Literal, Quad
+
+from kg.stores import rdf_terms as terms
+from kg.stores.graph_scan import Content, GraphScan, Oddity, Part
+from kg.stores.protocol import Counts
+from kg.stores.rdf_graph import OxigraphGraph
+from kg.stores.sorting import record_batches
+from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, Row
+from schema.terms import Rank
+
+ElementT = TypeVar("ElementT")
+
+REQUIRED_PREDICATES = {
+    terms.SUBJECT,
+    terms.PREDICATE,
+    terms.OBJECT,
+    terms.NODE_PREDICATES["rank"],
+}
+"""Predicates without which a statement has no row."""
+
+
+class OxigraphScan(GraphScan):
+    """The folder ``graph.oxigraph`` of a store, read from end to end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._graph = OxigraphGraph(folder, read_only=True)
+        self._quads: Any = self._graph.quads
+        self._stray: list[str] = []
+        self._without_fact: list[str] = []
+
+    def version(self) -> int:
+        """Return the journal's version that the graph shows, or -1 if it shows none."""
+        return self._graph.applied_version()
+
+    def counts(self) -> Counts:
+        """Return the sizes of the graph."""
+        return self._graph.counts()
+
+    def parts(self, content: Content) -> list[Part]:
+        """Return one part for items and one for statements: their index cannot be divided."""
+        return [Part(content, 0, 1)] if content in (Content.ITEMS, Content.STATEMENTS) else []
+
+    def read(self, part: Part) -> Iterator[pa.Table]:
+        """Yield the rows of a part."""
+        if part.content is Content.ITEMS:
+            batches = record_batches(self._items(), ITEM_SCHEMA)
+        else:
+            batches = record_batches(self._statements(), STATEMENT_SCHEMA)
+        for batch in batches:
+            yield pa.table(batch)
+
+    def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
+        """Look up every item, every statement by its fact, and every fact by its statement."""
+        for ids in batched(self._item_names(), BATCH_ROWS):
+            yield Oddity.ITEM_NOT_FOUND, [id for id in ids if not self._has_item(id)]
+        for facts in batched(self._facts(), BATCH_ROWS):
+            unstated = [str(fact) for fact in facts if not self._is_stated(fact)]
+            yield Oddity.FACT_WITHOUT_STATEMENT, unstated
+        yield Oddity.STATEMENT_WITHOUT_FACT, self._without_fact
+        yield Oddity.STRAY_QUADS, self._stray
+
+    def close(self) -> None:
+        """Release the files."""
+        del self._quads
+        self._graph.close()
+
+    def _items(self) -> Iterator[Row]:
+        for name, quads in self._by_subject(terms.ITEM_GRAPH):
+            row = terms.item_row(quads)
+            if row is None or row["id"] != name or len(quads) != _item_size(row):
+                self._stray.append(name)
+            if row is not None:
+                # Under the name by which it is looked up.
+                yield {**row, "id": name}
+
+    def _statements(self) -> Iterator[Row]:
+        for name, quads in self._by_subject(terms.PROVENANCE_GRAPH):
+            objects = {quad.predicate: quad.object for quad in quads}
+            if not objects.keys() >= REQUIRED_PREDICATES:
+                self._stray.append(name)
+                continue
+            row = terms.statement_row(quads)
+            if len(quads) != _statement_size(row):
+                self._stray.append(name)
+            if terms.fact_quad(row) not in self._quads:
+                self._without_fact.append(name)
+            yield {**row, "id": name}
+
+    def _by_subject(self, graph: Any) -> Iterator[tuple[str, list[Quad]]]:
+        quads = self._quads.quads_for_pattern(None, None, None, graph)
+        for subject, group in groupby(quads, key=lambda quad: quad.subject):
+            yield terms.node_name(subject), list(group)
+
+    def _item_names(self) -> Iterator[str]:
+        products = self._quads.quads_for_pattern(None, terms.TYPE, terms.PRODUCT, terms.ITEM_GRAPH)
+        return (terms.node_name(quad.subject) for quad in products)
+
+    def _has_item(self, id: str) -> bool:
+        node = terms.named_node("item", id)
+        return Quad(node, terms.IDENTIFIER, Literal(id), terms.ITEM_GRAPH) in self._quads
+
+    def _facts(self) -> Iterator[Quad]:
+        for rank in Rank:
+            yield from self._quads.quads_for_pattern(None, None, None, terms.RANK_GRAPHS[rank])
+
+    def _is_stated(self, fact: Quad) -> bool:
+        """Return whether the statement of a fact has the fact's rank."""
+        node = terms.statement_node(fact)
+        rank: Any = fact.graph_name
+        quad = Quad(node, terms.NODE_PREDICATES["rank"], rank, terms.PROVENANCE_GRAPH)
+        return quad in self._quads
+
+
+def _item_size(row: Row) -> int:
+    """Return the number of quads that an item has."""
+    images = row["images"] or []
+    texts = sum(row[name] is not None for name in ("title", "category"))
+    return 2 + texts + len(set(images)) + (len(images) > 1)
+
+
+def _statement_size(row: Row) -> int:
+    """Return the number of quads that a statement has in the provenance graph."""
+    names = sum(bool(row[name]) for name in (*terms.NODE_PREDICATES, "time"))
+    return 4 + names + sum(row[name] is not None for name in terms.LITERAL_PREDICATES)
+
+
+def batched(elements: Iterable[ElementT], size: int) -> Iterator[list[ElementT]]:
+    """Yield the elements of a stream in lists of at most ``size``."""
+    iterator = iter(elements)
+    while batch := list(islice(iterator, size)):
+        yield batch

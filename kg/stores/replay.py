@@ -1,0 +1,93 @@
+"""What the batches of a journal add up to: the newest row of every item and of every statement.
+
+It is worked out without the code of any store, whose faults would repeat themselves, and in flat
+memory: of each row only its record is kept, on the disk if they are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.stores.fingerprints import (
+    RETRACTED,
+    Fingerprints,
+    Partitions,
+    Records,
+    Total,
+    newest,
+)
+from kg.stores.graph_scan import Content
+from kg.stores.journal import JournalBatch
+from kg.stores.scan_tasks import Found
+from schema.terms import statement_ids
+
+
+class Replay:
+    """The records of a journal's batches; use it in a ``with`` statement.
+
+    ``misnamed`` are the statements whose id is not that of their item, property and value; they are
+    looked for with ``check_ids``.
+    """
+
+    def __init__(self, check_ids: bool = True) -> None:
+        self._check_ids = check_ids
+        self.misnamed = Found()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._prints = stack.enter_context(Fingerprints())
+            self._records = {
+                content: stack.enter_context(Partitions())
+                for content in (Content.ITEMS, Content.STATEMENTS, Content.VALUES)
+            }
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, changes: pa.Table) -> None:
+        """Add a batch of the journal, the next one in order."""
+        batch = JournalBatch.from_table(changes)
+        self._records[Content.ITEMS].add(self._prints.items(batch.items))
+        self._records[Content.STATEMENTS].add(self._prints.statements(batch.statements))
+        texts = pc.unique(batch.statements["value"])
+        self._records[Content.VALUES].add(self._prints.texts(texts))
+        if batch.retracted:
+            retracted = pa.array(batch.retracted, pa.string())
+            self._records[Content.STATEMENTS].add(self._prints.texts(retracted, RETRACTED))
+        if self._check_ids:
+            self.misnamed = self.misnamed.plus(misnamed(batch.statements))
+
+    def parts(self, content: Content) -> Iterator[Records]:
+        """Yield the newest records of a content, a partition at a time.
+
+        The values are those of all statements that there ever were: a graph may keep the value of a
+        statement that was retracted.
+        """
+        kept = Content.STATEMENTS if content is Content.SECOND_COPY else content
+        for records in self._records[kept].parts():
+            yield newest(records)
+
+    def total(self, content: Content) -> Total:
+        """Return the total of a content."""
+        total = Total()
+        for records in self.parts(content):
+            total.add(records)
+        return total
+
+
+def misnamed(statements: pa.Table) -> list[str]:
+    """Return the ids of statements that are not those of their item, property and value."""
+    columns = (statements[name].to_pylist() for name in ("item", "property", "value"))
+    expected = pa.array(statement_ids(*columns), pa.string())
+    ids = statements["id"].combine_chunks()
+    if ids.equals(expected):
+        return []
+    is_wrong = pc.fill_null(pc.not_equal(ids, expected), True)
+    return [str(id) for id in ids.filter(is_wrong).to_pylist()]

@@ -277,11 +277,11 @@ def infer_ontology(context: Context) -> None:
     Example:
       catalograph schema infer
     """
-    from kg.ingest.pipeline import refresh_ontology
+    from kg.home_ontology import refresh_ontology
 
     home = context.home()
     with home.store(read_only=True) as store:
-        ontology = refresh_ontology(home, store)
+        ontology = refresh_ontology(home, store, accept=True)
     _emit_ontology(context, ontology)
 
 

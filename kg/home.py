@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from kg.stores.url import checked_url
 from schema.documents import parse_toml
 from schema.errors import DataError, HomeNotFoundError
-from schema.files import open_named, write_atomically
 from schema.ontology import Ontology
-from schema.settings import shown
+from schema.stamps import write_stamped
 
 if TYPE_CHECKING:
     from kg.snapshot import GraphSnapshot
@@ -38,7 +37,9 @@ class Home:
         self.regions = self.path / "regions"
         self.ontology_path = self.path / "ontology.toml"
         self.shapes_path = self.path / "shapes.ttl"
-        self.inferred_path = self.path / "cache" / "ontology.inferred.toml"
+        self.inferred_ontologies = self.path / "ontology.inferred"
+        self.former_inferred_path = self.path / "cache" / "ontology.inferred.toml"
+        """Where earlier versions kept what ``inferred_ontologies`` holds now."""
         self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"
         self.store_url = store or self._default_store() or f"ladybug:{self.path / 'graph'}"
 
@@ -60,7 +61,7 @@ class Home:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
             # The marker comes last: a folder that was only half prepared is not a home.
-            write_atomically(home.path / _MARKER, _MARKER_TEXT)
+            write_stamped(home.path / _MARKER, _MARKER_TEXT)
         except OSError as error:
             raise HomeNotFoundError(
                 f"cannot create a catalogue home at {path} ({error.strerror}): "
@@ -75,16 +76,22 @@ class Home:
         """
         import tomli_w
 
-        scheme, _, place = checked_url(url).partition(":")
-        is_path = place and not place.startswith("//")
-        if is_path:
-            # A store inside the home is saved relative to it, so that it moves with the home. Any
-            # other is saved as an absolute path: the home can be used from any working directory.
-            path = Path(place).absolute()
-            place = str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
-        settings = tomli_w.dumps({"store": f"{scheme}:{place}"})
-        write_atomically(self.path / _MARKER, _MARKER_TEXT + settings)
+        settings = tomli_w.dumps({"store": self.relative_url(checked_url(url))})
+        write_stamped(self.path / _MARKER, _MARKER_TEXT + settings)
         self.store_url = self._default_store() or self.store_url
+
+    def relative_url(self, url: str) -> str:
+        """Return a store's URL as the home's files name it.
+
+        A store inside the home is named relative to it, so that it moves with the home. Any other
+        path is absolute: the home can be used from any working directory.
+        """
+        scheme, _, place = url.partition(":")
+        if not place or place.startswith("//"):
+            return url
+        path = Path(place).absolute()
+        inside = path.is_relative_to(self.path)
+        return f"{scheme}:{path.relative_to(self.path) if inside else path}"
 
     def _default_store(self) -> str | None:
         """Return the URL saved in the home, if any, with an absolute path."""

@@ -15,13 +15,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from schema.errors import DataError, StoreError
+from schema.errors import DataError, StoreDamagedError, StoreError
+from schema.ledger_checksums import CHECKSUM, SealedTable, checksums_table, to_json
 from schema.rejects import RejectedRow
 from schema.terms import now
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a test compares it with the files in ``schema/migrations``."""
 
+GO_ON = "restore the file from a copy, or rescue what is left with `catalograph salvage NEW_HOME`"
+"""How to go on when the ledger is damaged: the end of such messages."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_INSERT = 5000
 SQLITE_LOCK_TIMEOUT = 30
@@ -37,6 +40,7 @@ ingest_runs = sa.Table(
     sa.Column("status", sa.String, nullable=False),
     sa.Column("sources", sa.JSON, nullable=False),
     sa.Column("report", sa.JSON, nullable=False),
+    sa.Column(CHECKSUM, sa.String),
 )
 rejected_rows = sa.Table(
     "rejected_rows",
@@ -47,6 +51,7 @@ rejected_rows = sa.Table(
     sa.Column("line", sa.Integer, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("text", sa.String, nullable=False),
+    sa.Column(CHECKSUM, sa.String),
 )
 query_log = sa.Table(
     "query_log",
@@ -56,6 +61,7 @@ query_log = sa.Table(
     sa.Column("impressions", sa.Integer, nullable=False),
     sa.Column("clicks", sa.Integer, nullable=False),
     sa.Column("purchases", sa.Integer, nullable=False),
+    sa.Column(CHECKSUM, sa.String),
 )
 training_runs = sa.Table(
     "training_runs",
@@ -64,6 +70,7 @@ training_runs = sa.Table(
     sa.Column("time", sa.String, nullable=False),
     sa.Column("name", sa.String, index=True),
     sa.Column("report", sa.JSON, nullable=False),
+    sa.Column(CHECKSUM, sa.String),
 )
 completions = sa.Table(
     "completions",
@@ -79,7 +86,11 @@ completions = sa.Table(
     sa.Column("evidence", sa.JSON),
     sa.Column("reviewer", sa.String),
     sa.Column("reviewed", sa.String),
+    sa.Column(CHECKSUM, sa.String),
 )
+TABLES = (ingest_runs, rejected_rows, query_log, training_runs, completions)
+"""The tables of a catalogue's records, whose rows have checksums."""
+table_checksums = checksums_table(metadata)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class Ledger:
         if is_sqlite and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
 
-        self._engine = sa.create_engine(parsed, json_serializer=_to_json, **_engine_options(parsed))
+        self._engine = sa.create_engine(parsed, json_serializer=to_json, **_engine_options(parsed))
         if is_sqlite:
             sa.event.listen(self._engine, "connect", _on_connect)
             sa.event.listen(self._engine, "begin", _on_begin)
@@ -127,11 +138,6 @@ class Ledger:
         self, run: str, status: str, sources: Sequence[str], report: Mapping[str, Any]
     ) -> None:
         """Record an ingest run, or update the status and the report of one already recorded."""
-        update = (
-            sa.update(ingest_runs)
-            .where(ingest_runs.c.id == run)
-            .values(status=status, report=dict(report))
-        )
         row = {
             "id": run,
             "started": now(),
@@ -140,13 +146,15 @@ class Ledger:
             "report": dict(report),
         }
         with self._writing() as connection:
-            if connection.execute(update).rowcount == 0:
-                connection.execute(sa.insert(ingest_runs), [row])
+            runs = SealedTable(connection, ingest_runs, table_checksums)
+            if not runs.update(run, {"status": status, "report": dict(report)}):
+                runs.insert([row])
 
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
         with self._writing() as connection:
-            connection.execute(sa.delete(rejected_rows).where(rejected_rows.c.file == file))
+            rejects = SealedTable(connection, rejected_rows, table_checksums)
+            rejects.delete(rejected_rows.c.file == file)
 
     def add_rejects(self, run: str, rows: Iterable[RejectedRow]) -> None:
         """Record the rows that a run rejected."""
@@ -170,13 +178,14 @@ class Ledger:
     def put_queries(self, rows: Iterable[QueryRow]) -> None:
         """Add rows to the query log; new counts replace those of the same query and item."""
         with self._writing() as connection:
-            upsert = _query_upsert(connection)
+            log = SealedTable(connection, query_log, table_checksums)
             for chunk in _chunks(map(asdict, rows)):
-                connection.execute(upsert, chunk)
+                log.upsert(chunk)
 
     def query_log(self) -> list[QueryRow]:
         """Return the whole query log, ordered by query and item."""
-        query = sa.select(query_log).order_by(query_log.c.query, query_log.c.item)
+        columns = [column for column in query_log.columns if column.name != CHECKSUM]
+        query = sa.select(*columns).order_by(query_log.c.query, query_log.c.item)
         return [QueryRow(**row) for row in self._rows(query)]
 
     # Training
@@ -208,8 +217,7 @@ class Ledger:
                 revision = _current_revision(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be opened ({_first_line(error)}): "
-                "restore the file from a copy"
+                f"the ledger {self.url} cannot be opened ({_first_line(error)}): {GO_ON}"
             ) from None
         # Revisions are zero-padded numbers, so they are in order as texts, too.
         if revision is not None and revision > HEAD_REVISION:
@@ -218,8 +226,16 @@ class Ledger:
                 f"up to {HEAD_REVISION}: upgrade Catalograph"
             )
         if revision != HEAD_REVISION:
+            from alembic.util.exc import CommandError
+
             with self._writing() as connection:
-                _run_migrations(connection)
+                try:
+                    _run_migrations(connection)
+                except CommandError as error:
+                    # It does not know the revision that the ledger says it has.
+                    raise StoreDamagedError(
+                        f"the ledger {self.url} is damaged ({error}): {GO_ON}"
+                    ) from None
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -238,8 +254,9 @@ class Ledger:
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         with self._writing() as connection:
+            sealed = SealedTable(connection, table, table_checksums)
             for chunk in _chunks(rows):
-                connection.execute(sa.insert(table), chunk)
+                sealed.insert(chunk)
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         try:
@@ -247,8 +264,12 @@ class Ledger:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"the ledger {self.url} cannot be read ({_first_line(error)}): "
-                "restore the file from a copy"
+                f"the ledger {self.url} cannot be read ({_first_line(error)}): {GO_ON}"
+            ) from None
+        except (ValueError, TypeError) as error:
+            # A text that is no JSON, where a column holds JSON.
+            raise StoreDamagedError(
+                f"the ledger {self.url} is damaged ({str(error).splitlines()[0]}): {GO_ON}"
             ) from None
 
 
@@ -302,15 +323,6 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _query_upsert(connection: Connection) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(query_log)
-    counts = {name: insert.excluded[name] for name in ("impressions", "clicks", "purchases")}
-    return insert.on_conflict_do_update(index_elements=["query", "item"], set_=counts)
-
-
 def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     chunk: list[dict[str, Any]] = []
     for row in rows:
@@ -320,12 +332,6 @@ def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]
             chunk = []
     if chunk:
         yield chunk
-
-
-def _to_json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _first_line(error: sa.exc.SQLAlchemyError) -> str:

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
+from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.source_plan import SourcePlan, plan_source
-from schema.edits import merge_edits
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger
-from schema.ontology import Ontology
 from schema.rejects import RejectedRow
-from schema.terms import TRUSTED_RANKS, now
+from schema.terms import now
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
@@ -112,9 +111,10 @@ def ingest(
 
         _run(plans, report, store, ledger, progress)
 
-        has_changes = report.new_items or report.new_statements
-        # Inferring reads the whole graph, so a run that changed nothing does not do it.
-        if store is not None and (has_changes or not home.ontology_path.exists()):
+        has_new = report.new_items or report.new_statements
+        # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
+        # earlier one was killed before it could.
+        if store is not None and (has_new or not is_current(home, store)):
             refresh_ontology(home, store)
         report.seconds = round(time.perf_counter() - started, 3)
         if ledger is not None:
@@ -123,21 +123,6 @@ def ingest(
     if report.rejected > limit(report.read):
         raise RejectsError(_over_limit_message(report, max_rejects, dry_run), report)
     return report
-
-
-def refresh_ontology(home: Home, store: GraphStore) -> Ontology:
-    """Infer the ontology again from the store and write it, keeping what a person edited."""
-    items = (batch.select(["id", "category"]) for batch in store.items())
-    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS))
-    merged = inferred
-    if home.ontology_path.exists():
-        edited = home.ontology()
-        base = Ontology.load(home.inferred_path) if home.inferred_path.exists() else edited
-        if edited != base:
-            merged = merge_edits(base, edited, inferred)
-    inferred.save(home.inferred_path)
-    merged.save(home.ontology_path)
-    return merged
 
 
 def parse_limit(text: str | float) -> Callable[[int], float]:

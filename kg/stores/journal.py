@@ -60,6 +60,14 @@ class Journal:
         """The newest version, or -1 if there is none."""
         return self.log.version()
 
+    @property
+    def revision(self) -> str:
+        """The newest version, with a hash that stands for all batches up to it."""
+        version = self.version
+        if version < 0:
+            return "journal version -1"
+        return f"journal version {version}, {self.log.entry(self.log.path(version)).chain[:16]}"
+
     def append(self, changes: pa.Table) -> int:
         """Write a batch durably; return its version.
 

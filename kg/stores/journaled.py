@@ -148,6 +148,10 @@ class JournaledStore(GraphStore):
         """Return the sizes of the graph."""
         return self._graph.counts()
 
+    def revision(self) -> str:
+        """Return a text that changes whenever the content does."""
+        return self.journal.revision
+
     def verify(self) -> list[str]:
         """Return the problems found in the journal or the graph, one line each."""
         if self._is_working and self._has_unpublished:

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Oddity, Part
 from kg.stores.ladybug_graph import LadybugGraph
-from kg.stores.property_graph import STATEMENT_COLUMNS
+from kg.stores.ladybug_reading import ITEM_COLUMNS
+from kg.stores.property_graph import STATEMENT_COLUMNS, first_image
 from kg.stores.protocol import Counts
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
-ITEM_COLUMNS = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
+IMAGE = pa.field("image", pa.string())
+"""The main image, which the graph keeps beside the list of images."""
 NODES_AT_ONCE = 50_000
 STATEMENTS_FROM_ITEMS = (
     "MATCH (i:Item)-[h:HAS]->(v:Value) "
@@ -64,6 +66,7 @@ class LadybugScan(GraphScan):
 
     def __init__(self, folder: Path) -> None:
         self._graph = LadybugGraph(folder, read_only=True)
+        self._wrong_images: list[str] = []
 
     def version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
@@ -88,8 +91,10 @@ class LadybugScan(GraphScan):
         params = {"start": part.start, "stop": part.stop}
         if part.content is Content.ITEMS:
             where = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
-            text = f"MATCH (i:Item) WHERE {where} RETURN {ITEM_COLUMNS}"
-            yield self._graph.table(text, params, ITEM_SCHEMA)
+            text = f"MATCH (i:Item) WHERE {where} RETURN {ITEM_COLUMNS}, i.image AS image"
+            items = self._graph.table(text, params, ITEM_SCHEMA.append(IMAGE))
+            self._wrong_images += _wrong_images(items)
+            yield items.select(ITEM_SCHEMA.names)
         elif part.content is Content.VALUES:
             where = "offset(id(v)) >= $start AND offset(id(v)) < $stop"
             text = f"MATCH (v:Value) WHERE {where} RETURN v.text AS text"
@@ -103,18 +108,12 @@ class LadybugScan(GraphScan):
                 yield self._graph.table(STATEMENTS_FROM_VALUES, more, STATEMENT_SCHEMA)
 
     def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
-        """Look up every item and every value by its key, and check the items' main image."""
+        """Look up every item and every value by its key; the items have been read before."""
         for nodes in (ITEMS, VALUES):
             places = self._places(nodes)
             for start in range(0, places, NODES_AT_ONCE):
                 yield nodes.not_found, self._not_found(nodes, start)
-        # `image` is the only property that is not read with the items.
-        text = (
-            "MATCH (i:Item) WHERE coalesce(i.image, '') <> "
-            "CASE WHEN i.images IS NULL OR size(i.images) = 0 THEN '' ELSE i.images[1] END "
-            "RETURN i.id AS id"
-        )
-        yield Oddity.WRONG_IMAGE, [str(row["id"]) for row in self._graph.rows(text)]
+        yield Oddity.WRONG_IMAGE, self._wrong_images
 
     def close(self) -> None:
         """Release the file."""
@@ -188,11 +187,22 @@ def _parts_of(content: Content, statements: NDArray[np.int64]) -> list[Part]:
     return parts
 
 
+def _wrong_images(items: pa.Table) -> list[str]:
+    """Return the ids of items whose main image is not the first of their images."""
+    images = items["images"].cast(pa.list_(pa.binary())).to_pylist()
+    main = items["image"].cast(pa.binary()).to_pylist()
+    is_wrong = [first_image(each) != image for each, image in zip(images, main, strict=True)]
+    return _readable(items["id"].filter(pa.array(is_wrong, pa.bool_())))
+
+
+def _readable(texts: pa.ChunkedArray) -> list[str]:
+    """Return texts that may be damaged, with what is not UTF-8 replaced."""
+    return [(text or b"").decode(errors="replace") for text in texts.cast(pa.binary()).to_pylist()]
+
+
 def _ordered(pairs: pa.Table) -> pa.Table:
     return pairs.take(pc.sort_indices(pairs, [("place", "ascending")])).combine_chunks()
 
 
 def _pairs(table: pa.Table) -> Iterator[tuple[str, int]]:
-    keys = table["key"].cast(pa.binary()).to_pylist()
-    for key, place in zip(keys, table["place"].to_pylist(), strict=True):
-        yield (key or b"").decode(errors="replace"), place
+    return zip(_readable(table["key"]), table["place"].to_pylist(), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ class MemoryStore(GraphStore):
 
     def __init__(self) -> None:
         self.url = "memory:"
+        self._revision = ""
         self._items: dict[str, Row] = {}
         self._statements: dict[str, Row] = {}
 
@@ -34,6 +36,8 @@ class MemoryStore(GraphStore):
         """Add or update a batch, all or nothing."""
         batch = PutBatch.from_tables(items, statements)
         changes = changes_of(batch, StoredRows(self._items, self._statements))
+        if changes.items or changes.statements:
+            self._revision = uuid.uuid4().hex
         self._items |= {row["id"]: row for row in changes.items}
         self._statements |= {row["id"]: row for row in changes.statements}
         return PutReport(len(changes.new_items), len(changes.new_statements))
@@ -43,6 +47,7 @@ class MemoryStore(GraphStore):
         present = [id for id in dict.fromkeys(statement_ids) if id in self._statements]
         for id in present:
             del self._statements[id]
+            self._revision = uuid.uuid4().hex
         return len(present)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
@@ -94,6 +99,10 @@ class MemoryStore(GraphStore):
             properties=len({row["property"] for row in rows}),
             values=len({row["value"] for row in rows}),
         )
+
+    def revision(self) -> str:
+        """Return a text that changes whenever the content does."""
+        return self._revision
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

@@ -86,6 +86,10 @@ MATCH (w:CatalographWriter {name: $writer})
 SET w.batch = $batch, w.first = $first, w.second = $second
 """
 
+# Only a batch that changes something makes a new revision.
+SET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) SET all.revision = all.batch"
+GET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) RETURN all.revision AS revision"
+
 FIND_ITEMS = f"UNWIND $rows AS row MATCH (i:Item {{id: row}}) RETURN {ITEM_COLUMNS}"
 FIND_STATEMENTS = (
     f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {STATEMENT_COLUMNS}"
@@ -153,6 +157,8 @@ class Neo4jStore(GraphStore):
             for part in chunks(ids, ROWS_PER_QUERY):
                 (row,) = tx.run(DELETE_STATEMENTS, rows=part)
                 deleted += row["deleted"]
+            if deleted:
+                tx.run(SET_REVISION)
             return deleted, 0
 
         deleted, _ = self._write_once(delete)
@@ -224,6 +230,11 @@ class Neo4jStore(GraphStore):
         (items,) = self._rows(COUNT_ITEMS)
         (row,) = self._rows(COUNT_STATEMENTS)
         return Counts(items["items"], row["statements"], row["properties"], row["texts"])
+
+    def revision(self) -> str:
+        """Return a text that changes whenever the content does, if Catalograph changes it."""
+        rows = self._rows(GET_REVISION)
+        return str(rows[0]["revision"] or "") if rows else ""
 
     def close(self) -> None:
         """Release the connections."""
@@ -310,6 +321,8 @@ def _put(tx: ManagedTransaction, batch: PutBatch) -> tuple[int, int]:
     _send(tx, MERGE_VALUES, values)
     _send(tx, CREATE_STATEMENTS, [_statement_list(row) for row in changes.new_statements])
     _send(tx, UPDATE_STATEMENTS, [_statement_list(row) for row in changes.updated_statements])
+    if changes.items or changes.statements:
+        tx.run(SET_REVISION)
     return len(changes.new_items), len(changes.new_statements)
 
 

@@ -117,6 +117,13 @@ class GraphStore(ABC):
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
 
+    @abstractmethod
+    def revision(self) -> str:
+        """Return a text that changes whenever the content does; it is quick to get.
+
+        It is empty if the store does not know, because somebody else has filled it.
+        """
+
     def content_hash(self) -> str:
         """Return a hash of the graph's content, which is the same in any store."""
         return graph_hash(self.items(), self.scan())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any
@@ -31,6 +32,9 @@ from schema.errors import StoreError
 from schema.terms import Item, Rank, Statement
 
 NODES_PER_QUERY = 1_000
+JOURNAL = NamedNode(f"{iris.BASE}journal")
+"""The graph of what a store remembers about itself, and the thing that it says it about."""
+REVISION = NamedNode(f"{iris.BASE}term:revision")
 
 # A query that names no graph reads ours, as one and each by its name, and not whatever else the
 # endpoint may hold.
@@ -146,6 +150,11 @@ class RdfEndpointStore(GraphStore):
             sizes[name] = int(solution["n"].value)
         return Counts(**sizes)
 
+    def revision(self) -> str:
+        """Return a text that changes whenever the content does, if Catalograph changes it."""
+        text = f"SELECT ?revision {{ GRAPH {JOURNAL} {{ {JOURNAL} {REVISION} ?revision }} }}"
+        return "".join(solution["revision"].value for solution in self._endpoint.select(text))
+
     def close(self) -> None:
         """Release the connections."""
         self._endpoint.close()
@@ -242,6 +251,13 @@ class RdfEndpointStore(GraphStore):
         if added:
             operations.append(f"INSERT DATA {{\n{_quad_data(added)}}}")
         if operations:
+            operations.append(
+                f"DELETE WHERE {{ GRAPH {JOURNAL} {{ {JOURNAL} {REVISION} ?revision }} }}"
+            )
+            revision = Literal(uuid.uuid4().hex)
+            operations.append(
+                f"INSERT DATA {{ GRAPH {JOURNAL} {{ {JOURNAL} {REVISION} {revision} }} }}"
+            )
             prologue = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in UPDATE_PREFIXES.items())
             self._endpoint.update(prologue + " ;\n".join(operations))
 

@@ -27,6 +27,8 @@ ResultT = TypeVar("ResultT")
 
 POLL_SECONDS = 0.1
 REASON_CHARACTERS = 200
+STARTING_SECONDS = 60.0
+"""What the child process may take in addition until it begins, on a busy machine."""
 
 OpenScan = Callable[[Path], GraphScan]
 """Opens the graph in a store's folder; a class or function that the child process can import."""
@@ -94,7 +96,8 @@ class ScanProcess(Generic[ResultT]):
         self._folder = folder
         self._limits = limits or Limits()
         self._progress = progress
-        self._activity = "while it was opened"
+        self._activity = "while the process started"
+        self._seconds = self._limits.seconds + STARTING_SECONDS
         # Spawned: a forked process would inherit the files and locks of databases that are open.
         context = multiprocessing.get_context("spawn")
         self._receiver, sender = context.Pipe(duplex=False)
@@ -137,14 +140,15 @@ class ScanProcess(Generic[ResultT]):
                 raise self._error(str(content))
 
     def _receive(self) -> tuple[str, Any]:
-        deadline = time.monotonic() + self._limits.seconds
+        deadline = time.monotonic() + self._seconds
         try:
             while not self._receiver.poll(POLL_SECONDS):
                 if resident_bytes(self._child.pid) > self._limits.memory:
                     raise self._error(f"it needs more than {self._limits.memory / 1e9:.1f} GB")
                 if time.monotonic() > deadline:
-                    raise self._error(f"it stood still for {self._limits.seconds:g} s")
+                    raise self._error(f"it stood still for {self._seconds:g} s")
             message: tuple[str, Any] = self._receiver.recv()
+            self._seconds = self._limits.seconds
             return message
         except EOFError:
             self._child.join()
@@ -183,6 +187,7 @@ def _end_of(exit_code: int | None) -> str:
 def _run(sender: Connection, open_scan: OpenScan, folder: Path, task: ScanTask[Any]) -> None:
     """Run in the child process: send what is being done, the version, and the result."""
     _expect_the_worst()
+    sender.send(("doing", Doing("while it was opened")))
     try:
         scan = open_scan(folder)
         sender.send(("version", scan.version()))

@@ -9,7 +9,6 @@ from kg.home import Home
 from kg.ingest.pipeline import ingest, parse_limit
 from kg.stores.memory import MemoryStore
 from schema.errors import MappingError, RejectsError, SourceNotFoundError, UsageError
-from schema.terms import statement_id
 from tests.real_data import DATA, needs_data
 
 ITEMS = """id,title,category,image,seller,colour,height

@@ -1,0 +1,160 @@
+"""Verify a ledger: SQLite's own checks, the file's header, columns, and every row's checksum."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from schema.ledger import GO_ON, HEAD_REVISION, TABLES, table_checksums
+from schema.ledger_checksums import check_rows, stored_columns
+
+FIRST_REVISION = "0001"
+"""The revision without checksums."""
+MAX_EXAMPLES = 5
+MAX_LINES = 5
+"""Lines of SQLite's own check that are reported."""
+LOCK_TIMEOUT = 30.0
+
+# What the header of a file has that Catalograph writes, by place: all that would not show in any
+# row, but change how the file is written from then on.
+HEADER = {
+    0: b"SQLite format 3\x00",
+    20: b"\x00\x40\x20\x20",
+    44: (4).to_bytes(4, "big"),
+    48: bytes(8),
+    56: (1).to_bytes(4, "big"),
+    60: bytes(32),
+}
+JOURNAL_MODES = (b"\x01\x01", b"\x02\x02")
+"""Bytes 18 and 19: a rollback journal, or a write-ahead log, which somebody else may have set."""
+
+
+def verify_ledger(path: Path) -> list[str]:
+    """Return the problems of a ledger in an SQLite file, one line each; nothing is written.
+
+    A ledger of an earlier version, without checksums, gets SQLite's own checks only.
+    """
+    try:
+        header_problems = _check_header(path)
+        if header_problems:
+            return header_problems
+        # "mode=rw": SQLite may have to roll back what a killed writer left, but creates no file.
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool
+        )
+        with engine.connect() as connection:
+            problems = list(_own_checks(connection, path))
+            return problems or list(_check_tables(connection, path))
+    except OSError as error:
+        return [f"{path} cannot be read ({error.strerror}): {GO_ON}"]
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, ValueError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return [f"{path} is damaged ({reason}): {GO_ON}"]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_TIMEOUT
+    )
+    connection.execute("PRAGMA cell_size_check = ON")
+    # Text that is no UTF-8 is damage to report, and no reason to stop.
+    connection.text_factory = lambda data: data.decode(errors="surrogateescape")
+    return connection
+
+
+def _check_header(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        header = file.read(100)
+    expected = dict(HEADER)
+    is_whole = len(header) == 100
+    for place, content in expected.items():
+        is_whole = is_whole and header[place : place + len(content)] == content
+    size = path.stat().st_size
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    is_whole = is_whole and header[18:20] in JOURNAL_MODES and header[24:28] == header[92:96]
+    pages = int.from_bytes(header[28:32], "big")
+    # A write-ahead log may hold pages that are not in the file yet.
+    is_whole = is_whole and (header[18] == 2 or (pages * page_size == size))
+    return [] if is_whole else [f"{path} is damaged (its header was altered): {GO_ON}"]
+
+
+def _own_checks(connection: Connection, path: Path) -> Iterator[str]:
+    """Yield what SQLite finds itself."""
+    for pragma in ("integrity_check", "foreign_key_check"):
+        rows = connection.exec_driver_sql(f"PRAGMA {pragma}").all()
+        lines = [" ".join(str(cell) for cell in row) for row in rows]
+        for line in [line for line in lines if line != "ok"][:MAX_LINES]:
+            yield f"{path} is damaged ({' '.join(line.split())}): {GO_ON}"
+
+
+def _check_tables(connection: Connection, path: Path) -> Iterator[str]:
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    inspector = sa.inspect(connection)
+    if revision == FIRST_REVISION and not inspector.has_table(table_checksums.name):
+        return
+    if revision != HEAD_REVISION:
+        yield f"{path} is damaged (it has schema version {revision!r}): {GO_ON}"
+        return
+    for table in (*TABLES, table_checksums):
+        if _shape(inspector, table.name) != _expected_shape(connection, table):
+            yield f"{path} is damaged (table {table.name} has other columns or indexes): {GO_ON}"
+            return
+    known = {
+        name: (rows, total)
+        for name, rows, total in connection.execute(
+            sa.select(table_checksums.c.name, table_checksums.c.rows, table_checksums.c.sum)
+        )
+    }
+    unknown = known.keys() - {table.name for table in TABLES}
+    if unknown:
+        yield f"{path} is damaged (no table {', '.join(sorted(unknown))}): {GO_ON}"
+    for table in TABLES:
+        found = connection.execute(sa.select(*stored_columns(table))).mappings()
+        rows = (dict(row) for row in found)
+        damaged = []
+        for problem, row in check_rows(table, rows, known.get(table.name)):
+            if row is None:
+                yield f"{path}: table {table.name} {problem}: {GO_ON}"
+            else:
+                damaged.append([row[key.name] for key in table.primary_key.columns])
+        if damaged:
+            first = "; ".join(", ".join(map(_readable, key)) for key in damaged[:MAX_EXAMPLES])
+            yield (
+                f"{path}: {len(damaged):,} rows of table {table.name} are damaged ({first}): "
+                f"{GO_ON}"
+            )
+
+
+def _readable(value: Any) -> str:
+    text = str(value).encode(errors="replace").decode(errors="replace")
+    return " ".join(text.split())[:80]
+
+
+def _shape(inspector: sa.Inspector, name: str) -> Any:
+    """Return what is known about a table: columns with their types, keys, indexes."""
+    columns = [
+        (column["name"], str(column["type"]), column["nullable"])
+        for column in inspector.get_columns(name)
+    ]
+    indexes = {
+        (str(index["name"]), tuple(index["column_names"])) for index in inspector.get_indexes(name)
+    }
+    keys = inspector.get_pk_constraint(name)["constrained_columns"]
+    return columns, indexes, keys
+
+
+def _expected_shape(connection: Connection, table: sa.Table) -> Any:
+    columns = [
+        (column.name, column.type.compile(connection.dialect), column.nullable)
+        for column in table.columns
+    ]
+    indexes = {
+        (str(index.name), tuple(column.name for column in index.columns)) for index in table.indexes
+    }
+    return columns, indexes, [column.name for column in table.primary_key.columns]

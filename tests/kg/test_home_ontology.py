@@ -1,0 +1,203 @@
+"""The ontology of a home: killed anywhere, edited anyhow, it is refreshed and keeps its edits."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from kg.home import Home
+from kg.home_ontology import Origin, is_current, refresh_ontology
+from kg.ingest.pipeline import ingest
+from kg.stores.open import open_store
+from kg.stores.tables import items_table, statements_table
+from schema.edits import merge_edits
+from schema.errors import CatalographWarning
+from schema.ontology import Ontology
+from schema.stamps import Condition, examine
+from schema.terms import Item
+from tests.contracts.store_contract import statement
+from tests.servers import emptied
+
+ITEMS = "id,title,colour,height\n1,Mug,red,12 cm\n2,Cup,blue,8 cm\n"
+MORE = ITEMS + "3,Jug,green,20 cm\n"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home.open(tmp_path / "a home", create=True)
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "items.csv").write_text(ITEMS)
+    return tmp_path / "items.csv"
+
+
+def edit(home, old, new):
+    text = home.ontology_path.read_text()
+    assert old in text
+    home.ontology_path.write_text(text.replace(old, new))
+
+
+def test_the_ontology_says_what_it_was_inferred_from(home, table):
+    ingest(home, [table])
+    origin = Origin.of(home.ontology_path)
+    with home.store(read_only=True) as store:
+        assert (origin.store, origin.revision) == ("ladybug:graph", store.revision())
+        assert is_current(home, store)
+    assert origin.revision.startswith("journal version 0, ")
+    assert examine(home.ontology_path.read_bytes()).condition is Condition.INTACT
+    assert [path.stem for path in home.inferred_ontologies.iterdir()] == [origin.inferred]
+
+
+# Ends the process at one of the places at which an ingest can be killed.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import kg.home_ontology, kg.ingest.pipeline, schema.stamps
+from kg.home import Home
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+place = sys.argv[1]
+if place == "before the ontology":
+    kg.ingest.pipeline.refresh_ontology = die
+elif place == "before the inferred one":
+    kg.home_ontology.write_atomically = die
+elif place == "between the two":
+    kg.home_ontology.write_stamped = die
+kg.ingest.pipeline.ingest(Home(Path(sys.argv[2])), [sys.argv[3]])
+"""
+PLACES = ["before the ontology", "before the inferred one", "between the two"]
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_killed_ingest_is_made_up_for_by_one_that_adds_nothing(home, table, place, is_edited):
+    ingest(home, [table])
+    if is_edited:
+        edit(home, 'unit = "cm"', 'unit = "in"')
+    table.write_text(MORE)
+    killed = subprocess.run([sys.executable, "-c", KILLED, place, home.path, table], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert "green" not in home.ontology().values_of("colour")
+
+    report = ingest(home, [table])
+    assert (report.new_items, report.new_statements) == (0, 0)
+    ontology = home.ontology()
+    assert set(ontology.values_of("colour")) == {"red", "blue", "green"}
+    assert ontology["height"].unit == ("in" if is_edited else "cm")
+
+    # Nothing of the time before was taken for an edit: values that go away go away.
+    with home.store() as store:
+        store.retract([statement("3", "colour", "green").id])
+        after = refresh_ontology(home, store)
+    assert "green" not in after.values_of("colour")
+    assert after["height"].unit == ("in" if is_edited else "cm")
+
+
+def test_a_run_that_adds_nothing_does_not_read_the_graph(home, table, monkeypatch):
+    ingest(home, [table])
+    monkeypatch.setattr("kg.ingest.pipeline.refresh_ontology", None)
+    ingest(home, [table])
+
+
+@pytest.mark.parametrize("lost", ["cache", "ontology.inferred"])
+def test_edits_survive_if_other_files_are_deleted(home, table, lost):
+    import shutil
+
+    ingest(home, [table])
+    edit(home, 'unit = "cm"', 'unit = "in"')
+    shutil.rmtree(home.path / lost)
+    table.write_text(MORE)
+    ingest(home, [table])
+    assert home.ontology()["height"].unit == "in"
+    assert "green" in home.ontology().values_of("colour")
+
+
+def test_edits_of_a_home_of_an_earlier_version_are_kept(home, table):
+    ingest(home, [table])
+    base = home.ontology()
+    base.save(home.former_inferred_path)
+    for path in home.inferred_ontologies.iterdir():
+        path.unlink()
+    edited = home.ontology_path.read_text().partition("\n\n")[2].replace('"cm"', '"in"')
+    home.ontology_path.write_text(edited)
+    table.write_text(MORE)
+    ingest(home, [table])
+    assert home.ontology()["height"].unit == "in"
+    assert not home.former_inferred_path.exists()
+
+
+def test_comments_may_be_dropped(home, table):
+    ingest(home, [table])
+    without = home.ontology().to_toml().replace('unit = "cm"', 'unit = "in"')
+    home.ontology_path.write_text(without)
+    table.write_text(MORE)
+    ingest(home, [table])
+    assert home.ontology()["height"].unit == "in"
+
+
+def test_what_looks_damaged_is_said(home, table):
+    ingest(home, [table])
+    edit(home, "red = 1", "rad = 1")
+    table.write_text(MORE)
+    with pytest.warns(CatalographWarning, match=r"looks damaged .* was b'e' and is b'a'"):
+        ingest(home, [table])
+    edit(home, "rad = 1", "rat = 1")
+    with home.store(read_only=True) as store:
+        refresh_ontology(home, store, accept=True)
+
+
+def test_an_origin_with_any_text_is_read_back(tmp_path):
+    origin = Origin('rdf:a "b"\nc', "x\n[property]", "0" * 64)
+    (tmp_path / "o.toml").write_text(origin.comment() + "threshold = 0.5\n")
+    assert Origin.of(tmp_path / "o.toml") == origin
+    assert Ontology.load(tmp_path / "o.toml").properties == {}
+
+
+def changes_its_revision(store):
+    """Check that the revision of an empty store changes with the content, and only with it."""
+    revisions = [store.revision()]
+
+    def changed():
+        revisions.append(store.revision())
+        return revisions[-1] != revisions[-2]
+
+    store.put(items_table([Item("a", "t")]), statements_table([statement()]))
+    assert changed()
+    store.put(items_table([Item("a", "t")]), statements_table([statement()]))
+    assert not changed()
+    # Neither the items nor the statements become more.
+    store.put(None, statements_table([statement(source="other")]))
+    assert changed()
+    store.retract([statement("nobody").id])
+    assert not changed()
+    store.retract([statement().id])
+    assert changed()
+    assert len(set(revisions)) == 4
+
+
+@pytest.mark.parametrize("url", ["memory:", "ladybug:graph", "rdf:graph"])
+def test_a_revision_changes_with_the_content(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with open_store(url) as store:
+        changes_its_revision(store)
+
+
+def test_a_revision_of_neo4j_changes_with_the_content(neo4j):
+    with open_store(emptied(neo4j.url)) as store:
+        changes_its_revision(store)
+
+
+def test_a_revision_of_an_endpoint_changes_with_the_content(fuseki):
+    with open_store(emptied(fuseki.url)) as store:
+        changes_its_revision(store)
+
+
+def test_a_merge_with_itself_changes_nothing(home, table):
+    ingest(home, [table])
+    ontology = home.ontology()
+    assert merge_edits(ontology, ontology, ontology) == ontology

@@ -74,7 +74,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sparql": ("exchange", "Run a read-only SPARQL query on an RDF store."),
     "copy": ("exchange", "Copy the graph from one store to another and compare the two."),
     "export": ("exchange", "Write the graph to files for other tools."),
-    "verify": ("store", "Check the journal and the graph for damage."),
+    "verify": ("store", "Check the catalogue for damage."),
     "rebuild": ("store", "Rebuild the graph from its journal."),
     "train": ("models", "Train a model on the catalogue."),
     "runs": ("models", "Compare training runs."),

@@ -25,7 +25,8 @@ def init(context: Context) -> None:
     """Create a catalogue home.
 
     A home is the folder that holds a catalogue: its graph, ledger, ontology and models. `ingest`
-    also creates one if there is none. An existing home is left unchanged.
+    also creates one if there is none. An existing home is left unchanged; if you have edited its
+    home.toml by hand, its checksum is brought up to date.
 
     With --store the home keeps its graph in that store from now on, and the other commands use it
     without the option.
@@ -43,6 +44,8 @@ def init(context: Context) -> None:
     home = context.home(create=True)
     if context.store is not None:
         home.set_default_store(context.store)
+    else:
+        home.accept_settings()
     context.emit(
         {"home": str(home.path), "store": home.store_url},
         f"catalogue home: {home.path}",

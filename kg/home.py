@@ -9,7 +9,7 @@ from kg.stores.url import checked_url
 from schema.documents import parse_toml
 from schema.errors import DataError, HomeNotFoundError
 from schema.ontology import Ontology
-from schema.stamps import write_stamped
+from schema.stamps import Condition, examine, without_stamp, write_stamped
 
 if TYPE_CHECKING:
     from kg.snapshot import GraphSnapshot
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 MAX_MARKER_BYTES = 1 << 20
 _MARKER = "home.toml"
+FORMAT = 1
 _MARKER_TEXT = (
-    "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\nformat = 1\n"
+    "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\n"
+    f"format = {FORMAT}\n"
 )
 
 
@@ -40,7 +42,9 @@ class Home:
         self.inferred_ontologies = self.path / "ontology.inferred"
         self.former_inferred_path = self.path / "cache" / "ontology.inferred.toml"
         """Where earlier versions kept what ``inferred_ontologies`` holds now."""
-        self.ledger_url = f"sqlite:///{self.path / 'ledger.sqlite'}"
+        self.settings_path = self.path / _MARKER
+        self.ledger_path = self.path / "ledger.sqlite"
+        self.ledger_url = f"sqlite:///{self.ledger_path}"
         self.store_url = store or self._default_store() or f"ladybug:{self.path / 'graph'}"
 
     @classmethod
@@ -50,7 +54,7 @@ class Home:
         Raises HomeNotFoundError if there is none, or if it cannot be created.
         """
         home = cls(Path(path), store)
-        if (home.path / _MARKER).is_file():
+        if home.settings_path.is_file():
             return home
         if not create:
             raise HomeNotFoundError(
@@ -61,7 +65,7 @@ class Home:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
             # The marker comes last: a folder that was only half prepared is not a home.
-            write_stamped(home.path / _MARKER, _MARKER_TEXT)
+            write_stamped(home.settings_path, _MARKER_TEXT)
         except OSError as error:
             raise HomeNotFoundError(
                 f"cannot create a catalogue home at {path} ({error.strerror}): "
@@ -77,8 +81,14 @@ class Home:
         import tomli_w
 
         settings = tomli_w.dumps({"store": self.relative_url(checked_url(url))})
-        write_stamped(self.path / _MARKER, _MARKER_TEXT + settings)
+        write_stamped(self.settings_path, _MARKER_TEXT + settings)
         self.store_url = self._default_store() or self.store_url
+
+    def accept_settings(self) -> None:
+        """Write ``home.toml`` again as it is, if somebody has edited it since it was written."""
+        data = self.settings_path.read_bytes()
+        if examine(data).condition is not Condition.INTACT:
+            write_stamped(self.settings_path, without_stamp(data.decode()))
 
     def relative_url(self, url: str) -> str:
         """Return a store's URL as the home's files name it.
@@ -95,17 +105,20 @@ class Home:
 
     def _default_store(self) -> str | None:
         """Return the URL saved in the home, if any, with an absolute path."""
-        marker = self.path / _MARKER
+        path = self.settings_path
         try:
-            # Not a pipe, which would never end: a home may have come from somewhere.
-            with open_named(self.path, _MARKER) as stream:
-                settings = parse_toml(stream.read(MAX_MARKER_BYTES))
+            settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise HomeNotFoundError(
-                f"{marker} cannot be read ({error}): correct it, or `init` the home again"
+                f"{path} cannot be read ({error}): correct it, or `init` the home again"
             ) from None
+        if settings.get("format") != FORMAT:
+            raise HomeNotFoundError(
+                f"{path} has format {settings.get('format')!r}, this Catalograph reads {FORMAT}: "
+                "upgrade Catalograph, or correct the file"
+            )
         url = settings.get("store")
         if url is None:
             return None

@@ -46,6 +46,11 @@ class Origin:
         source = json.dumps([self.store, self.revision])
         return f"# Inferred from {source}\n# As it was inferred: {self.inferred}\n"
 
+    def journal_version(self) -> int | None:
+        """Return the version of the journal, if the revision is that of one."""
+        found = re.match(r"journal version (\d+),", self.revision)
+        return int(found[1]) if found else None
+
     @classmethod
     def of(cls, path: Path) -> Origin | None:
         """Return the origin that a file states, or None."""

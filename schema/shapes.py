@@ -13,19 +13,15 @@ from schema.files import write_atomically
 from schema.iris import BASE, PREFIXES, iri
 from schema.literals import pattern_of
 from schema.ontology import Ontology, PropertySpec
+from schema.stamps import Condition, examine, stamped
 
 if TYPE_CHECKING:
     from rdflib import Graph, URIRef
 
 SHIPPED_SHAPES = Path(__file__).parent / "shapes.ttl"
 
-GENERATED_HEADER = (
-    "# Generated from ontology.toml by Catalograph, and regenerated with it until it is edited. "
-    "sha256 of what follows:"
-)
-"""The first line of a generated file, up to the checksum that tells whether it was edited."""
-
-EDITING_ADVICE = f"""
+EDITING_ADVICE = f"""\
+# Generated from ontology.toml, and regenerated with it until it is edited.
 # You can add shapes of your own here; the file is then never regenerated. To require a colour:
 #   <{BASE}shape:mine> a sh:NodeShape ; sh:targetClass schema:Product ;
 #     sh:property [ sh:path property:colour ; sh:minCount 1 ] .
@@ -51,15 +47,13 @@ def shapes_text(ontology: Ontology) -> str:
 
 def refresh_shapes(path: Path, ontology: Ontology) -> bool:
     """Regenerate a file of shapes unless it was edited; return whether it matches the ontology."""
-    body = EDITING_ADVICE + shapes_text(ontology)
-    generated = f"{GENERATED_HEADER} {_checksum(body)}\n{body}"
+    generated = stamped(EDITING_ADVICE + shapes_text(ontology))
     if path.exists():
-        current = path.read_text(encoding="utf-8", errors="replace")
-        if current == generated:
+        current = path.read_bytes()
+        if current == generated.encode():
             return True
-        header, _, current_body = current.partition("\n")
-        # The checksum alone decides: an older version may have worded the header differently.
-        if header.rpartition(" ")[2] != _checksum(current_body):
+        is_intact = examine(current).condition is Condition.INTACT
+        if not is_intact and not _has_former_stamp(current):
             return False
     write_atomically(path, generated)
     return True
@@ -132,5 +126,7 @@ def _add_shape(graph: Graph, shape: URIRef, property_name: str, message: str) ->
     graph.add((shape, SH.message, Literal(message)))
 
 
-def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _has_former_stamp(data: bytes) -> bool:
+    """Return whether a file is as an earlier version wrote it: its first line ends in a SHA-256."""
+    header, _, body = data.partition(b"\n")
+    return header.rpartition(b" ")[2] == hashlib.sha256(body).hexdigest().encode()

@@ -8,6 +8,7 @@ from kg.stores.graph_files import LadybugFiles, side_files
 from kg.stores.journaled import JournaledStore
 from kg.stores.ladybug_graph import FILE, LadybugGraph
 from kg.stores.ladybug_scan import LadybugScan
+from kg.stores.verification import StoreFiles
 
 
 class LadybugStore(JournaledStore):
@@ -40,3 +41,9 @@ def open_url(url: str, *, create: bool, read_only: bool) -> LadybugStore:
     """Open the folder that ``ladybug:PATH`` names."""
     _, _, path = url.partition(":")
     return LadybugStore(Path(path), create=create, read_only=read_only)
+
+
+def store_files(url: str) -> StoreFiles:
+    """Return the files of the folder that ``ladybug:PATH`` names."""
+    _, _, path = url.partition(":")
+    return LadybugStore.store_files(Path(path))

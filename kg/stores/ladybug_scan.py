@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,8 +65,8 @@ VALUES = Nodes("Value", "text", Oddity.VALUE_NOT_FOUND)
 class LadybugScan(GraphScan):
     """The file ``graph.lbug`` in a store's folder, read from end to end."""
 
-    def __init__(self, folder: Path) -> None:
-        self._graph = LadybugGraph(folder, read_only=True)
+    def __init__(self, path: Path) -> None:
+        self._graph = LadybugGraph(path, read_only=True)
         self._wrong_images: list[str] = []
 
     def version(self) -> int:
@@ -92,20 +93,20 @@ class LadybugScan(GraphScan):
         if part.content is Content.ITEMS:
             where = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
             text = f"MATCH (i:Item) WHERE {where} RETURN {ITEM_COLUMNS}, i.image AS image"
-            items = self._graph.table(text, params, ITEM_SCHEMA.append(IMAGE))
+            items = self._table(text, params, ITEM_SCHEMA.append(IMAGE))
             self._wrong_images += _wrong_images(items)
             yield items.select(ITEM_SCHEMA.names)
         elif part.content is Content.VALUES:
             where = "offset(id(v)) >= $start AND offset(id(v)) < $stop"
             text = f"MATCH (v:Value) WHERE {where} RETURN v.text AS text"
-            yield self._graph.table(text, params, VALUE_SCHEMA)
+            yield self._table(text, params, VALUE_SCHEMA)
         elif part.content is Content.STATEMENTS:
-            yield self._graph.table(STATEMENTS_FROM_ITEMS, params, STATEMENT_SCHEMA)
+            yield self._table(STATEMENTS_FROM_ITEMS, params, STATEMENT_SCHEMA)
         else:
             # One value can have a large share of all statements, so they are read by items, too.
             for first, last in self._item_steps(part):
                 more = {**params, "first": first, "last": last}
-                yield self._graph.table(STATEMENTS_FROM_VALUES, more, STATEMENT_SCHEMA)
+                yield self._table(STATEMENTS_FROM_VALUES, more, STATEMENT_SCHEMA)
 
     def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
         """Look up every item and every value by its key; the items have been read before."""
@@ -119,6 +120,15 @@ class LadybugScan(GraphScan):
         """Release the file."""
         self._graph.close()
 
+    def _table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
+        """Run a query; return its rows, whose texts may be damaged and not be UTF-8."""
+        connection = self._graph.connect()
+        try:
+            table = connection.execute(text, params).get_as_arrow()
+        finally:
+            connection.close()
+        return table.select(schema.names).cast(schema) if table.num_rows else schema.empty_table()
+
     def _places(self, nodes: Nodes) -> int:
         """Return a number above the places of all nodes of a kind."""
         text = f"MATCH (n:{nodes.label}) RETURN max(offset(id(n))) AS last"
@@ -128,7 +138,7 @@ class LadybugScan(GraphScan):
     def _statement_parts(self, content: Content, nodes: Nodes, end: str) -> list[Part]:
         places = np.zeros(self._places(nodes), np.int64)
         schema = pa.schema([("place", pa.int64()), ("statements", pa.int64())])
-        table = self._graph.table(nodes.count_statements(end), {}, schema)
+        table = self._table(nodes.count_statements(end), {}, schema)
         places[table["place"].to_numpy()] = table["statements"].to_numpy()
         return _parts_of(content, places)
 
@@ -151,7 +161,7 @@ class LadybugScan(GraphScan):
             f"RETURN n.{key} AS key, offset(id(n)) AS place"
         )
         schema = pa.schema([("key", pa.string()), ("place", pa.int64())])
-        there = self._graph.table(text, {"start": start, "stop": start + NODES_AT_ONCE}, schema)
+        there = self._table(text, {"start": start, "stop": start + NODES_AT_ONCE}, schema)
         if not there.num_rows:
             return []
         text = (
@@ -159,7 +169,7 @@ class LadybugScan(GraphScan):
             f"RETURN offset(id(n)) AS place, n.{key} AS key"
         )
         rows = pa.table({"wanted": there["key"]})
-        found = self._graph.table(text, {"rows": rows}, schema)
+        found = self._table(text, {"rows": rows}, schema)
         if _ordered(there).equals(_ordered(found)):
             return []
         found_pairs = set(_pairs(found))

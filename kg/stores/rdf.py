@@ -12,6 +12,7 @@ from kg.stores.protocol import QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph
 from kg.stores.rdf_scan import OxigraphScan
+from kg.stores.verification import StoreFiles
 
 if TYPE_CHECKING:
     from rdflib import Dataset
@@ -63,3 +64,9 @@ def open_url(url: str, *, create: bool, read_only: bool) -> RdfStore:
     """Open the folder that ``rdf:PATH`` names."""
     _, _, path = url.partition(":")
     return RdfStore(Path(path), create=create, read_only=read_only)
+
+
+def store_files(url: str) -> StoreFiles:
+    """Return the files of the folder that ``rdf:PATH`` names."""
+    _, _, path = url.partition(":")
+    return RdfStore.store_files(Path(path))

@@ -32,8 +32,8 @@ REQUIRED_PREDICATES = {
 class OxigraphScan(GraphScan):
     """The folder ``graph.oxigraph`` of a store, read from end to end."""
 
-    def __init__(self, folder: Path) -> None:
-        self._graph = OxigraphGraph(folder, read_only=True)
+    def __init__(self, path: Path) -> None:
+        self._graph = OxigraphGraph(path, read_only=True)
         self._quads: Any = self._graph.quads
         self._stray: list[str] = []
         self._without_fact: list[str] = []

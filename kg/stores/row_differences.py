@@ -38,7 +38,7 @@ class RowDifferences:
 
     differences: dict[Content, Difference]
     open_scan: OpenScan
-    folder: Path
+    graph: Path
     limits: Limits
 
     def findings(self, batches: Iterable[pa.Table]) -> Iterator[tuple[Found, str]]:
@@ -55,16 +55,16 @@ class RowDifferences:
     def _graph_rows(self, keys: dict[Content, Keys]) -> dict[Content, RowsByKey]:
         with tempfile.TemporaryDirectory(prefix="catalograph-") as name:
             task = WriteRows(Path(name), keys)
-            run_scan(self.open_scan, self.folder, task, self.limits)
+            run_scan(self.open_scan, self.graph, task, self.limits)
             with Fingerprints() as prints:
                 return {content: _by_key(prints, content, task.rows(content)) for content in keys}
 
 
-def graph_texts(open_scan: OpenScan, folder: Path, keys: Keys, limits: Limits) -> tuple[str, ...]:
+def graph_texts(open_scan: OpenScan, graph: Path, keys: Keys, limits: Limits) -> tuple[str, ...]:
     """Return the first of the graph's values that have some keys."""
     with tempfile.TemporaryDirectory(prefix="catalograph-") as name:
         task = WriteRows(Path(name), {Content.VALUES: keys[:MAX_EXAMPLES]})
-        run_scan(open_scan, folder, task, limits)
+        run_scan(open_scan, graph, task, limits)
         return tuple(_readable(raw["text"]) for raw in _raw_rows(task.rows(Content.VALUES)))
 
 

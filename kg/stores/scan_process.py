@@ -31,7 +31,7 @@ STARTING_SECONDS = 60.0
 """What the child process may take in addition until it begins, on a busy machine."""
 
 OpenScan = Callable[[Path], GraphScan]
-"""Opens the graph in a store's folder; a class or function that the child process can import."""
+"""Opens the graph at a path; a class or function that the child process can import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class GraphUnreadableError(StoreDamagedError):
     ``reason`` says how, and ``activity`` at what.
     """
 
-    def __init__(self, folder: Path, reason: str, activity: str) -> None:
+    def __init__(self, graph: Path, reason: str, activity: str) -> None:
         self.reason = reason
         self.activity = activity
         super().__init__(
-            f"the graph in {folder} cannot be read ({reason}, {activity}): run `catalograph "
+            f"the graph {graph} cannot be read ({reason}, {activity}): run `catalograph "
             "verify`, which says how to go on"
         )
 
@@ -88,12 +88,12 @@ class ScanProcess(Generic[ResultT]):
     def __init__(
         self,
         open_scan: OpenScan,
-        folder: Path,
+        graph: Path,
         task: ScanTask[ResultT],
         limits: Limits | None = None,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        self._folder = folder
+        self._graph = graph
         self._limits = limits or Limits()
         self._progress = progress
         self._activity = "while the process started"
@@ -102,7 +102,7 @@ class ScanProcess(Generic[ResultT]):
         context = multiprocessing.get_context("spawn")
         self._receiver, sender = context.Pipe(duplex=False)
         self._child = context.Process(
-            target=_run, args=(sender, open_scan, folder, task), daemon=True
+            target=_run, args=(sender, open_scan, graph, task), daemon=True
         )
         self._child.start()
         # While this process has a copy of the sending end, a child that died would not cause an
@@ -155,14 +155,14 @@ class ScanProcess(Generic[ResultT]):
             raise self._error(_end_of(self._child.exitcode)) from None
 
     def _error(self, reason: str) -> GraphUnreadableError:
-        return GraphUnreadableError(self._folder, reason, self._activity)
+        return GraphUnreadableError(self._graph, reason, self._activity)
 
 
 def run_scan(
-    open_scan: OpenScan, folder: Path, task: ScanTask[ResultT], limits: Limits | None = None
+    open_scan: OpenScan, graph: Path, task: ScanTask[ResultT], limits: Limits | None = None
 ) -> ResultT:
-    """Run a task on the graph in a store's folder. Raises GraphUnreadableError."""
-    with ScanProcess(open_scan, folder, task, limits) as process:
+    """Run a task on a graph. Raises GraphUnreadableError."""
+    with ScanProcess(open_scan, graph, task, limits) as process:
         process.version()
         return process.result()
 
@@ -184,12 +184,12 @@ def _end_of(exit_code: int | None) -> str:
     return f"the database ended with exit code {exit_code}"
 
 
-def _run(sender: Connection, open_scan: OpenScan, folder: Path, task: ScanTask[Any]) -> None:
+def _run(sender: Connection, open_scan: OpenScan, graph: Path, task: ScanTask[Any]) -> None:
     """Run in the child process: send what is being done, the version, and the result."""
     _expect_the_worst()
     sender.send(("doing", Doing("while it was opened")))
     try:
-        scan = open_scan(folder)
+        scan = open_scan(graph)
         sender.send(("version", scan.version()))
         sender.send(("result", task.run(scan, lambda doing: sender.send(("doing", doing)))))
         scan.close()

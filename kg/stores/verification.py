@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +60,15 @@ class Verification:
 
 @dataclass(frozen=True)
 class StoreFiles:
-    """The folder of an embedded store, its journal, and how its graph is opened for a scan."""
+    """The folder of an embedded store, its journal, its graph if it has one, and how to read that.
+
+    Nobody writes to the graph: it is the one that was published last.
+    """
 
     folder: Path
     journal: Journal
+    graph: Path | None
     open_scan: OpenScan
-    has_graph: bool = True
 
 
 def verify_store(
@@ -75,7 +78,7 @@ def verify_store(
     limits: Limits | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Verification:
-    """Verify a store that nobody writes to meanwhile.
+    """Verify a store; a writer may be at work meanwhile.
 
     ``quick`` checks the checksums of the journal and compares the numbers of items and statements
     alone. No error of a database is raised; it becomes a problem.
@@ -105,22 +108,22 @@ class _StoreCheck:
         """Check the journal, and compare the graph with it."""
         if self.log.entries and not self.log.sealed and not self.log.problems:
             self.report.notes.append(
-                f"{self.files.journal.log.head_path} does not account for the newest entry yet: "
-                "the next write to the store makes up for it"
+                f"{self.files.journal.log.head_path} does not account for the newest entry yet: a "
+                "write is at work or was cut off, and the next one makes up for it"
             )
         self._note_other_files()
-        if not self.files.has_graph:
+        if self.files.graph is None:
             self._read_journal(None, -1)
             if self.log.entries:
                 go_on = GO_ON if self.report.problems else REBUILD
                 self.report.problems.append(f"{self.files.folder} has no graph: {go_on}")
             return self.report
         try:
-            self._read_both()
+            self._read_both(self.files.graph)
         except GraphUnreadableError as error:
             go_on = GO_ON if self.report.problems else REBUILD
             self.report.problems.append(
-                f"the graph in {self.files.folder} cannot be read ({error.reason}, "
+                f"the graph {self.files.graph} cannot be read ({error.reason}, "
                 f"{error.activity}): {go_on}"
             )
         return self.report
@@ -137,13 +140,13 @@ class _StoreCheck:
                 "such files, which can be removed if there is no other problem"
             )
 
-    def _read_both(self) -> None:
+    def _read_both(self, graph: Path) -> None:
         with ExitStack() as stack:
             replay = stack.enter_context(Replay(check_ids=not self.quick))
             scan = stack.enter_context(
                 ScanProcess(
                     self.files.open_scan,
-                    self.files.folder,
+                    graph,
                     Count() if self.quick else SumUp(),
                     self.limits,
                     self._count_rows,
@@ -158,7 +161,17 @@ class _StoreCheck:
             # The child process reads the graph while this one reads the journal.
             pending = pool.submit(scan.result)
             self._read_journal(replay, version)
-            self._compare(replay, version, pending.result())
+            self._compare(replay, version, pending.result(), graph)
+
+    def _read_again(self, replay: Replay, version: int) -> None:
+        """Read what was added to the journal since it was read."""
+        log = self.files.journal.log.check()
+        new = {number: entry for number, entry in log.entries.items() if number > self.last}
+        if new and not log.problems:
+            self.log = replace(self.log, entries=new)
+            self._read_journal(replay, version)
+            self.log = log
+            self.last = max(new)
 
     def _read_journal(self, replay: Replay | None, version: int) -> None:
         """Read all files of the journal, and add those up to a version to the replay."""
@@ -177,8 +190,11 @@ class _StoreCheck:
         self.rows_done = min(self.rows_done + rows, self.rows_to_do)
         self.progress(self.rows_done, self.rows_to_do)
 
-    def _compare(self, replay: Replay, version: int, found: Summary | Counts) -> None:
+    def _compare(self, replay: Replay, version: int, found: Summary | Counts, graph: Path) -> None:
         """Compare the graph, which shows a version of the journal, with the replay."""
+        if version > self.last:
+            # A writer may have added to both since the log was read.
+            self._read_again(replay, version)
         self.report.found(
             replay.misnamed,
             "statements of the journal have an id that is not that of their item, property and "
@@ -187,7 +203,7 @@ class _StoreCheck:
         )
         if version > self.last:
             self.report.problems.append(
-                f"the graph in {self.files.folder} shows version {version} of its journal, which "
+                f"the graph {graph} shows version {version} of its journal, which "
                 f"ends at {self.last}: versions were lost; {GO_ON}"
             )
         if version < self.last:
@@ -198,7 +214,7 @@ class _StoreCheck:
         if isinstance(found, Counts):
             self._compare_counts(replay, found)
         else:
-            self._compare_summary(replay, version, found)
+            self._compare_summary(replay, version, found, graph)
 
     def _compare_counts(self, replay: Replay, found: Counts) -> None:
         self.report.items = found.items
@@ -214,7 +230,7 @@ class _StoreCheck:
                     f"the graph has {there:,} {name}, the journal {expected:,}: {REBUILD}"
                 )
 
-    def _compare_summary(self, replay: Replay, version: int, summary: Summary) -> None:
+    def _compare_summary(self, replay: Replay, version: int, summary: Summary, graph: Path) -> None:
         totals = summary.totals
         self.report.items = totals[Content.ITEMS].count
         self.report.statements = totals[Content.STATEMENTS].count
@@ -224,8 +240,7 @@ class _StoreCheck:
             second = totals.get(Content.SECOND_COPY, totals[Content.STATEMENTS])
             if second != totals[Content.STATEMENTS]:
                 self.report.problems.append(
-                    f"the graph in {self.files.folder} keeps every statement twice, and the two "
-                    f"differ: {go_on}"
+                    f"the graph {graph} keeps every statement twice, and the two differ: {go_on}"
                 )
             self.report.notes.append(
                 f"the graph can be read: it has {self.report.items:,} items and "
@@ -234,13 +249,13 @@ class _StoreCheck:
         else:
             different = [content for content in totals if totals[content] != replay.total(content)]
             if different:
-                self._report_differences(replay, version, different)
+                self._report_differences(replay, version, different, graph)
             if summary.texts is not None:
-                self._compare_values(replay, summary.texts)
+                self._compare_values(replay, summary.texts, graph)
         for oddity, found in summary.oddities.items():
             self.report.found(found, ODDITIES[oddity], go_on)
 
-    def _compare_values(self, replay: Replay, texts: Records) -> None:
+    def _compare_values(self, replay: Replay, texts: Records, graph: Path) -> None:
         """Find values of the graph that no statement of the journal has, or that are there twice.
 
         The values of retracted statements stay in the graph.
@@ -253,14 +268,16 @@ class _StoreCheck:
             (difference.repeated, "values are in the graph more than once"),
         ):
             if len(keys):
-                examples = graph_texts(self.files.open_scan, self.files.folder, keys, self.limits)
+                examples = graph_texts(self.files.open_scan, graph, keys, self.limits)
                 self.report.found(Found(len(keys), examples), what, REBUILD)
 
-    def _report_differences(self, replay: Replay, version: int, different: list[Content]) -> None:
+    def _report_differences(
+        self, replay: Replay, version: int, different: list[Content], graph: Path
+    ) -> None:
         """Find the rows that are not those of the journal, and say in what they differ."""
         with tempfile.TemporaryDirectory(prefix="catalograph-") as name:
             task = WriteRecords(Path(name))
-            run_scan(self.files.open_scan, self.files.folder, task, self.limits)
+            run_scan(self.files.open_scan, graph, task, self.limits)
             differences = {}
             for content in different:
                 with Partitions() as found:
@@ -268,7 +285,7 @@ class _StoreCheck:
                         found.add(records)
                     differences[content] = _difference(replay.parts(content), found.parts())
         batches = (changes for entry, changes in self.files.journal.read() if entry <= version)
-        details = RowDifferences(differences, self.files.open_scan, self.files.folder, self.limits)
+        details = RowDifferences(differences, self.files.open_scan, graph, self.limits)
         for found_rows, what in details.findings(batches):
             self.report.found(found_rows, what, REBUILD)
 

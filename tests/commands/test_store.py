@@ -168,7 +168,17 @@ def test_cypher_stops_at_its_limits(
 
 
 def test_verify_an_intact_home(ingested: Call) -> None:
-    assert ingested("verify", "--json").json == {"ok": True, "problems": []}
+    for options in ([], ["--quick"]):
+        result = ingested("verify", "--json", *options)
+        assert (result.code, result.err) == (0, "")
+        assert result.json == {
+            "ok": True,
+            "problems": [],
+            "notes": [],
+            "items": 4,
+            "statements": 6,
+        }
+    assert "no damage found: 4 items, 6 statements compared" in ingested("verify").out
 
 
 def test_verify_a_damaged_journal(ingested: Call, tmp_path: Path) -> None:
@@ -179,7 +189,62 @@ def test_verify_a_damaged_journal(ingested: Call, tmp_path: Path) -> None:
     file.write_bytes(data)
     result = ingested("verify")
     assert result.code == 1
+    assert f"{file.name} is damaged" in result.out
+    assert "catalograph salvage" in result.out
     assert "Traceback" not in result.out + result.err
+    assert ingested("verify", "--json").json["ok"] is False
+
+
+def test_verify_finds_damage_outside_the_store(ingested: Call, tmp_path: Path) -> None:
+    ingested("validate")
+    home = tmp_path / "catalog"
+    for name, word in (
+        ("ontology.toml", "colour"),
+        ("home.toml", "format"),
+        ("shapes.ttl", "Shape"),
+        ("ledger.sqlite", "items.csv"),
+    ):
+        path = home / name
+        original = path.read_bytes()
+        place = original.index(word.encode())
+        path.write_bytes(original[:place] + b"x" + original[place + 1 :])
+        report = ingested("verify", "--quick", "--json")
+        assert report.code == (2 if name == "home.toml" else 1)
+        if name != "home.toml":
+            assert name in report.json["problems"][0]
+        path.write_bytes(original)
+    assert ingested("verify", "--quick").code == 0
+
+
+def test_an_edit_is_no_damage_and_can_be_accepted(ingested: Call, tmp_path: Path) -> None:
+    path = tmp_path / "catalog" / "ontology.toml"
+    path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "text"'))
+    result = ingested("verify", "--quick")
+    assert result.code == 0
+    assert "note: " in result.err
+    assert "ontology.toml was edited" in result.err
+    ingested("schema", "infer")
+    result = ingested("verify", "--quick")
+    assert (result.code, result.err) == (0, "")
+    assert 'datatype = "text"' in path.read_text()
+
+
+def test_one_edited_letter_of_the_settings_is_accepted_by_init(
+    ingested: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog" / "home.toml"
+    path.write_text(path.read_text().replace("of one catalogue", "of our catalogue"))
+    assert ingested("verify", "--quick").code == 0
+    path.write_text(path.read_text().replace("our catalogue", "0ur catalogue"))
+    ingested("init")
+    path.write_text(path.read_text().replace("0ur catalogue", "Our catalogue"))
+    result = ingested("verify", "--quick")
+    assert result.code == 1
+    assert "was b'0' and is b'O'" in result.out
+    assert "`catalograph init` accepts" in result.out
+    ingested("init")
+    result = ingested("verify", "--quick")
+    assert (result.code, result.err) == (0, "")
 
 
 def test_rebuild_gives_the_same_graph(ingested: Call) -> None:

@@ -406,6 +406,7 @@ class JournaledContract(StoreContract):
         store.put(None, statements_table([statement(), statement("b")]))
         assert store.verify() == []
         self.damage_graph(store)
+        store._has_unpublished = True
         assert "catalograph rebuild" in store.verify()[0]
         store.rebuild()
         assert store.counts().statements == 2

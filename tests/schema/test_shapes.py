@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_an_unedited_file_of_an_older_version_is_regenerated(tmp_path: Path) -> 
     path = tmp_path / "shapes.ttl"
     refresh_shapes(path, ontology(PropertySpec("colour")))
     header, _, body = path.read_text().partition("\n")
+    assert header.rpartition(" ")[2] == hashlib.sha256(body.encode()).hexdigest()
     path.write_text(f"# Worded differently: {header.rpartition(' ')[2]}\n{body}")
     assert refresh_shapes(path, ontology(PropertySpec("size", "integer")))
     assert "size: integer" in path.read_text()

@@ -65,7 +65,7 @@ class TestLadybug(CypherContract, JournaledContract):
         patch.setattr(ladybug, "Database", fail)
 
     def damage_graph(self, store):
-        store._graph._execute("MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")
+        store._begin()._execute("MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")
 
     def test_empty_graph_file_is_damage(self, empty_url):
         url = empty_url()

@@ -52,7 +52,7 @@ class TestRdf(SparqlContract, JournaledContract):
 
     def damage_graph(self, store):
         node = named_node("statement", statement_id("b", "colour", "red"))
-        quads = store._graph.quads
+        quads = store._begin().quads
         for quad in list(quads.quads_for_pattern(node, None, None, PROVENANCE_GRAPH)):
             quads.remove(quad)
 

@@ -51,17 +51,17 @@ def folder(written, tmp_path):
 
 
 def verify(folder, **options):
-    return verify_store(LadybugStore.files(folder), **options)
+    return verify_store(LadybugStore.store_files(folder), **options)
 
 
 def change_graph(folder, *texts):
     """Change a graph behind its store's back."""
-    graph = LadybugGraph(folder)
+    graph = LadybugGraph(folder / FILE)
     connection = graph.connect()
     for text in texts:
         connection.execute(text)
     connection.close()
-    graph.close()
+    graph.finish()
 
 
 def problem(folder, *words):
@@ -163,7 +163,7 @@ def test_letters_that_are_no_utf8_are_found(folder):
 
 
 def test_both_copies_of_a_statement_are_read(folder):
-    scan = LadybugScan(folder)
+    scan = LadybugScan(folder / FILE)
     connection = scan._graph.connect()
     params = {"start": 0, "stop": 9}
     for text, more, direction in (
@@ -179,7 +179,7 @@ def test_both_copies_of_a_statement_are_read(folder):
 def test_parts_are_small_and_complete(folder, monkeypatch):
     monkeypatch.setattr("kg.stores.ladybug_scan.ROWS_AT_ONCE", 1)
     monkeypatch.setattr("kg.stores.ladybug_scan.NODES_AT_ONCE", 2)
-    scan = LadybugScan(folder)
+    scan = LadybugScan(folder / FILE)
     rows = {
         content: [
             row
@@ -210,7 +210,7 @@ def test_a_graph_that_is_behind_is_a_remark(folder, written):
 
 
 def test_a_graph_that_is_ahead_is_a_problem_that_rebuild_does_not_solve(folder):
-    files = LadybugStore.files(folder)
+    files = LadybugStore.store_files(folder)
     files.journal.log.path(4).unlink()
     files.journal.log.head_path.unlink()
     line = problem(folder, "shows version 4", "ends at 3", "salvage")
@@ -254,7 +254,7 @@ def test_a_graph_file_of_nonsense_is_a_problem(folder):
 class Failing(GraphScan):
     """A graph whose reading fails in some way; ``parts`` does it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         pass
 
     def version(self):
@@ -312,7 +312,7 @@ class Raising(Failing):
     ],
 )
 def test_whatever_ends_the_reading_becomes_a_problem(folder, scan, reason):
-    files = StoreFiles(folder, LadybugStore.files(folder).journal, scan)
+    files = StoreFiles(folder, LadybugStore.store_files(folder).journal, folder / FILE, scan)
     report = verify_store(files, limits=Limits(memory=400_000_000, seconds=4.0))
     (line,) = report.problems
     assert reason in line

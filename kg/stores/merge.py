@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -89,23 +88,6 @@ def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
         elif _replaces(row, old):
             changes.updated_statements.append(row)
     return changes
-
-
-def graph_hash(items: Iterable[pa.RecordBatch], statements: Iterable[pa.RecordBatch]) -> str:
-    """Return a sha256 of items and of statements with their ranks, both ordered by id.
-
-    A statement's id is itself a hash of item, property and value, so that id and rank are enough.
-    """
-    digest = hashlib.sha256()
-    for batch in items:
-        for row in batch.to_pylist():
-            # No images may be null in one store and an empty list in another.
-            fields = (row["id"], row["title"], row["category"], row["images"] or [])
-            digest.update(repr(fields).encode())
-    for batch in statements:
-        for id, rank in zip(batch["id"].to_pylist(), batch["rank"].to_pylist(), strict=True):
-            digest.update(f"{id}{rank}".encode())
-    return digest.hexdigest()
 
 
 def _bare_items(batch: PutBatch, stored: StoredRows) -> list[Row]:

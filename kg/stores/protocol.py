@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
-from kg.stores.merge import graph_hash
+from kg.stores.content_hash import graph_hash
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from schema.terms import Item, Rank, Statement
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.stamps import Condition, examine, stamped, without_stamp, write_stamped
@@ -31,6 +31,7 @@ def test_every_altered_byte_of_a_file_is_damage_that_is_located():
             assert f"byte {place + 1:,}, in line {line}, was" in found.damage
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=3000), st.data())
 def test_the_altered_byte_is_found_in_any_text(body, data):
     text = body.decode("latin-1")

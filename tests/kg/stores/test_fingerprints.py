@@ -111,6 +111,7 @@ def as_records(rows):
     return records
 
 
+@settings(deadline=None)
 @given(contents)
 def test_the_newest_record_of_each_id_is_kept(rows):
     expected = {}
@@ -123,6 +124,7 @@ def test_the_newest_record_of_each_id_is_kept(rows):
     assert len(found) == sum(digest != 0 for digest in expected.values())
 
 
+@settings(deadline=None)
 @given(contents, contents)
 def test_differences_are_those_of_two_dictionaries(before, after):
     expected = newest(as_records(before))
@@ -146,7 +148,7 @@ def test_differences_are_those_of_two_dictionaries(before, after):
 
 
 @pytest.mark.parametrize("in_memory", [5, 1000])
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_partitions_keep_the_order_of_an_ids_records(in_memory, data):
     batches = [as_records(rows) for rows in data.draw(st.lists(contents, max_size=5))]

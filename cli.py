@@ -76,6 +76,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("exchange", "Write the graph to files for other tools."),
     "verify": ("store", "Check the catalogue for damage."),
     "rebuild": ("store", "Rebuild the graph from its journal."),
+    "salvage": ("store", "Rescue what a damaged catalogue still holds into a new home."),
     "train": ("models", "Train a model on the catalogue."),
     "runs": ("models", "Compare training runs."),
     "model": ("models", "Inspect a model."),

@@ -1,4 +1,4 @@
-"""Commands that inspect the graph: show, stats, validate, cypher, verify, rebuild."""
+"""Commands on the graph: show, stats, validate, cypher, verify, rebuild, salvage."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kg.stats import Stats
     from kg.stores.protocol import GraphStore
     from kg.stores.query_limits import QueryLimits
+    from kg.stores.salvage import Rescued
     from schema.terms import Item, Statement
 
 SHOWN = 20
@@ -373,6 +374,61 @@ def rebuild(context: Context) -> None:
         {"items": counts.items, "statements": counts.statements},
         f"rebuilt: {counts.items:,} items, {counts.statements:,} statements",
     )
+
+
+@click.command(cls=Command)
+@click.argument("new_home", type=PATH)
+@pass_context
+def salvage(context: Context, new_home: Path) -> None:
+    """Rescue what a damaged catalogue still holds into a new home.
+
+    NEW_HOME is a folder that does not exist yet. The damaged home, named by --home, is only read.
+
+    Use it if `catalograph verify` finds a problem in the journal and there is no copy to restore.
+    Whatever the journal and the graph still hold is brought together, row by row. The ledger, the
+    ontology with your changes, the shapes and the models are copied as far as they are whole. The
+    exit code is 1 if something was lost.
+
+    \b
+    Example:
+      catalograph --home catalog salvage rescued
+    """
+    from kg.home_salvage import salvage_home
+
+    with bar("rescuing", "rows") as progress:
+        report = salvage_home(Path(context.home_path), new_home, context.store, progress=progress)
+    for note in report.notes:
+        context.note(f"note: {note}")
+    lines = [
+        f"new home: {report.home}, in {report.seconds:.1f} s",
+        f"items: {_rescued(report.items)}",
+        f"statements: {_rescued(report.statements)}",
+        *(f"ledger: {rows:,} rows of {name}" for name, rows in report.ledger.items() if rows),
+        *(f"model: {name}" for name in report.models),
+        *(f"lost: {line}" for line in report.lost),
+    ]
+    context.emit(report.as_dict(), *lines)
+    if report.lost:
+        click.get_current_context().exit(1)
+
+
+def _rescued(rescued: Rescued) -> str:
+    """Say how many items or statements were rescued, and from where."""
+    parts = [
+        f"{rescued.both:,} the same in journal and graph",
+        f"{rescued.journal:,} from the journal alone",
+        f"{rescued.graph:,} from the graph alone",
+    ]
+    for count, what in (
+        (rescued.differing_journal, "different, taken from the journal"),
+        (rescued.differing_graph, "different, taken from the graph, which is newer"),
+        (rescued.uncertain, "of all these may have been retracted by a lost version"),
+        (rescued.damaged, "damaged in the graph and not in the journal, left out"),
+        (rescued.unknown, "unknown to the journal, left out"),
+    ):
+        if count:
+            parts.append(f"{count:,} {what}")
+    return f"{rescued.total:,} rescued ({'; '.join(parts)})"
 
 
 def _no_journal(store: GraphStore, use: str) -> UsageError:

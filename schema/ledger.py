@@ -208,6 +208,15 @@ class Ledger:
         rows = self._rows(sa.select(training_runs).order_by(training_runs.c.id))
         return [{"time": row["time"], **row["report"]} for row in rows]
 
+    # Salvage
+
+    def restore(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put rows that were rescued from another ledger, each with its key, into a table."""
+        with self._writing() as connection:
+            sealed = SealedTable(connection, table, table_checksums)
+            for chunk in _chunks(rows):
+                sealed.upsert(chunk)
+
     # Database access
 
     def _upgrade(self) -> None:

@@ -97,9 +97,13 @@ class SealedTable:
     def upsert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, each with its key, and replace those whose key is there already."""
         by_key = {tuple(row[key.name] for key in self._keys): row for row in rows}
-        if by_key:
+        if not by_key:
+            return
+        if len(self._keys) == 1:
+            self.delete(self._keys[0].in_([key for (key,) in by_key]))
+        else:
             self.delete(sa.tuple_(*self._keys).in_(list(by_key)))
-            self.insert(list(by_key.values()))
+        self.insert(list(by_key.values()))
 
     def update(self, key: Any, values: Mapping[str, Any]) -> bool:
         """Change some columns of the row with a key; return whether there is one."""

@@ -40,9 +40,8 @@ def verify_ledger(path: Path) -> list[str]:
     A ledger of an earlier version, without checksums, gets SQLite's own checks only.
     """
     try:
-        header_problems = _check_header(path)
-        if header_problems:
-            return header_problems
+        if not is_header_whole(path):
+            return [f"{path} is damaged (its header was altered): {GO_ON}"]
         # "mode=rw": SQLite may have to roll back what a killed writer left, but creates no file.
         engine = sa.create_engine(
             "sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool
@@ -63,11 +62,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA cell_size_check = ON")
     # Text that is no UTF-8 is damage to report, and no reason to stop.
-    connection.text_factory = lambda data: data.decode(errors="surrogateescape")
+    connection.text_factory = readable_text
     return connection
 
 
-def _check_header(path: Path) -> list[str]:
+def readable_text(data: bytes) -> str:
+    """Return a text that may be damaged; bytes that are no UTF-8 become lone surrogates."""
+    return data.decode(errors="surrogateescape")
+
+
+def is_header_whole(path: Path) -> bool:
+    """Return whether a file has the header of a ledger that Catalograph wrote."""
     with path.open("rb") as file:
         header = file.read(100)
     expected = dict(HEADER)
@@ -80,8 +85,7 @@ def _check_header(path: Path) -> list[str]:
     is_whole = is_whole and header[18:20] in JOURNAL_MODES and header[24:28] == header[92:96]
     pages = int.from_bytes(header[28:32], "big")
     # A write-ahead log may hold pages that are not in the file yet.
-    is_whole = is_whole and (header[18] == 2 or (pages * page_size == size))
-    return [] if is_whole else [f"{path} is damaged (its header was altered): {GO_ON}"]
+    return is_whole and (header[18] == 2 or pages * page_size == size)
 
 
 def _own_checks(connection: Connection, path: Path) -> Iterator[str]:

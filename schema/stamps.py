@@ -60,6 +60,21 @@ def without_stamp(text: str) -> str:
     return rest if first.startswith(PREFIX.decode()) else text
 
 
+def repaired(data: bytes) -> bytes:
+    """Return a file with the one byte restored that was altered, if that is what happened to it."""
+    found = _STAMP.match(data)
+    if found is not None:
+        body = data[found.end() :]
+        for place, original in _altered_bytes(body, int(found[1], 16)):
+            before = body[:place] + bytes([original]) + body[place + 1 :]
+            if hashlib.sha256(before).hexdigest().encode() == found[2]:
+                return found[0] + before
+    stamp = _stamp_of(data[STAMP_BYTES:])
+    if _one_difference(stamp, data[:STAMP_BYTES]) is not None:
+        return stamp + data[STAMP_BYTES:]
+    return data
+
+
 def examine(data: bytes) -> Examination:
     """Tell whether a file is as it was written, was edited, or was damaged."""
     found = _STAMP.match(data)
@@ -76,10 +91,10 @@ def examine(data: bytes) -> Examination:
         return Examination(Condition.DAMAGED, "the CRC in the stamp was altered")
     if _one_difference(_stamp_of(body), found[0]) is not None:
         return Examination(Condition.DAMAGED, "the SHA-256 in the stamp was altered")
-    for place, original in _altered_bytes(body, int(found[1], 16)):
-        repaired = body[:place] + bytes([original]) + body[place + 1 :]
-        if hashlib.sha256(repaired).hexdigest().encode() == found[2]:
-            return Examination(Condition.DAMAGED, _describe(data, found.end() + place, original))
+    whole = repaired(data)
+    if whole != data:
+        (place,) = (place for place in range(len(data)) if data[place] != whole[place])
+        return Examination(Condition.DAMAGED, _describe(data, place, whole[place]))
     unprintable = _UNTYPED.search(body)
     if unprintable is not None or not _is_utf8(body):
         return Examination(Condition.DAMAGED, "it contains bytes that are no text")

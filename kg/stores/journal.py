@@ -158,7 +158,7 @@ class Journal:
         for entry in check.entries.values():
             for name in entry.files:
                 try:
-                    self.read_file(name)
+                    self.check_file(name)
                 except StoreDamagedError as error:
                     problems.append(str(error))
         return problems
@@ -172,16 +172,24 @@ class Journal:
         paths = [*self.folder.glob("*"), *self.log.folder.glob("*")]
         return sorted(path for path in paths if path not in log and path != self.log.folder)
 
+    def check_file(self, name: str) -> None:
+        """Raise StoreDamagedError if a Parquet file is missing or altered."""
+        self._whole(self.folder / name)
+
     def read_file(self, name: str) -> pa.Table:
         """Read a Parquet file. Raises StoreDamagedError if it is missing or altered."""
-        path = self.folder / name
+        return pq.read_table(io.BytesIO(self._whole(self.folder / name))).cast(JOURNAL_SCHEMA)
+
+    @staticmethod
+    def _whole(path: Path) -> bytes:
+        """Read a file whose name is the hash of its content."""
         try:
             data = path.read_bytes()
         except OSError as error:
             raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
         if hashlib.sha256(data).hexdigest() != path.stem:
             raise StoreDamagedError(f"{path} is damaged (its sha256 is not its name): {GO_ON}")
-        return pq.read_table(io.BytesIO(data)).cast(JOURNAL_SCHEMA)
+        return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.terms import Rank
 
 ElementT = TypeVar("ElementT")
+Groups = Iterator[tuple[str, list[Quad]]]
 
 REQUIRED_PREDICATES = {
     terms.SUBJECT,
@@ -47,15 +48,21 @@ class OxigraphScan(GraphScan):
         return self._graph.counts()
 
     def parts(self, content: Content) -> list[Part]:
-        """Return one part for items and one for statements: their index cannot be divided."""
-        return [Part(content, 0, 1)] if content in (Content.ITEMS, Content.STATEMENTS) else []
+        """Return one part for items and one for statements: their index cannot be divided.
+
+        The two halves of such a part are ways to read it: at once, and each subject for itself.
+        """
+        return [Part(content, 0, 2)] if content in (Content.ITEMS, Content.STATEMENTS) else []
 
     def read(self, part: Part) -> Iterator[pa.Table]:
         """Yield the rows of a part."""
+        one_by_one = part.start > 0
         if part.content is Content.ITEMS:
-            batches = record_batches(self._items(), ITEM_SCHEMA)
+            groups = self._groups(terms.ITEM_GRAPH, terms.PRODUCT, one_by_one)
+            batches = record_batches(self._items(groups), ITEM_SCHEMA)
         else:
-            batches = record_batches(self._statements(), STATEMENT_SCHEMA)
+            groups = self._groups(terms.PROVENANCE_GRAPH, terms.STATEMENT, one_by_one)
+            batches = record_batches(self._statements(groups), STATEMENT_SCHEMA)
         for batch in batches:
             yield pa.table(batch)
 
@@ -74,8 +81,8 @@ class OxigraphScan(GraphScan):
         del self._quads
         self._graph.close()
 
-    def _items(self) -> Iterator[Row]:
-        for name, quads in self._by_subject(terms.ITEM_GRAPH):
+    def _items(self, groups: Groups) -> Iterator[Row]:
+        for name, quads in groups:
             row = terms.item_row(quads)
             if row is None or row["id"] != name or len(quads) != _item_size(row):
                 self._stray.append(name)
@@ -83,8 +90,8 @@ class OxigraphScan(GraphScan):
                 # Under the name by which it is looked up.
                 yield {**row, "id": name}
 
-    def _statements(self) -> Iterator[Row]:
-        for name, quads in self._by_subject(terms.PROVENANCE_GRAPH):
+    def _statements(self, groups: Groups) -> Iterator[Row]:
+        for name, quads in groups:
             objects = {quad.predicate: quad.object for quad in quads}
             if not objects.keys() >= REQUIRED_PREDICATES:
                 self._stray.append(name)
@@ -96,10 +103,29 @@ class OxigraphScan(GraphScan):
                 self._without_fact.append(name)
             yield {**row, "id": name}
 
-    def _by_subject(self, graph: Any) -> Iterator[tuple[str, list[Quad]]]:
+    def _groups(self, graph: Any, type: Any, one_by_one: bool) -> Groups:
+        """Yield the names of a graph's subjects, each with its quads."""
+        if one_by_one:
+            yield from self._groups_one_by_one(graph, type)
+            return
         quads = self._quads.quads_for_pattern(None, None, None, graph)
         for subject, group in groupby(quads, key=lambda quad: quad.subject):
             yield terms.node_name(subject), list(group)
+
+    def _groups_one_by_one(self, graph: Any, type: Any) -> Groups:
+        """Yield the groups of all subjects that can be read; raise an error if some cannot."""
+        failures = 0
+        reason = ""
+        for quad in self._quads.quads_for_pattern(None, terms.TYPE, type, graph):
+            try:
+                quads = list(self._quads.quads_for_pattern(quad.subject, None, None, graph))
+            except (OSError, RuntimeError, ValueError) as error:
+                failures += 1
+                reason = str(error)
+                continue
+            yield terms.node_name(quad.subject), quads
+        if failures:
+            raise RuntimeError(f"{failures:,} could not be read: {reason}")
 
     def _item_names(self) -> Iterator[str]:
         products = self._quads.quads_for_pattern(None, terms.TYPE, terms.PRODUCT, terms.ITEM_GRAPH)

@@ -65,7 +65,7 @@ def graph_texts(open_scan: OpenScan, graph: Path, keys: Keys, limits: Limits) ->
     with tempfile.TemporaryDirectory(prefix="catalograph-") as name:
         task = WriteRows(Path(name), {Content.VALUES: keys[:MAX_EXAMPLES]})
         run_scan(open_scan, graph, task, limits)
-        return tuple(_readable(raw["text"]) for raw in _raw_rows(task.rows(Content.VALUES)))
+        return tuple(_readable(raw["text"]) for raw in raw_rows(task.rows(Content.VALUES)))
 
 
 def _journal_rows(
@@ -97,10 +97,10 @@ def _wanted(prints: Fingerprints, content: Content, rows: pa.Table, keys: Keys) 
 
 def _by_key(prints: Fingerprints, content: Content, rows: pa.Table) -> RowsByKey:
     keys = records_of(prints, content, rows)["key"].tolist()
-    return dict(zip(keys, _raw_rows(rows), strict=True))
+    return dict(zip(keys, raw_rows(rows), strict=True))
 
 
-def _raw_rows(rows: pa.Table) -> list[Raw]:
+def raw_rows(rows: pa.Table) -> list[Raw]:
     """Return rows with their texts as bytes."""
     fields = []
     for field in rows.schema:

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from kg.stores.graph_scan import GraphScan
+from kg.stores.graph_scan import GraphScan, Part
 from schema.errors import StoreDamagedError
 
 ResultT = TypeVar("ResultT")
@@ -46,11 +46,12 @@ class Limits:
 class Doing:
     """What the child process does now, for the message if it does not get any further.
 
-    ``rows`` is how many rows it has read since it said so last.
+    ``rows`` is how many rows it has read since it said so last, and ``part`` what it reads.
     """
 
     activity: str
     rows: int = 0
+    part: Part | None = None
 
 
 Tell = Callable[[Doing], None]
@@ -67,14 +68,15 @@ class ScanTask(ABC, Generic[ResultT]):
 class GraphUnreadableError(StoreDamagedError):
     """A graph cannot be read: the child process failed, died, or exceeded a limit.
 
-    ``reason`` says how, and ``activity`` at what.
+    ``reason`` says how, and ``activity`` at what; ``part`` is the part that was being read, if any.
     """
 
-    def __init__(self, graph: Path, reason: str, activity: str) -> None:
+    def __init__(self, graph: Path, reason: str, doing: Doing) -> None:
         self.reason = reason
-        self.activity = activity
+        self.activity = doing.activity
+        self.part = doing.part
         super().__init__(
-            f"the graph {graph} cannot be read ({reason}, {activity}): run `catalograph "
+            f"the graph {graph} cannot be read ({reason}, {doing.activity}): run `catalograph "
             "verify`, which says how to go on"
         )
 
@@ -96,7 +98,7 @@ class ScanProcess(Generic[ResultT]):
         self._graph = graph
         self._limits = limits or Limits()
         self._progress = progress
-        self._activity = "while the process started"
+        self._doing = Doing("while the process started")
         self._seconds = self._limits.seconds + STARTING_SECONDS
         # Spawned: a forked process would inherit the files and locks of databases that are open.
         context = multiprocessing.get_context("spawn")
@@ -132,7 +134,7 @@ class ScanProcess(Generic[ResultT]):
         while True:
             kind, content = self._receive()
             if kind == "doing":
-                self._activity = content.activity
+                self._doing = content
                 self._progress(content.rows)
             elif kind == wanted:
                 return content
@@ -155,7 +157,7 @@ class ScanProcess(Generic[ResultT]):
             raise self._error(_end_of(self._child.exitcode)) from None
 
     def _error(self, reason: str) -> GraphUnreadableError:
-        return GraphUnreadableError(self._graph, reason, self._activity)
+        return GraphUnreadableError(self._graph, reason, self._doing)
 
 
 def run_scan(

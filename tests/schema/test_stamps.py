@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schema.stamps import Condition, examine, stamped, without_stamp, write_stamped
+from schema.stamps import Condition, examine, repaired, stamped, without_stamp, write_stamped
 
 TEXT = 'threshold = 0.5\n\n[categories]\n"Möbel > Stühle" = 12\n'
 
@@ -26,6 +26,7 @@ def test_every_altered_byte_of_a_file_is_damage_that_is_located():
         altered[place] ^= rng.randrange(1, 256)
         found = examine(bytes(altered))
         assert found.condition is Condition.DAMAGED, place
+        assert repaired(bytes(altered)) == data, place
         if place > data.index(b"\n"):
             line = 1 + data.count(b"\n", 0, place)
             assert f"byte {place + 1:,}, in line {line}, was" in found.damage
@@ -65,3 +66,4 @@ def test_a_file_without_a_stamp_is_neither():
     assert examine(TEXT.encode()).condition is Condition.UNSTAMPED
     assert examine(b"").condition is Condition.UNSTAMPED
     assert without_stamp(TEXT) == TEXT
+    assert repaired(TEXT.encode()) == TEXT.encode()

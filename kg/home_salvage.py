@@ -71,7 +71,12 @@ def salvage_home(
     report = SalvageReport(str(target.path))
     _salvage_store(url, target, report, limits, progress)
     _salvage_ledger(damaged, target, report)
-    _salvage_ontology(damaged, target, report)
+    _copy_ontology(damaged, target, report)
+    if journaled_files(url) is not None:
+        with target.store(read_only=True) as rescued:
+            if rescued.counts().items:
+                # With the edits, from what was rescued.
+                refresh_ontology(target, rescued, accept=True)
     _copy_shapes(damaged, target, report)
     _copy_models(damaged, target, report)
     _note_the_rest(damaged, report)
@@ -174,8 +179,8 @@ def _salvage_ledger(damaged: Path, target: Home, report: SalvageReport) -> None:
     report.lost += rescued.lost
 
 
-def _salvage_ontology(damaged: Path, target: Home, report: SalvageReport) -> None:
-    """Copy the ontology with its edits, and infer it again from what was rescued."""
+def _copy_ontology(damaged: Path, target: Home, report: SalvageReport) -> None:
+    """Copy the ontology with its edits."""
     path = damaged / target.ontology_path.name
     if path.exists():
         data = path.read_bytes()
@@ -194,9 +199,6 @@ def _salvage_ontology(damaged: Path, target: Home, report: SalvageReport) -> Non
                     copy = target.path / each.relative_to(damaged)
                     copy.parent.mkdir(exist_ok=True)
                     shutil.copy2(each, copy)
-    with target.store(read_only=True) as store:
-        if store.counts().items:
-            refresh_ontology(target, store, accept=True)
 
 
 def _copy_shapes(damaged: Path, target: Home, report: SalvageReport) -> None:

@@ -1,0 +1,297 @@
+"""Flip one byte of a home at a time, and see whether anybody would notice.
+
+    python -m tests.faults.flips --count 400 --seed 0 --store rdf
+
+A flip is *found* if ``verify`` reports a problem, *refused* if a command says in one line why it
+does not go on, and *harmless* if every answer is what it was, and so is every answer after writing.
+It is *missed* otherwise: then somebody would get a wrong answer and never know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from kg.home import Home
+from kg.home_ontology import refresh_ontology
+from kg.home_verification import verify_home
+from kg.ingest.pipeline import ingest
+from kg.quality.validation import load_shapes
+from kg.sample import write_sample
+from kg.stores.protocol import GraphStore, Pattern, SparqlQueryable
+from kg.stores.scan_process import Limits
+from kg.stores.tables import statements_table
+from schema.errors import CatalographError, CatalographWarning
+from schema.ledger import QueryRow
+from schema.manifests import manifest_problems
+from schema.terms import Provenance, Rank, Statement
+
+ITEMS = 60
+ANSWER_SECONDS = 300.0
+NOT_FLIPPED = ("lock",)
+"""Names of files without content: a lock's only says who has it."""
+FORKED = multiprocessing.get_context("forkserver")
+"""Children start at once, from a process that has imported everything and opened nothing."""
+QUERIES = (
+    "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN v.text, count(*) ORDER BY v.text",
+    "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.row >= 3 AND h.row < 40 RETURN count(*)",
+    "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.confidence > 0.5 RETURN i.id ORDER BY i.id",
+    "MATCH (v:Value)<-[h:HAS]-(i:Item) WHERE h.property = 'colour' RETURN h.id ORDER BY h.id",
+)
+SPARQL = (
+    "SELECT ?i ?v { ?i property:colour ?v } ORDER BY ?i ?v",
+    "SELECT ?g (COUNT(*) AS ?n) { GRAPH ?g { ?s ?p ?o } } GROUP BY ?g ORDER BY ?g",
+    "SELECT ?p (COUNT(*) AS ?n) { ?s ?p ?o } GROUP BY ?p ORDER BY ?p",
+    "SELECT ?s { ?s ?p 'red' } ORDER BY ?s",
+)
+
+
+class Fate(StrEnum):
+    """What became of a flip."""
+
+    FOUND = "found"
+    REFUSED = "refused"
+    HARMLESS = "harmless"
+    MISSED = "missed"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A bit of a byte of a file of a home."""
+
+    file: str
+    place: int
+    bit: int
+
+    def apply(self, home: Path) -> None:
+        """Flip it."""
+        with (home / self.file).open("r+b") as file:
+            file.seek(self.place)
+            (byte,) = file.read(1)
+            file.seek(self.place)
+            file.write(bytes([byte ^ 1 << self.bit]))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a flip, and by what."""
+
+    flip: Flip
+    fate: Fate
+    reason: str = ""
+
+
+def make_home(folder: Path, scheme: str = "ladybug") -> Home:
+    """Make a small home that has something in every file: several versions, ranks, edits."""
+    source = folder / "sample"
+    write_sample(source, ITEMS)
+    home = Home.open(folder / "home", create=True)
+    home.set_default_store(f"{scheme}:{home.path / 'graph'}")
+    ingest(home, [source / "items.csv"], max_rejects="100%")
+    with home.store() as store:
+        fact = next(row for batch in store.scan() for row in batch.to_pylist())
+        item = fact["item"]
+        provenance = Provenance("model", "run", 7, "m", 0.75, '{"why": [1]}', None, "2026-01-02")
+        guess = Statement(item, "material", "unobtainium", Rank.PREDICTED, provenance)
+        store.put(None, statements_table([guess, Statement(item, "size", "gone")]))
+        store.retract([Statement(item, "size", "gone").id])
+        reviewed = Provenance("model", "run", 7, "m", 0.75, None, "mo", "2026-01-03")
+        store.put(
+            None,
+            statements_table([Statement(item, "material", "unobtainium", Rank.ACCEPTED, reviewed)]),
+        )
+        refresh_ontology(home, store)
+    with home.ledger() as ledger:
+        ledger.put_queries([QueryRow(f"query {n}", str(n), n, 1) for n in range(40)])
+        ledger.record_training({"name": "m", "loss": 0.5})
+    load_shapes(home, home.ontology())
+    model = home.models / "m"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(random.Random(0).randbytes(5000))
+    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    (model / "manifest.json").write_text(json.dumps({"sha256": {"model.safetensors": digest}}))
+    return home
+
+
+def choose_flips(home: Path, count: int, rng: random.Random) -> list[Flip]:
+    """Return flips of all files: every file gets some, and a large one more than a small one."""
+    paths = [
+        path
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and path.name not in NOT_FLIPPED and path.stat().st_size
+    ]
+    sizes = [path.stat().st_size ** 0.5 for path in paths]
+    chosen = [*paths[:count], *rng.choices(paths, sizes, k=max(0, count - len(paths)))]
+    return [
+        Flip(str(path.relative_to(home)), rng.randrange(path.stat().st_size), rng.randrange(8))
+        for path in chosen
+    ]
+
+
+def sweep(home: Path, flips: Sequence[Flip]) -> Iterator[Result]:
+    """Yield what becomes of each flip of a home, which stays as it is."""
+    with tempfile.TemporaryDirectory(prefix="flips-") as folder:
+        copy = Path(folder) / "home"
+        shutil.copytree(home, copy)
+        expected = _answers_in_child(copy)
+        for flip in flips:
+            shutil.rmtree(copy)
+            shutil.copytree(home, copy)
+            flip.apply(copy)
+            yield _fate(flip, copy, expected)
+
+
+def _fate(flip: Flip, copy: Path, expected: Any) -> Result:
+    try:
+        problems = verify_home(Home.open(copy), limits=Limits(seconds=60.0)).problems
+    except CatalographError as error:
+        return Result(flip, Fate.REFUSED, str(error))
+    if problems:
+        return Result(flip, Fate.FOUND, problems[0])
+    found = _answers_in_child(copy)
+    if isinstance(found, str):
+        # A refusal that ``verify`` does not mention leaves the user without a way on.
+        return Result(flip, Fate.MISSED, found)
+    if found == expected:
+        return Result(flip, Fate.HARMLESS)
+    different = [name for name in expected if found.get(name) != expected[name]]
+    return Result(flip, Fate.MISSED, f"other answers: {', '.join(different)}")
+
+
+def _answers_in_child(home: Path) -> dict[str, Any] | str:
+    """Return a home's answers, or why there are none."""
+    FORKED.set_forkserver_preload([__name__, "ladybug", "pyoxigraph", "deltalake", "duckdb"])
+    receiver, sender = FORKED.Pipe(duplex=False)
+    child = FORKED.Process(target=_answer, args=(sender, home), daemon=False)
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(ANSWER_SECONDS):
+            return "no answer in time"
+        answer: dict[str, Any] | str = receiver.recv()
+        return answer
+    except EOFError:
+        child.join()
+        return f"the process ended with {child.exitcode}"
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+
+
+def _answer(sender: Connection, path: Path) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CatalographWarning)
+            sender.send(answers(Home.open(path)))
+    except CatalographError as error:
+        sender.send(f"refused: {error}")
+    except BaseException as error:
+        sender.send(f"unexpected {type(error).__name__}: {error}")
+
+
+def answers(home: Home) -> dict[str, Any]:
+    """Return everything that a home says, before and after something is written to it."""
+    found = {f"{name} before": answer for name, answer in _read(home).items()}
+    with home.store() as store:
+        store.put(None, statements_table([Statement("new", "colour", "new")]))
+        refresh_ontology(home, store, accept=True)
+    with home.ledger() as ledger:
+        ledger.put_queries([QueryRow("new", "1")])
+    return found | {f"{name} after": answer for name, answer in _read(home).items()}
+
+
+def _read(home: Home) -> dict[str, Any]:
+    with home.store(read_only=True) as store:
+        found = {f"store: {name}": answer for name, answer in _read_store(store).items()}
+    with home.ledger() as ledger:
+        found["queries"] = [vars(row) for row in ledger.query_log()]
+        found["rejects"] = [(row.line, row.reason, row.text) for row in ledger.rejects()]
+        found["trainings"] = [each["loss"] for each in ledger.trainings()]
+    ontology = home.ontology()
+    found["ontology"] = ontology.to_toml()
+    found["shapes"] = load_shapes(home, ontology)[1]
+    found["models"] = [manifest_problems(path.parent, "") for path in home.models.glob("*/m*.json")]
+    return found
+
+
+def _read_store(store: GraphStore) -> dict[str, Any]:
+    items = [row for batch in store.items() for row in batch.to_pylist()]
+    statements = [row for batch in store.scan() for row in batch.to_pylist()]
+    by_value = {
+        value: sorted(
+            row["id"] for batch in store.scan(Pattern(value=value)) for row in batch.to_pylist()
+        )
+        for value in sorted({row["value"] for row in statements})[:20]
+    }
+    found = {
+        "items": items,
+        "statements": statements,
+        "each item": [repr(store.item(row["id"])) for row in items],
+        "nobody": store.item("nobody"),
+        "triples": sorted(
+            map(str, (row for batch in store.triples(list(Rank)) for row in batch.to_pylist()))
+        ),
+        "by value": by_value,
+        "counts": vars_of(store.counts()),
+        "hash": store.content_hash(),
+    }
+    if isinstance(store, SparqlQueryable):
+        found |= {text: store.sparql(text).rows for text in SPARQL}
+    else:
+        found |= {text: store.query(text).rows for text in QUERIES}
+    return found
+
+
+def vars_of(counts: Any) -> list[int]:
+    """Return the sizes of a store as a list."""
+    return [counts.items, counts.statements, counts.properties, counts.values]
+
+
+def main() -> None:
+    """Make a home, sweep it, and print what became of the flips."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", choices=("ladybug", "rdf"), default="ladybug")
+    parser.add_argument("--file", default="", help="flip only files whose path contains this")
+    parser.add_argument("--verbose", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="flips-") as folder:
+        home = make_home(Path(folder), arguments.store).path
+        rng = random.Random(arguments.seed)
+        flips = choose_flips(home, arguments.count * (10 if arguments.file else 1), rng)
+        flips = [flip for flip in flips if arguments.file in flip.file][: arguments.count]
+        began = time.monotonic()
+        fates: Counter[Fate] = Counter()
+        for result in sweep(home, flips):
+            fates[result.fate] += 1
+            if arguments.verbose or result.fate is Fate.MISSED:
+                print(result.fate, result.flip, result.reason[:300], flush=True)
+    seconds = time.monotonic() - began
+    print(json.dumps({"flips": len(flips), **fates, "seconds": round(seconds)}))
+    sys.exit(bool(fates[Fate.MISSED]))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

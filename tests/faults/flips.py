@@ -140,9 +140,20 @@ def choose_flips(home: Path, count: int, rng: random.Random) -> list[Flip]:
     sizes = [path.stat().st_size ** 0.5 for path in paths]
     chosen = [*paths[:count], *rng.choices(paths, sizes, k=max(0, count - len(paths)))]
     return [
-        Flip(str(path.relative_to(home)), rng.randrange(path.stat().st_size), rng.randrange(8))
+        Flip(str(path.relative_to(home)), _place(path.read_bytes(), rng), rng.randrange(8))
         for path in chosen
     ]
+
+
+def _place(data: bytes, rng: random.Random) -> int:
+    """Choose a byte: any, or one that is not zero, since databases have many pages of zeros."""
+    place = rng.randrange(len(data))
+    if rng.random() < 0.75:
+        for _ in range(1000):
+            if data[place]:
+                break
+            place = rng.randrange(len(data))
+    return place
 
 
 def sweep(home: Path, flips: Sequence[Flip]) -> Iterator[Result]:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,9 @@ from kg.stores.journal_log import GO_ON, JournalLog
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from schema.files import write_atomically
+
+if TYPE_CHECKING:
+    from deltalake.transaction import AddAction
 
 # An item and a statement both have a column "id": here the statement's is called "statement".
 _STATEMENT_COLUMNS = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
@@ -79,18 +83,24 @@ class Journal:
             return self._append(changes)
 
     def _append(self, changes: pa.Table) -> int:
+        from deltalake.transaction import AddAction
+
         buffer = io.BytesIO()
         pq.write_table(changes, buffer, compression="zstd", write_page_checksum=True)
         data = buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
+        # The store's lock keeps other writers out, so the version cannot change before the commit.
+        version = self.version + 1
+        hashes = self.log.next_hashes([path.name])
         # The file comes before the log entry that names it: a writer killed in between leaves only
         # a file that nobody reads.
         write_atomically(path, data)
 
-        # The store's lock keeps other writers out, so the version cannot change before the commit.
-        version = self.version + 1
-        self._commit(version, path.name, len(data), changes.num_rows)
+        statistics = json.dumps({"numRecords": changes.num_rows})
+        milliseconds = time.time_ns() // 1_000_000
+        action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
+        self._commit(version, action, hashes)
         _sync(self.log.path(version))
         self.log.add_to_head(version)
         # A new file is durable only with the folder that names it, and the first batch creates the
@@ -99,16 +109,13 @@ class Journal:
             _sync(folder)
         return version
 
-    def _commit(self, version: int, name: str, size: int, rows: int) -> None:
-        """Write the log entry of a version that adds a file of ``size`` bytes."""
+    def _commit(self, version: int, action: AddAction, hashes: dict[str, str]) -> None:
+        """Write the log entry of a version that adds a file, with the log's hashes."""
         from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
         from deltalake.exceptions import DeltaError
-        from deltalake.transaction import AddAction, create_table_with_add_actions
+        from deltalake.transaction import create_table_with_add_actions
 
-        statistics = json.dumps({"numRecords": rows})
-        milliseconds = time.time_ns() // 1_000_000
-        action = AddAction(name, size, {}, milliseconds, True, statistics)
-        properties = CommitProperties(custom_metadata=self.log.next_hashes([name]))
+        properties = CommitProperties(custom_metadata=hashes)
         schema = Schema.from_arrow(JOURNAL_SCHEMA)
         try:
             if version == 0:

@@ -62,10 +62,10 @@ def test_a_lost_entry_is_found_and_not_read_over(journal, version):
 
 def test_a_damaged_log_is_not_extended(journal):
     flip(journal.log.path(0), 20)
-    before = sorted(journal.log.folder.iterdir())
+    before = sorted(journal.folder.rglob("*"))
     with pytest.raises(StoreDamagedError, match="salvage"):
         append(Journal(journal.folder), "3")
-    assert sorted(journal.log.folder.iterdir()) == before
+    assert sorted(journal.folder.rglob("*")) == before
 
 
 def test_a_writer_that_is_killed_before_the_head_leaves_no_problem(journal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ MAX_EXAMPLES = 5
 MAX_LINES = 5
 """Lines of SQLite's own check that are reported."""
 LOCK_TIMEOUT = 30.0
+"""Seconds to wait for a writer."""
+PASSING = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_CANTOPEN",
+    "SQLITE_NOMEM",
+    "SQLITE_PERM",
+    "SQLITE_READONLY",
+    "SQLITE_FULL",
+    "SQLITE_AUTH",
+)
+"""Errors of SQLite that say nothing about the file."""
 
 # What the header of a file has that Catalograph writes, by place: all that would not show in any
 # row, but change how the file is written from then on.
@@ -40,30 +53,50 @@ def verify_ledger(path: Path) -> list[str]:
     A ledger of an earlier version, without checksums, gets SQLite's own checks only.
     """
     try:
-        if not is_header_whole(path):
+        if not _is_header_whole_at_rest(path):
             return [f"{path} is damaged (its header was altered): {GO_ON}"]
         # "mode=rw": SQLite may have to roll back what a killed writer left, but creates no file.
         engine = sa.create_engine(
             "sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool
         )
         with engine.connect() as connection:
+            # One transaction, so that no writer comes between a table and its sum.
+            connection.exec_driver_sql("BEGIN")
             problems = list(_own_checks(connection, path))
             return problems or list(_check_tables(connection, path))
     except OSError as error:
         return [f"{path} cannot be read ({error.strerror}): {GO_ON}"]
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ValueError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        cause = error.orig if isinstance(error, sa.exc.StatementError) else error
+        reason = str(cause or error).splitlines()[0]
+        if isinstance(cause, sqlite3.Error) and cause.sqlite_errorname in PASSING:
+            return [f"{path} cannot be read now ({reason}): try again"]
         return [f"{path} is damaged ({reason}): {GO_ON}"]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_TIMEOUT
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=LOCK_TIMEOUT,
+        # The driver then leaves transactions to us.
+        isolation_level=None,
     )
     connection.execute("PRAGMA cell_size_check = ON")
     # Text that is no UTF-8 is damage to report, and no reason to stop.
     connection.text_factory = readable_text
     return connection
+
+
+def _is_header_whole_at_rest(path: Path) -> bool:
+    """Return whether the header is whole; wait for a writer, who changes header and size."""
+    journal = path.with_name(f"{path.name}-journal")
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while not is_header_whole(path):
+        if not journal.exists() or time.monotonic() > deadline:
+            return is_header_whole(path)
+        time.sleep(0.05)
+    return True
 
 
 def readable_text(data: bytes) -> str:

@@ -195,6 +195,26 @@ def test_verify_a_damaged_journal(ingested: Call, tmp_path: Path) -> None:
     assert ingested("verify", "--json").json["ok"] is False
 
 
+def test_salvage_makes_a_new_home(ingested: Call, tmp_path: Path) -> None:
+    journal = tmp_path / "catalog" / "graph" / "journal"
+    (journal / "_delta_log" / f"{0:020d}.json").unlink()
+    assert ingested("verify", "--quick").code == 1
+    result = ingested("salvage", "rescued")
+    assert result.code == 0
+    assert "items: 4 rescued (4 the same in journal and graph" in result.out
+    assert ingested("--home", "rescued", "verify").code == 0
+    assert ingested("--home", "rescued", "show", "1", "--json").json["title"] == "Red clay mug"
+
+    next(journal.glob("*.parquet")).unlink()
+    (tmp_path / "catalog" / "graph" / "graph.lbug").unlink()
+    result = ingested("salvage", "nothing", "--json")
+    assert result.code == 1
+    assert result.json["items"]["rescued"] == 0
+    assert "version 0 of the journal" in result.json["lost"][0]
+    assert_fails(ingested("salvage", "rescued"), 2, "rescued", "not empty")
+    assert_fails(ingested("--home", "nowhere", "salvage", "new"), 2, "nowhere")
+
+
 def test_verify_finds_damage_outside_the_store(ingested: Call, tmp_path: Path) -> None:
     ingested("validate")
     home = tmp_path / "catalog"
@@ -218,7 +238,7 @@ def test_verify_finds_damage_outside_the_store(ingested: Call, tmp_path: Path) -
 
 def test_an_edit_is_no_damage_and_can_be_accepted(ingested: Call, tmp_path: Path) -> None:
     path = tmp_path / "catalog" / "ontology.toml"
-    path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "text"'))
+    path.write_text(path.read_text().replace('cardinality = "one"', 'cardinality = "many"'))
     result = ingested("verify", "--quick")
     assert result.code == 0
     assert "note: " in result.err
@@ -226,7 +246,7 @@ def test_an_edit_is_no_damage_and_can_be_accepted(ingested: Call, tmp_path: Path
     ingested("schema", "infer")
     result = ingested("verify", "--quick")
     assert (result.code, result.err) == (0, "")
-    assert 'datatype = "text"' in path.read_text()
+    assert 'cardinality = "many"' in path.read_text()
 
 
 def test_one_edited_letter_of_the_settings_is_accepted_by_init(

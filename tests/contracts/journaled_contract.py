@@ -266,7 +266,7 @@ class JournaledContract(StoreContract):
         url = empty_url()
         before = fill(url, "a", "b")
         (Path(url.partition(":")[2]) / "journal" / "_delta_log" / f"{1:020d}.json").unlink()
-        self.assert_rebuild_refuses(url, before, "ends at version 0, .* version 1.*salvage")
+        self.assert_rebuild_refuses(url, before, "version 1.*salvage")
 
     def test_rebuild_refuses_without_a_journal(self, empty_url):
         url = empty_url()

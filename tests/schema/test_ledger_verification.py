@@ -3,6 +3,8 @@
 import random
 import shutil
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -149,6 +151,27 @@ def test_a_file_that_is_no_ledger_is_a_problem(tmp_path, content, reason):
         path.write_bytes(content)
     assert reason in verify_ledger(path)[0]
     assert path.exists() == (content is not None)
+
+
+def test_a_writer_at_work_is_no_damage(path):
+    stop = threading.Event()
+    failures = []
+
+    def write():
+        with Ledger(f"sqlite:///{path}") as ledger:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                ledger.put_queries([QueryRow(f"w{number}", str(n), n) for n in range(200)])
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        for _ in range(15):
+            failures += verify_ledger(path)
+        stop.set()
+        writing.result()
+    assert failures == []
+    assert verify_ledger(path) == []
 
 
 def test_headers_of_new_ledgers_are_as_expected(written):

@@ -60,20 +60,31 @@ class Fingerprints:
         """Return the records [N] of statements in STATEMENT_SCHEMA."""
         return self._records(statements, "id", STATEMENT_DIGEST)
 
+    def journal_items(self, changes: pa.Table) -> Records:
+        """Return the records of the items in a table in JOURNAL_SCHEMA, in order."""
+        return self._records(changes, "id", ITEM_DIGEST, "operation = 'item'")
+
+    def journal_statements(self, changes: pa.Table) -> Records:
+        """Return the records of the statements put and retracted in a table in JOURNAL_SCHEMA."""
+        digest = f"CASE WHEN operation = 'retract' THEN {RETRACTED} ELSE {STATEMENT_DIGEST} END"
+        return self._records(changes, "statement", digest, "operation <> 'item'")
+
     def texts(self, texts: pa.Array | pa.ChunkedArray, digest: int = 1) -> Records:
         """Return the records [N] of texts that have nothing but an id, all with one digest."""
-        return self._records(pa.table({"id": texts}), "id", f"{digest}::UBIGINT")
+        return self._records(pa.table({"id": texts}), "id", str(digest))
 
-    def _records(self, rows: pa.Table, key: str, digest: str) -> Records:
-        records = np.empty(rows.num_rows, RECORD)
+    def _records(self, rows: pa.Table, key: str, digest: str, condition: str = "") -> Records:
         if not rows.num_rows:
-            return records
+            return np.empty(0, RECORD)
         self._database.register("rows", rows)
+        where = f"WHERE {condition}" if condition else ""
         # DuckDB's hash of several arguments depends on their hashes alone, so the second hash of
         # the id needs another text.
+        hashes = f"hash({key}) AS key, hash('~' || {key}) AS check, ({digest})::UBIGINT AS digest"
         columns: dict[str, Any] = self._database.sql(
-            f"SELECT hash({key}) AS key, hash('~' || {key}) AS check, {digest} AS digest FROM rows"
+            f"SELECT {hashes} FROM rows {where}"
         ).fetchnumpy()
+        records = np.empty(len(columns["key"]), RECORD)
         for name in RECORD.names or ():
             records[name] = columns[name]
         self._database.unregister("rows")

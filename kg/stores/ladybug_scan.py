@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Oddity, Part
 from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.ladybug_reading import ITEM_COLUMNS
-from kg.stores.property_graph import STATEMENT_COLUMNS, first_image
+from kg.stores.property_graph import STATEMENT_COLUMNS
 from kg.stores.protocol import Counts
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
@@ -199,10 +199,15 @@ def _parts_of(content: Content, statements: NDArray[np.int64]) -> list[Part]:
 
 def _wrong_images(items: pa.Table) -> list[str]:
     """Return the ids of items whose main image is not the first of their images."""
-    images = items["images"].cast(pa.list_(pa.binary())).to_pylist()
-    main = items["image"].cast(pa.binary()).to_pylist()
-    is_wrong = [first_image(each) != image for each, image in zip(images, main, strict=True)]
-    return _readable(items["id"].filter(pa.array(is_wrong, pa.bool_())))
+    has_images = pc.greater(pc.fill_null(pc.list_value_length(items["images"]), 0), 0)
+    with_images = items.filter(has_images)
+    without = items.filter(pc.invert(has_images))
+    first = pc.list_flatten(pc.list_slice(with_images["images"], 0, 1))
+    is_first = pc.fill_null(pc.equal(first, with_images["image"]), False)
+    return [
+        *_readable(with_images["id"].filter(pc.invert(is_first))),
+        *_readable(without["id"].filter(without["image"].is_valid())),
+    ]
 
 
 def _readable(texts: pa.ChunkedArray) -> list[str]:

@@ -16,6 +16,7 @@ from kg.stores.replay import misnamed
 from kg.stores.scan_process import Limits
 from kg.stores.scan_tasks import Found
 from kg.stores.verification import Verification, verify_store
+from schema.appended import appended_problem
 from schema.errors import CatalographError
 from schema.ledger_verification import verify_ledger
 from schema.manifests import MANIFEST, manifest_problems
@@ -67,6 +68,13 @@ def verify_home(
     )
     for folder in sorted({path.parent for path in home.models.glob(f"*/{MANIFEST}")}):
         report.problems += manifest_problems(folder, MODEL_GO_ON)
+    for log in sorted(home.models.glob("*/log.jsonl")):
+        damage = appended_problem(log)
+        if damage is not None:
+            report.problems.append(
+                f"{log.parent.name}: {damage}: `catalograph runs` may show other figures; nothing "
+                "else depends on it"
+            )
     for manifest in sorted(home.models.glob(f"*/checkpoints/*/{MANIFEST}")):
         report.problems += manifest_problems(manifest.parent, CHECKPOINT_GO_ON)
     return report

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schema.documents import parse_json_object
+from schema.appended import AppendedFile
 from training.records import Step, Validated
 
 _NO_STEP = 1 << 62
@@ -24,18 +24,15 @@ class RunLog:
 
     def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A killed run may have logged steps after the checkpoint that it is resumed from.
-        text = path.read_text(encoding="utf-8", errors="replace") if step and path.exists() else ""
-        kept = [line for line in text.splitlines() if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        lines = path.read_text().splitlines() if step and path.exists() else []
+        self._file = AppendedFile(path, [line for line in lines if _step_of(line) <= step])
         self._board = _open_tensorboard(path.parent / "tensorboard", step) if tensorboard else None
 
     def write(self, record: Step) -> None:
         """Add one line."""
         line = record.as_dict()
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._file.append(json.dumps(line) + "\n")
         figures = {f"loss/{name}": value for name, value in line["loss"].items()}
         figures["lr"] = record.learning_rate
         figures["items_per_second"] = record.items_per_second

@@ -25,13 +25,12 @@ ROWS_AT_ONCE = 100_000
 class Replay:
     """The records of a journal's batches; use it in a ``with`` statement.
 
-    ``misnamed`` are the statements whose id is not that of their item, property and value; they are
-    looked for with ``check_ids``.
+    With ``check_ids``, statements with a wrong id are looked for.
     """
 
     def __init__(self, check_ids: bool = True) -> None:
         self._check_ids = check_ids
-        self.misnamed = Found()
+        self._misnamed = Found()
         self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> Self:
@@ -66,7 +65,13 @@ class Replay:
         texts = pc.unique(statements["value"])
         self._records[Content.VALUES].add(self._prints.texts(texts))
         if self._check_ids:
-            self.misnamed = self.misnamed.plus(misnamed(statements, "statement"))
+            self._misnamed = self._misnamed.plus(misnamed(statements, "statement"))
+
+    @property
+    def misnamed(self) -> Found:
+        """The statements whose id is not that of their item, property and value."""
+        self._add_waiting()
+        return self._misnamed
 
     def parts(self, content: Content) -> Iterator[Records]:
         """Yield the newest records of a content, a partition at a time.

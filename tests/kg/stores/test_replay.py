@@ -74,5 +74,4 @@ def test_a_wrong_id_is_found():
     assert misnamed(table.slice(2)) == []
     with Replay() as replay:
         replay.add(changes_table(statements=wrong))
-        replay.total(Content.STATEMENTS)
         assert replay.misnamed.count == 2

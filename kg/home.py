@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from kg.stores.url import checked_url
 from schema.documents import parse_toml
 from schema.errors import DataError, HomeNotFoundError
+from schema.files import open_named
 from schema.ontology import Ontology
+from schema.settings import shown
 from schema.stamps import Condition, examine, without_stamp, write_stamped
 
 if TYPE_CHECKING:
@@ -107,7 +109,9 @@ class Home:
         """Return the URL saved in the home, if any, with an absolute path."""
         path = self.settings_path
         try:
-            settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+            # Not a pipe, which would never end: a home may have come from somewhere.
+            with open_named(self.path, _MARKER) as stream:
+                settings = parse_toml(stream.read(MAX_MARKER_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -124,7 +128,7 @@ class Home:
             return None
         if not isinstance(url, str) or not url.isprintable():
             raise HomeNotFoundError(
-                f"{marker} names the store {shown(url)}: write a URL such as ladybug:graph"
+                f"{path} names the store {shown(url)}: write a URL such as ladybug:graph"
             )
         # Checked again, because the file may have been edited by hand.
         scheme, _, place = checked_url(url).partition(":")

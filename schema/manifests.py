@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
+
+from schema.files import digest_named
 
 MANIFEST = "manifest.json"
 
@@ -27,13 +28,12 @@ def manifest_problems(folder: Path, go_on: str) -> list[str]:
         return [f"{path} names no file: {go_on}"]
     problems = []
     for name, digest in digests.items():
-        # A damaged or hostile manifest may name any path.
-        if Path(name).name != name:
-            problems.append(f"{path} names {name!r}, which is not a file beside it: {go_on}")
-            continue
         try:
-            with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = digest_named(folder, name)
+        except ValueError as error:
+            # A damaged or hostile manifest may name any path.
+            problems.append(f"{path} is damaged ({error}): {go_on}")
+            continue
         except OSError as error:
             problems.append(f"{folder / name} cannot be read ({error.strerror}): {go_on}")
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from schema.appended import AppendedFile
+from schema.documents import parse_json_object
 from training.records import Step, Validated
 
 _NO_STEP = 1 << 62
@@ -25,8 +26,9 @@ class RunLog:
     def __init__(self, path: Path, step: int = 0, tensorboard: bool = False) -> None:
         self.path = path
         # A killed run may have logged steps after the checkpoint that it is resumed from.
-        lines = path.read_text().splitlines() if step and path.exists() else []
-        self._file = AppendedFile(path, [line for line in lines if _step_of(line) <= step])
+        text = path.read_text(encoding="utf-8", errors="replace") if step and path.exists() else ""
+        kept = [line for line in text.splitlines() if _step_of(line) <= step]
+        self._file = AppendedFile(path, kept)
         self._board = _open_tensorboard(path.parent / "tensorboard", step) if tensorboard else None
 
     def write(self, record: Step) -> None:

@@ -16,7 +16,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from kg.stores.failures import MAX_REASON, store_error, unavailable
 from kg.stores.journal_log import GO_ON, JournalLog
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
-from schema.files import write_atomically
+from schema.files import open_named, write_atomically
 
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction
@@ -191,7 +190,8 @@ class Journal:
     def _whole(path: Path) -> bytes:
         """Read a file whose name is the hash of its content."""
         try:
-            data = path.read_bytes()
+            with open_named(path.parent, path.name) as stream:
+                data = stream.read()
         except OSError as error:
             raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
         if hashlib.sha256(data).hexdigest() != path.stem:

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from schema.errors import StoreDamagedError
-from schema.files import write_atomically
+from schema.files import open_named, write_atomically
+from schema.settings import shown
+from schema.terminal import printable_line
 
 CHAIN = "catalograph.chain"
 """Key of the chain's hash in the custom metadata of a log entry.
@@ -31,6 +34,8 @@ of a file whose entry is lost can be proven.
 """
 LOG = "catalograph.log"
 """Key of the log hash before an entry in the entry's custom metadata."""
+_BATCH_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
+MAX_REASON = 100
 HEAD = "_head.json"
 """Name of the head in the journal's folder. Delta Lake ignores names that begin with a line."""
 VERSION_DIGITS = 20
@@ -137,10 +142,15 @@ class JournalLog:
     def entry(self, path: Path) -> LogEntry:
         """Read an entry. Raises StoreDamagedError if it is not one that Catalograph wrote."""
         try:
-            data = path.read_bytes()
+            with open_named(path.parent, path.name) as stream:
+                data = stream.read()
             # One JSON document per line.
             actions = [json.loads(line) for line in data.decode().splitlines() if line]
             added = [action["add"] for action in actions if "add" in action]
+            for add in added:
+                # A log must not lead to other files of the machine.
+                if not _BATCH_NAME.fullmatch(add["path"]):
+                    raise ValueError(f"it names {shown(add['path'])} as a batch")
             info: dict[str, Any] = next(
                 (action["commitInfo"] for action in actions if "commitInfo" in action), {}
             )
@@ -154,8 +164,11 @@ class JournalLog:
                 rows=_rows(added),
                 milliseconds=_milliseconds(added),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise StoreDamagedError(f"{path} is damaged: {GO_ON}") from None
+        except OSError as error:
+            raise StoreDamagedError(f"{path} cannot be read ({error.strerror}): {GO_ON}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = printable_line(str(error))[:MAX_REASON]
+            raise StoreDamagedError(f"{path} is damaged ({reason}): {GO_ON}") from None
 
     def entries(self, since: int = -1) -> Iterator[LogEntry]:
         """Yield the entries after version ``since`` in order.
@@ -186,7 +199,8 @@ class JournalLog:
     def head(self) -> Head | None:
         """Return the head, or None if there is none yet. Raises StoreDamagedError."""
         try:
-            text = self.head_path.read_text(encoding="utf-8")
+            with open_named(self.head_path.parent, HEAD) as stream:
+                text = stream.read().decode()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError):

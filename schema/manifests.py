@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from schema.files import digest_named
+from schema.documents import parse_json_object
+from schema.files import digest_named, open_named, write_atomically
 
 MANIFEST = "manifest.json"
+MAX_BYTES = 1 << 26
+"""A larger manifest is damaged."""
+
+
+def write_manifest(folder: Path, digests: Mapping[str, str]) -> None:
+    """Write a manifest with digests by file name."""
+    document = {"sha256": dict(sorted(digests.items()))}
+    write_atomically(folder / MANIFEST, json.dumps(document, indent=1))
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """Return the digests in a folder's manifest, by file name.
+
+    The manifest is an object of digests, or has one under the key "sha256". Raises OSError, or
+    ValueError if it is damaged.
+    """
+    with open_named(folder, MANIFEST) as stream:
+        document = parse_json_object(stream.read(MAX_BYTES))
+    digests = document.get("sha256", document)
+    if not isinstance(digests, dict):
+        raise ValueError("it has no digests")
+    return {str(name): str(digest) for name, digest in digests.items()}
 
 
 def manifest_problems(folder: Path, go_on: str) -> list[str]:
     """Return what is wrong with the files that a folder's manifest names, one line each.
 
-    The manifest is an object of digests by file name, or has one under the key "sha256".
     ``go_on`` ends every line: what the user can do.
     """
     path = folder / MANIFEST
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        digests = {str(name): str(sum_) for name, sum_ in document.get("sha256", document).items()}
+        digests = read_digests(folder)
     except OSError as error:
         return [f"{path} cannot be read ({error.strerror}): {go_on}"]
-    except (ValueError, AttributeError):
+    except ValueError:
         return [f"{path} is damaged: {go_on}"]
     if not digests:
         return [f"{path} names no file: {go_on}"]

@@ -18,9 +18,13 @@ from pathlib import Path
 
 from kg.stores.failures import unavailable
 from kg.stores.room import check_room
+from schema.files import digest_named
+from schema.manifests import MANIFEST, manifest_problems, read_digests, write_manifest
 
 FICLONE = 0x40049409  # ioctl of Linux: share the blocks of another file (Btrfs, XFS)
 COPY_BYTES = 1 << 26
+TABLE = ".sst"
+"""Suffix of RocksDB's tables: such a file is never changed, and its name never used again."""
 
 
 class GraphFiles(ABC):
@@ -49,6 +53,13 @@ class GraphFiles(ABC):
     @abstractmethod
     def bytes_to_copy(self, path: Path) -> int:
         """Return how much room a copy of a graph takes."""
+
+    def damaged_files(self, path: Path, go_on: str) -> list[str]:
+        """Return what is wrong with the files of a published graph, as far as they have checksums.
+
+        Each line ends with ``go_on``.
+        """
+        return []
 
     @abstractmethod
     def _replace_published(self, path: Path) -> Path:
@@ -145,12 +156,12 @@ class OxigraphFiles(GraphFiles):
         for path in source.iterdir():
             if path.name == "LOCK" or path.name.startswith("LOG"):
                 continue
-            if path.suffix != ".sst" or not _link(path, target / path.name):
+            if path.suffix != TABLE or not _link(path, target / path.name):
                 copy_file(path, target / path.name)
 
     def bytes_to_copy(self, path: Path) -> int:
         """Return the size of the files that are not linked."""
-        return sum(each.stat().st_size for each in path.iterdir() if each.suffix != ".sst")
+        return sum(each.stat().st_size for each in path.iterdir() if each.suffix != TABLE)
 
     def remove_leftovers(self) -> None:
         """Remove the copies that a killed writer left, and publications that nobody reads."""
@@ -160,10 +171,36 @@ class OxigraphFiles(GraphFiles):
         for path in self.folder.glob(f"{self.name}.removed*"):
             self.remove(path)
 
+    def damaged_files(self, path: Path, go_on: str) -> list[str]:
+        """Compare the files of a publication with their checksums.
+
+        There are several indexes, and reading a whole graph reads only one of them.
+        """
+        return manifest_problems(path, go_on) if (path / MANIFEST).exists() else []
+
     def _replace_published(self, path: Path) -> Path:
+        self._write_checksums(path)
+        _sync(path)
         published = self.published()
         number = 0 if published is None else self._number(published)
         return path.rename(self.folder / f"{self.name}.{number + 1}")
+
+    def _write_checksums(self, path: Path) -> None:
+        """Write the checksums of a complete graph; its tables are read once, when they are new."""
+        known: dict[str, str] = {}
+        for folder in (path, self.working):
+            # A copy of the last publication has its checksums, a copy of a working one has none.
+            with suppress(OSError, ValueError):
+                known |= read_digests(folder)
+        digests = {
+            name: known[name]
+            if name in known and name.endswith(TABLE)
+            else digest_named(path, name)
+            for name in _content_files(path)
+        }
+        write_manifest(path, digests)
+        if path != self.working and self.working.exists():
+            write_manifest(self.working, digests)
 
     def _publications(self) -> list[Path]:
         """Return the published folders, oldest first."""
@@ -193,6 +230,12 @@ class OxigraphFiles(GraphFiles):
         finally:
             os.close(handle)
         self.remove(removed)
+
+
+def _content_files(folder: Path) -> list[str]:
+    """Return the names of the files of a graph, without those of logs and locks."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return [name for name in names if name not in (MANIFEST, "LOCK") and not name.startswith("LOG")]
 
 
 def hold(folder: Path) -> int:

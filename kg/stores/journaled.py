@@ -97,8 +97,14 @@ class JournaledStore(GraphStore):
     @classmethod
     def store_files(cls, folder: Path) -> StoreFiles:
         """Return what verifying and salvaging the store in a folder need, without opening it."""
-        published = cls.graph_files(folder).published()
-        return StoreFiles(folder, Journal(folder / "journal"), published, cls.open_scan)
+        files = cls.graph_files(folder)
+        return StoreFiles(
+            folder,
+            Journal(folder / "journal"),
+            files.published(),
+            cls.open_scan,
+            files.damaged_files,
+        )
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Append what changes to the journal, then apply it to the graph."""

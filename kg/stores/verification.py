@@ -8,7 +8,7 @@ are the rows themselves compared, to say what is different.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,8 @@ from kg.stores.scan_tasks import Count, Found, Summary, SumUp, WriteRecords
 from schema.errors import StoreDamagedError
 from schema.progress import ProgressCallback, no_progress
 
+MAX_FILES = 5
+"""Damaged files of a graph that are named."""
 RECORDS_AT_ONCE = 1 << 20
 """Records that are read from a file at once."""
 REBUILD = "run `catalograph rebuild`, which makes the graph anew from the journal"
@@ -69,6 +71,8 @@ class StoreFiles:
     journal: Journal
     graph: Path | None
     open_scan: OpenScan
+    damaged_files: Callable[[Path, str], list[str]] = lambda path, go_on: []
+    """Returns what the checksums of a graph's files find, one line each, ending in how to go on."""
 
 
 def verify_store(
@@ -98,6 +102,7 @@ class _StoreCheck:
         self.log = files.journal.log.check()
         self.last = max(self.log.entries, default=-1)
         self.report = Verification(problems=list(self.log.problems))
+        self.journal_is_whole = not self.log.problems
         self.progress = progress
         self.rows_done = 0
         rows = sum(entry.rows or 0 for entry in self.log.entries.values())
@@ -115,18 +120,30 @@ class _StoreCheck:
         if self.files.graph is None:
             self._read_journal(None, -1)
             if self.log.entries:
-                go_on = GO_ON if self.report.problems else REBUILD
-                self.report.problems.append(f"{self.files.folder} has no graph: {go_on}")
+                self.report.problems.append(f"{self.files.folder} has no graph: {self.go_on}")
             return self.report
         try:
             self._read_both(self.files.graph)
         except GraphUnreadableError as error:
-            go_on = GO_ON if self.report.problems else REBUILD
             self.report.problems.append(
                 f"the graph {self.files.graph} cannot be read ({error.reason}, "
-                f"{error.activity}): {go_on}"
+                f"{error.activity}): {self.go_on}"
             )
+        self._check_files_of(self.files.graph)
         return self.report
+
+    @property
+    def go_on(self) -> str:
+        """How to go on if the graph is damaged."""
+        return REBUILD if self.journal_is_whole else GO_ON
+
+    def _check_files_of(self, graph: Path) -> None:
+        """Report files of the graph that have not their checksums."""
+        problems = self.files.damaged_files(graph, self.go_on)
+        more = len(problems) - MAX_FILES
+        self.report.problems += problems[:MAX_FILES]
+        if more > 0:
+            self.report.problems.append(f"{more} more files of {graph} are damaged: {self.go_on}")
 
     def _note_other_files(self) -> None:
         """Note what lies in the journal's folder and belongs to no version."""
@@ -181,6 +198,7 @@ class _StoreCheck:
                     changes = self.files.journal.read_file(name)
                 except StoreDamagedError as error:
                     self.report.problems.append(str(error))
+                    self.journal_is_whole = False
                     continue
                 if replay is not None and entry.version <= version:
                     replay.add(changes)
@@ -202,6 +220,7 @@ class _StoreCheck:
             "report this as a bug of Catalograph",
         )
         if version > self.last:
+            self.journal_is_whole = False
             self.report.problems.append(
                 f"the graph {graph} shows version {version} of its journal, which "
                 f"ends at {self.last}: versions were lost; {GO_ON}"
@@ -219,7 +238,7 @@ class _StoreCheck:
     def _compare_counts(self, replay: Replay, found: Counts) -> None:
         self.report.items = found.items
         self.report.statements = found.statements
-        if self.report.problems:
+        if not self.journal_is_whole:
             return
         for name, expected, there in (
             ("items", replay.total(Content.ITEMS).count, found.items),
@@ -234,13 +253,13 @@ class _StoreCheck:
         totals = summary.totals
         self.report.items = totals[Content.ITEMS].count
         self.report.statements = totals[Content.STATEMENTS].count
-        go_on = GO_ON if self.report.problems else REBUILD
-        if self.report.problems:
+        if not self.journal_is_whole:
             # Without a whole journal, the graph can only be compared with itself.
             second = totals.get(Content.SECOND_COPY, totals[Content.STATEMENTS])
             if second != totals[Content.STATEMENTS]:
                 self.report.problems.append(
-                    f"the graph {graph} keeps every statement twice, and the two differ: {go_on}"
+                    f"the graph {graph} keeps every statement twice, and the two differ: "
+                    f"{self.go_on}"
                 )
             self.report.notes.append(
                 f"the graph can be read: it has {self.report.items:,} items and "
@@ -253,7 +272,7 @@ class _StoreCheck:
             if summary.texts is not None:
                 self._compare_values(replay, summary.texts, graph)
         for oddity, found in summary.oddities.items():
-            self.report.found(found, ODDITIES[oddity], go_on)
+            self.report.found(found, ODDITIES[oddity], self.go_on)
 
     def _compare_values(self, replay: Replay, texts: Records, graph: Path) -> None:
         """Find values of the graph that no statement of the journal has, or that are there twice.

@@ -24,6 +24,7 @@ from kg.stores.query_child import Engine
 from tests.faults.beside import read_beside_writer, write_beside_writer
 from tests.faults.checkpoints import kill_checkpoints, kill_training
 from tests.faults.configs import fuzz_configs
+from tests.faults.flips import flip_bytes
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
 from tests.faults.guard_fuzz import try_guards
 from tests.faults.kills import kill_command, kill_puts
@@ -35,6 +36,8 @@ ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "benchmarks" / "figures" / "faults.json"
 KILLS = 100
 SIZES = 20
+FLIPS = 400
+STORES = ("ladybug", "rdf")
 SHOWN = 10
 """Bad tries of a trial to print; the file has all."""
 
@@ -45,6 +48,7 @@ TRIALS = (
     Trial("kill checkpoints", "kills", KILLS, kill_checkpoints),
     Trial("kill training", "kills", KILLS, kill_training),
     *(Trial(f"full disk, {path.name}", "sizes", SIZES, fill_disk(path)) for path in WRITE_PATHS),
+    *(Trial(f"flipped bytes, {name}", "flips", FLIPS, flip_bytes(name)) for name in STORES),
     Trial("readers beside a writer", "writes", 20, read_beside_writer),
     Trial("writers beside each other", "rounds", 20, write_beside_writer),
     Trial("a read-only disk", "homes", 1, read_from_read_only_disk),

@@ -13,8 +13,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import sys
@@ -22,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
@@ -42,13 +40,13 @@ from schema.errors import CatalographError, CatalographWarning
 from schema.ledger import QueryRow
 from schema.manifests import manifest_problems
 from schema.terms import Provenance, Rank, Statement
+from tests.faults.children import Child
+from tests.faults.trials import Outcome, Plan
 
 ITEMS = 60
 ANSWER_SECONDS = 300.0
 NOT_FLIPPED = ("lock",)
 """Names of files without content: a lock's only says who has it."""
-FORKED = multiprocessing.get_context("forkserver")
-"""Children start at once, from a process that has imported everything and opened nothing."""
 QUERIES = (
     "MATCH (i:Item)-[h:HAS]->(v:Value) RETURN v.text, count(*) ORDER BY v.text",
     "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.row >= 3 AND h.row < 40 RETURN count(*)",
@@ -188,28 +186,18 @@ def _fate(flip: Flip, copy: Path, expected: Any) -> Result:
 
 def _answers_in_child(home: Path) -> dict[str, Any] | str:
     """Return a home's answers, or why there are none."""
-    FORKED.set_forkserver_preload([__name__, "ladybug", "pyoxigraph", "deltalake", "duckdb"])
-    receiver, sender = FORKED.Pipe(duplex=False)
-    child = FORKED.Process(target=_answer, args=(sender, home), daemon=False)
-    child.start()
-    sender.close()
-    try:
-        if not receiver.poll(ANSWER_SECONDS):
+    with Child(_answer, home) as child:
+        if not child.received.poll(ANSWER_SECONDS):
             return "no answer in time"
-        answer: dict[str, Any] | str = receiver.recv()
+        try:
+            answer: dict[str, Any] | str = child.received.recv()
+        except EOFError:
+            return f"the process ended: {child.result()}"
         return answer
-    except EOFError:
-        child.join()
-        return f"the process ended with {child.exitcode}"
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
 
 
 def _answer(sender: Connection, path: Path) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Run in the child process: send the answers, or why there are none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CatalographWarning)
@@ -276,6 +264,24 @@ def _read_store(store: GraphStore) -> dict[str, Any]:
 def vars_of(counts: Any) -> list[int]:
     """Return the sizes of a store as a list."""
     return [counts.items, counts.statements, counts.properties, counts.values]
+
+
+def flip_bytes(scheme: str) -> Callable[[Plan], Outcome]:
+    """Return the trial of flips over every file of a home whose store has this scheme."""
+
+    def trial(plan: Plan) -> Outcome:
+        """Flip one byte after another."""
+        home = make_home(plan.folder, scheme).path
+        flips = choose_flips(home, plan.count, random.Random(plan.seed))
+        outcome = Outcome(figures=dict.fromkeys(map(str, Fate), 0))
+        for number, result in enumerate(sweep(home, flips), 1):
+            outcome.figures[str(result.fate)] += 1
+            if result.fate is Fate.MISSED:
+                outcome.bad.append(f"{result.flip}: {result.reason}")
+            plan.progress(number)
+        return outcome
+
+    return trial
 
 
 def main() -> None:

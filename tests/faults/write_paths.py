@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kg.home import Home
+from kg.home_ontology import Origin
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore
 from tests.faults.children import Child, Result, call, command, run
@@ -133,9 +134,10 @@ def state_of(home: str, url: str) -> State:
     with open_store(url or opened.store_url, create=False, read_only=True) as store:
         facts = frozenset(_facts(store))
     hashes["graph"] = _digest(sorted(facts))
-    for path in (opened.ontology_path, opened.inferred_path):
-        if path.exists():
-            hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if opened.ontology_path.exists():
+        hashes["ontology"] = opened.ontology().content_hash()
+        origin = Origin.of(opened.ontology_path)
+        hashes["inferred ontology"] = "" if origin is None else origin.inferred
     with opened.ledger() as ledger:
         hashes["queries"] = _digest(
             sorted((row.query, row.item, row.clicks, row.purchases) for row in ledger.query_log())

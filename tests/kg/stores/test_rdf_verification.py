@@ -157,3 +157,34 @@ def test_what_is_left_of_a_damaged_store_is_rescued(folder):
     report = salvage_store(RdfStore.store_files(folder), target)
     assert report.lost == []
     assert target.content_hash() == before
+
+
+def test_every_altered_byte_of_a_file_is_found_even_where_only_another_index_is(folder):
+    rng = random.Random(0)
+    graph = graph_of(folder)
+    damaged_files = RdfStore.store_files(folder).damaged_files
+    for path in sorted(graph.iterdir()):
+        if path.name.startswith(("LOCK", "LOG")) or not path.stat().st_size:
+            continue
+        data = path.read_bytes()
+        for _ in range(5):
+            place = rng.randrange(len(data))
+            path.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+            assert damaged_files(graph, "go on"), (path.name, place)
+        path.write_bytes(data)
+    assert damaged_files(graph, "go on") == []
+    path.write_bytes(data[:-1])
+    problems = verify(folder).problems
+    assert any(str(path) in problem and "rebuild" in problem for problem in problems)
+
+
+def test_checksums_are_of_the_files_as_they_were_published_last(folder):
+    for number in range(3):
+        with RdfStore(folder) as store:
+            store.put(None, statements_table([statement(f"new {number}")]))
+        assert verify(folder).problems == []
+
+
+def test_a_publication_of_an_earlier_version_has_no_checksums(folder):
+    (graph_of(folder) / "manifest.json").unlink()
+    assert verify(folder).problems == []

@@ -6,7 +6,7 @@ process that dies over it is started again for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -64,14 +64,17 @@ class GraphRemains:
 
 @dataclass(frozen=True)
 class ListParts(ScanTask[list[Part]]):
-    """List the parts of a graph's items and statements, as far as it has them."""
+    """List the parts of some contents of a graph."""
 
-    content: Content
+    contents: Sequence[Content]
 
     def run(self, scan: GraphScan, tell: Tell) -> list[Part]:
         """Return the parts."""
-        tell(Doing(f"while {self.content} were counted"))
-        return scan.parts(self.content)
+        parts = []
+        for content in self.contents:
+            tell(Doing(f"while {content} were counted"))
+            parts += scan.parts(content)
+        return parts
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,7 @@ def graph_remains(
     progress: Callable[[int], None] = lambda rows: None,
 ) -> GraphRemains:
     """Read what is left of a graph into files in a folder."""
-    reader = _Reader(open_scan, graph, folder, limits or Limits(), progress)
-    for content in COMPARED:
-        reader.read(content)
-        if reader.remains.unreadable:
-            break
-    return reader.remains
+    return _Reader(open_scan, graph, folder, limits or Limits(), progress).read()
 
 
 class _Reader:
@@ -145,9 +143,9 @@ class _Reader:
         self._progress = progress
         self._processes = 0
 
-    def read(self, content: Content) -> None:
-        """Read a content."""
-        pending = self._parts(content)
+    def read(self) -> GraphRemains:
+        """Read all contents."""
+        pending = self._all_parts()
         while pending:
             if self._processes >= MAX_PROCESSES:
                 self.remains.lost |= dict.fromkeys(pending, "reading failed too often")
@@ -163,19 +161,28 @@ class _Reader:
                     part for part in pending if part != culprit and not task.is_complete(part)
                 ]
             pending = unread + self._divide(failed)
-        self.remains.files[content] = sorted(self._folder.glob(f"{content.name}-*"))
+        for content in COMPARED:
+            self.remains.files[content] = sorted(self._folder.glob(f"{content.name}-*"))
+        return self.remains
+
+    def _all_parts(self) -> list[Part]:
+        """Return the parts of all contents, as good as they can be found out."""
+        try:
+            return self._run(ListParts(COMPARED))
+        except GraphUnreadableError as error:
+            if self.remains.version is None:
+                self.remains.unreadable = f"{error.reason}, {error.activity}"
+                return []
+        return [part for content in COMPARED for part in self._parts(content)]
 
     def _parts(self, content: Content) -> list[Part]:
-        """Return the parts of a content, as good as they can be found out."""
+        """Return the parts of a content by its own, or else by the nodes at its ends."""
         reason = ""
         for counted in (content, NODES_OF[content]):
             try:
-                parts = self._run(ListParts(counted))
+                parts = self._run(ListParts([counted]))
             except GraphUnreadableError as error:
                 reason = f"{error.reason}, {error.activity}"
-                if self.remains.version is None:
-                    self.remains.unreadable = reason
-                    return []
             else:
                 return [Part(content, part.start, part.stop) for part in parts]
         self.remains.lost[Part(content, 0, 0)] = reason

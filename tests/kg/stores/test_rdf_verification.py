@@ -40,7 +40,7 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(written, tmp_path):
+def folder(written, tmp_path, scans_here):
     shutil.copytree(written, tmp_path / "graph")
     return tmp_path / "graph"
 
@@ -53,8 +53,8 @@ def graph_of(folder):
     return RdfStore.store_files(folder).graph
 
 
-def test_an_intact_store_has_no_problem(folder):
-    report = verify(folder)
+def test_an_intact_store_has_no_problem(written):
+    report = verify(written)
     assert (report.problems, report.notes) == ([], [])
     assert (report.items, report.statements) == (2, 3)
 

@@ -48,7 +48,7 @@ def content(written):
 
 
 @pytest.fixture
-def folder(written, tmp_path):
+def folder(written, tmp_path, scans_here):
     shutil.copytree(written, tmp_path / "graph")
     return tmp_path / "graph"
 
@@ -81,8 +81,8 @@ def damage(path):
     path.write_bytes(path.read_bytes()[:-3] + b"xyz")
 
 
-def test_an_intact_store_is_rescued_whole(folder, content):
-    target, report = salvage(folder)
+def test_an_intact_store_is_rescued_whole(written, content):
+    target, report = salvage(written)
     assert target.content_hash() == content
     assert (report.lost, report.notes) == ([], [])
     assert (report.items, report.statements) == (Rescued(both=3), Rescued(both=3))
@@ -265,18 +265,46 @@ class Fragile(LadybugScan):
         yield from super().read(part)
 
 
-def test_all_but_the_part_that_cannot_be_read_is_read(folder, tmp_path):
+def test_all_but_the_part_that_cannot_be_read_is_read(written, tmp_path):
     (tmp_path / "read").mkdir()
-    remains = graph_remains(Fragile, folder / FILE, tmp_path / "read")
+    remains = graph_remains(Fragile, written / FILE, tmp_path / "read")
     assert remains.version == 5
-    assert [(part.start, part.stop) for part in remains.lost] == [(2, 3), (1, 2)]
-    assert list(remains.lost.values()) == ["out of range", "the database ended with exit code 9"]
+    lost = {(part.content, part.start, part.stop): why for part, why in remains.lost.items()}
+    assert lost == {
+        (Content.ITEMS, 2, 3): "out of range",
+        (Content.STATEMENTS, 1, 2): "the database ended with exit code 9",
+    }
     ids = [row["id"] for table in remains.tables(Content.ITEMS) for row in table.to_pylist()]
     assert sorted(ids) == ["a", "b"]
     rows = [row for table in remains.tables(Content.STATEMENTS) for row in table.to_pylist()]
     assert sorted(row["item"] for row in rows) == ["a", "c"]
     again = [row for table in remains.tables(Content.SECOND_COPY) for row in table.to_pylist()]
     assert sorted(row["item"] for row in again) == ["a", "b", "c"]
+
+
+class Uncountable(LadybugScan):
+    """Cannot say how many statements its items have."""
+
+    def parts(self, content):
+        if content is Content.STATEMENTS:
+            raise RuntimeError("no")
+        return super().parts(content)
+
+
+class Closed(LadybugScan):
+    """Cannot be opened."""
+
+    def __init__(self, path):
+        raise RuntimeError("not a database")
+
+
+def test_a_graph_that_cannot_count_is_read_by_its_nodes(written, tmp_path, scans_here):
+    remains = graph_remains(Uncountable, written / FILE, tmp_path)
+    assert remains.is_whole
+    assert sum(table.num_rows for table in remains.tables(Content.STATEMENTS)) == 3
+    remains = graph_remains(Closed, written / FILE, tmp_path)
+    assert (remains.is_whole, remains.version) == (False, None)
+    assert "not a database" in remains.unreadable
 
 
 def test_a_log_entry_that_names_another_file_is_not_followed(folder, content):

@@ -44,7 +44,7 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(written, tmp_path):
+def folder(written, tmp_path, scans_here):
     copy = tmp_path / "graph"
     shutil.copytree(written, copy)
     return copy
@@ -73,7 +73,8 @@ def problem(folder, *words):
     return line
 
 
-def test_an_intact_store_has_no_problem(folder):
+def test_an_intact_store_has_no_problem(written):
+    folder = written
     report = verify(folder)
     assert (report.problems, report.notes) == ([], [])
     assert (report.items, report.statements) == (3, 3)
@@ -145,7 +146,9 @@ def test_a_statement_that_is_there_twice_is_found(folder):
     assert any("are in the graph more than once" in line for line in verify(folder).problems)
 
 
-def test_one_letter_of_a_value_is_found(folder):
+def test_one_letter_of_a_value_is_found(written, tmp_path):
+    folder = tmp_path / "graph"
+    shutil.copytree(written, folder)
     path = folder / FILE
     data = path.read_bytes()
     assert b"brand187" in data
@@ -245,7 +248,9 @@ def test_what_belongs_to_no_version_is_a_remark(folder):
     assert "2.0 MB" in report.notes[0]
 
 
-def test_a_graph_file_of_nonsense_is_a_problem(folder):
+def test_a_graph_file_of_nonsense_is_a_problem(written, tmp_path):
+    folder = tmp_path / "graph"
+    shutil.copytree(written, folder)
     (folder / FILE).write_bytes(b"nonsense" * 4096)
     problem(folder, "cannot be read", "rebuild")
     assert "cannot be read" in verify(folder, quick=True).problems[0]
@@ -311,8 +316,9 @@ class Raising(Failing):
         (Raising, "vector::_M_range_check at 7"),
     ],
 )
-def test_whatever_ends_the_reading_becomes_a_problem(folder, scan, reason):
-    files = StoreFiles(folder, LadybugStore.store_files(folder).journal, folder / FILE, scan)
+def test_whatever_ends_the_reading_becomes_a_problem(written, scan, reason):
+    journal = LadybugStore.store_files(written).journal
+    files = StoreFiles(written, journal, written / FILE, scan)
     report = verify_store(files, limits=Limits(memory=400_000_000, seconds=4.0))
     (line,) = report.problems
     assert reason in line

@@ -43,6 +43,7 @@ def edit(home, old, new):
 def test_the_ontology_says_what_it_was_inferred_from(home, table):
     ingest(home, [table])
     origin = Origin.of(home.ontology_path)
+    assert origin is not None
     with home.store(read_only=True) as store:
         assert (origin.store, origin.revision) == ("ladybug:graph", store.revision())
         assert is_current(home, store)

@@ -9,9 +9,13 @@ import pytest
 from kg.home import Home
 from kg.home_verification import verify_home
 from kg.ingest.pipeline import ingest
+from kg.stores.copying import copy_store
+from kg.stores.neo4j import Neo4jStore
+from kg.stores.open import open_store
 from kg.stores.tables import statements_table
 from schema.manifests import manifest_problems
 from tests.contracts.store_contract import statement
+from tests.servers import emptied
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +110,10 @@ def test_manifests_with_other_content_are_problems(tmp_path):
 
 
 def test_a_server_is_checked_by_itself(home, neo4j):
-    from kg.stores.copying import copy_store
-    from kg.stores.open import open_store
-    from tests.servers import emptied
-
     url = emptied(neo4j.url)
     with home.store(read_only=True) as source, open_store(url) as target:
         copy_store(source, target)
+        assert isinstance(target, Neo4jStore)
         target._execute("MATCH (v:Value {text: 'red'}) SET v.text = 'rad'")
     report = verify_home(Home(home.path, url))
     assert "1 statements have an id" in report.problems[0]

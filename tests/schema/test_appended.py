@@ -32,7 +32,7 @@ def test_a_lost_end_is_found_and_a_line_after_the_checksum_is_not(path):
     path.write_bytes(data + b'{"step": 4}\n')
     assert appended_problem(path) is None
     path.write_bytes(data[:-5])
-    assert "log.jsonl is damaged" in appended_problem(path)
+    assert "log.jsonl is damaged" in (appended_problem(path) or "")
 
 
 def test_a_file_of_an_earlier_version_has_no_checksum(path):

@@ -70,9 +70,10 @@ def test_every_column_of_an_item_counts(prints, other):
 
 def test_what_stores_keep_differently_counts_as_the_same(prints):
     row = {"id": "a", "title": None, "category": None}
+    no_images: tuple[list[str] | None, ...] = (None, [])
     tables = [
         pa.Table.from_pylist([{**row, "images": images}], schema=ITEM_SCHEMA)
-        for images in (None, [])
+        for images in no_images
     ]
     assert total(*map(prints.items, tables[:1])) == total(*map(prints.items, tables[1:]))
     rows = statements_table([statement()]).to_pylist()
@@ -129,7 +130,7 @@ def test_the_newest_record_of_each_id_is_kept(rows):
 def test_differences_are_those_of_two_dictionaries(before, after):
     expected = newest(as_records(before))
     whole = {(int(key), int(check)): int(digest) for key, check, digest in expected}
-    found = {}
+    found: dict[tuple[int, int], int] = {}
     repeated = set()
     for key, check, digest in as_records(after):
         if (int(key), int(check)) in found:

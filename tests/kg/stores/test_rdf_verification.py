@@ -79,7 +79,10 @@ def added(quad):
 
 
 FACT = Quad(
-    ITEM, terms.named_node("property", "brand"), Literal("brand187"), terms.RANK_GRAPHS["asserted"]
+    ITEM,
+    terms.named_node("property", "brand"),
+    Literal("brand187"),
+    terms.RANK_GRAPHS[Rank.ASSERTED],
 )
 OTHER_FACT = Quad(ITEM, FACT.predicate, Literal("bsand187"), FACT.graph_name)
 CHANGES = {

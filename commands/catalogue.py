@@ -20,8 +20,15 @@ SHOWN_VALUES = 4
 
 
 @click.command(cls=Command)
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=PATH,
+    multiple=True,
+    help="Folder that images may be read from, besides those given to `ingest`. May be repeated.",
+)
 @pass_context
-def init(context: Context) -> None:
+def init(context: Context, images: tuple[Path, ...]) -> None:
     """Create a catalogue home.
 
     A home is the folder that holds a catalogue: its graph, ledger, ontology and models. `ingest`
@@ -31,10 +38,15 @@ def init(context: Context) -> None:
     With --store the home keeps its graph in that store from now on, and the other commands use it
     without the option.
 
+    With --images the images in that folder may be read from now on. `ingest` does the same for the
+    images that it finds; it is needed for images that came into the graph by another way, such as
+    `copy`.
+
     \b
     Example:
       catalograph --home shoes init
       catalograph --home hats --store neo4j://localhost/hats init
+      catalograph --home hats init --images /photos/hats
     """
     from kg.stores.open import open_store
 
@@ -45,7 +57,8 @@ def init(context: Context) -> None:
     if context.store is not None:
         home.set_default_store(context.store)
     else:
-        home.accept_settings()
+        home.settings.accept_edits()
+    home.allow_images(images)
     context.emit(
         {"home": str(home.path), "store": home.store_url},
         f"catalogue home: {home.path}",

@@ -13,7 +13,12 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from commands.base import PATH, Command, Context, pass_context, table
-from commands.loading import model_option, note_not_trained_to_complete, read_cells
+from commands.loading import (
+    model_option,
+    note_not_trained_to_complete,
+    read_cells,
+    warn_of_unreadable_images,
+)
 from commands.progress import bar
 from schema.errors import StoreLockedError, UsageError
 from schema.files import atomic_file
@@ -110,6 +115,7 @@ def complete(
     """
     _check_options(target_precision, cells_file, items, properties, out)
     # Imported only now, so that a wrong option is reported without loading PyTorch.
+    from kg.image_files import UnreadableImages
     from serving.completion import complete_cells
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
@@ -121,6 +127,14 @@ def complete(
     note_not_trained_to_complete(context, scorer)
     snapshot = home.snapshot()
     cells = list(_cells_to_complete(home, scorer, snapshot, named_cells, items, properties))
+    catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
+    asked = dict.fromkeys(cell.item for cell in cells)
+    missing = UnreadableImages(0, {})
+    if scorer.config.reads_pixels:
+        # Before the work, which may take hours. Such an item is completed like any other that has
+        # no image: its probabilities are those calibrated for that.
+        missing = catalogue.unreadable_images(asked)
+        warn_of_unreadable_images(missing)
 
     writer = _prediction_writer(context, home, scorer.name) if write else None
 
@@ -129,7 +143,7 @@ def complete(
     with bar("completing") as progress, _output_file(out) as file:
         completions = complete_cells(
             scorer,
-            CatalogItems(snapshot, load_regions(home, scorer)),
+            catalogue,
             cells,
             top_k=top_k,
             target_precision=target_precision,
@@ -146,6 +160,11 @@ def complete(
     if writer is not None:
         # After the file is there: what was computed is not lost if the graph cannot be written.
         writer.flush()
+
+    # Those that turned out to be damaged when they were decoded.
+    failures = catalogue.files.failures
+    damaged = {each: reason for each, reason in failures.items() if each not in missing.failures}
+    warn_of_unreadable_images(UnreadableImages(missing.total, damaged))
 
     written = 0 if writer is None else writer.written
     document = {

@@ -15,6 +15,7 @@ from commands.loading import (
     note_not_trained_to_complete,
     note_not_trained_to_match,
     split_option,
+    warn_of_unreadable_images,
 )
 from commands.progress import bar
 from schema.errors import DataError, SourceNotFoundError
@@ -114,18 +115,26 @@ def completion(
     """
     from evaluation.completion import evaluate_settings
     from evaluation.settings import SETTINGS, Setting
+    from kg.image_files import UnreadableImages
     from serving.loading import items_of_split, load_regions, load_scorer
 
     settings = SETTINGS if all_settings else (Setting(title, image, known),)
     home = context.home()
     scorer = load_scorer(home, model)
     note_not_trained_to_complete(context, scorer)
-    items = items_of_split(home.snapshot(), split_name, split, load_regions(home, scorer))
+    files = home.image_files()
+    items = items_of_split(home.snapshot(), split_name, files, split, load_regions(home, scorer))
     if not items:
         raise DataError(
             f"the {split_name} split has no items: ingest more, or give a --split file that "
             "names some"
         )
+    if scorer.config.reads_pixels and any(setting.image == "yes" for setting in settings):
+        readable = sum(item.image is not None for item in items)
+        unreadable = UnreadableImages(readable + len(files.failures), files.failures)
+        if unreadable.all:
+            raise DataError(f"{unreadable}; to evaluate without images, give --image no")
+        warn_of_unreadable_images(unreadable)
     also_blind = [word.strip() for word in blind_also.split(",") if word.strip()]
     with bar("evaluating") as progress:
         reports = evaluate_settings(
@@ -245,20 +254,23 @@ def leaks(context: Context, split: Path | None, images: bool, pictures: bool | N
     Example:
       catalograph leaks --split split.csv
     """
-    from kg.image_cache import read_pixels
+    from kg.image_files import is_address
     from kg.quality.image_fingerprints import FINGERPRINT_IMAGE_SIZE, fingerprint_images
     from kg.quality.leaks import find_leaks
     from kg.splits import assign_splits
 
-    snapshot = context.home().snapshot()
+    home = context.home()
+    snapshot = home.snapshot()
     fingerprints = None
     if images if pictures is None else pictures:
+        files = home.image_files()
         with bar("reading images") as progress:
             fingerprints = fingerprint_images(
-                snapshot.images,
-                lambda path: read_pixels(Path(path), FINGERPRINT_IMAGE_SIZE),
+                [image if image and not is_address(image) else None for image in snapshot.images],
+                lambda image: files.pixels(image, FINGERPRINT_IMAGE_SIZE),
                 progress,
             )
+        warn_of_unreadable_images(files.unreadable(snapshot.images))
     leakage = find_leaks(snapshot, assign_splits(snapshot.items, split), fingerprints)
 
     twins = (

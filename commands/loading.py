@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ import click
 
 from commands.base import PATH
 from schema.csv_rows import csv_rows
-from schema.errors import SourceNotFoundError, UsageError
+from schema.errors import CatalographWarning, SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from commands.base import Context
     from fusion.inference.scorer import CellScorer
+    from kg.image_files import UnreadableImages
 
 model_option = click.option(
     "--model",
@@ -45,6 +47,12 @@ def note_not_trained_to_match(context: Context, scorer: CellScorer) -> None:
             f"model {scorer.name} was not trained on queries: load a query log with "
             "`catalograph queries`, and train with --set loss_qi=1"
         )
+
+
+def warn_of_unreadable_images(unreadable: UnreadableImages) -> None:
+    """Warn in one line if there are images that cannot be read."""
+    if unreadable:
+        warnings.warn(str(unreadable), CatalographWarning, stacklevel=2)
 
 
 def read_cells(path: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import click
 
 from commands.base import Command, Context, pass_context
-from commands.loading import model_option, note_not_trained_to_match
+from commands.loading import (
+    model_option,
+    note_not_trained_to_match,
+    warn_of_unreadable_images,
+)
 from schema.errors import UsageError
 
 
@@ -34,8 +38,10 @@ def match(context: Context, text: str, item: str, model: str | None) -> None:
     snapshot = home.snapshot()
     scorer = load_scorer(home, model)
     note_not_trained_to_match(context, scorer)
-    candidate = CatalogItems(snapshot, load_regions(home, scorer)).named(item)
+    files = home.image_files()
+    candidate = CatalogItems(snapshot, files, load_regions(home, scorer)).named(item)
     score = round(float(scorer.match(text, [candidate])[0]), 4)
+    warn_of_unreadable_images(files.unreadable(files.failures))
     context.emit(
         [{"item": item, "score": score, "title": candidate.title}],
         f"{score:.2f}  {item}  {candidate.title or ''}",

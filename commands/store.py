@@ -10,6 +10,7 @@ import click
 
 from commands.base import PATH, Command, Context, pass_context, table
 from commands.limits import limit_options
+from commands.loading import warn_of_unreadable_images
 from commands.progress import bar
 from schema.errors import ItemNotFoundError, UsageError
 from schema.terms import CATEGORY_SEPARATOR
@@ -56,7 +57,7 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
             )
         about, statements = entry
         if drawing is not None:
-            _draw(context, store, about, statements, drawing)
+            _draw(context, store, entry, drawing)
 
     rows = [_statement_document(statement) for statement in statements]
     document = {
@@ -76,17 +77,17 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
 
 
 def _draw(
-    context: Context,
-    store: GraphStore,
-    item: Item,
-    statements: list[Statement],
-    path: Path,
+    context: Context, store: GraphStore, entry: tuple[Item, list[Statement]], path: Path
 ) -> None:
     from kg.drawing.ego import ego_graph, neighbourhood
     from kg.drawing.render import draw_ego
 
-    missing = draw_ego(ego_graph(item, statements, neighbourhood(store, item, statements)), path)
+    files = context.home().image_files()
+    graph = ego_graph(*entry, neighbourhood(store, *entry))
+    missing = draw_ego(graph, path, files)
     context.note(f"graph: {path}")
+    images = [node.get("image") for _, node in graph.nodes(data=True)]
+    warn_of_unreadable_images(files.unreadable(images))
     if missing:
         context.note(
             f"{len(missing)} characters are in none of this machine's fonts, such as "

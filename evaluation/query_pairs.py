@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from kg.home import Home
 from kg.snapshot import read_snapshot
 from kg.splits import assign_splits
 from schema.arrays import IntArray
-from schema.errors import DataError
+from schema.errors import CatalographWarning, DataError
 from serving.loading import regions_folder
 from training.inputs import read_data, read_query_log
 from training.queries import QueryLog, QueryPairBuilder, QueryTerms, Rewrites
 from training.query_baseline import QueryBaseline
+from training.records import Record, TrainingWarning
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def held_out_pairs(
     tokenizer = scorer.featurizer.tokenizer
     regions = str(regions_folder(home, scorer))
     data = read_data(
-        home, snapshot, scorer.ontology, tokenizer, scorer.config, lambda record: None, regions
+        home, snapshot, scorer.ontology, tokenizer, scorer.config, _pass_on_warnings, regions
     )
     terms = QueryTerms.from_ontology(scorer.ontology)
 
@@ -77,3 +79,9 @@ def held_out_pairs(
     train_log = read_query_log(home, snapshot, train_items)
     baseline = None if train_log is None else QueryBaseline.train(builder(train_log, None))
     return HeldOutQueries(builder(log, pairs), pairs, baseline)
+
+
+def _pass_on_warnings(record: Record) -> None:
+    """Warn of what a training run would report, such as images that cannot be read."""
+    if isinstance(record, TrainingWarning):
+        warnings.warn(record.text, CatalographWarning, stacklevel=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluation.metrics import ReliabilityBin, reliability
+from kg.image_files import ImageFiles, UnreadableImages, is_address
 from schema.csv_rows import csv_rows, limited_lines
 from schema.documents import parse_json_object
-from schema.errors import DataError
+from schema.errors import CatalographWarning, DataError, ImageRefusedError
 from schema.modalities import CONTENT_MODALITIES, Modality
 
 if TYPE_CHECKING:
@@ -119,7 +121,12 @@ def write_report(home: Home, out: Path, completions: Path, truth: Path | None = 
         snapshot = read_snapshot(store)
     lines = read_completions(completions)
     hidden = read_truth(truth) if truth is not None else {}
-    data = report_data(snapshot, home.ontology(), lines, hidden)
+    files = home.image_files()
+    data = report_data(snapshot, home.ontology(), lines, hidden, files)
+    shown = sum(example.image is not None for example in data.examples)
+    unreadable = UnreadableImages(shown + len(files.failures), files.failures)
+    if unreadable:
+        warnings.warn(str(unreadable), CatalographWarning, stacklevel=2)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(data), encoding="utf-8")
 
@@ -196,8 +203,9 @@ def report_data(
     ontology: Ontology,
     lines: Sequence[CompletionLine],
     truth: HiddenValues,
+    files: ImageFiles,
 ) -> ReportData:
-    """Compute everything that the page shows."""
+    """Compute everything that the page shows, with images from the home's ``files``."""
     with_candidates = [line for line in lines if line["candidates"]]
     checked = check_completions(with_candidates, truth)
     checked_fills = [each.right for each in checked if each.decision == "fill"]
@@ -216,7 +224,7 @@ def report_data(
             np.array([each.right for each in checked], dtype=bool),
             RELIABILITY_BINS,
         ),
-        examples=choose_examples(snapshot, with_candidates, truth),
+        examples=choose_examples(snapshot, with_candidates, truth, files),
         checked_fills=CheckedFills(len(checked_fills), sum(checked_fills)),
     )
 
@@ -296,7 +304,10 @@ def accuracy_by_property(
 
 
 def choose_examples(
-    snapshot: GraphSnapshot, lines: Sequence[CompletionLine], truth: HiddenValues
+    snapshot: GraphSnapshot,
+    lines: Sequence[CompletionLine],
+    truth: HiddenValues,
+    files: ImageFiles,
 ) -> list[ExampleCell]:
     """Choose a dozen filled cells of as many properties as possible.
 
@@ -328,7 +339,7 @@ def choose_examples(
                 probability=best["probability"],
                 truth=sorted(truth.get((line["item"], line["property"]), ())),
                 evidence=strongest_reasons(line.get("evidence") or {}),
-                image=thumbnail(snapshot.images[index]) if index is not None else None,
+                image=thumbnail(snapshot.images[index], files) if index is not None else None,
             )
         )
     return examples
@@ -346,17 +357,20 @@ def strongest_reasons(evidence: Mapping[str, Any]) -> list[tuple[str, float]]:
     return sorted(reasons, key=lambda reason: -abs(reason[1]))[:MAX_REASONS]
 
 
-def thumbnail(path: str | None) -> str | None:
-    """Return a small version of an image as a data URL, or None if it cannot be read."""
-    from PIL import Image
+def thumbnail(image: str | None, files: ImageFiles) -> str | None:
+    """Return a small version of an image as a data URL, or None if it cannot be read.
 
-    if path is None:
+    It is encoded anew: nothing of the file itself gets into the page.
+    """
+    from kg.image_decoding import decode_image
+
+    if image is None or is_address(image):
         return None
     try:
-        with Image.open(path) as image:
-            image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "JPEG", quality=82)
-    except (OSError, ValueError):
+        small = decode_image(files.read(image), THUMBNAIL_SIZE)
+    except ImageRefusedError as error:
+        files.failures[image] = str(error)
         return None
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -194,6 +194,11 @@ class ModelConfig:
                 f"of at least {MIN_IMAGE_SIZE}: change one of them"
             )
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the model reads images itself: not a detector's regions, and not only text."""
+        return self.image_encoder not in ("regions", "none")
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for ``config.json``."""
         return dataclasses.asdict(self)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kg.home_settings import HomeSettings
 from kg.stores.url import checked_url
-from schema.documents import parse_toml
-from schema.errors import DataError, HomeNotFoundError
-from schema.files import open_named
+from schema.errors import DataError, HomeNotFoundError, SourceNotFoundError, UsageError
 from schema.ontology import Ontology
 from schema.settings import shown
-from schema.stamps import Condition, examine, without_stamp, write_stamped
 
 if TYPE_CHECKING:
+    from kg.image_files import ImageFiles
     from kg.snapshot import GraphSnapshot
     from kg.stores.protocol import GraphStore
     from schema.ledger import Ledger
 
-MAX_MARKER_BYTES = 1 << 20
-_MARKER = "home.toml"
-FORMAT = 1
-_MARKER_TEXT = (
-    "# A Catalograph home: graph, ledger, ontology and models of one catalogue.\n"
-    f"format = {FORMAT}\n"
-)
+_STORE = "store"
+_IMAGE_FOLDERS = "image_folders"
 
 
 class Home:
@@ -44,7 +39,7 @@ class Home:
         self.inferred_ontologies = self.path / "ontology.inferred"
         self.former_inferred_path = self.path / "cache" / "ontology.inferred.toml"
         """Where earlier versions kept what ``inferred_ontologies`` holds now."""
-        self.settings_path = self.path / _MARKER
+        self.settings = HomeSettings(self.path)
         self.ledger_path = self.path / "ledger.sqlite"
         self.ledger_url = f"sqlite:///{self.ledger_path}"
         self.store_url = store or self._default_store() or f"ladybug:{self.path / 'graph'}"
@@ -56,7 +51,7 @@ class Home:
         Raises HomeNotFoundError if there is none, or if it cannot be created.
         """
         home = cls(Path(path), store)
-        if home.settings_path.is_file():
+        if home.settings.exists():
             return home
         if not create:
             raise HomeNotFoundError(
@@ -66,8 +61,8 @@ class Home:
         try:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
-            # The marker comes last: a folder that was only half prepared is not a home.
-            write_stamped(home.settings_path, _MARKER_TEXT)
+            # The settings come last: a folder that was only half prepared is not a home.
+            home.settings.create({_IMAGE_FOLDERS: []})
         except OSError as error:
             raise HomeNotFoundError(
                 f"cannot create a catalogue home at {path} ({error.strerror}): "
@@ -80,17 +75,62 @@ class Home:
 
         Raises UsageError if the URL contains a password, since it is saved in the home.
         """
-        import tomli_w
-
-        settings = tomli_w.dumps({"store": self.relative_url(checked_url(url))})
-        write_stamped(self.settings_path, _MARKER_TEXT + settings)
+        relative = self.relative_url(checked_url(url))
+        with self.settings.changing() as settings:
+            settings[_STORE] = relative
         self.store_url = self._default_store() or self.store_url
 
-    def accept_settings(self) -> None:
-        """Write ``home.toml`` again as it is, if somebody has edited it since it was written."""
-        data = self.settings_path.read_bytes()
-        if examine(data).condition is not Condition.INTACT:
-            write_stamped(self.settings_path, without_stamp(data.decode()))
+    def image_folders(self) -> list[str]:
+        """Return the folders that the catalogue's images may be read from.
+
+        A home from before these were kept has those of its sources, from which ``ingest`` takes
+        images if it is given no other.
+        """
+        folders = self.settings.read().get(_IMAGE_FOLDERS)
+        if folders is not None:
+            if not isinstance(folders, list) or not all(isinstance(each, str) for each in folders):
+                raise HomeNotFoundError(
+                    f"{self.settings.path} has {_IMAGE_FOLDERS} = {shown(folders)}: "
+                    'write a list of folders, such as ["/photos"]'
+                )
+            return folders
+        if not self.ledger_path.is_file():
+            return []
+        with self.ledger() as ledger:
+            sources = ledger.ingested_sources()
+        return list(dict.fromkeys(str(Path(source).parent.resolve()) for source in sources))
+
+    def allow_images(self, folders: Iterable[Path | str]) -> None:
+        """Let the catalogue's images be read from these folders as well, from now on.
+
+        Raises SourceNotFoundError if one of them does not exist.
+        """
+        wanted: list[str] = []
+        for folder in map(Path, folders):
+            if not folder.is_dir():
+                raise SourceNotFoundError(f"no image folder {folder}: check --images")
+            wanted.append(str(folder.resolve()))
+            if ".." not in folder.parts:
+                # An ingest stores resolved paths, but others may spell them as the user does.
+                wanted.append(str(folder.absolute()))
+        for path in wanted:
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                raise UsageError(
+                    f"the image folder {path!r} has a name that is not UTF-8: rename it"
+                ) from None
+        with self.settings.changing() as settings:
+            known = self.image_folders()
+            added = [folder for folder in dict.fromkeys(wanted) if folder not in known]
+            if added:
+                settings[_IMAGE_FOLDERS] = [*known, *added]
+
+    def image_files(self) -> ImageFiles:
+        """Return the way to the catalogue's image files: the only one on which they are opened."""
+        from kg.image_files import ImageFiles
+
+        return ImageFiles(self.image_folders())
 
     def relative_url(self, url: str) -> str:
         """Return a store's URL as the home's files name it.
@@ -107,28 +147,12 @@ class Home:
 
     def _default_store(self) -> str | None:
         """Return the URL saved in the home, if any, with an absolute path."""
-        path = self.settings_path
-        try:
-            # Not a pipe, which would never end: a home may have come from somewhere.
-            with open_named(self.path, _MARKER) as stream:
-                settings = parse_toml(stream.read(MAX_MARKER_BYTES))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            raise HomeNotFoundError(
-                f"{path} cannot be read ({error}): correct it, or `init` the home again"
-            ) from None
-        if settings.get("format") != FORMAT:
-            raise HomeNotFoundError(
-                f"{path} has format {settings.get('format')!r}, this Catalograph reads {FORMAT}: "
-                "upgrade Catalograph, or correct the file"
-            )
-        url = settings.get("store")
+        url = self.settings.read().get(_STORE)
         if url is None:
             return None
         if not isinstance(url, str) or not url.isprintable():
             raise HomeNotFoundError(
-                f"{path} names the store {shown(url)}: write a URL such as ladybug:graph"
+                f"{self.settings.path} names the store {shown(url)}: write a URL such as ladybug:graph"
             )
         # Checked again, because the file may have been edited by hand.
         scheme, _, place = checked_url(url).partition(":")

@@ -112,7 +112,7 @@ def _verify_server(home: Home, quick: bool, progress: ProgressCallback) -> Verif
 def _check_settings(home: Home, report: Verification) -> None:
     _check_edited(
         EditedFile(
-            home.settings_path,
+            home.settings.path,
             "`catalograph init` accepts the file as it is",
             "put it back",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,48 +14,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kg.image_decoding import DECODING, letterboxed
+from kg.image_files import ImageFiles, is_address, read_own_image
 from schema.arrays import BoolArray, IntArray
-from schema.documents import parse_json_object
-from schema.errors import DataError
+from schema.errors import DataError, ImageRefusedError
 from schema.progress import ProgressCallback, no_progress
 
-MAX_IMAGE_PIXELS = 64_000_000
-"""A larger image is not decoded: a file of a few kilobytes can claim to be one of terabytes."""
-
+UNREADABLE = "cannot be decoded"
+"""The reason for an image that an earlier run could not decode, and that has not changed since."""
 IMAGES_PER_CHUNK = 256
 """How many decoded images wait in memory to be written."""
 
 PixelArray = NDArray[np.uint8]
 Stamp = list[str | int] | None
-"""Identifies an image's content: path, size and modification time; None if there is no file."""
+"""Identifies an image's pixels: the path, size and modification time of its file, and how it was
+decoded; None if there is no file."""
 
 
 def read_pixels(path: Path, size: int) -> PixelArray | None:
-    """Read an image as [3, size, size], letterboxed on white.
+    """Read an image that the user named as [3, size, size], letterboxed on white.
 
-    Returns None if it cannot be decoded, or if its header claims too many pixels.
+    Returns None if it cannot be read. The images of a catalogue are read by :class:`ImageFiles`.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_IMAGE_PIXELS:
-                return None
-            # Lets a JPEG be decoded at a fraction of its size, which is several times as fast.
-            opened.draft("RGB", (size, size))
-            image: Image.Image = opened
-            if opened.mode in ("RGBA", "LA", "P"):
-                # Converted to RGB at once, transparent pixels would show the colour that they hide,
-                # often black.
-                transparent = opened.convert("RGBA")
-                background = Image.new("RGBA", transparent.size, "white")
-                image = Image.alpha_composite(background, transparent)
-            padded = ImageOps.pad(
-                image.convert("RGB"), (size, size), Image.Resampling.BILINEAR, color="white"
-            )
-            pixels = np.asarray(padded, dtype=np.uint8)
-            return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return letterboxed(read_own_image(path), size)
+    except ImageRefusedError:
         return None
 
 
@@ -77,40 +61,33 @@ class ImageCache:
     @classmethod
     def build(
         cls,
-        paths: Sequence[str | None],
+        images: Sequence[str | None],
         size: int,
         folder: Path,
+        files: ImageFiles,
         progress: ProgressCallback = no_progress,
     ) -> ImageCache:
         """Open the cache of these images in ``folder``, reading those that are not in it yet.
 
-        An image counts as unchanged if its path, size and modification time are the same.
+        An image counts as unchanged if its path, size and modification time are the same. Those
+        that cannot be read are then among the failures of ``files``.
         """
-        stamps = [_stamp(path) for path in paths]
-        files = CacheFiles.of(stamps, folder / f"images-{size}")
-        found = files.open(size)
-        if found is None:
-            _fill(files, paths, stamps, size, progress)
-            found = files.open(size)
-        if found is None:
-            raise DataError(f"{files.pixels} cannot be read: check the disk")
-        present = np.zeros(len(paths), dtype=bool)
-        present[found.present] = True
-        return cls(found.array, present, found.broken)
-
-
-@dataclass(frozen=True)
-class OpenedCache:
-    """A cache of I images as its files have it.
-
-    ``array`` [I, 3, S, S] uint8; the indices of images that are ``present`` and of those that are
-    ``broken``; and their ``stamps`` [I].
-    """
-
-    array: PixelArray
-    present: list[int]
-    broken: list[int]
-    stamps: list[Stamp]
+        stamps = [_stamp(image, files) for image in images]
+        paths = CacheFiles.of(stamps, folder / f"images-{size}")
+        content = _Content.open(paths, size)
+        if content is None or not content.is_whole or content.stamps != stamps:
+            _fill(paths, stamps, size, files, progress)
+            content = _Content.open(paths, size)
+        if content is None:
+            raise DataError(
+                f"the image cache {paths.pixels} cannot be read back after it was written: "
+                "check its disk"
+            )
+        for number in content.broken:
+            files.failures.setdefault(str(images[number]), UNREADABLE)
+        present = np.zeros(len(images), dtype=bool)
+        present[list(content.checksums)] = True
+        return cls(content.array, present, content.broken)
 
 
 @dataclass(frozen=True)
@@ -127,112 +104,147 @@ class CacheFiles:
         key = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]
         return cls(folder / f"{key}.npy", folder / f"{key}.json")
 
-    def open(self, size: int) -> OpenedCache | None:
-        """Open the cache, or return None if there is none, or if it is damaged."""
+
+@dataclass(frozen=True)
+class _Content:
+    """What the files of a cache hold.
+
+    ``checksums`` has the CRC-32 of the pixels of every image, by its number; ``is_whole`` tells
+    whether all of them still have those pixels, and the images that have not are left out.
+    """
+
+    array: PixelArray
+    stamps: list[Stamp]
+    checksums: dict[int, int]
+    broken: list[int]
+    is_whole: bool
+
+    @classmethod
+    def open(cls, paths: CacheFiles, size: int) -> _Content | None:
+        """Open the files of a cache; None if there are none, or if they cannot be understood."""
         try:
-            index = parse_json_object(self.index.read_bytes())
+            index = json.loads(paths.index.read_bytes())
             stamps = list(index["stamps"])
-            present = [int(number) for number in index["present"]]
-            broken = [int(number) for number in index["broken"]]
-            # numpy cannot map an empty file into memory.
+            # NumPy cannot map an empty file into memory.
             array: PixelArray = np.zeros((0, 3, size, size), np.uint8)
             if stamps:
-                array = np.load(self.pixels, mmap_mode="r", allow_pickle=False)
-        except (OSError, EOFError, ValueError, KeyError, TypeError):
+                array = np.load(paths.pixels, mmap_mode="r")
+            written = {int(number): int(crc) for number, crc in index["checksums"].items()}
+            broken = [int(number) for number in index["broken"]]
+        # From a damaged header NumPy raises, among others, the errors of Python's tokenizer.
+        except Exception:
             return None
-        shape = (len(stamps), 3, size, size)
-        fits = array.shape == shape and array.dtype == np.uint8
-        if not fits or any(not 0 <= number < len(stamps) for number in (*present, *broken)):
+        if array.dtype != np.uint8 or array.shape != (len(stamps), 3, size, size):
             return None
-        return OpenedCache(array, present, broken, stamps)
+        if not all(0 <= number < len(stamps) for number in [*written, *broken]):
+            return None
+        # A disk that loses power or bits gives other pixels without an error.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(lambda number: _checksum(array[number]), written)
+        intact = {
+            number: crc
+            for (number, crc), actual in zip(written.items(), found, strict=True)
+            if crc == actual
+        }
+        return cls(array, stamps, intact, broken, len(intact) == len(written))
 
 
-def _stamp(path: str | None) -> Stamp:
-    if path is None:
+def _checksum(pixels: PixelArray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def _stamp(image: str | None, files: ImageFiles) -> Stamp:
+    if image is None or is_address(image):
         return None
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return [path, status.st_size, status.st_mtime_ns]
+    status = files.status(image)
+    return None if status is None else [image, status.st_size, status.st_mtime_ns, DECODING]
 
 
 def _fill(
-    files: CacheFiles,
-    paths: Sequence[str | None],
+    paths: CacheFiles,
     stamps: Sequence[Stamp],
     size: int,
+    files: ImageFiles,
     progress: ProgressCallback,
 ) -> None:
     """Write a cache: images of an earlier one are copied, all others are read."""
-    earlier = _images_by_stamp(files.index.parent, size)
+    earlier = _images_by_stamp(paths.index.parent, size)
     # The process id in the name keeps two processes that build the same cache apart.
-    temporary = files.pixels.with_suffix(f".{os.getpid()}.npy")
+    temporary = paths.pixels.with_suffix(f".{os.getpid()}.npy")
     array = np.lib.format.open_memmap(
-        temporary, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size)
+        temporary, mode="w+", dtype=np.uint8, shape=(len(stamps), 3, size, size)
     )
 
-    present: list[int] = []
-    to_read: list[int] = []
+    checksums: dict[int, int] = {}
+    to_read: dict[int, str] = {}
     for number, stamp in enumerate(stamps):
         if stamp is None:
             continue
         key = json.dumps(stamp)
         if key in earlier:
-            earlier_array, earlier_number = earlier[key]
-            array[number] = earlier_array[earlier_number]
-            present.append(number)
+            content, earlier_number = earlier[key]
+            array[number] = content.array[earlier_number]
+            checksums[number] = content.checksums[earlier_number]
         else:
-            to_read.append(number)
-    images = _read_all([str(paths[number]) for number in to_read], size, progress)
-    for number, image in zip(to_read, images, strict=True):
+            to_read[number] = str(stamp[0])
+    pixels = _read_all(list(to_read.values()), size, files, progress)
+    for number, image in zip(to_read, pixels, strict=True):
         if image is not None:
             array[number] = image
-            present.append(number)
+            checksums[number] = _checksum(image)
     array.flush()
-    temporary.replace(files.pixels)
+    temporary.replace(paths.pixels)
 
     index = {
-        "present": sorted(present),
-        "broken": sorted(set(to_read) - set(present)),
+        "broken": sorted(set(to_read) - set(checksums)),
+        "checksums": dict(sorted(checksums.items())),
         "stamps": stamps,
     }
     # The index comes last: without it, a cache does not count and is built again.
-    temporary = files.index.with_suffix(f".{os.getpid()}")
+    temporary = paths.index.with_suffix(f".{os.getpid()}.json")
     temporary.write_text(json.dumps(index))
-    temporary.replace(files.index)
+    temporary.replace(paths.index)
 
-    for path in files.index.parent.glob("*.*"):
-        if path.stem != files.index.stem:
-            # Other processes that have it mapped keep its content until they let go of it.
-            path.unlink()
+    for path in paths.index.parent.glob("*.*"):
+        key, _, owner = path.stem.partition(".")
+        if _is_running(owner) if owner else key == paths.index.stem:
+            continue
+        # Other processes that have it mapped keep its content until they let go of it.
+        path.unlink(missing_ok=True)
 
 
-def _images_by_stamp(folder: Path, size: int) -> dict[str, tuple[PixelArray, int]]:
-    """Return where earlier caches in a folder have each image: (array, index), by stamp as JSON."""
-    images: dict[str, tuple[PixelArray, int]] = {}
-    for path in folder.glob("*.json"):
-        found = CacheFiles(path.with_suffix(".npy"), path).open(size)
-        if found is not None:
-            for number in found.present:
-                images[json.dumps(found.stamps[number])] = (found.array, number)
+def _is_running(process: str) -> bool:
+    """Return whether the process that a temporary file is named after may still write it."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _images_by_stamp(folder: Path, size: int) -> dict[str, tuple[_Content, int]]:
+    """Return where earlier caches in a folder have each image: content and number, by stamp."""
+    images: dict[str, tuple[_Content, int]] = {}
+    for index in folder.glob("*.json"):
+        content = _Content.open(CacheFiles(index.with_suffix(".npy"), index), size)
+        if content is None:
+            continue
+        for number in content.checksums:
+            images[json.dumps(content.stamps[number])] = (content, number)
     return images
 
 
 def _read_all(
-    paths: Sequence[str], size: int, progress: ProgressCallback
+    images: Sequence[str], size: int, files: ImageFiles, progress: ProgressCallback
 ) -> Iterator[PixelArray | None]:
     """Read images in order, a chunk of them in memory at a time.
 
     Threads suffice: Pillow releases the interpreter's lock while it decodes and resizes.
     """
-
-    def read(path: str) -> PixelArray | None:
-        """Read one image at the size of the cache."""
-        return read_pixels(Path(path), size)
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), IMAGES_PER_CHUNK):
-            chunk = paths[start : start + IMAGES_PER_CHUNK]
-            yield from pool.map(read, chunk)
-            progress(start + len(chunk), len(paths))
+        for start in range(0, len(images), IMAGES_PER_CHUNK):
+            chunk = images[start : start + IMAGES_PER_CHUNK]
+            yield from pool.map(lambda image: files.pixels(image, size), chunk)
+            progress(start + len(chunk), len(images))

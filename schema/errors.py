@@ -11,6 +11,8 @@
     │   └── SplitError                  a split file cannot be used
     ├── RejectsError                    more rows were rejected than the limit allows
     ├── DataError                       input was read but cannot be used
+    │   └── FileRefusedError            a file that others name must not be read
+    │       └── ImageRefusedError       an image file must not be read, or cannot be decoded
     ├── StoreError                      the graph store failed
     │   ├── StoreLockedError            another process has the store open
     │   ├── StoreDamagedError           the journal or its projection fails verification
@@ -85,6 +87,18 @@ class RejectsError(CatalographError):
 
 class DataError(CatalographError):
     """Input was read but cannot be used."""
+
+
+class FileRefusedError(DataError):
+    """A file that a source, a store or a model names must not be read.
+
+    Unlike that of other errors, the text lacks the file's name: it goes on after it, as in
+    "is a symbolic link", so that whoever knows how the file was named can put that in front.
+    """
+
+
+class ImageRefusedError(FileRefusedError):
+    """An image file must not be read, or cannot be decoded; the text is like that above."""
 
 
 class StoreError(CatalographError):

@@ -150,6 +150,11 @@ class Ledger:
             if not runs.update(run, {"status": status, "report": dict(report)}):
                 runs.insert([row])
 
+    def ingested_sources(self) -> list[str]:
+        """Return the paths of all sources of all ingest runs, each once, oldest first."""
+        rows = self._rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
+        return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
+
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
         with self._writing() as connection:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import overload
 
 from encoders.regions import RegionFiles, Regions
-from fusion.inference.featurizer import ItemInput
+from fusion.inference.featurizer import ItemInput, LazyImage, Pixels
+from kg.image_files import ImageFiles, UnreadableImages, is_address
 from kg.snapshot import GraphSnapshot
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from schema.ontology import Ontology
 from serving.cells import Cell
 
 
+@dataclass(frozen=True)
+class CatalogImage(LazyImage):
+    """An image of the catalogue, read only if it is one of the home's ``files``."""
+
+    image: str
+    files: ImageFiles = field(compare=False, repr=False)
+
+    def pixels(self, size: int) -> Pixels | None:
+        """Read the image as [3, size, size]; None if it cannot be read."""
+        return self.files.pixels(self.image, size)
+
+
 class CatalogItems(Sequence[ItemInput]):
     """The items of a snapshot, each built on access, so that a large catalogue is not held twice.
 
-    An image counts as missing if it is a URL or the file no longer exists. With ``regions``, an
-    item's image is given by the regions that an object detector found in it.
+    An image counts as missing if it is a URL, or if it is not one of ``files`` or no longer exists.
+    With ``regions``, an item's image is given by the regions that an object detector found in it.
     """
 
-    def __init__(self, snapshot: GraphSnapshot, regions: RegionFiles | None = None) -> None:
+    def __init__(
+        self, snapshot: GraphSnapshot, files: ImageFiles, regions: RegionFiles | None = None
+    ) -> None:
         self.snapshot = snapshot
+        self.files = files
         self.regions = regions
 
     def __len__(self) -> int:
@@ -47,12 +63,23 @@ class CatalogItems(Sequence[ItemInput]):
         (index,) = _indexes_of(self.snapshot, [item])
         return self[index]
 
-    def _image(self, index: int) -> Path | Regions | None:
+    def unreadable_images(self, indexes: Iterable[int]) -> UnreadableImages:
+        """Return the images of the items at these indexes that cannot be read.
+
+        There are none if the items' images are given by regions.
+        """
+        if self.regions is not None:
+            return UnreadableImages(0, {})
+        return self.files.unreadable(self.snapshot.images[index] for index in indexes)
+
+    def _image(self, index: int) -> CatalogImage | Regions | None:
         if self.regions is not None:
             return self.regions.read(self.snapshot.items[index])
         image = self.snapshot.images[index]
         # Nothing is fetched from the network.
-        return Path(image) if image and "://" not in image and Path(image).is_file() else None
+        if not image or is_address(image) or self.files.status(image) is None:
+            return None
+        return CatalogImage(image, self.files)
 
 
 def missing_cells(

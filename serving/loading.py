@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 from encoders.regions import RegionFiles, open_regions
@@ -11,8 +12,10 @@ from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.image_cache import read_pixels
+from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
+from schema.errors import CatalographWarning
 from schema.progress import ProgressCallback, no_progress
 from schema.shares import ShareOut, compute_all
 from serving.calibration import calibrate
@@ -33,7 +36,15 @@ def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:
     """Open the image regions that a detector found, or return None if the model reads pixels."""
     if scorer.config.image_encoder != "regions":
         return None
-    return open_regions(regions_folder(home, scorer))
+    place = regions_folder(home, scorer)
+    if not place.exists():
+        warnings.warn(
+            f"the model reads regions of images, and there are none at {place}: items are read "
+            "without them until the files of the detector are put there",
+            CatalographWarning,
+            stacklevel=2,
+        )
+    return open_regions(place)
 
 
 def regions_folder(home: Home, scorer: CellScorer) -> Path:
@@ -52,15 +63,18 @@ def regions_folder(home: Home, scorer: CellScorer) -> Path:
 def items_of_split(
     snapshot: GraphSnapshot,
     split: str,
+    files: ImageFiles,
     split_file: Path | None = None,
     regions: RegionFiles | None = None,
 ) -> list[ItemInput]:
     """Return the items of one split (train, validation or test) with their trusted statements.
 
+    Their images are read from ``files``, unless there are ``regions``.
+
     Without ``split_file`` an item's split follows from the hash of its id.
     """
     split_of_item = assign_splits(snapshot.items, split_file)
-    items = CatalogItems(snapshot, regions)
+    items = CatalogItems(snapshot, files, regions)
     return [
         items[index] for index, id in enumerate(snapshot.items) if split_of_item.get(id) == split
     ]
@@ -84,6 +98,7 @@ def calibrate_model(
     items = items_of_split(
         home.snapshot(),
         "validation",
+        home.image_files(),
         Path(split_file) if split_file else None,
         load_regions(home, scorer),
     )

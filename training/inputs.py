@@ -19,12 +19,12 @@ from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from kg.splits import assign_splits
 from schema.arrays import IntArray
-from schema.errors import TrainingError
+from schema.errors import DataError, TrainingError
 from schema.ontology import Ontology
 from training.config import Recipe, TrainOptions
 from training.data import ItemRegions, TrainingData, prepare
 from training.queries import LoggedQuery, QueryLog, read_log
-from training.records import Preparing, ReportCallback
+from training.records import Preparing, ReportCallback, TrainingWarning
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def read_inputs(
 
     Raises:
         TrainingError: the train split has no item or no statement.
+        DataError: the model reads images, and none of the catalogue's can be read.
     """
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store, home.cache / "snapshot")
@@ -108,13 +109,23 @@ def read_data(
     report: ReportCallback,
     regions: str = "",
 ) -> TrainingData:
-    """Convert a snapshot to training data, with images or with the ``regions`` found in them."""
+    """Convert a snapshot to training data, with images or with the ``regions`` found in them.
+
+    Raises DataError if a model reads images of which none can be read, or regions that are not
+    there.
+    """
     images = read_images(home, snapshot, config, report)
     data = prepare(snapshot, ontology, tokenizer, images)
     if config.image_encoder != "regions":
         return data
+    place = Path(regions) if regions else home.regions
+    if not place.exists():
+        raise DataError(
+            f"no regions at {place}: put the files of a detector there, or name their folder "
+            "with --set regions=FOLDER"
+        )
     item_regions = ItemRegions(
-        files=open_regions(Path(regions) if regions else home.regions),
+        files=open_regions(place),
         max_regions=config.max_regions,
         width=config.region_width,
         classes=config.region_classes,
@@ -182,16 +193,26 @@ def read_images(
     config: ModelConfig,
     report: ReportCallback,
 ) -> ImageCache:
-    """Read the images' pixels at the model's size; none if the model does not read pixels."""
+    """Read the images' pixels at the model's size; none if the model does not read pixels.
+
+    Reports how many images cannot be read. Raises DataError if there are images and none can be.
+    """
     report(Preparing("images"))
-    reads_pixels = config.image_encoder not in ("regions", "none")
-    paths = snapshot.images if reads_pixels else [None] * len(snapshot.images)
-    return ImageCache.build(
-        paths,
+    files = home.image_files()
+    images = snapshot.images if config.reads_pixels else [None] * len(snapshot.images)
+    cache = ImageCache.build(
+        images,
         config.image_size,
         home.cache,
+        files,
         lambda done, total: report(Preparing("images", done, total)),
     )
+    unreadable = files.unreadable(images)
+    if unreadable.all:
+        raise DataError(f"{unreadable}; to train without images, set image_encoder=none")
+    if unreadable:
+        report(TrainingWarning(str(unreadable)))
+    return cache
 
 
 def learn_vocabulary(

@@ -5,6 +5,7 @@ Shapes: B items, S pixels per side.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +27,20 @@ Pixels = NDArray[np.uint8]
 PixelReader = Callable[[Path, int], Pixels | None]
 """Reads an image file at a size in pixels per side; None if it cannot be read."""
 
+
+class LazyImage(ABC):
+    """An image that is read when it is needed."""
+
+    @abstractmethod
+    def pixels(self, size: int) -> Pixels | None:
+        """Read the image as [3, size, size]; None if it cannot be read."""
+
+
 PropertyValue = tuple[str, str]
 """A statement about an item that is clear from the context: (property, value)."""
+
+
+ItemImage = str | Path | Pixels | LazyImage | Regions | None
 
 
 @dataclass(frozen=True)
@@ -37,13 +50,13 @@ class ItemInput:
     Attributes:
         id: the item's id
         title: its title, or None
-        image: a path, pixels, a detector's regions, or None
+        image: a path, pixels, something that reads them, a detector's regions, or None
         known: its known statements
     """
 
     id: str
     title: str | None = None
-    image: str | Path | Pixels | Regions | None = None
+    image: ItemImage = None
     known: tuple[PropertyValue, ...] = ()
 
     def has(self, modality: Modality) -> bool:
@@ -120,7 +133,7 @@ class Featurizer:
                 stacked[row] = image
         return torch.from_numpy(stacked)
 
-    def _pixels(self, image: str | Path | Pixels | Regions | None) -> Pixels | None:
+    def _pixels(self, image: ItemImage) -> Pixels | None:
         if image is None or isinstance(image, Regions) or self.config.image_encoder == "none":
             return None
         size = self.config.image_size
@@ -131,6 +144,8 @@ class Featurizer:
                     "resize the image first"
                 )
             return image
+        if isinstance(image, LazyImage):
+            return image.pixels(size)
         if self.read_pixels is None:
             raise ModelError(
                 f"no reader for the image {image}: give pixels, or load the scorer with read_pixels"

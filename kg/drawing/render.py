@@ -11,7 +11,7 @@ import numpy as np
 
 from kg.analysis import ITEM, VALUE
 from kg.drawing.text import ELLIPSIS, fonts_for, shorten, wrap
-from kg.image_cache import read_pixels
+from kg.image_files import ImageFiles, is_address
 from schema.errors import UsageError
 from schema.terms import Rank
 
@@ -70,8 +70,10 @@ def check_image_suffix(path: Path) -> None:
         )
 
 
-def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
+def draw_ego(graph: nx.Graph[Any], path: Path, files: ImageFiles) -> str:
     """Draw a graph made by :func:`kg.drawing.ego.ego_graph` to a PNG or SVG file.
+
+    Images that are not among the home's ``files`` are left out.
 
     The item is in the middle. Its values are in two columns beside it, with lines in the colours of
     their ranks; below are the items that share most of the values. Returns the characters that no
@@ -83,7 +85,7 @@ def draw_ego(graph: nx.Graph[Any], path: Path) -> str:
 
     check_image_suffix(path)
     families, missing = fonts_for(_all_text(graph))
-    drawing = EgoDrawing.of(graph)
+    drawing = EgoDrawing.of(graph, files)
     # The fixed salt and the empty date make the SVG of the same graph the same file.
     # With fonttype "none" an SVG contains text as text, and its viewer chooses the fonts.
     options: Any = {"svg.fonttype": "none", "svg.hashsalt": "catalograph", "font.family": families}
@@ -113,13 +115,14 @@ class EgoDrawing:
     """The part of an ego graph that is drawn: the values that fit, and the neighbours."""
 
     graph: nx.Graph[Any]
+    files: ImageFiles
     centre: tuple[str, str]
     values: list[Any]
     neighbours: list[Any]
     hidden_values: int
 
     @classmethod
-    def of(cls, graph: nx.Graph[Any]) -> EgoDrawing:
+    def of(cls, graph: nx.Graph[Any], files: ImageFiles) -> EgoDrawing:
         """Choose what to draw: of too many values, the ones with the most trusted ranks."""
         centre = next(iter(graph))
         ranks = list(RANK_COLOURS)
@@ -129,6 +132,7 @@ class EgoDrawing:
         )
         return cls(
             graph,
+            files,
             centre,
             values=sorted(by_rank[:MAX_VALUES], key=lambda node: node[1:]),
             neighbours=[node for node in graph[centre] if node[0] == ITEM],
@@ -197,7 +201,7 @@ class EgoDrawing:
         attributes = self.graph.nodes[self.centre]
         item_id = shorten(self.centre[1], 30)
         title = wrap(attributes["title"] or self.centre[1], 28, 3)
-        if _draw_image(axes, attributes["image"], WIDTH / 2, middle + 0.3, size=2.0):
+        if self._draw_image(axes, attributes["image"], Point(WIDTH / 2, middle + 0.3), size=2.0):
             top = middle - 0.78
             _boxed_title(axes, top, "\n".join(title), va="top", box=TITLE_BACKGROUND)
             id_y = top - 0.2 * len(title)
@@ -219,7 +223,8 @@ class EgoDrawing:
         for number, node in enumerate(self.neighbours):
             x = MARGIN + step * (number + 0.5)
             attributes = self.graph.nodes[node]
-            has_image = _draw_image(axes, attributes["image"], x, LEGEND_HEIGHT + 1.1, size=0.95)
+            centre = Point(x, LEGEND_HEIGHT + 1.1)
+            has_image = self._draw_image(axes, attributes["image"], centre, size=0.95)
             columns = max(14, int(step * 11))
             title = wrap(attributes["title"] or node[1], columns, 2 if has_image else 3)
             top = LEGEND_HEIGHT + (0.56 if has_image else 1.2)
@@ -237,6 +242,29 @@ class EgoDrawing:
             shared = f"{self.graph[self.centre][node]['shared']} shared"
             shared_y = top - 0.14 * len(title) - 0.04
             _label(axes, x, shared_y, shared, size=7, ha="center", va="top", colour=FAINT)
+
+    def _draw_image(self, axes: Axes, image: str | None, centre: Point, *, size: float) -> bool:
+        """Draw an image file centred at a point; return False if it cannot be read."""
+        from matplotlib.patches import Rectangle
+
+        if image is None or is_address(image):
+            return False
+        pixels = self.files.pixels(image, int(size * DOTS_PER_INCH))
+        if pixels is None:
+            return False
+        left = centre.x - size / 2
+        bottom = centre.y - size / 2
+        frame = Rectangle(
+            (left, bottom), size, size, facecolor="white", edgecolor=PALE, linewidth=1.2, zorder=3
+        )
+        axes.add_patch(frame)
+        axes.imshow(
+            np.moveaxis(pixels, 0, -1),
+            extent=(left, left + size, bottom, bottom + size),
+            zorder=4,
+            aspect="auto",
+        )
+        return True
 
     def _draw_legend(self, axes: Axes) -> None:
         """Draw the colours of the ranks that occur, and how many values are not drawn."""
@@ -312,25 +340,3 @@ def _curve(axes: Axes, start: Point, end: Point, side: int, colour: str, *, dash
             zorder=1,
         )
     )
-
-
-def _draw_image(axes: Axes, path: str | None, x: float, y: float, *, size: float) -> bool:
-    """Draw an image file centred at a point; return False if it cannot be read."""
-    from matplotlib.patches import Rectangle
-
-    pixels = read_pixels(Path(path), int(size * DOTS_PER_INCH)) if path else None
-    if pixels is None:
-        return False
-    left = x - size / 2
-    bottom = y - size / 2
-    frame = Rectangle(
-        (left, bottom), size, size, facecolor="white", edgecolor=PALE, linewidth=1.2, zorder=3
-    )
-    axes.add_patch(frame)
-    axes.imshow(
-        np.moveaxis(pixels, 0, -1),
-        extent=(left, left + size, bottom, bottom + size),
-        zorder=4,
-        aspect="auto",
-    )
-    return True

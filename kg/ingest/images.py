@@ -1,26 +1,25 @@
 """Find the image files that a source names.
 
 A source is not trusted: only regular files below the image folder count, without symbolic links on
-the way, and of a size that their header proves to be harmless.
+the way, in one of a few formats, and of a size that their header proves to be harmless. What passes
+here is checked once more when it is read, by :class:`kg.image_files.ImageFiles`.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MAX_PIXELS = 64_000_000
-"""Three bytes each make 192 MB once the image is decoded."""
-MAX_BYTES = 64 << 20
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+from kg.image_formats import MAX_BYTES, MAX_PIXELS, image_header
+from schema.errors import FileRefusedError, ImageRefusedError
+from schema.opening import open_below
 
-
-class ImageRefusedError(ValueError):
-    """An image file that exists but must not be read; the text gives the reason."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+MAX_REASONS = 3
+"""How many of the reasons for which images are refused are reported."""
 
 
 class ImageFolder:
@@ -33,7 +32,6 @@ class ImageFolder:
         self.max_pixels = max_pixels
         self.max_bytes = max_bytes
         self._root = str(self.root)
-        self._checked_folders = {""}  # below the root, found not to be links
 
     def find(self, name: str) -> Path | None:
         """Return the absolute path of an image, or None if there is no such file.
@@ -42,24 +40,21 @@ class ImageFolder:
         """
         path = self._path_below_root(name)
         try:
-            self._refuse_links(path[len(self._root) + 1 :].rpartition("/")[0], name)
-            # Unlike stat(), lstat() does not follow a link at the end of the path.
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
+            path.encode()
+            descriptor = open_below(self._root, path[len(self._root) + 1 :])
+            with os.fdopen(descriptor, "rb") as stream:
+                size = os.fstat(descriptor).st_size
+                if size > self.max_bytes:
+                    raise ImageRefusedError(f"has {size:,} bytes: the limit is {self.max_bytes:,}")
+                image_header(stream, self.max_pixels)
+        except FileNotFoundError:
             return None
+        except FileRefusedError as error:
+            raise ImageRefusedError(str(error)) from None
+        except UnicodeEncodeError:
+            raise ImageRefusedError("has a path that is not UTF-8, and cannot be stored") from None
         except OSError as error:
-            raise _lookup_failed(name, error.strerror or str(error)) from None
-        except ValueError as error:
-            raise _lookup_failed(name, str(error)) from None
-
-        if not stat.S_ISREG(status.st_mode):
-            kind = "symbolic link" if stat.S_ISLNK(status.st_mode) else "folder or device"
-            raise ImageRefusedError(f"{name!r} is a {kind}, not a regular file")
-        if status.st_size > self.max_bytes:
-            raise ImageRefusedError(
-                f"{name!r} has {status.st_size:,} bytes: the limit is {self.max_bytes:,}"
-            )
-        self._check_header(path, name)
+            raise ImageRefusedError(f"cannot be read ({error.strerror})") from None
         return Path(path)
 
     def find_any_suffix(self, stem: str) -> Path | None:
@@ -69,50 +64,36 @@ class ImageFolder:
     def _path_below_root(self, name: str) -> str:
         """Return the path that a name stands for, which must not leave the folder as spelled."""
         if "\0" in name or ".." in name.replace("\\", "/").split("/"):
-            raise ImageRefusedError(f"{name[:80]!r} leaves the image folder")
+            raise ImageRefusedError("leaves the image folder")
         # Paths are handled as text here, because it is faster than building Path objects.
         path = os.path.normpath(name if name.startswith("/") else f"{self._root}/{name}")
         if not path.startswith(f"{self._root}/"):
-            raise ImageRefusedError(f"{name[:80]!r} is outside the image folder {self.root}")
+            raise ImageRefusedError(f"is outside the image folder {self.root}")
         return path
 
-    def _refuse_links(self, folder: str, name: str) -> None:
-        """Check that no folder on the way is a link, which could lead anywhere."""
-        if folder in self._checked_folders:
-            return
-        self._refuse_links(folder.rpartition("/")[0], name)
-        if stat.S_ISLNK(os.lstat(f"{self._root}/{folder}").st_mode):
-            raise ImageRefusedError(f"{name!r} is reached through a symbolic link")
-        self._checked_folders.add(folder)
 
-    def _check_header(self, path: str, name: str) -> None:
-        """Check the size in the header: a file of a few kilobytes may decode to a terabyte."""
-        from PIL import Image, UnidentifiedImageError
+@dataclass
+class Refusals:
+    """The images of a source that were refused: how many for each reason, and an example."""
 
-        try:
-            with warnings.catch_warnings():
-                # Pillow warns from 89 million pixels on, which is above our own limit.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as image:
-                    width, height = image.size
-        except UnidentifiedImageError:
-            raise ImageRefusedError(f"{name!r} is not an image") from None
-        except (
-            Image.DecompressionBombError,
-            OSError,
-            ValueError,
-            SyntaxError,
-            OverflowError,
-        ) as error:
-            raise ImageRefusedError(f"{name!r} has a damaged header ({error})") from None
-        if width * height > self.max_pixels:
-            raise ImageRefusedError(
-                f"{name!r} is {width} x {height} pixels: the limit is {self.max_pixels:,}"
-            )
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
 
+    def add(self, name: str, reason: str) -> None:
+        """Count an image."""
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, name)
 
-def _lookup_failed(name: str, reason: str) -> ImageRefusedError:
-    return ImageRefusedError(f"{name[:80]!r} cannot be looked up ({reason})")
+    def note(self) -> str | None:
+        """Return a remark about the refused images, the most frequent reasons first."""
+        if not self.counts:
+            return None
+        reasons = [
+            f"{self.examples[reason][:80]!r} {reason}"
+            + (f" (and {count - 1:,} more)" * (count > 1))
+            for reason, count in self.counts.most_common(MAX_REASONS)
+        ]
+        return f"{self.counts.total():,} images were refused: {'; '.join(reasons)}"
 
 
 @dataclass
@@ -127,7 +108,11 @@ class SourceImages:
     """The name of an item's image in ``by_id``: "{id}.jpg"."""
     found: int = 0
     missing: int = 0
-    refusals: list[str] = field(default_factory=list)
+    unlocated: int = 0
+    """Images that were left out because no folder was given to look them up in."""
+    refusals: Refusals = field(default_factory=Refusals)
+    used_folders: set[Path] = field(default_factory=set)
+    """Folders in which images were found."""
 
     def find_named(self, names: Iterable[str]) -> list[str]:
         """Return the images of an image cell: its URLs, and the paths of its files that pass."""
@@ -138,6 +123,8 @@ class SourceImages:
                 images.append(name)
             elif self.named:
                 images += self._find(self.named, name)
+            else:
+                self.unlocated += 1
         return images
 
     def find_by_id(self, item: str) -> list[str]:
@@ -145,6 +132,15 @@ class SourceImages:
         if self.by_id is None or self.id_pattern is None:
             return []
         return self._find(self.by_id, self.id_pattern.replace("{id}", item))
+
+    def notes(self) -> Iterator[str]:
+        """Yield remarks for the user: how many images were left out, and why."""
+        if self.missing:
+            yield f"{self.missing:,} images were not found"
+        if self.unlocated:
+            yield f"{self.unlocated:,} images were left out: give their folder with --images"
+        if refused := self.refusals.note():
+            yield refused
 
     def _find(self, folder: ImageFolder, name: str) -> list[str]:
         has_suffix = "." in name.rpartition("/")[2]
@@ -155,10 +151,11 @@ class SourceImages:
                 # "images/1.jpg" in the table, and `--images images` on the command line
                 path = folder.find(name.removeprefix(own_prefix))
         except ImageRefusedError as error:
-            self.refusals.append(str(error))
+            self.refusals.add(name, str(error))
             return []
         if path is None:
             self.missing += 1
             return []
         self.found += 1
+        self.used_folders.add(folder.root)
         return [str(path)]

@@ -109,7 +109,7 @@ def ingest(
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
 
-        _run(plans, report, store, ledger, progress)
+        _run(home, plans, report, store, ledger, progress)
 
         has_new = report.new_items or report.new_statements
         # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
@@ -147,6 +147,7 @@ def parse_limit(text: str | float) -> Callable[[int], float]:
 
 
 def _run(
+    home: Home,
     plans: list[SourcePlan],
     report: IngestReport,
     store: GraphStore | None,
@@ -156,6 +157,7 @@ def _run(
     time = now()
     # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
     seen_items = SeenRows()
+    allowed_folders: set[Path] = set()
     for plan in plans:
         file = str(plan.source.path)
         restored_before = report.restored
@@ -166,6 +168,11 @@ def _run(
             ledger.clear_rejects(file)
         try:
             for batch in plan.assembled_batches(origin):
+                new_folders = plan.images.used_folders - allowed_folders
+                if store is not None and new_folders:
+                    # Before the first image of it is stored, which could not be read otherwise.
+                    home.allow_images(sorted(new_folders))
+                    allowed_folders |= new_folders
                 _store_batch(batch, report, seen_items, store, ledger)
                 if progress is not None:
                     progress(report)
@@ -212,12 +219,7 @@ def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
     images = plan.images
     name = plan.source.path.name
     report.images += images.found
-    if images.missing:
-        report.notes.append(f"{name}: {images.missing:,} images were not found")
-    if images.refusals:
-        report.notes.append(
-            f"{name}: {len(images.refusals):,} images were refused, the first: {images.refusals[0]}"
-        )
+    report.notes += [f"{name}: {note}" for note in images.notes()]
     if restored:
         report.notes.append(
             f"{name}: {restored:,} cells had an apostrophe that keeps a spreadsheet from running "

@@ -98,7 +98,7 @@ class NativeRdfPlan(SourcePlan):
         """Read the items and statements of the document."""
         from kg.rdf.native import NativeRdfReader
 
-        yield from NativeRdfReader(self.document, origin).batches()
+        yield from NativeRdfReader(self.document, origin, self.images).batches()
 
 
 def plan_source(
@@ -143,7 +143,9 @@ def _plan_rdf(
     # A mapping that was asked for is used even for Catalograph's own RDF.
     if mapping is None and document.is_native():
         reason = _reason(source, NATIVE_MAPPING, "it has Catalograph's own items and statements")
-        return NativeRdfPlan(source, NATIVE_MAPPING, reason, SourceImages(), document)
+        # The paths in it are those of the machine that wrote it, so none is looked up beside it.
+        found = SourceImages(_image_folder(images)) if images is not None else SourceImages()
+        return NativeRdfPlan(source, NATIVE_MAPPING, reason, found, document)
 
     if next(find_products(document), None) is None:
         raise DataError(
@@ -168,12 +170,26 @@ def _reason(source: Source, mapping_name: str, why: str) -> str:
 def _find_images(source: Source, mapping: Mapping, images: Path | str | None) -> SourceImages:
     """Return the folder given with ``--images``, or else the folders beside the source."""
     if images is not None:
-        if not Path(images).is_dir():
-            raise SourceNotFoundError(f"no image folder {images}: check --images")
-        folder = ImageFolder(Path(images))
+        folder = _image_folder(images)
         return SourceImages(folder, folder, mapping.image_pattern)
 
-    by_id = None
-    if mapping.image_folder and (source.folder / mapping.image_folder).is_dir():
-        by_id = ImageFolder(source.folder / mapping.image_folder)
-    return SourceImages(ImageFolder(source.folder), by_id, mapping.image_pattern)
+    beside = ImageFolder(source.folder)
+    pattern = mapping.image_pattern
+    if not pattern or not mapping.image_folder:
+        return SourceImages(beside)
+    place = Path(mapping.image_folder)
+    if not (source.folder / place).is_dir():
+        return SourceImages(beside)
+    if place.is_absolute() or ".." in place.parts:
+        # A mapping that leads elsewhere is the user's own.
+        return SourceImages(beside, ImageFolder(source.folder / place), pattern)
+    # Looked up from the source's folder, so that the folder of images is no link to elsewhere: it
+    # may come from the supplier, together with the source.
+    below = mapping.image_folder.replace("{", "{{").replace("}", "}}")
+    return SourceImages(beside, beside, f"{below}/{pattern}")
+
+
+def _image_folder(images: Path | str) -> ImageFolder:
+    if not Path(images).is_dir():
+        raise SourceNotFoundError(f"no image folder {images}: check --images")
+    return ImageFolder(Path(images))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyoxigraph import NamedNode, Quad
 
 from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.images import SourceImages
 from kg.rdf.document import ITEM_PREFIX, RANK, RdfDocument, node_label
 from kg.stores import rdf_terms as terms
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
@@ -52,15 +53,18 @@ class _BatchRows:
 
 
 class NativeRdfReader:
-    """Reads a document that Catalograph wrote.
+    """Reads a document that Catalograph wrote, or someone who knows its vocabulary.
+
+    The images that it names are looked up in ``images`` like those of any source.
 
     Every item and every statement is a row. Their numbers are in the order of reading, because RDF
     has no lines.
     """
 
-    def __init__(self, document: RdfDocument, origin: Origin) -> None:
+    def __init__(self, document: RdfDocument, origin: Origin, images: SourceImages) -> None:
         self._document = document
         self._origin = origin
+        self._images = images
         self._row_number = 0
 
     def batches(self) -> Iterator[AssembledBatch]:
@@ -121,6 +125,7 @@ class NativeRdfReader:
         row = terms.item_row(quads) or {"id": id, "title": None, "category": None, "images": []}
         if row["id"] != id:
             raise ValueError(f"its identifier {row['id'][:40]!r} does not match its IRI")
+        row["images"] = self._images.find_named(row["images"])
         batch.items.append(row)
         for quad in quads:
             predicate = quad.predicate

@@ -158,10 +158,21 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
             row["category"] = text
         elif quad.predicate == IMAGES:
             # Only items with several images have this list, and it has all of them in order.
-            row["images"] = json.loads(text)
+            row["images"] = _image_list(text)
         elif quad.predicate == IMAGE and not row["images"]:
             row["images"] = [text]
     return row if row["id"] is not None else None
+
+
+def _image_list(text: str) -> list[str]:
+    """Return the images in a JSON list; raises ValueError if it is none of texts."""
+    try:
+        images = json.loads(text)
+    except (ValueError, RecursionError):
+        images = None
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+        raise ValueError(f"its images {text[:40]!r} are no list of texts in JSON")
+    return images
 
 
 def fact_quad(row: Row) -> Quad:

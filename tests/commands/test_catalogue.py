@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import ITEMS, Call
+from tests.commands.conftest import ITEMS, Call, assert_fails
 
 INGEST_FIELDS = [
     "mapping",
@@ -29,6 +29,14 @@ def test_init_creates_a_home(call: Call, tmp_path: Path) -> None:
         "store": f"ladybug:{tmp_path / 'shoes' / 'graph'}",
     }
     assert call("--home", "shoes", "rejects").code == 0
+
+
+def test_init_allows_folders_of_images(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    assert call("init").code == 0
+    assert call("init", "--images", "photos").code == 0
+    assert str(tmp_path / "photos") in (tmp_path / "catalog" / "home.toml").read_text()
+    assert_fails(call("init", "--images", "none"), 2, "none", "--images")
 
 
 def test_init_keeps_the_given_store(call: Call, table: Path, tmp_path: Path) -> None:

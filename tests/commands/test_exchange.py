@@ -22,8 +22,8 @@ def test_export_reports_what_it_wrote(ingested: Call, tmp_path: Path, format_nam
 def test_exported_rdf_can_be_ingested(ingested: Call, format_name: str) -> None:
     file = f"out.{format_name}"
     ingested("export", "--format", format_name, file)
-    report = ingested("--home", "second", "ingest", file, "--json").json
-    assert (report["mapping"], report["items"]) == ("catalograph", 4)
+    report = ingested("--home", "second", "ingest", file, "--images", "images", "--json").json
+    assert (report["mapping"], report["items"], report["images"]) == ("catalograph", 4, 1)
     assert (report["statements"], report["rejected"]) == (6, 0)
     original = ingested("show", "1", "--json").json
     assert ingested("--home", "second", "show", "1", "--json").json == original

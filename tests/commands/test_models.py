@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli import main
-from tests.commands.conftest import Call, assert_fails
+from kg.home import Home
+from kg.stores.tables import items_table
+from schema.terms import Item
+from tests.commands.conftest import Call, Result, assert_fails
 from tests.commands.drawn_catalogue import COLOURS, draw_catalogue
 
 TRAIN = "train --size tiny --steps 30 --name first --set log_every=10"
@@ -259,3 +263,90 @@ def test_report_writes_one_self_contained_page(run: Call, tmp_path: Path) -> Non
     page = (tmp_path / "page.html").read_text()
     assert "colour" in page
     assert 'src="http' not in page
+
+
+@pytest.fixture
+def moved_images(trained: Path) -> Iterator[None]:
+    """The folder of the catalogue's images has moved, as if its disk were not mounted."""
+    images = trained.parent / "images"
+    images.rename(trained.parent / "moved")
+    yield
+    (trained.parent / "moved").rename(images)
+
+
+def image_warnings(result: Result) -> list[str]:
+    """Return the lines of warning that are about images."""
+    lines = result.err.splitlines()
+    return [line for line in lines if line.startswith("warning: ") and "images" in line]
+
+
+HOW_TO_GO_ON = "mount their disk or put their folder back, or load them again with"
+
+
+@pytest.mark.usefixtures("moved_images")
+def test_completing_without_the_images_says_so(run: Call, tmp_path: Path) -> None:
+    result = run("complete", "--out", "filled.jsonl", "--json")
+    assert result.json["cells"] == MISSING_CELLS
+    (warning,) = image_warnings(result)
+    assert f"{MISSING_CELLS} of {MISSING_CELLS} images cannot be read any more" in warning
+    assert "0.png, which does not exist" in warning
+    assert HOW_TO_GO_ON in warning
+    assert read_lines(tmp_path / "filled.jsonl")[0]["evidence"]["image"] is None
+
+    page = run("report", "page.html", "--completions", "filled.jsonl")
+    assert page.code == 0
+    assert "images cannot be read any more" in page.err
+    assert "warning: 100 of 100 images" in run("leaks").err
+    assert "images cannot be read" in run("show", "1", "--graph", "one.png").err
+
+
+@pytest.mark.usefixtures("moved_images")
+def test_evaluating_the_images_without_them_is_refused(run: Call) -> None:
+    evaluate = ("evaluate", "completion", "--part", "train")
+    for setting in (("--image", "yes"), ("--all",)):
+        assert_fails(run(*evaluate, *setting), 1, "images cannot be read", "--image no")
+    assert run(*evaluate, "--image", "no").code == 0
+
+
+@pytest.mark.usefixtures("moved_images")
+def test_training_on_the_images_without_them_is_refused(run: Call) -> None:
+    train = ("train", "--size", "tiny", "--steps", "1", "--name", "blind")
+    assert_fails(run(*train), 1, "100 of 100 images", HOW_TO_GO_ON, "image_encoder=none")
+    assert run(*train, "--set", "image_encoder=none").code == 0
+
+
+def test_training_and_completing_count_the_images_that_cannot_be_read(
+    call: Call, tmp_path: Path
+) -> None:
+    table = draw_catalogue(tmp_path / "shop", 30)
+    call("ingest", table)
+    (tmp_path / "shop" / "images" / "0.png").unlink()
+    (tmp_path / "shop" / "images" / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    train = call("train", "--size", "tiny", "--steps", "1")
+    assert train.code == 0
+    (warning,) = image_warnings(train)
+    assert "2 of 30 images cannot be read any more" in warning
+    complete = call("complete")
+    gone, damaged = image_warnings(complete)
+    assert "1 of 6 images cannot be read any more" in gone
+    assert "0.png, which does not exist" in gone
+    assert "1 of 6 images" in damaged
+    assert "5.png, which is truncated" in damaged
+
+
+def test_a_file_that_a_store_names_is_neither_trained_on_nor_shown(
+    call: Call, tmp_path: Path
+) -> None:
+    table = draw_catalogue(tmp_path / "shop", 30)
+    secret = tmp_path / "secret.png"
+    (tmp_path / "shop" / "images" / "3.png").rename(secret)
+    (tmp_path / "shop" / "images" / "3.png").symlink_to(secret)
+    ingest = call("ingest", table)
+    assert "'images/3.png' is a symbolic link" in ingest.err
+    with Home.open(tmp_path / "catalog").store() as store:
+        store.put(items_table([Item("3", images=(str(secret),))]), None)
+    train = call("train", "--size", "tiny", "--steps", "1")
+    assert f"{secret}, which is outside the image folders of this home" in train.err
+    assert "`catalograph init --images DIR`" in train.err
+    assert call("init", "--images", tmp_path / "shop", "--images", tmp_path).code == 0
+    assert "outside" not in call("train", "--size", "tiny", "--steps", "1").err

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluation.report import (
     read_completions,
@@ -12,11 +16,18 @@ from evaluation.report import (
     report_data,
     strongest_reasons,
     thumbnail,
+    write_report,
 )
+from kg.home import Home
+from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
-from schema.errors import DataError
+from kg.stores.tables import items_table
+from schema.errors import CatalographWarning, DataError
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
+from schema.terms import Item
+
+NO_FILES = ImageFiles([])
 
 
 @pytest.fixture
@@ -59,31 +70,35 @@ def completion(value="lamp", decision="fill", probability=0.9):
 
 
 def test_filled_cells_count_as_covered_after_completion_only(snapshot, ontology):
-    data = report_data(snapshot, ontology, [completion()], {})
+    data = report_data(snapshot, ontology, [completion()], {}, NO_FILES)
     kind = next(row for row in data.coverage if row.property == "kind")
     assert (kind.before, kind.after) == (0.5, 1.0)
 
 
 def test_cells_left_for_review_do_not_count_as_covered(snapshot, ontology):
-    data = report_data(snapshot, ontology, [completion(decision="review")], {})
+    data = report_data(snapshot, ontology, [completion(decision="review")], {}, NO_FILES)
     assert next(row for row in data.coverage if row.property == "kind").after == 0.5
 
 
 def test_accuracy_is_compared_with_the_most_frequent_value(snapshot, ontology):
-    (row,) = report_data(snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}).accuracy
+    (row,) = report_data(
+        snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}, NO_FILES
+    ).accuracy
     assert (row.model, row.most_frequent) == (1.0, 0.0)
 
 
 def test_a_property_without_values_has_no_most_frequent_one(snapshot):
     ontology = Ontology([PropertySpec("kind", coverage=1.0)])
-    (row,) = report_data(snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}).accuracy
+    (row,) = report_data(
+        snapshot, ontology, [completion()], {("b", "kind"): {"lamp"}}, NO_FILES
+    ).accuracy
     assert row.most_frequent == 0.0
 
 
 def test_the_interval_of_an_accuracy_is_wilsons(snapshot, ontology):
     lines = [{**completion(), "item": str(number)} for number in range(10)]
     truth = {(str(number), "kind"): {"lamp"} for number in range(10)}
-    (row,) = report_data(snapshot, ontology, lines, truth).accuracy
+    (row,) = report_data(snapshot, ontology, lines, truth, NO_FILES).accuracy
     # Wilson (1927) with all of n right: the lower end is n / (n + z²).
     assert row.low == pytest.approx(10 / (10 + 1.96**2), abs=1e-4)
     assert row.high == 1.0
@@ -92,7 +107,7 @@ def test_the_interval_of_an_accuracy_is_wilsons(snapshot, ontology):
 def test_completions_are_checked_if_the_truth_is_known(snapshot, ontology):
     lines = [completion(), {**completion(probability=0.3), "item": "c"}]
     truth = {("b", "kind"): {"lamp"}, ("c", "kind"): {"mug"}}
-    data = report_data(snapshot, ontology, lines, truth)
+    data = report_data(snapshot, ontology, lines, truth, NO_FILES)
     assert (data.checked_fills.right, data.checked_fills.count) == (1, 2)
     assert [(each.probability, each.accuracy) for each in data.reliability] == [
         (0.3, 0.0),
@@ -104,7 +119,7 @@ def test_completions_are_checked_if_the_truth_is_known(snapshot, ontology):
 
 
 def test_the_page_escapes_titles_and_needs_nothing_from_outside(snapshot, ontology):
-    page = render(report_data(snapshot, ontology, [{**completion(), "item": "a"}], {}))
+    page = render(report_data(snapshot, ontology, [{**completion(), "item": "a"}], {}, NO_FILES))
     assert "Red &lt;mug&gt;" in page
     assert "http" not in page
 
@@ -116,7 +131,49 @@ def test_reasons_are_sorted_by_the_size_of_their_effect():
 
 def test_an_image_that_cannot_be_read_has_no_thumbnail(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
-    assert thumbnail(str(tmp_path / "x.jpg")) is None
+    os.mkfifo(tmp_path / "pipe")
+    files = ImageFiles([tmp_path])
+    for image in (None, "https://x.org/1.jpg", *map(str, (tmp_path / "x.jpg", tmp_path / "pipe"))):
+        assert thumbnail(image, files) is None
+    assert len(files.failures) == 2
+
+
+def test_a_file_from_outside_does_not_get_into_the_page(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "secret.png")
+    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "secret.png")
+    files = ImageFiles([tmp_path / "photos"])
+    for image in ("secret.png", "photos/link.png", "photos/../secret.png"):
+        assert thumbnail(str(tmp_path / image), files) is None
+        assert thumbnail(str(tmp_path / image), ImageFiles([])) is None
+
+
+def test_a_thumbnail_is_encoded_anew(tmp_path):
+    """Nothing of the file's bytes is in the page: they may hold scripts, or who took it where."""
+    image = tmp_path / "a.jpg"
+    Image.new("RGB", (400, 200), "red").save(
+        image, comment=b"<script>here</script>", exif=b"secret"
+    )
+    url = thumbnail(str(image), ImageFiles([tmp_path]))
+    assert url is not None
+    data = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))
+    assert b"script" not in data
+    assert b"secret" not in data
+    with Image.open(io.BytesIO(data)) as small:
+        assert (small.format, small.size) == ("JPEG", (160, 80))
+
+
+def test_images_that_cannot_be_shown_are_counted(tmp_path):
+    home = Home.open(tmp_path / "home", create=True)
+    with home.store() as store:
+        store.put(items_table([Item("b", images=("/etc/passwd.png",))]), None)
+    Ontology().save(home.ontology_path)
+    (tmp_path / "filled.jsonl").write_text(json.dumps(completion()) + "\n")
+    with pytest.warns(
+        CatalographWarning, match=r"^1 of 1 images .*/etc/passwd.png, which is outside"
+    ):
+        write_report(home, tmp_path / "page.html", tmp_path / "filled.jsonl")
+    assert "no image" in (tmp_path / "page.html").read_text()
 
 
 def test_files_of_another_kind_are_refused(tmp_path):

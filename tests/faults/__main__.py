@@ -27,6 +27,7 @@ from tests.faults.configs import fuzz_configs
 from tests.faults.flips import flip_bytes
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
 from tests.faults.guard_fuzz import try_guards
+from tests.faults.image_fuzz import try_images
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
 from tests.faults.trials import Outcome, Plan, Trial
@@ -56,6 +57,7 @@ TRIALS = (
     Trial("hostile queries", "texts in each language", 5_000, try_guards),
     Trial("greedy Cypher", "queries", len(CYPHER), attack_queries(Engine.LADYBUG)),
     Trial("greedy SPARQL", "queries", len(SPARQL), attack_queries(Engine.OXIGRAPH)),
+    Trial("wrong images", "files", 5_000, try_images),
 )
 
 

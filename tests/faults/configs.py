@@ -464,6 +464,7 @@ def _completions() -> Kind:
     import numpy as np
 
     from evaluation.report import read_completions, render, report_data
+    from kg.image_files import ImageFiles
     from kg.snapshot import GraphSnapshot
     from schema.ontology import Ontology, PropertySpec
 
@@ -492,7 +493,8 @@ def _completions() -> Kind:
     }
 
     def load(path: Path) -> object:
-        return render(report_data(snapshot, ontology, read_completions(path), truth))
+        lines = read_completions(path)
+        return render(report_data(snapshot, ontology, lines, truth, ImageFiles([])))
 
     return Kind("completions", f"{json.dumps(line)}\n".encode(), _written_file(load, "c.jsonl"))
 
@@ -537,10 +539,11 @@ guess = { columns = ["sku"], width = 3, cell = 1, pattern = "^a" }
 def _home() -> Kind:
     from kg.home import Home
 
-    text = 'format = 1\nstore = "rdf:graph"\n'
+    text = 'format = 1\nstore = "rdf:graph"\nimage_folders = ["/photos", "/more/photos"]\n'
 
     def load(path: Path) -> object:
-        return Home.open(path.parent).store_url
+        home = Home.open(path.parent)
+        return home.store_url, home.image_files().unreadable(["/photos/1.jpg"])
 
     return Kind("home.toml", text.encode(), _written_file(load, "home.toml"))
 

@@ -92,7 +92,7 @@ def test_a_salvage_that_was_cut_off_goes_on(damaged, tmp_path, monkeypatch):
 def test_one_altered_byte_of_settings_and_shapes_is_restored(damaged, tmp_path):
     home = Home(damaged)
     home.set_default_store(f"ladybug:{damaged / 'graph'}")
-    for path in (home.settings_path, home.ontology_path):
+    for path in (home.settings.path, home.ontology_path):
         data = path.read_bytes()
         place = data.rindex(b"=")
         path.write_bytes(data[:place] + b"\x00" + data[place + 1 :])

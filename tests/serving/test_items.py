@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from encoders.regions import RegionFiles
+from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from serving.cells import Cell
-from serving.items import CatalogItems, missing_cells, named_cells
+from serving.items import CatalogImage, CatalogItems, missing_cells, named_cells
 
 from .fakes import ONTOLOGY
 
@@ -61,15 +64,34 @@ def test_named_cells_of_an_unknown_property_are_refused():
 
 
 def test_items_are_built_on_access():
-    items = CatalogItems(make_snapshot())
+    items = CatalogItems(make_snapshot(), ImageFiles([]))
     assert len(items) == 3
     assert (items[0].id, items[0].title, items[0].known) == ("m", "a mug", (("colour", "red"),))
     assert [item.id for item in items[1:]] == ["l", "x"]
 
 
 def test_an_empty_title_and_unreadable_images_are_missing(tmp_path: Path) -> None:
-    image = tmp_path / "a.jpg"
-    image.touch()
-    items = CatalogItems(make_snapshot(str(image)))
-    assert [item.image for item in items] == [image, None, None]
+    image = tmp_path / "a.png"
+    Image.new("RGB", (4, 4), "red").save(image)
+    files = ImageFiles([tmp_path])
+    items = CatalogItems(make_snapshot(str(image)), files)
+    assert [item.image for item in items] == [CatalogImage(str(image), files), None, None]
     assert items[1].title is None
+    pixels = CatalogImage(str(image), files).pixels(2)
+    assert pixels is not None
+    assert pixels.tolist() == [[[255] * 2] * 2, [[0] * 2] * 2, [[0] * 2] * 2]
+
+
+def test_an_image_outside_the_home_s_folders_is_missing_and_counted(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    Image.new("RGB", (4, 4), "red").save(image)
+    items = CatalogItems(make_snapshot(str(image)), ImageFiles([tmp_path / "photos"]))
+    assert items[0].image is None
+    unreadable = items.unreadable_images(range(3))
+    assert (unreadable.total, list(unreadable.failures)) == (2, [str(image), "/gone/b.jpg"])
+    assert CatalogImage(str(image), items.files).pixels(2) is None
+
+
+def test_regions_need_no_image() -> None:
+    items = CatalogItems(make_snapshot("/gone/a.jpg"), ImageFiles([]), RegionFiles())
+    assert not items.unreadable_images(range(3))

@@ -9,6 +9,7 @@ from PIL import Image
 
 from kg.drawing.ego import Neighbourhood, ego_graph
 from kg.drawing.render import draw_ego
+from kg.image_files import ImageFiles
 from schema.errors import UsageError
 from schema.terms import Item, Provenance, Rank, Statement
 
@@ -27,7 +28,7 @@ def drawn(
     around: Neighbourhood | None = None,
 ) -> str:
     """Draw a graph; return the missing characters for a PNG, and the text of an SVG."""
-    missing = draw_ego(ego_graph(item, facts, around), path)
+    missing = draw_ego(ego_graph(item, facts, around), path, ImageFiles([path.parent]))
     return missing if path.suffix == ".png" else path.read_text()
 
 

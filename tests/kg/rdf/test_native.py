@@ -3,6 +3,7 @@
 import pytest
 
 from kg.ingest.assemble import Origin
+from kg.ingest.images import SourceImages
 from kg.rdf.document import RdfDocument
 from kg.rdf.native import NativeRdfReader
 from schema.iris import PREFIXES
@@ -21,7 +22,7 @@ def read(tmp_path, text):
     path.write_text(HEAD + text)
     origin = Origin("native.ttl", "native.ttl", "run", "now")
     with RdfDocument(path) as document:
-        (batch,) = NativeRdfReader(document, origin).batches()
+        (batch,) = NativeRdfReader(document, origin, SourceImages()).batches()
     return batch
 
 
@@ -67,3 +68,9 @@ def test_an_item_with_a_foreign_iri_is_rejected(tmp_path):
 def test_a_colon_that_is_not_encoded_belongs_to_the_name(tmp_path):
     batch = read(tmp_path, "<urn:catalograph:item:a:b> a schema:Product .")
     assert batch.items["id"].to_pylist() == ["a:b"]
+
+
+@pytest.mark.parametrize("images", ["{}", '{\\"a\\": 1}', "[1]", "[[]]", "x", "[" * 100_000])
+def test_an_item_whose_images_are_no_list_of_texts_is_rejected(tmp_path, images):
+    (reject,) = read(tmp_path, ITEM.replace(" .", f' ; cg:images "{images}" .')).rejects
+    assert "are no list of texts" in reject.reason

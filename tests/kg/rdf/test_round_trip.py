@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from kg.export.write import export
 from kg.ingest.pipeline import ingest
 from kg.stores.open import open_store
-from kg.stores.tables import items_table, statements_table
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
 from schema.terms import Item, Provenance, Rank, Statement
 from tests.kg.export.odd_store import MemoryHome, odd_store, rows
 
@@ -34,6 +35,18 @@ ITEM = st.builds(Item, TEXT, OPTIONAL_TEXT, OPTIONAL_TEXT, st.lists(TEXT, max_si
 STATEMENT = st.builds(Statement, TEXT, TEXT, TEXT, st.sampled_from(list(Rank)), PROVENANCE)
 
 
+def with_addresses(store):
+    """Return a copy of a store whose images are addresses, which are kept however they look."""
+    items, statements = rows(store)
+    for row in items:
+        row["images"] = [f"https://x.org/{image}" for image in row["images"]]
+    copy = open_store("memory:")
+    copy.put(
+        pa.Table.from_pylist(items, ITEM_SCHEMA), pa.Table.from_pylist(statements, STATEMENT_SCHEMA)
+    )
+    return copy
+
+
 def round_trip(store, format, folder):
     """Return a new store into which the export of a store was ingested, and the report."""
     path = Path(folder) / f"out.{format}"
@@ -44,9 +57,10 @@ def round_trip(store, format, folder):
 
 @pytest.mark.parametrize("format", RDF_FORMATS)
 def test_a_round_trip_loses_nothing(format, tmp_path):
-    restored, report = round_trip(odd_store(), format, tmp_path)
-    assert rows(restored) == rows(odd_store())
-    assert restored.content_hash() == odd_store().content_hash()
+    store = with_addresses(odd_store())
+    restored, report = round_trip(store, format, tmp_path)
+    assert rows(restored) == rows(store)
+    assert restored.content_hash() == store.content_hash()
     assert report.mapping == "catalograph"
     assert (report.read, report.stored, report.rejected) == (11, 11, 0)
     assert (report.new_items, report.new_statements) == (5, 6)
@@ -58,6 +72,7 @@ def test_a_round_trip_loses_nothing(format, tmp_path):
 def test_any_text_is_restored(format, items, statements):
     store = open_store("memory:")
     store.put(items_table(items), statements_table(statements))
+    store = with_addresses(store)
     with TemporaryDirectory() as folder:
         if store.counts().items:
             assert rows(round_trip(store, format, folder)[0]) == rows(store)

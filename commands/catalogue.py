@@ -56,9 +56,8 @@ def init(context: Context, images: tuple[Path, ...]) -> None:
     home = context.home(create=True)
     if context.store is not None:
         home.set_default_store(context.store)
-    else:
-        home.settings.accept_edits()
     home.allow_images(images)
+    home.settings.accept_edits()
     context.emit(
         {"home": str(home.path), "store": home.store_url},
         f"catalogue home: {home.path}",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from schema.ledger import Ledger
 
 _STORE = "store"
-_IMAGE_FOLDERS = "image_folders"
+IMAGE_FOLDERS = "image_folders"
 
 
 class Home:
@@ -62,7 +62,7 @@ class Home:
             home.models.mkdir(parents=True, exist_ok=True)
             home.cache.mkdir(exist_ok=True)
             # The settings come last: a folder that was only half prepared is not a home.
-            home.settings.create({_IMAGE_FOLDERS: []})
+            home.settings.create({IMAGE_FOLDERS: []})
         except OSError as error:
             raise HomeNotFoundError(
                 f"cannot create a catalogue home at {path} ({error.strerror}): "
@@ -86,11 +86,11 @@ class Home:
         A home from before these were kept has those of its sources, from which ``ingest`` takes
         images if it is given no other.
         """
-        folders = self.settings.read().get(_IMAGE_FOLDERS)
+        folders = self.settings.read().get(IMAGE_FOLDERS)
         if folders is not None:
             if not isinstance(folders, list) or not all(isinstance(each, str) for each in folders):
                 raise HomeNotFoundError(
-                    f"{self.settings.path} has {_IMAGE_FOLDERS} = {shown(folders)}: "
+                    f"{self.settings.path} has {IMAGE_FOLDERS} = {shown(folders)}: "
                     'write a list of folders, such as ["/photos"]'
                 )
             return folders
@@ -124,7 +124,7 @@ class Home:
             known = self.image_folders()
             added = [folder for folder in dict.fromkeys(wanted) if folder not in known]
             if added:
-                settings[_IMAGE_FOLDERS] = [*known, *added]
+                settings[IMAGE_FOLDERS] = [*known, *added]
 
     def image_files(self) -> ImageFiles:
         """Return the way to the catalogue's image files: the only one on which they are opened."""
@@ -152,7 +152,8 @@ class Home:
             return None
         if not isinstance(url, str) or not url.isprintable():
             raise HomeNotFoundError(
-                f"{self.settings.path} names the store {shown(url)}: write a URL such as ladybug:graph"
+                f"{self.settings.path} names the store {shown(url)}: "
+                "write a URL such as ladybug:graph"
             )
         # Checked again, because the file may have been edited by hand.
         scheme, _, place = checked_url(url).partition(":")

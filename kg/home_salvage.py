@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kg.home import Home
+from kg.home import IMAGE_FOLDERS, Home
 from kg.home_ontology import refresh_ontology
 from kg.stores.open import journaled_files
 from kg.stores.salvage import Rescued, salvage_store
@@ -71,6 +71,7 @@ def salvage_home(
     report = SalvageReport(str(target.path))
     _salvage_store(url, target, report, limits, progress)
     _salvage_ledger(damaged, target, report)
+    _copy_image_folders(damaged, target)
     _copy_ontology(damaged, target, report)
     if journaled_files(url) is not None:
         with target.store(read_only=True) as rescued:
@@ -102,15 +103,19 @@ def _store_url(damaged: Path, store: str | None) -> str:
 
 
 def _repaired_store_url(damaged: Path) -> str:
+    path = damaged.absolute()
+    scheme, _, place = str(_repaired_settings(damaged).get("store", "ladybug:graph")).partition(":")
+    return f"{scheme}:{place if place.startswith('//') else path / place}"
+
+
+def _repaired_settings(damaged: Path) -> dict[str, Any]:
+    """Return what can be read of the damaged home's settings."""
     import tomllib
 
-    path = damaged.absolute()
     try:
-        settings = tomllib.loads(repaired((damaged / "home.toml").read_bytes()).decode())
-        scheme, _, place = str(settings["store"]).partition(":")
-        return f"{scheme}:{place if place.startswith('//') else path / place}"
-    except (OSError, ValueError, KeyError):
-        return f"ladybug:{path / 'graph'}"
+        return tomllib.loads(repaired((damaged / "home.toml").read_bytes()).decode())
+    except (OSError, ValueError):
+        return {}
 
 
 def _new_home(damaged: Path, new: Path) -> Home:
@@ -177,6 +182,17 @@ def _salvage_ledger(damaged: Path, target: Home, report: SalvageReport) -> None:
         rescued = salvage_ledger(path, ledger)
     report.ledger = rescued.rescued
     report.lost += rescued.lost
+
+
+def _copy_image_folders(damaged: Path, target: Home) -> None:
+    """Let images be read from the folders from which the damaged home read them."""
+    folders = _repaired_settings(damaged).get(IMAGE_FOLDERS)
+    with target.settings.changing() as settings:
+        if isinstance(folders, list):
+            settings[IMAGE_FOLDERS] = folders
+        else:
+            # Then they are those of the sources in the ledger.
+            settings.pop(IMAGE_FOLDERS, None)
 
 
 def _copy_ontology(damaged: Path, target: Home, report: SalvageReport) -> None:

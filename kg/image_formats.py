@@ -21,7 +21,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from schema.errors import ImageRefusedError
 
@@ -39,6 +39,10 @@ HEAD_BYTES = 64 << 10
 
 _KEPT_APPLICATION_SEGMENTS = (0xE0, 0xEE)
 """Of JPEG's application segments, those by JFIF and Adobe, which say what the components are."""
+_SEGMENT_HEAD = 4
+"""Bytes of the marker of a segment and of its length."""
+_NO_MARKERS = (b"", b"\0", b"\xff")
+"""What may follow 0xff without being a marker."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of JPEG's starts of frames, which have the size."""
 _PROGRESSIVE_FRAMES = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -180,50 +184,48 @@ def _unpacked(format: str, data: bytes, position: int) -> tuple[int, ...]:
 # JPEG
 
 
-class _Segment(NamedTuple):
-    """A segment of a JPEG file: its marker, and where it, its content and what follows begin."""
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker, start and end of each segment up to the start of the first scan, the last.
 
-    marker: int
-    start: int
-    content: int
-    end: int
-
-
-def _jpeg_segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments up to the start of the first scan, which is the last."""
-    position = 2
+    The content of a segment begins ``_SEGMENT_HEAD`` bytes after its start.
+    """
+    # Plain tuples and a match only where it is needed: a photograph has a dozen segments, and this
+    # loop must not cost more than a few percent of decoding a small one.
+    start = 2
     for _ in range(MAX_SEGMENTS):
-        # Decoders skip whatever is between two segments.
-        match = _JPEG_MARKER.match(data, position) or _JPEG_MARKER.search(data, position)
-        if match is None:
-            raise _TruncatedError
-        start = match.start()
+        if data[start : start + 1] != b"\xff" or data[start + 1 : start + 2] in _NO_MARKERS:
+            # Decoders skip whatever is between two segments.
+            match = _JPEG_MARKER.search(data, start)
+            if match is None:
+                raise _TruncatedError
+            start = match.start()
         marker = data[start + 1]
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these have no content
-            position = start + 2
+            start += 2
             continue
         if marker == 0xD9:
             raise ImageRefusedError("is a JPEG without pixels")
-        if len(data) < start + 4:
+        if len(data) < start + _SEGMENT_HEAD:
             raise _TruncatedError
-        position = start + 2 + (data[start + 2] << 8) + data[start + 3]
-        if position < start + 4:
+        end = start + 2 + (data[start + 2] << 8) + data[start + 3]
+        if end < start + _SEGMENT_HEAD:
             raise ImageRefusedError("is a damaged JPEG")
-        yield _Segment(marker, start, start + 4, position)
+        yield marker, start, end
         if marker == 0xDA:
             return
+        start = end
     raise ImageRefusedError(f"is a JPEG of more than {MAX_SEGMENTS:,} segments")
 
 
 def _jpeg_header(data: bytes) -> ImageHeader:
-    for segment in _jpeg_segments(data):
-        if segment.marker in _FRAMES:
-            return _frame_header(data, segment)
+    for marker, start, _ in _jpeg_segments(data):
+        if marker in _FRAMES:
+            return _frame_header(data, start)
     raise ImageRefusedError("is a JPEG without a size")
 
 
-def _frame_header(data: bytes, segment: _Segment) -> ImageHeader:
-    height, width = _unpacked(">HH", data, segment.content + 1)
+def _frame_header(data: bytes, start: int) -> ImageHeader:
+    height, width = _unpacked(">HH", data, start + _SEGMENT_HEAD + 1)
     return ImageHeader("JPEG", width, height)
 
 
@@ -236,32 +238,30 @@ def _encoded_jpeg(data: bytes) -> EncodedImage:
     kept = [view[:2]]
     exif = b""
     profile_parts: dict[int, bytes] = {}
-    for segment in _jpeg_segments(data):
-        marker = segment.marker
+    for marker, start, end in _jpeg_segments(data):
         if marker == 0xDA:
             if is_progressive:
-                _check_scans(data, segment.start)
-            kept.append(view[segment.start :])
-        elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
-            content = data[segment.content : segment.end]
-            if marker in _KEPT_APPLICATION_SEGMENTS:
-                kept.append(view[segment.start : segment.end])
-            elif marker == 0xE1 and not exif and content.startswith(b"Exif\0"):
+                _check_scans(data, start)
+            kept.append(view[start:])
+        elif marker == 0xFE or (
+            0xE0 <= marker <= 0xEF and marker not in _KEPT_APPLICATION_SEGMENTS
+        ):
+            content = data[start + _SEGMENT_HEAD : end]
+            if marker == 0xE1 and not exif and content.startswith(b"Exif\0"):
                 exif = content[6:]
             elif marker == 0xE2 and content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
                 profile_parts[content[12]] = content[14:]
         else:
-            kept.append(view[segment.start : segment.end])
+            kept.append(view[start:end])
             if marker in _FRAMES:
                 if header is not None:
                     raise ImageRefusedError("is a JPEG of several sizes")
-                header = _frame_header(data, segment)
+                header = _frame_header(data, start)
                 is_progressive = marker in _PROGRESSIVE_FRAMES
     if header is None:
         raise ImageRefusedError("is a JPEG without a size")
-    return EncodedImage(
-        header, b"".join(kept), exif_orientation(exif), _joined_profile(profile_parts)
-    )
+    profile = _joined_profile(profile_parts)
+    return EncodedImage(header, b"".join(kept), exif_orientation(exif), profile)
 
 
 def _check_scans(data: bytes, start: int) -> None:
@@ -456,10 +456,10 @@ def _encoded_webp(data: bytes) -> EncodedImage:
 
 def exif_orientation(exif: bytes) -> int:
     """Return the orientation (1 to 8) in EXIF data, which is a TIFF file; 1 if it has none."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if exif[:2] not in (b"II", b"MM"):
+        return 1
+    order = "<" if exif.startswith(b"II") else ">"
     try:
-        if order is None:
-            return 1
         (start,) = struct.unpack_from(f"{order}I", exif, 4)
         (entries,) = struct.unpack_from(f"{order}H", exif, start)
         for number in range(entries):

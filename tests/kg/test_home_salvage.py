@@ -92,13 +92,18 @@ def test_a_salvage_that_was_cut_off_goes_on(damaged, tmp_path, monkeypatch):
 def test_one_altered_byte_of_settings_and_shapes_is_restored(damaged, tmp_path):
     home = Home(damaged)
     home.set_default_store(f"ladybug:{damaged / 'graph'}")
+    home.allow_images([tmp_path])
     for path in (home.settings.path, home.ontology_path):
         data = path.read_bytes()
         place = data.rindex(b"=")
         path.write_bytes(data[:place] + b"\x00" + data[place + 1 :])
+    with pytest.raises(HomeNotFoundError):
+        home.image_folders()
     report = salvage_home(damaged, tmp_path / "new")
     assert report.items.total == 2
-    assert Home.open(tmp_path / "new").ontology().properties
+    new = Home.open(tmp_path / "new")
+    assert new.ontology().properties
+    assert str(tmp_path) in new.image_folders()
 
 
 def test_what_cannot_be_salvaged_is_refused_before_anything_is_written(damaged, tmp_path):

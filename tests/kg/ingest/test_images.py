@@ -7,7 +7,8 @@ import zlib
 import pytest
 from PIL import Image
 
-from kg.ingest.images import ImageFolder, ImageRefusedError
+from kg.ingest.images import ImageFolder
+from schema.errors import ImageRefusedError
 
 
 @pytest.fixture

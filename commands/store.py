@@ -17,6 +17,7 @@ from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
     from kg.analysis import GraphStructure
+    from kg.home import Home
     from kg.stats import Stats
     from kg.stores.protocol import GraphStore
     from kg.stores.query_limits import QueryLimits
@@ -112,8 +113,14 @@ def _statement_document(statement: Statement) -> dict[str, Any]:
     is_flag=True,
     help="Also report connected components, near-duplicate values and category cycles.",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Also write a page with a heat map of what is missing, by category and property.",
+)
 @pass_context
-def stats(context: Context, graph: bool) -> None:
+def stats(context: Context, graph: bool, html: Path | None) -> None:
     """Show the size of the catalogue and the coverage of its properties.
 
     The coverage of a property is the share of items with an asserted or accepted value of it.
@@ -122,6 +129,7 @@ def stats(context: Context, graph: bool) -> None:
     Example:
       catalograph stats
       catalograph stats --graph
+      catalograph stats --html stats.html
     """
     from kg.stats import read_stats
 
@@ -129,13 +137,26 @@ def stats(context: Context, graph: bool) -> None:
     with home.store(read_only=True) as store:
         result = read_stats(store)
         structure = _read_structure(store) if graph else None
+        if html is not None:
+            _write_page(html, home, store, result)
 
     document = {"store": home.store_url, **result.as_dict()}
     lines = _stats_lines(result)
     if structure is not None:
         document["graph"] = structure.as_dict(SHOWN)
         lines += _structure_lines(structure)
+    if html is not None:
+        document["page"] = str(html)
+        lines += ["", f"page: {html}"]
     context.emit(document, *lines)
+
+
+def _write_page(path: Path, home: Home, store: GraphStore, result: Stats) -> None:
+    from kg.missing_values import read_missing_values
+    from kg.stats_page import write_stats_page
+
+    missing = read_missing_values(store, home.ontology())
+    write_stats_page(path, home.path.name, result, missing)
 
 
 def _stats_lines(result: Stats) -> list[object]:

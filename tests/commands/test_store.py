@@ -70,6 +70,12 @@ def test_stats_count_items_and_coverage(ingested: Call) -> None:
     assert "graph" not in document
 
 
+def test_stats_write_a_page(ingested: Call, tmp_path: Path) -> None:
+    result = ingested("stats", "--html", "out/stats.html", "--json")
+    assert result.json["page"] == "out/stats.html"
+    assert "Missing values by category" in (tmp_path / "out" / "stats.html").read_text()
+
+
 def test_stats_of_an_empty_home(call: Call) -> None:
     call("init")
     result = call("stats")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +46,9 @@ class MissingValues:
 
         Only categories without a subcategory among these count, so that no item counts twice.
         """
-        below = [*self.categories[1:], ""]
-        is_leaf = np.array(
-            [
-                not other.startswith(category + CATEGORY_SEPARATOR)
-                for category, other in zip(self.categories, below, strict=True)
-            ],
-            bool,
-        )
+        is_leaf = np.ones(len(self.categories), bool)
+        for row, (category, following) in enumerate(pairwise(self.categories)):
+            is_leaf[row] = not following.startswith(category + CATEGORY_SEPARATOR)
         expected = self.applies[is_leaf]
         cells = (expected * self.items[is_leaf, None]).sum()
         return float((self.missing[is_leaf] * expected).sum() / cells) if cells else 0.0

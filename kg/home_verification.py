@@ -53,9 +53,13 @@ def verify_home(
         report = verify_store(files, quick=quick, limits=limits, progress=progress)
     else:
         report = _verify_server(home, quick, progress)
-    ledger = home.ledger_path
-    if ledger.exists():
-        report.problems += verify_ledger(ledger)
+    if home.ledger_path.exists():
+        report.problems += verify_ledger(home.ledger_path)
+    elif report.items:
+        report.notes.append(
+            f"there is no {home.ledger_path}, in which runs, rejected rows, the query log and "
+            "completions are recorded: if there was one, restore it from a copy"
+        )
     _check_settings(home, report)
     _check_ontology(home, report, files.journal if files is not None else None)
     _check_edited(
@@ -123,6 +127,8 @@ def _check_settings(home: Home, report: Verification) -> None:
 def _check_ontology(home: Home, report: Verification, journal: Journal | None) -> None:
     path = home.ontology_path
     if not path.exists():
+        if report.items:
+            report.notes.append(f"there is no {path}: `catalograph schema infer` makes it anew")
         return
     _check_edited(
         EditedFile(

@@ -98,6 +98,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def is_disk_full(error: OSError) -> bool:
     """Return whether an error means that the disk, or the user's quota of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreDamagedError, StoreError
-from schema.ledger_checksums import CHECKSUM, SealedTable, checksums_table, to_json
+from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
 from schema.rejects import RejectedRow
 from schema.terms import now
 
@@ -146,7 +146,7 @@ class Ledger:
             "report": dict(report),
         }
         with self._writing() as connection:
-            runs = SealedTable(connection, ingest_runs, table_checksums)
+            runs = ChecksummedTable(connection, ingest_runs, table_checksums)
             if not runs.update(run, {"status": status, "report": dict(report)}):
                 runs.insert([row])
 
@@ -158,7 +158,7 @@ class Ledger:
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
         with self._writing() as connection:
-            rejects = SealedTable(connection, rejected_rows, table_checksums)
+            rejects = ChecksummedTable(connection, rejected_rows, table_checksums)
             rejects.delete(rejected_rows.c.file == file)
 
     def add_rejects(self, run: str, rows: Iterable[RejectedRow]) -> None:
@@ -183,7 +183,7 @@ class Ledger:
     def put_queries(self, rows: Iterable[QueryRow]) -> None:
         """Add rows to the query log; new counts replace those of the same query and item."""
         with self._writing() as connection:
-            log = SealedTable(connection, query_log, table_checksums)
+            log = ChecksummedTable(connection, query_log, table_checksums)
             for chunk in _chunks(map(asdict, rows)):
                 log.upsert(chunk)
 
@@ -218,9 +218,9 @@ class Ledger:
     def restore(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put rows that were rescued from another ledger, each with its key, into a table."""
         with self._writing() as connection:
-            sealed = SealedTable(connection, table, table_checksums)
+            checksummed = ChecksummedTable(connection, table, table_checksums)
             for chunk in _chunks(rows):
-                sealed.upsert(chunk)
+                checksummed.upsert(chunk)
 
     # Database access
 
@@ -268,9 +268,9 @@ class Ledger:
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         with self._writing() as connection:
-            sealed = SealedTable(connection, table, table_checksums)
+            checksummed = ChecksummedTable(connection, table, table_checksums)
             for chunk in _chunks(rows):
-                sealed.insert(chunk)
+                checksummed.insert(chunk)
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         try:

@@ -73,7 +73,7 @@ def stored_columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
     ]
 
 
-class SealedTable:
+class ChecksummedTable:
     """A table of the ledger in a transaction that writes: its rows and sums change together."""
 
     def __init__(self, connection: Connection, table: sa.Table, sums: sa.Table) -> None:
@@ -134,7 +134,7 @@ class SealedTable:
             self._connection.execute(sa.delete(self._table).where(condition))
             self._add(-len(checksums), -sum(_number(each) for each in checksums))
 
-    def seal(self) -> None:
+    def recompute(self) -> None:
         """Compute the checksums of all rows and the sums anew, as they are now."""
         name = self._sums.c.name == self._table.name
         self._connection.execute(sa.delete(self._sums).where(name))

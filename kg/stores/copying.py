@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore
+from kg.stores.replay import misnamed
 from schema.documents import parse_json_object
-from schema.errors import StoreError
+from schema.errors import StoreDamagedError, StoreError
 from schema.files import write_atomically
 from schema.progress import ProgressCallback, no_progress
 
@@ -82,7 +83,8 @@ def copy_store(
 ) -> CopyReport:
     """Copy all that ``source`` holds; an interrupted copy resumes at its cursor in a folder.
 
-    Raises StoreError if the target holds something else as well, and so is not a copy.
+    Raises StoreError if the target holds something else as well, and so is not a copy, and
+    StoreDamagedError if a statement of the source has not the id of its item, property and value.
     """
     began = time.monotonic()
     counts = source.counts()
@@ -99,6 +101,7 @@ def copy_store(
         done += table.num_rows
         progress(done, total)
     for table in _tables_after(source.scan(), cursor.statement):
+        _check_ids(source, table)
         target.put(None, table)
         cursor.statement = table["id"][-1].as_py()
         cursor.save()
@@ -117,6 +120,16 @@ def copy_store(
             "copy into an empty store, or copy again if the source changed meanwhile"
         )
     return CopyReport(counts.items, counts.statements, content_hash, time.monotonic() - began)
+
+
+def _check_ids(source: GraphStore, statements: pa.Table) -> None:
+    wrong = misnamed(statements)
+    if wrong:
+        raise StoreDamagedError(
+            f"{source.url} is damaged: statement {wrong[0]}, and {len(wrong) - 1:,} more, have an "
+            "id that is not that of their item, property and value; run `catalograph verify`, "
+            "which says how to go on"
+        )
 
 
 def _tables_after(batches: Iterator[pa.RecordBatch], last_id: str) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ missing permissions, locks, and graphs that were truncated or altered.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,23 @@ def unavailable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _refusal(error, path) from None
+
+
+def temporary_files_error(reason: str) -> StoreUnavailableError:
+    """Return the error to raise if temporary files cannot be written."""
+    return StoreUnavailableError(
+        f"temporary files in {tempfile.gettempdir()} cannot be written ({reason[:MAX_REASON]}): "
+        "make room there, or set TMPDIR to a folder on another disk"
+    )
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Raise what the system refuses in the block, which writes temporary files, as that error."""
+    try:
+        yield
+    except OSError as error:
+        raise temporary_files_error(error.strerror or " ".join(str(error).split())) from None
 
 
 def _refusal(error: OSError, path: Path) -> StoreUnavailableError:

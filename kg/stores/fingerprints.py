@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -18,6 +19,8 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from kg.stores.failures import temporary_files
 
 RECORD = np.dtype([("key", np.uint64), ("check", np.uint64), ("digest", np.uint64)])
 ID_FIELDS = ("key", "check")
@@ -132,7 +135,8 @@ class Partitions:
 
     def __exit__(self, *_: object) -> None:
         for file in self._files:
-            file.close()
+            with suppress(OSError):  # what could not be written is not needed any more
+                file.close()
         self._folder.cleanup()
 
     def add(self, records: Records) -> None:
@@ -149,17 +153,17 @@ class Partitions:
             if not self._files:
                 yield waiting[number]
                 continue
-            file = self._files[number]
-            file.flush()
-            written = np.fromfile(Path(file.name), RECORD)
+            written = np.fromfile(Path(self._files[number].name), RECORD)
             yield np.concatenate([written, waiting[number]])
 
     def _write(self) -> None:
-        if not self._files:
-            folder = Path(self._folder.name)
-            self._files = [(folder / f"{number}").open("wb") for number in range(PARTITIONS)]
-        for file, records in zip(self._files, _by_partition(self._waiting), strict=True):
-            records.tofile(file)
+        with temporary_files():
+            if not self._files:
+                folder = Path(self._folder.name)
+                self._files = [(folder / f"{number}").open("wb") for number in range(PARTITIONS)]
+            for file, records in zip(self._files, _by_partition(self._waiting), strict=True):
+                file.write(records.tobytes())
+                file.flush()
         self._waiting = []
         self._waiting_records = 0
 
@@ -167,10 +171,14 @@ class Partitions:
 def _by_partition(batches: list[Records]) -> list[Records]:
     """Return the records of each partition, in the order of the batches."""
     records = np.concatenate(batches) if batches else np.empty(0, RECORD)
+    return [records[places] for places in places_by_partition(records)]
+
+
+def places_by_partition(records: Records) -> list[NDArray[np.int64]]:
+    """Return the places among records [N] of those of each partition, in order."""
     numbers = (records["key"] >> np.uint64(64 - PARTITION_BITS)).astype(np.uint8)
-    ordered = records[np.argsort(numbers, kind="stable")]
     ends = np.cumsum(np.bincount(numbers, minlength=PARTITIONS))
-    return np.split(ordered, ends[:-1])
+    return np.split(np.argsort(numbers, kind="stable"), ends[:-1])
 
 
 def newest(records: Records) -> Records:

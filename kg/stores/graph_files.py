@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kg.stores.failures import unavailable
 from kg.stores.room import check_room
-from schema.files import digest_named
+from schema.files import digest_named, sync
 from schema.manifests import MANIFEST, manifest_problems, read_digests, write_manifest
 
 FICLONE = 0x40049409  # ioctl of Linux: share the blocks of another file (Btrfs, XFS)
@@ -84,7 +84,7 @@ class GraphFiles(ABC):
             # On disk before it has its name: after a power cut the name leads to the whole graph.
             _sync_all(path)
             published = self._replace_published(path)
-            _sync(self.folder)
+            sync(self.folder)
         return published
 
     def set_aside(self, path: Path) -> Path:
@@ -99,7 +99,7 @@ class GraphFiles(ABC):
             for each in side_files(path):
                 each.rename(f"{target}{each.name.removeprefix(path.name)}")
             path.rename(target)
-            _sync(self.folder)
+            sync(self.folder)
         return target
 
     def remove(self, path: Path) -> None:
@@ -180,7 +180,7 @@ class OxigraphFiles(GraphFiles):
 
     def _replace_published(self, path: Path) -> Path:
         self._write_checksums(path)
-        _sync(path)
+        sync(path)
         published = self.published()
         number = 0 if published is None else self._number(published)
         return path.rename(self.folder / f"{self.name}.{number + 1}")
@@ -301,13 +301,5 @@ def _sync_all(path: Path) -> None:
     """Write a file, or a folder and its files, to the disk."""
     if path.is_dir():
         for each in path.iterdir():
-            _sync(each)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(each)
+    sync(path)

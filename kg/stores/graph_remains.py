@@ -13,15 +13,16 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from kg.stores.failures import temporary_files
 from kg.stores.graph_scan import Content, GraphScan, Part
 from kg.stores.scan_process import (
-    Doing,
+    Activity,
     GraphUnreadableError,
     Limits,
     OpenScan,
+    ReportActivity,
     ScanProcess,
     ScanTask,
-    Tell,
 )
 from kg.stores.scan_tasks import COMPARED, SCHEMAS
 
@@ -68,11 +69,11 @@ class ListParts(ScanTask[list[Part]]):
 
     contents: Sequence[Content]
 
-    def run(self, scan: GraphScan, tell: Tell) -> list[Part]:
+    def run(self, scan: GraphScan, report: ReportActivity) -> list[Part]:
         """Return the parts."""
         parts = []
         for content in self.contents:
-            tell(Doing(f"while {content} were counted"))
+            report(Activity(f"while {content} were counted"))
             parts += scan.parts(content)
         return parts
 
@@ -84,24 +85,38 @@ class ReadParts(ScanTask[dict[Part, str]]):
     folder: Path
     parts: list[Part]
 
-    def run(self, scan: GraphScan, tell: Tell) -> dict[Part, str]:
+    def run(self, scan: GraphScan, report: ReportActivity) -> dict[Part, str]:
         """Write the files. What a part gives before it fails is kept."""
         failed = {}
         for part in self.parts:
-            activity = f"while {part.content} {part.start:,} to {part.stop:,} were read"
-            tell(Doing(activity, part=part))
-            with pa.OSFile(str(self.path(part)), "wb") as file:
+            # Errors of the database are caught inside, so that these are those of the disk.
+            with temporary_files():
+                reason = self._read(part, scan, report)
+            if reason:
+                failed[part] = reason
+            else:
+                self.path(part).rename(self.path(part).with_suffix(".arrow"))
+        return failed
+
+    def _read(self, part: Part, scan: GraphScan, report: ReportActivity) -> str:
+        """Write the rows of a part to its file; return why it cannot be read, or empty text."""
+        activity = f"while {part.content} {part.start:,} to {part.stop:,} were read"
+        report(Activity(activity, part=part))
+        with (
+            pa.OSFile(str(self.path(part)), "wb") as file,
+            pa.ipc.new_stream(file, SCHEMAS[part.content]) as stream,
+        ):
+            tables = scan.read(part)
+            while True:
                 try:
-                    with pa.ipc.new_stream(file, SCHEMAS[part.content]) as stream:
-                        for table in scan.read(part):
-                            stream.write_table(table)
-                            tell(Doing(activity, table.num_rows, part))
+                    table = next(tables, None)
                 # Whatever a database raises over damaged files.
                 except Exception as error:
-                    failed[part] = " ".join(str(error).split())[:100] or type(error).__name__
-                    continue
-            self.path(part).rename(self.path(part).with_suffix(".arrow"))
-        return failed
+                    return " ".join(str(error).split())[:100] or type(error).__name__
+                if table is None:
+                    return ""
+                stream.write_table(table)
+                report(Activity(activity, table.num_rows, part))
 
     def is_complete(self, part: Part) -> bool:
         """Return whether a part was read to its end."""

@@ -35,7 +35,7 @@ class Content(StrEnum):
 VALUE_SCHEMA = pa.schema([("text", pa.string())])
 
 
-class Oddity(StrEnum):
+class Inconsistency(StrEnum):
     """What a graph's own bookkeeping can get wrong while its rows are right."""
 
     ITEM_NOT_FOUND = "item not found"
@@ -91,7 +91,7 @@ class GraphScan(ABC):
         """Yield the rows of a part, in any order."""
 
     @abstractmethod
-    def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
+    def inconsistencies(self) -> Iterator[tuple[Inconsistency, list[str]]]:
         """Look everything up, and yield the ids or texts for which something is odd.
 
         It also yields empty lists from time to time, so that one can see that it makes progress.

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from kg.stores.failures import MAX_REASON, store_error, unavailable
 from kg.stores.journal_log import GO_ON, JournalLog
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
-from schema.files import open_named, write_atomically
+from schema.files import open_named, sync, write_atomically
 
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction
@@ -100,12 +99,12 @@ class Journal:
         milliseconds = time.time_ns() // 1_000_000
         action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
         self._commit(version, action, hashes)
-        _sync(self.log.path(version))
+        sync(self.log.path(version))
         self.log.add_to_head(version)
         # A new file is durable only with the folder that names it, and the first batch creates the
         # folders, too.
         for folder in (self.log.folder, self.folder, self.folder.parent):
-            _sync(folder)
+            sync(folder)
         return version
 
     def _commit(self, version: int, action: AddAction, hashes: dict[str, str]) -> None:
@@ -231,11 +230,3 @@ def changes_table(
         rows.append({"operation": "statement", **renamed})
     rows += [{"operation": "retract", "statement": id} for id in retracted]
     return pa.Table.from_pylist(rows, schema=JOURNAL_SCHEMA)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

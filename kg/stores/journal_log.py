@@ -93,8 +93,8 @@ class LogCheck:
     """What reading the whole log found: the entries that can be read, and the problems.
 
     ``missing`` are the versions without an entry, and ``unreadable`` those whose entry cannot be
-    read; an ``altered`` one can be read, but other bytes were written. ``sealed`` tells whether the
-    head accounts for all entries.
+    read; an ``altered`` one can be read, but other bytes were written. ``head_is_current`` tells
+    whether the head accounts for all entries.
     """
 
     entries: dict[int, LogEntry] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class LogCheck:
     unreadable: list[int] = field(default_factory=list)
     altered: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    sealed: bool = False
+    head_is_current: bool = False
 
 
 class JournalLog:
@@ -272,8 +272,8 @@ class JournalLog:
         # A writer that was killed between an entry and the head leaves a head that is one behind;
         # the next one to open the store brings it up to date.
         if head.version == last:
-            check.sealed = log is not None and log == head.log
-            if log is not None and not check.sealed:
+            check.head_is_current = log is not None and log == head.log
+            if log is not None and not check.head_is_current:
                 check.altered.append(last)
                 check.problems.append(
                     f"{self.path(last)} is not what was written ({HEAD} has another hash): {GO_ON}"
@@ -311,15 +311,17 @@ class JournalLog:
         write_atomically(self.head_path, head.text())
         self._known_head = head
 
-    def seal(self) -> None:
+    def update_head(self) -> None:
         """Bring the head up to date if a writer was killed before it, or if there is none yet.
 
-        Raises StoreDamagedError if the log is damaged.
+        Raises StoreDamagedError if the log is damaged, and OSError if the head cannot be written.
         """
-        check = self.checked()
-        head = _head_of(check)
-        if head.version >= 0 and not check.sealed:
-            write_atomically(self.head_path, head.text())
+        newest = self.version()
+        head = self.head()
+        if newest < 0 or (head is not None and head.version == newest):
+            return
+        head = _head_of(self.checked())
+        write_atomically(self.head_path, head.text())
         self._known_head = head
 
     def checked(self) -> LogCheck:

@@ -90,7 +90,7 @@ def journal_remains(journal: Journal) -> JournalRemains:
             else:
                 gaps[version] = LostBatch(version, reason, entry.rows)
 
-    if not gaps and log.sealed:
+    if not gaps and log.head_is_current:
         # What belongs to no version of a log that is known to be whole was never acknowledged.
         orphans = []
     # In the most likely order first: of many files not every order can be tried.

@@ -6,7 +6,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -15,16 +15,18 @@ import pyarrow as pa
 
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
-from kg.stores.graph_scan import GraphScan
+from kg.stores.graph_scan import Content, GraphScan
 from kg.stores.journal import Journal, changes_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
 from kg.stores.merge import PutBatch, changes_of
 from kg.stores.projection import Projection
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
+from kg.stores.replay import Replay
 from kg.stores.room import check_room
+from kg.stores.scan_process import ScanProcess
+from kg.stores.scan_tasks import Count
 from kg.stores.tables import item_from_row, statements_from_rows
-from kg.stores.tally import Tally
 from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import (
     CatalographWarning,
@@ -181,13 +183,14 @@ class JournaledStore(GraphStore):
 
         graph = self._projection = self.open_graph(self._files.working)
         self._is_working = True
-        with self._all_or_nothing(), Tally() as tally:
+        with self._all_or_nothing(), Replay(check_ids=False) as replay:
             for version, changes in self.journal.read():
                 check_room(self.folder, graph.room_for(changes))
                 graph.apply(version, changes)
-                tally.add(version, changes)
+                replay.add(changes)
             counts = graph.counts()
-            items, statements = tally.counts()
+            items = replay.total(Content.ITEMS).count
+            statements = replay.total(Content.STATEMENTS).count
             if (counts.items, counts.statements) != (items, statements):
                 raise StoreDamagedError(
                     f"nothing was rebuilt: the new graph has {counts.items:,} items and "
@@ -306,6 +309,8 @@ class JournaledStore(GraphStore):
                 f"{self.journal.folder} ends at version {newest}, but the graph shows version "
                 f"{applied}: restore the journal from a copy, or run `catalograph salvage`"
             )
+        with suppress(OSError):  # a full disk: then the next writer does it
+            self.journal.log.update_head()
         if self._projection is None or applied < newest:
             graph = self._begin()
             with self._all_or_nothing():
@@ -346,20 +351,19 @@ class JournaledStore(GraphStore):
         Returns whether the graph could be read, so that this is certain.
         """
         newest = self.journal.version
+        path = self._files.published()
+        if path is None:
+            return True
+        is_readable = True
         try:
-            graph = self._published_graph()
-            if graph is None:
-                return True
-            applied = graph.applied_version()
-            has_more = applied > newest or (newest < 0 and graph.counts().items > 0)
-            graph.close()
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            if newest >= 0:
-                return False
+            # In a process of its own: damage may end the one that reads it.
+            with ScanProcess(self.open_scan, path, Count()) as scan:
+                applied = scan.version()
+                has_more = applied > newest or (newest < 0 and scan.result().items > 0)
+        except StoreDamagedError:
+            is_readable = False
             applied = -1
-            has_more = True
+            has_more = newest < 0
         if has_more:
             ends = f"ends at version {newest}" if newest >= 0 else "is empty"
             shows = f"version {applied}" if applied >= 0 else "more"
@@ -367,7 +371,7 @@ class JournaledStore(GraphStore):
                 f"nothing was rebuilt: {self.journal.folder} {ends}, but the graph beside it shows "
                 f"{shows}; restore the journal from a copy, or run `catalograph salvage`"
             )
-        return True
+        return is_readable
 
     def _no_graph(self) -> StoreError:
         return StoreError(f"no graph at {self.folder}: run `catalograph ingest` first")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Oddity, Part
+from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Inconsistency, Part
 from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.ladybug_reading import ITEM_COLUMNS
 from kg.stores.property_graph import STATEMENT_COLUMNS
@@ -47,7 +47,7 @@ class Nodes:
 
     label: str
     key: str
-    not_found: Oddity
+    not_found: Inconsistency
 
     def count_statements(self, end: str) -> str:
         """Return the query for the place of each node with statements, and their number."""
@@ -58,8 +58,8 @@ class Nodes:
         )
 
 
-ITEMS = Nodes("Item", "id", Oddity.ITEM_NOT_FOUND)
-VALUES = Nodes("Value", "text", Oddity.VALUE_NOT_FOUND)
+ITEMS = Nodes("Item", "id", Inconsistency.ITEM_NOT_FOUND)
+VALUES = Nodes("Value", "text", Inconsistency.VALUE_NOT_FOUND)
 
 
 class LadybugScan(GraphScan):
@@ -108,13 +108,13 @@ class LadybugScan(GraphScan):
                 more = {**params, "first": first, "last": last}
                 yield self._table(STATEMENTS_FROM_VALUES, more, STATEMENT_SCHEMA)
 
-    def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
+    def inconsistencies(self) -> Iterator[tuple[Inconsistency, list[str]]]:
         """Look up every item and every value by its key; the items have been read before."""
         for nodes in (ITEMS, VALUES):
             places = self._places(nodes)
             for start in range(0, places, NODES_AT_ONCE):
                 yield nodes.not_found, self._not_found(nodes, start)
-        yield Oddity.WRONG_IMAGE, self._wrong_images
+        yield Inconsistency.WRONG_IMAGE, self._wrong_images
 
     def close(self) -> None:
         """Release the file."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kg.stores.graph_files import OxigraphFiles
 from kg.stores.journaled import JournaledStore
-from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
+from kg.stores.oxigraph_database import open_for_reading, oxigraph_errors
 from kg.stores.protocol import QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.rdf_graph import FOLDER, OxigraphGraph

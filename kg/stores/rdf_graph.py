@@ -24,7 +24,7 @@ from kg.stores import rdf_terms as terms
 from kg.stores.graph_files import hold
 from kg.stores.journal import JournalBatch
 from kg.stores.merge import StoredRows
-from kg.stores.oxigraph_files import check_memory, open_for_reading, oxigraph_errors
+from kg.stores.oxigraph_database import check_memory, open_for_reading, oxigraph_errors
 from kg.stores.projection import Projection
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_child import Engine

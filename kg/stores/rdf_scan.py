@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyoxigraph import Literal, Quad
 
 from kg.stores import rdf_terms as terms
-from kg.stores.graph_scan import Content, GraphScan, Oddity, Part
+from kg.stores.graph_scan import Content, GraphScan, Inconsistency, Part
 from kg.stores.protocol import Counts
 from kg.stores.rdf_graph import OxigraphGraph
 from kg.stores.sorting import record_batches
@@ -66,15 +66,15 @@ class OxigraphScan(GraphScan):
         for batch in batches:
             yield pa.table(batch)
 
-    def oddities(self) -> Iterator[tuple[Oddity, list[str]]]:
+    def inconsistencies(self) -> Iterator[tuple[Inconsistency, list[str]]]:
         """Look up every item, every statement by its fact, and every fact by its statement."""
         for ids in batched(self._item_names(), BATCH_ROWS):
-            yield Oddity.ITEM_NOT_FOUND, [id for id in ids if not self._has_item(id)]
+            yield Inconsistency.ITEM_NOT_FOUND, [id for id in ids if not self._has_item(id)]
         for facts in batched(self._facts(), BATCH_ROWS):
             unstated = [str(fact) for fact in facts if not self._is_stated(fact)]
-            yield Oddity.FACT_WITHOUT_STATEMENT, unstated
-        yield Oddity.STATEMENT_WITHOUT_FACT, self._without_fact
-        yield Oddity.STRAY_QUADS, self._stray
+            yield Inconsistency.FACT_WITHOUT_STATEMENT, unstated
+        yield Inconsistency.STATEMENT_WITHOUT_FACT, self._without_fact
+        yield Inconsistency.STRAY_QUADS, self._stray
 
     def close(self) -> None:
         """Release the files."""

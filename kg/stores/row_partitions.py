@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 
-from kg.stores.fingerprints import PARTITION_BITS, PARTITIONS, Records
+from kg.stores.failures import temporary_files
+from kg.stores.fingerprints import Records, places_by_partition
 
-SOURCE = pa.field("origin", pa.string())
+ORIGIN = pa.field("origin", pa.string())
 """The column that says where a row comes from."""
 
 
@@ -24,7 +24,7 @@ class RowPartitions:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema.append(SOURCE)
+        self._schema = schema.append(ORIGIN)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -39,18 +39,17 @@ class RowPartitions:
 
     def add(self, table: pa.Table, records: Records, origin: str) -> None:
         """Add the rows of a table [N], with their records [N]."""
-        whole = table.append_column(SOURCE, pa.repeat(origin, table.num_rows)).cast(self._schema)
-        numbers = (records["key"] >> np.uint64(64 - PARTITION_BITS)).astype(np.uint8)
-        order = np.argsort(numbers, kind="stable")
-        ends = np.cumsum(np.bincount(numbers, minlength=PARTITIONS))
-        for number, places in enumerate(np.split(order, ends[:-1])):
-            if len(places):
-                self._writer(number).write_table(whole.take(pa.array(places)))
+        whole = table.append_column(ORIGIN, pa.repeat(origin, table.num_rows)).cast(self._schema)
+        with temporary_files():
+            for number, places in enumerate(places_by_partition(records)):
+                if len(places):
+                    self._writer(number).write_table(whole.take(pa.array(places)))
 
     def parts(self) -> Iterator[pa.Table]:
         """Yield the rows of each partition; those with the same id are in the same one."""
         for number, writer in sorted(self._writers.items()):
-            writer.close()
+            with temporary_files():
+                writer.close()
             with pa.memory_map(str(self._path(number))) as file:
                 yield pa.ipc.open_stream(file).read_all()
         self._writers = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from kg.stores.graph_scan import GraphScan, Part
-from schema.errors import StoreDamagedError
+from schema.errors import StoreDamagedError, StoreUnavailableError
 
 ResultT = TypeVar("ResultT")
 
@@ -43,25 +43,25 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class Activity:
     """What the child process does now, for the message if it does not get any further.
 
     ``rows`` is how many rows it has read since it said so last, and ``part`` what it reads.
     """
 
-    activity: str
+    text: str
     rows: int = 0
     part: Part | None = None
 
 
-Tell = Callable[[Doing], None]
+ReportActivity = Callable[[Activity], None]
 
 
 class ScanTask(ABC, Generic[ResultT]):
     """What the child process does with a graph; it is sent to it, and so is the result."""
 
     @abstractmethod
-    def run(self, scan: GraphScan, tell: Tell) -> ResultT:
+    def run(self, scan: GraphScan, report: ReportActivity) -> ResultT:
         """Do it, and tell from time to time what is being done."""
 
 
@@ -71,12 +71,12 @@ class GraphUnreadableError(StoreDamagedError):
     ``reason`` says how, and ``activity`` at what; ``part`` is the part that was being read, if any.
     """
 
-    def __init__(self, graph: Path, reason: str, doing: Doing) -> None:
+    def __init__(self, graph: Path, reason: str, activity: Activity) -> None:
         self.reason = reason
-        self.activity = doing.activity
-        self.part = doing.part
+        self.activity = activity.text
+        self.part = activity.part
         super().__init__(
-            f"the graph {graph} cannot be read ({reason}, {doing.activity}): run `catalograph "
+            f"the graph {graph} cannot be read ({reason}, {activity.text}): run `catalograph "
             "verify`, which says how to go on"
         )
 
@@ -84,7 +84,8 @@ class GraphUnreadableError(StoreDamagedError):
 class ScanProcess(Generic[ResultT]):
     """A child process at work on a task; use it in a ``with`` statement.
 
-    It starts at once. ``version`` and ``result`` wait for it.
+    It starts at once. ``version`` and ``result`` wait for it, and raise GraphUnreadableError, or
+    StoreUnavailableError if the system refuses something for now.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class ScanProcess(Generic[ResultT]):
         self._graph = graph
         self._limits = limits or Limits()
         self._progress = progress
-        self._doing = Doing("while the process started")
+        self._activity = Activity("while the process started")
         self._seconds = self._limits.seconds + STARTING_SECONDS
         # Spawned: a forked process would inherit the files and locks of databases that are open.
         context = multiprocessing.get_context("spawn")
@@ -120,12 +121,12 @@ class ScanProcess(Generic[ResultT]):
         self._receiver.close()
 
     def version(self) -> int:
-        """Return the journal's version that the graph shows. Raises GraphUnreadableError."""
+        """Return the journal's version that the graph shows."""
         version: int = self._next("version")
         return version
 
     def result(self) -> ResultT:
-        """Return the task's result, once ``version`` is known. Raises GraphUnreadableError."""
+        """Return the task's result, once ``version`` is known."""
         result: ResultT = self._next("result")
         return result
 
@@ -133,11 +134,13 @@ class ScanProcess(Generic[ResultT]):
         """Return the next message of a kind; take note of those that say what is being done."""
         while True:
             kind, content = self._receive()
-            if kind == "doing":
-                self._doing = content
+            if kind == "activity":
+                self._activity = content
                 self._progress(content.rows)
             elif kind == wanted:
                 return content
+            elif kind == "unavailable":
+                raise StoreUnavailableError(content)
             else:
                 raise self._error(str(content))
 
@@ -157,13 +160,13 @@ class ScanProcess(Generic[ResultT]):
             raise self._error(_end_of(self._child.exitcode)) from None
 
     def _error(self, reason: str) -> GraphUnreadableError:
-        return GraphUnreadableError(self._graph, reason, self._doing)
+        return GraphUnreadableError(self._graph, reason, self._activity)
 
 
 def run_scan(
     open_scan: OpenScan, graph: Path, task: ScanTask[ResultT], limits: Limits | None = None
 ) -> ResultT:
-    """Run a task on a graph. Raises GraphUnreadableError."""
+    """Run a task on a graph; raises what :class:`ScanProcess` does."""
     with ScanProcess(open_scan, graph, task, limits) as process:
         process.version()
         return process.result()
@@ -189,12 +192,16 @@ def _end_of(exit_code: int | None) -> str:
 def _run(sender: Connection, open_scan: OpenScan, graph: Path, task: ScanTask[Any]) -> None:
     """Run in the child process: send what is being done, the version, and the result."""
     _expect_the_worst()
-    sender.send(("doing", Doing("while it was opened")))
+    sender.send(("activity", Activity("while it was opened")))
     try:
         scan = open_scan(graph)
         sender.send(("version", scan.version()))
-        sender.send(("result", task.run(scan, lambda doing: sender.send(("doing", doing)))))
+        result = task.run(scan, lambda activity: sender.send(("activity", activity)))
+        sender.send(("result", result))
         scan.close()
+    except StoreUnavailableError as error:
+        # It says nothing about the graph.
+        sender.send(("unavailable", str(error)))
     except MemoryError:
         sender.send(("error", "it needs more memory than there is"))
     except Exception as error:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from kg.stores.failures import temporary_files
 from kg.stores.fingerprints import Fingerprints, Keys, Records, Total
-from kg.stores.graph_scan import VALUE_SCHEMA, Content, GraphScan, Oddity, Part
+from kg.stores.graph_scan import VALUE_SCHEMA, Content, GraphScan, Inconsistency
 from kg.stores.protocol import Counts
-from kg.stores.scan_process import Doing, ScanTask, Tell
+from kg.stores.scan_process import Activity, ReportActivity, ScanTask
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
 MAX_EXAMPLES = 5
@@ -50,37 +51,38 @@ class Summary:
 
     totals: dict[Content, Total] = field(default_factory=dict)
     texts: Records | None = None
-    oddities: dict[Oddity, Found] = field(default_factory=dict)
+    inconsistencies: dict[Inconsistency, Found] = field(default_factory=dict)
 
 
 class SumUp(ScanTask[Summary]):
     """Sum up all contents of a graph, and look everything up."""
 
-    def run(self, scan: GraphScan, tell: Tell) -> Summary:
+    def run(self, scan: GraphScan, report: ReportActivity) -> Summary:
         """Return the summary."""
         summary = Summary()
         with Fingerprints() as prints:
             for content in COMPARED:
-                for _, table in _tables(scan, content, tell):
+                for table in _tables(scan, content, report):
                     total = summary.totals.setdefault(content, Total())
                     total.add(records_of(prints, content, table))
             texts = [
                 records_of(prints, Content.VALUES, table)
-                for _, table in _tables(scan, Content.VALUES, tell)
+                for table in _tables(scan, Content.VALUES, report)
             ]
             if texts:
                 summary.texts = np.concatenate(texts)
-        for oddity, ids in scan.oddities():
-            tell(Doing("while everything was looked up"))
+        for inconsistency, ids in scan.inconsistencies():
+            report(Activity("while everything was looked up"))
             if ids:
-                summary.oddities[oddity] = summary.oddities.get(oddity, Found()).plus(ids)
+                found = summary.inconsistencies.get(inconsistency, Found())
+                summary.inconsistencies[inconsistency] = found.plus(ids)
         return summary
 
 
 class Count(ScanTask[Counts]):
     """Count items, statements, properties and values."""
 
-    def run(self, scan: GraphScan, tell: Tell) -> Counts:
+    def run(self, scan: GraphScan, report: ReportActivity) -> Counts:
         """Return the counts."""
         return scan.counts()
 
@@ -91,13 +93,16 @@ class WriteRecords(ScanTask[None]):
 
     folder: Path
 
-    def run(self, scan: GraphScan, tell: Tell) -> None:
+    def run(self, scan: GraphScan, report: ReportActivity) -> None:
         """Write the files."""
         with Fingerprints() as prints:
             for content in COMPARED:
                 with self.path(content).open("wb") as file:
-                    for _, table in _tables(scan, content, tell):
-                        records_of(prints, content, table).tofile(file)
+                    for table in _tables(scan, content, report):
+                        records = records_of(prints, content, table)
+                        with temporary_files():
+                            file.write(records.tobytes())
+                            file.flush()
 
     def path(self, content: Content) -> Path:
         """Return the file of a content's records."""
@@ -111,17 +116,18 @@ class WriteRows(ScanTask[None]):
     folder: Path
     keys: dict[Content, Keys]
 
-    def run(self, scan: GraphScan, tell: Tell) -> None:
+    def run(self, scan: GraphScan, report: ReportActivity) -> None:
         """Write the files."""
         with Fingerprints() as prints, ExitStack() as stack:
             for content, keys in self.keys.items():
                 schema = SCHEMAS[content]
                 writer = stack.enter_context(pa.OSFile(str(self.path(content)), "wb"))
                 with pa.ipc.new_stream(writer, schema) as stream:
-                    for _, table in _tables(scan, content, tell):
+                    for table in _tables(scan, content, report):
                         records = records_of(prints, content, table)
                         is_wanted = np.isin(records["key"], keys)
-                        stream.write_table(table.filter(pa.array(is_wanted)))
+                        with temporary_files():
+                            stream.write_table(table.filter(pa.array(is_wanted)))
 
     def path(self, content: Content) -> Path:
         """Return the file of a content's rows."""
@@ -133,18 +139,19 @@ class WriteRows(ScanTask[None]):
             return pa.ipc.open_stream(file).read_all()
 
 
-def _tables(scan: GraphScan, content: Content, tell: Tell) -> Iterator[tuple[Part, pa.Table]]:
-    """Yield the tables of a content, with their parts; tell what is read."""
-    tell(Doing(f"while {content} were counted"))
+def _tables(scan: GraphScan, content: Content, report: ReportActivity) -> Iterator[pa.Table]:
+    """Yield the tables of a content; report what is read."""
+    report(Activity(f"while {content} were counted"))
     for part in scan.parts(content):
         activity = f"while {content} {part.start:,} to {part.stop:,} were read"
-        tell(Doing(activity))
+        report(Activity(activity))
         for table in scan.read(part):
-            yield part, table
-            tell(Doing(activity, table.num_rows))
+            yield table
+            report(Activity(activity, table.num_rows))
 
 
 def records_of(prints: Fingerprints, content: Content, table: pa.Table) -> Records:
+    """Return the records [N] of the rows of a content."""
     if content is Content.ITEMS:
         return prints.items(table)
     if content is Content.VALUES:

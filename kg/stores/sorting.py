@@ -13,8 +13,8 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.failures import temporary_files_error
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
-from schema.errors import StoreUnavailableError
 
 BatchT = TypeVar("BatchT")
 SORT_MEMORY_LIMIT = "1GB"
@@ -66,11 +66,7 @@ def sorting_errors() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StoreUnavailableError(
-            f"sorting in the temporary folder {tempfile.gettempdir()} failed ({reason}): make room "
-            "there, or set TMPDIR to a folder on another disk"
-        ) from None
+        raise temporary_files_error(" ".join(str(error).split())) from None
 
 
 def with_statements(

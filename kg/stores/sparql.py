@@ -8,7 +8,7 @@ from typing import Any
 from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Triple
 
 from kg.stores.answer import Answer, Rows
-from kg.stores.oxigraph_files import open_for_reading, oxigraph_errors
+from kg.stores.oxigraph_database import open_for_reading, oxigraph_errors
 from schema.iris import PREFIXES
 
 INTEGER_TYPES = ("integer", "int", "long", "short", "byte", "nonNegativeInteger")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kg.stores.fingerprints import RECORD, Difference, Partitions, Records, joined
-from kg.stores.graph_scan import Content, Oddity
+from kg.stores.graph_scan import Content, Inconsistency
 from kg.stores.journal import Journal
 from kg.stores.journal_log import GO_ON
 from kg.stores.protocol import Counts
@@ -33,13 +33,13 @@ MAX_FILES = 5
 RECORDS_AT_ONCE = 1 << 20
 """Records that are read from a file at once."""
 REBUILD = "run `catalograph rebuild`, which makes the graph anew from the journal"
-ODDITIES = {
-    Oddity.ITEM_NOT_FOUND: "items are not found by their id, or another one is",
-    Oddity.VALUE_NOT_FOUND: "values are not found by their text, or another one is",
-    Oddity.WRONG_IMAGE: "items have another main image than the first of their images",
-    Oddity.FACT_WITHOUT_STATEMENT: "facts have no statement, or one of another rank",
-    Oddity.STATEMENT_WITHOUT_FACT: "statements have no fact in the graph of their rank",
-    Oddity.STRAY_QUADS: "items or statements have quads too many or too few",
+INCONSISTENCIES = {
+    Inconsistency.ITEM_NOT_FOUND: "items are not found by their id, or another one is",
+    Inconsistency.VALUE_NOT_FOUND: "values are not found by their text, or another one is",
+    Inconsistency.WRONG_IMAGE: "items have another main image than the first of their images",
+    Inconsistency.FACT_WITHOUT_STATEMENT: "facts have no statement, or one of another rank",
+    Inconsistency.STATEMENT_WITHOUT_FACT: "statements have no fact in the graph of their rank",
+    Inconsistency.STRAY_QUADS: "items or statements have quads too many or too few",
 }
 
 
@@ -111,7 +111,7 @@ class _StoreCheck:
 
     def run(self) -> Verification:
         """Check the journal, and compare the graph with it."""
-        if self.log.entries and not self.log.sealed and not self.log.problems:
+        if self.log.entries and not self.log.head_is_current and not self.log.problems:
             self.report.notes.append(
                 f"{self.files.journal.log.head_path} does not account for the newest entry yet: a "
                 "write is at work or was cut off, and the next one makes up for it"
@@ -151,10 +151,16 @@ class _StoreCheck:
         others = [path for path in self.files.journal.other_files() if path.name not in known]
         if others:
             size = sum(path.stat().st_size for path in others if path.is_file()) / 1e6
+            if self.journal_is_whole:
+                advice = (
+                    "writes that were cut off leave such files, which can be removed if there is "
+                    "no other problem"
+                )
+            else:
+                advice = "keep them: log entries that are lost may have named them"
             self.report.notes.append(
                 f"{len(others)} files in {self.files.journal.folder} belong to no version "
-                f"({size:,.1f} MB; the first: {others[0].name}): writes that were cut off leave "
-                "such files, which can be removed if there is no other problem"
+                f"({size:,.1f} MB; the first: {others[0].name}): {advice}"
             )
 
     def _read_both(self, graph: Path) -> None:
@@ -271,8 +277,8 @@ class _StoreCheck:
                 self._report_differences(replay, version, different, graph)
             if summary.texts is not None:
                 self._compare_values(replay, summary.texts, graph)
-        for oddity, found in summary.oddities.items():
-            self.report.found(found, ODDITIES[oddity], self.go_on)
+        for inconsistency, found in summary.inconsistencies.items():
+            self.report.found(found, INCONSISTENCIES[inconsistency], self.go_on)
 
     def _compare_values(self, replay: Replay, texts: Records, graph: Path) -> None:
         """Find values of the graph that no statement of the journal has, or that are there twice.

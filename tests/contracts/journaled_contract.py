@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kg.stores import journaled, room
+from kg.stores.graph_scan import GraphScan
 from kg.stores.journal import changes_table
 from kg.stores.open import open_store
 from kg.stores.protocol import Rebuildable, Verifiable
@@ -69,6 +70,17 @@ def fill(url: str, *items: str) -> str:
         for item in items:
             store.put(None, statements_table([statement(item)]))
         return store.content_hash()
+
+
+def dying_scan(path: Path) -> GraphScan:
+    """Open a graph that ends the process that opens it, as damage can."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError
+
+
+def refused_scan(path: Path) -> GraphScan:
+    """Fail to open a graph, for a reason that passes."""
+    raise StoreUnavailableError("Too many open files")
 
 
 class JournaledContract(StoreContract):
@@ -163,6 +175,18 @@ class JournaledContract(StoreContract):
         fill(url, "a")
         assert files_of(url) == before
 
+    def test_writer_makes_up_for_a_head_that_a_killed_one_left_behind(self, empty_url):
+        url = empty_url()
+        fill(url, "a")
+        head = Path(url.partition(":")[2]) / "journal" / "_head.json"
+        before = head.read_text()
+        fill(url, "b")
+        after = head.read_text()
+        head.write_text(before)
+        with opened(url) as store:
+            store.counts()
+        assert head.read_text() == after
+
     def test_deleted_graph_is_restored_from_the_journal(self, empty_url):
         url = empty_url()
         before = fill(url, "a")
@@ -252,6 +276,24 @@ class JournaledContract(StoreContract):
             with pytest.warns(CatalographWarning, match=r"renamed to .*\.damaged-"):
                 store.rebuild()
             assert store.content_hash() == before
+
+    def test_rebuild_survives_a_graph_that_ends_whoever_opens_it(self, empty_url, monkeypatch):
+        url = empty_url()
+        before = fill(url, "a")
+        monkeypatch.setattr(self.store_class, "open_scan", staticmethod(dying_scan))
+        with opened(url) as store:
+            with pytest.warns(CatalographWarning, match=r"renamed to .*\.damaged-"):
+                store.rebuild()
+            assert store.content_hash() == before
+
+    def test_rebuild_changes_nothing_for_a_passing_reason(self, empty_url, monkeypatch):
+        url = empty_url()
+        fill(url, "a")
+        monkeypatch.setattr(self.store_class, "open_scan", staticmethod(refused_scan))
+        before = files_of(url)
+        with opened(url) as store, pytest.raises(StoreUnavailableError, match="Too many open"):
+            store.rebuild()
+        assert files_of(url) == before
 
     def test_rebuild_refuses_a_damaged_journal(self, empty_url):
         url = empty_url()

@@ -101,6 +101,15 @@ def test_an_ontology_that_is_behind_is_a_remark(home):
     assert "older than the graph" in report.notes[0]
 
 
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ontology.toml"])
+def test_a_file_that_is_missing_is_a_remark(home, name):
+    (home.path / name).unlink()
+    report = verify(home)
+    assert report.problems == []
+    (note,) = report.notes
+    assert f"there is no {home.path / name}" in note
+
+
 def test_manifests_with_other_content_are_problems(tmp_path):
     for text in ("", "[]", "{}", '{"sha256": 1}', '{"../x": "0"}', '{"x": "0"}'):
         (tmp_path / "manifest.json").write_text(text)

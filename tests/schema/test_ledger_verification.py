@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from schema.errors import StoreError
 from schema.ledger import TABLES, Ledger, QueryRow, completions, table_checksums
-from schema.ledger_checksums import SealedTable
+from schema.ledger_checksums import ChecksummedTable
 from schema.ledger_verification import HEADER, verify_ledger
 from schema.rejects import RejectedRow
 
@@ -38,7 +38,7 @@ def fill(ledger):
     ledger.record_training({"model": "m", "loss": 0.1 + 0.2, "long": "y" * 6000})
     with ledger._writing() as connection:
         rows = [{**COMPLETION, "item": item} for item in ("1", "2")]
-        SealedTable(connection, completions, table_checksums).insert(rows)
+        ChecksummedTable(connection, completions, table_checksums).insert(rows)
 
 
 @pytest.fixture(scope="module")

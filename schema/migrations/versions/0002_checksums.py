@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from schema.ledger_checksums import CHECKSUM, SealedTable, checksums_table
+from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table
 
 revision = "0002"
 down_revision = "0001"
@@ -21,7 +21,8 @@ def upgrade() -> None:
     sums.create(connection)
     for name in TABLES:
         op.add_column(name, sa.Column(CHECKSUM, sa.String))
-        SealedTable(connection, sa.Table(name, metadata, autoload_with=connection), sums).seal()
+        table = sa.Table(name, metadata, autoload_with=connection)
+        ChecksummedTable(connection, table, sums).recompute()
 
 
 def downgrade() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kg.stores import ladybug_database, oxigraph_files
+from kg.stores import ladybug_database, oxigraph_database
 from kg.stores.failures import store_error, unavailable
 from kg.stores.ladybug_database import ladybug_errors
-from kg.stores.oxigraph_files import check_memory, oxigraph_errors
+from kg.stores.oxigraph_database import check_memory, oxigraph_errors
 from kg.stores.room import check_room, readable
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
 
@@ -58,7 +58,7 @@ PATH = Path("/x/graph")
 
 
 @pytest.mark.parametrize("text", PASSING)
-@pytest.mark.parametrize("damage", [ladybug_database.DAMAGE, oxigraph_files.DAMAGE])
+@pytest.mark.parametrize("damage", [ladybug_database.DAMAGE, oxigraph_database.DAMAGE])
 def test_what_passes_is_never_damage(text, damage):
     error = store_error(RuntimeError(text), PATH, damage)
     assert isinstance(error, StoreUnavailableError)

@@ -36,7 +36,7 @@ def flip(path, position, bit=0):
 
 def test_an_intact_log_has_no_problem(journal):
     check = journal.log.check()
-    assert (check.problems, check.sealed, list(check.entries)) == ([], True, [0, 1, 2])
+    assert (check.problems, check.head_is_current, list(check.entries)) == ([], True, [0, 1, 2])
     assert check.entries[1].rows == 1
     assert [version for version, _ in journal.read()] == [0, 1, 2]
 
@@ -73,9 +73,9 @@ def test_a_writer_that_is_killed_before_the_head_leaves_no_problem(journal):
     append(journal, "3")
     journal.log.head_path.write_text(head)
     check = JournalLog(journal.folder).check()
-    assert (check.problems, check.sealed) == ([], False)
-    JournalLog(journal.folder).seal()
-    assert JournalLog(journal.folder).check().sealed
+    assert (check.problems, check.head_is_current) == ([], False)
+    JournalLog(journal.folder).update_head()
+    assert JournalLog(journal.folder).check().head_is_current
     assert append(Journal(journal.folder), "4") == 4
     assert journal.log.check().problems == []
 
@@ -101,9 +101,9 @@ def as_earlier_version(journal):
 def test_entries_of_an_earlier_version_are_read_and_then_covered_by_the_next(journal):
     as_earlier_version(journal)
     journal = Journal(journal.folder)
-    assert (journal.log.check().problems, journal.log.check().sealed) == ([], False)
+    assert (journal.log.check().problems, journal.log.check().head_is_current) == ([], False)
     append(journal, "3")
-    assert (journal.log.check().problems, journal.log.check().sealed) == ([], True)
+    assert (journal.log.check().problems, journal.log.check().head_is_current) == ([], True)
     size = journal.log.path(1).stat().st_size
     for position in range(0, size, 11):
         original = journal.log.path(1).read_bytes()
@@ -112,9 +112,9 @@ def test_entries_of_an_earlier_version_are_read_and_then_covered_by_the_next(jou
         journal.log.path(1).write_bytes(original)
 
 
-def test_sealing_covers_the_entries_of_an_earlier_version(journal):
+def test_a_new_head_covers_the_entries_of_an_earlier_version(journal):
     as_earlier_version(journal)
-    JournalLog(journal.folder).seal()
+    JournalLog(journal.folder).update_head()
     flip(journal.log.path(VERSIONS - 1), 30)
     assert journal.log.check().problems
 

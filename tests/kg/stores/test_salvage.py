@@ -15,6 +15,7 @@ from kg.stores.ladybug_scan import LadybugScan
 from kg.stores.memory import MemoryStore
 from kg.stores.salvage import Choice, Rescued, Versions, salvage_store
 from kg.stores.tables import items_table, statements_table
+from schema.errors import StoreUnavailableError
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import scan_rows, statement
 
@@ -318,3 +319,8 @@ def test_a_log_entry_that_names_another_file_is_not_followed(folder, content):
     target, report = salvage(folder)
     assert target.content_hash() == content
     assert report.lost == []
+
+
+def test_nothing_counts_as_lost_because_the_temporary_folder_is_full(folder, no_room):
+    with pytest.raises(StoreUnavailableError, match="TMPDIR"):
+        salvage_store(LadybugStore.store_files(folder), MemoryStore())

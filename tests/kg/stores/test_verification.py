@@ -6,8 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+import ladybug
 import pytest
 
+from kg.stores import fingerprints
 from kg.stores.graph_scan import Content, GraphScan
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_graph import FILE, LadybugGraph
@@ -15,6 +17,7 @@ from kg.stores.ladybug_scan import STATEMENTS_FROM_ITEMS, STATEMENTS_FROM_VALUES
 from kg.stores.scan_process import Limits
 from kg.stores.tables import items_table, statements_table
 from kg.stores.verification import StoreFiles, verify_store
+from schema.errors import StoreUnavailableError
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import statement
 
@@ -192,7 +195,7 @@ def test_parts_are_small_and_complete(folder, monkeypatch):
         ]
         for content in Content
     }
-    assert [ids for _, ids in scan.oddities() if ids] == []
+    assert [ids for _, ids in scan.inconsistencies() if ids] == []
     scan.close()
     assert len(rows[Content.ITEMS]) == 3
     assert {row["text"] for row in rows[Content.VALUES]} == {"brand187", "red", "gone"}
@@ -224,6 +227,21 @@ def test_a_lost_journal_never_leads_to_a_rebuild(folder):
     shutil.rmtree(folder / "journal")
     line = problem(folder, "shows version 4", "ends at -1", "salvage")
     assert "rebuild" not in line
+
+
+def test_a_full_temporary_folder_is_no_damage(folder, no_room, monkeypatch):
+    monkeypatch.setattr(fingerprints, "RECORDS_IN_MEMORY", 1)
+    with pytest.raises(StoreUnavailableError, match="TMPDIR"):
+        verify(folder)
+
+
+def test_a_passing_failure_of_the_system_is_no_damage(folder, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("IO exception: Cannot open file graph: Too many open files")
+
+    monkeypatch.setattr(ladybug, "Database", fail)
+    with pytest.raises(StoreUnavailableError, match="ulimit -n"):
+        verify(folder)
 
 
 def test_with_a_damaged_journal_the_graph_is_still_read(folder):
@@ -271,7 +289,7 @@ class Failing(GraphScan):
     def read(self, part):
         raise AssertionError
 
-    def oddities(self):
+    def inconsistencies(self):
         raise AssertionError
 
     def close(self):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pyoxigraph import Store
 
-from kg.stores import oxigraph_files
-from kg.stores.oxigraph_files import ATTEMPTS, open_for_reading
+from kg.stores import oxigraph_database
+from kg.stores.oxigraph_database import ATTEMPTS, open_for_reading
 
 COMPACTED = "Corruption: IO error: No such file or directory: While open a file: 000009.sst"
 
@@ -30,8 +30,8 @@ class Failing:
 def failing(monkeypatch):
     def install(failures, message=COMPACTED):
         store = Failing(failures, message)
-        monkeypatch.setattr(oxigraph_files, "Store", store)
-        monkeypatch.setattr(oxigraph_files, "PAUSE_SECONDS", 0)
+        monkeypatch.setattr(oxigraph_database, "Store", store)
+        monkeypatch.setattr(oxigraph_database, "PAUSE_SECONDS", 0)
         return store
 
     return install

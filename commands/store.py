@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,9 @@ from commands.base import PATH, Command, Context, pass_context, table
 from commands.limits import limit_options
 from commands.loading import warn_of_unreadable_images
 from commands.progress import bar
+from schema.documents import parse_json
 from schema.errors import ItemNotFoundError, UsageError
+from schema.settings import shown
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
@@ -315,15 +316,14 @@ def cypher(
 def _parse_param(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip(": "):
-        raise UsageError(f"--param {text!r} has no name and value: write k=text or k:=JSON")
+        raise UsageError(f"--param {shown(text)} has no name and value: write k=text or k:=JSON")
     if not name.endswith(":"):
         return name, value
-    name = name.removesuffix(":")
     try:
-        return name, json.loads(value)
-    except ValueError:
+        return name.removesuffix(":"), parse_json(value)
+    except ValueError as error:
         raise UsageError(
-            f"--param {text!r}: {value!r} is not JSON; write {name}={value} for text"
+            f"--param {shown(text)} is not JSON ({error}): write = in place of := for text"
         ) from None
 
 

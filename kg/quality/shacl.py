@@ -17,10 +17,16 @@ from pyoxigraph import NamedNode, Quad
 from rdflib import OWL, RDF, RDFS, SH, XSD, BNode, Graph, Literal, URIRef
 
 from kg.stores.rdf_terms import fact_quad, item_quads, statement_quads
-from kg.stores.sparql_guard import checked_sparql, names_graphs
+from kg.stores.sparql_guard import checked_sparql, chosen_graphs
 from kg.stores.tables import Row
-from schema.errors import DataError, QueryRefusedError, SourceNotFoundError
+from schema.errors import (
+    DataError,
+    FileRefusedError,
+    QueryRefusedError,
+    SourceNotFoundError,
+)
 from schema.iris import PREFIXES, name_of_kind
+from schema.opening import read_own
 from schema.shapes import SHIPPED_SHAPES
 from schema.terms import TRUSTED_RANKS
 from schema.validation import Finding, Severity
@@ -28,6 +34,8 @@ from schema.validation import Finding, Severity
 # rdflib logs a traceback for each literal that its datatype does not fit, and Python prints logs
 # that have no handler. Whoever wants to read them can set up logging.
 logging.getLogger("rdflib").addHandler(logging.NullHandler())
+
+MAX_SHAPES_BYTES = 16_000_000
 
 SEVERITIES = {SH.Warning: Severity.WARNING, SH.Info: Severity.INFO}
 """All other severities, including those that a shape defines itself, are violations."""
@@ -152,11 +160,14 @@ def _uri(text: str) -> URIRef:
 
 def _parse(path: Path) -> Graph:
     try:
-        return Graph().parse(data=path.read_text(encoding="utf-8"), format="turtle")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        text = read_own(path, MAX_SHAPES_BYTES).decode()
+        return Graph().parse(data=text, format="turtle")
+    except FileNotFoundError:
         raise SourceNotFoundError(
             f"no file of shapes {path}: name a file in Turtle format"
         ) from None
+    except FileRefusedError as error:
+        raise DataError(f"{path} {error}: name a file in Turtle format") from None
     except Exception as error:  # rdflib's parser lets through whatever a broken text causes
         raise DataError(
             f"{path} is not readable as Turtle ({_one_line(error)}): "
@@ -185,7 +196,7 @@ def _make_queries_safe(shapes: Graph, path: Path) -> None:
                 raise DataError(
                     f"{path} has a shape with a query that is not allowed: {error}"
                 ) from None
-            if names_graphs(query):
+            if chosen_graphs(query):
                 raise DataError(
                     f"{path} has a shape with a query that is not allowed: "
                     "FROM would read another graph; leave it out"

@@ -25,6 +25,8 @@ SPARE_SECONDS = 0.5
 LEAST_MEMORY = 256_000_000
 """Bytes with which every query of docs/cypher.md still runs on a graph of a million statements."""
 
+LARGEST_SIZE = 10**12
+
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?B|)", re.IGNORECASE)
 
@@ -179,8 +181,15 @@ def parse_size(text: str) -> int:
     """Return the bytes that a text like ``64MB`` or ``2 GB`` means; raises UsageError if none."""
     match = SIZE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is no size: write a number with KB, MB or GB, such as 512MB")
-    return round(float(match["number"]) * UNITS[match["unit"].upper()])
+        raise UsageError(
+            f"{text[:40]!r} is no size: write a number with KB, MB or GB, such as 512MB"
+        )
+    size = float(match["number"]) * UNITS[match["unit"].upper()]
+    if size > LARGEST_SIZE:
+        raise UsageError(
+            f"a size of {text[:40]} is not possible: give at most {size_text(LARGEST_SIZE)}"
+        )
+    return round(size)
 
 
 def size_text(size: int) -> str:

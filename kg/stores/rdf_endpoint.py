@@ -16,7 +16,7 @@ from kg.stores.merge import PutBatch, StoredRows, changes_of
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
-from kg.stores.sparql_guard import checked_sparql, names_graphs
+from kg.stores.sparql_guard import checked_sparql, chosen_graphs
 from kg.stores.sparql_protocol import Endpoint
 from kg.stores.tables import (
     ITEM_SCHEMA,
@@ -28,7 +28,7 @@ from kg.stores.tables import (
     statements_from_rows,
 )
 from schema import iris
-from schema.errors import StoreError
+from schema.errors import QueryRefusedError, StoreError
 from schema.terms import Item, Rank, Statement
 
 NODES_PER_QUERY = 1_000
@@ -41,6 +41,7 @@ REVISION = NamedNode(f"{iris.BASE}term:revision")
 OUR_GRAPHS = [
     (f"{role}-graph-uri", graph.value) for role in ("default", "named") for graph in terms.GRAPHS
 ]
+GRAPH_IRIS = frozenset(graph.value for graph in terms.GRAPHS)
 
 PREDICATE_OF_COLUMN = {
     "item": terms.SUBJECT,
@@ -137,10 +138,20 @@ class RdfEndpointStore(GraphStore):
     def sparql(
         self, text: str, timeout: float = DEFAULT_SECONDS, limits: QueryLimits = DEFAULT_LIMITS
     ) -> QueryResult:
-        """Run a read-only SPARQL query with a time limit in seconds, and other limits."""
+        """Run a read-only SPARQL query with a time limit in seconds, and other limits.
+
+        Raises QueryRefusedError for FROM another graph than the catalogue's: there are servers that
+        would fetch it.
+        """
         query = checked_sparql(text)
-        graphs = () if names_graphs(query) else OUR_GRAPHS
-        return self._endpoint.query(query, timeout, graphs, limits)
+        chosen = chosen_graphs(query)
+        for graph in chosen:
+            if graph not in GRAPH_IRIS:
+                raise QueryRefusedError(
+                    f"FROM <{graph[:60]}> is not allowed: it is no graph of the catalogue's, such "
+                    "as rank:asserted; leave it out"
+                )
+        return self._endpoint.query(query, timeout, () if chosen else OUR_GRAPHS, limits)
 
     def counts(self) -> Counts:
         """Return the sizes of the graph."""

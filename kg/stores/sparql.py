@@ -9,10 +9,29 @@ from pyoxigraph import Literal, QueryBoolean, QuerySolutions, Triple
 
 from kg.stores.answer import Answer, Rows
 from kg.stores.oxigraph_database import open_for_reading, oxigraph_errors
-from schema.iris import PREFIXES
+from schema.iris import PREFIXES, XSD
 
-INTEGER_TYPES = ("integer", "int", "long", "short", "byte", "nonNegativeInteger")
-FLOAT_TYPES = ("decimal", "double", "float")
+INTEGER_TYPES = frozenset(
+    f"{XSD}{name}"
+    for name in (
+        "integer",
+        "nonPositiveInteger",
+        "negativeInteger",
+        "long",
+        "int",
+        "short",
+        "byte",
+        "nonNegativeInteger",
+        "unsignedLong",
+        "unsignedInt",
+        "unsignedShort",
+        "unsignedByte",
+        "positiveInteger",
+    )
+)
+FLOAT_TYPES = frozenset(f"{XSD}{name}" for name in ("decimal", "double", "float"))
+BOOLEAN = f"{XSD}boolean"
+TRUTH_VALUES = {"true": True, "1": True, "false": False, "0": False}
 
 
 class OxigraphAnswers:
@@ -62,15 +81,19 @@ def _triple_rows(triples: Any) -> Rows:
 
 
 def _json_value(term: Any) -> Any:
-    """Convert an RDF term to a value of JSON: a number, a truth value, or text."""
+    """Convert an RDF term to a value of JSON: a number, a truth value, or text.
+
+    A literal that is not what its datatype says is text.
+    """
     if term is None:
         return None
     if isinstance(term, Triple):
         return str(term)
     text: str = term.value
-    if not isinstance(term, Literal):
+    # Python also takes digits of other scripts, and underscores between digits.
+    if not isinstance(term, Literal) or not text.isascii() or "_" in text:
         return text
-    datatype = term.datatype.value.rpartition("#")[2]
+    datatype = term.datatype.value
     try:
         if datatype in INTEGER_TYPES:
             return int(text)
@@ -78,4 +101,4 @@ def _json_value(term: Any) -> Any:
             return float(text)
     except ValueError:
         return text
-    return text == "true" if datatype == "boolean" else text
+    return TRUTH_VALUES.get(text, text) if datatype == BOOLEAN else text

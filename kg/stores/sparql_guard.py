@@ -10,19 +10,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from kg.stores.query_text import check_depth, check_length, check_operators, shown
+from kg.stores.sparql_functions import FUNCTIONS
 from kg.stores.sparql_grammar import NotDerivedError, sparql_table
 from kg.stores.sparql_tokens import Token, read_tokens, written
 from schema.errors import QueryRefusedError
-from schema.iris import PREFIXES, XSD
+from schema.iris import PREFIXES
 
 CACHED_QUERIES = 64
-# Functions that have an IRI for a name: datatypes, which convert values, and XPath's. Stores have
-# others of their own, and Jena loads a Java class for a name of the scheme java:.
-FUNCTION_NAMESPACES = (
-    XSD,
-    "http://www.w3.org/2005/xpath-functions#",
-    "http://www.w3.org/2005/xpath-functions/math#",
-)
 OPERATORS = frozenset(
     "|| && + - * / | positive negative UNION OPTIONAL MINUS GRAPH FILTER BIND".split()
 )
@@ -37,9 +31,15 @@ def checked_sparql(text: str, prefixes: Mapping[str, str] = PREFIXES) -> str:
     return _checked(text, tuple(prefixes.items()))
 
 
-def names_graphs(text: str) -> bool:
-    """Return whether a checked query chooses its graphs itself, with FROM."""
-    return any(token.kind == "FROM" for token in read_tokens(text, PREFIXES))
+def chosen_graphs(text: str) -> list[str]:
+    """Return the IRIs of the graphs that a checked query chooses itself, with FROM."""
+    graphs = []
+    follows_from = False
+    for token in read_tokens(text, {}):
+        if follows_from and token.kind == "iri":
+            graphs.append(token.text[1:-1])
+        follows_from = token.kind == "FROM" or (follows_from and token.kind == "NAMED")
+    return graphs
 
 
 @lru_cache(CACHED_QUERIES)
@@ -58,7 +58,7 @@ def _check_grammar(tokens: list[Token]) -> None:
     try:
         for position in sparql_table().function_arguments(kinds):
             name = tokens[position - 1].text[1:-1]
-            if not name.startswith(FUNCTION_NAMESPACES):
+            if name not in FUNCTIONS:
                 raise QueryRefusedError(
                     f"the function <{name[:60]}> is not allowed: "
                     "use those of SPARQL, of XPath, or a datatype of XML Schema"

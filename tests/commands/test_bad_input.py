@@ -123,7 +123,10 @@ def test_missing_cells_file(ingested: Call) -> None:
 
 def test_invalid_query_parameters(ingested: Call) -> None:
     assert_fails(ingested("cypher", "RETURN $a", "--param", "a"), 2, "'a'", "k=text")
-    assert_fails(ingested("cypher", "RETURN $a", "--param", "a:=x"), 2, "JSON")
+    for value in ("x", "[" * 5_000, "9" * 5_000, '{"b": 1, "b": 2}', '"' + "x" * 5_000):
+        assert_fails(
+            ingested("cypher", "RETURN $a", "--param", f"a:={value}"), 2, "JSON", "for text"
+        )
 
 
 def test_unknown_store(call: Call, table: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kg.quality.shacl import Shapes
+from kg.quality.shacl import MAX_SHAPES_BYTES, Shapes
 from kg.stores.tables import items_table, statements_table
 from schema.errors import DataError, SourceNotFoundError
 from schema.shapes import SHIPPED_SHAPES
@@ -173,7 +174,7 @@ REACHING_OUT = """
 WATCHED = """
 import json, sys
 from pathlib import Path
-from kg.quality.shacl import Shapes
+from kg.quality.shacl import MAX_SHAPES_BYTES, Shapes
 reached = []
 def watch(event, arguments):
     if event == "open" or event.startswith(("socket.", "urllib.", "subprocess.")):
@@ -212,6 +213,19 @@ def test_unusable_shapes_are_a_one_line_error(tmp_path: Path, text: str) -> None
     with pytest.raises(DataError, match=r"mine\.ttl") as caught:
         shapes(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_never_ends_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ttl")
+    (tmp_path / "large.ttl").write_bytes(b" " * (MAX_SHAPES_BYTES + 1))
+    for path, message in (
+        (tmp_path / "pipe.ttl", "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+        (tmp_path / "large.ttl", "the limit is"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            Shapes(path)
+        assert str(path) in str(caught.value)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import statements_table
 from schema.errors import CatalographError, QueryRefusedError
 from tests.contracts.store_contract import statement
+from tests.faulty import answering_server
 from tests.kg.stores import harmless, hostile
 from tests.kg.stores.tricks import CYPHER_TRICKS, SPARQL_TRICKS
 from tests.servers import emptied
@@ -111,12 +112,34 @@ def test_neo4j_itself_refuses_to_write_in_a_reading_transaction(neo4j_store, mon
 
 def test_endpoint_itself_takes_no_query_for_an_update(endpoint, monkeypatch):
     before = endpoint.content_hash()
-    monkeypatch.setattr("kg.stores.rdf_endpoint.names_graphs", lambda text: "FROM" in text.upper())
+    monkeypatch.setattr(
+        "kg.stores.rdf_endpoint.chosen_graphs",
+        lambda text: ["urn:catalograph:items"] if "FROM" in text.upper() else [],
+    )
     with without_guard(monkeypatch, "kg.stores.rdf_endpoint.checked_sparql"):
         for text in hostile.SPARQL:
             with suppress(CatalographError):
                 endpoint.sparql(text, timeout=5.0)
     assert endpoint.content_hash() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ASK FROM <http://127.0.0.1:1/x> { ?s ?p ?o }",
+        "SELECT * FROM rank:asserted FROM NAMED <file:///etc/passwd> { GRAPH ?g { ?s ?p ?o } }",
+        "CONSTRUCT FROM NAMED <urn:other> WHERE { ?s ?p ?o }",
+        "DESCRIBE item:a FROM <urn:catalograph:journal>",
+    ],
+)
+def test_endpoint_is_asked_for_no_other_graph_than_ours(text):
+    with (
+        answering_server(200, "application/json", b'{"head": {}, "boolean": true}') as port,
+        open_store(f"rdf+http://127.0.0.1:{port}/ds") as store,
+    ):
+        assert store.sparql("ASK FROM rank:asserted FROM NAMED rank:accepted {}").rows == [[True]]
+        with pytest.raises(QueryRefusedError, match=r"FROM <.*> is not allowed: .*leave it out"):
+            store.sparql(text)
 
 
 def test_quads_opened_for_reading_cannot_be_changed(rdf_folder):

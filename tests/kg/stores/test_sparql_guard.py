@@ -8,7 +8,8 @@ import pytest
 from pyoxigraph import Literal, NamedNode, Quad, QueryBoolean, Store
 
 from kg.stores.query_text import MAX_CHARACTERS, MAX_DEPTH, MAX_OPERATORS
-from kg.stores.sparql_guard import checked_sparql, names_graphs
+from kg.stores.sparql_functions import XPATH
+from kg.stores.sparql_guard import checked_sparql, chosen_graphs
 from kg.stores.sparql_tokens import MAX_WRITTEN_CHARACTERS
 from schema.errors import QueryRefusedError
 from schema.iris import PREFIXES
@@ -164,8 +165,33 @@ def test_refusals_say_what_is_wrong(text, message):
     refusal(text)
 
 
-def test_functions_that_convert_values_pass():
+def test_functions_that_only_compute_pass():
     assert checked_sparql("ASK { FILTER(xsd:integer('1') = 1) }")
+    assert checked_sparql(f"PREFIX fn: <{XPATH}> ASK {{ FILTER(fn:starts-with('ab', 'a')) }}")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        # Jena's: it loads a Java class.
+        "fn:apply(IRI(CONCAT('ja', 'va:java.lang.System')), 1)",
+        # MarkLogic's.
+        "fn:doc('http://127.0.0.1:1/')",
+        "fn:collection()",
+        "<http://www.w3.org/2005/xpath-functions/math#../x>(1)",
+        "xsd:(1)",
+    ],
+)
+def test_functions_that_reach_outside_are_refused(call):
+    for text in (
+        f"ASK {{ FILTER({call}) }}",
+        f"SELECT (COUNT({call}) AS ?n) {{ }}",
+        f"SELECT ({call} AS ?x) {{ }}",
+        f"ASK {{ BIND({call} AS ?x) }}",
+        f"SELECT * {{ }} ORDER BY DESC({call})",
+        f"SELECT ?x {{ }} GROUP BY {call} HAVING({call})",
+    ):
+        assert "is not allowed" in refusal(f"PREFIX fn: <{XPATH}> {text}")
 
 
 def test_a_query_may_be_long_and_deep_but_not_endless():
@@ -185,5 +211,8 @@ def test_a_query_may_be_long_and_deep_but_not_endless():
 
 
 def test_graphs_chosen_by_the_query_are_seen():
-    assert names_graphs(checked_sparql("ASK from rank:asserted {}"))
-    assert not names_graphs(checked_sparql("ASK { ?from schema:from 'FROM' } # FROM"))
+    query = checked_sparql(
+        "SELECT * from rank:asserted FROM/**/named<urn:x>{}".replace("/**/", " ")
+    )
+    assert chosen_graphs(query) == ["urn:catalograph:rank:asserted", "urn:x"]
+    assert chosen_graphs(checked_sparql("ASK { ?from schema:from 'FROM', <urn:x> } # FROM")) == []

@@ -77,7 +77,7 @@ LADYBUG = CypherDialect(
         # Aggregates.
         "avg collect count count_if histogram max min percentilecont percentiledisc sum "
     ),
-    words=_names("SHORTEST"),
+    words=_names("SHORTEST TRAIL ACYCLIC"),
     # DECIMAL(18, 3) is a type, and WSHORTEST(property) says how long a path is.
     words_before_parenthesis=_names("WSHORTEST DECIMAL"),
     without_null=_names(

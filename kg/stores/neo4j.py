@@ -31,6 +31,7 @@ from kg.stores.query_limits import (
     DEFAULT_SECONDS,
     Deadline,
     QueryLimits,
+    unusable_parameters,
     within_limits,
 )
 from kg.stores.tables import (
@@ -218,7 +219,11 @@ class Neo4jStore(GraphStore):
                 self._server.session(read=True) as session,
                 session.begin_transaction(timeout=timeout) as tx,
             ):
-                result = tx.run(checked, params or {})
+                try:
+                    result = tx.run(checked, params or {})
+                except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                    # The driver packs them in a format that has fewer values than Python.
+                    raise unusable_parameters(error) from None
                 columns = list(result.keys())
                 rows = ([_json_value(value) for value in record.values()] for record in result)
                 return QueryResult(columns, list(within_limits(rows, deadline, limits)))

@@ -177,6 +177,14 @@ def checked_timeout(seconds: float) -> float:
     return seconds
 
 
+def unusable_parameters(error: Exception) -> UsageError:
+    """Return the error for parameters of a query that cannot be sent to what answers it."""
+    return UsageError(
+        f"the parameters of the query cannot be used ({str(error)[:100]}): "
+        "give texts, numbers, truth values, None, and lists and dictionaries of them"
+    )
+
+
 def parse_size(text: str) -> int:
     """Return the bytes that a text like ``64MB`` or ``2 GB`` means; raises UsageError if none."""
     match = SIZE.fullmatch(text.strip())

@@ -12,7 +12,7 @@ from typing import Any
 
 from kg.stores.protocol import QueryResult
 from kg.stores.query_child import Kind, frame
-from kg.stores.query_limits import Deadline, QueryLimits, size_text
+from kg.stores.query_limits import Deadline, QueryLimits, size_text, unusable_parameters
 from kg.stores.query_process import GraphSource, QueryProcess
 from schema.errors import QueryTimeoutError, UsageError
 
@@ -93,10 +93,7 @@ def _request(text: str, params: dict[str, Any], timeout: float) -> bytes:
     try:
         data = json.dumps(request).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"the parameters of the query cannot be used ({error}): "
-            "give texts, numbers, truth values, None, and lists and dictionaries of them"
-        ) from None
+        raise unusable_parameters(error) from None
     if len(data) > MOST_REQUEST_BYTES:
         raise UsageError(
             f"the query and its parameters have {size_text(len(data))}, more than "

@@ -25,6 +25,17 @@ class CypherContract:
         text = "MATCH (i:Item)-[h:HAS {property: $p}]->(v:Value) RETURN i.id, v.text ORDER BY i.id"
         assert store.query(text, {"p": "colour"}).rows == [["a", "red"], ["b", "blue"]]
 
+    def test_unusable_parameters_give_one_line(self, store):
+        nested: list[object] = []
+        for _ in range(5_000):
+            nested = [nested]
+        for value in (nested, 10**100, 10**5_000, "\ud800", {"a": object()}, {1: {2, 3}}):
+            with pytest.raises((StoreError, UsageError)) as caught:
+                store.query("RETURN $x", {"x": value})
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 500
+        assert store.query("RETURN $x", {"x": [1, {"a": None}]}).rows == [[[1, {"a": None}]]]
+
     def test_failing_cypher_gives_one_line(self, store):
         with pytest.raises(StoreError, match="failed") as caught:
             store.query("MATCH (i:Item) RETURN i.id +")

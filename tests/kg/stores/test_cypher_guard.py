@@ -141,6 +141,9 @@ def test_letters_may_be_written_as_escapes():
 
 def test_each_store_has_its_own_functions():
     assert checked_cypher("RETURN list_sort([2, 1])", LADYBUG)
+    assert checked_cypher(
+        "MATCH (i)-[:HAS* TRAIL 1..3]-(j)-[:HAS* ACYCLIC 2]-(k) RETURN i", LADYBUG
+    )
     assert checked_cypher("RETURN localtime.realtime()", NEO4J)
     for text, dialect in (
         ("RETURN list_sort([2, 1])", NEO4J),

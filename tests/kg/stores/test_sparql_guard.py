@@ -211,8 +211,6 @@ def test_a_query_may_be_long_and_deep_but_not_endless():
 
 
 def test_graphs_chosen_by_the_query_are_seen():
-    query = checked_sparql(
-        "SELECT * from rank:asserted FROM/**/named<urn:x>{}".replace("/**/", " ")
-    )
+    query = checked_sparql("SELECT * from rank:asserted FROM # x\n named<urn:x>{}")
     assert chosen_graphs(query) == ["urn:catalograph:rank:asserted", "urn:x"]
     assert chosen_graphs(checked_sparql("ASK { ?from schema:from 'FROM', <urn:x> } # FROM")) == []

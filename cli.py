@@ -58,7 +58,12 @@ check_packages()  # before the first import of a package of ours
 from commands.base import INTERRUPTED, Context, Group  # noqa: E402
 from schema.errors import CatalographError, CatalographWarning  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
-from schema.terminal import printable, printable_line, printable_streams  # noqa: E402
+from schema.terminal import (  # noqa: E402
+    open_closed_streams,
+    printable,
+    printable_line,
+    printable_streams,
+)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("catalogue", "Create a catalogue home."),
@@ -137,6 +142,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    open_closed_streams()
     # Before any command loads PyTorch, which reads these settings once.
     context = Context(reduced_threads=share_processor())
     with printable_streams(), _remarks_as_lines(context):

@@ -9,6 +9,7 @@ itself, and, by :func:`printable_streams`, whatever else writes to the standard 
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -131,15 +132,29 @@ def printable_streams() -> Iterator[None]:
     That covers libraries, warnings, logs and tracebacks, of other threads, too.
     """
     before = sys.stdout, sys.stderr
-    # A stream that was closed when Python started is None.
-    if sys.stdout is not None:
-        sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
-    if sys.stderr is not None:
-        sys.stderr = cast("TextIO", PrintableStream(sys.stderr))
+    sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
+    sys.stderr = cast("TextIO", PrintableStream(sys.stderr))
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def open_closed_streams() -> None:
+    """Open the standard streams that were closed when Python started, and lead them nowhere.
+
+    Otherwise the next file that is opened gets the number of one, and what a library prints goes
+    into it, or a child process takes it for its own stream.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def unguarded(stream: TextIO) -> TextIO:

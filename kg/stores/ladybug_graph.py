@@ -24,6 +24,7 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -105,7 +106,7 @@ class LadybugGraph(LadybugReader):
             # Ladybug would take it for a new graph.
             raise StoreDamagedError(f"{self.path} is empty: run `catalograph rebuild`")
         while True:
-            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = _open_apart(self.path)
             try:
                 self.database = open_database(self.path, read_only=True)
                 # A writer may have published another file between the two calls.
@@ -230,3 +231,18 @@ class LadybugGraph(LadybugReader):
                 connection.execute(text, params or {})
             finally:
                 connection.close()
+
+
+def _open_apart(path: Path) -> int:
+    """Open a file for reading; its handle is none of the numbers of the standard streams.
+
+    Where one of those is closed, a handle can be such a number, and a child process would have a
+    stream of its own in its place.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if file > 2:
+        return file
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)

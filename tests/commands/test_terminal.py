@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import threading
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+import cli
 import kg.stats
 from commands.base import console, table
 from commands.progress import TrainingDisplay
@@ -124,3 +126,24 @@ def test_markup_in_data_is_no_markup() -> None:
     with screen.capture() as captured:
         screen.print("[red]:smile:[/red]")
     assert captured.get().strip() == "[red]:smile:[/red]"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "out"),
+    [("<&-", b"Red"), ("<&- >&-", b""), ("2>&-", b"Red"), ("<&- >&- 2>&-", b"")],
+)
+def test_closed_streams_lead_nowhere(
+    ingested: Call, tmp_path: Path, redirection: str, out: bytes
+) -> None:
+    # The next file that is opened would get the number of a closed stream.
+    command = f'exec "$@" {redirection}'
+    query = "MATCH (i:Item {id: '1'}) RETURN i.title"
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, cli.__file__, "cypher", query],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert out in done.stdout
+    assert bool(out) == bool(done.stdout)

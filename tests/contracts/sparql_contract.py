@@ -36,6 +36,19 @@ class SparqlContract:
         text = "SELECT ?v { GRAPH rank:predicted { ?item property:colour ?v } }"
         assert store.sparql(text).rows == [["blue"]]
 
+    def test_sparql_reads_the_graphs_that_it_chooses(self, store):
+        predicted = statement(value="blue", rank=Rank.PREDICTED)
+        store.put(None, statements_table([statement(), predicted]))
+        pattern = "?item property:colour ?v"
+        for dataset, where, rows in (
+            ("FROM rank:predicted", f"{{ {pattern} }}", [["blue"]]),
+            ("FROM rank:predicted FROM rank:asserted", f"{{ {pattern} }}", [["blue"], ["red"]]),
+            ("FROM NAMED rank:predicted", f"{{ GRAPH ?g {{ {pattern} }} }}", [["blue"]]),
+            ("FROM NAMED rank:predicted", f"{{ {pattern} }}", []),
+            ("FROM rank:predicted", f"{{ GRAPH ?g {{ {pattern} }} }}", []),
+        ):
+            assert store.sparql(f"SELECT ?v {dataset} {where} ORDER BY ?v").rows == rows
+
     def test_numbers_and_truth_values_keep_their_type(self, store):
         store.put(None, statements_table([statement(confidence=0.5, row=7)]))
         result = store.sparql("SELECT ?c ?r ?none { ?s cg:confidence ?c ; cg:row ?r }")

@@ -198,6 +198,24 @@ def test_reader_keeps_the_graph_that_it_opened(tmp_path):
         assert reader.query("MATCH (i:Item) RETURN i.id").rows == [["1"]]
 
 
+def test_reader_whose_standard_streams_are_closed_keeps_the_graph(tmp_path):
+    with open_store(f"ladybug:{tmp_path / 'graph'}") as store:
+        store.put(items_table([Item("1")]), None)
+    script = (
+        "import os, sys; os.close(0); os.close(1)\n"
+        "from kg.stores.open import open_store\n"
+        "with open_store(sys.argv[1], read_only=True) as store:\n"
+        "    rows = store.query('MATCH (i:Item) RETURN i.id').rows\n"
+        "sys.exit(0 if rows == [['1']] else 3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, f"ladybug:{tmp_path / 'graph'}"],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_files_that_vanish_while_they_are_looked_at_do_no_harm(tmp_path, monkeypatch):
     paths = [tmp_path / "there", tmp_path / "gone"]
     paths[0].write_text("x")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kg.image_formats import MAX_PIXELS, EncodedImage, encoded_image
+from kg.image_formats import encoded_image
+from kg.image_headers import MAX_PIXELS, EncodedImage
 from schema.errors import ImageRefusedError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ DECODING = 2
 """Changes whenever the same file is decoded to other pixels than before."""
 LARGE_BYTES = 256 << 20
 """Images that may take more memory than this while they are decoded are decoded one at a time."""
-BYTES_PER_PIXEL = {"JPEG": 6, "PNG": 10, "GIF": 10, "WEBP": 22}
+BYTES_PER_PIXEL = {"JPEG": 6, "PNG": 10, "GIF": 10, "WEBP": 22, "AVIF": 30}
 """The most that decoding takes: a progressive JPEG keeps its coefficients, and WebP two frames."""
 SRGB_TOLERANCE = 2
 """A profile that changes no colour by more levels than this is that of sRGB."""
@@ -109,6 +110,11 @@ def _silence_pillow() -> None:
 def _decode(encoded: EncodedImage, size: int) -> Image.Image:
     from PIL import Image
 
+    if encoded.header.format == "AVIF":
+        from PIL import AvifImagePlugin
+
+        # Images are decoded by several threads already, and a decoder's threads each take memory.
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     with Image.open(io.BytesIO(encoded.data), formats=[encoded.header.format]) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             # The decoder has found another size than the header's.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kg.image_formats import MAX_BYTES
+from kg.image_headers import MAX_BYTES
 from schema.errors import FileRefusedError, ImageRefusedError
 from schema.opening import read_below, read_own
 

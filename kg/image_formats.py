@@ -4,9 +4,6 @@ Pillow tries some forty formats on a file, among them PostScript, which it hands
 Here the first bytes decide, and only the formats in ``FORMATS`` pass. The files of the others are
 named in the reason for which they are refused.
 
-AVIF is not among them: Pillow gives its decoder no limit, so that a file of 3 kB whose header says
-64 x 64 pixels took 0.6 GB and 2.5 s, since its data said 16,384 x 16,384.
-
 A decoder gets only what the pixels need: metadata, later frames and whatever else was appended are
 cut off, and what has to be known of them (how the camera was held, the colour profile) is read
 here. A file of 64 MB can otherwise keep a decoder busy for hours: with comments that it joins one
@@ -23,17 +20,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from kg.image_avif import avif_header, encoded_avif
+from kg.image_headers import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MAX_PROFILE_BYTES,
+    EncodedImage,
+    ImageHeader,
+    TruncatedImageError,
+    unpacked,
+)
 from schema.errors import ImageRefusedError
 
-MAX_PIXELS = 64_000_000
-"""Three bytes each make 192 MB once the image is decoded."""
-MAX_BYTES = 64 << 20
 MAX_SEGMENTS = 100_000
 """Segments, chunks or blocks of a file: even one of 64 MB in pieces of 1 kB has fewer."""
 MAX_SCANS = 100
 """Of a progressive JPEG, which usually has 10: a few bytes make a scan that passes over it all."""
-MAX_PROFILE_BYTES = 4 << 20
-"""Of a colour profile: those of printing presses have up to 3 MB."""
 HEAD_BYTES = 64 << 10
 """Enough of most files to find their size in."""
 
@@ -76,39 +78,6 @@ _OTHER_FORMATS = (
 
 
 @dataclass(frozen=True)
-class ImageHeader:
-    """The format of an image, by Pillow's name, and its size in pixels as it is stored."""
-
-    format: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """An image before it is decoded.
-
-    - ``data``: the file without what its pixels do not need
-    - ``orientation``: EXIF's 1 to 8, how the stored image has to be turned
-    - ``profile``: its ICC profile
-    - ``gamma``: the exponent by which a PNG without profile encodes light, such as 0.45455
-    """
-
-    header: ImageHeader
-    data: bytes
-    orientation: int = 1
-    profile: bytes | None = None
-    gamma: float | None = None
-
-
-class _TruncatedError(ImageRefusedError):
-    """The bytes end before what is looked for."""
-
-    def __init__(self) -> None:
-        super().__init__("is truncated")
-
-
-@dataclass(frozen=True)
 class _Format:
     """How the header and the rest of a format's files are read from their bytes."""
 
@@ -122,7 +91,7 @@ def image_header(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     head = stream.read(HEAD_BYTES)
     try:
         header = _format_of(head).header(head)
-    except _TruncatedError:
+    except TruncatedImageError:
         # A camera's metadata may come before the size, and take more.
         rest = stream.read(MAX_BYTES - HEAD_BYTES) if len(head) == HEAD_BYTES else b""
         if not rest:
@@ -151,7 +120,11 @@ def _format_of(data: bytes) -> _Format:
         return _WEBP
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("latin-1").strip()
-        names = {"avif": "AVIF", "avis": "AVIF", "heic": "HEIC", "heix": "HEIC", "mif1": "HEIF"}
+        # The brands of HEIF in general are also those of AVIF.
+        compatible = data[16 : max(16, min(int.from_bytes(data[:4]), 256))]
+        if brand in ("avif", "avis") or (brand in ("mif1", "msf1") and b"avif" in compatible):
+            return _AVIF
+        names = {"heic": "HEIC", "heix": "HEIC", "mif1": "HEIF", "msf1": "HEIF"}
         raise _not_readable(names.get(brand, "a video"))
     start = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, name in _OTHER_FORMATS:
@@ -173,14 +146,6 @@ def _check_size(header: ImageHeader, max_pixels: int) -> None:
         )
 
 
-def _unpacked(format: str, data: bytes, position: int) -> tuple[int, ...]:
-    """Unpack numbers at a position; raises ImageRefusedError if the bytes end before."""
-    try:
-        return struct.unpack_from(format, data, position)
-    except struct.error:
-        raise _TruncatedError from None
-
-
 # JPEG
 
 
@@ -197,7 +162,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             # Decoders skip whatever is between two segments.
             match = _JPEG_MARKER.search(data, start)
             if match is None:
-                raise _TruncatedError
+                raise TruncatedImageError
             start = match.start()
         marker = data[start + 1]
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these have no content
@@ -206,7 +171,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xD9:
             raise ImageRefusedError("is a JPEG without pixels")
         if len(data) < start + _SEGMENT_HEAD:
-            raise _TruncatedError
+            raise TruncatedImageError
         end = start + 2 + (data[start + 2] << 8) + data[start + 3]
         if end < start + _SEGMENT_HEAD:
             raise ImageRefusedError("is a damaged JPEG")
@@ -225,7 +190,7 @@ def _jpeg_header(data: bytes) -> ImageHeader:
 
 
 def _frame_header(data: bytes, start: int) -> ImageHeader:
-    height, width = _unpacked(">HH", data, start + _SEGMENT_HEAD + 1)
+    height, width = unpacked(">HH", data, start + _SEGMENT_HEAD + 1)
     return ImageHeader("JPEG", width, height)
 
 
@@ -305,7 +270,7 @@ class _PngChunks:
 
 
 def _png_header(data: bytes) -> ImageHeader:
-    width, height = _unpacked(">II", data, len(_PNG_SIGNATURE) + 8)
+    width, height = unpacked(">II", data, len(_PNG_SIGNATURE) + 8)
     if not data.startswith(b"IHDR", len(_PNG_SIGNATURE) + 4):
         raise ImageRefusedError("is a damaged PNG")
     return ImageHeader("PNG", width, height)
@@ -376,9 +341,9 @@ def _inflated_profile(content: bytes) -> bytes | None:
 
 
 def _gif_header(data: bytes) -> ImageHeader:
-    width, height = _unpacked("<HH", data, 6)
+    width, height = unpacked("<HH", data, 6)
     # The first frame may be larger than the screen, which then grows.
-    left, top, frame_width, frame_height = _unpacked("<HHHH", data, _gif_frame(data)[0] + 1)
+    left, top, frame_width, frame_height = unpacked("<HHHH", data, _gif_frame(data)[0] + 1)
     return ImageHeader("GIF", max(width, left + frame_width), max(height, top + frame_height))
 
 
@@ -390,7 +355,7 @@ def _encoded_gif(data: bytes) -> EncodedImage:
 
 def _gif_blocks_start(data: bytes) -> int:
     """Return where the blocks begin, after the palette."""
-    (flags,) = _unpacked("B", data, 10)
+    (flags,) = unpacked("B", data, 10)
     return 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
 
 
@@ -400,7 +365,7 @@ def _gif_frame(data: bytes) -> tuple[int, bytes]:
     control = b""
     in_extension = False
     for _ in range(MAX_SEGMENTS):
-        (byte,) = _unpacked("B", data, position)
+        (byte,) = unpacked("B", data, position)
         if in_extension:
             # An extension is a list of blocks, each after its length, which one of length 0 ends.
             position += byte + 1
@@ -424,14 +389,14 @@ def _gif_frame(data: bytes) -> tuple[int, bytes]:
 def _webp_header(data: bytes) -> ImageHeader:
     kind = data[12:16]
     if kind == b"VP8X":
-        low_width, high_width, low_height, high_height = _unpacked("<HBHB", data, 24)
+        low_width, high_width, low_height, high_height = unpacked("<HBHB", data, 24)
         width = (low_width | high_width << 16) + 1
         return ImageHeader("WEBP", width, (low_height | high_height << 16) + 1)
     if kind == b"VP8L":
-        (bits,) = _unpacked("<I", data, 21)
+        (bits,) = unpacked("<I", data, 21)
         return ImageHeader("WEBP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
     if kind == b"VP8 ":
-        width, height = _unpacked("<HH", data, 26)
+        width, height = unpacked("<HH", data, 26)
         return ImageHeader("WEBP", width & 0x3FFF, height & 0x3FFF)
     raise ImageRefusedError("is a damaged WebP")
 
@@ -476,5 +441,6 @@ _JPEG = _Format("JPEG", _jpeg_header, _encoded_jpeg)
 _PNG = _Format("PNG", _png_header, _encoded_png)
 _GIF = _Format("GIF", _gif_header, _encoded_gif)
 _WEBP = _Format("WebP", _webp_header, _encoded_webp)
-FORMATS = tuple(each.name for each in (_JPEG, _PNG, _WEBP, _GIF))
+_AVIF = _Format("AVIF", avif_header, encoded_avif)
+FORMATS = tuple(each.name for each in (_JPEG, _PNG, _WEBP, _GIF, _AVIF))
 """The formats that are read."""

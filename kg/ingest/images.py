@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kg.image_formats import MAX_BYTES, MAX_PIXELS, image_header
+from kg.image_formats import image_header
+from kg.image_headers import MAX_BYTES, MAX_PIXELS
 from schema.errors import FileRefusedError, ImageRefusedError
 from schema.opening import open_below
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif")
 MAX_REASONS = 3
 """How many of the reasons for which images are refused are reported."""
 

@@ -36,6 +36,12 @@ from schema.errors import ImageRefusedError
 from tests.faults.trials import Outcome, Plan
 from tests.kg.made_images import (
     ADOBE_RGB_COLORANTS,
+    AVIF_CODEC,
+    AvifItem,
+    av1_data,
+    avif,
+    avif_size,
+    box,
     cmyk_profile,
     encoded,
     exif,
@@ -238,6 +244,10 @@ def whole_files() -> tuple[bytes, ...]:
             encoded(rgb, "WEBP"),
             encoded(rgba, "WEBP", lossless=True, icc_profile=adobe, exif=exif(3)),
             encoded(rgba, "WEBP", save_all=True, append_images=frames),
+            encoded(rgb, "AVIF", icc_profile=adobe, exif=exif(7)),
+            encoded(rgba, "AVIF", subsampling="4:4:4"),
+            encoded(grey, "AVIF", subsampling="4:0:0"),
+            encoded(rgb, "AVIF", save_all=True, append_images=frames),
         ]
     return tuple(files)
 
@@ -295,7 +305,14 @@ def _polyglot(rng: random.Random) -> bytes:
 
 
 def _noise(rng: random.Random) -> bytes:
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"")
+    starts = (
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF89a",
+        b"RIFF\0\0\0\0WEBPVP8 ",
+        b"\0\0\0\x10ftypavif",
+        b"",
+    )
     return rng.choice(starts) + rng.randbytes(rng.choice((0, 1, 30, 3000)))
 
 
@@ -425,6 +442,50 @@ def _pieces(rng: random.Random) -> bytes:
     )
 
 
+def _avif(rng: random.Random) -> bytes:
+    """An AVIF file whose boxes or whose AV1 data are changed on purpose, or one put together."""
+    made = [each for each in whole_files() if each[4:8] == b"ftyp"]
+    data = bytearray(rng.choice(made))
+    if rng.random() < 0.3:
+        return _put_together(rng)
+    names = rng.choices(
+        (b"ispe", b"av1C", b"iloc", b"infe", b"ipma", b"iref", b"pitm", b"mdat"), k=2
+    )
+    for name in names:
+        place = data.find(name)
+        if place < 0:
+            continue
+        # In the box, or in the length before it.
+        for _ in range(rng.choice((1, 3))):
+            at = min(len(data) - 1, place + rng.choice((-1, *range(4, 40))))
+            data[at] = rng.choice((0, 1, 2, 127, 128, 255, rng.randrange(256)))
+    if rng.random() < 0.2:
+        place = data.find(b"ispe")
+        data[place + 8 : place + 16] = struct.pack(
+            ">II", *rng.choices((1, 24, 20, 16_384, 2**31), k=2)
+        )
+    return bytes(data)
+
+
+def _put_together(rng: random.Random) -> bytes:
+    """A file of parts of others: several frames, several pictures, grids of them."""
+    streams = [
+        av1_data(encoded(Image.new("RGB", size, "red"), "AVIF")) for size in ((24, 20), (200, 90))
+    ]
+    items = []
+    for number in range(rng.choice((1, 2, 5))):
+        stream = bytearray(rng.choice(streams) * rng.choice((1, 1, 2, 50)))
+        for _ in range(rng.choice((0, 1, 4))):
+            stream[rng.randrange(len(stream))] = rng.randrange(256)
+        size = avif_size(*rng.choice(((24, 20), (200, 90), (60_000, 1_000), (0, 0))))
+        alpha = box(b"auxC", bytes(4), b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0")
+        kind = rng.choice((b"av01", b"av01", b"grid", b"iden", b"Exif"))
+        items.append(
+            AvifItem(bytes(stream), [size, AVIF_CODEC, alpha], kind, rng.choice((0, 1, number)))
+        )
+    return avif(*items, meta_first=rng.random() < 0.5, in_idat=rng.random() < 0.3)
+
+
 KINDS: tuple[Callable[[random.Random], bytes], ...] = (
     _flips,
     _header_flips,
@@ -446,6 +507,7 @@ KINDS: tuple[Callable[[random.Random], bytes], ...] = (
     _frames,
     _scans,
     _pieces,
+    _avif,
 )
 """Each kind has an equal share of the files; those that find most are there several times."""
 

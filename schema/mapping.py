@@ -318,7 +318,7 @@ def parse_mapping(text: str, name: str) -> Mapping:
         if "id" not in document:
             raise MappingError(f'mapping {name} names no id column: add id = "..."')
         return _build(document, name)
-    except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise MappingError(
             f"mapping {name} cannot be read ({error}): "
             "see schema/mappings/generic.toml for an example of the format"
@@ -328,7 +328,7 @@ def parse_mapping(text: str, name: str) -> Mapping:
 def _build(document: dict[str, Any], name: str) -> Mapping:
     """Build a mapping from its keys.
 
-    Raises ValueError, TypeError, AttributeError, KeyError or re.error if a value does not fit.
+    Raises ValueError, TypeError, AttributeError or KeyError if a value does not fit.
     """
     category = document.get("category", [])
     category_any = isinstance(category, dict)
@@ -421,8 +421,11 @@ def _guess_rules(rules: dict[str, Any]) -> GuessRules | None:
         return None
     pattern = _text(rules, "pattern")
     if pattern is not None:
-        # Compiled for its error alone.
-        re.compile(pattern)
+        try:
+            # Compiled for its error alone.
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"guess.pattern={shown(pattern)} is no pattern: {error}") from None
     width = rules.get("width", 0)
     cell = rules.get("cell", 0)
     for key, number in (("width", width), ("cell", cell)):

@@ -99,14 +99,12 @@ class Refusals:
 
 @dataclass
 class SourceImages:
-    """The image folders of a source, and counts of the image files that it named."""
+    """The image folder of a source, and counts of the image files that it named."""
 
-    named: ImageFolder | None = None
-    """The folder that names in an image column are relative to."""
-    by_id: ImageFolder | None = None
-    """The folder of images that are named after the ids of items."""
+    folder: ImageFolder | None = None
+    """The folder that the names of images are relative to."""
     id_pattern: str | None = None
-    """The name of an item's image in ``by_id``: "{id}.jpg"."""
+    """The names of images that are named after the ids of items: "{id}.jpg"."""
     found: int = 0
     missing: int = 0
     unlocated: int = 0
@@ -122,17 +120,17 @@ class SourceImages:
             # A URL is kept, but nothing is ever fetched.
             if name.startswith(("http://", "https://")):
                 images.append(name)
-            elif self.named:
-                images += self._find(self.named, name)
+            elif self.folder:
+                images += self._find(self.folder, name)
             else:
                 self.unlocated += 1
         return images
 
     def find_by_id(self, item: str) -> list[str]:
         """Return the image that is named after an item's id, if any."""
-        if self.by_id is None or self.id_pattern is None:
+        if self.folder is None or self.id_pattern is None:
             return []
-        return self._find(self.by_id, self.id_pattern.replace("{id}", item))
+        return self._find(self.folder, self.id_pattern.replace("{id}", item))
 
     def notes(self) -> Iterator[str]:
         """Yield remarks for the user: how many images were left out, and why."""

@@ -170,23 +170,17 @@ def _reason(source: Source, mapping_name: str, why: str) -> str:
 def _find_images(source: Source, mapping: Mapping, images: Path | str | None) -> SourceImages:
     """Return the folder given with ``--images``, or else the folders beside the source."""
     if images is not None:
-        folder = _image_folder(images)
-        return SourceImages(folder, folder, mapping.image_pattern)
+        return SourceImages(_image_folder(images), mapping.image_pattern)
 
     beside = ImageFolder(source.folder)
     pattern = mapping.image_pattern
     if not pattern or not mapping.image_folder:
         return SourceImages(beside)
-    place = Path(mapping.image_folder)
-    if not (source.folder / place).is_dir():
+    if not (source.folder / mapping.image_folder).is_dir():
         return SourceImages(beside)
-    if place.is_absolute() or ".." in place.parts:
-        # A mapping that leads elsewhere is the user's own.
-        return SourceImages(beside, ImageFolder(source.folder / place), pattern)
     # Looked up from the source's folder, so that the folder of images is no link to elsewhere: it
     # may come from the supplier, together with the source.
-    below = mapping.image_folder.replace("{", "{{").replace("}", "}}")
-    return SourceImages(beside, beside, f"{below}/{pattern}")
+    return SourceImages(beside, f"{mapping.image_folder}/{pattern}")
 
 
 def _image_folder(images: Path | str) -> ImageFolder:

@@ -151,6 +151,8 @@ def test_the_documented_example_works():
         'id = "a"\nname = 5',
         'id = "a"\nguess = 5',
         'id = "a"\nguess = {pattern = "("}',
+        f'id = "a"\nguess = {{pattern = "{"(" * 5000}"}}',
+        'id = "a"\nguess = {pattern = "a{99999999999999999999}"}',
         'id = "a"\nguess = {width = "2"}',
         'id = "a"\nimage_pattern = "{id.__class__}"',
         'id = "a"\nimage_pattern = "{id:>1000000000}"',
@@ -162,7 +164,7 @@ def test_the_documented_example_works():
         "id",
         "\ud800",
     ],
-    ids=range(35),
+    ids=range(37),
 )
 def test_a_mapping_of_anything_is_one_line(tmp_path, line):
     path = tmp_path / "m.toml"

@@ -115,6 +115,16 @@ def test_images_named_by_id(home, tmp_path):
     assert report.images == 1
 
 
+@pytest.mark.parametrize("name", ["photos", "new {x} photos", "a/{b}/"])
+def test_images_named_by_id_in_the_folder_of_a_mapping(home, tmp_path, name):
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(f'id = "id"\nimage_pattern = "{{id}}.jpg"\nimage_folder = "{name}"\n')
+    (tmp_path / name).mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / name / "1.jpg")
+    table = write(tmp_path, "id,title\n1,a\n2,b\n")
+    assert ingest(home, [table], mapping=str(mapping)).images == 1
+
+
 def test_bad_rows_are_rejected_with_a_reason(home, tmp_path):
     path = write(tmp_path, b"id,colour\n1,red\n,blue\n2\n3,caf\xff\n1,green\n1,red\n4,\xc3\xa9\n")
     report = ingest(home, [path], max_rejects="100%")

@@ -17,6 +17,7 @@ from kg.image_files import ImageFiles, UnreadableImages, is_address
 from schema.csv_rows import csv_rows, limited_lines
 from schema.documents import parse_json_object
 from schema.errors import CatalographWarning, DataError, ImageRefusedError
+from schema.files import write_atomically
 from schema.modalities import CONTENT_MODALITIES, Modality
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ def write_report(home: Home, out: Path, completions: Path, truth: Path | None = 
     unreadable = UnreadableImages(shown + len(files.failures), files.failures)
     if unreadable:
         warnings.warn(str(unreadable), CatalographWarning, stacklevel=2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(data), encoding="utf-8")
+    write_atomically(out, render(data))
 
 
 def render(data: ReportData) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -11,18 +12,27 @@ from typing import Any
 
 from schema.settings import shown
 
+_SURROGATE = re.compile(r"\\ud|[\ud800-\udfff]", re.IGNORECASE)
+
 
 def parse_json(data: bytes | str) -> Any:
     """Return what a JSON document says.
 
     Raises ValueError if it is not JSON in UTF-8, if an object has a key twice (readers do not agree
-    on which of the two counts), or if it is nested too deeply.
+    on which of the two counts), if it has half of a surrogate pair (which no file can hold), or if
+    it is nested too deeply.
     """
     text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        document = json.loads(text, object_pairs_hook=_distinct)
+        # Only an escape can bring in half of a pair, and hardly any document has one.
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("it has half of a surrogate pair, which is no character") from None
+    return document
 
 
 def parse_json_object(data: bytes | str) -> dict[str, Any]:

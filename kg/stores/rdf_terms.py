@@ -31,6 +31,7 @@ from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
 
 from kg.stores.tables import Row
 from schema import iris
+from schema.documents import parse_json
 from schema.terms import Rank, statement_id
 
 TYPE = NamedNode(f"{iris.RDF}type")
@@ -167,8 +168,8 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
 def _image_list(text: str) -> list[str]:
     """Return the images in a JSON list; raises ValueError if it is none of texts."""
     try:
-        images = json.loads(text)
-    except (ValueError, RecursionError):
+        images = parse_json(text)
+    except ValueError:
         images = None
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
         raise ValueError(f"its images {text[:40]!r} are no list of texts in JSON")

@@ -123,7 +123,8 @@ def test_missing_cells_file(ingested: Call) -> None:
 
 def test_invalid_query_parameters(ingested: Call) -> None:
     assert_fails(ingested("cypher", "RETURN $a", "--param", "a"), 2, "'a'", "k=text")
-    for value in ("x", "[" * 5_000, "9" * 5_000, '{"b": 1, "b": 2}', '"' + "x" * 5_000):
+    wrong = ("x", r'"\ud800"', "[" * 5_000, "9" * 5_000, '{"b": 1, "b": 2}', '"' + "x" * 5_000)
+    for value in wrong:
         assert_fails(
             ingested("cypher", "RETURN $a", "--param", f"a:={value}"), 2, "JSON", "for text"
         )

@@ -121,7 +121,9 @@ def test_completions_are_checked_if_the_truth_is_known(snapshot, ontology):
 def test_the_page_escapes_titles_and_needs_nothing_from_outside(snapshot, ontology):
     page = render(report_data(snapshot, ontology, [{**completion(), "item": "a"}], {}, NO_FILES))
     assert "Red &lt;mug&gt;" in page
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "default-src 'none'; img-src data:" in page
 
 
 def test_reasons_are_sorted_by_the_size_of_their_effect():
@@ -198,6 +200,7 @@ def test_files_of_another_kind_are_refused(tmp_path):
         {"candidates": [{"value": "a", "probability": float("nan")}]},
         {"candidates": [{"value": "a", "probability": "x"}]},
         {"evidence": 5},
+        {"decision": "\ud800"},
         {"evidence": {Modality.STATEMENTS.value: 5}},
         {"evidence": {Modality.STATEMENTS.value: [{"property": "a"}]}},
         {
@@ -206,7 +209,7 @@ def test_files_of_another_kind_are_refused(tmp_path):
             }
         },
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_a_completion_of_anything_is_refused_by_its_line(tmp_path, change):
     lines = [completion(), completion() | change]

@@ -185,6 +185,16 @@ def test_images_of_catalograph_s_own_rdf_need_a_folder(folder, home):
     assert stored(home) == {"0": [f"{folder}/photos/a.png"], "1": [f"{folder}/photos/a.png"]}
 
 
+@pytest.mark.parametrize("images", [["https://x.org/\ud800.png"], [1], {}, [[]], None])
+def test_a_list_of_images_that_is_none_of_texts_is_a_rejected_row(folder, home, images):
+    listed = json.dumps(json.dumps(images))
+    item = f'item:1 a schema:Product ; schema:identifier "1" ; cg:images {listed} .'
+    (folder / "feed.ttl").write_text(HEAD + item)
+    report = ingest(home, [folder / "feed.ttl"], max_rejects="100%")
+    assert (report.read, report.rejected) == (1, 1)
+    assert "no list of texts" in report.first_rejects[0].reason
+
+
 def test_an_export_is_restored_with_its_images(folder, home):
     path = write_feed(folder, "csv", [f"{folder}/photos/a.png", "https://x.org/1.png"])
     ingest(home, [path], images=folder / "photos")

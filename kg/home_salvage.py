@@ -15,6 +15,7 @@ from kg.home_ontology import refresh_ontology
 from kg.stores.open import journaled_files
 from kg.stores.salvage import Rescued, salvage_store
 from kg.stores.scan_process import Limits
+from schema.documents import parse_toml
 from schema.errors import CatalographError, HomeNotFoundError, UsageError
 from schema.files import write_atomically
 from schema.ledger_salvage import salvage_ledger
@@ -110,10 +111,8 @@ def _repaired_store_url(damaged: Path) -> str:
 
 def _repaired_settings(damaged: Path) -> dict[str, Any]:
     """Return what can be read of the damaged home's settings."""
-    import tomllib
-
     try:
-        return tomllib.loads(repaired((damaged / "home.toml").read_bytes()).decode())
+        return parse_toml(repaired((damaged / "home.toml").read_bytes()))
     except (OSError, ValueError):
         return {}
 
@@ -189,7 +188,7 @@ def _copy_image_folders(damaged: Path, target: Home) -> None:
     folders = _repaired_settings(damaged).get(IMAGE_FOLDERS)
     with target.settings.changing() as settings:
         if isinstance(folders, list):
-            settings[IMAGE_FOLDERS] = folders
+            settings[IMAGE_FOLDERS] = [each for each in folders if isinstance(each, str)]
         else:
             # Then they are those of the sources in the ledger.
             settings.pop(IMAGE_FOLDERS, None)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,19 @@ def test_one_altered_byte_of_settings_and_shapes_is_restored(damaged, tmp_path):
     new = Home.open(tmp_path / "new")
     assert new.ontology().properties
     assert str(tmp_path) in new.image_folders()
+
+
+@pytest.mark.parametrize(
+    ("text", "folders"),
+    [('format = 1\nimage_folders = ["/photos", 5]', ["/photos"]), ("a = " + "[" * 100_000, [])],
+)
+def test_what_can_be_read_of_the_settings_is_kept(damaged, tmp_path, text, folders):
+    (damaged / "home.toml").write_text(text)
+    assert salvage_home(damaged, tmp_path / "new").items.total == 2
+    found = Home.open(tmp_path / "new").image_folders()
+    assert set(folders) <= set(found)
+    # Without any, they are the folders of the sources.
+    assert all(Path(folder).is_absolute() for folder in found)
 
 
 def test_what_cannot_be_salvaged_is_refused_before_anything_is_written(damaged, tmp_path):

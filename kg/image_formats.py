@@ -35,7 +35,7 @@ from schema.errors import ImageRefusedError
 MAX_SEGMENTS = 100_000
 """Segments, chunks or blocks of a file: even one of 64 MB in pieces of 1 kB has fewer."""
 MAX_SCANS = 100
-"""Of a progressive JPEG, which usually has 10: a few bytes make a scan that passes over it all."""
+"""Of a JPEG: a progressive one usually has 10. A few bytes make a scan that passes over it all."""
 HEAD_BYTES = 64 << 10
 """Enough of most files to find their size in."""
 
@@ -196,7 +196,8 @@ def _frame_header(data: bytes, start: int) -> ImageHeader:
 
 def _encoded_jpeg(data: bytes) -> EncodedImage:
     header: ImageHeader | None = None
-    is_progressive = False
+    has_many_scans = False
+    components = b""
     # Slices of a view are not copied: a photograph of some megabytes is copied once, when they are
     # joined.
     view = memoryview(data)
@@ -205,7 +206,11 @@ def _encoded_jpeg(data: bytes) -> EncodedImage:
     profile_parts: dict[int, bytes] = {}
     for marker, start, end in _jpeg_segments(data):
         if marker == 0xDA:
-            if is_progressive:
+            # A scan of fewer components than the image is one of several, too.
+            if (
+                has_many_scans
+                or data[start + _SEGMENT_HEAD : start + _SEGMENT_HEAD + 1] != components
+            ):
                 _check_scans(data, start)
             kept.append(view[start:])
         elif marker == 0xFE or (
@@ -222,7 +227,8 @@ def _encoded_jpeg(data: bytes) -> EncodedImage:
                 if header is not None:
                     raise ImageRefusedError("is a JPEG of several sizes")
                 header = _frame_header(data, start)
-                is_progressive = marker in _PROGRESSIVE_FRAMES
+                has_many_scans = marker in _PROGRESSIVE_FRAMES
+                components = data[start + _SEGMENT_HEAD + 5 : start + _SEGMENT_HEAD + 6]
     if header is None:
         raise ImageRefusedError("is a JPEG without a size")
     profile = _joined_profile(profile_parts)

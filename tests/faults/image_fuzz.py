@@ -416,9 +416,21 @@ def _frames(rng: random.Random) -> bytes:
 
 
 def _scans(rng: random.Random) -> bytes:
-    """A progressive image with the last of its scans repeated."""
+    """An image with the last of its scans repeated, in most of which it is one of several."""
     size = rng.choice((16, 900))
-    data = encoded(Image.new("L", (size, size), 90), "JPEG", progressive=True)
+    data = encoded(Image.new("L", (size, size), 90), "JPEG", progressive=rng.random() < 0.5)
+    if rng.random() < 0.3:
+        # As if there were a second component, so that this scan is not all of the image.
+        frame = data.index(b"\xff\xc0" if b"\xff\xc0" in data else b"\xff\xc2")
+        data = (
+            data[: frame + 2]
+            + b"\0\x0e"
+            + data[frame + 4 : frame + 9]
+            + b"\2"
+            + data[frame + 10 : frame + 13]
+            + b"\2\x11\0"
+            + data[frame + 13 :]
+        )
     scan = data.rindex(b"\xff\xda")
     return data[:-2] + data[scan:-2] * rng.choice((5, 80, 5000)) + data[-2:]
 

@@ -432,6 +432,23 @@ def test_a_file_of_millions_of_pieces_is_refused_in_time(data):
         decode_image(data, 8)
 
 
+def of_many_scans(count):
+    """Return a JPEG that is not progressive, with a scan of its first component again and again."""
+    data = encoded(Image.new("RGB", (64, 64), "red"), "JPEG", subsampling=0)
+    frame = data.index(b"\xff\xc0")
+    head = data[: data.index(b"\xff\xda")]
+    luma, *chroma = (bytes([data[frame + 10 + 3 * number]]) for number in range(3))
+    scans = [b"\xff\xda\0\x08\1" + luma + b"\0\0\x3f\0\xa8\xa8"] * count
+    scans += [b"\xff\xda\0\x08\1" + each + b"\x11\0\x3f\0\xa8\xa8" for each in chroma]
+    return head + b"".join(scans) + b"\xff\xd9"
+
+
+def test_an_image_may_have_a_scan_a_component():
+    assert decode_image(of_many_scans(1), 8).size == (8, 8)
+    with pytest.raises(ImageRefusedError, match="more than 100 scans"):
+        decode_image(of_many_scans(99), 8)
+
+
 def test_a_progressive_image_of_many_scans_is_refused():
     data = encoded(Image.new("L", (64, 64), 90), "JPEG", progressive=True)
     scan = data.rindex(b"\xff\xda")

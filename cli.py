@@ -58,6 +58,7 @@ check_packages()  # before the first import of a package of ours
 from commands.base import INTERRUPTED, Context, Group  # noqa: E402
 from schema.errors import CatalographError, CatalographWarning  # noqa: E402
 from schema.openmp import share_processor  # noqa: E402
+from schema.settings import shown  # noqa: E402
 from schema.terminal import (  # noqa: E402
     open_closed_streams,
     printable,
@@ -204,6 +205,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         reason = str(error) or "a larger one than there is was asked for"
         return f"not enough memory ({reason}): close other programs, or do less at once", 1
+    if isinstance(error, UnicodeEncodeError):
+        # Such as the name of a file to write, which Python passes on whatever its bytes are.
+        return f"{shown(error.object)} is not UTF-8: give it another name", 1
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return f"{error.filename}: {reason}" if error.filename else reason, 1

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schema.errors import UsageError
+from schema.settings import shown
 from schema.terminal import printable, printable_json
 
 if TYPE_CHECKING:
@@ -127,7 +129,23 @@ def table(
     return result
 
 
+def _check_text(value: Any) -> None:
+    """Raise UsageError if an argument, or one of several, is text that no file or store can hold.
+
+    Python passes on bytes that are no UTF-8 as halves of surrogate pairs. In a path they may stay.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {shown(value)} is not UTF-8: write it anew") from None
+    elif isinstance(value, tuple | list):
+        for each in value:
+            _check_text(each)
+
+
 def _set_global_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    _check_text(value)
     # The option can be given before and after the command's name. The default value of one of the
     # two places must not overwrite the value given in the other.
     name = param.name or ""
@@ -187,6 +205,12 @@ class Command(click.Command):
         kwargs.setdefault("epilog", _EPILOG)
         super().__init__(*args, **kwargs)
         self.params += _global_options()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command. Raises UsageError if an argument is no text."""
+        for value in ctx.params.values():
+            _check_text(value)
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

@@ -130,6 +130,33 @@ def test_invalid_query_parameters(ingested: Call) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", "?"],
+        ["cypher", "RETURN $a", "--param", "a=?"],
+        ["rejects", "--run", "?"],
+        ["train", "--name", "?"],
+        ["complete", "--item", "1", "--item", "?"],
+        ["match", "?", "1"],
+        ["--store", "ladybug:?", "stats"],
+        ["stats", "--store", "ladybug:?"],
+        ["--home", "?", "init"],
+        ["copy", "--to", "rdf:?"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_are_no_utf_8(ingested: Call, words: list[str]) -> None:
+    """Python passes on such bytes as halves of surrogate pairs, which no store can hold."""
+    words = [word.replace("?", "caf\udce9") for word in words]
+    assert_fails(ingested(*words), 2, r"caf\udce9", "not UTF-8")
+
+
+def test_an_output_whose_name_is_no_utf_8(ingested: Call) -> None:
+    result = ingested("export", "--format", "csv", "caf\udce9")
+    assert_fails(result, 1, r"caf\udce9", "not UTF-8")
+
+
 def test_unknown_store(call: Call, table: Path) -> None:
     assert_fails(call("--store", "mongo:x", "ingest", table), 2, "mongo:x", "ladybug")
 

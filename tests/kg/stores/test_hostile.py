@@ -8,6 +8,7 @@ import pytest
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.open import open_store
 from kg.stores.rdf import RdfStore
+from kg.stores.rdf_endpoint import RdfEndpointStore
 from kg.stores.sparql import OxigraphAnswers
 from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import statements_table
@@ -135,7 +136,7 @@ def test_endpoint_itself_takes_no_query_for_an_update(endpoint, monkeypatch):
 def test_endpoint_is_asked_for_no_other_graph_than_ours(text):
     with (
         answering_server(200, "application/json", b'{"head": {}, "boolean": true}') as port,
-        open_store(f"rdf+http://127.0.0.1:{port}/ds") as store,
+        RdfEndpointStore(f"rdf+http://127.0.0.1:{port}/ds") as store,
     ):
         assert store.sparql("ASK FROM rank:asserted FROM NAMED rank:accepted {}").rows == [[True]]
         with pytest.raises(QueryRefusedError, match=r"FROM <.*> is not allowed: .*leave it out"):

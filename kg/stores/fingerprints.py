@@ -27,6 +27,8 @@ ID_FIELDS = ("key", "check")
 Keys = NDArray[np.uint64]
 Records = NDArray[np.void]
 """Records [N]: ``key`` and ``check`` are hashes of the id, ``digest`` is that of the rest."""
+NO_DIGEST = "1"
+"""The digest of rows of which only the ids count."""
 RETRACTED = 0
 """The digest of a statement that was retracted."""
 PARTITION_BITS = 6
@@ -63,13 +65,13 @@ class Fingerprints:
         """Return the records [N] of statements in STATEMENT_SCHEMA."""
         return self._records(statements, "id", STATEMENT_DIGEST)
 
-    def journal_items(self, changes: pa.Table) -> Records:
+    def journal_items(self, changes: pa.Table, digest: str = ITEM_DIGEST) -> Records:
         """Return the records of the items in a table in JOURNAL_SCHEMA, in order."""
-        return self._records(changes, "id", ITEM_DIGEST, "operation = 'item'")
+        return self._records(changes, "id", digest, "operation = 'item'")
 
-    def journal_statements(self, changes: pa.Table) -> Records:
+    def journal_statements(self, changes: pa.Table, digest: str = STATEMENT_DIGEST) -> Records:
         """Return the records of the statements put and retracted in a table in JOURNAL_SCHEMA."""
-        digest = f"CASE WHEN operation = 'retract' THEN {RETRACTED} ELSE {STATEMENT_DIGEST} END"
+        digest = f"CASE WHEN operation = 'retract' THEN {RETRACTED} ELSE {digest} END"
         return self._records(changes, "statement", digest, "operation <> 'item'")
 
     def texts(self, texts: pa.Array | pa.ChunkedArray, digest: int = 1) -> Records:

@@ -181,9 +181,15 @@ class Journal:
         """Raise StoreDamagedError if a Parquet file is missing or altered."""
         self._whole(self.folder / name)
 
-    def read_file(self, name: str) -> pa.Table:
-        """Read a Parquet file. Raises StoreDamagedError if it is missing or altered."""
-        return pq.read_table(io.BytesIO(self._whole(self.folder / name))).cast(JOURNAL_SCHEMA)
+    def read_file(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some columns of a Parquet file, or all of them.
+
+        Raises StoreDamagedError if the file is missing or altered.
+        """
+        names = JOURNAL_SCHEMA.names if columns is None else columns
+        data = io.BytesIO(self._whole(self.folder / name))
+        table = pq.read_table(data, columns=list(names))
+        return table.cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
 
     @staticmethod
     def _whole(path: Path) -> bytes:

@@ -183,7 +183,7 @@ class JournaledStore(GraphStore):
 
         graph = self._projection = self.open_graph(self._files.working)
         self._is_working = True
-        with self._all_or_nothing(), Replay(check_ids=False) as replay:
+        with self._all_or_nothing(), Replay(only_count=True) as replay:
             for version, changes in self.journal.read():
                 check_room(self.folder, graph.room_for(changes))
                 graph.apply(version, changes)

@@ -21,7 +21,7 @@ from kg.stores.graph_scan import Content, Inconsistency
 from kg.stores.journal import Journal
 from kg.stores.journal_log import GO_ON
 from kg.stores.protocol import Counts
-from kg.stores.replay import Replay
+from kg.stores.replay import COUNTED_COLUMNS, Replay
 from kg.stores.row_differences import RowDifferences, graph_texts
 from kg.stores.scan_process import GraphUnreadableError, Limits, OpenScan, ScanProcess, run_scan
 from kg.stores.scan_tasks import Count, Found, Summary, SumUp, WriteRecords
@@ -165,7 +165,7 @@ class _StoreCheck:
 
     def _read_both(self, graph: Path) -> None:
         with ExitStack() as stack:
-            replay = stack.enter_context(Replay(check_ids=not self.quick))
+            replay = stack.enter_context(Replay(only_count=self.quick))
             scan = stack.enter_context(
                 ScanProcess(
                     self.files.open_scan,
@@ -198,10 +198,11 @@ class _StoreCheck:
 
     def _read_journal(self, replay: Replay | None, version: int) -> None:
         """Read all files of the journal, and add those up to a version to the replay."""
+        columns = COUNTED_COLUMNS if self.quick else None
         for entry in self.log.entries.values():
             for name in entry.files:
                 try:
-                    changes = self.files.journal.read_file(name)
+                    changes = self.files.journal.read_file(name, columns)
                 except StoreDamagedError as error:
                     self.report.problems.append(str(error))
                     self.journal_is_whole = False

@@ -7,7 +7,7 @@ from kg.ingest.pipeline import ingest
 from kg.stores.copying import copy_store
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
-from schema.errors import StoreError
+from schema.errors import StoreDamagedError, StoreError
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import statement
 from tests.contracts.store_machine import all_rows
@@ -50,6 +50,16 @@ def test_copy_has_all_that_its_source_has(source, tmp_path):
         report = copy_store(source, target)
         assert all_rows(target) == all_rows(source)
     assert (report.items, report.statements, report.content_hash) == (5, 3, source.content_hash())
+
+
+def test_a_statement_with_another_id_is_not_copied(source, tmp_path):
+    (row, *_) = source._statements.values()
+    row["value"] = "rad"
+    with (
+        open_store(f"ladybug:{tmp_path}/g") as target,
+        pytest.raises(StoreDamagedError, match=f"{row['id']}.*verify"),
+    ):
+        copy_store(source, target)
 
 
 def copy_along(*urls):

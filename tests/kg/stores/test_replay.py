@@ -50,6 +50,12 @@ def test_a_replay_has_the_totals_of_the_reference_store(at_once, steps):
     before = replay_module.ROWS_AT_ONCE
     replay_module.ROWS_AT_ONCE = at_once
     try:
+        with Replay(only_count=True) as replay:
+            for batch in batches:
+                replay.add(batch.select(replay_module.COUNTED_COLUMNS))
+            counts = store.counts()
+            assert replay.total(Content.ITEMS).count == counts.items
+            assert replay.total(Content.STATEMENTS).count == counts.statements
         with Replay() as replay, Fingerprints() as prints:
             for batch in batches:
                 replay.add(batch)

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from kg.stores.failures import unavailable
 from kg.stores.graph_scan import GraphScan, Part
 from schema.errors import StoreDamagedError, StoreUnavailableError
 
@@ -100,6 +101,7 @@ class ScanProcess(Generic[ResultT]):
         self._limits = limits or Limits()
         self._progress = progress
         self._activity = Activity("while the process started")
+        self._has_begun = False
         self._seconds = self._limits.seconds + STARTING_SECONDS
         # Spawned: a forked process would inherit the files and locks of databases that are open.
         context = multiprocessing.get_context("spawn")
@@ -107,7 +109,8 @@ class ScanProcess(Generic[ResultT]):
         self._child = context.Process(
             target=_run, args=(sender, open_scan, graph, task), daemon=True
         )
-        self._child.start()
+        with unavailable(graph):
+            self._child.start()
         # While this process has a copy of the sending end, a child that died would not cause an
         # EOFError.
         sender.close()
@@ -154,10 +157,18 @@ class ScanProcess(Generic[ResultT]):
                     raise self._error(f"it stood still for {self._seconds:g} s")
             message: tuple[str, Any] = self._receiver.recv()
             self._seconds = self._limits.seconds
+            self._has_begun = True
             return message
         except EOFError:
             self._child.join()
-            raise self._error(_end_of(self._child.exitcode)) from None
+            end = _end_of(self._child.exitcode)
+            if not self._has_begun:
+                raise StoreUnavailableError(
+                    f"the process that reads {self._graph} cannot be started (it {end}): free "
+                    "memory or end other programs, then try again; this says nothing about the "
+                    "graph"
+                ) from None
+            raise self._error(f"the database {end}") from None
 
     def _error(self, reason: str) -> GraphUnreadableError:
         return GraphUnreadableError(self._graph, reason, self._activity)
@@ -185,8 +196,8 @@ def _end_of(exit_code: int | None) -> str:
     """Say how a process ended that did not say so itself."""
     if exit_code is not None and exit_code < 0:
         with suppress(ValueError):
-            return f"the database was ended by {signal.Signals(-exit_code).name}"
-    return f"the database ended with exit code {exit_code}"
+            return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"
 
 
 def _run(sender: Connection, open_scan: OpenScan, graph: Path, task: ScanTask[Any]) -> None:

@@ -244,6 +244,20 @@ def test_a_passing_failure_of_the_system_is_no_damage(folder, monkeypatch):
         verify(folder)
 
 
+class Unstartable:
+    """What ends the child process before it begins, as an import that fails does."""
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+def test_a_process_that_does_not_start_is_no_damage(written):
+    journal = LadybugStore.store_files(written).journal
+    files = StoreFiles(written, journal, written / FILE, Unstartable())
+    with pytest.raises(StoreUnavailableError, match=r"cannot be started .*exit code 7"):
+        verify_store(files)
+
+
 def test_with_a_damaged_journal_the_graph_is_still_read(folder):
     path = next((folder / "journal").glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1] + b"x")

@@ -8,6 +8,7 @@ missing permissions, locks, and graphs that were truncated or altered.
 from __future__ import annotations
 
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,3 +132,14 @@ def _unavailable_error(path: Path, reason: str, advice: str) -> StoreUnavailable
         f"{path} cannot be used now ({reason}): {advice}, then try again; nothing that was stored "
         "is lost"
     )
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of all that the tracebacks of an error, and of those that led to it, hold on to.
+
+    For errors that go to another thread: pyoxigraph has objects that may be released only in the
+    thread that made them.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

@@ -7,13 +7,13 @@ import math
 import re
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from kg.stores.answer import Rows
+from kg.stores.failures import forget_frames
 from schema.errors import QueryLimitError, QueryTimeoutError, UsageError
 
 ResultT = TypeVar("ResultT")
@@ -96,7 +96,7 @@ class Deadline:
             try:
                 outcomes.put(work())
             except BaseException as error:
-                _forget_frames(error)
+                forget_frames(error)
                 outcomes.put(error)
 
         threading.Thread(target=put_outcome, daemon=True).start()
@@ -155,16 +155,6 @@ def within_limits(rows: Rows, deadline: Deadline, limits: QueryLimits) -> Iterat
         deadline.check()
     finally:
         rows.close()
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of all that the tracebacks of an error, and of those that led to it, hold on to.
-
-    pyoxigraph has objects that may be released only in the thread that made them.
-    """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
 
 
 def checked_timeout(seconds: float) -> float:

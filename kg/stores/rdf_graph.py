@@ -202,8 +202,9 @@ class OxigraphGraph(Projection):
         sizes: dict[str, int] = {}
         with oxigraph_errors(self.path):
             for name, text in terms.COUNT_QUERIES.items():
-                solutions: Any = self.quads.query(text)
-                sizes[name] = int(next(solutions)["n"].value)
+                # Not in a variable: an error's traceback would carry it to other threads.
+                ((size,),) = self.quads.query(text)
+                sizes[name] = int(size.value)
         return Counts(**sizes)
 
     def _version_quads(self) -> list[Quad]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.stores.failures import temporary_files_error
+from kg.stores.failures import forget_frames, temporary_files_error
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
 BatchT = TypeVar("BatchT")
@@ -122,11 +121,8 @@ def _next(batches: Generator[BatchT, None, None]) -> BatchT | None:
     try:
         return next(batches, None)
     except BaseException as error:
-        # The error goes to the caller's thread, but the objects in its frames must stay here.
-        raised: BaseException | None = error
-        while raised is not None:
-            traceback.clear_frames(raised.__traceback__)
-            raised = raised.__context__
+        # It goes to the caller's thread.
+        forget_frames(error)
         raise
 
 

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+import traceback
 
 import pytest
+from pyoxigraph import QuerySolutions, Store
 from rdflib import SDO, URIRef
 
 from kg.stores import rdf_graph
@@ -9,7 +11,7 @@ from kg.stores.open import open_store
 from kg.stores.rdf import RdfStore
 from kg.stores.rdf_terms import PROVENANCE_GRAPH, named_node
 from kg.stores.tables import items_table, statements_table
-from schema.errors import StoreDamagedError
+from schema.errors import StoreDamagedError, StoreError
 from schema.terms import Item, Rank, statement_id
 from tests.contracts.journaled_contract import JournaledContract, files_of, fill
 from tests.contracts.sparql_contract import SparqlContract
@@ -65,6 +67,26 @@ class TestRdf(SparqlContract, JournaledContract):
         assert str(row.v) == "red"
         with pytest.raises(RuntimeError, match="read-write"):
             dataset.add((URIRef("urn:x"), SDO.name, URIRef("urn:y")))
+
+    def test_error_takes_no_answer_to_other_threads(self, store):
+        class Failing:
+            def query(self, text):
+                return Store().query("SELECT * { SERVICE <http://127.0.0.1:1/> { } }")
+
+        graph = store._graph
+        graph.quads = Failing()
+        with pytest.raises(StoreError) as caught:
+            graph.counts()
+        error = caught.value
+        kept = []
+        while error is not None:
+            kept += [
+                value
+                for frame, _ in traceback.walk_tb(error.__traceback__)
+                for value in frame.f_locals.values()
+            ]
+            error = error.__context__
+        assert not any(isinstance(value, QuerySolutions) for value in kept)
 
     def test_too_few_file_handles_change_nothing(self, empty_url):
         url = empty_url()

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store
+from pyoxigraph import Literal, NamedNode, Quad, QuerySolutions, RdfFormat, Store
 
 from kg.stores import rdf_terms as terms
 from kg.stores.graph_files import hold
@@ -202,8 +202,8 @@ class OxigraphGraph(Projection):
         sizes: dict[str, int] = {}
         with oxigraph_errors(self.path):
             for name, text in terms.COUNT_QUERIES.items():
-                # Not in a variable: an error's traceback would carry it to other threads.
-                ((size,),) = self.quads.query(text)
+                # The answer in no variable: an error's traceback would carry it to other threads.
+                ((size,),) = cast("QuerySolutions", self.quads.query(text))
                 sizes[name] = int(size.value)
         return Counts(**sizes)
 

@@ -76,7 +76,7 @@ class TestRdf(SparqlContract, JournaledContract):
         monkeypatch.setattr(store._graph, "quads", Failing())
         with pytest.raises(StoreError) as caught:
             store.counts()
-        error = caught.value
+        error: BaseException | None = caught.value
         kept = []
         while error is not None:
             kept += [

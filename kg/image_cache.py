@@ -20,8 +20,6 @@ from schema.arrays import BoolArray, IntArray
 from schema.errors import DataError, ImageRefusedError
 from schema.progress import ProgressCallback, no_progress
 
-UNREADABLE = "cannot be decoded"
-"""The reason for an image that an earlier run could not decode, and that has not changed since."""
 IMAGES_PER_CHUNK = 256
 """How many decoded images wait in memory to be written."""
 
@@ -75,7 +73,12 @@ class ImageCache:
         stamps = [_stamp(image, files) for image in images]
         paths = CacheFiles.of(stamps, folder / f"images-{size}")
         content = _Content.open(paths, size)
-        if content is None or not content.is_whole or content.stamps != stamps:
+        if (
+            content is None
+            or not content.is_whole
+            or content.stamps != stamps
+            or _any_readable([str(images[number]) for number in content.broken], size, files)
+        ):
             _fill(paths, stamps, size, files, progress)
             content = _Content.open(paths, size)
         if content is None:
@@ -83,8 +86,6 @@ class ImageCache:
                 f"the image cache {paths.pixels} cannot be read back after it was written: "
                 "check its disk"
             )
-        for number in content.broken:
-            files.failures.setdefault(str(images[number]), UNREADABLE)
         present = np.zeros(len(images), dtype=bool)
         present[list(content.checksums)] = True
         return cls(content.array, present, content.broken)
@@ -234,6 +235,11 @@ def _images_by_stamp(folder: Path, size: int) -> dict[str, tuple[_Content, int]]
         for number in content.checksums:
             images[json.dumps(content.stamps[number])] = (content, number)
     return images
+
+
+def _any_readable(images: Sequence[str], size: int, files: ImageFiles) -> bool:
+    """Return whether images can be read now that could not be: the reason may have been memory."""
+    return any(each is not None for each in _read_all(images, size, files, no_progress))
 
 
 def _read_all(

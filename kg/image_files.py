@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kg.image_headers import MAX_BYTES
 from schema.errors import FileRefusedError, ImageRefusedError
-from schema.opening import read_below, read_own
+from schema.opening import LINKED, open_below, read_below, read_own
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 GONE = "does not exist"
 OUTSIDE = "is outside the image folders of this home"
+_ALLOW = "if they may be read, allow their folder with `catalograph init --images DIR`"
 _ADVICE = {
     GONE: "mount their disk or put their folder back, or load them again with "
     "`catalograph ingest SRC --images DIR`",
-    OUTSIDE: "if they may be read, allow their folder with `catalograph init --images DIR`",
+    OUTSIDE: _ALLOW,
+    LINKED: _ALLOW,
 }
 _OTHER_ADVICE = "replace these files"
 
@@ -39,22 +41,23 @@ class ImageFiles:
     """
 
     def __init__(self, folders: Iterable[str | Path]) -> None:
-        self.folders = tuple(dict.fromkeys(str(folder) for folder in folders))
+        # A folder within another one comes first: it may be reached through a link that only its
+        # own path may have.
+        names = dict.fromkeys(str(folder) for folder in folders)
+        self.folders = tuple(sorted(names, key=len, reverse=True))
         self.failures: dict[str, str] = {}
 
     def status(self, image: str) -> os.stat_result | None:
-        """Return the status of an image's file without opening it; None if it cannot be read."""
+        """Return the status of an image's file without reading it; None if it must not be read."""
         try:
-            self._place(image)
-            return os.lstat(image)
+            descriptor = open_below(*self._place(image))
         except FileRefusedError as error:
-            reason = str(error)
-        except (FileNotFoundError, NotADirectoryError):
-            reason = GONE
-        except (OSError, ValueError) as error:
-            strerror = error.strerror if isinstance(error, OSError) else None
-            reason = f"cannot be opened ({strerror or error})"
-        self.failures[image] = reason
+            self.failures[image] = str(error)
+        except FileNotFoundError:
+            self.failures[image] = GONE
+        else:
+            with os.fdopen(descriptor, "rb"):
+                return os.fstat(descriptor)
         return None
 
     def read(self, image: str) -> bytes:
@@ -81,7 +84,7 @@ class ImageFiles:
             return None
 
     def unreadable(self, images: Iterable[str | None]) -> UnreadableImages:
-        """Return which of these images are known to be unreadable, each looked at but not opened.
+        """Return which of these images are known to be unreadable, each opened but not read.
 
         Addresses on the network do not count: nothing is ever fetched.
         """

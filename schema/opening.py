@@ -15,6 +15,8 @@ from pathlib import Path
 
 from schema.errors import FileRefusedError
 
+LINKED = "is reached through a symbolic link"
+
 # O_PATH needs no permission to list the folder.
 _AS_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | (os.O_PATH if sys.platform == "linux" else os.O_RDONLY)
 # Without O_NONBLOCK, opening a pipe waits until something writes into it.
@@ -133,7 +135,7 @@ def _explained(error: OSError | ValueError, name: str | Path, parent: int | None
             pass
         else:
             if stat.S_ISLNK(status.st_mode):
-                return FileRefusedError("is reached through a symbolic link")
+                return FileRefusedError(LINKED)
             if error.errno == errno.ENXIO:
                 return _not_regular(status)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -270,6 +270,30 @@ def test_a_folder_that_moved_may_be_replaced_by_a_link(folder, home):
     assert readable(home.image_files(), [image])
 
 
+def test_a_folder_within_an_allowed_one_may_be_replaced_by_a_link(folder, home):
+    home.allow_images([folder])
+    (folder / "photos").rename(folder / "moved")
+    (folder / "photos").symlink_to(folder / "moved")
+    image = f"{folder}/photos/a.png"
+    refused = str(home.image_files().unreadable([image]))
+    assert "reached through a symbolic link" in refused
+    assert "`catalograph init --images DIR`" in refused
+    home.allow_images([folder / "photos"])
+    assert readable(home.image_files(), [image])
+
+
+def test_what_cannot_be_read_is_known_without_reading(folder):
+    files = ImageFiles([folder / "photos"])
+    for name in REFUSED:
+        # What is in a file is seen when it is read.
+        if name != "photos/text.png":
+            assert files.status(f"{folder}/{name}") is None
+    assert set(files.failures) == {f"{folder}/{name}" for name in REFUSED} - {
+        f"{folder}/photos/text.png"
+    }
+    assert files.status(f"{folder}/photos/a.png").st_size > 0
+
+
 def test_a_home_of_before_reads_the_images_beside_its_sources(folder, home):
     shop = folder / "shop"
     shop.mkdir()

@@ -129,7 +129,7 @@ class _Content:
             # NumPy cannot map an empty file into memory.
             array: PixelArray = np.zeros((0, 3, size, size), np.uint8)
             if stamps:
-                array = np.load(paths.pixels, mmap_mode="r")
+                array = np.load(paths.pixels, mmap_mode="r", allow_pickle=False)
             written = {int(number): int(crc) for number, crc in index["checksums"].items()}
             broken = [int(number) for number in index["broken"]]
         # From a damaged header NumPy raises, among others, the errors of Python's tokenizer.

@@ -54,6 +54,7 @@ def files_to_read(folder: Path) -> dict[str, Path]:
         "PNG, 224 px, transparent": lambda file: square.convert("RGBA").save(file, "PNG"),
         "WebP, 224 px": lambda file: square.save(file, "WEBP"),
         "GIF, 224 px": lambda file: square.save(file, "GIF"),
+        "AVIF, 224 px": lambda file: square.save(file, "AVIF"),
     }
     paths = {}
     for name, save in kinds.items():

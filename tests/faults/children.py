@@ -64,7 +64,7 @@ class Result:
             self.code in (1, 2)
             and bool(lines)
             and lines[-1].startswith("error: ")
-            and "unexpected" not in lines[-1]
+            and not lines[-1].startswith("error: unexpected ")
             and "Traceback" not in self.err
         )
 

@@ -271,7 +271,7 @@ def _outcome(kind: Kind, data: bytes, folder: Path) -> str:
         kind.load(data, folder)
     except Exception as error:
         message, _ = explain(error)
-        if "unexpected" in message or "not enough memory" in message:
+        if message.startswith("unexpected ") or "not enough memory" in message:
             return f"{type(error).__name__}: {str(error)[:300]} ({data[:200]!r})"
         if "\n" in message.strip():
             return f"says more than a line: {message[:300]!r}"

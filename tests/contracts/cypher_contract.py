@@ -34,7 +34,7 @@ class CypherContract:
                 store.query("RETURN $x", {"x": value})
             assert "\n" not in str(caught.value)
             assert len(str(caught.value)) < 500
-        assert store.query("RETURN $x", {"x": [1, {"a": None}]}).rows == [[[1, {"a": None}]]]
+        assert store.query("RETURN $x", {"x": [1, 2]}).rows == [[[1, 2]]]
 
     def test_failing_cypher_gives_one_line(self, store):
         with pytest.raises(StoreError, match="failed") as caught:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
 import json
 import subprocess
 import sys
@@ -34,6 +35,17 @@ from tests.faults.trials import Outcome, Plan, Trial
 from tests.faults.write_paths import WRITE_PATHS
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = (
+    "cli.py",
+    "commands",
+    "encoders",
+    "evaluation",
+    "fusion",
+    "kg",
+    "schema",
+    "serving",
+    "training",
+)
 FIGURES = ROOT / "benchmarks" / "figures" / "faults.json"
 KILLS = 100
 SIZES = 20
@@ -62,7 +74,7 @@ TRIALS = (
 
 
 class Report:
-    """The outcomes of trials, kept in a file."""
+    """The outcomes of trials, kept in a file, which several runs of other trials may share."""
 
     def __init__(self, path: Path, resume: bool) -> None:
         self.path = path
@@ -82,20 +94,25 @@ class Report:
 
     def add(self, trial: Trial, plan: Plan, outcome: Outcome, seconds: float) -> None:
         """Write down an outcome."""
-        self.trials[trial.name] = {
-            "tries": {trial.tries: plan.count},
-            "seed": plan.seed,
-            "seconds": round(seconds, 1),
-            "revision": self.revision,
-            **dataclasses.asdict(outcome),
-        }
-        # In the order of the trials, so that two files can be compared.
-        order = [each.name for each in TRIALS]
-        names = sorted(self.trials, key=lambda name: order.index(name) if name in order else 99)
-        self.trials = {name: self.trials[name] for name in names}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"trials": self.trials}, indent=1, ensure_ascii=False)
-        self.path.write_text(text + "\n", encoding="utf-8")
+        with self.path.open("a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            self.trials = json.loads(file.read() or '{"trials": {}}')["trials"]
+            self.trials[trial.name] = {
+                "tries": {trial.tries: plan.count},
+                "seed": plan.seed,
+                "seconds": round(seconds, 1),
+                "revision": self.revision,
+                **dataclasses.asdict(outcome),
+            }
+            # In the order of the trials, so that two files can be compared.
+            order = [each.name for each in TRIALS]
+            names = sorted(self.trials, key=lambda name: order.index(name) if name in order else 99)
+            self.trials = {name: self.trials[name] for name in names}
+            text = json.dumps({"trials": self.trials}, indent=1, ensure_ascii=False)
+            file.truncate(0)
+            file.write(text + "\n")
 
     def table(self, names: Sequence[str]) -> str:
         """Return a table of the trials with these names, in Markdown."""
@@ -117,10 +134,13 @@ class Report:
 
 
 def revision() -> str:
-    """Return what tells this version of the code from others: commit and changes since."""
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    changes = "\n".join(line for line in changes.splitlines() if FIGURES.name not in line)
+    """Return what tells this version of what is tried, and of the trials, from others.
+
+    That is the last commit that changed either, and whether there are changes since.
+    """
+    tests = ("tests/faults/*.py", ":(exclude)tests/faults/test_*.py")
+    commit = _git("log", "-1", "--format=%h", "--abbrev=12", "--", *PACKAGES, *tests)
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", *PACKAGES, *tests)
     return f"{commit} and changes" if changes else commit
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
-import tempfile
+import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import kills as training_kills
-from tests.faults.children import PRELOADED, Child
+from benchmarks.kills import KINDS, digest, train
+from tests.faults.children import PRELOADED, Child, Result, call, command
 from tests.faults.kills import Moments
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
@@ -20,9 +21,20 @@ SIZE = 20_000
 CHANGES = 60
 """Changes of files after which a writer is killed at the latest: some six checkpoints."""
 STEPS = 12
+KILLS_OF_A_RUN = 3
 
 # If this is imported before the first process is started, each has PyTorch at once.
-PRELOADED.append("training.checkpoints")
+PRELOADED += (
+    "fusion.pretrained",
+    "kg.sampling.dgl_compat",
+    "kg.sampling.hetero",
+    "scipy.sparse",
+    "serving.completion",
+    "serving.loading",
+    "serving.writeback",
+    "training.checkpoints",
+    "training.run",
+)
 
 
 def kill_checkpoints(plan: Plan) -> Outcome:
@@ -33,7 +45,7 @@ def kill_checkpoints(plan: Plan) -> Outcome:
         folder = plan.folder / f"checkpoints-{kill}"
         folder.mkdir(parents=True)
         with Changes(folder) as changes, Child(_write_for_ever, str(folder)) as child:
-            moments.wait_for_change(changes, moments.rng.randint(1, CHANGES))
+            moments.wait_for_change(child, changes, moments.rng.randint(1, CHANGES))
             child.kill()
             acknowledged = max(child.messages(), default=-1)
         problem = check_checkpoints(folder, acknowledged)
@@ -90,22 +102,78 @@ def kill_training(plan: Plan) -> Outcome:
     outcome = Outcome()
     kills = 0
     runs = 0
-    whole: dict[tuple[str, int, str], str] = {}
-    with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
-        home = training_kills.made_home(Path(folder))
-        while kills < plan.count:
-            kind = training_kills.KINDS[runs % len(training_kills.KINDS)]
-            if kind not in whole:
-                name = f"whole{runs}"
-                words = training_kills.train(home, name, kind, STEPS)
-                training_kills.finish(training_kills.catalograph(home, *words))
-                whole[kind] = training_kills.digest(home, name)
-            name = f"killed{runs}"
-            kills += training_kills.killed_run(home, name, kind, STEPS, rng)
-            if training_kills.digest(home, name) != whole[kind]:
-                outcome.bad.append(f"training {kind} (seed {plan.seed}): other weights")
-            shutil.rmtree(home / "models" / name)
-            runs += 1
-            plan.progress(min(kills, plan.count))
+    home = plan.folder / "home"
+    source = plan.folder / "shop"
+    for words in (
+        ("sample", source, "--items", "80"),
+        ("ingest", source / "items.csv", "--max-rejects", "5%"),
+        ("queries", source / "queries.csv"),
+    ):
+        finished(call(*words, home=home))
+    whole: dict[tuple[str, int, str], WholeRun] = {}
+    while kills < plan.count:
+        kind = KINDS[runs % len(KINDS)]
+        if kind not in whole:
+            whole[kind] = _whole_run(home, kind)
+        name = f"killed{runs}"
+        killed, problem = _killed_run(home, name, kind, whole[kind], rng)
+        kills += killed
+        if not problem and digest(home, name) != whole[kind].digest:
+            problem = "other weights"
+        if problem:
+            outcome.bad.append(f"training {kind}, run {runs} (seed {plan.seed}): {problem}")
+        shutil.rmtree(home / "models" / name, ignore_errors=True)
+        runs += 1
+        plan.progress(min(kills, plan.count))
     outcome.figures = {"kills": kills, "runs": runs, "kinds of runs": len(whole)}
     return outcome
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """A run that was not killed: the hash of its last checkpoint, its changes of files, seconds."""
+
+    digest: str
+    changes: int
+    seconds: float
+
+
+def _whole_run(home: Path, kind: tuple[str, int, str]) -> WholeRun:
+    # Twice, since the first one also fills the caches.
+    for name in ("warm", "whole"):
+        with (
+            Changes(home / "models") as changes,
+            command(*train(home, name, kind, STEPS), home=home) as child,
+        ):
+            while child.is_running:
+                changes.wait_for(changes.count + 1, 0.01)
+            seconds = time.monotonic() - child.began
+            finished(child.result())
+            changes.read()
+        run = WholeRun(digest(home, name), changes.count, seconds)
+        shutil.rmtree(home / "models" / name)
+    return run
+
+
+def _killed_run(
+    home: Path, name: str, kind: tuple[str, int, str], whole: WholeRun, rng: random.Random
+) -> tuple[int, str]:
+    """Start a run, kill it some times, and let it end; return the kills and what is wrong."""
+    moments = Moments(rng, whole.changes, whole.seconds)
+    kills = 0
+    while True:
+        # A run that was killed before it wrote what --resume builds from starts again.
+        started = (home / "models" / name / "checkpoints" / "start" / "manifest.json").exists()
+        words = [*train(home, name, kind, STEPS), *(["--resume"] if started else [])]
+        with Changes(home / "models") as changes, command(*words, home=home) as child:
+            if kills < KILLS_OF_A_RUN and moments.kill(child, changes):
+                kills += 1
+                continue
+            result = child.result()
+        return kills, str(result) if result.code else ""
+
+
+def finished(result: Result) -> None:
+    """Raise RuntimeError if a command failed that nobody killed."""
+    if result.code:
+        raise RuntimeError(str(result))

@@ -1,7 +1,8 @@
 """Run Catalograph's commands in processes that start at once, and kill them.
 
 A process that is forked from one that has imported everything starts in milliseconds. Nothing has
-been opened, and no thread started, in the process that it is forked from.
+been opened, and no thread started, in the process that it is forked from. The processes that a
+command would spawn are forked from the same one: they, too, begin with nothing open.
 """
 
 from __future__ import annotations
@@ -16,28 +17,55 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import context as contexts
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 PRELOADED = [
+    "alembic.command",
     "cli",
     "commands.catalogue",
+    "commands.completion",
     "commands.exchange",
+    "commands.models",
+    "commands.screen",
     "commands.store",
     "deltalake",
     "duckdb",
+    "kg.export.write",
+    "kg.home_salvage",
+    "kg.home_verification",
     "kg.ingest.pipeline",
+    "kg.ingest.queries",
+    "kg.ingest.readers.delimited_duckdb",
+    "kg.ingest.readers.delimited_lines",
+    "kg.ingest.readers.parquet",
+    "kg.quality.shacl",
+    "kg.snapshot",
+    "kg.splits",
+    "kg.stats",
     "kg.stores.copying",
     "kg.stores.ladybug",
+    "kg.stores.ladybug_scan",
     "kg.stores.rdf",
+    "kg.stores.rdf_scan",
+    "ladybug",
+    "pandas",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "pyoxigraph",
+    "rich.progress",
     "schema.ledger",
+    "schema.ontology_counts",
+    "sqlalchemy.dialects.sqlite",
     "tests.faults.children",
 ]
 LONGEST_SECONDS = 600.0
-BATCH_STATEMENTS = 3_000
+BATCH_STATEMENTS = 1_000
 """Statements of a batch of an ingest: so a small catalogue takes several commits."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -83,7 +111,7 @@ class Child:
         self.received, sender = _CONTEXT.Pipe(duplex=False)
         _CONTEXT.set_forkserver_preload(PRELOADED)
         self.process: ForkServerProcess = _CONTEXT.Process(
-            target=_start, args=(self._outputs, sender, run, arguments)
+            target=_start, args=(self._outputs, sender, _server_address(), run, arguments)
         )
         self.process.start()
         sender.close()
@@ -167,14 +195,54 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
         raise RuntimeError(f"{function.__name__} ended without a result: {child.result()}")
 
 
+class _GroupProcess(ForkServerProcess):
+    """A process that a child starts; it joins the child's group, to be killed with it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._group = os.getpgrp()
+
+    def run(self) -> None:
+        """Join the group, and run the target."""
+        os.setpgid(0, self._group)
+        super().run()
+
+
+class _SharedServer(ForkServerContext):
+    """Starts the processes of a child by the server that the child was started by."""
+
+    Process = _GroupProcess  # type: ignore[assignment]
+
+
+def _server_address() -> str:
+    """Start the server that all children are forked from, if it does not run, and return where."""
+    forkserver.ensure_running()
+    return str(forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
+
+
+def _share_server(address: str) -> None:
+    """Let this child's processes be forked by the server at an address, in place of spawned.
+
+    Spawned ones would each import everything, which takes longer than all that they do here.
+    """
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server._forkserver_address = address
+    server.ensure_running = lambda: None
+    known: Any = contexts._concrete_contexts  # type: ignore[attr-defined]
+    known["spawn"] = _SharedServer()
+
+
 def _start(
     outputs: Sequence[Path],
     sender: Connection,
+    address: str,
     function: Callable[..., None],
     arguments: Sequence[Any],
 ) -> None:
-    # A group of its own, so that it is killed with all processes that it starts.
-    os.setsid()
+    # A group of its own, so that it is killed with all processes that it starts; in the same
+    # session, since only so can these join it.
+    os.setpgid(0, 0)
+    _share_server(address)
     for number, path in zip((1, 2), outputs, strict=True):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -30,20 +31,25 @@ from typing import Any
 from kg.home import Home
 from kg.home_ontology import refresh_ontology
 from kg.home_verification import verify_home
+from kg.image_cache import ImageCache
 from kg.ingest.pipeline import ingest
 from kg.quality.validation import load_shapes
 from kg.sample import write_sample
 from kg.stores.protocol import GraphStore, Pattern, SparqlQueryable
 from kg.stores.scan_process import Limits
 from kg.stores.tables import statements_table
+from schema.appended import AppendedFile
 from schema.errors import CatalographError, CatalographWarning
 from schema.ledger import QueryRow
 from schema.manifests import manifest_problems
 from schema.terms import Provenance, Rank, Statement
-from tests.faults.children import Child
+from tests.faults.children import PRELOADED, Child, run
 from tests.faults.trials import Outcome, Plan
 
 ITEMS = 60
+IMAGES = 6
+IMAGE_SIZE = 8
+NAMES = ("weights", "average", "optimizer")
 ANSWER_SECONDS = 300.0
 NOT_FLIPPED = ("lock",)
 """Names of files without content: a lock's only says who has it."""
@@ -59,6 +65,9 @@ SPARQL = (
     "SELECT ?p (COUNT(*) AS ?n) { ?s ?p ?o } GROUP BY ?p ORDER BY ?p",
     "SELECT ?s { ?s ?p 'red' } ORDER BY ?s",
 )
+
+
+PRELOADED += ("evaluation.runs", "tests.faults.flips", "training.checkpoints")
 
 
 class Fate(StrEnum):
@@ -96,8 +105,11 @@ class Result:
     reason: str = ""
 
 
-def make_home(folder: Path, scheme: str = "ladybug") -> Home:
-    """Make a small home that has something in every file: several versions, ranks, edits."""
+def make_home(folder: Path, scheme: str = "ladybug") -> Path:
+    """Make a small home that has something in every file: several versions, ranks, edits.
+
+    Returns its path.
+    """
     source = folder / "sample"
     write_sample(source, ITEMS)
     home = Home.open(folder / "home", create=True)
@@ -120,12 +132,32 @@ def make_home(folder: Path, scheme: str = "ladybug") -> Home:
         ledger.put_queries([QueryRow(f"query {n}", str(n), n, 1) for n in range(40)])
         ledger.record_training({"name": "m", "loss": 0.5})
     load_shapes(home, home.ontology())
-    model = home.models / "m"
+    _make_model(home.models / "m")
+    images = sorted(map(str, (source / "images").glob("*.jpg")))[:IMAGES]
+    home.allow_images([source / "images"])
+    ImageCache.build(images, IMAGE_SIZE, home.cache, home.image_files())
+    return home.path
+
+
+def _make_model(model: Path) -> None:
+    """Make a model's folder, with the log of its training and two checkpoints."""
+    # Imported here, so that the other trials start without PyTorch.
+    import torch
+
+    from training.checkpoints import CopiedState, write_checkpoint
+    from training.state import RunProgress
+
     model.mkdir()
-    (model / "model.safetensors").write_bytes(random.Random(0).randbytes(5000))
-    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    weights = random.Random(0).randbytes(5000)
+    (model / "model.safetensors").write_bytes(weights)
+    digest = hashlib.sha256(weights).hexdigest()
     (model / "manifest.json").write_text(json.dumps({"sha256": {"model.safetensors": digest}}))
-    return home
+    line = {"step": 1, "epoch": 0, "loss": {"total": 1.5, "mlm": 0.5}, "lr": 0.1}
+    AppendedFile(model / "log.jsonl", [json.dumps({**line, "step": step}) for step in range(1, 9)])
+    for step in (4, 8):
+        tensors = {f"{name}.safetensors": {"a": torch.full((300,), step)} for name in NAMES}
+        progress = vars(RunProgress(step=step)).copy()
+        write_checkpoint(model / "checkpoints", CopiedState(progress, tensors, "adamw"))
 
 
 def choose_flips(home: Path, count: int, rng: random.Random) -> list[Flip]:
@@ -159,7 +191,9 @@ def sweep(home: Path, flips: Sequence[Flip]) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="flips-") as folder:
         copy = Path(folder) / "home"
         shutil.copytree(home, copy)
-        expected = _answers_in_child(copy)
+        verified, expected = _examined(copy)
+        if verified.fate is not Fate.HARMLESS or not isinstance(expected, dict):
+            raise RuntimeError(f"the home is not fine before any flip: {verified}, {expected}")
         for flip in flips:
             shutil.rmtree(copy)
             shutil.copytree(home, copy)
@@ -167,45 +201,72 @@ def sweep(home: Path, flips: Sequence[Flip]) -> Iterator[Result]:
             yield _fate(flip, copy, expected)
 
 
-def _fate(flip: Flip, copy: Path, expected: Any) -> Result:
-    try:
-        problems = verify_home(Home.open(copy), limits=Limits(seconds=60.0)).problems
-    except CatalographError as error:
-        return Result(flip, Fate.REFUSED, str(error))
-    if problems:
-        return Result(flip, Fate.FOUND, problems[0])
-    found = _answers_in_child(copy)
+def _fate(flip: Flip, copy: Path, expected: dict[str, Any]) -> Result:
+    verified, found = _examined(copy)
+    if verified.fate is not Fate.HARMLESS:
+        return Result(flip, verified.fate, verified.reason)
     if isinstance(found, str):
         # A refusal that ``verify`` does not mention leaves the user without a way on.
         return Result(flip, Fate.MISSED, found)
-    if found == expected:
-        return Result(flip, Fate.HARMLESS)
     different = [name for name in expected if found.get(name) != expected[name]]
-    return Result(flip, Fate.MISSED, f"other answers: {', '.join(different)}")
+    if different:
+        return Result(flip, Fate.MISSED, f"other answers: {', '.join(different)}")
+    return Result(flip, Fate.HARMLESS)
 
 
-def _answers_in_child(home: Path) -> dict[str, Any] | str:
-    """Return a home's answers, or why there are none."""
-    with Child(_answer, home) as child:
-        if not child.received.poll(ANSWER_SECONDS):
-            return "no answer in time"
+@dataclass(frozen=True)
+class Verified:
+    """What ``verify`` says of a home: HARMLESS if it finds nothing."""
+
+    fate: Fate
+    reason: str = ""
+
+
+def _examined(home: Path) -> tuple[Verified, dict[str, Any] | str]:
+    """Return what ``verify`` says of a home, and its answers, or why there are none."""
+    with Child(_examine, home) as child:
+        received: list[Any] = []
+        while len(received) < 2:
+            if not child.received.poll(ANSWER_SECONDS):
+                received.append("no answer in time")
+                break
+            try:
+                received.append(child.received.recv())
+            except EOFError:
+                received.append(f"the process ended: {child.result()}")
+                break
+        if isinstance(received[0], str):
+            return Verified(Fate.MISSED, f"verify: {received[0]}"), received[0]
+        return received[0], received[-1]
+
+
+def _examine(sender: Connection, path: Path) -> None:
+    """Run in the child process: send what ``verify`` says, and the answers if it finds nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CatalographWarning)
         try:
-            answer: dict[str, Any] | str = child.received.recv()
-        except EOFError:
-            return f"the process ended: {child.result()}"
-        return answer
-
-
-def _answer(sender: Connection, path: Path) -> None:
-    """Run in the child process: send the answers, or why there are none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CatalographWarning)
+            verified = _verified(path)
+        except BaseException as error:
+            sender.send(f"unexpected {type(error).__name__}: {error}")
+            return
+        sender.send(verified)
+        if verified.fate is not Fate.HARMLESS:
+            sender.send("")
+            return
+        try:
             sender.send(answers(Home.open(path)))
+        except CatalographError as error:
+            sender.send(f"refused: {error}")
+        except BaseException as error:
+            sender.send(f"unexpected {type(error).__name__}: {error}")
+
+
+def _verified(path: Path) -> Verified:
+    try:
+        problems = verify_home(Home.open(path), limits=Limits(seconds=60.0)).problems
     except CatalographError as error:
-        sender.send(f"refused: {error}")
-    except BaseException as error:
-        sender.send(f"unexpected {type(error).__name__}: {error}")
+        return Verified(Fate.REFUSED, str(error))
+    return Verified(Fate.FOUND, problems[0]) if problems else Verified(Fate.HARMLESS)
 
 
 def answers(home: Home) -> dict[str, Any]:
@@ -230,7 +291,35 @@ def _read(home: Home) -> dict[str, Any]:
     found["ontology"] = ontology.to_toml()
     found["shapes"] = load_shapes(home, ontology)[1]
     found["models"] = [manifest_problems(path.parent, "") for path in home.models.glob("*/m*.json")]
+    found |= _read_model(home.models / "m")
+    found |= _read_images(home)
     return found
+
+
+def _read_model(model: Path) -> dict[str, Any]:
+    from evaluation.runs import read_training_log
+    from training.checkpoints import load_checkpoint
+
+    checkpoint = load_checkpoint(model / "checkpoints")
+    assert checkpoint is not None
+    kept = (checkpoint.weights, checkpoint.average, checkpoint.moments)
+    return {
+        "training log": read_training_log(model / "log.jsonl"),
+        "progress": vars(checkpoint.progress),
+        "optimizer": checkpoint.optimizer,
+        "checkpoint": [{name: each.tolist() for name, each in part.items()} for part in kept],
+    }
+
+
+def _read_images(home: Home) -> dict[str, Any]:
+    folder = home.image_folders()[-1]
+    images = sorted(map(str, Path(folder).glob("*.jpg")))[:IMAGES]
+    cache = ImageCache.build(images, IMAGE_SIZE, home.cache, home.image_files())
+    return {
+        "image folders": home.image_folders(),
+        "pixels": hashlib.sha256(cache.array.tobytes()).hexdigest(),
+        "images": [cache.present.tolist(), cache.broken],
+    }
 
 
 def _read_store(store: GraphStore) -> dict[str, Any]:
@@ -270,18 +359,30 @@ def flip_bytes(scheme: str) -> Callable[[Plan], Outcome]:
     """Return the trial of flips over every file of a home whose store has this scheme."""
 
     def trial(plan: Plan) -> Outcome:
-        """Flip one byte after another."""
-        home = make_home(plan.folder, scheme).path
-        flips = choose_flips(home, plan.count, random.Random(plan.seed))
-        outcome = Outcome(figures=dict.fromkeys(map(str, Fate), 0))
-        for number, result in enumerate(sweep(home, flips), 1):
-            outcome.figures[str(result.fate)] += 1
-            if result.fate is Fate.MISSED:
-                outcome.bad.append(f"{result.flip}: {result.reason}")
-            plan.progress(number)
-        return outcome
+        """Make a home, and flip one byte after another."""
+        return flip_home(run(make_home, plan.folder, scheme), plan)
 
     return trial
+
+
+def flip_home(home: Path, plan: Plan) -> Outcome:
+    """Flip one byte of a home after another."""
+    flips = choose_flips(home, plan.count, random.Random(plan.seed))
+    kinds = Counter(kind_of(flip.file) for flip in flips)
+    outcome = Outcome(figures=dict.fromkeys(map(str, Fate), 0))
+    for number, result in enumerate(sweep(home, flips), 1):
+        outcome.figures[str(result.fate)] += 1
+        if result.fate is Fate.MISSED:
+            outcome.bad.append(f"{result.flip} (seed {plan.seed}): {result.reason}")
+        plan.progress(number)
+    outcome.figures["files"] = len({flip.file for flip in flips})
+    outcome.figures["kinds of files"] = len(kinds)
+    return outcome
+
+
+def kind_of(file: str) -> str:
+    """Return what kind of file one of a home is: its path without numbers and hashes."""
+    return re.sub(r"[0-9a-f]*\d[0-9a-f]*", "N", file)
 
 
 def main() -> None:
@@ -294,7 +395,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="flips-") as folder:
-        home = make_home(Path(folder), arguments.store).path
+        home = run(make_home, Path(folder), arguments.store)
         rng = random.Random(arguments.seed)
         flips = choose_flips(home, arguments.count * (10 if arguments.file else 1), rng)
         flips = [flip for flip in flips if arguments.file in flip.file][: arguments.count]

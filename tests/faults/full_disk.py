@@ -25,6 +25,8 @@ from tests.faults.write_paths import WRITE_PATHS, CommandTrial, WritePath
 ROOT = Path(__file__).parents[2]
 LARGE = 1 << 30
 """Bytes of a disk that is never full."""
+ITEMS = 1_200
+"""Items of a table: it takes files of more than a few blocks to fill a disk in many places."""
 READERS = (
     ("stats",),
     ("show", "item-1"),
@@ -70,7 +72,7 @@ class ReadOnlyDisk(CommandTrial):
     def run(self) -> Outcome:
         """Read a home on a read-only disk."""
         disk = Disk(self.plan.folder / "disk")
-        self.work = disk.folder / "home"
+        self.area = disk.folder / "area"
         self.prepare()
         self.begin()
         disk.protect()
@@ -92,9 +94,9 @@ class CommandOnFullDisk(CommandTrial):
     def run(self) -> Outcome:
         """Run the command on as many sizes as planned."""
         disk = Disk(self.plan.folder / "disk")
-        self.work = disk.folder / "home"
+        self.area = disk.folder / "area"
         self.prepare()
-        before = self.state(self.base)
+        before = self.before()
         self.begin()
         least = disk.used
         most = self._most_used(disk)
@@ -188,7 +190,9 @@ def main() -> None:
     """Make the trial of the command that the arguments name, and print its outcome as JSON."""
     kind, name, count, seed, folder = sys.argv[1:]
     (path,) = (path for path in WRITE_PATHS if path.name == name)
-    plan = Plan(int(count), int(seed), Path(folder), lambda done: print(done, flush=True))
+    plan = Plan(
+        int(count), int(seed), Path(folder), lambda done: print(done, flush=True), items=ITEMS
+    )
     trial = ReadOnlyDisk(path, plan) if kind == "read-only" else CommandOnFullDisk(path, plan)
     outcome = trial.run()
     print(json.dumps(dataclasses.asdict(outcome)))

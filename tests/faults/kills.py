@@ -7,19 +7,20 @@ are written, between the commit to the journal and its application, or between t
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from kg.stores.open import open_store
-from kg.stores.protocol import Verifiable
+from kg.stores.protocol import GraphStore, Verifiable
 from kg.stores.tables import statements_table
-from schema.terms import Provenance, Statement
+from schema.terms import Provenance, Rank, Statement
 from tests.faults.children import Child, run
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
@@ -29,7 +30,10 @@ LONGEST_PAUSE = 0.003
 """Seconds at most from a change of a file to the kill."""
 LONGEST_COMMAND = 300.0
 PUT_ROWS = 20
-MEASURED_BATCHES = 15
+GUESSED = Provenance("model", confidence=0.5)
+REVIEWED = Provenance("model", confidence=0.5, reviewer="mo")
+REVIEWS = (Rank.ACCEPTED, Rank.REJECTED)
+MEASURED_WRITES = 40
 
 
 @dataclass
@@ -43,14 +47,14 @@ class Moments:
     def kill(self, child: Child, changes: Changes) -> bool:
         """Kill a command at a random moment; return False if it ended before."""
         if self.rng.random() < 0.5:
-            time.sleep(self.rng.uniform(0, self.seconds))
+            child.process.join(self.rng.uniform(0, self.seconds))
         else:
-            self.wait_for_change(changes, self.rng.randint(1, max(1, self.changes)))
+            self.wait_for_change(child, changes, self.rng.randint(1, max(1, self.changes)))
         return child.kill()
 
-    def wait_for_change(self, changes: Changes, count: int) -> None:
+    def wait_for_change(self, child: Child, changes: Changes, count: int) -> None:
         """Wait for a change, and then a moment, or not even that: the next instruction counts."""
-        changes.wait_for(count, LONGEST_COMMAND)
+        changes.wait_for(count, LONGEST_COMMAND, lambda: child.is_running)
         time.sleep(max(0.0, self.rng.uniform(-LONGEST_PAUSE, LONGEST_PAUSE)))
 
 
@@ -60,7 +64,7 @@ class KilledCommand(CommandTrial):
     def run(self) -> Outcome:
         """Kill the command as often as planned."""
         self.prepare()
-        before = self.state(self.base)
+        before = self.before()
         undisturbed = self.run_undisturbed()
         expected = self.state(self.work)
         rng = random.Random(self.plan.seed)
@@ -69,7 +73,7 @@ class KilledCommand(CommandTrial):
         too_late = 0
         while kills < self.plan.count:
             self.begin()
-            with Changes(self.work) as changes, self.start() as child:
+            with Changes(self.area) as changes, self.start() as child:
                 killed = moments.kill(child, changes)
             if killed:
                 kills += 1
@@ -98,19 +102,19 @@ def kill_command(path: WritePath) -> Callable[[Plan], Outcome]:
 
 
 def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
-    """Return the trial of a store that is written to, batch by batch, and killed."""
+    """Return the trial of a store that is written to, write by write, and killed."""
 
     def trial(plan: Plan) -> Outcome:
         rng = random.Random(plan.seed)
         moments = Moments(rng, _changes_of_puts(scheme, plan.folder / "measured"), 0.0)
-        outcome = Outcome(figures={"kills": 0, "acknowledged batches": 0})
+        outcome = Outcome(figures={"kills": 0, "acknowledged writes": 0})
         for kill in range(plan.count):
             folder = plan.folder / f"{scheme}-{kill}"
             url = f"{scheme}:{folder}"
             folder.mkdir(parents=True)
             with Changes(folder) as changes, Child(_put_for_ever, url) as child:
-                # From the very first change of all to some after many batches.
-                moments.wait_for_change(changes, rng.randint(1, moments.changes))
+                # From the very first change of all to some after many writes.
+                moments.wait_for_change(child, changes, rng.randint(1, moments.changes))
                 killed = child.kill()
                 acknowledged = max(child.messages(), default=-1)
             if not killed:
@@ -120,7 +124,7 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
                 f"{scheme}, kill {kill} (seed {plan.seed}): {each}" for each in problems
             ]
             outcome.figures["kills"] += 1
-            outcome.figures["acknowledged batches"] += acknowledged + 1
+            outcome.figures["acknowledged writes"] += acknowledged + 1
             shutil.rmtree(folder)
             plan.progress(kill + 1)
         return outcome
@@ -129,11 +133,11 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
 
 
 def _changes_of_puts(scheme: str, folder: Path) -> int:
-    """Return how many changes of files it takes to make a store and to put some batches."""
+    """Return how many changes of files it takes to make a store and to make some writes."""
     folder.mkdir()
     with Changes(folder) as changes, Child(_put_for_ever, f"{scheme}:{folder}") as child:
         acknowledged = 0
-        while acknowledged < MEASURED_BATCHES and child.is_running:
+        while acknowledged < MEASURED_WRITES and child.is_running:
             # All the time, since a new folder is watched only when it is heard of.
             changes.read()
             if child.received.poll(0.005):
@@ -142,51 +146,75 @@ def _changes_of_puts(scheme: str, folder: Path) -> int:
     return changes.count
 
 
-def _statements(batch: int) -> list[Statement]:
-    return [
-        Statement(f"{batch}-{part}", "colour", COLOURS[part % 6], provenance=Provenance("s"))
-        for part in range(PUT_ROWS)
+@dataclass(frozen=True)
+class Write:
+    """One write to a store: statements that it puts, and ids of those that it deletes."""
+
+    put: Sequence[Statement] = ()
+    deleted: Sequence[str] = ()
+
+    def apply(self, store: GraphStore) -> None:
+        """Write to a store."""
+        if self.put:
+            store.put(None, statements_table(self.put))
+        if self.deleted:
+            store.retract(self.deleted)
+
+    def follow(self, ranks: dict[str, Rank]) -> None:
+        """Do the same to the ranks of statements by their id."""
+        ranks.update({statement.id: statement.rank for statement in self.put})
+        for id in self.deleted:
+            ranks.pop(id, None)
+
+
+def _write(number: int) -> Write:
+    """Return a write: of three, one puts predictions, one deletes and one reviews some of them."""
+    batch, part = divmod(number, 3)
+    guesses = [
+        Statement(f"{batch}-{row}", "colour", COLOURS[row % 6], Rank.PREDICTED, GUESSED)
+        for row in range(PUT_ROWS)
     ]
+    if part == 1:
+        return Write(deleted=[guess.id for guess in guesses[::3]])
+    if part == 2:
+        return Write(
+            [
+                replace(guess, rank=rank, provenance=REVIEWED)
+                for guess, rank in zip(guesses[1::3], REVIEWS * PUT_ROWS, strict=False)
+            ]
+        )
+    return Write(guesses)
 
 
 def _put_for_ever(sender: Connection, url: str) -> None:
-    """Put batches, retract the first statement of each after the next, and acknowledge both."""
-    batch = 0
+    """Write for ever, and acknowledge each write."""
     with open_store(url) as store:
-        while True:
-            store.put(None, statements_table(_statements(batch)))
-            if batch:
-                store.retract([_statements(batch - 1)[0].id])
-            sender.send(batch)
-            batch += 1
+        for number in itertools.count():
+            _write(number).apply(store)
+            sender.send(number)
 
 
 def _check_puts(url: str, acknowledged: int) -> list[str]:
-    """Return what is wrong with a store whose writer was killed after that batch."""
+    """Return what is wrong with a store whose writer was killed after that write."""
     problems = []
+    expected: dict[str, Rank] = {}
+    for number in range(acknowledged + 1):
+        _write(number).follow(expected)
+    # The write that was on its way may be there, but not half of it.
+    next_one = dict(expected)
+    _write(acknowledged + 1).follow(next_one)
     store: Any = open_store(url)
     with store:
-        found = {id for batch in store.scan() for id in batch["id"].to_pylist()}
-        expected = {
-            statement.id
-            for batch in range(acknowledged + 1)
-            for statement in _statements(batch)[0 if batch == acknowledged else 1 :]
+        found = {
+            row["id"]: Rank(row["rank"]) for batch in store.scan() for row in batch.to_pylist()
         }
-        retracted = {_statements(batch)[0].id for batch in range(acknowledged)}
-        # The batch that was on its way may be there, or be half done: put, and not yet retracted.
-        unknown = {statement.id for statement in _statements(acknowledged + 1)}
-        unknown.add(_statements(max(acknowledged, 0))[0].id)
-        if expected - found - unknown:
-            problems.append(f"{len(expected - found)} acknowledged statements are lost")
-        if found & retracted - unknown:
-            problems.append(f"{len(found & retracted)} statements that were retracted are back")
-        if found - expected - unknown:
-            problems.append(f"{len(found - expected - unknown)} statements nobody put are there")
-        if len(found & {statement.id for statement in _statements(acknowledged + 1)}) not in (
-            0,
-            PUT_ROWS,
-        ):
-            problems.append("half a batch is there")
+        if found not in (expected, next_one):
+            lost = len(expected.items() - found.items() - next_one.items())
+            others = len(found.items() - expected.items() - next_one.items())
+            problems.append(
+                f"{lost} acknowledged statements or ranks are lost, {others} are there that nobody "
+                f"put, or half of the write after number {acknowledged} is there"
+            )
         if isinstance(store, Verifiable):
             problems += store.verify()
     return problems

@@ -19,4 +19,4 @@ def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_pat
 def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme):
     outcome = kill_puts(scheme)(Plan(3, 2, tmp_path))
     assert outcome.bad == []
-    assert outcome.figures["acknowledged batches"] > 0
+    assert outcome.figures["acknowledged writes"] > 0

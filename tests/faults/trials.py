@@ -27,13 +27,15 @@ class Outcome:
 class Plan:
     """How a trial is made: how many tries, from which seed, in which empty folder.
 
-    ``progress`` is called with the number of tries done.
+    ``progress`` is called with the number of tries done; ``items`` is how many a table has that the
+    commands read.
     """
 
     count: int
     seed: int
     folder: Path
     progress: Callable[[int], None] = lambda done: None
+    items: int = 400
 
 
 @dataclass(frozen=True)

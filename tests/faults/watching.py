@@ -7,6 +7,7 @@ import os
 import select
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,8 @@ CREATE = 0x100
 DELETE = 0x200
 IS_FOLDER = 0x40000000
 EVENTS = MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
+LONGEST_WAIT = 0.05
+"""Seconds after which it is looked whether what makes the changes goes on."""
 HEADER = struct.Struct("iIII")
 
 
@@ -45,14 +48,22 @@ class Changes:
     ) -> None:
         os.close(self._handle)
 
-    def wait_for(self, count: int, seconds: float) -> bool:
-        """Wait until so many changes have been seen in all; return False if time runs out."""
+    def wait_for(
+        self, count: int, seconds: float, goes_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Wait until so many changes have been seen in all.
+
+        Returns False if time runs out, or if it no longer ``goes_on``.
+        """
         deadline = time.monotonic() + seconds
         while self.count < count:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._handle], [], [], left)[0]:
+            if left <= 0:
                 return False
-            self.read()
+            if select.select([self._handle], [], [], min(left, LONGEST_WAIT))[0]:
+                self.read()
+            elif not goes_on():
+                return False
         return True
 
     def read(self) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kg.home import Home
 from kg.home_ontology import Origin
+from kg.home_salvage import REPORT
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore
 from tests.faults.children import Child, Result, call, command, run
@@ -43,14 +45,24 @@ class WritePath:
         words: the command
         prepare: calls that make the home that the command works on
         store: the store that it writes to, in the home's folder; empty for the home's own
+        home: the home that it writes to, beside the other; empty for the same one
         keeps: whether everything that was there before is there afterwards
+        has_ended: whether the command came to its end before it was killed, and refuses to be
+            called again; given the folder of both homes
     """
 
     name: str
     words: tuple[str, ...]
     prepare: tuple[tuple[str, ...], ...] = ()
     store: str = ""
+    home: str = ""
     keeps: bool = True
+    has_ended: Callable[[Path], bool] = lambda area: False
+
+
+def _is_salvaged(area: Path) -> bool:
+    report = area / "rescued" / REPORT
+    return report.exists() and bool(json.loads(report.read_text())["finished"])
 
 
 FIRST = ("ingest", "{sources}/first.csv", "--max-rejects", "50%")
@@ -85,6 +97,14 @@ WRITE_PATHS = (
     WritePath("queries", QUERIES, prepare=(FIRST,)),
     WritePath("schema infer", ("schema", "infer"), prepare=(FIRST,)),
     WritePath("complete --write", COMPLETE, prepare=(FIRST, TRAIN)),
+    WritePath("validate", ("validate",), prepare=(FIRST,)),
+    WritePath(
+        "salvage",
+        ("salvage", "{home}/../rescued"),
+        prepare=(FIRST, QUERIES),
+        home="rescued",
+        has_ended=_is_salvaged,
+    ),
     WritePath("export", ("export", "--format", "csv", "{home}/exported"), prepare=(FIRST,)),
 )
 
@@ -138,6 +158,8 @@ def state_of(home: str, url: str) -> State:
         hashes["ontology"] = opened.ontology().content_hash()
         origin = Origin.of(opened.ontology_path)
         hashes["inferred ontology"] = "" if origin is None else origin.inferred
+    if opened.shapes_path.exists():
+        hashes["shapes"] = _digest([opened.shapes_path.read_text(encoding="utf-8")])
     with opened.ledger() as ledger:
         hashes["queries"] = _digest(
             sorted((row.query, row.item, row.clicks, row.purchases) for row in ledger.query_log())
@@ -181,6 +203,19 @@ def _kept(state: State) -> set[tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What the home's own store, and the one that a command writes to, say before the command."""
+
+    own: State
+    written: State
+
+    @property
+    def facts(self) -> frozenset[tuple[str, ...]]:
+        """What the one says that is written to."""
+        return self.written.facts
+
+
+@dataclass(frozen=True)
 class Undisturbed:
     """How many changes of files a command makes if nothing happens, and how long it takes."""
 
@@ -191,7 +226,7 @@ class Undisturbed:
 class CommandTrial:
     """A command that writes, on a copy of a home each time; subclasses cut it off.
 
-    ``base`` is the home before the command, ``work`` the copy.
+    ``base`` is the home before the command, ``work`` the copy, in the folder ``area``.
     """
 
     def __init__(self, path: WritePath, plan: Plan) -> None:
@@ -199,12 +234,17 @@ class CommandTrial:
         self.plan = plan
         self.sources = plan.folder / "sources"
         self.base = plan.folder / "base"
-        self.work = plan.folder / "work"
+        self.area = plan.folder / "work"
         self.outcome = Outcome()
+
+    @property
+    def work(self) -> Path:
+        """The home that the command works on."""
+        return self.area / "home"
 
     def prepare(self) -> None:
         """Make the home that the command works on."""
-        write_sources(self.sources)
+        write_sources(self.sources, self.plan.items)
         for words in (("init",), *self.path.prepare):
             result = call(*self._words(words, self.base), home=self.base)
             if result.code:
@@ -212,7 +252,7 @@ class CommandTrial:
 
     def begin(self) -> None:
         """Copy the home."""
-        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.area, ignore_errors=True)
         shutil.copytree(self.base, self.work)
 
     def start(self) -> Child:
@@ -227,7 +267,7 @@ class CommandTrial:
         """Call the command twice, the second time with all that it reads in the cache."""
         for _ in range(2):
             self.begin()
-            with Changes(self.work) as changes, self.start() as child:
+            with Changes(self.area) as changes, self.start() as child:
                 while child.is_running:
                     changes.wait_for(changes.count + 1, 0.01)
                 seconds = time.monotonic() - child.began
@@ -238,35 +278,48 @@ class CommandTrial:
         return Undisturbed(changes.count, seconds)
 
     def state(self, home: Path) -> State:
-        """Return what a home says; raises RuntimeError if it cannot be read."""
-        url = self._url(home)
-        place = Path((url or f"ladybug:{home / 'graph'}").partition(":")[2])
-        if not place.exists():
+        """Return what the home and the store that the command writes to say.
+
+        ``home`` is the one that the command is called with. Raises RuntimeError if it cannot be
+        read.
+        """
+        return self._state(self._target(home), self._url(home))
+
+    def _state(self, home: Path, url: str) -> State:
+        if not _place(home, url).exists():
             return State({}, frozenset())
         state: State = run(state_of, str(home), url)
         return state
 
-    def check_left(self, name: str, before: State) -> None:
+    def before(self) -> Before:
+        """Return what there is before the command."""
+        return Before(self._state(self.base, ""), self.state(self.base))
+
+    def check_left(self, name: str, before: Before) -> None:
         """Look at what the command left when it was cut off."""
-        if not before.facts:
+        if not before.own.facts and not before.written.facts:
             return
         reader = call("stats", home=self.work)
         if reader.code:
             self.bad(name, f"a reader fails: {reader}")
-        if self.path.keeps and not self.path.store:
-            try:
-                lost = _kept(before) - _kept(self.state(self.work))
-            except RuntimeError as error:
-                self.bad(name, str(error))
-                return
-            if lost:
-                self.bad(name, f"{len(lost)} of what was there before are lost, as {min(lost)}")
+        if not self.path.keeps:
+            return
+        try:
+            lost = _kept(before.own) - _kept(self._state(self.work, ""))
+            if before.written.facts and self._url(self.work):
+                lost |= _kept(before.written) - _kept(self.state(self.work))
+        except RuntimeError as error:
+            self.bad(name, str(error))
+            return
+        if lost:
+            self.bad(name, f"{len(lost)} of what was there before are lost, as {min(lost)}")
 
     def check_end(self, name: str, expected: State) -> None:
         """Call the command again, and compare its end with that of an undisturbed one."""
         self.verify(name, "afterwards")
+        has_ended = self.path.has_ended(self.area)
         again = self.again()
-        if again.code:
+        if again.code and not has_ended:
             self.bad(name, f"the command, called again, fails: {again}")
             return
         self.verify(name, "after the command was called again")
@@ -281,11 +334,11 @@ class CommandTrial:
 
     def verify(self, name: str, when: str) -> None:
         """Call ``verify`` on the store, if there is one by now."""
+        home = self._target(self.work)
         url = self._url(self.work)
         store = ("--store", url) if url else ()
-        place = Path((url or f"ladybug:{self.work / 'graph'}").partition(":")[2])
-        if place.exists():
-            result = call(*store, "verify", home=self.work)
+        if _place(home, url).exists():
+            result = call(*store, "verify", home=home)
             if result.code:
                 self.bad(name, f"verify {when} says: {result.out.strip()[:300]} {result}")
 
@@ -296,6 +349,14 @@ class CommandTrial:
     def _words(self, words: Sequence[str], home: Path) -> list[str]:
         return [word.format(home=home, sources=self.sources) for word in words]
 
+    def _target(self, home: Path) -> Path:
+        return home.parent / self.path.home if self.path.home else home
+
     def _url(self, home: Path) -> str:
         scheme, _, place = self.path.store.partition(":")
         return f"{scheme}:{home / place}" if place else ""
+
+
+def _place(home: Path, url: str) -> Path:
+    """Return the folder of a store, or of a home's own."""
+    return Path(url.partition(":")[2]) if url else home / "graph"

@@ -72,7 +72,13 @@ class Part:
 
 
 class GraphScan(ABC):
-    """A graph that is open for reading from end to end."""
+    """A graph that is open for reading from end to end.
+
+    ``compared`` are the contents that it keeps and that are compared with the journal row by row,
+    even where it has no row of them.
+    """
+
+    compared: tuple[Content, ...] = (Content.ITEMS, Content.STATEMENTS)
 
     @abstractmethod
     def version(self) -> int:

@@ -65,6 +65,8 @@ VALUES = Nodes("Value", "text", Inconsistency.VALUE_NOT_FOUND)
 class LadybugScan(GraphScan):
     """The file ``graph.lbug`` in a store's folder, read from end to end."""
 
+    compared = (Content.ITEMS, Content.STATEMENTS, Content.SECOND_COPY)
+
     def __init__(self, path: Path) -> None:
         self._graph = LadybugGraph(path, read_only=True)
         self._wrong_images: list[str] = []

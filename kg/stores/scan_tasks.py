@@ -61,9 +61,10 @@ class SumUp(ScanTask[Summary]):
         """Return the summary."""
         summary = Summary()
         with Fingerprints() as prints:
-            for content in COMPARED:
+            for content in scan.compared:
+                # Also if there is no row of it: the journal may have some.
+                total = summary.totals.setdefault(content, Total())
                 for table in _tables(scan, content, report):
-                    total = summary.totals.setdefault(content, Total())
                     total.add(records_of(prints, content, table))
             texts = [
                 records_of(prints, Content.VALUES, table)

@@ -119,7 +119,13 @@ class _StoreCheck:
         self._note_other_files()
         if self.files.graph is None:
             self._read_journal(None, -1)
-            if self.log.entries:
+            if self.log.entries and self.journal_is_whole:
+                # So it is after the first write of all was cut off.
+                self.report.notes.append(
+                    f"{self.files.folder} has no graph: the next command makes it from the journal, "
+                    "which is whole"
+                )
+            elif self.log.entries:
                 self.report.problems.append(f"{self.files.folder} has no graph: {self.go_on}")
             return self.report
         try:

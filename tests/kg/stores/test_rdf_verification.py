@@ -49,6 +49,27 @@ def verify(folder):
     return verify_store(RdfStore.store_files(folder))
 
 
+def test_a_store_of_nothing_has_no_problem(tmp_path, scans_here):
+    RdfStore(tmp_path / "graph").close()
+    report = verify(tmp_path / "graph")
+    assert (report.problems, report.items, report.statements) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [(terms.ITEM_GRAPH, "2 items of the journal"), (terms.PROVENANCE_GRAPH, "3 statements of the")],
+)
+def test_a_graph_that_lost_all_rows_of_a_kind_is_found(folder, lost, expected):
+    """No row is read, so no row differs."""
+    quads = Store(str(graph_of(folder)))
+    for quad in list(quads.quads_for_pattern(None, None, None, lost)):
+        quads.remove(quad)
+    quads.flush()
+    del quads
+    report = verify(folder)
+    assert expected in " ".join(report.problems)
+
+
 def graph_of(folder):
     return RdfStore.store_files(folder).graph
 

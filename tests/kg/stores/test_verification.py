@@ -270,9 +270,21 @@ def test_with_a_damaged_journal_the_graph_is_still_read(folder):
     assert report.notes == ["the graph can be read: it has 3 items and 3 statements"]
 
 
-def test_a_missing_graph_is_a_problem(folder):
+def test_a_missing_graph_is_a_remark_if_the_journal_can_make_it(folder):
     (folder / FILE).unlink()
-    problem(folder, "has no graph", "rebuild")
+    report = verify(folder)
+    assert report.problems == []
+    assert "has no graph: the next command makes it" in report.notes[0]
+    with LadybugStore(folder, read_only=True) as store:
+        assert store.counts().items == 3
+    assert verify(folder).notes == []
+
+
+def test_a_missing_graph_is_a_problem_if_the_journal_is_damaged(folder):
+    (folder / FILE).unlink()
+    path = next((folder / "journal").glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert "has no graph: restore" in verify(folder).problems[-1]
 
 
 def test_what_belongs_to_no_version_is_a_remark(folder):

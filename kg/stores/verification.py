@@ -122,8 +122,8 @@ class _StoreCheck:
             if self.log.entries and self.journal_is_whole:
                 # So it is after the first write of all was cut off.
                 self.report.notes.append(
-                    f"{self.files.folder} has no graph: the next command makes it from the journal, "
-                    "which is whole"
+                    f"{self.files.folder} has no graph: the next command makes it from the "
+                    "journal, which is whole"
                 )
             elif self.log.entries:
                 self.report.problems.append(f"{self.files.folder} has no graph: {self.go_on}")

@@ -6,8 +6,10 @@ by the Alembic migrations in ``schema/migrations``.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreDamagedError, StoreError
+from schema.files import sync
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
 from schema.rejects import RejectedRow
 from schema.terms import now
@@ -115,6 +118,8 @@ class Ledger:
         is_sqlite = parsed.get_backend_name() == "sqlite"
         if is_sqlite and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            if not Path(parsed.database).exists():
+                self._create_file(Path(parsed.database))
 
         self._engine = sa.create_engine(parsed, json_serializer=to_json, **_engine_options(parsed))
         if is_sqlite:
@@ -223,6 +228,27 @@ class Ledger:
                 checksummed.upsert(chunk)
 
     # Database access
+
+    def _create_file(self, path: Path) -> None:
+        """Make the file of a new ledger under another name, so that it is never half there."""
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing.") as folder:
+                new = Path(folder) / path.name
+                new.touch()
+                try:
+                    Ledger(f"sqlite:///{new}").close()
+                except StoreError as error:
+                    raise StoreError(str(error).replace(str(new), str(path))) from None
+                # Not renamed: another process may have been faster. A disk that knows no links
+                # gets the file in the other way.
+                with suppress(OSError):
+                    os.link(new, path)
+                    sync(path.parent)
+        except OSError as error:
+            raise StoreError(
+                f"the ledger {self.url} cannot be written ({error.strerror}): "
+                "check the file, its folder and free space"
+            ) from None
 
     def _upgrade(self) -> None:
         """Run the missing migrations; refuse a ledger that a newer Catalograph has written."""

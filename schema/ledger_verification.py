@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_header_whole_at_rest(path: Path) -> bool:
-    """Return whether the header is whole; wait for a writer, who changes header and size."""
-    journal = path.with_name(f"{path.name}-journal")
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while not is_header_whole(path):
-        if not journal.exists() or time.monotonic() > deadline:
-            return is_header_whole(path)
-        time.sleep(0.05)
-    return True
+    """Return whether the header is whole; a writer, who changes header and size, is waited for."""
+    if is_header_whole(path):
+        return True
+    if path.with_name(f"{path.name}-journal").exists():
+        # A first look waits for the writer. If it was killed, SQLite rolls back what it left.
+        with closing(_connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return is_header_whole(path)
 
 
 def readable_text(data: bytes) -> str:

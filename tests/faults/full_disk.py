@@ -16,6 +16,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.children import call
@@ -147,9 +148,9 @@ def why_not() -> str:
     return f"no disk of its own can be mounted here: {reason}" if done.returncode else ""
 
 
-def fill_disk(path: WritePath) -> Callable[[Plan], Outcome]:
-    """Return the trial of a command."""
-    return lambda plan: _with_own_mounts("full", path.name, plan)
+def fill_disk(path: WritePath, items: int = ITEMS) -> Callable[[Plan], Outcome]:
+    """Return the trial of a command that reads tables of some items."""
+    return lambda plan: _with_own_mounts("full", path.name, replace(plan, items=items))
 
 
 def read_from_read_only_disk(plan: Plan) -> Outcome:
@@ -162,7 +163,8 @@ def _with_own_mounts(kind: str, command: str, plan: Plan) -> Outcome:
     reason = why_not()
     if reason:
         return Outcome(skipped=reason)
-    words = [kind, command, str(plan.count), str(plan.seed), str(plan.folder)]
+    numbers = (plan.count, plan.seed, plan.items)
+    words = [kind, command, *map(str, numbers), str(plan.folder)]
     with subprocess.Popen(
         [*_own_mounts(), sys.executable, "-m", "tests.faults.full_disk", *words],
         cwd=ROOT,
@@ -188,10 +190,14 @@ def _own_mounts() -> list[str]:
 
 def main() -> None:
     """Make the trial of the command that the arguments name, and print its outcome as JSON."""
-    kind, name, count, seed, folder = sys.argv[1:]
+    kind, name, count, seed, items, folder = sys.argv[1:]
     (path,) = (path for path in WRITE_PATHS if path.name == name)
     plan = Plan(
-        int(count), int(seed), Path(folder), lambda done: print(done, flush=True), items=ITEMS
+        int(count),
+        int(seed),
+        Path(folder),
+        lambda done: print(done, flush=True),
+        items=int(items),
     )
     trial = ReadOnlyDisk(path, plan) if kind == "read-only" else CommandOnFullDisk(path, plan)
     outcome = trial.run()

@@ -17,11 +17,11 @@ def _disks():
 
 
 def test_a_home_on_a_read_only_disk_is_read_and_not_written(tmp_path):
-    assert read_from_read_only_disk(Plan(1, 1, tmp_path)).bad == []
+    assert read_from_read_only_disk(Plan(1, 1, tmp_path, items=100)).bad == []
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
-    outcome = fill_disk(PATHS["ingest again"])(Plan(2, 1, tmp_path))
+    outcome = fill_disk(PATHS["ingest again"], items=200)(Plan(2, 1, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["sizes"] == 2
     assert outcome.figures["bytes needed"] > outcome.figures["bytes before"]

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.guard_fuzz import fuzz_guards
 
-TEXTS = 200
+TEXTS = 120
 
 
 @pytest.mark.parametrize("seed", [1])

@@ -10,13 +10,13 @@ PATHS = {path.name: path for path in WRITE_PATHS}
 
 
 def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_path):
-    outcome = kill_command(PATHS["ingest again"])(Plan(2, 1, tmp_path))
+    outcome = kill_command(PATHS["ingest again"])(Plan(2, 1, tmp_path, items=200))
     assert outcome.bad == []
     assert outcome.figures["kills"] == 2
 
 
 @pytest.mark.parametrize("scheme", ["ladybug", "rdf"])
 def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme):
-    outcome = kill_puts(scheme)(Plan(3, 2, tmp_path))
+    outcome = kill_puts(scheme)(Plan(2, 2, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["acknowledged writes"] > 0

@@ -1,5 +1,7 @@
 """A flipped byte anywhere in the ledger is found, or changes nothing."""
 
+import multiprocessing
+import os
 import random
 import shutil
 import sqlite3
@@ -12,7 +14,7 @@ import sqlalchemy as sa
 from schema.errors import StoreError
 from schema.ledger import TABLES, Ledger, QueryRow, completions, table_checksums
 from schema.ledger_checksums import ChecksummedTable
-from schema.ledger_verification import HEADER, verify_ledger
+from schema.ledger_verification import HEADER, is_header_whole, verify_ledger
 from schema.rejects import RejectedRow
 
 FLIPS = 150
@@ -210,3 +212,34 @@ def test_a_ledger_of_the_first_version_gets_checksums(tmp_path, monkeypatch):
     assert all(len(checksum) == 16 for _, checksum in ids)
     assert dict(tuple(row) for row in sums)["query_log"] == 3
     assert verify_ledger(path) == []
+
+
+def test_what_a_killed_writer_left_is_rolled_back_and_no_damage(path):
+    """Its pages are in the file, and what was there before is in SQLite's journal."""
+    process = multiprocessing.get_context("spawn").Process(target=write_and_end, args=(path,))
+    process.start()
+    process.join()
+    assert path.with_name(f"{path.name}-journal").exists()
+    assert not is_header_whole(path)
+    assert verify_ledger(path) == []
+
+
+def write_and_end(path):
+    """Write more than fits in the cache, and end in the middle."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 2")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE many (text)")
+    connection.executemany("INSERT INTO many VALUES (?)", [("x" * 3000,)] * 300)
+    os._exit(9)
+
+
+def test_a_ledger_that_is_cut_off_while_it_is_made_is_not_there(tmp_path, monkeypatch):
+    def end(connection):
+        connection.exec_driver_sql("CREATE TABLE half (text)")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("schema.ledger._run_migrations", end)
+    with pytest.raises(KeyboardInterrupt):
+        Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    assert list(tmp_path.iterdir()) == []

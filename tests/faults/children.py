@@ -211,7 +211,7 @@ class _GroupProcess(ForkServerProcess):
 class _SharedServer(ForkServerContext):
     """Starts the processes of a child by the server that the child was started by."""
 
-    Process = _GroupProcess  # type: ignore[assignment]
+    Process = _GroupProcess
 
 
 def _server_address() -> str:
@@ -225,7 +225,7 @@ def _share_server(address: str) -> None:
 
     Spawned ones would each import everything, which takes longer than all that they do here.
     """
-    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     server._forkserver_address = address
     server.ensure_running = lambda: None
     known: Any = contexts._concrete_contexts  # type: ignore[attr-defined]

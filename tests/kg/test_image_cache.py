@@ -93,10 +93,10 @@ def test_a_second_build_reads_nothing(tmp_path, images):
     np.testing.assert_array_equal(first.array, again.array)
 
 
-def test_an_image_that_could_not_be_read_is_tried_again(tmp_path, images):
+def test_an_image_that_could_not_be_read_is_tried_again(tmp_path, images, monkeypatch):
     """Memory may have been short, and files of a link are those of another folder once allowed."""
     files = ImageFiles([tmp_path])
-    files.pixels = lambda image, size: None
+    monkeypatch.setattr(files, "pixels", lambda image, size: None)
     assert not ImageCache.build(images, 8, tmp_path / "cache", files).present.any()
     cache, failures = build(tmp_path, images)
     assert cache.present.all()

@@ -291,7 +291,9 @@ def test_what_cannot_be_read_is_known_without_reading(folder):
     assert set(files.failures) == {f"{folder}/{name}" for name in REFUSED} - {
         f"{folder}/photos/text.png"
     }
-    assert files.status(f"{folder}/photos/a.png").st_size > 0
+    status = files.status(f"{folder}/photos/a.png")
+    assert status is not None
+    assert status.st_size > 0
 
 
 def test_a_home_of_before_reads_the_images_beside_its_sources(folder, home):

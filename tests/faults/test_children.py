@@ -10,6 +10,11 @@ from pathlib import Path
 from tests.faults.children import Child
 
 ROOT = Path(__file__).parents[2]
+SPAWNER = """
+from tests.faults.children import run
+from tests.faults.test_children import spawn_one
+print(run(spawn_one))
+"""
 
 
 def say_who(sender):
@@ -58,8 +63,7 @@ def test_what_a_child_starts_is_killed_with_it():
 
 def test_what_a_child_spawns_has_everything_imported_and_its_exit_code():
     # In a process of its own: another test may have started the server that forks with less.
-    program = "from tests.faults.test_children import *; print(run(spawn_one))"
     printed = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", SPAWNER], check=True, capture_output=True, text=True, cwd=ROOT
     )
     assert printed.stdout == "(3, True)\n"

@@ -108,9 +108,8 @@ def is_header_whole(path: Path) -> bool:
     """Return whether a file has the header of a ledger that Catalograph wrote."""
     with path.open("rb") as file:
         header = file.read(100)
-    expected = dict(HEADER)
     is_whole = len(header) == 100
-    for place, content in expected.items():
+    for place, content in HEADER.items():
         is_whole = is_whole and header[place : place + len(content)] == content
     size = path.stat().st_size
     page_size = int.from_bytes(header[16:18], "big")

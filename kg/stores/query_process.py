@@ -35,6 +35,7 @@ from schema.errors import (
     QueryTimeoutError,
     StoreError,
 )
+from schema.memory import resident_bytes
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; sys.path[:] = {paths!r}; from kg.stores.query_child import main; main()"
@@ -160,7 +161,7 @@ class QueryProcess:
 
     def is_reusable(self) -> bool:
         """Return whether the process waits for another query, without having grown too large."""
-        return self._is_ready and _resident_bytes(self._process.pid) <= MOST_KEPT_BYTES
+        return self._is_ready and resident_bytes(self._process.pid) <= MOST_KEPT_BYTES
 
     def answer(self, request: bytes, deadline: Deadline, limits: QueryLimits) -> QueryResult:
         """Answer a query, given as a frame."""
@@ -323,12 +324,3 @@ def _wait(file: int, event: int, deadline: Deadline) -> None:
     poller.register(file, event)
     if not poller.poll(deadline.seconds_left() * 1000):
         raise deadline.error()
-
-
-def _resident_bytes(process_id: int) -> int:
-    """Return the memory that a process has, or 0 where the system does not say."""
-    try:
-        pages = Path(f"/proc/{process_id}/statm").read_text().split()[1]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -287,9 +287,17 @@ def limit_memory(status: TextIO | None, more_bytes: int) -> bool:
 
 def limit_files() -> None:
     """Let the process write no file and no core, and be the first that a full memory ends."""
-    _lower_limit(resource.RLIMIT_CORE, 0)
+    end_first()
     _lower_limit(resource.RLIMIT_FSIZE, 0)
-    # The highest score: rather this process than the one that asks it. Only Linux has it.
+
+
+def end_first() -> None:
+    """Let the process be the first that a full memory ends, rather than the one that started it.
+
+    It also leaves no core behind, however it ends.
+    """
+    _lower_limit(resource.RLIMIT_CORE, 0)
+    # The highest score. Only Linux has it.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

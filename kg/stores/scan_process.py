@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -22,7 +21,9 @@ from typing import Any, Generic, TypeVar
 
 from kg.stores.failures import unavailable
 from kg.stores.graph_scan import GraphScan, Part
+from kg.stores.sandbox import end_first
 from schema.errors import StoreDamagedError, StoreUnavailableError
+from schema.memory import resident_bytes
 
 ResultT = TypeVar("ResultT")
 
@@ -183,15 +184,6 @@ def run_scan(
         return process.result()
 
 
-def resident_bytes(pid: int | None) -> int:
-    """Return the memory that a process occupies, or 0 where the system does not say (not Linux)."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * resource.getpagesize()
-
-
 def _end_of(exit_code: int | None) -> str:
     """Say how a process ended that did not say so itself."""
     if exit_code is not None and exit_code < 0:
@@ -227,6 +219,4 @@ def _expect_the_worst() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    end_first()

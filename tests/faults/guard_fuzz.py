@@ -29,6 +29,7 @@ from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import items_table, statements_table
 from schema.errors import QueryRefusedError
 from schema.iris import PREFIXES
+from schema.memory import resident_bytes
 from schema.terms import Item, Statement
 from tests.faults.guard_texts import CypherTexts, SparqlTexts, Texts
 from tests.faults.trials import Outcome, Plan
@@ -42,7 +43,6 @@ BYTES = 4 << 30
 ALL = ""
 """What a worker is asked for everything that its store has."""
 FAILURES = ("error", "died", "killed")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 ROWS = 1_000
 
 
@@ -236,7 +236,7 @@ class _Worker:
         self._pipe.send(text)
         deadline = time.monotonic() + SECONDS
         try:
-            while time.monotonic() < deadline and self._bytes() < BYTES:
+            while time.monotonic() < deadline and resident_bytes(self._process.pid) < BYTES:
                 if self._pipe.poll(0.1):
                     return str(self._pipe.recv())
             outcome = "killed"
@@ -263,14 +263,6 @@ class _Worker:
         self._stop()
         with open_store(f"{self.language.url}:{self._folder}", read_only=True) as store:
             return store.content_hash()
-
-    def _bytes(self) -> int:
-        """Return the memory that the process has."""
-        try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
-        except FileNotFoundError:
-            return 0
-        return int(pages) * PAGE_BYTES
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

@@ -30,7 +30,8 @@ class MissingValues:
     ``categories`` are in the order of a tree, parents before their children; ``items`` [C] counts
     their items, those of subcategories included. ``missing`` [C, P] counts the items without a
     trusted value, and ``applies`` [C, P] says whether the ontology expects one.
-    ``other_categories`` and ``other_properties`` are the numbers of those that were left out.
+    ``other_categories`` and ``other_properties`` are the numbers of those that were left out, and
+    ``without_category`` that of items that have no category and so are in no row.
     """
 
     categories: tuple[str, ...]
@@ -40,6 +41,7 @@ class MissingValues:
     applies: BoolArray
     other_categories: int = 0
     other_properties: int = 0
+    without_category: int = 0
 
     def share(self) -> float:
         """Return the share of the expected values that are missing; 0 if none are expected.
@@ -62,7 +64,7 @@ def read_missing_values(
 ) -> MissingValues:
     """Read a store once; keep the largest categories and the properties that apply to most items.
 
-    A property that applies nowhere has no column. Items without a category are not counted.
+    A property that applies nowhere has no column.
     """
     item_rows = (batch.select(["id", "category"]) for batch in store.items())
     columns = ["item", "property", "value", "rank"]
@@ -87,6 +89,8 @@ def read_missing_values(
         applies[:, kept],
         other_categories=len(counts.categories) - len(categories),
         other_properties=len(order) - len(kept),
+        without_category=counts.items
+        - sum(count for path, count in counts.categories.items() if len(_levels(path)) == 1),
     )
 
 

@@ -43,6 +43,7 @@ def test_items_without_a_trusted_value_are_counted_in_each_category_and_its_pare
     found = read_missing_values(store, ontology)
     assert found.categories == ("Clothes", "Clothes > Shirts", "Clothes > Shoes", "Mugs")
     assert found.items.tolist() == [3, 2, 1, 1]
+    assert found.without_category == 1
     # "colour" and "size" are expected of as many items: then by name, and "height" of one item.
     assert found.properties == ("colour", "size", "height")
     assert found.applies.tolist() == [

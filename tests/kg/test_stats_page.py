@@ -34,11 +34,12 @@ def page_of(items, statements):
 
 
 def test_a_cell_says_how_many_items_lack_a_property():
-    items = [Item(each, category="Mugs") for each in "abc"]
+    items = [Item("d"), *(Item(each, category="Mugs") for each in "abc")]
     page = page_of(items, [Statement("a", "colour", "red"), Statement("b", "colour", "red")])
     assert Cells(page).titles == ["Mugs, colour: 1 of 3 items lack it"]
     assert ">33</td>" in page
     assert "33.3%" in page
+    assert "Items without a category, which are in no row: 1" in page
 
 
 def test_names_of_a_supplier_do_not_run():

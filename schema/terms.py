@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -96,18 +95,3 @@ def statement_id(item: str, property: str, value: str) -> str:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
-
-
-def statement_ids(
-    items: Sequence[str], properties: Sequence[str], values: Sequence[str]
-) -> list[str]:
-    """Return the :func:`statement_id` of many statements, encoding each text only once."""
-    encoded: dict[str, bytes] = {}
-    for text in {*items, *properties, *values}:
-        data = text.encode()
-        encoded[text] = len(data).to_bytes(8, "little") + data
-    blake2b = hashlib.blake2b
-    return [
-        blake2b(encoded[item] + encoded[name] + encoded[value], digest_size=16).hexdigest()
-        for item, name, value in zip(items, properties, values, strict=True)
-    ]

@@ -20,11 +20,11 @@ from kg.ingest.normalize import (
 )
 from kg.ingest.rows import Batch
 from kg.ingest.seen import SeenRow, SeenRows
-from kg.stores.tables import STATEMENT_SCHEMA
+from kg.stores.tables import STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.mapping import Layout, Mapping, PackedColumn
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
-from schema.terms import CATEGORY_SEPARATOR, Rank, statement_ids
+from schema.terms import CATEGORY_SEPARATOR, Rank
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,14 @@ class Assembler:
 
         rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
         items = [ids[row] for row in rows.tolist()]
+        item_column = pa.array(items, pa.string())
+        property_column = pa.array(properties, pa.string())
+        value_column = pa.array(values, pa.string())
         columns = {
-            "id": pa.array(statement_ids(items, properties, values), pa.string()),
-            "item": pa.array(items, pa.string()),
-            "property": pa.array(properties, pa.string()),
-            "value": pa.array(values, pa.string()),
+            "id": statement_ids(item_column, property_column, value_column),
+            "item": item_column,
+            "property": property_column,
+            "value": value_column,
             "row": pa.array(lines[rows], pa.int64()),
         }
         return _without_duplicates(self._with_provenance(columns, len(rows)))

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from kg.stores.fingerprints import NO_DIGEST, Fingerprints, Partitions, Records, Total, newest
 from kg.stores.graph_scan import Content
 from kg.stores.scan_tasks import Found
-from schema.terms import statement_ids
+from kg.stores.tables import statement_ids
+
 
 ROWS_AT_ONCE = 100_000
 """Rows of the journal's batches that are dealt with together."""
@@ -35,6 +36,7 @@ class Replay:
         self._only_count = only_count
         self._misnamed = Found()
         self._waiting: list[pa.Table] = []
+        self._totals: dict[Content, Total] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -54,6 +56,7 @@ class Replay:
         # Small batches are dealt with together: a query takes a millisecond, however few rows it
         # has. In a batch the rows that are retracted come last.
         self._waiting.append(changes)
+        self._totals.clear()
         if sum(table.num_rows for table in self._waiting) >= ROWS_AT_ONCE:
             self._add_waiting()
 
@@ -87,16 +90,23 @@ class Replay:
         statement that was retracted.
         """
         self._add_waiting()
-        kept = Content.STATEMENTS if content is Content.SECOND_COPY else content
-        for records in self._records[kept].parts():
+        for records in self._records[_kept_as(content)].parts():
             yield newest(records)
 
     def total(self, content: Content) -> Total:
-        """Return the total of a content."""
-        total = Total()
-        for records in self.parts(content):
-            total.add(records)
-        return total
+        """Return the total of a content; it is worked out once."""
+        kept = _kept_as(content)
+        if kept not in self._totals:
+            total = Total()
+            for records in self.parts(kept):
+                total.add(records)
+            self._totals[kept] = total
+        return self._totals[kept]
+
+
+def _kept_as(content: Content) -> Content:
+    """Return the content that has the same rows and is kept."""
+    return Content.STATEMENTS if content is Content.SECOND_COPY else content
 
 
 def misnamed(statements: pa.Table, column: str = "id") -> list[str]:
@@ -104,9 +114,10 @@ def misnamed(statements: pa.Table, column: str = "id") -> list[str]:
 
     ``column`` is the name of the column of the ids.
     """
-    texts = (pc.fill_null(statements[name], "") for name in ("item", "property", "value"))
-    columns = (column_texts.to_pylist() for column_texts in texts)
-    expected = pa.array(statement_ids(*columns), pa.string())
+    item, name, value = (
+        statements[field].combine_chunks() for field in ("item", "property", "value")
+    )
+    expected = statement_ids(item, name, value)
     ids = statements[column].combine_chunks()
     if ids.equals(expected):
         return []

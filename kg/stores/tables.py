@@ -6,10 +6,13 @@ dictionary with the columns of a table; and a *record*, an ``Item`` or a ``State
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement
@@ -70,6 +73,28 @@ def statements_table(statements: Iterable[Statement]) -> pa.Table:
     """Return statements as a table in STATEMENT_SCHEMA."""
     rows = [_statement_row(statement) for statement in statements]
     return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
+
+
+def statement_ids(items: pa.Array, properties: pa.Array, values: pa.Array) -> pa.Array:
+    """Return the :func:`statement_id` of many triples [N]; a null counts as an empty text.
+
+    The bytes to hash are put together in columns, which takes half the time of one call each.
+    """
+    parts: list[pa.Array] = []
+    for texts in (items, properties, values):
+        data = pc.fill_null(texts, "").cast(pa.large_binary())
+        parts += [_lengths(data), data]
+    separator = pa.scalar(b"", pa.large_binary())
+    messages = pc.binary_join_element_wise(*parts, separator).to_pylist()
+    digests = [hashlib.blake2b(message, digest_size=16).hexdigest() for message in messages]
+    return pa.array(digests, pa.string())
+
+
+def _lengths(data: pa.Array) -> pa.Array:
+    """Return the length of each text [N] as eight bytes, the lowest first."""
+    lengths = np.ascontiguousarray(pc.binary_length(data).to_numpy(), "<i8")
+    eight_bytes = pa.Array.from_buffers(pa.binary(8), len(data), [None, pa.py_buffer(lengths)])
+    return eight_bytes.cast(pa.large_binary())
 
 
 def _statement_row(statement: Statement) -> Row:

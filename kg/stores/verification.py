@@ -190,6 +190,8 @@ class _StoreCheck:
             # The child process reads the graph while this one reads the journal.
             pending = pool.submit(scan.result)
             self._read_journal(replay, version)
+            for content in (Content.ITEMS, Content.STATEMENTS):
+                replay.total(content)
             self._compare(replay, version, pending.result(), graph)
 
     def _read_again(self, replay: Replay, version: int) -> None:

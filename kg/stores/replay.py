@@ -18,7 +18,6 @@ from kg.stores.graph_scan import Content
 from kg.stores.scan_tasks import Found
 from kg.stores.tables import statement_ids
 
-
 ROWS_AT_ONCE = 100_000
 """Rows of the journal's batches that are dealt with together."""
 COUNTED_COLUMNS = ("operation", "id", "statement")

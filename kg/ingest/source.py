@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers import reader_for, supported_suffixes
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import Batch
@@ -21,14 +22,30 @@ _USUAL_TABLE_NAMES = ("items", "styles", "products", "catalog", "catalogue", "tr
 class Source:
     """A file to ingest, the reader of its format, and its head."""
 
-    path: Path
+    file: SourceFile
     reader: Reader
     head: Head
 
     @property
+    def path(self) -> Path:
+        """The path of the file on disk."""
+        return self.file.path
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to say about how the file is read."""
+        return tuple(f"{self.file.name}: {remark}" for remark in self.head.remarks)
+
+    @property
     def folder(self) -> Path:
         """The folder that the source's image names are relative to."""
-        return self.path.parent
+        return self.file.folder
+
+    def under(self, mapping: Mapping) -> Source:
+        """Return the source with the layout that a mapping gives, if it gives any."""
+        if not mapping.dialect_settings():
+            return self
+        return replace(self, head=self.reader.head(self.file, mapping))
 
     def columns(self, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the source's columns."""
@@ -36,10 +53,10 @@ class Source:
 
     def batches(self, mapping: Mapping, batch_rows: int = 50_000) -> Iterator[Batch]:
         """Read the source's rows in batches of at most ``batch_rows``."""
-        return self.reader.batches(self.path, self.head, mapping, batch_rows)
+        return self.reader.batches(self.file, self.head, mapping, batch_rows)
 
 
-def open_source(path: Path | str) -> Source:
+def open_source(path: Path | str, mapping: Mapping | None = None) -> Source:
     """Find the reader of a file, or of the table in a folder, and read the file's head."""
     path = Path(path)
     table = _find_table(path) if path.is_dir() else path
@@ -49,12 +66,13 @@ def open_source(path: Path | str) -> Source:
     if reader is None:
         raise _unsupported(table)
     try:
-        head = reader.head(table)
+        file = SourceFile.of(table.absolute())
+        head = reader.head(file, mapping)
     except OSError as error:
         raise SourceNotFoundError(
             f"{table} cannot be read ({error.strerror}): check its permissions"
         ) from None
-    return Source(table.absolute(), reader, head)
+    return Source(file, reader, head)
 
 
 def _unsupported(table: Path) -> DataError:

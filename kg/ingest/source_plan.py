@@ -113,16 +113,18 @@ def plan_source(
             f"mapping {NATIVE_MAPPING!r} cannot be chosen: "
             "it is used automatically for RDF that `catalograph export` wrote"
         )
-    source = open_source(path)
+    requested = load_mapping(mapping) if mapping else None
+    source = open_source(path, requested)
     if isinstance(source.reader, RdfReader):
         return _plan_rdf(source, source.reader, mapping, images, stack)
 
-    if mapping:
-        chosen = load_mapping(mapping)
+    if requested:
+        chosen = requested
         reason = _reason(source, chosen.name, "as requested")
     else:
         guess = guess_mapping(source.head)
         chosen = guess.mapping
+        source = source.under(chosen)
         reason = _reason(source, chosen.name, guess.reason)
     # Called for its error alone, before anything is stored.
     chosen.resolve(source.columns(chosen))

@@ -1,88 +1,205 @@
-"""CSV, TSV and other delimited text.
-
-DuckDB parses it. A file for which DuckDB's account does not add up is parsed line by line.
-"""
+"""CSV, TSV and other delimited text, in any dialect and encoding."""
 
 from __future__ import annotations
 
-import csv
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
+import numpy as np
+import pyarrow as pa
+
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
-from kg.ingest.readers.delimited_duckdb import read_scanned, scan_file
-from kg.ingest.readers.delimited_lines import Dialect, read_lines
-from kg.ingest.rows import Batch, batches_of_rows
+from kg.ingest.readers.dialect import Detected, check_undecodable, detect_dialect
+from kg.ingest.readers.row_form import is_number
+from kg.ingest.readers.row_parser import Parsed, RowParser
+from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, LongLine, read_blocks
+from kg.ingest.rows import Batch, SkippedLine
+from schema.arrays import IntArray
+from schema.dialects import DialectSettings
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
+from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
-_HEAD_ROWS = 50
-_HEAD_BYTES = 1 << 20
+_TOTALS = frozenset(
+    """
+    total totals sum sums subtotal summe gesamt gesamtsumme somme totale totali totaux suma totaal
+    totalt summa celkem razem összesen toplam итого всего 合计 总计 合計 總計 합계
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class DelimitedHead(Head):
+    """The head of a delimited file, with what was detected of it."""
+
+    detected: Detected | None = None
 
 
 class DelimitedReader(Reader):
-    """Reads comma-, semicolon-, pipe- and tab-separated text in UTF-8."""
+    """Reads text whose cells are separated by commas, semicolons, tabs, bars or other signs."""
 
     suffixes = (".csv", ".tsv", ".tab", ".txt")
     ambiguous_suffixes = (".txt",)
 
-    def head(self, path: Path) -> Head:
-        """Read the first rows and detect the delimiter."""
-        with path.open("rb") as stream:
-            data = stream.read(_HEAD_BYTES)
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise DataError(f"{path} is UTF-16: convert it first (`iconv -f UTF-16 -t UTF-8`)")
-        if b"\r" in data and b"\n" not in data:
-            raise DataError(
-                f"{path} ends its lines with a carriage return alone: "
-                "convert it first (`tr '\\r' '\\n'`)"
-            )
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
+        """Detect of the dialect what the mapping does not give, and read the first rows.
 
-        # Invalid text is rejected row by row later, and the last character may be cut in two.
-        text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
-        lines = [line + "\n" for line in text.split("\n")]
-        lines = list(itertools.dropwhile(lambda line: not line.strip(), lines))
-        if not lines:
-            raise DataError(f"{path} is empty: a table has a header and one row per item")
+        Raises DataError if the file is empty or no text.
+        """
+        settings = mapping.dialect_settings() if mapping else DialectSettings()
+        columns = mapping.columns if mapping and settings.header is False else ()
+        detected = detect_dialect(file, settings, columns)
+        dialect = detected.dialect
+        return DelimitedHead(
+            file.name,
+            detected.rows,
+            delimiter=dialect.delimiter,
+            header=dialect.header_line is not None,
+            remarks=(dialect.describe(),),
+            dialect=dialect,
+            detected=detected,
+        )
 
-        delimiter = _detect_delimiter(lines[0]) if path.suffix.lower() == ".csv" else "\t"
-        try:
-            rows = list(itertools.islice(csv.reader(lines, delimiter=delimiter), _HEAD_ROWS))
-        except csv.Error as error:
-            raise DataError(
-                f"{path} is not a table ({error}): "
-                f"a cell may have at most {csv.field_size_limit()} characters"
-            ) from None
-        return Head(path.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)
-
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
-        """Read the rows; the first batch may hold all rejected rows of the file."""
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
+        """Read the rows; a bad row never costs another row."""
         columns = self.columns(head, mapping)
         if not columns:
             raise DataError(
                 f"mapping {mapping.name!r} has header = false and no columns: name them there"
             )
-        delimiter = mapping.delimiter or head.delimiter
-        dialect = Dialect(columns, delimiter, mapping.quote, mapping.header)
-        for batch in read_delimited(path, dialect, batch_rows):
+        detected = cast(DelimitedHead, head).detected
+        assert detected is not None
+        for batch in _Gatherer(columns, batch_rows).batches(_parsed(file, detected, columns)):
             batch.restore_formulas()
             yield batch
 
 
-def _detect_delimiter(line: str) -> str:
-    """Return the most frequent delimiter of a line; in case of a tie, the comma."""
-    return max(",;\t|", key=lambda mark: (line.count(mark), mark == ","))
+def _parsed(file: SourceFile, detected: Detected, columns: Sequence[str]) -> Iterator[Parsed]:
+    """Parse the lines of a file block by block.
+
+    Raises DataError if too many rows are not valid in the encoding.
+    """
+    dialect = detected.dialect
+    form = detected.form
+    if len(columns) != form.width - dialect.ends_with_delimiter:
+        raise DataError(f"{file.name} has {form.width} columns and {len(columns)} names for them")
+    names = (*columns, "") if dialect.ends_with_delimiter else columns
+    parser = RowParser(form, names, file.location)
+    rows = 0
+    undecodable = 0
+    rest = b""
+    line = 1
+    with file.open() as stream:
+        blocks = read_blocks(stream, detected.encoding, dialect.any_line_end)
+        for block in blocks:
+            parts: list[Parsed] = []
+            if isinstance(block, LongLine):
+                parts = [parser.parse(rest, line, is_last=True)] if rest else []
+                line += parts[0].line_count if parts else 0
+                rest = b""
+                parts.append(_long_line(block, line, file, form.shown(block.start)))
+                line += 1
+            else:
+                if line < dialect.first_line:
+                    skipped = _after_lines(block, dialect.first_line - line)
+                    line += block.count(b"\n", 0, skipped)
+                    block = block[skipped:]
+                data = rest + form.prepared(block) if rest else form.prepared(block)
+                parts = [parser.parse(data, line, is_last=False)]
+                line += parts[0].line_count
+                rest = data[parts[0].consumed :]
+            for parsed in parts:
+                undecodable += parsed.undecodable
+                rows += sum(map(len, parsed.lines)) + len(parsed.rejects)
+                check_undecodable(undecodable, rows, dialect.encoding, file.name)
+                yield parsed
+        if rest:
+            yield parser.parse(rest, line, is_last=True)
 
 
-def read_delimited(path: Path, dialect: Dialect, batch_rows: int) -> Iterator[Batch]:
-    """Read a delimited file in batches, with the line of each row and the rejected rows."""
-    # In a table of one column an empty cell and a blank line look the same to DuckDB.
-    scan = scan_file(path, dialect) if len(dialect.columns) > 1 else None
-    if scan is None:
-        yield from batches_of_rows(read_lines(path, dialect), dialect.columns, batch_rows)
-    else:
-        yield from read_scanned(path, dialect, scan, batch_rows)
+def _after_lines(block: bytes, count: int) -> int:
+    """Return the position after some lines of a block, or its length if it has fewer."""
+    at = 0
+    for _ in range(count):
+        end = block.find(b"\n", at)
+        if end < 0:
+            return len(block)
+        at = end + 1
+    return at
+
+
+def _long_line(long: LongLine, line: int, file: SourceFile, text: str) -> Parsed:
+    reason = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
+    reject = RejectedRow(file.location, line, reason, text[:MAX_REJECT_TEXT])
+    return Parsed(rejects=[reject], line_count=1)
+
+
+@dataclass
+class _Gatherer:
+    """Gathers parsed rows into batches of bounded size.
+
+    The last row is held back until it is known to be the last: it may be one of totals.
+    """
+
+    columns: Sequence[str]
+    batch_rows: int
+    _tables: list[pa.Table] = field(default_factory=list)
+    _lines: list[IntArray] = field(default_factory=list)
+    _rejects: list[RejectedRow] = field(default_factory=list)
+    _skipped: list[SkippedLine] = field(default_factory=list)
+    _count: int = 0
+
+    def batches(self, parts: Iterator[Parsed]) -> Iterator[Batch]:
+        """Yield all rows of a file."""
+        for parsed in parts:
+            self._add(parsed)
+            while self._count > self.batch_rows:
+                yield self._take(self.batch_rows)
+            if len(self._rejects) + len(self._skipped) > self.batch_rows:
+                yield self._take(0)
+        last = self._take(self._count)
+        _skip_totals(last)
+        if last.rows_read or last.skipped:
+            yield last
+
+    def _add(self, parsed: Parsed) -> None:
+        self._tables += parsed.tables
+        self._lines += parsed.lines
+        self._count += sum(map(len, parsed.lines))
+        self._rejects += parsed.rejects
+        self._skipped += [SkippedLine(line, "repeated header") for line in parsed.repeated_headers]
+        self._skipped += [SkippedLine(line, "comment") for line in parsed.comments]
+
+    def _take(self, count: int) -> Batch:
+        empty = pa.table({name: pa.array([], pa.string()) for name in self.columns})
+        table = pa.concat_tables(self._tables) if self._tables else empty
+        lines = np.concatenate(self._lines) if self._lines else np.zeros(0, np.int64)
+        self._tables = [table.slice(count)] if count < len(lines) else []
+        self._lines = [lines[count:]] if count < len(lines) else []
+        self._count -= count
+        batch = Batch(table.slice(0, count), lines[:count], self._rejects, skipped=self._skipped)
+        self._rejects = []
+        self._skipped = []
+        return batch
+
+
+def _skip_totals(batch: Batch) -> None:
+    """Take the last row off if it has nothing but the totals of the columns."""
+    count = batch.table.num_rows
+    if not count:
+        return
+    row = batch.table.slice(count - 1).to_pylist()[0]
+    filled = [cell.strip() for cell in row.values() if cell and cell.strip()]
+    if len(filled) < 2 or len(filled) == len(row):
+        return
+    if filled[0].rstrip(" :").casefold() in _TOTALS and all(map(is_number, filled[1:])):
+        batch.skipped.append(SkippedLine(int(batch.lines[-1]), "line of totals"))
+        batch.table = batch.table.slice(0, count - 1)
+        batch.lines = batch.lines[:-1]
 
 
 READER = DelimitedReader()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.readers.json_cells import TextCells, object_cells
 from kg.ingest.rows import BadRowError, Batch, TextRow, batches_of_rows
@@ -22,10 +22,10 @@ class JsonlReader(Reader):
 
     suffixes = (".jsonl", ".ndjson")
 
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return the names of all members in the first lines."""
         names: dict[str, None] = {}
-        with path.open("rb") as stream:
+        with file.open() as stream:
             for raw in itertools.islice(stream, _HEAD_ROWS):
                 try:
                     names.update(dict.fromkeys(_parse_line(raw)))
@@ -33,17 +33,19 @@ class JsonlReader(Reader):
                     continue
         if not names:
             raise DataError(
-                f"{path} has no JSON object in its first {_HEAD_ROWS} lines: "
+                f"{file.path} has no JSON object in its first {_HEAD_ROWS} lines: "
                 "JSONL is one object per line"
             )
-        return Head(path.name, (tuple(names),), named=True)
+        return Head(file.name, (tuple(names),), named=True)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the lines that are not blank; a line that is not a JSON object is rejected.
 
         A batch has the columns of the head and those that first occur in its own rows.
         """
-        with path.open("rb") as stream:
+        with file.open() as stream:
             numbered_lines = enumerate(stream, 1)
             while chunk := list(itertools.islice(numbered_lines, batch_rows)):
                 columns = dict.fromkeys(head.rows[0])
@@ -55,7 +57,7 @@ class JsonlReader(Reader):
                         cells = _parse_line(raw)
                     except BadRowError as error:
                         text = raw[:MAX_REJECT_TEXT].decode(errors="replace").rstrip()
-                        parsed.append(RejectedRow(str(path), line, str(error), text))
+                        parsed.append(RejectedRow(file.location, line, str(error), text))
                     else:
                         columns.update(dict.fromkeys(cells))
                         parsed.append((line, cells))

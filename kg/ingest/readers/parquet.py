@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.readers.json_cells import cell_text
 from kg.ingest.rows import Batch
@@ -23,21 +24,24 @@ class ParquetReader(Reader):
 
     suffixes = (".parquet", ".pq")
 
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return the names of the top-level columns."""
         import pyarrow.parquet as pq
 
         try:
-            columns = pq.read_schema(path).names
+            columns = pq.read_schema(file.path).names
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise _unreadable(path, error) from None
-        return Head(path.name, (tuple(columns),), named=True)
+            raise _unreadable(file.path, error) from None
+        return Head(file.name, (tuple(columns),), named=True)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the rows in batches; the line of a row is its number, counted from 1."""
         import pyarrow.parquet as pq
 
         next_line = 1
+        path = file.path
         try:
             with pq.ParquetFile(path) as file:
                 for record_batch in file.iter_batches(batch_rows):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import Batch
 from schema.errors import DataError
@@ -24,11 +25,11 @@ class RdfReader(Reader):
 
     suffixes = (".ttl", ".nt", ".nq", ".trig", ".jsonld")
 
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return a head without columns, which are only known once the document is loaded."""
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty: there is nothing to load")
-        return Head(path.name, ((),), named=True)
+        if file.path.stat().st_size == 0:
+            raise DataError(f"{file.path} is empty: there is nothing to load")
+        return Head(file.name, ((),), named=True)
 
     def open_document(self, path: Path) -> RdfDocument:
         """Load a file whole into a temporary quad store on disk."""
@@ -36,11 +37,13 @@ class RdfReader(Reader):
 
         return RdfDocument(path)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the products; the line of a row is the number of the product."""
         from kg.rdf.products import read_products
 
-        with self.open_document(path) as document:
+        with self.open_document(file.path) as document:
             yield from read_products(document, mapping, batch_rows)
 
 

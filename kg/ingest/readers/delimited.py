@@ -12,15 +12,16 @@ import pyarrow as pa
 from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.readers.dialect import Detected, check_undecodable, detect_dialect
+from kg.ingest.readers.parsed import Parsed
 from kg.ingest.readers.row_form import is_number
-from kg.ingest.readers.row_parser import Parsed, RowParser
+from kg.ingest.readers.row_parser import RowParser
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, LongLine, read_blocks
 from kg.ingest.rows import Batch, SkippedLine
 from schema.arrays import IntArray
 from schema.dialects import DialectSettings
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
-from schema.rejects import MAX_REJECT_TEXT, RejectedRow
+from schema.rejects import RejectedRow
 
 _TOTALS = frozenset(
     """
@@ -101,7 +102,9 @@ def _parsed(file: SourceFile, detected: Detected, columns: Sequence[str]) -> Ite
                 parts = [parser.parse(rest, line, is_last=True)] if rest else []
                 line += parts[0].line_count if parts else 0
                 rest = b""
-                parts.append(_long_line(block, line, file, form.shown(block.start)))
+                long = Parsed(form, file.location, line_count=1)
+                long.reject(line, f"a line of more than {MAX_LINE_BYTES >> 20} MB", block.start)
+                parts.append(long)
                 line += 1
             else:
                 if line < dialect.first_line:
@@ -114,7 +117,7 @@ def _parsed(file: SourceFile, detected: Detected, columns: Sequence[str]) -> Ite
                 rest = data[parts[0].consumed :]
             for parsed in parts:
                 undecodable += parsed.undecodable
-                rows += sum(map(len, parsed.lines)) + len(parsed.rejects)
+                rows += parsed.row_count
                 check_undecodable(undecodable, rows, dialect.encoding, file.name)
                 yield parsed
         if rest:
@@ -130,12 +133,6 @@ def _after_lines(block: bytes, count: int) -> int:
             return len(block)
         at = end + 1
     return at
-
-
-def _long_line(long: LongLine, line: int, file: SourceFile, text: str) -> Parsed:
-    reason = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
-    reject = RejectedRow(file.location, line, reason, text[:MAX_REJECT_TEXT])
-    return Parsed(rejects=[reject], line_count=1)
 
 
 @dataclass
@@ -171,8 +168,7 @@ class _Gatherer:
         self._lines += parsed.lines
         self._count += sum(map(len, parsed.lines))
         self._rejects += parsed.rejects
-        self._skipped += [SkippedLine(line, "repeated header") for line in parsed.repeated_headers]
-        self._skipped += [SkippedLine(line, "comment") for line in parsed.comments]
+        self._skipped += parsed.skipped
 
     def _take(self, count: int) -> Batch:
         empty = pa.table({name: pa.array([], pa.string()) for name in self.columns})

@@ -22,8 +22,9 @@ from kg.ingest.readers.encodings import (
     given_encoding,
 )
 from kg.ingest.readers.header import Header, HeadRow, choose_header
+from kg.ingest.readers.record_parser import OpenQuoteError, RecordParser
 from kg.ingest.readers.row_form import RowForm, column_kinds, is_number
-from kg.ingest.readers.row_parser import OpenQuoteError, RecordParser, RowParser
+from kg.ingest.readers.swallowing import swallowed_rows
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, utf8_chunks
 from kg.ingest.rows import BadRowError
 from schema.dialects import Dialect, DialectSettings
@@ -304,8 +305,7 @@ class _Reading:
             [row.cells for row in self.body if row.line_count == 1], self.row_width
         )
         form = replace(self.form, width=self.row_width, kinds=kinds)
-        parser = RowParser(form, (), "")
-        return sum(parser.swallowed_rows(self._raw_lines[id(row)].split(b"\n")) for row in several)
+        return sum(swallowed_rows(self._raw_lines[id(row)].split(b"\n"), form) for row in several)
 
     @cached_property
     def bad_rows(self) -> int:

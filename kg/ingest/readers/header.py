@@ -22,7 +22,8 @@ _MAX_NAME = 60
 _WORDS = frozenset(
     """
     id ids sku skus asin gtin ean upc isbn mpn barcode code codes key uid uuid handle
-    item items product products article articles title name label description desc text summary price cost amount msrp currency
+    item items product products article articles title name label
+    description desc text summary price cost amount msrp currency
     brand vendor manufacturer maker supplier seller category categories type class group department
     color colour colors colours size sizes material weight height width length depth volume
     quantity qty stock inventory availability condition image images img picture photo photos url

@@ -41,15 +41,14 @@ class ParquetReader(Reader):
         import pyarrow.parquet as pq
 
         next_line = 1
-        path = file.path
         try:
-            with pq.ParquetFile(path) as file:
-                for record_batch in file.iter_batches(batch_rows):
+            with pq.ParquetFile(file.path) as parquet:
+                for record_batch in parquet.iter_batches(batch_rows):
                     table = pa.Table.from_batches([record_batch])
-                    yield _text_batch(table, next_line, path)
+                    yield _text_batch(table, next_line, file.path)
                     next_line += table.num_rows
         except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(path, error) from None
+            raise _unreadable(file.path, error) from None
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

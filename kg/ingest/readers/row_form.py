@@ -38,7 +38,7 @@ def shape_of(text: str) -> str:
     text = text.strip()
     if len(text) > 60 or not any(map(str.isdigit, text)) or any(map(str.isspace, text)):
         return ""
-    shape = []
+    shape: list[str] = []
     for sign in text:
         kind = "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
         if not shape or shape[-1] != kind:

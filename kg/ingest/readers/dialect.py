@@ -70,12 +70,14 @@ def detect_dialect(
     Raises DataError if the file is empty or no text, or if the settings do not fit it.
     """
     sample = _read_sample(file, settings)
-    any_line_end = _has_bare_returns(sample.text)
-    best = _analyse(sample, settings, columns, file, any_line_end)
-    if not any_line_end and _may_mix_line_ends(sample.text):
-        mixed = _analyse(sample, settings, columns, file, True)
-        if mixed.bad_rows < best.bad_rows:
-            best = mixed
+    returns = sample.text.count(b"\r") - sample.text.count(b"\r\n")
+    newlines = sample.text.count(b"\n")
+    best = _analyse(sample, settings, columns, file, any_line_end=returns > newlines)
+    if returns and newlines:
+        # Within cells, either may be the end of a line in them.
+        other = _analyse(sample, settings, columns, file, any_line_end=returns <= newlines)
+        if other.cost < best.cost:
+            best = other
     best.check_decodable(sample.encoding, file)
     return best.detected(sample.encoding)
 
@@ -138,15 +140,6 @@ def _whole(chunk: bytes) -> bytes:
     """Return the whole lines of a chunk from the middle of a file."""
     start = max(chunk.find(b"\n"), chunk.find(b"\r")) + 1
     return chunk[start : chunk.rfind(b"\n") + 1]
-
-
-def _has_bare_returns(text: bytes) -> bool:
-    """Return whether lines end with a carriage return alone."""
-    return b"\n" not in text and b"\r" in text.rstrip(b"\r") + text[-1:]
-
-
-def _may_mix_line_ends(text: bytes) -> bool:
-    return text.count(b"\r") > text.count(b"\r\n")
 
 
 @dataclass(frozen=True)
@@ -262,7 +255,8 @@ class _Reading:
             return False
         short = sum(len(row.cells) < len(names) for row in self.body)
         no_row_ends_empty = all(row.cells[-1] and len(row.cells) <= len(names) for row in self.body)
-        return no_row_ends_empty and short >= 3 and short * 5 >= len(self.body)
+        some_are_whole = 3 <= short < len(self.body) >= 5 and short * 5 >= len(self.body)
+        return no_row_ends_empty and some_are_whole
 
     @cached_property
     def ends_with_delimiter(self) -> bool:
@@ -314,29 +308,42 @@ class _Reading:
         return self.damaged + self.swallowed + wrong
 
     @cached_property
-    def visible_quotes(self) -> int:
-        """The number of cells that look quoted, in a reading in which quotes are plain signs.
+    def visible_signs(self) -> int:
+        """The number of cells in which quotes and escapes show that should rather not.
 
         A writer that quotes only where it must does not enclose a few cells for nothing, so in
-        tab-separated text these are titles with quotes.
+        tab-separated text such cells are titles with quotes.
         """
-        if self.dialect.quote:
-            return 0
         found = 0
+        is_usual = not self.dialect.quote and self.dialect.delimiter in (",", ";")
+        rows = [row.cells for row in self.body]
+        if self.header.names is not None:
+            rows.append(list(self.header.names))
         for column in range(self.row_width):
-            cells = [row.cells[column] for row in self.body if column < len(row.cells)]
-            filled = [cell for cell in cells if cell]
-            enclosed = [cell for cell in filled if _is_enclosed(cell)]
-            doubled = sum('""' in cell[1:-1] for cell in enclosed)
+            filled = [row[column] for row in rows if column < len(row) and row[column]]
+            enclosed = [cell for cell in filled if self._is_enclosed(cell)]
+            doubled = sum(cell[0] * 2 in cell[1:-1] for cell in enclosed)
             is_system = len(enclosed) > 1 and len(enclosed) >= 0.8 * len(filled)
-            is_usual = self.dialect.delimiter in (",", ";")
-            found += len(enclosed) if is_system or is_usual else doubled
+            is_quoted = is_system or (is_usual and any(cell[0] == '"' for cell in enclosed))
+            found += len(enclosed) if is_quoted else doubled
+            if not (self.dialect.escape and self.dialect.quote):
+                found += sum('\\"' in cell for cell in filled)
         return found
+
+    def _is_enclosed(self, cell: str) -> bool:
+        """Return whether a cell looks quoted: quotes around it, and only doubled ones within."""
+        sign = cell[0]
+        if len(cell) < 2 or sign != cell[-1] or sign not in "\"'" or sign == self.dialect.quote:
+            return False
+        return sign not in cell[1:-1].replace(sign * 2, "")
 
     @property
     def cost(self) -> int:
         """How much speaks against this way of quoting."""
-        return self.bad_rows + self.visible_quotes
+        # That rows may lack cells is no explanation if in another way they do not.
+        lacking = sum(len(row.cells) < self.row_width for row in self.body)
+        above = max(0, self.header.first_row_index - 1)
+        return self.bad_rows + self.visible_signs + self.lacks_empty_cells * lacking + above
 
     @cached_property
     def score(self) -> float:
@@ -413,13 +420,6 @@ def check_undecodable(count: int, rows: int, encoding: str, name: str) -> None:
             f"{name}: {count:,} of {rows:,} rows are not valid {label}: "
             'name its encoding in a mapping file (encoding = "cp1252"), or convert it to UTF-8'
         )
-
-
-def _is_enclosed(cell: str) -> bool:
-    """Return whether a cell looks quoted: quotes around it, and only doubled ones within."""
-    if len(cell) < 2 or cell[0] != cell[-1] or cell[0] not in "\"'":
-        return False
-    return cell[0] not in cell[1:-1].replace(cell[0] * 2, "")
 
 
 def _analyse(
@@ -539,5 +539,5 @@ def _ways_of_quoting(delimiter: str, given: _Given, any_line_end: bool) -> list[
 def _has_single_quotes(text: bytes, delimiter: str) -> bool:
     """Return whether some cell is enclosed in single quotes."""
     sign = re.escape(delimiter.encode())
-    cell = b"(?:^|" + sign + b")'[^'\n]*'(?:" + sign + b"|\r?$)"
+    cell = b"(?:^|" + sign + b")'(?:[^']|'')*+'(?:" + sign + b"|\r?$)"
     return re.search(cell, text, re.MULTILINE) is not None

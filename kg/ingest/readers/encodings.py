@@ -37,6 +37,10 @@ _OTHER_FILES = (
     (b"\xff\xd8\xff", "an image"),
     (b"GIF8", "an image"),
     (b"PAR1", "a Parquet file: name it .parquet"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it"),
+    (b"Rar!", "a RAR archive: unpack it"),
     (b"SQLite format 3", "an SQLite database: export the table as CSV"),
 )
 _PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html|table|\?xml)", re.IGNORECASE)
@@ -55,6 +59,7 @@ class Encoding:
 class _Language:
     """A language in a legacy encoding: the encoding, and its letters other than ASCII's.
 
+    Several languages together explain more than one does, so they have a lower ``weight``.
     Of ``letters``, the ``rare`` ones make up about a tenth of a text. They tell apart encodings of
     the same script, in each of which every byte is some letter.
     """
@@ -62,10 +67,11 @@ class _Language:
     encoding: str
     letters: frozenset[str]
     rare: frozenset[str] = frozenset()
+    weight: float = 1.0
 
 
-def _language(encoding: str, letters: str, rare: str = "") -> _Language:
-    return _Language(encoding, _both_cases(letters + rare), _both_cases(rare))
+def _language(encoding: str, letters: str, rare: str = "", weight: float = 1.0) -> _Language:
+    return _Language(encoding, _both_cases(letters + rare), _both_cases(rare), weight)
 
 
 def _both_cases(letters: str) -> frozenset[str]:
@@ -80,6 +86,8 @@ _HEBREW = ("אבדהוחילםכמןנעפקרשת", "גזטךףץצס")
 _ARABIC = ("ابتدرسعفقكلمنهويةأح", "ءآؤإئثجخذزشصضطظغىپچژگ،؛؟ـ")
 _THAI = ("กขคงจชดตทนบปพมยรลวสหอะาิีืุูเแโใไ่้็์ั", "ฃฅฆฉซฌญฎฏฐฑฒณถธผฝฟภฤฦศษฬฮฯำึฺ฿ๅๆ๊๋ํ๎")
 
+_WESTERN = "äöüßéèêëàâçîïôùûœáíóúñåæøãõì"
+
 # In the order of how likely they are before a byte is seen. Of encodings in which a text reads
 # equally well, the first is taken.
 _LANGUAGES = (
@@ -90,7 +98,8 @@ _LANGUAGES = (
     _language("cp1252", "áâãàçéêíóôõú"),
     _language("cp1252", "åäöéæø"),
     _language("cp1252", "éëïóöüèê"),
-    _language("iso8859-15", "äöüßéèêëàâçîïôùûœáíóúñåæø"),
+    _language("cp1252", _WESTERN, weight=0.97),
+    _language("iso8859-15", _WESTERN, weight=0.96),
     _language("cp1250", "ąćęłńóśźż"),
     _language("cp1250", "áčďéěíňóřšťúůýž"),
     _language("cp1250", "áäčďéíĺľňóôŕšťúýž"),
@@ -113,9 +122,9 @@ _LANGUAGES = (
     _language("iso8859-5", *_CYRILLIC),
     _language("iso8859-7", *_GREEK),
     _language("cp866", *_CYRILLIC),
-    _language("cp850", "äöüßéèêëàâçîïôùûáíóúñåæø"),
+    _language("cp850", _WESTERN, weight=0.95),
     _language("cp852", "áčďéěíňóřšťúůýžąćęłńśźżäöüőű"),
-    _language("mac_roman", "äöüßéèêëàâçîïôùûœáíóúñåæøãõ"),
+    _language("mac_roman", _WESTERN, weight=0.95),
 )
 _SIGNS = frozenset("€£¥©®™°²³½¼¾×–—‒“”„‚‘’‹›«»…§µ·•±†‰\u00a0№¹ªº´÷Ω≤≥√")
 _SIGNS_WITHIN_WORDS = frozenset("’‘´·\u00a0–\u2011")
@@ -218,7 +227,7 @@ def _check_is_text(data: bytes, name: str) -> None:
         data.count(bytes([code])) for code in (*range(9), *range(14, 27), *range(28, 32))
     )
     # A few NULs are damage in a row, which costs that row.
-    if controls > max(3, len(data) // 50):
+    if controls > max(20, len(data) // 20) or controls == len(data.strip()) > 0:
         raise DataError(
             f"{name} is no text: {controls:,} of its first {len(data):,} bytes are NULs and other "
             'control characters (for UTF-16 without a mark: encoding = "utf-16" in a mapping file)'
@@ -289,7 +298,7 @@ def _single_byte_scores(evidence: bytes) -> Iterable[_Scored]:
             texts[encoding] = _decoded(evidence, encoding)
         text = texts[encoding]
         if text is not None:
-            yield _Scored(encoding, _reading_score(text, language))
+            yield _Scored(encoding, language.weight * _reading_score(text, language))
 
 
 def _decoded(data: bytes, encoding: str) -> str | None:
@@ -319,8 +328,11 @@ def _reading_score(text: str, language: _Language) -> float:
             elif sign in _SIGNS:
                 within_word = before.isalpha() and after.isalpha()
                 fitting += 1.0 if not within_word or sign in _SIGNS_WITHIN_WORDS else 0.0
+            elif "\x80" <= sign <= "\x9f":
+                # Control characters that nobody writes: letters of another encoding.
+                fitting -= 2
         before = sign
-    return fitting / count if count and has_letter else 0.0
+    return max(0.0, fitting / count) if count and has_letter else 0.0
 
 
 def _is_letter_in_place(sign: str, before: str, after: str) -> bool:

@@ -18,6 +18,7 @@ _LEADING_ROWS = 30
 _LINES_ABOVE = 8
 """It is below at most so many that are as wide as it is."""
 
+_ROWS_TO_KNOW_KINDS = 3
 _MAX_NAME = 60
 _WORDS = frozenset(
     """
@@ -163,8 +164,7 @@ def choose_header(
         return Header(None, None, rows[0].line, 0, confidence=0.7, reason=reason)
     block = [found]
     for judged in leading[found.index + 1 :]:
-        is_another = len(judged.row.cells) == len(found.row.cells) and judged.row.filled > 1
-        if not (is_another and judged.against >= 2 and judged.fitting == 0):
+        if not _is_further_header(judged, rows, len(found.row.cells)):
             break
         block.append(judged)
     # max() takes the first of equals.
@@ -207,6 +207,20 @@ def _find(leading: Sequence[_Judged], width: int) -> _Judged | None:
 def _is_sparse(row: HeadRow, width: int) -> bool:
     """Return whether a row is mostly empty, as a title in a table is."""
     return row.filled <= max(1, int(0.4 * width)) and row.filled < width
+
+
+def _is_further_header(judged: _Judged, rows: Sequence[HeadRow], width: int) -> bool:
+    """Return whether a row below the header is another one, of labels or units.
+
+    It fits none of the columns whose cells below it, in three rows or more, are all of one kind.
+    """
+    below = [row.cells for row in rows[judged.index + 1 :] if len(row.cells) == width]
+    cells = judged.row.cells
+    if len(below) < _ROWS_TO_KNOW_KINDS or len(cells) != width:
+        return False
+    kinds = column_kinds(below, width)
+    known = [(kind, cell) for kind, cell in zip(kinds, cells, strict=True) if kind]
+    return len(known) > 1 and all(cell.strip() and not kind.fits(cell) for kind, cell in known)
 
 
 def _judge(leading: Sequence[HeadRow], rows: Sequence[HeadRow], width: int) -> list[_Judged]:

@@ -63,7 +63,8 @@ class Parsed:
             self.reject(line, wrong_cell_count(cell_count, self.form.width), text)
 
     def add(self, table: pa.Table, lines: IntArray) -> None:
-        """Add rows, but for those of which no cell holds anything."""
+        """Add rows, but for those of which no cell holds anything; what is known of others is
+        brought into the order of the file."""
         empty = _empty_rows(table)
         if empty is not None:
             table = table.filter(pa.array(~empty))
@@ -78,6 +79,8 @@ class Parsed:
         if table.num_rows:
             self.tables.append(table)
             self.lines.append(lines)
+        self.rejects.sort(key=lambda reject: reject.line)
+        self.skipped.sort(key=lambda skipped: skipped.line)
 
     def _reject_filled_ends(self, table: pa.Table, lines: IntArray) -> None:
         """Reject rows with a cell after the delimiter that ends a row."""

@@ -316,14 +316,16 @@ class _Reading:
         """
         found = 0
         is_usual = not self.dialect.quote and self.dialect.delimiter in (",", ";")
-        rows = [row.cells for row in self.body]
-        if self.header.names is not None:
-            rows.append(list(self.header.names))
+        names = self.header.names or ()
         for column in range(self.row_width):
-            filled = [row[column] for row in rows if column < len(row) and row[column]]
+            cells = [row.cells[column] for row in self.body if column < len(row.cells)]
+            filled = [cell for cell in cells if cell]
             enclosed = [cell for cell in filled if self._is_enclosed(cell)]
             doubled = sum(cell[0] * 2 in cell[1:-1] for cell in enclosed)
             is_system = len(enclosed) > 1 and len(enclosed) >= 0.8 * len(filled)
+            if column < len(names) and self._is_enclosed(names[column]):
+                enclosed.append(names[column])
+                is_system = True
             is_quoted = is_system or (is_usual and any(cell[0] == '"' for cell in enclosed))
             found += len(enclosed) if is_quoted else doubled
             if not (self.dialect.escape and self.dialect.quote):
@@ -332,7 +334,7 @@ class _Reading:
 
     def _is_enclosed(self, cell: str) -> bool:
         """Return whether a cell looks quoted: quotes around it, and only doubled ones within."""
-        sign = cell[0]
+        sign = cell[:1]
         if len(cell) < 2 or sign != cell[-1] or sign not in "\"'" or sign == self.dialect.quote:
             return False
         return sign not in cell[1:-1].replace(sign * 2, "")
@@ -531,7 +533,8 @@ def _ways_of_quoting(delimiter: str, given: _Given, any_line_end: bool) -> list[
     if settings.quote is None and _has_single_quotes(text, delimiter):
         ways.append(base.with_(quote="'"))
     if settings.escape is None:
-        escapes = [way.with_(escape="\\") for way in ways]
+        with_plain = [*ways, plain] if settings.quote is None and plain not in ways else ways
+        escapes = [way.with_(escape="\\") for way in with_plain]
         ways += [way for way in escapes if ("\\" + (way.quote or delimiter)).encode() in text]
     return ways
 

@@ -338,7 +338,7 @@ def _reading_score(text: str, language: _Language) -> float:
 def _is_letter_in_place(sign: str, before: str, after: str) -> bool:
     """Return whether a letter stands where it does in words of its script."""
     if sign >= _FIRST_OTHER_SCRIPT:
-        if sign.isupper() and before.isupper() and before >= _FIRST_OTHER_SCRIPT:
+        if sign.isupper() and before.isalpha() and before >= _FIRST_OTHER_SCRIPT:
             # Capitals alone are rare, and what KOI8-R looks like in cp1251.
             return False
         return not (_is_latin(before) or _is_latin(after))

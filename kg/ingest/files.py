@@ -39,6 +39,11 @@ class SourceFile:
         """The folder that names in the file, such as those of images, are relative to."""
         return self.path.parent
 
+    def start(self, size: int) -> bytes:
+        """Return the first bytes."""
+        with self.open() as stream:
+            return stream.read(size)
+
     def open(self) -> BinaryIO:
         """Return the bytes of the file, from its start at every call."""
         return self.path.open("rb")

@@ -37,6 +37,9 @@ _SURVEYED_BYTES = 1 << 28
 _WINDOW_LINES = 1500
 """Lines of which all readings are tried, at the beginning and from the first quote on."""
 
+_WINDOW_BYTES = 1 << 19
+_FEWEST_LINES = 30
+
 _CUT_LINES = 200
 """A quoted cell may go on after the sample if it has opened in so many of its last lines."""
 
@@ -495,11 +498,13 @@ def _windows(text: bytes, later: bytes, is_whole: bool) -> tuple[bytes, bytes]:
 def _end_of_lines(text: bytes, start: int, count: int) -> int:
     """Return the position after some lines, or after those that there are."""
     at = start
-    for _ in range(count):
+    for number in range(count):
         end = text.find(b"\n", at)
         if end < 0:
             return len(text) if at == start else at
         at = end + 1
+        if at - start > _WINDOW_BYTES and number >= _FEWEST_LINES:
+            break
     return at
 
 

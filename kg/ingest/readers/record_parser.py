@@ -31,7 +31,7 @@ class RecordParser:
     def __init__(self, delimiter: bytes, quote: bytes) -> None:
         self.delimiter = delimiter
         self.quote = quote
-        sign = re.escape(quote or b"\"")
+        sign = re.escape(quote or b'"')
         # Possessive, so that a cell of many megabytes leaves nothing to come back to.
         self._quoted = re.compile(sign + b"((?:[^" + sign + b"]++|" + sign * 2 + b")*+)" + sign)
         self._plain = re.compile(b"[^" + re.escape(delimiter) + b"\n]*+")

@@ -14,9 +14,10 @@ from kg.ingest.readers.row_parser import RowParser
 from schema.dialects import Dialect
 
 COLUMNS = ("id", "title", "c")
+PLAIN = Dialect()
 
 
-def form_of(dialect=Dialect(), width=3, least=None, header=b""):
+def form_of(dialect=PLAIN, width=3, least=None, header=b""):
     kinds = column_kinds([["1", "a b", "x y"], ["22", "c", "x"]], width)
     return RowForm(dialect, width, width if least is None else least, kinds, header)
 
@@ -84,7 +85,7 @@ def test_both_parsers_agree(seed):
 CELL = st.text(st.sampled_from("ab ,;\"'\n\r\\é😀"), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6))
 def test_well_formed_rows_are_those_of_the_csv_module(rows):
     text = io.StringIO()

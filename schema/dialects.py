@@ -93,6 +93,8 @@ class Dialect:
         first_line: the line at which the first row starts, counted from 1
         ends_with_delimiter: whether rows end with a delimiter that the header does not end with
         lacks_empty_cells: whether rows end after their last cell that is not empty
+        spaces_before_quotes: whether there are spaces between a delimiter and a quote
+        left_out: lines above the header, and between it and the rows, that are neither
         comment: what lines start with that are no rows if they have not the cells of one; "" if
             no such lines are known
         reasons: why it is thought to be so, one phrase each
@@ -107,6 +109,8 @@ class Dialect:
     first_line: int = 2
     ends_with_delimiter: bool = False
     lacks_empty_cells: bool = False
+    spaces_before_quotes: bool = False
+    left_out: tuple[int, ...] = ()
     comment: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -119,6 +123,11 @@ class Dialect:
             parts.append("no header")
         else:
             parts.append(f"header in line {self.header_line:,}")
+        if self.left_out:
+            lines = ", ".join(f"{line:,}" for line in self.left_out[:6])
+            more = ", …" if len(self.left_out) > 6 else ""
+            name = "lines" if len(self.left_out) > 1 else "line"
+            parts.append(f"left out: {name} {lines}{more}")
         if not self.quote:
             parts.append("quotes are plain signs")
         elif self.quote != '"':

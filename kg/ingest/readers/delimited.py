@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -96,32 +97,30 @@ def _parsed(file: SourceFile, detected: Detected, columns: Sequence[str]) -> Ite
     line = 1
     with file.open() as stream:
         blocks = read_blocks(stream, detected.encoding, dialect.any_line_end)
-        for block in blocks:
-            parts: list[Parsed] = []
-            if isinstance(block, LongLine):
-                parts = [parser.parse(rest, line, is_last=True)] if rest else []
-                line += parts[0].line_count if parts else 0
-                rest = b""
-                long = Parsed(form, file.location, line_count=1)
-                long.reject(line, f"a line of more than {MAX_LINE_BYTES >> 20} MB", block.start)
-                parts.append(long)
-                line += 1
-            else:
+        for block in itertools.chain(blocks, [None]):
+            is_last = block is None or isinstance(block, LongLine)
+            if isinstance(block, bytes):
                 if line < dialect.first_line:
                     skipped = _after_lines(block, dialect.first_line - line)
                     line += block.count(b"\n", 0, skipped)
                     block = block[skipped:]
-                data = rest + form.prepared(block) if rest else form.prepared(block)
-                parts = [parser.parse(data, line, is_last=False)]
-                line += parts[0].line_count
-                rest = data[parts[0].consumed :]
-            for parsed in parts:
+                rest += form.prepared(block)
+            while rest:
+                parsed = parser.parse(rest, line, is_last)
+                line += parsed.line_count
+                rest = rest[parsed.consumed :]
                 undecodable += parsed.undecodable
                 rows += parsed.row_count
                 check_undecodable(undecodable, rows, dialect.encoding, file.name)
                 yield parsed
-        if rest:
-            yield parser.parse(rest, line, is_last=True)
+                if not parsed.consumed:
+                    break
+            if isinstance(block, LongLine):
+                parsed = Parsed(form, file.location)
+                parsed.reject(line, f"a line of more than {MAX_LINE_BYTES >> 20} MB", block.start)
+                rows += 1
+                line += 1
+                yield parsed
 
 
 def _after_lines(block: bytes, count: int) -> int:

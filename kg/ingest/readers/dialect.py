@@ -23,7 +23,7 @@ from kg.ingest.readers.encodings import (
 )
 from kg.ingest.readers.header import Header, HeadRow, choose_header
 from kg.ingest.readers.record_parser import OpenQuoteError, RecordParser
-from kg.ingest.readers.row_form import RowForm, column_kinds, is_number
+from kg.ingest.readers.row_form import SPACED_QUOTE, RowForm, column_kinds, is_number
 from kg.ingest.readers.swallowing import swallowed_rows
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, utf8_chunks
 from kg.ingest.rows import BadRowError
@@ -82,6 +82,12 @@ def detect_dialect(
         if other.cost < best.cost:
             best = other
     best.check_decodable(sample.encoding, file)
+    line = settings.header
+    if not isinstance(line, bool) and line is not None and (best.header.line or 0) < line:
+        raise DataError(
+            f"{file.name} has no row in line {line:,}, which header = {line} names for the header, "
+            f"or below it in its first {_WINDOW_LINES:,} lines"
+        )
     return best.detected(sample.encoding)
 
 
@@ -201,8 +207,7 @@ class _Reading:
             try:
                 record = records.parse(data, at)
             except OpenQuoteError:
-                if not is_whole and data.count(b"\n", at) < _CUT_LINES:
-                    # The cell may go on after the sample.
+                if not is_whole and self._goes_on(data, end):
                     break
                 self.damaged += 1
             except BadRowError:
@@ -219,6 +224,13 @@ class _Reading:
             line += data.count(b"\n", at, stop)
             at = stop
         return rows
+
+    def _goes_on(self, data: bytes, start: int) -> bool:
+        """Return whether a cell that is open at a position may be closed after the sample."""
+        lines = data[start:].split(b"\n")
+        # Lines of prose have the delimiter here and there, rows have it in every line.
+        with_delimiter = sum(self.form.delimiter in line for line in lines)
+        return len(lines) < _CUT_LINES or with_delimiter * 2 < len(lines)
 
     def _decoded(self, cells: Sequence[bytes]) -> list[str]:
         try:
@@ -383,7 +395,7 @@ class _Reading:
         header = self.header
         width = self.row_width
         columns = width - self.ends_with_delimiter
-        comment = "#" if any(line.startswith("#") for line in header.lines_above) else ""
+        comments = any(row.cells[0].startswith("#") for row in header.left_out)
         dialect = replace(
             self.dialect,
             encoding=encoding.name,
@@ -391,7 +403,8 @@ class _Reading:
             first_line=header.first_line,
             ends_with_delimiter=self.ends_with_delimiter,
             lacks_empty_cells=self.lacks_empty_cells,
-            comment=comment,
+            comment="#" if comments else "",
+            left_out=tuple(row.line for row in header.left_out),
             reasons=tuple(self._reasons(encoding)),
         )
         kinds = column_kinds([row.cells for row in self.body if len(row.cells) == width], width)
@@ -400,7 +413,7 @@ class _Reading:
             width,
             1 if self.lacks_empty_cells else columns,
             kinds,
-            self.form.prepared(header.text),
+            self.form.prepared(header.text) if width > 1 else b"",
         )
         rows = [tuple(row.cells[:columns]) for row in self.body[:_HEAD_ROWS]]
         if header.names is not None:
@@ -445,6 +458,8 @@ def _analyse(
     if separator:
         text = text[separator.end() :]
         skipped_lines = 1
+    if not text.strip():
+        raise DataError(f"{file.path} is empty but for a line that names its separator")
     signs = [settings.delimiter] if settings.delimiter else _plausible_delimiters(text)
     if separator and not settings.delimiter:
         signs = [separator["sign"].decode()]
@@ -512,10 +527,11 @@ def _plausible_delimiters(text: bytes) -> list[str]:
     """Return the delimiters that a good part of the lines have."""
     lines = text[: _end_of_lines(text, 0, 500)].split(b"\n")
     filled = [line for line in lines if line.strip()]
+    first = b"".join(filled[:2])
     return [
         sign
         for sign in _DELIMITERS
-        if sum(sign.encode() in line for line in filled) * 4 >= len(filled)
+        if sign.encode() in first or sum(sign.encode() in line for line in filled) * 4 > len(filled)
     ]
 
 
@@ -537,6 +553,8 @@ def _ways_of_quoting(delimiter: str, given: _Given, any_line_end: bool) -> list[
         ways = ways[:1]
     if settings.quote is None and _has_single_quotes(text, delimiter):
         ways.append(base.with_(quote="'"))
+    if SPACED_QUOTE.search(text):
+        ways += [way.with_(spaces_before_quotes=True) for way in ways if way.quote]
     if settings.escape is None:
         with_plain = [*ways, plain] if settings.quote is None and plain not in ways else ways
         escapes = [way.with_(escape="\\") for way in with_plain]

@@ -79,7 +79,7 @@ class Header:
         first_line: the line in which the first row below it starts
         first_row_index: the place of that row among the rows
         text: the header as it stands, if it takes one line
-        lines_above: rows above the header, or between it and the rows
+        left_out: rows above the header, and between it and the other rows
         confidence: how sure it is, at most 1
         reason: why this row is the header
     """
@@ -89,7 +89,7 @@ class Header:
     first_line: int
     first_row_index: int
     text: bytes = b""
-    lines_above: tuple[str, ...] = ()
+    left_out: tuple[HeadRow, ...] = ()
     confidence: float = 1.0
     reason: str = ""
 
@@ -296,7 +296,7 @@ def _header(
         after.line + after.line_count,
         first_row,
         line.removesuffix(b"\r"),
-        tuple(" ".join(other.cells) for other in others),
+        tuple(others),
         confidence,
         reason,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -73,6 +74,11 @@ class RecordParser:
     def _plain_end(self, data: bytes, start: int) -> int:
         match = self._plain.match(data, start)
         return match.end() if match else start
+
+
+def is_line(text: bytes, line: bytes) -> bool:
+    """Return whether a text is a certain line, perhaps after a byte-order mark of joined files."""
+    return without_return(text).removeprefix(codecs.BOM_UTF8) == line
 
 
 def without_return(line: bytes) -> bytes:

@@ -12,12 +12,15 @@ from kg.ingest.readers.record_parser import (
     OpenQuoteError,
     Record,
     RecordParser,
-    without_return,
+    is_line,
 )
 from kg.ingest.readers.row_form import ESCAPED_NEWLINE, RowForm
 from kg.ingest.readers.swallowing import is_surely_open, reads_as_row, swallowed_rows
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES
 from kg.ingest.rows import BadRowError, SkippedLine
+
+_STEP_BYTES = 1 << 22
+"""How much is parsed at once, so that millions of rejected rows are not held at the same time."""
 
 
 class RowByRow:
@@ -34,12 +37,13 @@ class RowByRow:
     def parse(self, columns: Sequence[str], first_line: int, is_last: bool) -> Parsed:
         """Return the rows; the last one may go on after the lines unless they are the file's last.
 
-        What goes on for more than ``MAX_LINE_BYTES`` is not waited for.
+        Of very many lines only the first are parsed. What goes on for more than ``MAX_LINE_BYTES``
+        is not waited for.
         """
         data = self._data
         at = 0
         line = first_line
-        while at < len(data):
+        while at < min(len(data), _STEP_BYTES):
             end = data.find(b"\n", at)
             must_end = is_last or len(data) - at > MAX_LINE_BYTES
             if end < 0 and not must_end:
@@ -83,7 +87,7 @@ class RowByRow:
                 reason = "a quote opens a cell that goes on over lines that are rows themselves"
                 self._parsed.reject(line, reason, text)
                 return end + 1
-        elif fits and form.header and without_return(text) == form.header:
+        elif fits and form.header and is_line(text, form.header):
             self._parsed.skipped.append(SkippedLine(line, "repeated header"))
             return record.stop
         elif not fits and self._take_between_returns(text, line):

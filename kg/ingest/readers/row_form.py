@@ -15,6 +15,9 @@ _ESCAPED_ESCAPE = "\ufdd0".encode()
 _ESCAPED_SIGN = "\ufdd1".encode()
 ESCAPED_NEWLINE = "\ufdd3".encode()
 
+SPACED_QUOTE = re.compile(b"(?<=[,;|\t]) +(?=[\"'](?![\"']))")
+"""Spaces between a delimiter and a quote that opens a cell. (One that is doubled is in a cell.)"""
+
 _DELIMITER = b"\x1f"
 """In place of a delimiter of several bytes, of which the parsers know nothing, either."""
 
@@ -129,6 +132,8 @@ class RowForm:
                 block = block.replace(escape + delimiter, _ESCAPED_SIGN)
                 block = block.replace(escape + b"\r\n", ESCAPED_NEWLINE)
                 block = block.replace(escape + b"\n", ESCAPED_NEWLINE)
+        if self.dialect.spaces_before_quotes:
+            block = SPACED_QUOTE.sub(b"", block)
         if delimiter != self.delimiter:
             if self.delimiter in block:
                 block = block.replace(self.delimiter, _INVALID)

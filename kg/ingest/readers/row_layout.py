@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+
 import numpy as np
 
-from kg.ingest.readers.record_parser import without_return
+from kg.ingest.readers.record_parser import is_line, without_return
 from kg.ingest.readers.row_form import ESCAPED_NEWLINE, RowForm
 from schema.arrays import BoolArray, IntArray
 
@@ -121,8 +123,10 @@ class RowLayout:
             return []
         sizes = self._stops - self._starts
         size = len(line)
-        likely = np.flatnonzero((sizes == size) | (sizes == size + 1))
-        return [row for row in likely.tolist() if without_return(self.line(row)) == line]
+        # With a carriage return at its end, and a byte-order mark before it.
+        longer = sizes - size
+        likely = np.flatnonzero((longer >= 0) & (longer <= 1 + len(codecs.BOM_UTF8)))
+        return [row for row in likely.tolist() if is_line(self.line(row), line)]
 
     def undecodable_rows(self, among: BoolArray) -> list[int]:
         """Return which of some rows are not valid UTF-8."""

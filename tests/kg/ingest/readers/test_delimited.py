@@ -109,8 +109,9 @@ def test_a_file_without_header_needs_names_for_its_columns(tmp_path):
         list(source.batches(Mapping("k", id=("id",))))
 
 
-def test_files_that_were_joined_have_their_header_again(tmp_path):
-    part = "id,title\n1,a\n2,b\n"
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_that_were_joined_have_their_header_again(tmp_path, mark):
+    part = mark + "id,title\n1,a\n2,b\n"
     source = open_source(write(tmp_path, part + part.replace("1,a", "3,c").replace("2,", "4,")))
     (batch,) = source.batches(Mapping("plain", id=("id",)))
     assert batch.table["id"].to_pylist() == ["1", "2", "3", "4"]
@@ -167,8 +168,7 @@ from kg.ingest.files import SourceFile
 from kg.ingest.readers.delimited import READER
 from schema.mapping import Mapping
 from tests.kg.ingest.readers.test_delimited import MadeFile
-file = MadeFile(Path("made.csv"), None, "made.csv", ".csv")
-file.kind(sys.argv[1], int(sys.argv[2]))
+file = MadeFile(Path(sys.argv[1]), None, sys.argv[2], ".csv")
 read = rejected = 0
 for batch in READER.batches(file, READER.head(file), Mapping("m", id=("id",)), 50_000):
     read += batch.table.num_rows
@@ -178,13 +178,10 @@ print(read, rejected, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 
 
 class MadeFile(SourceFile):
-    """A file whose bytes are made while they are read."""
-
-    def kind(self, kind, megabytes):
-        object.__setattr__(self, "made", (kind, megabytes))
+    """A file whose bytes are made while they are read: its path says which, its name how many."""
 
     def open(self):
-        return MadeStream(*self.made)
+        return MadeStream(str(self.path), int(self.name))
 
 
 class MadeStream:

@@ -361,3 +361,33 @@ def test_a_table_in_any_dialect_is_read_as_it_was_written_or_refused(
         f"A{number}": tuple(cell or None for cell in row) for number, row in enumerate(rows)
     }
     assert {row[1]: row[2:] for row in read} == expected
+
+
+def test_spaces_before_quotes_are_no_part_of_cells(tmp_path):
+    path = write(tmp_path, 'id, "title"\n1, "a, ""b"""\n2, "c"\n')
+    assert open_source(path).head.rows[0] == ("id", "title")
+    assert read_source(path) == ([(2, "1", 'a, "b"'), (3, "2", "c")], [])
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    path = write(tmp_path, "Liste\nsku,w,p\n-,kg,EUR\nA1,1,2\nA2,3,4\nA3,5,6\n")
+    assert open_source(path).head.remarks == (
+        "comma-separated, UTF-8, header in line 2, left out: lines 1, 3",
+    )
+
+
+def test_a_header_below_the_first_lines_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no row in line 9"):
+        detect(tmp_path, "id,t\n1,a\n", header=9)
+
+
+def test_a_line_that_names_the_separator_is_no_table(tmp_path):
+    with pytest.raises(DataError, match="is empty"):
+        detect(tmp_path, "sep=;\r\n")
+
+
+def test_a_description_that_is_longer_than_the_sample(tmp_path):
+    text = "two words, or three\nfour\n" * 100_000
+    path = write(tmp_path, f'id,t\n1,"a, b"\n2,"{text}"\n3,c\n')
+    rows, rejects = read_source(path)
+    assert ([len(row[2]) for row in rows], rejects) == ([4, len(text), 1], [])

@@ -461,7 +461,7 @@ def _analyse(
     if not text.strip():
         raise DataError(f"{file.path} is empty but for a line that names its separator")
     signs = [settings.delimiter] if settings.delimiter else _plausible_delimiters(text)
-    if separator and not settings.delimiter:
+    if separator and not settings.delimiter and separator["sign"] in text:
         signs = [separator["sign"].decode()]
     first, later = _windows(text, later, sample.is_whole)
     is_whole = sample.is_whole and len(first) >= len(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kg.ingest.readers.row_form import ColumnKind, column_kinds
 
@@ -48,6 +48,7 @@ _WORDS = frozenset(
     """.split()
 )
 _WORD = re.compile(r"[^\W\d_]+")
+_SPACING = re.compile(r"[\s_\-]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _IDENTIFIER = re.compile(r"[@#]?[^\W\d][\w.:\-()/]*")
 _TEMPLATE = re.compile(r"(?:TemplateType|feedType)=", re.IGNORECASE)
@@ -100,22 +101,30 @@ class _Judged:
 
     Attributes:
         words: how many cells have a word that names a column
+        names: how many cells are nothing but such a word
         against: how many cells cannot be of their columns
         fitting: how many cells look as those of their columns do
+        fits_first: whether the cell of the first column with cells of one kind, often the id, does
+        identifiers: the share of cells that are written like names in programs
     """
 
     row: HeadRow
     index: int
     words: int
+    names: int
     against: int
     fitting: int
-    identifiers: float = field(default=0.0)
+    fits_first: bool
+    identifiers: float
 
     @property
     def is_named(self) -> bool:
         """Whether its words are those of names."""
+        if self.names and not self.fits_first:
+            return True
+        # Titles of items have such words, too.
         enough = self.words >= 2 or self.words * 2 >= self.row.filled
-        return self.words > 0 and enough and self.fitting <= self.words
+        return self.words > 0 and enough and not self.fitting
 
     @property
     def is_header(self) -> bool:
@@ -231,25 +240,22 @@ def _judge(leading: Sequence[HeadRow], rows: Sequence[HeadRow], width: int) -> l
 
 
 def _judged(row: HeadRow, index: int, kinds: Sequence[ColumnKind | None]) -> _Judged:
-    against = 0
-    fitting = 0
+    known: list[tuple[ColumnKind, str]] = []
     if len(row.cells) == len(kinds):
-        for cell, kind in zip(row.cells, kinds, strict=True):
-            if kind is None or not cell.strip():
-                continue
-            if kind.fits(cell):
-                fitting += 1
-            else:
-                against += 1
+        known = [(kind, cell) for kind, cell in zip(kinds, row.cells, strict=True) if kind]
+    fits = [bool(cell.strip()) and kind.fits(cell) for kind, cell in known]
+    filled = sum(bool(cell.strip()) for _, cell in known)
     names = [cell.strip() for cell in row.cells if cell.strip()]
     identifiers = sum(bool(_IDENTIFIER.fullmatch(name)) for name in names)
     return _Judged(
-        row,
-        index,
-        sum(map(_has_word, names)),
-        against,
-        fitting,
-        identifiers / len(names) if names else 0.0,
+        row=row,
+        index=index,
+        words=sum(map(_has_word, names)),
+        names=sum(_SPACING.sub("", name).casefold() in _WORDS for name in names),
+        against=filled - sum(fits),
+        fitting=sum(fits),
+        fits_first=fits[:1] == [True],
+        identifiers=identifiers / len(names) if names else 0.0,
     )
 
 

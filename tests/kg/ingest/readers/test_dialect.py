@@ -157,6 +157,9 @@ def test_of_several_rows_of_labels_one_is_the_header(tmp_path, text, line, first
     [
         ("C1,Cup,Blue\nC2,Can,Red\n", False),
         ("C1,Cup,Blue\n", False),
+        ("C1,Brand bag,Red size M\nC2,Price tag,Blue size L\n", False),
+        ("C1,color,size\nC2,color,red\n", False),
+        ("sku,36,37,38,39,40\nS1,4,2,0,1,1\nS2,1,1,3,1,2\n", True),
         ("1,2.50\n2,3.75\n3,1.00\n", False),
         ("0001\tCup\thttps://x.example/1\n0002\tCan\thttps://x.example/2\n", False),
         ("sku,name,color\n", True),

@@ -310,9 +310,8 @@ class _Reading:
         several = [row for row in (*self.rows, *self.later) if row.line_count > 1]
         if not several:
             return 0
-        kinds = column_kinds(
-            [row.cells for row in self.body if row.line_count == 1], self.row_width
-        )
+        rows = [row.cells for row in self.body if row.line_count == 1]
+        kinds = column_kinds(rows, self.row_width, handles=True)
         form = replace(self.form, width=self.row_width, kinds=kinds)
         return sum(swallowed_rows(self._raw_lines[id(row)].split(b"\n"), form) for row in several)
 
@@ -407,7 +406,8 @@ class _Reading:
             left_out=tuple(row.line for row in header.left_out),
             reasons=tuple(self._reasons(encoding)),
         )
-        kinds = column_kinds([row.cells for row in self.body if len(row.cells) == width], width)
+        rows_of_width = [row.cells for row in self.body if len(row.cells) == width]
+        kinds = column_kinds(rows_of_width, width, handles=True)
         form = RowForm(
             dialect,
             width,

@@ -25,6 +25,7 @@ _INVALID = b"\xff"
 
 _NUMBER = re.compile(r"[-+]?[€$£¥]?\s?\d[\d.,' \u00a0]*\s?(?:[%€$£¥]|[A-Z]{3})?")
 _ADDRESS = re.compile(r"(?:https?|ftp)://\S+", re.IGNORECASE)
+_HANDLE = re.compile(r"[\w.\-/]*[\-_\d][\w.\-/]*")
 _MAX_SHAPES = 3
 
 
@@ -51,7 +52,10 @@ def shape_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class ColumnKind:
-    """What the cells of a column have in common: numbers, addresses, or codes of a few shapes."""
+    """What the cells of a column have in common.
+
+    They are numbers, addresses, codes of a few shapes, or handles such as "linen-shirt".
+    """
 
     name: str
     shapes: frozenset[str] = frozenset()
@@ -63,18 +67,26 @@ class ColumnKind:
                 return is_number(cell)
             case "address":
                 return bool(_ADDRESS.fullmatch(cell.strip()))
+            case "handle":
+                return bool(_HANDLE.fullmatch(cell.strip()))
             case _:
                 return shape_of(cell) in self.shapes
 
 
-def column_kinds(rows: Sequence[Sequence[str]], width: int) -> tuple[ColumnKind | None, ...]:
-    """Return the kind of each column, given some rows; None for a column of free text."""
+def column_kinds(
+    rows: Sequence[Sequence[str]], width: int, handles: bool = False
+) -> tuple[ColumnKind | None, ...]:
+    """Return the kind of each column, given some rows; None for a column of free text.
+
+    Names of columns can be like handles, so ``handles`` are not told from other text by default.
+    """
     return tuple(
-        _kind_of([row[column] for row in rows if column < len(row)]) for column in range(width)
+        _kind_of([row[column] for row in rows if column < len(row)], handles)
+        for column in range(width)
     )
 
 
-def _kind_of(cells: Sequence[str]) -> ColumnKind | None:
+def _kind_of(cells: Sequence[str], handles: bool) -> ColumnKind | None:
     filled = [cell for cell in cells if cell.strip()]
     if not filled:
         return None
@@ -87,6 +99,8 @@ def _kind_of(cells: Sequence[str]) -> ColumnKind | None:
     shapes = {shape_of(cell) for cell in filled}
     if "" not in shapes and len(shapes) <= _MAX_SHAPES:
         return ColumnKind("code", frozenset(shapes))
+    if handles and sum(bool(_HANDLE.fullmatch(cell.strip())) for cell in filled) >= most:
+        return ColumnKind("handle")
     return None
 
 

@@ -323,3 +323,37 @@ def test_the_rows_of_plain_shared_cases_are_those_of_the_csv_module():
         assert rejects == []
         counted += 1
     assert counted > 20
+
+
+def test_swallowed_rows_are_known_by_handles_too(tmp_path):
+    rows = [f'chair-{number},"Chair, oak",plain' for number in range(100)]
+    rows[10] = 'chair-ten,"Retro lamp,plain'
+    rows[11:20] = ["stool-x,Stool,plain"] * 9
+    rows[20] = 'chair-y,Monitor 24",plain'
+    read, rejects = read_source(write(tmp_path, "handle,title,style\n" + "\n".join(rows)))
+    assert (len(read), [line for line, _ in rejects]) == (99, [12])
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4])
+def test_descriptions_of_many_lines_are_read_whole(tmp_path, columns):
+    rng = random.Random(columns)
+    words = [
+        "wash, cold",
+        "dry",
+        "no bleach, ever",
+        "iron, low, dry",
+        "",
+        "5 cm, 3 kg",
+        "Berlin, 12",
+    ]
+    rows = [
+        [f"item-{n}", *("x" for _ in range(columns - 2)), "\n".join(rng.choices(words, k=6))]
+        for n in range(400)
+    ]
+    path = tmp_path / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        names = ["handle", "title", "color", "description"]
+        csv.writer(file).writerows([[*names[: columns - 1], "description"], *rows])
+    read, rejects = read_source(path)
+    assert rejects == []
+    assert [list(row[1:]) for row in read] == rows

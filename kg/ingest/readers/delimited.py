@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,6 +15,7 @@ from kg.ingest.readers.dialect import Detected, check_undecodable, detect_dialec
 from kg.ingest.readers.parsed import Parsed
 from kg.ingest.readers.row_form import is_number
 from kg.ingest.readers.row_parser import RowParser
+from kg.ingest.readers.swallowing import is_surely_open
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, LongLine, read_blocks
 from kg.ingest.rows import Batch, SkippedLine
 from schema.arrays import IntArray
@@ -23,6 +23,9 @@ from schema.dialects import DialectSettings
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
+
+_STEP_BYTES = 1 << 23
+"""How much is parsed at once, so that millions of rejected rows are not held at the same time."""
 
 _TOTALS = frozenset(
     """
@@ -36,7 +39,7 @@ _TOTALS = frozenset(
 class DelimitedHead(Head):
     """The head of a delimited file, with what was detected of it."""
 
-    detected: Detected | None = None
+    detected: Detected = field(kw_only=True)
 
 
 class DelimitedReader(Reader):
@@ -74,64 +77,103 @@ class DelimitedReader(Reader):
                 f"mapping {mapping.name!r} has header = false and no columns: name them there"
             )
         detected = cast(DelimitedHead, head).detected
-        assert detected is not None
-        for batch in _Gatherer(columns, batch_rows).batches(_parsed(file, detected, columns)):
+        parser = _FileParser(file, detected, columns)
+        for batch in _Gatherer(columns, batch_rows).batches(parser.parse()):
             batch.restore_formulas()
             yield batch
 
 
-def _parsed(file: SourceFile, detected: Detected, columns: Sequence[str]) -> Iterator[Parsed]:
-    """Parse the lines of a file block by block.
+class _FileParser:
+    """Parses the lines of a file block by block."""
 
-    Raises DataError if too many rows are not valid in the encoding.
-    """
-    dialect = detected.dialect
-    form = detected.form
-    if len(columns) != form.width - dialect.ends_with_delimiter:
-        raise DataError(f"{file.name} has {form.width} columns and {len(columns)} names for them")
-    names = (*columns, "") if dialect.ends_with_delimiter else columns
-    parser = RowParser(form, names, file.location)
-    rows = 0
-    undecodable = 0
-    rest = b""
-    line = 1
-    with file.open() as stream:
-        blocks = read_blocks(stream, detected.encoding, dialect.any_line_end)
-        for block in itertools.chain(blocks, [None]):
-            is_last = block is None or isinstance(block, LongLine)
-            if isinstance(block, bytes):
-                if line < dialect.first_line:
-                    skipped = _after_lines(block, dialect.first_line - line)
-                    line += block.count(b"\n", 0, skipped)
-                    block = block[skipped:]
-                rest += form.prepared(block)
-            while rest:
-                parsed = parser.parse(rest, line, is_last)
-                line += parsed.line_count
-                rest = rest[parsed.consumed :]
-                undecodable += parsed.undecodable
-                rows += parsed.row_count
-                check_undecodable(undecodable, rows, dialect.encoding, file.name)
+    def __init__(self, file: SourceFile, detected: Detected, columns: Sequence[str]) -> None:
+        dialect = detected.dialect
+        form = detected.form
+        if len(columns) != form.width - dialect.ends_with_delimiter:
+            raise DataError(
+                f"{file.name} has {form.width} columns and {len(columns)} names for them: "
+                "name each in the mapping (columns = [...])"
+            )
+        names = (*columns, "") if dialect.ends_with_delimiter else columns
+        self._file = file
+        self._detected = detected
+        self._form = form
+        self._parser = RowParser(form, names, file.location)
+        self._rest = b""
+        self._line = 1
+        self._rows = 0
+        self._undecodable = 0
+
+    def parse(self) -> Iterator[Parsed]:
+        """Yield what the lines hold.
+
+        Raises DataError if too many rows are not valid in the encoding.
+        """
+        dialect = self._detected.dialect
+        with self._file.open() as stream:
+            for block in read_blocks(stream, self._detected.encoding, dialect.any_line_end):
+                if isinstance(block, LongLine):
+                    yield from self._parse_rest(is_last=True)
+                    yield self._reject_long_line(block)
+                elif not self._only_continues_cell(self._form.prepared(self._below_header(block))):
+                    yield from self._parse_rest(is_last=False)
+            yield from self._parse_rest(is_last=True)
+
+    def _below_header(self, block: bytes) -> bytes:
+        """Return the lines of a block that come after the header."""
+        at = 0
+        while self._line < self._detected.dialect.first_line and at < len(block):
+            at = block.index(b"\n", at) + 1
+            self._line += 1
+        return block[at:] if at else block
+
+    def _only_continues_cell(self, block: bytes) -> bool:
+        """Append lines to the rest; return whether they only continue a cell that is open in it."""
+        is_open = bool(self._rest and self._form.quote)
+        self._rest += block
+        if not is_open or self._form.quote in block or len(self._rest) > MAX_LINE_BYTES:
+            return False
+        return not is_surely_open(self._rest, 0, self._form)
+
+    def _parse_rest(self, is_last: bool) -> Iterator[Parsed]:
+        """Parse what was read, but for a row that goes on after it unless it is the last."""
+        limit = _STEP_BYTES
+        while self._rest:
+            piece = _first_lines(self._rest, limit)
+            is_whole = len(piece) == len(self._rest)
+            parsed = self._parser.parse(piece, self._line, is_last and is_whole)
+            if parsed.consumed:
+                self._line += parsed.line_count
+                self._rest = self._rest[parsed.consumed :]
+                limit = _STEP_BYTES
+                self._count(parsed)
                 yield parsed
-                if not parsed.consumed:
-                    break
-            if isinstance(block, LongLine):
-                parsed = Parsed(form, file.location)
-                parsed.reject(line, f"a line of more than {MAX_LINE_BYTES >> 20} MB", block.start)
-                rows += 1
-                line += 1
-                yield parsed
+            elif is_whole:
+                break
+            else:
+                # The row is longer.
+                limit = len(self._rest)
+
+    def _count(self, parsed: Parsed) -> None:
+        self._rows += parsed.row_count
+        self._undecodable += parsed.undecodable
+        encoding = self._detected.dialect.encoding
+        check_undecodable(self._undecodable, self._rows, encoding, self._file.name)
+
+    def _reject_long_line(self, long: LongLine) -> Parsed:
+        parsed = Parsed(self._form, self._file.location)
+        reason = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
+        parsed.reject(self._line, reason, self._form.prepared(long.start))
+        self._line += 1
+        self._rows += 1
+        return parsed
 
 
-def _after_lines(block: bytes, count: int) -> int:
-    """Return the position after some lines of a block, or its length if it has fewer."""
-    at = 0
-    for _ in range(count):
-        end = block.find(b"\n", at)
-        if end < 0:
-            return len(block)
-        at = end + 1
-    return at
+def _first_lines(text: bytes, limit: int) -> bytes:
+    """Return a text, or if it is longer than a limit, whole lines from its beginning."""
+    if len(text) <= limit:
+        return text
+    return text[: text.rfind(b"\n", 0, limit) + 1] or text
 
 
 @dataclass

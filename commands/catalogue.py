@@ -151,14 +151,13 @@ def ingest(
     """
     from kg.home import Home
     from kg.ingest.pipeline import ingest as load
-    from kg.ingest.source import open_source
+    from kg.ingest.source import open_sources
     from schema.mapping import load_mapping
 
     # Check the names before creating the home: a mistyped one leaves nothing behind.
+    chosen = load_mapping(mapping) if mapping is not None else None
     for path in src:
-        open_source(path)
-    if mapping is not None:
-        load_mapping(mapping)
+        open_sources(path, chosen)
     # A dry run creates nothing, and so not even the home.
     home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
 

@@ -60,6 +60,11 @@ Layout of delimited text, if it is not a table with a header and double quotes
     delimiter           The character between two cells; guessed if it is absent.
     quote               The character around a quoted cell; "" if nothing is ever quoted.
 
+Place of the rows in other formats, if it is not the one that is found
+    records             Of JSON and XML: the names that lead to the list of records, or to the
+                        element that is a record, like "data/products" or "channel/item".
+    sheet               Of a workbook: the name of a sheet, or its number, counted from 1.
+
 When the mapping is chosen automatically: the table ``[guess]``, with one of these
     columns             The header has all of these.
     starts              The header starts with these.
@@ -107,6 +112,8 @@ KEYS = frozenset(
         "columns",
         "delimiter",
         "quote",
+        "records",
+        "sheet",
         "guess",
     }
 )
@@ -147,6 +154,10 @@ class Head:
     rows: tuple[tuple[str, ...], ...]
     named: bool = False
     delimiter: str = ","
+    records: str = ""
+    """The place of the records in a document of JSON or XML; "" is its top."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know about how the source is read, each one line."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +196,8 @@ class Mapping:
     columns: tuple[str, ...] = ()
     delimiter: str | None = None
     quote: str = '"'
+    records: str | None = None
+    sheet: str | int | None = None
     language: str | None = None
     description: str = ""
     optional: frozenset[str] = frozenset()
@@ -361,6 +374,8 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
         columns=_names(document.get("columns", [])),
         delimiter=_character(document, "delimiter"),
         quote=_quote(document),
+        records=_text(document, "records"),
+        sheet=_sheet(document),
         language=_text(document, "language"),
         description=_text(document, "description") or "",
         optional=frozenset(optional),
@@ -386,6 +401,15 @@ def _character(document: dict[str, Any], key: str) -> str | None:
 def _quote(document: dict[str, Any]) -> str:
     # Empty if nothing is ever quoted.
     return "" if document.get("quote") == "" else _character(document, "quote") or '"'
+
+
+def _sheet(document: dict[str, Any]) -> str | int | None:
+    sheet = document.get("sheet")
+    if sheet is None or isinstance(sheet, str):
+        return sheet
+    if type(sheet) is not int or sheet < 1:
+        raise ValueError(f"sheet={shown(sheet)} is neither a name nor a number from 1")
+    return sheet
 
 
 def _image_pattern(document: dict[str, Any]) -> str | None:

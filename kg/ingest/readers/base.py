@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar
 
+from kg.ingest.files import SourceFile
 from kg.ingest.rows import Batch
 from schema.mapping import Head, Mapping
 
@@ -27,14 +27,17 @@ class Reader(ABC):
     """
 
     @abstractmethod
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Read the names of a file's columns, or its first rows if the format has no names.
 
-        Raises DataError if the file is empty or not of this format.
+        What ``mapping`` says about the layout of the file is not guessed. Raises DataError if the
+        file is empty or not of this format.
         """
 
     @abstractmethod
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read a file in batches of at most ``batch_rows`` rows, in the order of the file.
 
         Every row of the file is in exactly one batch: in its table, as text with the number of its

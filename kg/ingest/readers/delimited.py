@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.readers.delimited_duckdb import read_scanned, scan_file
 from kg.ingest.readers.delimited_lines import Dialect, read_lines
@@ -27,10 +27,10 @@ class DelimitedReader(Reader):
     suffixes = (".csv", ".tsv", ".tab", ".txt")
     ambiguous_suffixes = (".txt",)
 
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Read the first rows and detect the delimiter."""
-        with path.open("rb") as stream:
-            data = stream.read(_HEAD_BYTES)
+        path = file.location
+        data = file.start(_HEAD_BYTES)
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{path} is UTF-16: convert it first (`iconv -f UTF-16 -t UTF-8`)")
         if b"\r" in data and b"\n" not in data:
@@ -46,7 +46,7 @@ class DelimitedReader(Reader):
         if not lines:
             raise DataError(f"{path} is empty: a table has a header and one row per item")
 
-        delimiter = _detect_delimiter(lines[0]) if path.suffix.lower() == ".csv" else "\t"
+        delimiter = _detect_delimiter(lines[0]) if file.suffix == ".csv" else "\t"
         try:
             rows = list(itertools.islice(csv.reader(lines, delimiter=delimiter), _HEAD_ROWS))
         except csv.Error as error:
@@ -54,9 +54,11 @@ class DelimitedReader(Reader):
                 f"{path} is not a table ({error}): "
                 f"a cell may have at most {csv.field_size_limit()} characters"
             ) from None
-        return Head(path.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)
+        return Head(file.name, tuple(tuple(row) for row in rows if row), delimiter=delimiter)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the rows; the first batch may hold all rejected rows of the file."""
         columns = self.columns(head, mapping)
         if not columns:
@@ -65,7 +67,7 @@ class DelimitedReader(Reader):
             )
         delimiter = mapping.delimiter or head.delimiter
         dialect = Dialect(columns, delimiter, mapping.quote, mapping.header)
-        for batch in read_delimited(path, dialect, batch_rows):
+        for batch in read_delimited(file, dialect, batch_rows):
             batch.restore_formulas()
             yield batch
 
@@ -75,14 +77,16 @@ def _detect_delimiter(line: str) -> str:
     return max(",;\t|", key=lambda mark: (line.count(mark), mark == ","))
 
 
-def read_delimited(path: Path, dialect: Dialect, batch_rows: int) -> Iterator[Batch]:
+def read_delimited(file: SourceFile, dialect: Dialect, batch_rows: int) -> Iterator[Batch]:
     """Read a delimited file in batches, with the line of each row and the rejected rows."""
     # In a table of one column an empty cell and a blank line look the same to DuckDB.
-    scan = scan_file(path, dialect) if len(dialect.columns) > 1 else None
+    scan = None
+    if len(dialect.columns) > 1 and not file.is_packed() and not file.spooled:
+        scan = scan_file(file.path, dialect)
     if scan is None:
-        yield from batches_of_rows(read_lines(path, dialect), dialect.columns, batch_rows)
+        yield from batches_of_rows(read_lines(file, dialect), dialect.columns, batch_rows)
     else:
-        yield from read_scanned(path, dialect, scan, batch_rows)
+        yield from read_scanned(file.path, dialect, scan, batch_rows)
 
 
 READER = DelimitedReader()

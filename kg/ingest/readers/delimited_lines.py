@@ -6,9 +6,9 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
+from kg.ingest.files import SourceFile
 from kg.ingest.rows import BadRowError, TextRow
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
@@ -64,10 +64,10 @@ class _OpenQuoteError(BadRowError):
         super().__init__("a quote is opened and never closed")
 
 
-def read_lines(path: Path, dialect: Dialect) -> Iterator[TextRow | RejectedRow]:
+def read_lines(file: SourceFile, dialect: Dialect) -> Iterator[TextRow | RejectedRow]:
     """Parse a file line by line; a bad row never costs another row."""
     expects_header = dialect.has_header
-    with path.open("rb") as stream:
+    with file.open() as stream:
         lines = _LineReader(stream)
         while line := lines.next_line():
             content = line.content
@@ -82,7 +82,7 @@ def read_lines(path: Path, dialect: Dialect) -> Iterator[TextRow | RejectedRow]:
                 row: TextRow | RejectedRow = TextRow(line.number, cells)
             except BadRowError as error:
                 text = content.decode(errors="replace").rstrip("\r\n")[:MAX_REJECT_TEXT]
-                row = RejectedRow(str(path), line.number, str(error), text)
+                row = RejectedRow(file.location, line.number, str(error), text)
             if expects_header:
                 expects_header = False
             else:

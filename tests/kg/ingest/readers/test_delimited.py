@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.delimited import READER, read_delimited
 from kg.ingest.readers.delimited_lines import Dialect, read_lines
 from kg.ingest.rows import TextRow
@@ -88,8 +89,9 @@ def test_duckdb_and_the_line_by_line_parser_agree(tmp_path, seed):
         text = newline.join([b"id,title,c", *rows]) + rng.choice([b"", newline])
         path = write(tmp_path, byte_order_mark + text, "a[1]*.csv")
 
-        good, rejects = rows_and_rejects(read_delimited(path, dialect, 5))
-        by_line = list(read_lines(path, dialect))
+        file = SourceFile.of(path)
+        good, rejects = rows_and_rejects(read_delimited(file, dialect, 5))
+        by_line = list(read_lines(file, dialect))
         assert good == [(row.line, *row.cells) for row in by_line if isinstance(row, TextRow)]
         assert sorted(rejects) == [
             (row.line, row.reason) for row in by_line if not isinstance(row, TextRow)

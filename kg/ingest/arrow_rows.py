@@ -236,7 +236,7 @@ def _with_nested(
 
 
 def _add_column(arrays: dict[str, Any], name: str, column: Any) -> None:
-    """Add a column; the texts of two of one name are joined: struct ``a`` with ``b``, and ``a.b``."""
+    """Add a column; two of one name are joined: ``a.b``, and ``b`` in a struct ``a``."""
     if name in arrays:
         pairs = zip(arrays[name].to_pylist(), column.to_pylist(), strict=True)
         texts = [LIST_SEPARATOR.join(text for text in pair if text) or None for pair in pairs]

@@ -240,6 +240,8 @@ _EXPECTED: dict[str, tuple[Content, ...]] = {
     ".json": (JSON,),
     ".jsonld": (JSON, JSON_LD, JSON_LINES),
     ".xml": (XML,),
+    ".rss": (XML,),
+    ".atom": (XML,),
     ".html": (HTML,),
     ".htm": (HTML,),
     ".xhtml": (HTML, XML),

@@ -30,6 +30,9 @@ MAX_RECORD_CHARACTERS = 64 << 20
 _CHUNK_BYTES = 1 << 17
 _DECLARATION = re.compile(rb"\A\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"']")
 _DECLARED_ENCODING = re.compile(r"(\A\s*<\?xml[^>]*?)\s+encoding\s*=\s*([\"'])[\w.:-]+\2")
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31});")
+_OPEN_ENTITY = re.compile(r"&[A-Za-z0-9]{0,32}\Z")
+_SPECIAL = frozenset("<>&\"'")
 _SEPARATOR = " "  # between a namespace and a name; neither may have a space
 
 
@@ -101,8 +104,11 @@ class XmlStream:
                 yield fed
                 if not chunk:
                     return
+        except DataError:
+            # What was complete before it is read.
+            yield fed
+            raise
         except ExpatError as error:
-            # What was complete before the error is read.
             yield fed
             if error.code == errors.codes[errors.XML_ERROR_NO_ELEMENTS] and not fed:
                 raise DataError(
@@ -146,7 +152,7 @@ class _BaseHandler:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
 
-    def _external(self, context: str, base: str, system_id: str, public_id: str) -> int:
+    def _external(self, *_: object) -> int:
         # Nothing is read in its place. 1 stands for success.
         return 1
 
@@ -274,9 +280,10 @@ def _utf8_chunks(stream: BinaryIO, xml: XmlStream) -> Iterator[bytes]:
     chunk = start
     line = 1
     is_first = True
+    held_back = ""
     while chunk:
         try:
-            text = decoder.decode(chunk)
+            text = held_back + decoder.decode(chunk)
         except UnicodeDecodeError as error:
             line += chunk.count(b"\n", 0, error.start)
             raise xml.fail(f"not valid {encoding} as it says it is", line) from None
@@ -286,8 +293,20 @@ def _utf8_chunks(stream: BinaryIO, xml: XmlStream) -> Iterator[bytes]:
             text = _DECLARED_ENCODING.sub(r"\1", text.lstrip("\ufeff"))
             text = text.lstrip() if text.lstrip().startswith("<?xml") else text
             is_first = False
-        yield text.encode(errors="surrogatepass")
         chunk = stream.read(_CHUNK_BYTES)
+        cut = _OPEN_ENTITY.search(text) if chunk else None
+        held_back = cut[0] if cut else ""
+        text = text[: len(text) - len(held_back)]
+        yield _ENTITY.sub(_character, text).encode(errors="surrogatepass") or b" "
+
+
+def _character(entity: re.Match[str]) -> str:
+    """Return the character that HTML has for a name, and any other name as it is.
+
+    The parser would tell of unknown names in texts, but drop them from attributes without a word.
+    """
+    character = html5.get(f"{entity[1]};", "<")
+    return entity[0] if character in _SPECIAL else character
 
 
 def _encoding(start: bytes) -> str:

@@ -21,19 +21,22 @@ _MAX_PATHS = 20_000
 # How elements are called that are products, and those that may be; compared without case.
 _PRODUCT_NAMES = frozenset(
     (
-        "product produkt produit producto prodotto artikel article articulo articolo offer shopitem "
-        "sku productdata catalogitem"
+        "product produkt produit producto prodotto artikel article articulo articolo offer "
+        "shopitem sku productdata catalogitem"
     ).split()
 )
 _ENTRY_NAMES = frozenset(("item", "entry", "record", "row", "listing", "book", "o", "good", "node"))
 # Elements of HTML, of which texts consist that are not in CDATA.
 _HTML_NAMES = frozenset(
     (
-        "a abbr b big blockquote br center code div em font h1 h2 h3 h4 h5 h6 hr i img li ol p pre s "
-        "small span strike strong sub sup table tbody td tfoot th thead tr u ul"
+        "a abbr b big blockquote br center code div em font h1 h2 h3 h4 h5 h6 hr i img li ol p "
+        "pre s small span strike strong sub sup table tbody td tfoot th thead tr u ul"
     ).split()
 )
+_WHITE_SPACE = " \t\r\n"
 _XHTML = "http://www.w3.org/1999/xhtml"
+_AMBIGUOUS_HTML = frozenset(("a", "b", "code", "i", "s", "table", "u"))
+"""Names that other elements have, too, which then hold no text with something around them."""
 _EMPTY_HTML = frozenset(("br", "hr", "img"))
 
 
@@ -169,11 +172,11 @@ class _Names:
         children = [each for each in element.content if isinstance(each, Element)]
         texts = [each for each in element.content if isinstance(each, str)]
         text = "".join(texts)
-        if children and _is_markup(children, text):
+        if children and _is_markup(children, text, element.name):
             value: Any = _markup(element)
             return value if not element.attributes else self._with_attributes(element, value)
         if not children and not element.attributes:
-            return text.strip()
+            return text
         members = self._with_attributes(element, None)
         spaces = {each.name: set[str]() for each in children}
         for each in children:
@@ -189,8 +192,10 @@ class _Names:
                 members[name] = [members[name], value]
             else:
                 members[name].append(value)
-        if text.strip():
-            members[TEXT_MEMBER] = text.strip()
+        # White space between elements shapes the file; that in a text is its own.
+        text = text.strip(_WHITE_SPACE) if children else text
+        if text:
+            members[TEXT_MEMBER] = text
         return members
 
     def _name(self, element: Element, parent: Element, is_ambiguous: bool) -> str:
@@ -206,13 +211,15 @@ class _Names:
         return members
 
 
-def _is_markup(children: list[Element], text: str) -> bool:
+def _is_markup(children: list[Element], text: str, parent: str) -> bool:
     """Return whether an element holds a text with HTML in it rather than elements of its own."""
     if any(each.space == _XHTML for each in children):
         return True
     are_html = all(each.name in _HTML_NAMES for each in children)
-    # "a" and "b" may be anything; those that shape a text have text around or in them.
-    return are_html and (bool(text.strip()) or all(each.name not in "abisu" for each in children))
+    is_certain = all(each.name not in _AMBIGUOUS_HTML for each in children)
+    return are_html and (
+        bool(text.strip(_WHITE_SPACE)) or is_certain or "desc" in parent.casefold()
+    )
 
 
 def _markup(element: Element) -> str:
@@ -230,7 +237,7 @@ def _markup(element: Element) -> str:
             parts.append(f"<{each.name}{attributes}>")
         else:
             parts.append(f"<{each.name}{attributes}>{inner}</{each.name}>")
-    return "".join(parts).strip()
+    return "".join(parts).strip(_WHITE_SPACE)
 
 
 READER = XmlReader()

@@ -92,7 +92,8 @@ def test_a_graph_of_many_nodes_is_split(tmp_path, monkeypatch):
     (tmp_path / "a.jsonld").write_text(
         json.dumps({"@context": {"@vocab": "urn:"}, "@graph": nodes}, indent=1)
     )
-    pieces = [json.loads(piece) for piece in json_ld.split_json_ld(SourceFile.of(tmp_path / "a.jsonld"))]
+    file = SourceFile.of(tmp_path / "a.jsonld")
+    pieces = [json.loads(piece) for piece in json_ld.split_json_ld(file)]
     assert len(pieces) == 11
     assert [node for piece in pieces for node in piece.get("@graph", [])] == nodes
 

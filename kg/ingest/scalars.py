@@ -1,4 +1,7 @@
-"""Single values as the text that a person would write."""
+"""Single values as the text that a person would write.
+
+This needs only the standard library: the process that reads workbooks starts with it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import datetime
 import math
 from decimal import Decimal
 from typing import Any
-
-from kg.ingest.normalize import number_text
 
 
 class WrittenFloat(float):
@@ -21,6 +22,14 @@ class WrittenFloat(float):
         number = super().__new__(cls, text)
         number.text = text
         return number
+
+
+def number_text(number: float) -> str:
+    """Return a float as people write it: whole numbers without ".0" or an exponent."""
+    # Beyond 2**53, about 9e15, a float is no longer exact to the unit.
+    if number.is_integer() and abs(number) < 1e15:
+        return str(int(number))
+    return repr(number)
 
 
 def scalar_text(value: Any) -> str | None:

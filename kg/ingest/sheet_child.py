@@ -12,6 +12,7 @@ what a formula gave when the workbook was saved is its value.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import resource
@@ -78,9 +79,11 @@ def main() -> None:
 
 def _confine(path: Path, memory: int, seconds: int) -> None:
     """Take from this process what reading a workbook does not need."""
-    import python_calamine  # before other files are out of reach
+    # Before other files are out of reach: the library, and the encoding of names in archives.
+    import python_calamine
 
     del python_calamine
+    codecs.lookup("cp437")
     status = sandbox.open_status()
     sandbox.limit_files()
     _ = sandbox.refuse_calls() or sandbox.leave_network()

@@ -145,7 +145,9 @@ def _script_documents(
         except (ValueError, RecursionError, DataError) as error:
             if _MENTIONS_PRODUCT.search(text):
                 # An error of ours names the file, which is said beside it.
-                what = str(error).removeprefix(f"{file.location} ") or "nested too deep"
+                what = str(error).removeprefix(f"{file.location} ")
+                if isinstance(error, RecursionError):
+                    what = "nested too deep"
                 reason = f"a script of JSON-LD that cannot be read: {' '.join(what.split())}"
                 line = script.sourceline or 0
                 rejects.append(
@@ -254,8 +256,8 @@ def _value(element: _Element, syntax: _Syntax, root: _Element, depth: int) -> An
     if element.get(syntax.scope) is not None:
         return _item(element, syntax, root, depth + 1) if depth < _MAX_DEPTH else None
     content = element.get("content")
-    if content is None and isinstance(element.tag, str):
-        content = element.get(_VALUE_ATTRIBUTES.get(element.tag, ""))
+    if content is None and element.tag in _VALUE_ATTRIBUTES:
+        content = element.get(_VALUE_ATTRIBUTES[element.tag])
     if content is None:
         content = "".join(element.itertext())
     return " ".join(content.split())

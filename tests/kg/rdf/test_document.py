@@ -1,15 +1,18 @@
 """RDF files that are malformed, hostile or large."""
 
+import gzip
 import json
 import socket
 
 import pytest
+from pyoxigraph import Literal
 
 from kg.ingest import json_stream
 from kg.ingest.files import SourceFile
 from kg.ingest.pipeline import ingest
 from kg.ingest.source import open_source
 from kg.rdf import json_ld
+from kg.rdf.document import RdfDocument, _has_zeros
 from kg.stores.open import open_store
 from schema.errors import DataError
 from tests.kg.export.odd_store import MemoryHome
@@ -103,3 +106,65 @@ def test_the_line_of_an_error_counts_from_the_start_of_the_file(tmp_path, monkey
     (tmp_path / "a.jsonld").write_text('[\n{"a": 1},\n{"a": 2},\n{"a" 3}\n\n]')
     with pytest.raises(DataError, match="line 4"):
         list(json_ld.split_json_ld(SourceFile.of(tmp_path / "a.jsonld")))
+
+
+def literals(tmp_path, name, text):
+    """Return the texts of a file's literals in their order."""
+    (tmp_path / name).write_text(text)
+    with RdfDocument(SourceFile.of(tmp_path / name)) as document:
+        return sorted(
+            quad.object.value for quad in document._match() if isinstance(quad.object, Literal)
+        )
+
+
+XSD = "http://www.w3.org/2001/XMLSchema#"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.ttl", "<urn:a> <urn:b> 0400638133393, 1.10, 20.00, 7 .", ["0400638133393", "1.10"]),
+        ("a.trig", "<urn:g> {<urn:a> <urn:b> 00123 .}", ["00123"]),
+        ("a.nt", f'<urn:a> <urn:b> "007"^^<{XSD}integer> .', ["007"]),
+        ("a.nq", f'<urn:a> <urn:b> "2.50"^^<{XSD}decimal> <urn:g> .', ["2.50"]),
+        ("a.ttl", f'<urn:a> <urn:b> "0099"^^<{XSD}long> .', ["0099"]),
+    ],
+)
+def test_zeros_of_numbers_are_not_lost(tmp_path, name, text, expected):
+    assert set(expected) <= set(literals(tmp_path, name, text))
+
+
+@pytest.mark.parametrize("text", ["7", "-2.5", '"00123"', "1.0E0", "true"])
+def test_other_literals_do_not_take_the_slow_way(tmp_path, text):
+    (tmp_path / "a.ttl").write_text(f"<urn:a> <urn:b> {text} .")
+    assert not _has_zeros(SourceFile.of(tmp_path / "a.ttl"))
+
+
+def test_terms_beside_an_import_are_kept(tmp_path):
+    document = {
+        "@context": {"@import": "https://schema.org/", "farbe": "https://schema.org/color"},
+        "@type": "Product",
+        "name": "Mug",
+        "farbe": "red",
+    }
+    (piece,) = (json.loads(json_ld.local_json_ld(document, "a.jsonld")),)
+    assert piece["@context"]["farbe"] == "https://schema.org/color"
+    assert piece["@context"]["@vocab"] == "https://schema.org/"
+    assert literals(tmp_path, "a.jsonld", json.dumps(document)) == ["Mug", "red"]
+
+
+@pytest.mark.parametrize("context", [{"@import": ["https://schema.org"]}, {"@import": 7}])
+def test_an_import_that_is_no_address_is_an_error(tmp_path, context):
+    with pytest.raises(DataError, match="@import"):
+        ingest_text(tmp_path, "a.jsonld", json.dumps({"@context": context, "@type": "Product"}))
+
+
+@pytest.mark.parametrize("name", ["a.nt.gz", "a.ttl.gz"])
+def test_a_compressed_file_is_loaded(tmp_path, name):
+    data = gzip.compress(b'<urn:a> <urn:b> "x" .')
+    (tmp_path / name).write_bytes(data)
+    with RdfDocument(SourceFile.of(tmp_path / name)) as document:
+        assert [quad.object.value for quad in document._match()] == ["x"]
+    (tmp_path / name).write_bytes(data[:-9])
+    with pytest.raises(DataError, match="cut off"):
+        RdfDocument(SourceFile.of(tmp_path / name))

@@ -140,7 +140,9 @@ def ingest(
 ) -> None:
     """Load product data into the catalogue.
 
-    SRC is a file or a folder: CSV, TSV, JSONL, Parquet or RDF (.ttl, .nt, .nq, .trig, .jsonld).
+    SRC is a file, a folder or zip archive with such files, or - for standard input: CSV, TSV, a
+    workbook (.xlsx, .xls, .ods), JSON, JSONL, XML, Parquet, Arrow, RDF (.ttl, .nt, .nq, .trig,
+    .jsonld) or a web page (.html). Each may be compressed (.gz, .zst, .bz2, .xz).
 
     Loading a source again adds nothing. Rows that cannot be used are rejected; `catalograph
     rejects` lists them with the reason.

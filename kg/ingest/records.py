@@ -10,6 +10,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kg.ingest.files import SourceFile
@@ -76,7 +77,8 @@ class RecordReader(Reader):
         """Return the names of the columns of the first records."""
         path = mapping.records if mapping is not None and mapping.records else None
         if path is None:
-            path = self.find_records(file)
+            status = file.path.stat()
+            path = _place(self, file, status.st_mtime_ns, status.st_size)
         names: dict[str, None] = {}
         rejected: RejectedRow | None = None
         try:
@@ -119,6 +121,12 @@ class RecordReader(Reader):
             f"{file.location} has no record{place} that can be read{reason}: check the file, or "
             'name the place of its records in a mapping (records = "...")'
         )
+
+
+@lru_cache(maxsize=64)
+def _place(reader: RecordReader, file: SourceFile, modified: int, size: int) -> str:
+    """Return the place of the records of a file, which may take reading it whole: only once."""
+    return reader.find_records(file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import datetime
 import zipfile
 from dataclasses import dataclass, field
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -29,9 +30,9 @@ class Raw:
 class MadeSheet:
     """A sheet: its rows, and what else it says."""
 
-    rows: list = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
     state: str = "visible"
-    merged: tuple = ()
+    merged: tuple[str, ...] = ()
     first_row: int = 1
     first_column: int = 0
 

@@ -34,6 +34,7 @@ def write_zip(path, members, **options):
 
 def notes(path):
     opened = open_sources(path)
+    assert opened.passed_over is not None
     return [source.name for source in opened.sources], list(opened.passed_over.lines())
 
 

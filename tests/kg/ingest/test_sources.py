@@ -121,11 +121,7 @@ def test_an_archive_that_is_damaged_at_its_end_stores_nothing(home, tmp_path, wo
 
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [
-        ("a.csv.gz", b"id,title\n1,x\n"),
-        ("a.jsonl.gz", b'{"id": 1}\n'),
-        ("b.csv.gz", b"\0"),
-    ],
+    [("a.csv.gz", b"id,title\n1,x\n"), ("a.jsonl.gz", b'{"id": 1}\n')],
 )
 def test_a_bomb_stores_nothing_and_is_found_at_once(home, tmp_path, name, unit, monkeypatch):
     monkeypatch.setattr(unpacking, "UNCHECKED_BYTES", 8 << 20)

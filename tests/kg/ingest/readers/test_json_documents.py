@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from kg.ingest import json_stream
 from kg.ingest.files import SourceFile
 from kg.ingest.readers.json_documents import READER
-from kg.ingest.records import Record
 from kg.ingest.source import open_source
 from schema.errors import DataError
 from schema.mapping import Mapping
 from tests.contracts.reader_contract import ReaderContract
-from tests.kg.ingest.readers.reading import PLAIN, read_source, rows_and_rejects, write
+from tests.kg.ingest.readers.reading import (
+    PLAIN,
+    read_source,
+    rows_and_rejects,
+    rows_before_damage,
+    values_of,
+    write,
+)
 from tests.kg.ingest.readers.test_jsonl import RECORDS
 
 
@@ -40,7 +46,7 @@ def found(path):
     file = SourceFile.of(path)
     place = READER.find_records(file)
     records = list(READER.records(file, place))
-    return place, [each.value for each in records if isinstance(each, Record)]
+    return place, values_of(records)
 
 
 @settings(max_examples=60, deadline=None)
@@ -53,7 +59,7 @@ def test_what_is_written_is_read_whatever_the_chunks(tmp_path_factory, values):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
                 records = list(READER.records(SourceFile.of(path), ""))
-            assert [record.value for record in records] == values
+            assert values_of(records) == values
 
 
 P = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
@@ -120,21 +126,10 @@ def test_damage_is_an_error_with_its_line_after_what_was_good(tmp_path, text, li
     path = write(tmp_path, text, "a.json")
     mapping = Mapping("m", id=("id",), records="a" if text.startswith("{") else None)
     source = open_source(path, mapping)
-    rows = []
-    with pytest.raises(DataError, match=line) as caught:
-        rows += rows_of(source.batches(mapping))
-    assert "\n" not in str(caught.value)
-
-
-def rows_of(batches):
-    seen = 0
-    try:
-        for batch in batches:
-            seen += batch.rows_read
-    except DataError:
-        assert seen == 2
-        raise
-    return []
+    count, message = rows_before_damage(source.batches(mapping))
+    assert count == 2
+    assert line in message
+    assert "\n" not in message
 
 
 def test_invalid_text_costs_only_its_record(tmp_path):

@@ -16,7 +16,13 @@ from kg.ingest.source import open_source
 from schema.errors import DataError
 from schema.mapping import Mapping
 from tests.contracts.reader_contract import ReaderContract
-from tests.kg.ingest.readers.reading import PLAIN, rows_and_rejects, write
+from tests.kg.ingest.readers.reading import (
+    PLAIN,
+    rows_and_rejects,
+    rows_before_damage,
+    values_of,
+    write,
+)
 
 ITEMS = [{"id": "1", "name": "a"}, {"id": "2", "name": "b"}]
 
@@ -55,7 +61,7 @@ def _field(pair):
 def records(path, place=None):
     file = SourceFile.of(path)
     found = READER.records(file, READER.find_records(file) if place is None else place)
-    return [record.value for record in found]
+    return values_of(found)
 
 
 def items(rows=ITEMS, name="item"):
@@ -262,17 +268,10 @@ def test_a_record_without_end_is_refused(tmp_path, monkeypatch):
 )
 def test_broken_xml_is_an_error_with_its_line_after_what_was_good(tmp_path, text, line):
     source = open_source(write(tmp_path, text, "a.xml"))
-    read = []
-    with pytest.raises(DataError, match=line) as caught:
-        read.extend(each.rows_read for each in _noted(source.batches(PLAIN), read))
-    assert read == [2]
-    assert "\n" not in str(caught.value)
-
-
-def _noted(batches, read):
-    for batch in batches:
-        read.append(batch.rows_read)
-    yield from ()
+    count, message = rows_before_damage(source.batches(PLAIN))
+    assert count == 2
+    assert line in message
+    assert "\n" not in message
 
 
 def test_bytes_that_are_not_in_the_encoding_are_an_error_with_their_line(tmp_path):

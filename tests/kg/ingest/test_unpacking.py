@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import io
-import itertools
 import lzma
 import random
 import zlib
@@ -82,9 +81,8 @@ def test_a_bomb_is_refused_while_it_goes_off(compression, monkeypatch):
         unpacked(io.BytesIO(bomb), compression, "a.csv") as stream,
         pytest.raises(DataError, match="200 times its size"),
     ):
-        for count in itertools.count():
-            assert count < 48
-            stream.read(1 << 16)
+        # Only so far: the bomb has 8 MiB.
+        stream.read(3 << 20)
 
 
 def test_there_is_a_limit_for_files_of_any_ratio(monkeypatch):

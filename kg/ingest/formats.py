@@ -69,6 +69,7 @@ _RDF_XML = re.compile(r"<(?:\w+:)?RDF[\s>]")
 _HTML_START = re.compile(
     r"<(?:!doctype\s+html|html|head|body|meta|title|table|script|div|style)\b", re.IGNORECASE
 )
+_XHTML_START = re.compile(r"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _XML_START = re.compile(r"<(?:\?xml\b|!DOCTYPE\b|!--|[A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?[\s/>])")
 _SPREADSHEET_XML = "urn:schemas-microsoft-com:office:spreadsheet"
 _JSON_START = re.compile(r"\{\s*(?:\"|\}|$)|\[\s*(?:\{|\[|$)")
@@ -178,7 +179,8 @@ def _text_content(text: str, suffix: str) -> Content | None:
 def _markup_content(text: str) -> Content | None:
     # Declarations and comments come before the first element.
     body = re.sub(r"\A(?:\s+|<\?.*?\?>|<!--.*?-->)+", "", text, flags=re.DOTALL)
-    if _HTML_START.match(body):
+    is_declared = text.startswith("<?xml")
+    if (_XHTML_START if is_declared else _HTML_START).match(body):
         return HTML
     if not _XML_START.match(text):
         return None

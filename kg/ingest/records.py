@@ -34,7 +34,10 @@ TEXT_MEMBER = "#text"
 # How the members of an object are called that is a property and its value, as in
 # {"name": "Colour", "value": "red"}; compared without case and without what is no letter.
 _NAME_MEMBERS = frozenset(
-    ("name", "key", "label", "attribute", "attributename", "attributecode", "property", "fname")
+    (
+        "name key label attribute attributename attributecode property propertyname paramname "
+        "featurename fname"
+    ).split()
 )
 _VALUE_MEMBERS = frozenset(("value", "values", "val", "attributevalue", "fvalue", "data"))
 _UNIT_MEMBERS = frozenset(("unit", "unitcode", "unittext", "funit"))
@@ -201,7 +204,7 @@ def record_cells(value: Mapping[str, Any]) -> TextCells:
     """Return a record as cells of text.
 
     The members of nested objects have dotted names, and the values of a list are joined by
-    ``LIST_SEPARATOR``. A list of names with values has a cell for each of its names. Raises
+    ``LIST_SEPARATOR``. An object that is a name with a value is a cell of that name. Raises
     BadRowError if the record is nested too deep, or has text that UTF-8 cannot encode.
     """
     texts: dict[str, list[str]] = {}
@@ -226,6 +229,10 @@ def _add(value: Any, name: str, texts: dict[str, list[str]], depth: int) -> None
     if depth > MAX_DEPTH:
         raise BadRowError(f"nested too deep: more than {MAX_DEPTH} levels")
     if isinstance(value, dict):
+        pair = _pair(value)
+        if pair is not None:
+            texts.setdefault(f"{name}.{pair.name}", []).extend(pair.values)
+            return
         if not value:
             texts.setdefault(name, [])
         for key, member in value.items():
@@ -233,11 +240,7 @@ def _add(value: Any, name: str, texts: dict[str, list[str]], depth: int) -> None
     elif isinstance(value, list | tuple):
         texts.setdefault(name, []) if not any(isinstance(each, dict) for each in value) else None
         for element in value:
-            pair = _pair(element) if isinstance(element, dict) else None
-            if pair is None:
-                _add(element, name, texts, depth + 1)
-            else:
-                texts.setdefault(f"{name}.{pair.name}", []).extend(pair.values)
+            _add(element, name, texts, depth + 1)
     else:
         cell = texts.setdefault(name, [])
         text = scalar_text(value)
@@ -258,6 +261,8 @@ def _pair(members: Mapping[str, Any]) -> _Pair | None:
     name = value = unit = None
     for key, member in members.items():
         letters = "".join(letter for letter in key.casefold() if letter.isalnum())
+        if key == TEXT_MEMBER:
+            letters = "value"
         if letters in _NAME_MEMBERS and name is None and isinstance(member, str):
             name = member.strip()
         elif letters in _VALUE_MEMBERS and value is None:

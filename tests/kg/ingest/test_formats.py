@@ -59,6 +59,8 @@ def test_content_decides_and_says_so(tmp_path, name, content, suffix):
         ("a.json", '[{"id": 1}]'),
         ("a.csv", "id,title\n1,<b>a</b>\n"),
         ("a.csv", "{x},title\n1,a\n"),
+        ("a.xml", "<?xml version='1.0'?><table><row><id>1</id></row></table>"),
+        ("a.xhtml", f"<?xml version='1.0'?><!-- x --><html>{PAGE}</html>"),
         ("a.nt", "<urn:a> <urn:b> <urn:c> ."),
         ("a.html", PAGE),
         ("a.jsonld", PRODUCT),

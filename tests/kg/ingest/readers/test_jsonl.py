@@ -111,6 +111,9 @@ def test_objects_in_lists_become_properties(tmp_path):
         "id": 1,
         "spec": [{"name": "Colour", "value": "Red"}, {"name": "Weight", "value": 3, "unit": "kg"}],
         "variants": [{"sku": "a", "size": "S"}, {"sku": "b", "size": "M"}],
+        "one": {"key": "Shape", "value": ["round", "flat"]},
+        "param": [{"@name": "Depth", "@unit": "mm", "#text": "3"}],
+        "brand": {"name": "Ton", "country": "DE"},
     }
     path = write(tmp_path, json.dumps(value), "a.jsonl")
     columns = read_columns(path)
@@ -120,6 +123,10 @@ def test_objects_in_lists_become_properties(tmp_path):
         "spec.Weight": "3 kg",
         "variants.sku": "a\x1fb",
         "variants.size": "S\x1fM",
+        "one.Shape": "round\x1fflat",
+        "param.Depth": "3 mm",
+        "brand.name": "Ton",
+        "brand.country": "DE",
     }
 
 

@@ -120,7 +120,7 @@ def _repaired_settings(damaged: Path) -> dict[str, Any]:
 def _new_home(damaged: Path, new: Path) -> Home:
     """Create the new home, or open one into which the same home was being salvaged."""
     new = new.absolute()
-    if new.is_relative_to(damaged.absolute()):
+    if new.resolve().is_relative_to(damaged.resolve()):
         raise UsageError(f"{new} is inside the damaged home: name a folder outside it")
     if new.exists() and (not new.is_dir() or any(new.iterdir())):
         try:

@@ -64,6 +64,11 @@ Dialect of delimited text; what is absent is detected
     escape              The sign before a quote that is part of a cell, like a backslash; or, if
                         nothing is ever quoted, before such a delimiter. "" if there is none.
 
+Place of the rows in other formats, if it is not the one that is found
+    records             Of JSON and XML: the names that lead to the list of records, or to the
+                        element that is a record, like "data/products" or "channel/item".
+    sheet               Of a workbook: the name of a sheet, or its number, counted from 1.
+
 When the mapping is chosen automatically: the table ``[guess]``, with one of these
     columns             The header has all of these.
     starts              The header starts with these.
@@ -114,6 +119,8 @@ KEYS = frozenset(
         "delimiter",
         "quote",
         "escape",
+        "records",
+        "sheet",
         "guess",
     }
 )
@@ -158,8 +165,10 @@ class Head:
     """Whether the first row has the names of the columns, or looks as if."""
     dialect: Dialect | None = None
     """How a delimited text is written."""
+    records: str = ""
+    """The place of the records in a document of JSON or XML; "" is its top."""
     remarks: tuple[str, ...] = ()
-    """What to say about how the file is read."""
+    """What a person should know about how the source is read, each one line."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +210,8 @@ class Mapping:
     delimiter: str | None = None
     quote: str | None = None
     escape: str | None = None
+    records: str | None = None
+    sheet: str | int | None = None
     language: str | None = None
     description: str = ""
     optional: frozenset[str] = frozenset()
@@ -384,6 +395,8 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
         quote=_text(document, "quote"),
         escape=_text(document, "escape"),
         encoding=_text(document, "encoding"),
+        records=_text(document, "records"),
+        sheet=_sheet(document),
         language=_text(document, "language"),
         description=_text(document, "description") or "",
         optional=frozenset(optional),
@@ -400,6 +413,15 @@ def _text(document: dict[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{key}={shown(value)} is no text")
     return value
+
+
+def _sheet(document: dict[str, Any]) -> str | int | None:
+    sheet = document.get("sheet")
+    if sheet is None or isinstance(sheet, str):
+        return sheet
+    if type(sheet) is not int or sheet < 1:
+        raise ValueError(f"sheet={shown(sheet)} is neither a name nor a number from 1")
+    return sheet
 
 
 def _image_pattern(document: dict[str, Any]) -> str | None:

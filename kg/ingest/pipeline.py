@@ -18,7 +18,7 @@ from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
-from kg.ingest.source_plan import SourcePlan, plan_source
+from kg.ingest.source_plan import SourcePlan, plan_sources
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.rejects import RejectedRow
@@ -103,11 +103,12 @@ def ingest(
         raise UsageError("no source given: name a file or a folder")
 
     with ExitStack() as stack:
-        plans = [plan_source(source, mapping, images, stack) for source in sources]
+        planned = plan_sources(sources, mapping, images, stack)
+        plans = planned.plans
         mapping_names = dict.fromkeys(plan.mapping_name for plan in plans)
         report = IngestReport(mapping=", ".join(mapping_names), run=new_run_id())
         report.reasons = [plan.reason for plan in plans]
-        report.notes = [remark for plan in plans for remark in plan.source.remarks]
+        report.notes = [*planned.notes, *(note for plan in plans for note in plan.source.remarks)]
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
 
@@ -161,11 +162,11 @@ def _run(
     seen_items = SeenRows()
     allowed_folders: set[Path] = set()
     for plan in plans:
-        file = str(plan.source.path)
+        file = plan.source.location
         restored_before = report.restored
         read_before = report.read
         skipped: list[SkippedLine] = []
-        origin = Origin(file, plan.source.path.name, report.run, time)
+        origin = Origin(file, plan.source.name, report.run, time)
         if ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
             ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
@@ -188,8 +189,8 @@ def _run(
             raise
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
-            report.notes.append(f"{plan.source.path.name}: no row: it has a header alone")
-        report.notes += _notes_on_skipped(plan.source.path.name, skipped)
+            report.notes.append(f"{plan.source.name}: no row: it has a header alone")
+        report.notes += _notes_on_skipped(plan.source.name, skipped)
 
 
 def _store_batch(
@@ -220,12 +221,12 @@ def _store_batch(
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:
-    return [str(plan.source.path) for plan in plans]
+    return [plan.source.location for plan in plans]
 
 
 def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
     images = plan.images
-    name = plan.source.path.name
+    name = plan.source.name
     report.images += images.found
     report.notes += [f"{name}: {note}" for note in images.notes()]
     if restored:

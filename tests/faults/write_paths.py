@@ -167,7 +167,8 @@ def state_of(home: str, url: str) -> State:
         hashes["rejects"] = _digest(
             sorted((row.line, row.reason, row.text) for row in ledger.rejects(None))
         )
-    for path in sorted((opened.path / "exported").glob("*")):
+    # Not what a killed export was still writing, whose name begins with a dot.
+    for path in sorted((opened.path / "exported").glob("[!.]*")):
         hashes[f"exported/{path.name}"] = _digest(_without_runs(path))
     return State(hashes, facts)
 

@@ -131,6 +131,8 @@ def test_what_cannot_be_salvaged_is_refused_before_anything_is_written(damaged, 
             salvage_home(path, new)
     with pytest.raises(UsageError, match="inside the damaged home"):
         salvage_home(damaged, damaged / "new")
+    beside = damaged / ".." / "beside"
+    assert salvage_home(damaged, beside).items.total == 2
     assert not new.exists()
 
 

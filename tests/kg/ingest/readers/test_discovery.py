@@ -78,7 +78,7 @@ def test_a_new_reader_is_one_new_file(tmp_path, monkeypatch):
     all_readers.cache_clear()
     try:
         assert read_source(path) == ([(1, "a"), (2, "b")], [])
-        assert open_source(tmp_path).path == path
+        assert open_source(tmp_path).file.path == path
     finally:
         all_readers.cache_clear()
         sys.modules.pop(f"{readers.__name__}.words")

@@ -140,7 +140,9 @@ def ingest(
 ) -> None:
     """Load product data into the catalogue.
 
-    SRC is a file or a folder: CSV, TSV, JSONL, Parquet or RDF (.ttl, .nt, .nq, .trig, .jsonld).
+    SRC is a file, a folder or zip archive with such files, or - for standard input: CSV, TSV, a
+    workbook (.xlsx, .xls, .ods), JSON, JSONL, XML, Parquet, Arrow, RDF (.ttl, .nt, .nq, .trig,
+    .jsonld) or a web page (.html). Each may be compressed (.gz, .zst, .bz2, .xz).
 
     Loading a source again adds nothing. Rows that cannot be used are rejected; `catalograph
     rejects` lists them with the reason.
@@ -151,14 +153,13 @@ def ingest(
     """
     from kg.home import Home
     from kg.ingest.pipeline import ingest as load
-    from kg.ingest.source import open_source
+    from kg.ingest.source import open_sources
     from schema.mapping import load_mapping
 
     # Check the names before creating the home: a mistyped one leaves nothing behind.
+    chosen = load_mapping(mapping) if mapping is not None else None
     for path in src:
-        open_source(path)
-    if mapping is not None:
-        load_mapping(mapping)
+        open_sources(path, chosen)
     # A dry run creates nothing, and so not even the home.
     home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
 

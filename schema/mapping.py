@@ -54,11 +54,20 @@ Images of items whose image cell is empty, or of a source without an image colum
     image_folder        The folder beside the table that contains these files, unless ``--images``
                         names another.
 
-Layout of delimited text, if it is not a table with a header and double quotes
-    header              ``false`` if the first row is an item already; needs ``columns``.
+Dialect of delimited text; what is absent is detected
+    encoding            The name of its character encoding, like "cp1252" or "utf-16".
+    header              ``false`` if the first row is an item already; needs ``columns``. Or the
+                        number of the line that has the names of the columns.
     columns             The names of the columns, in order.
-    delimiter           The character between two cells; guessed if it is absent.
-    quote               The character around a quoted cell; "" if nothing is ever quoted.
+    delimiter           What separates two cells: up to ten characters.
+    quote               The sign around a quoted cell; "" if nothing is ever quoted.
+    escape              The sign before a quote that is part of a cell, like a backslash; or, if
+                        nothing is ever quoted, before such a delimiter. "" if there is none.
+
+Place of the rows in other formats, if it is not the one that is found
+    records             Of JSON and XML: the names that lead to the list of records, or to the
+                        element that is a record, like "data/products" or "channel/item".
+    sheet               Of a workbook: the name of a sheet, or its number, counted from 1.
 
 When the mapping is chosen automatically: the table ``[guess]``, with one of these
     columns             The header has all of these.
@@ -78,6 +87,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from schema.dialects import Dialect, DialectSettings
 from schema.documents import parse_toml, read_limited
 from schema.errors import MappingError
 from schema.files import is_plain_name
@@ -103,10 +113,14 @@ KEYS = frozenset(
         "language",
         "image_pattern",
         "image_folder",
+        "encoding",
         "header",
         "columns",
         "delimiter",
         "quote",
+        "escape",
+        "records",
+        "sheet",
         "guess",
     }
 )
@@ -147,6 +161,14 @@ class Head:
     rows: tuple[tuple[str, ...], ...]
     named: bool = False
     delimiter: str = ","
+    header: bool = True
+    """Whether the first row has the names of the columns, or looks as if."""
+    dialect: Dialect | None = None
+    """How a delimited text is written."""
+    records: str = ""
+    """The place of the records in a document of JSON or XML; "" is its top."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know about how the source is read, each one line."""
 
 
 @dataclass(frozen=True)
@@ -181,15 +203,24 @@ class Mapping:
     packed: PackedColumn | None = None
     multi: str | None = None
     missing: frozenset[str] = frozenset()
-    header: bool = True
+    encoding: str | None = None
+    header: bool | int | None = None
+    """False if there is none, or the number of its line; None and True stand for any line."""
     columns: tuple[str, ...] = ()
     delimiter: str | None = None
-    quote: str = '"'
+    quote: str | None = None
+    escape: str | None = None
+    records: str | None = None
+    sheet: str | int | None = None
     language: str | None = None
     description: str = ""
     optional: frozenset[str] = frozenset()
     """Roles that are given as a list of alternatives, all of which a source may lack."""
     guess: GuessRules | None = None
+
+    def dialect_settings(self) -> DialectSettings:
+        """Return what the mapping gives of the dialect of a delimited text."""
+        return DialectSettings(self.encoding, self.delimiter, self.quote, self.escape, self.header)
 
     def resolve(self, columns: Sequence[str]) -> Layout:
         """Assign a source's columns to their roles.
@@ -292,7 +323,8 @@ def guess_mapping(head: Head) -> Guess:
             return Guess(mapping, reason)
 
     columns = head.rows[0]
-    if not head.named and any(_looks_like_data(cell) for cell in columns):
+    has_header = head.header and (head.dialect or not any(map(_looks_like_data, columns)))
+    if not head.named and not has_header:
         raise MappingError(
             f"{head.name} seems to have no header (its first row is {_listed(columns)}): "
             "name its columns in a mapping file (header = false, columns = [...])"
@@ -338,11 +370,11 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
     optional = {role for role in ("id", "title", "image") if isinstance(document.get(role), list)}
     if category_any:
         optional.add("category")
-    header = document.get("header", True)
-    if not isinstance(header, bool):
-        raise ValueError(f"header={shown(header)} is neither true nor false")
+    header = document.get("header")
+    if header is not None and not isinstance(header, int):
+        raise ValueError(f"header={shown(header)} is neither true nor false nor a line")
 
-    return Mapping(
+    mapping = Mapping(
         name=_text(document, "name") or Path(name).stem,
         id=_names(document["id"]),
         title=_names(document.get("title", [])),
@@ -359,13 +391,20 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
         missing=frozenset(_names(document.get("missing", []))),
         header=header,
         columns=_names(document.get("columns", [])),
-        delimiter=_character(document, "delimiter"),
-        quote=_quote(document),
+        delimiter=_text(document, "delimiter"),
+        quote=_text(document, "quote"),
+        escape=_text(document, "escape"),
+        encoding=_text(document, "encoding"),
+        records=_text(document, "records"),
+        sheet=_sheet(document),
         language=_text(document, "language"),
         description=_text(document, "description") or "",
         optional=frozenset(optional),
         guess=_guess_rules(document.get("guess", {})),
     )
+    # Called for its error alone.
+    mapping.dialect_settings()
+    return mapping
 
 
 def _text(document: dict[str, Any], key: str) -> str | None:
@@ -376,16 +415,13 @@ def _text(document: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def _character(document: dict[str, Any], key: str) -> str | None:
-    value = _text(document, key)
-    if value is not None and len(value) != 1:
-        raise ValueError(f"{key}={shown(value)} is not a single character")
-    return value
-
-
-def _quote(document: dict[str, Any]) -> str:
-    # Empty if nothing is ever quoted.
-    return "" if document.get("quote") == "" else _character(document, "quote") or '"'
+def _sheet(document: dict[str, Any]) -> str | int | None:
+    sheet = document.get("sheet")
+    if sheet is None or isinstance(sheet, str):
+        return sheet
+    if type(sheet) is not int or sheet < 1:
+        raise ValueError(f"sheet={shown(sheet)} is neither a name nor a number from 1")
+    return sheet
 
 
 def _image_pattern(document: dict[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from kg.ingest.normalize import (
     splitter,
     unpack_pairs,
 )
-from kg.ingest.rows import Batch
+from kg.ingest.rows import Batch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.stores.tables import STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
@@ -42,7 +42,7 @@ class AssembledBatch:
     """A batch as tables for the store, with the numbers of its rows read and stored.
 
     Every row that was read is either stored or among the rejects. ``restored`` is the number of
-    cells that had been defused for spreadsheets.
+    cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows.
     """
 
     items: pa.Table
@@ -51,6 +51,7 @@ class AssembledBatch:
     rows_stored: int
     rejects: list[RejectedRow]
     restored: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Assembler:
             rows_stored=table.num_rows - len(rejects),
             rejects=[*batch.rejects, *rejects],
             restored=batch.restored,
+            skipped=batch.skipped,
         )
 
     def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:
@@ -200,8 +202,8 @@ class Assembler:
         }
         for name, text in constants.items():
             columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
-        for field in STATEMENT_SCHEMA:
-            columns.setdefault(field.name, pa.nulls(count, field.type))
+        for column in STATEMENT_SCHEMA:
+            columns.setdefault(column.name, pa.nulls(count, column.type))
         return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
     def _items(self, table: pa.Table, layout: Layout, ids: list[str]) -> pa.Table:

@@ -11,7 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.ingest.scalars import number_text
 from schema.arrays import IntArray
+
+__all__ = [
+    "LIST_SEPARATOR",
+    "SplitCells",
+    "clean",
+    "clean_column",
+    "number_text",
+    "split_column",
+    "splitter",
+    "unpack_pairs",
+]
 
 LIST_SEPARATOR = "\x1f"
 """Joins the values of a multi-valued cell (from JSON, Parquet or RDF): ASCII's unit separator."""
@@ -101,14 +113,6 @@ def unpack_pairs(text: str, pair: str, item: str) -> list[tuple[str, str]]:
             raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
         pairs.append((name, value))
     return pairs
-
-
-def number_text(number: float) -> str:
-    """Return a float as people write it: whole numbers without ".0" or an exponent."""
-    # Beyond 2**53, about 9e15, a float is no longer exact to the unit.
-    if number.is_integer() and abs(number) < 1e15:
-        return str(int(number))
-    return repr(number)
 
 
 def _dictionary_encode(column: pa.Array) -> pa.DictionaryArray:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from kg.home import Home
 from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
-from kg.ingest.source_plan import SourcePlan, plan_source
+from kg.ingest.source_plan import SourcePlan, plan_sources
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.rejects import RejectedRow
@@ -102,10 +103,12 @@ def ingest(
         raise UsageError("no source given: name a file or a folder")
 
     with ExitStack() as stack:
-        plans = [plan_source(source, mapping, images, stack) for source in sources]
+        planned = plan_sources(sources, mapping, images, stack)
+        plans = planned.plans
         mapping_names = dict.fromkeys(plan.mapping_name for plan in plans)
         report = IngestReport(mapping=", ".join(mapping_names), run=new_run_id())
         report.reasons = [plan.reason for plan in plans]
+        report.notes = [*planned.notes, *(note for plan in plans for note in plan.source.remarks)]
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
 
@@ -159,9 +162,11 @@ def _run(
     seen_items = SeenRows()
     allowed_folders: set[Path] = set()
     for plan in plans:
-        file = str(plan.source.path)
+        file = plan.source.location
         restored_before = report.restored
-        origin = Origin(file, plan.source.path.name, report.run, time)
+        read_before = report.read
+        skipped: list[SkippedLine] = []
+        origin = Origin(file, plan.source.name, report.run, time)
         if ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
             ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
@@ -174,6 +179,7 @@ def _run(
                     home.allow_images(sorted(new_folders))
                     allowed_folders |= new_folders
                 _store_batch(batch, report, seen_items, store, ledger)
+                skipped += batch.skipped
                 if progress is not None:
                     progress(report)
         except CatalographError:
@@ -182,6 +188,9 @@ def _run(
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
         _add_notes(plan, report, report.restored - restored_before)
+        if report.read == read_before:
+            report.notes.append(f"{plan.source.name}: no row: it has a header alone")
+        report.notes += _notes_on_skipped(plan.source.name, skipped)
 
 
 def _store_batch(
@@ -212,12 +221,12 @@ def _store_batch(
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:
-    return [str(plan.source.path) for plan in plans]
+    return [plan.source.location for plan in plans]
 
 
 def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
     images = plan.images
-    name = plan.source.path.name
+    name = plan.source.name
     report.images += images.found
     report.notes += [f"{name}: {note}" for note in images.notes()]
     if restored:
@@ -227,6 +236,16 @@ def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
         )
     if plan.ignored_columns():
         report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")
+
+
+def _notes_on_skipped(name: str, skipped: list[SkippedLine]) -> list[str]:
+    """Return what to say of lines that are no rows, one note for each kind of them."""
+    notes = []
+    for what in dict.fromkeys(line.what for line in skipped):
+        lines = [line.line for line in skipped if line.what == what]
+        times = f"{len(lines):,} times, first in" if len(lines) > 1 else "in"
+        notes.append(f"{name}: a {what} is no row: passed over {times} line {lines[0]:,}")
+    return notes
 
 
 def _over_limit_message(report: IngestReport, limit: str | float, dry_run: bool) -> str:

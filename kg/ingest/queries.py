@@ -51,7 +51,7 @@ def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
     file again replaces its counts, so it changes nothing.
     """
     source = open_source(path)
-    file = str(source.path)
+    file = source.location
     mapping = Mapping("queries", id=("query",))
     columns = _find_columns(source.columns(mapping), str(path))
     report = QueriesReport()

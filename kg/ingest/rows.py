@@ -25,17 +25,27 @@ class TextRow:
     cells: Sequence[str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedLine:
+    """A line that is no row of the table, and what it is: such as a repeated header."""
+
+    line: int
+    what: str
+
+
 @dataclass
 class Batch:
     """Rows of a source: a table of text [N], the line of each row [N], and rejected rows.
 
-    ``restored`` is the number of cells that had been defused for spreadsheets.
+    ``restored`` is the number of cells that had been defused for spreadsheets. ``skipped`` are
+    lines between the rows that are none, and not counted as such.
     """
 
     table: pa.Table
     lines: IntArray
     rejects: list[RejectedRow] = field(default_factory=list)
     restored: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
 
     @property
     def rows_read(self) -> int:

@@ -1,34 +1,74 @@
-"""The source of an ingest: a file with the reader of its format, or a folder with such a file."""
+"""The sources of an ingest: files with the readers of their formats.
+
+A folder or an archive stands for every table in it. What is passed over is said, with the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kg.ingest.files import (
+    STANDARD_INPUT,
+    SourceFile,
+    archive_members,
+    is_pipe,
+    is_zip,
+    pipe,
+    standard_input,
+)
+from kg.ingest.formats import compression_remark, is_sheet_archive, recognise
 from kg.ingest.readers import reader_for, supported_suffixes
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import Batch
-from schema.errors import DataError, SourceNotFoundError
+from schema.errors import CatalographError, DataError, SourceNotFoundError
 from schema.mapping import Head, Mapping
 
-_XML_SUFFIXES = (".rdf", ".owl", ".xml")
-# "styles" is the table of the fashion products that are published on Kaggle, "train" that of K3M.
-_USUAL_TABLE_NAMES = ("items", "styles", "products", "catalog", "catalogue", "train")
+MAX_FILES = 10_000
+"""The most files of a folder that are looked at."""
+_MAX_NAMED = 3  # of the files that are passed over for the same reason
+_IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".avif", ".heic")
+)
+# Tables that are no items although they have a column that could be an id.
+_QUERY_LOG_COLUMNS = frozenset(("query", "item"))
+_TRUTH_COLUMNS = frozenset(("item", "property", "value", "kind"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to ingest, the reader of its format, and its head."""
+    """A file to ingest, the reader of its format, its head, and remarks on how it is read."""
 
-    path: Path
+    file: SourceFile
     reader: Reader
     head: Head
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What messages and the provenance of statements call the source."""
+        return self.file.name
+
+    @property
+    def location(self) -> str:
+        """What the ledger calls the source, which is its path."""
+        return self.file.location
 
     @property
     def folder(self) -> Path:
         """The folder that the source's image names are relative to."""
-        return self.path.parent
+        return self.file.folder
+
+    def under(self, mapping: Mapping) -> Source:
+        """Return the source with the layout that a mapping gives, if it gives any."""
+        if not mapping.dialect_settings():
+            return self
+        head = self.reader.head(self.file, mapping)
+        before = {f"{self.name}: {remark}" for remark in self.head.remarks}
+        others = [remark for remark in self.remarks if remark not in before]
+        remarks = (*others, *(f"{self.name}: {remark}" for remark in head.remarks))
+        return replace(self, head=head, remarks=remarks)
 
     def columns(self, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the source's columns."""
@@ -36,59 +76,226 @@ class Source:
 
     def batches(self, mapping: Mapping, batch_rows: int = 50_000) -> Iterator[Batch]:
         """Read the source's rows in batches of at most ``batch_rows``."""
-        return self.reader.batches(self.path, self.head, mapping, batch_rows)
+        return self.reader.batches(self.file, self.head, mapping, batch_rows)
 
 
-def open_source(path: Path | str) -> Source:
-    """Find the reader of a file, or of the table in a folder, and read the file's head."""
-    path = Path(path)
-    table = _find_table(path) if path.is_dir() else path
-    if not table.is_file():
+@dataclass
+class PassedOver:
+    """The files of a folder or an archive that are not read, by the reason."""
+
+    place: str
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, reason: str) -> None:
+        """Add a file."""
+        self.names.setdefault(reason, []).append(name)
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each reason."""
+        for reason, names in self.names.items():
+            listed = ", ".join(names[:_MAX_NAMED])
+            more = len(names) - _MAX_NAMED
+            if more > 0:
+                listed += f" and {more:,} more"
+            yield f"{self.place}: not read: {listed} ({reason})"
+
+
+@dataclass
+class OpenedSources:
+    """What became of one thing that the user named.
+
+    Attributes:
+        sources: the files to read
+        passed_over: what is not read of a folder or an archive; None for a single file
+    """
+
+    sources: list[Source]
+    passed_over: PassedOver | None = None
+
+
+def open_sources(path: Path | str, mapping: Mapping | None = None) -> OpenedSources:
+    """Open a file, every table of a folder or an archive, or standard input (``-``).
+
+    Raises SourceNotFoundError if there is no such file, and DataError if there is nothing to read.
+    """
+    if str(path) == STANDARD_INPUT:
+        return _open_file(standard_input(), mapping)
+    path = Path(path).absolute()
+    if path.is_dir():
+        return _open_folder(path, mapping)
+    if is_pipe(path):
+        return _open_file(pipe(path), mapping)
+    if not path.is_file():
         raise SourceNotFoundError(f"no file or folder {path}: check the path")
-    reader = reader_for(table)
-    if reader is None:
-        raise _unsupported(table)
+    return _open_file(SourceFile.of(path), mapping)
+
+
+def open_source(path: Path | str, mapping: Mapping | None = None) -> Source:
+    """Open what ``open_sources`` does if it is a single table."""
+    sources = open_sources(path, mapping).sources
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources[:6])
+        raise DataError(f"{path} has {len(sources)} tables ({names}): name the file")
+    return sources[0]
+
+
+def _open_file(file: SourceFile, mapping: Mapping | None) -> OpenedSources:
     try:
-        head = reader.head(table)
+        with file.path.open("rb") as stream:
+            start = stream.read(8)
+        if is_zip(start) and not is_sheet_archive(file):
+            return _open_archive(file, mapping)
+        return OpenedSources([_open(file, mapping)])
     except OSError as error:
         raise SourceNotFoundError(
-            f"{table} cannot be read ({error.strerror}): check its permissions"
+            f"{file.location} cannot be read ({error.strerror}): check its permissions"
         ) from None
-    return Source(table.absolute(), reader, head)
 
 
-def _unsupported(table: Path) -> DataError:
-    suffix = table.suffix.lower()
-    if suffix in _XML_SUFFIXES:
-        # An XML entity can name any file of this machine, or expand to gigabytes.
-        return DataError(
-            f"{table} is RDF/XML or other XML, whose entities are a security risk: "
-            "convert it to Turtle or N-Triples"
-        )
+def _open(file: SourceFile, mapping: Mapping | None) -> Source:
+    """Find the reader of a file, and read its head.
+
+    Raises DataError if it is no source, and OSError if it cannot be read.
+    """
+    remarks = [compression_remark(file)]
+    recognised = recognise(file, lambda suffix: reader_for(suffix) is not None)
+    remarks.append(recognised.remark)
+    file = replace(file, suffix=recognised.suffix)
+    reader = reader_for(file.suffix)
+    if reader is None:
+        raise _unsupported(file)
+    head = reader.head(file, mapping)
+    said = tuple(remark for remark in remarks if remark is not None)
+    return Source(file, reader, head, (*said, *(f"{file.name}: {each}" for each in head.remarks)))
+
+
+def _unsupported(file: SourceFile) -> DataError:
+    suffix = f"has suffix {file.suffix!r}" if file.suffix else "has no suffix"
     return DataError(
-        f"{table} has suffix {table.suffix!r}: "
-        f"a source is one of {', '.join(supported_suffixes())}, or a folder with one such file"
+        f"{file.location} {suffix}, and its content is not recognised: a source is one of "
+        f"{', '.join(supported_suffixes())}, also compressed (.gz, .zst, .bz2, .xz, .zip), or a "
+        "folder of such files"
     )
 
 
-def _find_table(folder: Path) -> Path:
-    """Return the only table of a folder, or the one with a usual name."""
-    tables = sorted(path for path in folder.iterdir() if _is_table(path))
-    usual = [path for name in _USUAL_TABLE_NAMES for path in tables if path.stem.lower() == name]
-    if usual:
-        return usual[0]
-    if len(tables) == 1:
-        return tables[0]
-    if not tables:
+def _open_folder(folder: Path, mapping: Mapping | None) -> OpenedSources:
+    passed_over = PassedOver(f"{folder.name}/")
+    files = []
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
         raise SourceNotFoundError(
-            f"no table in folder {folder}: it needs a file of {', '.join(supported_suffixes())}"
-        )
-    names = ", ".join(path.name for path in tables[:6])
-    raise DataError(f"folder {folder} has {len(tables)} tables ({names}): name the file")
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file():
+            files.append(SourceFile.of(entry))
+        elif entry.is_dir() and _has_table(entry):
+            passed_over.add(f"{entry.name}/", "a folder in the folder: name it to read its tables")
+    return _open_all(files, passed_over, mapping, str(folder))
 
 
-def _is_table(path: Path) -> bool:
-    reader = reader_for(path)
-    if reader is None or path.suffix.lower() in reader.ambiguous_suffixes:
+def _has_table(folder: Path) -> bool:
+    """Return whether a folder seems to have tables, by the suffixes of its first files."""
+    try:
+        names = [entry.name for entry, _ in zip(folder.iterdir(), range(MAX_FILES), strict=False)]
+    except OSError:
         return False
-    return path.is_file()
+    return any(_may_be_table(SourceFile.of(name).suffix) for name in names)
+
+
+def _may_be_table(suffix: str) -> bool:
+    reader = reader_for(suffix)
+    return reader is not None and suffix not in reader.ambiguous_suffixes
+
+
+def _open_archive(archive: SourceFile, mapping: Mapping | None) -> OpenedSources:
+    members = archive_members(archive)
+    passed_over = PassedOver(archive.name)
+    files = []
+    for member in members:
+        parts = (member.member or "").replace("\\", "/").split("/")
+        # What macOS and editors leave in archives.
+        if any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts):
+            continue
+        files.append(member)
+    return _open_all(files, passed_over, mapping, archive.location)
+
+
+def _open_all(
+    files: Sequence[SourceFile], passed_over: PassedOver, mapping: Mapping | None, place: str
+) -> OpenedSources:
+    """Open the tables among the files of a folder or an archive."""
+    if len(files) > MAX_FILES:
+        tables = [file for file in files if _may_be_table(file.suffix)]
+        if len(tables) > MAX_FILES:
+            raise DataError(
+                f"{place} has {len(tables):,} files, and at most {MAX_FILES:,} are read at once: "
+                "name them in groups"
+            )
+    sources = []
+    first_error: CatalographError | None = None
+    for file in files:
+        if file.suffix in _IMAGE_SUFFIXES:
+            # Folders of a catalogue have any number of them; an archive's are not unpacked.
+            if file.member is not None:
+                passed_over.add(_short_name(file), "images: unpack the archive to load them")
+            continue
+        reader = reader_for(file.suffix)
+        if reader is not None and file.suffix in reader.ambiguous_suffixes:
+            reason = f"a {file.suffix} may be anything: name it to read it"
+            passed_over.add(_short_name(file), reason)
+            continue
+        if reader is None and file.suffix not in _ARCHIVE_SUFFIXES and file.suffix:
+            passed_over.add(_short_name(file), f"{file.suffix} is no suffix of a source")
+            continue
+        try:
+            source = _open(file, mapping)
+        except CatalographError as error:
+            first_error = first_error or error
+            passed_over.add(_short_name(file), _reason(error, file))
+            continue
+        except OSError as error:
+            passed_over.add(_short_name(file), f"it cannot be read: {error.strerror}")
+            continue
+        other = _other_than_items(source)
+        if other is None:
+            sources.append(source)
+        else:
+            passed_over.add(_short_name(file), other)
+    if not sources:
+        if first_error is not None:
+            raise first_error
+        raise SourceNotFoundError(
+            f"no table in {place}: it needs a file of {', '.join(supported_suffixes())}"
+        )
+    return OpenedSources(sources, passed_over)
+
+
+_ARCHIVE_SUFFIXES = frozenset((".zip",))
+
+
+def _short_name(file: SourceFile) -> str:
+    return file.name.split("/", 1)[1] if file.member is not None else file.name
+
+
+def _reason(error: CatalographError, file: SourceFile) -> str:
+    """Return an error's message without the name of the file, which is said beside it."""
+    message = str(error)
+    for name in (file.location, file.name):
+        message = message.removeprefix(f"{name} ").removeprefix(f"{name}: ")
+    return message
+
+
+def _other_than_items(source: Source) -> str | None:
+    """Return what a table is that does not hold items, by its columns; None if it may."""
+    if not source.head.rows:
+        return None
+    names = {name.strip().casefold() for name in source.head.rows[0]}
+    if names >= _QUERY_LOG_COLUMNS:
+        return "a query log: load it with `catalograph queries`"
+    if names >= _TRUTH_COLUMNS:
+        return "the true values of a sample"
+    return None

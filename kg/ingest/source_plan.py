@@ -6,7 +6,7 @@ All sources are planned before the first row is stored, so a mistake in one stor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from kg.ingest.assemble import AssembledBatch, Assembler, Origin
 from kg.ingest.images import ImageFolder, SourceImages
 from kg.ingest.readers.rdf import RdfReader
-from kg.ingest.source import Source, open_source
-from schema.errors import DataError, MappingError, SourceNotFoundError
+from kg.ingest.source import Source, open_sources
+from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
 from schema.mapping import Mapping, guess_mapping, load_mapping
 
 if TYPE_CHECKING:
@@ -101,19 +101,59 @@ class NativeRdfPlan(SourcePlan):
         yield from NativeRdfReader(self.document, origin, self.images).batches()
 
 
-def plan_source(
-    path: Path | str, mapping: str | None, images: Path | str | None, stack: ExitStack
-) -> SourcePlan:
-    """Choose the mapping of a source and check that it fits.
+@dataclass
+class PlannedSources:
+    """The plans of the sources, and remarks on what is not read of them."""
+
+    plans: list[SourcePlan]
+    notes: list[str]
+
+
+def plan_sources(
+    paths: Sequence[Path | str], mapping: str | None, images: Path | str | None, stack: ExitStack
+) -> PlannedSources:
+    """Choose the mapping of each source and check that it fits.
 
     An RDF file is loaded whole into a temporary store, which is deleted when ``stack`` closes.
     """
+    planned = PlannedSources([], [])
+    for path in paths:
+        one = _plan_path(path, mapping, images, stack)
+        planned.plans += one.plans
+        planned.notes += one.notes
+    return planned
+
+
+def _plan_path(
+    path: Path | str, mapping: str | None, images: Path | str | None, stack: ExitStack
+) -> PlannedSources:
     if mapping == NATIVE_MAPPING:
         raise MappingError(
             f"mapping {NATIVE_MAPPING!r} cannot be chosen: "
             "it is used automatically for RDF that `catalograph export` wrote"
         )
-    source = open_source(path)
+    chosen = load_mapping(mapping) if mapping else None
+    opened = open_sources(path, chosen)
+    plans: list[SourcePlan] = []
+    first_error: CatalographError | None = None
+    for source in opened.sources:
+        try:
+            plans.append(_plan_source(source, mapping, images, stack))
+        except (MappingError, DataError) as error:
+            if opened.passed_over is None:
+                raise
+            first_error = first_error or error
+            opened.passed_over.add(source.name, str(error))
+    if not plans and first_error is not None:
+        raise first_error
+    return PlannedSources(plans, list(opened.passed_over.lines()) if opened.passed_over else [])
+
+
+def _plan_source(
+    source: Source, mapping: str | None, images: Path | str | None, stack: ExitStack
+) -> SourcePlan:
+    # A packed file that is damaged at its end stores nothing either.
+    source.file.check()
     if isinstance(source.reader, RdfReader):
         return _plan_rdf(source, source.reader, mapping, images, stack)
 
@@ -123,6 +163,7 @@ def plan_source(
     else:
         guess = guess_mapping(source.head)
         chosen = guess.mapping
+        source = source.under(chosen)
         reason = _reason(source, chosen.name, guess.reason)
     # Called for its error alone, before anything is stored.
     chosen.resolve(source.columns(chosen))
@@ -139,7 +180,7 @@ def _plan_rdf(
     from kg.rdf.products import find_products
 
     chosen = load_mapping(mapping or DEFAULT_RDF_MAPPING)
-    document = stack.enter_context(reader.open_document(source.path))
+    document = stack.enter_context(reader.open_document(source.file))
     # A mapping that was asked for is used even for Catalograph's own RDF.
     if mapping is None and document.is_native():
         reason = _reason(source, NATIVE_MAPPING, "it has Catalograph's own items and statements")
@@ -148,10 +189,7 @@ def _plan_rdf(
         return NativeRdfPlan(source, NATIVE_MAPPING, reason, found, document)
 
     if next(find_products(document), None) is None:
-        raise DataError(
-            f"{source.path} has no product: "
-            "a product has a type like https://schema.org/Product or gr:SomeItems"
-        )
+        raise DataError(_no_product(source, document))
     why = "as requested" if mapping else "its products use schema.org or GoodRelations"
     return RdfProductsPlan(
         source,
@@ -163,8 +201,22 @@ def _plan_rdf(
     )
 
 
+def _no_product(source: Source, document: RdfDocument) -> str:
+    if document.rejects:
+        first = document.rejects[0]
+        return f"{source.location}, line {first.line}: {first.reason}: fix the page"
+    if source.reader.suffixes == RdfReader.suffixes:
+        hint = "a product has a type like https://schema.org/Product or gr:SomeItems"
+    else:
+        hint = (
+            "of a page only its JSON-LD, microdata or RDFa is read: save a table in it as CSV or "
+            "as a workbook (.xlsx)"
+        )
+    return f"{source.location} has no product: {hint}"
+
+
 def _reason(source: Source, mapping_name: str, why: str) -> str:
-    return f"{source.path.name}: mapping {mapping_name} ({why})"
+    return f"{source.name}: mapping {mapping_name} ({why})"
 
 
 def _find_images(source: Source, mapping: Mapping, images: Path | str | None) -> SourceImages:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
-from pyoxigraph import NamedNode, Quad, RdfFormat, Store, parse, serialize
+from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, Store, parse, serialize
 
+from kg.ingest.files import SourceFile
 from kg.rdf.json_ld import split_json_ld
+from kg.rdf.pages import page_documents
 from kg.stores import rdf_terms as terms
 from schema import iris
 from schema.errors import DataError
+from schema.rejects import RejectedRow
 
 DOCUMENT_BASE = f"{iris.BASE}document/"
 """The base IRI that relative IRIs in a file are resolved against."""
@@ -23,23 +26,42 @@ FORMATS = {
     ".trig": RdfFormat.TRIG,
 }
 JSON_LD_SUFFIX = ".jsonld"
+PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
 RANK = terms.NODE_PREDICATES["rank"]
 ITEM_PREFIX = f"{iris.BASE}item:"
 """The start of the IRIs of items in Catalograph's own RDF."""
+
+_SCAN_BYTES = 1 << 22
+_LONGEST_NUMBER = 200
+# Numbers whose zeros the quad store would drop: 0400638133393 and 1.10, bare in Turtle, or with a
+# type. Where text has such numbers, too, the slower way of loading is taken for nothing.
+_ZEROS = rb"[+-]?(?:0[0-9]+(?:\.[0-9]*)?|[0-9]*\.[0-9]*0)"
+_BARE_ZEROS = re.compile(rb"(?:^|[\s(\[,])" + _ZEROS + rb"(?=[\s;,)\].]|$)")
+_TYPED_ZEROS = re.compile(rb"[\"']" + _ZEROS + rb"[\"']\^\^(?!<[^>]*#(?:double|float)>)")
+_HAS_ZEROS = re.compile(r"[+-]?0[0-9].*|.*\.[0-9]*0")
+_EXACT_TYPES = frozenset(
+    f"{iris.XSD}{name}"
+    for name in (
+        "decimal integer long int short byte nonNegativeInteger positiveInteger nonPositiveInteger "
+        "negativeInteger unsignedLong unsignedInt unsignedShort unsignedByte"
+    ).split()
+)
 
 
 class RdfDocument:
     """The quads of a file, whichever graph they are in.
 
-    Raises DataError, with the file and if possible the line, if the file is malformed.
+    ``rejects`` are the parts of a web page that could not be read. Raises DataError, with the file
+    and if possible the line, if the file is malformed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.rejects: list[RejectedRow] = []
         self._folder = tempfile.TemporaryDirectory()
         try:
             self._quads: Store | None = Store(f"{self._folder.name}/quads")
-            self._load(path)
+            self._load(file)
         except BaseException:
             self.close()
             raise
@@ -99,39 +121,86 @@ class RdfDocument:
     @property
     def _store(self) -> Store:
         if self._quads is None:
-            raise ValueError(f"the document {self.path} is closed")
+            raise ValueError(f"the document {self.file.location} is closed")
         return self._quads
 
-    def _load(self, path: Path) -> None:
-        is_json_ld = path.suffix.lower() == JSON_LD_SUFFIX
+    def _load(self, file: SourceFile) -> None:
+        in_pieces = file.suffix == JSON_LD_SUFFIX or file.suffix in PAGE_SUFFIXES
         try:
-            if is_json_ld:
-                self._load_json_ld(path)
+            if in_pieces:
+                self._load_quads(self._quads_in_pieces(file))
+            elif _has_zeros(file):
+                with file.open() as stream:
+                    format = FORMATS[file.suffix]
+                    quads = parse(stream, format, base_iri=DOCUMENT_BASE)
+                    self._load_quads(map(_with_written_number, quads))
             else:
-                format = FORMATS[path.suffix.lower()]
-                self._store.bulk_load(path=path, format=format, base_iri=DOCUMENT_BASE)
+                self._load_stream(file)
         except SyntaxError as error:
             # JSON-LD is parsed in pieces, so its line numbers are not those of the file.
-            line = f", line {error.lineno}" if error.lineno and not is_json_ld else ""
+            line = f", line {error.lineno}" if error.lineno and not in_pieces else ""
             raise DataError(
-                f"{path}{line}: {error.msg}: fix the file, nothing of it was stored"
+                f"{file.location}{line}: {error.msg}: fix the file, nothing of it was stored"
             ) from None
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"{path} cannot be read ({reason}): fix the file, nothing of it was stored"
+                f"{file.location} cannot be read ({reason}): fix the file, nothing of it was stored"
             ) from None
 
-    def _load_json_ld(self, path: Path) -> None:
-        """Convert the file to N-Quads on disk first: bulk loading takes one file, not pieces."""
+    def _load_stream(self, file: SourceFile) -> None:
+        format = FORMATS[file.suffix]
+        if file.is_packed():
+            with file.open() as stream:
+                self._store.bulk_load(stream, format, base_iri=DOCUMENT_BASE)
+        else:
+            self._store.bulk_load(path=file.path, format=format, base_iri=DOCUMENT_BASE)
+
+    def _quads_in_pieces(self, file: SourceFile) -> Iterator[Quad]:
+        if file.suffix == JSON_LD_SUFFIX:
+            pieces = split_json_ld(file)
+        else:
+            pieces = page_documents(file, self.rejects)
+        for piece in pieces:
+            yield from parse(piece, RdfFormat.JSON_LD, base_iri=DOCUMENT_BASE)
+
+    def _load_quads(self, quads: Iterable[Quad]) -> None:
+        """Write quads as N-Quads on disk first: bulk loading takes one file, not pieces."""
         n_quads = f"{self._folder.name}/quads.nq"
-        parsed = (
-            quad
-            for piece in split_json_ld(path)
-            for quad in parse(piece, RdfFormat.JSON_LD, base_iri=DOCUMENT_BASE)
-        )
-        serialize(parsed, n_quads, RdfFormat.N_QUADS)
+        serialize(quads, n_quads, RdfFormat.N_QUADS)
         self._store.bulk_load(path=n_quads, format=RdfFormat.N_QUADS)
+
+
+def _has_zeros(file: SourceFile) -> bool:
+    """Return whether a file seems to have numbers that the quad store would not keep as written."""
+    patterns = [_TYPED_ZEROS]
+    if file.suffix in (".ttl", ".trig"):
+        patterns.append(_BARE_ZEROS)
+    with file.open() as stream:
+        return any(pattern.search(chunk) for chunk in _overlapping(stream) for pattern in patterns)
+
+
+def _overlapping(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield chunks of a stream, each with the end of the one before."""
+    end = b""
+    while chunk := stream.read(_SCAN_BYTES):
+        yield end + chunk
+        end = chunk[-_LONGEST_NUMBER:]
+
+
+def _with_written_number(quad: Quad) -> Quad:
+    """Return a quad whose number stays as it is written: as text, because the store normalises it.
+
+    ``0400638133393`` is rather an id than the number 400638133393.
+    """
+    number = quad.object
+    if (
+        isinstance(number, Literal)
+        and number.datatype.value in _EXACT_TYPES
+        and _HAS_ZEROS.fullmatch(number.value)
+    ):
+        return Quad(quad.subject, quad.predicate, Literal(number.value), quad.graph_name)
+    return quad
 
 
 def node_label(node: Any) -> str:

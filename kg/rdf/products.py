@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.rows import Batch, TextRow, batches_of_rows
 from kg.rdf import vocabulary
@@ -52,6 +55,9 @@ def read_products(
 
     The line of a product is its number in the document.
     """
+    if document.rejects:
+        no_rows = pa.table({name: pa.array([], pa.string()) for name in ROLE_COLUMNS})
+        yield Batch(no_rows, np.zeros(0, np.int64), document.rejects)
     flattener = Flattener(document, mapping.language, mapping.ignore)
     rows: list[_ProductRow] = []
     cell_count = 0
@@ -116,7 +122,7 @@ def _with_role_columns(cells: CellTexts, mapping: Mapping) -> CellTexts:
 def _product_batch(document: RdfDocument, mapping: Mapping, rows: list[_ProductRow]) -> Batch:
     cell_names = (name for row in rows for name in row.cells)
     columns = tuple(dict.fromkeys([*ROLE_COLUMNS, *(mapping.properties or ()), *cell_names]))
-    text_rows = [_text_row(row, columns, mapping, str(document.path)) for row in rows]
+    text_rows = [_text_row(row, columns, mapping, document.file.location) for row in rows]
     (batch,) = batches_of_rows(text_rows, columns, len(text_rows))
     return batch
 

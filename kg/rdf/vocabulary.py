@@ -31,6 +31,8 @@ PRODUCT_TYPES = [
     for namespace in SCHEMA_ORG_NAMESPACES
     for name in _SCHEMA_ORG_PRODUCTS
 ] + [NamedNode(GOOD_RELATIONS + name) for name in _GOOD_RELATIONS_PRODUCTS]
+PRODUCT_NAMES = frozenset((*_SCHEMA_ORG_PRODUCTS, *_GOOD_RELATIONS_PRODUCTS))
+"""The types of products without their namespaces."""
 OFFERING = NamedNode(f"{GOOD_RELATIONS}Offering")
 INCLUDES = NamedNode(f"{GOOD_RELATIONS}includes")
 OFFERED_PRODUCT = (

@@ -505,7 +505,7 @@ def _mapping() -> Kind:
     from contextlib import ExitStack
 
     from kg.ingest.assemble import Origin
-    from kg.ingest.source_plan import plan_source
+    from kg.ingest.source_plan import plan_sources
 
     text = """name = "shop"
 id = ["sku", "id"]
@@ -532,7 +532,8 @@ guess = { columns = ["sku"], width = 3, cell = 1, pattern = "^a" }
         (folder / "shop.toml").write_bytes(data)
         origin = Origin("items.csv", "items.csv", "run", "time")
         with ExitStack() as stack:
-            plan = plan_source(folder / "items.csv", str(folder / "shop.toml"), None, stack)
+            mapping = str(folder / "shop.toml")
+            (plan,) = plan_sources([folder / "items.csv"], mapping, None, stack).plans
             return list(plan.assembled_batches(origin))
 
     return Kind("a mapping", text.encode(), load)

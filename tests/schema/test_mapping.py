@@ -144,7 +144,10 @@ def test_the_documented_example_works():
         'id = "a"\nheader = "no"',
         'id = "a"\ncolumns = [1, 2]',
         'id = "a"\ndelimiter = ""',
-        'id = "a"\ndelimiter = "||"',
+        'id = "a"\ndelimiter = "-----------"',
+        'id = "a"\nheader = 0',
+        'id = "a"\nencoding = "base64"',
+        'id = "a"\nescape = ","\ndelimiter = ","',
         'id = "a"\nquote = "\\"\\""',
         'id = "a"\nquote = 5',
         'id = "a"\nlanguage = []',
@@ -164,7 +167,7 @@ def test_the_documented_example_works():
         "id",
         "\ud800",
     ],
-    ids=range(37),
+    ids=range(40),
 )
 def test_a_mapping_of_anything_is_one_line(tmp_path, line):
     path = tmp_path / "m.toml"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from pathlib import Path
 
 from kg.ingest.readers.base import Reader
 
@@ -27,9 +26,8 @@ def all_readers() -> tuple[Reader, ...]:
     return tuple(readers)
 
 
-def reader_for(path: Path) -> Reader | None:
-    """Return the reader of a file by its suffix, or None if no reader takes it."""
-    suffix = path.suffix.lower()
+def reader_for(suffix: str) -> Reader | None:
+    """Return the reader of the files with a suffix, or None if no reader takes them."""
     return next((reader for reader in all_readers() if suffix in reader.suffixes), None)
 
 

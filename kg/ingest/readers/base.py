@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar
 
+from kg.ingest.files import SourceFile
 from kg.ingest.rows import Batch
 from schema.mapping import Head, Mapping
 
@@ -27,14 +27,17 @@ class Reader(ABC):
     """
 
     @abstractmethod
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Read the names of a file's columns, or its first rows if the format has no names.
 
-        Raises DataError if the file is empty or not of this format.
+        What ``mapping`` says about the layout of the file is not guessed. Raises DataError if the
+        file is empty or not of this format.
         """
 
     @abstractmethod
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read a file in batches of at most ``batch_rows`` rows, in the order of the file.
 
         Every row of the file is in exactly one batch: in its table, as text with the number of its
@@ -43,7 +46,7 @@ class Reader(ABC):
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of a file's columns: those in the file, or else the mapping's."""
-        if not head.named and not mapping.header:
+        if not head.named and not head.header:
             return mapping.columns
         return unique_column_names(head.rows[0])
 
@@ -53,10 +56,20 @@ def unique_column_names(names: Sequence[str]) -> tuple[str, ...]:
 
     A column without a name is called after its position, and a repeated name gets a number.
     """
+    stripped = [
+        raw.strip().strip("\ufeff").strip() or f"column_{position}"
+        for position, raw in enumerate(names, 1)
+    ]
+    taken = set(stripped)
     counts: dict[str, int] = {}
     unique = []
-    for position, raw in enumerate(names, 1):
-        name = raw.strip().strip("\ufeff") or f"column_{position}"
+    for name in stripped:
         counts[name] = counts.get(name, 0) + 1
-        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+        numbered = name
+        # Another column may have the numbered name of its own.
+        while counts[name] > 1 and numbered in taken:
+            numbered = f"{name}_{counts[name]}"
+            counts[name] += numbered in taken
+        taken.add(numbered)
+        unique.append(numbered)
     return tuple(unique)

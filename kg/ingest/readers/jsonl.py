@@ -2,99 +2,109 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-from kg.ingest.readers.base import Reader
-from kg.ingest.readers.json_cells import TextCells, object_cells
-from kg.ingest.rows import BadRowError, Batch, TextRow, batches_of_rows
+from kg.ingest.files import SourceFile
+from kg.ingest.json_stream import has_lone_surrogates, record_decoder
+from kg.ingest.records import Record, RecordReader
+from kg.ingest.rows import BadRowError
 from schema.errors import DataError
-from schema.mapping import Head, Mapping
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
-_HEAD_ROWS = 50
+MAX_LINE_BYTES = 64 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class JsonlReader(Reader):
-    """Reads JSONL; the members of nested objects are columns with dotted names."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line: its number, its start, and whether there is more of it than is read."""
+
+    number: int
+    content: bytes
+    too_long: bool
+
+
+class JsonlReader(RecordReader):
+    """Reads JSONL. A line that is no object costs only itself.
+
+    Lines that belong to an array are read, too: a ``[`` or ``]`` alone, and commas at the end.
+    """
 
     suffixes = (".jsonl", ".ndjson")
 
-    def head(self, path: Path) -> Head:
-        """Return the names of all members in the first lines."""
-        names: dict[str, None] = {}
-        with path.open("rb") as stream:
-            for raw in itertools.islice(stream, _HEAD_ROWS):
-                try:
-                    names.update(dict.fromkeys(_parse_line(raw)))
-                except BadRowError:
-                    continue
-        if not names:
-            raise DataError(
-                f"{path} has no JSON object in its first {_HEAD_ROWS} lines: "
-                "JSONL is one object per line"
-            )
-        return Head(path.name, (tuple(names),), named=True)
-
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
-        """Read the lines that are not blank; a line that is not a JSON object is rejected.
-
-        A batch has the columns of the head and those that first occur in its own rows.
-        """
-        with path.open("rb") as stream:
-            numbered_lines = enumerate(stream, 1)
-            while chunk := list(itertools.islice(numbered_lines, batch_rows)):
-                columns = dict.fromkeys(head.rows[0])
-                parsed: list[tuple[int, TextCells] | RejectedRow] = []
-                for line, raw in chunk:
-                    if not raw.strip():
-                        continue
-                    try:
-                        cells = _parse_line(raw)
-                    except BadRowError as error:
-                        text = raw[:MAX_REJECT_TEXT].decode(errors="replace").rstrip()
-                        parsed.append(RejectedRow(str(path), line, str(error), text))
-                    else:
-                        columns.update(dict.fromkeys(cells))
-                        parsed.append((line, cells))
-                yield from batches_of_rows(_in_order(parsed, columns), tuple(columns), batch_rows)
+    def records(self, file: SourceFile, path: str) -> Iterator[Record | RejectedRow]:
+        """Read the lines that are not blank, in UTF-8, or in UTF-16 by the first bytes."""
+        decoder = record_decoder()
+        for line in _lines(file):
+            content = line.content.strip()
+            if content in (b"", b"[", b"]", b"],"):
+                continue
+            try:
+                if line.too_long:
+                    raise BadRowError(f"a line of more than {MAX_LINE_BYTES >> 20} MB")
+                yield Record(line.number, _parse(content, decoder))
+            except BadRowError as error:
+                text = content[:MAX_REJECT_TEXT].decode(errors="replace")
+                yield RejectedRow(file.location, line.number, str(error), text)
 
 
-def _in_order(
-    parsed: list[tuple[int, TextCells] | RejectedRow], columns: dict[str, None]
-) -> Iterator[TextRow | RejectedRow]:
-    """Bring the cells of each row into the order of the columns."""
-    for row in parsed:
-        if isinstance(row, RejectedRow):
-            yield row
-        else:
-            line, cells = row
-            yield TextRow(line, [cells.get(name) for name in columns])
+def _lines(file: SourceFile) -> Iterator[_Line]:
+    """Yield the lines of a file in UTF-8."""
+    encoding = json.detect_encoding(file.start(4))
+    if not encoding.startswith("utf-8"):
+        with io.TextIOWrapper(file.open(), encoding, newline="\n") as text:
+            yield from _decoded_lines(text, file)
+        return
+    number = 0
+    with file.open() as stream:
+        while content := stream.readline(MAX_LINE_BYTES):
+            number += 1
+            too_long = len(content) == MAX_LINE_BYTES and not content.endswith(b"\n")
+            if too_long:
+                while (rest := stream.readline(1 << 20)) and not rest.endswith(b"\n"):
+                    pass
+            if number == 1:
+                content = content.removeprefix(_BYTE_ORDER_MARK)
+            yield _Line(number, content, too_long)
 
 
-def _parse_line(raw: bytes) -> TextCells:
-    """Return the cells of a line; raises BadRowError if it is not a JSON object of valid text."""
+def _decoded_lines(stream: io.TextIOWrapper, file: SourceFile) -> Iterator[_Line]:
+    number = 0
     try:
-        # The first line may start with a byte-order mark.
-        members = json.loads(raw.decode("utf-8-sig"))
+        while content := stream.readline(MAX_LINE_BYTES):
+            number += 1
+            too_long = len(content) == MAX_LINE_BYTES and not content.endswith("\n")
+            while too_long and (rest := stream.readline(1 << 20)) and not rest.endswith("\n"):
+                pass
+            yield _Line(number, content.encode(errors="surrogatepass"), too_long)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file.location}, line {number + 1}: not valid {stream.encoding.upper()} "
+            f"({error.reason}): what comes after it is not read; convert the file to UTF-8"
+        ) from None
+
+
+def _parse(content: bytes, decoder: json.JSONDecoder) -> dict[str, Any]:
+    """Return the object of a line; raises BadRowError if it is none, or has no valid text."""
+    try:
+        text = content.decode()
     except UnicodeDecodeError:
         raise BadRowError("not valid UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise BadRowError(f"not JSON: {error}") from None
-    if not isinstance(members, dict):
-        raise BadRowError("not a JSON object")
-
     try:
-        cells = object_cells(members)
-        # JSON can escape half of a surrogate pair, which no store can hold.
-        "".join(f"{name}{text or ''}" for name, text in cells.items()).encode()
-    except UnicodeEncodeError:
-        raise BadRowError("a lone surrogate: text that UTF-8 cannot encode") from None
+        value = decoder.decode(text.removesuffix(","))
     except RecursionError:
         raise BadRowError("nested too deep") from None
-    return cells
+    except ValueError as error:
+        raise BadRowError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRowError("not a JSON object")
+    if has_lone_surrogates(text, value):
+        raise BadRowError("a lone surrogate: text that UTF-8 cannot encode")
+    return value
 
 
 READER = JsonlReader()

@@ -1,21 +1,25 @@
-"""Parquet: typed columns, which become text."""
+"""Parquet: typed columns, which become text, and nested ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
-from kg.ingest.readers.json_cells import cell_text
+from kg.ingest.records import HEAD_RECORDS, Record
 from kg.ingest.rows import Batch
-from schema.arrays import BoolArray
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+_MAX_BATCH_ROWS = 10_000
 
 
 class ParquetReader(Reader):
@@ -23,80 +27,67 @@ class ParquetReader(Reader):
 
     suffixes = (".parquet", ".pq")
 
-    def head(self, path: Path) -> Head:
-        """Return the names of the top-level columns."""
-        import pyarrow.parquet as pq
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
+        """Return the names of the columns, those of nested ones as in the first rows."""
+        from kg.ingest.arrow_rows import choose_columns, head_names
 
-        try:
-            columns = pq.read_schema(path).names
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise _unreadable(path, error) from None
-        return Head(path.name, (tuple(columns),), named=True)
+        with _opened(file) as parquet:
+            first = _first_rows(parquet)
+            columns = choose_columns(parquet.schema_arrow, first)
+            names = head_names(first.select(list(columns.positions)), columns)
+        return Head(file.name, (names,), named=True, remarks=columns.remarks)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
+        """Return the names of the columns, which are distinct already."""
+        return head.rows[0]
+
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the rows in batches; the line of a row is its number, counted from 1."""
-        import pyarrow.parquet as pq
+        from kg.ingest.arrow_rows import arrow_batches, choose_columns
 
-        next_line = 1
+        with _opened(file) as parquet:
+            columns = choose_columns(parquet.schema_arrow, _first_rows(parquet))
+            tables = _tables(parquet, list(columns.positions), batch_rows)
+            yield from arrow_batches(tables, columns, head.rows[0], file)
+
+    def records(self, file: SourceFile) -> Iterator[Record | RejectedRow]:
+        """Read the rows as nested records, numbered from 1."""
+        from kg.ingest.arrow_rows import arrow_records, choose_columns
+
+        with _opened(file) as parquet:
+            columns = choose_columns(parquet.schema_arrow, _first_rows(parquet))
+            tables = _tables(parquet, list(columns.positions), _MAX_BATCH_ROWS)
+            yield from arrow_records(tables, columns, file)
+
+
+@contextmanager
+def _opened(file: SourceFile) -> Iterator[ParquetFile]:
+    """Open a Parquet file; what is wrong with it is a DataError, also while it is read."""
+    from pyarrow.parquet import ParquetFile
+
+    with file.on_disk() as path:
         try:
-            with pq.ParquetFile(path) as file:
-                for record_batch in file.iter_batches(batch_rows):
-                    table = pa.Table.from_batches([record_batch])
-                    yield _text_batch(table, next_line, path)
-                    next_line += table.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _unreadable(path, error) from None
+            with ParquetFile(path) as parquet:
+                yield parquet
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"{file.location} is not a readable Parquet file ({reason}): write it again"
+            ) from None
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0]
-    return DataError(f"{path} is not a readable Parquet file ({reason}): write it again")
+def _first_rows(parquet: ParquetFile) -> pa.Table:
+    for record_batch in parquet.iter_batches(HEAD_RECORDS):
+        return pa.Table.from_batches([record_batch])
+    return parquet.schema_arrow.empty_table()
 
 
-def _text_batch(table: pa.Table, first_line: int, path: Path) -> Batch:
-    lines = np.arange(first_line, first_line + table.num_rows, dtype=np.int64)
-    invalid = _rows_with_invalid_text(table)
-    rejects = [RejectedRow(str(path), int(line), "not valid UTF-8") for line in lines[invalid]]
-    if rejects:
-        table = table.filter(pa.array(~invalid))
-    return Batch(_as_text_columns(table), lines[~invalid], rejects)
-
-
-def _rows_with_invalid_text(table: pa.Table) -> BoolArray:
-    """Return which rows hold text that is not UTF-8, which the writers of Parquet do not check."""
-    invalid = np.zeros(table.num_rows, bool)
-    for column in table.columns:
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            # The error names one row at most, and all of them are needed.
-            for row, cell in enumerate(column):
-                try:
-                    cell.as_py()
-                except UnicodeDecodeError:
-                    invalid[row] = True
-    return invalid
-
-
-def _as_text_columns(table: pa.Table) -> pa.Table:
-    while any(pa.types.is_struct(field.type) for field in table.schema):
-        table = table.flatten()
-    return pa.table(
-        {
-            name: _as_text_column(column)
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-    )
-
-
-def _as_text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    if is_list or pa.types.is_floating(column.type):
-        texts = [cell_text(value) for value in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return pc.cast(column, pa.string())
+def _tables(parquet: ParquetFile, positions: list[int], batch_rows: int) -> Iterator[pa.Table]:
+    # Selected by position after reading: names may repeat, and a reader takes only names.
+    for record_batch in parquet.iter_batches(min(batch_rows, _MAX_BATCH_ROWS)):
+        yield pa.Table.from_batches([record_batch]).select(positions)
 
 
 READER = ParquetReader()

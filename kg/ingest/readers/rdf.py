@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import Batch
 from schema.errors import DataError
@@ -22,25 +22,27 @@ class RdfReader(Reader):
     that Catalograph itself wrote: see ``kg.ingest.source_plan``.
     """
 
-    suffixes = (".ttl", ".nt", ".nq", ".trig", ".jsonld")
+    suffixes: ClassVar[tuple[str, ...]] = (".ttl", ".nt", ".nq", ".trig", ".jsonld")
 
-    def head(self, path: Path) -> Head:
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
         """Return a head without columns, which are only known once the document is loaded."""
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty: there is nothing to load")
-        return Head(path.name, ((),), named=True)
+        if not file.start(1):
+            raise DataError(f"{file.location} is empty: there is nothing to load")
+        return Head(file.name, ((),), named=True)
 
-    def open_document(self, path: Path) -> RdfDocument:
+    def open_document(self, file: SourceFile) -> RdfDocument:
         """Load a file whole into a temporary quad store on disk."""
         from kg.rdf.document import RdfDocument
 
-        return RdfDocument(path)
+        return RdfDocument(file)
 
-    def batches(self, path: Path, head: Head, mapping: Mapping, batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[Batch]:
         """Read the products; the line of a row is the number of the product."""
         from kg.rdf.products import read_products
 
-        with self.open_document(path) as document:
+        with self.open_document(file) as document:
             yield from read_products(document, mapping, batch_rows)
 
 

@@ -9,14 +9,14 @@ from tests.kg.ingest.readers.reading import write
 
 def test_a_folder_stands_for_its_table(tmp_path):
     write(tmp_path, "id\n1", "items.csv")
-    write(tmp_path, "query\n1", "queries.csv")
+    write(tmp_path, "query,item\nx,1", "queries.csv")
     write(tmp_path, "about these files", "readme.txt")
-    assert open_source(tmp_path).path.name == "items.csv"
+    assert open_source(tmp_path).name == "items.csv"
 
 
 def test_a_text_file_is_read_if_it_is_named(tmp_path):
     path = write(tmp_path, "id\tt\n1\ta\n", "items.txt")
-    assert open_source(path).path == path
+    assert open_source(path).file.path == path
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_text_file_is_read_if_it_is_named(tmp_path):
     [
         ("none.csv", SourceNotFoundError, "check the path"),
         ("a.pages", DataError, "suffix '.pages'"),
-        ("a.xml", DataError, "entities"),
+        ("a.orc", DataError, "suffix"),
     ],
 )
 def test_what_is_not_a_source_is_an_error_of_one_line(tmp_path, name, error, message):

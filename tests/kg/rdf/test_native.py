@@ -3,6 +3,7 @@
 import pytest
 
 from kg.ingest.assemble import Origin
+from kg.ingest.files import SourceFile
 from kg.ingest.images import SourceImages
 from kg.rdf.document import RdfDocument
 from kg.rdf.native import NativeRdfReader
@@ -21,7 +22,7 @@ def read(tmp_path, text):
     path = tmp_path / "native.ttl"
     path.write_text(HEAD + text)
     origin = Origin("native.ttl", "native.ttl", "run", "now")
-    with RdfDocument(path) as document:
+    with RdfDocument(SourceFile.of(path)) as document:
         (batch,) = NativeRdfReader(document, origin, SourceImages()).batches()
     return batch
 

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from kg.ingest.records import Record
 from kg.ingest.source import open_source
+from schema.errors import DataError
 from schema.mapping import Mapping
 
 PLAIN = Mapping("plain", id=("id",))
@@ -27,3 +29,19 @@ def rows_and_rejects(batches):
         rows += zip(batch.lines.tolist(), *columns, strict=True)
         rejects += [(reject.line, reject.reason) for reject in batch.rejects]
     return rows, rejects
+
+
+def values_of(records):
+    """Return the values of the records among what a reader yields."""
+    return [each.value for each in records if isinstance(each, Record)]
+
+
+def rows_before_damage(batches):
+    """Return how many rows are read before the file cannot be read any more, and the error."""
+    count = 0
+    try:
+        for batch in batches:
+            count += batch.rows_read
+    except DataError as error:
+        return count, str(error)
+    raise AssertionError("nothing was wrong")

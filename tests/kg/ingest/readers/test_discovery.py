@@ -26,11 +26,11 @@ from schema.mapping import Head
 class WordsReader(Reader):
     suffixes = (".words",)
 
-    def head(self, path):
-        return Head(path.name, (("id",),), named=True)
+    def head(self, file, mapping=None):
+        return Head(file.name, (("id",),), named=True)
 
-    def batches(self, path, head, mapping, batch_rows):
-        words = path.read_text().split()
+    def batches(self, file, head, mapping, batch_rows):
+        words = file.start(1000).decode().split()
         rows = (TextRow(line, [word]) for line, word in enumerate(words, 1))
         yield from batches_of_rows(rows, ("id",), batch_rows)
 
@@ -78,7 +78,7 @@ def test_a_new_reader_is_one_new_file(tmp_path, monkeypatch):
     all_readers.cache_clear()
     try:
         assert read_source(path) == ([(1, "a"), (2, "b")], [])
-        assert open_source(tmp_path).path == path
+        assert open_source(tmp_path).file.path == path
     finally:
         all_readers.cache_clear()
         sys.modules.pop(f"{readers.__name__}.words")
@@ -97,7 +97,14 @@ def test_finding_the_readers_loads_no_parser():
 
 
 @pytest.mark.parametrize(
-    ("names", "unique"), [(["a", "", " a ", "b"], ("a", "column_2", "a_2", "b")), ([], ())]
+    ("names", "unique"),
+    [
+        (["a", "", " a ", "b"], ("a", "column_2", "a_2", "b")),
+        (["a", "a", "a_2"], ("a", "a_3", "a_2")),
+        (["a", "a_2", "a", "a"], ("a", "a_2", "a_3", "a_4")),
+        (["", "column_1"], ("column_1", "column_1_2")),
+        ([], ()),
+    ],
 )
 def test_column_names_become_distinct(names, unique):
     assert unique_column_names(names) == unique

@@ -1,0 +1,159 @@
+"""Sources of every kind through the whole of an ingest."""
+
+import gzip
+import json
+import time
+import zipfile
+
+import pytest
+from backports import zstd
+
+from kg.home import Home
+from kg.ingest import unpacking
+from kg.ingest.pipeline import ingest
+from kg.stores.memory import MemoryStore
+from schema.errors import CatalographError, DataError
+from tests.kg.ingest.made_workbooks import MadeSheet, write_xlsx
+from tests.kg.ingest.readers.reading import write
+
+TABLE = "sku,name,colour\nC1,Cup,blue\nC2,Can,red\n"
+ITEMS = [
+    {"sku": "C1", "name": "Cup", "colour": "blue"},
+    {"sku": "C2", "name": "Can", "colour": "red"},
+]
+PAIRS = [("C1", "colour", "blue"), ("C2", "colour", "red")]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    store = MemoryStore()
+    monkeypatch.setattr(Home, "store", lambda self, read_only=False: store)
+    return Home.open(tmp_path / "home", create=True)
+
+
+def facts(home):
+    rows = [row for batch in home.store().scan() for row in batch.to_pylist()]
+    return sorted((row["item"], row["property"], row["value"]) for row in rows)
+
+
+def xml_of(items):
+    rows = "".join(
+        "<item>" + "".join(f"<g:{k}>{v}</g:{k}>" for k, v in item.items()) + "</item>"
+        for item in items
+    )
+    return f'<rss xmlns:g="http://base.google.com/ns/1.0"><channel>{rows}</channel></rss>'
+
+
+FILES = {
+    "a.csv": TABLE,
+    "a.csv.gz": gzip.compress(TABLE.encode()),
+    "a.tsv.zst": zstd.compress(TABLE.replace(",", "\t").encode()),
+    "a.json": json.dumps({"total": 2, "products": ITEMS}),
+    "a.jsonl": "\n".join(map(json.dumps, ITEMS)),
+    "a.xml": xml_of(ITEMS),
+    "a.xml.gz": gzip.compress(xml_of(ITEMS).encode()),
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, "a.xlsx", "a.zip"])
+def test_every_kind_of_file_gives_the_same_items(home, tmp_path, name):
+    if name == "a.xlsx":
+        rows = [list(ITEMS[0]), *(list(item.values()) for item in ITEMS)]
+        path = write_xlsx(tmp_path / name, {"Items": MadeSheet(rows)})
+    elif name == "a.zip":
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("in/a.csv", TABLE)
+    else:
+        path = write(tmp_path, FILES[name], name)
+    report = ingest(home, [path])
+    assert (report.read, report.stored, report.items) == (2, 2, 2)
+    assert facts(home) == PAIRS
+    assert home.store().item("C1")[0].title == "Cup"
+    # Loading it again adds nothing, so the provenance is the same.
+    assert ingest(home, [path]).new_statements == 0
+
+
+def test_the_tables_of_a_folder_are_one_catalogue(home, tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write(folder, TABLE, "products.csv")
+    write(folder, "sku,price\nC1,9.90\n", "prices.csv")
+    write(folder, "left,right,label\n1,2,0\n", "pairs.csv")
+    write(folder, "query,item\nx,C1\n", "queries.csv")
+    report = ingest(home, [folder])
+    assert facts(home) == sorted([*PAIRS, ("C1", "price", "9.90")])
+    said = "\n".join(report.notes)
+    assert "pairs.csv (mapping 'generic' finds no id column" in said
+    assert "queries.csv (a query log" in said
+
+
+def test_a_folder_in_which_nothing_fits_is_an_error(home, tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write(folder, "left,right\n1,2\n", "pairs.csv")
+    with pytest.raises(CatalographError, match="no id column"):
+        ingest(home, [folder])
+
+
+def test_a_remark_on_the_format_is_in_the_report(home, tmp_path):
+    report = ingest(home, [write(tmp_path, FILES["a.jsonl"], "a.json")])
+    assert any("JSON lines by its content" in note for note in report.notes)
+
+
+BAD_PACKS = {
+    "cut off": lambda data: data[:-20],
+    "damaged": lambda data: data[:-4] + b"\0\0\0\0",
+    "goes on with something else": lambda data: data + b"more",
+}
+
+
+@pytest.mark.parametrize("words", BAD_PACKS)
+def test_an_archive_that_is_damaged_at_its_end_stores_nothing(home, tmp_path, words):
+    lines = "".join(f"{number},x\n" for number in range(200_000))
+    packed = gzip.compress(f"id,title\n{lines}".encode(), 1)
+    path = write(tmp_path, BAD_PACKS[words](packed), "a.csv.gz")
+    with pytest.raises(DataError, match=words) as caught:
+        ingest(home, [path])
+    assert "\n" not in str(caught.value)
+    assert home.store().counts().items == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("a.csv.gz", b"id,title\n1,x\n"), ("a.jsonl.gz", b'{"id": 1}\n')],
+)
+def test_a_bomb_stores_nothing_and_is_found_at_once(home, tmp_path, name, unit, monkeypatch):
+    monkeypatch.setattr(unpacking, "UNCHECKED_BYTES", 8 << 20)
+    bomb = gzip.compress(unit * ((32 << 20) // len(unit)), 6)
+    path = write(tmp_path, bomb, name)
+    started = time.monotonic()
+    with pytest.raises(DataError, match="200 times its size"):
+        ingest(home, [path])
+    assert time.monotonic() - started < 20
+    assert home.store().counts().items == 0
+
+
+def test_what_comes_before_damage_is_stored_and_the_error_has_its_line(home, tmp_path):
+    text = "[" + ",\n".join(json.dumps({"id": n, "t": "x"}) for n in range(500))
+    with pytest.raises(DataError, match="line 500"):
+        ingest(home, [write(tmp_path, text, "a.json")])
+    assert home.store().counts().items == 500
+
+
+def test_standard_input_is_ingested(tmp_path):
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, root / "cli.py", "--home", tmp_path / "home", "--json", "ingest", "-"],
+        input=gzip.compress(TABLE.encode()),
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["items"] == 2
+    assert b"standard input: mapping generic" in done.stderr

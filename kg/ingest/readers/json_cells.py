@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kg.ingest.normalize import LIST_SEPARATOR, number_text
+from kg.ingest.values.text import LIST_SEPARATOR, number_text
 
 TextCells = dict[str, str | None]
 """The text of each cell of a row, by the name of its column; None for an empty cell."""

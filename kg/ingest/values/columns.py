@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.values.counts import ColumnCounts, add_counts
-from kg.ingest.values.identifiers import gtin_fault, names_gtin, names_identifier
 from kg.ingest.values.markup import is_html, list_items, without_markup
 from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
 from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
 from kg.ingest.values.text import LIST_SEPARATOR, clean, without_controls
 from schema.arrays import IntArray
+from schema.identifiers import gtin_fault, names_gtin, names_identifier
 
 
 class Role(Enum):

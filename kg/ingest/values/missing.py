@@ -91,7 +91,8 @@ _CERTAIN = """
     未设置|未設定|待定|待确认|待確認|待补充|缺失|空白|（空）|(空白)|不明|未定
     未登録|未記入|未入力
     未公開|データなし|情報なし|記載なし|該当データなし|不明です|未設定です|未詳|(空白セル)
-    정보없음|정보 없음|미정|미상|알 수 없음|알수없음|데이터 없음|자료 없음|미입력|미지정|미확인|(공백)
+    정보없음|정보 없음|미정|미상|알 수 없음|알수없음|데이터 없음|자료 없음
+    미입력|미지정|미확인|(공백)
     غير معروف|غير متوفر|غير محدد|لا توجد بيانات|غير متاح|לא ידוע|אין מידע|לא צוין|לא זמין
     अज्ञात|उपलब्ध नहीं|không rõ|không có dữ liệu|chưa xác định|chưa cập nhật|không xác định
     tidak diketahui|tidak tersedia|tidak ada data|belum diketahui|ไม่ทราบ|ไม่ระบุ|ไม่มีข้อมูล
@@ -108,12 +109,13 @@ _DOUBTFUL = """
 _NONE = """
     none|no one|nothing|not applicable|not appl.|inapplicable|does not apply|doesn't apply
     not relevant|keine|keiner|keines|kein|nicht zutreffend|entfällt|trifft nicht zu|ohne
-    nicht relevant|nicht anwendbar|nicht vorhanden|aucun|aucune|sans objet|non applicable|ne s'applique pas|néant
-    sans|ninguno|ninguna|ningún|no aplica|no procede|nada|nessuno|nessuna|non applicabile
+    nicht relevant|nicht anwendbar|nicht vorhanden|aucun|aucune|sans objet|non applicable
+    ne s'applique pas|néant|sans|ninguno|ninguna|ningún|no aplica|no procede|nada|nessuno|nessuna|non applicabile
     nenhum|nenhuma|não se aplica|nao se aplica|não aplicável|geen|niet van toepassing|n.v.t.|nvt
     brak|nie dotyczy|žádný|žádná|žádné|nevztahuje se|ingen|inget|inga|ej tillämpligt|ei mitään
-    ei sovellettavissa|nem alkalmazható|niciunul|niciuna|nu se aplică|κανένα|δεν ισχύει|не применимо
-    не применяется|отсутствует|не застосовується|geçerli değil|不适用|不適用|该当なし|該当なし|해당없음|해당 없음
+    ei sovellettavissa|nem alkalmazható|niciunul|niciuna|nu se aplică|κανένα|δεν ισχύει
+    не применимо|не применяется|отсутствует|не застосовується|geçerli değil|不适用|不適用
+    该当なし|該当なし|해당없음|해당 없음
     không áp dụng|tidak berlaku
     لا ينطبق|לא רלוונטי|ไม่เกี่ยวข้อง
 """

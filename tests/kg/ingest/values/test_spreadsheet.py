@@ -2,7 +2,7 @@
 
 import pytest
 
-from kg.ingest.values.identifiers import gtin_fault, names_gtin, names_identifier
+from schema.identifiers import gtin_fault, names_gtin, names_identifier
 from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
 
 

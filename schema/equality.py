@@ -37,6 +37,8 @@ _SIGNS = str.maketrans(
         **{raised: f"^{digit}" for raised, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)},
     }
 )
+_WIDE = {0xFF01 + code: 0x21 + code for code in range(94)} | {0x3000: 0x20}
+"""The wide forms of Asian type, as which digits and letters are the same."""
 # A space matters between two words and between two numbers, but not in "16 GB" or "a / b".
 _IDLE_SPACE = re.compile(
     r"(?<=[0-9])\s+(?=[^\W\d_])|(?<=[^\W\d_])\s+(?=[0-9])|\s+(?=[/:;,.+&x*)\]-])|(?<=[/:;,.+&*(\[-])\s+"
@@ -72,6 +74,8 @@ class Equality:
         """Return the key of what a text stands for; None if it stands for nothing but itself."""
         reading = self.reading
         stripped = text.strip()
+        if not stripped.isascii():
+            stripped = stripped.translate(_WIDE)
         match reading.datatype:
             case "integer" | "decimal":
                 return _number_key(stripped, reading)
@@ -140,7 +144,7 @@ def text_key(text: str, case_sensitive: bool = False) -> str:
 
 _CODE_LIKE = re.compile(r"(?=[^\d\s]*\d)(?=[^A-Za-z\s]*[A-Za-z])[\w./#+-]{4,}\Z", re.ASCII)
 _CASE_NAME = re.compile(
-    r"part|model|mpn|code|symbol|gene|unit|einheit|unidad|unité|number|nummer|serial|sku|ref",
+    r"part|model|mpn|code|symbol|\bgenes?\b|unit|einheit|unidad|unité|number|nummer|serial|sku|ref",
     re.IGNORECASE,
 )
 

@@ -278,12 +278,14 @@ def _infer_price(name: str, vocabulary: Vocabulary, elsewhere: str) -> Inference
             currencies[price.currency] += count
     votes = _votes(digits, vocabulary.weights)
     mark = decide_decimal_mark(votes, elsewhere)
-    (currency, count), *_ = currencies.most_common(1) or [(None, 0)]
+    currency: str | None = None
     remark = _mark_remark(votes, mark)
-    if count < MIN_PARSED_SHARE * currencies.total():
+    for most_used, count in currencies.most_common(1):
+        if count >= MIN_PARSED_SHARE * currencies.total():
+            currency = most_used
+    if currency is None and currencies:
         listed = ", ".join(sorted(currencies))
         remark = f"its prices have several currencies ({listed}), and their numbers say little"
-        currency = None
     if not vocabulary.parses(lambda text: _parse_number(text, "decimal", currency, mark)):
         return Inference(Reading(remark=remark), votes)
     is_whole_price = vocabulary.parses(lambda text: _parse_number(text, "integer", currency, mark))

@@ -111,6 +111,11 @@ class PropertySpec:
         return synonym_keys(self.synonyms, self.equality.key)
 
     @cached_property
+    def _heads(self) -> dict[str, str]:
+        """By key: the value that a person wants to see for its synonyms."""
+        return {self._key(shown): shown for shown in self.synonyms}
+
+    @cached_property
     def _positions(self) -> dict[str, int]:
         return {value: position for position, value in enumerate(self.values)}
 
@@ -119,7 +124,9 @@ class PropertySpec:
         # The commonest of several: in an older ontology equal values have not been merged.
         positions: dict[str, int] = {}
         for position, value in enumerate(self.values):
-            positions.setdefault(self._key(value), position)
+            key = self._key(value)
+            if key not in positions or self._heads.get(key) == value:
+                positions[key] = position
         return positions
 
     def _key(self, text: str) -> str:
@@ -137,10 +144,12 @@ class PropertySpec:
 
     def shown(self, text: str) -> str:
         """Return the value of the vocabulary that a text stands for; itself if there is none."""
+        if self._heads:
+            head = self._heads.get(self._key(text))
+            if head is not None:
+                return head
         position = self.position(text)
-        if position is not None:
-            return self.values[position]
-        return text
+        return text if position is None else self.values[position]
 
     def texts(self) -> Iterator[str]:
         """Yield the values, with all their spellings and synonyms."""

@@ -86,7 +86,8 @@ _CERTAIN = """
     не указана|не задано|не определено|не определен|н/д|н.д.|н/у|н/о|б/д|(пусто)|уточняется
     нет в наличии данных|данные отсутствуют|немає даних|невідомо|не вказано|невідомий
     няма данни|неизвестен|непознато
-    未知|不详|不詳|未填写|未填|未填寫|请填写|請填寫|请选择|請選擇|暂无|暫無|暂无数据|暂无信息|无数据|無資料
+    未知|不详|不詳|未填写|未填|未填寫|请填写|請填寫|请选择|請選擇|暂无|暫無|暂无数据|暂无信息
+    无数据|無資料
     无资料|未提供|未指定
     未设置|未設定|待定|待确认|待確認|待补充|缺失|空白|（空）|(空白)|不明|未定
     未登録|未記入|未入力
@@ -110,9 +111,10 @@ _NONE = """
     none|no one|nothing|not applicable|not appl.|inapplicable|does not apply|doesn't apply
     not relevant|keine|keiner|keines|kein|nicht zutreffend|entfällt|trifft nicht zu|ohne
     nicht relevant|nicht anwendbar|nicht vorhanden|aucun|aucune|sans objet|non applicable
-    ne s'applique pas|néant|sans|ninguno|ninguna|ningún|no aplica|no procede|nada|nessuno|nessuna|non applicabile
-    nenhum|nenhuma|não se aplica|nao se aplica|não aplicável|geen|niet van toepassing|n.v.t.|nvt
-    brak|nie dotyczy|žádný|žádná|žádné|nevztahuje se|ingen|inget|inga|ej tillämpligt|ei mitään
+    ne s'applique pas|néant|sans|ninguno|ninguna|ningún|no aplica|no procede|nada|nessuno|nessuna
+    non applicabile|nenhum|nenhuma|não se aplica|nao se aplica|não aplicável|geen
+    niet van toepassing|n.v.t.|nvt|brak|nie dotyczy|žádný|žádná|žádné|nevztahuje se|ingen|inget
+    inga|ej tillämpligt|ei mitään
     ei sovellettavissa|nem alkalmazható|niciunul|niciuna|nu se aplică|κανένα|δεν ισχύει
     не применимо|не применяется|отсутствует|не застосовується|geçerli değil|不适用|不適用
     该当なし|該当なし|해당없음|해당 없음

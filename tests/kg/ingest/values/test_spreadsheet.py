@@ -2,8 +2,8 @@
 
 import pytest
 
-from schema.identifiers import gtin_fault, names_gtin, names_identifier
 from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
+from schema.identifiers import gtin_fault, names_gtin, names_identifier
 
 
 def forms(*texts):

@@ -310,9 +310,11 @@ def infer_ontology(context: Context) -> None:
 )
 @pass_context
 def list_synonyms(context: Context, property_name: str | None, as_toml: bool) -> None:
-    """List values that may be one: typing errors, plurals, hyphens, two spellings.
+    """List values that may be one, such as typing errors.
 
-    PROPERTY is the name of a property; without it, all whose values are names are looked through.
+    Compared are typing errors, plurals, hyphens, accents, the order of words and two spellings of a
+    word. PROPERTY is the name of a property; without it, all whose values are names are looked
+    through.
     Values that differ in case, space or in how a number is written are one already. Nothing is
     merged by this command: put what is right into ontology.toml, under the value to be shown, and
     run `schema infer`.

@@ -19,6 +19,7 @@ from kg.ingest.values import (
     Role,
     SplitCells,
     ValueSettings,
+    counts_rows,
     id_fault,
     rules_of,
     values_of,
@@ -79,6 +80,7 @@ class Assembler:
         self.origin = origin
         self._seen = SeenRows()
         self._cleaners = ColumnCleaners(self._value_settings)
+        self._row_numbers: frozenset[str] | None = None
         self._image_rules = rules_of(
             "image",
             Role.PROPERTY,
@@ -174,7 +176,14 @@ class Assembler:
     def _column_cells(self, table: pa.Table, layout: Layout) -> Iterator[tuple[str, SplitCells]]:
         """Yield the name and the values of each property column of N new rows."""
         titles = table[layout.title] if layout.title else None
+        if self._row_numbers is None:
+            self._row_numbers = frozenset(
+                name for name in layout.properties if counts_rows(name, table[name])
+            )
         for column in layout.properties:
+            if column in self._row_numbers:
+                self._cleaners.left_out(column, ColumnCounts(row_numbers=table.num_rows))
+                continue
             cells = self._cleaners.split(column, Role.PROPERTY, table[column], titles)
             name = clean(column)
             if name and len(cells.rows):

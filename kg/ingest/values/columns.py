@@ -51,6 +51,21 @@ class ValueSettings:
     identifier: bool | None = None
 
 
+_UNNAMED = re.compile(r"\s*|column_\d+|Unnamed: ?\d+|__index_level_\d+__", re.ASCII)
+MIN_ROW_NUMBERS = 2
+
+
+def counts_rows(name: str, column: pa.Array) -> bool:
+    """Return whether a column without a name is the index of a table: 0, 1, 2 or 1, 2, 3."""
+    if len(column) < MIN_ROW_NUMBERS or not _UNNAMED.fullmatch(name):
+        return False
+    numbers = column.to_pylist()
+    first = numbers[0]
+    if first not in ("0", "1"):
+        return False
+    return all(number == str(index) for index, number in enumerate(numbers, int(first)))
+
+
 @dataclass(frozen=True)
 class ColumnEvidence:
     """What is known of a column: counts of its distinct texts, and words that it has.
@@ -512,6 +527,10 @@ class ColumnCleaners:
         cleaned = split_column(column, self.rules(name, role, column, titles))
         self._add(name, role, cleaned.counts)
         return cleaned.cells
+
+    def left_out(self, name: str, counts: ColumnCounts) -> None:
+        """Count the cells of a property that was left out as a whole."""
+        self._add(name, Role.PROPERTY, counts)
 
     def taken_counts(self) -> dict[str, ColumnCounts]:
         """Return what was done since the last call, by column."""

@@ -10,6 +10,7 @@ from kg.ingest.values import (
     Role,
     ValueSettings,
     clean_column,
+    counts_rows,
     evidence_of,
     id_fault,
     remarks,
@@ -150,6 +151,22 @@ def test_remarks_name_the_words_and_their_columns():
     (line,) = remarks(counts)
     assert line.startswith("4 cells were left out as missing")
     assert "NA (2 in brand, 1 in colour), — (1 in colour)" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "expected"),
+    [
+        ("column_1", ["0", "1", "2"], True),
+        ("Unnamed: 0", ["1", "2"], True),
+        ("", ["0", "1"], True),
+        ("column_1", ["0", "2"], False),
+        ("stock", ["0", "1", "2"], False),
+        ("column_1", ["0"], False),
+        ("column_1", ["0", None], False),
+    ],
+)
+def test_a_column_without_a_name_may_count_the_rows(name, texts, expected):
+    assert counts_rows(name, pa.array(texts)) is expected
 
 
 def test_the_rules_of_a_column_grow_with_its_batches():

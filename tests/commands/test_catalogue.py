@@ -202,12 +202,12 @@ def test_synonyms_are_offered_and_merged_by_the_ontology(call: Call, tmp_path: P
             "reason": "two spellings",
         }
     ]
-    assert "two spellings" in call("schema", "synonyms", "colour").stdout
-    pasted = call("schema", "synonyms", "--toml").stdout
+    assert "two spellings" in call("schema", "synonyms", "colour").out
+    pasted = call("schema", "synonyms", "--toml").out
     ontology = tmp_path / "catalog" / "ontology.toml"
     ontology.write_text(ontology.read_text() + pasted)
     shown = call("schema", "infer", "--json").json
     assert [each["values"] for each in shown["properties"]] == [1]
     assert call("schema", "show", "colour", "--json").json["synonyms"] == {"Grey": ["Gray"]}
     assert call("show", "8", "--json").json["statements"][0]["value"] == "grey"
-    assert "no values" in call("schema", "synonyms").stdout
+    assert "no values" in call("schema", "synonyms").out

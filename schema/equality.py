@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,17 @@ class Equality:
         if literal is not None:
             return literal
         return text_key(text, self.case_sensitive)
+
+    def coarse_key(self, text: str) -> str:
+        """Return a key that is equal for texts of one key, and for a few others.
+
+        It is quickly computed, and most texts of a catalogue have one of their own.
+        """
+        text = text.strip()
+        is_text = self.reading.datatype in ("string", "text", "boolean")
+        if not is_text or text[:1].isdecimal() or not text.isascii():
+            return self.key(text).replace(" ", "")
+        return text.casefold().replace(" ", "")
 
     def _literal_key(self, text: str) -> str | None:
         """Return the key of what a text stands for; None if it stands for nothing but itself."""
@@ -208,12 +220,22 @@ def find_merges(
     counts: Sequence[int],
     key_of: Callable[[str], str],
     synonyms: Mapping[str, Iterable[str]] | None = None,
+    coarse_key_of: Callable[[str], str] | None = None,
 ) -> list[Merge]:
     """Return the groups of equal values, of which the commonest is shown.
 
     Values that are equally common are in alphabetical order. ``synonyms`` names for some values
-    others that are the same; each of them is shown as the first of its own.
+    others that are the same; each of them is shown as the first of its own. ``coarse_key_of`` is a
+    quicker key, by which those that are equal to no other are passed over.
     """
+    if coarse_key_of is not None and not synonyms:
+        coarse = list(map(coarse_key_of, values))
+        shared = Counter(coarse)
+        if len(shared) == len(coarse):
+            return []
+        candidates = [index for index, key in enumerate(coarse) if shared[key] > 1]
+        values = [values[index] for index in candidates]
+        counts = [counts[index] for index in candidates]
     keys = list(map(key_of, values))
     if len(set(keys)) == len(keys) and not synonyms:
         return []

@@ -208,8 +208,13 @@ class Ontology:
             for spec in _infer_readings(values):
                 edited = edit(spec) if edit is not None else spec
                 counts = values[spec.name]
+                equality = edited.equality
                 merges = find_merges(
-                    tuple(counts), tuple(counts.values()), edited.equality.key, edited.synonyms
+                    tuple(counts),
+                    tuple(counts.values()),
+                    equality.key,
+                    edited.synonyms,
+                    equality.coarse_key,
                 )
                 spellings = {each.shown: each.others for each in merges}
                 specs[spec.name] = replace(spec, spellings=dict(sorted(spellings.items())))

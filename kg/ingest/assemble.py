@@ -176,12 +176,13 @@ class Assembler:
     def _column_cells(self, table: pa.Table, layout: Layout) -> Iterator[tuple[str, SplitCells]]:
         """Yield the name and the values of each property column of N new rows."""
         titles = table[layout.title] if layout.title else None
-        if self._row_numbers is None:
+        # A first batch may have no rows but rejected ones.
+        if self._row_numbers is None and table.num_rows:
             self._row_numbers = frozenset(
                 name for name in layout.properties if counts_rows(name, table[name])
             )
         for column in layout.properties:
-            if column in self._row_numbers:
+            if self._row_numbers and column in self._row_numbers:
                 self._cleaners.left_out(column, ColumnCounts(row_numbers=table.num_rows))
                 continue
             cells = self._cleaners.split(column, Role.PROPERTY, table[column], titles)

@@ -143,6 +143,16 @@ def test_space_around_a_text_never_matters(text: str, reading: Reading) -> None:
     assert equality.key(f"  {text} ") == equality.key(text)
 
 
+@given(TEXTS, TEXTS, READINGS, st.booleans())
+def test_equal_keys_have_equal_coarse_keys(
+    one: str, other: str, reading: Reading, case_sensitive: bool
+) -> None:
+    equality = equality_of("x", reading, case_sensitive)
+    for text in (other, one.upper(), f" {one}", one.replace(" ", "")):
+        if equality.key(text) == equality.key(one):
+            assert equality.coarse_key(text) == equality.coarse_key(one)
+
+
 @given(TEXTS)
 def test_the_key_of_a_key_is_itself(text: str) -> None:
     assert text_key(text_key(text)) == text_key(text)

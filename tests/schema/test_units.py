@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pint
 import pytest
 
@@ -20,7 +22,7 @@ def registry() -> pint.UnitRegistry[float]:
 
 def test_every_unit_is_pints(registry: pint.UnitRegistry[float]) -> None:
     def factor(dimension: str, row: UnitRow) -> float:
-        quantity = registry.Quantity(row.pint)
+        quantity: Any = registry.Quantity(row.pint)
         if row.offset:
             return registry.Quantity(1, row.pint).to("kelvin").magnitude - row.offset
         base = BASES.get(dimension)

@@ -51,7 +51,7 @@ class Measurement:
 def read_splits(home: Home, split_file: Path | None) -> Splits:
     """Read the home's items by split, with images as pixels."""
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, ontology=home.ontology())
     files = home.image_files()
     images = ImageCache.build(snapshot.images, BASELINE_IMAGE_SIZE, home.cache, files)
     split_of = assign_splits(snapshot.items, split_file)

@@ -301,6 +301,52 @@ def infer_ontology(context: Context) -> None:
     _emit_ontology(context, ontology)
 
 
+@schema.command(name="synonyms")
+@click.argument("property_name", metavar="[PROPERTY]", required=False)
+@click.option(
+    "--toml",
+    "as_toml",
+    is_flag=True,
+    help="Print what merges all of them, to be pasted into ontology.toml.",
+)
+@pass_context
+def list_synonyms(context: Context, property_name: str | None, as_toml: bool) -> None:
+    """List values that may be one, such as typing errors.
+
+    Compared are typing errors, plurals, hyphens, accents, the order of words and two spellings of a
+    word. PROPERTY is the name of a property; without it, all whose values are names are looked
+    through.
+    Values that differ in case, space or in how a number is written are one already. Nothing is
+    merged by this command: put what is right into ontology.toml, under the value to be shown, and
+    run `schema infer`.
+
+    \b
+    Example:
+      catalograph schema synonyms colour
+    """
+    from schema import near_duplicates as near
+
+    offers = near.near_duplicates(context.home().ontology(), property_name)
+    document = [
+        {
+            "property": each.property,
+            "value": each.value.value,
+            "items": each.value.items,
+            "other": each.other.value,
+            "other_items": each.other.items,
+            "reason": each.reason,
+        }
+        for each in offers
+    ]
+    if as_toml:
+        context.emit(document, near.as_toml(offers))
+        return
+    columns = ("property", "value", "items", "other", "its items", "reason")
+    rows = (tuple(row.values()) for row in document)
+    text = table(columns, rows, right=("items", "its items"))
+    context.emit(document, text if offers else "no values that may be one")
+
+
 def _emit_ontology(context: Context, ontology: Ontology) -> None:
     specs = list(ontology.properties.values())
     document = {
@@ -337,19 +383,32 @@ def _emit_property(context: Context, spec: PropertySpec) -> None:
     document = {
         **_property_document(spec),
         "values": dict(value_counts),
+        "spellings": {value: list(others) for value, others in spec.spellings.items()},
+        "synonyms": {value: list(others) for value, others in spec.synonyms.items()},
         "applies_to": spec.applies_to,
     }
     datatype = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
     lines: list[object] = [
         f"{spec.name}: {datatype}, {spec.cardinality} per item, "
-        f"known for {spec.coverage:.0%} of all items",
-        table(("value", "items"), value_counts, right=("items",)),
+        f"known for {spec.coverage:.0%} of all items"
     ]
+    if spec.remark:
+        lines.append(spec.remark)
+    if spec.spellings or spec.synonyms:
+        rows = ((value, count, _also_written(spec, value)) for value, count in value_counts)
+        lines.append(table(("value", "items", "also written"), rows, right=("items",)))
+    else:
+        lines.append(table(("value", "items"), value_counts, right=("items",)))
     if spec.applies_to:
         shares = ((category, f"{share:.0%}") for category, share in spec.applies_to.items())
         column = "items that have it"
         lines += ["", table(("category", column), shares, right=(column,))]
     context.emit(document, *lines)
+
+
+def _also_written(spec: PropertySpec, value: str) -> str:
+    others = (*spec.spellings.get(value, ()), *spec.synonyms.get(value, ()))
+    return ", ".join(dict.fromkeys(others))
 
 
 def _property_document(spec: PropertySpec) -> dict[str, Any]:
@@ -360,4 +419,5 @@ def _property_document(spec: PropertySpec) -> dict[str, Any]:
         "cardinality": spec.cardinality,
         "values": len(spec.values),
         "coverage": spec.coverage,
+        "remark": spec.remark or None,
     }

@@ -104,7 +104,7 @@ class Classical:
         scorer = cls(ontology)
         scorer._fit_features(items, with_statements=setting.shows(Modality.STATEMENTS))
         features = scorer.encode(items)
-        for name in ontology.properties:
+        for name in ontology.learned():
             scorer._fit_property(name, items, features)
         if not scorer._models and not scorer._only_value:
             raise DataError(
@@ -141,6 +141,7 @@ class Classical:
             statements = (
                 (spec.name, value)
                 for spec in self.ontology.properties.values()
+                if spec.is_learned
                 for value in spec.values
             )
             self._statement_column = {each: column for column, each in enumerate(statements)}

@@ -101,7 +101,8 @@ def evaluate_settings(
     lose; ``blind_also`` adds further words. A value that the model does not know has an infinite
     rank. ``progress`` counts encoded items.
     """
-    if not any(name in ontology.properties for item in items for name, _ in item.known):
+    learned = set(ontology.learned())
+    if not any(name in learned for item in items for name, _ in item.known):
         raise DataError(
             f"none of the {len(items)} items has a statement to hide: choose items that have some"
         )
@@ -143,12 +144,12 @@ class _SettingEvaluator:
         self.scorer = scorer
         self.setting = setting
         self.calibration = Calibration(scorer.calibration)
-        self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.properties}
-        # Of each property that the model knows: the position of each value among the candidates.
-        self.value_index = {
-            name: {value: index for index, value in enumerate(spec.values)}
+        self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.learned()}
+        # The properties that the model knows, and has values of.
+        self.known = {
+            name: spec
             for name, spec in scorer.ontology.properties.items()
-            if name in self.outcomes
+            if name in self.outcomes and spec.values
         }
 
     def add(self, encoded: Any, items: Sequence[ItemInput], first_number: int) -> None:
@@ -157,12 +158,11 @@ class _SettingEvaluator:
         ``first_number`` is the number of the batch's first item among all items.
         """
         properties = self._hidden_cells(items, first_number)
-        # The index is missing for an unknown property, and empty for one without values.
-        scorable = [cells for cells in properties if self.value_index.get(cells.property)]
+        scorable = [cells for cells in properties if cells.property in self.known]
         queries = [query for cells in scorable for query in cells.queries]
         scores = iter(score_in_chunks(self.scorer, encoded, queries))
         for cells in properties:
-            if self.value_index.get(cells.property):
+            if cells.property in self.known:
                 logits = np.stack(list(itertools.islice(scores, len(cells.queries))))
                 outcomes = self._ranked(cells, logits, items)
             else:
@@ -189,13 +189,12 @@ class _SettingEvaluator:
         self, cells: _HiddenCells, logits: NDArray[np.float32], items: Sequence[ItemInput]
     ) -> Outcomes:
         """Rank all true values and judge the best candidates of N cells with logits [N, V]."""
-        value_index = self.value_index[cells.property]
+        spec = self.known[cells.property]
         number = np.array(cells.item_numbers)
         # A cell with several true values has a row for each of them: M rows in all.
         row_cell = np.repeat(np.arange(len(number)), [len(each) for each in cells.true_values])
-        row_value = np.array(
-            [value_index.get(value, -1) for values in cells.true_values for value in values]
-        )
+        positions = [spec.position(value) for values in cells.true_values for value in values]
+        row_value = np.array([-1 if position is None else position for position in positions])
         known = row_value >= 0
         is_true = np.zeros(logits.shape, dtype=bool)
         is_true[row_cell[known], row_value[known]] = True

@@ -48,7 +48,7 @@ def held_out_pairs(
     DataError if the home has no query log, or if no query led to an item of the split.
     """
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, ontology=home.ontology_or_none())
     log = read_query_log(home, snapshot)
     if log is None:
         raise DataError(

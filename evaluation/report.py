@@ -119,7 +119,7 @@ def write_report(home: Home, out: Path, completions: Path, truth: Path | None = 
     from kg.snapshot import read_snapshot
 
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, ontology=home.ontology())
     lines = read_completions(completions)
     hidden = read_truth(truth) if truth is not None else {}
     files = home.image_files()
@@ -207,7 +207,7 @@ def report_data(
 ) -> ReportData:
     """Compute everything that the page shows, with images from the home's ``files``."""
     with_candidates = [line for line in lines if line["candidates"]]
-    checked = check_completions(with_candidates, truth)
+    checked = check_completions(with_candidates, truth, ontology)
     checked_fills = [each.right for each in checked if each.decision == "fill"]
     decisions = {
         decision: sum(line["decision"] == decision for line in lines)
@@ -230,21 +230,23 @@ def report_data(
 
 
 def check_completions(
-    lines: Iterable[CompletionLine], truth: HiddenValues
+    lines: Iterable[CompletionLine], truth: HiddenValues, ontology: Ontology
 ) -> list[CheckedCompletion]:
-    """Compare the best candidates with the truth where it is known."""
+    """Compare the best candidates with the truth where it is known, as values of the ontology."""
     checked = []
     for line in lines:
-        cell = line["item"], line["property"]
+        name = line["property"]
+        cell = line["item"], name
         if cell in truth:
             best = line["candidates"][0]
+            true_values = {ontology.shown(name, value) for value in truth[cell]}
             checked.append(
                 CheckedCompletion(
                     property=line["property"],
                     decision=line["decision"],
                     probability=best["probability"],
-                    truth=truth[cell],
-                    right=best["value"] in truth[cell],
+                    truth=true_values,
+                    right=ontology.shown(name, best["value"]) in true_values,
                 )
             )
     return checked
@@ -261,7 +263,7 @@ def coverage_by_property(
         category: set(ontology.applicable(category)) for category in set(snapshot.categories)
     }
     rows = []
-    for name in ontology.properties:
+    for name in ontology.learned():
         cells = {
             (item, name)
             for item, category in zip(snapshot.items, snapshot.categories, strict=True)

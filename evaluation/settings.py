@@ -93,10 +93,11 @@ SETTINGS = tuple(_every_setting())
 def catalogue_words(ontology: Ontology, blind_also: Iterable[str] = ()) -> frozenset[str]:
     """Return the words that blind titles lose.
 
-    These are the words of all values, with and without a final s, and of ``blind_also``.
+    These are the words of all values however they are written, with and without a final s, and of
+    ``blind_also``. Identifiers and prose are no values to complete, and do not count.
     """
-    values = (value for spec in ontology.properties.values() for value in spec.values)
-    return value_words(values, blind_also)
+    specs = (spec for spec in ontology.properties.values() if spec.is_learned)
+    return value_words((text for spec in specs for text in spec.texts()), blind_also)
 
 
 def apply_setting(

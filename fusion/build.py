@@ -45,6 +45,16 @@ def candidates(ontology: Ontology) -> tuple[list[str], list[tuple[str, str]]]:
     return properties, pairs
 
 
+def first_candidates(ontology: Ontology) -> dict[str, int]:
+    """Return the number of each property's first candidate."""
+    firsts = {}
+    number = 0
+    for name, spec in ontology.properties.items():
+        firsts[name] = number
+        number += len(spec.values)
+    return firsts
+
+
 def string_pieces(tokenizer: CatalogTokenizer, strings: Sequence[str], limit: int) -> Tensor:
     """Return the word pieces of S strings [S, limit], padded with 0."""
     pieces = [tokenizer.pieces(tokenizer.words(string), limit) for string in strings]

@@ -171,7 +171,7 @@ class Home:
         from kg.snapshot import read_snapshot
 
         with self.store(read_only=True) as store:
-            snapshot = read_snapshot(store)
+            snapshot = read_snapshot(store, ontology=self.ontology_or_none())
         if not snapshot.items:
             raise DataError(
                 f"the catalogue {self.path} has no items: load some with `catalograph ingest` first"
@@ -183,6 +183,10 @@ class Home:
         from schema.ledger import Ledger
 
         return Ledger(self.ledger_url)
+
+    def ontology_or_none(self) -> Ontology | None:
+        """Load the ontology; None if there is none yet."""
+        return self.ontology() if self.ontology_path.exists() else None
 
     def ontology(self) -> Ontology:
         """Load the ontology; raise SourceNotFoundError if nothing was ingested yet."""

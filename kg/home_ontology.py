@@ -16,10 +16,10 @@ from pathlib import Path
 
 from kg.home import Home
 from kg.stores.protocol import GraphStore
-from schema.edits import merge_edits
+from schema.edits import edited_settings, merge_edits
 from schema.errors import CatalographWarning, DataError
 from schema.files import write_atomically
-from schema.ontology import Ontology
+from schema.ontology import Ontology, PropertySpec
 from schema.stamps import Condition, examine, write_stamped
 from schema.terms import TRUSTED_RANKS
 
@@ -84,13 +84,26 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
     # Before the store is read: if it changes meanwhile, the ontology counts as older.
     revision = store.revision()
     items = (batch.select(["id", "category"]) for batch in store.items())
-    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS))
-    merged = inferred
+    edited = None
+    before = None
     if home.ontology_path.exists():
         if not accept:
             _warn_of_damage(home.ontology_path)
         edited = home.ontology()
-        base = _as_inferred_before(home, edited, inferred)
+        before = _as_inferred_before(home, edited)
+
+    def edit(spec: PropertySpec) -> PropertySpec:
+        """Return a property with what a person says about its texts."""
+        after = edited.properties.get(spec.name) if edited is not None else None
+        if after is None:
+            return spec
+        base = before.properties.get(spec.name) if before is not None else None
+        return edited_settings(base, after, spec)
+
+    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS), edit=edit)
+    merged = inferred
+    if edited is not None:
+        base = before if before is not None else _without_inferred(edited, inferred)
         if edited != base:
             merged = merge_edits(base, edited, inferred)
 
@@ -120,8 +133,8 @@ def _warn_of_damage(path: Path) -> None:
         )
 
 
-def _as_inferred_before(home: Home, edited: Ontology, inferred: Ontology) -> Ontology:
-    """Return the ontology of which ``edited`` is the edited form."""
+def _as_inferred_before(home: Home, edited: Ontology) -> Ontology | None:
+    """Return the ontology of which ``edited`` is the edited form; None if it is lost."""
     origin = Origin.of(home.ontology_path)
     candidates = sorted(
         home.inferred_ontologies.glob("*.toml"),
@@ -143,7 +156,7 @@ def _as_inferred_before(home: Home, edited: Ontology, inferred: Ontology) -> Ont
             return before
     if origin is not None and origin.inferred == edited.content_hash():
         return edited
-    return _without_inferred(edited, inferred)
+    return None
 
 
 def _without_inferred(edited: Ontology, inferred: Ontology) -> Ontology:
@@ -158,6 +171,11 @@ def _without_inferred(edited: Ontology, inferred: Ontology) -> Ontology:
             datatype=inferred.properties[name].datatype,
             unit=inferred.properties[name].unit,
             cardinality=inferred.properties[name].cardinality,
+            decimal_mark=inferred.properties[name].decimal_mark,
+            date_order=inferred.properties[name].date_order,
+            case_sensitive=inferred.properties[name].case_sensitive,
+            remark=inferred.properties[name].remark,
+            synonyms={},
         )
         for name, spec in edited.properties.items()
         if name in inferred.properties

@@ -19,6 +19,7 @@ from schema.terms import TRUSTED_RANKS, Rank
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
+    from schema.ontology import Ontology
 
 TRIPLES_PER_WRITE = 1_000_000
 
@@ -27,6 +28,7 @@ TRIPLES_PER_WRITE = 1_000_000
 class GraphSnapshot:
     """I items, P properties, V value strings (shared by all properties) and N statements.
 
+    Texts that the ontology takes for one value are one here: the one that it shows.
     ``triples`` [N, 3] int64 are (item, property, value) indices, sorted. ``indptr`` [I + 1] gives
     the position where each item's triples begin. Both are memory-mapped if the snapshot was read
     into a folder.
@@ -48,10 +50,14 @@ class GraphSnapshot:
 
 
 def read_snapshot(
-    store: GraphStore, folder: Path | None = None, ranks: Sequence[Rank] = TRUSTED_RANKS
+    store: GraphStore,
+    folder: Path | None = None,
+    ranks: Sequence[Rank] = TRUSTED_RANKS,
+    ontology: Ontology | None = None,
 ) -> GraphSnapshot:
     """Read the items, and the statements of these ranks, in one pass.
 
+    Values are those that the ``ontology`` shows; without one, the texts as they are.
     With a ``folder``, the arrays are written there and memory-mapped. While it is read, a statement
     is packed into one number of 8 bytes: 10 million of them take 80 MB, plus each string once.
     """
@@ -63,15 +69,20 @@ def read_snapshot(
 
     properties = StringNumbers()
     values = StringNumbers()
+    value_numbers = _ValueNumbers(values, ontology)
     columns = []
     for batch in store.triples(ranks):
         item = pc.index_in(batch["item"], value_set=item_ids).to_numpy(zero_copy_only=False)
-        numbers = [item, properties.encode(batch["property"]), values.encode(batch["value"])]
+        property = properties.encode(batch["property"])
+        numbers = [item, property, value_numbers.encode(batch["property"], batch["value"])]
         # int32 halves the memory that is needed until the triples are packed.
         columns.append(np.stack(numbers, axis=1).astype(np.int32))
 
     packing = TriplePacking(items.num_rows, len(properties), len(values))
     keys = _sorted_keys(columns, packing, properties.sorted_positions(), values.sorted_positions())
+    if ontology is not None:
+        # Two sources may write the same value of an item in different ways.
+        keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
     first_keys = np.arange(items.num_rows + 1) * packing.keys_per_item
     indptr = np.searchsorted(keys, first_keys).astype(np.int64)
     return GraphSnapshot(
@@ -120,6 +131,40 @@ class StringNumbers:
         """Return each number's position in the sorted order [W]."""
         position = {text: place for place, text in enumerate(self.sorted())}
         return np.array([position[text] for text in self._numbers], dtype=np.int64)
+
+
+class _ValueNumbers:
+    """Numbers the values of statements, equal ones of a property alike."""
+
+    def __init__(self, values: StringNumbers, ontology: Ontology | None) -> None:
+        self._values = values
+        self._ontology = ontology
+        self._shown: dict[str, dict[str, str]] = {}
+
+    def encode(self, property: pa.Array, value: pa.Array) -> IntArray:
+        """Return the numbers of the values [N] of statements."""
+        if self._ontology is None:
+            return self._values.encode(value)
+        properties = property.dictionary_encode()
+        texts = value.dictionary_encode()
+        width = max(1, len(texts.dictionary))
+        pairs = properties.indices.to_numpy(zero_copy_only=False).astype(np.int64) * width
+        pairs += texts.indices.to_numpy(zero_copy_only=False)
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        names = properties.dictionary.to_pylist()
+        written = texts.dictionary.to_pylist()
+        shown = [
+            self._shown_as(names[pair // width], written[pair % width])
+            for pair in distinct.tolist()
+        ]
+        return self._values.encode(pa.array(shown, pa.string()))[inverse]
+
+    def _shown_as(self, name: str, text: str) -> str:
+        known = self._shown.setdefault(name, {})
+        shown = known.get(text)
+        if shown is None and self._ontology is not None:
+            shown = known[text] = self._ontology.shown(name, text)
+        return text if shown is None else shown
 
 
 @dataclass(frozen=True)

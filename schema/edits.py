@@ -12,7 +12,7 @@ from typing import Any
 
 from schema.ontology import Ontology, PropertySpec
 
-MERGED_BY_ENTRY = ("values", "counts", "applies_to")
+MERGED_BY_ENTRY = ("values", "counts", "applies_to", "spellings", "synonyms")
 """Fields of a property that are merged entry by entry; every other field is taken whole."""
 
 
@@ -39,6 +39,21 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
     return Ontology(specs, categories=inferred.categories, threshold=threshold)
 
 
+def edited_settings(
+    base: PropertySpec | None, edited: PropertySpec, current: PropertySpec
+) -> PropertySpec:
+    """Return ``current`` with what a person says about how its texts are read and compared.
+
+    Without a ``base`` only what is never inferred counts as a person's.
+    """
+    changed = {
+        name: getattr(edited, name)
+        for name in ("datatype", "unit", "decimal_mark", "date_order", "case_sensitive")
+        if base is not None and getattr(edited, name) != getattr(base, name)
+    }
+    return replace(current, synonyms=edited.synonyms, **changed)
+
+
 def _merge_property(
     before: PropertySpec, after: PropertySpec, current: PropertySpec
 ) -> PropertySpec:
@@ -54,6 +69,8 @@ def _merge_property(
         current,
         **changed,
         applies_to=_merge_entries(before.applies_to, after.applies_to, current.applies_to),
+        spellings=_merge_entries(before.spellings, after.spellings, current.spellings),
+        synonyms=_merge_entries(before.synonyms, after.synonyms, current.synonyms),
         values=tuple(value for value, _ in ordered),
         counts=tuple(int(count) for _, count in ordered),
     )

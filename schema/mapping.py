@@ -44,7 +44,8 @@ Columns and their roles
 
 Values
     multi               What separates several values in a cell, like "|".
-    missing             Words that stand for "no value". Empty cells always do.
+    missing             Further words that stand for "no value", whatever their column shows. Empty
+                        cells always do, and so do the words of ``kg/ingest/values/missing.py``.
     language            The language to prefer where an RDF source has a text in several.
 
 Images of items whose image cell is empty, or of a source without an image column

@@ -7,15 +7,19 @@ folder.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schema.dates import DATE_ORDERS
 from schema.documents import parse_toml
+from schema.equality import Equality, equality_of, find_merges, is_case_sensitive, synonym_keys
 from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
 from schema.files import write_atomically
-from schema.literals import DATATYPES, infer_datatype
+from schema.literals import DATATYPES, NOT_LEARNED, Literal, Reading, infer_reading, parse_literal
+from schema.numbers import DECIMAL_MARKS, usual_decimal_mark
 from schema.settings import shown
 from schema.terms import CATEGORY_SEPARATOR
 
@@ -35,7 +39,11 @@ MULTIVALUED_SHARE = 0.01
 
 @dataclass(frozen=True)
 class PropertySpec:
-    """A property: its datatype, unit, cardinality, vocabulary, and the categories it applies to."""
+    """A property: its datatype, unit, cardinality, vocabulary, and the categories it applies to.
+
+    Values that differ only in case, space or in how a number is written are one: the vocabulary has
+    the commonest of them.
+    """
 
     name: str
     datatype: str = "string"
@@ -49,8 +57,25 @@ class PropertySpec:
     """By category: the share of its items that have the property."""
     coverage: float = 0.0
     """The share of all items that have the property."""
+    decimal_mark: str = "."
+    """How numbers like 1,250 are read; see :mod:`schema.numbers`."""
+    date_order: str = ""
+    """How dates like 03/04/2024 are read; see :mod:`schema.dates`."""
+    case_sensitive: bool = False
+    """Whether texts that differ only in case are different values."""
+    spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By value: how it is written as well."""
+    synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By value: others that are the same. Only a person adds them."""
+    remark: str = ""
+    """What a person should know or decide."""
 
     def __post_init__(self) -> None:
+        if self.decimal_mark not in DECIMAL_MARKS or self.date_order not in DATE_ORDERS:
+            raise DataError(
+                f"property {self.name!r} has decimal_mark {self.decimal_mark!r} and date_order "
+                f'{self.date_order!r}: use ".", "," or "unclear", and "dmy" or "mdy"'
+            )
         if self.datatype not in DATATYPES:
             raise DataError(
                 f"property {self.name!r} has datatype {self.datatype!r}: "
@@ -60,6 +85,77 @@ class PropertySpec:
             raise DataError(
                 f"property {self.name!r} has cardinality {self.cardinality!r}: use one or many"
             )
+
+    @property
+    def reading(self) -> Reading:
+        """How the property's texts are read."""
+        return Reading(self.datatype, self.unit, self.decimal_mark, self.date_order, self.remark)
+
+    def parse(self, text: str) -> Literal | None:
+        """Return the literal that a text stands for; None if it does not parse as the datatype."""
+        return parse_literal(text, self.datatype, self.unit, self.decimal_mark, self.date_order)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether its values are classes, which models learn and complete."""
+        return self.datatype not in NOT_LEARNED
+
+    @cached_property
+    def equality(self) -> Equality:
+        """How the property's texts are compared."""
+        return equality_of(self.name, self.reading, self.case_sensitive)
+
+    @cached_property
+    def _leaders(self) -> dict[str, str]:
+        """The key of the value that each key of a synonym stands for."""
+        return synonym_keys(self.synonyms, self.equality.key)
+
+    @cached_property
+    def _heads(self) -> dict[str, str]:
+        """By key: the value that a person wants to see for its synonyms."""
+        return {self._key(shown): shown for shown in self.synonyms}
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {value: position for position, value in enumerate(self.values)}
+
+    @cached_property
+    def _positions_of_keys(self) -> dict[str, int]:
+        # The commonest of several: in an older ontology equal values have not been merged.
+        positions: dict[str, int] = {}
+        for position, value in enumerate(self.values):
+            key = self._key(value)
+            if key not in positions or self._heads.get(key) == value:
+                positions[key] = position
+        return positions
+
+    def _key(self, text: str) -> str:
+        key = self.equality.key(text)
+        return self._leaders.get(key, key)
+
+    def position(self, text: str) -> int | None:
+        """Return the position of a text's value in the vocabulary; None if it is not in it."""
+        if not self.synonyms:
+            # Also where an older ontology has several equal values, each is itself.
+            position = self._positions.get(text)
+            if position is not None:
+                return position
+        return self._positions_of_keys.get(self._key(text))
+
+    def shown(self, text: str) -> str:
+        """Return the value of the vocabulary that a text stands for; itself if there is none."""
+        if self._heads:
+            head = self._heads.get(self._key(text))
+            if head is not None:
+                return head
+        position = self.position(text)
+        return text if position is None else self.values[position]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the values, with all their spellings and synonyms."""
+        yield from self.values
+        for others in (*self.spellings.values(), *self.synonyms.values()):
+            yield from others
 
 
 class Ontology:
@@ -90,40 +186,59 @@ class Ontology:
 
     @classmethod
     def infer(
-        cls, items: ArrowRows, statements: ArrowRows, *, threshold: float = APPLIES_THRESHOLD
+        cls,
+        items: ArrowRows,
+        statements: ArrowRows,
+        *,
+        threshold: float = APPLIES_THRESHOLD,
+        edit: Callable[[PropertySpec], PropertySpec] | None = None,
     ) -> Ontology:
         """Infer the ontology of a catalogue.
 
         The items have the columns id and category; the statements item, property, value and
-        optionally rank, in which case only those of trusted ranks count.
+        optionally rank, in which case only those of trusted ranks count. ``edit`` returns a
+        property with a person's settings: which values are equal, is decided by these.
         """
-        from schema.ontology_counts import count_catalogue
+        from schema.ontology_counts import ValueCounts, count_catalogue
 
-        counts = count_catalogue(items, statements)
-        specs = []
+        specs: dict[str, PropertySpec] = {}
+
+        def merging(values: ValueCounts) -> Iterator[tuple[str, str, str]]:
+            """Infer how the properties are read, and yield the values that are one."""
+            for spec in _infer_readings(values):
+                edited = edit(spec) if edit is not None else spec
+                counts = values[spec.name]
+                equality = edited.equality
+                merges = find_merges(
+                    tuple(counts),
+                    tuple(counts.values()),
+                    equality.key,
+                    edited.synonyms,
+                    equality.coarse_key,
+                )
+                spellings = {each.shown: each.others for each in merges}
+                specs[spec.name] = replace(spec, spellings=dict(sorted(spellings.items())))
+                for each in merges:
+                    yield from ((spec.name, other, each.shown) for other in each.others)
+
+        counts = count_catalogue(items, statements, merging)
         for name, value_counts in counts.values.items():
-            values = tuple(value_counts)
-            occurrences = tuple(value_counts.values())
-            datatype, unit = infer_datatype(values, occurrences)
             holders = counts.holders[name]
             multivalued = counts.multivalued[name] > MULTIVALUED_SHARE * holders
             shares = {
                 category: round(count / counts.categories[category], 4)
                 for category, count in counts.holders_by_category[name].items()
             }
-            spec = PropertySpec(
-                name,
-                datatype=datatype,
-                unit=unit,
+            specs[name] = replace(
+                specs[name],
                 cardinality="many" if multivalued else "one",
-                values=values,
-                counts=occurrences,
+                values=tuple(value_counts),
+                counts=tuple(value_counts.values()),
                 applies_to=shares,
                 # Statements may be about items that have no row, so the share can exceed 1.
                 coverage=min(1.0, round(holders / max(counts.items, 1), 4)),
             )
-            specs.append(spec)
-        return cls(specs, categories=counts.categories, threshold=threshold)
+        return cls(specs.values(), categories=counts.categories, threshold=threshold)
 
     def __getitem__(self, name: str) -> PropertySpec:
         """Return the property of that name; raise PropertyNotFoundError if there is none."""
@@ -138,6 +253,20 @@ class Ontology:
     def values_of(self, property: str) -> tuple[str, ...]:
         """Return the property's vocabulary, most frequent first."""
         return self[property].values
+
+    def shown(self, property: str, text: str) -> str:
+        """Return the value of the vocabulary that a property's text stands for, or else itself."""
+        spec = self.properties.get(property)
+        return text if spec is None else spec.shown(text)
+
+    def position(self, property: str, text: str) -> int | None:
+        """Return where a property's vocabulary has the value of a text; None if it has not."""
+        spec = self.properties.get(property)
+        return None if spec is None else spec.position(text)
+
+    def learned(self) -> list[str]:
+        """Return the names of the properties whose values are classes."""
+        return [name for name, spec in self.properties.items() if spec.is_learned]
 
     def share(self, property: str, category: str | None) -> float:
         """Return the share of the category's items that have the property.
@@ -180,8 +309,13 @@ class Ontology:
             }
             if spec.unit:
                 entry["unit"] = spec.unit
+            entry |= _settings_document(spec)
             entry["applies_to"] = dict(sorted(spec.applies_to.items()))
             entry["values"] = dict(zip(spec.values, spec.counts, strict=True))
+            for table in ("spellings", "synonyms"):
+                others: dict[str, tuple[str, ...]] = getattr(spec, table)
+                if others:
+                    entry[table] = {shown: list(others[shown]) for shown in sorted(others)}
             document["property"][spec.name] = entry
         return tomli_w.dumps(document)
 
@@ -247,7 +381,76 @@ def _parse_spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:
         counts=tuple(count for _, count in ordered),
         applies_to=shares,
         coverage=_share(entry.get("coverage", 0.0)),
+        decimal_mark=_text(name, entry, "decimal_mark", "."),
+        date_order=_text(name, entry, "date_order", ""),
+        case_sensitive=_truth(name, entry, "case_sensitive"),
+        spellings=_texts(name, entry, "spellings"),
+        synonyms=_texts(name, entry, "synonyms"),
+        remark=_text(name, entry, "remark", ""),
     )
+
+
+def _settings_document(spec: PropertySpec) -> dict[str, Any]:
+    """Return what a property has beside the defaults, so that an older ontology stays as it is."""
+    settings: dict[str, Any] = {}
+    if spec.decimal_mark != ".":
+        settings["decimal_mark"] = spec.decimal_mark
+    if spec.date_order:
+        settings["date_order"] = spec.date_order
+    if spec.case_sensitive:
+        settings["case_sensitive"] = True
+    if spec.remark:
+        settings["remark"] = spec.remark
+    return settings
+
+
+def _text(name: str, entry: Mapping[str, Any], key: str, default: str) -> str:
+    value = entry.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"property {shown(name)} has {key} = {shown(value)}")
+    return value
+
+
+def _truth(name: str, entry: Mapping[str, Any], key: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"property {shown(name)} has {key} = {shown(value)}")
+    return value
+
+
+def _texts(name: str, entry: Mapping[str, Any], key: str) -> dict[str, tuple[str, ...]]:
+    """Return lists of texts by text; a single text may stand for a list."""
+    found = {}
+    for value, others in entry.get(key, {}).items():
+        listed = [others] if isinstance(others, str) else others
+        if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+            raise ValueError(f"property {shown(name)} has {key} of {shown(value)}: {shown(others)}")
+        found[str(value)] = tuple(listed)
+    return found
+
+
+def _infer_readings(values: Mapping[str, Mapping[str, int]]) -> Iterator[PropertySpec]:
+    """Yield each property with how it is read, by its own values and those of the others."""
+    inferences = {
+        name: infer_reading(name, tuple(counts), tuple(counts.values()))
+        for name, counts in values.items()
+    }
+    elsewhere = usual_decimal_mark([each.votes for each in inferences.values()])
+    for name, counts in values.items():
+        inference = inferences[name]
+        if inference.depends_on_others and elsewhere != ".":
+            texts = tuple(counts)
+            inference = infer_reading(name, texts, tuple(counts.values()), elsewhere)
+        reading = inference.reading
+        yield PropertySpec(
+            name,
+            datatype=reading.datatype,
+            unit=reading.unit,
+            decimal_mark=reading.decimal_mark,
+            date_order=reading.date_order,
+            case_sensitive=is_case_sensitive(name, tuple(counts)),
+            remark=reading.remark,
+        )
 
 
 def _count(value: object) -> int:

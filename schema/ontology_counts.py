@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,12 +24,22 @@ ArrowRows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 DUCKDB_MEMORY_LIMIT = "512MB"
 """Beyond this DuckDB writes to disk. By default it would take 80% of the machine's memory."""
 
+ValueCounts: TypeAlias = dict[str, dict[str, int]]
+"""By property: how many items have each value, most frequent first."""
+
+_MERGED_SCHEMA = pa.schema([(name, pa.string()) for name in ("property", "value", "shown")])
 _PARENTS_SCHEMA = pa.schema([("category", pa.string()), ("parent", pa.string())])
 
 # The value breaks ties: the order of the vocabulary is part of every model, so that the same
 # statements must always give the same order.
 _VALUES = """
-SELECT property, value, count(*) AS n FROM fact GROUP BY ALL ORDER BY property, n DESC, value
+SELECT property, value, count(*) AS n FROM {rows} GROUP BY ALL ORDER BY property, n DESC, value
+"""
+_MERGED_VALUES = """
+CREATE TABLE merged_fact AS
+SELECT DISTINCT item, property, coalesce(shown, value) AS value
+FROM fact LEFT JOIN merged USING (property, value)
+WHERE property IN (SELECT property FROM merged)
 """
 _HOLDERS = "SELECT property, count(*), count(*) FILTER (n > 1) FROM holder GROUP BY ALL"
 _CATEGORIES = "SELECT parent, count(*) FROM item_row JOIN parents USING (category) GROUP BY ALL"
@@ -48,8 +58,7 @@ class CatalogueCounts:
     """
 
     items: int = 0
-    values: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    """By property: how many items have each value, most frequent first."""
+    values: ValueCounts = field(default_factory=lambda: defaultdict(dict))
     holders: dict[str, int] = field(default_factory=dict)
     """By property: how many items have it."""
     multivalued: dict[str, int] = field(default_factory=dict)
@@ -62,10 +71,17 @@ class CatalogueCounts:
     """By property: how many items of each category have it."""
 
 
-def count_catalogue(items: ArrowRows, statements: ArrowRows) -> CatalogueCounts:
+Merging: TypeAlias = Callable[[ValueCounts], Iterable[tuple[str, str, str]]]
+"""Returns (property, value, shown): which values are one with another, the one that is shown."""
+
+
+def count_catalogue(
+    items: ArrowRows, statements: ArrowRows, merging: Merging | None = None
+) -> CatalogueCounts:
     """Count items (id, category) and statements (item, property, value[, rank]).
 
-    If there is a rank column, only statements of trusted ranks count.
+    If there is a rank column, only statements of trusted ranks count. ``merging`` is given the
+    values as they are written and says which of them are one; they are counted as one then.
     """
     import duckdb
 
@@ -81,14 +97,15 @@ def count_catalogue(items: ArrowRows, statements: ArrowRows) -> CatalogueCounts:
         _load(database, "statement_row", statements, ("item", "property", "value"))
         database.execute("CREATE TABLE fact AS SELECT DISTINCT * FROM statement_row")
         database.execute("DROP TABLE statement_row")
+        _count_values(database, counts)
+        if merging is not None:
+            _merge_values(database, counts, list(merging(counts.values)))
         database.execute(
             "CREATE TABLE holder AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL"
         )
         _register_parents(database)
 
         (counts.items,) = database.execute("SELECT count(*) FROM item_row").fetchall()[0]
-        for name, value, count in database.execute(_VALUES).fetchall():
-            counts.values[name][value] = count
         for name, holders, multivalued in database.execute(_HOLDERS).fetchall():
             counts.holders[name] = holders
             counts.multivalued[name] = multivalued
@@ -97,6 +114,33 @@ def count_catalogue(items: ArrowRows, statements: ArrowRows) -> CatalogueCounts:
         for name, category, count in database.execute(_HOLDERS_BY_CATEGORY).fetchall():
             counts.holders_by_category[name][category] = count
     return counts
+
+
+def _count_values(
+    database: duckdb.DuckDBPyConnection, counts: CatalogueCounts, rows: str = "fact"
+) -> None:
+    for name, value, count in database.execute(_VALUES.format(rows=rows)).fetchall():
+        counts.values[name][value] = count
+
+
+def _merge_values(
+    database: duckdb.DuckDBPyConnection,
+    counts: CatalogueCounts,
+    merged: list[tuple[str, str, str]],
+) -> None:
+    """Let the values that are one be one, and count those of their properties again."""
+    if not merged:
+        return
+    columns = dict(zip(_MERGED_SCHEMA.names, zip(*merged, strict=True), strict=True))
+    database.register("merged", pa.table(columns, schema=_MERGED_SCHEMA))
+    database.execute(_MERGED_VALUES)
+    database.execute("DELETE FROM fact WHERE property IN (SELECT property FROM merged)")
+    database.execute("INSERT INTO fact SELECT item, property, value FROM merged_fact")
+    # The order of the properties is that of the names, and stays.
+    for name in {name for name, _, _ in merged}:
+        counts.values[name].clear()
+    _count_values(database, counts, "merged_fact")
+    database.execute("DROP TABLE merged_fact")
 
 
 def _load(

@@ -1,8 +1,26 @@
-"""Units of measure: how catalogues spell them, what they measure, and how to convert them."""
+"""Units of measure: how catalogues spell them, what they measure, and how to convert them.
+
+Those of ``schema/unit_table.py`` are known at once. What is composed of them (``mg/ml``, ``W/m²``)
+is left to pint, which is loaded for that alone.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from schema.unit_table import (
+    CERTAIN_LETTERS,
+    DIMENSION_NAMES,
+    EXACT_ONLY,
+    SHARED_LETTERS,
+    UNIT_ROWS,
+)
+
+if TYPE_CHECKING:
+    import pint
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,100 +37,62 @@ class Unit:
     offset: float = 0.0
 
 
-# By dimension: symbol, factor, offset, and further spellings separated by spaces.
-_UNITS: dict[str, list[tuple[str, float, float, str]]] = {
-    "length": [
-        ("mm", 1e-3, 0, "millimeter millimeters millimetre millimetres 毫米"),
-        ("cm", 1e-2, 0, "centimeter centimeters centimetre centimetres cms 厘米 公分"),
-        ("m", 1.0, 0, "meter meters metre metres 米"),
-        ("km", 1e3, 0, "kilometer kilometers kilometre kilometres 公里 千米"),
-        ("in", 0.0254, 0, "inch inches \" ″ '' 英寸 寸"),
-        ("ft", 0.3048, 0, "foot feet ′ 英尺"),
-        ("yd", 0.9144, 0, "yard yards 码"),
-    ],
-    "mass": [
-        ("mg", 1e-6, 0, "milligram milligrams 毫克"),
-        ("g", 1e-3, 0, "gram grams gm gms gr 克"),
-        ("kg", 1.0, 0, "kilogram kilograms kilo kilos kgs 千克 公斤"),
-        ("oz", 0.028349523125, 0, "ounce ounces 盎司"),
-        ("lb", 0.45359237, 0, "lbs pound pounds 磅"),
-    ],
-    "volume": [
-        ("ml", 1e-6, 0, "mL milliliter milliliters millilitre millilitres 毫升"),
-        ("cl", 1e-5, 0, "cL centiliter centilitre"),
-        ("l", 1e-3, 0, "L liter liters litre litres ltr 升"),
-        # The US fluid ounce and gallon; the imperial ones differ from them by 4% and 20%.
-        ("fl oz", 2.95735295625e-5, 0, "floz fl.oz fl.oz. fluid-ounce"),
-        ("gal", 3.785411784e-3, 0, "gallon gallons 加仑"),
-    ],
-    "time": [
-        ("ms", 1e-3, 0, "millisecond milliseconds 毫秒"),
-        ("s", 1.0, 0, "sec secs second seconds 秒"),
-        ("min", 60.0, 0, "mins minute minutes 分钟"),
-        ("h", 3600.0, 0, "hr hrs hour hours 小时"),
-        ("day", 86400.0, 0, "days 天"),
-        # The mean month and year of the Gregorian calendar, which has 365.2425 days.
-        ("month", 2629746.0, 0, "months 个月"),
-        ("year", 31556952.0, 0, "years yr yrs 年"),
-    ],
-    "data": [
-        # Decimal, as manufacturers state capacities: 1 GB is 1000 MB.
-        ("KB", 1e3, 0, "kilobyte kilobytes"),
-        ("MB", 1e6, 0, "megabyte megabytes"),
-        ("GB", 1e9, 0, "gigabyte gigabytes"),
-        ("TB", 1e12, 0, "terabyte terabytes"),
-    ],
-    "frequency": [
-        ("Hz", 1.0, 0, "hertz"),
-        ("kHz", 1e3, 0, ""),
-        ("MHz", 1e6, 0, ""),
-        ("GHz", 1e9, 0, ""),
-    ],
-    "power": [
-        ("mW", 1e-3, 0, ""),
-        ("W", 1.0, 0, "watt watts 瓦"),
-        ("kW", 1e3, 0, "kilowatt kilowatts 千瓦"),
-        # Mechanical horsepower; the metric one is 735.5 W.
-        ("hp", 745.699872, 0, ""),
-    ],
-    "voltage": [("mV", 1e-3, 0, ""), ("V", 1.0, 0, "volt volts 伏"), ("kV", 1e3, 0, "")],
-    "charge": [("mAh", 3.6, 0, "毫安"), ("Ah", 3600.0, 0, "")],
-    "temperature": [("°C", 1.0, 273.15, "℃ degC"), ("°F", 5 / 9, 255.3722222222222, "℉ degF")],
-    "share": [("%", 1.0, 0, "percent pct ％")],
-    "pixels": [("px", 1.0, 0, "pixel pixels"), ("MP", 1e6, 0, "megapixel megapixels")],
-}
-
 # The unit of each exact spelling, and of each casefolded one.
 _EXACT: dict[str, Unit] = {}
 _CASEFOLDED: dict[str, Unit] = {}
+_SHARED: dict[tuple[str, str], Unit] = {}
+_PINT_NAMES: dict[Unit, str] = {}
 
 
 def _index_spellings() -> None:
-    for dimension, rows in _UNITS.items():
-        for symbol, factor, offset, aliases in rows:
-            unit = Unit(symbol, dimension, factor, offset)
-            for spelling in (symbol, *aliases.split()):
+    symbols: dict[tuple[str, str], Unit] = {}
+    for dimension, rows in UNIT_ROWS.items():
+        for row in rows:
+            unit = Unit(row.symbol, dimension, row.factor, row.offset)
+            symbols[dimension, row.symbol] = unit
+            _PINT_NAMES[unit] = row.pint
+            for spelling in (row.symbol, *filter(None, row.spellings.split("|"))):
+                if spelling.isascii() and spelling.isalpha() and len(spelling) == 1:
+                    # A single letter is too ambiguous in another case (sizes S, M and L; 5G).
+                    if spelling in CERTAIN_LETTERS:
+                        _EXACT.setdefault(spelling, unit)
+                    continue
                 _EXACT.setdefault(spelling, unit)
-                # Regardless of case, a single letter is too ambiguous (sizes S, M and L; 5G), and
-                # "mw" could be milliwatts or megawatts.
-                if len(spelling) > 1 and symbol not in ("mW", "MP"):
+                if spelling not in EXACT_ONLY:
                     _CASEFOLDED.setdefault(spelling.casefold(), unit)
+    for dimension, letters in SHARED_LETTERS.items():
+        for letter, symbol in letters.items():
+            _SHARED[dimension, letter] = symbols[dimension, symbol]
 
 
 _index_spellings()
 
+DIMENSIONS = frozenset(UNIT_ROWS)
+MAX_SPELLING = 24
+_COMPOSED = re.compile(
+    r"[^\W\d_]{1,4}[23²³]?(?:[/·*][^\W\d_]{1,4}[23²³]?){1,2}\Z|[^\W\d_]{1,4}[²³]\Z"
+)
+_FACTOR = re.compile(r"([/·*]?)([^\W\d_]+)([23²³]?)")
 
-def find_unit(text: str) -> Unit | None:
-    """Return the unit of a spelling like "in", "Inches" or "厘米"; None if there is none."""
+
+def find_unit(text: str, dimension: str | None = None) -> Unit | None:
+    """Return the unit of a spelling like "in", "Inches" or "厘米"; None if there is none.
+
+    Where the ``dimension`` is known, single letters are units in any case: 500 G of mass are grams.
+    """
     text = " ".join(text.split())
+    if not text or len(text) > MAX_SPELLING:
+        return None
+    if dimension is not None:
+        shared = _SHARED.get((dimension, text.rstrip(".").casefold()))
+        if shared is not None and _EXACT.get(text, shared).dimension == dimension:
+            return _EXACT.get(text, shared)
     # The text with its dots is looked up first, because "fl.oz." is a spelling of its own.
-    without_dot = text.rstrip(".")
-    return (
-        _EXACT.get(text)
-        or _CASEFOLDED.get(text.casefold())
-        or _EXACT.get(without_dot)
-        or _CASEFOLDED.get(without_dot.casefold())
-    )
+    for spelling in (text, text.rstrip("."), " ".join(text.replace(".", " ").split())):
+        unit = _EXACT.get(spelling) or _CASEFOLDED.get(spelling.casefold())
+        if unit is not None:
+            return unit
+    return _composed_unit(text) if _COMPOSED.match(text) else None
 
 
 def spellings(dimension: str) -> list[str]:
@@ -127,6 +107,50 @@ def convert(number: float, unit: Unit, target: Unit) -> float | None:
         return number
     if unit.dimension != target.dimension:
         return None
-    converted = (unit.factor * number + unit.offset - target.offset) / target.factor
     # Ten significant digits, so that 12 in are 30.48 cm and not 30.479999999999997.
-    return float(f"{converted:.10g}")
+    return rounded((base_number(number, unit) - target.offset) / target.factor)
+
+
+def base_number(number: float, unit: Unit) -> float:
+    """Return a number of a unit in the base unit of its dimension."""
+    return unit.factor * number + unit.offset
+
+
+def rounded(number: float) -> float:
+    """Return a number with ten significant digits."""
+    return float(f"{number:.10g}")
+
+
+@lru_cache(maxsize=4096)
+def _composed_unit(text: str) -> Unit | None:
+    """Return the unit that is composed of units of the table, as pint understands it."""
+    expression = "1"
+    for operator, name, exponent in _FACTOR.findall(text):
+        part = _EXACT.get(name) or _CASEFOLDED.get(name.casefold())
+        # A degree has an offset; a quotient of percents or pixels is no unit of anything.
+        if part is None or part.offset or "degree" in _PINT_NAMES[part]:
+            return None
+        power = {"2": 2, "²": 2, "3": 3, "³": 3}.get(exponent, 1)
+        expression += f" {'/' if operator == '/' else '*'} ({_PINT_NAMES[part]})**{power}"
+    quantity = _pint_quantity(expression)
+    dimension = dimension_text(quantity)
+    if not dimension:
+        return None
+    return Unit(text, DIMENSION_NAMES.get(dimension, dimension), float(quantity.magnitude))
+
+
+def dimension_text(quantity: Any) -> str:
+    """Return the dimension of a quantity of pint, such as "length time^-1"."""
+    powers = sorted((name.strip("[]"), power) for name, power in quantity.dimensionality.items())
+    return " ".join(name if power == 1 else f"{name}^{power:g}" for name, power in powers)
+
+
+def _pint_quantity(expression: str) -> Any:
+    return _registry().Quantity(expression).to_base_units()
+
+
+@cache
+def _registry() -> pint.UnitRegistry[float]:
+    import pint
+
+    return pint.UnitRegistry()

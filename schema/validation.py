@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from schema.literals import parse_literal
+from schema.literals import NOT_LEARNED
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import Item
 
@@ -78,13 +78,13 @@ def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iter
             listed += ", …"
         message = f"{len(values)} values, but the ontology allows one: {listed}"
         yield Finding(item.id, spec.name, None, Severity.VIOLATION, "cardinality", message)
-    if spec.datatype == "string":
+    if spec.datatype in ("string", *NOT_LEARNED):
         return
 
     kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
     article = "an" if kind.startswith("i") else "a"
     for value in values:
-        if parse_literal(value, spec.datatype, spec.unit) is None:
+        if spec.parse(value) is None:
             message = f"{value!r} is not {article} {kind}"
             yield Finding(item.id, spec.name, value, Severity.VIOLATION, "datatype", message)
 

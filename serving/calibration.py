@@ -235,8 +235,9 @@ def _hidden_cells(
 
 def _true_values(scorer: Scorer, item: ItemInput, property: str) -> BoolArray:
     """Mark the item's own values among the property's values [V]."""
-    true = {value for name, value in item.known if name == property}
-    return np.array([value in true for value in scorer.ontology.values_of(property)])
+    spec = scorer.ontology[property]
+    true = {spec.position(value) for name, value in item.known if name == property}
+    return np.array([position in true for position in range(len(spec.values))])
 
 
 def _fit_temperatures(groups: dict[CellGroup, ScoredCells]) -> dict[str, Any]:

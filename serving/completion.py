@@ -188,8 +188,6 @@ class _Completer:
         self.target_precision = target_precision
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
-        # A scorer ignores other statements, so leaving one of them out would have no effect.
-        self.readable = {(spec.name, value) for spec in specs for value in spec.values}
         self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
 
     def complete_items(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
@@ -226,7 +224,8 @@ class _Completer:
         statements = tuple(
             statement
             for statement in dict.fromkeys(item.known)
-            if statement[0] != name and statement in self.readable
+            # A scorer ignores the others, so leaving one of them out would have no effect.
+            if statement[0] != name and self.scorer.ontology.position(*statement) is not None
         )
         variants = []
         for index, (modality, item_variant) in enumerate(item_variants.items(), first_index):

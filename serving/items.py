@@ -91,6 +91,7 @@ def missing_cells(
 ) -> Iterator[Cell]:
     """Return the cells without a statement whose property applies to the item's category.
 
+    Those of identifiers and prose are not among them, which have no values to choose from.
     ``items`` (ids) and ``properties`` restrict them. Raises ItemNotFoundError or
     PropertyNotFoundError if a name is unknown, before the first cell is read.
     """
@@ -107,7 +108,11 @@ def _missing_cells(
     indexes: Iterable[int],
     properties: Collection[str] | None,
 ) -> Iterator[Cell]:
-    applicable = {category: ontology.applicable(category) for category in set(snapshot.categories)}
+    learned = set(ontology.learned())
+    applicable = {
+        category: [name for name in ontology.applicable(category) if name in learned]
+        for category in set(snapshot.categories)
+    }
     for index in indexes:
         present = {name for name, _ in snapshot.statements_of(index)}
         for name in applicable[snapshot.categories[index]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from encoders.batch import RegionBatch
 from encoders.regions import RegionFiles, pad_regions
 from encoders.tokenizer import CatalogTokenizer
-from fusion.build import candidates
+from fusion.build import first_candidates
 from schema.arrays import FloatArray, IntArray
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
@@ -109,17 +109,18 @@ class TrainingData:
 
 def candidate_numbers(snapshot: GraphSnapshot, ontology: Ontology) -> IntArray:
     """Return the candidate of every triple [N]; -1 if the ontology does not have the value."""
-    numbers = {pair: number for number, pair in enumerate(candidates(ontology)[1])}
+    firsts = first_candidates(ontology)
     if not len(snapshot.triples):
         return np.zeros(0, np.int64)
     # Distinct pairs of property and value are few; each is looked up once.
     width = max(1, len(snapshot.values))
     keys = snapshot.triples[:, 1] * width + snapshot.triples[:, 2]
     pairs, inverse = np.unique(keys, return_inverse=True)
-    found = [
-        numbers.get((snapshot.properties[pair // width], snapshot.values[pair % width]), -1)
-        for pair in pairs.tolist()
-    ]
+    found = []
+    for pair in pairs.tolist():
+        name = snapshot.properties[pair // width]
+        position = ontology.position(name, snapshot.values[pair % width])
+        found.append(-1 if position is None else firsts[name] + position)
     return np.asarray(found, dtype=np.int64)[inverse]
 
 
@@ -131,7 +132,7 @@ def prepare(
 ) -> TrainingData:
     """Convert a snapshot to training data."""
     specs = ontology.properties.values()
-    revealing = value_words(value for spec in specs for value in spec.values)
+    revealing = value_words(text for spec in specs if spec.is_learned for text in spec.texts())
     blinded = [blind_title(title, revealing) if title else None for title in snapshot.titles]
     candidate = candidate_numbers(snapshot, ontology)
     # The ontology lacks values that only held-out items have: there is nothing to predict them by.

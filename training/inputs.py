@@ -71,7 +71,7 @@ def read_inputs(
         DataError: the model reads images, and none of the catalogue's can be read.
     """
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, home.cache / "snapshot")
+        snapshot = read_snapshot(store, home.cache / "snapshot", ontology=home.ontology_or_none())
     splits = split_items(snapshot, options)
     train = splits["train"]
     ontology = (
@@ -151,7 +151,8 @@ def read_query_log(
 def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -> Ontology:
     """Restrict the home's ontology to the values that occur in the ``train`` items.
 
-    A value that only held-out items have would otherwise leak into the vocabulary.
+    A value that only held-out items have would otherwise leak into the vocabulary. Properties whose
+    values are no classes, such as identifiers, are left out.
     """
     is_train = np.zeros(len(snapshot.items), dtype=bool)
     is_train[train] = True
@@ -165,9 +166,16 @@ def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -
     specs = []
     for name, spec in edited.properties.items():
         by_frequency = sorted(seen.get(name, {}).items(), key=lambda pair: (-pair[1], pair[0]))
-        if by_frequency:
+        if by_frequency and spec.is_learned:
             values_seen, counts_seen = zip(*by_frequency, strict=True)
-            specs.append(dataclasses.replace(spec, values=values_seen, counts=counts_seen))
+            spellings = {
+                value: others for value, others in spec.spellings.items() if value in seen[name]
+            }
+            specs.append(
+                dataclasses.replace(
+                    spec, values=values_seen, counts=counts_seen, spellings=spellings
+                )
+            )
     return Ontology(specs, categories=edited.categories, threshold=edited.threshold)
 
 

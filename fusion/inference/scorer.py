@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.batch import ItemBatch, query_pieces
-from fusion.build import candidates
+from fusion.build import candidates, first_candidates
 from fusion.checkpoint import ModelFolder
 from fusion.fused import FusedItems, Knowledge
 from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader, PropertyValue
@@ -79,7 +79,8 @@ class CellScorer:
         self.featurizer = Featurizer(folder.tokenizer, folder.config, read_pixels)
         properties, pairs = candidates(folder.ontology)
         self._property_index = {name: index for index, name in enumerate(properties)}
-        self._candidate_index = {pair: index for index, pair in enumerate(pairs)}
+        self._firsts = first_candidates(folder.ontology)
+        self._candidates = len(pairs)
         # The candidates of a property are consecutive.
         sizes = [len(folder.ontology.properties[name].values) for name in properties]
         self._ranges = np.cumsum([0, *sizes])
@@ -184,16 +185,21 @@ class CellScorer:
 
         Known statements whose property or value is not in the ontology are left out.
         """
+        seen: set[tuple[int, int]] = set()
         edge_cell = []
         edge_property = []
         edge_value = []
         for number, cell in enumerate(cells):
-            # Each statement once, as in training: a repeated one would weigh twice.
-            for name, value in dict.fromkeys(cell.known):
-                candidate = self._candidate_index.get((name, value))
+            # Each value once, as in training: a repeated one would weigh twice.
+            for name, value in cell.known:
+                position = self.ontology.position(name, value)
                 # A statement of the cell's own property would be the answer.
-                if name == cell.property or candidate is None:
+                if name == cell.property or position is None:
                     continue
+                candidate = self._firsts[name] + position
+                if (number, candidate) in seen:
+                    continue
+                seen.add((number, candidate))
                 edge_cell.append(number)
                 edge_property.append(self._property_index[name])
                 edge_value.append(candidate)
@@ -208,7 +214,7 @@ class CellScorer:
     def _all_knowledge(self) -> Knowledge:
         """Return the vectors of all candidates, which are computed once."""
         if self._knowledge is None:
-            everything = torch.arange(len(self._candidate_index), device=self.device)
+            everything = torch.arange(self._candidates, device=self.device)
             self._knowledge = self.model.know(everything)
         return self._knowledge
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.files import SourceFile
-from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.readers.base import unique_column_names
 from kg.ingest.records import MAX_BATCH_CELLS, Record, TextCells, record_cells
 from kg.ingest.rows import BadRowError, Batch
 from kg.ingest.scalars import scalar_text
+from kg.ingest.values.text import LIST_SEPARATOR
 from schema.arrays import BoolArray
 from schema.rejects import RejectedRow
 

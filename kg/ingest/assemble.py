@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kg.ingest.images import SourceImages
-from kg.ingest.normalize import (
-    LIST_SEPARATOR,
-    clean,
-    clean_column,
-    split_column,
-    splitter,
-    unpack_pairs,
-)
 from kg.ingest.rows import Batch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.values import (
+    ColumnCleaners,
+    ColumnCounts,
+    ColumnEvidence,
+    ColumnRules,
+    Role,
+    SplitCells,
+    ValueSettings,
+    counts_rows,
+    id_fault,
+    rules_of,
+    values_of,
+)
+from kg.ingest.values.text import clean, unpack_pairs
 from kg.stores.tables import STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.mapping import Layout, Mapping, PackedColumn
@@ -42,7 +47,8 @@ class AssembledBatch:
     """A batch as tables for the store, with the numbers of its rows read and stored.
 
     Every row that was read is either stored or among the rejects. ``restored`` is the number of
-    cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows.
+    cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows, and
+    ``cleaned`` counts by column what cleaning did.
     """
 
     items: pa.Table
@@ -52,16 +58,18 @@ class AssembledBatch:
     rejects: list[RejectedRow]
     restored: int = 0
     skipped: list[SkippedLine] = field(default_factory=list)
+    cleaned: dict[str, ColumnCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _PackedPairs:
-    """The clean (property, value) pairs of each row's packed cell.
+    """The pairs in the packed cells, by property: their rows, and their texts not yet cleaned.
 
     ``reasons`` says why a row must be rejected.
     """
 
-    pairs: list[list[tuple[str, str]]]
+    rows: dict[str, list[int]]
+    texts: dict[str, list[str]]
     reasons: dict[int, str]
 
 
@@ -73,7 +81,14 @@ class Assembler:
         self.images = images
         self.origin = origin
         self._seen = SeenRows()
-        self._split_cell = splitter(mapping.multi, mapping.missing)
+        self._cleaners = ColumnCleaners(self._value_settings)
+        self._row_numbers: frozenset[str] | None = None
+        self._image_rules = rules_of(
+            "image",
+            Role.PROPERTY,
+            ColumnEvidence(),
+            self._value_settings("image", Role.PROPERTY),
+        )
 
     def assemble(self, batch: Batch) -> AssembledBatch:
         """Return the items and statements of a batch, and its rejected rows.
@@ -84,26 +99,35 @@ class Assembler:
         # For each batch, because JSONL and RDF may have new columns in any batch.
         layout = self.mapping.resolve(batch.table.column_names)
         table = batch.table.combine_chunks()
-        ids = clean_column(table[layout.id]).to_pylist()
+        id_rules = self._cleaners.rules(layout.id, Role.ID, table[layout.id])
+        ids = self._cleaners.clean(layout.id, Role.ID, table[layout.id]).to_pylist()
         packed = self._unpack_column(table, self.mapping.packed)
-        is_new, rejects = self._check_rows(table, batch.lines, ids, packed.reasons)
+        is_new, rejects = self._check_rows(table, batch.lines, ids, packed.reasons, id_rules)
 
         new_rows = np.flatnonzero(is_new)
         new_table = table.take(pa.array(new_rows))
         new_ids = [ids[row] for row in new_rows]
-        pairs = [packed.pairs[row] for row in new_rows] if packed.pairs else []
+        items = self._items(new_table, layout, new_ids)
+        cells = [*self._column_cells(new_table, layout), *self._packed_cells(packed, is_new)]
         return AssembledBatch(
-            items=self._items(new_table, layout, new_ids),
-            statements=self._statements(new_table, layout, new_ids, batch.lines[new_rows], pairs),
+            items=items,
+            statements=self._statements(items, cells, batch.lines[new_rows]),
             rows_read=batch.rows_read,
             rows_stored=table.num_rows - len(rejects),
             rejects=[*batch.rejects, *rejects],
             restored=batch.restored,
             skipped=batch.skipped,
+            cleaned=self._cleaners.taken_counts(),
         )
 
+    def _value_settings(self, column: str, role: Role) -> ValueSettings:
+        """Return what the mapping says about the values of a column."""
+        mapping = self.mapping
+        separator = mapping.category_separator if role is Role.PATH else mapping.multi
+        return ValueSettings(separator=separator, missing=mapping.missing)
+
     def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:
-        unpacked = _PackedPairs([], {})
+        unpacked = _PackedPairs({}, {}, {})
         if packed is None:
             return unpacked
         for row, cell in enumerate(table[packed.column].to_pylist()):
@@ -112,12 +136,11 @@ class Assembler:
                 raw_pairs = unpack_pairs(cell, packed.pair, packed.item) if cell else []
             except ValueError as error:
                 unpacked.reasons[row] = str(error)
-            pairs: dict[tuple[str, str], None] = {}  # an ordered set
             for raw_name, text in raw_pairs:
                 name = clean(raw_name)
                 if name:
-                    pairs.update(((name, value), None) for value in self._split_cell(text))
-            unpacked.pairs.append(list(pairs))
+                    unpacked.rows.setdefault(name, []).append(row)
+                    unpacked.texts.setdefault(name, []).append(text)
         return unpacked
 
     def _check_rows(
@@ -126,6 +149,7 @@ class Assembler:
         lines: IntArray,
         ids: Sequence[str | None],
         reasons: dict[int, str],
+        id_rules: ColumnRules,
     ) -> tuple[BoolArray, list[RejectedRow]]:
         """Return which rows [N] bring a new item, and the rows to reject.
 
@@ -137,10 +161,8 @@ class Assembler:
         seen_before = set(first_rows)
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         for row, (item, cells, line) in enumerate(zip(ids, rows, lines.tolist(), strict=True)):
-            reason = reasons.get(row)
-            if item is None:
-                reason = "empty id"
-            elif reason is None:
+            reason = id_fault(item, id_rules) or reasons.get(row)
+            if item is not None and reason is None:
                 # Its hash is enough to recognise a row, and millions of them fit into memory.
                 content = hash(cells)
                 first = first_rows.setdefault(item, SeenRow(content, line))
@@ -154,38 +176,51 @@ class Assembler:
         self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
         return is_new, rejects
 
-    def _statements(
-        self,
-        table: pa.Table,
-        layout: Layout,
-        ids: list[str],
-        lines: IntArray,
-        pairs: list[list[tuple[str, str]]],
-    ) -> pa.Table:
-        """Return the statements in the property columns [N] and in the packed column's pairs."""
-        row_parts: list[IntArray] = []
-        properties: list[str] = []
-        values: list[str] = []
+    def _column_cells(self, table: pa.Table, layout: Layout) -> Iterator[tuple[str, SplitCells]]:
+        """Yield the name and the values of each property column of N new rows."""
+        titles = table[layout.title] if layout.title else None
+        # A first batch may have no rows but rejected ones.
+        if self._row_numbers is None and table.num_rows:
+            self._row_numbers = frozenset(
+                name for name in layout.properties if counts_rows(name, table[name])
+            )
         for column in layout.properties:
-            cells = split_column(table[column], self._split_cell)
+            if self._row_numbers and column in self._row_numbers:
+                self._cleaners.left_out(column, ColumnCounts(row_numbers=table.num_rows))
+                continue
+            cells = self._cleaners.split(column, Role.PROPERTY, table[column], titles)
             name = clean(column)
             if name and len(cells.rows):
-                row_parts.append(cells.rows)
-                properties += [name] * len(cells.rows)
-                values += cells.values.to_pylist()
-        for row, row_pairs in enumerate(pairs):
-            row_parts.append(np.full(len(row_pairs), row, np.int64))
-            properties += [name for name, _ in row_pairs]
-            values += [value for _, value in row_pairs]
+                yield name, cells
 
+    def _packed_cells(
+        self, packed: _PackedPairs, is_new: BoolArray
+    ) -> Iterator[tuple[str, SplitCells]]:
+        """Yield the name and the values of each property in the packed cells of the new rows."""
+        new_row = np.cumsum(is_new) - 1
+        for name, rows in packed.rows.items():
+            row = np.array(rows, np.int64)
+            kept = np.flatnonzero(is_new[row])
+            texts = pa.array(packed.texts[name], pa.string()).take(pa.array(kept))
+            cells = self._cleaners.split(name, Role.PROPERTY, texts)
+            yield name, SplitCells(new_row[row[kept]][cells.rows], cells.values)
+
+    def _statements(
+        self, items: pa.Table, cells: list[tuple[str, SplitCells]], lines: IntArray
+    ) -> pa.Table:
+        """Return the statements in the cells of N items, whose rows are in ``lines`` [N]."""
+        row_parts = [each.rows for _, each in cells]
         rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
-        items = [ids[row] for row in rows.tolist()]
-        item_column = pa.array(items, pa.string())
+        ids = items["id"].to_pylist()
+        owners = [ids[row] for row in rows.tolist()]
+        properties = [name for name, each in cells for _ in range(len(each.rows))]
+        values = [value for _, each in cells for value in each.values.to_pylist()]
+        owner_column = pa.array(owners, pa.string())
         property_column = pa.array(properties, pa.string())
         value_column = pa.array(values, pa.string())
         columns = {
-            "id": statement_ids(item_column, property_column, value_column),
-            "item": item_column,
+            "id": statement_ids(owner_column, property_column, value_column),
+            "item": owner_column,
             "property": property_column,
             "value": value_column,
             "row": pa.array(lines[rows], pa.int64()),
@@ -202,19 +237,22 @@ class Assembler:
         }
         for name, text in constants.items():
             columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
-        for column in STATEMENT_SCHEMA:
-            columns.setdefault(column.name, pa.nulls(count, column.type))
+        for each in STATEMENT_SCHEMA:
+            columns.setdefault(each.name, pa.nulls(count, each.type))
         return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
     def _items(self, table: pa.Table, layout: Layout, ids: list[str]) -> pa.Table:
-        nulls = pa.nulls(len(ids), pa.string())
-        title = clean_column(table[layout.title], self.mapping.missing) if layout.title else nulls
-        category = self._categories(table, layout) if layout.category else nulls
+        title = pa.nulls(len(ids), pa.string())
+        if layout.title:
+            title = self._cleaners.clean(layout.title, Role.TEXT, table[layout.title])
+        category = (
+            self._categories(table, layout) if layout.category else pa.nulls(len(ids), pa.string())
+        )
         image_cells = table[layout.image].to_pylist() if layout.image else [None] * len(ids)
         images = []
         for item, cell in zip(ids, image_cells, strict=True):
             if cell:
-                paths = self.images.find_named(self._split_cell(cell))
+                paths = self.images.find_named(values_of(cell, self._image_rules)[0])
             else:
                 paths = self.images.find_by_id(item)
             images.append(paths or None)
@@ -229,26 +267,21 @@ class Assembler:
 
     def _categories(self, table: pa.Table, layout: Layout) -> pa.Array:
         """Return the category paths: several columns joined, or the levels within one column."""
-        missing = self.mapping.missing
         if len(layout.category) > 1:
-            levels = [clean_column(table[column], missing) for column in layout.category]
-            joined = pc.binary_join_element_wise(*levels, CATEGORY_SEPARATOR, null_handling="skip")
-            return pc.if_else(pc.equal(joined, ""), None, joined)
+            levels = [
+                self._cleaners.clean(column, Role.TEXT, table[column]) for column in layout.category
+            ]
+            paths = zip(*(level.to_pylist() for level in levels), strict=True)
+            # Arrow's join drops the rows whose levels are all null.
+            joined = [CATEGORY_SEPARATOR.join(filter(None, path)) or None for path in paths]
+            return pa.array(joined, pa.string())
 
-        separator = self.mapping.category_separator
-        split_levels = splitter(separator, missing)
-
-        def category_paths(text: str) -> list[str]:
-            """Return the one path of a cell with levels, or a category without any."""
-            levels = split_levels(text)
-            if separator or LIST_SEPARATOR in text:
-                return [CATEGORY_SEPARATOR.join(levels)]
-            return levels
-
-        cells = split_column(table[layout.category[0]], category_paths)
+        (column,) = layout.category
+        cells = self._cleaners.split(column, Role.PATH, table[column])
         categories: list[str | None] = [None] * table.num_rows
-        for row, path in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
-            categories[row] = path or None
+        for row, level in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
+            path = categories[row]
+            categories[row] = level if path is None else path + CATEGORY_SEPARATOR + level
         return pa.array(categories, pa.string())
 
 

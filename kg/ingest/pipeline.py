@@ -19,6 +19,7 @@ from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.source_plan import SourcePlan, plan_sources
+from kg.ingest.values import ColumnCounts, add_counts, remarks
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.rejects import RejectedRow
@@ -69,6 +70,8 @@ class IngestReport:
     notes: list[str] = field(default_factory=list)
     """Remarks for the user: missing images, columns that were left out."""
     first_rejects: list[RejectedRow] = field(default_factory=list)
+    cleaned: dict[str, dict[str, ColumnCounts]] = field(default_factory=dict)
+    """By source and column: what cleaning did to the cells."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields of the command's JSON."""
@@ -180,6 +183,7 @@ def _run(
                     allowed_folders |= new_folders
                 _store_batch(batch, report, seen_items, store, ledger)
                 skipped += batch.skipped
+                add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
                 if progress is not None:
                     progress(report)
         except CatalographError:
@@ -234,6 +238,8 @@ def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
             f"{name}: {restored:,} cells had an apostrophe that keeps a spreadsheet from running "
             "them as formulas; it was taken off"
         )
+    cleaned = report.cleaned.get(plan.source.location, {})
+    report.notes += [f"{name}: {remark}" for remark in remarks(cleaned)]
     if plan.ignored_columns():
         report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")
 

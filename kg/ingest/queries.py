@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kg.home import Home
-from kg.ingest.normalize import clean
 from kg.ingest.rows import BadRowError, Batch
 from kg.ingest.run_id import new_run_id
 from kg.ingest.source import open_source
+from kg.ingest.values.text import clean
 from schema.errors import MappingError
 from schema.ledger import QueryRow
 from schema.mapping import Mapping

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any
 
 from kg.ingest.files import SourceFile
-from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.readers.base import Reader
 from kg.ingest.rows import BadRowError, Batch, TextRow, batches_of_rows
 from kg.ingest.scalars import scalar_text
+from kg.ingest.values.text import LIST_SEPARATOR
 from schema.errors import DataError
 from schema.mapping import Head
 from schema.mapping import Mapping as ColumnMapping

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyoxigraph import BlankNode, Literal, NamedNode
 
-from kg.ingest.normalize import number_text
+from kg.ingest.scalars import number_text
 from kg.rdf import vocabulary
 from kg.rdf.document import DOCUMENT_BASE, RdfDocument
 from kg.stores.rdf_terms import TYPE

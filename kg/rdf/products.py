@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kg.ingest.normalize import LIST_SEPARATOR
 from kg.ingest.rows import Batch, TextRow, batches_of_rows
+from kg.ingest.values.text import LIST_SEPARATOR
 from kg.rdf import vocabulary
 from kg.rdf.document import RdfDocument, node_label
 from kg.rdf.flatten import CellTexts, Flattener

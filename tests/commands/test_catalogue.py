@@ -184,3 +184,30 @@ def test_sample_generates_a_catalogue_that_can_be_ingested(call: Call, tmp_path:
     loaded = call("ingest", "shop/items.csv", "--json").json
     assert (loaded["mapping"], loaded["read"], loaded["rejected"]) == ("sample", 12, 0)
     assert call("queries", "shop/queries.csv", "--json").json["stored"] == report["queries"]
+
+
+def test_synonyms_are_offered_and_merged_by_the_ontology(call: Call, tmp_path: Path) -> None:
+    rows = [f"{number},Mug,Grey" for number in range(5)]
+    table = tmp_path / "colours.csv"
+    table.write_text("\n".join(["id,title,colour", *rows, "8,Mug,grey", "9,Mug,Gray"]) + "\n")
+    call("ingest", table)
+    assert call("schema", "show", "colour", "--json").json["values"] == {"Grey": 6, "Gray": 1}
+    assert call("schema", "synonyms", "--json").json == [
+        {
+            "property": "colour",
+            "value": "Grey",
+            "items": 6,
+            "other": "Gray",
+            "other_items": 1,
+            "reason": "two spellings",
+        }
+    ]
+    assert "two spellings" in call("schema", "synonyms", "colour").out
+    pasted = call("schema", "synonyms", "--toml").out
+    ontology = tmp_path / "catalog" / "ontology.toml"
+    ontology.write_text(ontology.read_text() + pasted)
+    shown = call("schema", "infer", "--json").json
+    assert [each["values"] for each in shown["properties"]] == [1]
+    assert call("schema", "show", "colour", "--json").json["synonyms"] == {"Grey": ["Gray"]}
+    assert call("show", "8", "--json").json["statements"][0]["value"] == "grey"
+    assert "no values" in call("schema", "synonyms").out

@@ -202,3 +202,32 @@ def test_a_merge_with_itself_changes_nothing(home, table):
     ingest(home, [table])
     ontology = home.ontology()
     assert merge_edits(ontology, ontology, ontology) == ontology
+
+
+def test_synonyms_of_a_person_hold_when_the_ontology_is_inferred_again(home, table):
+    table.write_text(ITEMS.replace("blue", "gray"))
+    ingest(home, [table])
+    edit(
+        home,
+        "[property.colour.values]",
+        "[property.colour.synonyms]\ngrey = ['gray']\n[property.colour.values]",
+    )
+    table.write_text(ITEMS.replace("blue", "gray") + "3,Jug,Grey,20 cm\n4,Jar,GRAY,20 cm\n")
+    for _ in range(2):
+        ingest(home, [table])
+        with home.store(read_only=True) as store:
+            refresh_ontology(home, store)
+        colour = home.ontology()["colour"]
+        assert (colour.values, colour.counts) == (("grey", "red"), (3, 1))
+        assert colour.synonyms == {"grey": ("gray",)}
+    assert {value for _, value in home.snapshot().statements_of(1)} >= {"grey"}
+
+
+def test_case_matters_where_a_person_says_so(home, table):
+    table.write_text(ITEMS.replace("blue", "Red"))
+    ingest(home, [table])
+    assert home.ontology().values_of("colour") == ("Red",)
+    edit(home, "[property.colour]", "[property.colour]\ncase_sensitive = true")
+    with home.store(read_only=True) as store:
+        refresh_ontology(home, store)
+    assert home.ontology().values_of("colour") == ("Red", "red")

@@ -6,6 +6,7 @@ import pytest
 from kg.snapshot import read_snapshot
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
+from schema.ontology import Ontology, PropertySpec
 from schema.terms import Item, Rank, Statement
 
 
@@ -65,3 +66,32 @@ def test_an_empty_store():
     assert snapshot.items == []
     assert snapshot.triples.shape == (0, 3)
     assert snapshot.indptr.tolist() == [0]
+
+
+def test_equal_values_of_a_property_are_one_node():
+    facts = [
+        ("1", "weight", "1.2 kg"),
+        ("1", "weight", "1200 g"),
+        ("2", "weight", "1200 g"),
+        ("2", "colour", "Red"),
+        ("3", "colour", "red"),
+        ("3", "name", "RED"),
+    ]
+    ontology = Ontology(
+        [
+            PropertySpec("weight", "quantity", "kg", values=("1.2 kg",), counts=(2,)),
+            PropertySpec("colour", values=("red",), counts=(2,)),
+        ]
+    )
+    with open_store("memory:") as store:
+        items = items_table([Item(name) for name in "123"])
+        store.put(items, statements_table([Statement(*fact) for fact in facts]))
+        snapshot = read_snapshot(store, ontology=ontology)
+        as_written = read_snapshot(store)
+    assert snapshot.values == ["1.2 kg", "RED", "red"]
+    assert [snapshot.statements_of(item) for item in range(3)] == [
+        [("weight", "1.2 kg")],
+        [("colour", "red"), ("weight", "1.2 kg")],
+        [("colour", "red"), ("name", "RED")],
+    ]
+    assert "Red" in as_written.values

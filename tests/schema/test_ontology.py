@@ -1,5 +1,7 @@
 """The ontology: its inference from a catalogue, and its TOML file."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -155,3 +157,87 @@ def test_an_ontology_of_anything_is_one_line(text):
         Ontology.from_toml(text, "file.toml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+WEIGHTS = [
+    ("1", "weight", "1.2 kg"),
+    ("2", "weight", "1200 g"),
+    ("3", "weight", "1.2 kg"),
+    ("4", "weight", "2 kg"),
+    ("1", "weight", "1200 g"),
+]
+
+
+def test_equal_values_are_one_and_an_item_counts_once():
+    weight = infer(WEIGHTS)["weight"]
+    assert weight.values == ("1.2 kg", "2 kg")
+    assert weight.counts == (3, 1)
+    assert weight.cardinality == "one"
+    assert weight.spellings == {"1.2 kg": ("1200 g",)}
+    assert weight.shown("1200G") == "1.2 kg"
+    assert weight.position("2000 g") == 1
+    assert weight.shown("3 kg") == "3 kg"
+    assert weight.position("3 kg") is None
+
+
+def test_synonyms_are_merged_and_hold_at_once():
+    def edit(spec):
+        return replace(spec, synonyms={"grey": ("gray",)}) if spec.name == "colour" else spec
+
+    facts = [("1", "colour", "gray"), ("2", "colour", "Gray"), ("3", "colour", "grey")]
+    items = pa.table({"id": list("123"), "category": pa.array([None] * 3, pa.string())})
+    rows = pa.table(dict(zip(("item", "property", "value"), zip(*facts, strict=True), strict=True)))
+    colour = Ontology.infer(items, rows, edit=edit)["colour"]
+    assert (colour.values, colour.counts) == (("grey",), (3,))
+    before = replace(infer(facts)["colour"], synonyms={"grey": ("gray",)})
+    assert before.shown("GRAY") == "grey"
+
+
+def test_values_of_an_older_ontology_stay_apart():
+    spec = PropertySpec("x", values=("Yes", "yes", "no"), counts=(2, 1, 1))
+    assert [spec.position(text) for text in ("Yes", "yes", "YES", "No")] == [0, 1, 0, 2]
+
+
+def test_what_a_person_can_set_survives_a_round_trip():
+    spec = PropertySpec(
+        "x",
+        "date",
+        decimal_mark=",",
+        date_order="dmy",
+        case_sensitive=True,
+        values=("a",),
+        counts=(1,),
+        spellings={"a": ("A", "Ä")},
+        synonyms={"a": ("b",)},
+        remark="a remark",
+    )
+    assert Ontology.from_toml(Ontology([spec]).to_toml())["x"] == spec
+
+
+def test_the_decimal_mark_of_the_other_properties_counts():
+    facts = [
+        ("1", "price", "12,90"),
+        ("1", "length", "45,5 cm"),
+        ("1", "stock", "1.000"),
+        ("2", "stock", "12.500"),
+    ]
+    stock = infer(facts)["stock"]
+    assert (stock.datatype, stock.decimal_mark) == ("integer", ",")
+    assert stock.parse("12.500") == 12500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[property.a]\ndecimal_mark = 5",
+        "[property.a]\ndecimal_mark = 'x'",
+        "[property.a]\ndate_order = 'ymd'",
+        "[property.a]\ncase_sensitive = 'yes'",
+        "[property.a.synonyms]\nred = 5",
+        "[property.a]\nsynonyms = []",
+    ],
+)
+def test_settings_of_anything_are_one_line(text):
+    with pytest.raises(DataError) as caught:
+        Ontology.from_toml(text, "file.toml")
+    assert "\n" not in str(caught.value)

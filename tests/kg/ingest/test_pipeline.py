@@ -239,3 +239,52 @@ def test_the_k3m_catalogue(home):
     report = ingest(home, [DATA / "k3m" / "train.tsv"])
     assert (report.mapping, report.read, report.stored, report.items) == ("k3m", 400, 400, 400)
     assert ("631434255153", "材质", "布") in facts(home)
+
+
+def test_what_cleaning_did_is_said_by_word_and_column(home, tmp_path):
+    table = (
+        ",sku,title,country,brand,ean,material\n"
+        "0,A1,Salt &amp; <b>Pepper</b>,NA,n/a,4006381333931,—\n"
+        "1,A2,Cup,DE,NaN,4006381333932,'00012\n"
+        "2,A3,Can,IT,N/A,4.00638E+12,Wood &lt; Oak\n"
+    )
+    report = ingest(home, [write(tmp_path, table)], dry_run=True)
+    notes = "\n".join(report.notes)
+    assert "4 cells were left out as missing" in notes
+    assert "N/A (1 in brand)" in notes
+    assert "NA (1 in country)" in notes
+    assert "2 cells had HTML" in notes
+    assert "1 of 2 GTINs in ean are faulty" in notes
+    assert "4.00638E+12 (1 in ean)" in notes
+    assert "3 cells only count the rows" in notes
+
+
+def test_a_spoilt_id_is_rejected_with_a_reason_that_says_so(home, tmp_path):
+    table = "ean,title\n4.01235E+12,Cup\n#REF!,Can\n4012345600022.0,Bowl\n04012345600015,Plate\n"
+    ingest(home, [write(tmp_path, table)], max_rejects=2)
+    assert sorted(row.reason.split(" (")[0] for row in rejected_rows(home)) == [
+        "id '#REF!' is a spreadsheet's word for an error: correct the cell",
+        "id '4.01235E+12' is a number that a spreadsheet has rounded",
+    ]
+    assert [item(home, name).title for name in ("4012345600022", "04012345600015")] == [
+        "Bowl",
+        "Plate",
+    ]
+
+
+def test_equal_values_are_one_in_the_ontology_and_texts_stay_as_they_are(home, tmp_path):
+    ingest(home, [write(tmp_path, "sku,title,weight\n1,a,1.2 kg\n2,b,1200 g\n3,c,2 kg\n")])
+    assert home.ontology().values_of("weight") == ("1.2 kg", "2 kg")
+    assert facts(home) == [
+        ("1", "weight", "1.2 kg"),
+        ("2", "weight", "1200 g"),
+        ("3", "weight", "2 kg"),
+    ]
+    assert home.snapshot().values == ["1.2 kg", "2 kg"]
+
+
+def test_a_row_without_any_category_is_no_trouble(home, tmp_path):
+    (tmp_path / "m.toml").write_text('id = "id"\ncategory = ["a", "b"]\n')
+    table = write(tmp_path, "id,a,b\n1,Home,Mugs\n2,,\n3,Home,\n")
+    ingest(home, [table], mapping=str(tmp_path / "m.toml"))
+    assert [item(home, name).category for name in "123"] == ["Home > Mugs", None, "Home"]

@@ -1,11 +1,10 @@
 """Text as a catalogue keeps it."""
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.ingest.normalize import clean, clean_column, split_column, splitter, unpack_pairs
+from kg.ingest.values.text import clean, unpack_pairs, without_controls
 
 
 @pytest.mark.parametrize(
@@ -36,20 +35,8 @@ def test_a_lone_surrogate_is_not_text():
         clean("a\ud800")
 
 
-def test_missing_value_words_become_null():
-    column = pa.array(["NA", " NA ", "Nab", None, ""])
-    assert clean_column(column, ["NA"]).to_pylist() == [None, None, "Nab", None, None]
-
-
-def test_cells_are_split_and_each_value_is_kept_once():
-    column = pa.array(["a| b|a", None, "NA", "c\x1fd"])
-    cells = split_column(column, splitter("|", ["NA"]))
-    assert cells.rows.tolist() == [0, 0, 3, 3]
-    assert cells.values.to_pylist() == ["a", "b", "c", "d"]
-
-
-def test_without_a_separator_a_cell_is_one_value():
-    assert splitter(None)("a|b") == ["a|b"]
+def test_controls_go_and_list_separators_stay():
+    assert without_controls("a\x07\x1f\u200bb") == "a\x1fb"
 
 
 def test_packed_cells():

@@ -1,0 +1,560 @@
+"""Clean the cells of a column by rules that the whole column decides, and count what was done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.ingest.values.counts import ColumnCounts, add_counts
+from kg.ingest.values.markup import is_html, list_items, without_markup
+from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
+from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
+from kg.ingest.values.text import LIST_SEPARATOR, clean, without_controls
+from schema.arrays import IntArray
+from schema.identifiers import gtin_fault, names_gtin, names_identifier
+
+
+class Role(Enum):
+    """What the cells of a column are."""
+
+    ID = "id"
+    TEXT = "text"
+    """One text, such as the title."""
+    PATH = "path"
+    """The levels of a category."""
+    PROPERTY = "property"
+    """One or several values."""
+
+
+@dataclass(frozen=True)
+class ValueSettings:
+    """What a mapping says about the values of a column; all else is decided by its evidence.
+
+    Attributes:
+        separator: what stands between several values of a cell
+        missing: words for nothing, which hold whatever the column's evidence
+        usual_missing: whether the words that everybody uses for nothing hold as well
+        html: whether the column is HTML as a whole
+        identifier: whether it holds identifiers of products; None leaves that to its name
+    """
+
+    separator: str | None = None
+    missing: frozenset[str] = frozenset()
+    usual_missing: bool = True
+    html: bool = False
+    identifier: bool | None = None
+
+
+_UNNAMED = re.compile(r"\s*|column_\d+|Unnamed: ?\d+|__index_level_\d+__", re.ASCII)
+MIN_ROW_NUMBERS = 2
+
+
+def counts_rows(name: str, column: pa.Array) -> bool:
+    """Return whether a column without a name is the index of a table: 0, 1, 2 or 1, 2, 3."""
+    if len(column) < MIN_ROW_NUMBERS or not _UNNAMED.fullmatch(name):
+        return False
+    numbers = column.to_pylist()
+    first = numbers[0]
+    if first not in ("0", "1"):
+        return False
+    return all(number == str(index) for index, number in enumerate(numbers, int(first)))
+
+
+@dataclass(frozen=True)
+class ColumnEvidence:
+    """What is known of a column: counts of its distinct texts, and words that it has.
+
+    Attributes:
+        texts: texts other than words for nothing
+        codes: those of two letters that begin with a capital (DE, EU, Na), but are neither sizes
+            nor truth values
+        states: codes that are states of the USA but no countries
+        words: those that are truth values, sizes or single letters
+        numeric: those that begin with a number
+        signs: those without any letter or digit, like "+"
+        html: those that are HTML by themselves
+        forms: how many are whole numbers, decimals and so on
+        opposites: words for nothing that are one of two truth values here
+        in_titles: words for nothing that stand in the titles of their own items
+    """
+
+    texts: int = 0
+    codes: int = 0
+    states: int = 0
+    words: int = 0
+    numeric: int = 0
+    signs: int = 0
+    html: int = 0
+    forms: NumberForms = field(default_factory=NumberForms)
+    opposites: frozenset[str] = frozenset()
+    in_titles: frozenset[str] = frozenset()
+
+    def __add__(self, more: ColumnEvidence) -> ColumnEvidence:
+        """Return the evidence of both."""
+        return ColumnEvidence(
+            texts=self.texts + more.texts,
+            codes=self.codes + more.codes,
+            states=self.states + more.states,
+            words=self.words + more.words,
+            numeric=self.numeric + more.numeric,
+            signs=self.signs + more.signs,
+            html=self.html + more.html,
+            forms=self.forms + more.forms,
+            opposites=self.opposites | more.opposites,
+            in_titles=self.in_titles | more.in_titles,
+        )
+
+
+@dataclass(frozen=True)
+class ColumnRules:
+    """How the cells of one column are cleaned.
+
+    Attributes:
+        role: what the cells are
+        separators: what stands between the values of a cell; None if each is one value
+        html: whether every known tag is markup
+        missing: keys of further words for nothing
+        usual_missing: whether the usual words for nothing hold
+        keeps_codes, keeps_signs: whether doubtful words and signs are values
+        drops_none: whether words that say "none" are no values
+        kept: keys of words that are values
+        identifier, gtin: whether the cells are identifiers of products, and GTINs
+        forms: of which form the column's numbers are
+    """
+
+    role: Role = Role.PROPERTY
+    separators: re.Pattern[str] | None = None
+    html: bool = False
+    missing: frozenset[str] = frozenset()
+    usual_missing: bool = True
+    keeps_codes: bool = False
+    keeps_signs: bool = False
+    drops_none: bool = False
+    kept: frozenset[str] = frozenset()
+    identifier: bool = False
+    gtin: bool = False
+    forms: NumberForms = field(default_factory=NumberForms)
+
+    def is_missing(self, text: str) -> bool | None:
+        """Return whether a clean text is a word for nothing; None if it could be, but is kept."""
+        if self.missing and word_key(text) in self.missing:
+            return True
+        doubt = doubt_of(text) if self.usual_missing else None
+        if doubt is None:
+            return False
+        if doubt is Doubt.CERTAIN:
+            return True
+        if doubt is Doubt.NONE:
+            return True if self.drops_none else None
+        is_kept = word_key(text) in self.kept
+        if doubt is Doubt.SIGN:
+            is_kept = is_kept or self.keeps_signs
+        else:
+            is_kept = is_kept or self.keeps_codes
+        return None if is_kept else True
+
+
+@dataclass(frozen=True)
+class SplitCells:
+    """The values in the cells of a column: the row of each value [N], and the values [N]."""
+
+    rows: IntArray
+    values: pa.Array
+
+
+_CODE = re.compile(r"[A-Z][A-Za-z]\Z")
+_NUMERIC = re.compile(r"[^\w]{0,3}(?:[A-Z]{3} )?[0-9]")
+_SIZE = re.compile(r"(?:[0-9]{0,2}X{0,4}[SL]|M|S/M|M/L|L/XL)\Z", re.IGNORECASE)
+_TRUTH = frozenset("yes no y n ja nein j si oui non da ne ano tak nie on off true false".split())
+_PLACE_NAME = re.compile(
+    r"country|countries|region|market|territor|origin|land\b|herkunft|staat|pays|origine|pa[ií]s|"
+    r"paese|nazione|kraj|nation|locale|iso|страна|国|產地|产地",
+    re.IGNORECASE,
+)
+_STATES = frozenset("TX NY FL WA OH OR WI MI NJ NH NV OK UT WV WY HI IA KS CT AK".split())
+MAX_SIZE = 5
+_MOST = 0.8
+_HTML_SHARE = 0.2
+_HTML_NAME = re.compile(r"html|markup|richtext", re.IGNORECASE)
+_ENOUGH_TEXTS = 5_000
+"""Distinct texts after which a column's evidence no longer changes its rules."""
+
+
+def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvidence:
+    """Return what a column [N] shows about itself, beside the titles [N] of its items."""
+    encoded = _dictionary_encode(column)
+    counts = dict.fromkeys(("texts", "codes", "states", "words", "numeric", "signs", "html"), 0)
+    forms = NumberForms()
+    doubtful: dict[str, list[int]] = {}
+    keys: set[str] = set()
+    for index, raw in enumerate(encoded.dictionary.slice(0, _ENOUGH_TEXTS).to_pylist()):
+        counts["html"] += ("<" in raw or "&" in raw) and is_html(raw)
+        for part in raw.split(LIST_SEPARATOR) if LIST_SEPARATOR in raw else (raw,):
+            text = part.strip()
+            if not text:
+                continue
+            doubt = doubt_of(text)
+            if doubt is Doubt.DOUBTFUL:
+                doubtful.setdefault(text, []).append(index)
+            if doubt is not None:
+                continue
+            counts["texts"] += 1
+            kind = _kind_of(text)
+            if kind == "numeric":
+                counts["numeric"] += 1
+                forms += NumberForms.of(text)
+            else:
+                forms += NumberForms(other=1)
+                if kind:
+                    counts[kind] += 1
+                counts["states"] += text in _STATES
+            if len(text) <= MAX_OPPOSITE:
+                keys.add(word_key(text))
+    return ColumnEvidence(
+        **counts,
+        forms=forms,
+        opposites=frozenset(
+            word for word in map(word_key, doubtful) if not keys.isdisjoint(OPPOSITES.get(word, ()))
+        ),
+        in_titles=_words_in_titles(encoded, doubtful, titles)
+        if titles is not None
+        else frozenset(),
+    )
+
+
+MAX_OPPOSITE = max(len(word) for words in OPPOSITES.values() for word in words)
+
+
+def _kind_of(text: str) -> str | None:
+    """Return under which of the counts of evidence a text falls besides ``texts``."""
+    if len(text) == 1:
+        # A size, a grade or an element, beside any of which NA would stand for nothing.
+        return "numeric" if text.isdecimal() else "words" if text.isalpha() else "signs"
+    if len(text) <= MAX_SIZE and (text.casefold() in _TRUTH or _SIZE.match(text)):
+        # Norway is a code beside other countries, and a truth value beside "yes".
+        return "codes" if text == "NO" else "words"
+    if len(text) == 2 and _CODE.match(text):
+        return "codes"
+    if _NUMERIC.match(text):
+        return "numeric"
+    return None if any(map(str.isalnum, text)) else "signs"
+
+
+def _words_in_titles(
+    encoded: pa.DictionaryArray, doubtful: dict[str, list[int]], titles: pa.Array
+) -> frozenset[str]:
+    """Return the words of which half of the items have them in their titles as well."""
+    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    found = set()
+    for word, positions in doubtful.items():
+        rows = np.flatnonzero(np.isin(indices, positions))
+        pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+        texts = [title for title in titles.take(pa.array(rows)).to_pylist() if title]
+        # A title that is nothing but the word is as empty as the cell.
+        named = sum(bool(pattern.search(title)) and title.strip() != word for title in texts)
+        if texts and 2 * named >= len(texts):
+            found.add(word_key(word))
+    return frozenset(found)
+
+
+def rules_of(
+    name: str,
+    role: Role,
+    evidence: ColumnEvidence,
+    settings: ValueSettings = ValueSettings(),  # frozen
+) -> ColumnRules:
+    """Decide how the cells of a column are cleaned, by its name, its evidence and the mapping."""
+    least_codes = 1 if _PLACE_NAME.search(name) else 2
+    rest = evidence.texts - evidence.words
+    is_states = evidence.states > 0 and not _PLACE_NAME.search(name)
+    keeps_codes = (
+        evidence.codes >= least_codes
+        and evidence.codes >= _MOST * rest
+        and 2 * evidence.codes > evidence.words
+        and not is_states
+    )
+    is_named = names_identifier(name) if settings.identifier is None else settings.identifier
+    is_identifier = role is Role.ID or is_named
+    separators = None
+    if role in (Role.PROPERTY, Role.PATH):
+        wanted = [LIST_SEPARATOR, settings.separator] if settings.separator else [LIST_SEPARATOR]
+        separators = re.compile("|".join(map(re.escape, wanted)))
+    return ColumnRules(
+        role=role,
+        separators=separators,
+        html=settings.html
+        or bool(_HTML_NAME.search(name))
+        or (evidence.html >= 2 and evidence.html >= _HTML_SHARE * evidence.texts),
+        missing=frozenset(map(word_key, settings.missing)),
+        usual_missing=settings.usual_missing,
+        keeps_codes=keeps_codes,
+        keeps_signs=evidence.signs >= 2 and 2 * evidence.signs > evidence.texts,
+        drops_none=is_identifier
+        or (evidence.texts > 0 and evidence.numeric >= _MOST * evidence.texts),
+        kept=evidence.opposites | evidence.in_titles,
+        identifier=is_identifier,
+        gtin=names_gtin(name),
+        forms=evidence.forms,
+    )
+
+
+@dataclass
+class _CellChanges:
+    """What cleaning did to one distinct text."""
+
+    missing: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    html: bool = False
+    unwrapped: bool = False
+    whole: bool = False
+    spoilt: list[str] = field(default_factory=list)
+    gtins: int = 0
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+    def add_to(self, counts: ColumnCounts, cells: int) -> None:
+        """Count them for so many cells."""
+        for word in self.missing:
+            counts.missing[word] += cells
+        for word in self.kept:
+            counts.kept[word] += cells
+        for text in self.spoilt:
+            counts.spoilt[text] += cells
+        for fault, example in self.faults:
+            counts.faulty_gtins[fault] += cells
+            counts.faulty_example = counts.faulty_example or example
+        counts.html += cells * self.html
+        counts.unwrapped += cells * self.unwrapped
+        counts.whole += cells * self.whole
+        counts.gtins += cells * self.gtins
+
+
+_SUSPICIOUS = re.compile(r"[<&]|^\s*[='\"]")
+
+
+def values_of(text: str, rules: ColumnRules) -> tuple[list[str], _CellChanges | None]:
+    """Return the clean values of a cell, and what was done to it; None if nothing was.
+
+    A property's values are distinct; the levels of a path may be equal.
+    """
+    changes = None
+    text = without_controls(text)
+    if _SUSPICIOUS.search(text):
+        changes = _CellChanges()
+        parts = _without_marks(text, rules, changes)
+    else:
+        parts = [text]
+    if rules.separators is not None:
+        parts = [value for part in parts for value in rules.separators.split(part)]
+    values: list[str] = []
+    for part in parts:
+        value = clean(part)
+        if value is None:
+            continue
+        if rules.role is not Role.ID:
+            is_missing = rules.is_missing(value)
+            if is_missing is not False:
+                changes = changes or _CellChanges()
+                (changes.missing if is_missing else changes.kept).append(value)
+            if is_missing:
+                continue
+        if rules.identifier:
+            changes = changes or _CellChanges()
+            identifier = _checked_identifier(value, rules, changes)
+            if identifier is None:
+                continue
+            value = identifier
+        values.append(value)
+    if len(values) > 1 and rules.role is Role.PROPERTY:
+        values = list(dict.fromkeys(values))
+    return values, changes
+
+
+def _without_marks(text: str, rules: ColumnRules, changes: _CellChanges) -> list[str]:
+    """Return the parts of a cell without a spreadsheet's marks and without HTML."""
+    items = None
+    # A mark may be within markup, markup within a mark, and both fall apart by an invisible sign.
+    while True:
+        before = text
+        text = text.strip()
+        bare = unwrapped(text)
+        if bare != text:
+            changes.unwrapped = True
+            text = bare
+        if rules.role is not Role.ID and ("<" in text or "&" in text):
+            items = list_items(text) if rules.role is Role.PROPERTY else None
+            if items is not None:
+                break
+            plain = without_controls(without_markup(text, rules.html))
+            changes.html = changes.html or plain != text
+            text = plain
+        if text == before:
+            return [text]
+    changes.html = True
+    return [part for item in items for part in _without_marks(item, rules, changes)]
+
+
+def _checked_identifier(value: str, rules: ColumnRules, changes: _CellChanges) -> str | None:
+    """Return an identifier as it was before a spreadsheet touched it; None if it is spoilt."""
+    whole = as_whole(value, rules.forms)
+    if whole is not None:
+        changes.whole = True
+        value = whole
+    elif rules.role is not Role.ID and is_spoilt(value, rules.forms):
+        changes.spoilt.append(value)
+        return None
+    if rules.gtin:
+        changes.gtins += 1
+        fault = gtin_fault(value)
+        if fault is not None:
+            changes.faults.append((fault, value))
+    return value
+
+
+@dataclass(frozen=True)
+class CleanColumn:
+    """The clean values of a column [N], null where there is none, and what was done to them."""
+
+    values: pa.Array
+    counts: ColumnCounts
+
+
+def clean_column(column: pa.Array, rules: ColumnRules) -> CleanColumn:
+    """Clean a column whose cells have one value each."""
+    encoded = _dictionary_encode(column)
+    cleaned, counts = _clean_distinct(encoded, rules)
+    values = pa.array([LIST_SEPARATOR.join(values) or None for values in cleaned], pa.string())
+    return CleanColumn(values.take(encoded.indices), counts)
+
+
+@dataclass(frozen=True)
+class CleanCells:
+    """The clean values in the cells of a column, and what was done to them."""
+
+    cells: SplitCells
+    counts: ColumnCounts
+
+
+def split_column(column: pa.Array, rules: ColumnRules) -> CleanCells:
+    """Clean a column whose cells may have several values."""
+    encoded = _dictionary_encode(column)
+    cleaned, counts = _clean_distinct(encoded, rules)
+    return CleanCells(_taken(cleaned, encoded), counts)
+
+
+def _clean_distinct(
+    encoded: pa.DictionaryArray, rules: ColumnRules
+) -> tuple[list[list[str]], ColumnCounts]:
+    """Clean each distinct text of a column once, since values repeat."""
+    counts = ColumnCounts()
+    cleaned = []
+    changed: list[tuple[int, _CellChanges]] = []
+    for index, text in enumerate(encoded.dictionary.to_pylist()):
+        values, changes = values_of(text, rules)
+        cleaned.append(values)
+        if changes is not None:
+            changed.append((index, changes))
+    if changed:
+        indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
+        cells = np.bincount(indices, minlength=len(cleaned))
+        for index, changes in changed:
+            changes.add_to(counts, int(cells[index]))
+    return cleaned, counts
+
+
+def split_texts(column: pa.Array, split: Callable[[str], Iterable[str]]) -> SplitCells:
+    """Split the cells of a column into their distinct values by a function."""
+    encoded = _dictionary_encode(column)
+    values = [list(dict.fromkeys(split(text))) for text in encoded.dictionary.to_pylist()]
+    return _taken(values, encoded)
+
+
+def id_fault(text: str | None, rules: ColumnRules) -> str | None:
+    """Return why a clean id cannot be used; None if it can be."""
+    if text is None:
+        return "empty id"
+    if is_error_value(text):
+        return f"id {text!r} is a spreadsheet's word for an error: correct the cell"
+    if is_spoilt(text, rules.forms):
+        return (
+            f"id {text!r} is a number that a spreadsheet has rounded (scientific notation): "
+            "export the column as text"
+        )
+    return None
+
+
+class ColumnCleaners:
+    """Cleans the columns of one source, batch after batch.
+
+    The rules of a column follow from what the batches have shown so far. ``counts`` says what was
+    done since the last :meth:`taken_counts`.
+    """
+
+    def __init__(self, settings: Callable[[str, Role], ValueSettings]) -> None:
+        self._settings = settings
+        self._evidence: dict[tuple[str, Role], ColumnEvidence] = {}
+        self._rules: dict[tuple[str, Role], ColumnRules] = {}
+        self._counts: dict[tuple[str, Role], ColumnCounts] = {}
+
+    def rules(
+        self, name: str, role: Role, column: pa.Array, titles: pa.Array | None = None
+    ) -> ColumnRules:
+        """Return the rules of a column, after its cells in this batch [N] have been looked at."""
+        key = name, role
+        evidence = self._evidence.get(key)
+        if evidence is None or evidence.texts < _ENOUGH_TEXTS:
+            more = evidence_of(column, titles)
+            evidence = more if evidence is None else evidence + more
+            self._evidence[key] = evidence
+            self._rules[key] = rules_of(name, role, evidence, self._settings(name, role))
+        return self._rules[key]
+
+    def clean(self, name: str, role: Role, column: pa.Array) -> pa.Array:
+        """Clean a column [N] whose cells have one value each."""
+        cleaned = clean_column(column, self.rules(name, role, column))
+        self._add(name, role, cleaned.counts)
+        return cleaned.values
+
+    def split(
+        self, name: str, role: Role, column: pa.Array, titles: pa.Array | None = None
+    ) -> SplitCells:
+        """Clean a column [N] whose cells may have several values."""
+        cleaned = split_column(column, self.rules(name, role, column, titles))
+        self._add(name, role, cleaned.counts)
+        return cleaned.cells
+
+    def left_out(self, name: str, counts: ColumnCounts) -> None:
+        """Count the cells of a property that was left out as a whole."""
+        self._add(name, Role.PROPERTY, counts)
+
+    def taken_counts(self) -> dict[str, ColumnCounts]:
+        """Return what was done since the last call, by column."""
+        counts: dict[str, ColumnCounts] = {}
+        for (name, role), each in self._counts.items():
+            # The same cells may be a property and a level of the category as well.
+            if role is Role.PROPERTY or (name, Role.PROPERTY) not in self._counts:
+                add_counts(counts, {name: each})
+        self._counts = {}
+        return counts
+
+    def _add(self, name: str, role: Role, counts: ColumnCounts) -> None:
+        if counts != ColumnCounts():
+            self._counts.setdefault((name, role), ColumnCounts())
+            self._counts[name, role] += counts
+
+
+def _taken(values: Sequence[list[str]], encoded: pa.DictionaryArray) -> SplitCells:
+    taken = pa.array(values, pa.list_(pa.string())).take(encoded.indices)
+    rows = pc.list_parent_indices(taken).to_numpy(zero_copy_only=False).astype(np.int64)
+    return SplitCells(rows, pc.list_flatten(taken))
+
+
+def _dictionary_encode(column: pa.Array) -> pa.DictionaryArray:
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return pc.dictionary_encode(column.cast(pa.string()))

@@ -1,0 +1,193 @@
+"""Columns are cleaned by rules of their own, and all that is done is counted."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kg.ingest.values import (
+    ColumnCleaners,
+    Role,
+    ValueSettings,
+    clean_column,
+    counts_rows,
+    evidence_of,
+    id_fault,
+    remarks,
+    rules_of,
+    split_column,
+)
+from kg.ingest.values.counts import ColumnCounts, add_counts
+
+
+def rules(name, texts, settings=None, role=Role.PROPERTY, titles=None):
+    column = pa.array(texts, pa.string())
+    beside = None if titles is None else pa.array(titles, pa.string())
+    return rules_of(name, role, evidence_of(column, beside), settings or ValueSettings())
+
+
+def values(name, texts, settings=None, titles=None):
+    """Return the values that are left of a column, in the order of its cells."""
+    found = rules(name, texts, settings, titles=titles)
+    return split_column(pa.array(texts, pa.string()), found).cells.values.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("country_of_origin", ["NA", "DE", "NO", "IT"]),
+        ("region", ["NA", "EU", "NA", "NA"]),
+        ("colour code", ["NA", "BK", "RD", "WH"]),
+        ("element", ["Na", "Mg", "Fe", "K", "Ca"]),
+        ("polarity", ["+", "-", "±", "++"]),
+        ("防水", ["有", "无", "无"]),
+        ("waterproof", ["да", "нет"]),
+        ("filter", ["ND", "UV", "CP"]),
+        ("pattern", ["none", "striped", "None"]),
+        ("warranty", ["none", "2 years", "keine", "lifetime"]),
+    ],
+)
+def test_real_words_are_kept(name, texts):
+    assert values(name, texts) == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "left"),
+    [
+        ("size", ["NA", "S", "M", "XL", "XS"], ["S", "M", "XL", "XS"]),
+        ("gender", ["M", "F", "NA"], ["M", "F"]),
+        ("state", ["TX", "NY", "CA", "NA"], ["TX", "NY", "CA"]),
+        ("waterproof", ["yes", "no", "NA"], ["yes", "no"]),
+        ("weight", ["12 kg", "none", "3 kg", "keine", "1 kg", "2 kg", "4 kg", "7 kg"], None),
+        ("ean", ["4006381333931", "Does not apply"], ["4006381333931"]),
+        ("brand", ["Acme", "NaN", "null", "?"], ["Acme"]),
+        ("colour", ["red", "—", "n / a", "#NV", "."], ["red"]),
+        ("図柄", ["水玉", "なし"], ["水玉"]),
+    ],
+)
+def test_words_for_nothing_are_left_out(name, texts, left):
+    expected = left or [text for text in texts if text[0].isdigit()]
+    assert values(name, texts) == expected
+
+
+def test_a_word_in_the_titles_of_its_own_items_is_real():
+    titles = ["NaN bread, garlic", "NaN bread, plain", "Toast"]
+    assert values("brand", ["NaN", "NaN", "Acme"], titles=titles) == ["NaN", "NaN", "Acme"]
+    assert values("brand", ["NaN", "NaN", "Acme"], titles=["NaN", "x", "y"]) == ["Acme"]
+
+
+def test_the_words_of_a_mapping_hold_whatever_the_evidence():
+    wanted = ValueSettings(missing=frozenset({"Na"}))
+    assert values("country", ["NA", "DE", "IT"], wanted) == ["DE", "IT"]
+
+
+def test_a_mapping_may_replace_the_usual_words():
+    only = ValueSettings(missing=frozenset({"nix"}), usual_missing=False)
+    assert values("colour", ["n/a", "NIX", "red"], only) == ["n/a", "red"]
+
+
+def test_cells_are_split_and_each_value_is_kept_once():
+    settings = ValueSettings(separator="|")
+    column = pa.array(["a| b|a", None, "NA", "c\x1fd"])
+    found = split_column(column, rules("x", column.to_pylist(), settings))
+    assert found.cells.rows.tolist() == [0, 0, 3, 3]
+    assert found.cells.values.to_pylist() == ["a", "b", "c", "d"]
+    assert found.counts.missing == {"NA": 1}
+
+
+def test_the_levels_of_a_path_may_be_equal():
+    settings = ValueSettings(separator=">")
+    column = pa.array(["Toys > Toys &gt; Cars"])
+    found = split_column(column, rules("category", column.to_pylist(), settings, Role.PATH))
+    assert found.cells.values.to_pylist() == ["Toys", "Toys", "Cars"]
+
+
+def test_an_html_list_is_several_values():
+    assert values("features", ["<ul><li>Dishwasher safe</li><li>Set of 2</li></ul>"]) == [
+        "Dishwasher safe",
+        "Set of 2",
+    ]
+
+
+def test_ids_are_kept_but_for_what_a_spreadsheet_did():
+    texts = ["NA", '="00123"', "'00012", "4012345600022.0", "4012345600015", "a&amp;b"]
+    found = rules("sku", texts, role=Role.ID)
+    cleaned = clean_column(pa.array(texts), found)
+    assert cleaned.values.to_pylist() == [
+        *["NA", "00123", "00012", "4012345600022", "4012345600015", "a&amp;b"]
+    ]
+    assert (cleaned.counts.unwrapped, cleaned.counts.whole) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(None, "empty"), ("4.01E+12", "scientific"), ("#REF!", "error"), ("1E5", None), ("NA", None)],
+)
+def test_faulty_ids(text, reason):
+    fault = id_fault(text, rules("sku", ["1E5", "3D7", "1A5", "NA"], role=Role.ID))
+    assert (reason in fault) if reason else fault is None
+
+
+def test_spoilt_identifiers_are_no_values_and_faulty_ones_are_kept():
+    texts = ["4.01235E+12", "4006381333931", "4006381333932"]
+    found = split_column(pa.array(texts), rules("upc", texts))
+    assert found.cells.values.to_pylist() == texts[1:]
+    assert found.counts.spoilt == {"4.01235E+12": 1}
+    assert (found.counts.gtins, found.counts.faulty_gtins.total()) == (2, 1)
+
+
+def test_counts_are_of_cells_not_of_distinct_texts():
+    texts = ["n/a", "n/a", "red", "&eacute;", "&eacute;", "none"]
+    counts = split_column(pa.array(texts), rules("colour", texts)).counts
+    assert counts.missing == {"n/a": 2}
+    assert counts.kept == {"none": 1}
+    assert counts.html == 2
+
+
+def test_remarks_name_the_words_and_their_columns():
+    counts: dict[str, ColumnCounts] = {}
+    for name, texts in {"brand": ["NA", "NA", "x"], "colour": ["—", "NA", "x"]}.items():
+        add_counts(counts, {name: split_column(pa.array(texts), rules(name, texts)).counts})
+    (line,) = remarks(counts)
+    assert line.startswith("4 cells were left out as missing")
+    assert "NA (2 in brand, 1 in colour), — (1 in colour)" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "expected"),
+    [
+        ("column_1", ["0", "1", "2"], True),
+        ("Unnamed: 0", ["1", "2"], True),
+        ("", ["0", "1"], True),
+        ("column_1", ["0", "2"], False),
+        ("stock", ["0", "1", "2"], False),
+        ("column_1", ["0"], False),
+        ("column_1", ["0", None], False),
+    ],
+)
+def test_a_column_without_a_name_may_count_the_rows(name, texts, expected):
+    assert counts_rows(name, pa.array(texts)) is expected
+
+
+def test_the_rules_of_a_column_grow_with_its_batches():
+    cleaners = ColumnCleaners(lambda name, role: ValueSettings())
+    first = cleaners.split("country", Role.PROPERTY, pa.array(["DE", "IT", "NO"]))
+    second = cleaners.split("country", Role.PROPERTY, pa.array(["NA"]))
+    assert [*first.values.to_pylist(), *second.values.to_pylist()] == ["DE", "IT", "NO", "NA"]
+    assert cleaners.taken_counts()["country"].kept == {"NA": 1}
+    assert cleaners.taken_counts() == {}
+
+
+CELLS = st.one_of(
+    st.text(),
+    st.text(st.sampled_from("<>/&;bpali =\"'amp0123.E+\u200b\x1f|")),
+    st.sampled_from(['="=""0"""', "&#8203;amp;", "'&#48;12", "&lt;b&gt;x&lt;/b&gt;"]),
+)
+
+
+@given(st.lists(CELLS, max_size=4), st.sampled_from([Role.PROPERTY, Role.TEXT]))
+def test_cleaning_is_idempotent(texts, role):
+    found = rules("ean", texts, role=role)
+    once = clean_column(pa.array(texts, pa.string()), found).values
+    again = clean_column(once, found).values
+    assert again == once

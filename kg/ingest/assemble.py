@@ -1,29 +1,25 @@
-"""Turn batches of text rows into the tables of items and statements that a store takes."""
+"""Turn drafts into the tables of items and statements that a store takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from kg.ingest.columns import Rows, reject, rows_of_batch
+from kg.ingest.draft import Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
-from kg.ingest.normalize import (
-    LIST_SEPARATOR,
-    clean,
-    clean_column,
-    split_column,
-    splitter,
-    unpack_pairs,
-)
+from kg.ingest.normalize import LIST_SEPARATOR, clean, clean_column, split_column, splitter
 from kg.ingest.rows import Batch
 from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.shelf import ImageShelf
 from kg.stores.tables import STATEMENT_SCHEMA
 from schema.arrays import BoolArray, IntArray
-from schema.mapping import Layout, Mapping, PackedColumn
-from schema.rejects import MAX_REJECT_TEXT, RejectedRow
+from schema.mapping import Mapping
+from schema.rejects import RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank, statement_ids
 
 
@@ -53,139 +49,250 @@ class AssembledBatch:
     restored: int = 0
 
 
-@dataclass(frozen=True)
-class _PackedPairs:
-    """The clean (property, value) pairs of each row's packed cell.
+@dataclass
+class LeftOut:
+    """What a mapping leaves out of a source on purpose: columns, and counts of texts."""
 
-    ``reasons`` says why a row must be rejected.
-    """
-
-    pairs: list[list[tuple[str, str]]]
-    reasons: dict[int, str]
+    columns: dict[str, None] = field(default_factory=dict)
+    texts: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 class Assembler:
-    """Assembles the batches of one source; it remembers the ids that it has seen."""
+    """Assembles the batches of one source; it remembers the ids that it has seen.
 
-    def __init__(self, mapping: Mapping, images: SourceImages, origin: Origin) -> None:
+    ``left_out`` collects what the mapping leaves out. ``strict`` means that the source has all
+    columns that the mapping names; records may lack them. ``names`` are those of a table's columns
+    where they repeat.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        images: SourceImages,
+        origin: Origin,
+        left_out: LeftOut | None = None,
+        strict: bool = True,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.mapping = mapping
         self.images = images
         self.origin = origin
+        self.maker = DraftMaker(mapping, strict)
+        self.left_out = left_out or LeftOut()
+        self.names = names
+        self.has_deferred = False
         self._seen = SeenRows()
-        self._split_cell = splitter(mapping.multi, mapping.missing)
+        self._shelf = ImageShelf() if mapping.may_repeat_ids else None
+        self._splitters: dict[object, Callable[[str], list[str]]] = {}
 
     def assemble(self, batch: Batch) -> AssembledBatch:
-        """Return the items and statements of a batch, and its rejected rows.
+        """Return the items and statements of a batch of a table, and its rejected rows."""
+        rows = rows_of_batch(batch, self.names)
+        return self.assemble_rows(rows, batch.rejects, batch.restored)
+
+    def assemble_rows(
+        self, rows: Rows, rejects: Sequence[RejectedRow] = (), restored: int = 0
+    ) -> AssembledBatch:
+        """Return the items and statements of rows, and the rejected ones.
 
         Rejected are the rows that the reader rejected, rows without an id, and rows whose id has
-        already appeared with other content. An exact repetition of an earlier row counts as stored.
+        already appeared with other content, unless the mapping says that rows may belong together.
+        An exact repetition of an earlier row counts as stored.
         """
-        # For each batch, because JSONL and RDF may have new columns in any batch.
-        layout = self.mapping.resolve(batch.table.column_names)
-        table = batch.table.combine_chunks()
-        ids = clean_column(table[layout.id]).to_pylist()
-        packed = self._unpack_column(table, self.mapping.packed)
-        is_new, rejects = self._check_rows(table, batch.lines, ids, packed.reasons)
-
-        new_rows = np.flatnonzero(is_new)
-        new_table = table.take(pa.array(new_rows))
-        new_ids = [ids[row] for row in new_rows]
-        pairs = [packed.pairs[row] for row in new_rows] if packed.pairs else []
+        lines = rows.lines
+        draft = self.maker.draft(rows)
+        if draft.deferred and self.maker.is_known is None:
+            self.has_deferred = True
+        checked = self._check_rows(draft, rows, lines)
+        tables = self._tables(draft, checked.keep)
+        self.left_out.texts.update(draft.left_out)
+        self.left_out.columns.update(self.maker.ignored)
         return AssembledBatch(
-            items=self._items(new_table, layout, new_ids),
-            statements=self._statements(new_table, layout, new_ids, batch.lines[new_rows], pairs),
-            rows_read=batch.rows_read,
-            rows_stored=table.num_rows - len(rejects),
-            rejects=[*batch.rejects, *rejects],
-            restored=batch.restored,
+            *tables,
+            rows_read=draft.source_count + len(rejects),
+            rows_stored=draft.source_count - len(checked.rejects),
+            rejects=[*rejects, *checked.rejects],
+            restored=restored,
         )
 
-    def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:
-        unpacked = _PackedPairs([], {})
-        if packed is None:
-            return unpacked
-        for row, cell in enumerate(table[packed.column].to_pylist()):
-            raw_pairs = []
-            try:
-                raw_pairs = unpack_pairs(cell, packed.pair, packed.item) if cell else []
-            except ValueError as error:
-                unpacked.reasons[row] = str(error)
-            pairs: dict[tuple[str, str], None] = {}  # an ordered set
-            for raw_name, text in raw_pairs:
-                name = clean(raw_name)
-                if name:
-                    pairs.update(((name, value), None) for value in self._split_cell(text))
-            unpacked.pairs.append(list(pairs))
-        return unpacked
+    def assemble_deferred(self, rows: Rows) -> AssembledBatch:
+        """Return what rows in other languages add, which were set aside before."""
+        self.maker.is_known = self._is_known
+        draft = self.maker.draft(rows)
+        keep = np.array(
+            [
+                id is not None
+                and int(source) not in draft.deferred
+                and int(source) not in draft.bad
+                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            ],
+            bool,
+        )
+        new = {id: SeenRow(0, 0) for id, kept in zip(draft.ids, keep, strict=True) if kept and id}
+        known = self._seen.find(new)
+        self._seen.add({id: row for id, row in new.items() if id not in known})
+        return AssembledBatch(*self._tables(draft, keep), 0, 0, [])
 
-    def _check_rows(
-        self,
-        table: pa.Table,
-        lines: IntArray,
-        ids: Sequence[str | None],
-        reasons: dict[int, str],
-    ) -> tuple[BoolArray, list[RejectedRow]]:
-        """Return which rows [N] bring a new item, and the rows to reject.
+    def last_batch(self) -> AssembledBatch | None:
+        """Return what is only known once all rows were read, if anything."""
+        draft = self.maker.last_draft()
+        if draft is None:
+            return None
+        self.left_out.notes.update(draft.notes)
+        return AssembledBatch(*self._tables(draft, np.ones(len(draft.ids), bool)), 0, 0, [])
 
-        A row that repeats an earlier one is neither: it is stored already.
-        """
-        is_new = np.zeros(table.num_rows, bool)
-        rejects = []
-        first_rows = self._seen.find(item for item in ids if item is not None)
+    def _is_known(self, id: str) -> bool:
+        return bool(self._seen.find([id]))
+
+    def _check_rows(self, draft: Draft, rows: Rows, lines: IntArray) -> _CheckedRows:
+        """Return which rows [M] of the draft bring something new, and the rows to reject."""
+        reasons = {source: reason for source, reason in draft.bad.items() if reason != "empty id"}
+        empty = {source for source, reason in draft.bad.items() if reason == "empty id"}
+        for id, source in zip(draft.ids, draft.sources.tolist(), strict=True):
+            if id is None:
+                empty.add(source)
+        if self.mapping.may_repeat_ids or rows.parent_rows:
+            repeated = self._check_variants(draft, rows)
+        else:
+            repeated = self._check_ids(draft, rows)
+        reasons = {**repeated.reasons, **reasons, **dict.fromkeys(empty, "empty id")}
+        rejects = [
+            reject(rows, self.origin.file, source, int(lines[source]), reasons[source])
+            for source in sorted(reasons)
+        ]
+        keep = np.array(
+            [
+                id is not None and source not in reasons and source not in draft.deferred
+                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            ],
+            bool,
+        )
+        return _CheckedRows(keep & ~repeated.old, rejects)
+
+    def _check_ids(self, draft: Draft, rows: Rows) -> _Repeated:
+        """Find the rows whose id appeared before: with other content they are to be rejected."""
+        reasons: dict[int, str] = {}
+        is_old = np.zeros(len(draft.ids), bool)
+        bad = draft.bad
+        first_rows = self._seen.find(item for item in draft.ids if item is not None)
         seen_before = set(first_rows)
-        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        for row, (item, cells, line) in enumerate(zip(ids, rows, lines.tolist(), strict=True)):
-            reason = reasons.get(row)
-            if item is None:
-                reason = "empty id"
-            elif reason is None:
-                # Its hash is enough to recognise a row, and millions of them fit into memory.
-                content = hash(cells)
-                first = first_rows.setdefault(item, SeenRow(content, line))
-                # If the id was seen before, in this batch or an earlier one, the line is another.
-                is_new[row] = first.line == line
-                if first.content != content:
-                    reason = f"id {item!r} already appeared in line {first.line} with other content"
-            if reason is not None:
-                text = " ".join(cell for cell in cells if cell)[:MAX_REJECT_TEXT]
-                rejects.append(RejectedRow(self.origin.file, line, reason, text))
+        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
+            if item is None or row in bad:
+                continue
+            content = draft.contents[row]
+            first = first_rows.setdefault(item, SeenRow(content, line))
+            # If the id was seen before, in this batch or an earlier one, the line is another.
+            is_old[row] = first.line != line
+            if first.content != content:
+                reasons[row] = (
+                    f"id {item!r} already appeared in line {first.line} with other content"
+                )
         self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
-        return is_new, rejects
+        return _Repeated(reasons, is_old)
 
-    def _statements(
-        self,
-        table: pa.Table,
-        layout: Layout,
-        ids: list[str],
-        lines: IntArray,
-        pairs: list[list[tuple[str, str]]],
-    ) -> pa.Table:
-        """Return the statements in the property columns [N] and in the packed column's pairs."""
+    def _check_variants(self, draft: Draft, rows: Rows) -> _Repeated:
+        """Note the ids of rows that may belong together; a variant's id has to be its own."""
+        reasons: dict[int, str] = {}
+        is_old = np.zeros(len(draft.ids), bool)
+        first_rows = self._seen.find(item for item in draft.ids if item is not None)
+        seen_before = set(first_rows)
+        made = set(rows.ids) | set(rows.parent_rows)
+        pivoted = self.mapping.triples is not None
+        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
+            if item is None or draft.secondary[row]:
+                continue
+            source = int(draft.sources[row])
+            content = draft.contents[source]
+            is_variant = row in made and not pivoted
+            first = first_rows.setdefault(item, SeenRow(content, line))
+            if is_variant and first.line != line:
+                if first.content == content:
+                    is_old[row] = True
+                else:
+                    reasons[source] = (
+                        f"variant {item!r} already appeared in line {first.line} with other content"
+                    )
+            elif self._is_listed(rows) and first.line != line:
+                is_old[row] = True
+                if first.content != content:
+                    reasons[source] = (
+                        f"id {item!r} already appeared in line {first.line} with other content"
+                    )
+        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        return _Repeated(reasons, is_old)
+
+    def _is_listed(self, rows: Rows) -> bool:
+        """Whether products have their variants in a list, so that no id may come twice."""
+        return bool(rows.parent_rows) and not self.mapping.may_repeat_ids
+
+    def _tables(self, draft: Draft, keep: BoolArray) -> tuple[pa.Table, pa.Table]:
+        """Return the tables of items and of statements of the rows [M] to keep."""
+        own = keep & ~draft.secondary
+        return self._items(draft, own), self._statements(draft, keep)
+
+    def _statements(self, draft: Draft, keep: BoolArray) -> pa.Table:
+        """Return the statements of the kept rows [M]."""
         row_parts: list[IntArray] = []
+        line_parts: list[IntArray] = []
         properties: list[str] = []
         values: list[str] = []
-        for column in layout.properties:
-            cells = split_column(table[column], self._split_cell)
-            name = clean(column)
-            if name and len(cells.rows):
-                row_parts.append(cells.rows)
-                properties += [name] * len(cells.rows)
-                values += cells.values.to_pylist()
-        for row, row_pairs in enumerate(pairs):
-            row_parts.append(np.full(len(row_pairs), row, np.int64))
-            properties += [name for name, _ in row_pairs]
-            values += [value for _, value in row_pairs]
+        everything = bool(keep.all())
+        for facts in draft.facts:
+            if facts.language is not None:
+                # The stores have no languages yet.
+                self.left_out.languages[facts.language] += len(facts.rows)
+                continue
+            name = clean(facts.property)
+            if not name:
+                self.left_out.texts["(no name)"] += len(facts.rows)
+                continue
+            kept = facts if everything else _where(facts, keep[facts.rows])
+            cells = split_column(kept.texts, self._splitter(kept))
+            if not len(cells.rows):
+                continue
+            rows = kept.rows[cells.rows]
+            row_parts.append(rows)
+            own_lines = draft.lines[rows]
+            if kept.lines is None:
+                line_parts.append(own_lines)
+            else:
+                lines = kept.lines[cells.rows]
+                line_parts.append(np.where(lines > 0, lines, own_lines))
+            properties += [name] * len(rows)
+            values += cells.values.to_pylist()
 
         rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
-        items = [ids[row] for row in rows.tolist()]
+        lines = np.concatenate(line_parts) if line_parts else np.zeros(0, np.int64)
+        items = [draft.ids[row] or "" for row in rows.tolist()]
         columns = {
             "id": pa.array(statement_ids(items, properties, values), pa.string()),
             "item": pa.array(items, pa.string()),
             "property": pa.array(properties, pa.string()),
             "value": pa.array(values, pa.string()),
-            "row": pa.array(lines[rows], pa.int64()),
+            "row": pa.array(lines, pa.int64()),
         }
         return _without_duplicates(self._with_provenance(columns, len(rows)))
+
+    def _splitter(self, facts: Facts) -> Callable[[str], list[str]]:
+        """Return the function that splits a text of these facts into its clean values."""
+        settings = facts.settings
+        key = (settings.multi, settings.quoted, settings.missing, facts.is_category, facts.whole)
+        if key not in self._splitters:
+            self._splitters[key] = self._make_splitter(facts)
+        return self._splitters[key]
+
+    def _make_splitter(self, facts: Facts) -> Callable[[str], list[str]]:
+        if facts.whole:
+            return splitter(None)
+        if facts.is_category:
+            return self._category_paths
+        settings = facts.settings
+        missing = self.mapping.missing if settings.missing is None else settings.missing
+        # An empty separator means that the cells of this column are never split.
+        multi = self.mapping.multi if settings.multi is None else settings.multi or None
+        return splitter(multi, missing, settings.quoted)
 
     def _with_provenance(self, columns: dict[str, pa.Array], count: int) -> pa.Table:
         """Add the columns that are the same for all statements of a source."""
@@ -197,54 +304,128 @@ class Assembler:
         }
         for name, text in constants.items():
             columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
-        for field in STATEMENT_SCHEMA:
-            columns.setdefault(field.name, pa.nulls(count, field.type))
+        for field_ in STATEMENT_SCHEMA:
+            columns.setdefault(field_.name, pa.nulls(count, field_.type))
         return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
-    def _items(self, table: pa.Table, layout: Layout, ids: list[str]) -> pa.Table:
-        nulls = pa.nulls(len(ids), pa.string())
-        title = clean_column(table[layout.title], self.mapping.missing) if layout.title else nulls
-        category = self._categories(table, layout) if layout.category else nulls
-        image_cells = table[layout.image].to_pylist() if layout.image else [None] * len(ids)
-        images = []
-        for item, cell in zip(ids, image_cells, strict=True):
-            if cell:
-                paths = self.images.find_named(self._split_cell(cell))
-            else:
-                paths = self.images.find_by_id(item)
-            images.append(paths or None)
-        return pa.table(
-            {
-                "id": pa.array(ids, pa.string()),
-                "title": title,
-                "category": category,
-                "images": pa.array(images, pa.list_(pa.string())),
-            }
+    def _items(self, draft: Draft, own: BoolArray) -> pa.Table:
+        """Return the items of rows [M] that are theirs; one of several rows is one item."""
+        rows = np.flatnonzero(own)
+        ids = [draft.ids[row] or "" for row in rows.tolist()]
+        indices = pa.array(rows)
+        title = clean_column(draft.title.take(indices), self.mapping.missing)
+        category = self._categories(draft, indices)
+        image_names = [draft.images[row] for row in rows.tolist()]
+        if self._shelf is not None:
+            return self._merged_items(ids, title, category, image_names)
+        images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
+        return _items_table(ids, title, category, images)
+
+    def _merged_items(
+        self, ids: list[str], title: pa.Array, category: pa.Array, image_names: list[list[str]]
+    ) -> pa.Table:
+        """Return one item for the rows of each id: what the first of them says, and all images."""
+        first: dict[str, int] = {}
+        titles = title.to_pylist()
+        categories = category.to_pylist()
+        names: dict[str, list[str]] = {}
+        for row, id in enumerate(ids):
+            place = first.setdefault(id, row)
+            titles[place] = titles[place] or titles[row]
+            categories[place] = categories[place] or categories[row]
+            names.setdefault(id, []).extend(image_names[row])
+        places = list(first.values())
+        assert self._shelf is not None
+        before = self._shelf.take(names)
+        images = {id: self._images(id, found) for id, found in names.items()}
+        together = {
+            id: list(dict.fromkeys([*before.get(id, ()), *(found or ())]))
+            for id, found in images.items()
+        }
+        self._shelf.put(together)
+        return _items_table(
+            list(first),
+            pa.array([titles[place] for place in places], pa.string()),
+            pa.array([categories[place] for place in places], pa.string()),
+            [together[id] or None for id in first],
         )
 
-    def _categories(self, table: pa.Table, layout: Layout) -> pa.Array:
+    def _images(self, id: str, names: list[str]) -> list[str] | None:
+        if not names:
+            return self.images.find_by_id(id) or None
+        cleaned = [name for each in names if (name := clean(each))]
+        distinct = dict.fromkeys(name for name in cleaned if name not in self.mapping.missing)
+        return self.images.find_named(distinct) or None
+
+    def _categories(self, draft: Draft, indices: pa.Array) -> pa.Array:
         """Return the category paths: several columns joined, or the levels within one column."""
         missing = self.mapping.missing
-        if len(layout.category) > 1:
-            levels = [clean_column(table[column], missing) for column in layout.category]
-            joined = pc.binary_join_element_wise(*levels, CATEGORY_SEPARATOR, null_handling="skip")
-            return pc.if_else(pc.equal(joined, ""), None, joined)
-
-        separator = self.mapping.category_separator
-        split_levels = splitter(separator, missing)
-
-        def category_paths(text: str) -> list[str]:
-            """Return the one path of a cell with levels, or a category without any."""
-            levels = split_levels(text)
-            if separator or LIST_SEPARATOR in text:
-                return [CATEGORY_SEPARATOR.join(levels)]
-            return levels
-
-        cells = split_column(table[layout.category[0]], category_paths)
-        categories: list[str | None] = [None] * table.num_rows
-        for row, path in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
+        if draft.levels:
+            levels = [clean_column(level.take(indices), missing) for level in draft.levels]
+            # Arrow's own way to leave nulls out drops rows in which all are null.
+            rows = zip(*(level.to_pylist() for level in levels), strict=True)
+            paths = (CATEGORY_SEPARATOR.join(filter(None, row)) or None for row in rows)
+            return pa.array(list(paths), pa.string())
+        cells = split_column(draft.category.take(indices), self._category_paths)
+        categories: list[str | None] = [None] * len(indices)
+        # Reversed, so that the first of several categories stays.
+        pairs = zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True)
+        for row, path in reversed(list(pairs)):
             categories[row] = path or None
         return pa.array(categories, pa.string())
+
+    def _category_paths(self, text: str) -> list[str]:
+        """Return the one path of a cell with levels, or a category without any."""
+        separator = self.mapping.category_separator
+        levels = splitter(separator, self.mapping.missing)(text)
+        if separator or LIST_SEPARATOR in text:
+            path = CATEGORY_SEPARATOR.join(levels)
+            return [path] if path else []
+        return levels
+
+
+@dataclass
+class _CheckedRows:
+    """Which rows [M] of a draft are stored, and the rejected rows of the batch."""
+
+    keep: BoolArray
+    rejects: list[RejectedRow]
+
+
+@dataclass
+class _Repeated:
+    """Why rows of the batch are to be rejected, and which rows [M] were stored before."""
+
+    reasons: dict[int, str]
+    old: BoolArray
+
+
+def _items_table(
+    ids: Iterable[str], title: pa.Array, category: pa.Array, images: list[list[str] | None]
+) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.string()),
+            "title": title,
+            "category": category,
+            "images": pa.array(images, pa.list_(pa.string())),
+        }
+    )
+
+
+def _where(facts: Facts, mask: BoolArray) -> Facts:
+    lines = None if facts.lines is None else facts.lines[mask]
+    texts = facts.texts.filter(pa.array(mask))
+    return Facts(
+        facts.property,
+        facts.rows[mask],
+        texts,
+        facts.settings,
+        facts.language,
+        lines,
+        facts.is_category,
+        facts.whole,
+    )
 
 
 def _without_duplicates(statements: pa.Table) -> pa.Table:

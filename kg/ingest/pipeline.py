@@ -225,8 +225,7 @@ def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
             f"{name}: {restored:,} cells had an apostrophe that keeps a spreadsheet from running "
             "them as formulas; it was taken off"
         )
-    if plan.ignored_columns():
-        report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")
+    report.notes += [f"{name}: {note}" for note in plan.notes()]
 
 
 def _over_limit_message(report: IngestReport, limit: str | float, dry_run: bool) -> str:

@@ -17,9 +17,10 @@ from schema.rejects import RejectedRow
 
 ID = "@item"
 TITLE = "@title"
+DESCRIPTION = "@description"
 CATEGORY = "@category"
 IMAGE = "@image"
-ROLE_COLUMNS = (ID, TITLE, CATEGORY, IMAGE)
+ROLE_COLUMNS = (ID, TITLE, DESCRIPTION, CATEGORY, IMAGE)
 """The columns of a row that are not properties."""
 BATCH_CELLS = 100_000
 BATCH_ROWS = 10_000
@@ -40,9 +41,21 @@ def row_mapping(mapping: Mapping) -> Mapping:
     A role may be filled from a different property in each product, so it has a column of its own.
     """
     bare = replace(
-        mapping, category_any=False, optional=frozenset(), image_pattern=None, image_folder=None
+        mapping,
+        category_any=False,
+        optional=frozenset(),
+        each_row=frozenset(),
+        image_pattern=None,
+        image_folder=None,
     )
-    return replace(bare, id=(ID,), title=(TITLE,), category=(CATEGORY,), image=(IMAGE,))
+    return replace(
+        bare,
+        id=(ID,),
+        title=(TITLE,),
+        description=(DESCRIPTION,),
+        category=(CATEGORY,),
+        images=(IMAGE,),
+    )
 
 
 def read_products(
@@ -95,8 +108,9 @@ def _with_role_columns(cells: CellTexts, mapping: Mapping) -> CellTexts:
     for role, names in (
         (ID, mapping.id),
         (TITLE, mapping.title),
+        (DESCRIPTION, mapping.description),
         (CATEGORY, mapping.category),
-        (IMAGE, mapping.image),
+        (IMAGE, mapping.images),
     ):
         name = next((each for each in names if each in row), None)
         if name is None:

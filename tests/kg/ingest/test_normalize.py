@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.ingest.normalize import clean, clean_column, split_column, splitter, unpack_pairs
+from kg.ingest.normalize import clean, clean_column, split_column, splitter
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,3 @@ def test_cells_are_split_and_each_value_is_kept_once():
 
 def test_without_a_separator_a_cell_is_one_value():
     assert splitter(None)("a|b") == ["a|b"]
-
-
-def test_packed_cells():
-    assert unpack_pairs("k#:#v#;#k#:#w:x#;#", "#:#", "#;#") == [("k", "v"), ("k", "w:x")]
-    with pytest.raises(ValueError, match="'bad' has no '#:#'"):
-        unpack_pairs("k#:#v#;#bad", "#:#", "#;#")

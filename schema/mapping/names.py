@@ -1,0 +1,67 @@
+"""Names of columns: compared regardless of their spelling, and matched by patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+_WILDCARD = re.compile(r"\*|\?|\{n\}")
+
+
+def normalized(name: str) -> str:
+    """Return a column's name without the differences of spelling that do not matter.
+
+    These are case, spaces, hyphens and underscores, and whether a path within a record is written
+    with slashes or with dots.
+    """
+    return re.sub(r"[\s_\-]+", "", name).replace("/", ".").casefold()
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name stands for several columns: ``*``, ``?`` or ``{n}``, a number."""
+    return _WILDCARD.search(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    expressions = {"*": ".*", "?": ".", "{n}": r"(\d+)"}
+    parts = []
+    position = 0
+    for wildcard in _WILDCARD.finditer(pattern):
+        parts.append(re.escape(normalized(pattern[position : wildcard.start()])))
+        parts.append(expressions[wildcard[0]])
+        position = wildcard.end()
+    parts.append(re.escape(normalized(pattern[position:])))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return whether a column's name is that of a pattern or of a plain name, however spelled."""
+    return _pattern(pattern).fullmatch(normalized(name)) is not None
+
+
+def number_in(name: str, pattern: str) -> int | None:
+    """Return the number that stands for ``{n}`` in a name, or None if the pattern does not fit."""
+    match = _pattern(pattern).fullmatch(normalized(name))
+    if match is None or not match.groups():
+        return None
+    return int(match[1])
+
+
+def matching(columns: Sequence[str], patterns: Iterable[str]) -> list[str]:
+    """Return the columns that fit any of the patterns: pattern by pattern, numbers in order."""
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [name for name in columns if matches(name, pattern)]
+        if "{n}" in pattern:
+            fitting.sort(key=lambda name: number_in(name, pattern) or 0)
+        found.update(dict.fromkeys(fitting))
+    return list(found)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a list for a message, cut off if there are many."""
+    names = list(names)
+    text = ", ".join(name[:40] for name in names[:8])
+    return f"{text} and {len(names) - 8} more" if len(names) > 8 else text

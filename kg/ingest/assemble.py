@@ -150,8 +150,8 @@ class Assembler:
         """Return which rows [M] of the draft bring something new, and the rows to reject."""
         reasons = {source: reason for source, reason in draft.bad.items() if reason != "empty id"}
         empty = {source for source, reason in draft.bad.items() if reason == "empty id"}
-        for id, source in zip(draft.ids, draft.sources.tolist(), strict=True):
-            if id is None:
+        for row, (id, source) in enumerate(zip(draft.ids, draft.sources.tolist(), strict=True)):
+            if id is None and row not in draft.merged:
                 empty.add(source)
         if self.mapping.may_repeat_ids or rows.parent_rows:
             repeated = self._check_variants(draft, rows)

@@ -72,7 +72,7 @@ class Rows:
     ``source_count``: a product and its variants may stand in one row, and one item in many.
     ``ids`` and ``parents`` hold the ids of rows that were made with an id of their own and those of
     their parents; ``parent_rows`` the rows of parents whose id is not known yet. ``secondary`` rows
-    only add statements to an item that has a row of its own.
+    only add statements to an item that has a row of its own; ``merged`` ones became a part of others.
     """
 
     lines: IntArray
@@ -85,6 +85,7 @@ class Rows:
     parents: dict[int, str] = field(default_factory=dict)
     parent_rows: dict[int, int] = field(default_factory=dict)
     secondary: set[int] = field(default_factory=set)
+    merged: set[int] = field(default_factory=set)
     bad: dict[int, str] = field(default_factory=dict)
     """Why rows of the batch have to be rejected."""
     left_out: Counter[str] = field(default_factory=Counter)

@@ -62,7 +62,7 @@ class Draft:
 
     ``sources`` [M] are the rows of the batch that the items come from, of which ``bad`` names those
     to reject, with the reason, and ``deferred`` those that are read later. ``secondary`` rows only
-    add facts to items of other rows. ``left_out`` counts texts by the column that they were in.
+    add facts to items of other rows, and ``merged`` ones became a part of others. ``left_out`` counts texts by the column that they were in.
     """
 
     ids: list[str | None]
@@ -78,6 +78,7 @@ class Draft:
     images: list[list[str]]
     facts: list[Facts]
     secondary: BoolArray
+    merged: set[int] = field(default_factory=set)
     bad: dict[int, str] = field(default_factory=dict)
     deferred: set[int] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -527,6 +528,7 @@ class DraftMaker:
         names = matching(rows.names(), variants.id)
         own = [rows.texts(name) for name in names]
         axes = self._listed_axes(rows, variants)
+        self._merge_only_variants(rows, variants, axes)
         for row, parent_row in rows.parent_rows.items():
             parent = ids[parent_row]
             id = next((id for texts in own if (id := clean(texts[row] or ""))), None)
@@ -537,6 +539,21 @@ class DraftMaker:
             if id is None and parent is not None:
                 reason = f"a variant of {parent!r} has no id: none of {', '.join(variants.id)}"
                 rows.bad.setdefault(int(rows.sources[row]), reason)
+
+    def _merge_only_variants(
+        self, rows: Rows, variants: Variants, axes: dict[int, list[tuple[str, str]]]
+    ) -> None:
+        """Make the only variant of a product, in which nothing varies, a part of its product."""
+        counts = Counter(rows.parent_rows.values())
+        place = np.arange(len(rows), dtype=np.int64)
+        for row, parent_row in list(rows.parent_rows.items()):
+            if variants.axes and counts[parent_row] == 1 and row not in axes:
+                place[row] = parent_row
+                rows.merged.add(row)
+                del rows.parent_rows[row]
+        if rows.merged:
+            # The product's own texts come first, and so does its title.
+            rows.columns = [_in_place(column, place) for column in rows.columns]
 
     def _listed_axes(self, rows: Rows, variants: Variants) -> dict[int, list[tuple[str, str]]]:
         """Name the columns ``option{n}`` of variants by the n-th axis of their product."""
@@ -662,6 +679,7 @@ class DraftMaker:
             images=images,
             facts=facts,
             secondary=secondary,
+            merged=rows.merged,
             bad=rows.bad,
             deferred=deferred,
             left_out=rows.left_out,
@@ -716,7 +734,7 @@ class DraftMaker:
         """Return the levels of the category, or the first of several categories in a column."""
         count = len(rows)
         nulls = pa.nulls(count, pa.string())
-        if len(layout.category) > 1:
+        if len(layout.category) > 1 and not self.mapping.category_any:
             levels = []
             for name in layout.category:
                 columns = self._source_columns(rows, name)
@@ -724,21 +742,27 @@ class DraftMaker:
             return levels, nulls
         if not layout.category:
             return [], nulls
-        (name,) = layout.category
         separator = self.mapping.category_multi
         firsts: list[str | None] = [None] * count
         further = ColumnBuilder()
-        for column in split_leading(
-            self._source_columns(rows, name), count, self.mapping.language, secondary
-        ):
+        columns = [
+            column
+            for name in layout.category
+            for column in split_leading(
+                self._source_columns(rows, name), count, self.mapping.language, secondary
+            )
+        ]
+        for column in columns:
             for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
                 for each in _split_values(text, separator, quoted=True):
                     if column.language is None and firsts[row] is None and not secondary[row]:
                         firsts[row] = each
                     else:
-                        further.add(name, row, each, column.language)
+                        further.add(column.name, row, each, column.language)
         facts += [
-            Facts(name, column.rows, column.texts, language=column.language, is_category=True)
+            Facts(
+                column.name, column.rows, column.texts, language=column.language, is_category=True
+            )
             for column in further.columns()
         ]
         return [], pa.array(firsts, pa.string())
@@ -825,6 +849,15 @@ def split_leading(
         result += [replace(column.where(leads), language=None), column.where(~leads)]
         taken[column.rows] = True
     return [column for column in result if len(column)]
+
+
+def _in_place(column: Column, place: IntArray) -> Column:
+    """Return a column whose rows were joined with others, in the order of the rows."""
+    moved = column.moved(place)
+    order = np.argsort(moved.rows, kind="stable")
+    lines = None if moved.lines is None else moved.lines[order]
+    texts = moved.texts.take(pa.array(order))
+    return replace(moved, rows=moved.rows[order], texts=texts, lines=lines)
 
 
 def _split_by_language(column: Column, tags: list[str | None]) -> list[Column]:

@@ -58,6 +58,7 @@ class Flattener:
         self._pairs = ColumnBuilder(derived=True)
         self._lists = {normalized(pairs.list): pairs for pairs in mapping.pairs if pairs.list}
         self._ignored: dict[str, bool] = {}
+        self._roles = _role_names(mapping)
         self.left_out: Counter[str] = Counter()
         variants = mapping.variants
         self._variants = normalized(variants.list) if variants and variants.list else None
@@ -246,10 +247,26 @@ class Flattener:
         finally:
             self._cells = cells
 
+    def _leads_to_role(self, name: str) -> bool:
+        return any(role == name or role.startswith(f"{name}.") for role in self._roles)
+
     def _is_ignored(self, name: str) -> bool:
         if name not in self._ignored:
-            self._ignored[name] = any(matches(name, each) for each in self._mapping.ignore)
+            is_ignored = any(matches(name, each) for each in self._mapping.ignore)
+            self._ignored[name] = is_ignored and not self._leads_to_role(normalized(name))
         return self._ignored[name]
+
+
+def _role_names(mapping: Mapping) -> set[str]:
+    """Return the normalized names that have a role, which a pattern to ignore does not change."""
+    names = {*mapping.id, *mapping.title, *mapping.description, *mapping.category}
+    names |= {*mapping.images, *mapping.language_column}
+    names |= {pairs.list for pairs in mapping.pairs if pairs.list}
+    variants = mapping.variants
+    if variants is not None:
+        names |= {*variants.parent, *variants.id, *(axis.name for axis in variants.axes)}
+        names |= {variants.list} if variants.list else set()
+    return {normalized(name) for name in names}
 
 
 def scalar_text(value: Any) -> str | None:

@@ -36,7 +36,7 @@ from schema.mapping.model import (
     TripleColumns,
     Variants,
 )
-from schema.mapping.names import normalized
+from schema.mapping.names import matches, normalized
 from schema.mapping.unit_codes import unit_in_name
 
 _INDEX_NAME = re.compile(
@@ -129,7 +129,10 @@ def adapted(mapping: Mapping, sample: Sample) -> Findings:
     """Return a shipped mapping with what only the source itself tells: index columns and units."""
     detective = _Detective(mapping, sample)
     detective.leave_out_index()
+    detective.take_roles()
     detective.find_units()
+    if mapping.multi is None and mapping.properties is None:
+        detective.find_lists()
     return Findings(detective.mapping, detective.why)
 
 
@@ -184,6 +187,15 @@ class _Detective:
                 self.why[name] = "the index of a table that pandas wrote"
         self._take(ignored)
         self.mapping = self.mapping.with_ignored(tuple(ignored))
+
+    def take_roles(self) -> None:
+        """Set aside the columns that the mapping gives a role."""
+        mapping = self.mapping
+        names = (*mapping.id, *mapping.title, *mapping.description, *mapping.category)
+        names += (*mapping.images, *mapping.language_column, *mapping.ignore)
+        if mapping.variants is not None:
+            names += (*mapping.variants.parent, *mapping.variants.group)
+        self._take(each for each in self._facts if any(matches(each, name) for name in names))
 
     # ---- long tables ----------------------------------------------------------------------------
 
@@ -474,7 +486,8 @@ class _Detective:
     def find_lists(self) -> None:
         """Recognise columns whose cells hold several values, by values that come up again."""
         for name in self._free:
-            if any(packed.column == name for packed in self.mapping.packed):
+            packed = any(matches(name, packed.column) for packed in self.mapping.packed)
+            if packed or self.mapping.settings_of(name).multi is not None:
                 continue
             separator = list_separator(self._facts[name].texts)
             if separator is not None and separator != self.mapping.multi:
@@ -525,6 +538,8 @@ def list_separator(texts: Sequence[str]) -> str | None:
             continue
         if separator == "," and any(_looks_numeric(cell) for cell in packed):
             continue
+        if separator == "," and all(_are_codes(text.split(",")) for text in texts):
+            return separator
         again = [
             cell for cell in packed if any(pieces[piece.strip().casefold()] > 1 for piece in cell)
         ]
@@ -605,6 +620,11 @@ def _starts_with_letter(text: str) -> bool:
 
 def _looks_numeric(pieces: Sequence[str]) -> bool:
     return all(re.fullmatch(r"\s*[-+]?\d[\d.]*\s*\S{0,3}\s*", piece) for piece in pieces)
+
+
+def _are_codes(pieces: Sequence[str]) -> bool:
+    """Return whether all pieces are words without a blank, as exports join the codes of options."""
+    return all(re.fullmatch(r"[^\W\d][\w\-]*", piece) for piece in pieces)
 
 
 def _is_json(text: str) -> bool:

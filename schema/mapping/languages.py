@@ -16,6 +16,14 @@ LANGUAGES = frozenset(
     pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th
     ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu""".split()
 )
+# Codes of three letters (ISO 639-2), as in BMEcat, of languages that have one of two.
+_THREE_LETTERS = dict(
+    pair.split(":")
+    for pair in """eng:en deu:de ger:de fra:fr fre:fr spa:es ita:it nld:nl dut:nl por:pt pol:pl
+    ces:cs cze:cs slk:sk slo:sk slv:sl hun:hu ron:ro rum:ro bul:bg hrv:hr srp:sr dan:da swe:sv
+    nor:no nob:nb nno:nn fin:fi est:et lav:lv lit:lt ell:el gre:el tur:tr rus:ru ukr:uk zho:zh
+    chi:zh jpn:ja kor:ko ara:ar heb:he cat:ca eus:eu glg:gl isl:is mlt:mt gle:ga""".split()
+)
 _TAG = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|\d{3}))?")
 
 
@@ -28,7 +36,7 @@ def language_tag(text: str) -> str:
     if match is None:
         return text.strip()
     language, script, region = match.groups()
-    parts = [language.lower()]
+    parts = [_THREE_LETTERS.get(language.lower(), language.lower())]
     if script:
         parts.append(script.title())
     if region:
@@ -39,7 +47,9 @@ def language_tag(text: str) -> str:
 def is_language(text: str) -> bool:
     """Return whether a text is a tag of a language that there is: "de", "en_US"."""
     match = _TAG.fullmatch(text)
-    return match is not None and match[1].lower() in LANGUAGES
+    if match is None:
+        return False
+    return match[1].lower() in LANGUAGES or match[1].lower() in _THREE_LETTERS
 
 
 def has_region(tag: str) -> bool:

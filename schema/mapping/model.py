@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from schema.mapping.names import matches, normalized
+from schema.mapping.names import captured, matches, normalized
 
 VARIANT_OF = "variant of"
 """The property that leads from a variant to the product that it varies."""
@@ -197,7 +197,7 @@ class Mapping:
         found = ColumnSettings()
         for name, settings in self.settings:
             if name == column or matches(column, name):
-                found = _merged(found, settings)
+                found = _merged(found, _for_column(settings, column, name))
         return found
 
     def with_ignored(self, columns: tuple[str, ...]) -> Mapping:
@@ -211,6 +211,16 @@ class Mapping:
         """Whether several rows may belong to one item."""
         grouped = self.variants is not None and bool(self.variants.group or self.variants.packed)
         return self.triples is not None or grouped or bool(self.language_column)
+
+
+def _for_column(settings: ColumnSettings, column: str, pattern: str) -> ColumnSettings:
+    """Return settings with the parts of the column's name in the property's: "{1}" and so on."""
+    name = settings.property
+    if name is None or "{" not in name:
+        return settings
+    for number, part in enumerate(captured(column, pattern), 1):
+        name = name.replace(f"{{{number}}}", part.strip())
+    return replace(settings, property=column if "{" in name else name)
 
 
 def _merged(first: ColumnSettings, second: ColumnSettings) -> ColumnSettings:

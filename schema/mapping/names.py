@@ -49,6 +49,19 @@ def number_in(name: str, pattern: str) -> int | None:
     return int(match[1])
 
 
+def captured(name: str, pattern: str) -> list[str]:
+    """Return the parts of a name that the wildcards of a pattern stand for, as they are spelled.
+
+    The list is empty if only a differently spelled name would fit the pattern.
+    """
+    parts = [re.escape(part) for part in _WILDCARD.split(pattern)]
+    wildcards = {"*": "(.*)", "?": "(.)", "{n}": r"(\d+)"}
+    groups = [wildcards[each] for each in _WILDCARD.findall(pattern)]
+    expression = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
+    match = re.fullmatch(expression, name, re.IGNORECASE | re.DOTALL)
+    return list(match.groups()) if match else []
+
+
 def matching(columns: Sequence[str], patterns: Iterable[str]) -> list[str]:
     """Return the columns that fit any of the patterns: pattern by pattern, numbers in order."""
     found: dict[str, None] = {}

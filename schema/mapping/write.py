@@ -42,7 +42,9 @@ def mapping_document(mapping: Mapping) -> Table:
         _put(document, key, vars(mapping)[key])
     document["properties"] = "*" if mapping.properties is None else list(mapping.properties)
     _put(document, "ignore", list(mapping.ignore))
-    _put(document, "multi", mapping.multi)
+    if mapping.multi is not None:
+        # Empty, it says that no cell is ever split.
+        document["multi"] = mapping.multi
     _put(document, "missing", sorted(mapping.missing))
     _put(document, "language", mapping.language)
     _put(document, "locale", mapping.locale)

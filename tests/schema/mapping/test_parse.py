@@ -28,7 +28,7 @@ def test_every_shipped_mapping_is_named_like_its_file(name):
 
 
 def test_an_unknown_mapping_lists_the_shipped_ones():
-    with pytest.raises(MappingError, match="fashion-product-images, generic, k3m"):
+    with pytest.raises(MappingError, match="fashion-product-images, generic, google-merchant"):
         load_mapping("nonesuch")
 
 

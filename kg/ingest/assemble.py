@@ -201,9 +201,9 @@ class Assembler:
         made = set(rows.ids) | set(rows.parent_rows)
         pivoted = self.mapping.triples is not None
         for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
-            if item is None or draft.secondary[row]:
-                continue
             source = int(draft.sources[row])
+            if item is None or draft.secondary[row] or source in draft.deferred:
+                continue
             content = draft.contents[source]
             is_variant = row in made and not pivoted
             first = first_rows.setdefault(item, SeenRow(content, line))

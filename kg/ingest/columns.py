@@ -72,7 +72,7 @@ class Rows:
     ``source_count``: a product and its variants may stand in one row, and one item in many.
     ``ids`` and ``parents`` hold the ids of rows that were made with an id of their own and those of
     their parents; ``parent_rows`` the rows of parents whose id is not known yet. ``secondary`` rows
-    only add statements to an item that has a row of its own; ``merged`` ones became a part of others.
+    only add statements to an item that has a row of its own; ``merged`` ones are parts of others.
     """
 
     lines: IntArray

@@ -19,6 +19,7 @@ from kg.ingest.flatten import Flattener
 from kg.ingest.normalize import clean, clean_column, split_quoted
 from kg.ingest.packed import is_other_file, split_images, unpack, unpack_json
 from schema.arrays import BoolArray, IntArray
+from schema.errors import MappingError
 from schema.mapping import (
     VARIANT_OF,
     ColumnSettings,
@@ -30,7 +31,7 @@ from schema.mapping import (
     resolve,
 )
 from schema.mapping.languages import language_tag, precedence, primary, tagged_names
-from schema.mapping.names import matches, matching, normalized, number_in
+from schema.mapping.names import listed, matches, matching, normalized, number_in
 from schema.mapping.unit_codes import with_unit
 
 _MAX_GROUPS = 10_000
@@ -62,7 +63,8 @@ class Draft:
 
     ``sources`` [M] are the rows of the batch that the items come from, of which ``bad`` names those
     to reject, with the reason, and ``deferred`` those that are read later. ``secondary`` rows only
-    add facts to items of other rows, and ``merged`` ones became a part of others. ``left_out`` counts texts by the column that they were in.
+    add facts to items of other rows, and ``merged`` ones became a part of others. ``left_out``
+    counts texts by the column that they were in.
     """
 
     ids: list[str | None]
@@ -262,13 +264,20 @@ class DraftMaker:
             if packed.column in rows.names():
                 names = [packed.column]
             if not names and self._strict and not _is_pattern(packed.column):
-                self._require(packed.column, rows)
+                self._column(rows, (packed.column,))
             for name in names:
                 self._unpack_column(rows, name, packed)
 
-    def _require(self, name: str, rows: Rows) -> None:
-        bare = replace(self.mapping, id=(name,), optional=frozenset(), each_row=frozenset())
-        resolve(replace(bare, title=(), category=(), images=(), properties=()), rows.names())
+    def _column(self, rows: Rows, names: tuple[str, ...]) -> str:
+        """Return the first column of these names; raises MappingError if there is none."""
+        columns = rows.names()
+        found = [name for name in names if name in columns] or matching(columns, names)
+        if not found:
+            raise MappingError(
+                f"mapping {self.mapping.name!r} needs column {names[0]!r}; "
+                f"the source has {listed(columns)}: choose another with `--mapping`"
+            )
+        return found[0]
 
     def _unpack_column(self, rows: Rows, name: str, packed: PackedColumn) -> None:
         builder = ColumnBuilder(derived=True)
@@ -304,18 +313,12 @@ class DraftMaker:
         """Turn rows of item, property and value into one row for each item."""
         triples = self.mapping.triples
         assert triples is not None
-        bare = replace(self.mapping, properties=(), title=(), images=(), category=())
-        columns = {}
-        for key, names in vars(triples).items():
-            optional = frozenset({"id"}) if len(names) > 1 or not self._strict else frozenset()
-            found = None
-            if names:
-                wanted = replace(bare, id=names, optional=optional, each_row=frozenset())
-                wanted = replace(wanted, description=(), variants=None, language_column=())
-                strict = key in ("item", "property", "value")
-                layout = resolve(wanted, rows.names(), strict=strict)
-                found = layout.id[0] if layout.id else None
-            columns[key] = found
+        columns = {
+            key: self._column(rows, names)
+            if key in ("item", "property", "value")
+            else next(iter(matching(rows.names(), names)), None)
+            for key, names in vars(triples).items()
+        }
         texts = {key: rows.texts(name) if name else None for key, name in columns.items()}
 
         items: dict[str, int] = {}
@@ -351,9 +354,7 @@ class DraftMaker:
         """Give variants in the rows of their products rows of their own; return rows' groups."""
         variants = self.mapping.variants
         assert variants is not None
-        names = replace(self.mapping, id=variants.group, properties=(), each_row=frozenset())
-        names = replace(names, optional=names.optional | {"id"})
-        (group_column,) = resolve(names, rows.names()).id
+        group_column = self._column(rows, variants.group)
         groups = [clean(text) if text else None for text in rows.texts(group_column)]
         count = len(rows)
         axes = self._axes_of(rows, variants, groups)
@@ -528,17 +529,16 @@ class DraftMaker:
         names = matching(rows.names(), variants.id)
         own = [rows.texts(name) for name in names]
         axes = self._listed_axes(rows, variants)
+        numbers = _numbers_in_lists(rows.parent_rows)
         self._merge_only_variants(rows, variants, axes)
         for row, parent_row in rows.parent_rows.items():
             parent = ids[parent_row]
             id = next((id for texts in own if (id := clean(texts[row] or ""))), None)
-            if id is None or id == parent:
-                values = [value for _, value in axes.get(row, ())]
-                id = variant_id(parent, values) if parent is not None and values else None
+            if parent is not None and id in (None, parent):
+                # What varies tells the variant; where nothing does, its place in the list.
+                values = [value for _, value in axes.get(row, ())] or [str(numbers[row])]
+                id = variant_id(parent, values)
             ids[row] = id
-            if id is None and parent is not None:
-                reason = f"a variant of {parent!r} has no id: none of {', '.join(variants.id)}"
-                rows.bad.setdefault(int(rows.sources[row]), reason)
 
     def _merge_only_variants(
         self, rows: Rows, variants: Variants, axes: dict[int, list[tuple[str, str]]]
@@ -660,7 +660,7 @@ class DraftMaker:
             properties = set(layout.properties)
         else:
             properties = set(rows.names()) - roles - set(layout.ignored)
-        self._add_property_facts(rows, properties, set(layout.ignored), facts)
+        self._add_property_facts(rows, properties, set(layout.ignored), facts, secondary)
         if rows.parents:
             children = np.array(list(rows.parents), np.int64)
             texts = pa.array(list(rows.parents.values()), pa.string())
@@ -689,7 +689,12 @@ class DraftMaker:
         return [column for column in rows.named(name) if not column.derived]
 
     def _add_property_facts(
-        self, rows: Rows, properties: set[str], ignored: set[str], facts: list[Facts]
+        self,
+        rows: Rows,
+        properties: set[str],
+        ignored: set[str],
+        facts: list[Facts],
+        secondary: BoolArray,
     ) -> None:
         by_name: dict[str, list[Column]] = {}
         for column in rows.columns:
@@ -697,7 +702,6 @@ class DraftMaker:
                 by_name.setdefault(column.name, []).append(column)
             elif column.name in ignored:
                 rows.left_out[column.name] += len(column)
-        nobody = np.zeros(len(rows), bool)
         for name, columns in by_name.items():
             if all(column.derived for column in columns) and self._is_ignored(name):
                 rows.left_out[name] += sum(map(len, columns))
@@ -711,7 +715,7 @@ class DraftMaker:
                 ]
             tagged = [column for column in columns if column.language is not None]
             if tagged:
-                columns = split_leading(columns, len(rows), self.mapping.language, nobody)
+                columns = split_leading(columns, len(rows), self.mapping.language, secondary)
             for column in columns:
                 if len(column):
                     facts.append(
@@ -849,6 +853,16 @@ def split_leading(
         result += [replace(column.where(leads), language=None), column.where(~leads)]
         taken[column.rows] = True
     return [column for column in result if len(column)]
+
+
+def _numbers_in_lists(parent_rows: dict[int, int]) -> dict[int, int]:
+    """Return the number of each variant in the list of its product, counted from 1."""
+    counts: Counter[int] = Counter()
+    numbers = {}
+    for row, parent_row in parent_rows.items():
+        counts[parent_row] += 1
+        numbers[row] = counts[parent_row]
+    return numbers
 
 
 def _in_place(column: Column, place: IntArray) -> Column:

@@ -27,7 +27,7 @@ def unpack(text: str, pair: str, item: str, parts: int = 2) -> list[tuple[str, s
     ValueError on a pair that lacks its separator.
     """
     pairs: list[tuple[str, str]] = []
-    for part in _split_pairs(text, pair, item):
+    for part in _split_pairs(text, pair, item, parts == 3):
         pieces = part.split(pair, parts - 1)
         if len(pieces) < parts and not (parts == 3 and len(pieces) == 2):
             raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
@@ -37,12 +37,13 @@ def unpack(text: str, pair: str, item: str, parts: int = 2) -> list[tuple[str, s
     return pairs
 
 
-def _split_pairs(text: str, pair: str, item: str) -> Iterator[str]:
+def _split_pairs(text: str, pair: str, item: str, may_lack_section: bool) -> Iterator[str]:
     """Yield the pairs of a cell, with their separators within values."""
     current: str | None = None
     for part in text.split(item):
         name, separator, _ = part.partition(pair)
         is_name = _NAME.fullmatch(name.strip(' "')) is not None
+        is_name = is_name or (may_lack_section and not name.strip())
         starts_pair = len(item) > 1 or (bool(separator) and is_name)
         if current is not None and not starts_pair:
             current += item + part

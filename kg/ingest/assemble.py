@@ -353,9 +353,9 @@ class Assembler:
     def _images(self, id: str, names: list[str]) -> list[str] | None:
         if not names:
             return self.images.find_by_id(id) or None
-        cleaned = [name for each in names if (name := clean(each))]
-        distinct = dict.fromkeys(name for name in cleaned if name not in self.mapping.missing)
-        return self.images.find_named(distinct) or None
+        cleaned = {name: None for each in names if (name := clean(each))}
+        missing = self.mapping.missing
+        return self.images.find_named([name for name in cleaned if name not in missing]) or None
 
     def _categories(self, draft: Draft, indices: pa.Array) -> pa.Array:
         """Return the category paths: several columns joined, or the levels within one column."""

@@ -34,6 +34,10 @@ from schema.mapping.languages import language_tag, precedence, primary, tagged_n
 from schema.mapping.names import listed, matches, matching, normalized, number_in
 from schema.mapping.unit_codes import with_unit
 
+_TOTALS = frozenset(
+    """total totals subtotal summe gesamt gesamtsumme zwischensumme totaal suma totale somme
+    合计 总计 小计""".split()
+)
 _MAX_GROUPS = 10_000
 """Groups whose names of axes are remembered: rows of one product stand close together."""
 
@@ -560,7 +564,10 @@ class DraftMaker:
         found: dict[int, list[tuple[str, str]]] = {}
         builder = ColumnBuilder(derived=True)
         consumed = set()
-        for pairs in variants.axes:
+        # Of several rules for the names of axes, those come first that find some.
+        for pairs in sorted(
+            variants.axes, key=lambda each: not matching(rows.names(), [each.name])
+        ):
             name_columns = matching(rows.names(), [pairs.name])
             names: dict[int, list[str]] = {}
             for name in name_columns:
@@ -570,6 +577,8 @@ class DraftMaker:
                     ):
                         names.setdefault(row, []).append(text)
             for value_column in matching(rows.names(), [pairs.value]):
+                if value_column in consumed:
+                    continue
                 number = number_in(value_column, pairs.value) or 1
                 settings = self._settings_of(value_column)
                 missing = self._missing(settings)
@@ -665,6 +674,8 @@ class DraftMaker:
             children = np.array(list(rows.parents), np.int64)
             texts = pa.array(list(rows.parents.values()), pa.string())
             facts.append(Facts(VARIANT_OF, children, texts, whole=True))
+        if layout.title:
+            _note_totals(rows, ids, title)
         return Draft(
             ids=ids,
             lines=rows.lines,
@@ -797,6 +808,14 @@ class DraftMaker:
 
     def _missing(self, settings: ColumnSettings) -> frozenset[str]:
         return self.mapping.missing if settings.missing is None else settings.missing
+
+
+def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
+    """Reject rows without a title that a report adds below its table."""
+    for row, id in enumerate(ids):
+        if id is not None and id.casefold().rstrip(":") in _TOTALS and title[row].as_py() is None:
+            reason = f"{id!r} is the sum of a report and no item: it has no title"
+            rows.bad.setdefault(int(rows.sources[row]), reason)
 
 
 def variant_id(product: str, values: Iterable[str]) -> str:

@@ -9,11 +9,14 @@ from typing import Any
 
 from kg.ingest.normalize import LIST_SEPARATOR
 
-NO_IMAGE_SUFFIXES = (
-    "pdf mp4 mov avi webm zip doc docx xls xlsx html htm txt xml json csv dwg dxf stp step ies"
-).split()
+_OTHER_FILE = re.compile(
+    r"\.(pdf|mp4|mov|avi|webm|zip|docx?|xlsx?|html?|txt|xml|json|csv|dwg|dxf|stp|step|ies)"
+    r"\s*(?:[?#].*)?$",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(r"[\s,;|]+(?=https?://)|[\s|;]+(?=\S*https?://)")
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|tiff?|svg)$", re.IGNORECASE)
+_MAY_SEPARATE = re.compile(r"[\s,;|\x1f]")
 _LIST_OF_PATHS = re.compile(r"\s*[,;|]\s*")
 _NAME = re.compile(r"(?=.*[^\W\d])\w[\w .()/\-%+&']{0,60}")
 
@@ -75,6 +78,9 @@ def unpack_json(text: str) -> Any:
 
 def split_images(text: str, separator: str | None) -> list[str]:
     """Return the addresses and paths of images in a cell, however they are separated."""
+    # The usual case, and by far the fastest: one address or path.
+    if not _MAY_SEPARATE.search(text) and not (separator and separator in text):
+        return [text]
     separators = [LIST_SEPARATOR, separator] if separator else [LIST_SEPARATOR]
     pieces = re.split("|".join(map(re.escape, separators)), text)
     images = [image for piece in pieces for image in _split_addresses(piece)]
@@ -95,6 +101,4 @@ def is_image_path(text: str) -> bool:
 
 def is_other_file(text: str) -> bool:
     """Return whether an address or path is that of a file that is surely no image."""
-    path = text.split("?", 1)[0].split("#", 1)[0].rstrip()
-    suffix = path.rpartition("/")[2].rpartition(".")
-    return bool(suffix[1]) and suffix[2].lower() in NO_IMAGE_SUFFIXES
+    return _OTHER_FILE.search(text) is not None

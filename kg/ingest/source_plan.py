@@ -201,6 +201,10 @@ def _plan_mapped(
         _check_records(source, chosen, sample)
         return RecordsPlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
     _check_columns(source, chosen)
+    if not chosen.header and not source.head.named:
+        width = len(chosen.columns)
+        rows = tuple(row for row in source.head.rows if len(row) == width)
+        sample = Sample(chosen.columns, rows)
     return TablePlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+_SEPARATORS = r"[\s_\-]"
 _WILDCARD = re.compile(r"\*|\?|\{n\}")
 
 
@@ -25,25 +26,54 @@ def is_pattern(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _pattern(pattern: str) -> re.Pattern[str]:
-    expressions = {"*": ".*", "?": ".", "{n}": r"(\d+)"}
+    """Return the regular expression of a pattern for casefolded names.
+
+    Blanks, hyphens and underscores may be any of these or absent, but not beside ``*`` and ``?``:
+    "*_t" must not stand for every name that ends with a t.
+    """
     parts = []
     position = 0
+    after = ""
     for wildcard in _WILDCARD.finditer(pattern):
-        parts.append(re.escape(normalized(pattern[position : wildcard.start()])))
-        parts.append(expressions[wildcard[0]])
+        parts.append(_literal(pattern[position : wildcard.start()], after, wildcard[0]))
+        parts.append({"*": ".*", "?": ".", "{n}": rf"{_SEPARATORS}*(\d+)"}[wildcard[0]])
         position = wildcard.end()
-    parts.append(re.escape(normalized(pattern[position:])))
+        after = wildcard[0]
+    parts.append(_literal(pattern[position:], after, ""))
     return re.compile("".join(parts), re.DOTALL)
 
 
+def _literal(text: str, before: str, after: str) -> str:
+    """Return the expression of a text between two wildcards, "" where there is none."""
+    text = text.replace("/", ".").casefold()
+    pieces = re.split(rf"({_SEPARATORS}+)", text)
+    parts = []
+    for place, piece in enumerate(pieces):
+        if place % 2 == 0:
+            parts.append(re.escape(piece))
+            continue
+        is_first = place == 1 and not pieces[0]
+        is_last = place == len(pieces) - 2 and not pieces[-1]
+        must = (is_first and before in ("*", "?")) or (is_last and after in ("*", "?"))
+        parts.append(f"{_SEPARATORS}{'+' if must else '*'}")
+    return "".join(parts)
+
+
+@lru_cache(maxsize=1 << 16)
 def matches(name: str, pattern: str) -> bool:
     """Return whether a column's name is that of a pattern or of a plain name, however spelled."""
-    return _pattern(pattern).fullmatch(normalized(name)) is not None
+    if not is_pattern(pattern):
+        return normalized(name) == normalized(pattern)
+    return _pattern(pattern).fullmatch(_spelled(name)) is not None
+
+
+def _spelled(name: str) -> str:
+    return name.strip().replace("/", ".").casefold()
 
 
 def number_in(name: str, pattern: str) -> int | None:
     """Return the number that stands for ``{n}`` in a name, or None if the pattern does not fit."""
-    match = _pattern(pattern).fullmatch(normalized(name))
+    match = _pattern(pattern).fullmatch(_spelled(name))
     if match is None or not match.groups():
         return None
     return int(match[1])

@@ -171,7 +171,6 @@ class _Detective:
                 known = self._facts[name].texts + known
             self._facts[name] = ColumnFacts(name, known, len(rows))
         self._free = list(self._facts)
-        self._settings: dict[str, ColumnSettings] = {}
         self._titles: dict[str, list[str]] = {}
 
     # ---- columns that are nothing of the catalogue ----------------------------------------------
@@ -293,10 +292,9 @@ class _Detective:
         self.mapping = mapping
         if category:
             self._find_levels(category[0])
-        known = mapping.with_ignored(
+        self.mapping = self.mapping.with_ignored(
             tuple(name for name in self._free if normalized(name) in _IGNORED)
         )
-        self.mapping = replace(known, settings=tuple(self._settings.items()))
         id_text = repr(id_column) if id_column else "none"
         self.reason = f"the id is {id_text}, the title {title!r}"
 

@@ -186,7 +186,7 @@ VALUES = st.recursive(
 )
 
 
-def scalars(value):
+def scalars(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(scalars, value.values()))
     if isinstance(value, list):

@@ -51,8 +51,9 @@ class AssembledBatch:
 
 @dataclass
 class LeftOut:
-    """What a mapping leaves out of a source on purpose: columns, and counts of texts."""
+    """What a mapping leaves out of a source on purpose, and remarks: all in order."""
 
+    remarks: dict[str, None] = field(default_factory=dict)
     columns: dict[str, None] = field(default_factory=dict)
     texts: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
@@ -109,6 +110,7 @@ class Assembler:
         tables = self._tables(draft, checked.keep)
         self.left_out.texts.update(draft.left_out)
         self.left_out.columns.update(self.maker.ignored)
+        self.left_out.remarks.update(self.maker.remarks)
         return AssembledBatch(
             *tables,
             rows_read=draft.source_count + len(rejects),

@@ -73,6 +73,7 @@ class SourcePlan(ABC):
 
     def notes(self) -> Iterator[str]:
         """Yield remarks on what the mapping left out, once the source is read."""
+        yield from self.left_out.remarks
         columns = [*self.left_out.columns, *_not_in(self.left_out.texts, self.left_out.columns)]
         if columns:
             yield f"columns left out: {', '.join(columns)}"
@@ -91,10 +92,6 @@ class MappedPlan(SourcePlan):
     mapping: Mapping
     sample: Sample
     why: dict[str, str] = field(default_factory=dict, kw_only=True)
-
-    def notes(self) -> Iterator[str]:
-        """Yield remarks on the mapping, and on what it left out."""
-        yield from super().notes()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schema.errors import MappingError
-from schema.mapping.evidence import Sample, adapted, generic_mapping
+from schema.mapping.evidence import Sample
+from schema.mapping.generic import adapted, generic_mapping
 from schema.mapping.lexicon import ID_NAMES
 from schema.mapping.model import GuessRules, Head, Mapping
 from schema.mapping.names import listed, normalized

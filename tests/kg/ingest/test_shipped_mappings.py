@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from schema.mapping import shipped_mappings
-from tests.kg.ingest.mapped import shipped, shipped_records
+from schema.mapping import Head, guess_mapping, shipped_mappings
+from tests.kg.ingest.mapped import apply_table, shipped, shipped_records
 
 
 def cells(*rows):
@@ -672,8 +672,29 @@ def test_gs1():
 def test_every_shipped_mapping_has_a_test_and_a_line_in_the_docs():
     root = Path(__file__).parents[3]
     tested = Path(__file__).read_text(encoding="utf-8").replace("_", "-")
-    elsewhere = {"generic", "fashion-product-images", "k3m", "sample", "schema-org", "mbsd"}
+    elsewhere = {
+        "generic",
+        "fashion-product-images",
+        "k3m",
+        "sample",
+        "schema-org",
+        "mbsd-pretraining",
+    }
     documented = (root / "docs" / "mappings.md").read_text(encoding="utf-8")
     for name in shipped_mappings():
         assert f"`{name}`" in documented
         assert name in elsewhere or f"test-{name}" in tested
+
+
+@pytest.mark.parametrize(("name", "labels"), [("mbsd", ["邮简"]), ("mbsd-pretraining", [])])
+def test_mbsd(name, labels):
+    row = ["邮简 邮票", "i8/T1_085654.jpg", *labels]
+    guess = guess_mapping(Head("samples", (tuple(row), tuple(row)), delimiter="\t"))
+    assert guess.mapping.name == name
+    made = apply_table(guess.mapping, list(guess.mapping.columns), [row])
+    (item,) = made.items
+    assert item == "i8/T1_085654.jpg"
+    assert (made.items[item]["title"], made.items[item]["category"]) == (
+        "邮简 邮票",
+        labels[0] if labels else None,
+    )

@@ -65,7 +65,7 @@ def describe_columns(
                 (settings.property or name) if is_property else None,
                 texts,
                 len(sample.rows),
-                (why or {}).get(column, ""),
+                (why or {}).get(column, "" if is_property else f"mapping {mapping.name}"),
             )
         )
     return readings

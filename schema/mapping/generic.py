@@ -132,8 +132,13 @@ class _Detective:
         mapping = self.mapping
         names = (*mapping.id, *mapping.title, *mapping.description, *mapping.category)
         names += (*mapping.images, *mapping.language_column, *mapping.ignore)
+        names += tuple(name for pairs in mapping.pairs for name in (pairs.name, pairs.value))
         if mapping.variants is not None:
-            names += (*mapping.variants.parent, *mapping.variants.group)
+            names += (
+                *mapping.variants.parent,
+                *mapping.variants.group,
+                mapping.variants.packed or "",
+            )
         self._take(each for each in self._facts if any(matches(each, name) for name in names))
 
     # ---- long tables ----------------------------------------------------------------------------

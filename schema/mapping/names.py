@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+MAX_NAME = 500
+"""Characters of a name that may fit a pattern: comparing longer ones would take too long."""
+MAX_WILDCARDS = 4
+"""Wildcards in one name: each makes comparing it to long names slower by their length."""
 _SEPARATORS = r"[\s_\-]"
 _WILDCARD = re.compile(r"\*|\?|\{n\}")
 
@@ -22,6 +26,13 @@ def normalized(name: str) -> str:
 def is_pattern(name: str) -> bool:
     """Return whether a name stands for several columns: ``*``, ``?`` or ``{n}``, a number."""
     return _WILDCARD.search(name) is not None
+
+
+def check_pattern(name: str) -> None:
+    """Raise ValueError if a name has so many wildcards that looking for it could take forever."""
+    count = len(_WILDCARD.findall(name))
+    if count > MAX_WILDCARDS:
+        raise ValueError(f"{name[:40]!r} has {count} wildcards: the limit is {MAX_WILDCARDS}")
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +75,7 @@ def matches(name: str, pattern: str) -> bool:
     """Return whether a column's name is that of a pattern or of a plain name, however spelled."""
     if not is_pattern(pattern):
         return normalized(name) == normalized(pattern)
-    return _pattern(pattern).fullmatch(_spelled(name)) is not None
+    return len(name) <= MAX_NAME and _pattern(pattern).fullmatch(_spelled(name)) is not None
 
 
 def _spelled(name: str) -> str:
@@ -73,7 +84,7 @@ def _spelled(name: str) -> str:
 
 def number_in(name: str, pattern: str) -> int | None:
     """Return the number that stands for ``{n}`` in a name, or None if the pattern does not fit."""
-    match = _pattern(pattern).fullmatch(_spelled(name))
+    match = _pattern(pattern).fullmatch(_spelled(name)) if len(name) <= MAX_NAME else None
     if match is None or not match.groups():
         return None
     return int(match[1])
@@ -88,7 +99,8 @@ def captured(name: str, pattern: str) -> list[str]:
     wildcards = {"*": "(.*)", "?": "(.)", "{n}": r"(\d+)"}
     groups = [wildcards[each] for each in _WILDCARD.findall(pattern)]
     expression = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
-    match = re.fullmatch(expression, name, re.IGNORECASE | re.DOTALL)
+    fits = len(name) <= MAX_NAME
+    match = re.fullmatch(expression, name, re.IGNORECASE | re.DOTALL) if fits else None
     return list(match.groups()) if match else []
 
 

@@ -22,7 +22,7 @@ from schema.mapping.model import (
     TripleColumns,
     Variants,
 )
-from schema.mapping.names import is_pattern
+from schema.mapping.names import check_pattern, is_pattern
 from schema.settings import shown
 
 MAX_MAPPING_BYTES = 1 << 20
@@ -100,7 +100,7 @@ def parse_mapping(text: str, name: str) -> Mapping:
         if "id" not in document and "triples" not in document:
             raise MappingError(f'mapping {name} names no id column: add id = "..."')
         return _build(document, name)
-    except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise MappingError(
             f"mapping {name} cannot be read ({error}): "
             "docs/mappings.md explains the keys, and schema/mappings/generic.toml is an example"
@@ -141,7 +141,7 @@ class _Roles:
 def _build(document: dict[str, Any], name: str) -> Mapping:
     """Build a mapping from its keys.
 
-    Raises ValueError, TypeError, AttributeError, KeyError or re.error if a value does not fit.
+    Raises ValueError, TypeError, AttributeError or KeyError if a value does not fit.
     """
     roles = _Roles(document)
     properties = document.get("properties", "*")
@@ -224,6 +224,15 @@ def _required(document: dict[str, Any], key: str, where: str) -> str:
     value = _text(document, key)
     if not value:
         raise ValueError(f"{where} has no {key}")
+    check_pattern(value)
+    return value
+
+
+def _name(document: dict[str, Any], key: str) -> str | None:
+    """Return the name or pattern of a column, or None."""
+    value = _text(document, key)
+    if value is not None:
+        check_pattern(value)
     return value
 
 
@@ -300,8 +309,8 @@ def _pairs(table: dict[str, Any]) -> PairColumns:
     return PairColumns(
         name=_required(table, "name", "pairs"),
         value=_required(table, "value", "pairs"),
-        unit=_text(table, "unit"),
-        list=_text(table, "list"),
+        unit=_name(table, "unit"),
+        list=_name(table, "list"),
         multi=_text(table, "multi"),
         quoted=_flag(table, "quoted") or False,
     )
@@ -340,8 +349,8 @@ def _variants(table: Any, parent: tuple[str, ...]) -> Variants | None:
     return Variants(
         group=_names(table.get("group", []), "variants.group"),
         parent=parent or _names(table.get("parent", []), "variants.parent"),
-        list=_text(table, "list"),
-        packed=_text(table, "packed"),
+        list=_name(table, "list"),
+        packed=_name(table, "packed"),
         id=_names(table.get("id", []), "variants.id"),
         columns=_names(table.get("columns", []), "variants.columns"),
         axes=_each(table, "axes", _pairs),
@@ -362,6 +371,8 @@ def _languages(table: Any) -> LanguageNames:
     for pattern in columns:
         if "{language}" not in pattern:
             raise ValueError(f"languages.columns={shown(pattern)} has no {{language}}")
+        if any(pattern.count(f"{{{part}}}") > 1 for part in ("name", "language", "scope")):
+            raise ValueError(f"languages.columns={shown(pattern)} has a part twice")
     codes = table.get("codes", {})
     if not isinstance(codes, dict) or not all(isinstance(each, str) for each in codes.values()):
         raise ValueError(f"languages.codes={shown(codes)} does not say what each code stands for")
@@ -375,6 +386,7 @@ def _languages(table: Any) -> LanguageNames:
 
 def _settings(column: str, table: Any) -> ColumnSettings:
     where = f"columns.{shown(column)}"
+    check_pattern(column)
     if not isinstance(table, dict):
         raise ValueError(f"{where}={shown(table)} is no table: write [columns.{shown(column)}]")
     _check_keys(where, table, tuple(ColumnSettings.__dataclass_fields__))
@@ -384,8 +396,8 @@ def _settings(column: str, table: Any) -> ColumnSettings:
     missing = table.get("missing")
     return ColumnSettings(
         property=_text(table, "property"),
-        unit=_text(table, "unit"),
-        unit_column=_text(table, "unit_column"),
+        unit=_name(table, "unit"),
+        unit_column=_name(table, "unit_column"),
         multi=_text(table, "multi"),
         quoted=_flag(table, "quoted") or False,
         missing=None if missing is None else frozenset(_names(missing, f"{where}.missing")),
@@ -401,8 +413,11 @@ def _guess_rules(rules: dict[str, Any]) -> GuessRules:
     _check_keys("guess", rules, known)
     pattern = _text(rules, "pattern")
     if pattern is not None:
-        # Compiled for its error alone.
-        re.compile(pattern)
+        try:
+            # Compiled for its error alone.
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"guess.pattern={shown(pattern)} is no pattern: {error}") from None
     width = rules.get("width", 0)
     cell = rules.get("cell", 0)
     for key, number in (("width", width), ("cell", cell)):
@@ -422,4 +437,6 @@ def _names(value: Any, key: str) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value)
     if not isinstance(value, str | list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{key}={shown(value)} is neither a name nor a list of names")
+    for name in names:
+        check_pattern(name)
     return names

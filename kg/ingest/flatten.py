@@ -22,7 +22,7 @@ from kg.ingest.rows import BadRowError
 from schema.mapping import Mapping, PairColumns
 from schema.mapping.languages import is_language, language_tag
 from schema.mapping.names import matches, normalized
-from schema.mapping.unit_codes import with_unit
+from schema.mapping.unit_codes import is_bare_number, unit_text, with_unit
 from schema.rejects import MAX_REJECT_TEXT
 
 MAX_DEPTH = 50
@@ -179,13 +179,15 @@ class Flattener:
         tag = _first(rest, (*languages.tags, *_TAG_NAMES))
         text = _first(rest, (*languages.values, *_TEXT_NAMES))
         if tag is not None and text is not None and _is_tag(rest[tag]):
+            if not _has_scalar(rest[text]):
+                # A language without a text says nothing.
+                self.left_out[f"{name}.{tag.removeprefix('@')}"] += 1
             self._add(name, rest.pop(text), language_tag(rest.pop(tag)), depth + 1)
             self._add_members(f"{name}.", rest, language, depth + 1)
             return
         unit = _first(rest, _UNIT_NAMES)
         if text is not None and unit is not None and _is_quantity(rest[text], rest[unit]):
-            quantity = with_unit(scalar_text(rest.pop(text)) or "", str(rest.pop(unit)))
-            self._add(name, quantity, language, depth + 1)
+            self._add(name, _quantity(rest.pop(text), rest.pop(unit)), language, depth + 1)
             self._add_members(f"{name}.", rest, language, depth + 1)
             return
         if text is not None and (len(rest) == 1 or text == "#text"):
@@ -213,7 +215,10 @@ class Flattener:
         value = rest.pop(value_key)
         unit_key = _member(rest, pairs.unit) if pairs.unit else None
         unit = _plain_text(rest.pop(unit_key)) if unit_key is not None else None
-        if self._is_ignored(f"{name}.{property_name}"):
+        if not _has_scalar(value):
+            # Nor does a property without a value, or its unit.
+            self.left_out[property_name] += 2 if unit else 1
+        elif self._is_ignored(f"{name}.{property_name}"):
             self.left_out[f"{name}.{property_name}"] += sum(1 for _ in _scalars(value))
         else:
             self._add_values(property_name, value, unit, language, depth + 1)
@@ -230,9 +235,11 @@ class Flattener:
                 continue
             text = scalar_text(each)
             if text:
-                self._pairs.add(
-                    property_name, self._row, with_unit(text, unit) if unit else text, language
-                )
+                quantity = _quantity(each, unit) if unit else text
+                self._pairs.add(property_name, self._row, quantity, language)
+                if unit and quantity == text:
+                    # The text is no number, or has its unit already.
+                    self.left_out[f"{property_name}.unit"] += 1
             elif each is not None and each != "":
                 self.left_out[property_name] += 1
 
@@ -296,6 +303,10 @@ def _scalars(value: Any) -> Iterable[str]:
         yield scalar_text(value) or ""
 
 
+def _has_scalar(value: Any) -> bool:
+    return next(iter(_scalars(value)), None) is not None
+
+
 def _first(members: dict[str, Any], names: Iterable[str]) -> str | None:
     return next((name for name in names if name in members), None)
 
@@ -342,5 +353,15 @@ def _is_tag(value: Any) -> bool:
 
 
 def _is_quantity(value: Any, unit: Any) -> bool:
-    is_scalar = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
-    return is_scalar and isinstance(unit, str) and scalar_text(value) is not None and bool(unit)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    is_number = is_number or (isinstance(value, str) and is_bare_number(value))
+    return is_number and isinstance(unit, str) and scalar_text(value) is not None and bool(unit)
+
+
+def _quantity(value: Any, unit: str) -> str:
+    """Return a number with its unit; a text that is no bare number as it is."""
+    text = scalar_text(value) or ""
+    if isinstance(value, str | bool):
+        return with_unit(text, unit)
+    # However a number is written: 1e+16.
+    return f"{text} {unit_text(unit)}".rstrip()

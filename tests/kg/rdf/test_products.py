@@ -169,7 +169,8 @@ def test_products_of_gs1(catalogue):
     catalogue.turtle(
         "@prefix gs1: <https://ref.gs1.org/voc/> . "
         'x:a a gs1:Product ; gs1:gtin "04012345500018" ; '
-        'gs1:productName "Oat Drink"@en, "Hafer"@de ; gs1:netContent [ a gs1:QuantitativeValue ; gs1:value "1.0" ; gs1:unitCode "LTR" ] .'
+        'gs1:productName "Oat Drink"@en, "Hafer"@de ; '
+        'gs1:netContent [ a gs1:QuantitativeValue ; gs1:value "1.0" ; gs1:unitCode "LTR" ] .'
     )
     assert catalogue.store.item("04012345500018")[0].title == "Oat Drink"
     assert catalogue.facts("04012345500018") == {"netContent": "1.0 l", "productName@de": "Hafer"}

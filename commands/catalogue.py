@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from schema.errors import RejectsError
 
 if TYPE_CHECKING:
     from kg.ingest.pipeline import IngestReport
+    from kg.ingest.preview import Preview
     from schema.ontology import Ontology, PropertySpec
 
 SHOWN_VALUES = 4
@@ -120,7 +122,17 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     help="Folder of the images: paths in the source are relative to it and must not lead out of "
     "it.  [default: the source's folder]",
 )
-@click.option("--dry-run", is_flag=True, help="Read and check everything, but write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show how each column is read, the first items, and what would change; write nothing.",
+)
+@click.option(
+    "--write-mapping",
+    metavar="FILE",
+    type=PATH,
+    help="Save the mapping of SRC to a TOML file to edit and pass to --mapping; store nothing.",
+)
 @click.option(
     "--max-rejects",
     metavar="LIMIT",
@@ -136,6 +148,7 @@ def ingest(
     mapping: str | None,
     images: Path | None,
     dry_run: bool,
+    write_mapping: Path | None,
     max_rejects: str,
 ) -> None:
     """Load product data into the catalogue.
@@ -149,6 +162,7 @@ def ingest(
 
     \b
     Example:
+      catalograph ingest styles.csv --dry-run
       catalograph ingest styles.csv --images images/
     """
     from kg.home import Home
@@ -161,7 +175,8 @@ def ingest(
     for path in src:
         open_sources(path, chosen)
     # A dry run creates nothing, and so not even the home.
-    home = Home(Path(context.home_path), context.store) if dry_run else context.home(create=True)
+    is_dry = dry_run or write_mapping is not None
+    home = Home(Path(context.home_path), context.store) if is_dry else context.home(create=True)
 
     with counter("reading") as show:
         try:
@@ -171,6 +186,7 @@ def ingest(
                 mapping=mapping,
                 images=images,
                 dry_run=dry_run,
+                write_mapping=write_mapping,
                 max_rejects=max_rejects,
                 progress=lambda report: show(f"{report.read:,} rows"),
             )
@@ -186,11 +202,55 @@ def _emit_ingest(context: Context, report: IngestReport) -> None:
         context.note(line)
     context.emit(
         report.as_dict(),
+        *(line for preview in report.previews for line in _preview_lines(preview)),
         f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, "
         f"in {report.seconds:.1f} s",
         f"items: {report.items:,} ({report.new_items:,} new, {report.images:,} with an image)",
         f"statements: {report.statements:,} ({report.new_statements:,} new)",
     )
+
+
+def _preview_lines(preview: Preview) -> Iterator[object]:
+    """Yield how the columns of a source are read, its first items, and what would change."""
+    columns = ("column", "read as", "datatype", "filled", "example", "why")
+    rows = (
+        (
+            each["column"],
+            each["role"] if each["property"] is None else _property_words(each),
+            each["datatype"] or "",
+            f"{each['filled']:.0%}",
+            _shortened(each["example"] or "", 40),
+            each["why"],
+        )
+        for each in preview.columns
+    )
+    if preview.columns:
+        yield table(columns, rows, right=("filled",))
+    for item in preview.items:
+        yield f"\n{item['id']}: {item['title'] or '(no title)'}"
+        if item["category"]:
+            yield f"  category: {item['category']}"
+        for image in item["images"]:
+            yield f"  image: {image}"
+        for name, values in item["properties"].items():
+            yield f"  {name}: {_shortened(' | '.join(values), 120)}"
+    if preview.changes is not None:
+        counts = ", ".join(f"{count:,} {name}" for name, count in preview.changes.items())
+        yield f"\nof its first items in this catalogue: {counts}"
+    yield ""
+
+
+def _property_words(column: dict[str, Any]) -> str:
+    """Return how a property column is read, with the property's name if it differs."""
+    role: str = column["role"]
+    if column["property"] == column["column"]:
+        return role
+    return f"{role.replace('property', 'property ' + column['property'], 1)}"
+
+
+def _shortened(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 @click.command(cls=Command)

@@ -1,34 +1,37 @@
-"""Turn batches of text rows into the tables of items and statements that a store takes."""
+"""Turn drafts into the tables of items and statements that a store takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
+from kg.ingest.columns import Rows, reject, rows_of_batch
+from kg.ingest.draft import Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
+from kg.ingest.records import RecordBatch
 from kg.ingest.rows import Batch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.shelf import ImageShelf
 from kg.ingest.values import (
     ColumnCleaners,
     ColumnCounts,
     ColumnEvidence,
-    ColumnRules,
     Role,
     SplitCells,
     ValueSettings,
-    counts_rows,
-    id_fault,
     rules_of,
+    split_texts,
     values_of,
 )
-from kg.ingest.values.text import clean, unpack_pairs
+from kg.ingest.values.text import clean
 from kg.stores.tables import STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
-from schema.mapping import Layout, Mapping, PackedColumn
-from schema.rejects import MAX_REJECT_TEXT, RejectedRow
+from schema.mapping import Mapping
+from schema.rejects import RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank
 
 
@@ -61,171 +64,261 @@ class AssembledBatch:
     cleaned: dict[str, ColumnCounts] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _PackedPairs:
-    """The pairs in the packed cells, by property: their rows, and their texts not yet cleaned.
+@dataclass
+class LeftOut:
+    """What a mapping leaves out of a source on purpose, and remarks: all in order."""
 
-    ``reasons`` says why a row must be rejected.
-    """
-
-    rows: dict[str, list[int]]
-    texts: dict[str, list[str]]
-    reasons: dict[int, str]
+    remarks: dict[str, None] = field(default_factory=dict)
+    columns: dict[str, None] = field(default_factory=dict)
+    texts: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 class Assembler:
-    """Assembles the batches of one source; it remembers the ids that it has seen."""
+    """Assembles the batches of one source; it remembers the ids that it has seen.
 
-    def __init__(self, mapping: Mapping, images: SourceImages, origin: Origin) -> None:
+    ``left_out`` collects what the mapping leaves out. ``strict`` means that the source has all
+    columns that the mapping names; records may lack them. ``names`` are those of a table's columns
+    where they repeat.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        images: SourceImages,
+        origin: Origin,
+        left_out: LeftOut | None = None,
+        strict: bool = True,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.mapping = mapping
         self.images = images
         self.origin = origin
+        self._cleaners = ColumnCleaners()
+        self.maker = DraftMaker(mapping, self._cleaners, strict)
+        self.left_out = left_out or LeftOut()
+        self.names = names
+        self.has_deferred = False
         self._seen = SeenRows()
-        self._cleaners = ColumnCleaners(self._value_settings)
-        self._row_numbers: frozenset[str] | None = None
+        self._shelf = ImageShelf() if mapping.may_repeat_ids else None
         self._image_rules = rules_of(
             "image",
             Role.PROPERTY,
             ColumnEvidence(),
-            self._value_settings("image", Role.PROPERTY),
+            replace(self._settings, separator=None),
         )
 
     def assemble(self, batch: Batch) -> AssembledBatch:
-        """Return the items and statements of a batch, and its rejected rows.
+        """Return the items and statements of a batch of a table, and its rejected rows."""
+        rows = rows_of_batch(batch, self.names)
+        return self.assemble_rows(rows, batch)
+
+    def assemble_rows(self, rows: Rows, batch: Batch | RecordBatch) -> AssembledBatch:
+        """Return the items and statements of the rows of a batch, and its rejected rows.
 
         Rejected are the rows that the reader rejected, rows without an id, and rows whose id has
-        already appeared with other content. An exact repetition of an earlier row counts as stored.
+        already appeared with other content, unless the mapping says that rows may belong together.
+        An exact repetition of an earlier row counts as stored.
         """
-        # For each batch, because JSONL and RDF may have new columns in any batch.
-        layout = self.mapping.resolve(batch.table.column_names)
-        table = batch.table.combine_chunks()
-        id_rules = self._cleaners.rules(layout.id, Role.ID, table[layout.id])
-        ids = self._cleaners.clean(layout.id, Role.ID, table[layout.id]).to_pylist()
-        packed = self._unpack_column(table, self.mapping.packed)
-        is_new, rejects = self._check_rows(table, batch.lines, ids, packed.reasons, id_rules)
-
-        new_rows = np.flatnonzero(is_new)
-        new_table = table.take(pa.array(new_rows))
-        new_ids = [ids[row] for row in new_rows]
-        items = self._items(new_table, layout, new_ids)
-        cells = [*self._column_cells(new_table, layout), *self._packed_cells(packed, is_new)]
+        lines = rows.lines
+        draft = self.maker.draft(rows)
+        if draft.deferred and self.maker.is_known is None:
+            self.has_deferred = True
+        checked = self._check_rows(draft, rows, lines)
+        tables = self._tables(draft, checked.keep)
+        self.left_out.texts.update(draft.left_out)
+        self.left_out.columns.update(self.maker.ignored)
+        self.left_out.remarks.update(self.maker.remarks)
         return AssembledBatch(
-            items=items,
-            statements=self._statements(items, cells, batch.lines[new_rows]),
-            rows_read=batch.rows_read,
-            rows_stored=table.num_rows - len(rejects),
-            rejects=[*batch.rejects, *rejects],
+            *tables,
+            rows_read=draft.source_count + len(batch.rejects),
+            rows_stored=draft.source_count - len(checked.rejects),
+            rejects=[*batch.rejects, *checked.rejects],
             restored=batch.restored,
             skipped=batch.skipped,
             cleaned=self._cleaners.taken_counts(),
         )
 
-    def _value_settings(self, column: str, role: Role) -> ValueSettings:
-        """Return what the mapping says about the values of a column."""
-        mapping = self.mapping
-        separator = mapping.category_separator if role is Role.PATH else mapping.multi
-        return ValueSettings(separator=separator, missing=mapping.missing)
+    def assemble_deferred(self, rows: Rows) -> AssembledBatch:
+        """Return what rows in other languages add, which were set aside before."""
+        self.maker.is_known = self._is_known
+        draft = self.maker.draft(rows)
+        # What was done to the ids was counted when the rows were set aside.
+        self._cleaners.taken_counts()
+        keep = np.array(
+            [
+                id is not None
+                and int(source) not in draft.deferred
+                and int(source) not in draft.bad
+                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            ],
+            bool,
+        )
+        new = {id: SeenRow(0, 0) for id, kept in zip(draft.ids, keep, strict=True) if kept and id}
+        known = self._seen.find(new)
+        self._seen.add({id: row for id, row in new.items() if id not in known})
+        return AssembledBatch(
+            *self._tables(draft, keep), 0, 0, [], cleaned=self._cleaners.taken_counts()
+        )
 
-    def _unpack_column(self, table: pa.Table, packed: PackedColumn | None) -> _PackedPairs:
-        unpacked = _PackedPairs({}, {}, {})
-        if packed is None:
-            return unpacked
-        for row, cell in enumerate(table[packed.column].to_pylist()):
-            raw_pairs = []
-            try:
-                raw_pairs = unpack_pairs(cell, packed.pair, packed.item) if cell else []
-            except ValueError as error:
-                unpacked.reasons[row] = str(error)
-            for raw_name, text in raw_pairs:
-                name = clean(raw_name)
-                if name:
-                    unpacked.rows.setdefault(name, []).append(row)
-                    unpacked.texts.setdefault(name, []).append(text)
-        return unpacked
+    def last_batch(self) -> AssembledBatch | None:
+        """Return what is only known once all rows were read, if anything."""
+        draft = self.maker.last_draft()
+        if draft is None:
+            return None
+        self.left_out.notes.update(draft.notes)
+        return AssembledBatch(*self._tables(draft, np.ones(len(draft.ids), bool)), 0, 0, [])
 
-    def _check_rows(
-        self,
-        table: pa.Table,
-        lines: IntArray,
-        ids: Sequence[str | None],
-        reasons: dict[int, str],
-        id_rules: ColumnRules,
-    ) -> tuple[BoolArray, list[RejectedRow]]:
-        """Return which rows [N] bring a new item, and the rows to reject.
+    @property
+    def _settings(self) -> ValueSettings:
+        """What the mapping says about the values of all columns."""
+        return ValueSettings(separator=self.mapping.multi, missing=self.mapping.missing)
 
-        A row that repeats an earlier one is neither: it is stored already.
-        """
-        is_new = np.zeros(table.num_rows, bool)
-        rejects = []
-        first_rows = self._seen.find(item for item in ids if item is not None)
+    def _is_known(self, id: str) -> bool:
+        return bool(self._seen.find([id]))
+
+    def _check_rows(self, draft: Draft, rows: Rows, lines: IntArray) -> _CheckedRows:
+        """Return which rows [M] of the draft bring something new, and the rows to reject."""
+        reasons = {source: reason for source, reason in draft.bad.items() if reason != "empty id"}
+        empty = {source for source, reason in draft.bad.items() if reason == "empty id"}
+        for row, (id, source) in enumerate(zip(draft.ids, draft.sources.tolist(), strict=True)):
+            if id is None and row not in draft.merged:
+                empty.add(source)
+        if self.mapping.may_repeat_ids or rows.parent_rows:
+            repeated = self._check_variants(draft, rows)
+        else:
+            repeated = self._check_ids(draft, rows)
+        reasons = {**repeated.reasons, **reasons, **dict.fromkeys(empty, "empty id")}
+        rejects = [
+            reject(rows, self.origin.file, source, int(lines[source]), reasons[source])
+            for source in sorted(reasons)
+        ]
+        keep = np.array(
+            [
+                id is not None and source not in reasons and source not in draft.deferred
+                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            ],
+            bool,
+        )
+        return _CheckedRows(keep & ~repeated.old, rejects)
+
+    def _check_ids(self, draft: Draft, rows: Rows) -> _Repeated:
+        """Find the rows whose id appeared before: with other content they are to be rejected."""
+        reasons: dict[int, str] = {}
+        is_old = np.zeros(len(draft.ids), bool)
+        bad = draft.bad
+        first_rows = self._seen.find(item for item in draft.ids if item is not None)
         seen_before = set(first_rows)
-        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        for row, (item, cells, line) in enumerate(zip(ids, rows, lines.tolist(), strict=True)):
-            reason = id_fault(item, id_rules) or reasons.get(row)
-            if item is not None and reason is None:
-                # Its hash is enough to recognise a row, and millions of them fit into memory.
-                content = hash(cells)
-                first = first_rows.setdefault(item, SeenRow(content, line))
-                # If the id was seen before, in this batch or an earlier one, the line is another.
-                is_new[row] = first.line == line
-                if first.content != content:
-                    reason = f"id {item!r} already appeared in line {first.line} with other content"
-            if reason is not None:
-                text = " ".join(cell for cell in cells if cell)[:MAX_REJECT_TEXT]
-                rejects.append(RejectedRow(self.origin.file, line, reason, text))
-        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
-        return is_new, rejects
-
-    def _column_cells(self, table: pa.Table, layout: Layout) -> Iterator[tuple[str, SplitCells]]:
-        """Yield the name and the values of each property column of N new rows."""
-        titles = table[layout.title] if layout.title else None
-        # A first batch may have no rows but rejected ones.
-        if self._row_numbers is None and table.num_rows:
-            self._row_numbers = frozenset(
-                name for name in layout.properties if counts_rows(name, table[name])
-            )
-        for column in layout.properties:
-            if self._row_numbers and column in self._row_numbers:
-                self._cleaners.left_out(column, ColumnCounts(row_numbers=table.num_rows))
+        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
+            if item is None or row in bad:
                 continue
-            cells = self._cleaners.split(column, Role.PROPERTY, table[column], titles)
-            name = clean(column)
-            if name and len(cells.rows):
-                yield name, cells
+            content = draft.contents[row]
+            first = first_rows.setdefault(item, SeenRow(content, line))
+            # If the id was seen before, in this batch or an earlier one, the line is another.
+            is_old[row] = first.line != line
+            if first.content != content:
+                reasons[row] = (
+                    f"id {item!r} already appeared in line {first.line} with other content"
+                )
+        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        return _Repeated(reasons, is_old)
 
-    def _packed_cells(
-        self, packed: _PackedPairs, is_new: BoolArray
-    ) -> Iterator[tuple[str, SplitCells]]:
-        """Yield the name and the values of each property in the packed cells of the new rows."""
-        new_row = np.cumsum(is_new) - 1
-        for name, rows in packed.rows.items():
-            row = np.array(rows, np.int64)
-            kept = np.flatnonzero(is_new[row])
-            texts = pa.array(packed.texts[name], pa.string()).take(pa.array(kept))
-            cells = self._cleaners.split(name, Role.PROPERTY, texts)
-            yield name, SplitCells(new_row[row[kept]][cells.rows], cells.values)
+    def _check_variants(self, draft: Draft, rows: Rows) -> _Repeated:
+        """Note the ids of rows that may belong together; a variant's id has to be its own."""
+        reasons: dict[int, str] = {}
+        is_old = np.zeros(len(draft.ids), bool)
+        first_rows = self._seen.find(item for item in draft.ids if item is not None)
+        seen_before = set(first_rows)
+        made = set(rows.ids) | set(rows.parent_rows)
+        pivoted = self.mapping.triples is not None
+        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
+            source = int(draft.sources[row])
+            if item is None or draft.secondary[row] or source in draft.deferred:
+                continue
+            content = draft.contents[source]
+            is_variant = row in made and not pivoted
+            first = first_rows.setdefault(item, SeenRow(content, line))
+            if is_variant and first.line != line:
+                if first.content == content:
+                    is_old[row] = True
+                else:
+                    reasons[source] = (
+                        f"variant {item!r} already appeared in line {first.line} with other content"
+                    )
+            elif self._is_listed(rows) and first.line != line:
+                is_old[row] = True
+                if first.content != content:
+                    reasons[source] = (
+                        f"id {item!r} already appeared in line {first.line} with other content"
+                    )
+        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        return _Repeated(reasons, is_old)
 
-    def _statements(
-        self, items: pa.Table, cells: list[tuple[str, SplitCells]], lines: IntArray
-    ) -> pa.Table:
-        """Return the statements in the cells of N items, whose rows are in ``lines`` [N]."""
-        row_parts = [each.rows for _, each in cells]
+    def _is_listed(self, rows: Rows) -> bool:
+        """Whether products have their variants in a list, so that no id may come twice."""
+        return bool(rows.parent_rows) and not self.mapping.may_repeat_ids
+
+    def _tables(self, draft: Draft, keep: BoolArray) -> tuple[pa.Table, pa.Table]:
+        """Return the tables of items and of statements of the rows [M] to keep."""
+        own = keep & ~draft.secondary
+        return self._items(draft, own), self._statements(draft, keep)
+
+    def _statements(self, draft: Draft, keep: BoolArray) -> pa.Table:
+        """Return the statements of the kept rows [M]."""
+        row_parts: list[IntArray] = []
+        line_parts: list[IntArray] = []
+        properties: list[str] = []
+        values: list[str] = []
+        everything = bool(keep.all())
+        for facts in draft.facts:
+            if facts.language is not None:
+                # The stores have no languages yet.
+                self.left_out.languages[facts.language] += len(facts.rows)
+                continue
+            name = clean(facts.property)
+            if not name:
+                self.left_out.texts["(no name)"] += len(facts.rows)
+                continue
+            kept = facts if everything else _where(facts, keep[facts.rows])
+            cells = self._values(kept, draft.title)
+            if not len(cells.rows):
+                continue
+            rows = kept.rows[cells.rows]
+            row_parts.append(rows)
+            own_lines = draft.lines[rows]
+            if kept.lines is None:
+                line_parts.append(own_lines)
+            else:
+                lines = kept.lines[cells.rows]
+                line_parts.append(np.where(lines > 0, lines, own_lines))
+            properties += [name] * len(rows)
+            values += cells.values.to_pylist()
+
         rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
-        ids = items["id"].to_pylist()
-        owners = [ids[row] for row in rows.tolist()]
-        properties = [name for name, each in cells for _ in range(len(each.rows))]
-        values = [value for _, each in cells for value in each.values.to_pylist()]
-        owner_column = pa.array(owners, pa.string())
+        lines = np.concatenate(line_parts) if line_parts else np.zeros(0, np.int64)
+        items = [draft.ids[row] or "" for row in rows.tolist()]
+        item_column = pa.array(items, pa.string())
         property_column = pa.array(properties, pa.string())
         value_column = pa.array(values, pa.string())
         columns = {
-            "id": statement_ids(owner_column, property_column, value_column),
-            "item": owner_column,
+            "id": statement_ids(item_column, property_column, value_column),
+            "item": item_column,
             "property": property_column,
             "value": value_column,
-            "row": pa.array(lines[rows], pa.int64()),
+            "row": pa.array(lines, pa.int64()),
         }
         return _without_duplicates(self._with_provenance(columns, len(rows)))
+
+    def _values(self, facts: Facts, titles: pa.Array) -> SplitCells:
+        """Return the clean values of facts of the rows [M], which have these titles."""
+        if facts.whole:
+            return split_texts(facts.texts, lambda text: [value] if (value := clean(text)) else [])
+        if facts.is_category:
+            return _cells_of(self._paths(facts.column, facts.texts))
+        settings = self.maker.value_settings(facts.settings)
+        beside = titles.take(pa.array(facts.rows))
+        return self._cleaners.split(facts.column, Role.PROPERTY, facts.texts, settings, beside)
 
     def _with_provenance(self, columns: dict[str, pa.Array], count: int) -> pa.Table:
         """Add the columns that are the same for all statements of a source."""
@@ -237,52 +330,129 @@ class Assembler:
         }
         for name, text in constants.items():
             columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
-        for each in STATEMENT_SCHEMA:
-            columns.setdefault(each.name, pa.nulls(count, each.type))
+        for field_ in STATEMENT_SCHEMA:
+            columns.setdefault(field_.name, pa.nulls(count, field_.type))
         return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
-    def _items(self, table: pa.Table, layout: Layout, ids: list[str]) -> pa.Table:
-        title = pa.nulls(len(ids), pa.string())
-        if layout.title:
-            title = self._cleaners.clean(layout.title, Role.TEXT, table[layout.title])
-        category = (
-            self._categories(table, layout) if layout.category else pa.nulls(len(ids), pa.string())
-        )
-        image_cells = table[layout.image].to_pylist() if layout.image else [None] * len(ids)
-        images = []
-        for item, cell in zip(ids, image_cells, strict=True):
-            if cell:
-                paths = self.images.find_named(values_of(cell, self._image_rules)[0])
-            else:
-                paths = self.images.find_by_id(item)
-            images.append(paths or None)
-        return pa.table(
-            {
-                "id": pa.array(ids, pa.string()),
-                "title": title,
-                "category": category,
-                "images": pa.array(images, pa.list_(pa.string())),
-            }
+    def _items(self, draft: Draft, own: BoolArray) -> pa.Table:
+        """Return the items of rows [M] that are theirs; one of several rows is one item."""
+        rows = np.flatnonzero(own)
+        ids = [draft.ids[row] or "" for row in rows.tolist()]
+        indices = pa.array(rows)
+        title = self._text(draft.columns.title, draft.title.take(indices))
+        category = self._categories(draft, indices)
+        image_names = [draft.images[row] for row in rows.tolist()]
+        if self._shelf is not None:
+            return self._merged_items(ids, title, category, image_names)
+        images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
+        return _items_table(ids, title, category, images)
+
+    def _merged_items(
+        self, ids: list[str], title: pa.Array, category: pa.Array, image_names: list[list[str]]
+    ) -> pa.Table:
+        """Return one item for the rows of each id: what the first of them says, and all images."""
+        first: dict[str, int] = {}
+        titles = title.to_pylist()
+        categories = category.to_pylist()
+        names: dict[str, list[str]] = {}
+        for row, id in enumerate(ids):
+            place = first.setdefault(id, row)
+            titles[place] = titles[place] or titles[row]
+            categories[place] = categories[place] or categories[row]
+            names.setdefault(id, []).extend(image_names[row])
+        places = list(first.values())
+        assert self._shelf is not None
+        before = self._shelf.take(names)
+        images = {id: self._images(id, found) for id, found in names.items()}
+        together = {
+            id: list(dict.fromkeys([*before.get(id, ()), *(found or ())]))
+            for id, found in images.items()
+        }
+        self._shelf.put(together)
+        return _items_table(
+            list(first),
+            pa.array([titles[place] for place in places], pa.string()),
+            pa.array([categories[place] for place in places], pa.string()),
+            [together[id] or None for id in first],
         )
 
-    def _categories(self, table: pa.Table, layout: Layout) -> pa.Array:
+    def _images(self, id: str, names: list[str]) -> list[str] | None:
+        if not names:
+            return self.images.find_by_id(id) or None
+        values = [value for name in names for value in values_of(name, self._image_rules)[0]]
+        return self.images.find_named(list(dict.fromkeys(values))) or None
+
+    def _text(self, column: str, texts: pa.Array) -> pa.Array:
+        """Return the clean texts of a column [N] that holds one text in each cell."""
+        settings = self.maker.value_settings(self.mapping.settings_of(column))
+        return self._cleaners.clean(column, Role.TEXT, texts, settings)
+
+    def _categories(self, draft: Draft, indices: pa.Array) -> pa.Array:
         """Return the category paths: several columns joined, or the levels within one column."""
-        if len(layout.category) > 1:
+        columns = draft.columns.category
+        if draft.levels:
             levels = [
-                self._cleaners.clean(column, Role.TEXT, table[column]) for column in layout.category
+                self._text(column, level.take(indices))
+                for column, level in zip(columns, draft.levels, strict=True)
             ]
-            paths = zip(*(level.to_pylist() for level in levels), strict=True)
-            # Arrow's join drops the rows whose levels are all null.
-            joined = [CATEGORY_SEPARATOR.join(filter(None, path)) or None for path in paths]
-            return pa.array(joined, pa.string())
+            # Arrow's own way to leave nulls out drops rows in which all are null.
+            rows = zip(*(level.to_pylist() for level in levels), strict=True)
+            paths = (CATEGORY_SEPARATOR.join(filter(None, row)) or None for row in rows)
+            return pa.array(list(paths), pa.string())
+        return pa.array(self._paths(columns[0], draft.category.take(indices)), pa.string())
 
-        (column,) = layout.category
-        cells = self._cleaners.split(column, Role.PATH, table[column])
-        categories: list[str | None] = [None] * table.num_rows
+    def _paths(self, column: str, texts: pa.Array) -> list[str | None]:
+        """Return the path of each category in a column [N]: the levels within it, joined."""
+        settings = self.maker.value_settings(self.mapping.settings_of(column))
+        settings = replace(settings, separator=self.mapping.category_separator, quoted=False)
+        cells = self._cleaners.split(column, Role.PATH, texts, settings)
+        paths: list[str | None] = [None] * len(texts)
         for row, level in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
-            path = categories[row]
-            categories[row] = level if path is None else path + CATEGORY_SEPARATOR + level
-        return pa.array(categories, pa.string())
+            path = paths[row]
+            paths[row] = level if path is None else path + CATEGORY_SEPARATOR + level
+        return paths
+
+
+@dataclass
+class _CheckedRows:
+    """Which rows [M] of a draft are stored, and the rejected rows of the batch."""
+
+    keep: BoolArray
+    rejects: list[RejectedRow]
+
+
+@dataclass
+class _Repeated:
+    """Why rows of the batch are to be rejected, and which rows [M] were stored before."""
+
+    reasons: dict[int, str]
+    old: BoolArray
+
+
+def _cells_of(texts: Sequence[str | None]) -> SplitCells:
+    """Return texts [N] as cells with one value, or none, each."""
+    rows = [row for row, text in enumerate(texts) if text is not None]
+    values = [text for text in texts if text is not None]
+    return SplitCells(np.array(rows, np.int64), pa.array(values, pa.string()))
+
+
+def _items_table(
+    ids: Iterable[str], title: pa.Array, category: pa.Array, images: list[list[str] | None]
+) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.string()),
+            "title": title,
+            "category": category,
+            "images": pa.array(images, pa.list_(pa.string())),
+        }
+    )
+
+
+def _where(facts: Facts, mask: BoolArray) -> Facts:
+    lines = None if facts.lines is None else facts.lines[mask]
+    texts = facts.texts.filter(pa.array(mask))
+    return replace(facts, rows=facts.rows[mask], texts=texts, lines=lines)
 
 
 def _without_duplicates(statements: pa.Table) -> pa.Table:

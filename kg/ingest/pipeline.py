@@ -8,20 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
 from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.preview import Preview, Previewer
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
-from kg.ingest.source_plan import SourcePlan, plan_sources
+from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.values import ColumnCounts, add_counts, remarks
 from schema.errors import CatalographError, RejectsError, UsageError
 from schema.ledger import Ledger
+from schema.mapping import write_mapping as save
 from schema.rejects import RejectedRow
 from schema.terms import now
 
@@ -72,10 +74,15 @@ class IngestReport:
     first_rejects: list[RejectedRow] = field(default_factory=list)
     cleaned: dict[str, dict[str, ColumnCounts]] = field(default_factory=dict)
     """By source and column: what cleaning did to the cells."""
+    previews: list[Preview] = field(default_factory=list)
+    """Of a dry run: how each source is read, and what it would change."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields of the command's JSON."""
-        return {name: vars(self)[name] for name in _JSON_FIELDS}
+        document = {name: vars(self)[name] for name in _JSON_FIELDS}
+        if self.previews:
+            document["preview"] = [preview.as_dict() for preview in self.previews]
+        return document
 
 
 IngestProgress = Callable[[IngestReport], None]
@@ -89,12 +96,15 @@ def ingest(
     mapping: str | None = None,
     images: Path | str | None = None,
     dry_run: bool = False,
+    write_mapping: Path | str | None = None,
     max_rejects: str | float = "1%",
     progress: IngestProgress | None = None,
 ) -> IngestReport:
     """Load sources into the home's store. Loading them again adds nothing.
 
-    A dry run reads and checks everything but writes nothing, so it reports 0 new items.
+    A dry run reads and checks everything but writes nothing, so it reports 0 new items; its report
+    has a preview of each source. ``write_mapping`` saves the mapping of the only source as a TOML
+    file to edit, and nothing else: the run is a dry one.
 
     Raises RejectsError, with the report as its ``report``, if more than ``max_rejects`` ("1%" of
     the rows, or a number of rows) were rejected. The good rows are stored nevertheless, and the
@@ -105,6 +115,7 @@ def ingest(
     if not sources:
         raise UsageError("no source given: name a file or a folder")
 
+    dry_run = dry_run or write_mapping is not None
     with ExitStack() as stack:
         planned = plan_sources(sources, mapping, images, stack)
         plans = planned.plans
@@ -112,10 +123,13 @@ def ingest(
         report = IngestReport(mapping=", ".join(mapping_names), run=new_run_id())
         report.reasons = [plan.reason for plan in plans]
         report.notes = [*planned.notes, *(note for plan in plans for note in plan.source.remarks)]
+        if write_mapping is not None:
+            _save_mapping(plans, Path(write_mapping))
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
+        previewers = _previewers(home, plans, stack) if dry_run else []
 
-        _run(home, plans, report, store, ledger, progress)
+        _run(home, plans, report, store, ledger, progress, previewers)
 
         has_new = report.new_items or report.new_statements
         # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
@@ -159,12 +173,14 @@ def _run(
     store: GraphStore | None,
     ledger: Ledger | None,
     progress: IngestProgress | None,
+    previewers: Sequence[Previewer] = (),
 ) -> None:
     time = now()
     # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
     seen_items = SeenRows()
     allowed_folders: set[Path] = set()
-    for plan in plans:
+    report.previews = [previewer.preview for previewer in previewers]
+    for number, plan in enumerate(plans):
         file = plan.source.location
         restored_before = report.restored
         read_before = report.read
@@ -184,6 +200,8 @@ def _run(
                 _store_batch(batch, report, seen_items, store, ledger)
                 skipped += batch.skipped
                 add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
+                if previewers:
+                    previewers[number].see(batch)
                 if progress is not None:
                     progress(report)
         except CatalographError:
@@ -195,6 +213,34 @@ def _run(
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
         report.notes += _notes_on_skipped(plan.source.name, skipped)
+
+
+def _previewers(home: Home, plans: list[SourcePlan], stack: ExitStack) -> list[Previewer]:
+    """Return a previewer for each source, which look into the home if there is one."""
+    store = None
+    if home.settings.exists():
+        store = stack.enter_context(home.store(read_only=True))
+    return [Previewer(plan, store) for plan in plans]
+
+
+def _save_mapping(plans: list[SourcePlan], path: Path) -> None:
+    """Save the mapping of the only source; raises UsageError if there is no such mapping."""
+    plan = plans[0]
+    if len(plans) != 1 or not isinstance(plan, MappedPlan):
+        raise UsageError(
+            f"--write-mapping {path}: it saves the mapping of one table or file of records: "
+            "name one source"
+        )
+    if path.exists():
+        raise UsageError(f"--write-mapping {path}: there is such a file: name a new one")
+    mapping = replace(plan.mapping, name=path.stem, guess=())
+    remarks = [plan.reason, *(f"{column}: {why}" for column, why in plan.why.items())]
+    try:
+        save(mapping, path, tuple(remarks))
+    except OSError as error:
+        raise UsageError(
+            f"--write-mapping {path} cannot be written ({error.strerror}): name another file"
+        ) from None
 
 
 def _store_batch(
@@ -240,8 +286,7 @@ def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:
         )
     cleaned = report.cleaned.get(plan.source.location, {})
     report.notes += [f"{name}: {remark}" for remark in remarks(cleaned)]
-    if plan.ignored_columns():
-        report.notes.append(f"{name}: columns left out: {', '.join(plan.ignored_columns())}")
+    report.notes += [f"{name}: {note}" for note in plan.notes()]
 
 
 def _notes_on_skipped(name: str, skipped: list[SkippedLine]) -> list[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kg.ingest.files import SourceFile
 from kg.ingest.readers.base import Reader
-from kg.ingest.rows import BadRowError, Batch, TextRow, batches_of_rows
+from kg.ingest.rows import BadRowError, Batch, SkippedLine, TextRow, batches_of_rows
 from kg.ingest.scalars import scalar_text
 from kg.ingest.values.text import LIST_SEPARATOR
 from schema.errors import DataError
@@ -23,6 +23,12 @@ from schema.mapping import Head
 from schema.mapping import Mapping as ColumnMapping
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 
+if TYPE_CHECKING:
+    from kg.ingest.source import Source
+
+BATCH_RECORDS = 2_000
+MAX_BATCH_SIZE = 16_000_000
+"""About how much a batch of records may hold: characters, and eight for every other value."""
 HEAD_RECORDS = 50
 MAX_DEPTH = 64
 """How deep a record may be nested."""
@@ -58,8 +64,21 @@ class Record:
     value: dict[str, Any]
 
 
+@dataclass
+class RecordBatch:
+    """Records in the order of the source, and the rows that are none.
+
+    Records have no lines that are skipped, nor cells that were defused for spreadsheets.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    rejects: list[RejectedRow] = field(default_factory=list)
+    restored: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
+
+
 class RecordReader(Reader):
-    """Reads a format whose rows are nested."""
+    """Reads a format whose rows are nested, or may be: then the head says whether they are."""
 
     @abstractmethod
     def records(self, file: SourceFile, path: str) -> Iterator[Record | RejectedRow]:
@@ -99,7 +118,7 @@ class RecordReader(Reader):
                 raise
         if not names:
             raise DataError(self._no_record(file, path, rejected))
-        return Head(file.name, (tuple(names),), named=True, records=path)
+        return Head(file.name, (tuple(names),), named=True, nested=True, records=path)
 
     def columns(self, head: Head, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct by nature."""
@@ -124,6 +143,57 @@ class RecordReader(Reader):
             f"{file.location} has no record{place} that can be read{reason}: check the file, or "
             'name the place of its records in a mapping (records = "...")'
         )
+
+
+def is_record_source(source: Source) -> bool:
+    """Return whether a source has nested records rather than rows of a table."""
+    return isinstance(source.reader, RecordReader) and source.head.nested
+
+
+def record_batches(
+    source: Source, mapping: ColumnMapping, batch_records: int = BATCH_RECORDS
+) -> Iterator[RecordBatch]:
+    """Read the records of a source in batches.
+
+    If the rest of the file cannot be read, the batch before is yielded first.
+    """
+    reader = cast(RecordReader, source.reader)
+    records = reader.records(source.file, mapping.records or source.head.records)
+    batch = RecordBatch()
+    size = 0
+    damage: DataError | None = None
+    while True:
+        try:
+            record = next(records, None)
+        except DataError as error:
+            damage = error
+            break
+        if record is None:
+            break
+        if isinstance(record, Record):
+            batch.records.append(record)
+            size += _size(record.value)
+        else:
+            batch.rejects.append(record)
+        count = len(batch.records) + len(batch.rejects)
+        if count >= batch_records or size >= MAX_BATCH_SIZE:
+            yield batch
+            batch = RecordBatch()
+            size = 0
+    if batch.records or batch.rejects:
+        yield batch
+    if damage is not None:
+        raise damage
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return 8 + sum(map(_size, value.values()))
+    if isinstance(value, list | tuple):
+        return 8 + sum(map(_size, value))
+    return 8
 
 
 @lru_cache(maxsize=64)

@@ -33,20 +33,25 @@ def number_text(number: float) -> str:
 
 
 def scalar_text(value: Any) -> str | None:
-    """Return a value that is no list and no object as text; None for null and NaN."""
+    """Return a value that is no list and no object as text.
+
+    None for null, and for what is no text: NaN, infinity and bytes.
+    """
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, WrittenFloat):
         # Programs write whole numbers with ".0" where the column has a gap, as pandas does.
         return value.text.removesuffix(".0")
     if isinstance(value, float):
-        return None if math.isnan(value) else number_text(value)
+        return number_text(value) if math.isfinite(value) else None
     if isinstance(value, int):
         return _integer_text(value)
     if isinstance(value, Decimal):
-        return None if value.is_nan() else f"{value:f}"
+        return f"{value:f}" if value.is_finite() else None
     if isinstance(value, datetime.datetime):
         return datetime_text(value)
     if isinstance(value, datetime.date):

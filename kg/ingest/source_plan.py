@@ -6,18 +6,37 @@ All sources are planned before the first row is stored, so a mistake in one stor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kg.ingest.assemble import AssembledBatch, Assembler, Origin
+import numpy as np
+import pyarrow as pa
+
+from kg.ingest.assemble import AssembledBatch, Assembler, LeftOut, Origin
+from kg.ingest.columns import Rows, rows_of_batch
+from kg.ingest.draft import DraftMaker
+from kg.ingest.flatten import Flattener
 from kg.ingest.images import ImageFolder, SourceImages
 from kg.ingest.readers.rdf import RdfReader
+from kg.ingest.records import is_record_source, record_batches
+from kg.ingest.rows import Batch
 from kg.ingest.source import Source, open_sources
+from kg.ingest.values import ColumnCleaners
 from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
-from schema.mapping import Mapping, guess_mapping, load_mapping
+from schema.mapping import (
+    Guess,
+    Mapping,
+    Sample,
+    adapt_mapping,
+    guess_mapping,
+    load_mapping,
+    resolve,
+    sample_of,
+)
 
 if TYPE_CHECKING:
     from kg.rdf.document import RdfDocument
@@ -30,46 +49,90 @@ DEFAULT_RDF_MAPPING = "schema-org"
 
 # Each batch is a commit of its own, so even very wide tables get batches of this many rows.
 _MIN_BATCH_ROWS = 500
+_MAX_NAMES = 20
+SAMPLE_ROWS = 200
+"""Rows from which a mapping is guessed, of sources whose head has only the names of columns."""
 _STATEMENTS_PER_PACKED_CELL = 20  # an assumption, to size batches
 
 
 @dataclass(frozen=True)
 class SourcePlan(ABC):
-    """A source, the name of its mapping, why that mapping was chosen, and its images."""
+    """A source, the name of its mapping, why that mapping was chosen, and its images.
+
+    ``left_out`` counts what the mapping leaves out while the source is read.
+    """
 
     source: Source
     mapping_name: str
     reason: str
     images: SourceImages
+    left_out: LeftOut = field(default_factory=LeftOut, kw_only=True)
 
     @abstractmethod
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and assemble its items and statements batch by batch."""
 
-    def ignored_columns(self) -> tuple[str, ...]:
-        """Return the columns that the mapping leaves out."""
-        return ()
+    def notes(self) -> Iterator[str]:
+        """Yield remarks on what the mapping left out, once the source is read."""
+        yield from self.left_out.remarks
+        columns = [*self.left_out.columns, *_not_in(self.left_out.texts, self.left_out.columns)]
+        if columns:
+            yield f"columns left out: {', '.join(columns)}"
+        if self.left_out.languages:
+            counts = self.left_out.languages.most_common()
+            languages = ", ".join(f"{count:,} in {tag}" for tag, count in counts)
+            yield f"texts in other languages left out: {languages}"
+        for note, count in self.left_out.notes.items():
+            yield f"{count:,} {note}"
 
 
 @dataclass(frozen=True)
-class TablePlan(SourcePlan):
-    """A table whose columns a mapping explains."""
+class MappedPlan(SourcePlan):
+    """A source that a mapping explains; ``why`` says why its columns are read as they are."""
 
     mapping: Mapping
+    sample: Sample
+    why: dict[str, str] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True)
+class TablePlan(MappedPlan):
+    """A table whose columns a mapping explains."""
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
-        """Read the rows of the table."""
-        assembler = Assembler(self.mapping, self.images, origin)
+        """Read the rows of the table, and once more if some have to come after all others."""
+        assembler = Assembler(
+            self.mapping, self.images, origin, self.left_out, names=column_names(self.source)
+        )
         statements_per_row = len(self.source.columns(self.mapping))
         if self.mapping.packed:
             statements_per_row += _STATEMENTS_PER_PACKED_CELL
         batch_rows = max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
         for batch in self.source.batches(self.mapping, batch_rows):
             yield assembler.assemble(batch)
+        if assembler.has_deferred:
+            for batch in self.source.batches(self.mapping, batch_rows):
+                yield assembler.assemble_deferred(rows_of_batch(batch, assembler.names))
+        if (last := assembler.last_batch()) is not None:
+            yield last
 
-    def ignored_columns(self) -> tuple[str, ...]:
-        """Return the columns that the mapping leaves out."""
-        return self.mapping.resolve(self.source.columns(self.mapping)).ignored
+
+@dataclass(frozen=True)
+class RecordsPlan(MappedPlan):
+    """A source of nested records, which are flattened by a mapping."""
+
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the records, and once more if some have to come after all others."""
+        assembler = Assembler(self.mapping, self.images, origin, self.left_out, strict=False)
+        for batch in record_batches(self.source, self.mapping):
+            rows = Flattener(self.mapping).rows(batch.records)
+            yield assembler.assemble_rows(rows, batch)
+        if assembler.has_deferred:
+            for batch in record_batches(self.source, self.mapping):
+                rows = Flattener(self.mapping).rows(batch.records)
+                yield assembler.assemble_deferred(rows)
+        if (last := assembler.last_batch()) is not None:
+            yield last
 
 
 @dataclass(frozen=True)
@@ -83,7 +146,7 @@ class RdfProductsPlan(SourcePlan):
         """Read the products of the document, one per row."""
         from kg.rdf.products import read_products, row_mapping
 
-        assembler = Assembler(row_mapping(self.mapping), self.images, origin)
+        assembler = Assembler(row_mapping(self.mapping), self.images, origin, self.left_out)
         for batch in read_products(self.document, self.mapping):
             yield assembler.assemble(batch)
 
@@ -157,17 +220,87 @@ def _plan_source(
     if isinstance(source.reader, RdfReader):
         return _plan_rdf(source, source.reader, mapping, images, stack)
 
+    find_sample = _sample_of_records if is_record_source(source) else _sample_of_table
+    sample = find_sample(source)
     if mapping:
-        chosen = load_mapping(mapping)
-        reason = _reason(source, chosen.name, "as requested")
+        guess = adapt_mapping(load_mapping(mapping), sample)
     else:
-        guess = guess_mapping(source.head)
-        chosen = guess.mapping
-        source = source.under(chosen)
-        reason = _reason(source, chosen.name, guess.reason)
-    # Called for its error alone, before anything is stored.
-    chosen.resolve(source.columns(chosen))
-    return TablePlan(source, chosen.name, reason, _find_images(source, chosen, images), chosen)
+        guess = guess_mapping(source.head, sample)
+        source = source.under(guess.mapping)
+    return _plan_mapped(source, guess, sample, images)
+
+
+def _plan_mapped(
+    source: Source, guess: Guess, sample: Sample, images: Path | str | None
+) -> MappedPlan:
+    chosen = guess.mapping
+    reason = _reason(source, chosen.name, guess.reason)
+    found = _find_images(source, chosen, images)
+    if is_record_source(source):
+        _check_records(source, chosen, sample)
+        return RecordsPlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
+    _check_columns(source, chosen)
+    if chosen.header is False and not source.head.named:
+        width = len(chosen.columns)
+        rows = tuple(row for row in source.head.rows if len(row) == width)
+        sample = Sample(chosen.columns, rows)
+    return TablePlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
+
+
+def _check_columns(source: Source, mapping: Mapping) -> None:
+    """Raise MappingError if a table lacks a column that its mapping needs."""
+    columns = source.columns(mapping)
+    table = pa.table({name: pa.array([], pa.string()) for name in columns})
+    batch = Batch(table, np.zeros(0, np.int64))
+    names = column_names(source)
+    names = names if names and len(names) == len(columns) else None
+    DraftMaker(mapping, ColumnCleaners()).draft(rows_of_batch(batch, names))
+
+
+def _check_records(source: Source, mapping: Mapping, sample: Sample) -> None:
+    """Raise MappingError if none of the first records has the id that a mapping names."""
+    if mapping.triples is None:
+        bare = replace(mapping, title=(), description=(), images=(), category=(), properties=None)
+        bare = replace(bare, variants=None, language_column=())
+        resolve(bare, sample.columns)
+
+
+def column_names(source: Source) -> tuple[str, ...] | None:
+    """Return the names of a table's columns as the file has them, where some come up repeatedly.
+
+    Readers tell such columns apart by numbers of their own.
+    """
+    if source.head.named or not source.head.rows:
+        return None
+    names = sample_of(source.head).columns
+    return names if len(set(names)) < len(names) else None
+
+
+def _sample_of_table(source: Source) -> Sample:
+    if not source.head.named:
+        return sample_of(source.head)
+    # Only the names of its columns are known so far.
+    bare = Mapping("sample", id=(source.head.rows[0][0],) if source.head.rows[0] else ())
+    batch = next(iter(source.batches(bare, SAMPLE_ROWS)), None)
+    if batch is None:
+        return sample_of(source.head)
+    return sample_of_rows(rows_of_batch(batch), SAMPLE_ROWS)
+
+
+def _sample_of_records(source: Source) -> Sample:
+    batch = next(iter(record_batches(source, Mapping("sample", id=()), SAMPLE_ROWS)), None)
+    if batch is None or not batch.records:
+        return sample_of(source.head)
+    rows = Flattener(Mapping("sample", id=())).rows(batch.records)
+    return sample_of_rows(rows, len(batch.records))
+
+
+def sample_of_rows(rows: Rows, count: int) -> Sample:
+    """Return the first texts of the first rows as a sample."""
+    names = rows.names()
+    count = min(count, len(rows))
+    columns = [rows.texts(name)[:count] for name in names]
+    return Sample(tuple(names), tuple(zip(*columns, strict=True)) if columns else ())
 
 
 def _plan_rdf(
@@ -239,3 +372,10 @@ def _image_folder(images: Path | str) -> ImageFolder:
     if not Path(images).is_dir():
         raise SourceNotFoundError(f"no image folder {images}: check --images")
     return ImageFolder(Path(images))
+
+
+def _not_in(texts: Counter[str], columns: dict[str, None]) -> list[str]:
+    """Return the names of what was left out within columns, the most frequent first."""
+    names = [name for name, count in texts.most_common() if count and name not in columns]
+    more = len(names) - _MAX_NAMES
+    return [*names[:_MAX_NAMES], f"and {more:,} more"] if more > 0 else names

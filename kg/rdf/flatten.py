@@ -17,6 +17,7 @@ from kg.rdf import vocabulary
 from kg.rdf.document import DOCUMENT_BASE, RdfDocument
 from kg.stores.rdf_terms import TYPE
 from schema.iris import XSD
+from schema.mapping.unit_codes import unit_text
 
 MAX_DEPTH = 4
 """How many levels of nodes below the product are followed."""
@@ -173,7 +174,8 @@ def _quantity_text(cells: CellTexts) -> str | None:
     else:
         return None
     unit = cells.get("unitText") or cells.get("unitCode") or cells.get("currency")
-    return f"{quantity} {unit[0]}" if unit else quantity
+    symbol = unit_text(unit[0]) if unit else ""
+    return f"{quantity} {symbol}" if symbol else quantity
 
 
 def _node_name(node: Any, cells: CellTexts) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyoxigraph import Literal
 
 from kg.ingest.rows import Batch, TextRow, batches_of_rows
 from kg.ingest.values.text import LIST_SEPARATOR
@@ -15,14 +16,16 @@ from kg.rdf import vocabulary
 from kg.rdf.document import RdfDocument, node_label
 from kg.rdf.flatten import CellTexts, Flattener
 from kg.stores.rdf_terms import TYPE
-from schema.mapping import Mapping
+from schema.mapping import Mapping, Variants
 from schema.rejects import RejectedRow
 
 ID = "@item"
 TITLE = "@title"
+DESCRIPTION = "@description"
 CATEGORY = "@category"
 IMAGE = "@image"
-ROLE_COLUMNS = (ID, TITLE, CATEGORY, IMAGE)
+PARENT = "@parent"
+ROLE_COLUMNS = (ID, TITLE, DESCRIPTION, CATEGORY, IMAGE, PARENT)
 """The columns of a row that are not properties."""
 BATCH_CELLS = 100_000
 BATCH_ROWS = 10_000
@@ -43,9 +46,22 @@ def row_mapping(mapping: Mapping) -> Mapping:
     A role may be filled from a different property in each product, so it has a column of its own.
     """
     bare = replace(
-        mapping, category_any=False, optional=frozenset(), image_pattern=None, image_folder=None
+        mapping,
+        category_any=False,
+        optional=frozenset(),
+        each_row=frozenset(),
+        image_pattern=None,
+        image_folder=None,
     )
-    return replace(bare, id=(ID,), title=(TITLE,), category=(CATEGORY,), image=(IMAGE,))
+    return replace(
+        bare,
+        id=(ID,),
+        title=(TITLE,),
+        description=(DESCRIPTION,),
+        category=(CATEGORY,),
+        images=(IMAGE,),
+        variants=Variants(parent=(PARENT,)),
+    )
 
 
 def read_products(
@@ -63,7 +79,12 @@ def read_products(
     cell_count = 0
     for number, node in enumerate(find_products(document), 1):
         cells = flattener.cells(node)
-        rows.append(_ProductRow(number, _with_role_columns(cells, mapping), node_label(node)))
+        row = _with_role_columns(cells, mapping)
+        if (parent := _parent_id(document, flattener, node, mapping)) is not None:
+            row[PARENT] = [parent]
+            # Its name would only repeat what the statement says.
+            row.pop("isVariantOf", None)
+        rows.append(_ProductRow(number, row, node_label(node)))
         cell_count += len(cells)
         if cell_count >= BATCH_CELLS or len(rows) >= batch_rows:
             yield _product_batch(document, mapping, rows)
@@ -71,6 +92,30 @@ def read_products(
             cell_count = 0
     if rows:
         yield _product_batch(document, mapping, rows)
+
+
+def _parent_id(
+    document: RdfDocument, flattener: Flattener, node: Any, mapping: Mapping
+) -> str | None:
+    """Return the id of the product that a product is a variant of, whichever of the two says so."""
+    parents = [
+        quad.object
+        for quad in document.quads_about(node)
+        if quad.predicate in vocabulary.VARIANT_OF
+    ]
+    parents += [
+        parent
+        for predicate in vocabulary.HAS_VARIANT
+        for parent in document.subjects(predicate, node)
+    ]
+    for parent in parents:
+        if isinstance(parent, Literal):
+            return parent.value
+        cells = flattener.cells(parent)
+        id = next((cells[name][0] for name in mapping.id if name in cells), None)
+        if id is not None:
+            return id
+    return None
 
 
 def find_products(document: RdfDocument) -> Iterator[Any]:
@@ -101,8 +146,9 @@ def _with_role_columns(cells: CellTexts, mapping: Mapping) -> CellTexts:
     for role, names in (
         (ID, mapping.id),
         (TITLE, mapping.title),
+        (DESCRIPTION, mapping.description),
         (CATEGORY, mapping.category),
-        (IMAGE, mapping.image),
+        (IMAGE, mapping.images),
     ):
         name = next((each for each in names if each in row), None)
         if name is None:

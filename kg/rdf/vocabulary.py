@@ -1,4 +1,4 @@
-"""The terms of schema.org and GoodRelations that describe products."""
+"""The terms of schema.org, GoodRelations and GS1 that describe products."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ PRODUCT_TYPES = [
 ] + [NamedNode(GOOD_RELATIONS + name) for name in _GOOD_RELATIONS_PRODUCTS]
 PRODUCT_NAMES = frozenset((*_SCHEMA_ORG_PRODUCTS, *_GOOD_RELATIONS_PRODUCTS))
 """The types of products without their namespaces."""
+# GS1 has moved its vocabulary twice.
+GS1_NAMESPACES = (
+    "https://ref.gs1.org/voc/",
+    "https://gs1.org/voc/",
+    "http://gs1.org/voc/",
+    "https://www.gs1.org/voc/",
+)
+PRODUCT_TYPES += [NamedNode(f"{namespace}Product") for namespace in GS1_NAMESPACES]
+VARIANT_OF = [NamedNode(f"{namespace}isVariantOf") for namespace in SCHEMA_ORG_NAMESPACES]
+HAS_VARIANT = [NamedNode(f"{namespace}hasVariant") for namespace in SCHEMA_ORG_NAMESPACES]
 OFFERING = NamedNode(f"{GOOD_RELATIONS}Offering")
 INCLUDES = NamedNode(f"{GOOD_RELATIONS}includes")
 OFFERED_PRODUCT = (

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from kg.ingest.files import SourceFile
-from kg.ingest.readers.base import Reader
-from kg.ingest.records import Record
+from kg.ingest.records import Record, RecordReader
 from kg.ingest.rows import Batch
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
 
 
-class ArrowReader(Reader):
+class ArrowReader(RecordReader):
     """Reads the same types as the reader of Parquet does, and in the same way."""
 
     suffixes = (".arrow", ".feather", ".ipc")
@@ -29,7 +28,13 @@ class ArrowReader(Reader):
             first = next(tables, schema.empty_table())
             columns = choose_columns(schema, first)
             names = head_names(first.select(list(columns.positions)), columns)
-        return Head(file.name, (names,), named=True, remarks=columns.remarks)
+        return Head(
+            file.name,
+            (names,),
+            named=True,
+            nested=any(columns.nested),
+            remarks=columns.remarks,
+        )
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct already."""
@@ -52,7 +57,7 @@ class ArrowReader(Reader):
             )
             yield from arrow_batches(parts, columns, head.rows[0], file)
 
-    def records(self, file: SourceFile) -> Iterator[Record | RejectedRow]:
+    def records(self, file: SourceFile, path: str = "") -> Iterator[Record | RejectedRow]:
         """Read the rows as nested records, numbered from 1."""
         from kg.ingest.arrow_rows import arrow_records, choose_columns
 

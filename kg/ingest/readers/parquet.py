@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from kg.ingest.files import SourceFile
-from kg.ingest.readers.base import Reader
-from kg.ingest.records import HEAD_RECORDS, Record
+from kg.ingest.records import HEAD_RECORDS, Record, RecordReader
 from kg.ingest.rows import Batch
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_BATCH_ROWS = 10_000
 
 
-class ParquetReader(Reader):
+class ParquetReader(RecordReader):
     """Reads Parquet; lists become multi-valued cells and structs columns with dotted names."""
 
     suffixes = (".parquet", ".pq")
@@ -35,7 +34,13 @@ class ParquetReader(Reader):
             first = _first_rows(parquet)
             columns = choose_columns(parquet.schema_arrow, first)
             names = head_names(first.select(list(columns.positions)), columns)
-        return Head(file.name, (names,), named=True, remarks=columns.remarks)
+        return Head(
+            file.name,
+            (names,),
+            named=True,
+            nested=any(columns.nested),
+            remarks=columns.remarks,
+        )
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct already."""
@@ -52,7 +57,7 @@ class ParquetReader(Reader):
             tables = _tables(parquet, list(columns.positions), batch_rows)
             yield from arrow_batches(tables, columns, head.rows[0], file)
 
-    def records(self, file: SourceFile) -> Iterator[Record | RejectedRow]:
+    def records(self, file: SourceFile, path: str = "") -> Iterator[Record | RejectedRow]:
         """Read the rows as nested records, numbered from 1."""
         from kg.ingest.arrow_rows import arrow_records, choose_columns
 

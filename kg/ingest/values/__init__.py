@@ -1,6 +1,7 @@
 """Values: cells become clean texts by rules that each column decides, and all is counted."""
 
 from kg.ingest.values.columns import (
+    CleanIds,
     ColumnCleaners,
     ColumnEvidence,
     ColumnRules,
@@ -8,16 +9,18 @@ from kg.ingest.values.columns import (
     SplitCells,
     ValueSettings,
     clean_column,
-    counts_rows,
     evidence_of,
     id_fault,
     rules_of,
     split_column,
+    split_texts,
     values_of,
 )
 from kg.ingest.values.counts import ColumnCounts, add_counts, remarks
+from kg.ingest.values.missing import word_key
 
 __all__ = [
+    "CleanIds",
     "ColumnCleaners",
     "ColumnCounts",
     "ColumnEvidence",
@@ -27,11 +30,12 @@ __all__ = [
     "ValueSettings",
     "add_counts",
     "clean_column",
-    "counts_rows",
     "evidence_of",
     "id_fault",
     "remarks",
     "rules_of",
     "split_column",
+    "split_texts",
     "values_of",
+    "word_key",
 ]

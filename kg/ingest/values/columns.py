@@ -15,7 +15,7 @@ from kg.ingest.values.counts import ColumnCounts, add_counts
 from kg.ingest.values.markup import is_html, list_items, without_markup
 from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
 from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
-from kg.ingest.values.text import LIST_SEPARATOR, clean, without_controls
+from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted, without_controls
 from schema.arrays import IntArray
 from schema.identifiers import gtin_fault, names_gtin, names_identifier
 
@@ -38,32 +38,19 @@ class ValueSettings:
 
     Attributes:
         separator: what stands between several values of a cell
+        quoted: whether values that hold the separator stand in quotes
         missing: words for nothing, which hold whatever the column's evidence
         usual_missing: whether the words that everybody uses for nothing hold as well
-        html: whether the column is HTML as a whole
+        html: whether the column is HTML as a whole, or has none at all; None leaves it to the cells
         identifier: whether it holds identifiers of products; None leaves that to its name
     """
 
     separator: str | None = None
+    quoted: bool = False
     missing: frozenset[str] = frozenset()
     usual_missing: bool = True
-    html: bool = False
+    html: bool | None = None
     identifier: bool | None = None
-
-
-_UNNAMED = re.compile(r"\s*|column_\d+|Unnamed: ?\d+|__index_level_\d+__", re.ASCII)
-MIN_ROW_NUMBERS = 2
-
-
-def counts_rows(name: str, column: pa.Array) -> bool:
-    """Return whether a column without a name is the index of a table: 0, 1, 2 or 1, 2, 3."""
-    if len(column) < MIN_ROW_NUMBERS or not _UNNAMED.fullmatch(name):
-        return False
-    numbers = column.to_pylist()
-    first = numbers[0]
-    if first not in ("0", "1"):
-        return False
-    return all(number == str(index) for index, number in enumerate(numbers, int(first)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +105,8 @@ class ColumnRules:
     Attributes:
         role: what the cells are
         separators: what stands between the values of a cell; None if each is one value
-        html: whether every known tag is markup
+        quoting: the separator of values that may stand in quotes
+        html: whether every known tag is markup; None if none is
         missing: keys of further words for nothing
         usual_missing: whether the usual words for nothing hold
         keeps_codes, keeps_signs: whether doubtful words and signs are values
@@ -130,7 +118,8 @@ class ColumnRules:
 
     role: Role = Role.PROPERTY
     separators: re.Pattern[str] | None = None
-    html: bool = False
+    quoting: str | None = None
+    html: bool | None = False
     missing: frozenset[str] = frozenset()
     usual_missing: bool = True
     keeps_codes: bool = False
@@ -285,12 +274,16 @@ def rules_of(
     if role in (Role.PROPERTY, Role.PATH):
         wanted = [LIST_SEPARATOR, settings.separator] if settings.separator else [LIST_SEPARATOR]
         separators = re.compile("|".join(map(re.escape, wanted)))
+    is_html = (
+        settings.html is True
+        or bool(_HTML_NAME.search(name))
+        or (evidence.html >= 2 and evidence.html >= _HTML_SHARE * evidence.texts)
+    )
     return ColumnRules(
         role=role,
         separators=separators,
-        html=settings.html
-        or bool(_HTML_NAME.search(name))
-        or (evidence.html >= 2 and evidence.html >= _HTML_SHARE * evidence.texts),
+        quoting=settings.separator if separators is not None and settings.quoted else None,
+        html=None if settings.html is False else is_html,
         missing=frozenset(map(word_key, settings.missing)),
         usual_missing=settings.usual_missing,
         keeps_codes=keeps_codes,
@@ -334,6 +327,7 @@ class _CellChanges:
         counts.gtins += cells * self.gtins
 
 
+_LISTED = re.compile(LIST_SEPARATOR)
 _SUSPICIOUS = re.compile(r"[<&]|^\s*[='\"]")
 
 
@@ -349,8 +343,11 @@ def values_of(text: str, rules: ColumnRules) -> tuple[list[str], _CellChanges | 
         parts = _without_marks(text, rules, changes)
     else:
         parts = [text]
-    if rules.separators is not None:
-        parts = [value for part in parts for value in rules.separators.split(part)]
+    if rules.quoting is not None:
+        parts = [value for part in parts for value in split_quoted(part, rules.quoting)]
+    if rules.separators is not None and (rules.quoting is None or LIST_SEPARATOR in text):
+        separators = rules.separators if rules.quoting is None else _LISTED
+        parts = [value for part in parts for value in separators.split(part)]
     values: list[str] = []
     for part in parts:
         value = clean(part)
@@ -386,11 +383,12 @@ def _without_marks(text: str, rules: ColumnRules, changes: _CellChanges) -> list
         if bare != text:
             changes.unwrapped = True
             text = bare
-        if rules.role is not Role.ID and ("<" in text or "&" in text):
+        may_be_html = rules.role is not Role.ID and rules.html is not None
+        if may_be_html and ("<" in text or "&" in text):
             items = list_items(text) if rules.role is Role.PROPERTY else None
             if items is not None:
                 break
-            plain = without_controls(without_markup(text, rules.html))
+            plain = without_controls(without_markup(text, bool(rules.html)))
             changes.html = changes.html or plain != text
             text = plain
         if text == before:
@@ -474,6 +472,14 @@ def split_texts(column: pa.Array, split: Callable[[str], Iterable[str]]) -> Spli
     return _taken(values, encoded)
 
 
+@dataclass(frozen=True)
+class CleanIds:
+    """The clean ids of a column [N], and why some of them, by their rows, cannot be used."""
+
+    ids: list[str | None]
+    faults: dict[int, str]
+
+
 def id_fault(text: str | None, rules: ColumnRules) -> str | None:
     """Return why a clean id cannot be used; None if it can be."""
     if text is None:
@@ -495,14 +501,18 @@ class ColumnCleaners:
     done since the last :meth:`taken_counts`.
     """
 
-    def __init__(self, settings: Callable[[str, Role], ValueSettings]) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._evidence: dict[tuple[str, Role], ColumnEvidence] = {}
         self._rules: dict[tuple[str, Role], ColumnRules] = {}
         self._counts: dict[tuple[str, Role], ColumnCounts] = {}
 
     def rules(
-        self, name: str, role: Role, column: pa.Array, titles: pa.Array | None = None
+        self,
+        name: str,
+        role: Role,
+        column: pa.Array,
+        settings: ValueSettings,
+        titles: pa.Array | None = None,
     ) -> ColumnRules:
         """Return the rules of a column, after its cells in this batch [N] have been looked at."""
         key = name, role
@@ -511,26 +521,44 @@ class ColumnCleaners:
             more = evidence_of(column, titles)
             evidence = more if evidence is None else evidence + more
             self._evidence[key] = evidence
-            self._rules[key] = rules_of(name, role, evidence, self._settings(name, role))
+            self._rules[key] = rules_of(name, role, evidence, settings)
         return self._rules[key]
 
-    def clean(self, name: str, role: Role, column: pa.Array) -> pa.Array:
+    def clean(
+        self,
+        name: str,
+        role: Role,
+        column: pa.Array,
+        settings: ValueSettings = ValueSettings(),  # frozen
+    ) -> pa.Array:
         """Clean a column [N] whose cells have one value each."""
-        cleaned = clean_column(column, self.rules(name, role, column))
+        cleaned = clean_column(column, self.rules(name, role, column, settings))
         self._add(name, role, cleaned.counts)
         return cleaned.values
 
+    def clean_ids(
+        self, name: str, column: pa.Array, settings: ValueSettings = ValueSettings()
+    ) -> CleanIds:
+        """Clean a column [N] of ids."""
+        rules = self.rules(name, Role.ID, column, settings)
+        cleaned = clean_column(column, rules)
+        self._add(name, Role.ID, cleaned.counts)
+        ids = cleaned.values.to_pylist()
+        faults = {row: fault for row, id in enumerate(ids) if id and (fault := id_fault(id, rules))}
+        return CleanIds(ids, faults)
+
     def split(
-        self, name: str, role: Role, column: pa.Array, titles: pa.Array | None = None
+        self,
+        name: str,
+        role: Role,
+        column: pa.Array,
+        settings: ValueSettings = ValueSettings(),  # frozen
+        titles: pa.Array | None = None,
     ) -> SplitCells:
         """Clean a column [N] whose cells may have several values."""
-        cleaned = split_column(column, self.rules(name, role, column, titles))
+        cleaned = split_column(column, self.rules(name, role, column, settings, titles))
         self._add(name, role, cleaned.counts)
         return cleaned.cells
-
-    def left_out(self, name: str, counts: ColumnCounts) -> None:
-        """Count the cells of a property that was left out as a whole."""
-        self._add(name, Role.PROPERTY, counts)
 
     def taken_counts(self) -> dict[str, ColumnCounts]:
         """Return what was done since the last call, by column."""

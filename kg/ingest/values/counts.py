@@ -33,8 +33,6 @@ class ColumnCounts:
     faulty_gtins: Counter[str] = field(default_factory=Counter)
     """Faults of GTINs, which are kept as they are."""
     faulty_example: str = ""
-    row_numbers: int = 0
-    """Cells of a column without a name that only counts the rows."""
 
     def __iadd__(self, more: ColumnCounts) -> ColumnCounts:
         """Add the counts of another batch of the same column."""
@@ -80,9 +78,6 @@ def remarks(counts: Mapping[str, ColumnCounts]) -> list[str]:
             "export their column as text",
         ),
     ]
-    lines.append(
-        _cells(counts, lambda each: each.row_numbers, "only count the rows, and were left out")
-    )
     lines += [_gtins(column, each) for column, each in counts.items()]
     return [line for line in lines if line]
 

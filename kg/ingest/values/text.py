@@ -39,18 +39,36 @@ def without_controls(text: str) -> str:
     return LIST_SEPARATOR.join(_UNWANTED.sub("", part) for part in text.split(LIST_SEPARATOR))
 
 
-def unpack_pairs(text: str, pair: str, item: str) -> list[tuple[str, str]]:
-    """Return the (property, value) pairs of a packed cell.
+def split_quoted(text: str, separator: str) -> list[str]:
+    """Return the values of a list whose values are quoted where they hold the separator.
 
-    ``pair`` stands between property and value, and ``item`` between pairs. Raises ValueError on a
-    pair that lacks its separator.
+    A backslash before the separator keeps it, too, as in exports of WooCommerce.
     """
-    pairs = []
-    for part in text.split(item):
-        if not part.strip():
-            continue
-        name, separator, value = part.partition(pair)
-        if not separator:
-            raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
-        pairs.append((name, value))
-    return pairs
+    if '"' not in text and "\\" not in text:
+        return text.split(separator)
+    values: list[str] = []
+    value: list[str] = []
+    is_quoted = False
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character == "\\" and text.startswith(separator, position + 1):
+            value.append(separator)
+            position += 1 + len(separator)
+        elif character == '"' and is_quoted and text.startswith('""', position):
+            value.append('"')
+            position += 2
+        elif character == '"' and (is_quoted or not "".join(value).strip()):
+            is_quoted = not is_quoted
+            position += 1
+        elif not is_quoted and text.startswith(separator, position):
+            values.append("".join(value))
+            value = []
+            position += len(separator)
+        else:
+            value.append(character)
+            position += 1
+    if is_quoted:
+        # A quote that nothing closes is an inch sign or the like.
+        return text.split(separator)
+    return [*values, "".join(value)]

@@ -256,7 +256,7 @@ def test_what_cleaning_did_is_said_by_word_and_column(home, tmp_path):
     assert "2 cells had HTML" in notes
     assert "1 of 2 GTINs in ean are faulty" in notes
     assert "4.00638E+12 (1 in ean)" in notes
-    assert "3 cells only count the rows" in notes
+    assert "columns left out: column_1" in notes
 
 
 def test_a_spoilt_id_is_rejected_with_a_reason_that_says_so(home, tmp_path):

@@ -89,7 +89,7 @@ def test_additional_properties_have_their_own_names(catalogue):
     catalogue.json_ld(
         schema_org(additionalProperty=values, weight={"value": 300, "unitCode": "GRM"})
     )
-    assert catalogue.facts("M1") == {"height": "12 cm", "wash": "cold hot", "weight": "300 GRM"}
+    assert catalogue.facts("M1") == {"height": "12 cm", "wash": "cold hot", "weight": "300 g"}
 
 
 @pytest.mark.parametrize("shape", ["one", "array", "graph", "late context"])
@@ -153,8 +153,27 @@ def test_cycles_of_nodes_are_not_followed(catalogue):
 
 def test_a_product_of_a_product_is_an_item_of_its_own(catalogue):
     catalogue.turtle('x:a a s:Product ; s:isVariantOf x:b . x:b a s:ProductGroup ; s:name "B" .')
-    assert catalogue.facts("http://x/a") == {"isVariantOf": "http://x/b"}
+    assert catalogue.facts("http://x/a") == {"variant of": "http://x/b"}
     assert catalogue.store.item("http://x/b")[0].title == "B"
+
+
+def test_variants_of_a_group_lead_to_it(catalogue):
+    variants = [{"@type": "Product", "sku": sku, "name": f"Parka {sku}"} for sku in ("S", "M")]
+    group = {"@context": "https://schema.org/", "@type": "ProductGroup", "productGroupID": "PK"}
+    catalogue.json_ld({**group, "name": "Parka", "material": "Wool", "hasVariant": variants})
+    assert catalogue.facts("PK") == {"material": "Wool"}
+    assert [catalogue.facts(sku) for sku in ("S", "M")] == [{"variant of": "PK"}] * 2
+
+
+def test_products_of_gs1(catalogue):
+    catalogue.turtle(
+        "@prefix gs1: <https://ref.gs1.org/voc/> . "
+        'x:a a gs1:Product ; gs1:gtin "04012345500018" ; '
+        'gs1:productName "Oat Drink"@en, "Hafer"@de ; '
+        'gs1:netContent [ a gs1:QuantitativeValue ; gs1:value "1.0" ; gs1:unitCode "LTR" ] .'
+    )
+    assert catalogue.store.item("04012345500018")[0].title == "Oat Drink"
+    assert catalogue.facts("04012345500018") == {"netContent": "1.0 l", "productName@de": "Hafer"}
 
 
 def test_a_product_without_an_id_is_rejected_with_its_reason(catalogue):

@@ -10,7 +10,6 @@ from kg.ingest.values import (
     Role,
     ValueSettings,
     clean_column,
-    counts_rows,
     evidence_of,
     id_fault,
     remarks,
@@ -153,29 +152,32 @@ def test_remarks_name_the_words_and_their_columns():
     assert "NA (2 in brand, 1 in colour), — (1 in colour)" in line
 
 
-@pytest.mark.parametrize(
-    ("name", "texts", "expected"),
-    [
-        ("column_1", ["0", "1", "2"], True),
-        ("Unnamed: 0", ["1", "2"], True),
-        ("", ["0", "1"], True),
-        ("column_1", ["0", "2"], False),
-        ("stock", ["0", "1", "2"], False),
-        ("column_1", ["0"], False),
-        ("column_1", ["0", None], False),
-    ],
-)
-def test_a_column_without_a_name_may_count_the_rows(name, texts, expected):
-    assert counts_rows(name, pa.array(texts)) is expected
-
-
 def test_the_rules_of_a_column_grow_with_its_batches():
-    cleaners = ColumnCleaners(lambda name, role: ValueSettings())
+    cleaners = ColumnCleaners()
     first = cleaners.split("country", Role.PROPERTY, pa.array(["DE", "IT", "NO"]))
     second = cleaners.split("country", Role.PROPERTY, pa.array(["NA"]))
     assert [*first.values.to_pylist(), *second.values.to_pylist()] == ["DE", "IT", "NO", "NA"]
     assert cleaners.taken_counts()["country"].kept == {"NA": 1}
     assert cleaners.taken_counts() == {}
+
+
+def test_values_that_hold_the_separator_stand_in_quotes():
+    settings = ValueSettings(separator=",", quoted=True)
+    column = pa.array(['Blue, "Black, matt"', "Green\x1fRed, Blue"])
+    cells = ColumnCleaners().split("colour", Role.PROPERTY, column, settings)
+    assert cells.values.to_pylist() == ["Blue", "Black, matt", "Green", "Red", "Blue"]
+
+
+def test_markup_is_kept_where_the_mapping_says_that_there_is_none():
+    column = pa.array(["<b>x</b> &amp; y"])
+    kept = ColumnCleaners().clean("name", Role.TEXT, column, ValueSettings(html=False))
+    assert kept.to_pylist() == ["<b>x</b> &amp; y"]
+
+
+def test_ids_that_a_spreadsheet_spoilt_are_found():
+    found = ColumnCleaners().clean_ids("sku", pa.array(['="007"', None, "4.01E+12"]))
+    assert found.ids[:2] == ["007", None]
+    assert list(found.faults) == [2]
 
 
 CELLS = st.one_of(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.ingest.values.text import clean, unpack_pairs, without_controls
+from kg.ingest.values.text import clean, split_quoted, without_controls
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,6 @@ def test_controls_go_and_list_separators_stay():
     assert without_controls("a\x07\x1f\u200bb") == "a\x1fb"
 
 
-def test_packed_cells():
-    assert unpack_pairs("k#:#v#;#k#:#w:x#;#", "#:#", "#;#") == [("k", "v"), ("k", "w:x")]
-    with pytest.raises(ValueError, match="'bad' has no '#:#'"):
-        unpack_pairs("k#:#v#;#bad", "#:#", "#;#")
+def test_quoted_lists():
+    assert split_quoted('a, "b, c",d\\,e', ",") == ["a", " b, c", "d,e"]
+    assert split_quoted('12", 14"', ",") == ['12"', ' 14"']

@@ -1,0 +1,286 @@
+"""What a mapping says of columns: steps that turn the columns of rows into other columns.
+
+Texts are told apart by the language in their column's name, units join their numbers, and
+name/value pairs, packed cells and long triples become columns of the properties that they name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from kg.ingest.columns import Column, ColumnBuilder, Rows
+from kg.ingest.flatten import Flattener
+from kg.ingest.packed import unpack, unpack_json
+from kg.ingest.values import ColumnCleaners, Role, ValueSettings, word_key
+from kg.ingest.values.text import clean, split_quoted
+from schema.errors import MappingError
+from schema.mapping import ColumnSettings, Mapping, PackedColumn, PairColumns
+from schema.mapping.languages import language_tag, tagged_names
+from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
+from schema.mapping.unit_codes import with_unit
+
+
+class ColumnSteps:
+    """Applies what one mapping says of columns.
+
+    ``strict`` means that the source has all columns that the mapping names; records may lack them.
+    """
+
+    def __init__(self, mapping: Mapping, cleaners: ColumnCleaners, strict: bool) -> None:
+        self.mapping = mapping
+        self._cleaners = cleaners
+        self._strict = strict
+        self._settings: dict[str, ColumnSettings] = {}
+
+    def apply(self, rows: Rows) -> None:
+        """Carry out all steps."""
+        self._tag_by_name(rows)
+        self._join_units(rows)
+        self._add_pairs(rows)
+        self._unpack(rows)
+        if self.mapping.triples is not None:
+            self._pivot(rows)
+
+    def _tag_by_name(self, rows: Rows) -> None:
+        """Tell apart columns whose names or settings say their language."""
+        mapping = self.mapping
+        tagged = tagged_names(rows.names(), mapping.languages.columns)
+        scopes: dict[tuple[str, str], str | None] = {}
+        columns = []
+        for column in rows.columns:
+            language = self.settings_of(column.name).language
+            name = tagged.get(column.name)
+            if name is not None:
+                column = replace(column, name=name.name, language=name.language)
+                scopes.setdefault((name.name, name.language), name.scope)
+            elif language is not None:
+                column = replace(column, language=language_tag(language))
+            if column.language is not None:
+                column = replace(column, language=self.tag(column.language))
+            columns.append(column)
+        rows.columns = columns
+
+    def tag(self, code: str) -> str | None:
+        """Return the language that a code of the source stands for, None for the leading one."""
+        codes = self.mapping.languages.codes
+        return language_tag(codes.get(code, codes.get(code.lower(), code))) or None
+
+    def _join_units(self, rows: Rows) -> None:
+        """Join the numbers of a column with the units in the column beside it."""
+        names = {normalized(name): name for name in reversed(rows.names())}
+        consumed = set()
+        for name in rows.names():
+            pattern = self.settings_of(name).unit_column
+            if pattern is None:
+                continue
+            unit_name = names.get(normalized(pattern.replace("{name}", name)))
+            if unit_name is None or unit_name == name:
+                continue
+            consumed.add(unit_name)
+            units = rows.texts(unit_name)
+            rows.columns = [
+                self._with_units(column, units) if column.name == name else column
+                for column in rows.columns
+            ]
+        # A unit without a number says nothing.
+        rows.without(consumed)
+
+    def _with_units(self, column: Column, units: list[str | None]) -> Column:
+        texts = column.texts.to_pylist()
+        return column.with_texts(
+            [
+                text if (unit := units[row]) is None else with_unit(text, unit)
+                for row, text in zip(column.rows.tolist(), texts, strict=True)
+            ]
+        )
+
+    def _add_pairs(self, rows: Rows) -> None:
+        """Turn columns of names and columns of values into columns by those names."""
+        for pairs in self.mapping.pairs:
+            if pairs.list is None:
+                self._add_numbered(rows, pairs)
+
+    def _add_numbered(self, rows: Rows, pairs: PairColumns) -> None:
+        found = numbered(rows, pairs)
+        builder = ColumnBuilder(derived=True)
+        for name_column, value_column, unit_column in found:
+            names = rows.texts(name_column)
+            units = rows.texts(unit_column) if unit_column else None
+            for column in rows.named(value_column):
+                for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+                    name = names[row]
+                    if name is None:
+                        # A value without a name keeps that of its column.
+                        builder.add(value_column, row, text)
+                        continue
+                    for value in split_values(text, pairs.multi, pairs.quoted):
+                        unit = units[row] if units else None
+                        builder.add(name, row, with_unit(value, unit) if unit else value)
+        rows.without(name for columns in found for name in columns if name)
+        rows.columns += builder.columns()
+
+    def _unpack(self, rows: Rows) -> None:
+        """Turn packed cells into columns by the names in them."""
+        for packed in self.mapping.packed:
+            names = matching(rows.names(), [packed.column])
+            if packed.column in rows.names():
+                names = [packed.column]
+            if not names and self._strict and not is_pattern(packed.column):
+                self.column(rows, (packed.column,))
+            for name in names:
+                self._unpack_column(rows, name, packed)
+
+    def column(self, rows: Rows, names: tuple[str, ...]) -> str:
+        """Return the first column of these names; raises MappingError if there is none."""
+        columns = rows.names()
+        found = [name for name in names if name in columns] or matching(columns, names)
+        if not found:
+            raise MappingError(
+                f"mapping {self.mapping.name!r} needs column {names[0]!r}; "
+                f"the source has {listed(columns)}: choose another with `--mapping`"
+            )
+        return found[0]
+
+    def _unpack_column(self, rows: Rows, name: str, packed: PackedColumn) -> None:
+        builder = ColumnBuilder(derived=True)
+        cells = []
+        for column in rows.named(name):
+            for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+                try:
+                    if packed.json:
+                        cells.append((row, name, unpack_json(text)))
+                        continue
+                    pairs = unpack(text, packed.pair, packed.item, packed.parts)
+                except ValueError as error:
+                    if packed.json:
+                        # A text beside JSON is a value like any other.
+                        builder.add(name, row, text)
+                    else:
+                        rows.bad.setdefault(int(rows.sources[row]), str(error))
+                    continue
+                for property_name, value in pairs:
+                    for each in split_values(value, packed.multi, quoted=False):
+                        builder.add(property_name, row, each)
+        rows.without([name])
+        rows.columns += builder.columns()
+        if cells:
+            flattener = Flattener(self.mapping)
+            derived = flattener.columns_of_cells(cells)
+            rows.columns += [replace(column, derived=True) for column in derived]
+            rows.left_out += flattener.left_out
+
+    def _pivot(self, rows: Rows) -> None:
+        """Turn rows of item, property and value into one row for each item."""
+        triples = self.mapping.triples
+        assert triples is not None
+        columns = {
+            key: self.column(rows, names)
+            if key in ("item", "property", "value")
+            else next(iter(matching(rows.names(), names)), None)
+            for key, names in vars(triples).items()
+        }
+        texts = {key: rows.texts(name) if name else None for key, name in columns.items()}
+        texts["item"] = self.ids(rows, self.column(rows, triples.item))
+
+        items: dict[str, int] = {}
+        first_rows: list[int] = []
+        builder = ColumnBuilder()
+        required = [texts[key] or [None] * len(rows) for key in ("item", "property", "value")]
+        for row, (item, name, value) in enumerate(zip(*required, strict=True)):
+            if item is None:
+                rows.bad.setdefault(row, "empty id")
+            if item is None or row in rows.bad:
+                continue
+            if name is None or not clean(name):
+                rows.bad[row] = "empty property"
+                continue
+            if item not in items:
+                items[item] = len(items)
+                first_rows.append(row)
+            if value is None:
+                continue
+            unit = texts["unit"][row] if texts["unit"] else None
+            language = texts["language"][row] if texts["language"] else None
+            tag = self.tag(language) if language else None
+            text = with_unit(value, unit) if unit else value
+            builder.add(name, items[item], text, tag, int(rows.lines[row]))
+        rows.lines = rows.lines[first_rows]
+        rows.sources = np.array(first_rows, np.int64)
+        rows.columns = builder.columns()
+        rows.ids = dict(enumerate(items))
+
+    def ids(self, rows: Rows, name: str) -> list[str | None]:
+        """Return the clean ids of the rows in a column; rows with one that is spoilt are bad."""
+        found = self._cleaners.clean_ids(name, pa.array(rows.texts(name), pa.string()))
+        for row, fault in found.faults.items():
+            rows.bad.setdefault(int(rows.sources[row]), fault)
+        return found.ids
+
+    def references(self, rows: Rows, name: str) -> list[str | None]:
+        """Return the clean ids of other items in a column; those that are spoilt are left out."""
+        settings = self.value_settings(self.settings_of(name))
+        texts = pa.array(rows.texts(name), pa.string())
+        found = self._cleaners.clean_ids(name, texts, settings)
+        missing = frozenset(map(word_key, settings.missing))
+        for row in found.faults:
+            rows.left_out[name] += 1
+            found.ids[row] = None
+        return [None if id is None or word_key(id) in missing else id for id in found.ids]
+
+    def settings_of(self, name: str) -> ColumnSettings:
+        """Return what the mapping says about a column."""
+        if name not in self._settings:
+            self._settings[name] = self.mapping.settings_of(name)
+        return self._settings[name]
+
+    def value_settings(self, settings: ColumnSettings) -> ValueSettings:
+        """Return how the values of a column are cleaned by the mapping and the column's settings.
+
+        A column's words for nothing hold beside those of the mapping; an empty list of them means
+        that the column has no such word at all. With an empty separator its cells are never split.
+        """
+        missing = self.mapping.missing
+        if settings.missing is not None:
+            missing = missing | settings.missing if settings.missing else frozenset()
+        return ValueSettings(
+            separator=self.mapping.multi if settings.multi is None else settings.multi or None,
+            quoted=settings.quoted,
+            missing=missing,
+            usual_missing=settings.missing is None or bool(settings.missing),
+            html=settings.html,
+            identifier=True if settings.datatype == "identifier" else None,
+        )
+
+    def values(self, rows: Rows, name: str) -> list[str | None]:
+        """Return the first value of each row in a column, clean and without words for nothing."""
+        settings = replace(self.value_settings(self.settings_of(name)), separator=None)
+        texts = pa.array(rows.texts(name), pa.string())
+        values: list[str | None] = self._cleaners.clean(
+            name, Role.TEXT, texts, settings
+        ).to_pylist()
+        return values
+
+
+def numbered(rows: Rows, pairs: PairColumns) -> list[tuple[str, str, str | None]]:
+    """Return the columns of names, values and units that belong together by their numbers."""
+    names = rows.names()
+    values = {number_in(name, pairs.value): name for name in matching(names, [pairs.value])}
+    units: dict[int | None, str] = {}
+    if pairs.unit:
+        units = {number_in(name, pairs.unit): name for name in matching(names, [pairs.unit])}
+    found = []
+    for name in matching(names, [pairs.name]):
+        number = number_in(name, pairs.name)
+        if number in values and values[number] != name:
+            found.append((name, values[number], units.get(number)))
+    return found
+
+
+def split_values(text: str, separator: str | None, quoted: bool) -> list[str]:
+    if not separator or separator not in text:
+        return [text]
+    values = split_quoted(text, separator) if quoted else text.split(separator)
+    return [value for value in values if value.strip()]

@@ -1,0 +1,326 @@
+"""What each key of a mapping does to the rows of a table."""
+
+import pytest
+
+from schema.errors import MappingError
+from schema.mapping import parse_mapping
+from tests.kg.ingest.mapped import apply_table, table
+
+
+def mapped(toml, text, delimiter=",", batch_rows=1000):
+    header, rows = table(text, delimiter)
+    return apply_table(parse_mapping(toml, "test"), header, rows, batch_rows)
+
+
+def test_several_image_columns_make_one_list():
+    made = mapped(
+        'id = "id"\nimages = ["main", "image_{n}"]\n[columns.main]\nmulti = "|"',
+        "id|image_10|image_2|main\n1|https://x/10.jpg|https://x/2.jpg|https://x/m.jpg",
+        "|",
+    )
+    assert made.items["1"]["images"] == ["https://x/m.jpg", "https://x/2.jpg", "https://x/10.jpg"]
+    assert made.values("1") == {}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "https://x/1.jpg;https://x/2.jpg",
+        "https://x/1.jpg https://x/2.jpg",
+        "https://x/1.jpg, https://x/2.jpg",
+        "https://x/1.jpg | https://x/2.jpg",
+    ],
+)
+def test_addresses_in_a_cell_are_told_apart(cell):
+    header, rows = ["id", "images"], [["1", cell]]
+    made = apply_table(parse_mapping('id = "id"\nimages = "images"', "x"), header, rows)
+    assert made.items["1"]["images"] == ["https://x/1.jpg", "https://x/2.jpg"]
+
+
+def test_a_comma_within_an_address_belongs_to_it():
+    address = "https://x/w_3,h_4/1.jpg"
+    made = apply_table(
+        parse_mapping('id = "id"\nimages = "images"', "x"), ["id", "images"], [["1", address]]
+    )
+    assert made.items["1"]["images"] == [address]
+
+
+def test_files_among_the_images_that_are_none_become_a_property():
+    made = mapped(
+        'id = "id"\nimages = "media"\nmulti = ";"',
+        "id,media\n1,https://x/1.jpg;https://x/manual.pdf",
+    )
+    assert made.items["1"]["images"] == ["https://x/1.jpg"]
+    assert made.values("1") == {"media": "https://x/manual.pdf"}
+
+
+def test_a_column_that_comes_up_repeatedly_holds_several_values():
+    made = mapped('id = "id"', "id,point,colour,point\n1,a,red,b\n2,,blue,c")
+    assert made.values("1") == {"point": ["a", "b"], "colour": "red"}
+    assert made.values("2") == {"point": "c", "colour": "blue"}
+
+
+def test_all_categories_but_the_first_are_statements():
+    made = mapped(
+        'id = "id"\ncategory = "cat"\ncategory_separator = ">"\ncategory_multi = ";"',
+        "id,cat\n1,A > B; C>D ;E\n2,",
+    )
+    assert made.items["1"]["category"] == "A > B"
+    assert made.values("1") == {"cat": ["C > D", "E"]}
+    assert made.items["2"]["category"] is None
+
+
+def test_a_row_without_any_level_of_a_category_stays_an_item():
+    made = mapped('id = "id"\ncategory = ["a", "b"]', "id,a,b\n1,X,Y\n2,,\n3,,Z")
+    assert [made.items[id]["category"] for id in "123"] == ["X > Y", None, "Z"]
+
+
+def test_packed_cells():
+    made = mapped(
+        'id = "id"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","\nmulti = "|"',
+        "id;more\n1;climate=Cold|Cool,pattern=Solid, quiet,link=http://x?a=1\n2;",
+        ";",
+    )
+    assert made.values("1") == {
+        "climate": ["Cold", "Cool"],
+        "pattern": "Solid, quiet",
+        "link": "http://x?a=1",
+    }
+    assert (made.read, made.stored, made.values("2")) == (2, 2, {})
+
+
+def test_packed_cells_with_sections():
+    made = mapped(
+        'id = "id"\n[[packed]]\ncolumn = "detail"\npair = ":"\nitem = ","\nparts = 3',
+        "id;detail\n1;Display:Resolution:1920x1080,:Ratio:16:9,Panel:IPS",
+        ";",
+    )
+    assert made.values("1") == {"Display Resolution": "1920x1080", "Ratio": "16:9", "Panel": "IPS"}
+
+
+def test_a_packed_cell_without_a_pair_is_rejected():
+    made = mapped(
+        'id = "id"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","',
+        "id;more\n1;red\n2;a=b",
+        ";",
+    )
+    assert made.rejects == {2: "'red' has no '=' between property and value"}
+    assert (made.read, made.stored, list(made.items)) == (2, 1, ["2"])
+
+
+def test_cells_of_json_are_flattened():
+    header = ["id", "spec"]
+    rows = [["1", '{"colour": "red", "size": [1, 2], "w": {"value": 3, "unit": "kg"}}']]
+    rows += [["2", '[{"name": "Colour", "value": "blue"}]'], ["3", "plain"]]
+    mapping = parse_mapping('id = "id"\n[[packed]]\ncolumn = "spec"\nformat = "json"', "x")
+    made = apply_table(mapping, header, rows)
+    assert made.values("1") == {"colour": "red", "size": ["1", "2"], "w": "3 kg"}
+    assert made.values("2") == {"Colour": "blue"}
+    assert made.values("3") == {"spec": "plain"}
+
+
+def test_pairs_of_columns_with_quoted_lists_and_units():
+    made = apply_table(
+        parse_mapping(
+            'id = "id"\nignore = ["A{n} shown"]\n[[pairs]]\nname = "A{n} name"\n'
+            'value = "A{n} value"\nunit = "A{n} unit"\nmulti = ","\nquoted = true',
+            "x",
+        ),
+        ["id", "A1 name", "A1 value", "A1 unit", "A1 shown", "A2 name", "A2 value"],
+        [
+            ["1", "Color", 'Blue, "Black, matt", 12" wide', None, "1", None, "loose"],
+            ["2", "Height", "5", "CMT", "1", "Color", r"Grey\, dull"],
+        ],
+    )
+    assert made.values("1") == {"Color": ['12" wide', "Black, matt", "Blue"], "A2 value": "loose"}
+    assert made.values("2") == {"Height": "5 cm", "Color": "Grey, dull"}
+    assert made.left_out.columns == {"A1 shown": None}
+
+
+def test_numbers_join_the_units_beside_them():
+    made = mapped(
+        'id = "id"\n[columns."*"]\nunit_column = "{name}-unit"',
+        "id;w;w-unit;h;h-unit;n\n1;0.18;KILOGRAM;3 m;CMT;7\n2;2;KGM;;CMT;\n3;4;C62;5;;",
+        ";",
+    )
+    assert made.values("1") == {"w": "0.18 kg", "h": "3 m", "n": "7"}
+    assert made.values("2") == {"w": "2 kg"}
+    assert made.values("3") == {"w": "4", "h": "5"}
+
+
+def test_settings_of_a_column():
+    made = mapped(
+        'id = "id"\nmulti = "|"\nmissing = ["-"]\n[columns."g*"]\nproperty = "weight {1}"\n'
+        'unit = "g"\n[columns.raw]\nmulti = ""\nmissing = []\n[columns.list]\nmulti = ";"',
+        "id,gross,raw,list,other\n1,5,a|b,x;y,-\n2,5 kg,-,z,p|q",
+    )
+    assert made.values("1") == {"weight ross": "5 g", "raw": "a|b", "list": ["x", "y"]}
+    assert made.values("2") == {"weight ross": "5 kg", "raw": "-", "list": "z", "other": ["p", "q"]}
+
+
+TRIPLES = """sku,attribute,value,unit
+C1,name,Cup,
+C2,colour,Red,
+C1,colour,Blue,
+C1,height,9,cm
+,colour,Green,
+C2,,Grey,
+C2,colour,Red,
+C1,colour,White,
+"""
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_long_tables(batch_rows):
+    made = mapped(
+        'title = ["name"]\n[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+        'unit = "unit"',
+        TRIPLES,
+        batch_rows=batch_rows,
+    )
+    assert made.items["C1"]["title"] == "Cup"
+    assert made.values("C1") == {"colour": ["Blue", "White"], "height": "9 cm"}
+    assert made.values("C2") == {"colour": "Red"}
+    assert made.rejects == {6: "empty id", 7: "empty property"}
+    assert (made.read, made.stored) == (8, 6)
+    assert made.lines["C1", "height", "9 cm"] == 5
+
+
+def test_columns_in_several_languages():
+    made = mapped(
+        'id = "id"\ntitle = "name"\nlanguage = "en"\n[languages]\n'
+        'columns = ["{name}-{language}", "{name}-{language}-{scope}"]',
+        "id,name-de_DE,name-en_US,part-no,care-en_US-web,price-EUR\n1,Hemd,Shirt,7,Wash,9\n2,Hose,,8,,",
+    )
+    assert [made.items[id]["title"] for id in "12"] == ["Shirt", "Hose"]
+    assert made.values("1") == {"part-no": "7", "care": "Wash", "price-EUR": "9"}
+    assert made.left_out.languages == {"de-DE": 1}
+
+
+ROWS = """id,locale,title,colour
+1,es,Mesa,Blanco
+1,us,Desk,White
+2,es,Silla,Rojo
+2,fr,Chaise,Rouge
+3,,Lamp,Red
+"""
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_rows_in_several_languages(batch_rows):
+    made = mapped(
+        'id = "id"\ntitle = "title"\nlanguage_column = "locale"\nlanguage = "en"\n'
+        '[languages]\ncodes = { us = "en" }',
+        ROWS,
+        batch_rows=batch_rows,
+    )
+    assert [made.items[id]["title"] for id in "123"] == ["Desk", "Silla", "Lamp"]
+    assert [made.values(id) for id in "123"] == [
+        {"colour": "White"},
+        {"colour": "Rojo"},
+        {"colour": "Red"},
+    ]
+    assert made.left_out.languages == {"es": 2, "fr": 2}
+    assert (made.read, made.stored, made.rejects) == (5, 5, {})
+
+
+GROUP = """h,title,o1 name,o1 value,o2 name,o2 value,sku,price,image
+shirt,Shirt,Size,S,Colour,Sand,S-1,9,https://x/1.jpg
+shirt,,,M,,Navy,,8,https://x/2.jpg
+shirt,,,,,,,,https://x/3.jpg
+mug,Mug,Title,Default,,,M-1,5,https://x/4.jpg
+hat,Hat,Size,L,,,hat,6,
+"""
+GROUP_TOML = """
+id = "h"
+title = "title"
+images = "image"
+[columns."o{n} value"]
+missing = ["Default"]
+[variants]
+group = "h"
+id = "sku"
+columns = ["price"]
+axes = [{ name = "o{n} name", value = "o{n} value" }]
+"""
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_rows_that_continue_a_product(batch_rows):
+    made = mapped(GROUP_TOML, GROUP, batch_rows=batch_rows)
+    assert (made.read, made.stored, made.rejects) == (5, 5, {})
+    assert sorted(made.items) == ["S-1", "hat", "hat/L", "mug", "shirt", "shirt/M/Navy"]
+    assert made.items["shirt"] == {
+        "title": "Shirt",
+        "category": None,
+        "images": ["https://x/1.jpg", "https://x/2.jpg", "https://x/3.jpg"],
+    }
+    variant = {"variant of": "shirt", "Size": "S", "Colour": "Sand", "sku": "S-1", "price": "9"}
+    assert made.values("S-1") == variant
+    assert made.values("shirt/M/Navy") == {
+        "variant of": "shirt",
+        "Size": "M",
+        "Colour": "Navy",
+        "price": "8",
+    }
+    # In the mug nothing varies, and the hat's variant has the id of its product.
+    assert made.values("mug") == {"sku": "M-1", "price": "5"}
+    assert made.values("hat/L")["variant of"] == "hat"
+
+
+def test_a_variant_with_the_id_of_another_is_rejected():
+    made = mapped(GROUP_TOML, GROUP.replace("shirt,,,M,,Navy,,8", "shirt,,,M,,Navy,S-1,8"))
+    assert made.rejects == {3: "variant 'S-1' already appeared in line 2 with other content"}
+    assert (made.read, made.stored) == (5, 4)
+
+
+PARENTS = """ID,SKU,Parent,Name
+61,a-blue,a,Blue
+62,a-red,id:44,Red
+44,a,,A
+70,,,B
+71,,id:70,B small
+72,c,id:99,C
+"""
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_parents_are_named_by_either_of_two_ids(batch_rows):
+    made = mapped(
+        'id = { each_row = ["SKU", "ID"] }\ntitle = "Name"\nignore = ["ID", "SKU"]\n[variants]\n'
+        'parent = "Parent"\nreferences = { "id:" = "ID" }',
+        PARENTS,
+        batch_rows=batch_rows,
+    )
+    assert set(made.items) == {"a-blue", "a-red", "a", "70", "71", "c"}
+    parents = {
+        item: values[0] for (item, name), values in made.facts.items() if name == "variant of"
+    }
+    assert parents == {"a-blue": "a", "a-red": "a", "71": "70", "c": "id:99"}
+    assert made.left_out.notes == {"variants name a parent that no row has": 1}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_variants_in_a_cell_of_their_product(batch_rows):
+    made = mapped(
+        'id = "sku"\ntitle = "name"\n[variants]\npacked = "variations"\nid = "sku"',
+        "sku;name;variations;size\nM;Fleece;sku=M-S,size=S|size=XL;\nM-S;Fleece S;;S",
+        ";",
+        batch_rows=batch_rows,
+    )
+    assert made.items["M-S"]["title"] == "Fleece S"
+    assert made.values("M-S") == {"size": "S", "variant of": "M"}
+    assert made.values("M/XL") == {"size": "XL", "variant of": "M"}
+    assert (made.read, made.stored) == (2, 2)
+
+
+def test_a_column_that_a_mapping_needs_is_missed_at_once():
+    for toml in (
+        'id = "sku"',
+        'id = "id"\nimages = "photo"',
+        'id = "id"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","',
+        '[triples]\nitem = "id"\nproperty = "p"\nvalue = "v"',
+        'id = "id"\n[variants]\ngroup = "handle"\nid = "sku"',
+    ):
+        with pytest.raises(MappingError, match=r"needs column '(sku|photo|more|p|handle)'"):
+            mapped(toml, "id,title\n1,a")

@@ -76,7 +76,7 @@ class Replay:
 
     @property
     def misnamed(self) -> Found:
-        """The statements whose id is not that of their item, property and value."""
+        """The statements whose id is not that of their item, property, value and language."""
         self._add_waiting()
         return self._misnamed
 
@@ -100,13 +100,14 @@ class Replay:
 
 
 def misnamed(statements: pa.Table, column: str = "id") -> list[str]:
-    """Return the ids of statements that are not those of their item, property and value.
+    """Return the ids of statements that are not those of their item, property, value and language.
 
     ``column`` is the name of the column of the ids.
     """
     texts = (pc.fill_null(statements[name], "") for name in ("item", "property", "value"))
-    columns = (column_texts.to_pylist() for column_texts in texts)
-    expected = pa.array(statement_ids(*columns), pa.string())
+    items, properties, values = (column_texts.to_pylist() for column_texts in texts)
+    languages = statements["language"].to_pylist()
+    expected = pa.array(statement_ids(items, properties, values, languages), pa.string())
     ids = statements[column].combine_chunks()
     if ids.equals(expected):
         return []

@@ -26,6 +26,7 @@ ITEM_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("title", pa.string()),
+        ("description", pa.string()),
         ("category", pa.string()),
         ("images", pa.list_(pa.string())),
     ]
@@ -36,6 +37,7 @@ STATEMENT_SCHEMA = pa.schema(
         ("item", pa.string()),
         ("property", pa.string()),
         ("value", pa.string()),
+        ("language", pa.string()),
         ("rank", pa.string()),
         ("source", pa.string()),
         ("batch", pa.string()),
@@ -58,6 +60,7 @@ def items_table(items: Iterable[Item]) -> pa.Table:
         {
             "id": item.id,
             "title": item.title,
+            "description": item.description,
             "category": item.category,
             "images": list(item.images),
         }
@@ -79,6 +82,7 @@ def _statement_row(statement: Statement) -> Row:
         "item": statement.item,
         "property": statement.property,
         "value": statement.value,
+        "language": statement.language,
         "rank": str(statement.rank),
         "source": provenance.source,
         "batch": provenance.batch,
@@ -93,7 +97,13 @@ def _statement_row(statement: Statement) -> Row:
 
 def item_from_row(row: Row) -> Item:
     """Return a row of ITEM_SCHEMA as an item."""
-    return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
+    return Item(
+        id=row["id"],
+        title=row["title"],
+        category=row["category"],
+        images=tuple(row["images"] or ()),
+        description=row["description"],
+    )
 
 
 def statement_from_row(row: Row) -> Statement:
@@ -108,7 +118,14 @@ def statement_from_row(row: Row) -> Statement:
         reviewer=row["reviewer"],
         time=row["time"] or "",
     )
-    return Statement(row["item"], row["property"], row["value"], Rank(row["rank"]), provenance)
+    return Statement(
+        item=row["item"],
+        property=row["property"],
+        value=row["value"],
+        rank=Rank(row["rank"]),
+        provenance=provenance,
+        language=row["language"],
+    )
 
 
 def statements_from_rows(rows: Iterable[Row]) -> list[Statement]:

@@ -158,7 +158,10 @@ def test_one_letter_of_a_value_is_found(written, tmp_path):
     path.write_bytes(data.replace(b"brand187", b"bsand187"))
     lines = verify(folder).problems
     assert any("statements differ from the journal in value (2)" in line for line in lines)
-    assert any("an id that is not that of their item, property and value" in line for line in lines)
+    assert any(
+        "an id that is not that of their item, property, value and language" in line
+        for line in lines
+    )
     assert verify(folder, quick=True).problems == []
 
 

@@ -457,8 +457,10 @@ class JournaledContract(StoreContract):
         open_store(url, read_only=True).close()
         self.forget_new_columns(url)
         with open_store(url, read_only=True) as store:
-            item, statements = store.item("a")
-            assert (item.description, statements[0].language) == (None, None)
+            entry = store.item("a")
+            assert entry is not None
+            item, facts = entry
+            assert (item.description, facts[0].language) == (None, None)
             assert sum(batch.num_rows for batch in store.triples([Rank.ASSERTED])) == 1
         with opened(url) as store:
             assert store.verify() == []

@@ -65,16 +65,21 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
     document = {
         "id": about.id,
         "title": about.title,
+        "description": about.description,
         "category": about.category,
         "images": list(about.images),
         "statements": rows,
     }
     lines: list[object] = [
-        f"{name}: {document[name]}" for name in ("id", "title", "category") if document[name]
+        f"{name}: {document[name]}"
+        for name in ("id", "title", "description", "category")
+        if document[name]
     ]
     lines += [f"image: {image}" for image in about.images]
     if rows:
-        lines.append(table(list(rows[0]), (list(row.values()) for row in rows)))
+        # Most catalogues have one language alone.
+        columns = [name for name in rows[0] if name != "language" or any(row[name] for row in rows)]
+        lines.append(table(columns, ([row[name] for name in columns] for row in rows)))
     context.emit(document, *lines)
 
 
@@ -102,6 +107,7 @@ def _statement_document(statement: Statement) -> dict[str, Any]:
     return {
         "property": statement.property,
         "value": statement.value,
+        "language": statement.language,
         "rank": str(statement.rank),
         "confidence": statement.provenance.confidence,
         "source": statement.provenance.source,

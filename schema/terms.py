@@ -58,40 +58,48 @@ class Provenance:
 class Item:
     """A product; everything but the id is optional.
 
-    ``category`` is a path joined by ``" > "``; ``images`` are absolute paths or URLs.
+    ``category`` is a path joined by ``" > "``; ``images`` are absolute paths or URLs, the one to
+    show first. Title and description are in the catalogue's leading language.
     """
 
     id: str
     title: str | None = None
     category: str | None = None
     images: tuple[str, ...] = ()
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The claim that an item has a value of a property, with its rank and provenance."""
+    """The claim that an item has a value of a property, with its rank and provenance.
+
+    ``language`` is the tag (BCP 47) of a text that is in another language than the catalogue's
+    leading one, such as a title's translation; None for all others. Models learn only those.
+    """
 
     item: str
     property: str
     value: str
     rank: Rank = Rank.ASSERTED
     provenance: Provenance = field(default_factory=lambda: Provenance("unknown"))
+    language: str | None = None
 
     # For mypy the plain name means the field `property` in this class.
     @builtins.property
     def id(self) -> str:
         """The identity of the statement, which does not depend on its rank and provenance."""
-        return statement_id(self.item, self.property, self.value)
+        return statement_id(self.item, self.property, self.value, self.language)
 
 
-def statement_id(item: str, property: str, value: str) -> str:
-    """Return a hash of the triple, 32 hexadecimal digits.
+def statement_id(item: str, property: str, value: str, language: str | None = None) -> str:
+    """Return a hash of the triple and the language, 32 hexadecimal digits.
 
     Each field is preceded by its length, so that ("ab", "c", ...) and ("a", "bc", ...) differ.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for field_text in (item, property, value):
-        data = field_text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+    for text in (item, property, value, language):
+        if text is not None:
+            data = text.encode()
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
     return digest.hexdigest()

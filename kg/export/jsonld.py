@@ -33,6 +33,7 @@ def _product(item: Row, statements: Iterable[Row]) -> dict[str, Any]:
         "identifier": item["id"],
         "sku": item["id"],
         "name": item["title"],
+        "description": item["description"],
         "category": item["category"],
     }
     product: dict[str, Any] = {"id": iris.iri("item", item["id"]), "type": "Product"}
@@ -68,6 +69,8 @@ def _property_value(row: Row) -> dict[str, Any]:
         "name": row["property"],
         "value": row["value"],
     }
+    if row["language"] is not None:
+        value["value"] = {"@value": row["value"], "@language": row["language"]}
     for name in terms.NODE_PREDICATES:
         if row[name]:
             value[name] = iris.iri(name, row[name])

@@ -18,7 +18,15 @@ from kg.stores.sorting import Distinct
 ARRAY_DELIMITER = "\x1f"
 """Separates an item's images: ASCII's unit separator, which no path contains."""
 
-ITEM_HEADER = ("id:ID(Item)", "title", "category", "image", "images:string[]", ":LABEL")
+ITEM_HEADER = (
+    "id:ID(Item)",
+    "title",
+    "description",
+    "category",
+    "image",
+    "images:string[]",
+    ":LABEL",
+)
 VALUE_HEADER = ("text:ID(Value)", ":LABEL")
 TYPED_NAMES = {"row": "row:long", "confidence": "confidence:double"}
 EDGE_HEADER = (
@@ -70,7 +78,8 @@ def _item_columns(batch: pa.RecordBatch) -> list[pa.Array]:
     padded = pc.if_else(has_images, images, pa.scalar([""], images.type))
     first_image = pc.if_else(has_images, pc.list_element(padded, 0), None)
     all_images = pc.if_else(has_images, pc.binary_join(images, ARRAY_DELIMITER), None)
-    columns = [batch["id"], batch["title"], batch["category"], first_image, all_images]
+    texts = [batch[name] for name in ("id", "title", "description", "category")]
+    columns = [*texts, first_image, all_images]
     return _with_label(columns, "Item")
 
 

@@ -42,11 +42,13 @@ def write_parquet(selection: Selection, folder: Path) -> None:
 def write_pykeen(selection: Selection, folder: Path) -> None:
     """Write ``triples.tsv`` with the columns head, relation and tail.
 
+    It has what models learn: texts in other languages than the catalogue's are left out.
     A text that contains a tab, a quote or a line break is quoted, as pandas reads it for PyKEEN.
     """
     with (folder / "triples.tsv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        for batch in selection.statement_batches():
+        for statements in selection.statement_batches():
+            batch = statements.filter(pc.is_null(statements["language"]))
             columns = (batch[name].to_pylist() for name in ("item", "property", "value"))
             writer.writerows(zip(*columns, strict=True))
 
@@ -71,5 +73,5 @@ def _join_images(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return an item batch whose images are one text each, null if there are none."""
     joined = pc.binary_join(batch["images"], CSV_IMAGE_SEPARATOR)
     images = pc.if_else(pc.equal(joined, ""), None, joined)
-    columns = [batch["id"], batch["title"], batch["category"], images]
+    columns = [images if name == "images" else batch[name] for name in ITEM_SCHEMA.names]
     return pa.record_batch(columns, names=ITEM_SCHEMA.names)

@@ -28,8 +28,9 @@ from kg.ingest.values import (
     values_of,
 )
 from kg.ingest.values.text import clean
-from kg.stores.tables import STATEMENT_SCHEMA, statement_ids
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
+from schema.languages import canonical_tag
 from schema.mapping import Mapping
 from schema.rejects import RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank
@@ -71,7 +72,6 @@ class LeftOut:
     remarks: dict[str, None] = field(default_factory=dict)
     columns: dict[str, None] = field(default_factory=dict)
     texts: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -270,12 +270,9 @@ class Assembler:
         line_parts: list[IntArray] = []
         properties: list[str] = []
         values: list[str] = []
+        languages: list[str | None] = []
         everything = bool(keep.all())
         for facts in draft.facts:
-            if facts.language is not None:
-                # The stores have no languages yet.
-                self.left_out.languages[facts.language] += len(facts.rows)
-                continue
             name = clean(facts.property)
             if not name:
                 self.left_out.texts["(no name)"] += len(facts.rows)
@@ -294,6 +291,7 @@ class Assembler:
                 line_parts.append(np.where(lines > 0, lines, own_lines))
             properties += [name] * len(rows)
             values += cells.values.to_pylist()
+            languages += [self._tag(facts.language, len(rows))] * len(rows)
 
         rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
         lines = np.concatenate(line_parts) if line_parts else np.zeros(0, np.int64)
@@ -301,14 +299,27 @@ class Assembler:
         item_column = pa.array(items, pa.string())
         property_column = pa.array(properties, pa.string())
         value_column = pa.array(values, pa.string())
+        language_column = pa.array(languages, pa.string())
         columns = {
-            "id": statement_ids(item_column, property_column, value_column),
+            "id": statement_ids(item_column, property_column, value_column, language_column),
             "item": item_column,
             "property": property_column,
             "value": value_column,
+            "language": language_column,
             "row": pa.array(lines, pa.int64()),
         }
         return _without_duplicates(self._with_provenance(columns, len(rows)))
+
+    def _tag(self, language: str | None, count: int) -> str | None:
+        """Return the tag of so many texts in a language; None if it is none that there can be."""
+        if language is None:
+            return None
+        try:
+            return canonical_tag(language)
+        except ValueError:
+            note = f"texts are kept without their language, since {language[:40]!r} is none"
+            self.left_out.notes[note] += count
+            return None
 
     def _values(self, facts: Facts, titles: pa.Array) -> SplitCells:
         """Return the clean values of facts of the rows [M], which have these titles."""
@@ -339,26 +350,28 @@ class Assembler:
         rows = np.flatnonzero(own)
         ids = [draft.ids[row] or "" for row in rows.tolist()]
         indices = pa.array(rows)
-        title = self._text(draft.columns.title, draft.title.take(indices))
-        category = self._categories(draft, indices)
+        texts = {
+            "title": self._text(draft.columns.title, draft.title.take(indices)),
+            "description": self._text(draft.columns.description, draft.description.take(indices)),
+            "category": self._categories(draft, indices),
+        }
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
-            return self._merged_items(ids, title, category, image_names)
+            return self._merged_items(ids, texts, image_names)
         images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
-        return _items_table(ids, title, category, images)
+        return _items_table(ids, texts, images)
 
     def _merged_items(
-        self, ids: list[str], title: pa.Array, category: pa.Array, image_names: list[list[str]]
+        self, ids: list[str], texts: dict[str, pa.Array], image_names: list[list[str]]
     ) -> pa.Table:
         """Return one item for the rows of each id: what the first of them says, and all images."""
         first: dict[str, int] = {}
-        titles = title.to_pylist()
-        categories = category.to_pylist()
+        columns = {name: column.to_pylist() for name, column in texts.items()}
         names: dict[str, list[str]] = {}
         for row, id in enumerate(ids):
             place = first.setdefault(id, row)
-            titles[place] = titles[place] or titles[row]
-            categories[place] = categories[place] or categories[row]
+            for column in columns.values():
+                column[place] = column[place] or column[row]
             names.setdefault(id, []).extend(image_names[row])
         places = list(first.values())
         assert self._shelf is not None
@@ -371,8 +384,10 @@ class Assembler:
         self._shelf.put(together)
         return _items_table(
             list(first),
-            pa.array([titles[place] for place in places], pa.string()),
-            pa.array([categories[place] for place in places], pa.string()),
+            {
+                name: pa.array([column[place] for place in places], pa.string())
+                for name, column in columns.items()
+            },
             [together[id] or None for id in first],
         )
 
@@ -437,16 +452,14 @@ def _cells_of(texts: Sequence[str | None]) -> SplitCells:
 
 
 def _items_table(
-    ids: Iterable[str], title: pa.Array, category: pa.Array, images: list[list[str] | None]
+    ids: Iterable[str], texts: dict[str, pa.Array], images: list[list[str] | None]
 ) -> pa.Table:
-    return pa.table(
-        {
-            "id": pa.array(ids, pa.string()),
-            "title": title,
-            "category": category,
-            "images": pa.array(images, pa.list_(pa.string())),
-        }
-    )
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        **texts,
+        "images": pa.array(images, pa.list_(pa.string())),
+    }
+    return pa.table({name: columns[name] for name in ITEM_SCHEMA.names})
 
 
 def _where(facts: Facts, mask: BoolArray) -> Facts:

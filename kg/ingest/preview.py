@@ -77,6 +77,7 @@ class Previewer:
 def _same_fields(item: Item, document: dict[str, Any]) -> bool:
     """Return whether all that a row says of an item itself is stored already."""
     same = document["title"] in (None, item.title)
+    same = same and document["description"] in (None, item.description)
     same = same and document["category"] in (None, item.category)
     return same and (not document["images"] or tuple(document["images"]) == item.images)
 

@@ -78,10 +78,6 @@ class SourcePlan(ABC):
         columns = [*self.left_out.columns, *_not_in(self.left_out.texts, self.left_out.columns)]
         if columns:
             yield f"columns left out: {', '.join(columns)}"
-        if self.left_out.languages:
-            counts = self.left_out.languages.most_common()
-            languages = ", ".join(f"{count:,} in {tag}" for tag, count in counts)
-            yield f"texts in other languages left out: {languages}"
         for note, count in self.left_out.notes.items():
             yield f"{count:,} {note}"
 

@@ -18,7 +18,7 @@ from rdflib import OWL, RDF, RDFS, SH, XSD, BNode, Graph, Literal, URIRef
 
 from kg.stores.rdf_terms import fact_quad, item_quads, statement_quads
 from kg.stores.sparql_guard import checked_sparql, chosen_graphs
-from kg.stores.tables import Row
+from kg.stores.tables import ITEM_SCHEMA, Row
 from schema.errors import (
     DataError,
     FileRefusedError,
@@ -69,7 +69,7 @@ class Shapes:
         self.graph = shapes + Graph().parse(SHIPPED_SHAPES, format="turtle")
         # Checking one empty item shows what is wrong with the shapes now, and not after a thousand
         # items.
-        self.check([{"id": "", "title": None, "category": None, "images": []}], [])
+        self.check([{**dict.fromkeys(ITEM_SCHEMA.names), "id": "", "images": []}], [])
 
     def check(self, items: Iterable[Row], facts: Iterable[Row]) -> list[Finding]:
         """Return the findings about items and their statements, given as rows of a store."""

@@ -125,11 +125,12 @@ def validate(
     items_with_facts = with_statements(items, store.scan())
     while batch := list(islice(items_with_facts, ITEMS_PER_BATCH)):
         findings: list[Finding] = []
+        # The ontology says nothing about translations.
+        fact_rows = [fact for _, facts in batch for fact in facts if fact["language"] is None]
         for row, facts in batch:
             item = item_from_row(row)
             findings += check_item(ontology, item, _trusted_pairs(facts))
         item_rows = [row for row, _ in batch]
-        fact_rows = [fact for _, facts in batch for fact in facts]
         findings += shapes.check(item_rows, fact_rows)
 
         # By key, so that the ontology's finding stays and the same one of the shapes is dropped.
@@ -144,4 +145,8 @@ def validate(
 
 
 def _trusted_pairs(facts: list[Row]) -> list[tuple[str, str]]:
-    return [(fact["property"], fact["value"]) for fact in facts if fact["rank"] in TRUSTED_RANKS]
+    return [
+        (fact["property"], fact["value"])
+        for fact in facts
+        if fact["rank"] in TRUSTED_RANKS and fact["language"] is None
+    ]

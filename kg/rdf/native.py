@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from pyoxigraph import NamedNode, Quad
+from pyoxigraph import Literal, NamedNode, Quad
 
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.images import SourceImages
@@ -122,7 +122,7 @@ class NativeRdfReader:
     def _add_item(self, node: Any, batch: _BatchRows) -> None:
         id = _decoded_name(node, "item")
         quads = self._document.quads_about(node)
-        row = terms.item_row(quads) or {"id": id, "title": None, "category": None, "images": []}
+        row = terms.item_row(quads) or {**dict.fromkeys(ITEM_SCHEMA.names), "id": id, "images": []}
         if row["id"] != id:
             raise ValueError(f"its identifier {row['id'][:40]!r} does not match its IRI")
         row["images"] = self._images.find_named(row["images"])
@@ -137,7 +137,8 @@ class NativeRdfReader:
         item = _decoded_name(quad.subject, "item")
         property = _decoded_name(quad.predicate, "property")
         value = terms.term_text(quad.object)
-        id = statement_id(item, property, value)
+        language = terms.language_of(quad.object) if isinstance(quad.object, Literal) else None
+        id = statement_id(item, property, value, language)
         if self._document.contains(terms.named_node("statement", id), RANK):
             return
         self._row_number += 1
@@ -147,6 +148,7 @@ class NativeRdfReader:
                 "item": item,
                 "property": property,
                 "value": value,
+                "language": language,
                 "rank": str(_RANK_OF_GRAPH.get(quad.graph_name, Rank.ASSERTED)),
                 "source": self._origin.source,
                 "batch": self._origin.run,
@@ -156,7 +158,7 @@ class NativeRdfReader:
         )
 
     def _add_statement(self, node: Any, batch: _BatchRows) -> None:
-        row: Row = {"source": "", "batch": "", "time": ""}
+        row: Row = {"source": "", "batch": "", "time": "", "language": None}
         ranks = set()
         for quad in self._document.quads_about(node):
             term: Any = quad.object
@@ -167,6 +169,7 @@ class NativeRdfReader:
                 row["property"] = _decoded_name(term, "property")
             elif quad.predicate in (terms.OBJECT, _SCHEMA_VALUE):
                 row["value"] = term.value
+                row["language"] = terms.language_of(term) if isinstance(term, Literal) else None
             elif quad.predicate == terms.NAME:
                 # In JSON-LD a statement is a PropertyValue, whose name is the property.
                 row.setdefault("property", term.value)
@@ -188,7 +191,7 @@ class NativeRdfReader:
             if not items:
                 raise ValueError("belongs to no item")
             row["item"] = _decoded_name(items[0], "item")
-        row["id"] = statement_id(row["item"], row["property"], row["value"])
+        row["id"] = statement_id(row["item"], row["property"], row["value"], row["language"])
         batch.statements.append(row)
 
 

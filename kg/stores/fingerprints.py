@@ -38,9 +38,9 @@ RECORDS_IN_MEMORY = 1 << 20
 
 # What a store may keep as nothing or as empty text counts as the same: an RDF store has no
 # statement with an empty source, and no images may be null or an empty list.
-ITEM_DIGEST = "hash(title, category, coalesce(images, []))"
+ITEM_DIGEST = "hash(title, description, category, coalesce(images, []))"
 STATEMENT_DIGEST = (
-    "hash(item, property, value, rank, coalesce(source, ''), coalesce(batch, ''), row, "
+    "hash(item, property, value, language, rank, coalesce(source, ''), coalesce(batch, ''), row, "
     "coalesce(model, ''), confidence, evidence, coalesce(reviewer, ''), coalesce(time, ''))"
 )
 

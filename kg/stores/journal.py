@@ -17,6 +17,7 @@ import io
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from schema.files import open_named, sync, write_atomically
 
 if TYPE_CHECKING:
+    from deltalake import PostCommitHookProperties
     from deltalake.transaction import AddAction
 
 # An item and a statement both have a column "id": here the statement's is called "statement".
@@ -56,6 +58,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = JournalLog(folder)
+        self._has_all_columns = False
 
     @property
     def version(self) -> int:
@@ -89,6 +92,9 @@ class Journal:
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
         # The store's lock keeps other writers out, so the version cannot change before the commit.
+        if self.version >= 0 and not self._has_all_columns:
+            self._add_columns()
+        self._has_all_columns = True
         version = self.version + 1
         hashes = self.log.next_hashes([path.name])
         # The file comes before the log entry that names it: a writer killed in between leaves only
@@ -99,23 +105,53 @@ class Journal:
         milliseconds = time.time_ns() // 1_000_000
         action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
         self._commit(version, action, hashes)
+        self._acknowledge(version)
+        return version
+
+    def _acknowledge(self, version: int) -> None:
+        """Make a version's log entry durable, and account for it in the head."""
         sync(self.log.path(version))
         self.log.add_to_head(version)
         # A new file is durable only with the folder that names it, and the first batch creates the
         # folders, too.
         for folder in (self.log.folder, self.folder, self.folder.parent):
             sync(folder)
-        return version
+
+    def _add_columns(self) -> None:
+        """Add the columns to the table's schema that an earlier version did not know.
+
+        That is a version of its own, without a batch.
+        """
+        from deltalake import CommitProperties, DeltaTable, Field
+        from deltalake.schema import PrimitiveType
+
+        hashes = self.log.next_hashes([])
+        version = self.version + 1
+        with self._delta_errors(version):
+            table = DeltaTable(str(self.folder))
+            known = {field.name for field in table.schema().fields}
+            lacking = [
+                Field(field.name, PrimitiveType(str(field.type)))
+                for field in JOURNAL_SCHEMA
+                if field.name not in known
+            ]
+            if lacking:
+                table.alter.add_columns(
+                    lacking,
+                    commit_properties=CommitProperties(custom_metadata=hashes),
+                    post_commithook_properties=_keep_everything(),
+                )
+        if lacking:
+            self._acknowledge(version)
 
     def _commit(self, version: int, action: AddAction, hashes: dict[str, str]) -> None:
         """Write the log entry of a version that adds a file, with the log's hashes."""
-        from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema
-        from deltalake.exceptions import DeltaError
+        from deltalake import CommitProperties, DeltaTable, Schema
         from deltalake.transaction import create_table_with_add_actions
 
         properties = CommitProperties(custom_metadata=hashes)
         schema = Schema.from_arrow(JOURNAL_SCHEMA)
-        try:
+        with self._delta_errors(version):
             if version == 0:
                 create_table_with_add_actions(
                     str(self.folder),
@@ -131,12 +167,16 @@ class Journal:
                     "append",
                     schema,
                     commit_properties=properties,
-                    # Every entry is kept, since the chain begins with the first one; and nothing
-                    # here reads checkpoints.
-                    post_commithook_properties=PostCommitHookProperties(
-                        create_checkpoint=False, cleanup_expired_logs=False
-                    ),
+                    post_commithook_properties=_keep_everything(),
                 )
+
+    @contextmanager
+    def _delta_errors(self, version: int) -> Iterator[None]:
+        """Raise delta-rs's errors as StoreError about adding a version."""
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
         except DeltaError as error:
             passing = store_error(error, self.log.folder, ())
             if isinstance(passing, StoreUnavailableError):
@@ -150,9 +190,12 @@ class Journal:
     def read(self, since: int = -1) -> Iterator[tuple[int, pa.Table]]:
         """Yield the batches after version ``since`` in order, with their versions.
 
+        A version that only added columns has an empty one.
         Raises StoreDamagedError if a file or a log entry is missing or altered.
         """
         for entry in self.log.entries(since):
+            if not entry.files:
+                yield entry.version, JOURNAL_SCHEMA.empty_table()
             for name in entry.files:
                 yield entry.version, self.read_file(name)
 
@@ -184,12 +227,18 @@ class Journal:
     def read_file(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some columns of a Parquet file, or all of them.
 
-        Raises StoreDamagedError if the file is missing or altered.
+        Those that an earlier version did not know are empty. Raises StoreDamagedError if the file
+        is missing or altered.
         """
         names = JOURNAL_SCHEMA.names if columns is None else columns
-        data = io.BytesIO(self._whole(self.folder / name))
-        table = pq.read_table(data, columns=list(names))
-        return table.cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
+        file = pq.ParquetFile(io.BytesIO(self._whole(self.folder / name)))
+        known = set(file.schema_arrow.names)
+        table = file.read([each for each in names if each in known])
+        for each in names:
+            if each not in known:
+                nulls = pa.nulls(len(table), JOURNAL_SCHEMA.field(each).type)
+                table = table.append_column(each, nulls)
+        return table.select(names).cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
 
     @staticmethod
     def _whole(path: Path) -> bytes:
@@ -224,6 +273,16 @@ class JournalBatch:
             statements.select(_STATEMENT_COLUMNS).rename_columns(STATEMENT_SCHEMA.names),
             retracted["statement"].to_pylist(),
         )
+
+
+def _keep_everything() -> PostCommitHookProperties:
+    """Return that no log entry is removed, since the chain begins with the first one.
+
+    Nothing here reads checkpoints, so none is made.
+    """
+    from deltalake import PostCommitHookProperties
+
+    return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
 def changes_table(

@@ -54,19 +54,25 @@ LOG_BYTES = 50_000_000
 """The most that the write-ahead log and what lies beside it reach, measured."""
 CREATE_TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item("
-    "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[])",
+    "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[], "
+    "description STRING)",
     "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
     "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
     "CREATE REL TABLE IF NOT EXISTS HAS("
     "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
-    "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING)",
+    "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING, "
+    "language STRING)",
+    # A graph of an earlier version lacks these.
+    "ALTER TABLE Item ADD IF NOT EXISTS description STRING",
+    "ALTER TABLE HAS ADD IF NOT EXISTS language STRING",
 )
 # The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
 MERGE_ITEMS = """
 LOAD FROM $rows MERGE (i:Item {id: id})
-SET i.title = title, i.category = category, i.image = image, i.images = images
+SET i.title = title, i.description = description, i.category = category, i.image = image,
+    i.images = images
 """
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
@@ -182,7 +188,7 @@ class LadybugGraph(LadybugReader):
 
     def _copy(self, items: pa.Table, values: pa.Table, statements: pa.Table) -> None:
         """Load the first batch into an empty graph, one COPY at a time in autocommit."""
-        nodes = items.select(["id", "title", "category", "image", "images"])
+        nodes = items.select(["id", "title", "category", "image", "images", "description"])
         relationships = statements.select(["item", "value", *RELATIONSHIP_PROPERTIES])
         for text, table in (
             ("COPY Item FROM $rows", nodes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from kg.stores.projection import Projection
 from kg.stores.property_graph import (
     COUNT_ITEMS,
     COUNT_STATEMENTS,
+    EXPRESSIONS,
     MATCH_STATEMENTS,
-    STATEMENT_COLUMNS,
     TRIPLE_COLUMNS,
     text_conditions,
 )
@@ -29,7 +30,7 @@ from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_S
 from schema.terms import Rank
 
 TRIPLES_AT_ONCE = 1_000_000
-ITEM_COLUMNS = "i.id AS id, i.title AS title, i.category AS category, i.images AS images"
+NO_TEXT = "CAST(NULL AS STRING)"
 
 
 class LadybugReader(Projection):
@@ -50,6 +51,27 @@ class LadybugReader(Projection):
         import ladybug
 
         return ladybug.Connection(self.database)
+
+    @cached_property
+    def item_columns(self) -> str:
+        """The columns that a query returns of an item, in the order of ITEM_SCHEMA."""
+        known = self._properties("Item")
+        return ", ".join(
+            f"{f'i.{name}' if name in known else NO_TEXT} AS {name}" for name in ITEM_SCHEMA.names
+        )
+
+    @cached_property
+    def statement_columns(self) -> str:
+        """The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
+        known = {*self._properties("HAS"), "item", "value"}
+        return ", ".join(
+            f"{source if name in known else NO_TEXT} AS {name}"
+            for name, source in EXPRESSIONS.items()
+        )
+
+    def _properties(self, table: str) -> set[str]:
+        """Return the properties that a graph of this or an earlier version has."""
+        return {row["name"] for row in self.rows(f"CALL table_info('{table}') RETURN name")}
 
     def rows(self, text: str, params: dict[str, Any] | None = None) -> list[Row]:
         """Run a query; return its rows."""
@@ -79,9 +101,9 @@ class LadybugReader(Projection):
         else:
             match = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
             params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
-        statements = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {STATEMENT_COLUMNS}"
+        statements = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {self.statement_columns}"
         return StoredRows(
-            {row["id"]: row for row in self.rows(f"{match} RETURN {ITEM_COLUMNS}", params)},
+            {row["id"]: row for row in self.rows(f"{match} RETURN {self.item_columns}", params)},
             {row["id"]: row for row in self.rows(statements, params)},
         )
 
@@ -92,7 +114,7 @@ class LadybugReader(Projection):
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id."""
-        text = f"MATCH (i:Item) RETURN {ITEM_COLUMNS} ORDER BY i.id"
+        text = f"MATCH (i:Item) RETURN {self.item_columns} ORDER BY i.id"
         yield from self.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
@@ -102,7 +124,7 @@ class LadybugReader(Projection):
             conditions.append("list_contains($ranks, h.rank)")
             params["ranks"] = [str(rank) for rank in pattern.ranks]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        text = f"{MATCH_STATEMENTS} {where} RETURN {STATEMENT_COLUMNS} ORDER BY h.id"
+        text = f"{MATCH_STATEMENTS} {where} RETURN {self.statement_columns} ORDER BY h.id"
         yield from self.table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
@@ -114,6 +136,7 @@ class LadybugReader(Projection):
         text = (
             f"{MATCH_STATEMENTS} "
             "WHERE list_contains($ranks, h.rank) AND list_contains($properties, h.property) "
+            f"{self._in_leading_language}"
             f"RETURN {TRIPLE_COLUMNS}"
         )
         for properties in self._property_groups(names):
@@ -135,7 +158,7 @@ class LadybugReader(Projection):
     def _property_groups(self, ranks: list[str]) -> list[list[str]]:
         """Group the properties so that each group has at most about TRIPLES_AT_ONCE statements."""
         text = (
-            f"{MATCH_STATEMENTS} WHERE list_contains($ranks, h.rank) "
+            f"{MATCH_STATEMENTS} WHERE list_contains($ranks, h.rank) {self._in_leading_language}"
             "RETURN h.property AS property, count(*) AS statements ORDER BY property"
         )
         groups: list[list[str]] = []
@@ -148,6 +171,10 @@ class LadybugReader(Projection):
             groups[-1].append(row["property"])
             group_size += row["statements"]
         return groups
+
+    @cached_property
+    def _in_leading_language(self) -> str:
+        return "AND h.language IS NULL " if "language" in self._properties("HAS") else ""
 
     def _arrow(self, text: str, params: dict[str, Any] | None) -> pa.Table:
         with ladybug_errors(self.path):

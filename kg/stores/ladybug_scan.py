@@ -20,24 +20,23 @@ from numpy.typing import NDArray
 
 from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Inconsistency, Part
 from kg.stores.ladybug_graph import LadybugGraph
-from kg.stores.ladybug_reading import ITEM_COLUMNS
-from kg.stores.property_graph import STATEMENT_COLUMNS
 from kg.stores.protocol import Counts
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 
 IMAGE = pa.field("image", pa.string())
 """The main image, which the graph keeps beside the list of images."""
 NODES_AT_ONCE = 50_000
+# What these return depends on the version that made the graph.
 STATEMENTS_FROM_ITEMS = (
     "MATCH (i:Item)-[h:HAS]->(v:Value) "
     "WHERE offset(id(i)) >= $start AND offset(id(i)) < $stop "
-    f"HINT (i JOIN h) JOIN v RETURN {STATEMENT_COLUMNS}"
+    "HINT (i JOIN h) JOIN v RETURN "
 )
 STATEMENTS_FROM_VALUES = (
     "MATCH (i:Item)-[h:HAS]->(v:Value) "
     "WHERE offset(id(v)) >= $start AND offset(id(v)) < $stop "
     "AND offset(id(i)) >= $first AND offset(id(i)) < $last "
-    f"HINT (v JOIN h) JOIN i RETURN {STATEMENT_COLUMNS}"
+    "HINT (v JOIN h) JOIN i RETURN "
 )
 
 
@@ -92,9 +91,12 @@ class LadybugScan(GraphScan):
     def read(self, part: Part) -> Iterator[pa.Table]:
         """Yield the rows of a part."""
         params = {"start": part.start, "stop": part.stop}
+        columns = self._graph.statement_columns
         if part.content is Content.ITEMS:
             where = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
-            text = f"MATCH (i:Item) WHERE {where} RETURN {ITEM_COLUMNS}, i.image AS image"
+            text = (
+                f"MATCH (i:Item) WHERE {where} RETURN {self._graph.item_columns}, i.image AS image"
+            )
             items = self._table(text, params, ITEM_SCHEMA.append(IMAGE))
             self._wrong_images += _wrong_images(items)
             yield items.select(ITEM_SCHEMA.names)
@@ -103,12 +105,12 @@ class LadybugScan(GraphScan):
             text = f"MATCH (v:Value) WHERE {where} RETURN v.text AS text"
             yield self._table(text, params, VALUE_SCHEMA)
         elif part.content is Content.STATEMENTS:
-            yield self._table(STATEMENTS_FROM_ITEMS, params, STATEMENT_SCHEMA)
+            yield self._table(STATEMENTS_FROM_ITEMS + columns, params, STATEMENT_SCHEMA)
         else:
             # One value can have a large share of all statements, so they are read by items, too.
             for first, last in self._item_steps(part):
                 more = {**params, "first": first, "last": last}
-                yield self._table(STATEMENTS_FROM_VALUES, more, STATEMENT_SCHEMA)
+                yield self._table(STATEMENTS_FROM_VALUES + columns, more, STATEMENT_SCHEMA)
 
     def inconsistencies(self) -> Iterator[tuple[Inconsistency, list[str]]]:
         """Look up every item and every value by its key; the items have been read before."""

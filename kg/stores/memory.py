@@ -76,7 +76,11 @@ class MemoryStore(GraphStore):
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
-        rows = [row for row in self._statements.values() if row["rank"] in ranks]
+        rows = [
+            row
+            for row in self._statements.values()
+            if row["rank"] in ranks and row["language"] is None
+        ]
         table = pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
         yield from table.select(TRIPLE_SCHEMA.names).to_batches()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, checked_table
+from schema.errors import DataError
+from schema.languages import canonical_tag
 from schema.terms import Rank
 
 REQUIRED_COLUMNS = ("id", "item", "property", "value", "rank")
@@ -28,8 +30,12 @@ class PutBatch:
 
     @classmethod
     def from_tables(cls, items: pa.Table | None, statements: pa.Table | None) -> PutBatch:
-        """Read the tables given to a put; raises DataError as ``checked_table`` does."""
+        """Read the tables given to a put.
+
+        Raises DataError as ``checked_table`` does, and for a language that is no tag.
+        """
         statement_rows = checked_table(statements, STATEMENT_SCHEMA, REQUIRED_COLUMNS).to_pylist()
+        _check_languages(statement_rows)
         item_rows = checked_table(items, ITEM_SCHEMA, ("id",)).to_pylist()
         return cls({row["id"]: row for row in item_rows}, statement_rows)
 
@@ -90,10 +96,23 @@ def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
     return changes
 
 
+def _check_languages(statements: list[Row]) -> None:
+    """Raise DataError if a statement's language is not the usual spelling of a tag."""
+    for language in {row["language"] for row in statements} - {None}:
+        try:
+            tag = canonical_tag(language)
+        except ValueError as error:
+            raise DataError(f"the table to put cannot be used: {error}") from None
+        if tag != language:
+            raise DataError(
+                f"the table to put cannot be used: write the language {language!r} as {tag!r}"
+            )
+
+
 def _bare_items(batch: PutBatch, stored: StoredRows) -> list[Row]:
     """Return rows for the items that only the statements of a batch mention."""
     return [
-        {"id": id, "title": None, "category": None, "images": []}
+        {**dict.fromkeys(ITEM_SCHEMA.names), "id": id, "images": []}
         for id in batch.item_ids()
         if id not in batch.items and id not in stored.items
     ]

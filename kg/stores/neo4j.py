@@ -72,7 +72,8 @@ CREATE_LAYOUT = (
 
 # An item may lack the list of images: neo4j-admin leaves empty ones out when it imports.
 ITEM_COLUMNS = (
-    "i.id AS id, i.title AS title, i.category AS category, coalesce(i.images, []) AS images"
+    "i.id AS id, i.title AS title, i.description AS description, i.category AS category, "
+    "coalesce(i.images, []) AS images"
 )
 
 # All writers update one node first, and its lock makes them wait for each other. Each also
@@ -198,7 +199,8 @@ class Neo4jStore(GraphStore):
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
-        text = f"{MATCH_STATEMENTS} WHERE h.rank IN $ranks RETURN {TRIPLE_COLUMNS}"
+        where = "h.rank IN $ranks AND h.language IS NULL"
+        text = f"{MATCH_STATEMENTS} WHERE {where} RETURN {TRIPLE_COLUMNS}"
         yield from self._stream(text, {"ranks": [str(rank) for rank in ranks]}, TRIPLE_SCHEMA)
 
     def query(
@@ -352,6 +354,7 @@ def _item_properties(row: Row) -> Row:
     return {
         "id": row["id"],
         "title": row["title"],
+        "description": row["description"],
         "category": row["category"],
         "images": row["images"] or [],
         "image": first_image(row["images"]),

@@ -1,6 +1,7 @@
 """The property graph in Cypher, as far as the Ladybug and the Neo4j store share it.
 
-    (:Item {id, title, category, image, images})-[:HAS {id, property, rank, ...}]->(:Value {text})
+    (:Item {id, title, description, category, image, images})
+        -[:HAS {id, property, language, rank, ...}]->(:Value {text})
 
 Both stores hold this same graph, so that one query runs on either. In the queries here and in both
 stores ``i`` is an item, ``h`` a statement (the HAS relationship) and ``v`` a value.
@@ -13,14 +14,21 @@ from typing import Any
 from kg.stores.protocol import Pattern
 from kg.stores.tables import STATEMENT_SCHEMA
 
-RELATIONSHIP_PROPERTIES = [name for name in STATEMENT_SCHEMA.names if name not in ("item", "value")]
-"""Columns of a statement that are properties of HAS; the other two are its ends."""
+RELATIONSHIP_PROPERTIES = [
+    *(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value", "language")),
+    "language",
+]
+"""Columns of a statement that are properties of HAS; the other two are its ends.
 
-_EXPRESSIONS = {name: f"h.{name}" for name in STATEMENT_SCHEMA.names}
-_EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
+The language is the last, as in a graph to which it was added later.
+"""
+
+EXPRESSIONS = {name: f"h.{name}" for name in STATEMENT_SCHEMA.names}
+EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
+"""The expression of each column of a statement."""
 
 MATCH_STATEMENTS = "MATCH (i:Item)-[h:HAS]->(v:Value)"
-STATEMENT_COLUMNS = ", ".join(f"{source} AS {name}" for name, source in _EXPRESSIONS.items())
+STATEMENT_COLUMNS = ", ".join(f"{source} AS {name}" for name, source in EXPRESSIONS.items())
 """The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
 TRIPLE_COLUMNS = "i.id AS item, h.property AS property, v.text AS value"
 
@@ -37,7 +45,7 @@ def text_conditions(pattern: Pattern) -> tuple[list[str], dict[str, Any]]:
     The condition on ranks is left to the stores, because each spells it in its own way.
     """
     texts = pattern.texts()
-    return [f"{_EXPRESSIONS[name]} = ${name}" for name in texts], dict(texts)
+    return [f"{EXPRESSIONS[name]} = ${name}" for name in texts], dict(texts)
 
 
 def first_image(images: list[str] | None) -> str | None:

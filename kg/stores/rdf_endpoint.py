@@ -95,7 +95,7 @@ class RdfEndpointStore(GraphStore):
             [stored.statements[row["id"]] for row in changes.updated_statements],
         )
         labels = terms.label_quads(
-            (column, row[column]) for row in changes.statements for column in terms.LABELLED_COLUMNS
+            (column, row[column]) for row in changes.statements for column in terms.LISTED_COLUMNS
         )
         self._update(old_quads, chain(_quads(changes.items, changes.statements), labels))
         return PutReport(len(changes.new_items), len(changes.new_statements))
@@ -210,7 +210,8 @@ class RdfEndpointStore(GraphStore):
             property = terms.named_node("property", pattern.property)
             conditions += f"?s {terms.PREDICATE} {property} . "
         if pattern.value is not None:
-            conditions += f"?s {terms.OBJECT} {Literal(pattern.value)} . "
+            values = " ".join(map(str, terms.value_terms(pattern.value, self._languages())))
+            conditions += f"VALUES ?value {{ {values} }} ?s {terms.OBJECT} ?value . "
         if pattern.ranks is not None:
             graphs = " ".join(str(terms.RANK_GRAPHS[rank]) for rank in pattern.ranks)
             rank_predicate = terms.NODE_PREDICATES["rank"]
@@ -225,6 +226,12 @@ class RdfEndpointStore(GraphStore):
                 if solution[column] is not None
             )
 
+    def _languages(self) -> list[str]:
+        """Return the languages that statements have or had."""
+        graph = terms.LABEL_GRAPH
+        text = f"SELECT ?o {{ GRAPH {graph} {{ {graph} {terms.LANGUAGE} ?o }} }}"
+        return [terms.term_text(row["o"]) for row in self._endpoint.select(text)]
+
     def _sorted_items(self) -> Generator[pa.RecordBatch, None, None]:
         text = f"SELECT ?s ?p ?o {{ GRAPH {terms.ITEM_GRAPH} {{ ?s ?p ?o }} }} ORDER BY ?s"
         rows = (terms.item_row(quads) for quads in self._grouped(text))
@@ -238,7 +245,11 @@ class RdfEndpointStore(GraphStore):
     def _triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
         for rank in ranks:
             graph = terms.RANK_GRAPHS[rank]
-            solutions = self._endpoint.select(f"SELECT ?s ?p ?o {{ GRAPH {graph} {{ ?s ?p ?o }} }}")
+            # Not what a translation says.
+            pattern = '?s ?p ?o FILTER (LANG(?o) = "")'
+            solutions = self._endpoint.select(
+                f"SELECT ?s ?p ?o {{ GRAPH {graph} {{ {pattern} }} }}"
+            )
             rows = (
                 {
                     "item": terms.node_name(solution["s"]),

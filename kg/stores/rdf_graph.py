@@ -151,7 +151,7 @@ class OxigraphGraph(Projection):
         self.quads.extend(
             terms.label_quads(
                 (column, name)
-                for column in terms.LABELLED_COLUMNS
+                for column in terms.LISTED_COLUMNS
                 for name in pc.unique(statements[column]).to_pylist()
             )
         )
@@ -279,7 +279,7 @@ class OxigraphGraph(Projection):
         if row is not None:
             item = terms.named_node("item", row["item"])
             property = terms.named_node("property", row["property"])
-            value = Literal(row["value"])
+            value = Literal(row["value"], language=row["language"])
         else:
             objects = {quad.predicate: quad.object for quad in provenance}
             if not objects.keys() >= {terms.SUBJECT, terms.PREDICATE, terms.OBJECT}:
@@ -302,11 +302,21 @@ class OxigraphGraph(Projection):
         property = (
             None if pattern.property is None else terms.named_node("property", pattern.property)
         )
-        value = None if pattern.value is None else Literal(pattern.value)
+        values: list[Literal | None] = [None]
+        if pattern.value is not None:
+            values = [*terms.value_terms(pattern.value, self._languages())]
         for rank, graph in terms.RANK_GRAPHS.items():
-            if pattern.ranks is None or rank in pattern.ranks:
+            if pattern.ranks is not None and rank not in pattern.ranks:
+                continue
+            for value in values:
                 for fact in self.quads.quads_for_pattern(item, property, value, graph):
                     yield terms.statement_row(self._provenance_quads(terms.statement_node(fact)))
+
+    def _languages(self) -> list[str]:
+        """Return the languages that statements have or had."""
+        graph = terms.LABEL_GRAPH
+        quads = self.quads.quads_for_pattern(graph, terms.LANGUAGE, None, graph)
+        return [terms.term_text(quad.object) for quad in quads]
 
     def _all_statements(self) -> Iterator[Row]:
         quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE_GRAPH)
@@ -339,6 +349,7 @@ class OxigraphGraph(Projection):
                     "value": terms.term_text(fact.object),
                 }
                 for fact in facts
+                if not terms.language_of(fact.object)
             )
             yield from record_batches(rows, TRIPLE_SCHEMA)
 

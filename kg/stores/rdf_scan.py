@@ -150,7 +150,7 @@ class OxigraphScan(GraphScan):
 def _item_size(row: Row) -> int:
     """Return the number of quads that an item has."""
     images = row["images"] or []
-    texts = sum(row[name] is not None for name in ("title", "category"))
+    texts = sum(row[name] is not None for name in terms.ITEM_TEXTS.values())
     return 2 + texts + len(set(images)) + (len(images) > 1)
 
 

@@ -4,7 +4,7 @@ Items are products of schema.org, each rank has a graph of its own, and provenan
 
     GRAPH <items> {
       <item> a schema:Product ; schema:identifier "id" ; schema:name "title" ;
-        schema:category "a > b" ; schema:image "1" }
+        schema:description "text" ; schema:category "a > b" ; schema:image "1" }
     GRAPH <rank:asserted> {
       <item> <property> "value" }
     GRAPH <provenance> {
@@ -15,8 +15,8 @@ Items are products of schema.org, each rank has a graph of its own, and provenan
       <property> rdfs:label "dishwasher safe" . <source> rdfs:label "feed of May.csv" }
 
 The triple in the graph of a rank is called a *fact* here; a *statement* is the fact together with
-its provenance. IRIs are URNs that end in the percent-encoded name, so that any text can be a name
-and is found again in the IRI.
+its provenance. A value in another language than the catalogue's has a language tag. IRIs are URNs
+that end in the percent-encoded name, so that any text can be a name and is found again in the IRI.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from typing import Any
 
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
 
-from kg.stores.tables import Row
+from kg.stores.tables import ITEM_SCHEMA, Row
 from schema import iris
 from schema.documents import parse_json
+from schema.languages import canonical_tag
 from schema.terms import Rank, statement_id
 
 TYPE = NamedNode(f"{iris.RDF}type")
@@ -42,9 +43,12 @@ DATE_TIME = NamedNode(f"{iris.XSD}dateTime")
 PRODUCT = NamedNode(f"{iris.SCHEMA}Product")
 IDENTIFIER = NamedNode(f"{iris.SCHEMA}identifier")
 NAME = NamedNode(f"{iris.SCHEMA}name")
+DESCRIPTION = NamedNode(f"{iris.SCHEMA}description")
 CATEGORY = NamedNode(f"{iris.SCHEMA}category")
 IMAGE = NamedNode(f"{iris.SCHEMA}image")
 IMAGES = NamedNode(f"{iris.BASE}term:images")
+ITEM_TEXTS: dict[Any, str] = {NAME: "title", DESCRIPTION: "description", CATEGORY: "category"}
+"""Columns of an item that are plain texts, by their predicates."""
 
 # A statement.
 STATEMENT = NamedNode(f"{iris.RDF}Statement")
@@ -71,12 +75,16 @@ COLUMN_OF_PREDICATE: dict[Any, str] = {
 """Columns of a statement's provenance by their predicates."""
 LABELLED_COLUMNS = ("property", *NODE_PREDICATES)
 """Columns whose IRIs get a label: the percent-encoded name is hard to read and to search."""
+LISTED_COLUMNS = (*LABELLED_COLUMNS, "language")
+"""Columns whose names the graph of labels lists."""
 
 # Graphs.
 ITEM_GRAPH = NamedNode(f"{iris.BASE}items")
 PROVENANCE_GRAPH = NamedNode(f"{iris.BASE}provenance")
 LABEL_GRAPH = NamedNode(f"{iris.BASE}names")
 RANK_GRAPHS = {rank: NamedNode(f"{iris.BASE}rank:{rank}") for rank in Rank}
+# Says which languages values have, without which a value cannot be looked up by its text.
+LANGUAGE = NamedNode(f"{iris.BASE}term:language")
 GRAPHS = (ITEM_GRAPH, *RANK_GRAPHS.values(), PROVENANCE_GRAPH, LABEL_GRAPH)
 
 COUNT_QUERIES = {
@@ -130,9 +138,9 @@ def item_nquads(row: Row) -> str:
     node = nquads_iri("item", row["id"])
     images = row["images"] or []
     pairs = [f"{TYPE} {PRODUCT}", f"{IDENTIFIER} {nquads_literal(row['id'])}"]
-    for predicate, text in ((NAME, row["title"]), (CATEGORY, row["category"])):
-        if text is not None:
-            pairs.append(f"{predicate} {nquads_literal(text)}")
+    for predicate, column in ITEM_TEXTS.items():
+        if row[column] is not None:
+            pairs.append(f"{predicate} {nquads_literal(row[column])}")
     pairs += [f"{IMAGE} {nquads_literal(image)}" for image in dict.fromkeys(images)]
     # RDF has sets but no order, and the first image is the one to show.
     if len(images) > 1:
@@ -148,15 +156,13 @@ def item_quads(row: Row) -> list[Quad]:
 
 def item_row(quads: Iterable[Quad]) -> Row | None:
     """Return an item's quads as a row of ITEM_SCHEMA, or None if they do not make an item."""
-    row: Row = {"id": None, "title": None, "category": None, "images": []}
+    row: Row = {**dict.fromkeys(ITEM_SCHEMA.names), "images": []}
     for quad in quads:
         text = term_text(quad.object)
         if quad.predicate == IDENTIFIER:
             row["id"] = text
-        elif quad.predicate == NAME:
-            row["title"] = text
-        elif quad.predicate == CATEGORY:
-            row["category"] = text
+        elif quad.predicate in ITEM_TEXTS:
+            row[ITEM_TEXTS[quad.predicate]] = text
         elif quad.predicate == IMAGES:
             # Only items with several images have this list, and it has all of them in order.
             row["images"] = _image_list(text)
@@ -181,15 +187,23 @@ def fact_quad(row: Row) -> Quad:
     return Quad(
         named_node("item", row["item"]),
         named_node("property", row["property"]),
-        Literal(row["value"]),
+        Literal(row["value"], language=row["language"]),
         RANK_GRAPHS[Rank(row["rank"])],
     )
 
 
 def statement_node(fact: Any) -> NamedNode:
     """Return the IRI of the statement whose fact is this quad."""
-    id = statement_id(node_name(fact.subject), node_name(fact.predicate), fact.object.value)
+    value = fact.object
+    id = statement_id(
+        node_name(fact.subject), node_name(fact.predicate), value.value, language_of(value)
+    )
     return named_node("statement", id)
+
+
+def language_of(literal: Any) -> str | None:
+    """Return the language of a literal; Oxigraph keeps the tag in lower case."""
+    return canonical_tag(literal.language) if literal.language else None
 
 
 def statement_nquads(row: Row) -> str:
@@ -197,6 +211,8 @@ def statement_nquads(row: Row) -> str:
     item = nquads_iri("item", row["item"])
     property = nquads_iri("property", row["property"])
     value = nquads_literal(row["value"])
+    if row["language"] is not None:
+        value += f"@{row['language']}"
     fact = f"{item} {property} {value} {_RANK_IRIS[row['rank']]} .\n"
 
     pairs = [
@@ -242,6 +258,7 @@ def statement_quads(row: Row) -> list[Quad]:
 def statement_row(quads: Iterable[Quad]) -> Row:
     """Return a statement's quads in the provenance graph as a row of STATEMENT_SCHEMA."""
     row: Row = {
+        "language": None,
         "model": None,
         "row": None,
         "confidence": None,
@@ -260,11 +277,13 @@ def statement_row(quads: Iterable[Quad]) -> Row:
             row["property"] = node_name(term)
         elif quad.predicate == OBJECT:
             row["value"] = term.value
+            row["language"] = language_of(term)
         elif column in NODE_PREDICATES:
             row[column] = node_name(term)
         elif column is not None:
             row[column] = literal_value(column, term)
-    return {**row, "id": statement_id(row["item"], row["property"], row["value"])}
+    id = statement_id(row["item"], row["property"], row["value"], row["language"])
+    return {**row, "id": id}
 
 
 def literal_value(column: str, term: Any) -> str | int | float:
@@ -285,10 +304,18 @@ def literal_value(column: str, term: Any) -> str | int | float:
 def label_quads(names: Iterable[tuple[str, str | None]]) -> set[Quad]:
     """Return the labels of named things, given as kinds and names; empty names are left out.
 
-    Labels are never deleted, because other statements may use the same name.
+    A language has no IRI, and is only listed. Labels are never deleted, because other statements
+    may use the same name.
     """
     return {
-        Quad(named_node(kind, name), LABEL, Literal(name), LABEL_GRAPH)
+        Quad(LABEL_GRAPH, LANGUAGE, Literal(name), LABEL_GRAPH)
+        if kind == "language"
+        else Quad(named_node(kind, name), LABEL, Literal(name), LABEL_GRAPH)
         for kind, name in names
         if name
     }
+
+
+def value_terms(text: str, languages: Iterable[str]) -> list[Literal]:
+    """Return the literals that a value with this text may be, in any language that is used."""
+    return [Literal(text), *(Literal(text, language=language) for language in languages)]

@@ -78,7 +78,7 @@ class Replay:
 
     @property
     def misnamed(self) -> Found:
-        """The statements whose id is not that of their item, property and value."""
+        """The statements whose id is not that of their item, property, value and language."""
         self._add_waiting()
         return self._misnamed
 
@@ -109,14 +109,14 @@ def _kept_as(content: Content) -> Content:
 
 
 def misnamed(statements: pa.Table, column: str = "id") -> list[str]:
-    """Return the ids of statements that are not those of their item, property and value.
+    """Return the ids of statements that are not those of their item, property, value and language.
 
     ``column`` is the name of the column of the ids.
     """
-    item, name, value = (
-        statements[field].combine_chunks() for field in ("item", "property", "value")
+    item, name, value, language = (
+        statements[field].combine_chunks() for field in ("item", "property", "value", "language")
     )
-    expected = statement_ids(item, name, value)
+    expected = statement_ids(item, name, value, language)
     ids = statements[column].combine_chunks()
     if ids.equals(expected):
         return []

@@ -135,7 +135,7 @@ def _in_words(
     ]
     yield (
         Found(len(misnamed), tuple(misnamed[:MAX_EXAMPLES])),
-        f"{name} have an id that is not that of their item, property and value",
+        f"{name} have an id that is not that of their item, property, value and language",
     )
 
 
@@ -145,10 +145,12 @@ def _found(keys: Keys, rows: RowsByKey) -> Found:
 
 
 def _is_misnamed(raw: Raw) -> bool:
-    texts = [
+    item, name, value = (
         (raw[column] or b"").decode(errors="replace") for column in ("item", "property", "value")
-    ]
-    return statement_id(*texts).encode() != raw["id"]
+    )
+    language = raw["language"]
+    tag = None if language is None else language.decode(errors="replace")
+    return statement_id(item, name, value, tag).encode() != raw["id"]
 
 
 def _readable(text: bytes | None) -> str:

@@ -345,7 +345,8 @@ def _is_sound(row: Row) -> bool:
     if not _is_text(row) or any(row[name] is None for name in names):
         return False
     ranks = {str(rank) for rank in Rank}
-    return row["rank"] in ranks and row["id"] == statement_id(*(row[name] for name in names))
+    id = statement_id(row["item"], row["property"], row["value"], row["language"])
+    return row["rank"] in ranks and row["id"] == id
 
 
 def _is_of_same_write(journal: Row, graph: Row) -> bool:

@@ -29,6 +29,7 @@ ITEM_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("title", pa.string()),
+        ("description", pa.string()),
         ("category", pa.string()),
         ("images", pa.list_(pa.string())),
     ]
@@ -39,6 +40,7 @@ STATEMENT_SCHEMA = pa.schema(
         ("item", pa.string()),
         ("property", pa.string()),
         ("value", pa.string()),
+        ("language", pa.string()),
         ("rank", pa.string()),
         ("source", pa.string()),
         ("batch", pa.string()),
@@ -61,6 +63,7 @@ def items_table(items: Iterable[Item]) -> pa.Table:
         {
             "id": item.id,
             "title": item.title,
+            "description": item.description,
             "category": item.category,
             "images": list(item.images),
         }
@@ -75,15 +78,23 @@ def statements_table(statements: Iterable[Statement]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
 
 
-def statement_ids(items: pa.Array, properties: pa.Array, values: pa.Array) -> pa.Array:
-    """Return the :func:`statement_id` of many triples [N]; a null counts as an empty text.
+def statement_ids(
+    items: pa.Array, properties: pa.Array, values: pa.Array, languages: pa.Array
+) -> pa.Array:
+    """Return the :func:`statement_id` of many triples [N] with their languages.
 
-    The bytes to hash are put together in columns, which takes half the time of one call each.
+    A null in a triple counts as an empty text. The bytes to hash are put together in columns, which
+    takes half the time of one call each.
     """
     parts: list[pa.Array] = []
     for texts in (items, properties, values):
         data = pc.fill_null(texts, "").cast(pa.large_binary())
         parts += [_lengths(data), data]
+    if languages.null_count < len(languages):
+        data = languages.cast(pa.large_binary())
+        nothing = pa.scalar(b"", pa.large_binary())
+        tagged = pc.binary_join_element_wise(_lengths(pc.fill_null(data, b"")), data, nothing)
+        parts.append(pc.fill_null(tagged, b""))
     separator = pa.scalar(b"", pa.large_binary())
     messages = pc.binary_join_element_wise(*parts, separator).to_pylist()
     digests = [hashlib.blake2b(message, digest_size=16).hexdigest() for message in messages]
@@ -104,6 +115,7 @@ def _statement_row(statement: Statement) -> Row:
         "item": statement.item,
         "property": statement.property,
         "value": statement.value,
+        "language": statement.language,
         "rank": str(statement.rank),
         "source": provenance.source,
         "batch": provenance.batch,
@@ -118,7 +130,13 @@ def _statement_row(statement: Statement) -> Row:
 
 def item_from_row(row: Row) -> Item:
     """Return a row of ITEM_SCHEMA as an item."""
-    return Item(row["id"], row["title"], row["category"], tuple(row["images"] or ()))
+    return Item(
+        id=row["id"],
+        title=row["title"],
+        category=row["category"],
+        images=tuple(row["images"] or ()),
+        description=row["description"],
+    )
 
 
 def statement_from_row(row: Row) -> Statement:
@@ -133,7 +151,14 @@ def statement_from_row(row: Row) -> Statement:
         reviewer=row["reviewer"],
         time=row["time"] or "",
     )
-    return Statement(row["item"], row["property"], row["value"], Rank(row["rank"]), provenance)
+    return Statement(
+        item=row["item"],
+        property=row["property"],
+        value=row["value"],
+        rank=Rank(row["rank"]),
+        provenance=provenance,
+        language=row["language"],
+    )
 
 
 def statements_from_rows(rows: Iterable[Row]) -> list[Statement]:

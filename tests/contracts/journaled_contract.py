@@ -12,14 +12,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
-from kg.stores import journaled, room
+from kg.stores import journal, journaled, room
 from kg.stores.graph_scan import GraphScan
 from kg.stores.journal import changes_table
 from kg.stores.open import open_store
 from kg.stores.protocol import Rebuildable, Verifiable
-from kg.stores.tables import statements_table
+from kg.stores.tables import items_table, statements_table
 from schema.errors import (
     CatalographWarning,
     StoreDamagedError,
@@ -27,6 +29,7 @@ from schema.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
+from schema.terms import Item, Rank
 from tests.contracts.store_contract import StoreContract, scan_rows, statement
 
 WRITER = """
@@ -439,6 +442,43 @@ class JournaledContract(StoreContract):
             return really_open(path, flags, *arguments, **options)
 
         monkeypatch.setattr(os, "open", open_file)
+
+    def test_store_of_an_earlier_version_is_brought_up_to_date(self, empty_url, monkeypatch):
+        url = empty_url()
+        folder = Path(url.partition(":")[2])
+        with monkeypatch.context() as patch:
+            schema = journal.JOURNAL_SCHEMA
+            known = [each for each in schema if each.name not in ("description", "language")]
+            patch.setattr(journal, "JOURNAL_SCHEMA", pa.schema(known))
+            items = items_table([Item("a", "t")]).to_pylist()
+            statements = statements_table([statement()]).to_pylist()
+            journal.Journal(folder / "journal").append(changes_table(items, statements))
+        # A reader brings the graph up to date.
+        open_store(url, read_only=True).close()
+        self.forget_new_columns(url)
+        with open_store(url, read_only=True) as store:
+            entry = store.item("a")
+            assert entry is not None
+            item, facts = entry
+            assert (item.description, facts[0].language) == (None, None)
+            assert sum(batch.num_rows for batch in store.triples([Rank.ASSERTED])) == 1
+        with opened(url) as store:
+            assert store.verify() == []
+
+        german = statement(property="title", value="Becher", language="de")
+        with opened(url) as store:
+            store.put(items_table([Item("a", description="d")]), statements_table([german]))
+            before = store.content_hash()
+        with opened(url) as store:
+            assert store.item("a")[0] == Item("a", "t", description="d")
+            assert store.verify() == []
+            store.rebuild()
+            assert store.content_hash() == before
+        table = DeltaTable(str(folder / "journal"))
+        assert [each.name for each in table.schema().fields][-2:] == ["description", "language"]
+
+    def forget_new_columns(self, url):
+        """Make the published graph what an earlier version would have made of its content."""
 
     def test_has_the_optional_protocols(self, store):
         assert isinstance(store, Verifiable)

@@ -12,9 +12,12 @@ from schema.errors import DataError
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
 
 
-def statement(item="a", property="colour", value="red", rank=Rank.ASSERTED, **provenance):
-    """Return a statement for a test; keyword arguments go to its provenance."""
-    return Statement(item, property, value, rank, Provenance(**{"source": "s", **provenance}))
+def statement(
+    item="a", property="colour", value="red", rank=Rank.ASSERTED, language=None, **provenance
+):
+    """Return a statement for a test; other keyword arguments go to its provenance."""
+    whole = Provenance(**{"source": "s", **provenance})
+    return Statement(item, property, value, rank, whole, language)
 
 
 def scan_rows(store, **pattern):
@@ -59,7 +62,7 @@ class StoreContract:
         assert sum(batch.num_rows for batch in store.items()) == 0
 
     def test_item_is_returned_with_all_fields(self, store):
-        item = Item("a", "Ein Becher ☕", "Home > Mugs", ("/x.jpg", "/y.jpg"))
+        item = Item("a", "Ein Becher ☕", "Home > Mugs", ("/x.jpg", "/y.jpg"), "Holds 30 cl.\nBlue")
         expected = statement(row=7, time="2026-01-01", batch="b1")
         store.put(items_table([item]), statements_table([expected]))
         assert store.item("a") == (item, [expected])
@@ -147,6 +150,28 @@ class StoreContract:
         expected = [(each.item, each.property, each.value) for each in asserted]
         assert sorted(triples) == sorted(expected)
         assert sum(batch.num_rows for batch in store.triples([])) == 0
+
+    def test_texts_in_other_languages_are_statements_of_their_own(self, store):
+        texts = [
+            statement(property="title", value="Lauf", language=language)
+            for language in (None, "de", "en-US")
+        ]
+        assert store.put(None, statements_table(texts)).new_statements == 3
+        assert store.put(None, statements_table(texts)).new_statements == 0
+        (_, found) = store.item("a")
+        assert sorted(str(each.language) for each in found) == ["None", "de", "en-US"]
+        assert {row["language"] for row in scan_rows(store, value="Lauf")} == {None, "de", "en-US"}
+        # Models learn from the leading language alone.
+        triples = [row for batch in store.triples(list(Rank)) for row in batch.to_pylist()]
+        assert triples == [{"item": "a", "property": "title", "value": "Lauf"}]
+        assert store.retract([texts[1].id]) == 1
+        assert {row["language"] for row in scan_rows(store, value="Lauf")} == {None, "en-US"}
+
+    @pytest.mark.parametrize("language", ["", "d", "DE", "en_us", "not a tag"])
+    def test_language_that_is_no_usual_tag_is_refused(self, store, language):
+        with pytest.raises(DataError, match=r"language|tag"):
+            store.put(None, statements_table([statement(language=language)]))
+        assert scan_rows(store) == []
 
     def test_retract_removes_and_counts_existing_statements(self, store):
         store.put(None, statements_table([statement(), statement("b")]))

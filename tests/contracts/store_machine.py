@@ -14,7 +14,12 @@ from tests.contracts.store_contract import statement
 names = st.sampled_from(["a", "b", "ä/ß %:#?"])
 images = st.sampled_from([(), ("1.jpg",), ("2.jpg", "1.jpg")])
 items = st.builds(
-    Item, names, st.sampled_from([None, "t", "u"]), st.sampled_from([None, "c > d"]), images
+    Item,
+    names,
+    st.sampled_from([None, "t", "u"]),
+    st.sampled_from([None, "c > d"]),
+    images,
+    st.sampled_from([None, "d\ne"]),
 )
 statements = st.builds(
     statement,
@@ -22,6 +27,7 @@ statements = st.builds(
     st.sampled_from(["p", "q"]),
     st.sampled_from(["x", "y"]),
     st.sampled_from(list(Rank)),
+    st.sampled_from([None, "de", "zh-Hant"]),
     source=st.sampled_from(["s", "t"]),
     row=st.sampled_from([None, 3]),
     confidence=st.sampled_from([None, 0.25, 1e-9]),

@@ -24,6 +24,8 @@ class Made:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     lines: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    languages: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """The tags of (item, property, value) that have one, which are not among the facts."""
     rejects: dict[int, str] = field(default_factory=dict)
     read: int = 0
     stored: int = 0
@@ -40,11 +42,16 @@ class Made:
     def add(self, batch: Any) -> None:
         """Add a batch as stores do: what it says of an item joins what was said before."""
         for row in batch.items.to_pylist():
-            item = self.items.setdefault(row["id"], {"title": None, "category": None, "images": []})
+            item = self.items.setdefault(row["id"], _no_item())
             for name in item:
                 item[name] = row[name] or item[name]
+            if row["description"] is not None:
+                item["description"] = row["description"]
         for row in batch.statements.to_pylist():
-            self.items.setdefault(row["item"], {"title": None, "category": None, "images": []})
+            self.items.setdefault(row["item"], _no_item())
+            if row["language"] is not None:
+                self.languages[row["item"], row["property"], row["value"]] = row["language"]
+                continue
             values = self.facts.setdefault((row["item"], row["property"]), [])
             if row["value"] not in values:
                 values.append(row["value"])
@@ -52,6 +59,10 @@ class Made:
         self.rejects |= {reject.line: reject.reason for reject in batch.rejects}
         self.read += batch.rows_read
         self.stored += batch.rows_stored
+
+
+def _no_item() -> dict[str, Any]:
+    return {"title": None, "category": None, "images": []}
 
 
 ORIGIN = Origin("file", "file", "run", "time")

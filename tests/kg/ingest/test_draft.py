@@ -1,5 +1,7 @@
 """What each key of a mapping does to the rows of a table."""
 
+from collections import Counter
+
 import pytest
 
 from schema.errors import MappingError
@@ -194,7 +196,7 @@ def test_columns_in_several_languages():
     )
     assert [made.items[id]["title"] for id in "12"] == ["Shirt", "Hose"]
     assert made.values("1") == {"part-no": "7", "care": "Wash", "price-EUR": "9"}
-    assert made.left_out.languages == {"de-DE": 1}
+    assert Counter(made.languages.values()) == {"de-DE": 1}
 
 
 ROWS = """id,locale,title,colour
@@ -220,7 +222,7 @@ def test_rows_in_several_languages(batch_rows):
         {"colour": "Rojo"},
         {"colour": "Red"},
     ]
-    assert made.left_out.languages == {"es": 2, "fr": 2}
+    assert Counter(made.languages.values()) == {"es": 2, "fr": 2}
     assert (made.read, made.stored, made.rejects) == (5, 5, {})
 
 

@@ -47,6 +47,7 @@ def test_the_preview_says_how_each_column_is_read_and_why(tmp_path):
     assert preview.items[0] == {
         "id": "W1",
         "title": "Rioja",
+        "description": None,
         "category": None,
         "images": ["https://x/1.jpg"],
         "properties": {"Code": ["ES"], "Weight": ["1.2 kg"]},

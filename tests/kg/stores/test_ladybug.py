@@ -64,6 +64,15 @@ class TestLadybug(CypherContract, JournaledContract):
 
         patch.setattr(ladybug, "Database", fail)
 
+    def forget_new_columns(self, url):
+        database = ladybug.Database(str(self.published(url)))
+        connection = ladybug.Connection(database)
+        connection.execute("ALTER TABLE Item DROP description")
+        connection.execute("ALTER TABLE HAS DROP language")
+        connection.execute("CHECKPOINT")
+        connection.close()
+        database.close()
+
     def damage_graph(self, store):
         store._begin()._execute("MATCH (i:Item {id: 'b'})-[h:HAS]->(v:Value) DELETE h")
 

@@ -113,7 +113,7 @@ CHANGES = {
     ),
     "another value": (
         replaced(NODE, terms.OBJECT, terms.PROVENANCE_GRAPH, Literal("bsand187")),
-        "statements have an id that is not that of their item, property and value",
+        "statements have an id that is not that of their item, property, value and language",
     ),
     "another source": (
         replaced(NODE, SOURCE, terms.PROVENANCE_GRAPH, terms.named_node("source", "t")),

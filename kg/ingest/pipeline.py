@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kg.home import Home
 from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
+from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
@@ -130,6 +131,8 @@ def ingest(
         previewers = _previewers(home, plans, stack) if dry_run else []
 
         _run(home, plans, report, store, ledger, progress, previewers)
+        if store is not None:
+            report.notes += inherit(store, report.run, now()).notes()
 
         has_new = report.new_items or report.new_statements
         # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an

@@ -1,0 +1,134 @@
+"""What variants inherit from their products."""
+
+import pytest
+
+from kg.ingest.inheritance import INHERITED, Inheritance, inherit
+from kg.stores.memory import MemoryStore
+from kg.stores.tables import items_table, statements_table
+from schema.mapping import VARIANT_OF
+from schema.terms import Item, Provenance, Rank, Statement
+
+TSHIRT = Item("T", "T-shirt", "Tops", ("https://x/1.jpg",), "Soft")
+
+
+def stated(item, property, value, **more):
+    return Statement(item, property, value, provenance=Provenance("shop.csv"), **more)
+
+
+@pytest.fixture
+def store():
+    with MemoryStore() as store:
+        yield store
+
+
+def put(store, items, statements):
+    store.put(items_table(items), statements_table(statements))
+
+
+def variant(child, parent):
+    return stated(child, VARIANT_OF, parent)
+
+
+def values(store, item):
+    found = store.item(item)[1]
+    return {each.property: each.value for each in found if each.property != VARIANT_OF}
+
+
+def test_a_variant_has_what_its_product_says(store):
+    put(
+        store,
+        [TSHIRT, Item("T/S", "T-shirt S"), Item("T/M")],
+        [
+            variant("T/S", "T"),
+            variant("T/M", "T"),
+            stated("T", "material", "cotton"),
+            stated("T", "size", "S, M"),
+            stated("T/S", "size", "S"),
+            stated("T", "gtin", "4006381333931"),
+            stated("T", "material", "Baumwolle", language="de"),
+        ],
+    )
+    report = inherit(store, "run", "now")
+
+    assert report == Inheritance(variants=2, fields=7, statements=4)
+    assert store.item("T/M")[0] == Item("T/M", "T-shirt", "Tops", ("https://x/1.jpg",), "Soft")
+    assert store.item("T/S")[0].title == "T-shirt S"
+    # A property that a variant states is one in which they differ; a GTIN is the product's own.
+    assert set(values(store, "T/M")) == {"material"}
+    assert values(store, "T/S")["size"] == "S"
+    tags = {each.value: each.language for each in store.item("T/M")[1]}
+    assert (tags["cotton"], tags["Baumwolle"]) == (None, "de")
+
+
+def test_where_a_value_comes_from_is_said(store):
+    put(store, [], [variant("a", "p"), stated("p", "material", "oak")])
+    inherit(store, "run", "now")
+    (found,) = [each for each in store.item("a")[1] if each.property == "material"]
+    assert found.rank is Rank.ASSERTED
+    assert found.provenance == Provenance(
+        "shop.csv", batch="run", evidence=f"{INHERITED}p", time="now"
+    )
+
+
+def test_inheriting_again_changes_nothing(store):
+    put(store, [TSHIRT], [variant("T/S", "T"), stated("T", "material", "cotton")])
+    assert inherit(store, "run", "now").statements == 1
+    before = store.content_hash()
+    assert inherit(store, "other", "later") == Inheritance(variants=1)
+    assert store.content_hash() == before
+
+
+def test_what_a_product_no_longer_says_is_taken_back(store):
+    material = stated("p", "material", "oak")
+    put(store, [], [variant("a", "p"), material, stated("p", "finish", "oiled")])
+    inherit(store, "run", "now")
+    store.retract([material.id])
+    put(store, [], [stated("a", "finish", "raw")])
+
+    assert inherit(store, "run", "now") == Inheritance(variants=1, retracted=2)
+    assert values(store, "a") == {"finish": "raw"}
+
+
+def test_a_value_that_a_variant_comes_to_state_is_its_own(store):
+    put(store, [], [variant("a", "p"), stated("p", "finish", "oiled")])
+    inherit(store, "run", "now")
+    put(store, [], [stated("a", "finish", "oiled")])
+    assert inherit(store, "run", "now") == Inheritance(variants=1)
+    (found,) = [each for each in store.item("a")[1] if each.property == "finish"]
+    assert found.provenance.evidence is None
+
+
+def test_variants_of_variants_inherit_from_both(store):
+    put(
+        store,
+        [Item("group", "Shirt", "Tops"), Item("model", "Red shirt")],
+        [
+            variant("model", "group"),
+            variant("small", "model"),
+            stated("group", "material", "cotton"),
+            stated("model", "colour", "red"),
+        ],
+    )
+    inherit(store, "run", "now")
+    assert values(store, "small") == {"material": "cotton", "colour": "red"}
+    assert store.item("small")[0] == Item("small", "Red shirt", "Tops")
+    evidence = {each.property: each.provenance.evidence for each in store.item("small")[1]}
+    assert evidence["material"] == f"{INHERITED}group"
+
+
+def test_variants_of_each_other_inherit_nothing(store):
+    put(store, [], [variant("a", "b"), variant("b", "a"), stated("a", "colour", "red")])
+    report = inherit(store, "run", "now")
+    assert report == Inheritance(variants=2, circular=2)
+    assert "correct their parents" in " ".join(report.notes())
+
+
+def test_predictions_are_not_inherited(store):
+    guess = Statement("p", "colour", "red", Rank.PREDICTED, Provenance("m", model="m"))
+    put(store, [], [variant("a", "p"), guess])
+    assert inherit(store, "run", "now") == Inheritance(variants=1)
+
+
+def test_without_variants_there_is_nothing_to_do(store):
+    put(store, [TSHIRT], [stated("T", "colour", "red")])
+    assert inherit(store, "run", "now") == Inheritance()

@@ -230,10 +230,13 @@ def _preview_lines(preview: Preview) -> Iterator[object]:
         yield f"\n{item['id']}: {item['title'] or '(no title)'}"
         if item["category"]:
             yield f"  category: {item['category']}"
+        if item["description"]:
+            yield f"  description: {_shortened(item['description'], 120)}"
         for image in item["images"]:
             yield f"  image: {image}"
         for name, values in item["properties"].items():
-            yield f"  {name}: {_shortened(' | '.join(values), 120)}"
+            mark = " (inherited)" if name in item["inherited"] else ""
+            yield f"  {name}: {_shortened(' | '.join(values), 120)}{mark}"
     if preview.changes is not None:
         counts = ", ".join(f"{count:,} {name}" for name, count in preview.changes.items())
         yield f"\nof its first items in this catalogue: {counts}"

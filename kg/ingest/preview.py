@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from kg.ingest.assemble import AssembledBatch
+from kg.ingest.inheritance import INHERITED, inherit
 from kg.ingest.source_plan import MappedPlan, SourcePlan
+from kg.stores.memory import MemoryStore
 from schema.literals import infer_reading
+from schema.mapping import VARIANT_OF
 from schema.mapping.describe import LEFT_OUT, ColumnReading, describe_columns
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
-    from schema.terms import Item
+    from schema.terms import Item, Statement
 
 SHOWN_ITEMS = 3
 COMPARED_ITEMS = 100
@@ -54,8 +59,8 @@ class Previewer:
         if self._done or not (batch.items.num_rows or batch.statements.num_rows):
             return
         self._done = True
-        items = list(_items(batch))
-        self.preview.items = items[:SHOWN_ITEMS]
+        items = _first_items(batch)
+        self.preview.items = _shown(items)
         if self._store is not None:
             counts = Counter(self._change(item) for item in items[:COMPARED_ITEMS])
             self.preview.changes = {name: counts[name] for name in ("new", "changed", "unchanged")}
@@ -67,7 +72,7 @@ class Previewer:
         if found is None:
             return "new"
         item, statements = found
-        stored = {(each.property, each.value) for each in statements}
+        stored = {(_name(each), each.value) for each in statements}
         facts = {
             (name, value) for name, values in document["properties"].items() for value in values
         }
@@ -82,19 +87,63 @@ def _same_fields(item: Item, document: dict[str, Any]) -> bool:
     return same and (not document["images"] or tuple(document["images"]) == item.images)
 
 
-def _items(batch: AssembledBatch) -> Iterator[dict[str, Any]]:
-    """Yield the items of a batch with their properties, as they would be stored."""
-    by_item: dict[str, dict[str, list[str]]] = {}
-    statements = batch.statements.select(["item", "property", "value"])
+def _first_items(batch: AssembledBatch) -> list[dict[str, Any]]:
+    """Return the first items of a batch, and the variants of these, as they would be stored."""
     ids = batch.items["id"].to_pylist()[:COMPARED_ITEMS]
-    wanted = set(ids)
-    columns = (column.to_pylist() for column in statements.columns)
-    for item, name, value in zip(*columns, strict=True):
-        if item in wanted:
-            by_item.setdefault(item, {}).setdefault(name, []).append(value)
-    for row in batch.items.slice(0, COMPARED_ITEMS).to_pylist():
-        images = row["images"] or []
-        yield {**row, "images": images, "properties": by_item.get(row["id"], {})}
+    statements = batch.statements
+    is_link = pc.and_(
+        pc.equal(statements["property"], VARIANT_OF),
+        pc.is_in(statements["value"], pa.array(ids, pa.string())),
+    )
+    variants = statements.filter(is_link)["item"].to_pylist()[:COMPARED_ITEMS]
+    ids = list(dict.fromkeys([*ids, *variants]))
+    wanted = pa.array(ids, pa.string())
+    with MemoryStore() as store:
+        store.put(
+            batch.items.filter(pc.is_in(batch.items["id"], wanted)),
+            statements.filter(pc.is_in(statements["item"], wanted)),
+        )
+        inherit(store, run="", time="")
+        return [_document(*found) for id in ids if (found := store.item(id)) is not None]
+
+
+def _shown(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first items, each followed by the first of its variants."""
+    variants: dict[str, dict[str, Any]] = {}
+    for item in items:
+        for parent in item["properties"].get(VARIANT_OF, ()):
+            variants.setdefault(parent, item)
+    shown: dict[str, dict[str, Any]] = {}
+    for item in items[:SHOWN_ITEMS]:
+        shown[item["id"]] = item
+        if (variant := variants.get(item["id"])) is not None:
+            shown[variant["id"]] = variant
+    return list(shown.values())
+
+
+def _document(item: Item, statements: list[Statement]) -> dict[str, Any]:
+    """Return an item with the values of its properties, and which of these are inherited."""
+    properties: dict[str, list[str]] = {}
+    inherited = []
+    for each in statements:
+        properties.setdefault(_name(each), []).append(each.value)
+        if (each.provenance.evidence or "").startswith(INHERITED):
+            inherited.append(_name(each))
+    fields = {
+        "id": item.id,
+        "title": item.title,
+        "description": item.description,
+        "category": item.category,
+        "images": list(item.images),
+    }
+    return {**fields, "properties": properties, "inherited": list(dict.fromkeys(inherited))}
+
+
+def _name(statement: Statement) -> str:
+    """Return the name of a statement's property, with the language of its text if it has one."""
+    if statement.language is None:
+        return statement.property
+    return f"{statement.property}@{statement.language}"
 
 
 def _column_document(reading: ColumnReading) -> dict[str, Any]:

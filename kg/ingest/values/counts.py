@@ -56,11 +56,11 @@ def add_counts(total: dict[str, ColumnCounts], more: Mapping[str, ColumnCounts])
 def remarks(counts: Mapping[str, ColumnCounts]) -> list[str]:
     """Return a line for each kind of thing that cleaning did to a source."""
     lines = [
-        _words(counts, lambda each: each.missing, "were left out as missing, being no values"),
+        _words(counts, lambda each: each.missing, "left out as missing, being no values"),
         _words(
             counts,
             lambda each: each.kept,
-            "were kept as values, though such words may stand for missing ones",
+            "kept as values, though such words may stand for missing ones",
         ),
         _cells(counts, lambda each: each.html, "had HTML, of which the text was kept"),
         _cells(
@@ -74,7 +74,7 @@ def remarks(counts: Mapping[str, ColumnCounts]) -> list[str]:
         _words(
             counts,
             lambda each: each.spoilt,
-            "were left out as identifiers that a spreadsheet has rounded (scientific notation); "
+            "left out as identifiers that a spreadsheet has rounded (scientific notation); "
             "export their column as text",
         ),
     ]

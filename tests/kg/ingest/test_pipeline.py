@@ -250,7 +250,7 @@ def test_what_cleaning_did_is_said_by_word_and_column(home, tmp_path):
     )
     report = ingest(home, [write(tmp_path, table)], dry_run=True)
     notes = "\n".join(report.notes)
-    assert "4 cells were left out as missing" in notes
+    assert "4 cells left out as missing" in notes
     assert "N/A (1 in brand)" in notes
     assert "NA (1 in country)" in notes
     assert "2 cells had HTML" in notes

@@ -51,9 +51,19 @@ def test_the_preview_says_how_each_column_is_read_and_why(tmp_path):
         "category": None,
         "images": ["https://x/1.jpg"],
         "properties": {"Code": ["ES"], "Weight": ["1.2 kg"]},
+        "inherited": [],
     }
     assert preview.changes is None
     assert report.as_dict()["preview"][0]["source"] == "wines.csv"
+
+
+def test_a_product_is_shown_with_a_variant_as_it_would_be_stored(home, tmp_path):
+    text = "sku,name,parent,brand,size\nT,Tee,,Acme,\nC,Cap,,Acme,\nB,Bag,,,\nT1,,T,,S\nT2,,T,,M\n"
+    report = ingest(home, [write(tmp_path, text, "shop.csv")], dry_run=True)
+    items = report.previews[0].items
+    assert [each["id"] for each in items] == ["T", "T1", "C", "B"]
+    assert (items[1]["title"], items[1]["inherited"]) == ("Tee", ["brand"])
+    assert items[1]["properties"] == {"brand": ["Acme"], "size": ["S"], "variant of": ["T"]}
 
 
 def test_the_preview_says_what_would_change(home, tmp_path):

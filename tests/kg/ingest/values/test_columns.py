@@ -148,7 +148,7 @@ def test_remarks_name_the_words_and_their_columns():
     for name, texts in {"brand": ["NA", "NA", "x"], "colour": ["—", "NA", "x"]}.items():
         add_counts(counts, {name: split_column(pa.array(texts), rules(name, texts)).counts})
     (line,) = remarks(counts)
-    assert line.startswith("4 cells were left out as missing")
+    assert line.startswith("4 cells left out as missing")
     assert "NA (2 in brand, 1 in colour), — (1 in colour)" in line
 
 

@@ -1,14 +1,17 @@
 """The tests that every graph store must pass; each implementation inherits this suite."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
 
+from kg.ingest.inheritance import Inheritance, inherit
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern
 from kg.stores.tables import items_table, statements_table
 from schema.errors import DataError
+from schema.mapping import VARIANT_OF
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
 
 
@@ -172,6 +175,24 @@ class StoreContract:
         with pytest.raises(DataError, match=r"language|tag"):
             store.put(None, statements_table([statement(language=language)]))
         assert scan_rows(store) == []
+
+    def test_variants_inherit_once(self, store):
+        variants = [statement(child, VARIANT_OF, "p") for child in ("p/s", "p/m")]
+        shared = statement("p", "fabric", "wool", source="shop.csv")
+        product = Item("p", "Hat", "Hats", ("https://x/1.jpg",), "Warm")
+        store.put(items_table([product]), statements_table([*variants, shared]))
+
+        assert inherit(store, "run", "now") == Inheritance(2, fields=8, statements=2)
+        inherited, found = store.item("p/m")
+        assert inherited == dataclasses.replace(product, id="p/m")
+        assert found[0].provenance == Provenance(
+            "shop.csv", batch="run", evidence="inherited from p", time="now"
+        )
+        before = store.content_hash()
+        assert inherit(store, "again", "later") == Inheritance(2)
+        assert store.content_hash() == before
+        store.retract([shared.id])
+        assert inherit(store, "again", "later") == Inheritance(2, retracted=2)
 
     def test_retract_removes_and_counts_existing_statements(self, store):
         store.put(None, statements_table([statement(), statement("b")]))

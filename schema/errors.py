@@ -105,6 +105,10 @@ class StoreError(CatalographError):
     """The graph store failed."""
 
 
+class GraphNotFoundError(StoreError):
+    """There is no graph yet where a store should be."""
+
+
 class StoreLockedError(StoreError):
     """Another process has the store open."""
 

@@ -33,10 +33,11 @@ def dripping_server() -> Iterator[int]:
 def _drip(server: socket.socket) -> None:
     with suppress(OSError):
         client, _ = server.accept()
-        client.sendall(b"HTTP/1.1 200 OK\r\nX-Header: ")
-        while True:
-            client.sendall(b"x")
-            time.sleep(0.05)
+        with client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nX-Header: ")
+            while True:
+                client.sendall(b"x")
+                time.sleep(0.05)
 
 
 @dataclass

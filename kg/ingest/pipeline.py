@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.values import ColumnCounts, add_counts, remarks
-from schema.errors import CatalographError, RejectsError, UsageError
+from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
 from schema.rejects import RejectedRow
@@ -222,7 +222,9 @@ def _previewers(home: Home, plans: list[SourcePlan], stack: ExitStack) -> list[P
     """Return a previewer for each source, which look into the home if there is one."""
     store = None
     if home.settings.exists():
-        store = stack.enter_context(home.store(read_only=True))
+        # A home that was only initialised has no graph.
+        with suppress(GraphNotFoundError):
+            store = stack.enter_context(home.store(read_only=True))
     return [Previewer(plan, store) for plan in plans]
 
 

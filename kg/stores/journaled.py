@@ -30,6 +30,7 @@ from kg.stores.tables import item_from_row, statements_from_rows
 from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import (
     CatalographWarning,
+    GraphNotFoundError,
     StoreDamagedError,
     StoreError,
     StoreUnavailableError,
@@ -374,7 +375,7 @@ class JournaledStore(GraphStore):
         return is_readable
 
     def _no_graph(self) -> StoreError:
-        return StoreError(f"no graph at {self.folder}: run `catalograph ingest` first")
+        return GraphNotFoundError(f"no graph at {self.folder}: run `catalograph ingest` first")
 
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.folder}: {message}", CatalographWarning, stacklevel=3)

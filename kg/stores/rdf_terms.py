@@ -96,7 +96,8 @@ COUNT_QUERIES = {
         f"SELECT (COUNT(DISTINCT ?p) AS ?n) {{ GRAPH {PROVENANCE_GRAPH} {{ ?s {PREDICATE} ?p }} }}"
     ),
     "values": (
-        f"SELECT (COUNT(DISTINCT ?v) AS ?n) {{ GRAPH {PROVENANCE_GRAPH} {{ ?s {OBJECT} ?v }} }}"
+        f"SELECT (COUNT(DISTINCT STR(?v)) AS ?n) "
+        f"{{ GRAPH {PROVENANCE_GRAPH} {{ ?s {OBJECT} ?v }} }}"
     ),
 }
 """SPARQL queries for the fields of ``Counts``."""

@@ -81,7 +81,7 @@ def statements_table(statements: Iterable[Statement]) -> pa.Table:
 def statement_ids(
     items: pa.Array, properties: pa.Array, values: pa.Array, languages: pa.Array
 ) -> pa.Array:
-    """Return the :func:`statement_id` of many triples [N] with their languages.
+    """Return the :func:`schema.terms.statement_id` of many triples [N] with their languages.
 
     A null in a triple counts as an empty text. The bytes to hash are put together in columns, which
     takes half the time of one call each.

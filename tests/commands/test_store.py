@@ -18,13 +18,21 @@ from tests.commands.conftest import Call, assert_fails
 
 def test_show_has_the_fields_of_the_contract(ingested: Call, tmp_path: Path) -> None:
     document = ingested("show", "1", "--json").json
-    assert list(document) == ["id", "title", "category", "images", "statements"]
+    assert list(document) == [
+        "id",
+        "title",
+        "description",
+        "category",
+        "images",
+        "statements",
+    ]
     assert (document["id"], document["title"]) == ("1", "Red clay mug")
     assert document["category"] == "Mugs"
     assert document["images"] == [str(tmp_path / "images" / "1.png")]
     assert document["statements"][0] == {
         "property": "colour",
         "value": "red",
+        "language": None,
         "rank": "asserted",
         "confidence": None,
         "source": "items.csv",

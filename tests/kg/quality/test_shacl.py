@@ -180,7 +180,7 @@ def watch(event, arguments):
     if event == "open" or event.startswith(("socket.", "urllib.", "subprocess.")):
         reached.append(f"{event} {arguments[0]}")
 sys.addaudithook(watch)
-item = {"id": "1", "title": "Mug", "category": None, "images": []}
+item = {"id": "1", "title": "Mug", "category": None, "images": [], "description": None}
 findings = Shapes(Path(sys.argv[1])).check([item], [])
 print(json.dumps([reached, [finding.check for finding in findings]]))
 """

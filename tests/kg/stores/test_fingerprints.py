@@ -28,11 +28,13 @@ CHANGES = {
     "evidence": "f",
     "reviewer": "jo",
     "time": "2027",
+    "language": "de",
 }
 OTHER_ITEMS = [
     Item("b", "t", "c", ("1",)),
     Item("a", None, "c", ("1",)),
     Item("a", "t", "d", ("1",)),
+    Item("a", "t", "c", ("1",), "d"),
     Item("a", "t", "c", ("2",)),
     Item("a", "t", "c", ("1", "1")),
     Item("a", "c", "t", ("1",)),

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.kills import KINDS, digest, train
-from tests.faults.children import PRELOADED, Child, Result, call, command
+from tests.faults.children import PRELOADED, Child, Result, ServerLostError, call, command
 from tests.faults.kills import Moments
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
@@ -170,7 +170,10 @@ def _killed_run(
             if kills < KILLS_OF_A_RUN and moments.kill(child, changes):
                 kills += 1
                 continue
-            result = child.result()
+            try:
+                result = child.result()
+            except ServerLostError:
+                continue
         return kills, str(result) if result.code else ""
 
 

@@ -102,9 +102,8 @@ def killed_run(
     words = train(home, name, kind, steps)
     kills = 0
     while True:
-        folder = home / "models" / name
         # A run that was killed before it wrote what --resume builds from starts again.
-        started = (folder / "checkpoints" / "start" / "manifest.json").exists()
+        started = any((home / "models" / name / "checkpoints").glob("*/manifest.json"))
         process = catalograph(home, *words, *(["--resume"] if started else []))
         wait = float("inf") if kills >= 3 else rng.uniform(3.0, 14.0)
         try:

@@ -29,7 +29,7 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
     """Return the model's folder: the named one, the newest unfinished one, or a new one."""
     if options.resume and options.name is None:
         unfinished = sorted(
-            home.models.glob("*/checkpoints"),
+            (path for path in home.models.glob("*/checkpoints") if has_begun(path.parent)),
             key=lambda path: path.stat().st_mtime,
         )
         if not unfinished:
@@ -37,7 +37,7 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
         return unfinished[-1].parent
     if options.name is not None:
         folder = home.models / options.name
-        exists = (folder / "checkpoints").exists()
+        exists = has_begun(folder)
         if exists and not options.resume:
             raise UsageError(
                 f"model {options.name!r} exists in {home.models}: "
@@ -60,8 +60,16 @@ def continued_options(folder: Path, options: TrainOptions) -> TrainOptions:
     The run in ``folder`` is resumed as if by ``--resume``, unless it had not yet written what that
     rebuilds the model from: then it begins anew in this folder.
     """
-    has_begun = any((folder / "checkpoints").glob("start*/manifest.json"))
-    return dataclasses.replace(options, name=folder.name, resume=options.resume or has_begun)
+    resume = options.resume or has_begun(folder)
+    return dataclasses.replace(options, name=folder.name, resume=resume)
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a run in a folder has written what it can be resumed from.
+
+    One that was killed before that has not begun, whatever it left.
+    """
+    return any((folder / "checkpoints").glob("*/manifest.json"))
 
 
 def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFolder | None:

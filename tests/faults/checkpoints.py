@@ -10,10 +10,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.kills import KINDS, digest, train
-from tests.faults.children import PRELOADED, Child, Result, call, command
+from tests.faults.children import PRELOADED, Child, Result, ServerLostError, call, command
 from tests.faults.kills import Moments
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
+from training.setup import has_begun
 
 NAMES = ("weights", "average", "optimizer")
 SIZE = 20_000
@@ -163,13 +164,16 @@ def _killed_run(
     kills = 0
     while True:
         # A run that was killed before it wrote what --resume builds from starts again.
-        started = (home / "models" / name / "checkpoints" / "start" / "manifest.json").exists()
+        started = has_begun(home / "models" / name)
         words = [*train(home, name, kind, STEPS), *(["--resume"] if started else [])]
         with Changes(home / "models") as changes, command(*words, home=home) as child:
             if kills < KILLS_OF_A_RUN and moments.kill(child, changes):
                 kills += 1
                 continue
-            result = child.result()
+            try:
+                result = child.result()
+            except ServerLostError:
+                continue
         return kills, str(result) if result.code else ""
 
 

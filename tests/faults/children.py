@@ -68,6 +68,8 @@ LONGEST_SECONDS = 600.0
 BATCH_STATEMENTS = 1_000
 """Statements of a batch of an ingest: so a small catalogue takes several commits."""
 
+_SERVER_LOST = 255
+"""The exit code by which multiprocessing says that a process's server has ended before it."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -99,6 +101,10 @@ class Result:
     def __str__(self) -> str:
         last = (self.err.splitlines() or self.out.splitlines() or ["nothing"])[-1]
         return f"exit code {self.code}, {last[:300]}"
+
+
+class ServerLostError(RuntimeError):
+    """How a process ended is not known, because the server that it was forked from ended before."""
 
 
 class Child:
@@ -146,10 +152,18 @@ class Child:
         return received
 
     def result(self, seconds: float = LONGEST_SECONDS) -> Result:
-        """Wait for the end and return the result; a process that takes longer is killed."""
+        """Wait for the end and return the result; a process that takes longer is killed.
+
+        Raises ServerLostError if the server has ended, from which all processes are forked: so it
+        does if another one is killed just when it asks the server for a process.
+        """
         self.process.join(seconds)
         if self.process.is_alive():
             self.kill()
+        if self.process.exitcode == _SERVER_LOST:
+            # The process itself may still run.
+            self.kill()
+            raise ServerLostError("the server of processes has ended")
         out, err = (path.read_text(errors="replace") for path in self._outputs)
         code = self.process.exitcode
         return Result(-signal.SIGKILL if code is None else code, out, err)

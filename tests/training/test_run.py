@@ -440,6 +440,14 @@ def test_a_name_that_is_taken_is_refused(home):
         train(home, options("taken", 1))
 
 
+def test_a_run_that_was_killed_before_it_wrote_anything_starts_again(home):
+    (home.models / "early" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no checkpoint to resume"):
+        train(home, options("early", 1, resume=True))
+    assert train(home, options("early", 1))["steps"] == 1
+    assert train(home, options("early", 2, resume=True))["steps"] == 2
+
+
 PLAIN = (
     "batch_size=16",
     "precision=fp32",

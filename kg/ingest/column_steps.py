@@ -153,7 +153,7 @@ class ColumnSteps:
                     if packed.json:
                         cells.append((row, name, unpack_json(text)))
                         continue
-                    pairs = unpack(text, packed.pair, packed.item, packed.parts)
+                    pairs = unpack(text, packed.pair, packed.item, packed.parts, packed.position)
                 except ValueError as error:
                     if packed.json:
                         # A text beside JSON is a value like any other.

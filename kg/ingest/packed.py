@@ -18,23 +18,32 @@ _ADDRESS = re.compile(r"[\s,;|]+(?=https?://)|[\s|;]+(?=\S*https?://)")
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|tiff?|svg)$", re.IGNORECASE)
 _MAY_SEPARATE = re.compile(r"[\s,;|\x1f]")
 _LIST_OF_PATHS = re.compile(r"\s*[,;|]\s*")
+# A value, its place among the others, and whether it is the shop's own: "Steel:2:0".
+_POSITION = re.compile(r"(.*?\S)(?:\s*:\s*\d*){1,2}\s*", re.DOTALL)
 _NAME = re.compile(r"(?=.*[^\W\d])\w[\w .()/\-%+&']{0,60}")
 
 
-def unpack(text: str, pair: str, item: str, parts: int = 2) -> list[tuple[str, str]]:
+def unpack(
+    text: str, pair: str, item: str, parts: int = 2, position: bool = False
+) -> list[tuple[str, str]]:
     """Return the (property, value) pairs of a packed cell.
 
     ``pair`` stands between property and value, and ``item`` between pairs. What follows a single
     character that separates pairs, and is no pair itself, belongs to the value before it: values
-    may hold a comma. With three ``parts`` a section comes before the property's name. Raises
+    may hold a comma. With three ``parts`` a section comes before the property's name. With
+    ``position`` numbers after the value are left out. A pair may be quoted as a whole. Raises
     ValueError on a pair that lacks its separator.
     """
     pairs: list[tuple[str, str]] = []
     for part in _split_pairs(text, pair, item, parts == 3):
+        part = _unquoted(part)
         pieces = part.split(pair, parts - 1)
         if len(pieces) < parts and not (parts == 3 and len(pieces) == 2):
             raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
         *names, value = pieces
+        placed = _POSITION.fullmatch(value) if position else None
+        if placed is not None:
+            value = placed[1]
         sections = [name.strip() for name in names if name.strip()]
         pairs.append((" ".join(sections), _unquoted(value)))
     return pairs

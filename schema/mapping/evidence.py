@@ -21,7 +21,9 @@ _ID_ENDING = re.compile(
     r"(?:[a-z0-9](?:ID|Id|SKU|Sku|Code|Number|No|Nr)|[_\- ](?i:id|sku|nr|no|number|code)"
     r"|(?i:nummer|编号|编码))$"
 )
-TITLE_ENDING = re.compile(r"(?:name|title|titel|bezeichnung|名称|标题)$")
+TITLE_ENDING = re.compile(
+    r"(?:(?:name|title|titel)(?:short|long|kurz|lang)?|bezeichnung|benennung|名称|标题|名)$"
+)
 _SEPARATORS = ("|", ";", ",")
 LEVEL_SEPARATORS = (">", "»", "›", "→", " / ", "\\", "/")
 _MAX_PIECE = 40
@@ -200,3 +202,14 @@ def paths_by_comma(text: str, separator: str) -> bool:
     """Return whether commas separate paths: "A > B, C > D", or "A > B, C"."""
     parts = text.split(",")
     return len(parts) > 1 and separator in parts[0] and any(separator in part for part in parts[1:])
+
+
+def is_list_of_paths(text: str, separator: str) -> bool:
+    """Return whether a text is a path and, after a comma, a short name: "A > B, C"."""
+    first, comma, rest = text.partition(",")
+    names = [name.strip() for name in rest.split(",")]
+    return (
+        bool(comma)
+        and separator in first
+        and all(1 <= len(name.split()) <= 2 and "&" not in name for name in names)
+    )

@@ -17,7 +17,8 @@ class PackedColumn:
 
     ``pair`` separates a property from its value, ``item`` one such pair from the next, and
     ``multi`` the values of one property. With three ``parts`` a pair is section, name and value.
-    With ``json`` a cell is a JSON object or a list of such, and needs no separators.
+    With ``position`` numbers follow a value that are no part of it: its place, and a flag. With
+    ``json`` a cell is a JSON object or a list of such, and needs no separators.
     """
 
     column: str
@@ -26,6 +27,7 @@ class PackedColumn:
     multi: str | None = None
     parts: int = 2
     json: bool = False
+    position: bool = False
 
 
 @dataclass(frozen=True)

@@ -703,3 +703,101 @@ def test_mbsd(name, labels):
         "邮简 邮票",
         labels[0] if labels else None,
     )
+
+
+def test_prestashop():
+    made = shipped(
+        "prestashop",
+        *cells(
+            {
+                "Product ID": "1",
+                "Active (0/1)": "1",
+                "Name *": "Dress",
+                "Categories (x,y,z...)": "Women,Dresses",
+                "Reference #": "D-1",
+                "Tags (x,y,z...)": "new,linen",
+                "Image URLs (x,y,z...)": "https://x/1.jpg,https://x/2.jpg",
+                "Feature(Name:Value:Position:Customized)": "Fabric:Linen:1:0,Length:98:2",
+            }
+        ),
+    )
+    assert made.items["1"] == {
+        "title": "Dress",
+        "category": "Women",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("1") == {
+        "Categories (x,y,z...)": "Dresses",
+        "Reference #": "D-1",
+        "Tags": ["linen", "new"],
+        "Fabric": "Linen",
+        "Length": "98",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (
+            ["ID", "Typ", "Artikelnummer", "Name", "Kategorien", "Bilder", "Übergeordnet"],
+            ["Attribut 1 Name", "Attribut 1 Wert(e)"],
+        ),
+        (
+            ["ID", "Type", "UGS", "Nom", "Catégories", "Images", "Parent"],
+            ["Nom de l’attribut 1", "Valeur(s) de l’attribut 1 "],
+        ),
+        (
+            ["ID", "Tipo", "SKU", "Nombre", "Categorías", "Imágenes", "Superior"],
+            ["Nombre del atributo 1", "Valor(es) del atributo 1"],
+        ),
+    ],
+)
+def test_woocommerce_translates_its_header(names, pairs):
+    header = names + pairs
+    images = "https://x/1.jpg, https://x/2.jpg"
+    made = shipped(
+        "woocommerce",
+        header,
+        [
+            [
+                "7",
+                "variable",
+                "shoe",
+                "Shoe",
+                "Shoes > New, Sale",
+                "https://x/1.jpg, https://x/2.jpg",
+            ]
+            + [None, "Size", "42, 43"],
+            ["8", "variation", "shoe-42", "Shoe 42", None, None, "id:7", "Size", "42"],
+        ],
+    )
+    assert made.items["shoe"]["category"] == "Shoes > New"
+    assert len(made.items["shoe"]["images"]) == 2
+    assert made.values("shoe")["Size"] == ["42", "43"]
+    assert made.values("shoe-42")["variant of"] == "shoe"
+
+
+def test_shopify_by_the_names_of_its_newer_form():
+    made = shipped(
+        "shopify",
+        *cells(
+            {
+                "Title": "Tote",
+                "URL handle": "tote",
+                "Description": "<p>Canvas</p>",
+                "SKU": "T-N",
+                "Option1 name": "Color",
+                "Option1 value": "Natural",
+                "Price": "19",
+                "Product image URL": "https://x/1.jpg",
+            },
+            {"URL handle": "tote", "SKU": "T-B", "Option1 value": "Black", "Price": "20"},
+        ),
+    )
+    assert sorted(made.items) == ["T-B", "T-N", "tote"]
+    assert made.values("T-B") == {
+        "variant of": "tote",
+        "Color": "Black",
+        "SKU": "T-B",
+        "Price": "20",
+    }

@@ -56,6 +56,10 @@ def test_the_delimiter_does_not_depend_on_the_name(tmp_path, name, delimiter, ro
         ("sku,price\n1,1.299\n2,2.499\n", ",", 2),
         ("id\n1\n2\n", ",", 1),
         ('sku,note\n1,"a;b;c"\n2,"d;e;f"\n', ",", 2),
+        ("sku^name^color\n1^Cup^red\n2^Can^blue\n", "^", 3),
+        ("sku~name~color\n1~Cup, large~red\n2~Can~blue\n", "~", 3),
+        ("sku\x01name\n1\x01Cup\n2\x01Can\n", "\x01", 2),
+        ("sku,size\n1,5~6\n2,7~8\n", ",", 2),
     ],
 )
 def test_what_separates_cells_separates_them_in_every_row(tmp_path, text, delimiter, width):

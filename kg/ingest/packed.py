@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from kg.ingest.values.text import LIST_SEPARATOR
+from schema.bracketed import parse_bracketed
 
 _OTHER_FILE = re.compile(
     r"\.(pdf|mp4|mov|avi|webm|zip|docx?|xlsx?|html?|txt|xml|json|csv|dwg|dxf|stp|step|ies)"
@@ -74,13 +74,10 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def unpack_json(text: str) -> Any:
-    """Return the object or the list of objects in a cell; raises ValueError if it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{text[:40]!r} is not JSON") from None
-    if not isinstance(value, dict | list):
+def unpack_json(text: str) -> dict[str, Any] | list[Any]:
+    """Return the object or the list in a cell, as JSON or Python writes it; ValueError if none."""
+    value = parse_bracketed(text)
+    if value is None:
         raise ValueError(f"{text[:40]!r} is neither a JSON object nor a list")
     return value
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+
+from schema.bracketed import parse_bracketed
 
 CERTAIN_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
@@ -189,13 +190,8 @@ def _are_codes(pieces: Sequence[str]) -> bool:
 
 
 def is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list."""
-    if text[:1] not in "{[":
-        return False
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
+    """Return whether a text is an object or a list as JSON or Python writes it."""
+    return parse_bracketed(text) is not None
 
 
 def paths_by_comma(text: str, separator: str) -> bool:

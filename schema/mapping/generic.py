@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from schema.bracketed import list_in
 from schema.mapping.attributes import find_packed, find_pairs
 from schema.mapping.evidence import (
     CERTAIN_INDEX,
@@ -50,6 +51,7 @@ from schema.mapping.lexicon import (
     VALUE_COLUMNS,
 )
 from schema.mapping.model import (
+    BRACKETS,
     ColumnSettings,
     LanguageNames,
     Mapping,
@@ -77,6 +79,7 @@ def adapted(mapping: Mapping, sample: Sample) -> Findings:
     """Return a shipped mapping with what only the source itself tells: index columns and units."""
     detective = _Detective(mapping, sample)
     detective.leave_out_index()
+    detective.find_bracketed()
     detective.take_roles()
     detective.find_units()
     if mapping.multi is None and mapping.properties is None:
@@ -90,6 +93,7 @@ def generic_mapping(mapping: Mapping, sample: Sample) -> Findings:
     detective.leave_out_index()
     if detective.find_triples():
         return Findings(detective.mapping, detective.why, detective.reason)
+    detective.find_bracketed()
     detective.find_languages()
     detective.find_pairs()
     detective.find_roles()
@@ -119,11 +123,30 @@ class _Detective:
             if name in self._facts:
                 known = self._facts[name].texts + known
             self._facts[name] = ColumnFacts(name, known, len(rows))
+        self._bracketed = [name for name in self._facts if self._open_lists(name)]
         self._free = list(self._facts)
         self._prefix = _common_prefix(sample.columns)
         self._titles: dict[str, list[str]] = {}
 
+    def _open_lists(self, name: str) -> bool:
+        """Look at the values of lists in brackets in place of the cells; return if there are."""
+        facts = self._facts[name]
+        lists = [list_in(text) for text in facts.texts]
+        found = [values for values in lists if values is not None]
+        if not found or len(found) * 2 < len(lists):
+            return False
+        texts = tuple(text for values in found for text in values)
+        self._facts[name] = ColumnFacts(name, texts, facts.count)
+        return True
+
     # ---- columns that are nothing of the catalogue ----------------------------------------------
+
+    def find_bracketed(self) -> None:
+        """Say which columns hold lists as JSON or Python writes them."""
+        for name in self._bracketed:
+            if self.mapping.settings_of(name).multi in (None, self.mapping.multi):
+                self._say(name, multi=BRACKETS)
+                self.why[name] = "its cells are lists in brackets"
 
     def leave_out_index(self) -> None:
         """Leave out the index that pandas writes."""

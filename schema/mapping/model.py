@@ -10,6 +10,9 @@ from schema.mapping.names import captured, matches, normalized
 VARIANT_OF = "variant of"
 """The property that leads from a variant to the product that it varies."""
 
+BRACKETS = "[]"
+"""``multi`` of a column whose cells are lists as JSON or Python writes them: ["a", "b"]."""
+
 
 @dataclass(frozen=True)
 class PackedColumn:

@@ -759,15 +759,7 @@ def test_woocommerce_translates_its_header(names, pairs):
         "woocommerce",
         header,
         [
-            [
-                "7",
-                "variable",
-                "shoe",
-                "Shoe",
-                "Shoes > New, Sale",
-                "https://x/1.jpg, https://x/2.jpg",
-            ]
-            + [None, "Size", "42, 43"],
+            ["7", "variable", "shoe", "Shoe", "Shoes > New, Sale", images, None, "Size", "42, 43"],
             ["8", "variation", "shoe-42", "Shoe 42", None, None, "id:7", "Size", "42"],
         ],
     )

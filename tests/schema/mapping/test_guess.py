@@ -247,3 +247,11 @@ def test_a_unit_column_may_serve_several():
 def test_categories_in_the_plural_are_several():
     mapping = guess('sku;name;Categories\n1;Cup;"Home > Cups, New"\n2;Can;Home > Cans', ";").mapping
     assert (mapping.category_separator, mapping.category_multi) == (">", ",")
+
+
+def test_lists_in_brackets_are_recognised():
+    mapping = guess(
+        "id;name;tags;image\n1;Cup;['a', 'b'];['https://x/1.jpg']\n2;Can;[];[]", ";"
+    ).mapping
+    assert {mapping.settings_of(name).multi for name in ("tags", "image")} == {"[]"}
+    assert mapping.images == ("image",)

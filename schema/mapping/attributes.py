@@ -120,6 +120,32 @@ def _belong(name: str, name_rests: set[str], value: str) -> bool:
     return any(not rest or _is_property(rest) for rest in name_rests & value_rests)
 
 
+def is_property_word(name: str) -> bool:
+    """Return whether a name is one for any property: "PARAM", "attributes", "eigenschaft"."""
+    return _is_property(_key(name))
+
+
+def pair_members(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return which members of an object name a property and hold its value, in any language."""
+    keys = {name: _key(name.removeprefix("@")) for name in names}
+    named = {
+        name: rests
+        for name, key in keys.items()
+        if (rests := {rest for rest in _rests(key, NAME_WORDS) if not rest or _is_property(rest)})
+    }
+    valued = [
+        name
+        for name, key in keys.items()
+        if any(not rest or _is_property(rest) for rest in _rests(key, VALUE_COLUMNS))
+    ]
+    # A name is better than a label, and that better than a code.
+    for name in sorted(named, key=lambda each: _key(each.removeprefix("@")).endswith("code")):
+        for value in valued:
+            if value != name:
+                return name, value
+    return None
+
+
 def _is_property(word: str) -> bool:
     return word in PROPERTY_COLUMNS or word in OPTION_WORDS
 

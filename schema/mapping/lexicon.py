@@ -30,7 +30,7 @@ ID_NAMES = tuple(
 TITLE_NAMES = tuple(
     """
     title name productname producttitle itemname itemtitle displayname productdisplayname
-    articlename shortname label
+    articlename shortname label names titles labels
     bezeichnung artikelbezeichnung produktbezeichnung produktname artikelname titel kurztext
     kurzbezeichnung benennung
     nom nomproduit nomduproduit libellé libelle désignation designation titre intitulé

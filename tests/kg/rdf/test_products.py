@@ -162,7 +162,9 @@ def test_variants_of_a_group_lead_to_it(catalogue):
     group = {"@context": "https://schema.org/", "@type": "ProductGroup", "productGroupID": "PK"}
     catalogue.json_ld({**group, "name": "Parka", "material": "Wool", "hasVariant": variants})
     assert catalogue.facts("PK") == {"material": "Wool"}
-    assert [catalogue.facts(sku) for sku in ("S", "M")] == [{"variant of": "PK"}] * 2
+    assert [catalogue.facts(sku) for sku in ("S", "M")] == [
+        {"variant of": "PK", "material": "Wool"}
+    ] * 2
 
 
 def test_products_of_gs1(catalogue):
@@ -204,3 +206,11 @@ def test_images_are_relative_to_the_file(catalogue):
     catalogue.turtle('x:a a s:Product ; s:image <1.png> . x:b a s:Product ; s:image "../1.png" .')
     assert catalogue.store.item("http://x/a")[0].images == (str(catalogue.folder / "1.png"),)
     assert catalogue.store.item("http://x/b")[0].images == ()
+
+
+def test_an_image_may_be_an_object_with_its_address(catalogue):
+    front = {"@type": "ImageObject", "name": "Front", "url": "https://x/1.jpg", "width": "9"}
+    back = {"@type": "ImageObject", "contentUrl": "https://x/2.jpg", "thumbnailUrl": "https://x/s"}
+    catalogue.json_ld(schema_org(image=[front, back]))
+    assert catalogue.store.item("M1")[0].images == ("https://x/1.jpg", "https://x/2.jpg")
+    assert "https://x/s" not in catalogue.facts("M1").values()

@@ -26,7 +26,7 @@ TITLE_ENDING = re.compile(
     r"(?:(?:name|title|titel)(?:short|long|kurz|lang)?|bezeichnung|benennung|名称|标题|名)$"
 )
 _SEPARATORS = ("|", ";", ",")
-LEVEL_SEPARATORS = (">", "»", "›", "→", " / ", "\\", "/")
+LEVEL_SEPARATORS = (">", "»", "›", "→", " / ", " | ", "\\", "/")
 _MAX_PIECE = 40
 MIN_ROWS = 3
 """Rows from which a column without a telling name may be taken for the id or the title."""

@@ -425,7 +425,7 @@ class _Detective:
         """Find out what separates the levels of a category, and several categories."""
         facts = self._facts[name]
         for sign in LEVEL_SEPARATORS:
-            least = 0.6 if sign == "/" else 0.2
+            least = 0.6 if sign in ("/", " | ") else 0.2
             if facts.texts and facts.share_with(sign) >= least:
                 self.mapping = replace(self.mapping, category_separator=sign.strip())
                 self.why[name] += f"; {sign.strip()!r} separates its levels"

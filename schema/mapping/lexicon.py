@@ -60,7 +60,7 @@ DESCRIPTION_NAMES = tuple(
 )
 CATEGORY_NAMES = tuple(
     """
-    category categories categorypath categoryname categoryhierarchy productcategory
+    category categories categorytext categorypath categoryname categoryhierarchy productcategory
     productcategories fullcategory breadcrumb breadcrumbs taxonomy producttype googleproductcategory
     kategorie kategorien kategoriepfad warengruppe produktgruppe produktkategorie artikelgruppe
     sortiment

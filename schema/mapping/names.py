@@ -107,8 +107,9 @@ def captured(name: str, pattern: str) -> list[str]:
 
     The list is empty if only a differently spelled name would fit the pattern.
     """
+    # Each stands for as little as it can: "*[*]" splits "name[a][b]" at the first bracket.
     parts = [re.escape(part) for part in _WILDCARD.split(pattern)]
-    wildcards = {"*": "(.*)", "?": "(.)", "{n}": r"(\d+)"}
+    wildcards = {"*": "(.*?)", "?": "(.)", "{n}": r"(\d+)"}
     groups = [wildcards[each] for each in _WILDCARD.findall(pattern)]
     expression = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
     fits = len(name) <= MAX_NAME

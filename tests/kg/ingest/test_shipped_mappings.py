@@ -793,3 +793,51 @@ def test_shopify_by_the_names_of_its_newer_form():
         "SKU": "T-B",
         "Price": "20",
     }
+
+
+def test_amazon_flat_file_with_names_of_its_newer_form():
+    place = "[marketplace_id=A1][language_tag=de_DE]#1"
+    made = shipped(
+        "amazon-flat-file",
+        *cells(
+            {
+                "contribution_sku#1.value": "L-1",
+                "product_type#1.value": "LAMP",
+                f"item_name{place}.value": "Lampe",
+                f"color{place}.value": "Messing",
+                "main_product_image_locator[marketplace_id=A1]#1.media_location": "https://x/1.jpg",
+                "other_product_image_locator_1[marketplace_id=A1]#1.media_location": (
+                    "https://x/2.jpg"
+                ),
+            }
+        ),
+    )
+    assert made.items["L-1"] == {
+        "title": "Lampe",
+        "category": "LAMP",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("L-1") == {"color": "Messing"}
+
+
+def test_akeneo_as_its_api_gives_products():
+    def values(*texts):
+        return [{"locale": locale, "scope": None, "data": data} for locale, data in texts]
+
+    product = {
+        "_links": {"self": {"href": "https://x"}},
+        "identifier": "A-1",
+        "enabled": True,
+        "family": "shoes",
+        "categories": ["men", "new"],
+        "values": {
+            "name": values(("de_DE", "Schuh"), ("en_US", "Shoe")),
+            "color": values((None, "red")),
+            "weight": values((None, {"amount": "320", "unit": "GRAM"})),
+        },
+    }
+    made = shipped_records("akeneo", [product])
+    assert (made.items["A-1"]["title"], made.items["A-1"]["category"]) == ("Shoe", "men")
+    assert made.values("A-1")["weight"] == "320 g"
+    assert made.values("A-1")["color"] == "red"
+    assert made.languages == {("A-1", "title", "Schuh"): "de-DE"}

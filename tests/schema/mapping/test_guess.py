@@ -173,6 +173,7 @@ def test_lists_are_recognised_by_values_that_come_up_again(cells, separator):
 def test_categories_and_their_levels():
     assert guess("sku,category\n1,A > B\n2,A > C").mapping.category_separator == ">"
     assert guess("sku,category\n1,A/B\n2,A/C/D").mapping.category_separator == "/"
+    assert guess("sku;category\n1;A | B\n2;A | C", ";").mapping.category_separator == "|"
     several = guess("sku;category\n1;A > B, C > D\n2;A > C", ";").mapping
     assert (several.category_separator, several.category_multi) == (">", ",")
     one = guess("sku;Kategorie\n1;Food, Drinks > Tea\n2;A > C", ";").mapping
@@ -255,3 +256,21 @@ def test_lists_in_brackets_are_recognised():
     ).mapping
     assert {mapping.settings_of(name).multi for name in ("tags", "image")} == {"[]"}
     assert mapping.images == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (("query", "item_id", "impressions", "clicks"), "query log.*catalograph queries"),
+        (("Suchbegriff", "Artikel-Nr.", "Klicks"), "query log"),
+        (("query", "product_id", "esci_label"), "query log"),
+        (("order_id", "customer", "sku", "quantity"), "orders.*mapping"),
+    ],
+)
+def test_what_happened_to_products_is_no_catalogue(header, message):
+    with pytest.raises(MappingError, match=message):
+        guess_mapping(head(header, ("a", "1", "2", "3")[: len(header)]))
+
+
+def test_a_catalogue_may_count_its_orders():
+    assert guess("sku,name,keyword,clicks\n1,Cup,clay,3\n2,Can,tin,4").mapping.id == ("sku",)

@@ -142,6 +142,18 @@ def test_a_flat_file_of_amazon_has_its_header_in_the_third_line(tmp_path):
     assert len(detected.rows) == 3
 
 
+def test_a_newer_template_of_amazon_says_where_its_rows_are(tmp_path):
+    text = (
+        "settings=attributeRow=5&contentLanguageTag=de_DE&dataRow=7&labelRow=4\t\t\n"
+        "\t\t\nOffer\tProduct\t\nSKU\tType\tName\n"
+        "contribution_sku#1.value\tproduct_type#1.value\titem_name[a=b]#1.value\n"
+        "ABC123\tSHIRT\tExample\nL-1\tLAMP\tLamp\nL-2\tLAMP\tLamp 2\n"
+    )
+    rows = detect(tmp_path, text, "a.txt").rows
+    assert rows[0] == ("contribution_sku#1.value", "product_type#1.value", "item_name[a=b]#1.value")
+    assert [row[0] for row in rows[1:]] == ["L-1", "L-2"]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "first"),
     [

@@ -185,8 +185,8 @@ class Flattener:
             return
         rest = {key: value for key, value in members.items() if value is not None}
         if len(rest) > 1 and _is_by_language(rest):
-            for tag, value in rest.items():
-                self._add(name, value, language_tag(tag), depth + 1)
+            for code, each in rest.items():
+                self._add(name, each, language_tag(code), depth + 1)
             return
         if "data" in rest:
             for key in _SCOPE_NAMES:
@@ -219,7 +219,7 @@ class Flattener:
         depth: int,
     ) -> bool:
         """Add a property that the data name themselves; return False if there is no name."""
-        rest = dict(members)
+        rest = _opened(members, (pairs.name, pairs.value, pairs.unit or ""))
         name_key = _member(rest, pairs.name)
         value_key = _member(rest, pairs.value)
         if name_key is None or value_key is None:
@@ -318,6 +318,24 @@ def _member(members: dict[str, Any], name: str) -> str | None:
         return name
     wanted = normalized(name)
     return next((key for key in members if normalized(key.removeprefix("@")) == wanted), None)
+
+
+def _opened(members: dict[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Return members with those of the objects within that paths like "Feature.Name" lead into."""
+    rest = dict(members)
+    wanted = [normalized(path) for path in paths if "." in path or "/" in path]
+    closed = list(rest) if wanted else []
+    while closed:
+        key = closed.pop()
+        name = key.removeprefix("@")
+        inner = rest[key]
+        leads = any(path.startswith(f"{normalized(name)}.") for path in wanted)
+        if leads and isinstance(inner, dict):
+            opened = {f"{name}.{each.removeprefix('@')}": value for each, value in inner.items()}
+            del rest[key]
+            rest |= opened
+            closed += opened
+    return rest
 
 
 def _plain_text(value: Any) -> str | None:

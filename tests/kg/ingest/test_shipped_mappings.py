@@ -841,3 +841,46 @@ def test_akeneo_as_its_api_gives_products():
     assert made.values("A-1")["weight"] == "320 g"
     assert made.values("A-1")["color"] == "red"
     assert made.languages == {("A-1", "title", "Schuh"): "de-DE"}
+
+
+def test_icecat_xml():
+    def feature(name, value, sign, shown):
+        definition = {
+            "@ID": "1",
+            "Measure": {"@ID": "5", "@Sign": sign},
+            "Name": {"@ID": "6", "@Value": name, "@langid": "1"},
+        }
+        return {"@Value": value, "@Presentation_Value": shown, "@ID": "9", "Feature": definition}
+
+    product = {
+        "@ID": "29",
+        "@Prod_id": "NB14",
+        "@Name": "Notebook",
+        "@Title": "Acme Notebook 14",
+        "@HighPic": "https://x/1.jpg",
+        "@Quality": "ICECAT",
+        "Category": {"@ID": "151", "Name": {"@Value": "Notebooks", "@langid": "1"}},
+        "EANCode": {"@EAN": "4012345000016"},
+        "Supplier": {"@ID": "9", "@Name": "Acme"},
+        "ProductFeature": [
+            feature("Memory", "8", "GB", "8 GB"),
+            feature("Colour", "Black", "", "Black"),
+        ],
+        "ProductGallery": {
+            "ProductPicture": [{"@Pic": "https://x/1.jpg"}, {"@Pic": "https://x/2.jpg"}]
+        },
+    }
+    made = shipped_records("icecat-xml", [product])
+    assert made.items["NB14"] == {
+        "title": "Acme Notebook 14",
+        "category": "Notebooks",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("NB14") == {
+        "Memory": "8 GB",
+        "Colour": "Black",
+        "brand": "Acme",
+        "ean": "4012345000016",
+        "ID": "29",
+        "Name": "Notebook",
+    }

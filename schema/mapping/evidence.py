@@ -20,7 +20,10 @@ _PIECES = re.compile(r"[\s,;|\x1f]+(?=(?:https?:)?//|/|\S+\.(?:jpe?g|png|webp|gi
 TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 _ID_ENDING = re.compile(
     r"(?:[a-z0-9](?:ID|Id|SKU|Sku|Code|Number|No|Nr)|[_\- ](?i:id|sku|nr|no|number|code)"
-    r"|(?i:nummer|编号|编码))$"
+    r"|(?i:nummer|编号|编码)"
+    r"|(?i:\b(?:artikel|article|artículo|articolo|artigo|product|produkt|producto|prodotto|produit|"
+    r"item|stock|material|teile?|part|bestell?|model|modell|ware|goods|товар)[\s_\-]*"
+    r"(?:code|kod|kód|key|id|nr|no|num|number)))$"
 )
 TITLE_ENDING = re.compile(
     r"(?:(?:name|title|titel)(?:short|long|kurz|lang)?|bezeichnung|benennung|名称|标题|名)$"

@@ -565,7 +565,7 @@ class _Detective:
 
     def _ranked(self, names: Sequence[str]) -> list[str]:
         """Return the free columns of these names, in the order of the names."""
-        places = {name: place for place, name in reversed(list(enumerate(names)))}
+        places = {name.casefold(): at for at, name in reversed(list(enumerate(names)))}
         prefix = len(self._prefix)
 
         def place(name: str) -> int | None:

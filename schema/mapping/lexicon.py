@@ -40,7 +40,8 @@ TITLE_NAMES = tuple(
     namn produktnamn benämning artikelbenämning navn produktnavn varenavn nimi tuotenimi
     terméknév megnevezés ürünadı denumire nomedoproduto
     наименование название наименованиетовара названиетовара товар 상품명 제품명 製品名
-    materialkurztext materialbezeichnung
+    materialkurztext materialbezeichnung όνομα ονομασία τίτλος név elnevezés nume ime назва име ім'я
+    اسم الاسم اسمالمنتج שם שםמוצר tên tênsảnphẩm nama namaproduk ชื่อ ชื่อสินค้า
     名称 标题 商品名称 产品名称 商品标题 商品名 品名 产品名 商品名称(标题) タイトル
     """.split()
 )
@@ -53,7 +54,7 @@ DESCRIPTION_NAMES = tuple(
     descripción descripcion descripciónlarga descripcionlarga
     descrizione descrizionelunga descrizioneprodotto
     omschrijving productomschrijving opis opisproduktu popis beskrivning beskrivelse kuvaus
-    описание açıklama leírás descrição descricao 설명
+    описание опис περιγραφή açıklama leírás descriere الوصف môtả deskripsi descrição descricao 설명
     描述 商品描述 产品描述 详情 商品详情 説明 商品説明
     shortdescription descriptionshort kurzbeschreibung
     """.split()
@@ -67,7 +68,8 @@ CATEGORY_NAMES = tuple(
     catégorie categorie catégories famille rayon
     categoría categoria categorías categorias familia
     categorieprodotto reparto
-    kategoria kategori kategorier kategoriaproduktu категория категории раздел группатоваров
+    kategoria kategori kategorier kategoriaproduktu kategória κατηγορία категорія danhmục الفئة
+    หมวดหมู่ категория категории раздел группатоваров
     카테고리 カテゴリー 类目 分类 类别 商品分类 产品分类 商品类目 カテゴリ カテゴリー
     department productgroup itemcategory maincategory
     """.split()

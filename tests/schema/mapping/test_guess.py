@@ -193,6 +193,8 @@ def test_numbers_may_be_names_of_columns_beside_words():
         ("x:id,x:parent_level_id,Label (EN)\nP1,a,Cup\nP2,b,Can", "x:id", "Label (EN)"),
         ("артикул,наименование\nА1,Стол\nА2,Стул", "артикул", "наименование"),
         ("Ref. no,Product\n1,Cup\n2,Can", "Ref. no", "Product"),
+        ("Artikelcode,Omschrijving\n1,Kop\n2,Kan", "Artikelcode", "Omschrijving"),
+        ("Κωδικός,Όνομα\n1,Κούπα\n2,Κανάτα", "Κωδικός", "Όνομα"),
     ],
 )
 def test_names_are_known_without_signs_prefixes_and_in_other_languages(text, id, title):

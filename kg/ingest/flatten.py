@@ -183,6 +183,10 @@ class Flattener:
             pairs = _pair_names(name, members)
         if pairs is not None and self._add_pair(name, members, pairs, language, depth):
             return
+        if len(members) == 1 and next(iter(members)).startswith("$"):
+            # MongoDB's types: {"$oid": "65a1"}, {"$numberDecimal": "9.90"}.
+            self._add(name, next(iter(members.values())), language, depth + 1)
+            return
         rest = {key: value for key, value in members.items() if value is not None}
         if len(rest) > 1 and _is_by_language(rest):
             for code, each in rest.items():

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from schema.mapping.lexicon import (
     NAME_WORDS,
@@ -120,6 +121,7 @@ def _belong(name: str, name_rests: set[str], value: str) -> bool:
     return any(not rest or _is_property(rest) for rest in name_rests & value_rests)
 
 
+@lru_cache(maxsize=1 << 14)
 def is_property_word(name: str) -> bool:
     """Return whether a name is one for any property: "PARAM", "attributes", "eigenschaft"."""
     return _is_property(_key(name))

@@ -60,6 +60,7 @@ def language_tag(text: str) -> str:
     return "-".join(parts)
 
 
+@lru_cache(maxsize=1 << 12)
 def is_language(text: str) -> bool:
     """Return whether a text is a tag of a language that there is: "de", "en_US"."""
     if text.casefold() in _LANGUAGE_WORDS:

@@ -61,6 +61,10 @@ def flat(value, mapping=PLAIN):
         ({"names": {"en": "Cup", "de": "Tasse"}}, {"names@en": ["Cup"], "names@de": ["Tasse"]}),
         ({"x": {"id": "5"}}, {"x.id": ["5"]}),
         (
+            {"_id": {"$oid": "65a1"}, "price": {"$numberDecimal": "9.90"}},
+            {"_id": ["65a1"], "price": ["9.90"]},
+        ),
+        (
             {"v": {"n": [{"locale": "de_DE", "scope": "print", "data": "Tasse"}]}},
             {"v.n@de-DE": ["Tasse"]},
         ),

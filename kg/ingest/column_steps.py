@@ -15,9 +15,10 @@ from kg.ingest.columns import Column, ColumnBuilder, Rows
 from kg.ingest.flatten import Flattener
 from kg.ingest.packed import unpack, unpack_json
 from kg.ingest.values import ColumnCleaners, Role, ValueSettings, word_key
-from kg.ingest.values.text import clean, split_quoted
+from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
+from schema.bracketed import list_in
 from schema.errors import MappingError
-from schema.mapping import ColumnSettings, Mapping, PackedColumn, PairColumns
+from schema.mapping import BRACKETS, ColumnSettings, Mapping, PackedColumn, PairColumns
 from schema.mapping.languages import language_tag, tagged_names
 from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
 from schema.mapping.unit_codes import with_unit
@@ -37,12 +38,22 @@ class ColumnSteps:
 
     def apply(self, rows: Rows) -> None:
         """Carry out all steps."""
+        self._open_lists(rows)
         self._tag_by_name(rows)
         self._join_units(rows)
         self._add_pairs(rows)
         self._unpack(rows)
         if self.mapping.triples is not None:
             self._pivot(rows)
+
+    def _open_lists(self, rows: Rows) -> None:
+        """Take the brackets and quotes off lists as JSON and Python write them."""
+        rows.columns = [
+            column.with_texts([_without_brackets(text) for text in column.texts.to_pylist()])
+            if self.settings_of(column.name).multi == BRACKETS
+            else column
+            for column in rows.columns
+        ]
 
     def _tag_by_name(self, rows: Rows) -> None:
         """Tell apart columns whose names or settings say their language."""
@@ -153,7 +164,7 @@ class ColumnSteps:
                     if packed.json:
                         cells.append((row, name, unpack_json(text)))
                         continue
-                    pairs = unpack(text, packed.pair, packed.item, packed.parts)
+                    pairs = unpack(text, packed.pair, packed.item, packed.parts, packed.position)
                 except ValueError as error:
                     if packed.json:
                         # A text beside JSON is a value like any other.
@@ -284,3 +295,9 @@ def split_values(text: str, separator: str | None, quoted: bool) -> list[str]:
         return [text]
     values = split_quoted(text, separator) if quoted else text.split(separator)
     return [value for value in values if value.strip()]
+
+
+def _without_brackets(text: str) -> str | None:
+    """Return the values of a list in brackets as one text; any other text as it is."""
+    values = list_in(text)
+    return text if values is None else LIST_SEPARATOR.join(values) or None

@@ -286,6 +286,7 @@ class DraftMaker:
             facts.append(variant_facts(children, texts))
         if layout.title:
             _note_totals(rows, ids, title)
+            _note_headings(rows, ids, title)
         return Draft(
             ids=ids,
             lines=rows.lines,
@@ -425,3 +426,28 @@ def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
         if id is not None and id.casefold().rstrip(":") in _TOTALS and title[row].as_py() is None:
             reason = f"{id!r} is the sum of a report and no item: it has no title"
             rows.bad.setdefault(int(rows.sources[row]), reason)
+
+
+def _note_headings(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
+    """Reject rows with nothing but words where others have their id: headings and notes.
+
+    They are told by ids with a digit and without a blank in most of the other rows.
+    """
+    if not title.null_count or rows.parent_rows or len(ids) != rows.source_count:
+        return
+    filled = sum(np.bincount(column.rows, minlength=len(rows)) for column in rows.columns)
+    alone = [row for row in np.flatnonzero(filled == 1).tolist() if row not in rows.bad]
+    words = [row for row in alone if (id := ids[row]) is not None and not _is_code(id)]
+    if not words:
+        return
+    others = len(ids) - len(alone)
+    codes = sum(id is not None and _is_code(id) for id in ids) - (len(alone) - len(words))
+    if codes < 0.9 * others or len(alone) > others:
+        return
+    for row in words:
+        reason = f"{(ids[row] or '')[:40]!r} is a heading or a note and no item: it stands alone"
+        rows.bad.setdefault(int(rows.sources[row]), reason)
+
+
+def _is_code(text: str) -> bool:
+    return " " not in text and any(character.isdigit() for character in text)

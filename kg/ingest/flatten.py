@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,21 @@ from kg.ingest.records import Record
 from kg.ingest.rows import BadRowError
 from kg.ingest.scalars import scalar_text
 from schema.mapping import Mapping, PairColumns
+from schema.mapping.attributes import is_property_word, pair_members
 from schema.mapping.languages import is_language, language_tag
+from schema.mapping.lexicon import UNIT_COLUMNS
 from schema.mapping.names import matches, normalized
 from schema.mapping.unit_codes import is_bare_number, unit_text, with_unit
 from schema.rejects import MAX_REJECT_TEXT
 
 MAX_DEPTH = 50
 """How deep objects may lie within one another."""
+MAX_PAIR_MEMBERS = 8
+"""Members of an object that may still be one name and one value."""
 
-_TEXT_NAMES = ("value", "@value", "#text", "text", "amount")
+_TEXT_NAMES = ("value", "@value", "#text", "text", "amount", "data")
+# Where a text holds: a channel of the PIM, which says nothing of the product.
+_SCOPE_NAMES = ("scope", "channel")
 _TAG_NAMES = ("language_tag", "@language", "@lang", "lang", "language", "locale")
 _UNIT_NAMES = (
     "unit",
@@ -42,9 +49,9 @@ _UNIT_NAMES = (
     "measurementUnitCode",
     "@measurementUnitCode",
 )
-_PAIR_NAMES = ("name", "key", "property", "attribute", "attribute_name", "attribute_code")
-_PAIR_VALUES = ("value", "values", "attribute_value")
-_PAIR_EXTRAS = frozenset({"id", "code", "position", "sort", "order", "slug", "visible"})
+_PAIR_EXTRAS = frozenset(
+    {"id", "code", "position", "sort", "order", "slug", "visible", "label", "type"}
+)
 
 
 class Flattener:
@@ -156,7 +163,7 @@ class Flattener:
                 return
             pairs = self._lists.get(normalized(name))
             if pairs is None and normalized(name) not in self._axes:
-                pairs = _pair_names(element)
+                pairs = _pair_names(name, element)
             if pairs is not None and self._add_pair(name, element, pairs, language, depth):
                 return
         self._add(name, element, language, depth + 1)
@@ -170,9 +177,24 @@ class Flattener:
             self._variant_records.append((self._row, members))
             return
         pairs = self._lists.get(normalized(name))
+        is_axis = normalized(name) in self._axes
+        if pairs is None and not is_axis and is_property_word(name.rpartition(".")[2]):
+            # The one attribute of a product in XML.
+            pairs = _pair_names(name, members)
         if pairs is not None and self._add_pair(name, members, pairs, language, depth):
             return
-        rest = dict(members)
+        if len(members) == 1 and next(iter(members)).startswith("$"):
+            # MongoDB's types: {"$oid": "65a1"}, {"$numberDecimal": "9.90"}.
+            self._add(name, next(iter(members.values())), language, depth + 1)
+            return
+        rest = {key: value for key, value in members.items() if value is not None}
+        if len(rest) > 1 and _is_by_language(rest):
+            for code, each in rest.items():
+                self._add(name, each, language_tag(code), depth + 1)
+            return
+        if "data" in rest:
+            for key in _SCOPE_NAMES:
+                rest.pop(key, None)
         languages = self._mapping.languages
         tag = _first(rest, (*languages.tags, *_TAG_NAMES))
         text = _first(rest, (*languages.values, *_TEXT_NAMES))
@@ -201,7 +223,7 @@ class Flattener:
         depth: int,
     ) -> bool:
         """Add a property that the data name themselves; return False if there is no name."""
-        rest = dict(members)
+        rest = _opened(members, (pairs.name, pairs.value, pairs.unit or ""))
         name_key = _member(rest, pairs.name)
         value_key = _member(rest, pairs.value)
         if name_key is None or value_key is None:
@@ -302,6 +324,24 @@ def _member(members: dict[str, Any], name: str) -> str | None:
     return next((key for key in members if normalized(key.removeprefix("@")) == wanted), None)
 
 
+def _opened(members: dict[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Return members with those of the objects within that paths like "Feature.Name" lead into."""
+    rest = dict(members)
+    wanted = [normalized(path) for path in paths if "." in path or "/" in path]
+    closed = list(rest) if wanted else []
+    while closed:
+        key = closed.pop()
+        name = key.removeprefix("@")
+        inner = rest[key]
+        leads = any(path.startswith(f"{normalized(name)}.") for path in wanted)
+        if leads and isinstance(inner, dict):
+            opened = {f"{name}.{each.removeprefix('@')}": value for each, value in inner.items()}
+            del rest[key]
+            rest |= opened
+            closed += opened
+    return rest
+
+
 def _plain_text(value: Any) -> str | None:
     """Return the text of a scalar, of a list of one, or of an object that is only a text."""
     if isinstance(value, list | tuple) and value:
@@ -314,21 +354,43 @@ def _plain_text(value: Any) -> str | None:
     return scalar_text(value)
 
 
-def _pair_names(element: dict[str, Any]) -> PairColumns | None:
-    """Return the members that name a property and hold its value, if an element of a list has
-    them and little else."""
-    keys = {normalized(key.removeprefix("@")): key for key in element}
-    name = _first(keys, map(normalized, _PAIR_NAMES))
-    value = _first(keys, map(normalized, _PAIR_VALUES))
-    if name is None or value is None or not isinstance(element[keys[name]], str):
+def _pair_names(name: str, element: dict[str, Any]) -> PairColumns | None:
+    """Return the members that name a property and hold its value, if an element has them and
+    little else; ``name`` is that of the element."""
+    members = tuple(element)
+    pair = _known_pair(name, members)
+    if pair is None or not isinstance(element[pair.name], str):
         return None
-    units = {normalized(each.removeprefix("@")) for each in _UNIT_NAMES}
+    return pair
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_pair(name: str, members: tuple[str, ...]) -> PairColumns | None:
+    """Return the members that make a pair: elements of one kind nearly all have the same."""
+    if len(members) > MAX_PAIR_MEMBERS:
+        return None
+    pair = pair_members(members)
+    if pair is None and "#text" in members and is_property_word(name.rpartition(".")[2]):
+        # <param name="Colour">red</param>
+        pair = pair_members([*(each for each in members if each != "#text"), "value"])
+        pair = (pair[0], "#text") if pair is not None and pair[1] == "value" else None
+    if pair is None:
+        return None
+    units = {normalized(each.removeprefix("@")) for each in (*_UNIT_NAMES, *UNIT_COLUMNS)}
     tags = {normalized(each.removeprefix("@")) for each in _TAG_NAMES}
-    rest = set(keys) - {name, value}
+    keys = {key: normalized(key.removeprefix("@")) for key in members}
+    unit = next((key for key in members if keys[key] in units and key not in pair), None)
+    rest = {keys[key] for key in members if key not in (*pair, unit)}
     if rest - units - tags - _PAIR_EXTRAS:
         return None
-    unit = next((keys[each] for each in keys if each in units), None)
-    return PairColumns(keys[name], keys[value], unit)
+    return PairColumns(*pair, unit)
+
+
+def _is_by_language(members: dict[str, Any]) -> bool:
+    """Return whether an object holds a text in several languages: {"en": "Cup", "de": "Tasse"}."""
+    return all(map(is_language, members)) and all(
+        isinstance(value, str) for value in members.values()
+    )
 
 
 def _is_tag(value: Any) -> bool:

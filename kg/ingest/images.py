@@ -68,6 +68,10 @@ class ImageFolder:
             raise ImageRefusedError("leaves the image folder")
         # Paths are handled as text here, because it is faster than building Path objects.
         path = os.path.normpath(name if name.startswith("/") else f"{self._root}/{name}")
+        if name.startswith("/") and not path.startswith(f"{self._root}/"):
+            # Shops write paths from their media folder so: /m/h/mh01.jpg. Links are refused below.
+            below = os.path.normpath(f"{self._root}/{name}")
+            path = below if Path(below).exists() else path
         if not path.startswith(f"{self._root}/"):
             raise ImageRefusedError(f"is outside the image folder {self.root}")
         return path

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from kg.ingest.values.text import LIST_SEPARATOR
+from schema.bracketed import parse_bracketed
 
 _OTHER_FILE = re.compile(
     r"\.(pdf|mp4|mov|avi|webm|zip|docx?|xlsx?|html?|txt|xml|json|csv|dwg|dxf|stp|step|ies)"
@@ -18,23 +18,32 @@ _ADDRESS = re.compile(r"[\s,;|]+(?=https?://)|[\s|;]+(?=\S*https?://)")
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|tiff?|svg)$", re.IGNORECASE)
 _MAY_SEPARATE = re.compile(r"[\s,;|\x1f]")
 _LIST_OF_PATHS = re.compile(r"\s*[,;|]\s*")
+# A value, its place among the others, and whether it is the shop's own: "Steel:2:0".
+_POSITION = re.compile(r"(.*?\S)(?:\s*:\s*\d*){1,2}\s*", re.DOTALL)
 _NAME = re.compile(r"(?=.*[^\W\d])\w[\w .()/\-%+&']{0,60}")
 
 
-def unpack(text: str, pair: str, item: str, parts: int = 2) -> list[tuple[str, str]]:
+def unpack(
+    text: str, pair: str, item: str, parts: int = 2, position: bool = False
+) -> list[tuple[str, str]]:
     """Return the (property, value) pairs of a packed cell.
 
     ``pair`` stands between property and value, and ``item`` between pairs. What follows a single
     character that separates pairs, and is no pair itself, belongs to the value before it: values
-    may hold a comma. With three ``parts`` a section comes before the property's name. Raises
+    may hold a comma. With three ``parts`` a section comes before the property's name. With
+    ``position`` numbers after the value are left out. A pair may be quoted as a whole. Raises
     ValueError on a pair that lacks its separator.
     """
     pairs: list[tuple[str, str]] = []
     for part in _split_pairs(text, pair, item, parts == 3):
+        part = _unquoted(part)
         pieces = part.split(pair, parts - 1)
         if len(pieces) < parts and not (parts == 3 and len(pieces) == 2):
             raise ValueError(f"{part[:40]!r} has no {pair!r} between property and value")
         *names, value = pieces
+        placed = _POSITION.fullmatch(value) if position else None
+        if placed is not None:
+            value = placed[1]
         sections = [name.strip() for name in names if name.strip()]
         pairs.append((" ".join(sections), _unquoted(value)))
     return pairs
@@ -65,13 +74,10 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def unpack_json(text: str) -> Any:
-    """Return the object or the list of objects in a cell; raises ValueError if it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{text[:40]!r} is not JSON") from None
-    if not isinstance(value, dict | list):
+def unpack_json(text: str) -> dict[str, Any] | list[Any]:
+    """Return the object or the list in a cell, as JSON or Python writes it; ValueError if none."""
+    value = parse_bracketed(text)
+    if value is None:
         raise ValueError(f"{text[:40]!r} is neither a JSON object nor a list")
     return value
 

@@ -29,6 +29,9 @@ _Texts = defaultdict[str, defaultdict[str, dict[str, None]]]
 """The texts of each cell by name and language; the innermost dictionary is an ordered set."""
 
 _LABEL_NAMES = ("name", "contentUrl", "url", "propertyID", "label")
+_MEDIA_TERMS = frozenset({"image", "logo", "photo", "associatedMedia", "primaryImageOfPage"})
+_MEDIA_LABELS = ("contentUrl", "url", "thumbnailUrl")
+"""Where the file of an ImageObject is, whatever it is called."""
 _ID_NAMES = ("sku", "productID", "gtin13", "gtin")
 _FLOAT_TYPES = (f"{XSD}double", f"{XSD}float")
 
@@ -59,12 +62,21 @@ class Flattener:
             cells["@id"] = [node.value.removeprefix(DOCUMENT_BASE)]
         return cells
 
-    def _add_node(self, node: Any, prefix: str, texts: _Texts, path: tuple[Any, ...]) -> None:
+    def _add_node(
+        self,
+        node: Any,
+        prefix: str,
+        texts: _Texts,
+        path: tuple[Any, ...],
+        is_media: bool = False,
+    ) -> None:
         """Add the cells of a node, to which ``path`` leads: nodes on it are not visited again."""
         for quad in self._document.quads_about(node):
             term = vocabulary.term_name(quad.predicate)
             name = prefix + term
-            if quad.predicate == TYPE or name in self._ignored or quad.object in path:
+            if quad.predicate == TYPE or quad.object in path:
+                continue
+            if name in self._ignored and not (is_media and term in _MEDIA_LABELS):
                 continue
             if isinstance(quad.object, Literal):
                 texts[name][quad.object.language or ""][_literal_text(quad.object)] = None
@@ -77,7 +89,7 @@ class Flattener:
         """Add a node as a quantity, as a mere name, or with cells of its own."""
         nested = _empty_texts()
         if len(path) <= MAX_DEPTH:
-            self._add_node(node, "", nested, (*path, node))
+            self._add_node(node, "", nested, (*path, node), term in _MEDIA_TERMS)
         cells = self._choose_languages(nested)
 
         name = prefix + term
@@ -101,7 +113,8 @@ class Flattener:
         """Add a node's label as its own cell, and its other cells below it."""
         label_name = None
         if term not in ("offers", "priceSpecification"):
-            label_name = next((name for name in _LABEL_NAMES if name in cells), None)
+            labels = (*_MEDIA_LABELS, "name") if term in _MEDIA_TERMS else _LABEL_NAMES
+            label_name = next((name for name in labels if name in cells), None)
         if label_name:
             texts[prefix + term][""] |= dict.fromkeys(cells[label_name])
 
@@ -110,6 +123,9 @@ class Flattener:
             # It only holds the price: its cells become those of the offer.
             nested_prefix = prefix or "offers."
         for name, by_language in nested.items():
+            if term in _MEDIA_TERMS and name in _MEDIA_LABELS:
+                # Other sizes of the same picture, and its page.
+                continue
             if name == label_name or nested_prefix + name in self._ignored:
                 continue
             for language, language_texts in by_language.items():

@@ -28,6 +28,7 @@ Only ``id`` is required (or ``[triples]``).
 from schema.mapping.evidence import Sample
 from schema.mapping.guess import Guess, adapt_mapping, guess_mapping, sample_of
 from schema.mapping.model import (
+    BRACKETS,
     VARIANT_OF,
     ColumnSettings,
     GuessRules,
@@ -44,6 +45,7 @@ from schema.mapping.resolve import Layout, resolve
 from schema.mapping.write import mapping_document, mapping_toml, write_mapping
 
 __all__ = [
+    "BRACKETS",
     "KEYS",
     "VARIANT_OF",
     "ColumnSettings",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+
+from schema.bracketed import parse_bracketed
 
 CERTAIN_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
@@ -19,11 +20,16 @@ _PIECES = re.compile(r"[\s,;|\x1f]+(?=(?:https?:)?//|/|\S+\.(?:jpe?g|png|webp|gi
 TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 _ID_ENDING = re.compile(
     r"(?:[a-z0-9](?:ID|Id|SKU|Sku|Code|Number|No|Nr)|[_\- ](?i:id|sku|nr|no|number|code)"
-    r"|(?i:nummer|编号|编码))$"
+    r"|(?i:nummer|编号|编码)"
+    r"|(?i:\b(?:artikel|article|artículo|articolo|artigo|product|produkt|producto|prodotto|produit|"
+    r"item|stock|material|teile?|part|bestell?|model|modell|ware|goods|товар)[\s_\-]*"
+    r"(?:code|kod|kód|key|id|nr|no|num|number)))$"
 )
-TITLE_ENDING = re.compile(r"(?:name|title|titel|bezeichnung|名称|标题)$")
+TITLE_ENDING = re.compile(
+    r"(?:(?:name|title|titel)(?:short|long|kurz|lang)?|bezeichnung|benennung|名称|标题|名)$"
+)
 _SEPARATORS = ("|", ";", ",")
-LEVEL_SEPARATORS = (">", "»", "›", "→", " / ", "\\", "/")
+LEVEL_SEPARATORS = (">", "»", "›", "→", " / ", " | ", "\\", "/")
 _MAX_PIECE = 40
 MIN_ROWS = 3
 """Rows from which a column without a telling name may be taken for the id or the title."""
@@ -187,16 +193,22 @@ def _are_codes(pieces: Sequence[str]) -> bool:
 
 
 def is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list."""
-    if text[:1] not in "{[":
-        return False
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
+    """Return whether a text is an object or a list as JSON or Python writes it."""
+    return parse_bracketed(text) is not None
 
 
 def paths_by_comma(text: str, separator: str) -> bool:
     """Return whether commas separate paths: "A > B, C > D", or "A > B, C"."""
     parts = text.split(",")
     return len(parts) > 1 and separator in parts[0] and any(separator in part for part in parts[1:])
+
+
+def is_list_of_paths(text: str, separator: str) -> bool:
+    """Return whether a text is a path and, after a comma, a short name: "A > B, C"."""
+    first, comma, rest = text.partition(",")
+    names = [name.strip() for name in rest.split(",")]
+    return (
+        bool(comma)
+        and separator in first
+        and all(1 <= len(name.split()) <= 2 and "&" not in name for name in names)
+    )

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from schema.bracketed import list_in
+from schema.mapping.attributes import find_packed, find_pairs
 from schema.mapping.evidence import (
     CERTAIN_INDEX,
     LEVEL_SEPARATORS,
@@ -20,6 +22,7 @@ from schema.mapping.evidence import (
     has_digit,
     has_id_ending,
     is_json,
+    is_list_of_paths,
     list_separator,
     look_like_ids,
     paths_by_comma,
@@ -27,9 +30,11 @@ from schema.mapping.evidence import (
     starts_with_letter,
     why_no_id,
 )
-from schema.mapping.languages import tagged_names
+from schema.mapping.languages import is_language, tagged_names
 from schema.mapping.lexicon import (
+    CATEGORY_LEVELS,
     CATEGORY_NAMES,
+    CATEGORY_PLURALS,
     DESCRIPTION_NAMES,
     ID_NAMES,
     IGNORED_NAMES,
@@ -38,6 +43,7 @@ from schema.mapping.lexicon import (
     LANGUAGE_PATTERNS,
     NO_TITLE,
     PARENT_NAMES,
+    PRODUCT_NAMES,
     PROPERTY_COLUMNS,
     TITLE_NAMES,
     UNIT_COLUMNS,
@@ -45,6 +51,7 @@ from schema.mapping.lexicon import (
     VALUE_COLUMNS,
 )
 from schema.mapping.model import (
+    BRACKETS,
     ColumnSettings,
     LanguageNames,
     Mapping,
@@ -52,8 +59,11 @@ from schema.mapping.model import (
     TripleColumns,
     Variants,
 )
-from schema.mapping.names import matches, normalized
+from schema.mapping.names import bare, matches, normalized
 from schema.mapping.unit_codes import unit_in_name
+
+MIN_PREFIXED = 4
+"""Columns from which a common beginning of their names is taken for a prefix."""
 
 
 @dataclass
@@ -69,6 +79,7 @@ def adapted(mapping: Mapping, sample: Sample) -> Findings:
     """Return a shipped mapping with what only the source itself tells: index columns and units."""
     detective = _Detective(mapping, sample)
     detective.leave_out_index()
+    detective.find_bracketed()
     detective.take_roles()
     detective.find_units()
     if mapping.multi is None and mapping.properties is None:
@@ -82,7 +93,9 @@ def generic_mapping(mapping: Mapping, sample: Sample) -> Findings:
     detective.leave_out_index()
     if detective.find_triples():
         return Findings(detective.mapping, detective.why, detective.reason)
+    detective.find_bracketed()
     detective.find_languages()
+    detective.find_pairs()
     detective.find_roles()
     detective.find_unit_columns()
     detective.find_units()
@@ -110,10 +123,30 @@ class _Detective:
             if name in self._facts:
                 known = self._facts[name].texts + known
             self._facts[name] = ColumnFacts(name, known, len(rows))
+        self._bracketed = [name for name in self._facts if self._open_lists(name)]
         self._free = list(self._facts)
+        self._prefix = _common_prefix(sample.columns)
         self._titles: dict[str, list[str]] = {}
 
+    def _open_lists(self, name: str) -> bool:
+        """Look at the values of lists in brackets in place of the cells; return if there are."""
+        facts = self._facts[name]
+        lists = [list_in(text) for text in facts.texts]
+        found = [values for values in lists if values is not None]
+        if not found or len(found) * 2 < len(lists):
+            return False
+        texts = tuple(text for values in found for text in values)
+        self._facts[name] = ColumnFacts(name, texts, facts.count)
+        return True
+
     # ---- columns that are nothing of the catalogue ----------------------------------------------
+
+    def find_bracketed(self) -> None:
+        """Say which columns hold lists as JSON or Python writes them."""
+        for name in self._bracketed:
+            if self.mapping.settings_of(name).multi in (None, self.mapping.multi):
+                self._say(name, multi=BRACKETS)
+                self.why[name] = "its cells are lists in brackets"
 
     def leave_out_index(self) -> None:
         """Leave out the index that pandas writes."""
@@ -152,7 +185,7 @@ class _Detective:
         unit = self._by_name(UNIT_COLUMNS)
         language = self._by_name(LANGUAGE_COLUMNS)
         rest = [name for name in self._free if name not in (property_column, value, unit, language)]
-        named = [name for name in rest if normalized(name) in ID_NAMES or has_id_ending(name)]
+        named = [name for name in rest if bare(name) in ID_NAMES or has_id_ending(name)]
         if property_column is None or value is None or len(rest) != 1 or not named:
             return False
         item = named[0]
@@ -207,6 +240,23 @@ class _Detective:
                         self._free.append(each.name)
             return
 
+    # ---- columns of names and values ------------------------------------------------------------
+
+    def find_pairs(self) -> None:
+        """Recognise numbered columns of which one names a property and another has its value."""
+        for pairs in find_pairs(self._free):
+            names = [name for name in self._free if matches(name, pairs.name)]
+            texts = [text for name in names for text in self._facts[name].texts]
+            if not texts or share(texts, lambda text: text[:1].isdigit() or len(text) > 60) > 0.5:
+                continue
+            values = [name for name in self._free if matches(name, pairs.value)]
+            units = [name for name in self._free if pairs.unit and matches(name, pairs.unit)]
+            self.mapping = replace(self.mapping, pairs=(*self.mapping.pairs, pairs))
+            self.why |= dict.fromkeys(names, "names the property in the column beside it")
+            self.why |= dict.fromkeys(values, "the value of the property that is named beside it")
+            self.why |= dict.fromkeys(units, "the unit of the value beside it")
+            self._take([*names, *values, *units])
+
     # ---- roles ----------------------------------------------------------------------------------
 
     def find_roles(self) -> None:
@@ -215,10 +265,15 @@ class _Detective:
         self._take(images)
         id_column = self._id_column()
         self._take([id_column] if id_column else [])
+        language = self._language_column(id_column)
+        self._take([language] if language else [])
         title = self._title_column()
         self._take([title] if title else [])
         description = self._description_column()
-        self._take([description] if description else [])
+        if title is None and description is not None and self._is_short(description):
+            self.why[description] = "named like a description, but short, and there is no title"
+            title, description = description, None
+        self._take([name for name in (title, description) if name])
         category = self._category_columns()
         self._take(category)
         parent = self._parent_column()
@@ -232,6 +287,8 @@ class _Detective:
         mapping = _with_role(mapping, "images", tuple(images))
         mapping = _with_role(mapping, "category", tuple(category))
         mapping = replace(mapping, category_any=False)
+        if language is not None:
+            mapping = _with_role(mapping, "language_column", (language,))
         if parent is not None:
             mapping = replace(mapping, variants=Variants(parent=(parent,)))
         self.mapping = mapping
@@ -270,10 +327,25 @@ class _Detective:
                 return name
         return None
 
+    def _language_column(self, id_column: str | None) -> str | None:
+        """Return the column with the language of each row, if an item has a row for each."""
+        name = self._by_name(LANGUAGE_COLUMNS)
+        if name is None or id_column is None or self._facts[id_column].identifies:
+            return None
+        texts = self._facts[name].texts
+        if len(set(texts)) < 2 or not all(map(is_language, texts)):
+            return None
+        self.why[name] = "the language of a row: an item has a row for each"
+        return name
+
     def _title_column(self) -> str | None:
         for name in self._ranked(TITLE_NAMES):
             if self._facts[name].count == 0 or self._facts[name].texts:
                 self.why[name] = "named like a title"
+                return name
+        for name in self._ranked(PRODUCT_NAMES):
+            if share(self._facts[name].texts, starts_with_letter) > 0.5:
+                self.why[name] = "named like a product, and holds words"
                 return name
         endings = [
             name
@@ -321,6 +393,12 @@ class _Detective:
                 return name
         return None
 
+    def _is_short(self, name: str) -> bool:
+        """Return whether a column holds a few words for each row, as titles do."""
+        facts = self._facts[name]
+        has_tags = share(facts.texts, lambda text: TAG.search(text) is not None) > 0
+        return facts.filled > 0.5 and facts.mean_words <= 8 and not has_tags
+
     def _category_columns(self) -> list[str]:
         candidates = self._ranked(CATEGORY_NAMES)
         if candidates:
@@ -329,9 +407,7 @@ class _Detective:
             self.why[candidates[0]] = "named like a category"
             return candidates[:1]
         numbered = sorted(
-            name
-            for name in self._free
-            if re.fullmatch(r"(?:category|kategorie|categorie)(?:level)?\d", normalized(name))
+            name for name in self._free if CATEGORY_LEVELS.fullmatch(normalized(name))
         )
         if len(numbered) > 1:
             self.why |= dict.fromkeys(numbered, "a level of the category")
@@ -349,7 +425,7 @@ class _Detective:
         """Find out what separates the levels of a category, and several categories."""
         facts = self._facts[name]
         for sign in LEVEL_SEPARATORS:
-            least = 0.6 if sign == "/" else 0.2
+            least = 0.6 if sign in ("/", " | ") else 0.2
             if facts.texts and facts.share_with(sign) >= least:
                 self.mapping = replace(self.mapping, category_separator=sign.strip())
                 self.why[name] += f"; {sign.strip()!r} separates its levels"
@@ -360,7 +436,11 @@ class _Detective:
                 self.why[name] += f"; {sign!r} separates several categories"
                 return
         separator = self.mapping.category_separator
-        if separator and any(paths_by_comma(text, separator) for text in facts.texts):
+        several = separator and any(paths_by_comma(text, separator) for text in facts.texts)
+        if not several and bare(name) in CATEGORY_PLURALS:
+            several = any(is_list_of_paths(text, separator or ">") for text in facts.texts)
+            several = several or list_separator(facts.texts) == ","
+        if several:
             self.mapping = replace(self.mapping, category_multi=",")
             self.why[name] += "; commas separate several categories"
 
@@ -392,6 +472,7 @@ class _Detective:
 
     def find_unit_columns(self) -> None:
         """Recognise columns that hold the units of the numbers in another."""
+        self._find_shared_units()
         names = {normalized(name): name for name in self._free}
         for name in list(self._free):
             for ending in UNIT_ENDINGS:
@@ -401,6 +482,28 @@ class _Detective:
                     self.why[unit] = f"the unit of {name!r}"
                     self._free.remove(unit)
                     break
+
+    def _find_shared_units(self) -> None:
+        """Recognise units of several columns: those of "Gewichtseinheit" and "weight unit"."""
+        for unit in list(self._free):
+            match = _SHARED_UNIT.fullmatch(normalized(unit))
+            texts = self._facts[unit].texts
+            if match is None or not texts or share(texts, has_digit) > 0:
+                continue
+            measured = [
+                name
+                for name in self._free
+                if name != unit
+                and normalized(name).endswith(match[1])
+                and are_numbers(self._facts[name].texts)
+            ]
+            if not measured or match[1] in map(normalized, measured):
+                # The column of just that name is found by its ending.
+                continue
+            for name in measured:
+                self._say(name, unit_column=unit)
+            self.why[unit] = f"the unit of {', '.join(map(repr, measured))}"
+            self._free.remove(unit)
 
     def find_units(self) -> None:
         """Recognise units in the names of columns, whose cells then need none."""
@@ -418,13 +521,20 @@ class _Detective:
             self.why[name] = f"the property {found[0]!r}, in {found[1]}"
 
     def find_packed(self) -> None:
-        """Recognise columns whose cells are JSON."""
+        """Recognise columns whose cells hold properties, as JSON or as pairs of name and value."""
         for name in self._free:
             texts = self._facts[name].texts
             if texts and share(texts, is_json) > 0.5:
                 packed = (*self.mapping.packed, PackedColumn(name, json=True))
                 self.mapping = replace(self.mapping, packed=packed)
                 self.why[name] = "its cells are JSON, whose members become properties"
+                continue
+            pairs = find_packed(name, texts) if texts else None
+            if pairs is not None:
+                self.mapping = replace(self.mapping, packed=(*self.mapping.packed, pairs))
+                self.why[name] = (
+                    f"its cells hold properties: name{pairs.pair}value, parted by {pairs.item!r}"
+                )
 
     def find_lists(self) -> None:
         """Recognise columns whose cells hold several values, by values that come up again."""
@@ -455,9 +565,31 @@ class _Detective:
 
     def _ranked(self, names: Sequence[str]) -> list[str]:
         """Return the free columns of these names, in the order of the names."""
-        places = {name: place for place, name in enumerate(names)}
-        found = [name for name in self._free if normalized(name) in places]
-        return sorted(found, key=lambda each: places[normalized(each)])
+        places = {name.casefold(): at for at, name in reversed(list(enumerate(names)))}
+        prefix = len(self._prefix)
+
+        def place(name: str) -> int | None:
+            found = places.get(normalized(name), places.get(bare(name)))
+            if found is None and (prefix or ":" in name):
+                found = places.get(bare(name[prefix:].rpartition(":")[2]))
+                # Names as they are go first.
+                return None if found is None else found + len(names)
+            return found
+
+        found = [(at, name) for name in self._free if (at := place(name)) is not None]
+        # Of equals, the first in the source.
+        return [name for _, name in sorted(found, key=lambda each: each[0])]
+
+
+def _common_prefix(columns: Sequence[str]) -> str:
+    """Return what all columns' names begin with, as tables of databases have it: "OX", "prod_"."""
+    names = [name.casefold() for name in columns if name]
+    if len(names) < MIN_PREFIXED:
+        return ""
+    # What the first and the last in order have in common, all between have, too.
+    first, last = min(names), max(names)
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    return first[:same] if same > 1 else ""
 
 
 def _with_role(mapping: Mapping, role: str, names: tuple[str, ...]) -> Mapping:
@@ -467,3 +599,4 @@ def _with_role(mapping: Mapping, role: str, names: tuple[str, ...]) -> Mapping:
 
 
 _IGNORED = frozenset(map(normalized, IGNORED_NAMES))
+_SHARED_UNIT = re.compile(r"(.{4,}?)s?(?:unit|uom|unitofmeasure|einheit)")

@@ -9,13 +9,32 @@ from dataclasses import dataclass, field
 from schema.errors import MappingError
 from schema.mapping.evidence import Sample
 from schema.mapping.generic import adapted, generic_mapping
-from schema.mapping.lexicon import ID_NAMES
+from schema.mapping.lexicon import ID_NAMES, TITLE_NAMES
 from schema.mapping.model import GuessRules, Head, Mapping
-from schema.mapping.names import listed, normalized
+from schema.mapping.names import bare, is_pattern, listed, matches, normalized
 from schema.mapping.parse import load_mapping, shipped_mappings
 from schema.mapping.resolve import resolve
 
 GENERIC = "generic"
+_TITLES = frozenset(TITLE_NAMES)
+_QUERY_NAMES = frozenset(
+    """query searchquery searchterm searchterms searchphrase keyword querytext queryid
+    suchbegriff suchanfrage requête termederecherche consulta запрос 搜索词 検索語""".split()
+)
+_QUERY_COUNTS = frozenset(
+    """impressions clicks purchases conversions ctr views addtocarts carts esclabel escilabel
+    relevance relevancelabel klicks aufrufe käufe impresiones clics показы клики""".split()
+)
+_ORDER_IDS = frozenset(
+    """orderid orderno ordernumber orderref invoiceid invoiceno invoicenumber transactionid
+    bestellid auftragsnummer rechnungsnummer numérodecommande numerocommande numeropedido
+    idpedido numeroordine номерзаказа 订单号 注文番号""".split()
+)
+_ORDER_PARTS = frozenset(
+    """customer customerid customername customeremail email quantity qty orderdate invoicedate
+    kunde kundennummer menge bestelldatum client quantité cliente cantidad quantità total
+    покупатель количество 数量 客户""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,28 @@ def guess_mapping(head: Head, sample: Sample | None = None) -> Guess:
             f"{head.name} seems to have no header (its first row is {listed(columns)}): "
             "name its columns in a mapping file (header = false, columns = [...])"
         )
+    _refuse_events(head, sample)
     return guess_generic(sample)
+
+
+def _refuse_events(head: Head, sample: Sample) -> None:
+    """Raise MappingError if a source holds what happened to products, and not products.
+
+    Nobody would notice if each query or order became an item.
+    """
+    names = {bare(name) for name in sample.columns}
+    if names & _TITLES:
+        return
+    if names & _QUERY_NAMES and names & _QUERY_COUNTS:
+        raise MappingError(
+            f"{head.name} looks like a query log, not like a catalogue: load it with "
+            "`catalograph queries`, or name its id column in a mapping file if its rows are items"
+        )
+    if names & _ORDER_IDS and names & _ORDER_PARTS:
+        raise MappingError(
+            f"{head.name} looks like a list of orders, no catalogue: if its rows are items, name "
+            'its id column in a mapping file (`--mapping FILE.toml`, id = "...")'
+        )
 
 
 def guess_generic(sample: Sample) -> Guess:
@@ -138,6 +178,8 @@ def _fits(rules: GuessRules, mapping: Mapping, head: Head, names: set[str]) -> s
 
 def _has(names: set[str], name: str) -> bool:
     """Return whether there is a column of that name, or one below it in a record."""
+    if is_pattern(name):
+        return any(matches(each, name) for each in names)
     wanted = normalized(name)
     return wanted in names or any(each.startswith(f"{wanted}.") for each in names)
 

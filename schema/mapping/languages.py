@@ -24,6 +24,19 @@ _THREE_LETTERS = dict(
     nor:no nob:nb nno:nn fin:fi est:et lav:lv lit:lt ell:el gre:el tur:tr rus:ru ukr:uk zho:zh
     chi:zh jpn:ja kor:ko ara:ar heb:he cat:ca eus:eu glg:gl isl:is mlt:mt gle:ga""".split()
 )
+# What languages are called in the headers of tables.
+_LANGUAGE_WORDS = dict(
+    pair.split(":")
+    for pair in """english:en englisch:en anglais:en inglés:en ingles:en inglese:en engels:en
+    german:de deutsch:de allemand:de alemán:de tedesco:de duits:de
+    french:fr französisch:fr français:fr francais:fr francés:fr francese:fr frans:fr
+    spanish:es spanisch:es espagnol:es español:es espanol:es spagnolo:es spaans:es
+    italian:it italienisch:it italien:it italiano:it italiaans:it
+    dutch:nl niederländisch:nl néerlandais:nl nederlands:nl polish:pl polnisch:pl polski:pl
+    portuguese:pt português:pt portugiesisch:pt swedish:sv svenska:sv danish:da dansk:da
+    norwegian:no norsk:no finnish:fi suomi:fi czech:cs čeština:cs russian:ru русский:ru
+    chinese:zh 中文:zh japanese:ja 日本語:ja korean:ko 한국어:ko turkish:tr türkçe:tr""".split()
+)
 _TAG = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|\d{3}))?")
 
 
@@ -32,6 +45,9 @@ def language_tag(text: str) -> str:
 
     A text that is none is returned as it is.
     """
+    word = _LANGUAGE_WORDS.get(text.strip().casefold())
+    if word is not None:
+        return word
     match = _TAG.fullmatch(text.strip())
     if match is None:
         return text.strip()
@@ -44,8 +60,11 @@ def language_tag(text: str) -> str:
     return "-".join(parts)
 
 
+@lru_cache(maxsize=1 << 12)
 def is_language(text: str) -> bool:
     """Return whether a text is a tag of a language that there is: "de", "en_US"."""
+    if text.casefold() in _LANGUAGE_WORDS:
+        return True
     match = _TAG.fullmatch(text)
     if match is None:
         return False
@@ -89,7 +108,8 @@ def _expression(pattern: str) -> re.Pattern[str]:
         ("name", r"(?P<name>.+?)"),
         (
             "language",
-            r"(?P<language>[A-Za-z]{2,3}(?:[-_][A-Za-z]{4})?(?:[-_](?:[A-Za-z]{2}|\d{3}))?)",
+            r"(?P<language>[A-Za-z]{2,3}(?:[-_][A-Za-z]{4})?(?:[-_](?:[A-Za-z]{2}|\d{3}))?"
+            rf"|(?i:{'|'.join(_LANGUAGE_WORDS)}))",
         ),
         ("scope", r"(?P<scope>[^\s\-_@]+)"),
     ):
@@ -100,13 +120,14 @@ def _expression(pattern: str) -> re.Pattern[str]:
 def split_name(column: str, pattern: str) -> TaggedName | None:
     """Return the parts of a column's name by a pattern like ``{name}-{language}``.
 
-    Without ``{name}`` in the pattern, the name is what stands before the language.
+    Without ``{name}`` in the pattern, the name is what stands before the language, or after it.
     """
     match = _expression(pattern).fullmatch(column)
     if match is None or not is_language(match["language"]):
         return None
     groups = match.groupdict()
-    name = groups.get("name") or column[: match.start("language")].rstrip("-_@.: ([")
+    before = column[: match.start("language")].rstrip("-_@.:#| ([")
+    name = groups.get("name") or before or column[match.end("language") :].lstrip("-_: ")
     return TaggedName(name, language_tag(match["language"]), groups.get("scope"))
 
 

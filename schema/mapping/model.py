@@ -10,6 +10,9 @@ from schema.mapping.names import captured, matches, normalized
 VARIANT_OF = "variant of"
 """The property that leads from a variant to the product that it varies."""
 
+BRACKETS = "[]"
+"""``multi`` of a column whose cells are lists as JSON or Python writes them: ["a", "b"]."""
+
 
 @dataclass(frozen=True)
 class PackedColumn:
@@ -17,7 +20,8 @@ class PackedColumn:
 
     ``pair`` separates a property from its value, ``item`` one such pair from the next, and
     ``multi`` the values of one property. With three ``parts`` a pair is section, name and value.
-    With ``json`` a cell is a JSON object or a list of such, and needs no separators.
+    With ``position`` numbers follow a value that are no part of it: its place, and a flag. With
+    ``json`` a cell is a JSON object or a list of such, and needs no separators.
     """
 
     column: str
@@ -26,6 +30,7 @@ class PackedColumn:
     multi: str | None = None
     parts: int = 2
     json: bool = False
+    position: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ MAX_NAME = 500
 MAX_WILDCARDS = 4
 """Wildcards in one name: each makes comparing it to long names slower by their length."""
 _SEPARATORS = r"[\s_\-]"
+_REMARK = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*[*:]*\s*$")
+# A dot between words is one of a path.
+_SIGNS = re.compile(r"[*#:!?]|\.(?!\w)|(?<=\bArt)\.|(?<=\bRef)\.", re.IGNORECASE)
 _WILDCARD = re.compile(r"\*|\?|\{n\}")
 
 
@@ -21,6 +24,15 @@ def normalized(name: str) -> str:
     with slashes or with dots.
     """
     return re.sub(r"[\s_\-]+", "", name).replace("/", ".").casefold()
+
+
+def bare(name: str) -> str:
+    """Return a normalized name without the signs that people add: "Art.-Nr.", "Name *", "SKU #".
+
+    What stands in brackets at its end goes, too: "Categories (x,y,z...)".
+    """
+    name = _REMARK.sub("", name) or name
+    return normalized(_SIGNS.sub("", name))
 
 
 def is_pattern(name: str) -> bool:
@@ -95,8 +107,9 @@ def captured(name: str, pattern: str) -> list[str]:
 
     The list is empty if only a differently spelled name would fit the pattern.
     """
+    # Each stands for as little as it can: "*[*]" splits "name[a][b]" at the first bracket.
     parts = [re.escape(part) for part in _WILDCARD.split(pattern)]
-    wildcards = {"*": "(.*)", "?": "(.)", "{n}": r"(\d+)"}
+    wildcards = {"*": "(.*?)", "?": "(.)", "{n}": r"(\d+)"}
     groups = [wildcards[each] for each in _WILDCARD.findall(pattern)]
     expression = "".join(part + group for part, group in zip(parts, [*groups, ""], strict=True))
     fits = len(name) <= MAX_NAME

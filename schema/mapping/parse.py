@@ -275,7 +275,7 @@ def _image_folder(document: dict[str, Any]) -> str | None:
 
 
 def _packed(table: dict[str, Any]) -> PackedColumn:
-    _check_keys("packed", table, ("column", "pair", "item", "multi", "parts", "format"))
+    _check_keys("packed", table, ("column", "pair", "item", "multi", "parts", "position", "format"))
     column = _required(table, "column", "packed")
     style = table.get("format", "pairs")
     if style not in ("pairs", "json"):
@@ -291,6 +291,7 @@ def _packed(table: dict[str, Any]) -> PackedColumn:
         item=_required(table, "item", "packed"),
         multi=_text(table, "multi"),
         parts=parts,
+        position=_flag(table, "position") or False,
     )
 
 

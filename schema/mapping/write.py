@@ -103,6 +103,8 @@ def _packed(packed: PackedColumn) -> Table:
     _put(table, "multi", packed.multi)
     if packed.parts != 2:
         table["parts"] = packed.parts
+    if packed.position:
+        table["position"] = True
     return table
 
 

@@ -45,6 +45,7 @@ _CUT_LINES = 200
 
 _HEAD_ROWS = 50
 _DELIMITERS = (",", ";", "\t", "|")
+_RARE_DELIMITERS = ("^", "~", "\x01", "\x1f")
 _SUFFIX_DELIMITERS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 _SEPARATOR_LINE = re.compile(rb'"?sep=(?P<sign>[^"\r\n])"?\r?\n', re.IGNORECASE)
 _SINGLE_COLUMN_SCORE = 0.4
@@ -528,11 +529,18 @@ def _plausible_delimiters(text: bytes) -> list[str]:
     lines = text[: _end_of_lines(text, 0, 500)].split(b"\n")
     filled = [line for line in lines if line.strip()]
     first = b"".join(filled[:2])
-    return [
+    usual = [
         sign
         for sign in _DELIMITERS
         if sign.encode() in first or sum(sign.encode() in line for line in filled) * 4 > len(filled)
     ]
+    # Those of mainframes and of Hive have to be in all lines, and as often in each.
+    rare = []
+    for sign in _RARE_DELIMITERS:
+        counts = {line.count(sign.encode()) for line in filled}
+        if len(counts) == 1 and 0 not in counts:
+            rare.append(sign)
+    return usual + rare
 
 
 def _ways_of_quoting(delimiter: str, given: _Given, any_line_end: bool) -> list[Dialect]:

@@ -51,7 +51,9 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SPACING = re.compile(r"[\s_\-]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _IDENTIFIER = re.compile(r"[@#]?[^\W\d][\w.:\-()/]*")
-_TEMPLATE = re.compile(r"(?:TemplateType|feedType)=", re.IGNORECASE)
+_TEMPLATE = re.compile(
+    r"(?:TemplateType|feedType)=|settings=(?=.*\battributeRow=\d)", re.IGNORECASE
+)
 _TEMPLATE_HEADER = re.compile(r"attributeRow=(\d+)")
 _TEMPLATE_DATA = re.compile(r"dataRow=(\d+)")
 
@@ -274,11 +276,18 @@ def _template_header(rows: Sequence[HeadRow]) -> tuple[int, int] | None:
     first = " ".join(rows[0].cells)
     header = _TEMPLATE_HEADER.search(first)
     data = _TEMPLATE_DATA.search(first)
-    index = int(header[1]) - 1 if header else 2
-    data_index = int(data[1]) - 1 if data else index + 1
+    index = _row_at(rows, int(header[1])) if header else 2
+    data_index = _row_at(rows, int(data[1])) if data else index + 1
     if not 0 < index < min(len(rows), data_index) or data_index > len(rows):
         return None
     return index, data_index
+
+
+def _row_at(rows: Sequence[HeadRow], number: int) -> int:
+    """Return the place of the row of a number, which counts blank lines that are no rows."""
+    if all(row.line_count == 1 for row in rows[:number]):
+        return next((at for at, row in enumerate(rows) if row.line >= number), len(rows))
+    return number - 1
 
 
 def _header(

@@ -79,7 +79,9 @@ class RowByRow:
         text = self._data[start:end]
         if not any(record.cells) or (len(record.cells) == 1 < form.width and not text.strip()):
             return record.stop
-        fits = form.least <= len(record.cells) <= form.width
+        # Spreadsheets add empty cells to the ends of single rows.
+        cells = record.cells if any(record.cells[form.width :]) else record.cells[: form.width]
+        fits = form.least <= len(cells) <= form.width
         if record.stop > end + 1:
             lines = self._data[start : record.stop - 1].split(b"\n")
             has_rows = any(reads_as_row(each, form) for each in lines[1:])
@@ -93,7 +95,7 @@ class RowByRow:
         elif not fits and self._take_between_returns(text, line):
             return record.stop
         if fits:
-            self._add(record.cells, text, line)
+            self._add(cells, text, line)
         else:
             self._parsed.put_aside(line, len(record.cells), text)
         return record.stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from functools import cached_property
 
 import numpy as np
 
@@ -103,9 +104,20 @@ class RowLayout:
         return bool((several & (rows * 4 >= further)).any())
 
     def fitting_rows(self) -> BoolArray:
-        """Return which rows have a right number of cells."""
+        """Return which rows have a right number of cells, but for empty ones at their ends."""
         form = self._form
-        return (self.counts + 1 >= form.least) & (self.counts + 1 <= form.width)
+        fitting = (self.counts + 1 >= form.least) & (self.counts + 1 <= form.width)
+        return fitting | self._overlong_rows
+
+    @cached_property
+    def _overlong_rows(self) -> BoolArray:
+        """Which rows only have empty cells too many: spreadsheets add them to single rows."""
+        overlong = self.counts + 1 > self._form.width
+        for row in np.flatnonzero(overlong).tolist():
+            further = int(self.counts[row]) + 1 - self._form.width
+            line = without_return(self.line(row))
+            overlong[row] = line.endswith(self._form.delimiter * further)
+        return overlong
 
     def blank_rows(self) -> BoolArray:
         """Return which lines hold nothing, or nothing but spaces."""
@@ -143,24 +155,29 @@ class RowLayout:
         return self._data[int(self._starts[row]) : int(self._stops[row])]
 
     def bytes_of(self, rows: BoolArray) -> bytes:
-        """Return the text of some rows, with delimiters at the ends of those that lack cells."""
+        """Return the text of some rows, all with as many cells as there are columns.
+
+        Those that lack cells get delimiters at their ends, and empty cells too many go.
+        """
         lacking = self._form.width - 1 - self.counts
-        is_short = rows & (lacking > 0)
-        if rows.all() and not is_short.any():
+        is_other = rows & (lacking != 0)
+        if rows.all() and not is_other.any():
             return self._data if self.stop == len(self._data) else self._data[: self.stop]
         parts = []
-        # Neighbouring rows are one part; a short row is one of its own.
-        kind = np.where(is_short, -1 - np.arange(len(rows)), rows.astype(np.int64))
+        # Neighbouring rows are one part; one with other cells is a part of its own.
+        kind = np.where(is_other, -1 - np.arange(len(rows)), rows.astype(np.int64))
         first_rows = np.concatenate(([0], np.flatnonzero(np.diff(kind)) + 1))
         last_rows = np.concatenate((first_rows[1:], [len(rows)])) - 1
         for first, last in zip(first_rows.tolist(), last_rows.tolist(), strict=True):
             if not rows[first]:
                 continue
             part = self._data[int(self._starts[first]) : int(self._stops[last]) + 1]
-            if is_short[first]:
-                part = (
-                    without_return(part[:-1]) + self._form.delimiter * int(lacking[first]) + b"\n"
-                )
+            if is_other[first]:
+                line = without_return(part[:-1])
+                further = int(lacking[first])
+                # Several characters cannot separate cells.
+                line = line + self._form.delimiter * further if further > 0 else line[:further]
+                part = line + b"\n"
             parts.append(part)
         return b"".join(parts)
 

@@ -91,6 +91,27 @@ def test_packed_cells():
     assert (made.read, made.stored, made.values("2")) == (2, 2, {})
 
 
+def test_lists_in_brackets():
+    made = mapped(
+        'id = "id"\nimages = "pics"\n[columns."*"]\nmulti = "[]"',
+        "id;tags;pics\n1;['new', 'blue'];[\"https://x/1.jpg\", \"https://x/2.jpg\"]\n2;[];\n3;red;",
+        ";",
+    )
+    assert made.values("1") == {"tags": ["blue", "new"]}
+    assert made.items["1"]["images"] == ["https://x/1.jpg", "https://x/2.jpg"]
+    assert (made.values("2"), made.values("3")) == ({}, {"tags": "red"})
+
+
+def test_headings_and_notes_are_no_items():
+    rows = "\n".join(f"A-{n},Cup {n},9" for n in range(12))
+    made = mapped(
+        'id = "sku"\ntitle = ["name"]', f"sku,name,price\nCups,,\n{rows}\nB-1,,\n3 rows exported,,"
+    )
+    assert (sorted(made.rejects), len(made.items)) == ([2, 16], 13)
+    # Where ids are words, one more is none that stands out.
+    assert not mapped('id = "sku"\ntitle = ["name"]', "sku,name\nred,Cup\nblue,\ngreen,Can").rejects
+
+
 def test_packed_cells_with_sections():
     made = mapped(
         'id = "id"\n[[packed]]\ncolumn = "detail"\npair = ":"\nitem = ","\nparts = 3',

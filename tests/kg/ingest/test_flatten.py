@@ -58,6 +58,29 @@ def flat(value, mapping=PLAIN):
             {"n@en-US": ["Sofa"], "n@de": ["Couch"]},
         ),
         ({"t": {"@lang": "deu", "#text": "Lampe"}}, {"t@de": ["Lampe"]}),
+        ({"names": {"en": "Cup", "de": "Tasse"}}, {"names@en": ["Cup"], "names@de": ["Tasse"]}),
+        ({"x": {"id": "5"}}, {"x.id": ["5"]}),
+        (
+            {"_id": {"$oid": "65a1"}, "price": {"$numberDecimal": "9.90"}},
+            {"_id": ["65a1"], "price": ["9.90"]},
+        ),
+        (
+            {"v": {"n": [{"locale": "de_DE", "scope": "print", "data": "Tasse"}]}},
+            {"v.n@de-DE": ["Tasse"]},
+        ),
+        (
+            {"v": {"w": [{"locale": None, "data": {"amount": "3", "unit": "GRAM"}}]}},
+            {"v.w": ["3 g"]},
+        ),
+        ({"attributes": [{"code": "size", "value": 40, "unit": "mm"}]}, {"size": ["40 mm"]}),
+        ({"PARAM": {"PARAM_NAME": "Barva", "VAL": "modrá"}}, {"Barva": ["modrá"]}),
+        ({"param": {"@name": "Höhe", "@unit": "cm", "#text": "9"}}, {"Höhe": ["9 cm"]}),
+        ({"a": {"merkmal": [{"name": "Farbe", "wert": "rot"}]}}, {"Farbe": ["rot"]}),
+        ({"shop": {"name": "Nord", "value": "5"}}, {"shop.name": ["Nord"], "shop.value": ["5"]}),
+        (
+            {"image": {"@name": "front", "#text": "1.jpg"}},
+            {"image.name": ["front"], "image": ["1.jpg"]},
+        ),
         ({"spec": [{"name": "Colour", "value": "Red"}]}, {"Colour": ["Red"]}),
         ({"spec": [{"key": "W", "value": 3, "unit": "CMT"}]}, {"W": ["3 cm"]}),
         (

@@ -36,6 +36,13 @@ def test_an_image_is_found_below_the_folder(folder):
     assert folder.find_any_suffix("deep/a") == path
 
 
+def test_a_path_from_the_media_folder_of_a_shop_is_found(folder):
+    assert folder.find("/deep/a.png") == folder.root / "deep" / "a.png"
+    (folder.root / "deep" / "link.png").symlink_to(folder.root.parent / "outside.png")
+    with pytest.raises(ImageRefusedError):
+        folder.find("/deep/link.png")
+
+
 @pytest.mark.parametrize("name", ["b.png", "no/such.png", "deep/a.png/b"])
 def test_a_missing_image_is_none(folder, name):
     assert folder.find(name) is None

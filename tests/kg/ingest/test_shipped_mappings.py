@@ -703,3 +703,184 @@ def test_mbsd(name, labels):
         "邮简 邮票",
         labels[0] if labels else None,
     )
+
+
+def test_prestashop():
+    made = shipped(
+        "prestashop",
+        *cells(
+            {
+                "Product ID": "1",
+                "Active (0/1)": "1",
+                "Name *": "Dress",
+                "Categories (x,y,z...)": "Women,Dresses",
+                "Reference #": "D-1",
+                "Tags (x,y,z...)": "new,linen",
+                "Image URLs (x,y,z...)": "https://x/1.jpg,https://x/2.jpg",
+                "Feature(Name:Value:Position:Customized)": "Fabric:Linen:1:0,Length:98:2",
+            }
+        ),
+    )
+    assert made.items["1"] == {
+        "title": "Dress",
+        "category": "Women",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("1") == {
+        "Categories (x,y,z...)": "Dresses",
+        "Reference #": "D-1",
+        "Tags": ["linen", "new"],
+        "Fabric": "Linen",
+        "Length": "98",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (
+            ["ID", "Typ", "Artikelnummer", "Name", "Kategorien", "Bilder", "Übergeordnet"],
+            ["Attribut 1 Name", "Attribut 1 Wert(e)"],
+        ),
+        (
+            ["ID", "Type", "UGS", "Nom", "Catégories", "Images", "Parent"],
+            ["Nom de l’attribut 1", "Valeur(s) de l’attribut 1 "],
+        ),
+        (
+            ["ID", "Tipo", "SKU", "Nombre", "Categorías", "Imágenes", "Superior"],
+            ["Nombre del atributo 1", "Valor(es) del atributo 1"],
+        ),
+    ],
+)
+def test_woocommerce_translates_its_header(names, pairs):
+    header = names + pairs
+    images = "https://x/1.jpg, https://x/2.jpg"
+    made = shipped(
+        "woocommerce",
+        header,
+        [
+            ["7", "variable", "shoe", "Shoe", "Shoes > New, Sale", images, None, "Size", "42, 43"],
+            ["8", "variation", "shoe-42", "Shoe 42", None, None, "id:7", "Size", "42"],
+        ],
+    )
+    assert made.items["shoe"]["category"] == "Shoes > New"
+    assert len(made.items["shoe"]["images"]) == 2
+    assert made.values("shoe")["Size"] == ["42", "43"]
+    assert made.values("shoe-42")["variant of"] == "shoe"
+
+
+def test_shopify_by_the_names_of_its_newer_form():
+    made = shipped(
+        "shopify",
+        *cells(
+            {
+                "Title": "Tote",
+                "URL handle": "tote",
+                "Description": "<p>Canvas</p>",
+                "SKU": "T-N",
+                "Option1 name": "Color",
+                "Option1 value": "Natural",
+                "Price": "19",
+                "Product image URL": "https://x/1.jpg",
+            },
+            {"URL handle": "tote", "SKU": "T-B", "Option1 value": "Black", "Price": "20"},
+        ),
+    )
+    assert sorted(made.items) == ["T-B", "T-N", "tote"]
+    assert made.values("T-B") == {
+        "variant of": "tote",
+        "Color": "Black",
+        "SKU": "T-B",
+        "Price": "20",
+    }
+
+
+def test_amazon_flat_file_with_names_of_its_newer_form():
+    place = "[marketplace_id=A1][language_tag=de_DE]#1"
+    made = shipped(
+        "amazon-flat-file",
+        *cells(
+            {
+                "contribution_sku#1.value": "L-1",
+                "product_type#1.value": "LAMP",
+                f"item_name{place}.value": "Lampe",
+                f"color{place}.value": "Messing",
+                "main_product_image_locator[marketplace_id=A1]#1.media_location": "https://x/1.jpg",
+                "other_product_image_locator_1[marketplace_id=A1]#1.media_location": (
+                    "https://x/2.jpg"
+                ),
+            }
+        ),
+    )
+    assert made.items["L-1"] == {
+        "title": "Lampe",
+        "category": "LAMP",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("L-1") == {"color": "Messing"}
+
+
+def test_akeneo_as_its_api_gives_products():
+    def values(*texts):
+        return [{"locale": locale, "scope": None, "data": data} for locale, data in texts]
+
+    product = {
+        "_links": {"self": {"href": "https://x"}},
+        "identifier": "A-1",
+        "enabled": True,
+        "family": "shoes",
+        "categories": ["men", "new"],
+        "values": {
+            "name": values(("de_DE", "Schuh"), ("en_US", "Shoe")),
+            "color": values((None, "red")),
+            "weight": values((None, {"amount": "320", "unit": "GRAM"})),
+        },
+    }
+    made = shipped_records("akeneo", [product])
+    assert (made.items["A-1"]["title"], made.items["A-1"]["category"]) == ("Shoe", "men")
+    assert made.values("A-1")["weight"] == "320 g"
+    assert made.values("A-1")["color"] == "red"
+    assert made.languages == {("A-1", "title", "Schuh"): "de-DE"}
+
+
+def test_icecat_xml():
+    def feature(name, value, sign, shown):
+        definition = {
+            "@ID": "1",
+            "Measure": {"@ID": "5", "@Sign": sign},
+            "Name": {"@ID": "6", "@Value": name, "@langid": "1"},
+        }
+        return {"@Value": value, "@Presentation_Value": shown, "@ID": "9", "Feature": definition}
+
+    product = {
+        "@ID": "29",
+        "@Prod_id": "NB14",
+        "@Name": "Notebook",
+        "@Title": "Acme Notebook 14",
+        "@HighPic": "https://x/1.jpg",
+        "@Quality": "ICECAT",
+        "Category": {"@ID": "151", "Name": {"@Value": "Notebooks", "@langid": "1"}},
+        "EANCode": {"@EAN": "4012345000016"},
+        "Supplier": {"@ID": "9", "@Name": "Acme"},
+        "ProductFeature": [
+            feature("Memory", "8", "GB", "8 GB"),
+            feature("Colour", "Black", "", "Black"),
+        ],
+        "ProductGallery": {
+            "ProductPicture": [{"@Pic": "https://x/1.jpg"}, {"@Pic": "https://x/2.jpg"}]
+        },
+    }
+    made = shipped_records("icecat-xml", [product])
+    assert made.items["NB14"] == {
+        "title": "Acme Notebook 14",
+        "category": "Notebooks",
+        "images": ["https://x/1.jpg", "https://x/2.jpg"],
+    }
+    assert made.values("NB14") == {
+        "Memory": "8 GB",
+        "Colour": "Black",
+        "brand": "Acme",
+        "ean": "4012345000016",
+        "ID": "29",
+        "Name": "Notebook",
+    }

@@ -5,6 +5,7 @@ import pytest
 from schema.errors import MappingError
 from schema.mapping import Head, guess_mapping, load_mapping, resolve
 from schema.mapping.evidence import list_separator
+from schema.mapping.languages import tagged_names
 
 FASHION = (
     "id",
@@ -172,6 +173,7 @@ def test_lists_are_recognised_by_values_that_come_up_again(cells, separator):
 def test_categories_and_their_levels():
     assert guess("sku,category\n1,A > B\n2,A > C").mapping.category_separator == ">"
     assert guess("sku,category\n1,A/B\n2,A/C/D").mapping.category_separator == "/"
+    assert guess("sku;category\n1;A | B\n2;A | C", ";").mapping.category_separator == "|"
     several = guess("sku;category\n1;A > B, C > D\n2;A > C", ";").mapping
     assert (several.category_separator, several.category_multi) == (">", ",")
     one = guess("sku;Kategorie\n1;Food, Drinks > Tea\n2;A > C", ";").mapping
@@ -180,3 +182,97 @@ def test_categories_and_their_levels():
 
 def test_numbers_may_be_names_of_columns_beside_words():
     assert guess("sku,name,36,37\n1,Shoe,4,2").mapping.id == ("sku",)
+
+
+@pytest.mark.parametrize(
+    ("text", "id", "title"),
+    [
+        ("Art.-Nr.,Name *\n1,Cup\n2,Can", "Art.-Nr.", "Name *"),
+        ("No.,Item code,Item description\n1,IC-7,Cup\n2,IC-8,Can", "Item code", "Item description"),
+        ("OXID,OXTITLE,OXPRICE,OXEAN\na1,Kite,3,\na2,Hat,4,", "OXID", "OXTITLE"),
+        ("x:id,x:parent_level_id,Label (EN)\nP1,a,Cup\nP2,b,Can", "x:id", "Label (EN)"),
+        ("артикул,наименование\nА1,Стол\nА2,Стул", "артикул", "наименование"),
+        ("Ref. no,Product\n1,Cup\n2,Can", "Ref. no", "Product"),
+        ("Artikelcode,Omschrijving\n1,Kop\n2,Kan", "Artikelcode", "Omschrijving"),
+        ("Κωδικός,Όνομα\n1,Κούπα\n2,Κανάτα", "Κωδικός", "Όνομα"),
+    ],
+)
+def test_names_are_known_without_signs_prefixes_and_in_other_languages(text, id, title):
+    mapping = guess(text).mapping
+    assert (mapping.id, mapping.title) == ((id,), (title,))
+
+
+def test_a_long_description_is_no_title():
+    prose = "A jug that is made by hand in a small pottery of the north"
+    mapping = guess(f"sku,description\n1,{prose}\n2,{prose} too").mapping
+    assert (mapping.title, mapping.description) == ((), ("description",))
+
+
+def test_pairs_and_packed_cells_are_recognised():
+    mapping = guess(
+        "nr,titel,Merkmal 1,Wert 1,Einheit 1,extras\n"
+        "1,Rohr,Länge,2,m,a=1;b=2\n"
+        "2,Kopf,Farbe,rot,,a=3"
+    ).mapping
+    assert [(pairs.name, pairs.value, pairs.unit) for pairs in mapping.pairs] == [
+        ("Merkmal {n}", "Wert {n}", "Einheit {n}")
+    ]
+    assert [packed.column for packed in mapping.packed] == ["extras"]
+
+
+def test_rows_in_several_languages_are_recognised():
+    text = "_sku,_language,name\nE1,en_GB,Cup\nE1,pl_PL,Kubek\nE2,en_GB,Can\nE2,pl_PL,Puszka"
+    mapping = guess(text).mapping
+    assert mapping.language_column == ("_language",)
+    assert guess("sku,language,name\n1,en,Book\n2,de,Buch").mapping.language_column == ()
+
+
+def test_languages_by_their_names_and_before_the_name():
+    columns = guess("sku,Title English,Title German\n1,Cup,Tasse").mapping.languages.columns
+    assert columns == ("Title {language}",)
+    columns = guess("sku,de_name,en_name\n1,Tasse,Cup").mapping.languages.columns
+    assert columns == ("{language}_name",)
+
+
+@pytest.mark.parametrize("pattern", ["{language}_name", "name#{language}", "name|{language}"])
+def test_the_rest_of_a_name_beside_a_language_is_found(pattern):
+    names = [pattern.replace("{language}", language) for language in ("de", "en")]
+    assert {tagged.name for tagged in tagged_names(names, [pattern]).values()} == {"name"}
+
+
+def test_a_unit_column_may_serve_several():
+    mapping = guess("sku,name,net weight,gross weight,weight unit\n1,Cup,1.2,1.5,kg").mapping
+    assert {mapping.settings_of(f"{kind} weight").unit_column for kind in ("net", "gross")} == {
+        "weight unit"
+    }
+
+
+def test_categories_in_the_plural_are_several():
+    mapping = guess('sku;name;Categories\n1;Cup;"Home > Cups, New"\n2;Can;Home > Cans', ";").mapping
+    assert (mapping.category_separator, mapping.category_multi) == (">", ",")
+
+
+def test_lists_in_brackets_are_recognised():
+    mapping = guess(
+        "id;name;tags;image\n1;Cup;['a', 'b'];['https://x/1.jpg']\n2;Can;[];[]", ";"
+    ).mapping
+    assert {mapping.settings_of(name).multi for name in ("tags", "image")} == {"[]"}
+    assert mapping.images == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (("query", "item_id", "impressions", "clicks"), "query log.*catalograph queries"),
+        (("Suchbegriff", "Artikel-Nr.", "Klicks"), "query log"),
+        (("query", "product_id", "esci_label"), "query log"),
+        (("order_id", "customer", "sku", "quantity"), "orders.*mapping"),
+    ],
+)
+def test_what_happened_to_products_is_no_catalogue(header, message):
+    with pytest.raises(MappingError, match=message):
+        guess_mapping(head(header, ("a", "1", "2", "3")[: len(header)]))
+
+
+def test_a_catalogue_may_count_its_orders():
+    assert guess("sku,name,keyword,clicks\n1,Cup,clay,3\n2,Can,tin,4").mapping.id == ("sku",)

@@ -56,6 +56,10 @@ def test_the_delimiter_does_not_depend_on_the_name(tmp_path, name, delimiter, ro
         ("sku,price\n1,1.299\n2,2.499\n", ",", 2),
         ("id\n1\n2\n", ",", 1),
         ('sku,note\n1,"a;b;c"\n2,"d;e;f"\n', ",", 2),
+        ("sku^name^color\n1^Cup^red\n2^Can^blue\n", "^", 3),
+        ("sku~name~color\n1~Cup, large~red\n2~Can~blue\n", "~", 3),
+        ("sku\x01name\n1\x01Cup\n2\x01Can\n", "\x01", 2),
+        ("sku,size\n1,5~6\n2,7~8\n", ",", 2),
     ],
 )
 def test_what_separates_cells_separates_them_in_every_row(tmp_path, text, delimiter, width):
@@ -136,6 +140,18 @@ def test_a_flat_file_of_amazon_has_its_header_in_the_third_line(tmp_path):
     detected = detect(tmp_path, AMAZON)
     assert detected.rows[0][:2] == ("feed_product_type", "item_sku")
     assert len(detected.rows) == 3
+
+
+def test_a_newer_template_of_amazon_says_where_its_rows_are(tmp_path):
+    text = (
+        "settings=attributeRow=5&contentLanguageTag=de_DE&dataRow=7&labelRow=4\t\t\n"
+        "\t\t\nOffer\tProduct\t\nSKU\tType\tName\n"
+        "contribution_sku#1.value\tproduct_type#1.value\titem_name[a=b]#1.value\n"
+        "ABC123\tSHIRT\tExample\nL-1\tLAMP\tLamp\nL-2\tLAMP\tLamp 2\n"
+    )
+    rows = detect(tmp_path, text, "a.txt").rows
+    assert rows[0] == ("contribution_sku#1.value", "product_type#1.value", "item_name[a=b]#1.value")
+    assert [row[0] for row in rows[1:]] == ["L-1", "L-2"]
 
 
 @pytest.mark.parametrize(

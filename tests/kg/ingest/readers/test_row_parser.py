@@ -58,6 +58,8 @@ ROWS = [
     b",,",
     b'"","",""',
     b"8,a\rb,c",
+    b"9,a,b,",
+    b'10,a,"b,",,\r',
     b"9,a,b\r8,c,d",
     b"3,\xc3\xa9,\xe2\x82\xac",
     b"3,\0,x",
@@ -141,9 +143,15 @@ def test_repeated_headers_and_comments_are_no_rows():
 
 
 def test_cells_that_rows_lack_are_empty():
-    rows, rejects, *_ = both(b"1\n2,a\r\n3,a,b\n4,,,\n", form_of(least=1))
+    rows, rejects, *_ = both(b"1\n2,a\r\n3,a,b\n4,,,x\n", form_of(least=1))
     assert [cells for _, cells in rows] == [("1", None, None), ("2", "a", None), ("3", "a", "b")]
     assert [line for line, _, _ in rejects] == [4]
+
+
+def test_empty_cells_too_many_are_nothing():
+    rows, rejects, *_ = both(b'1,a,b,\n2,a,"b",,\r\n3,a,b,x\n4,a,,,\n', form_of())
+    assert rows == [(1, ("1", "a", "b")), (2, ("2", "a", "b")), (4, ("4", "a", None))]
+    assert [line for line, *_ in rejects] == [3]
 
 
 def test_a_delimiter_at_the_end_of_rows_makes_no_column():

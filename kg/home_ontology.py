@@ -135,11 +135,19 @@ class Edits:
         return _without_inferred(self.edited, inferred)
 
     def infer(
-        self, items: ArrowRows, statements: ArrowRows, given: Mapping[str, Given]
+        self,
+        items: ArrowRows,
+        statements: ArrowRows,
+        given: Mapping[str, Given],
+        *,
+        repeated_items: bool = False,
     ) -> Refreshed:
-        """Infer the ontology of items and statements, keeping what a person edited."""
+        """Infer the ontology of items and statements, keeping what a person edited.
+
+        With ``repeated_items`` an item may come several times, of which the last category holds.
+        """
         inferred, counts = Ontology.infer_counted(
-            items, statements, given=given, edit=self.settings
+            items, statements, given=given, edit=self.settings, repeated_items=repeated_items
         )
         base = self.base(inferred)
         merged = inferred

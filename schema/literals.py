@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TypeAlias
@@ -295,8 +295,7 @@ def _as_datatype(
         return Inference(Reading(datatype))
 
     # Some of its texts may be no numbers, so those within them vote.
-    found = map(_NUMBER_IN_TEXT.search, vocabulary.sample)
-    votes = _votes([number[0] if number else "" for number in found], vocabulary.weights)
+    votes = number_votes(dict(zip(vocabulary.sample, vocabulary.weights, strict=True)))
     mark = hints.decide_mark(votes)
     unit = _usual_unit(datatype, name, vocabulary, mark, free.reading)
     return Inference(Reading(datatype, unit, mark, remark=_mark_remark(votes, mark)), votes)
@@ -543,6 +542,12 @@ def _votes(numbers: Sequence[str], counts: Sequence[int]) -> MarkVotes:
         if not number.isdecimal():
             votes[decimal_mark_of(number)] += count
     return MarkVotes(votes["."], votes[","], votes[UNCLEAR])
+
+
+def number_votes(counts: Mapping[str, int]) -> MarkVotes:
+    """Count the decimal marks of the first number in each text, given how often each occurs."""
+    found = map(_NUMBER_IN_TEXT.search, counts)
+    return _votes([number[0] if number else "" for number in found], tuple(counts.values()))
 
 
 def _mark_remark(votes: MarkVotes, mark: str) -> str:

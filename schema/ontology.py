@@ -225,8 +225,12 @@ class Ontology:
         threshold: float = APPLIES_THRESHOLD,
         given: Mapping[str, Given] | None = None,
         edit: Callable[[PropertySpec], PropertySpec] | None = None,
+        repeated_items: bool = False,
     ) -> tuple[Ontology, CatalogueCounts]:
-        """Infer the ontology as :meth:`infer` does, and return the counts that it comes from."""
+        """Infer the ontology as :meth:`infer` does, and return the counts that it comes from.
+
+        With ``repeated_items`` an item may come several times, of which the last category holds.
+        """
         from schema.ontology_counts import ValueCounts, count_catalogue
 
         specs: dict[str, PropertySpec] = {}
@@ -249,7 +253,7 @@ class Ontology:
                 for each in merges:
                     yield from ((spec.name, other, each.shown) for other in each.others)
 
-        counts = count_catalogue(items, statements, merging)
+        counts = count_catalogue(items, statements, merging, repeated_items=repeated_items)
         for name, value_counts in counts.values.items():
             holders = counts.holders[name]
             multivalued = counts.multivalued[name] > MULTIVALUED_SHARE * holders

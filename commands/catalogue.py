@@ -13,6 +13,8 @@ from commands.progress import bar, counter
 from schema.errors import RejectsError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from kg.ingest.pipeline import IngestReport
     from kg.ingest.preview import Preview
     from schema.ontology import Ontology, PropertySpec
@@ -421,28 +423,24 @@ def list_synonyms(context: Context, property_name: str | None, as_toml: bool) ->
 )
 @pass_context
 def diff_ontology(context: Context, src: tuple[Path, ...], mapping: str | None) -> None:
-    """Show what new data would change in the ontology; write nothing.
+    """Show what new data would change in the ontology.
 
-    SRC is whatever `ingest` takes. Listed are new properties and categories, properties whose
-    datatype, unit, decimal mark, order of dates or cardinality would change, with the counts that
-    make it so, new values of small vocabularies and of those that you have edited, and what the
-    data contradict of your changes to ontology.toml.
+    SRC is whatever `ingest` takes; nothing is written. Listed are new properties and categories,
+    properties whose datatype, unit, decimal mark, order of dates or cardinality would change, with
+    the counts that make it so, new values of small vocabularies and of those that you have edited,
+    and what the data contradict of your changes to ontology.toml.
 
     \b
     Example:
       catalograph schema diff delivery.csv --mapping shop.toml
     """
-    from kg.ingest import ontology_diff
+    from kg.ingest.ontology_diff import OntologyDiffer
 
-    home = context.home()
-    with counter("reading") as show, bar("comparing", "statements") as comparing:
-        report = ontology_diff.diff_ontology(
-            home,
-            src,
-            mapping=mapping,
-            reading=lambda report: show(f"{report.read:,} rows"),
-            comparing=comparing,
-        )
+    with OntologyDiffer(context.home()) as differ:
+        with counter("reading") as show:
+            differ.read(src, mapping, lambda report: show(f"{report.read:,} rows"))
+        with bar("comparing", "statements") as progress:
+            report = differ.compare(progress)
     for line in (*report.reasons, *report.notes):
         context.note(line)
     context.emit(
@@ -454,84 +452,83 @@ def diff_ontology(context: Context, src: tuple[Path, ...], mapping: str | None) 
 
 def _diff_lines(diff: OntologyDiff) -> Iterator[object]:
     """Yield a table of each kind of change; what contradicts a person comes first."""
-    if diff.as_dict() == type(diff)().as_dict():
+    if not any(diff.as_dict().values()):
         yield "the ontology stays as it is, but for its counts"
-        return
     if diff.contradictions:
         yield "\nthe data contradict what you have set in ontology.toml"
-        columns = ("property", "what", "set to", "statements", "of", "examples")
-        yield table(
-            columns,
-            (
-                (
-                    each.property,
-                    each.field,
-                    each.value,
-                    each.statements,
-                    each.of,
-                    _cut(each.examples),
-                )
-                for each in diff.contradictions
-            ),
-            right=("statements", "of"),
-        )
+        yield _contradictions_table(diff)
     if diff.changes:
         yield "\nproperties that would change"
-        columns = ("property", "what", "now", "then", "in the catalogue", "in the data", "examples")
-        yield table(
-            columns,
-            (
-                (
-                    each.property,
-                    each.field.replace("_", " "),
-                    each.before,
-                    each.after,
-                    _counts(each.stored),
-                    _counts(each.new),
-                    _cut(each.examples),
-                )
-                for each in diff.changes
-            ),
-        )
+        yield _changes_table(diff)
     if diff.new_properties:
         yield "\nnew properties"
-        columns = ("property", "datatype", "unit", "cardinality", "items", "values", "examples")
-        yield table(
-            columns,
-            (
-                (
-                    each.property,
-                    each.datatype,
-                    each.unit,
-                    each.cardinality,
-                    f"{each.items:,}",
-                    f"{each.values:,}",
-                    _cut(each.examples),
-                )
-                for each in diff.new_properties
-            ),
-            right=("items", "values"),
-        )
+        yield _new_properties_table(diff)
     if diff.new_values:
         yield "\nnew values of small or edited vocabularies"
-        columns = ("property", "known", "new", "values (items)")
-        yield table(
-            columns,
+        rows = (
             (
-                (
-                    each.property,
-                    f"{each.known:,}",
-                    f"{each.count:,}",
-                    _cut([f"{value} ({items:,})" for value, items in each.values.items()]),
-                )
-                for each in diff.new_values
-            ),
-            right=("known", "new"),
+                each.property,
+                f"{each.known:,}",
+                f"{each.count:,}",
+                _cut([f"{value} ({items:,})" for value, items in each.values.items()]),
+            )
+            for each in diff.new_values
         )
+        yield table(("property", "known", "new", "values (items)"), rows, right=("known", "new"))
     if diff.new_categories:
         yield "\nnew categories"
-        rows = ((name, f"{items:,}") for name, items in diff.new_categories.items())
-        yield table(("category", "items"), rows, right=("items",))
+        items = ((name, f"{count:,}") for name, count in diff.new_categories.items())
+        yield table(("category", "items"), items, right=("items",))
+
+
+def _contradictions_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "what", "set to", "statements", "of", "examples")
+    rows = (
+        (
+            each.property,
+            each.field.replace("_", " "),
+            each.value,
+            f"{each.statements:,}",
+            f"{each.of:,}",
+            _cut(each.examples),
+        )
+        for each in diff.contradictions
+    )
+    return table(columns, rows, right=("statements", "of"))
+
+
+def _changes_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "what", "now", "then", "in the catalogue", "in the data", "examples")
+    rows = (
+        (
+            each.property,
+            each.field.replace("_", " "),
+            each.before,
+            each.after,
+            _counts(each.stored),
+            _counts(each.new),
+            _cut(each.examples),
+        )
+        for each in diff.changes
+    )
+    return table(columns, rows)
+
+
+def _new_properties_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "datatype", "unit", "cardinality", "items", "values", "examples")
+    rows = (
+        (
+            each.property,
+            each.datatype,
+            each.unit,
+            each.cardinality,
+            f"{each.items:,}",
+            f"{each.values:,}",
+            _cut(each.examples),
+        )
+        for each in diff.new_properties
+    )
+    return table(columns, rows, right=("items", "values"))
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -103,19 +103,18 @@ class Edits:
     Attributes:
         edited: the ontology as the file has it; None if there is no file
         before: the ontology of which it is the edited form; None if that is lost
-        content: the file's bytes
+        content: the file's bytes; None if there is no file
     """
 
     edited: Ontology | None = None
     before: Ontology | None = None
-    content: bytes = b""
+    content: bytes | None = None
 
     @classmethod
     def of(cls, home: Home) -> Edits:
         """Read the ontology of a home, and the one of which it is the edited form."""
-        try:
-            content = home.ontology_path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        content = _content(home.ontology_path)
+        if content is None:
             return cls()
         edited = home.ontology()
         return cls(edited, _as_inferred_before(home, edited), content)
@@ -177,7 +176,7 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
         items = (batch.select(["id", "category"]) for batch in store.items())
         refreshed = edits.infer(items, store.triples(TRUSTED_RANKS), declared.given())
         # To read a large store takes a while, in which a person may have saved the file.
-        if attempt + 1 == MAX_ATTEMPTS or Edits.of(home).content == edits.content:
+        if attempt + 1 == MAX_ATTEMPTS or _content(home.ontology_path) == edits.content:
             break
 
     text = refreshed.inferred.to_toml()
@@ -199,11 +198,13 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
 
 def open_contradictions(home: Home) -> list[Contradiction]:
     """Return what mappings contradict each other about and no person has decided yet."""
-    edits = Edits.of(home)
+    contradictions = load_declared(home).contradictions()
+    # An ontology of thousands of properties takes a while to read.
+    edits = Edits.of(home) if contradictions else Edits()
     if edits.edited is None:
         return []
     found = []
-    for each in load_declared(home).contradictions():
+    for each in contradictions:
         after = edits.edited.properties.get(each.property)
         before = edits.before.properties.get(each.property) if edits.before is not None else None
         # The property has no such remark if no value of it depends on who is right.
@@ -212,6 +213,13 @@ def open_contradictions(home: Home) -> list[Contradiction]:
         if before is None or vars(after)[each.field] == vars(before)[each.field]:
             found.append(each)
     return found
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _warn_of_damage(path: Path) -> None:

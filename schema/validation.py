@@ -96,12 +96,11 @@ def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iter
     for value in values:
         if spec.parse(value) is None:
             foreign = foreign_unit(spec, value)
-            if foreign is not None:
-                message = f"{value!r} is in {foreign}, but the ontology has {spec.unit}"
-                yield Finding(item.id, spec.name, value, Severity.VIOLATION, "unit", message)
-                continue
             message = f"{value!r} is not {article} {kind}"
-            yield Finding(item.id, spec.name, value, Severity.VIOLATION, "datatype", message)
+            if foreign is not None:
+                message += f", but in {foreign}"
+            check = "datatype" if foreign is None else "unit"
+            yield Finding(item.id, spec.name, value, Severity.VIOLATION, check, message)
 
 
 def foreign_unit(spec: PropertySpec, value: str) -> str | None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,14 +25,15 @@ from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.run_id import new_run_id
 from kg.ingest.source_plan import plan_sources
 from kg.stores.tables import TRIPLE_SCHEMA
-from schema.declared import DeclaredReadings
 from schema.errors import NoGraphError, UsageError
+from schema.ontology import Ontology
 from schema.ontology_changes import Compared, OntologyDiff, ontology_diff
 from schema.progress import ProgressCallback, no_progress
 from schema.terms import TRUSTED_RANKS, now
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
+    from schema.ontology_counts import CatalogueCounts
 
 _CATEGORY_SCHEMA = pa.schema([("id", pa.string()), ("category", pa.string())])
 
@@ -60,116 +61,150 @@ class DiffReport:
 
 
 def diff_ontology(
-    home: Home,
-    sources: Sequence[Path | str],
-    *,
-    mapping: str | None = None,
-    reading: Callable[[DiffReport], None] = lambda report: None,
-    comparing: ProgressCallback = no_progress,
+    home: Home, sources: Sequence[Path | str], *, mapping: str | None = None
 ) -> DiffReport:
-    """Return what sources would change in the ontology of a home.
+    """Return what sources would change in the ontology of a home."""
+    with OntologyDiffer(home) as differ:
+        differ.read(sources, mapping)
+        return differ.compare()
 
-    ``reading`` is called with the report so far after each batch of the sources, ``comparing`` with
-    the number of statements that were counted, and how many there are to count.
+
+class OntologyDiffer:
+    """Reads sources and compares them with the ontology of a home; a context manager.
+
+    It keeps what it has read in temporary files, which are deleted at the end.
     """
-    if not sources:
-        raise UsageError("no source given: name a file or a folder")
-    started = time.perf_counter()
-    report = DiffReport()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="catalograph-")))
-        store = None
-        # A home may be new, and hold no graph yet.
-        with suppress(NoGraphError):
-            store = stack.enter_context(home.store(read_only=True))
-        declared = load_declared(home)
-        spool = _read(sources, mapping, folder, declared, report, reading)
-        counted = _Counted(store, spool, comparing)
-        edits = Edits.of(home)
-        before = edits.infer(
-            counted.stored_items(), counted.stored_statements(), load_declared(home).given()
-        )
-        after = edits.infer(
-            counted.all_items(), counted.all_statements(), declared.given(), repeated_items=True
-        )
-        report.diff = ontology_diff(
-            Compared(
-                before.merged,
-                after.merged,
-                before.counts,
-                after.counts,
-                counted.new_counts(),
-                edits.base(before.inferred),
-                edits.edited,
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._started = time.perf_counter()
+        self._declared = load_declared(home)
+        self._report = DiffReport()
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="catalograph-"))
+        self._spool = _Spool(Path(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(
+        self,
+        sources: Sequence[Path | str],
+        mapping: str | None = None,
+        progress: Callable[[DiffReport], None] = lambda report: None,
+    ) -> None:
+        """Read the sources; ``progress`` is called with the report so far after each batch."""
+        if not sources:
+            raise UsageError("no source given: name a file or a folder")
+        report = self._report
+        with ExitStack() as stack, self._spool.writing() as write:
+            planned = plan_sources(sources, mapping, None, stack)
+            report.mapping = ", ".join(dict.fromkeys(plan.mapping_name for plan in planned.plans))
+            report.reasons = [plan.reason for plan in planned.plans]
+            report.notes = [*planned.notes]
+            run = new_run_id()
+            moment = now()
+            for plan in planned.plans:
+                report.notes += plan.source.remarks
+                if plan.stated is not None:
+                    report.notes += self._declared.renew(plan.stated)
+                origin = Origin(plan.source.location, plan.source.name, run, moment)
+                for batch in plan.assembled_batches(origin):
+                    if plan.stated is not None:
+                        for property, column in batch.columns:
+                            self._declared.add(plan.stated, property, column)
+                    write(batch)
+                    report.read += batch.rows_read
+                    report.rejected += len(batch.rejects)
+                    report.items += batch.items.num_rows
+                    report.statements += batch.statements.num_rows
+                    progress(report)
+
+    def compare(self, progress: ProgressCallback = no_progress) -> DiffReport:
+        """Return what the sources that were read would change.
+
+        ``progress`` is called with the number of statements that were counted, and how many there
+        are to count.
+        """
+        report = self._report
+        with ExitStack() as stack:
+            store = None
+            # A home may be new, and hold no graph yet.
+            with suppress(NoGraphError):
+                store = stack.enter_context(self._home.store(read_only=True))
+            counted = _Counted(store, self._spool, progress)
+            edits = Edits.of(self._home)
+            before = edits.infer(
+                counted.stored_items(),
+                counted.stored_statements(),
+                load_declared(self._home).given(),
             )
-        )
+            after = edits.infer(
+                counted.all_items(),
+                counted.all_statements(),
+                self._declared.given(),
+                repeated_items=True,
+            )
+            report.diff = ontology_diff(
+                Compared(
+                    before.merged,
+                    after.merged,
+                    before.counts,
+                    after.counts,
+                    counted.new_counts(),
+                    edits.base(before.inferred),
+                    edits.edited,
+                )
+            )
         report.notes += [
             f"{each.property}: {each.line()}"
-            for each in declared.contradictions()
-            if each.line() in _remark(after.merged.properties.get(each.property))
+            for each in self._declared.contradictions()
+            if each.line() in _remark(after.merged, each.property)
         ]
-    report.seconds = round(time.perf_counter() - started, 3)
-    return report
+        report.seconds = round(time.perf_counter() - self._started, 3)
+        return report
 
 
-def _remark(spec: Any) -> str:
-    return "" if spec is None else str(spec.remark)
+def _remark(ontology: Ontology, name: str) -> str:
+    spec = ontology.properties.get(name)
+    return "" if spec is None else spec.remark
 
 
-@dataclass(frozen=True, slots=True)
 class _Spool:
     """Temporary files with the items and statements of the sources."""
 
-    items: Path
-    statements: Path
-    statement_count: int
+    def __init__(self, folder: Path) -> None:
+        self._items = folder / "items.arrows"
+        self._statements = folder / "statements.arrows"
+        self.statement_count = 0
 
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[AssembledBatch], None]]:
+        """Yield a function that writes a batch."""
+        with (
+            pa.ipc.new_stream(self._items, _CATEGORY_SCHEMA) as items,
+            pa.ipc.new_stream(self._statements, TRIPLE_SCHEMA) as statements,
+        ):
 
-def _read(
-    sources: Sequence[Path | str],
-    mapping: str | None,
-    folder: Path,
-    declared: DeclaredReadings,
-    report: DiffReport,
-    reading: Callable[[DiffReport], None],
-) -> _Spool:
-    """Read the sources to temporary files; note what their mappings declare."""
-    items_path = folder / "items.arrows"
-    statements_path = folder / "statements.arrows"
-    with (
-        ExitStack() as stack,
-        pa.ipc.new_stream(items_path, _CATEGORY_SCHEMA) as items,
-        pa.ipc.new_stream(statements_path, TRIPLE_SCHEMA) as statements,
-    ):
-        planned = plan_sources(sources, mapping, None, stack)
-        report.mapping = ", ".join(dict.fromkeys(plan.mapping_name for plan in planned.plans))
-        report.reasons = [plan.reason for plan in planned.plans]
-        report.notes = [*planned.notes]
-        run = new_run_id()
-        time_ = now()
-        for plan in planned.plans:
-            report.notes += plan.source.remarks
-            if plan.stated is not None:
-                report.notes += declared.renew(plan.stated)
-            origin = Origin(plan.source.location, plan.source.name, run, time_)
-            for batch in plan.assembled_batches(origin):
-                if plan.stated is not None:
-                    for property, column in batch.columns:
-                        declared.add(plan.stated, property, column)
+            def write(batch: AssembledBatch) -> None:
                 items.write_table(batch.items.select(_CATEGORY_SCHEMA.names))
-                statements.write_table(_triples(batch))
-                report.read += batch.rows_read
-                report.rejected += len(batch.rejects)
-                report.items += batch.items.num_rows
-                report.statements += batch.statements.num_rows
-                reading(report)
-    return _Spool(items_path, statements_path, report.statements)
+                # The ontology is about the leading language alone.
+                leading = batch.statements.filter(pc.is_null(batch.statements["language"]))
+                statements.write_table(leading.select(TRIPLE_SCHEMA.names).cast(TRIPLE_SCHEMA))
+                self.statement_count += leading.num_rows
 
+            yield write
 
-def _triples(batch: AssembledBatch) -> pa.Table:
-    """Return the statements in the leading language, which alone the ontology is about."""
-    leading = batch.statements.filter(pc.is_null(batch.statements["language"]))
-    return leading.select(TRIPLE_SCHEMA.names).cast(TRIPLE_SCHEMA)
+    def items(self) -> Iterator[pa.RecordBatch]:
+        """Yield the items' ids and categories."""
+        yield from _batches(self._items)
+
+    def statements(self) -> Iterator[pa.RecordBatch]:
+        """Yield the statements."""
+        yield from _batches(self._statements)
 
 
 class _Counted:
@@ -197,19 +232,19 @@ class _Counted:
     def all_items(self) -> Iterator[pa.RecordBatch]:
         """Yield the categories of the store's items, then those of the sources, which win."""
         yield from self.stored_items()
-        yield from _batches(self._spool.items)
+        yield from self._spool.items()
 
     def all_statements(self) -> Iterator[pa.RecordBatch]:
         """Yield the statements of the store and those of the sources."""
         yield from self.stored_statements()
-        yield from self._counting(_batches(self._spool.statements))
+        yield from self._counting(self._spool.statements())
 
-    def new_counts(self) -> Any:
+    def new_counts(self) -> CatalogueCounts:
         """Return the counts of the sources alone."""
         from schema.ontology_counts import count_catalogue
 
-        statements = self._counting(_batches(self._spool.statements))
-        return count_catalogue(_batches(self._spool.items), statements, repeated_items=True)
+        statements = self._counting(self._spool.statements())
+        return count_catalogue(self._spool.items(), statements, repeated_items=True)
 
     def _counting(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -39,7 +39,7 @@ def test_a_correct_item_has_no_finding() -> None:
 def test_a_value_that_does_not_parse_is_a_violation(value: str, check: str) -> None:
     (found,) = check_item(ONTOLOGY, MUG, [("weight", value)])
     assert (found.severity, found.check, found.value) == (Severity.VIOLATION, check, value)
-    assert found.message == f"{value!r} is not a quantity in g"
+    assert found.message.startswith(f"{value!r} is not a quantity in g")
 
 
 def test_two_values_of_a_property_with_cardinality_one_are_one_violation() -> None:

@@ -153,12 +153,12 @@ def test_examples_of_a_property_are_few(home: Home) -> None:
         (
             PropertySpec("depth", "quantity", "cm"),
             "3 kg",
-            "'3 kg' is in kg, but the ontology has cm",
+            "'3 kg' is not a quantity in cm, but in kg",
         ),
         (
             PropertySpec("depth", "decimal", "EUR"),
             "3 USD",
-            "'3 USD' is in USD, but the ontology has EUR",
+            "'3 USD' is not a decimal in EUR, but in USD",
         ),
     ],
 )

@@ -25,7 +25,7 @@ from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.run_id import new_run_id
 from kg.ingest.source_plan import plan_sources
 from kg.stores.tables import TRIPLE_SCHEMA
-from schema.errors import NoGraphError, UsageError
+from schema.errors import GraphNotFoundError, UsageError
 from schema.ontology import Ontology
 from schema.ontology_changes import Compared, OntologyDiff, ontology_diff
 from schema.progress import ProgressCallback, no_progress
@@ -133,7 +133,7 @@ class OntologyDiffer:
         with ExitStack() as stack:
             store = None
             # A home may be new, and hold no graph yet.
-            with suppress(NoGraphError):
+            with suppress(GraphNotFoundError):
                 store = stack.enter_context(self._home.store(read_only=True))
             counted = _Counted(store, self._spool, progress)
             edits = Edits.of(self._home)

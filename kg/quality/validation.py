@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import shutil
 import tempfile
 from collections import Counter
@@ -43,7 +44,8 @@ class PropertyReport:
     examples: dict[str, list[Finding]] = field(default_factory=dict)
     """By check: some findings of different messages."""
 
-    @property
+    # For mypy the plain name means the field `property` in this class.
+    @builtins.property
     def rank(self) -> tuple[int, ...]:
         """The key by which the worst property comes first."""
         return tuple(-self.counts[severity] for severity in Severity)

@@ -254,5 +254,5 @@ class _Counted:
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.ipc.open_stream(pa.memory_map(str(path))) as reader:
+    with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
         yield from reader

@@ -72,7 +72,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("catalogue", "Load product data into the catalogue."),
     "queries": ("catalogue", "Load a query log."),
     "rejects": ("catalogue", "List the rows that an ingest rejected."),
-    "schema": ("catalogue", "Show the ontology, or infer it from the data."),
+    "schema": (
+        "catalogue",
+        "Show the ontology, infer it from the data, or compare it with new data.",
+    ),
     "show": ("store", "Show an item and its statements."),
     "stats": ("store", "Show the size of the catalogue and the coverage of its properties."),
     "validate": ("store", "Check every item against the ontology and SHACL shapes."),

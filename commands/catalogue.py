@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,12 @@ from commands.progress import bar, counter
 from schema.errors import RejectsError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from kg.ingest.pipeline import IngestReport
     from kg.ingest.preview import Preview
     from schema.ontology import Ontology, PropertySpec
+    from schema.ontology_changes import OntologyDiff
 
 SHOWN_VALUES = 4
 """Values of each property to print in the list of properties."""
@@ -311,7 +314,7 @@ def rejects(context: Context, run: str | None) -> None:
 @click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def schema(ctx: click.Context) -> None:
-    """Show the ontology, or infer it from the data.
+    """Show the ontology, infer it from the data, or compare it with new data.
 
     The ontology describes every property: its datatype, unit, values, and the categories that it
     applies to. It is stored as ontology.toml in the home. You may edit the file; your changes are
@@ -408,6 +411,132 @@ def list_synonyms(context: Context, property_name: str | None, as_toml: bool) ->
     rows = (tuple(row.values()) for row in document)
     text = table(columns, rows, right=("items", "its items"))
     context.emit(document, text if offers else "no values that may be one")
+
+
+@schema.command(name="diff")
+@click.argument("src", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--mapping",
+    metavar="NAME|FILE",
+    help="The columns' roles: the name of a built-in mapping, or a TOML file.  "
+    "[default: guessed from each source]",
+)
+@pass_context
+def diff_ontology(context: Context, src: tuple[Path, ...], mapping: str | None) -> None:
+    """Show what new data would change in the ontology.
+
+    SRC is whatever `ingest` takes; nothing is written. Listed are new properties and categories,
+    properties whose datatype, unit, decimal mark, order of dates or cardinality would change, with
+    the counts that make it so, new values of small vocabularies and of those that you have edited,
+    and what the data contradict of your changes to ontology.toml.
+
+    \b
+    Example:
+      catalograph schema diff delivery.csv --mapping shop.toml
+    """
+    from kg.ingest.ontology_diff import OntologyDiffer
+
+    with OntologyDiffer(context.home()) as differ:
+        with counter("reading") as show:
+            differ.read(src, mapping, lambda report: show(f"{report.read:,} rows"))
+        with bar("comparing", "statements") as progress:
+            report = differ.compare(progress)
+    for line in (*report.reasons, *report.notes):
+        context.note(line)
+    context.emit(
+        report.as_dict(),
+        f"rows: {report.read:,} read, {report.rejected:,} rejected, in {report.seconds:.1f} s",
+        *_diff_lines(report.diff),
+    )
+
+
+def _diff_lines(diff: OntologyDiff) -> Iterator[object]:
+    """Yield a table of each kind of change; what contradicts a person comes first."""
+    if not any(diff.as_dict().values()):
+        yield "the ontology stays as it is, but for its counts"
+    if diff.contradictions:
+        yield "\nthe data contradict what you have set in ontology.toml"
+        yield _contradictions_table(diff)
+    if diff.changes:
+        yield "\nproperties that would change"
+        yield _changes_table(diff)
+    if diff.new_properties:
+        yield "\nnew properties"
+        yield _new_properties_table(diff)
+    if diff.new_values:
+        yield "\nnew values of small or edited vocabularies"
+        rows = (
+            (
+                each.property,
+                f"{each.known:,}",
+                f"{each.count:,}",
+                _cut([f"{value} ({items:,})" for value, items in each.values.items()]),
+            )
+            for each in diff.new_values
+        )
+        yield table(("property", "known", "new", "values (items)"), rows, right=("known", "new"))
+    if diff.new_categories:
+        yield "\nnew categories"
+        items = ((name, f"{count:,}") for name, count in diff.new_categories.items())
+        yield table(("category", "items"), items, right=("items",))
+
+
+def _contradictions_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "what", "set to", "statements", "of", "examples")
+    rows = (
+        (
+            each.property,
+            each.field.replace("_", " "),
+            each.value,
+            f"{each.statements:,}",
+            f"{each.of:,}",
+            _cut(each.examples),
+        )
+        for each in diff.contradictions
+    )
+    return table(columns, rows, right=("statements", "of"))
+
+
+def _changes_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "what", "now", "then", "in the catalogue", "in the data", "examples")
+    rows = (
+        (
+            each.property,
+            each.field.replace("_", " "),
+            each.before,
+            each.after,
+            _counts(each.stored),
+            _counts(each.new),
+            _cut(each.examples),
+        )
+        for each in diff.changes
+    )
+    return table(columns, rows)
+
+
+def _new_properties_table(diff: OntologyDiff) -> Table:
+    columns = ("property", "datatype", "unit", "cardinality", "items", "values", "examples")
+    rows = (
+        (
+            each.property,
+            each.datatype,
+            each.unit,
+            each.cardinality,
+            f"{each.items:,}",
+            f"{each.values:,}",
+            _cut(each.examples),
+        )
+        for each in diff.new_properties
+    )
+    return table(columns, rows, right=("items", "values"))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
+
+
+def _cut(texts: Sequence[str]) -> str:
+    return _shortened(" | ".join(texts), 120)
 
 
 def _emit_ontology(context: Context, ontology: Ontology) -> None:

@@ -37,6 +37,7 @@ class Home:
         self.ontology_path = self.path / "ontology.toml"
         self.shapes_path = self.path / "shapes.ttl"
         self.inferred_ontologies = self.path / "ontology.inferred"
+        self.declared_path = self.path / "ontology.declared.toml"
         self.former_inferred_path = self.path / "cache" / "ontology.inferred.toml"
         """Where earlier versions kept what ``inferred_ontologies`` holds now."""
         self.settings = HomeSettings(self.path)

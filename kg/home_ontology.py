@@ -11,17 +11,25 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kg.home import Home
+from kg.home_declared import load_declared
 from kg.stores.protocol import GraphStore
+from schema.declared import Contradiction
 from schema.edits import edited_settings, merge_edits
-from schema.errors import CatalographWarning, DataError
+from schema.errors import CatalographWarning, DataError, SourceNotFoundError
 from schema.files import write_atomically
+from schema.literals import Given
 from schema.ontology import Ontology, PropertySpec
 from schema.stamps import Condition, examine, write_stamped
 from schema.terms import TRUSTED_RANKS
+
+if TYPE_CHECKING:
+    from schema.ontology_counts import ArrowRows, CatalogueCounts
 
 _ADVICE = "# You may edit this file: your changes are kept when the ontology is inferred again.\n"
 _ORIGIN = re.compile(
@@ -34,16 +42,20 @@ KEPT_INFERRED = 3
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an ontology comes from: a store, its revision, and the ontology's hash as inferred."""
+    """Where an ontology comes from: a store, its revision, and the ontology's hash as inferred.
+
+    ``declared`` is the hash of what mappings said of how properties are read, "" if nothing.
+    """
 
     store: str
     revision: str
     inferred: str
+    declared: str = ""
 
     def comment(self) -> str:
         """Return the comment that states it."""
         # As JSON, because a path or what a server calls its revision could contain line breaks.
-        source = json.dumps([self.store, self.revision])
+        source = json.dumps([self.store, self.revision, *filter(None, [self.declared])])
         return f"# Inferred from {source}\n# As it was inferred: {self.inferred}\n"
 
     def journal_version(self) -> int | None:
@@ -58,68 +70,156 @@ class Origin:
             found = _ORIGIN.search(path.read_text(encoding="utf-8", errors="replace"))
             if found is None:
                 return None
-            store, revision = json.loads(found[1])
-            return cls(str(store), str(revision), found[2])
+            store, revision, *declared = json.loads(found[1])
+            return cls(str(store), str(revision), found[2], "".join(map(str, declared)))
         except (OSError, ValueError):
             return None
 
 
 def is_current(home: Home, store: GraphStore) -> bool:
-    """Return whether the home's ontology was inferred from what the store holds now.
+    """Return whether the home's ontology was inferred from what the store and the mappings say now.
 
     It is True for a store that does not know its revision, whoever has filled it.
     """
     origin = Origin.of(home.ontology_path)
-    if origin is None:
+    if origin is None or origin.declared != load_declared(home).digest():
         return False
     return (origin.store, origin.revision) == (home.relative_url(store.url), store.revision())
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """An ontology as the data give it, the same with a person's edits, and its counts."""
+
+    inferred: Ontology
+    merged: Ontology
+    counts: CatalogueCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What a person has made of a home's ontology.
+
+    Attributes:
+        edited: the ontology as the file has it; None if there is no file
+        before: the ontology of which it is the edited form; None if that is lost
+        content: the file's bytes; None if there is no file
+    """
+
+    edited: Ontology | None = None
+    before: Ontology | None = None
+    content: bytes | None = None
+
+    @classmethod
+    def of(cls, home: Home) -> Edits:
+        """Read the ontology of a home, and the one of which it is the edited form."""
+        content = _content(home.ontology_path)
+        if content is None:
+            return cls()
+        edited = home.ontology()
+        return cls(edited, _as_inferred_before(home, edited), content)
+
+    def settings(self, spec: PropertySpec) -> PropertySpec:
+        """Return a property with what a person says about its texts."""
+        after = self.edited.properties.get(spec.name) if self.edited is not None else None
+        if after is None:
+            return spec
+        base = self.before.properties.get(spec.name) if self.before is not None else None
+        return edited_settings(base or spec, after, spec)
+
+    def base(self, inferred: Ontology) -> Ontology | None:
+        """Return the ontology that a person has edited, or the nearest to it that is known."""
+        if self.edited is None or self.before is not None:
+            return self.before
+        return _without_inferred(self.edited, inferred)
+
+    def infer(
+        self,
+        items: ArrowRows,
+        statements: ArrowRows,
+        given: Mapping[str, Given],
+        *,
+        repeated_items: bool = False,
+    ) -> Refreshed:
+        """Infer the ontology of items and statements, keeping what a person edited.
+
+        With ``repeated_items`` an item may come several times, of which the last category holds.
+        """
+        inferred, counts = Ontology.infer_counted(
+            items, statements, given=given, edit=self.settings, repeated_items=repeated_items
+        )
+        base = self.base(inferred)
+        merged = inferred
+        if self.edited is not None and base is not None and self.edited != base:
+            merged = merge_edits(base, self.edited, inferred)
+        return Refreshed(inferred, merged, counts)
+
+
+MAX_ATTEMPTS = 3
+"""How often the ontology is inferred if a person saves the file meanwhile."""
 
 
 def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> Ontology:
     """Infer the ontology again from the store and write it, keeping what a person edited.
 
-    A file that looks damaged is taken for edited, with a warning, unless ``accept`` says that the
-    user knows.
+    What mappings say of how properties are read holds where no person says something else. A file
+    that looks damaged is taken for edited, with a warning, unless ``accept`` says that the user
+    knows.
     """
-    # Before the store is read: if it changes meanwhile, the ontology counts as older.
-    revision = store.revision()
-    items = (batch.select(["id", "category"]) for batch in store.items())
-    edited = None
-    before = None
-    if home.ontology_path.exists():
-        if not accept:
-            _warn_of_damage(home.ontology_path)
-        edited = home.ontology()
-        before = _as_inferred_before(home, edited)
+    if home.ontology_path.exists() and not accept:
+        _warn_of_damage(home.ontology_path)
+    for attempt in range(MAX_ATTEMPTS):
+        # Before the store is read: if it changes meanwhile, the ontology counts as older.
+        revision = store.revision()
+        declared = load_declared(home)
+        edits = Edits.of(home)
+        items = (batch.select(["id", "category"]) for batch in store.items())
+        refreshed = edits.infer(items, store.triples(TRUSTED_RANKS), declared.given())
+        # To read a large store takes a while, in which a person may have saved the file.
+        if attempt + 1 == MAX_ATTEMPTS or _content(home.ontology_path) == edits.content:
+            break
 
-    def edit(spec: PropertySpec) -> PropertySpec:
-        """Return a property with what a person says about its texts."""
-        after = edited.properties.get(spec.name) if edited is not None else None
-        if after is None:
-            return spec
-        base = before.properties.get(spec.name) if before is not None else None
-        return edited_settings(base, after, spec)
-
-    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS), edit=edit)
-    merged = inferred
-    if edited is not None:
-        base = before if before is not None else _without_inferred(edited, inferred)
-        if edited != base:
-            merged = merge_edits(base, edited, inferred)
-
-    text = inferred.to_toml()
-    digest = inferred.content_hash()
+    text = refreshed.inferred.to_toml()
+    digest = refreshed.inferred.content_hash()
     folder = home.inferred_ontologies
     # The inferred ontology first: the new file that refers to it replaces the old one at once.
     write_atomically(folder / f"{digest}.toml", text)
-    origin = Origin(home.relative_url(store.url), revision, digest)
-    write_stamped(home.ontology_path, _ADVICE + origin.comment() + "\n" + merged.to_toml())
+    origin = Origin(home.relative_url(store.url), revision, digest, declared.digest())
+    write_stamped(
+        home.ontology_path, _ADVICE + origin.comment() + "\n" + refreshed.merged.to_toml()
+    )
     by_age = sorted(folder.glob("*.toml"), key=lambda path: path.stat().st_mtime)
     for path in by_age[:-KEPT_INFERRED]:
         if path.stem != digest:
             path.unlink(missing_ok=True)
     home.former_inferred_path.unlink(missing_ok=True)
-    return merged
+    return refreshed.merged
+
+
+def open_contradictions(home: Home) -> list[Contradiction]:
+    """Return what mappings contradict each other about and no person has decided yet."""
+    contradictions = load_declared(home).contradictions()
+    # An ontology of thousands of properties takes a while to read.
+    edits = Edits.of(home) if contradictions else Edits()
+    if edits.edited is None:
+        return []
+    found = []
+    for each in contradictions:
+        after = edits.edited.properties.get(each.property)
+        before = edits.before.properties.get(each.property) if edits.before is not None else None
+        # The property has no such remark if no value of it depends on who is right.
+        if after is None or each.line() not in (before or after).remark:
+            continue
+        if before is None or vars(after)[each.field] == vars(before)[each.field]:
+            found.append(each)
+    return found
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _warn_of_damage(path: Path) -> None:
@@ -136,27 +236,40 @@ def _warn_of_damage(path: Path) -> None:
 def _as_inferred_before(home: Home, edited: Ontology) -> Ontology | None:
     """Return the ontology of which ``edited`` is the edited form; None if it is lost."""
     origin = Origin.of(home.ontology_path)
-    candidates = sorted(
-        home.inferred_ontologies.glob("*.toml"),
-        # The one that is named, then the newest: a person's editor may have dropped the comments.
-        key=lambda path: (
-            origin is not None and path.stem == origin.inferred,
-            path.stat().st_mtime,
-        ),
-        reverse=True,
+    if origin is not None:
+        named = _whole_inferred(home.inferred_ontologies / f"{origin.inferred}.toml")
+        if named is not None:
+            return named
+    # A person's editor may have dropped the comments. The newest would not do: a run that was
+    # killed has left behind what it had inferred, of which the file is no edited form.
+    newest = sorted(
+        home.inferred_ontologies.glob("*.toml"), key=lambda path: path.stat().st_mtime, reverse=True
     )
-    for path in [*candidates, home.former_inferred_path]:
-        if not path.is_file():
-            continue
-        try:
-            before = Ontology.load(path)
-        except DataError:
-            continue
-        if path == home.former_inferred_path or before.content_hash() == path.stem:
-            return before
+    whole = [each for path in newest if (each := _whole_inferred(path)) is not None]
+    if whole:
+        return min(whole, key=lambda each: _differences(each, edited))
+    try:
+        return Ontology.load(home.former_inferred_path)
+    except (DataError, SourceNotFoundError):
+        pass
     if origin is not None and origin.inferred == edited.content_hash():
         return edited
     return None
+
+
+def _whole_inferred(path: Path) -> Ontology | None:
+    """Return an ontology as it was inferred; None if its file is lost or damaged."""
+    try:
+        inferred = Ontology.load(path)
+    except (DataError, SourceNotFoundError):
+        return None
+    return inferred if inferred.content_hash() == path.stem else None
+
+
+def _differences(one: Ontology, other: Ontology) -> int:
+    """Return of how many properties two ontologies say something different."""
+    names = one.properties.keys() | other.properties.keys()
+    return sum(one.properties.get(name) != other.properties.get(name) for name in names)
 
 
 def _without_inferred(edited: Ontology, inferred: Ontology) -> Ontology:

@@ -15,6 +15,7 @@ from kg.home_ontology import refresh_ontology
 from kg.stores.open import journaled_files
 from kg.stores.salvage import Rescued, salvage_store
 from kg.stores.scan_process import Limits
+from schema.declared import DeclaredReadings
 from schema.documents import parse_toml
 from schema.errors import CatalographError, HomeNotFoundError, UsageError
 from schema.files import write_atomically
@@ -22,11 +23,19 @@ from schema.ledger_salvage import salvage_ledger
 from schema.manifests import MANIFEST, manifest_problems
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
-from schema.stamps import repaired
+from schema.stamps import Condition, examine, repaired
 
 REPORT = "salvage.json"
 """The file of the new home that says what was rescued, or that a salvage is not finished."""
-KNOWN = ("home.toml", "graph", "ledger.sqlite", "ontology.toml", "ontology.inferred", "shapes.ttl")
+KNOWN = (
+    "home.toml",
+    "graph",
+    "ledger.sqlite",
+    "ontology.toml",
+    "ontology.inferred",
+    "ontology.declared.toml",
+    "shapes.ttl",
+)
 REMADE = ("cache", "models", "regions")
 
 
@@ -74,6 +83,7 @@ def salvage_home(
     _salvage_ledger(damaged, target, report)
     _copy_image_folders(damaged, target)
     _copy_ontology(damaged, target, report)
+    _copy_declared(damaged, target, report)
     if journaled_files(url) is not None:
         with target.store(read_only=True) as rescued:
             if rescued.counts().items:
@@ -214,6 +224,26 @@ def _copy_ontology(damaged: Path, target: Home, report: SalvageReport) -> None:
                     copy = target.path / each.relative_to(damaged)
                     copy.parent.mkdir(exist_ok=True)
                     shutil.copy2(each, copy)
+
+
+def _copy_declared(damaged: Path, target: Home, report: SalvageReport) -> None:
+    """Copy what mappings say of how properties are read."""
+    path = damaged / target.declared_path.name
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    whole = repaired(data)
+    try:
+        DeclaredReadings.from_toml(whole.decode(), str(path))
+    except (CatalographError, UnicodeDecodeError) as error:
+        report.lost.append(f"what mappings say of how columns are read ({error})")
+        return
+    if examine(whole).condition is Condition.DAMAGED:
+        report.lost.append(f"what mappings say of how columns are read ({path} is damaged)")
+        return
+    if whole != data:
+        report.notes.append(f"{path} was damaged in one byte, which was restored")
+    write_atomically(target.declared_path, whole)
 
 
 def _copy_shapes(damaged: Path, target: Home, report: SalvageReport) -> None:

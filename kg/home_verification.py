@@ -17,6 +17,7 @@ from kg.stores.scan_process import Limits
 from kg.stores.scan_tasks import Found
 from kg.stores.verification import Verification, verify_store
 from schema.appended import appended_problem
+from schema.declared import DeclaredReadings
 from schema.errors import CatalographError
 from schema.ledger_verification import verify_ledger
 from schema.manifests import MANIFEST, manifest_problems
@@ -62,6 +63,19 @@ def verify_home(
         )
     _check_settings(home, report)
     _check_ontology(home, report, files.journal if files is not None else None)
+    _check_edited(
+        EditedFile(
+            home.declared_path,
+            "it holds as it is until an ingest by one of its mappings writes it again",
+            "restore it from a copy, or remove it and load the sources again whose mappings say "
+            "how columns are read",
+        ),
+        report,
+    )
+    try:
+        DeclaredReadings.load(home.declared_path)
+    except CatalographError as error:
+        report.problems.append(str(error))
     _check_edited(
         EditedFile(
             home.shapes_path,

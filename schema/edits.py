@@ -40,16 +40,16 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
 
 
 def edited_settings(
-    base: PropertySpec | None, edited: PropertySpec, current: PropertySpec
+    base: PropertySpec, edited: PropertySpec, current: PropertySpec
 ) -> PropertySpec:
     """Return ``current`` with what a person says about how its texts are read and compared.
 
-    Without a ``base`` only what is never inferred counts as a person's.
+    Whatever differs from ``base``, the property as it was last inferred, is a person's.
     """
     changed = {
         name: getattr(edited, name)
         for name in ("datatype", "unit", "decimal_mark", "date_order", "case_sensitive")
-        if base is not None and getattr(edited, name) != getattr(base, name)
+        if getattr(edited, name) != getattr(base, name)
     }
     return replace(current, synonyms=edited.synonyms, **changed)
 

@@ -18,13 +18,23 @@ from schema.documents import parse_toml
 from schema.equality import Equality, equality_of, find_merges, is_case_sensitive, synonym_keys
 from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
 from schema.files import write_atomically
-from schema.literals import DATATYPES, NOT_LEARNED, Literal, Reading, infer_reading, parse_literal
+from schema.literals import (
+    DATATYPES,
+    NOT_LEARNED,
+    NOTHING_GIVEN,
+    Given,
+    Inference,
+    Literal,
+    Reading,
+    infer_reading,
+    parse_literal,
+)
 from schema.numbers import DECIMAL_MARKS, usual_decimal_mark
 from schema.settings import shown
 from schema.terms import CATEGORY_SEPARATOR
 
 if TYPE_CHECKING:
-    from schema.ontology_counts import ArrowRows
+    from schema.ontology_counts import ArrowRows, CatalogueCounts
 
 CARDINALITIES = ("one", "many")
 
@@ -191,13 +201,35 @@ class Ontology:
         statements: ArrowRows,
         *,
         threshold: float = APPLIES_THRESHOLD,
+        given: Mapping[str, Given] | None = None,
         edit: Callable[[PropertySpec], PropertySpec] | None = None,
     ) -> Ontology:
         """Infer the ontology of a catalogue.
 
         The items have the columns id and category; the statements item, property, value and
-        optionally rank, in which case only those of trusted ranks count. ``edit`` returns a
-        property with a person's settings: which values are equal, is decided by these.
+        optionally rank, in which case only those of trusted ranks count. ``given`` says by property
+        what mappings say of how it is read. ``edit`` returns a property with a person's settings:
+        which values are equal, is decided by these.
+        """
+        ontology, _ = cls.infer_counted(
+            items, statements, threshold=threshold, given=given, edit=edit
+        )
+        return ontology
+
+    @classmethod
+    def infer_counted(
+        cls,
+        items: ArrowRows,
+        statements: ArrowRows,
+        *,
+        threshold: float = APPLIES_THRESHOLD,
+        given: Mapping[str, Given] | None = None,
+        edit: Callable[[PropertySpec], PropertySpec] | None = None,
+        repeated_items: bool = False,
+    ) -> tuple[Ontology, CatalogueCounts]:
+        """Infer the ontology as :meth:`infer` does, and return the counts that it comes from.
+
+        With ``repeated_items`` an item may come several times, of which the last category holds.
         """
         from schema.ontology_counts import ValueCounts, count_catalogue
 
@@ -205,7 +237,7 @@ class Ontology:
 
         def merging(values: ValueCounts) -> Iterator[tuple[str, str, str]]:
             """Infer how the properties are read, and yield the values that are one."""
-            for spec in _infer_readings(values):
+            for spec in _infer_readings(values, given or {}):
                 edited = edit(spec) if edit is not None else spec
                 counts = values[spec.name]
                 equality = edited.equality
@@ -221,7 +253,7 @@ class Ontology:
                 for each in merges:
                     yield from ((spec.name, other, each.shown) for other in each.others)
 
-        counts = count_catalogue(items, statements, merging)
+        counts = count_catalogue(items, statements, merging, repeated_items=repeated_items)
         for name, value_counts in counts.values.items():
             holders = counts.holders[name]
             multivalued = counts.multivalued[name] > MULTIVALUED_SHARE * holders
@@ -238,7 +270,7 @@ class Ontology:
                 # Statements may be about items that have no row, so the share can exceed 1.
                 coverage=min(1.0, round(holders / max(counts.items, 1), 4)),
             )
-        return cls(specs.values(), categories=counts.categories, threshold=threshold)
+        return cls(specs.values(), categories=counts.categories, threshold=threshold), counts
 
     def __getitem__(self, name: str) -> PropertySpec:
         """Return the property of that name; raise PropertyNotFoundError if there is none."""
@@ -429,18 +461,22 @@ def _texts(name: str, entry: Mapping[str, Any], key: str) -> dict[str, tuple[str
     return found
 
 
-def _infer_readings(values: Mapping[str, Mapping[str, int]]) -> Iterator[PropertySpec]:
+def _infer_readings(
+    values: Mapping[str, Mapping[str, int]], given: Mapping[str, Given]
+) -> Iterator[PropertySpec]:
     """Yield each property with how it is read, by its own values and those of the others."""
-    inferences = {
-        name: infer_reading(name, tuple(counts), tuple(counts.values()))
-        for name, counts in values.items()
-    }
+
+    def infer(name: str, elsewhere: str = ".") -> Inference:
+        texts = tuple(values[name])
+        counts = tuple(values[name].values())
+        return infer_reading(name, texts, counts, elsewhere, given.get(name, NOTHING_GIVEN))
+
+    inferences = {name: infer(name) for name in values}
     elsewhere = usual_decimal_mark([each.votes for each in inferences.values()])
     for name, counts in values.items():
         inference = inferences[name]
         if inference.depends_on_others and elsewhere != ".":
-            texts = tuple(counts)
-            inference = infer_reading(name, texts, tuple(counts.values()), elsewhere)
+            inference = infer(name, elsewhere)
         reading = inference.reading
         yield PropertySpec(
             name,

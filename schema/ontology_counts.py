@@ -35,6 +35,11 @@ _PARENTS_SCHEMA = pa.schema([("category", pa.string()), ("parent", pa.string())]
 _VALUES = """
 SELECT property, value, count(*) AS n FROM {rows} GROUP BY ALL ORDER BY property, n DESC, value
 """
+_LAST_ITEMS = """
+CREATE TABLE last_item AS
+SELECT id, arg_max(category, rowid) FILTER (category IS NOT NULL) AS category
+FROM item_row GROUP BY id
+"""
 _MERGED_VALUES = """
 CREATE TABLE merged_fact AS
 SELECT DISTINCT item, property, coalesce(shown, value) AS value
@@ -76,12 +81,17 @@ Merging: TypeAlias = Callable[[ValueCounts], Iterable[tuple[str, str, str]]]
 
 
 def count_catalogue(
-    items: ArrowRows, statements: ArrowRows, merging: Merging | None = None
+    items: ArrowRows,
+    statements: ArrowRows,
+    merging: Merging | None = None,
+    *,
+    repeated_items: bool = False,
 ) -> CatalogueCounts:
     """Count items (id, category) and statements (item, property, value[, rank]).
 
     If there is a rank column, only statements of trusted ranks count. ``merging`` is given the
-    values as they are written and says which of them are one; they are counted as one then.
+    values as they are written and says which of them are one; they are counted as one then. With
+    ``repeated_items`` an item may come several times, of which the last category holds.
     """
     import duckdb
 
@@ -94,6 +104,10 @@ def count_catalogue(
         ) as database,
     ):
         _load(database, "item_row", items, ("id", "category"))
+        if repeated_items:
+            database.execute(_LAST_ITEMS)
+            database.execute("DROP TABLE item_row")
+            database.execute("ALTER TABLE last_item RENAME TO item_row")
         _load(database, "statement_row", statements, ("item", "property", "value"))
         database.execute("CREATE TABLE fact AS SELECT DISTINCT * FROM statement_row")
         database.execute("DROP TABLE statement_row")

@@ -1,7 +1,8 @@
 """Check an item against the ontology.
 
-The checks are: values that do not parse, too many values, and properties that do not apply to the
-item's category. ``schema/shapes.py`` expresses the same checks as SHACL shapes.
+The checks are: values that do not parse or are in a foreign unit, too many values, values that are
+not in the vocabulary, and properties that do not apply to the item's category. ``schema/shapes.py``
+expresses the same checks as SHACL shapes, but for the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from schema.currencies import parse_price
 from schema.literals import NOT_LEARNED
 from schema.ontology import Ontology, PropertySpec
+from schema.quantities import Context, parse_quantity
 from schema.terms import Item
 
 MAX_LISTED_VALUES = 4
@@ -46,7 +49,9 @@ class Finding:
     @builtins.property
     def key(self) -> tuple[str | None, str | None, str | None, str]:
         """The key that two findings about the same problem share."""
-        return self.item, self.property, self.value, self.check
+        # Shapes do not tell a foreign unit from what is no quantity at all.
+        check = "datatype" if self.check == "unit" else self.check
+        return self.item, self.property, self.value, check
 
 
 def check_item(
@@ -78,6 +83,11 @@ def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iter
             listed += ", …"
         message = f"{len(values)} values, but the ontology allows one: {listed}"
         yield Finding(item.id, spec.name, None, Severity.VIOLATION, "cardinality", message)
+    if spec.values and spec.datatype in ("string", "boolean"):
+        for value in values:
+            if spec.position(value) is None:
+                message = f"{value!r} is none of the {len(spec.values):,} values of the ontology"
+                yield Finding(item.id, spec.name, value, Severity.WARNING, "vocabulary", message)
     if spec.datatype in ("string", *NOT_LEARNED):
         return
 
@@ -85,8 +95,26 @@ def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iter
     article = "an" if kind.startswith("i") else "a"
     for value in values:
         if spec.parse(value) is None:
+            foreign = foreign_unit(spec, value)
             message = f"{value!r} is not {article} {kind}"
-            yield Finding(item.id, spec.name, value, Severity.VIOLATION, "datatype", message)
+            if foreign is not None:
+                message += f", but in {foreign}"
+            check = "datatype" if foreign is None else "unit"
+            yield Finding(item.id, spec.name, value, Severity.VIOLATION, check, message)
+
+
+def foreign_unit(spec: PropertySpec, value: str) -> str | None:
+    """Return the unit or currency of a value that cannot be read in that of its property."""
+    if spec.unit is None:
+        return None
+    text = value.strip()
+    if spec.datatype == "quantity":
+        quantity = parse_quantity(text, Context(decimal_mark=spec.decimal_mark))
+        return quantity.unit.symbol if quantity is not None else None
+    if spec.datatype in ("integer", "decimal"):
+        price = parse_price(text, spec.decimal_mark)
+        return price.currency if price is not None and price.currency != spec.unit else None
+    return None
 
 
 def _check_category(ontology: Ontology, spec: PropertySpec, item: Item) -> Iterator[Finding]:

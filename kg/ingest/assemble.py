@@ -52,7 +52,8 @@ class AssembledBatch:
 
     Every row that was read is either stored or among the rejects. ``restored`` is the number of
     cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows, and
-    ``cleaned`` counts by column what cleaning did.
+    ``cleaned`` counts by column what cleaning did. ``columns`` are pairs of a property and a column
+    that its values come from.
     """
 
     items: pa.Table
@@ -63,6 +64,7 @@ class AssembledBatch:
     restored: int = 0
     skipped: list[SkippedLine] = field(default_factory=list)
     cleaned: dict[str, ColumnCounts] = field(default_factory=dict)
+    columns: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -101,6 +103,7 @@ class Assembler:
         self.names = names
         self.has_deferred = False
         self._seen = SeenRows()
+        self._columns: dict[tuple[str, str], None] = {}
         self._shelf = ImageShelf() if mapping.may_repeat_ids else None
         self._image_rules = rules_of(
             "image",
@@ -138,6 +141,7 @@ class Assembler:
             restored=batch.restored,
             skipped=batch.skipped,
             cleaned=self._cleaners.taken_counts(),
+            columns=self._taken_columns(),
         )
 
     def assemble_deferred(self, rows: Rows) -> AssembledBatch:
@@ -159,7 +163,12 @@ class Assembler:
         known = self._seen.find(new)
         self._seen.add({id: row for id, row in new.items() if id not in known})
         return AssembledBatch(
-            *self._tables(draft, keep), 0, 0, [], cleaned=self._cleaners.taken_counts()
+            *self._tables(draft, keep),
+            0,
+            0,
+            [],
+            cleaned=self._cleaners.taken_counts(),
+            columns=self._taken_columns(),
         )
 
     def last_batch(self) -> AssembledBatch | None:
@@ -169,6 +178,12 @@ class Assembler:
             return None
         self.left_out.notes.update(draft.notes)
         return AssembledBatch(*self._tables(draft, np.ones(len(draft.ids), bool)), 0, 0, [])
+
+    def _taken_columns(self) -> list[tuple[str, str]]:
+        """Return the pairs of property and column that came up, and forget them."""
+        columns = list(self._columns)
+        self._columns.clear()
+        return columns
 
     @property
     def _settings(self) -> ValueSettings:
@@ -281,6 +296,8 @@ class Assembler:
             cells = self._values(kept, draft.title)
             if not len(cells.rows):
                 continue
+            if facts.language is None and not facts.whole and not facts.is_category:
+                self._columns[name, facts.column] = None
             rows = kept.rows[cells.rows]
             row_parts.append(rows)
             own_lines = draft.lines[rows]

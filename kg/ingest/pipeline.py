@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
-from kg.home_ontology import is_current, refresh_ontology
+from kg.home_declared import load_declared, save_declared
+from kg.home_ontology import is_current, open_contradictions, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
@@ -128,9 +129,10 @@ def ingest(
             _save_mapping(plans, Path(write_mapping))
         store = None if dry_run else stack.enter_context(home.store())
         ledger = None if dry_run else stack.enter_context(home.ledger())
+        declarations = None if dry_run else Declarations(home)
         previewers = _previewers(home, plans, stack) if dry_run else []
 
-        _run(home, plans, report, store, ledger, progress, previewers)
+        _run(home, plans, report, store, ledger, progress, previewers, declarations)
         if store is not None:
             report.notes += inherit(store, report.run, now()).notes()
 
@@ -139,6 +141,10 @@ def ingest(
         # earlier one was killed before it could.
         if store is not None and (has_new or not is_current(home, store)):
             refresh_ontology(home, store)
+        if store is not None:
+            report.notes += [
+                f"{each.property}: {each.line()}" for each in open_contradictions(home)
+            ]
         report.seconds = round(time.perf_counter() - started, 3)
         if ledger is not None:
             ledger.record_ingest(report.run, "done", _files(plans), report.as_dict())
@@ -177,6 +183,7 @@ def _run(
     ledger: Ledger | None,
     progress: IngestProgress | None,
     previewers: Sequence[Previewer] = (),
+    declarations: Declarations | None = None,
 ) -> None:
     time = now()
     # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
@@ -193,8 +200,13 @@ def _run(
             # Before the first row, so that a run that is killed shows as one that did not finish.
             ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
             ledger.clear_rejects(file)
+        if declarations is not None:
+            report.notes += declarations.begin(plan)
         try:
             for batch in plan.assembled_batches(origin):
+                if declarations is not None:
+                    # Before the first statement that is read so is stored.
+                    declarations.note(plan, batch)
                 new_folders = plan.images.used_folders - allowed_folders
                 if store is not None and new_folders:
                     # Before the first image of it is stored, which could not be read otherwise.
@@ -216,6 +228,38 @@ def _run(
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
         report.notes += _notes_on_skipped(plan.source.name, skipped)
+
+
+class Declarations:
+    """Keeps in the home what the mappings of an ingest say of how properties are read."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._declared = load_declared(home)
+        self._saved = self._declared.digest()
+
+    def begin(self, plan: SourcePlan) -> list[str]:
+        """Let the mapping of a source say again what it says; return what it says anew."""
+        lines = [] if plan.stated is None else self._declared.renew(plan.stated)
+        self._save()
+        return lines
+
+    def note(self, plan: SourcePlan, batch: AssembledBatch) -> None:
+        """Keep what the mapping of a source says of the columns of a batch."""
+        if plan.stated is None:
+            return
+        for property, column in batch.columns:
+            self._declared.add(plan.stated, property, column)
+        self._save()
+
+    def _save(self) -> None:
+        if not self._declared.has_changed:
+            return
+        self._declared.has_changed = False
+        digest = self._declared.digest()
+        if digest != self._saved:
+            save_declared(self._home, self._declared)
+            self._saved = digest
 
 
 def _previewers(home: Home, plans: list[SourcePlan], stack: ExitStack) -> list[Previewer]:

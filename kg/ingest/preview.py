@@ -13,8 +13,9 @@ from kg.ingest.assemble import AssembledBatch
 from kg.ingest.inheritance import INHERITED, inherit
 from kg.ingest.source_plan import MappedPlan, SourcePlan
 from kg.stores.memory import MemoryStore
-from schema.literals import infer_reading
-from schema.mapping import VARIANT_OF
+from schema.declared import given_by
+from schema.literals import NOTHING_GIVEN, infer_reading
+from schema.mapping import VARIANT_OF, Mapping
 from schema.mapping.describe import LEFT_OUT, ColumnReading, describe_columns
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Previewer:
         self._done = False
         if isinstance(plan, MappedPlan):
             readings = describe_columns(plan.mapping, plan.sample, plan.why)
-            self.preview.columns = [_column_document(each) for each in readings]
+            self.preview.columns = [_column_document(each, plan.stated) for each in readings]
 
     def see(self, batch: AssembledBatch) -> None:
         """Look at the first batches as they are assembled."""
@@ -146,13 +147,14 @@ def _name(statement: Statement) -> str:
     return f"{statement.property}@{statement.language}"
 
 
-def _column_document(reading: ColumnReading) -> dict[str, Any]:
+def _column_document(reading: ColumnReading, stated: Mapping | None) -> dict[str, Any]:
     texts = [text.strip() for text in reading.texts]
     datatype = None
     if texts and reading.role.startswith("property"):
         counts = dict(Counter(texts).most_common())
         name = reading.property or reading.column
-        inferred = infer_reading(name, list(counts), list(counts.values())).reading
+        given = NOTHING_GIVEN if stated is None else given_by(stated, reading.column)
+        inferred = infer_reading(name, list(counts), list(counts.values()), given=given).reading
         datatype = f"{inferred.datatype} in {inferred.unit}" if inferred.unit else inferred.datatype
     return {
         "column": reading.column,

@@ -59,6 +59,7 @@ _STATEMENTS_PER_PACKED_CELL = 20  # an assumption, to size batches
 class SourcePlan(ABC):
     """A source, the name of its mapping, why that mapping was chosen, and its images.
 
+    ``stated`` is the mapping before the source itself told more, None if it needs none.
     ``left_out`` counts what the mapping leaves out while the source is read.
     """
 
@@ -67,6 +68,7 @@ class SourcePlan(ABC):
     reason: str
     images: SourceImages
     left_out: LeftOut = field(default_factory=LeftOut, kw_only=True)
+    stated: Mapping | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
@@ -223,24 +225,29 @@ def _plan_source(
     else:
         guess = guess_mapping(source.head, sample)
         source = source.under(guess.mapping)
-    return _plan_mapped(source, guess, sample, images)
+    return _plan_mapped(source, guess, sample, mapping, images)
 
 
 def _plan_mapped(
-    source: Source, guess: Guess, sample: Sample, images: Path | str | None
+    source: Source, guess: Guess, sample: Sample, mapping: str | None, images: Path | str | None
 ) -> MappedPlan:
     chosen = guess.mapping
     reason = _reason(source, chosen.name, guess.reason)
     found = _find_images(source, chosen, images)
+    stated = load_mapping(mapping or chosen.name)
     if is_record_source(source):
         _check_records(source, chosen, sample)
-        return RecordsPlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
+        return RecordsPlan(
+            source, chosen.name, reason, found, chosen, sample, why=guess.why, stated=stated
+        )
     _check_columns(source, chosen)
     if chosen.header is False and not source.head.named:
         width = len(chosen.columns)
         rows = tuple(row for row in source.head.rows if len(row) == width)
         sample = Sample(chosen.columns, rows)
-    return TablePlan(source, chosen.name, reason, found, chosen, sample, why=guess.why)
+    return TablePlan(
+        source, chosen.name, reason, found, chosen, sample, why=guess.why, stated=stated
+    )
 
 
 def _check_columns(source: Source, mapping: Mapping) -> None:
@@ -327,6 +334,7 @@ def _plan_rdf(
         _find_images(source, chosen, images),
         chosen,
         document,
+        stated=chosen,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +27,63 @@ if TYPE_CHECKING:
 ITEMS_PER_BATCH = 1000
 
 
+EXAMPLES = 3
+"""Findings of each check that are kept for a property as examples."""
+
+
+@dataclass
+class PropertyReport:
+    """What was checked of one property, and what was found."""
+
+    property: str
+    checked: int = 0
+    """Trusted statements that were checked."""
+    counts: Counter[Severity] = field(default_factory=Counter)
+    checks: Counter[tuple[Severity, str]] = field(default_factory=Counter)
+    """Findings by (severity, check)."""
+    examples: dict[str, list[Finding]] = field(default_factory=dict)
+    """By check: some findings of different messages."""
+
+    # For mypy the plain name means the field `property` in this class.
+    @builtins.property
+    def rank(self) -> tuple[int, ...]:
+        """The key by which the worst property comes first."""
+        return tuple(-self.counts[severity] for severity in Severity)
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding, and keep it unless there are enough like it."""
+        self.counts[finding.severity] += 1
+        self.checks[finding.severity, finding.check] += 1
+        kept = self.examples.setdefault(finding.check, [])
+        if len(kept) < EXAMPLES and all(each.message != finding.message for each in kept):
+            kept.append(finding)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        severities = list(Severity)
+        ordered = sorted(
+            self.checks.items(),
+            key=lambda entry: (severities.index(entry[0][0]), -entry[1], entry[0][1]),
+        )
+        return {
+            "property": self.property,
+            "checked": self.checked,
+            **{f"{severity}s": self.counts[severity] for severity in Severity},
+            "checks": [
+                {
+                    "check": check,
+                    "severity": severity,
+                    "count": count,
+                    "examples": [
+                        {"item": each.item, "value": each.value, "message": each.message}
+                        for each in self.examples[check]
+                    ],
+                }
+                for (severity, check), count in ordered
+            ],
+        }
+
+
 @dataclass
 class ValidationReport:
     """Counts of all findings, and the first ``limit`` of them, the most serious first."""
@@ -34,6 +93,7 @@ class ValidationReport:
     counts: Counter[Severity] = field(default_factory=Counter)
     rules: Counter[tuple[Severity, str, str | None]] = field(default_factory=Counter)
     """Findings by (severity, check, property)."""
+    properties: dict[str, PropertyReport] = field(default_factory=dict)
     kept: dict[Severity, list[Finding]] = field(
         default_factory=lambda: {severity: [] for severity in Severity}
     )
@@ -52,9 +112,25 @@ class ValidationReport:
         """Count a finding, and keep it unless enough of its severity are kept already."""
         self.counts[finding.severity] += 1
         self.rules[finding.severity, finding.check, finding.property] += 1
+        if finding.property is not None:
+            self._of(finding.property).add(finding)
         # Memory stays flat however many findings there are: no more than these can be shown.
         if len(self.kept[finding.severity]) < self.limit:
             self.kept[finding.severity].append(finding)
+
+    def count_statements(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Count trusted (property, value) pairs of an item as checked."""
+        for name, _ in pairs:
+            self._of(name).checked += 1
+
+    def _of(self, name: str) -> PropertyReport:
+        if name not in self.properties:
+            self.properties[name] = PropertyReport(name)
+        return self.properties[name]
+
+    def by_property(self) -> list[PropertyReport]:
+        """Return what was found of each property, the worst first."""
+        return sorted(self.properties.values(), key=lambda each: (each.rank, each.property))
 
     def by_rule(self) -> list[dict[str, Any]]:
         """Return how often each check failed for each property, the most serious first."""
@@ -77,6 +153,7 @@ class ValidationReport:
             **counts,
             "rules": self.by_rule(),
             "results": [finding.as_dict() for finding in self.results],
+            "properties": [each.as_dict() for each in self.by_property()],
         }
 
 
@@ -129,7 +206,9 @@ def validate(
         fact_rows = [fact for _, facts in batch for fact in facts if fact["language"] is None]
         for row, facts in batch:
             item = item_from_row(row)
-            findings += check_item(ontology, item, _trusted_pairs(facts))
+            pairs = _trusted_pairs(facts)
+            report.count_statements(pairs)
+            findings += check_item(ontology, item, pairs)
         item_rows = [row for row, _ in batch]
         findings += shapes.check(item_rows, fact_rows)
 

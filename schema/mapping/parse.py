@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from schema.documents import parse_toml, read_limited
 from schema.errors import MappingError
 from schema.files import is_plain_name
+from schema.locales import find_locale
 from schema.mapping.model import (
     ColumnSettings,
     GuessRules,
@@ -72,10 +73,20 @@ def shipped_mappings() -> list[str]:
     return sorted(path.stem for path in SHIPPED_MAPPINGS.glob("*.toml"))
 
 
-@cache
 def load_mapping(name: str) -> Mapping:
     """Load a shipped mapping by its name, or any other from the path of a TOML file."""
-    path = SHIPPED_MAPPINGS / f"{name}.toml" if name in shipped_mappings() else Path(name)
+    if name in shipped_mappings():
+        return _load_shipped(name)
+    # Not kept, because its file may be edited while a program runs.
+    return _load(Path(name), name)
+
+
+@cache
+def _load_shipped(name: str) -> Mapping:
+    return _load(SHIPPED_MAPPINGS / f"{name}.toml", name)
+
+
+def _load(path: Path, name: str) -> Mapping:
     try:
         return parse_mapping(read_limited(path, MAX_MAPPING_BYTES).decode(), name)
     except (OSError, ValueError):
@@ -179,7 +190,7 @@ def _build(document: dict[str, Any], name: str) -> Mapping:
         multi=_text(document, "multi"),
         missing=frozenset(_names(document.get("missing", []), "missing")),
         language=_text(document, "language"),
-        locale=_text(document, "locale"),
+        locale=_locale(document),
         encoding=_text(document, "encoding"),
         header=header,
         columns=_names(columns, "columns"),
@@ -243,6 +254,15 @@ def _flag(document: dict[str, Any], key: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise ValueError(f"{key}={shown(value)} is neither true nor false")
     return value
+
+
+def _locale(document: dict[str, Any]) -> str | None:
+    """Return the tag of a locale, or None; raises ValueError if there is no such locale."""
+    locale = _text(document, "locale")
+    if locale is not None:
+        # Called for its error alone.
+        find_locale(locale)
+    return locale
 
 
 def _sheet(document: dict[str, Any]) -> str | int | None:
@@ -395,7 +415,7 @@ def _settings(column: str, table: Any) -> ColumnSettings:
         html=_flag(table, "html"),
         language=_text(table, "language"),
         datatype=datatype,
-        locale=_text(table, "locale"),
+        locale=_locale(table),
     )
 
 

@@ -211,3 +211,49 @@ def test_synonyms_are_offered_and_merged_by_the_ontology(call: Call, tmp_path: P
     assert call("schema", "show", "colour", "--json").json["synonyms"] == {"Grey": ["Gray"]}
     assert call("show", "8", "--json").json["statements"][0]["value"] == "grey"
     assert "no values" in call("schema", "synonyms").out
+
+
+def test_schema_diff_says_what_new_data_would_change(ingested: Call, tmp_path: Path) -> None:
+    path = tmp_path / "catalog" / "ontology.toml"
+    path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "integer"', 1))
+    (tmp_path / "new.csv").write_text(
+        "id,title,category,colour,size\n8,Pot,Pots,green,4\n9,Pan,Pots,7,5\n"
+    )
+    before = path.read_bytes()
+    document = ingested("schema", "diff", "new.csv", "--json").json
+    assert list(document) == [
+        "mapping",
+        "read",
+        "rejected",
+        "items",
+        "statements",
+        "new_properties",
+        "changes",
+        "new_values",
+        "new_categories",
+        "contradictions",
+        "notes",
+        "seconds",
+    ]
+    assert document["new_categories"] == [{"category": "Pots", "items": 2}]
+    assert [each["property"] for each in document["new_properties"]] == ["size"]
+    assert document["contradictions"] == [
+        {
+            "property": "colour",
+            "field": "datatype",
+            "value": "integer",
+            "statements": 1,
+            "of": 2,
+            "examples": ["green"],
+        }
+    ]
+    result = ingested("schema", "diff", "new.csv")
+    assert "the data contradict what you have set in ontology.toml" in result.out
+    assert "new categories" in result.out
+    assert path.read_bytes() == before
+    assert ingested("stats", "--json").json["items"] == 4
+
+
+def test_schema_diff_of_what_is_stored_changes_nothing(ingested: Call) -> None:
+    assert "the ontology stays as it is" in ingested("schema", "diff", "items.csv").out
+    assert_fails(ingested("schema", "diff", "none.csv"), 2, "none.csv")

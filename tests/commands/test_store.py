@@ -352,6 +352,7 @@ def test_validate_a_valid_catalogue(ingested: Call) -> None:
         "infos",
         "rules",
         "results",
+        "properties",
     ]
     assert (document["conforms"], document["checked"], document["violations"]) == (True, 4, 0)
     assert document["results"] == [
@@ -373,6 +374,27 @@ def test_validate_exits_with_1_on_a_violation(ingested: Call, tmp_path: Path) ->
     assert result.code == 1
     assert "'red' is not an integer" in result.out
     assert "3 violations" in result.out
+
+
+def test_validate_reports_by_property(ingested: Call, tmp_path: Path) -> None:
+    path = tmp_path / "catalog" / "ontology.toml"
+    path.write_text(path.read_text().replace('datatype = "string"', 'datatype = "integer"', 1))
+    document = ingested("validate", "--json").json
+    colour, material = document["properties"]
+    assert (colour["property"], colour["checked"], colour["violations"]) == ("colour", 3, 3)
+    (check,) = colour["checks"]
+    assert (check["check"], check["severity"], check["count"]) == ("datatype", "violation", 3)
+    assert check["examples"][0] == {
+        "item": "1",
+        "value": "red",
+        "message": "'red' is not an integer",
+    }
+    # One for each different value.
+    assert {each["value"] for each in check["examples"]} == {"red", "blue"}
+    assert (material["checked"], material["checks"]) == (3, [])
+    text = ingested("validate").out
+    assert "without a finding: 1 properties with 3 statements" in text
+    assert "datatype 3" in text
 
 
 def test_validate_takes_other_shapes(ingested: Call, tmp_path: Path) -> None:

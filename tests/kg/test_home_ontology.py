@@ -231,3 +231,122 @@ def test_case_matters_where_a_person_says_so(home, table):
     with home.store(read_only=True) as store:
         refresh_ontology(home, store)
     assert home.ontology().values_of("colour") == ("Red", "red")
+
+
+EDITS = [
+    ('unit = "cm"', 'unit = "in"'),
+    ("[property.colour]", "[property.colour]\ncase_sensitive = true"),
+    ("threshold = 0.5", "threshold = 0.3"),
+    ("blue = 1\n", ""),
+    (
+        "[property.colour.values]",
+        '[property.colour.synonyms]\nred = ["RED"]\n[property.colour.values]',
+    ),
+]
+OWN = '\n[property.care]\ndatatype = "string"\ncardinality = "many"\n'
+
+
+def edited_by_hand(home):
+    for old, new in EDITS:
+        edit(home, old, new)
+    home.ontology_path.write_text(home.ontology_path.read_text() + OWN)
+
+
+def assert_edits_hold(ontology):
+    assert ontology["height"].unit == "in"
+    assert ontology["colour"].case_sensitive
+    assert ontology.threshold == 0.3
+    assert "blue" not in ontology.values_of("colour")
+    assert ontology["colour"].synonyms == {"red": ("RED",)}
+    assert ontology["care"].cardinality == "many"
+
+
+def infer(home, url=None):
+    with Home(home.path, url).store(read_only=True) as store:
+        return refresh_ontology(Home(home.path, url), store)
+
+
+@pytest.mark.parametrize("url", ["ladybug:graph", "rdf:graph"])
+def test_edits_hold_after_a_rebuild(home, table, url):
+    if url.startswith("rdf"):
+        home.set_default_store(f"rdf:{home.path / 'graph'}")
+    ingest(home, [table])
+    edited_by_hand(home)
+    with home.store() as store:
+        store.rebuild()
+    assert_edits_hold(infer(home))
+    table.write_text(MORE)
+    ingest(home, [table])
+    assert_edits_hold(home.ontology())
+    assert "green" in home.ontology().values_of("colour")
+
+
+def test_edits_hold_in_a_home_whose_graph_was_copied_to_another_store(home, table):
+    from kg.stores.copying import copy_store
+
+    ingest(home, [table])
+    edited_by_hand(home)
+    other = f"rdf:{home.path / 'copied'}"
+    with home.store(read_only=True) as source, open_store(other) as target:
+        copy_store(source, target)
+    assert_edits_hold(infer(home, other))
+    home.set_default_store(other)
+    table.write_text(MORE)
+    ingest(home, [table])
+    assert_edits_hold(home.ontology())
+
+
+def test_edits_hold_if_the_same_is_loaded_again(home, table):
+    ingest(home, [table])
+    edited_by_hand(home)
+    written = home.ontology_path.read_bytes()
+    ingest(home, [table])
+    assert home.ontology_path.read_bytes() == written
+    for _ in range(3):
+        assert_edits_hold(infer(home))
+
+
+def test_case_matters_also_if_what_was_inferred_is_lost(home, table):
+    import shutil
+
+    table.write_text(ITEMS.replace("blue", "Red"))
+    ingest(home, [table])
+    edit(home, "[property.colour]", "[property.colour]\ncase_sensitive = true")
+    shutil.rmtree(home.inferred_ontologies)
+    assert infer(home).values_of("colour") == ("Red", "red")
+
+
+def test_comments_may_be_dropped_although_a_run_was_killed(home, table):
+    ingest(home, [table])
+    home.ontology_path.write_text(home.ontology().to_toml().replace('unit = "cm"', 'unit = "in"'))
+    table.write_text(MORE)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "between the two", home.path, table], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(home.inferred_ontologies.iterdir())) == 2
+    # What the killed run had inferred is no ontology from which a person took anything away.
+    ontology = infer(home)
+    assert "green" in ontology.values_of("colour")
+    assert ontology["height"].unit == "in"
+    # And nothing of the time before was taken for an edit.
+    with home.store() as store:
+        store.retract([statement("1", "colour", "red").id])
+    assert "red" not in infer(home).values_of("colour")
+
+
+def test_what_a_person_saves_meanwhile_is_kept(home, table, monkeypatch):
+    ingest(home, [table])
+    table.write_text(MORE)
+    infer_counted = Ontology.infer_counted
+    saved = []
+
+    def slow(*arguments, **settings):
+        if not saved:
+            saved.append(edit(home, 'unit = "cm"', 'unit = "in"'))
+        return infer_counted(*arguments, **settings)
+
+    monkeypatch.setattr(Ontology, "infer_counted", slow)
+    ingest(home, [table])
+    assert home.ontology()["height"].unit == "in"
+    assert "green" in home.ontology().values_of("colour")

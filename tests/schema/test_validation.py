@@ -33,11 +33,13 @@ def test_a_correct_item_has_no_finding() -> None:
     assert checks(facts) == []
 
 
-@pytest.mark.parametrize("value", ["heavy", "3 cm", "1" * 20])
-def test_a_value_that_does_not_parse_is_a_violation(value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "check"), [("heavy", "datatype"), ("3 cm", "unit"), ("1" * 20, "datatype")]
+)
+def test_a_value_that_does_not_parse_is_a_violation(value: str, check: str) -> None:
     (found,) = check_item(ONTOLOGY, MUG, [("weight", value)])
-    assert (found.severity, found.check, found.value) == (Severity.VIOLATION, "datatype", value)
-    assert found.message == f"{value!r} is not a quantity in g"
+    assert (found.severity, found.check, found.value) == (Severity.VIOLATION, check, value)
+    assert found.message.startswith(f"{value!r} is not a quantity in g")
 
 
 def test_two_values_of_a_property_with_cardinality_one_are_one_violation() -> None:

@@ -116,3 +116,75 @@ def test_with_another_file_the_home_s_shapes_are_not_touched(home: Home, tmp_pat
     (tmp_path / "mine.ttl").write_text("")
     assert load_shapes(home, ONTOLOGY, tmp_path / "mine.ttl")[1]
     assert not home.shapes_path.exists()
+
+
+def test_the_worst_property_comes_first_with_counts_and_examples(home: Home) -> None:
+    report = report_of(filled(), home).as_dict()
+    found = [
+        (each["property"], each["checked"], each["violations"], each["warnings"])
+        for each in report["properties"]
+    ]
+    assert found == [("size", 3, 2, 0), ("flavour", 1, 1, 0), ("legs", 1, 0, 1)]
+    size = {each["check"]: each for each in report["properties"][0]["checks"]}
+    assert {name: check["count"] for name, check in size.items()} == {
+        "datatype": 1,
+        "cardinality": 1,
+    }
+    assert size["datatype"]["examples"] == [
+        {"item": "1", "value": "big", "message": "'big' is not an integer"}
+    ]
+    total = sum(check["count"] for each in report["properties"] for check in each["checks"])
+    assert total == sum(rule["count"] for rule in report["rules"] if rule["property"])
+
+
+def test_examples_of_a_property_are_few(home: Home) -> None:
+    store = open_store("memory:")
+    facts = [Statement(str(number), "size", f"value {number}") for number in range(50)]
+    store.put(items_table([Item(str(n), "A mug", "Mugs") for n in range(50)]), None)
+    store.put(None, statements_table(facts))
+    (size,) = report_of(store, home).as_dict()["properties"]
+    (check,) = size["checks"]
+    assert (check["count"], len(check["examples"])) == (50, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "message"),
+    [
+        (
+            PropertySpec("depth", "quantity", "cm"),
+            "3 kg",
+            "'3 kg' is not a quantity in cm, but in kg",
+        ),
+        (
+            PropertySpec("depth", "decimal", "EUR"),
+            "3 USD",
+            "'3 USD' is not a decimal in EUR, but in USD",
+        ),
+    ],
+)
+def test_a_foreign_unit_is_told_from_what_is_none(
+    home: Home, spec: PropertySpec, value: str, message: str
+) -> None:
+    store = open_store("memory:")
+    facts = [Statement("1", "depth", value), Statement("2", "depth", "deep")]
+    store.put(items_table([Item(id, "A mug", "Mugs") for id in "12"]), statements_table(facts))
+    ontology = Ontology([spec], categories={"Mugs": 2})
+    report = validate(store, ontology, load_shapes(home, ontology)[0])
+    assert [(each.check, each.value) for each in report.results] == [
+        ("unit", value),
+        ("datatype", "deep"),
+    ]
+    assert report.results[0].message == message
+
+
+def test_a_value_that_a_person_took_out_of_the_vocabulary_is_found(home: Home) -> None:
+    store = open_store("memory:")
+    facts = [Statement("1", "colour", "red"), Statement("2", "colour", "RED")]
+    facts.append(Statement("3", "colour", "rad"))
+    store.put(items_table([Item(id, "A mug", "Mugs") for id in "123"]), statements_table(facts))
+    ontology = Ontology([PropertySpec("colour", values=("red",), counts=(2,))])
+    report = validate(store, ontology, load_shapes(home, ontology)[0])
+    assert [(each.check, each.severity, each.value) for each in report.results] == [
+        ("vocabulary", Severity.WARNING, "rad")
+    ]
+    assert report.conforms

@@ -83,7 +83,6 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
     """
     # Before the store is read: if it changes meanwhile, the ontology counts as older.
     revision = store.revision()
-    items = (batch.select(["id", "category"]) for batch in store.items())
     edited = None
     before = None
     if home.ontology_path.exists():
@@ -100,7 +99,7 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
         base = before.properties.get(spec.name) if before is not None else None
         return edited_settings(base, after, spec)
 
-    inferred = Ontology.infer(items, store.triples(TRUSTED_RANKS), edit=edit)
+    inferred = Ontology.infer(store.categories(), store.triples(TRUSTED_RANKS), edit=edit)
     merged = inferred
     if edited is not None:
         base = before if before is not None else _without_inferred(edited, inferred)

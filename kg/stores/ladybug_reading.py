@@ -155,6 +155,13 @@ class LadybugReader(Projection):
         ranges = _ranges(0, places, ITEMS_AT_ONCE)
         yield from sorted_batches(self._parts(text, {}, ranges, ITEM_SCHEMA), ITEM_SCHEMA)
 
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        text = f"MATCH (i:Item) WHERE {IN_RANGE} RETURN i.id AS id, i.category AS category"
+        schema = pa.schema([ITEM_SCHEMA.field(name) for name in ("id", "category")])
+        ranges = _ranges(0, self.places("Item"), ITEMS_AT_ONCE)
+        yield from self._parts(text, {}, ranges, schema)
+
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id; very many are sorted on disk."""
         conditions, params = text_conditions(pattern)

@@ -173,8 +173,8 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
         revision = store.revision()
         declared = load_declared(home)
         edits = Edits.of(home)
-        items = (batch.select(["id", "category"]) for batch in store.items())
-        refreshed = edits.infer(items, store.triples(TRUSTED_RANKS), declared.given())
+        triples = store.triples(TRUSTED_RANKS)
+        refreshed = edits.infer(store.categories(), triples, declared.given())
         # To read a large store takes a while, in which a person may have saved the file.
         if attempt + 1 == MAX_ATTEMPTS or _content(home.ontology_path) == edits.content:
             break

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ArrowRows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 
-DUCKDB_MEMORY_LIMIT = "512MB"
+DUCKDB_MEMORY_LIMIT = "256MB"
 """Beyond this DuckDB writes to disk. By default it would take 80% of the machine's memory."""
 
 ValueCounts: TypeAlias = dict[str, dict[str, int]]
@@ -100,7 +100,12 @@ def count_catalogue(
         # By default DuckDB would write to `.tmp` in the user's working directory.
         tempfile.TemporaryDirectory() as folder,
         duckdb.connect(
-            config={"memory_limit": DUCKDB_MEMORY_LIMIT, "temp_directory": folder}
+            config={
+                "memory_limit": DUCKDB_MEMORY_LIMIT,
+                "temp_directory": folder,
+                # Each thread takes a share of the memory.
+                "threads": 2,
+            }
         ) as database,
     ):
         _load(database, "item_row", items, ("id", "category"))

@@ -6,6 +6,7 @@ name/value pairs, packed cells and long triples become columns of the properties
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -224,7 +225,13 @@ class ColumnSteps:
         rows.ids = dict(enumerate(items))
 
     def ids(self, rows: Rows, name: str) -> list[str | None]:
-        """Return the clean ids of the rows in a column; rows with one that is spoilt are bad."""
+        """Return the clean ids of the rows in a column.
+
+        Rows with one that is spoilt are bad, and so are rows with several: any choice is a guess.
+        """
+        for row, texts in _several(rows.named(name)):
+            several = ", ".join(repr(text[:40]) for text in texts[:3])
+            rows.bad.setdefault(int(rows.sources[row]), f"several ids in {name!r}: {several}")
         found = self._cleaners.clean_ids(name, pa.array(rows.texts(name), pa.string()))
         for row, fault in found.faults.items():
             rows.bad.setdefault(int(rows.sources[row]), fault)
@@ -273,6 +280,18 @@ class ColumnSteps:
             name, Role.TEXT, texts, settings
         ).to_pylist()
         return values
+
+
+def _several(columns: Sequence[Column]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that have several different texts in some columns, and these."""
+    if len(columns) == 1 and len(np.unique(columns[0].rows)) == len(columns[0]):
+        return
+    by_row: dict[int, dict[str, None]] = {}
+    for column in columns:
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+            if text.strip():
+                by_row.setdefault(row, {})[text.strip()] = None
+    yield from ((row, list(texts)) for row, texts in by_row.items() if len(texts) > 1)
 
 
 def numbered(rows: Rows, pairs: PairColumns) -> list[tuple[str, str, str | None]]:

@@ -5,20 +5,20 @@ A file may be compressed, a member of a zip archive, or standard input.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import shutil
 import stat
 import sys
 import tempfile
-import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from kg.ingest.unpacking import (
     MAX_BYTES,
@@ -126,11 +126,11 @@ class SourceFile:
         if not self.is_packed():
             yield self.path
             return
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / f"file{self.suffix}"
-            with self.open() as stream, copy.open("wb") as target:
+        with _temporary_file() as target:
+            with self.open() as stream:
                 shutil.copyfileobj(stream, target, _COPY_BYTES)
-            yield copy
+            target.flush()
+            yield _path_of(target)
 
 
 def standard_input() -> SourceFile:
@@ -164,32 +164,46 @@ def _spooled_pipe(path: Path) -> Path:
         return _spool(stream, str(path))
 
 
-_SPOOLED: list[weakref.finalize[..., object]] = []
-
-
 def _spool(stream: BinaryIO, name: str) -> Path:
-    """Copy a stream to a temporary file, which is deleted when the process ends."""
-    handle, copy = tempfile.mkstemp(prefix="catalograph-")
-    path = Path(copy)
-    # A function of the module as the object: it lives as long as the process.
-    _SPOOLED.append(weakref.finalize(_spool, path.unlink, missing_ok=True))
+    """Copy a stream to a temporary file, which is gone when the process ends."""
+    target = _temporary_file()
+    # Which also keeps it open until then.
+    atexit.register(target.close)
     size = 0
     try:
-        with os.fdopen(handle, "wb") as target:
-            while chunk := stream.read(_COPY_BYTES):
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise DataError(
-                        f"{name} has more than {MAX_BYTES >> 30} GiB: write it to files first"
-                    )
-                target.write(chunk)
+        while chunk := stream.read(_COPY_BYTES):
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise DataError(
+                    f"{name} has more than {MAX_BYTES >> 30} GiB: write it to files first"
+                )
+            target.write(chunk)
+        target.flush()
     except OSError as error:
         if is_disk_full(error):
             raise DataError(
-                f"{name} does not fit into {path.parent}: set TMPDIR to a folder with more room"
+                f"{name} does not fit into {tempfile.gettempdir()}: set TMPDIR to a folder with "
+                "more room"
             ) from None
         raise DataError(f"{name} cannot be read ({error.strerror})") from None
-    return path
+    return _path_of(target)
+
+
+def _temporary_file() -> BinaryIO:
+    """Return a temporary file, without a name where the system can open it nevertheless.
+
+    Then nothing of it is left behind, even if the process is killed.
+    """
+    file: Any = tempfile.TemporaryFile()  # noqa: SIM115
+    if not _path_of(file).exists():
+        file.close()
+        file = tempfile.NamedTemporaryFile(prefix="catalograph-")  # noqa: SIM115
+    return cast(BinaryIO, file)
+
+
+def _path_of(file: BinaryIO) -> Path:
+    """Return the path by which this process and those that it starts can open a file again."""
+    return Path(file.name if isinstance(file.name, str) else f"/proc/{os.getpid()}/fd/{file.name}")
 
 
 def _format_suffix(name: str) -> str:

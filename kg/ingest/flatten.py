@@ -133,7 +133,10 @@ class Flattener:
         self, prefix: str, members: dict[str, Any], language: str | None, depth: int
     ) -> None:
         for key, value in members.items():
-            self._add(prefix + key.removeprefix("@"), value, language, depth)
+            plain = key.removeprefix("@")
+            # An attribute beside an element of its name is another thing.
+            name = key if plain != key and plain in members else plain
+            self._add(prefix + name, value, language, depth)
 
     def _add(self, name: str, value: Any, language: str | None, depth: int) -> None:
         """Add whatever a member holds under a name."""

@@ -24,6 +24,7 @@ MAX_SECONDS = 300
 """How long it may compute."""
 MAX_TEXT_BYTES = 8 << 30
 """The most text that may come of a workbook."""
+_STANDARD_INPUT = "/proc/self/fd/0"
 _READ_BYTES = 1 << 20
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path[:0] = {paths!r}; from kg.ingest.sheet_child import main; main()"
@@ -101,17 +102,22 @@ class Workbook:
 
     def _convert(self, path: Path) -> None:
         paths = [str(_ROOT), *(entry for entry in sys.path if Path(entry).is_absolute())]
-        arguments = [str(path.absolute()), str(MAX_MEMORY_BYTES), str(MAX_SECONDS)]
+        # What another process has open is out of reach for one that is confined.
+        name = _STANDARD_INPUT if Path(_STANDARD_INPUT).exists() else str(path.absolute())
+        arguments = [name, str(MAX_MEMORY_BYTES), str(MAX_SECONDS)]
         program = _PROGRAM.format(paths=paths)
-        with subprocess.Popen(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # The environment may hold passwords.
-            env={name: os.environ[name] for name in _TRANSPORTED if name in os.environ},
-            start_new_session=True,
-        ) as process:
+        with (
+            path.open("rb") as stream,
+            subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments],
+                stdin=stream,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # The environment may hold passwords.
+                env={name: os.environ[name] for name in _TRANSPORTED if name in os.environ},
+                start_new_session=True,
+            ) as process,
+        ):
             timer = threading.Timer(MAX_SECONDS, process.kill)
             timer.start()
             try:

@@ -135,6 +135,10 @@ class JournaledStore(GraphStore):
         """Yield all items, ordered by id."""
         return self._graph.items()
 
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        return self._graph.categories()
+
     def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id."""
         return self._graph.scan(pattern)

@@ -12,6 +12,8 @@ from kg.stores.failures import store_error
 from kg.stores.room import free_bytes
 
 BUFFER_POOL_BYTES = 1 << 30
+WRITER_POOL_BYTES = 1 << 28
+"""Of a writer, who applies and reads a few rows at a time: it fills up as the graph grows."""
 LOG_LIMIT_BYTES = 1 << 25
 """Size of the write-ahead log at which Ladybug writes its changes into the graph file.
 

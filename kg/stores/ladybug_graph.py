@@ -8,7 +8,8 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 - COPY runs in autocommit, never in a transaction with other writes: killed there, it left a torn
   graph in 21 of 60 runs. A COPY that raised was not applied, whatever the message says.
 - Two MATCH clauses, never ``MATCH (a), (b)``.
-- A new connection for each batch, and a ``buffer_pool_size`` of at least 1 GB.
+- A new connection for each batch. The buffer pool holds the results of queries, too, so a large
+  graph is read a range of items at a time.
 - One Database object open for writing per process, behind our own lock file. Processes are
   spawned, never forked.
 - A checkpoint changes the file in place, so nobody reads a file that is being written: a writer has
@@ -35,8 +36,8 @@ import pyarrow.compute as pc
 
 from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
-from kg.stores.ladybug_database import ladybug_errors, open_database
-from kg.stores.ladybug_reading import LadybugReader
+from kg.stores.ladybug_database import WRITER_POOL_BYTES, ladybug_errors, open_database
+from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
 from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, first_image
 from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
@@ -46,6 +47,8 @@ from schema.errors import StoreDamagedError
 FILE = "graph.lbug"
 MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
+COPIED_BYTES = 1 << 26
+"""The largest first batch for COPY, which takes several times its size of the buffer pool."""
 GROWTH = 5
 """Bytes of the graph file for a byte of changes in Arrow's form."""
 LOG_GROWTH = 15
@@ -82,8 +85,9 @@ CREATE_STATEMENTS = (
     + ", ".join(f"{name}: {name}" for name in RELATIONSHIP_PROPERTIES)
     + "}]->(v)"
 )
-UPDATE_STATEMENTS = f"{_MATCH_ENDS} MATCH (i)-[h:HAS {{id: id}}]->(v) SET " + ", ".join(
-    f"h.{name} = {name}" for name in RELATIONSHIP_PROPERTIES if name != "id"
+REPLACED_STATEMENTS = (
+    f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
+    f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
 )
 DELETE_STATEMENTS = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) DELETE h"
 
@@ -101,7 +105,7 @@ class LadybugGraph(LadybugReader):
         if read_only:
             self._open_published()
             return
-        self.database = open_database(path, read_only=False)
+        self.database = open_database(path, read_only=False, buffer_pool_bytes=WRITER_POOL_BYTES)
         for text in CREATE_TABLES:
             self._execute(text)
         self.queries = QueryPool(GraphSource(Engine.LADYBUG, path))
@@ -178,7 +182,8 @@ class LadybugGraph(LadybugReader):
         texts = dict.fromkeys(batch.statements["value"].to_pylist())
         values = pa.table({"text": pa.array(texts, pa.string())})
 
-        if version == 0 and not batch.retracted and self.is_empty():
+        is_first = version == 0 and not batch.retracted and changes.nbytes <= COPIED_BYTES
+        if is_first and self.is_empty():
             # Killed in here, the graph is not empty but shows no version, so that the batch is
             # applied again with MERGE, which creates only what is missing.
             self._copy(items, values, batch.statements)
@@ -203,15 +208,14 @@ class LadybugGraph(LadybugReader):
 
         A graph in which only a part was applied is never published.
         """
-        # New statements are created, and not merged like the nodes: later batches load six times as
-        # fast.
-        existing = pa.array(sorted(self._statement_ids(batch.statements["item"])), pa.string())
-        exists = pc.is_in(batch.statements["id"], value_set=existing)
+        # Statements are created, and not merged like the nodes: later batches load six times as
+        # fast. To set the properties of those that exist, Ladybug would find them by a hash table
+        # of all statements, which does not fit into the buffer pool.
+        self._delete_existing(batch.statements)
         for text, table in (
             (MERGE_ITEMS, items),
             (MERGE_VALUES, values),
-            (CREATE_STATEMENTS, batch.statements.filter(pc.invert(exists))),
-            (UPDATE_STATEMENTS, batch.statements.filter(exists)),
+            (CREATE_STATEMENTS, batch.statements),
         ):
             for start in range(0, table.num_rows, MERGED_ROWS):
                 self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
@@ -219,16 +223,18 @@ class LadybugGraph(LadybugReader):
             self._execute(DELETE_STATEMENTS, {"ids": batch.retracted})
         self._execute(SET_APPLIED_VERSION, {"version": version})
 
-    def _statement_ids(self, item_ids: pa.ChunkedArray) -> list[str]:
-        """Return the ids of all statements that the graph has about some items."""
-        wanted = pa.table({"item_id": pc.unique(item_ids)})
-        if not wanted.num_rows:
-            return []
-        text = (
-            "LOAD FROM $rows MATCH (i:Item {id: item_id}) MATCH (i)-[h:HAS]->(v:Value) "
-            "RETURN h.id AS id"
-        )
-        return [row["id"] for row in self.rows(text, {"rows": wanted})]
+    def _delete_existing(self, statements: pa.Table) -> None:
+        """Delete those of the statements that the graph has."""
+        wanted = pc.unique(statements["item"]).to_pylist()
+        places = self.places_of(wanted) if wanted else []
+        found = pa.array([row["id"] for row in self.statements_of(places, "h.id AS id")])
+        existing = statements.filter(pc.is_in(statements["id"], value_set=found.cast(pa.string())))
+        for start in range(0, existing.num_rows, MERGED_ROWS):
+            part = existing.slice(start, MERGED_ROWS)
+            items = pc.unique(part["item"]).to_pylist()
+            ids = part["id"].to_pylist()
+            for each in ranges_of(self.places_of(items)):
+                self._execute(REPLACED_STATEMENTS, {**each, "ids": ids})
 
     def _execute(self, text: str, params: dict[str, Any] | None = None) -> None:
         with ladybug_errors(self.path):

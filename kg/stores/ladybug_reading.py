@@ -26,10 +26,21 @@ from kg.stores.property_graph import (
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
 from kg.stores.query_pool import QueryPool
+from kg.stores.sorting import sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
 from schema.terms import Rank
 
-TRIPLES_AT_ONCE = 1_000_000
+ITEMS_AT_ONCE = 50_000
+STATEMENTS_AT_ONCE = 200_000
+PLACES_AT_ONCE = 1000
+"""Each item is compared with all of them."""
+_PLACE = "place"
+IN_RANGE = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
+FROM_ITEMS = "HINT (i JOIN h) JOIN v"
+"""The order in which statements of a range of items are found; the optimizer may take another."""
+
+Range = tuple[int, int]
+"""Places of nodes, from the first up to, but not including, the second."""
 NO_TEXT = "CAST(NULL AS STRING)"
 
 
@@ -93,19 +104,40 @@ class LadybugReader(Projection):
         """Return the rows of these items, as far as the graph has them, and their statements."""
         if self.is_empty():
             return StoredRows()
-        params: dict[str, Any]
+        items = self._items_of(item_ids, self.item_columns)
+        places = [row.pop(_PLACE) for row in items]
+        statements = self.statements_of(places, self.statement_columns)
+        return StoredRows({row["id"]: row for row in items}, {row["id"]: row for row in statements})
+
+    def _items_of(self, item_ids: Sequence[str], columns: str) -> list[Row]:
+        """Return columns of those of the items that the graph has, and their places."""
         if len(item_ids) == 1:
             # The usual lookup of one item, which needs no Arrow table.
-            match = "MATCH (i:Item {id: $item_id})"
-            params = {"item_id": item_ids[0]}
+            text = "MATCH (i:Item {id: $item_id})"
+            params: dict[str, Any] = {"item_id": item_ids[0]}
         else:
-            match = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
+            text = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
             params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
-        statements = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {self.statement_columns}"
-        return StoredRows(
-            {row["id"]: row for row in self.rows(f"{match} RETURN {self.item_columns}", params)},
-            {row["id"]: row for row in self.rows(statements, params)},
+        return self.rows(f"{text} RETURN {columns}, offset(id(i)) AS {_PLACE}", params)
+
+    def statements_of(self, places: Sequence[int], columns: str) -> list[Row]:
+        """Return columns of the statements about the items at some places.
+
+        From ids the optimizer would go on by a hash table of all statements of the graph, which
+        does not fit into the buffer pool.
+        """
+        text = (
+            f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
+            f"{FROM_ITEMS} RETURN {columns}"
         )
+        rows: list[Row] = []
+        for params in ranges_of(places):
+            rows += self.rows(text, params)
+        return rows
+
+    def places_of(self, item_ids: Sequence[str]) -> list[int]:
+        """Return the places of those of the items that the graph has."""
+        return [row[_PLACE] for row in self._items_of(item_ids, "i.id AS id")]
 
     def existing_statements(self, ids: Sequence[str]) -> list[str]:
         """Return those of the statement ids that the graph has."""
@@ -113,35 +145,72 @@ class LadybugReader(Projection):
         return [row["id"] for row in self.rows(text, {"ids": list(ids)})]
 
     def items(self) -> Iterator[pa.RecordBatch]:
-        """Yield all items, ordered by id."""
-        text = f"MATCH (i:Item) RETURN {self.item_columns} ORDER BY i.id"
-        yield from self.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+        """Yield all items, ordered by id; those of a large graph are sorted on disk."""
+        places = self.places("Item")
+        if places <= ITEMS_AT_ONCE:
+            text = f"MATCH (i:Item) RETURN {self.item_columns} ORDER BY i.id"
+            yield from self.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+            return
+        text = f"MATCH (i:Item) WHERE {IN_RANGE} RETURN {self.item_columns}"
+        ranges = _ranges(0, places, ITEMS_AT_ONCE)
+        yield from sorted_batches(self._parts(text, {}, ranges, ITEM_SCHEMA), ITEM_SCHEMA)
+
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        text = f"MATCH (i:Item) WHERE {IN_RANGE} RETURN i.id AS id, i.category AS category"
+        schema = pa.schema([ITEM_SCHEMA.field(name) for name in ("id", "category")])
+        ranges = _ranges(0, self.places("Item"), ITEMS_AT_ONCE)
+        yield from self._parts(text, {}, ranges, schema)
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Yield the statements that match, ordered by id."""
+        """Yield the statements that match, ordered by id; very many are sorted on disk."""
         conditions, params = text_conditions(pattern)
         if pattern.ranks is not None:
             conditions.append("list_contains($ranks, h.rank)")
             params["ranks"] = [str(rank) for rank in pattern.ranks]
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        text = f"{MATCH_STATEMENTS} {where} RETURN {self.statement_columns} ORDER BY h.id"
-        yield from self.table(text, params, STATEMENT_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+        ranges = [] if pattern.item is not None else self._statement_ranges()
+        if len(ranges) < 2:
+            where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+            text = f"{MATCH_STATEMENTS} {where} RETURN {self.statement_columns} ORDER BY h.id"
+            table = self.table(text, params, STATEMENT_SCHEMA)
+            yield from table.to_batches(max_chunksize=BATCH_ROWS)
+            return
+        where = " AND ".join([IN_RANGE, *conditions])
+        text = f"{MATCH_STATEMENTS} WHERE {where} {FROM_ITEMS} RETURN {self.statement_columns}"
+        parts = self._parts(text, params, ranges, STATEMENT_SCHEMA)
+        yield from sorted_batches(parts, STATEMENT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Yield the statements of some ranks, a few properties at a time.
-
-        Ladybug holds a result in memory as a whole, so a large graph is read in several queries.
-        """
-        names = [str(rank) for rank in ranks]
+        """Yield the statements of some ranks, those of some items after the other."""
         text = (
-            f"{MATCH_STATEMENTS} "
-            "WHERE list_contains($ranks, h.rank) AND list_contains($properties, h.property) "
-            f"{self._in_leading_language}"
-            f"RETURN {TRIPLE_COLUMNS}"
+            f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND list_contains($ranks, h.rank) "
+            f"{self._in_leading_language} {FROM_ITEMS} RETURN {TRIPLE_COLUMNS}"
         )
-        for properties in self._property_groups(names):
-            params = {"ranks": names, "properties": properties}
-            yield from self.table(text, params, TRIPLE_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
+        params = {"ranks": [str(rank) for rank in ranks]}
+        yield from self._parts(text, params, self._statement_ranges(), TRIPLE_SCHEMA)
+
+    def places(self, label: str) -> int:
+        """Return a number above the places of all nodes of a kind, of which some may be free."""
+        (row,) = self.rows(f"MATCH (n:{label}) RETURN max(offset(id(n))) AS last")
+        return 0 if row["last"] is None else int(row["last"]) + 1
+
+    def _statement_ranges(self) -> list[Range]:
+        """Return ranges of items that have about STATEMENTS_AT_ONCE statements each, or fewer."""
+        count = f"MATCH (i:Item)-[h:HAS]->() WHERE {IN_RANGE} RETURN count(*) AS statements"
+        ranges: list[Range] = []
+        for start, stop in _ranges(0, self.places("Item"), ITEMS_AT_ONCE):
+            (row,) = self.rows(count, {"start": start, "stop": stop})
+            steps = max(1, -(-int(row["statements"]) // STATEMENTS_AT_ONCE))
+            ranges += _ranges(start, stop, max(1, -(-(stop - start) // steps)))
+        return ranges
+
+    def _parts(
+        self, text: str, params: dict[str, Any], ranges: Sequence[Range], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        """Run a query for each range of items: Ladybug holds a result in memory as a whole."""
+        for start, stop in ranges:
+            table = self.table(text, {**params, "start": start, "stop": stop}, schema)
+            yield from table.to_batches(max_chunksize=BATCH_ROWS)
 
     def query(
         self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
@@ -154,23 +223,6 @@ class LadybugReader(Projection):
         (items,) = self.rows(COUNT_ITEMS)
         (row,) = self.rows(COUNT_STATEMENTS)
         return Counts(items["items"], row["statements"], row["properties"], row["texts"])
-
-    def _property_groups(self, ranks: list[str]) -> list[list[str]]:
-        """Group the properties so that each group has at most about TRIPLES_AT_ONCE statements."""
-        text = (
-            f"{MATCH_STATEMENTS} WHERE list_contains($ranks, h.rank) {self._in_leading_language}"
-            "RETURN h.property AS property, count(*) AS statements ORDER BY property"
-        )
-        groups: list[list[str]] = []
-        # A full group, so that the first property opens a new one.
-        group_size = TRIPLES_AT_ONCE
-        for row in self.rows(text, {"ranks": ranks}):
-            if group_size + row["statements"] > TRIPLES_AT_ONCE:
-                groups.append([])
-                group_size = 0
-            groups[-1].append(row["property"])
-            group_size += row["statements"]
-        return groups
 
     @cached_property
     def _in_leading_language(self) -> str:
@@ -187,6 +239,18 @@ class LadybugReader(Projection):
             # A damaged page may give text that is not UTF-8, which Arrow would pass on.
             table.validate(full=True)
             return table
+
+
+def ranges_of(places: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yield places a few at a time, as the parameters of a query with ``IN_RANGE``."""
+    in_order = sorted(places)
+    for first in range(0, len(in_order), PLACES_AT_ONCE):
+        part = in_order[first : first + PLACES_AT_ONCE]
+        yield {"start": part[0], "stop": part[-1] + 1, "places": part}
+
+
+def _ranges(start: int, stop: int, step: int) -> list[Range]:
+    return [(each, min(each + step, stop)) for each in range(start, stop, step)]
 
 
 def with_empty_lists(table: pa.Table) -> pa.Table:

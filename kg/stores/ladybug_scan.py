@@ -81,9 +81,9 @@ class LadybugScan(GraphScan):
     def parts(self, content: Content) -> list[Part]:
         """Return the parts of a content."""
         if content is Content.ITEMS:
-            return _ranges(content, self._places(ITEMS))
+            return _ranges(content, self._graph.places(ITEMS.label))
         if content is Content.VALUES:
-            return _ranges(content, self._places(VALUES))
+            return _ranges(content, self._graph.places(VALUES.label))
         if content is Content.STATEMENTS:
             return self._statement_parts(content, ITEMS, "start")
         return self._statement_parts(content, VALUES, "end")
@@ -115,7 +115,7 @@ class LadybugScan(GraphScan):
     def inconsistencies(self) -> Iterator[tuple[Inconsistency, list[str]]]:
         """Look up every item and every value by its key; the items have been read before."""
         for nodes in (ITEMS, VALUES):
-            places = self._places(nodes)
+            places = self._graph.places(nodes.label)
             for start in range(0, places, NODES_AT_ONCE):
                 yield nodes.not_found, self._not_found(nodes, start)
         yield Inconsistency.WRONG_IMAGE, self._wrong_images
@@ -133,14 +133,8 @@ class LadybugScan(GraphScan):
             connection.close()
         return table.select(schema.names).cast(schema) if table.num_rows else schema.empty_table()
 
-    def _places(self, nodes: Nodes) -> int:
-        """Return a number above the places of all nodes of a kind."""
-        text = f"MATCH (n:{nodes.label}) RETURN max(offset(id(n))) AS last"
-        (row,) = self._graph.rows(text)
-        return 0 if row["last"] is None else int(row["last"]) + 1
-
     def _statement_parts(self, content: Content, nodes: Nodes, end: str) -> list[Part]:
-        places = np.zeros(self._places(nodes), np.int64)
+        places = np.zeros(self._graph.places(nodes.label), np.int64)
         schema = pa.schema([("place", pa.int64()), ("statements", pa.int64())])
         table = self._table(nodes.count_statements(end), {}, schema)
         places[table["place"].to_numpy()] = table["statements"].to_numpy()
@@ -154,7 +148,7 @@ class LadybugScan(GraphScan):
         )
         (row,) = self._graph.rows(text, {"start": part.start, "stop": part.stop})
         steps = max(1, -(-int(row["statements"]) // ROWS_AT_ONCE))
-        ends = np.linspace(0, self._places(ITEMS), steps + 1).astype(int).tolist()
+        ends = np.linspace(0, self._graph.places(ITEMS.label), steps + 1).astype(int).tolist()
         return list(pairwise(ends))
 
     def _not_found(self, nodes: Nodes, start: int) -> list[str]:

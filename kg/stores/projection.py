@@ -48,6 +48,10 @@ class Projection(ABC):
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id."""
 
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        return (batch.select(["id", "category"]) for batch in self.items())
+
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""

@@ -92,6 +92,10 @@ class GraphStore(ABC):
     def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match a pattern, ordered by id, in STATEMENT_SCHEMA."""
 
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        return (batch.select(["id", "category"]) for batch in self.items())
+
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks in any order, in TRIPLE_SCHEMA.

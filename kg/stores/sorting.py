@@ -16,8 +16,13 @@ from kg.stores.failures import forget_frames, temporary_files_error
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
 BatchT = TypeVar("BatchT")
-SORT_MEMORY_LIMIT = "1GB"
+SORT_MEMORY_LIMIT = "256MB"
 """Beyond this DuckDB sorts on disk."""
+# Each thread takes a share of the memory.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": SORT_MEMORY_LIMIT,
+    "threads": 2,
+}
 
 
 def sorted_batches(
@@ -38,9 +43,7 @@ def sorted_batches(
     with (
         sorting_errors(),
         tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(
-            f"{folder}/rows.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
-        ) as database,
+        duckdb.connect(f"{folder}/rows.duckdb", config=_CONFIG) as database,
     ):
         # DuckDB would read one stream of all batches from threads of its own, but many of our
         # sources are not thread-safe. So each batch is inserted by itself.
@@ -134,9 +137,7 @@ class Distinct:
 
         self._folder = tempfile.TemporaryDirectory()
         with sorting_errors():
-            self._database = duckdb.connect(
-                f"{self._folder.name}/texts.duckdb", config={"memory_limit": SORT_MEMORY_LIMIT}
-            )
+            self._database = duckdb.connect(f"{self._folder.name}/texts.duckdb", config=_CONFIG)
             self._database.execute("CREATE TABLE texts (text VARCHAR)")
         return self
 

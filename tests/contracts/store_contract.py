@@ -132,6 +132,11 @@ class StoreContract:
         item_ids = [row["id"] for batch in store.items() for row in batch.to_pylist()]
         assert item_ids == sorted(names)
 
+    def test_categories_are_those_of_the_items(self, store):
+        store.put(items_table([Item("a", category="x > y"), Item("b")]), None)
+        rows = [tuple(row.values()) for batch in store.categories() for row in batch.to_pylist()]
+        assert sorted(rows) == [("a", "x > y"), ("b", None)]
+
     def test_streams_may_be_read_and_dropped_on_another_thread(self, store):
         store.put(
             items_table([Item("a"), Item("b")]), statements_table([statement(), statement("b")])

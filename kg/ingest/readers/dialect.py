@@ -44,6 +44,10 @@ _CUT_LINES = 200
 """A quoted cell may go on after the sample if it has opened in so many of its last lines."""
 
 _HEAD_ROWS = 50
+
+MAX_NAME_CHARACTERS = 1 << 16
+"""The longest name of a column; a longer one is a text."""
+
 _DELIMITERS = (",", ";", "\t", "|")
 _RARE_DELIMITERS = ("^", "~", "\x01", "\x1f")
 _SUFFIX_DELIMITERS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
@@ -83,6 +87,13 @@ def detect_dialect(
         if other.cost < best.cost:
             best = other
     best.check_decodable(sample.encoding, file)
+    longest = max(map(len, best.header.names or ()), default=0)
+    if longest > MAX_NAME_CHARACTERS:
+        raise DataError(
+            f"{file.location}, line {best.header.line:,}: the name of a column has {longest:,} "
+            f"characters, and at most {MAX_NAME_CHARACTERS:,} are allowed: name the line of the "
+            "header in a mapping (header = 1)"
+        )
     line = settings.header
     if not isinstance(line, bool) and line is not None and (best.header.line or 0) < line:
         raise DataError(
@@ -111,6 +122,11 @@ def _read_sample(file: SourceFile, settings: DialectSettings) -> _Sample:
         is_whole = len(data) < _HEAD_BYTES
         if not is_whole and b"\n" not in data and b"\r" not in data:
             data += stream.read(MAX_LINE_BYTES)
+            if b"\n" not in data and b"\r" not in data and len(data) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{file.location} has no end of a line in its first {MAX_LINE_BYTES >> 20} MB: "
+                    "a table has a header and one row per item"
+                )
         # Later chunks are looked at only for what the first has nothing of.
         letters = b""
         quotes = b""

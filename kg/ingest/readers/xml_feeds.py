@@ -34,6 +34,8 @@ _HTML_NAMES = frozenset(
     ).split()
 )
 _WHITE_SPACE = " \t\r\n"
+_PREFIXES = {"http://base.google.com/ns/1.0": "g"}
+"""What mappings call a namespace, whatever a file calls it."""
 _XHTML = "http://www.w3.org/1999/xhtml"
 _AMBIGUOUS_HTML = frozenset(("a", "b", "code", "i", "s", "table", "u"))
 """Names that other elements have, too, which then hold no text with something around them."""
@@ -201,7 +203,7 @@ class _Names:
     def _name(self, element: Element, parent: Element, is_ambiguous: bool) -> str:
         if not is_ambiguous or element.space == parent.space:
             return element.name
-        prefix = self._prefixes.get(element.space, "")
+        prefix = _PREFIXES.get(element.space) or self._prefixes.get(element.space, "")
         return f"{prefix}:{element.name}" if prefix else element.name
 
     def _with_attributes(self, element: Element, text: Any) -> dict[str, Any]:

@@ -205,6 +205,23 @@ def test_standard_input_is_a_source(tmp_path, data):
     assert not Path(path).exists()
 
 
+def test_a_kill_leaves_no_copy_of_standard_input(tmp_path):
+    script = (
+        "import os; from kg.ingest.source import open_source; from kg.ingest import files; "
+        "open_source('-'); print(len(os.listdir(os.environ['TMPDIR'])), flush=True); "
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=TABLE,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout) == (-9, b"0\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/nowhere/a.csv"])
 def test_devices_are_no_files(path):
     with pytest.raises(SourceNotFoundError, match="check the path"):

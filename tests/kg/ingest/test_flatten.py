@@ -241,3 +241,21 @@ def all_texts(value):
     if isinstance(value, list):
         return [text for each in value for text in all_texts(each)]
     return [value] if isinstance(value, str) and value else []
+
+
+def test_an_attribute_is_the_id_unless_there_is_an_element_of_that_name():
+    mapping = Mapping("m", id=("id",), title=("name",))
+    made = apply_records(mapping, [{"@id": "7", "name": "a"}, {"@id": "8", "id": "M8"}])
+    assert list(made.items) == ["7", "M8"]
+    assert made.facts[("M8", "@id")] == ["8"]
+    assert made.rejects == {}
+
+
+def test_a_record_with_several_ids_is_rejected_with_them():
+    mapping = Mapping("m", id=("id",))
+    values = [["A", "B"], ["C"], ["D", "D"], "E", [["F"], {"value": "G"}], []]
+    made = apply_records(mapping, [{"id": value, "t": "x"} for value in values])
+    assert list(made.items) == ["C", "D", "E"]
+    assert made.rejects[1] == "several ids in 'id': 'A', 'B'"
+    assert list(made.rejects) == [1, 5, 6]
+    assert (made.read, made.stored) == (6, 3)

@@ -415,6 +415,22 @@ def test_google_merchant_xml():
     }
 
 
+def test_google_merchant_atom_has_the_ids_of_products_beside_those_of_entries():
+    item = {
+        "id": "tag:shop,2024:1",
+        "g:id": "M1",
+        "title": "Mug",
+        "link": {"@href": "https://x/1"},
+        "g:link": "https://x/1",
+        "image_link": "https://x/1.jpg",
+        "price": "3.00 EUR",
+    }
+    made = shipped_records("google-merchant", [item, {**item, "id": "tag:2", "g:id": "M2"}])
+    assert list(made.items) == ["M1", "M2"]
+    assert made.items["M1"]["title"] == "Mug"
+    assert made.values("M1") == {"price": "3.00 EUR", "id": "tag:shop,2024:1"}
+
+
 def test_open_food_facts_table():
     made = shipped(
         "open-food-facts",

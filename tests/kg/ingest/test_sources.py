@@ -1,21 +1,27 @@
 """Sources of every kind through the whole of an ingest."""
 
 import gzip
+import io
 import json
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from backports import zstd
 
 from kg.home import Home
-from kg.ingest import unpacking
+from kg.ingest import files, json_stream, unpacking, xml_stream
 from kg.ingest.pipeline import ingest
+from kg.ingest.readers import dialect, jsonl
 from kg.stores.memory import MemoryStore
 from schema.errors import CatalographError, DataError
 from tests.kg.ingest.made_workbooks import MadeSheet, write_xlsx
 from tests.kg.ingest.readers.reading import write
 
+ROOT = Path(__file__).parents[3]
 TABLE = "sku,name,colour\nC1,Cup,blue\nC2,Can,red\n"
 ITEMS = [
     {"sku": "C1", "name": "Cup", "colour": "blue"},
@@ -134,6 +140,70 @@ def test_a_bomb_stores_nothing_and_is_found_at_once(home, tmp_path, name, unit, 
     assert home.store().counts().items == 0
 
 
+def zipped(**members):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_", "."), content)
+    return target.getvalue()
+
+
+INNER = zipped(a_csv="id,title\n1,x\n")
+BOMBS = {
+    "archive within.zip": zipped(a_zip=zipped(a_zip=INNER)),
+    "twice.csv.gz": gzip.compress(gzip.compress(b"id,title\n1,x\n")),
+    "members.zip": zipped(**{f"a{number}_csv": "id\n1\n" for number in range(60)}),
+    "deep.json": b"[" * 1_000_000,
+    "deep objects.json": b'{"products":' * 200_000,
+    "deep.jsonl": b'{"id": 1, "x": ' + b"[" * 500_000 + b"]" * 500_000 + b"}\n",
+    "text.json": b'[{"id": 1, "title": "' + b"x" * 3_000_000,
+    "text.jsonl": b'{"id": 1, "title": "' + b"x" * 3_000_000 + b'"}\n',
+    "line.csv": b"x" * 3_000_000,
+    "header.csv": b"id," + b"x" * 300_000 + b"\n1,a\n",
+    "laughs.xml": b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><x><i><id>&b;</id></i></x>',
+    "tag.xml": b"<x><i a='" + b"x" * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_store_nothing_and_are_found_at_once(home, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(files, "MAX_MEMBERS", 50)
+    monkeypatch.setattr(json_stream, "MAX_VALUE_CHARACTERS", 1 << 20)
+    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(dialect, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(xml_stream, "MAX_TAG_BYTES", 1 << 20)
+    path = write(tmp_path, BOMBS[name], name)
+    started = time.monotonic()
+    with pytest.raises(CatalographError) as caught:
+        ingest(home, [path])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert time.monotonic() - started < 20
+    assert home.store().counts().items == 0
+
+
+def test_macros_are_not_run_but_passed_over(home, tmp_path):
+    write_xlsx(tmp_path / "a.xlsm", {"S": MadeSheet([["sku", "name"], ["C1", "Cup"]])})
+    with zipfile.ZipFile(tmp_path / "a.xlsm", "a") as archive:
+        archive.writestr("xl/vbaProject.bin", b"\xd0\xcf\x11\xe0 Sub Auto_Open() Shell")
+    report = ingest(home, [tmp_path / "a.xlsm"])
+    assert (report.items, home.store().item("C1")[0].title) == (1, "Cup")
+
+
+def test_a_workbook_comes_from_a_pack_or_a_pipe(home, tmp_path):
+    write_xlsx(tmp_path / "a.xlsx", {"S": MadeSheet([["sku", "name"], ["C1", "Cup"]])})
+    data = (tmp_path / "a.xlsx").read_bytes()
+    ingest(home, [write(tmp_path, gzip.compress(data), "b.xlsx.gz")])
+    assert home.store().item("C1")[0].title == "Cup"
+    done = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "--home", tmp_path / "x", "ingest", "-", "--dry-run"],
+        input=data,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_comes_before_damage_is_stored_and_the_error_has_its_line(home, tmp_path):
     text = "[" + ",\n".join(json.dumps({"id": n, "t": "x"}) for n in range(500))
     with pytest.raises(DataError, match="line 500"):
@@ -142,13 +212,8 @@ def test_what_comes_before_damage_is_stored_and_the_error_has_its_line(home, tmp
 
 
 def test_standard_input_is_ingested(tmp_path):
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    root = Path(__file__).parents[3]
     done = subprocess.run(
-        [sys.executable, root / "cli.py", "--home", tmp_path / "home", "--json", "ingest", "-"],
+        [sys.executable, ROOT / "cli.py", "--home", tmp_path / "home", "--json", "ingest", "-"],
         input=gzip.compress(TABLE.encode()),
         capture_output=True,
         cwd=tmp_path,

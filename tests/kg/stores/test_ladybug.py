@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kg.stores import ladybug_database, ladybug_graph
+from kg.stores import ladybug_database, ladybug_graph, ladybug_reading
 from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_reading import with_empty_lists
@@ -149,3 +149,14 @@ def test_lists_that_are_all_empty_are_sound_whatever_ladybug_left_in_memory():
 def test_lists_that_have_something_stay_as_they_are():
     table = pa.table({"id": ["a", "b"], "images": pa.array([["x.jpg"], None])})
     assert with_empty_lists(table).equals(table)
+
+
+class TestLargeLadybug(TestLadybug):
+    """The same tests with so many items that they are read a range after the other."""
+
+    @pytest.fixture(autouse=True)
+    def few_at_once(self, monkeypatch):
+        monkeypatch.setattr(ladybug_reading, "ITEMS_AT_ONCE", 2)
+        monkeypatch.setattr(ladybug_reading, "STATEMENTS_AT_ONCE", 2)
+        monkeypatch.setattr(ladybug_reading, "PLACES_AT_ONCE", 2)
+        monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 0)

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import time
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kg.ingest.files import SourceFile
+from kg.ingest.readers import dialect
 from kg.ingest.readers.dialect import detect_dialect
 from kg.ingest.source import open_source
 from schema.dialects import Dialect, DialectSettings
@@ -410,3 +412,16 @@ def test_a_description_that_is_longer_than_the_sample(tmp_path):
     path = write(tmp_path, f'id,t\n1,"a, b"\n2,"{text}"\n3,c\n')
     rows, rejects = read_source(path)
     assert ([len(row[2]) for row in rows], rejects) == ([4, len(text), 1], [])
+
+
+@pytest.mark.parametrize("line_end", [b"", b"\n1,2\n"])
+def test_a_header_without_end_is_one_line_at_once(tmp_path, monkeypatch, line_end):
+    monkeypatch.setattr(dialect, "_HEAD_BYTES", 1 << 10)
+    monkeypatch.setattr(dialect, "MAX_LINE_BYTES", 1 << 18)
+    text = b"id," + b"x" * (1 << (19 if not line_end else 17)) + line_end
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"no end of a line|name of a column has") as caught:
+        open_source(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert time.monotonic() - started < 5

@@ -104,20 +104,23 @@ class LadybugReader(Projection):
         """Return the rows of these items, as far as the graph has them, and their statements."""
         if self.is_empty():
             return StoredRows()
-        items = self._items_of(item_ids, self.item_columns)
-        places = [row.pop(_PLACE) for row in items]
-        statements = self.statements_of(places, self.statement_columns)
+        if len(item_ids) == 1:
+            # The usual lookup, for which Ladybug needs no more than its index.
+            match = "MATCH (i:Item {id: $item_id})"
+            params = {"item_id": item_ids[0]}
+            items = self.rows(f"{match} RETURN {self.item_columns}", params)
+            text = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {self.statement_columns}"
+            statements = self.rows(text, params) if items else []
+        else:
+            items = self._items_of(item_ids, self.item_columns)
+            places = [row.pop(_PLACE) for row in items]
+            statements = self.statements_of(places, self.statement_columns)
         return StoredRows({row["id"]: row for row in items}, {row["id"]: row for row in statements})
 
     def _items_of(self, item_ids: Sequence[str], columns: str) -> list[Row]:
         """Return columns of those of the items that the graph has, and their places."""
-        if len(item_ids) == 1:
-            # The usual lookup of one item, which needs no Arrow table.
-            text = "MATCH (i:Item {id: $item_id})"
-            params: dict[str, Any] = {"item_id": item_ids[0]}
-        else:
-            text = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
-            params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
+        text = "LOAD FROM $rows MATCH (i:Item {id: item_id})"
+        params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
         return self.rows(f"{text} RETURN {columns}, offset(id(i)) AS {_PLACE}", params)
 
     def statements_of(self, places: Sequence[int], columns: str) -> list[Row]:

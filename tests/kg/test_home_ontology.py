@@ -339,7 +339,7 @@ def test_what_a_person_saves_meanwhile_is_kept(home, table, monkeypatch):
     ingest(home, [table])
     table.write_text(MORE)
     infer_counted = Ontology.infer_counted
-    saved = []
+    saved: list[str] = []
 
     def slow(*arguments, **settings):
         if not saved:

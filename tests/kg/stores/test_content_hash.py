@@ -45,7 +45,10 @@ def hash_of(items=(), statements=(), size=100):
 def meaning(row):
     """Return a row in the form in which all stores have it."""
     nothing = content_hash.EMPTY_IS_NOTHING
-    return repr({key: (value or "") if key in nothing else value for key, value in row.items()})
+    # The order of the columns does not count.
+    return repr(
+        sorted((key, (value or "") if key in nothing else value) for key, value in row.items())
+    )
 
 
 @settings(deadline=None)

@@ -26,6 +26,7 @@ from kg.ingest.values import ColumnCounts, add_counts, remarks
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
+from schema.memory import return_freed_memory
 from schema.rejects import RejectedRow
 from schema.terms import now
 
@@ -217,6 +218,7 @@ def _run(
                 add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
                 if previewers:
                     previewers[number].see(batch)
+                return_freed_memory()
                 if progress is not None:
                     progress(report)
         except CatalographError:

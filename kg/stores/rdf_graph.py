@@ -6,12 +6,10 @@ Iterators of pyoxigraph must be used and released by the thread that created the
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -36,6 +34,7 @@ from kg.stores.sparql_guard import checked_sparql
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
 from schema import iris
 from schema.errors import StoreError
+from schema.memory import return_freed_memory
 from schema.terms import Rank
 
 FOLDER = "graph.oxigraph"
@@ -233,7 +232,7 @@ class OxigraphGraph(Projection):
             ]
             for load in loads:
                 load.result()
-        _return_free_memory()
+        return_freed_memory()
 
     def _load_rows(self, items: pa.Table, statements: pa.Table) -> None:
         texts = chain(
@@ -378,15 +377,6 @@ class _TextStream(io.RawIOBase):
         buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]
         return size
-
-
-def _return_free_memory() -> None:
-    """Return free memory to the system, if the C library can (glibc can).
-
-    Otherwise the allocator would keep for each loading thread what it once used.
-    """
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _by_subject(quads: Iterable[Quad]) -> Iterator[Iterator[Quad]]:

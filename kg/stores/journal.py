@@ -285,6 +285,19 @@ def _keep_everything() -> PostCommitHookProperties:
     return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
+def new_rows_table(items: pa.Table, statements: pa.Table) -> pa.Table:
+    """Return items put and statements put in JOURNAL_SCHEMA, as :func:`changes_table` does."""
+    parts = []
+    renamed = statements.rename_columns(_STATEMENT_COLUMNS)
+    for operation, table in (("item", items), ("statement", renamed)):
+        columns = {name: table[name] for name in table.column_names}
+        columns["operation"] = pa.repeat(pa.scalar(operation), table.num_rows)
+        for field in JOURNAL_SCHEMA:
+            columns.setdefault(field.name, pa.nulls(table.num_rows, field.type))
+        parts.append(pa.table({name: columns[name] for name in JOURNAL_SCHEMA.names}))
+    return pa.concat_tables(parts).cast(JOURNAL_SCHEMA)
+
+
 def changes_table(
     items: Sequence[Row] = (), statements: Sequence[Row] = (), retracted: Sequence[str] = ()
 ) -> pa.Table:

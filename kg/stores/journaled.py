@@ -16,9 +16,9 @@ import pyarrow as pa
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
 from kg.stores.graph_scan import Content, GraphScan
-from kg.stores.journal import Journal, changes_table
+from kg.stores.journal import Journal, changes_table, new_rows_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
-from kg.stores.merge import PutBatch, changes_of
+from kg.stores.merge import PutBatch, PutTables, changes_of
 from kg.stores.projection import Projection
 from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
@@ -111,11 +111,20 @@ class JournaledStore(GraphStore):
 
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Append what changes to the journal, then apply it to the graph."""
-        batch = PutBatch.from_tables(items, statements)
-        changes = changes_of(batch, self._graph.rows_about(batch.item_ids()))
+        tables = PutTables.checked(items, statements)
+        stored = self._graph.rows_about(tables.item_ids())
+        if not stored.items:
+            return self._put_new(tables.as_new())
+        changes = changes_of(PutBatch.of(tables), stored)
         if changes.items or changes.statements:
             self._commit(changes_table(changes.items, changes.statements))
         return PutReport(len(changes.new_items), len(changes.new_statements))
+
+    def _put_new(self, tables: PutTables) -> PutReport:
+        """Write items that the store has none of, and statements about them."""
+        if tables.items.num_rows:
+            self._commit(new_rows_table(tables.items, tables.statements))
+        return PutReport(tables.items.num_rows, tables.statements.num_rows)
 
     def retract(self, statement_ids: Sequence[str]) -> int:
         """Remove statements; return how many of them the store had."""

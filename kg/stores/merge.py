@@ -51,16 +51,12 @@ class PutTables:
         """
         mentioned = self.statements["item"].unique()
         is_bare = pc.invert(pc.is_in(mentioned, value_set=self.items["id"].combine_chunks()))
-        bare = pa.table({"id": mentioned.filter(is_bare)})
-        for field in ITEM_SCHEMA:
-            if field.name != "id":
-                bare = bare.append_column(field, pa.nulls(len(bare), field.type))
-        items = pa.concat_tables([self.items, bare.select(ITEM_SCHEMA.names)])
+        bare_ids = pa.table({"id": mentioned.filter(is_bare)})
+        items = pa.concat_tables([self.items, checked_table(bare_ids, ITEM_SCHEMA, ("id",))])
         place = ITEM_SCHEMA.get_field_index("images")
         images = _without_nulls(items["images"].combine_chunks())
-        return PutTables(
-            items.set_column(place, ITEM_SCHEMA.field("images"), images), self.statements
-        )
+        items = items.set_column(place, ITEM_SCHEMA.field("images"), images)
+        return PutTables(items, self.statements)
 
 
 def _without_nulls(lists: pa.ListArray) -> pa.ListArray:

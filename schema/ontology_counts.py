@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ArrowRows: TypeAlias = pa.Table | Iterable[pa.RecordBatch]
 
-DUCKDB_MEMORY_LIMIT = "256MB"
+DUCKDB_MEMORY_LIMIT = "128MB"
 """Beyond this DuckDB writes to disk. By default it would take 80% of the machine's memory."""
 
 ValueCounts: TypeAlias = dict[str, dict[str, int]]

@@ -15,17 +15,13 @@ from kg.ingest.images import SourceImages
 from kg.ingest.records import RecordBatch
 from kg.ingest.rows import Batch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
-from kg.ingest.shelf import ImageShelf
+from kg.ingest.shelf import ItemShelf, ShelvedItem
 from kg.ingest.values import (
     ColumnCleaners,
     ColumnCounts,
-    ColumnEvidence,
     Role,
     SplitCells,
-    ValueSettings,
-    rules_of,
     split_texts,
-    values_of,
 )
 from kg.ingest.values.text import clean
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
@@ -104,13 +100,7 @@ class Assembler:
         self.has_deferred = False
         self._seen = SeenRows()
         self._columns: dict[tuple[str, str], None] = {}
-        self._shelf = ImageShelf() if mapping.may_repeat_ids else None
-        self._image_rules = rules_of(
-            "image",
-            Role.PROPERTY,
-            ColumnEvidence(),
-            replace(self._settings, separator=None),
-        )
+        self._shelf = ItemShelf() if mapping.may_repeat_ids else None
 
     def assemble(self, batch: Batch) -> AssembledBatch:
         """Return the items and statements of a batch of a table, and its rejected rows."""
@@ -131,6 +121,7 @@ class Assembler:
         checked = self._check_rows(draft, rows, lines)
         tables = self._tables(draft, checked.keep)
         self.left_out.texts.update(draft.left_out)
+        self.left_out.notes.update(draft.notes)
         self.left_out.columns.update(self.maker.ignored)
         self.left_out.remarks.update(self.maker.remarks)
         return AssembledBatch(
@@ -184,11 +175,6 @@ class Assembler:
         columns = list(self._columns)
         self._columns.clear()
         return columns
-
-    @property
-    def _settings(self) -> ValueSettings:
-        """What the mapping says about the values of all columns."""
-        return ValueSettings(separator=self.mapping.multi, missing=self.mapping.missing)
 
     def _is_known(self, id: str) -> bool:
         return bool(self._seen.find([id]))
@@ -276,8 +262,11 @@ class Assembler:
 
     def _tables(self, draft: Draft, keep: BoolArray) -> tuple[pa.Table, pa.Table]:
         """Return the tables of items and of statements of the rows [M] to keep."""
-        own = keep & ~draft.secondary
-        return self._items(draft, own), self._statements(draft, keep)
+        has_images = np.array([bool(names) for names in draft.images], bool)
+        # A row in another language has no title of the item's own, but its pictures are.
+        items, others = self._items(draft, keep & (~draft.secondary | has_images))
+        draft = replace(draft, facts=[*draft.facts, *others])
+        return items, self._statements(draft, keep)
 
     def _statements(self, draft: Draft, keep: BoolArray) -> pa.Table:
         """Return the statements of the kept rows [M]."""
@@ -362,8 +351,11 @@ class Assembler:
             columns.setdefault(field_.name, pa.nulls(count, field_.type))
         return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
 
-    def _items(self, draft: Draft, own: BoolArray) -> pa.Table:
-        """Return the items of rows [M] that are theirs; one of several rows is one item."""
+    def _items(self, draft: Draft, own: BoolArray) -> tuple[pa.Table, list[Facts]]:
+        """Return the items of rows [M] that are theirs; one of several rows is one item.
+
+        The facts are texts that differ from those of an item's first row.
+        """
         rows = np.flatnonzero(own)
         ids = [draft.ids[row] or "" for row in rows.tolist()]
         indices = pa.array(rows)
@@ -374,45 +366,75 @@ class Assembler:
         }
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
-            return self._merged_items(ids, texts, image_names)
+            others: list[tuple[str, int, str]] = []
+            table = self._merged_items(self._shelf, ids, texts, image_names, others)
+            return table, self._other_texts(draft, rows, others)
         images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
-        return _items_table(ids, texts, images)
+        return _items_table(ids, texts, images), []
 
     def _merged_items(
-        self, ids: list[str], texts: dict[str, pa.Array], image_names: list[list[str]]
+        self,
+        shelf: ItemShelf,
+        ids: list[str],
+        texts: dict[str, pa.Array],
+        image_names: list[list[str]],
+        others: list[tuple[str, int, str]],
     ) -> pa.Table:
-        """Return one item for the rows of each id: what the first of them says, and all images."""
-        first: dict[str, int] = {}
-        columns = {name: column.to_pylist() for name, column in texts.items()}
+        """Return one item for the rows of each id: what the first of them says, and all images.
+
+        Fields, rows and texts of those that say something else are added to ``others``.
+        """
         names: dict[str, list[str]] = {}
-        for row, id in enumerate(ids):
-            place = first.setdefault(id, row)
-            for column in columns.values():
-                column[place] = column[place] or column[row]
-            names.setdefault(id, []).extend(image_names[row])
-        places = list(first.values())
-        assert self._shelf is not None
-        before = self._shelf.take(names)
-        images = {id: self._images(id, found) for id, found in names.items()}
-        together = {
-            id: list(dict.fromkeys([*before.get(id, ()), *(found or ())]))
-            for id, found in images.items()
-        }
-        self._shelf.put(together)
+        for id, found in zip(ids, image_names, strict=True):
+            names.setdefault(id, []).extend(found)
+        before = shelf.take(names)
+        items = {id: before.get(id) or ShelvedItem() for id in names}
+        for field_name, column in texts.items():
+            for row, (id, text) in enumerate(zip(ids, column.to_pylist(), strict=True)):
+                if text is not None and items[id].texts.setdefault(field_name, text) != text:
+                    others.append((field_name, row, text))
+        for id, found in names.items():
+            images = self._images(id, found) or []
+            items[id].images = list(dict.fromkeys([*items[id].images, *images]))
+        shelf.put(items)
         return _items_table(
-            list(first),
+            list(items),
             {
-                name: pa.array([column[place] for place in places], pa.string())
-                for name, column in columns.items()
+                name: pa.array([item.texts.get(name) for item in items.values()], pa.string())
+                for name in texts
             },
-            [together[id] or None for id in first],
+            [item.images or None for item in items.values()],
         )
+
+    def _other_texts(
+        self, draft: Draft, rows: IntArray, others: list[tuple[str, int, str]]
+    ) -> list[Facts]:
+        """Return texts that differ from an item's first ones as values of their columns."""
+        if not others:
+            return []
+        self.left_out.notes[
+            "times a row says another title, description or category of its item than an earlier "
+            "one, which is kept as a value of that column"
+        ] += len(others)
+        columns = draft.columns
+        properties = {
+            "title": columns.title,
+            "description": columns.description,
+            "category": columns.category[0] if len(columns.category) == 1 else "category",
+        }
+        facts = []
+        for name, property in properties.items():
+            found = [(rows[row], text) for each, row, text in others if each == name]
+            if found:
+                of_rows = np.array([row for row, _ in found], np.int64)
+                texts = pa.array([text for _, text in found], pa.string())
+                facts.append(Facts(property, property, of_rows, texts, whole=True))
+        return facts
 
     def _images(self, id: str, names: list[str]) -> list[str] | None:
         if not names:
             return self.images.find_by_id(id) or None
-        values = [value for name in names for value in values_of(name, self._image_rules)[0]]
-        return self.images.find_named(list(dict.fromkeys(values))) or None
+        return self.images.find_named(list(dict.fromkeys(names))) or None
 
     def _text(self, column: str, texts: pa.Array) -> pa.Array:
         """Return the clean texts of a column [N] that holds one text in each cell."""

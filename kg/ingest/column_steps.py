@@ -6,7 +6,8 @@ name/value pairs, packed cells and long triples become columns of the properties
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,15 +15,23 @@ import pyarrow as pa
 
 from kg.ingest.columns import Column, ColumnBuilder, Rows
 from kg.ingest.flatten import Flattener
-from kg.ingest.packed import unpack, unpack_json
-from kg.ingest.values import ColumnCleaners, Role, ValueSettings, word_key
+from kg.ingest.packed import split_images, unpack, unpack_json
+from kg.ingest.unit_cells import CellSigns, join_units
+from kg.ingest.values import (
+    ColumnCleaners,
+    ColumnEvidence,
+    ColumnRules,
+    Role,
+    ValueSettings,
+    rules_of,
+    stands_for_no_id,
+)
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
 from schema.bracketed import list_in
 from schema.errors import MappingError
 from schema.mapping import BRACKETS, ColumnSettings, Mapping, PackedColumn, PairColumns
 from schema.mapping.languages import language_tag, tagged_names
 from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
-from schema.mapping.unit_codes import with_unit
 
 
 class ColumnSteps:
@@ -36,6 +45,7 @@ class ColumnSteps:
         self._cleaners = cleaners
         self._strict = strict
         self._settings: dict[str, ColumnSettings] = {}
+        self._image_rules: dict[str, ColumnRules] = {}
 
     def apply(self, rows: Rows) -> None:
         """Carry out all steps."""
@@ -60,14 +70,12 @@ class ColumnSteps:
         """Tell apart columns whose names or settings say their language."""
         mapping = self.mapping
         tagged = tagged_names(rows.names(), mapping.languages.columns)
-        scopes: dict[tuple[str, str], str | None] = {}
         columns = []
         for column in rows.columns:
             language = self.settings_of(column.name).language
             name = tagged.get(column.name)
             if name is not None:
                 column = replace(column, name=name.name, language=name.language)
-                scopes.setdefault((name.name, name.language), name.scope)
             elif language is not None:
                 column = replace(column, language=language_tag(language))
             if column.language is not None:
@@ -92,22 +100,44 @@ class ColumnSteps:
             if unit_name is None or unit_name == name:
                 continue
             consumed.add(unit_name)
-            units = rows.texts(unit_name)
+            units = _texts_by_row(rows.named(unit_name))
+            values = rows.named(name)
             rows.columns = [
-                self._with_units(column, units) if column.name == name else column
+                self._with_units(rows, column, units) if column.name == name else column
                 for column in rows.columns
             ]
+            filled = {row for column in values for row in column.rows.tolist()}
+            if alone := sum(row not in filled for row in units):
+                rows.notes[f"units in {unit_name!r} have no number beside them"] += alone
         # A unit without a number says nothing.
         rows.without(consumed)
 
-    def _with_units(self, column: Column, units: list[str | None]) -> Column:
-        texts = column.texts.to_pylist()
-        return column.with_texts(
-            [
-                text if (unit := units[row]) is None else with_unit(text, unit)
-                for row, text in zip(column.rows.tolist(), texts, strict=True)
-            ]
-        )
+    def _with_units(self, rows: Rows, column: Column, units: dict[int, list[str]]) -> Column:
+        """Return a column with the units of its rows: one for all texts of a row, or one each."""
+        counts = Counter(column.rows.tolist())
+        places: Counter[int] = Counter()
+        texts = []
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+            of_row = units.get(row, [])
+            place = places[row]
+            places[row] += 1
+            if len(of_row) == counts[row] > 1:
+                of_row = [of_row[place]]
+            unit = LIST_SEPARATOR.join(of_row)
+            texts.append(self._with_unit(rows, column.name, text, unit) if unit else text)
+        return column.with_texts(texts)
+
+    def _with_unit(self, rows: Rows, name: str, text: str, unit: str) -> str:
+        """Return the text of a column with its unit, and note a unit that does not fit."""
+        joined = join_units(text, unit, self.signs_of(name))
+        if joined.fault is not None:
+            rows.notes[f"cells of {name!r} {joined.fault.value}"] += 1
+        return joined.text
+
+    def signs_of(self, name: str) -> CellSigns:
+        """Return what separates the values in the cells of a column."""
+        settings = self.value_settings(self.settings_of(name))
+        return CellSigns(settings.separator, settings.quoted)
 
     def _add_pairs(self, rows: Rows) -> None:
         """Turn columns of names and columns of values into columns by those names."""
@@ -120,17 +150,26 @@ class ColumnSteps:
         builder = ColumnBuilder(derived=True)
         for name_column, value_column, unit_column in found:
             names = rows.texts(name_column)
-            units = rows.texts(unit_column) if unit_column else None
+            units = rows.texts(unit_column) if unit_column else [None] * len(rows)
+            filled: set[int] = set()
             for column in rows.named(value_column):
+                filled.update(column.rows.tolist())
                 for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
-                    name = names[row]
-                    if name is None:
-                        # A value without a name keeps that of its column.
-                        builder.add(value_column, row, text)
-                        continue
-                    for value in split_values(text, pairs.multi, pairs.quoted):
-                        unit = units[row] if units else None
-                        builder.add(name, row, with_unit(value, unit) if unit else value)
+                    values = [text]
+                    name = value_column
+                    if given := (names[row] or "").strip():
+                        name = given
+                        values = split_values(text, pairs.multi, pairs.quoted)
+                    # A value without a name keeps that of its column.
+                    unit = units[row]
+                    for value in values:
+                        joined = self._with_unit(rows, name, value, unit) if unit else value
+                        builder.add(name, row, joined)
+            alone = sum(
+                bool(name and name.strip()) and row not in filled for row, name in enumerate(names)
+            )
+            if alone:
+                rows.notes[f"names in {name_column!r} have no value beside them"] += alone
         rows.without(name for columns in found for name in columns if name)
         rows.columns += builder.columns()
 
@@ -217,8 +256,12 @@ class ColumnSteps:
             unit = texts["unit"][row] if texts["unit"] else None
             language = texts["language"][row] if texts["language"] else None
             tag = self.tag(language) if language else None
-            text = with_unit(value, unit) if unit else value
+            text = self._with_unit(rows, name, value, unit) if unit else value
             builder.add(name, items[item], text, tag, int(rows.lines[row]))
+        used = {name for name in columns.values() if name}
+        for column in rows.columns:
+            if column.name not in used:
+                rows.left_out[column.name] += len(column)
         rows.lines = rows.lines[first_rows]
         rows.sources = np.array(first_rows, np.int64)
         rows.columns = builder.columns()
@@ -242,11 +285,29 @@ class ColumnSteps:
         settings = self.value_settings(self.settings_of(name))
         texts = pa.array(rows.texts(name), pa.string())
         found = self._cleaners.clean_ids(name, texts, settings)
-        missing = frozenset(map(word_key, settings.missing))
         for row in found.faults:
             rows.left_out[name] += 1
             found.ids[row] = None
-        return [None if id is None or word_key(id) in missing else id for id in found.ids]
+        ids = [None if stands_for_no_id(id, settings) else id for id in found.ids]
+        if words := sum(id != old for id, old in zip(ids, found.ids, strict=True)):
+            rows.notes[f"cells of {name!r} are a word for nothing, and name no product"] += words
+        return ids
+
+    def images(self, name: str, text: str) -> list[str]:
+        """Return the clean addresses and paths of the images in a cell of a column."""
+        settings = self.settings_of(name)
+        if name not in self._image_rules:
+            cleaning = replace(self.value_settings(settings), separator=None)
+            self._image_rules[name] = rules_of("image", Role.PROPERTY, ColumnEvidence(), cleaning)
+        if settings.multi == "":
+            parts = text.split(LIST_SEPARATOR)
+        else:
+            parts = split_images(text, settings.multi or self.mapping.multi)
+        return [
+            value
+            for part in parts
+            for value in self._cleaners.values_of_cell(name, part, self._image_rules[name])
+        ]
 
     def settings_of(self, name: str) -> ColumnSettings:
         """Return what the mapping says about a column."""
@@ -265,7 +326,7 @@ class ColumnSteps:
             missing = missing | settings.missing if settings.missing else frozenset()
         return ValueSettings(
             separator=self.mapping.multi if settings.multi is None else settings.multi or None,
-            quoted=settings.quoted,
+            quoted=settings.quoted is True,
             missing=missing,
             usual_missing=settings.missing is None or bool(settings.missing),
             html=settings.html,
@@ -280,6 +341,16 @@ class ColumnSteps:
             name, Role.TEXT, texts, settings
         ).to_pylist()
         return values
+
+
+def _texts_by_row(columns: Iterable[Column]) -> dict[int, list[str]]:
+    """Return all texts of each row that has some."""
+    texts: dict[int, list[str]] = {}
+    for column in columns:
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+            if text.strip():
+                texts.setdefault(row, []).append(text)
+    return texts
 
 
 def _several(columns: Sequence[Column]) -> Iterator[tuple[int, list[str]]]:

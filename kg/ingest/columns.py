@@ -90,6 +90,8 @@ class Rows:
     """Why rows of the batch have to be rejected."""
     left_out: Counter[str] = field(default_factory=Counter)
     """How many texts were left out on purpose, by the name of their column."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Remarks that follow the number of what they are about."""
 
     def __len__(self) -> int:
         return len(self.lines)

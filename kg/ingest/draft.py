@@ -17,14 +17,15 @@ import pyarrow as pa
 from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
 from kg.ingest.leading import leading, split_by_language, split_leading
-from kg.ingest.packed import is_other_file, split_images
+from kg.ingest.packed import is_other_file
+from kg.ingest.unit_cells import join_units
 from kg.ingest.values import ColumnCleaners, ValueSettings
+from kg.ingest.values.text import LIST_SEPARATOR, clean
 from kg.ingest.variants import VariantSteps
 from schema.arrays import BoolArray, IntArray
 from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve
 from schema.mapping.languages import primary
 from schema.mapping.names import matches
-from schema.mapping.unit_codes import with_unit
 
 _TOTALS = frozenset(
     """total totals subtotal summe gesamt gesamtsumme zwischensumme totaal suma totale somme
@@ -129,6 +130,11 @@ class DraftMaker:
         self.ignored: dict[str, None] = {}
         """The columns that were left out, in order."""
         self._strict = strict
+        self._for_layout = mapping
+        if not strict or mapping.triples is not None:
+            # What a batch of records has is chance: any record may lack any member.
+            each_row = mapping.each_row | {"title", "description"}
+            self._for_layout = replace(mapping, each_row=each_row)
         self._steps = ColumnSteps(mapping, cleaners, strict)
         self._variants = VariantSteps(self._steps, mapping.variants) if mapping.variants else None
 
@@ -185,9 +191,9 @@ class DraftMaker:
         own = [name for name in rows.names() if any(not c.derived for c in rows.named(name))]
         if self.mapping.triples is not None:
             # Any item may lack any property, and so a column of a role.
-            layout = resolve(replace(self.mapping, id=()), own, strict=False)
+            layout = resolve(replace(self._for_layout, id=()), own, strict=False)
         else:
-            layout = resolve(self.mapping, own, strict=self._strict)
+            layout = resolve(self._for_layout, own, strict=self._strict)
         self.remarks.update(dict.fromkeys(layout.remarks))
         self.ignored.update(dict.fromkeys(layout.ignored))
         return layout
@@ -279,6 +285,7 @@ class DraftMaker:
             properties = set(layout.properties)
         else:
             properties = set(rows.names()) - roles - set(layout.ignored)
+        self._add_other_ids(rows, layout, ids, facts)
         self._add_property_facts(rows, properties, set(layout.ignored), facts, secondary)
         if rows.parents:
             children = np.array(list(rows.parents), np.int64)
@@ -305,6 +312,7 @@ class DraftMaker:
             bad=rows.bad,
             deferred=deferred,
             left_out=rows.left_out,
+            notes=rows.notes,
             columns=DraftColumns.of(layout),
         )
 
@@ -332,8 +340,11 @@ class DraftMaker:
             settings = self._steps.settings_of(name)
             if settings.unit is not None:
                 unit = settings.unit
+                signs = self._steps.signs_of(name)
                 columns = [
-                    column.with_texts([with_unit(text, unit) for text in column.texts.to_pylist()])
+                    column.with_texts(
+                        [join_units(text, unit, signs).text for text in column.texts.to_pylist()]
+                    )
                     for column in columns
                 ]
             tagged = [column for column in columns if column.language is not None]
@@ -353,6 +364,23 @@ class DraftMaker:
                         )
                     )
 
+    def _add_other_ids(
+        self, rows: Rows, layout: Layout, ids: list[str | None], facts: list[Facts]
+    ) -> None:
+        """Keep what columns of ids say beside the id of a row as values."""
+        for name in layout.id[1:]:
+            for column in self._source_columns(rows, name):
+                pairs = zip(column.rows.tolist(), column.texts.to_pylist(), strict=True)
+                other = column.where(np.array([ids[row] != clean(text) for row, text in pairs]))
+                if not len(other):
+                    continue
+                if self._is_ignored(name):
+                    rows.left_out[name] += len(other)
+                    continue
+                settings = self._steps.settings_of(name)
+                property = settings.property or name
+                facts.append(Facts(property, name, other.rows, other.texts, settings))
+
     def _is_ignored(self, name: str) -> bool:
         return any(matches(name, each) for each in self.mapping.ignore)
 
@@ -363,11 +391,7 @@ class DraftMaker:
         count = len(rows)
         nulls = pa.nulls(count, pa.string())
         if len(layout.category) > 1 and not self.mapping.category_any:
-            levels = []
-            for name in layout.category:
-                columns = self._source_columns(rows, name)
-                levels.append(leading(columns, count, self.mapping.language, secondary)[0])
-            return levels, nulls
+            return self._category_levels(rows, layout, facts, secondary), nulls
         if not layout.category:
             return [], nulls
         separator = self.mapping.category_multi
@@ -387,28 +411,39 @@ class DraftMaker:
                         firsts[row] = each
                     else:
                         further.add(column.name, row, each, column.language)
-        facts += [
-            Facts(
-                column.name,
-                column.name,
-                column.rows,
-                column.texts,
-                language=column.language,
-                is_category=True,
-            )
-            for column in further.columns()
-        ]
+        facts += map(_category_facts, further.columns())
         return [], pa.array(firsts, pa.string())
+
+    def _category_levels(
+        self, rows: Rows, layout: Layout, facts: list[Facts], secondary: BoolArray
+    ) -> list[pa.Array]:
+        """Return the levels of the category; paths in other languages are facts beside it."""
+        levels = []
+        paths: dict[tuple[int, str], list[str]] = {}
+        further = ColumnBuilder()
+        for name in layout.category:
+            columns = self._source_columns(rows, name)
+            lead, beside = leading(columns, len(rows), self.mapping.language, secondary)
+            levels.append(lead)
+            for column in beside:
+                for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+                    if column.language is None:
+                        further.add(name, row, text)
+                    else:
+                        paths.setdefault((row, column.language), []).append(text)
+        for (row, language), texts in paths.items():
+            further.add("category", row, LIST_SEPARATOR.join(texts), language)
+        facts += map(_category_facts, further.columns())
+        return levels
 
     def _images(self, rows: Rows, layout: Layout, facts: list[Facts]) -> list[list[str]]:
         """Return the images of each row in the order of the columns; other files are properties."""
         images: list[list[str]] = [[] for _ in range(len(rows))]
         for name in layout.images:
-            separator = self._steps.settings_of(name).multi or self.mapping.multi
             others = ColumnBuilder()
             for column in self._source_columns(rows, name):
                 for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
-                    for image in split_images(text, separator):
+                    for image in self._steps.images(name, text):
                         if is_other_file(image):
                             others.add(name, row, image)
                         else:
@@ -418,6 +453,18 @@ class DraftMaker:
                 for column in others.columns()
             ]
         return images
+
+
+def _category_facts(column: Column) -> Facts:
+    """Return further categories of items, or theirs in another language."""
+    return Facts(
+        column.name,
+        column.name,
+        column.rows,
+        column.texts,
+        language=column.language,
+        is_category=True,
+    )
 
 
 def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:

@@ -43,6 +43,7 @@ class Inheritance:
         statements: statements that are inherited and were not in the store before
         retracted: inherited statements that their products no longer have
         circular: variants that are variants of each other, or below more than MAX_LEVELS products
+        orphans: variants of products that the store does not have
     """
 
     variants: int = 0
@@ -50,6 +51,7 @@ class Inheritance:
     statements: int = 0
     retracted: int = 0
     circular: int = 0
+    orphans: int = 0
 
     def notes(self) -> Iterator[str]:
         """Yield a line for what happened."""
@@ -67,6 +69,11 @@ class Inheritance:
             yield (
                 f"{self.circular:,} variants inherit nothing, since they are variants of each "
                 f"other or below more than {MAX_LEVELS} products: correct their parents"
+            )
+        if self.orphans:
+            yield (
+                f"{self.orphans:,} variants are of a product that no source has: "
+                "they inherit nothing from it"
             )
 
 
@@ -155,6 +162,12 @@ class _Families:
         """Return the number of variants whose products have no end."""
         return self._value(
             "SELECT count(DISTINCT child) FROM links WHERE child NOT IN (SELECT id FROM depths)"
+        )
+
+    def orphans(self) -> int:
+        """Return the number of variants of which a product is not in the store."""
+        return self._value(
+            "SELECT count(DISTINCT child) FROM links WHERE parent NOT IN (SELECT id FROM items)"
         )
 
     def levels(self) -> int:
@@ -294,7 +307,9 @@ def _write(store: GraphStore, families: _Families, run: str, time: str) -> Inher
     statements = 0
     for table in families.new_statements():
         statements += store.put(None, _statements(table, run, time)).new_statements
-    return Inheritance(families.count(), fields, statements, retracted, families.circular())
+    return Inheritance(
+        families.count(), fields, statements, retracted, families.circular(), families.orphans()
+    )
 
 
 def _statements(table: pa.Table, run: str, time: str) -> pa.Table:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
 
 _FIRST_REJECTS = 5
-_ANY_ROW = SeenRow(content=0, line=0)  # for items of which only the number matters
 _JSON_FIELDS = (
     "mapping",
     "read",
@@ -195,6 +194,7 @@ def _run(
         file = plan.source.location
         restored_before = report.restored
         read_before = report.read
+        shared = 0
         skipped: list[SkippedLine] = []
         origin = Origin(file, plan.source.name, report.run, time)
         if ledger is not None:
@@ -213,7 +213,7 @@ def _run(
                     # Before the first image of it is stored, which could not be read otherwise.
                     home.allow_images(sorted(new_folders))
                     allowed_folders |= new_folders
-                _store_batch(batch, report, seen_items, store, ledger)
+                shared += _store_batch(batch, report, seen_items, number, store, ledger)
                 skipped += batch.skipped
                 add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
                 if previewers:
@@ -230,6 +230,11 @@ def _run(
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
         report.notes += _notes_on_skipped(plan.source.name, skipped)
+        if shared:
+            report.notes.append(
+                f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too: "
+                "the titles, descriptions, categories and images of this one count"
+            )
 
 
 class Declarations:
@@ -298,9 +303,11 @@ def _store_batch(
     batch: AssembledBatch,
     report: IngestReport,
     seen_items: SeenRows,
+    number: int,
     store: GraphStore | None,
     ledger: Ledger | None,
-) -> None:
+) -> int:
+    """Store a batch of the source of a number; return how many of its items other sources had."""
     report.read += batch.rows_read
     report.stored += batch.rows_stored
     report.rejected += len(batch.rejects)
@@ -310,7 +317,8 @@ def _store_batch(
 
     ids = batch.items["id"].to_pylist()
     seen_before = seen_items.find(ids)
-    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), _ANY_ROW))
+    row = SeenRow(content=number, line=0)
+    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), row))
     report.items = len(seen_items)
 
     if store is not None and (batch.items.num_rows or batch.statements.num_rows):
@@ -319,6 +327,7 @@ def _store_batch(
         report.new_statements += added.new_statements
     if ledger is not None and batch.rejects:
         ledger.add_rejects(report.run, batch.rejects)
+    return sum(seen.content != number for seen in seen_before.values())
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:

@@ -1,35 +1,48 @@
-"""The images of items whose rows may lie far apart in a source, kept on disk."""
+"""What was said of items whose rows may lie far apart in a source, kept on disk."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 
 _MAX_PARAMETERS = 900
 
 
-class ImageShelf:
-    """Keeps the images of each item in a temporary database, so that memory stays flat."""
+@dataclass
+class ShelvedItem:
+    """The first text of each field of an item, and all its images."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+
+
+class ItemShelf:
+    """Keeps the fields of each item in a temporary database, so that memory stays flat."""
 
     def __init__(self) -> None:
         # An empty name is a database on disk that is deleted when it is closed.
         self._database = sqlite3.connect("")
-        self._database.execute("CREATE TABLE images (id TEXT PRIMARY KEY, images TEXT)")
+        self._database.execute("CREATE TABLE items (id TEXT PRIMARY KEY, fields TEXT)")
 
-    def put(self, images: Mapping[str, list[str]]) -> None:
-        """Keep the images of items that have some."""
-        rows = [(id, json.dumps(each)) for id, each in images.items() if each]
-        self._database.executemany("INSERT OR REPLACE INTO images VALUES (?, ?)", rows)
+    def put(self, items: Mapping[str, ShelvedItem]) -> None:
+        """Keep the fields of items that have some."""
+        rows = [
+            (id, json.dumps(asdict(item)))
+            for id, item in items.items()
+            if item.texts or item.images
+        ]
+        self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
 
-    def take(self, ids: Iterable[str]) -> dict[str, list[str]]:
-        """Return the images of those items that were kept before."""
-        found: dict[str, list[str]] = {}
+    def take(self, ids: Iterable[str]) -> dict[str, ShelvedItem]:
+        """Return what was kept of those items before."""
+        found: dict[str, ShelvedItem] = {}
         wanted = list(ids)
         for start in range(0, len(wanted), _MAX_PARAMETERS):
             part = wanted[start : start + _MAX_PARAMETERS]
             marks = ",".join("?" * len(part))
-            query = f"SELECT id, images FROM images WHERE id IN ({marks})"
-            for id, images in self._database.execute(query, part):
-                found[id] = json.loads(images)
+            query = f"SELECT id, fields FROM items WHERE id IN ({marks})"
+            for id, fields in self._database.execute(query, part):
+                found[id] = ShelvedItem(**json.loads(fields))
         return found

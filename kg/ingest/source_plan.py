@@ -77,7 +77,10 @@ class SourcePlan(ABC):
     def notes(self) -> Iterator[str]:
         """Yield remarks on what the mapping left out, once the source is read."""
         yield from self.left_out.remarks
-        columns = [*self.left_out.columns, *_not_in(self.left_out.texts, self.left_out.columns)]
+        columns = [
+            *_first_names(list(self.left_out.columns)),
+            *_not_in(self.left_out.texts, self.left_out.columns),
+        ]
         if columns:
             yield f"columns left out: {', '.join(columns)}"
         for note, count in self.left_out.notes.items():
@@ -380,6 +383,11 @@ def _image_folder(images: Path | str) -> ImageFolder:
 
 def _not_in(texts: Counter[str], columns: dict[str, None]) -> list[str]:
     """Return the names of what was left out within columns, the most frequent first."""
-    names = [name for name, count in texts.most_common() if count and name not in columns]
+    return _first_names(
+        [name for name, count in texts.most_common() if count and name not in columns]
+    )
+
+
+def _first_names(names: list[str]) -> list[str]:
     more = len(names) - _MAX_NAMES
     return [*names[:_MAX_NAMES], f"and {more:,} more"] if more > 0 else names

@@ -17,6 +17,7 @@ from schema.arrays import IntArray
 from schema.mapping import Layout, Variants
 from schema.mapping.names import matches, matching, number_in
 
+_SHARED_ID = "variants have the id of another one of their product, and got one of their own"
 _MAX_GROUPS = 10_000
 """Groups whose names of axes are remembered: rows of one product stand close together."""
 
@@ -128,6 +129,7 @@ class VariantSteps:
         axes = self._listed_axes(rows, variants)
         numbers = _numbers_in_lists(rows.parent_rows)
         self._merge_only_variants(rows, variants, axes)
+        used: set[tuple[int, str]] = set()
         for row, parent_row in rows.parent_rows.items():
             parent = ids[parent_row]
             id = next((id for texts in own if (id := texts[row])), None)
@@ -135,6 +137,12 @@ class VariantSteps:
                 # What varies tells the variant; where nothing does, its place in the list.
                 values = [value for _, value in axes.get(row, ())] or [str(numbers[row])]
                 id = variant_id(parent, values)
+            if parent is not None and id is not None and (parent_row, id) in used:
+                values = [value for _, value in axes.get(row, ())]
+                id = _id_beside(used, (parent_row, parent), values, numbers[row])
+                rows.notes[_SHARED_ID] += 1
+            if id is not None:
+                used.add((parent_row, id))
             ids[row] = id
 
     def _merge_only_variants(
@@ -211,6 +219,7 @@ class VariantSteps:
     ) -> None:
         variants = self.variants
         row, parent, text = cell
+        used: set[tuple[int, str]] = set()
         for part in text.split(variants.variant):
             if not part.strip():
                 continue
@@ -223,7 +232,13 @@ class VariantSteps:
             own = [value for name, value in pairs if _is_any(name, variants.id)]
             line = int(rows.lines[row])
             variant = rows.add_rows([line], [int(rows.sources[row])])
-            ids.append(clean(own[0]) if own else variant_id(parent, [value for _, value in axes]))
+            values = [value for _, value in axes]
+            id = (clean(own[0]) if own else None) or variant_id(parent, values)
+            if (row, id) in used:
+                id = _id_beside(used, (row, parent), values, len(used) + 1)
+                rows.notes[_SHARED_ID] += 1
+            used.add((row, id))
+            ids.append(id)
             rows.parents[variant] = parent
             rows.secondary.add(variant)
             for axis, value in axes:
@@ -261,6 +276,15 @@ class VariantSteps:
 def variant_id(product: str, values: Iterable[str]) -> str:
     """Return the id of a variant that has none of its own: its product's, and what varies."""
     return "/".join([product, *(cleaned for value in values if (cleaned := clean(value)))])
+
+
+def _id_beside(
+    used: set[tuple[int, str]], parent: tuple[int, str], values: list[str], number: int
+) -> str:
+    """Return an id that no other variant of a product, by its row and id, has."""
+    row, product = parent
+    id = variant_id(product, values)
+    return id if values and (row, id) not in used else variant_id(product, [*values, str(number)])
 
 
 def _numbers_in_lists(parent_rows: dict[int, int]) -> dict[int, int]:

@@ -113,12 +113,15 @@ def _roles(mapping: Mapping, names: list[str]) -> dict[str, str]:
         if unit_column:
             give(matching(names, [unit_column.replace("{name}", name)]), f"unit of {name}")
 
+    if mapping.triples is not None:
+        # Roles then name properties, and no other columns.
+        give(names, LEFT_OUT)
+        return roles
     layout = resolve(mapping, [name for name in names if name not in roles], strict=False)
     for role in ("id", "title", "description", "category", "images"):
         give(vars(layout)[role], role)
     give([layout.parent] if layout.parent else [], "id of the parent")
     give([layout.language_column] if layout.language_column else [], "language of the row")
-    if mapping.triples is None:
-        properties = set(layout.properties)
-        give((name for name in names if name not in properties), LEFT_OUT)
+    properties = set(layout.properties)
+    give((name for name in names if name not in properties), LEFT_OUT)
     return roles

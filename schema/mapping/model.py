@@ -68,7 +68,7 @@ class ColumnSettings:
     unit: str | None = None
     unit_column: str | None = None
     multi: str | None = None
-    quoted: bool = False
+    quoted: bool | None = None
     missing: frozenset[str] | None = None
     html: bool | None = None
     language: str | None = None
@@ -243,5 +243,5 @@ def _merged(first: ColumnSettings, second: ColumnSettings) -> ColumnSettings:
     """Return the settings of the first, and of the second where the first says nothing."""
     values = {}
     for name, value in vars(first).items():
-        values[name] = vars(second)[name] if value is None or value is False else value
+        values[name] = vars(second)[name] if value is None else value
     return ColumnSettings(**values)

@@ -410,7 +410,7 @@ def _settings(column: str, table: Any) -> ColumnSettings:
         unit=_name(table, "unit"),
         unit_column=_name(table, "unit_column"),
         multi=_text(table, "multi"),
-        quoted=_flag(table, "quoted") or False,
+        quoted=_flag(table, "quoted"),
         missing=None if missing is None else frozenset(_names(missing, f"{where}.missing")),
         html=_flag(table, "html"),
         language=_text(table, "language"),

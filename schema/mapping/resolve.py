@@ -64,16 +64,18 @@ def resolve(mapping: Mapping, columns: Sequence[str], strict: bool = True) -> La
     with_role = {*id_columns, *title, *description, *images, *parent, *language_column}
     if mapping.properties is None:
         with_role |= set(category)
-    ignored = tuple(
-        column
-        for column in columns
-        if column not in with_role and any(matches(column, each) for each in mapping.ignore)
-    )
     if mapping.properties is None:
+        ignored = tuple(
+            column
+            for column in columns
+            if column not in with_role and any(matches(column, each) for each in mapping.ignore)
+        )
         left_out = with_role | set(ignored)
         properties = tuple(column for column in columns if column not in left_out)
     else:
         properties = resolver.present(mapping.properties)
+        used = {*with_role, *category, *properties, *_of_variants(mapping, columns)}
+        ignored = tuple(column for column in columns if column not in used)
     return Layout(
         id=id_columns,
         title=title,
@@ -86,6 +88,18 @@ def resolve(mapping: Mapping, columns: Sequence[str], strict: bool = True) -> La
         ignored=ignored,
         remarks=tuple(resolver.remarks),
     )
+
+
+def _of_variants(mapping: Mapping, columns: Sequence[str]) -> list[str]:
+    """Return the columns that tell variants and their parents apart."""
+    variants = mapping.variants
+    if variants is None:
+        return []
+    patterns = [*variants.group, *variants.id, *(name for _, name in variants.references)]
+    patterns += [name for axis in variants.axes for name in (axis.name, axis.value)]
+    if variants.packed is not None:
+        patterns.append(variants.packed)
+    return matching(columns, patterns)
 
 
 class _Resolver:

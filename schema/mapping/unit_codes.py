@@ -110,6 +110,17 @@ def is_bare_number(text: str) -> bool:
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
+def has_other_unit(text: str, unit: str) -> bool:
+    """Return whether a number is written with a known unit, and a given one is another."""
+    text = text.strip()
+    number = _NUMBER.match(text)
+    if number is None or number.end() == len(text):
+        return False
+    own = find_unit(text[number.end() :])
+    given = find_unit(unit_text(unit))
+    return own is not None and given is not None and own.symbol != given.symbol
+
+
 def unit_in_name(name: str) -> tuple[str, str] | None:
     """Return a column's name without the unit in it, and the unit: "Weight (kg)", "width_cm"."""
     for expression in (_IN_NAME, _AT_END):

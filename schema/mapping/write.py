@@ -152,11 +152,8 @@ def _settings(settings: ColumnSettings) -> Table:
     for key, value in vars(settings).items():
         if key == "missing" and value is not None:
             table[key] = sorted(value)
-        elif value is not None and value is not False:
+        elif value is not None:
             table[key] = value
-    # Unlike other keys, this one differs when it is false from when it is absent.
-    if settings.html is False:
-        table["html"] = False
     return table
 
 

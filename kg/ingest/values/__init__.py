@@ -14,6 +14,7 @@ from kg.ingest.values.columns import (
     rules_of,
     split_column,
     split_texts,
+    stands_for_no_id,
     values_of,
 )
 from kg.ingest.values.counts import ColumnCounts, add_counts, remarks
@@ -36,6 +37,7 @@ __all__ = [
     "rules_of",
     "split_column",
     "split_texts",
+    "stands_for_no_id",
     "values_of",
     "word_key",
 ]

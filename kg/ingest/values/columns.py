@@ -494,6 +494,17 @@ def id_fault(text: str | None, rules: ColumnRules) -> str | None:
     return None
 
 
+def stands_for_no_id(text: str | None, settings: ValueSettings) -> bool:
+    """Return whether a clean text that should be the id of another item is a word for nothing.
+
+    Two letters, like NA, may be an id.
+    """
+    if text is None or word_key(text) in map(word_key, settings.missing):
+        return True
+    doubt = doubt_of(text) if settings.usual_missing else None
+    return doubt is not None and (doubt is not Doubt.DOUBTFUL or len(text) > 2)
+
+
 class ColumnCleaners:
     """Cleans the columns of one source, batch after batch.
 
@@ -559,6 +570,15 @@ class ColumnCleaners:
         cleaned = split_column(column, self.rules(name, role, column, settings, titles))
         self._add(name, role, cleaned.counts)
         return cleaned.cells
+
+    def values_of_cell(self, name: str, text: str, rules: ColumnRules) -> list[str]:
+        """Return the clean values of one cell of a column of properties by given rules."""
+        values, changes = values_of(text, rules)
+        if changes is not None:
+            counts = ColumnCounts()
+            changes.add_to(counts, 1)
+            self._add(name, Role.PROPERTY, counts)
+        return values
 
     def taken_counts(self) -> dict[str, ColumnCounts]:
         """Return what was done since the last call, by column."""

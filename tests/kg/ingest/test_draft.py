@@ -6,7 +6,7 @@ import pytest
 
 from schema.errors import MappingError
 from schema.mapping import parse_mapping
-from tests.kg.ingest.mapped import apply_table, table
+from tests.kg.ingest.mapped import apply_records, apply_table, table
 
 
 def mapped(toml, text, delimiter=",", batch_rows=1000):
@@ -347,3 +347,114 @@ def test_a_column_that_a_mapping_needs_is_missed_at_once():
     ):
         with pytest.raises(MappingError, match=r"needs column '(sku|photo|more|p|handle)'"):
             mapped(toml, "id,title\n1,a")
+
+
+def test_columns_that_a_list_of_properties_leaves_out_are_said():
+    made = mapped('id = "id"\nproperties = ["b"]', "id,a,b\n1,x,y")
+    assert made.values("1") == {"b": "y"}
+    assert list(made.left_out.columns) == ["a"]
+
+
+def test_columns_beside_the_triples_are_said():
+    made = mapped(
+        '[triples]\nitem = "id"\nproperty = "p"\nvalue = "v"', "id,p,v,day\n1,colour,red,Monday"
+    )
+    assert made.left_out.texts == {"day": 1}
+
+
+def test_category_paths_in_other_languages_are_kept():
+    made = mapped(
+        'id = "id"\nlanguage = "en"\ncategory = ["a", "b"]\n[languages]\n'
+        'columns = ["{name}-{language}"]',
+        "id,a-de,a-en,b-de,b-en\n1,Haus,Home,Tassen,Mugs",
+    )
+    assert made.items["1"]["category"] == "Home > Mugs"
+    assert made.languages == {("1", "category", "Haus > Tassen"): "de"}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_rows_in_other_languages_keep_their_category_and_images(batch_rows):
+    made = mapped(
+        'id = "id"\ncategory = ["a", "b"]\nimages = "image"\nlanguage_column = "lang"\n'
+        'language = "en"',
+        "id,lang,a,b,image\n1,de,Haus,Tassen,https://x/2.jpg\n1,en,Home,Mugs,https://x/1.jpg",
+        batch_rows=batch_rows,
+    )
+    assert made.items["1"]["category"] == "Home > Mugs"
+    assert made.items["1"]["images"] == ["https://x/1.jpg", "https://x/2.jpg"]
+    assert made.languages == {("1", "category", "Haus > Tassen"): "de"}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_the_first_title_of_an_item_leads_and_others_are_kept(batch_rows):
+    made = mapped(
+        'id = "h"\ntitle = "title"\n[variants]\ngroup = "h"\naxes = [{ name = "o", value = "v" }]',
+        "h,title,o,v\nP,Red shirt,Colour,red\nP,Blue shirt,Colour,blue",
+        batch_rows=batch_rows,
+    )
+    assert made.items["P"]["title"] == "Red shirt"
+    assert made.values("P") == {"title": "Blue shirt"}
+    assert made.left_out.notes.total() == 1
+
+
+def test_what_is_said_of_a_column_holds_before_what_is_said_of_all():
+    made = mapped(
+        'id = "id"\n[columns.a]\nhtml = false\nquoted = false\n[columns."*"]\nhtml = true',
+        "id,a,b\n1,<b>x</b>,<b>y</b>",
+    )
+    assert made.values("1") == {"a": "<b>x</b>", "b": "y"}
+
+
+def test_a_word_for_nothing_is_no_parent():
+    made = mapped(
+        'id = "id"\nparent = "parent"\nmissing = ["0"]',
+        "id,parent\n1,n/a\n2,none\n3,0\n4,1\n5,-\n6,NA",
+    )
+    assert made.facts == {("4", "variant of"): ["1"], ("6", "variant of"): ["NA"]}
+    assert made.left_out.notes.total() == 4
+
+
+def test_what_is_said_of_a_column_of_images_holds():
+    made = mapped(
+        'id = "id"\nimages = ["image", "photo"]\nmulti = ","\n[columns.image]\nmulti = ""\n'
+        'missing = ["none.jpg"]',
+        "id;image;photo\n1;https://x/a,b.jpg;https://x/c.jpg,https://x/d.jpg\n2;none.jpg;n/a",
+        ";",
+    )
+    assert made.items["1"]["images"] == [
+        "https://x/a,b.jpg",
+        "https://x/c.jpg",
+        "https://x/d.jpg",
+    ]
+    assert made.items["2"]["images"] == []
+
+
+def test_units_beside_several_values():
+    made = mapped(
+        'id = "id"\nmulti = "|"\n[columns.w]\nunit_column = "u"\n[columns.l]\nunit = "cm"\n'
+        '[[pairs]]\nname = "n{n}"\nvalue = "v{n}"\nunit = "u{n}"',
+        "id,w,u,l,n1,v1,u1\n1,5|6,kg,3|4,depth,7|8,mm\n2,5 g,kg,,,9,mm\n3,,kg,,height,,mm",
+    )
+    assert made.values("1") == {
+        "w": ["5 kg", "6 kg"],
+        "l": ["3 cm", "4 cm"],
+        "depth": ["7 mm", "8 mm"],
+    }
+    assert made.values("2") == {"w": "5 g", "v1": "9 mm"}
+    assert made.left_out.notes == {
+        "cells of 'w' have a unit of their own, which they keep, and another one beside them": 1,
+        "units in 'u' have no number beside them": 1,
+        "names in 'n1' have no value beside them": 1,
+    }
+
+
+def test_ids_of_other_kinds_are_kept():
+    made = mapped('id = { each_row = ["sku", "ean"] }', "sku,ean\nA,1\n,2")
+    assert made.values("A") == {"ean": "1"}
+    assert made.values("2") == {}
+
+
+def test_each_record_has_the_first_of_its_titles():
+    mapping = parse_mapping('id = "id"\ntitle = ["name", "label"]', "m")
+    made = apply_records(mapping, [{"id": "1", "name": "Cup"}, {"id": "2", "label": "Mug"}])
+    assert [made.items[id]["title"] for id in "12"] == ["Cup", "Mug"]

@@ -215,9 +215,8 @@ class Assembler:
             if item is None or row in bad:
                 continue
             content = draft.contents[row]
+            is_old[row] = item in first_rows
             first = first_rows.setdefault(item, SeenRow(content, line))
-            # If the id was seen before, in this batch or an earlier one, the line is another.
-            is_old[row] = first.line != line
             if first.content != content:
                 reasons[row] = (
                     f"id {item!r} already appeared in line {first.line} with other content"
@@ -231,23 +230,29 @@ class Assembler:
         is_old = np.zeros(len(draft.ids), bool)
         first_rows = self._seen.find(item for item in draft.ids if item is not None)
         seen_before = set(first_rows)
+        # Not the lines, since all records of a file may be in one.
+        first_sources: dict[str, int] = {}
         made = set(rows.ids) | set(rows.parent_rows)
         pivoted = self.mapping.triples is not None
-        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
+        # Variants follow their own product, not all products of the batch.
+        for row in np.argsort(draft.sources, kind="stable").tolist():
+            item = draft.ids[row]
+            line = int(draft.lines[row])
             source = int(draft.sources[row])
             if item is None or draft.secondary[row] or source in draft.deferred:
                 continue
             content = draft.contents[source]
             is_variant = row in made and not pivoted
             first = first_rows.setdefault(item, SeenRow(content, line))
-            if is_variant and first.line != line:
+            is_again = item in seen_before or first_sources.setdefault(item, source) != source
+            if is_variant and is_again:
                 if first.content == content:
                     is_old[row] = True
                 else:
                     reasons[source] = (
                         f"variant {item!r} already appeared in line {first.line} with other content"
                     )
-            elif self._is_listed(rows) and first.line != line:
+            elif self._is_listed(rows) and is_again:
                 is_old[row] = True
                 if first.content != content:
                     reasons[source] = (

@@ -97,11 +97,14 @@ def apply_table(
     return made
 
 
-def apply_records(mapping: Mapping, records: list[dict[str, Any]]) -> Made:
-    """Apply a mapping to records, whose lines are counted from 1."""
+def apply_records(
+    mapping: Mapping, records: list[dict[str, Any]], in_one_line: bool = False
+) -> Made:
+    """Apply a mapping to records, whose lines are counted from 1 unless all are in the first."""
     made = Made()
     assembler = Assembler(mapping, SourceImages(), ORIGIN, made.left_out, strict=False)
-    rows = Flattener(mapping).rows([Record(line, each) for line, each in enumerate(records, 1)])
+    lines = [1] * len(records) if in_one_line else range(1, len(records) + 1)
+    rows = Flattener(mapping).rows(list(map(Record, lines, records)))
     made.add(assembler.assemble_rows(rows, RecordBatch()))
     if (last := assembler.last_batch()) is not None:
         made.add(last)

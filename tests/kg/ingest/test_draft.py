@@ -458,3 +458,20 @@ def test_each_record_has_the_first_of_its_titles():
     mapping = parse_mapping('id = "id"\ntitle = ["name", "label"]', "m")
     made = apply_records(mapping, [{"id": "1", "name": "Cup"}, {"id": "2", "label": "Mug"}])
     assert [made.items[id]["title"] for id in "12"] == ["Cup", "Mug"]
+
+
+def test_records_in_one_line_are_told_apart():
+    mapping = parse_mapping(
+        'id = "id"\ntitle = "title"\n[variants]\nlist = "kinds"\nid = "sku"', "m"
+    )
+    records = [
+        {"id": "1", "title": "A", "kinds": [{"sku": "2"}, {"sku": "3"}]},
+        {"id": "2", "title": "B", "kinds": []},
+        {"id": "4", "title": "C", "kinds": [{"sku": "3", "size": "M"}]},
+        {"id": "5", "title": "D"},
+        {"id": "5", "title": "D"},
+    ]
+    made = apply_records(mapping, records, in_one_line=True)
+    assert sorted(made.items) == ["1", "2", "3", "5"]
+    assert made.items["2"]["title"] is None
+    assert (made.read, made.stored) == (5, 3)

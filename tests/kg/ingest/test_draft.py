@@ -475,3 +475,23 @@ def test_records_in_one_line_are_told_apart():
     assert sorted(made.items) == ["1", "2", "3", "5"]
     assert made.items["2"]["title"] is None
     assert (made.read, made.stored) == (5, 3)
+
+
+def test_variants_of_a_product_have_ids_of_their_own():
+    mapping = parse_mapping(
+        'id = "id"\n[variants]\nlist = "kinds"\nid = "sku"\n'
+        'axes = [{ name = "options.name", value = "option{n}" }]',
+        "m",
+    )
+    kinds = [{"sku": "S", "option1": "M"}, {"sku": "S", "option1": "L"}]
+    made = apply_records(mapping, [{"id": "1", "kinds": kinds}])
+    assert sorted(made.items) == ["1", "1/L", "S"]
+    assert made.left_out.notes.total() == 1
+
+    packed = mapped(
+        'id = "id"\n[variants]\npacked = "kinds"\nid = "sku"',
+        "id;kinds\n1;sku=S,size=M|sku=S,size=L",
+        ";",
+    )
+    assert sorted(packed.items) == ["1", "1/L", "S"]
+    assert packed.values("S") == {"size": "M", "variant of": "1"}

@@ -288,3 +288,21 @@ def test_a_row_without_any_category_is_no_trouble(home, tmp_path):
     table = write(tmp_path, "id,a,b\n1,Home,Mugs\n2,,\n3,Home,\n")
     ingest(home, [table], mapping=str(tmp_path / "m.toml"))
     assert [item(home, name).category for name in "123"] == ["Home > Mugs", None, "Home"]
+
+
+def test_items_of_an_earlier_source_are_said(home, tmp_path):
+    write(tmp_path, "sku,title,colour\n1,Mug,red\n2,Cup,blue\n", "a.csv")
+    write(tmp_path, "sku,title,colour\n1,Becher,green\n3,Pot,red\n", "b.csv")
+    report = ingest(home, [tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert (report.items, report.new_items) == (3, 3)
+    assert [note for note in report.notes if "earlier source" in note] == [
+        "b.csv: 1 items are in an earlier source of this run, too: "
+        "the titles, descriptions, categories and images of this one count"
+    ]
+
+
+def test_variants_of_a_product_that_no_source_has_are_said(home, tmp_path):
+    (tmp_path / "m.toml").write_text('id = "id"\nparent = "parent"\n')
+    table = write(tmp_path, "id,parent\n1,\n2,1\n3,9\n")
+    report = ingest(home, [table], mapping=str(tmp_path / "m.toml"))
+    assert "1 variants are of a product that no source has" in report.notes[-1]

@@ -309,6 +309,12 @@ class ColumnSteps:
             for value in self._cleaners.values_of_cell(name, part, self._image_rules[name])
         ]
 
+    def without_words_for_nothing(self, column: Column) -> Column:
+        """Return a column without the texts that certainly are words for nothing; count these."""
+        settings = self.value_settings(self.settings_of(column.name))
+        texts = column.texts.to_pylist()
+        return column.where(self._cleaners.are_values(column.name, texts, settings))
+
     def settings_of(self, name: str) -> ColumnSettings:
         """Return what the mapping says about a column."""
         if name not in self._settings:

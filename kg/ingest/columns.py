@@ -46,6 +46,10 @@ class Column:
             texts[row] = text
         return texts
 
+    def has_repeated_rows(self) -> bool:
+        """Return whether some row has several texts."""
+        return len(np.unique(self.rows)) < len(self)
+
     def where(self, mask: BoolArray) -> Column:
         """Return the column with only those of its texts that a mask [F] keeps."""
         if mask.all():

@@ -262,6 +262,9 @@ class DraftMaker:
 
         def field_of(names: tuple[str, ...], property: str) -> pa.Array:
             columns = [column for name in names for column in self._source_columns(rows, name)]
+            if len(columns) > 1 or any(column.has_repeated_rows() for column in columns):
+                # A word for nothing never leads before another text.
+                columns = list(map(self._steps.without_words_for_nothing, columns))
             lead, beside = leading(columns, count, self.mapping.language, secondary)
             facts.extend(
                 Facts(

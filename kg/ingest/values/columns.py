@@ -16,7 +16,7 @@ from kg.ingest.values.markup import is_html, list_items, without_markup
 from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
 from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted, without_controls
-from schema.arrays import IntArray
+from schema.arrays import BoolArray, IntArray
 from schema.identifiers import gtin_fault, names_gtin, names_identifier
 
 
@@ -570,6 +570,23 @@ class ColumnCleaners:
         cleaned = split_column(column, self.rules(name, role, column, settings, titles))
         self._add(name, role, cleaned.counts)
         return cleaned.cells
+
+    def are_values(self, name: str, texts: Sequence[str], settings: ValueSettings) -> BoolArray:
+        """Return which texts [N] are no certain words for nothing, and count those that are."""
+        keys = frozenset(map(word_key, settings.missing))
+        keep = np.ones(len(texts), bool)
+        counts = ColumnCounts()
+        for place, text in enumerate(texts):
+            value = clean(text)
+            doubt = doubt_of(value) if value is not None and settings.usual_missing else None
+            if value is not None and (word_key(value) in keys or doubt is Doubt.CERTAIN):
+                counts.missing[value] += 1
+                keep[place] = False
+            elif value is None or doubt is Doubt.SIGN:
+                keep[place] = False
+                counts.missing.update([value] if value is not None else [])
+        self._add(name, Role.TEXT, counts)
+        return keep
 
     def values_of_cell(self, name: str, text: str, rules: ColumnRules) -> list[str]:
         """Return the clean values of one cell of a column of properties by given rules."""

@@ -13,7 +13,7 @@ from kg.ingest.source_plan import plan_sources
 from kg.stores.memory import MemoryStore
 
 IDS = st.sampled_from(["p1", "p2", "p3", "P1", "", " p1"])
-WORDS = st.sampled_from(["", "red", "dark blue", "5", "7.5", "oak|ash", "a=b", "a=b;c=d"])
+WORDS = st.sampled_from(["", "red", "dark blue", "5", "7.5", "oak|ash", "a=b", "a=b;c=d", ";"])
 LANGUAGES = st.sampled_from(["en", "de", "", "fr"])
 PARTS = {
     "plain": 'id = "id"\n',

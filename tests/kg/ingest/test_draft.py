@@ -495,3 +495,14 @@ def test_variants_of_a_product_have_ids_of_their_own():
     )
     assert sorted(packed.items) == ["1", "1/L", "S"]
     assert packed.values("S") == {"size": "M", "variant of": "1"}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_a_word_for_nothing_never_leads(batch_rows):
+    made = mapped(
+        'id = "id"\ntitle = { each_row = ["a", "b"] }',
+        "id,a,b\n1,n/a,Cup\n2,-,Mug\n3,Can,n/a",
+        batch_rows=batch_rows,
+    )
+    assert [made.items[id]["title"] for id in "123"] == ["Cup", "Mug", "Can"]
+    assert made.facts == {}

@@ -1,9 +1,10 @@
-"""Rows of text, as readers yield them: in batches, with the rows that could not be read."""
+"""Rows and records, as readers yield them: in batches, with the rows that could not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,31 @@ class SkippedLine:
 
     line: int
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source: the line where it starts, and its value.
+
+    The value is made of dict, list, str, int, float, bool and None, and of bytes that are no text.
+    Numbers that are written as 1.10 keep that text, see ``WrittenFloat``.
+    """
+
+    line: int
+    value: dict[str, Any]
+
+
+@dataclass
+class RecordBatch:
+    """Records in the order of the source, and the rows that are none.
+
+    Records have no lines that are skipped, nor cells that were defused for spreadsheets.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    rejects: list[RejectedRow] = field(default_factory=list)
+    restored: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
 
 
 @dataclass

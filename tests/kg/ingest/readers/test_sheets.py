@@ -5,6 +5,7 @@ import datetime
 import gzip
 import time
 import zipfile
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -156,7 +157,7 @@ def test_what_is_around_the_header_is_left_out_and_said(tmp_path, above, below, 
 
 
 def test_a_sheet_and_the_csv_of_it_are_read_alike(tmp_path):
-    table = [["Our list"], ["as of", "", "2024-05-01"], LABELS, ["–", "–", "cm"]]
+    table: list[list[Any]] = [["Our list"], ["as of", "", "2024-05-01"], LABELS, ["–", "–", "cm"]]
     table += [[f"A-{number}", "Mug", number] for number in range(30)]
     table += [LABELS, ["A-30", "Can", 9], ["Total", "", 444]]
     text = "".join(",".join(map(str, [*row, "", ""][:3])) + "\n" for row in table)

@@ -220,14 +220,18 @@ def _find(leading: Sequence[_Judged], width: int) -> _Judged | None:
 
 
 def _leading_notes(full: Sequence[_Judged], width: int) -> int:
-    """Return how many rows stand above a header that has no gaps, and have gaps and no names.
+    """Return how many rows with gaps stand above a header that has none.
 
-    In a sheet, or a text that was saved from one, they have as many cells as any row.
+    They are notes or names of groups of columns; in a sheet, or a text that was saved from one,
+    they have as many cells as any row.
     """
     for index, judged in enumerate(full):
-        if judged.row.filled == width and judged.is_header:
-            return index
-        if judged.row.filled == width or judged.is_named or judged.is_data:
+        if judged.row.filled == width:
+            above = [each.row.filled for each in full[:index] if each.is_named]
+            # A header with a gap or two may have units below it, but no further names.
+            is_first = judged.is_certain or 2 * max(above, default=0) <= width
+            return index if judged.is_header and is_first else 0
+        if judged.is_data:
             break
     return 0
 

@@ -53,17 +53,15 @@ class _Table:
         """The number of its cells."""
         return self.row_count * len(self.columns)
 
-    @property
-    def has_comments(self) -> bool:
-        """Whether there are comments above its rows, so that there may be some among them."""
-        return any(_is_comment(row.cells) for row in self.header.left_out)
-
     def has_columns_of(self, other: _Table) -> bool:
         """Return whether it has the same columns as another table."""
         return self.names == other.names and len(self.columns) == len(other.columns)
 
     def rows(self, workbook: Workbook) -> Iterator[TextRow | SkippedLine]:
         """Yield the rows of the table, and the lines between them that are none."""
+        header = list(self.header_cells) if len(self.columns) > 1 else None
+        # Where there are some above the rows, there may be some among them.
+        has_comments = any(_is_comment(row.cells) for row in self.header.left_out)
         held: TextRow | None = None
         for row in workbook.rows(self.sheet):
             if row.number < self.header.first_line:
@@ -71,21 +69,21 @@ class _Table:
             cells = [_cell_at(row, column) for column in self.columns]
             if not any(cell and not cell.isspace() for cell in cells):
                 continue
-            what = self._what_else(cells)
-            if what is not None:
-                yield SkippedLine(row.number, what)
+            if (
+                header
+                and (cells[0] or "") == header[0]
+                and [cell or "" for cell in cells] == header
+            ):
+                yield SkippedLine(row.number, "repeated header")
+                continue
+            if has_comments and _is_comment(cells):
+                yield SkippedLine(row.number, "comment")
                 continue
             if held is not None:
                 yield held
             held = TextRow(row.number, cells)
         if held is not None:
             yield SkippedLine(held.line, LINE_OF_TOTALS) if is_totals(held.cells) else held
-
-    def _what_else(self, cells: Sequence[str | None]) -> str | None:
-        """Return what some cells are if they are no row."""
-        if len(cells) > 1 and tuple(cell or "" for cell in cells) == self.header_cells:
-            return "repeated header"
-        return "comment" if self.has_comments and _is_comment(cells) else None
 
 
 class SheetReader(Reader):

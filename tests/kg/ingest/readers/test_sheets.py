@@ -144,6 +144,8 @@ MUG_ROWS = [("A-1", "Mug", "8"), ("A-2", "Jug", "10.5"), ("A-3", "Cup", "7"), ("
         ([], [["–", "–", "cm"]], [2]),
         ([], [["art_no", "label_de", "width_cm"]], [2]),
         ([["Basics", None, "Dimensions"]], [], [1]),
+        ([["Article", None, "Price"]], [], [1]),
+        ([["Supplier", "ACME"], ["Phone", "+49 30 12"], ["Date", "2024-05-01"]], [], [1, 2, 3]),
     ],
 )
 def test_what_is_around_the_header_is_left_out_and_said(tmp_path, above, below, left_out):
@@ -174,6 +176,22 @@ def test_a_sheet_and_the_csv_of_it_are_read_alike(tmp_path):
         [(35, "repeated header"), (37, "line of totals")],
     )
     assert len(found[0][3][0]) == 31
+
+
+def test_comments_may_stand_among_the_rows_if_they_stand_above_them(tmp_path):
+    table = [
+        ["# prices without tax"],
+        LABELS,
+        MUGS[0],
+        ["# mugs end here"],
+        [" ", None, " "],
+        MUGS[1],
+    ]
+    (batch,) = open_source(xlsx(tmp_path, table)).batches(PLAIN)
+    assert batch.lines.tolist() == [3, 6]
+    assert [(line.line, line.what) for line in batch.skipped] == [(4, "comment")]
+    (batch,) = open_source(xlsx(tmp_path, table[1:])).batches(PLAIN)
+    assert batch.table.num_rows == 3
 
 
 def test_the_header_can_be_given(tmp_path):

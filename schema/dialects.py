@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,17 @@ def _check_sign(name: str, sign: str | None) -> None:
         raise ValueError(f'{name}={sign!r} is not a single sign of ASCII, or ""')
 
 
+def describe_header(line: int | None, left_out: Sequence[int]) -> list[str]:
+    """Return for people where the header of a table is, and which lines around it are left out."""
+    parts = ["no header" if line is None else f"header in line {line:,}"]
+    if left_out:
+        lines = ", ".join(f"{each:,}" for each in left_out[:6])
+        more = ", …" if len(left_out) > 6 else ""
+        name = "lines" if len(left_out) > 1 else "line"
+        parts.append(f"left out: {name} {lines}{more}")
+    return parts
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a delimited text is written.
@@ -119,15 +131,7 @@ class Dialect:
         name = _SIGNS.get(self.delimiter)
         parts = [f"{name}-separated" if name else f"separated by {self.delimiter!r}"]
         parts.append(self.encoding.upper() if self.encoding.startswith("utf") else self.encoding)
-        if self.header_line is None:
-            parts.append("no header")
-        else:
-            parts.append(f"header in line {self.header_line:,}")
-        if self.left_out:
-            lines = ", ".join(f"{line:,}" for line in self.left_out[:6])
-            more = ", …" if len(self.left_out) > 6 else ""
-            name = "lines" if len(self.left_out) > 1 else "line"
-            parts.append(f"left out: {name} {lines}{more}")
+        parts += describe_header(self.header_line, self.left_out)
         if not self.quote:
             parts.append("quotes are plain signs")
         elif self.quote != '"':

@@ -18,6 +18,7 @@ from schema.documents import parse_toml
 from schema.equality import Equality, equality_of, find_merges, is_case_sensitive, synonym_keys
 from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
 from schema.files import write_atomically
+from schema.given_readings import infer_reading
 from schema.literals import (
     DATATYPES,
     NOT_LEARNED,
@@ -26,7 +27,6 @@ from schema.literals import (
     Inference,
     Literal,
     Reading,
-    infer_reading,
     parse_literal,
 )
 from schema.numbers import DECIMAL_MARKS, usual_decimal_mark

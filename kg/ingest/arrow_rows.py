@@ -1,13 +1,13 @@
-"""Tables of Arrow as rows of text: what Parquet, Feather and Arrow files hold.
+"""Tables of Arrow as rows of text or as records: what Parquet, Feather and Arrow files hold.
 
-A column of a plain type becomes text as a whole. One with lists, maps or structs is nested, so its
-values become cells like those of a JSON record.
+A column of a plain type becomes text as a whole. Where one has lists, maps or structs, the rows are
+nested records.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.files import SourceFile
+from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.readers.base import unique_column_names
-from kg.ingest.records import MAX_BATCH_CELLS, Record, TextCells, record_cells
-from kg.ingest.rows import BadRowError, Batch
+from kg.ingest.records import HEAD_RECORDS, MAX_BATCH_CELLS
+from kg.ingest.rows import Batch, Record
 from kg.ingest.scalars import scalar_text
-from kg.ingest.values.text import LIST_SEPARATOR
 from schema.arrays import BoolArray
+from schema.mapping import Head
 from schema.rejects import RejectedRow
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -69,11 +70,7 @@ def _is_text(table: pa.Table | None, position: int) -> bool:
     if table is None:
         return True
     values = [each for each in table.column(position).to_pylist() if each is not None]
-    try:
-        texts = [bytes(value).decode() for value in values]
-    except UnicodeDecodeError:
-        return False
-    return not any(map(_NO_TEXT.search, texts))
+    return all(isinstance(_decoded(bytes(value)), str) for value in values)
 
 
 def _value_type(type: pa.DataType) -> pa.DataType:
@@ -103,46 +100,39 @@ def _is_nested(type: pa.DataType) -> bool:
     return bool(pa.types.is_nested(_value_type(type)))
 
 
-def head_names(first: pa.Table, columns: Columns) -> tuple[str, ...]:
-    """Return the names of the columns of text that the first rows have."""
-    if not any(columns.nested):
-        return columns.names
-    names: dict[str, None] = {}
-    valid = first.filter(pa.array(~_invalid_rows(first)))
-    values = {
-        name: _python_values(column) if is_nested else None
-        for name, is_nested, column in zip(
-            columns.names, columns.nested, valid.columns, strict=True
-        )
-    }
-    for name, nested in values.items():
-        if nested is None:
-            names[name] = None
-            continue
-        for cells in _nested_cells({name: nested}, valid.num_rows):
-            names.update(dict.fromkeys(() if isinstance(cells, BadRowError) else cells))
-    return tuple(names)
+def table_head(file: SourceFile, first: pa.Table, columns: Columns) -> Head:
+    """Return the head of a file: the names of its columns, of nested records as in the first rows.
+
+    ``first`` are its first rows.
+    """
+    names: tuple[str, ...] = ()
+    if any(columns.nested):
+        start = first.slice(0, HEAD_RECORDS).select(list(columns.positions))
+        records = arrow_records([start], columns, file)
+        good = [record for record in records if isinstance(record, Record)]
+        names = tuple(Flattener(UNMAPPED).rows(good).names())
+    return Head(
+        file.name,
+        (names or columns.names,),
+        named=True,
+        nested=any(columns.nested),
+        remarks=columns.remarks,
+    )
 
 
 def arrow_batches(
-    tables: Iterable[pa.Table], columns: Columns, names: Sequence[str], file: SourceFile
+    tables: Iterable[pa.Table], columns: Columns, file: SourceFile
 ) -> Iterator[Batch]:
-    """Return tables with the columns of ``columns`` as batches of text.
+    """Return tables with the columns of ``columns``, none of them nested, as batches of text.
 
-    They have the columns ``names``, and those that are only in their own nested values. The line of
-    a row is its number, counted from 1. Rows with text that is not UTF-8 are rejected.
+    The line of a row is its number, counted from 1. Rows with text that is not UTF-8 are rejected.
     """
     first_line = 1
     for table in tables:
         rows = max(1, MAX_BATCH_CELLS // max(1, len(columns.names)))
         for start in range(0, table.num_rows, rows):
             part = table.slice(start, rows)
-            batch = _text_batch(part, columns, first_line, file)
-            for name in names:
-                if name not in batch.table.column_names:
-                    nulls = pa.nulls(batch.table.num_rows, pa.string())
-                    batch.table = batch.table.append_column(name, nulls)
-            yield batch
+            yield _text_batch(part, columns, first_line, file)
             first_line += part.num_rows
 
 
@@ -167,81 +157,12 @@ def arrow_records(
 def _text_batch(table: pa.Table, columns: Columns, first_line: int, file: SourceFile) -> Batch:
     lines = np.arange(first_line, first_line + table.num_rows, dtype=np.int64)
     invalid = _invalid_rows(table)
-    reasons = dict.fromkeys(np.flatnonzero(invalid).tolist(), "not valid UTF-8")
-    nested: dict[str, list[Any]] = {}
-    plain: dict[str, pa.ChunkedArray] = {}
-    kept = table.filter(pa.array(~invalid)) if reasons else table
-    for name, is_nested, column in zip(columns.names, columns.nested, kept.columns, strict=True):
-        if is_nested:
-            nested[name] = _python_values(column)
-        else:
-            plain[name] = text_column(column)
-    good = np.flatnonzero(~invalid)
-    cells = _nested_cells(nested, len(good))
-    too_deep = [row for row, each in enumerate(cells) if isinstance(each, BadRowError)]
-    for row in too_deep:
-        reasons[int(good[row])] = str(cells[row])
-    texts = _with_nested(columns, plain, cells)
-    if too_deep:
-        keep = np.ones(len(good), bool)
-        keep[too_deep] = False
-        texts = texts.filter(pa.array(keep))
-        good = good[keep]
+    kept = table.filter(pa.array(~invalid)) if invalid.any() else table
+    texts = [text_column(column) for column in kept.columns]
     rejects = [
-        RejectedRow(file.location, int(lines[row]), reason)
-        for row, reason in sorted(reasons.items())
+        RejectedRow(file.location, line, "not valid UTF-8") for line in lines[invalid].tolist()
     ]
-    return Batch(texts, lines[good], rejects)
-
-
-def _nested_cells(columns: dict[str, list[Any]], row_count: int) -> list[TextCells | BadRowError]:
-    """Return the cells of the nested columns, or what is wrong with them, for each row."""
-    cells: list[TextCells | BadRowError] = []
-    if not columns:
-        return cells
-    for row in range(row_count):
-        try:
-            cells.append(record_cells({name: values[row] for name, values in columns.items()}))
-        except BadRowError as error:
-            cells.append(error)
-    return cells
-
-
-def _with_nested(
-    columns: Columns, plain: dict[str, pa.ChunkedArray], cells: Sequence[TextCells | BadRowError]
-) -> pa.Table:
-    """Return the columns of a batch, those that come from a nested column in its place."""
-    by_origin: dict[str, dict[str, None]] = {name: {} for name in columns.names}
-    origins = {name for name in columns.names if name not in plain}
-    for row in cells:
-        if isinstance(row, BadRowError):
-            continue
-        for name in row:
-            # The longest name that it starts with: "a.b" may be a column beside "a".
-            parts = name.split(".")
-            for length in range(len(parts), 0, -1):
-                origin = ".".join(parts[:length])
-                if origin in origins:
-                    by_origin[origin][name] = None
-                    break
-    arrays: dict[str, Any] = {}
-    for origin in columns.names:
-        if origin in plain:
-            _add_column(arrays, origin, plain[origin])
-            continue
-        for name in by_origin[origin]:
-            texts = [None if isinstance(row, BadRowError) else row.get(name) for row in cells]
-            _add_column(arrays, name, pa.array(texts, pa.string()))
-    return pa.table(arrays)
-
-
-def _add_column(arrays: dict[str, Any], name: str, column: Any) -> None:
-    """Add a column; two of one name are joined: ``a.b``, and ``b`` in a struct ``a``."""
-    if name in arrays:
-        pairs = zip(arrays[name].to_pylist(), column.to_pylist(), strict=True)
-        texts = [LIST_SEPARATOR.join(text for text in pair if text) or None for pair in pairs]
-        column = pa.array(texts, pa.string())
-    arrays[name] = column
+    return Batch(pa.table(texts, names=list(columns.names)), lines[~invalid], rejects)
 
 
 def _invalid_rows(table: pa.Table) -> BoolArray:
@@ -267,20 +188,55 @@ def _invalid_rows(table: pa.Table) -> BoolArray:
 
 
 def _python_values(column: pa.ChunkedArray) -> list[Any]:
-    return [_python_value(value) for value in _exact(column).to_pylist(maps_as_pydicts="lossy")]
+    column = _exact(column)
+    values = column.to_pylist(maps_as_pydicts="lossy")
+    return [_python_value(value, column.type) for value in values]
 
 
-def _python_value(value: Any) -> Any:
-    """Return a value as the nested value of a record."""
+def _python_value(value: Any, type: pa.DataType) -> Any:
+    """Return a value of a type as the nested value of a record."""
+    type = _value_type(type)
     if isinstance(value, dict):
-        return {str(name): _python_value(each) for name, each in value.items()}
+        is_struct = pa.types.is_struct(type)
+        return {
+            str(name): _python_value(each, type.field(name).type if is_struct else _inner(type))
+            for name, each in value.items()
+        }
     if isinstance(value, list):
-        return [_python_value(each) for each in value]
+        return [_python_value(each, _inner(type)) for each in value]
+    if isinstance(value, float) and pa.types.is_floating(type):
+        return _shortest(value, type)
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, bytes):
-        return None
+        return _decoded(value)
     return scalar_text(value)
+
+
+def _decoded(value: bytes) -> str | bytes:
+    """Return bytes as the text that they hold; as they are if that is none, to be left out."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value
+    return value if _NO_TEXT.search(text) else text
+
+
+def _inner(type: pa.DataType) -> pa.DataType:
+    """Return the type of the values in maps and lists."""
+    if pa.types.is_map(type):
+        return type.item_type
+    # The values of a union are of any of its types.
+    is_unknown = pa.types.is_union(type) or pa.types.is_null(type)
+    return pa.null() if is_unknown else type.value_type
+
+
+def _shortest(value: float, type: pa.DataType) -> float:
+    """Return the number with the fewest digits that is the same in so few bits: 0.1."""
+    if pa.types.is_float64(type):
+        return value
+    kind = np.float16 if pa.types.is_float16(type) else np.float32
+    return float(str(kind(value)))
 
 
 def text_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -315,12 +271,9 @@ def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return numbers as text: whole ones without ".0", and 0.1 as that in 32 bits, too."""
     if pa.types.is_float64(column.type):
         return _texts(map(scalar_text, column.to_pylist()))
-    # The shortest text that is the same number in so many bits.
-    numbers = column.to_numpy()
-    valid = column.is_valid().to_numpy()
     return _texts(
-        scalar_text(float(str(number))) if is_valid else None
-        for number, is_valid in zip(numbers, valid, strict=True)
+        None if number is None else scalar_text(_shortest(number, column.type))
+        for number in column.to_pylist()
     )
 
 

@@ -12,8 +12,7 @@ import pyarrow as pa
 from kg.ingest.columns import Rows, reject, rows_of_batch
 from kg.ingest.draft import Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
-from kg.ingest.records import RecordBatch
-from kg.ingest.rows import Batch, SkippedLine
+from kg.ingest.rows import Batch, RecordBatch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.shelf import ItemShelf, ShelvedItem
 from kg.ingest.values import (

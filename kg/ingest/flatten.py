@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from kg.ingest.columns import Column, ColumnBuilder, Rows
-from kg.ingest.records import Record
-from kg.ingest.rows import BadRowError
+from kg.ingest.rows import BadRowError, Record
 from kg.ingest.scalars import scalar_text
 from schema.mapping import Mapping, PairColumns
 from schema.mapping.attributes import is_property_word, pair_members
@@ -25,6 +24,9 @@ from schema.mapping.lexicon import UNIT_COLUMNS
 from schema.mapping.names import matches, normalized
 from schema.mapping.unit_codes import is_bare_number, unit_text, with_unit
 from schema.rejects import MAX_REJECT_TEXT
+
+UNMAPPED = Mapping("sample", id=())
+"""A mapping that says nothing, for records whose mapping is not known yet."""
 
 MAX_DEPTH = 50
 """How deep objects may lie within one another."""

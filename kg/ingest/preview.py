@@ -14,7 +14,8 @@ from kg.ingest.inheritance import INHERITED, inherit
 from kg.ingest.source_plan import MappedPlan, SourcePlan
 from kg.stores.memory import MemoryStore
 from schema.declared import given_by
-from schema.literals import NOTHING_GIVEN, infer_reading
+from schema.given_readings import infer_reading
+from schema.literals import NOTHING_GIVEN
 from schema.mapping import VARIANT_OF, Mapping
 from schema.mapping.describe import LEFT_OUT, ColumnReading, describe_columns
 

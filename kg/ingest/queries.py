@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
     with home.ledger() as ledger:
         ledger.clear_rejects(file)
         for batch in source.batches(mapping):
+            # Records may have counts that the first of them lack.
+            columns = _columns_by_field(batch.table.column_names) | columns
             rejects = [*batch.rejects, *_add_counts(batch, columns, counts, file)]
             report.read += batch.rows_read
             report.rejected += len(rejects)
@@ -71,14 +73,20 @@ def ingest_queries(home: Home, path: Path | str) -> QueriesReport:
     return report
 
 
-def _find_columns(columns: tuple[str, ...], file: str) -> dict[str, str]:
-    """Return the column of each field that the log has; the query and the item are required."""
+def _columns_by_field(columns: Sequence[str]) -> dict[str, str]:
+    """Return the column of each field that a log has."""
     by_spelling = {column.strip().casefold(): column for column in columns}
     column_of = {}
     for field, spellings in _SPELLINGS.items():
         matches = [by_spelling[spelling] for spelling in spellings if spelling in by_spelling]
         if matches:
             column_of[field] = matches[0]
+    return column_of
+
+
+def _find_columns(columns: Sequence[str], file: str) -> dict[str, str]:
+    """Return the column of each field of a log, which has to have the query and the item."""
+    column_of = _columns_by_field(columns)
     for field in ("query", "item"):
         if field not in column_of:
             raise MappingError(
@@ -94,7 +102,9 @@ def _add_counts(
     """Add the rows of a batch to the counts, and yield the rows that cannot be used."""
     empty = [None] * batch.table.num_rows
     cells = [
-        batch.table[columns[field]].to_pylist() if field in columns else empty
+        batch.table[columns[field]].to_pylist()
+        if columns.get(field) in batch.table.column_names
+        else empty
         for field in _SPELLINGS
     ]
     for line, query, item, *count_cells in zip(batch.lines.tolist(), *cells, strict=True):

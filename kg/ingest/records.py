@@ -1,27 +1,29 @@
-"""Records: the nested values of JSON, XML and the like, and readers that yield them.
+"""Readers of records, the nested values of JSON, XML and the like, and records in batches.
 
-A record becomes a row of text by a plain rule: the members of nested objects get dotted names, and
-the values of a list are joined by ``LIST_SEPARATOR``.
+An ingest flattens records by a mapping (:mod:`kg.ingest.flatten`). For all others they are rows of
+a table, flattened in the same way: the texts of one cell are joined by ``LIST_SEPARATOR``.
 """
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import pyarrow as pa
+
+from kg.ingest.columns import Rows, reject
 from kg.ingest.files import SourceFile
+from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.readers.base import Reader
-from kg.ingest.rows import BadRowError, Batch, SkippedLine, TextRow, batches_of_rows
-from kg.ingest.scalars import scalar_text
+from kg.ingest.rows import Batch, Record, RecordBatch
 from kg.ingest.values.text import LIST_SEPARATOR
 from schema.errors import DataError
-from schema.mapping import Head
-from schema.mapping import Mapping as ColumnMapping
-from schema.rejects import MAX_REJECT_TEXT, RejectedRow
+from schema.mapping import Head, Mapping
+from schema.rejects import RejectedRow
 
 if TYPE_CHECKING:
     from kg.ingest.source import Source
@@ -30,51 +32,10 @@ BATCH_RECORDS = 2_000
 MAX_BATCH_SIZE = 16_000_000
 """About how much a batch of records may hold: characters, and eight for every other value."""
 HEAD_RECORDS = 50
-MAX_DEPTH = 64
-"""How deep a record may be nested."""
 MAX_BATCH_CELLS = 2_000_000
 """A batch is a table, whose rows all have the columns of each: so many cells fit into memory."""
 TEXT_MEMBER = "#text"
 """The member with the text of an XML element that has more than text."""
-
-# How the members of an object are called that is a property and its value, as in
-# {"name": "Colour", "value": "red"}; compared without case and without what is no letter.
-_NAME_MEMBERS = frozenset(
-    (
-        "name key label attribute attributename attributecode property propertyname paramname "
-        "featurename fname"
-    ).split()
-)
-_VALUE_MEMBERS = frozenset(("value", "values", "val", "attributevalue", "fvalue", "data"))
-_UNIT_MEMBERS = frozenset(("unit", "unitcode", "unittext", "funit"))
-
-TextCells = dict[str, str | None]
-"""The text of each cell of a row, by the name of its column; None for an empty cell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a source: the line where it starts, and its value.
-
-    The value is made of dict, list, str, int, float, bool and None. Numbers that are written as
-    1.10 keep that text, see ``WrittenFloat``.
-    """
-
-    line: int
-    value: dict[str, Any]
-
-
-@dataclass
-class RecordBatch:
-    """Records in the order of the source, and the rows that are none.
-
-    Records have no lines that are skipped, nor cells that were defused for spreadsheets.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    rejects: list[RejectedRow] = field(default_factory=list)
-    restored: int = 0
-    skipped: list[SkippedLine] = field(default_factory=list)
 
 
 class RecordReader(Reader):
@@ -95,50 +56,49 @@ class RecordReader(Reader):
         """
         return ""
 
-    def head(self, file: SourceFile, mapping: ColumnMapping | None = None) -> Head:
-        """Return the names of the columns of the first records."""
+    def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
+        """Return the names of the columns of the first records that have values."""
         path = mapping.records if mapping is not None and mapping.records else None
         if path is None:
             status = file.path.stat()
             path = _place(self, file, status.st_mtime_ns, status.st_size)
-        names: dict[str, None] = {}
-        rejected: RejectedRow | None = None
-        try:
-            for record in itertools.islice(self.records(file, path), HEAD_RECORDS):
-                if isinstance(record, RejectedRow):
-                    rejected = rejected or record
-                    continue
-                try:
-                    names.update(dict.fromkeys(record_cells(record.value)))
-                except BadRowError as error:
-                    rejected = rejected or RejectedRow(file.location, record.line, str(error))
-        except DataError:
-            # What comes before the damage is read, and the damage is reported then.
-            if not names:
-                raise
+        batches = _gathered(self.records(file, path), HEAD_RECORDS)
+        first = next(batches, RecordBatch())
+        rows = Flattener(UNMAPPED).rows(first.records)
+        names = tuple(rows.names())
         if not names:
-            raise DataError(self._no_record(file, path, rejected))
-        return Head(file.name, (tuple(names),), named=True, nested=True, records=path)
+            # What comes before damage is read, and the damage is reported then: here, if nothing
+            # comes before it.
+            next(batches, None)
+            rejects = [*first.rejects, *_rejects(rows, file)]
+            raise DataError(self._no_record(file, path, rejects))
+        return Head(file.name, (names,), named=True, nested=True, records=path)
 
-    def columns(self, head: Head, mapping: ColumnMapping) -> tuple[str, ...]:
+    def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct by nature."""
         return head.rows[0]
 
     def batches(
-        self, file: SourceFile, head: Head, mapping: ColumnMapping, batch_rows: int
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
     ) -> Iterator[Batch]:
-        """Read the records in batches.
+        """Read the records in batches; each is one row, with the variants that it lists.
 
         A batch has the columns of the head and those that first occur in its own records. If the
         rest of the file cannot be read, the batch before is yielded first.
         """
-        path = mapping.records or head.records
-        rows = record_rows(self.records(file, path), file)
-        yield from batches_of_records(rows, head.rows[0], batch_rows)
+        single = replace(mapping, variants=None)
+        records = self.records(file, mapping.records or head.records)
+        for batch in _gathered(records, min(batch_rows, BATCH_RECORDS)):
+            rejects = batch.rejects
+            for table in _tables(batch.records, single, head.rows[0], file):
+                table.rejects = sorted((*rejects, *table.rejects), key=lambda row: row.line)
+                rejects = []
+                yield table
 
-    def _no_record(self, file: SourceFile, path: str, rejected: RejectedRow | None) -> str:
+    def _no_record(self, file: SourceFile, path: str, rejects: Sequence[RejectedRow]) -> str:
         place = f" at {path!r}" if path else ""
-        reason = f" (line {rejected.line}: {rejected.reason})" if rejected else ""
+        first = min(rejects, key=lambda row: row.line, default=None)
+        reason = f" (line {first.line}: {first.reason})" if first else ""
         return (
             f"{file.location} has no record{place} that can be read{reason}: check the file, or "
             'name the place of its records in a mapping (records = "...")'
@@ -151,7 +111,7 @@ def is_record_source(source: Source) -> bool:
 
 
 def record_batches(
-    source: Source, mapping: ColumnMapping, batch_records: int = BATCH_RECORDS
+    source: Source, mapping: Mapping, batch_records: int = BATCH_RECORDS
 ) -> Iterator[RecordBatch]:
     """Read the records of a source in batches.
 
@@ -159,6 +119,10 @@ def record_batches(
     """
     reader = cast(RecordReader, source.reader)
     records = reader.records(source.file, mapping.records or source.head.records)
+    yield from _gathered(records, batch_records)
+
+
+def _gathered(records: Iterator[Record | RejectedRow], batch_records: int) -> Iterator[RecordBatch]:
     batch = RecordBatch()
     size = 0
     damage: DataError | None = None
@@ -202,149 +166,36 @@ def _place(reader: RecordReader, file: SourceFile, modified: int, size: int) -> 
     return reader.find_records(file)
 
 
-@dataclass(frozen=True, slots=True)
-class CellRow:
-    """A row of a source: its line, and its cells by the names of their columns."""
-
-    line: int
-    cells: TextCells
-
-
-def record_rows(
-    records: Iterable[Record | RejectedRow], file: SourceFile
-) -> Iterator[CellRow | RejectedRow]:
-    """Yield the cells of each record; one that has no cells as text is rejected."""
-    for record in records:
-        if isinstance(record, RejectedRow):
-            yield record
-            continue
-        try:
-            yield CellRow(record.line, record_cells(record.value))
-        except BadRowError as error:
-            text = str(record.value)[:MAX_REJECT_TEXT]
-            text = text.encode(errors="replace").decode()
-            yield RejectedRow(file.location, record.line, str(error), text)
-
-
-def batches_of_records(
-    rows: Iterable[CellRow | RejectedRow], columns: Sequence[str], batch_rows: int
+def _tables(
+    records: Sequence[Record], mapping: Mapping, columns: Sequence[str], file: SourceFile
 ) -> Iterator[Batch]:
-    """Gather rows into batches of at most ``batch_rows``, rejected rows included.
+    """Return records as one table, or as several if together they have too many columns.
 
-    Each batch has ``columns`` and those of its rows.
+    Each has ``columns`` and those of its records.
     """
-    names = dict.fromkeys(columns)
-    gathered: list[CellRow | RejectedRow] = []
-    damage: DataError | None = None
-    iterator = iter(rows)
-    while True:
-        try:
-            row = next(iterator)
-        except StopIteration:
-            break
-        except DataError as error:
-            damage = error
-            break
-        if isinstance(row, CellRow):
-            names.update(dict.fromkeys(row.cells))
-        gathered.append(row)
-        if len(gathered) >= batch_rows or len(gathered) * len(names) >= MAX_BATCH_CELLS:
-            yield from _batch(gathered, names, batch_rows)
-            names = dict.fromkeys(columns)
-            gathered = []
-    if gathered:
-        yield from _batch(gathered, names, batch_rows)
-    if damage is not None:
-        raise damage
+    rows = Flattener(mapping).rows(records)
+    names = dict.fromkeys((*columns, *rows.names()))
+    if len(records) > 1 and len(records) * len(names) > MAX_BATCH_CELLS:
+        middle = len(records) // 2
+        yield from _tables(records[:middle], mapping, columns, file)
+        yield from _tables(records[middle:], mapping, columns, file)
+        return
+    cells: dict[str, list[str | None]] = {name: [None] * len(rows) for name in names}
+    for column in rows.columns:
+        texts = cells[column.name]
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
+            before = texts[row]
+            texts[row] = text if before is None else f"{before}{LIST_SEPARATOR}{text}"
+    table = pa.table({name: pa.array(texts, pa.string()) for name, texts in cells.items()})
+    is_good = np.ones(len(rows), bool)
+    is_good[list(rows.bad)] = False
+    good = table.filter(pa.array(is_good)) if rows.bad else table
+    yield Batch(good, rows.lines[is_good], _rejects(rows, file))
 
 
-def _batch(
-    rows: Sequence[CellRow | RejectedRow], names: dict[str, None], batch_rows: int
-) -> Iterator[Batch]:
-    in_order = (
-        row
-        if isinstance(row, RejectedRow)
-        else TextRow(row.line, [row.cells.get(name) for name in names])
-        for row in rows
-    )
-    return batches_of_rows(in_order, tuple(names), batch_rows)
-
-
-def record_cells(value: Mapping[str, Any]) -> TextCells:
-    """Return a record as cells of text.
-
-    The members of nested objects have dotted names, and the values of a list are joined by
-    ``LIST_SEPARATOR``. An object that is a name with a value is a cell of that name. Raises
-    BadRowError if the record is nested too deep, or has text that UTF-8 cannot encode.
-    """
-    texts: dict[str, list[str]] = {}
-    for name, member in value.items():
-        _add(member, name, texts, 1)
-    try:
-        return {name: _cell(name, values) for name, values in texts.items()}
-    except UnicodeEncodeError:
-        # JSON can escape half of a surrogate pair, which no store can hold.
-        raise BadRowError("a lone surrogate: text that UTF-8 cannot encode") from None
-
-
-def _cell(name: str, values: list[str]) -> str | None:
-    name.encode()
-    cell = LIST_SEPARATOR.join(values)
-    cell.encode()
-    return cell or None
-
-
-def _add(value: Any, name: str, texts: dict[str, list[str]], depth: int) -> None:
-    """Add a value below ``name`` to the texts of each cell."""
-    if depth > MAX_DEPTH:
-        raise BadRowError(f"nested too deep: more than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        pair = _pair(value)
-        if pair is not None:
-            texts.setdefault(f"{name}.{pair.name}", []).extend(pair.values)
-            return
-        if not value:
-            texts.setdefault(name, [])
-        for key, member in value.items():
-            _add(member, name if key == TEXT_MEMBER else f"{name}.{key}", texts, depth + 1)
-    elif isinstance(value, list | tuple):
-        texts.setdefault(name, []) if not any(isinstance(each, dict) for each in value) else None
-        for element in value:
-            _add(element, name, texts, depth + 1)
-    else:
-        cell = texts.setdefault(name, [])
-        text = scalar_text(value)
-        if text:
-            cell.append(text)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A property and its values."""
-
-    name: str
-    values: list[str]
-
-
-def _pair(members: Mapping[str, Any]) -> _Pair | None:
-    """Return an object like {"name": "Weight", "value": 3, "unit": "kg"} as a property, or None."""
-    name = value = unit = None
-    for key, member in members.items():
-        letters = "".join(letter for letter in key.casefold() if letter.isalnum())
-        if key == TEXT_MEMBER:
-            letters = "value"
-        if letters in _NAME_MEMBERS and name is None and isinstance(member, str):
-            name = member.strip()
-        elif letters in _VALUE_MEMBERS and value is None:
-            value = member
-        elif letters in _UNIT_MEMBERS and unit is None and isinstance(member, str):
-            unit = member.strip()
-        elif member is not None and not key.startswith("@"):
-            return None
-    if not name or value is None:
-        return None
-    values = value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(each, dict | list | tuple) for each in values):
-        return None
-    texts = [text for text in map(scalar_text, values) if text]
-    return _Pair(name, [f"{text} {unit}" if unit else text for text in texts])
+def _rejects(rows: Rows, file: SourceFile) -> list[RejectedRow]:
+    """Return the records that cannot be flattened."""
+    return [
+        reject(rows, file.location, row, int(rows.lines[row]), reason)
+        for row, reason in rows.bad.items()
+    ]

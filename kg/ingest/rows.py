@@ -1,9 +1,10 @@
-"""Rows of text, as readers yield them: in batches, with the rows that could not be read."""
+"""Rows and records, as readers yield them: in batches, with the rows that could not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,31 @@ class SkippedLine:
 
     line: int
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source: the line where it starts, and its value.
+
+    The value is made of dict, list, str, int, float, bool and None, and of bytes that are no text.
+    Numbers that are written as 1.10 keep that text, see ``WrittenFloat``.
+    """
+
+    line: int
+    value: dict[str, Any]
+
+
+@dataclass
+class RecordBatch:
+    """Records in the order of the source, and the rows that are none.
+
+    Records have no lines that are skipped, nor cells that were defused for spreadsheets.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    rejects: list[RejectedRow] = field(default_factory=list)
+    restored: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
 
 
 @dataclass
@@ -62,25 +88,30 @@ class Batch:
 
 
 def batches_of_rows(
-    rows: Iterable[TextRow | RejectedRow], columns: Sequence[str], batch_rows: int
+    rows: Iterable[TextRow | RejectedRow | SkippedLine], columns: Sequence[str], batch_rows: int
 ) -> Iterator[Batch]:
-    """Gather rows into batches of at most ``batch_rows``, rejected rows included."""
+    """Gather rows into batches of at most ``batch_rows``, with rejected rows and skipped lines."""
     good: list[TextRow] = []
     rejects: list[RejectedRow] = []
+    skipped: list[SkippedLine] = []
     for row in rows:
         if isinstance(row, TextRow):
             good.append(row)
-        else:
+        elif isinstance(row, RejectedRow):
             rejects.append(row)
-        if len(good) + len(rejects) >= batch_rows:
-            yield _make_batch(good, rejects, columns)
+        else:
+            skipped.append(row)
+        if len(good) + len(rejects) + len(skipped) >= batch_rows:
+            yield Batch(*_table_of(good, columns), rejects, skipped=skipped)
             good = []
             rejects = []
-    if good or rejects:
-        yield _make_batch(good, rejects, columns)
+            skipped = []
+    if good or rejects or skipped:
+        yield Batch(*_table_of(good, columns), rejects, skipped=skipped)
 
 
-def _make_batch(rows: list[TextRow], rejects: list[RejectedRow], columns: Sequence[str]) -> Batch:
+def _table_of(rows: list[TextRow], columns: Sequence[str]) -> tuple[pa.Table, IntArray]:
+    """Return N rows as a table and their lines [N]."""
     cells_by_column = (
         zip(*(row.cells for row in rows), strict=True) if rows else [()] * len(columns)
     )
@@ -90,5 +121,4 @@ def _make_batch(rows: list[TextRow], rejects: list[RejectedRow], columns: Sequen
             for name, cells in zip(columns, cells_by_column, strict=True)
         }
     )
-    lines = np.array([row.line for row in rows], np.int64)
-    return Batch(table, lines, rejects)
+    return table, np.array([row.line for row in rows], np.int64)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from kg.ingest.assemble import AssembledBatch, Assembler, LeftOut, Origin
 from kg.ingest.columns import Rows, rows_of_batch
 from kg.ingest.draft import DraftMaker
-from kg.ingest.flatten import Flattener
+from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.images import ImageFolder, SourceImages
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
@@ -294,10 +294,10 @@ def _sample_of_table(source: Source) -> Sample:
 
 
 def _sample_of_records(source: Source) -> Sample:
-    batch = next(iter(record_batches(source, Mapping("sample", id=()), SAMPLE_ROWS)), None)
+    batch = next(iter(record_batches(source, UNMAPPED, SAMPLE_ROWS)), None)
     if batch is None or not batch.records:
         return sample_of(source.head)
-    rows = Flattener(Mapping("sample", id=())).rows(batch.records)
+    rows = Flattener(UNMAPPED).rows(batch.records)
     return sample_of_rows(rows, len(batch.records))
 
 

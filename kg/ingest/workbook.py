@@ -201,12 +201,11 @@ def _open_workbook(file: SourceFile, modified: int, size: int) -> Workbook:
     return Workbook(file)
 
 
-def header_names(sheet: Sheet, row: SheetRow) -> Sequence[str]:
-    """Return the names in a header; one over several columns is the name of each."""
-    names = [cell if isinstance(cell, str) else "" for cell in row.cells]
-    names += [""] * (sheet.width - len(names))
+def header_names(sheet: Sheet, line: int, cells: Sequence[str]) -> Sequence[str]:
+    """Return the names in the cells of a header; one over several columns is that of each."""
+    names = list(cells)
     for (top, left), (_, right) in sheet.merged:
-        if top == row.number - 1 and left < len(names):
+        if top == line - 1 and left < len(names):
             for column in range(left, min(right, len(names) - 1) + 1):
                 names[column] = names[column] or names[left]
     return names

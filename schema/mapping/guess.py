@@ -65,7 +65,7 @@ def guess_mapping(head: Head, sample: Sample | None = None) -> Guess:
             return Guess(found.mapping, reason, found.why)
 
     columns = head.rows[0]
-    has_header = head.header and (head.dialect is not None or not _is_data(columns))
+    has_header = head.header and (head.header_found or not _is_data(columns))
     if not head.named and not has_header:
         raise MappingError(
             f"{head.name} seems to have no header (its first row is {listed(columns)}): "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from schema.dialects import Dialect, DialectSettings
+from schema.dialects import DialectSettings
 from schema.mapping.names import captured, matches, normalized
 
 VARIANT_OF = "variant of"
@@ -149,8 +149,8 @@ class Head:
     """Whether the first row has the names of the columns, or looks as if."""
     nested: bool = False
     """Whether the rows are nested records."""
-    dialect: Dialect | None = None
-    """How a delimited text is written."""
+    header_found: bool = False
+    """Whether the header was looked for among the rows, so that ``header`` is not in doubt."""
     records: str = ""
     """The place of the records in a document of JSON or XML; "" is its top."""
     remarks: tuple[str, ...] = ()

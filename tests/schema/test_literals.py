@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.literals import DATATYPES, infer_reading, parse_literal, pattern_of
+from schema.given_readings import infer_reading
+from schema.literals import DATATYPES, parse_literal, pattern_of
 from schema.quantities import Dimensions, Range
 from schema.units import convert, find_unit
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from kg.ingest.files import SourceFile
-from kg.ingest.records import Record, RecordReader
-from kg.ingest.rows import Batch
+from kg.ingest.records import RecordReader
+from kg.ingest.rows import Batch, Record
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
@@ -21,20 +21,13 @@ class ArrowReader(RecordReader):
     suffixes = (".arrow", ".feather", ".ipc")
 
     def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
-        """Return the names of the columns, those of nested ones as in the first batch."""
-        from kg.ingest.arrow_rows import choose_columns, head_names
+        """Return the names of the columns, of nested records as in the first batch."""
+        from kg.ingest.arrow_rows import choose_columns, table_head
 
         with _tables(file) as (schema, tables):
             first = next(tables, schema.empty_table())
             columns = choose_columns(schema, first)
-            names = head_names(first.select(list(columns.positions)), columns)
-        return Head(
-            file.name,
-            (names,),
-            named=True,
-            nested=any(columns.nested),
-            remarks=columns.remarks,
-        )
+            return table_head(file, first, columns)
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct already."""
@@ -46,6 +39,9 @@ class ArrowReader(RecordReader):
         """Read the rows in batches; the line of a row is its number, counted from 1."""
         from kg.ingest.arrow_rows import arrow_batches, choose_columns
 
+        if head.nested:
+            yield from super().batches(file, head, mapping, batch_rows)
+            return
         with _tables(file) as (schema, tables):
             first = next(tables, schema.empty_table())
             columns = choose_columns(schema, first)
@@ -55,7 +51,7 @@ class ArrowReader(RecordReader):
                 for table in _chain(first, tables)
                 for start in range(0, table.num_rows, batch_rows)
             )
-            yield from arrow_batches(parts, columns, head.rows[0], file)
+            yield from arrow_batches(parts, columns, file)
 
     def records(self, file: SourceFile, path: str = "") -> Iterator[Record | RejectedRow]:
         """Read the rows as nested records, numbered from 1."""

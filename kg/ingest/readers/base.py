@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from kg.ingest.files import SourceFile
 from kg.ingest.rows import Batch
+from schema.errors import DataError
 from schema.mapping import Head, Mapping
 
 
@@ -49,6 +50,21 @@ class Reader(ABC):
         if not head.named and not head.header:
             return mapping.columns
         return unique_column_names(head.rows[0])
+
+
+def check_column_count(
+    columns: Sequence[str], width: int, file: SourceFile, mapping: Mapping
+) -> None:
+    """Raise DataError unless each column of a table has a name in it or in the mapping."""
+    if not columns:
+        raise DataError(
+            f"mapping {mapping.name!r} has header = false and no columns: name them there"
+        )
+    if len(columns) != width:
+        raise DataError(
+            f"{file.name} has {width} columns and {len(columns)} names for them: "
+            "name each in the mapping (columns = [...])"
+        )
 
 
 def unique_column_names(names: Sequence[str]) -> tuple[str, ...]:

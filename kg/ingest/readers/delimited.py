@@ -10,29 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from kg.ingest.files import SourceFile
-from kg.ingest.readers.base import Reader
+from kg.ingest.readers.base import Reader, check_column_count
 from kg.ingest.readers.dialect import Detected, check_undecodable, detect_dialect
 from kg.ingest.readers.parsed import Parsed
-from kg.ingest.readers.row_form import is_number
 from kg.ingest.readers.row_parser import RowParser
 from kg.ingest.readers.swallowing import is_surely_open
 from kg.ingest.readers.text_blocks import MAX_LINE_BYTES, LongLine, read_blocks
+from kg.ingest.readers.totals import LINE_OF_TOTALS, is_totals
 from kg.ingest.rows import Batch, SkippedLine
 from schema.arrays import IntArray
 from schema.dialects import DialectSettings
-from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
 
 _STEP_BYTES = 1 << 23
 """How much is parsed at once, so that millions of rejected rows are not held at the same time."""
-
-_TOTALS = frozenset(
-    """
-    total totals sum sums subtotal summe gesamt gesamtsumme somme totale totali totaux suma totaal
-    totalt summa celkem razem összesen toplam итого всего 合计 总计 合計 總計 합계
-    """.split()
-)
 
 
 @dataclass(frozen=True)
@@ -62,8 +54,8 @@ class DelimitedReader(Reader):
             detected.rows,
             delimiter=dialect.delimiter,
             header=dialect.header_line is not None,
+            header_found=True,
             remarks=(dialect.describe(),),
-            dialect=dialect,
             detected=detected,
         )
 
@@ -71,12 +63,10 @@ class DelimitedReader(Reader):
         self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
     ) -> Iterator[Batch]:
         """Read the rows; a bad row never costs another row."""
-        columns = self.columns(head, mapping)
-        if not columns:
-            raise DataError(
-                f"mapping {mapping.name!r} has header = false and no columns: name them there"
-            )
         detected = cast(DelimitedHead, head).detected
+        columns = self.columns(head, mapping)
+        width = detected.form.width - detected.dialect.ends_with_delimiter
+        check_column_count(columns, width, file, mapping)
         parser = _FileParser(file, detected, columns)
         for batch in _Gatherer(columns, batch_rows).batches(parser.parse()):
             batch.restore_formulas()
@@ -89,11 +79,6 @@ class _FileParser:
     def __init__(self, file: SourceFile, detected: Detected, columns: Sequence[str]) -> None:
         dialect = detected.dialect
         form = detected.form
-        if len(columns) != form.width - dialect.ends_with_delimiter:
-            raise DataError(
-                f"{file.name} has {form.width} columns and {len(columns)} names for them: "
-                "name each in the mapping (columns = [...])"
-            )
         names = (*columns, "") if dialect.ends_with_delimiter else columns
         self._file = file
         self._detected = detected
@@ -230,11 +215,8 @@ def _skip_totals(batch: Batch) -> None:
     if not count:
         return
     row = batch.table.slice(count - 1).to_pylist()[0]
-    filled = [cell.strip() for cell in row.values() if cell and cell.strip()]
-    if len(filled) < 2 or len(filled) == len(row):
-        return
-    if filled[0].rstrip(" :").casefold() in _TOTALS and all(map(is_number, filled[1:])):
-        batch.skipped.append(SkippedLine(int(batch.lines[-1]), "line of totals"))
+    if is_totals(list(row.values())):
+        batch.skipped.append(SkippedLine(int(batch.lines[-1]), LINE_OF_TOTALS))
         batch.table = batch.table.slice(0, count - 1)
         batch.lines = batch.lines[:-1]
 

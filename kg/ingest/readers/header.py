@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kg.ingest.readers.row_form import ColumnKind, column_kinds
+from kg.ingest.readers.totals import is_totals
 
 _LEADING_ROWS = 30
 """The header is among so many first rows."""
@@ -168,6 +169,8 @@ def choose_header(
         index, data_index = template
         return _header(rows, index, data_index, text, skipped_lines, 1.0, "an Amazon template")
 
+    if len(rows) > 2 and is_totals(rows[-1].cells):
+        rows = rows[:-1]
     leading = _judge(rows[:_LEADING_ROWS], rows, width)
     found = _find(leading, width)
     if found is None or (found.is_data and given is None):
@@ -175,7 +178,7 @@ def choose_header(
         return Header(None, None, rows[0].line, 0, confidence=0.7, reason=reason)
     block = [found]
     for judged in leading[found.index + 1 :]:
-        if not _is_further_header(judged, rows, len(found.row.cells)):
+        if not _is_further_header(judged, rows, found.row):
             break
         block.append(judged)
     # max() takes the first of equals.
@@ -197,9 +200,10 @@ def _find(leading: Sequence[_Judged], width: int) -> _Judged | None:
     """Return the row that is the header, or else the first item."""
     wide = [judged for judged in leading if len(judged.row.cells) == width]
     full = [judged for judged in wide if not _is_sparse(judged.row, width)]
-    for judged in full[:_LINES_ABOVE]:
+    above = _leading_notes(full[:_LINES_ABOVE], width)
+    for judged in full[above:_LINES_ABOVE]:
         # Below a row that may be a header itself, only one that certainly is one.
-        if judged.is_header and (judged is full[0] or judged.is_certain):
+        if judged.is_header and (judged is full[above] or judged.is_certain):
             return judged
         if judged.is_data:
             break
@@ -215,17 +219,37 @@ def _find(leading: Sequence[_Judged], width: int) -> _Judged | None:
     return full[0] if full else next(iter(wide), None)
 
 
+def _leading_notes(full: Sequence[_Judged], width: int) -> int:
+    """Return how many rows with gaps stand above a header that has none.
+
+    They are notes or names of groups of columns; in a sheet, or a text that was saved from one,
+    they have as many cells as any row.
+    """
+    for index, judged in enumerate(full):
+        if judged.row.filled == width:
+            above = [each.row.filled for each in full[:index] if each.is_named]
+            # A header with a gap or two may have units below it, but no further names.
+            is_first = judged.is_certain or 2 * max(above, default=0) <= width
+            return index if judged.is_header and is_first else 0
+        if judged.is_data:
+            break
+    return 0
+
+
 def _is_sparse(row: HeadRow, width: int) -> bool:
     """Return whether a row is mostly empty, as a title in a table is."""
     return row.filled <= max(1, int(0.4 * width)) and row.filled < width
 
 
-def _is_further_header(judged: _Judged, rows: Sequence[HeadRow], width: int) -> bool:
+def _is_further_header(judged: _Judged, rows: Sequence[HeadRow], header: HeadRow) -> bool:
     """Return whether a row below the header is another one, of labels or units.
 
     It fits none of the columns whose cells below it, in three rows or more, are all of one kind.
     """
-    below = [row.cells for row in rows[judged.index + 1 :] if len(row.cells) == width]
+    width = len(header.cells)
+    further = [row.cells for row in rows[judged.index + 1 :] if len(row.cells) == width]
+    # Files that were joined have their header again.
+    below = [cells for cells in further if cells != header.cells]
     cells = judged.row.cells
     if len(below) < _ROWS_TO_KNOW_KINDS or len(cells) != width:
         return False

@@ -8,7 +8,8 @@ from typing import Any
 
 from kg.ingest.files import SourceFile
 from kg.ingest.json_stream import JsonStream, json_text, record_decoder
-from kg.ingest.records import Record, RecordReader
+from kg.ingest.records import RecordReader
+from kg.ingest.rows import Record
 from schema.errors import DataError
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 

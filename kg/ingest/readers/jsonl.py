@@ -10,8 +10,8 @@ from typing import Any
 
 from kg.ingest.files import SourceFile
 from kg.ingest.json_stream import has_lone_surrogates, record_decoder
-from kg.ingest.records import Record, RecordReader
-from kg.ingest.rows import BadRowError
+from kg.ingest.records import RecordReader
+from kg.ingest.rows import BadRowError, Record
 from schema.errors import DataError
 from schema.rejects import MAX_REJECT_TEXT, RejectedRow
 

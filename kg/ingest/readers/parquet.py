@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from kg.ingest.files import SourceFile
-from kg.ingest.records import HEAD_RECORDS, Record, RecordReader
-from kg.ingest.rows import Batch
+from kg.ingest.records import HEAD_RECORDS, RecordReader
+from kg.ingest.rows import Batch, Record
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 from schema.rejects import RejectedRow
@@ -22,25 +22,18 @@ _MAX_BATCH_ROWS = 10_000
 
 
 class ParquetReader(RecordReader):
-    """Reads Parquet; lists become multi-valued cells and structs columns with dotted names."""
+    """Reads Parquet: a table of text, or with lists, maps or structs nested records."""
 
     suffixes = (".parquet", ".pq")
 
     def head(self, file: SourceFile, mapping: Mapping | None = None) -> Head:
-        """Return the names of the columns, those of nested ones as in the first rows."""
-        from kg.ingest.arrow_rows import choose_columns, head_names
+        """Return the names of the columns, of nested records as in the first rows."""
+        from kg.ingest.arrow_rows import choose_columns, table_head
 
         with _opened(file) as parquet:
             first = _first_rows(parquet)
             columns = choose_columns(parquet.schema_arrow, first)
-            names = head_names(first.select(list(columns.positions)), columns)
-        return Head(
-            file.name,
-            (names,),
-            named=True,
-            nested=any(columns.nested),
-            remarks=columns.remarks,
-        )
+            return table_head(file, first, columns)
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the columns, which are distinct already."""
@@ -52,10 +45,13 @@ class ParquetReader(RecordReader):
         """Read the rows in batches; the line of a row is its number, counted from 1."""
         from kg.ingest.arrow_rows import arrow_batches, choose_columns
 
+        if head.nested:
+            yield from super().batches(file, head, mapping, batch_rows)
+            return
         with _opened(file) as parquet:
             columns = choose_columns(parquet.schema_arrow, _first_rows(parquet))
             tables = _tables(parquet, list(columns.positions), batch_rows)
-            yield from arrow_batches(tables, columns, head.rows[0], file)
+            yield from arrow_batches(tables, columns, file)
 
     def records(self, file: SourceFile, path: str = "") -> Iterator[Record | RejectedRow]:
         """Read the rows as nested records, numbered from 1."""

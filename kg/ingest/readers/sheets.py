@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kg.ingest.files import SourceFile
-from kg.ingest.readers.base import Reader, unique_column_names
-from kg.ingest.rows import Batch, TextRow, batches_of_rows
+from kg.ingest.readers.base import Reader, check_column_count, unique_column_names
+from kg.ingest.readers.header import Header, HeadRow, choose_header
+from kg.ingest.readers.totals import LINE_OF_TOTALS, is_totals
+from kg.ingest.rows import Batch, SkippedLine, TextRow, batches_of_rows
 from kg.ingest.scalars import scalar_text
+from schema.dialects import describe_header
 from schema.errors import DataError
 from schema.mapping import Head, Mapping
 
@@ -19,32 +23,75 @@ if TYPE_CHECKING:
     from kg.ingest.workbook import Sheet, SheetRow, Workbook
 
 _HEAD_ROWS = 50
-_SHARE_OF_NAMES = 0.6
-"""A header has names for at least so many of the columns of the widest row below it."""
-_VALUE = re.compile(r"\d{4}-\d\d-\d\d.*|\d\d:\d\d.*|true|false|[\d.,%+-]+")
+_SEARCHED_ROWS = 100
+"""Rows of a sheet from which its header is told."""
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A sheet with a table: the row with the names of its columns, and the columns with either.
+    """The table of a sheet.
 
-    ``is_named`` says whether that row has only texts, as a header has.
+    Attributes:
+        sheet: the sheet
+        header: its header, as of a delimited text; lines are rows of the sheet
+        header_cells: the cells of the header in the columns [C]; none without a header
+        names: the names of the columns [C]: one over several is that of each; none without a header
+        columns: which columns of the sheet these are, counted from 0 [C]
+        row_count: the number of its rows, going by the fullest column
     """
 
     sheet: Sheet
-    header_row: int
+    header: Header
+    header_cells: tuple[str, ...]
     names: tuple[str, ...]
     columns: tuple[int, ...]
     row_count: int
-    is_named: bool
+
+    @property
+    def size(self) -> int:
+        """The number of its cells."""
+        return self.row_count * len(self.columns)
+
+    def has_columns_of(self, other: _Table) -> bool:
+        """Return whether it has the same columns as another table."""
+        return self.names == other.names and len(self.columns) == len(other.columns)
+
+    def rows(self, workbook: Workbook) -> Iterator[TextRow | SkippedLine]:
+        """Yield the rows of the table, and the lines between them that are none."""
+        header = list(self.header_cells) if len(self.columns) > 1 else None
+        # Where there are some above the rows, there may be some among them.
+        has_comments = any(_is_comment(row.cells) for row in self.header.left_out)
+        held: TextRow | None = None
+        for row in workbook.rows(self.sheet):
+            if row.number < self.header.first_line:
+                continue
+            cells = [_cell_at(row, column) for column in self.columns]
+            if not any(cell and not cell.isspace() for cell in cells):
+                continue
+            if (
+                header
+                and (cells[0] or "") == header[0]
+                and [cell or "" for cell in cells] == header
+            ):
+                yield SkippedLine(row.number, "repeated header")
+                continue
+            if has_comments and _is_comment(cells):
+                yield SkippedLine(row.number, "comment")
+                continue
+            if held is not None:
+                yield held
+            held = TextRow(row.number, cells)
+        if held is not None:
+            yield SkippedLine(held.line, LINE_OF_TOTALS) if is_totals(held.cells) else held
 
 
 class SheetReader(Reader):
     """Reads the sheet with the largest table, and those with the same columns.
 
-    Another process reads the workbook, whole, with limits on its memory and time. No macro is run
-    and no formula computed. Cells that are merged downwards have their value in each row.
+    Its header is found as that of a delimited text is. Another process reads the workbook, whole,
+    with limits on its memory and time. No macro is run and no formula computed. Cells that are
+    merged downwards have their value in each row.
     """
 
     suffixes = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -54,25 +101,30 @@ class SheetReader(Reader):
         workbook = _open(file)
         tables = _chosen(workbook, mapping, file)
         first = tables[0]
-        rows = [first.names]
-        rows += [
+        texts = (
             tuple(cell or "" for cell in row.cells)
-            for row in itertools.islice(_rows(workbook, first), _HEAD_ROWS)
-        ]
-        remarks = (*_choice_remarks(workbook, tables), *_damage_remarks(tables))
-        return Head(file.name, tuple(rows), named=first.is_named, remarks=remarks)
-
-    def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
-        """Return the names of the columns, which are distinct already."""
-        return head.rows[0]
+            for row in first.rows(workbook)
+            if isinstance(row, TextRow)
+        )
+        rows = tuple(itertools.islice(texts, _HEAD_ROWS))
+        has_header = first.header.names is not None
+        return Head(
+            file.name,
+            (first.names, *rows) if has_header else rows,
+            header=has_header,
+            header_found=True,
+            remarks=(*_choice_remarks(workbook, tables), *_damage_remarks(tables)),
+        )
 
     def batches(
         self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
     ) -> Iterator[Batch]:
         """Read the rows below the header; the line of a row is its number in the sheet."""
         workbook = _open(file)
+        columns = self.columns(head, mapping)
         for table in _chosen(workbook, mapping, file):
-            for batch in batches_of_rows(_rows(workbook, table), table.names, batch_rows):
+            check_column_count(columns, len(table.columns), file, mapping)
+            for batch in batches_of_rows(table.rows(workbook), columns, batch_rows):
                 batch.restore_formulas()
                 yield batch
 
@@ -92,81 +144,100 @@ def _chosen(workbook: Workbook, mapping: Mapping | None, file: SourceFile) -> li
     the same columns. Raises DataError if there is none.
     """
     wanted = mapping.sheet if mapping is not None else None
+    given = mapping.header if mapping is not None else None
     if wanted is not None:
-        return [_wanted_table(workbook, wanted, file)]
+        return [_wanted_table(workbook, wanted, given, file)]
     tables = [
         table
         for sheet in workbook.sheets
-        if sheet.is_visible and (table := _find_table(workbook, sheet)) is not None
+        if sheet.is_visible and (table := _find_table(workbook, sheet, given)) is not None
     ]
     if not tables:
         hidden = [sheet.name for sheet in workbook.sheets if not sheet.is_visible]
         also = f"; hidden are {', '.join(map(repr, hidden[:5]))}" if hidden else ""
         raise DataError(
-            f"{file.location} has no sheet with a table (a header, and rows below it){also}: "
+            f"{file.location} has no sheet with a table ({_expected(given)}){also}: "
             'name a sheet in a mapping (sheet = "...")'
         )
-    largest = max(tables, key=lambda table: table.row_count * len(table.names))
-    return [table for table in tables if table.names == largest.names]
+    largest = max(tables, key=lambda table: table.size)
+    return [table for table in tables if table.has_columns_of(largest)]
 
 
-def _wanted_table(workbook: Workbook, wanted: str | int, file: SourceFile) -> _Table:
+def _wanted_table(
+    workbook: Workbook, wanted: str | int, given: bool | int | None, file: SourceFile
+) -> _Table:
     for sheet in workbook.sheets:
         if wanted in (sheet.name, sheet.number):
-            table = _find_table(workbook, sheet)
+            table = _find_table(workbook, sheet, given)
             if table is None:
-                raise DataError(f"{file.location}: sheet {sheet.name!r} has no table")
+                raise DataError(
+                    f"{file.location}: sheet {sheet.name!r} has no table ({_expected(given)})"
+                )
             return table
     names = ", ".join(repr(sheet.name) for sheet in workbook.sheets[:8])
     raise DataError(f"{file.location} has no sheet {wanted!r}: it has {names}")
 
 
-def _find_table(workbook: Workbook, sheet: Sheet) -> _Table | None:
-    """Find the header of a sheet: the first row with texts for most of the columns."""
+def _expected(given: bool | int | None) -> str:
+    if given is None or isinstance(given, bool):
+        return "a header, and rows below it"
+    return f"a header in row {given:,}, as header = {given} says, and rows below it"
+
+
+def _find_table(workbook: Workbook, sheet: Sheet, given: bool | int | None) -> _Table | None:
+    """Return the table of a sheet; None if it has no rows.
+
+    ``given`` is what the mapping says about the header, as ``choose_header`` takes it.
+    """
     from kg.ingest.workbook import header_names
 
-    first = list(itertools.islice(workbook.rows(sheet), _HEAD_ROWS))
-    if not first:
-        return None
-    width = max(sum(cell is not None for cell in row.cells) for row in first)
-    header = next((row for row in first if _may_be_header(row, width)), None)
-    is_named = header is not None
-    header = header or first[0]
-    names = header_names(sheet, header)
-    columns = tuple(
-        column
-        for column, name in enumerate(names)
-        if name.strip() or sheet.filled.get(column, 0) > 0
+    places = sorted(sheet.filled)
+    line = 0 if given is None or isinstance(given, bool) else given
+    first = itertools.islice(workbook.rows(sheet), _SEARCHED_ROWS + line)
+    texts = (
+        HeadRow(row.number, 1, [_cell_at(row, place) or "" for place in places]) for row in first
     )
-    row_count = max(sheet.filled.values(), default=0) - 1
-    if row_count < 1 and len(first) < 2:
+    rows = [row for row in texts if row.filled]
+    header = choose_header(rows, len(places), given)
+    if header.first_row_index >= len(rows) or (header.line or line) < line:
         return None
-    unique = unique_column_names([_plain_text(names[column]) for column in columns])
-    return _Table(sheet, header.number, unique, columns, row_count, is_named)
+    cells = [""] * sheet.width
+    for place, cell in zip(places, header.names or (), strict=False):
+        cells[place] = cell
+    names = header_names(sheet, header.line, cells) if header.line is not None else cells
+    # Without the titles and the like above the rows.
+    filled = Counter(sheet.filled)
+    for row in rows[: header.first_row_index]:
+        filled.subtract(place for place, cell in zip(places, row.cells, strict=True) if cell)
+    columns = tuple(
+        column for column, name in enumerate(names) if name.strip() or filled[column] > 0
+    )
+    if not columns:
+        return None
+    row_count = max(filled[column] for column in columns)
+    if header.names is None:
+        return _Table(sheet, header, (), (), columns, row_count)
+    return _Table(
+        sheet,
+        header,
+        tuple(cells[column] for column in columns),
+        tuple(names[column].strip() for column in columns),
+        columns,
+        row_count,
+    )
 
 
-def _may_be_header(row: SheetRow, width: int) -> bool:
-    cells = [cell for cell in row.cells if cell is not None]
-    # Dates and truth values come as texts.
-    are_names = all(isinstance(cell, str) and not _VALUE.fullmatch(cell) for cell in cells)
-    return are_names and len(cells) >= _SHARE_OF_NAMES * width
-
-
-def _rows(workbook: Workbook, table: _Table) -> Iterator[TextRow]:
-    for row in workbook.rows(table.sheet):
-        if row.number > table.header_row:
-            cells = [
-                _text(row.cells[column]) if column < len(row.cells) else None
-                for column in table.columns
-            ]
-            if any(cell is not None for cell in cells):
-                yield TextRow(row.number, cells)
-
-
-def _text(cell: str | int | float | None) -> str | None:
+def _cell_at(row: SheetRow, column: int) -> str | None:
+    """Return a cell as text; None if it is empty."""
+    cell = row.cells[column] if column < len(row.cells) else None
     if isinstance(cell, str):
         return _plain_text(cell) or None
     return scalar_text(cell)
+
+
+def _is_comment(cells: Sequence[str | None]) -> bool:
+    filled = [cell for cell in cells if cell]
+    return len(filled) == 1 < len(cells) and filled[0].startswith("#")
 
 
 def _plain_text(text: str) -> str:
@@ -189,15 +260,18 @@ def _choice_remarks(workbook: Workbook, tables: Sequence[_Table]) -> Iterator[st
         why = "it has other columns" if sheet.is_visible else "it is hidden"
         yield f'sheet {sheet.name!r} is not read: {why} (sheet = "..." in a mapping names another)'
     for table in tables:
-        if table.header_row > 1:
-            yield f"the names of the columns are in row {table.header_row} of {table.sheet.name!r}"
+        left_out = [row.line for row in table.header.left_out]
+        if table.header.line != 1 or left_out:
+            said = ", ".join(describe_header(table.header.line, left_out))
+            yield f"sheet {table.sheet.name!r}: {said}"
 
 
 def _damage_remarks(tables: Sequence[_Table]) -> Iterator[str]:
     """Say which values the spreadsheet has damaged, as far as it can be known."""
     for table in tables:
         sheet = table.sheet
-        for column, name in zip(table.columns, table.names, strict=True):
+        names = unique_column_names(table.names or [""] * len(table.columns))
+        for column, name in zip(table.columns, names, strict=True):
             if count := sheet.damaged.get(column):
                 yield (
                     f"column {name!r}: {count:,} values like {sheet.examples[column]} have lost "

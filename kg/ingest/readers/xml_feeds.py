@@ -10,7 +10,8 @@ from typing import Any
 
 from kg.ingest.files import SourceFile
 from kg.ingest.formats import is_rdf_xml, is_spreadsheet_xml
-from kg.ingest.records import TEXT_MEMBER, Record, RecordReader
+from kg.ingest.records import TEXT_MEMBER, RecordReader
+from kg.ingest.rows import Record
 from kg.ingest.xml_stream import Element, Visitor, XmlStream
 from schema.errors import DataError
 from schema.rejects import RejectedRow

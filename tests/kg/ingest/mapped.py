@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from kg.ingest.assemble import Assembler, LeftOut, Origin
 from kg.ingest.columns import rows_of_batch
-from kg.ingest.flatten import Flattener
+from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.images import SourceImages
-from kg.ingest.records import Record, RecordBatch
-from kg.ingest.rows import Batch
+from kg.ingest.rows import Batch, Record, RecordBatch
 from schema.mapping import Mapping, Sample, adapt_mapping, guess_mapping, load_mapping
 from schema.mapping.model import Head
 
@@ -128,9 +127,7 @@ def guessed(text: str, delimiter: str = ",") -> Mapping:
 
 def shipped_records(name: str, records: list[dict[str, Any]]) -> Made:
     """Guess the mapping of records, which has to be that of a name, and apply it."""
-    flat = Flattener(Mapping("sample", id=())).rows(
-        [Record(line, each) for line, each in enumerate(records, 1)]
-    )
+    flat = Flattener(UNMAPPED).rows([Record(line, each) for line, each in enumerate(records, 1)])
     names = tuple(flat.names())
     cells = tuple(zip(*(flat.texts(each) for each in names), strict=True))
     sample = Sample(names, cells)

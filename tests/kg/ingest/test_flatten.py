@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.ingest.flatten import MAX_DEPTH, Flattener
-from kg.ingest.records import Record
+from kg.ingest.rows import Record
 from schema.mapping import Mapping, parse_mapping
 from tests.kg.ingest.mapped import apply_records
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kg.ingest.records import Record
+from kg.ingest.rows import Record
 from kg.ingest.source import open_source
 from schema.errors import DataError
 from schema.mapping import Mapping

@@ -6,7 +6,7 @@ import pytest
 
 from kg.ingest.files import SourceFile
 from kg.ingest.readers.arrow import READER
-from kg.ingest.records import Record
+from kg.ingest.rows import Record
 from schema.errors import DataError
 from tests.contracts.reader_contract import COLUMNS, ReaderContract
 from tests.kg.ingest.readers.reading import read_source, write

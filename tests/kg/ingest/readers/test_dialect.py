@@ -118,6 +118,9 @@ def test_letters_that_come_late_decide_the_encoding(tmp_path):
         ("\n\n", 3),
         ("sep=,\n", 2),
         ("sep=,\n\nAll items\n", 4),
+        ("as of,2025-02-03,\n", 2),
+        ("Product,,Look\n", 2),
+        ("Supplier,ACME,\nContact,Jo Doe,\n", 3),
     ],
 )
 def test_the_header_is_found_below_other_lines(tmp_path, above, line):
@@ -163,6 +166,8 @@ def test_a_newer_template_of_amazon_says_where_its_rows_are(tmp_path):
         ("sku,weight,price\ntext,kg,EUR\nA1,1,2\nA2,3,4\nA3,5,6\nA4,5,6\n", 1, 3),
         ("Item No,Net Weight,Unit Price\nsku,net,unit\nA1,1,2\nA2,3,4\nA3,5,6\n", 2, 3),
         ("sku,weight,price\nA1,n/a,2\nA2,3,4\nA3,5,6\nA4,5,6\n", 1, 2),
+        ("sku,,price\n-,kg,EUR\nA1,1,2\nA2,3,4\nA3,5,6\nA4,5,6\n", 1, 3),
+        ("sku,weight,price\n-,kg,EUR\nA1,1,2\nA2,3,4\nA3,5,6\nTotal,,12\n", 1, 3),
     ],
 )
 def test_of_several_rows_of_labels_one_is_the_header(tmp_path, text, line, first):

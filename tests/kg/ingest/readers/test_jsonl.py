@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kg.ingest.files import SourceFile
 from kg.ingest.readers import jsonl
 from kg.ingest.readers.jsonl import READER
-from kg.ingest.records import Record
+from kg.ingest.rows import Record
 from schema.errors import DataError
 from tests.contracts.reader_contract import ReaderContract
 from tests.kg.ingest.readers.reading import read_source, write
@@ -60,8 +60,8 @@ def test_cells_are_text_and_bad_lines_are_rejected(tmp_path):
     ]
     rows, rejects = read_source(write(tmp_path, "\n".join(lines), "a.jsonl"))
     assert rows == [
-        (1, "1", "a\x1fb", "true", "2", None, None),
-        (6, "2", None, None, None, None, "1.5"),
+        (1, "1", "a\x1fb", "true", "2", None),
+        (6, "2", None, None, None, "1.5"),
     ]
     assert [line for line, _ in rejects] == [2, 3, 4]
     assert "surrogate" in rejects[2][1]
@@ -93,7 +93,7 @@ def test_cells_are_text_and_bad_lines_are_rejected(tmp_path):
 )
 def test_numbers_are_as_they_are_written(tmp_path, written, text):
     path = write(tmp_path, f'{{"id": 1, "v": {written}}}\n', "a.jsonl")
-    assert read_source(path) == ([(1, "1", text)], [])
+    assert read_source(path) == ([(1, "1") if text is None else (1, "1", text)], [])
 
 
 def test_two_values_of_one_name_are_both_kept(tmp_path):
@@ -106,39 +106,6 @@ def test_two_ways_to_one_dotted_name_lose_nothing(tmp_path):
     assert read_source(path) == ([(1, "1", "x\x1fy")], [])
 
 
-def test_objects_in_lists_become_properties(tmp_path):
-    value = {
-        "id": 1,
-        "spec": [{"name": "Colour", "value": "Red"}, {"name": "Weight", "value": 3, "unit": "kg"}],
-        "variants": [{"sku": "a", "size": "S"}, {"sku": "b", "size": "M"}],
-        "one": {"key": "Shape", "value": ["round", "flat"]},
-        "param": [{"@name": "Depth", "@unit": "mm", "#text": "3"}],
-        "brand": {"name": "Ton", "country": "DE"},
-    }
-    path = write(tmp_path, json.dumps(value), "a.jsonl")
-    columns = read_columns(path)
-    assert columns == {
-        "id": "1",
-        "spec.Colour": "Red",
-        "spec.Weight": "3 kg",
-        "variants.sku": "a\x1fb",
-        "variants.size": "S\x1fM",
-        "one.Shape": "round\x1fflat",
-        "param.Depth": "3 mm",
-        "brand.name": "Ton",
-        "brand.country": "DE",
-    }
-
-
-def read_columns(path):
-    """Return the cells of the only row of a file, by the names of their columns."""
-    from kg.ingest.source import open_source
-    from tests.kg.ingest.readers.reading import PLAIN
-
-    (batch,) = open_source(path).batches(PLAIN)
-    return batch.table.to_pylist()[0]
-
-
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -147,7 +114,7 @@ def read_columns(path):
         (b'{"id": 1} {"id": 2}', "not JSON"),
         (b'"id"', "not a JSON object"),
         (b'{"id":' + b"[" * 100_000, "nested too deep"),
-        (b'{"id":' + b"[" * 60 + b"1" + b"]" * 60 + b"}", None),
+        (b'{"id":' + b"[" * 45 + b"1" + b"]" * 45 + b"}", None),
         (b'{"id":' + b"[" * 70 + b"1" + b"]" * 70 + b"}", "nested too deep"),
         (b'{"id": "\\udc00"}', "surrogate"),
         (b'{"\\udc00": 1}', "surrogate"),

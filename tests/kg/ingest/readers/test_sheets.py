@@ -1,9 +1,11 @@
 """Workbooks."""
 
+import dataclasses
 import datetime
 import gzip
 import time
 import zipfile
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from kg.ingest import unpacking, workbook
 from kg.ingest.readers.sheets import READER
 from kg.ingest.source import open_source
+from kg.ingest.source_plan import column_names
 from schema.errors import DataError
 from schema.mapping import Mapping
 from tests.contracts.reader_contract import COLUMNS, ReaderContract, made_up_rows
@@ -125,7 +128,109 @@ def test_lines_above_the_header_and_empty_rows_are_no_rows(tmp_path):
     path = xlsx(tmp_path, [*rows, *table])
     rows, remarks = read(path)
     assert rows == [(6, "1", "a", "1"), (8, "2", "b", "2")]
-    assert "in row 5" in remarks[0]
+    assert remarks == ("a.xlsx: sheet 'Items': header in line 5, left out: lines 1, 3",)
+
+
+LABELS = ["Artikelnummer", "Bezeichnung", "Breite"]
+MUGS = [["A-1", "Mug", 8], ["A-2", "Jug", 10.5], ["A-3", "Cup", 7], ["A-4", "Pot", 12]]
+MUG_ROWS = [("A-1", "Mug", "8"), ("A-2", "Jug", "10.5"), ("A-3", "Cup", "7"), ("A-4", "Pot", "12")]
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "left_out"),
+    [
+        ([["Our list"], ["as of", None, datetime.date(2024, 5, 1)]], [], [1, 2]),
+        ([["# all prices without tax"]], [], [1]),
+        ([], [["–", "–", "cm"]], [2]),
+        ([], [["art_no", "label_de", "width_cm"]], [2]),
+        ([["Basics", None, "Dimensions"]], [], [1]),
+        ([["Article", None, "Price"]], [], [1]),
+        ([["Supplier", "ACME"], ["Phone", "+49 30 12"], ["Date", "2024-05-01"]], [], [1, 2, 3]),
+    ],
+)
+def test_what_is_around_the_header_is_left_out_and_said(tmp_path, above, below, left_out):
+    table = [*above, LABELS, *below, *MUGS]
+    path = xlsx(tmp_path, table)
+    rows, remarks = read(path)
+    assert [row[1:] for row in rows] == MUG_ROWS
+    assert rows[0][0] == len(table) - 3
+    lines = ", ".join(map(str, left_out))
+    assert remarks[0].endswith(f"left out: line{'s' * (len(left_out) > 1)} {lines}")
+
+
+def test_a_sheet_and_the_csv_of_it_are_read_alike(tmp_path):
+    table: list[list[Any]] = [["Our list"], ["as of", "", "2024-05-01"], LABELS, ["–", "–", "cm"]]
+    table += [[f"A-{number}", "Mug", number] for number in range(30)]
+    table += [LABELS, ["A-30", "Can", 9], ["Total", "", 444]]
+    text = "".join(",".join(map(str, [*row, "", ""][:3])) + "\n" for row in table)
+    found = []
+    for path in (xlsx(tmp_path, table), write(tmp_path, text, "a.csv")):
+        source = open_source(path)
+        batches = list(source.batches(PLAIN))
+        said = source.remarks[0][source.remarks[0].index("header in") :]
+        skipped = [(line.line, line.what) for batch in batches for line in batch.skipped]
+        found.append((source.columns(PLAIN), said, skipped, rows_and_rejects(batches)))
+    assert found[0] == found[1]
+    assert found[0][1:3] == (
+        "header in line 3, left out: lines 1, 2, 4",
+        [(35, "repeated header"), (37, "line of totals")],
+    )
+    assert len(found[0][3][0]) == 31
+
+
+def test_comments_may_stand_among_the_rows_if_they_stand_above_them(tmp_path):
+    table = [
+        ["# prices without tax"],
+        LABELS,
+        MUGS[0],
+        ["# mugs end here"],
+        [" ", None, " "],
+        MUGS[1],
+    ]
+    (batch,) = open_source(xlsx(tmp_path, table)).batches(PLAIN)
+    assert batch.lines.tolist() == [3, 6]
+    assert [(line.line, line.what) for line in batch.skipped] == [(4, "comment")]
+    (batch,) = open_source(xlsx(tmp_path, table[1:])).batches(PLAIN)
+    assert batch.table.num_rows == 3
+
+
+def test_the_header_can_be_given(tmp_path):
+    path = xlsx(tmp_path, [LABELS, ["a", "b", "c"], *MUGS])
+    rows, remarks = read(path, Mapping("m", id=("a",), header=2))
+    assert [row[0] for row in rows] == [3, 4, 5, 6]
+    assert "header in line 2, left out: line 1" in remarks[0]
+    with pytest.raises(DataError, match=r"a header in row 7, as header = 7 says"):
+        open_source(path, Mapping("m", id=("a",), header=7))
+
+
+def test_a_sheet_without_a_header_has_the_columns_of_the_mapping(tmp_path):
+    mapping = Mapping("m", id=("no",), header=False, columns=("no", "name", "width"))
+    path = xlsx(tmp_path, MUGS, first_column=1)
+    (batch,) = open_source(path, mapping).batches(mapping)
+    assert batch.table.column_names == ["no", "name", "width"]
+    assert batch.table.num_rows == 4
+    with pytest.raises(DataError, match="has 3 columns and 2 names"):
+        list(open_source(path, mapping).batches(dataclasses.replace(mapping, columns=("a", "b"))))
+    assert not open_source(path).head.header
+
+
+def test_the_flat_file_of_amazon_says_where_its_header_is(tmp_path):
+    first = ["TemplateType=fptcustom", "Version=2024.1", "settings=attributeRow=3&dataRow=5"]
+    table = [first, ["SKU", "Name", "Colour"], ["item_sku", "item_name", "color_name"]]
+    path = xlsx(tmp_path, [*table, ["required", "required", "optional"], ["A1", "Mug", "red"]])
+    source = open_source(path)
+    assert source.columns(PLAIN) == ("item_sku", "item_name", "color_name")
+    assert rows_and_rejects(source.batches(PLAIN))[0] == [(5, "A1", "Mug", "red")]
+
+
+def test_columns_of_one_name_hold_values_of_one_property(tmp_path):
+    path = xlsx(tmp_path, [["id", "title", "image", "image"], ["1", "Mug", "a.jpg", "b.jpg"]])
+    assert column_names(open_source(path)) == ("id", "title", "image", "image")
+
+
+def test_numbers_may_be_names_of_columns(tmp_path):
+    path = xlsx(tmp_path, [["id", "title", 2019, 2020], ["1", "Mug", 5, 6], ["2", "Cup", 7, 8]])
+    assert open_source(path).columns(PLAIN) == ("id", "title", "2019", "2020")
 
 
 def test_a_table_may_start_anywhere(tmp_path):

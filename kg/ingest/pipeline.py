@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kg.home import Home
 from kg.home_declared import load_declared, save_declared
 from kg.home_ontology import is_current, open_contradictions, refresh_ontology
@@ -187,7 +189,7 @@ def _run(
 ) -> None:
     time = now()
     # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
-    seen_items = SeenRows()
+    seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
     allowed_folders: set[Path] = set()
     report.previews = [previewer.preview for previewer in previewers]
     for number, plan in enumerate(plans):

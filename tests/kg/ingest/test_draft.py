@@ -1,6 +1,7 @@
 """What each key of a mapping does to the rows of a table."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -464,7 +465,7 @@ def test_records_in_one_line_are_told_apart():
     mapping = parse_mapping(
         'id = "id"\ntitle = "title"\n[variants]\nlist = "kinds"\nid = "sku"', "m"
     )
-    records = [
+    records: list[dict[str, Any]] = [
         {"id": "1", "title": "A", "kinds": [{"sku": "2"}, {"sku": "3"}]},
         {"id": "2", "title": "B", "kinds": []},
         {"id": "4", "title": "C", "kinds": [{"sku": "3", "size": "M"}]},

@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kg.ingest.seen import SeenRow, SeenRows
 
 
@@ -8,3 +11,15 @@ def test_rows_are_found_by_their_ids():
     seen.add({"c": SeenRow(5, 6)})
     assert seen.find(["c", "x", "a", "a"]) == {"c": SeenRow(5, 6), "a": SeenRow(3, 4)}
     assert len(seen) == 3
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.integers(0, 99)), max_size=4))
+def test_the_first_row_of_each_id_is_found(batches):
+    seen = SeenRows()
+    expected: dict[str, SeenRow] = {}
+    for batch in batches:
+        rows = {id: SeenRow(-number, number) for id, number in batch.items() if id not in expected}
+        seen.add(rows)
+        expected |= rows
+    assert seen.find(["none at all", *expected]) == expected
+    assert len(seen) == len(expected)

@@ -29,7 +29,14 @@ from kg.ingest.values import (
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
 from schema.bracketed import list_in
 from schema.errors import MappingError
-from schema.mapping import BRACKETS, ColumnSettings, Mapping, PackedColumn, PairColumns
+from schema.mapping import (
+    BRACKETS,
+    ColumnSettings,
+    Mapping,
+    PackedColumn,
+    PairColumns,
+    TripleColumns,
+)
 from schema.mapping.languages import language_tag, tagged_names
 from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
 
@@ -55,7 +62,7 @@ class ColumnSteps:
         self._add_pairs(rows)
         self._unpack(rows)
         if self.mapping.triples is not None:
-            self._pivot(rows)
+            self._pivot(rows, self.mapping.triples)
 
     def _open_lists(self, rows: Rows) -> None:
         """Take the brackets and quotes off lists as JSON and Python write them."""
@@ -223,10 +230,8 @@ class ColumnSteps:
             rows.columns += [replace(column, derived=True) for column in derived]
             rows.left_out += flattener.left_out
 
-    def _pivot(self, rows: Rows) -> None:
+    def _pivot(self, rows: Rows, triples: TripleColumns) -> None:
         """Turn rows of item, property and value into one row for each item."""
-        triples = self.mapping.triples
-        assert triples is not None
         columns = {
             key: self.column(rows, names)
             if key in ("item", "property", "value")

@@ -64,21 +64,19 @@ class Previewer:
         items = _first_items(batch)
         self.preview.items = _shown(items)
         if self._store is not None:
-            counts = Counter(self._change(item) for item in items[:COMPARED_ITEMS])
+            counts = Counter(_change(self._store, item) for item in items[:COMPARED_ITEMS])
             self.preview.changes = {name: counts[name] for name in ("new", "changed", "unchanged")}
 
-    def _change(self, document: dict[str, Any]) -> str:
-        """Return what storing an item would do to the one that is stored."""
-        assert self._store is not None
-        found = self._store.item(document["id"])
-        if found is None:
-            return "new"
-        item, statements = found
-        stored = {(_name(each), each.value) for each in statements}
-        facts = {
-            (name, value) for name, values in document["properties"].items() for value in values
-        }
-        return "unchanged" if facts <= stored and _same_fields(item, document) else "changed"
+
+def _change(store: GraphStore, document: dict[str, Any]) -> str:
+    """Return what storing an item would do to the one that is stored."""
+    found = store.item(document["id"])
+    if found is None:
+        return "new"
+    item, statements = found
+    stored = {(_name(each), each.value) for each in statements}
+    facts = {(name, value) for name, values in document["properties"].items() for value in values}
+    return "unchanged" if facts <= stored and _same_fields(item, document) else "changed"
 
 
 def _same_fields(item: Item, document: dict[str, Any]) -> bool:

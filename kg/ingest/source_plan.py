@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.images import ImageFolder, SourceImages
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
-from kg.ingest.rows import Batch
+from kg.ingest.rows import Batch, RecordBatch
 from kg.ingest.source import Source, open_sources
 from kg.ingest.values import ColumnCleaners
 from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
@@ -95,45 +95,52 @@ class MappedPlan(SourcePlan):
     sample: Sample
     why: dict[str, str] = field(default_factory=dict, kw_only=True)
 
+    is_strict: ClassVar[bool]
+    """Whether the source has all columns that the mapping names."""
+
+    @abstractmethod
+    def _batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
+        """Read the source batch by batch: the rows that the mapping applies to, and the batch."""
+
+    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
+        """Read the source, and once more if some rows have to come after all others."""
+        assembler = Assembler(
+            self.mapping, self.images, origin, self.left_out, strict=self.is_strict
+        )
+        for rows, batch in self._batches():
+            yield assembler.assemble_rows(rows, batch)
+        if assembler.has_deferred:
+            for rows, _ in self._batches():
+                yield assembler.assemble_deferred(rows)
+        if (last := assembler.last_batch()) is not None:
+            yield last
+
 
 @dataclass(frozen=True)
 class TablePlan(MappedPlan):
     """A table whose columns a mapping explains."""
 
-    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
-        """Read the rows of the table, and once more if some have to come after all others."""
-        assembler = Assembler(
-            self.mapping, self.images, origin, self.left_out, names=column_names(self.source)
-        )
+    is_strict = True
+
+    def _batches(self) -> Iterator[tuple[Rows, Batch]]:
+        names = column_names(self.source)
         statements_per_row = len(self.source.columns(self.mapping))
         if self.mapping.packed:
             statements_per_row += _STATEMENTS_PER_PACKED_CELL
         batch_rows = max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
         for batch in self.source.batches(self.mapping, batch_rows):
-            yield assembler.assemble(batch)
-        if assembler.has_deferred:
-            for batch in self.source.batches(self.mapping, batch_rows):
-                yield assembler.assemble_deferred(rows_of_batch(batch, assembler.names))
-        if (last := assembler.last_batch()) is not None:
-            yield last
+            yield rows_of_batch(batch, names), batch
 
 
 @dataclass(frozen=True)
 class RecordsPlan(MappedPlan):
     """A source of nested records, which are flattened by a mapping."""
 
-    def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
-        """Read the records, and once more if some have to come after all others."""
-        assembler = Assembler(self.mapping, self.images, origin, self.left_out, strict=False)
+    is_strict = False
+
+    def _batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
         for batch in record_batches(self.source, self.mapping):
-            rows = Flattener(self.mapping).rows(batch.records)
-            yield assembler.assemble_rows(rows, batch)
-        if assembler.has_deferred:
-            for batch in record_batches(self.source, self.mapping):
-                rows = Flattener(self.mapping).rows(batch.records)
-                yield assembler.assemble_deferred(rows)
-        if (last := assembler.last_batch()) is not None:
-            yield last
+            yield Flattener(self.mapping).rows(batch.records), batch
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,7 @@ def _plan_path(
     first_error: CatalographError | None = None
     for source in opened.sources:
         try:
-            plans.append(_plan_source(source, mapping, images, stack))
+            plans.append(_plan_source(source, chosen, images, stack))
         except (MappingError, DataError) as error:
             if opened.passed_over is None:
                 raise
@@ -214,30 +221,34 @@ def _plan_path(
 
 
 def _plan_source(
-    source: Source, mapping: str | None, images: Path | str | None, stack: ExitStack
+    source: Source, asked: Mapping | None, images: Path | str | None, stack: ExitStack
 ) -> SourcePlan:
     # A packed file that is damaged at its end stores nothing either.
     source.file.check()
     if isinstance(source.reader, RdfReader):
-        return _plan_rdf(source, source.reader, mapping, images, stack)
+        return _plan_rdf(source, source.reader, asked, images, stack)
 
     find_sample = _sample_of_records if is_record_source(source) else _sample_of_table
     sample = find_sample(source)
-    if mapping:
-        guess = adapt_mapping(load_mapping(mapping), sample)
+    if asked is not None:
+        guess = adapt_mapping(asked, sample)
     else:
         guess = guess_mapping(source.head, sample)
         source = source.under(guess.mapping)
-    return _plan_mapped(source, guess, sample, mapping, images)
+    return _plan_mapped(source, guess, sample, asked, images)
 
 
 def _plan_mapped(
-    source: Source, guess: Guess, sample: Sample, mapping: str | None, images: Path | str | None
+    source: Source,
+    guess: Guess,
+    sample: Sample,
+    asked: Mapping | None,
+    images: Path | str | None,
 ) -> MappedPlan:
     chosen = guess.mapping
     reason = _reason(source, chosen.name, guess.reason)
     found = _find_images(source, chosen, images)
-    stated = load_mapping(mapping or chosen.name)
+    stated = asked or load_mapping(chosen.name)
     if is_record_source(source):
         _check_records(source, chosen, sample)
         return RecordsPlan(
@@ -312,16 +323,16 @@ def sample_of_rows(rows: Rows, count: int) -> Sample:
 def _plan_rdf(
     source: Source,
     reader: RdfReader,
-    mapping: str | None,
+    asked: Mapping | None,
     images: Path | str | None,
     stack: ExitStack,
 ) -> SourcePlan:
     from kg.rdf.products import find_products
 
-    chosen = load_mapping(mapping or DEFAULT_RDF_MAPPING)
+    chosen = asked or load_mapping(DEFAULT_RDF_MAPPING)
     document = stack.enter_context(reader.open_document(source.file))
     # A mapping that was asked for is used even for Catalograph's own RDF.
-    if mapping is None and document.is_native():
+    if asked is None and document.is_native():
         reason = _reason(source, NATIVE_MAPPING, "it has Catalograph's own items and statements")
         # The paths in it are those of the machine that wrote it, so none is looked up beside it.
         found = SourceImages(_image_folder(images)) if images is not None else SourceImages()
@@ -329,7 +340,7 @@ def _plan_rdf(
 
     if next(find_products(document), None) is None:
         raise DataError(_no_product(source, document))
-    why = "as requested" if mapping else "its products use schema.org or GoodRelations"
+    why = "as requested" if asked else "its products use schema.org or GoodRelations"
     return RdfProductsPlan(
         source,
         chosen.name,

@@ -29,10 +29,6 @@ class ArrowReader(RecordReader):
             columns = choose_columns(schema, first)
             return table_head(file, first, columns)
 
-    def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
-        """Return the names of the columns, which are distinct already."""
-        return head.rows[0]
-
     def batches(
         self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
     ) -> Iterator[Batch]:

@@ -189,7 +189,12 @@ def test_a_pipe_is_read_once_and_opened_often(tmp_path):
     assert open_source(path).file == source.file
 
 
-@pytest.mark.parametrize("data", [TABLE, gzip.compress(TABLE), b'[{"id": 1}, {"id": 2}]'])
+@pytest.mark.parametrize(
+    "data",
+    [TABLE, gzip.compress(TABLE), b'[{"id": 1}, {"id": 2}]'],
+    # Not the bytes, which hold the time: two test processes have to collect the same names.
+    ids=["table", "packed", "json"],
+)
 def test_standard_input_is_a_source(tmp_path, data):
     script = (
         "from kg.ingest.source import open_source; from schema.mapping import Mapping; "

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.assemble import AssembledBatch
-from kg.ingest.inheritance import INHERITED, inherit
+from kg.ingest.inheritance import inherit
 from kg.ingest.source_plan import MappedPlan, SourcePlan
 from kg.stores.memory import MemoryStore
+from kg.stores.references import INHERITED
 from schema.declared import given_by
 from schema.given_readings import infer_reading
 from schema.literals import NOTHING_GIVEN

@@ -38,7 +38,12 @@ from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
 from kg.stores.ladybug_database import WRITER_POOL_BYTES, ladybug_errors, open_database
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
-from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, first_image
+from kg.stores.property_graph import (
+    ITEM_PROPERTIES,
+    MATCH_STATEMENTS,
+    RELATIONSHIP_PROPERTIES,
+    with_image,
+)
 from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
@@ -58,25 +63,31 @@ LOG_BYTES = 50_000_000
 CREATE_TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item("
     "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[], "
-    "description STRING)",
+    "description STRING, source STRING, batch STRING, row INT64, evidence STRING, time STRING, "
+    "references STRING)",
     "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
     "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
     "CREATE REL TABLE IF NOT EXISTS HAS("
     "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING, "
-    "language STRING)",
+    "language STRING, references STRING)",
     # A graph of an earlier version lacks these.
     "ALTER TABLE Item ADD IF NOT EXISTS description STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS source STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS batch STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS row INT64",
+    "ALTER TABLE Item ADD IF NOT EXISTS evidence STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS time STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS references STRING",
     "ALTER TABLE HAS ADD IF NOT EXISTS language STRING",
+    "ALTER TABLE HAS ADD IF NOT EXISTS references STRING",
 )
 # The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
-MERGE_ITEMS = """
-LOAD FROM $rows MERGE (i:Item {id: id})
-SET i.title = title, i.description = description, i.category = category, i.image = image,
-    i.images = images
-"""
+MERGE_ITEMS = "LOAD FROM $rows MERGE (i:Item {id: id}) SET " + ", ".join(
+    f"i.{name} = {name}" for name in ITEM_PROPERTIES if name != "id"
+)
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
 _MATCH_ENDS = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
@@ -90,6 +101,7 @@ REPLACED_STATEMENTS = (
     f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
 )
 DELETE_STATEMENTS = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) DELETE h"
+DELETE_ITEMS = "LOAD FROM $rows MATCH (i:Item {id: id}) DELETE i"
 
 
 class LadybugGraph(LadybugReader):
@@ -177,12 +189,12 @@ class LadybugGraph(LadybugReader):
     def apply(self, version: int, changes: pa.Table) -> None:
         """Apply one batch of the journal; applying it twice has the same result as once."""
         batch = JournalBatch.from_table(changes)
-        images = [first_image(each) for each in batch.items["images"].to_pylist()]
-        items = batch.items.append_column("image", pa.array(images, pa.string()))
+        items = with_image(batch.items)
         texts = dict.fromkeys(batch.statements["value"].to_pylist())
         values = pa.table({"text": pa.array(texts, pa.string())})
 
-        is_first = version == 0 and not batch.retracted and changes.nbytes <= COPIED_BYTES
+        removes = bool(batch.retracted or batch.deleted)
+        is_first = version == 0 and not removes and changes.nbytes <= COPIED_BYTES
         if is_first and self.is_empty():
             # Killed in here, the graph is not empty but shows no version, so that the batch is
             # applied again with MERGE, which creates only what is missing.
@@ -193,10 +205,9 @@ class LadybugGraph(LadybugReader):
 
     def _copy(self, items: pa.Table, values: pa.Table, statements: pa.Table) -> None:
         """Load the first batch into an empty graph, one COPY at a time in autocommit."""
-        nodes = items.select(["id", "title", "category", "image", "images", "description"])
         relationships = statements.select(["item", "value", *RELATIONSHIP_PROPERTIES])
         for text, table in (
-            ("COPY Item FROM $rows", nodes),
+            ("COPY Item FROM $rows", items),
             ("COPY Value FROM $rows", values),
             ("COPY HAS FROM $rows", relationships),
         ):
@@ -221,6 +232,8 @@ class LadybugGraph(LadybugReader):
                 self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
         if batch.retracted:
             self._execute(DELETE_STATEMENTS, {"ids": batch.retracted})
+        if batch.deleted:
+            self._execute(DELETE_ITEMS, {"rows": pa.table({"id": batch.deleted})})
         self._execute(SET_APPLIED_VERSION, {"version": version})
 
     def _delete_existing(self, statements: pa.Table) -> None:

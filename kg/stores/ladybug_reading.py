@@ -42,6 +42,8 @@ FROM_ITEMS = "HINT (i JOIN h) JOIN v"
 Range = tuple[int, int]
 """Places of nodes, from the first up to, but not including, the second."""
 NO_TEXT = "CAST(NULL AS STRING)"
+NULLS = {"row": "CAST(NULL AS INT64)"}
+"""What a column that is no text has in a graph of an earlier version."""
 
 
 class LadybugReader(Projection):
@@ -68,7 +70,8 @@ class LadybugReader(Projection):
         """The columns that a query returns of an item, in the order of ITEM_SCHEMA."""
         known = self._properties("Item")
         return ", ".join(
-            f"{f'i.{name}' if name in known else NO_TEXT} AS {name}" for name in ITEM_SCHEMA.names
+            f"{f'i.{name}' if name in known else NULLS.get(name, NO_TEXT)} AS {name}"
+            for name in ITEM_SCHEMA.names
         )
 
     @cached_property

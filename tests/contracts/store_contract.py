@@ -189,7 +189,8 @@ class StoreContract:
 
         assert inherit(store, "run", "now") == Inheritance(2, fields=8, statements=2)
         inherited, found = store.item("p/m")
-        assert inherited == dataclasses.replace(product, id="p/m")
+        where = Provenance("", batch="run", evidence="inherited from p", time="now")
+        assert inherited == dataclasses.replace(product, id="p/m", provenance=where)
         assert found[0].provenance == Provenance(
             "shop.csv", batch="run", evidence="inherited from p", time="now"
         )

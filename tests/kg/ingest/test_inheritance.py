@@ -2,8 +2,9 @@
 
 import pytest
 
-from kg.ingest.inheritance import INHERITED, Inheritance, inherit
+from kg.ingest.inheritance import Inheritance, inherit
 from kg.stores.memory import MemoryStore
+from kg.stores.references import INHERITED
 from kg.stores.tables import items_table, statements_table
 from schema.mapping import VARIANT_OF
 from schema.terms import Item, Provenance, Rank, Statement

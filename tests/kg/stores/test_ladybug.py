@@ -67,8 +67,10 @@ class TestLadybug(CypherContract, JournaledContract):
     def forget_new_columns(self, url):
         database = ladybug.Database(str(self.published(url)))
         connection = ladybug.Connection(database)
-        connection.execute("ALTER TABLE Item DROP description")
-        connection.execute("ALTER TABLE HAS DROP language")
+        for name in ("description", "source", "batch", "row", "evidence", "time", "references"):
+            connection.execute(f"ALTER TABLE Item DROP {name}")
+        for name in ("language", "references"):
+            connection.execute(f"ALTER TABLE HAS DROP {name}")
         connection.execute("CHECKPOINT")
         connection.close()
         database.close()

@@ -349,9 +349,7 @@ def _divided(batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
 
 def _write(store: GraphStore, families: _Families, run: str, time: str) -> Inheritance:
     retracted = sum(
-        report.retracted + report.changed_statements
-        for stale in families.stale()
-        for report in [store.withdraw(stale, INHERITED_ORIGIN, run=run)]
+        store.withdraw(stale, INHERITED_ORIGIN, run=run).retracted for stale in families.stale()
     )
     fields = 0
     for filled in families.filled_items():

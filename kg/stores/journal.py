@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,6 +223,13 @@ class Journal:
                 yield entry.version, JOURNAL_SCHEMA.empty_table()
             for name in entry.files:
                 yield entry.version, self.read_file(name)
+
+    def time_of(self, version: int) -> str:
+        """Return when a version was written, in ISO 8601; empty if its log entry lacks it."""
+        milliseconds = self.log.entry(self.log.path(version)).milliseconds
+        if milliseconds is None:
+            return ""
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
     def verify(self) -> list[str]:
         """Check the log and all files; return the problems, one line each."""

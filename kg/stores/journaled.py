@@ -152,11 +152,16 @@ class JournaledStore(GraphStore):
     def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
         """Yield the batches of the journal after a version, in order."""
         for version, changes in self.journal.read(since):
-            yield ChangeBatch(version, changes)
+            yield ChangeBatch.of(version, changes, self.journal.time_of(version))
 
-    def _change(
-        self, item_ids: Sequence[str], changes: Callable[[StoredRows], Changes], run: str
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
     ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
         return self._write(changes(self._graph.rows_about(item_ids)), run)
 
     def _write(self, changes: Changes, run: str) -> PutReport:

@@ -63,11 +63,16 @@ class MemoryStore(GraphStore):
     def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
         """Yield what was written after a version, in order."""
         for version in range(since + 1, len(self._changes)):
-            yield ChangeBatch(version, self._changes[version])
+            yield ChangeBatch.of(version, self._changes[version])
 
-    def _change(
-        self, item_ids: Sequence[str], changes: Callable[[StoredRows], Changes], run: str
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
     ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
         made = changes(self._rows_about(item_ids))
         self._write(made, run)
         return PutReport.of(made)

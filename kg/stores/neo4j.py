@@ -195,11 +195,16 @@ class Neo4jStore(GraphStore):
         # One at a time: each may have megabytes.
         while rows := self._rows(READ_CHANGES, {"since": since}):
             since = rows[0]["version"]
-            yield ChangeBatch(since, changes_from_bytes(rows[0]["changes"]))
+            yield ChangeBatch.of(since, changes_from_bytes(rows[0]["changes"]))
 
-    def _change(
-        self, item_ids: Sequence[str], changes: Callable[[StoredRows], Changes], run: str
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
     ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
         return self._write_once(lambda tx: changes(_rows_about(tx, item_ids)), run)
 
     def _write_once(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -79,13 +80,32 @@ class PutReport:
             len(changes.deleted),
         )
 
+    def plus(self, other: PutReport) -> PutReport:
+        """Return the counts of both."""
+        return PutReport(*(map(operator.add, astuple(self), astuple(other))))
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeBatch:
-    """What one write changed: the store's version after it, and the rows in JOURNAL_SCHEMA."""
+    """What one write changed.
+
+    Attributes:
+        version: the store's version after it
+        run: the run that made it, empty if that is not known
+        at: its time in ISO 8601, empty if that is not known
+        changes: the rows in JOURNAL_SCHEMA
+    """
 
     version: int
+    run: str
+    at: str
     changes: pa.Table
+
+    @classmethod
+    def of(cls, version: int, changes: pa.Table, at: str = "") -> ChangeBatch:
+        """Return what a write changed; ``at`` is its time if the rows do not have it."""
+        first: dict[str, Any] = changes.slice(0, 1).to_pylist()[0] if changes.num_rows else {}
+        return cls(version, first.get("run") or "", first.get("at") or at, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +149,9 @@ class GraphStore(ABC):
         tables = PutTables.checked(items, statements)
         batch = PutBatch.of(tables)
         rules = PutRules(replaces, self.order)
-        return self._change(batch.item_ids(), lambda stored: changes_of(batch, stored, rules), run)
+        return self.change(
+            batch.item_ids(), lambda stored: changes_of(batch, stored, rules), run=run
+        )
 
     def retire(self, source: str, item_ids: Sequence[str], *, run: str = "") -> PutReport:
         """Take back all that a source said of some items, which it no longer has.
@@ -137,19 +159,19 @@ class GraphStore(ABC):
         An item that no other source has is deleted, with all statements about it.
         """
         ids = list(dict.fromkeys(item_ids))
-        return self._change(ids, lambda stored: retirement_of(source, stored, self.order), run)
+        return self.change(ids, lambda stored: retirement_of(source, stored, self.order), run=run)
 
     def delete(self, item_ids: Sequence[str], *, run: str = "") -> PutReport:
         """Delete items with all statements about them; they stay in the history."""
-        return self._change(list(dict.fromkeys(item_ids)), deletion_of, run)
+        return self.change(list(dict.fromkeys(item_ids)), deletion_of, run=run)
 
     def withdraw(
         self, statements: Mapping[str, str], origin: Origin, *, run: str = ""
     ) -> PutReport:
         """Take back that an origin makes some statements, given as items by statement ids."""
         ids = list(dict.fromkeys(statements.values()))
-        return self._change(
-            ids, lambda stored: withdrawal_of(statements, origin, stored, self.order), run
+        return self.change(
+            ids, lambda stored: withdrawal_of(statements, origin, stored, self.order), run=run
         )
 
     @abstractmethod
@@ -168,8 +190,12 @@ class GraphStore(ABC):
         """
 
     @abstractmethod
-    def _change(
-        self, item_ids: Sequence[str], changes: Callable[[StoredRows], Changes], run: str
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
     ) -> PutReport:
         """Write what ``changes`` returns for the rows about some items, all or nothing.
 

@@ -118,11 +118,16 @@ class RdfEndpointStore(GraphStore):
             text = f"SELECT ?o {{ GRAPH {JOURNAL} {{ {_batch_node(version)} {CHANGES} ?o }} }}"
             for solution in self._endpoint.select(text):
                 data = base64.b64decode(solution["o"].value)
-                yield ChangeBatch(version, changes_from_bytes(data))
+                yield ChangeBatch.of(version, changes_from_bytes(data))
 
-    def _change(
-        self, item_ids: Sequence[str], changes: Callable[[StoredRows], Changes], run: str
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
     ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
         stored = self._rows_about(item_ids)
         return self._write(changes(stored), stored, run)
 

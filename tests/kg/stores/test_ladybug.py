@@ -13,6 +13,7 @@ from kg.stores import ladybug_database, ladybug_graph, ladybug_reading
 from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_reading import with_empty_lists
+from kg.stores.merge import Changes
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item
@@ -94,7 +95,7 @@ class TestLadybug(CypherContract, JournaledContract):
         items = items_table([Item("b")]).to_pylist()
         rows = statements_table([statement("b")]).to_pylist()
         with store:
-            store.journal.append(changes_table(items, rows))
+            store.journal.append(changes_table(Changes(items, new_statements=rows)))
         killed = subprocess.run([sys.executable, "-c", WRITER_IN_PLACE, str(folder)])
         assert killed.returncode == 9
         assert (folder / "graph.lbug.wal").stat().st_size

@@ -48,7 +48,8 @@ class AssembledBatch:
     Every row that was read is either stored or among the rejects. ``restored`` is the number of
     cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows, and
     ``cleaned`` counts by column what cleaning did. ``columns`` are pairs of a property and a column
-    that its values come from.
+    that its values come from. ``rejected_ids`` are the ids of rejected rows, as far as they have
+    one, and ``identified_rejects`` is the number of these rows.
     """
 
     items: pa.Table
@@ -60,6 +61,8 @@ class AssembledBatch:
     skipped: list[SkippedLine] = field(default_factory=list)
     cleaned: dict[str, ColumnCounts] = field(default_factory=dict)
     columns: list[tuple[str, str]] = field(default_factory=list)
+    rejected_ids: list[str] = field(default_factory=list)
+    identified_rejects: int = 0
 
 
 @dataclass
@@ -132,6 +135,8 @@ class Assembler:
             skipped=batch.skipped,
             cleaned=self._cleaners.taken_counts(),
             columns=self._taken_columns(),
+            rejected_ids=checked.rejected_ids,
+            identified_rejects=checked.identified_rejects,
         )
 
     def assemble_deferred(self, rows: Rows) -> AssembledBatch:
@@ -201,7 +206,17 @@ class Assembler:
             ],
             bool,
         )
-        return _CheckedRows(keep & ~repeated.old, rejects)
+        rejected = [
+            (id, source)
+            for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            if id is not None and source in reasons
+        ]
+        return _CheckedRows(
+            keep & ~repeated.old,
+            rejects,
+            [id for id, _ in rejected],
+            len({source for _, source in rejected}),
+        )
 
     def _check_ids(self, draft: Draft, rows: Rows) -> _Repeated:
         """Find the rows whose id appeared before: with other content they are to be rejected."""
@@ -499,6 +514,8 @@ class _CheckedRows:
 
     keep: BoolArray
     rejects: list[RejectedRow]
+    rejected_ids: list[str]
+    identified_rejects: int
 
 
 @dataclass

@@ -154,6 +154,10 @@ class JournaledStore(GraphStore):
         for version, changes in self.journal.read(since):
             yield ChangeBatch.of(version, changes, self.journal.time_of(version))
 
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        return self._graph.rows_about(item_ids)
+
     def change(
         self,
         item_ids: Sequence[str],
@@ -205,6 +209,10 @@ class JournaledStore(GraphStore):
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
         return self._graph.counts()
+
+    def is_empty(self) -> bool:
+        """Return whether nothing was ever written, which is quicker than to count."""
+        return self.journal.version < 0
 
     def revision(self) -> str:
         """Return a text that changes whenever the content does."""

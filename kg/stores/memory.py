@@ -73,11 +73,12 @@ class MemoryStore(GraphStore):
         run: str = "",
     ) -> PutReport:
         """Write what ``changes`` returns for the rows about some items."""
-        made = changes(self._rows_about(item_ids))
+        made = changes(self.rows_about(item_ids))
         self._write(made, run)
         return PutReport.of(made)
 
-    def _rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
         wanted = set(item_ids)
         return StoredRows(
             {id: row for id, row in self._items.items() if id in wanted},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -118,7 +118,9 @@ class StoredRows:
 class Changes:
     """The rows to write, in their final form, and what to remove; unchanged rows are left out.
 
-    ``retracted`` are ids of statements, ``deleted`` are ids of items.
+    ``retracted`` are ids of statements, ``deleted`` are ids of items. ``touched`` are the items
+    that were there before and about which anything changes, and ``differing`` those of the items to
+    write of which two sources give different titles, descriptions or categories.
     """
 
     new_items: list[Row] = field(default_factory=list)
@@ -127,6 +129,8 @@ class Changes:
     updated_statements: list[Row] = field(default_factory=list)
     retracted: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    differing: list[str] = field(default_factory=list)
 
     @property
     def items(self) -> list[Row]:
@@ -173,6 +177,9 @@ def changes_of(batch: PutBatch, stored: StoredRows, rules: PutRules = PLAIN_PUT)
             changes.new_items.append(item_row(row["id"], after, rules.order))
         elif after != before:
             changes.updated_items.append(item_row(row["id"], after, rules.order))
+            changes.touched.add(row["id"])
+            if _differ(after):
+                changes.differing.append(row["id"])
     for row in batch.statements:
         old = stored.statements.get(row["id"])
         before = [] if old is None else statement_references(old)
@@ -181,6 +188,8 @@ def changes_of(batch: PutBatch, stored: StoredRows, rules: PutRules = PLAIN_PUT)
             changes.new_statements.append(statement_row(row, after, rules.order))
         elif after != before:
             changes.updated_statements.append(statement_row(old, after, rules.order))
+        if after != before and row["item"] in stored.items:
+            changes.touched.add(row["item"])
     if rules.replaces is not None:
         given = {row["id"] for row in batch.statements}
         items = set(batch.item_ids())
@@ -209,6 +218,7 @@ def retirement_of(source: str, stored: StoredRows, order: SourceOrder = NEWEST_F
             continue
         if len(after) != len(before):
             changes.updated_items.append(item_row(id, after, order))
+            changes.touched.add(id)
         for row in statements[id]:
             _remove_reference(row, origin, order, changes)
     return changes
@@ -250,6 +260,8 @@ def _remove_reference(old: Row, origin: Origin, order: SourceOrder, changes: Cha
     """Take the reference of an origin from a statement, which is retracted if it has no other."""
     before = statement_references(old)
     after = without(before, origin)
+    if len(after) != len(before):
+        changes.touched.add(old["item"])
     if not after:
         changes.retracted.append(old["id"])
     elif len(after) != len(before):
@@ -276,6 +288,16 @@ def _merged_items(before: list[Reference], row: Row, rules: PutRules) -> list[Re
         # source to describe the item takes its place.
         after = without(after, UNKNOWN_ORIGIN)
     return after
+
+
+def _differ(references: Sequence[Reference]) -> bool:
+    """Return whether sources give different titles, descriptions or categories."""
+    sourced = without(references, INHERITED_ORIGIN)
+    return any(
+        len({each[name] for each in sourced if each[name]}) > 1
+        for name in ITEM_FIELDS
+        if name != "images"
+    )
 
 
 def _merged_statements(before: list[Reference], row: Row) -> list[Reference]:

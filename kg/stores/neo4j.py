@@ -197,6 +197,11 @@ class Neo4jStore(GraphStore):
             since = rows[0]["version"]
             yield ChangeBatch.of(since, changes_from_bytes(rows[0]["changes"]))
 
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        with self._server.translated_errors(), self._server.session(read=True) as session:
+            return session.execute_read(lambda tx: _rows_about(tx, item_ids))
+
     def change(
         self,
         item_ids: Sequence[str],

@@ -59,7 +59,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """How many items and statements a put added, changed and took back."""
+    """How many items and statements a write added, changed and took back.
+
+    ``changed_items`` counts those about which anything changed, and ``differing`` those among them
+    of which two sources give different titles, descriptions or categories.
+    """
 
     new_items: int
     new_statements: int
@@ -67,6 +71,7 @@ class PutReport:
     changed_statements: int = 0
     retracted: int = 0
     deleted: int = 0
+    differing: int = 0
 
     @classmethod
     def of(cls, changes: Changes) -> PutReport:
@@ -74,10 +79,11 @@ class PutReport:
         return cls(
             len(changes.new_items),
             len(changes.new_statements),
-            len(changes.updated_items),
+            len(changes.touched),
             len(changes.updated_statements),
             len(changes.retracted),
             len(changes.deleted),
+            len(changes.differing),
         )
 
     def plus(self, other: PutReport) -> PutReport:
@@ -190,6 +196,10 @@ class GraphStore(ABC):
         """
 
     @abstractmethod
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as the store has them, and of their statements."""
+
+    @abstractmethod
     def change(
         self,
         item_ids: Sequence[str],
@@ -242,6 +252,10 @@ class GraphStore(ABC):
     @abstractmethod
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
+
+    def is_empty(self) -> bool:
+        """Return whether the store has no items; one that had some may say that it has."""
+        return self.counts().items == 0
 
     @abstractmethod
     def revision(self) -> str:

@@ -128,10 +128,10 @@ class RdfEndpointStore(GraphStore):
         run: str = "",
     ) -> PutReport:
         """Write what ``changes`` returns for the rows about some items."""
-        stored = self._rows_about(item_ids)
+        stored = self.rows_about(item_ids)
         return self._write(changes(stored), stored, run)
 
-    def _rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of items, as far as there are any, and of their statements."""
         items = self._items_by_id(item_ids)
         statements: dict[str, Row] = {}

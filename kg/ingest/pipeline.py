@@ -386,12 +386,16 @@ class _Job:
             if not count:
                 continue
             unknown = self.unknown_rejects[source]
+            allowed = limit(missing.known)
+            if 0 < allowed < 1:
+                # A share of a few items allows one, or else none of them could ever go.
+                allowed = 1
             if unknown:
                 self.report.notes.append(
                     f"{source}: {count:,} items are not in it, but {unknown:,} rows were rejected "
                     "whose ids are not known: none was retired; mend these rows and ingest again"
                 )
-            elif count > limit(missing.known):
+            elif count > allowed:
                 refusal = (
                     f"{count:,} of the {missing.known:,} items of {source} are gone from it, which "
                     f"is more than --max-retired {self.update.max_retired}: none was retired; "

@@ -85,10 +85,15 @@ def test_sync_retires_what_is_gone(home, tmp_path):
 
 def test_sync_refuses_to_retire_too_much_and_says_how_to_go_on(home, tmp_path):
     load(home, tmp_path, FIRST)
-    with pytest.raises(RejectsError, match=r"1 of the 3 items .* --max-retired 20%: none"):
-        load(home, tmp_path, SECOND, sync=True)
+    with pytest.raises(RejectsError, match=r"2 of the 3 items .* --max-retired 20%: none"):
+        load(home, tmp_path, "".join(SECOND.splitlines(keepends=True)[:2]), sync=True)
     assert title(home, "U3") == "Jar"
     assert values(home, "U1")["price"] == "8.90"
+    with pytest.raises(RejectsError, match="--max-retired 0%"):
+        load(home, tmp_path, SECOND, sync=True, max_retired="0%")
+    # Of a few items a share allows one.
+    load(home, tmp_path, SECOND, sync=True)
+    assert title(home, "U3") is None
 
 
 def test_an_item_whose_row_was_rejected_is_not_gone(home, tmp_path):

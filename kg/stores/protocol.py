@@ -113,6 +113,14 @@ class ChangeBatch:
         first: dict[str, Any] = changes.slice(0, 1).to_pylist()[0] if changes.num_rows else {}
         return cls(version, first.get("run") or "", first.get("at") or at, changes)
 
+    def dated(self) -> pa.Table:
+        """Return the rows with the time of the write, which those of earlier versions lack."""
+        if not self.changes["at"].null_count:
+            return self.changes
+        place = self.changes.schema.get_field_index("at")
+        times = pa.repeat(pa.scalar(self.at, pa.string()), self.changes.num_rows)
+        return self.changes.set_column(place, self.changes.schema.field("at"), times)
+
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:

@@ -98,6 +98,8 @@ class Assembler:
         self.names = names
         self.has_deferred = False
         self._seen = SeenRows()
+        # Which of them are variants.
+        self._variants = SeenRows(content_type=np.uint8, line_type=np.uint8)
         self._columns: dict[tuple[str, str], None] = {}
         self._shelf = ItemShelf() if mapping.may_repeat_ids else None
 
@@ -229,6 +231,8 @@ class Assembler:
         is_old = np.zeros(len(draft.ids), bool)
         first_rows = self._seen.find(item for item in draft.ids if item is not None)
         seen_before = set(first_rows)
+        variants_before = self._variants.find(seen_before)
+        variants: dict[str, SeenRow] = {}
         # Not the lines, since all records of a file may be in one.
         first_sources: dict[str, int] = {}
         made = set(rows.ids) | set(rows.parent_rows)
@@ -240,24 +244,32 @@ class Assembler:
             source = int(draft.sources[row])
             if item is None or draft.secondary[row] or source in draft.deferred:
                 continue
+            if source in reasons or source in draft.bad:
+                continue
             content = draft.contents[source]
             is_variant = row in made and not pivoted
             first = first_rows.setdefault(item, SeenRow(content, line))
             is_again = item in seen_before or first_sources.setdefault(item, source) != source
-            if is_variant and is_again:
-                if first.content == content:
-                    is_old[row] = True
-                else:
-                    reasons[source] = (
-                        f"variant {item!r} already appeared in line {first.line} with other content"
-                    )
-            elif self._is_listed(rows) and is_again:
+            was_variant = item in variants_before or item in variants
+            if is_variant and not is_again:
+                variants[item] = SeenRow(0, 0)
+            if not is_again or not (is_variant or was_variant or self._is_listed(rows)):
+                continue
+            if first.content == content and is_variant == was_variant:
                 is_old[row] = True
-                if first.content != content:
-                    reasons[source] = (
-                        f"id {item!r} already appeared in line {first.line} with other content"
-                    )
+                continue
+            what = f"id {item!r}"
+            if is_variant:
+                what += f" of a variant of {rows.parents.get(row)!r}"
+            if is_variant == was_variant:
+                reasons[source] = f"{what} already appeared in line {first.line} with other content"
+            else:
+                reasons[source] = (
+                    f"{what} is that of a {'variant' if was_variant else 'product'} in line "
+                    f"{first.line}: give one of them another id"
+                )
         self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        self._variants.add(variants)
         return _Repeated(reasons, is_old)
 
     def _is_listed(self, rows: Rows) -> bool:

@@ -18,6 +18,7 @@ from kg.ingest.flatten import Flattener
 from kg.ingest.packed import split_images, unpack, unpack_json
 from kg.ingest.unit_cells import CellSigns, join_units
 from kg.ingest.values import (
+    CleanIds,
     ColumnCleaners,
     ColumnEvidence,
     ColumnRules,
@@ -280,10 +281,14 @@ class ColumnSteps:
         for row, texts in _several(rows.named(name)):
             several = ", ".join(repr(text[:40]) for text in texts[:3])
             rows.bad.setdefault(int(rows.sources[row]), f"several ids in {name!r}: {several}")
-        found = self._cleaners.clean_ids(name, pa.array(rows.texts(name), pa.string()))
+        found = self.clean_ids(name, rows.texts(name))
         for row, fault in found.faults.items():
             rows.bad.setdefault(int(rows.sources[row]), fault)
         return found.ids
+
+    def clean_ids(self, name: str, texts: Sequence[str | None]) -> CleanIds:
+        """Return the clean ids of texts [N] that a column, or the data, call by a name."""
+        return self._cleaners.clean_ids(name, pa.array(texts, pa.string()))
 
     def references(self, rows: Rows, name: str) -> list[str | None]:
         """Return the clean ids of other items in a column; those that are spoilt are left out."""

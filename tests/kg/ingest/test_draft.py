@@ -294,8 +294,38 @@ def test_rows_that_continue_a_product(batch_rows):
 
 def test_a_variant_with_the_id_of_another_is_rejected():
     made = mapped(GROUP_TOML, GROUP.replace("shirt,,,M,,Navy,,8", "shirt,,,M,,Navy,S-1,8"))
-    assert made.rejects == {3: "variant 'S-1' already appeared in line 2 with other content"}
+    assert made.rejects == {
+        3: "id 'S-1' of a variant of 'shirt' already appeared in line 2 with other content"
+    }
     assert (made.read, made.stored) == (5, 4)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_a_variant_and_a_product_with_the_same_id_do_not_become_one(batch_rows):
+    # The product comes after the variant that has its id, with a variant of its own.
+    later = GROUP.replace("Sand,S-1", "Sand,hat").replace("6,\n", "6,\nhat,,,M,,,H-2,6,\n")
+    made = mapped(GROUP_TOML, later.replace("L,,,hat", "L,,,H-1"), batch_rows=batch_rows)
+    reason = "id 'hat' is that of a variant in line 2: give one of them another id"
+    assert made.rejects == {6: reason, 7: reason}
+    assert made.items["hat"]["title"] is None
+    assert made.values("hat")["variant of"] == "shirt"
+    assert not {"H-1", "H-2"} & set(made.items)
+    assert made.read == made.stored + 2
+
+    # The product came before it.
+    earlier = mapped(GROUP_TOML, GROUP.replace("L,,,hat", "L,,,mug"), batch_rows=batch_rows)
+    assert earlier.rejects == {
+        6: "id 'mug' of a variant of 'hat' is that of a product in line 5: "
+        "give one of them another id"
+    }
+    assert "variant of" not in earlier.values("mug")
+
+
+def test_a_rejected_row_takes_no_id_of_a_variant():
+    text = GROUP.replace("S,Colour,Sand,S-1", "S,Colour,Sand,#REF!")
+    made = mapped(GROUP_TOML, text + "shirt,,,S,,Sand,,9,\nshirt,,,S,,Sand,,9,\n")
+    assert list(made.rejects) == [2]
+    assert "shirt/S/Sand" in made.items
 
 
 PARENTS = """ID,SKU,Parent,Name
@@ -336,6 +366,38 @@ def test_variants_in_a_cell_of_their_product(batch_rows):
     assert made.values("M-S") == {"size": "S", "variant of": "M"}
     assert made.values("M/XL") == {"size": "XL", "variant of": "M"}
     assert (made.read, made.stored) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("sku=4.01235E+12,size=S", "that a spreadsheet has rounded"),
+        ("sku=#REF!,size=S", "a spreadsheet's word for an error"),
+        ("sku=M-S,size=S,SKU=M-X", "several ids in 'variations': 'M-S', 'M-X'"),
+    ],
+)
+def test_ids_of_variants_in_a_cell_are_checked(cell, reason):
+    made = mapped(
+        'id = "sku"\n[variants]\npacked = "variations"\nid = "sku"',
+        f"sku;variations\nM;sku=M-L,size=L|{cell}\nN;",
+        ";",
+    )
+    assert list(made.rejects) == [2]
+    assert reason in made.rejects[2]
+    assert list(made.items) == ["N"]
+
+
+def test_ids_of_variants_in_a_cell_are_cleaned_and_further_ones_are_kept():
+    made = mapped(
+        'id = "id"\n[variants]\npacked = "kinds"\nid = ["sku", "ean"]',
+        'id;kinds\nM;ean=4006381333931,sku="12",size=S|sku=\'00034,size=L|sku=M,size=XL'
+        "|ean=4006381333931.0,size=XXL",
+        ";",
+    )
+    assert sorted(made.items) == ["00034", "12", "4006381333931", "M", "M/XL"]
+    assert made.values("12") == {"variant of": "M", "size": "S", "ean": "4006381333931"}
+    assert "variant of" not in made.values("M")
+    assert made.values("M/XL") == {"variant of": "M", "size": "XL", "sku": "M"}
 
 
 def test_a_column_that_a_mapping_needs_is_missed_at_once():

@@ -29,7 +29,6 @@ from kg.ingest.values import (
 )
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
 from schema.bracketed import list_in
-from schema.errors import MappingError
 from schema.mapping import (
     BRACKETS,
     ColumnSettings,
@@ -37,9 +36,10 @@ from schema.mapping import (
     PackedColumn,
     PairColumns,
     TripleColumns,
+    absent_column,
 )
 from schema.mapping.languages import language_tag, tagged_names
-from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
+from schema.mapping.names import is_pattern, matches, matching, normalized, number_in
 
 
 class ColumnSteps:
@@ -104,7 +104,10 @@ class ColumnSteps:
             pattern = self.settings_of(name).unit_column
             if pattern is None:
                 continue
-            unit_name = names.get(normalized(pattern.replace("{name}", name)))
+            unit = pattern.replace("{name}", name)
+            unit_name = names.get(normalized(unit))
+            if unit_name is None and self._strict and self._needs_unit_column(name):
+                raise absent_column(self.mapping, unit, list(names.values()))
             if unit_name is None or unit_name == name:
                 continue
             consumed.add(unit_name)
@@ -119,6 +122,13 @@ class ColumnSteps:
                 rows.notes[f"units in {unit_name!r} have no number beside them"] += alone
         # A unit without a number says nothing.
         rows.without(consumed)
+
+    def _needs_unit_column(self, name: str) -> bool:
+        """Return whether a mapping says of this very column which other one has its units."""
+        return any(
+            settings.unit_column is not None and not is_pattern(each) and matches(name, each)
+            for each, settings in self.mapping.settings
+        )
 
     def _with_units(self, rows: Rows, column: Column, units: dict[int, list[str]]) -> Column:
         """Return a column with the units of its rows: one for all texts of a row, or one each."""
@@ -197,10 +207,7 @@ class ColumnSteps:
         columns = rows.names()
         found = [name for name in names if name in columns] or matching(columns, names)
         if not found:
-            raise MappingError(
-                f"mapping {self.mapping.name!r} needs column {names[0]!r}; "
-                f"the source has {listed(columns)}: choose another with `--mapping`"
-            )
+            raise absent_column(self.mapping, names[0], columns)
         return found[0]
 
     def _unpack_column(self, rows: Rows, name: str, packed: PackedColumn) -> None:

@@ -129,6 +129,8 @@ class DraftMaker:
         """What the user should know about the mapping, in order."""
         self.ignored: dict[str, None] = {}
         """The columns that were left out, in order."""
+        self.names: dict[str, None] = {}
+        """The names of all columns that came up, in order, with those that the data name."""
         self._strict = strict
         self._for_layout = mapping
         if not strict or mapping.triples is not None:
@@ -140,6 +142,7 @@ class DraftMaker:
 
     def draft(self, rows: Rows) -> Draft:
         """Return the draft of a batch; raises MappingError if the mapping does not fit it."""
+        self.names.update(dict.fromkeys(rows.names()))
         self._steps.apply(rows)
         variants = self._variants
         groups = None
@@ -151,6 +154,7 @@ class DraftMaker:
         if variants is not None:
             variants.add_packed(rows, ids)
             variants.add_parents(rows, layout, ids, deferred)
+        self.names.update(dict.fromkeys(rows.names()))
         return self._finish(rows, layout, ids, deferred)
 
     def value_settings(self, settings: ColumnSettings) -> ValueSettings:

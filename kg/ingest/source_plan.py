@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,8 +31,10 @@ from schema.mapping import (
     Guess,
     Mapping,
     Sample,
+    absent_names,
     adapt_mapping,
     guess_mapping,
+    is_shipped,
     load_mapping,
     resolve,
     sample_of,
@@ -74,6 +76,16 @@ class SourcePlan(ABC):
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and assemble its items and statements batch by batch."""
 
+    def _say_absent_names(self, mapping: Mapping, columns: Collection[str]) -> None:
+        """Say what the user's own mapping says of columns that never came up."""
+        if self.stated is None or is_shipped(self.stated) or not columns:
+            return
+        if names := _first_names(list(absent_names(mapping, columns))):
+            self.left_out.remarks[
+                f"mapping {mapping.name!r} names columns that the source does not have: "
+                + ", ".join(names)
+            ] = None
+
     def notes(self) -> Iterator[str]:
         """Yield remarks on what the mapping left out, once the source is read."""
         yield from self.left_out.remarks
@@ -114,6 +126,7 @@ class MappedPlan(SourcePlan):
                 yield assembler.assemble_deferred(rows)
         if (last := assembler.last_batch()) is not None:
             yield last
+        self._say_absent_names(self.stated or self.mapping, assembler.maker.names)
 
 
 @dataclass(frozen=True)
@@ -154,9 +167,12 @@ class RdfProductsPlan(SourcePlan):
         """Read the products of the document, one per row."""
         from kg.rdf.products import read_products, row_mapping
 
-        assembler = Assembler(row_mapping(self.mapping), self.images, origin, self.left_out)
+        mapping = row_mapping(self.mapping)
+        # What a batch of products has is chance.
+        assembler = Assembler(mapping, self.images, origin, self.left_out, strict=False)
         for batch in read_products(self.document, self.mapping):
             yield assembler.assemble(batch)
+        self._say_absent_names(mapping, assembler.maker.names)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schema.errors import MappingError
+from schema.mapping.absent import absent_column
 from schema.mapping.model import Mapping
 from schema.mapping.names import is_pattern, listed, matches, matching, normalized
 
@@ -131,10 +132,7 @@ class _Resolver:
             if name not in self._present and not is_pattern(name) and not self._alias(name)
         ]
         if lacking and self._strict:
-            raise MappingError(
-                f"mapping {self._mapping.name!r} needs column {lacking[0]!r}; "
-                f"the source has {listed(self._columns)}: choose another with `--mapping`"
-            )
+            raise absent_column(self._mapping, lacking[0], self._columns)
         found: dict[str, None] = {}
         for name in names:
             if name in self._present:
@@ -158,9 +156,7 @@ class _Resolver:
         In mappings from before there was such a role, this key held the text that is now `about`.
         """
         names = self._mapping.description
-        if "description" in self._mapping.optional or not names or names[0] in self._present:
-            return self.pick("description", names)
-        if " " in names[0] and not self._mapping.about:
+        if self._mapping.may_describe_itself and names[0] not in self._present:
             self.remarks.append(
                 f"mapping {self._mapping.name!r}: `description` names the column of the "
                 "description since this version; the text about the mapping goes into `about`"

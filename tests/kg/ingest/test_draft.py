@@ -404,11 +404,15 @@ def test_a_column_that_a_mapping_needs_is_missed_at_once():
     for toml in (
         'id = "sku"',
         'id = "id"\nimages = "photo"',
+        'id = "id"\n[columns.title]\nunit_column = "photo"',
+        'id = "id"\n[columns.title]\nunit_column = "{name} photo"',
         'id = "id"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","',
         '[triples]\nitem = "id"\nproperty = "p"\nvalue = "v"',
         'id = "id"\n[variants]\ngroup = "handle"\nid = "sku"',
     ):
-        with pytest.raises(MappingError, match=r"needs column '(sku|photo|more|p|handle)'"):
+        with pytest.raises(
+            MappingError, match=r"needs column '(sku|photo|title photo|more|p|handle)'"
+        ):
             mapped(toml, "id,title\n1,a")
 
 

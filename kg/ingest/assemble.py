@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kg.ingest.columns import Rows, reject, rows_of_batch
-from kg.ingest.draft import Draft, DraftMaker, Facts
+from kg.ingest.draft import FURTHER_TEXTS, Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
 from kg.ingest.rows import Batch, RecordBatch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
@@ -428,10 +428,10 @@ class Assembler:
         """Return texts that differ from an item's first ones as values of their columns."""
         if not others:
             return []
-        self.left_out.notes[
-            "times a row says another title, description or category of its item than an earlier "
-            "one, which is kept as a value of that column"
-        ] += len(others)
+        # An item of a long table may have several categories, like one with a list of them.
+        is_long = self.mapping.triples is not None
+        if count := sum(not (is_long and name == "category") for name, _, _ in others):
+            self.left_out.notes[FURTHER_TEXTS] += count
         columns = draft.columns
         properties = {
             "title": columns.title,

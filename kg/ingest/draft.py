@@ -33,6 +33,12 @@ _TOTALS = frozenset(
 )
 
 
+FURTHER_TEXTS = (
+    "further titles, descriptions or categories of items that have another one already: each is "
+    "kept as a value of its column"
+)
+
+
 @dataclass(frozen=True)
 class Facts:
     """Texts [F] of one property, the rows [F] of the draft that they belong to, and their lines.
@@ -270,6 +276,7 @@ class DraftMaker:
                 # A word for nothing never leads before another text.
                 columns = list(map(self._steps.without_words_for_nothing, columns))
             lead, beside = leading(columns, count, self.mapping.language, secondary)
+            beside = _without_repetitions(rows, columns, lead, beside)
             facts.extend(
                 Facts(
                     property if column.language else column.name,
@@ -460,6 +467,38 @@ class DraftMaker:
                 for column in others.columns()
             ]
         return images
+
+
+def _without_repetitions(
+    rows: Rows, columns: list[Column], lead: pa.Array, beside: list[Column]
+) -> list[Column]:
+    """Return texts beside the leading ones without those equal to them; note how many differ.
+
+    Only texts of the column that leads in their row count: others are alternatives.
+    """
+    repeated = {column.name for column in columns if column.has_repeated_rows()}
+    if not repeated or not beside:
+        return beside
+    leads = [clean(text) if text is not None else None for text in lead.to_pylist()]
+    led = {
+        (column.name, row)
+        for column in columns
+        if column.name in repeated and column.language is None
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True)
+        if clean(text) == leads[row]
+    }
+    kept = []
+    for column in beside:
+        differs = np.ones(len(column), bool)
+        if column.language is None and column.name in repeated:
+            for place, (row, text) in enumerate(
+                zip(column.rows.tolist(), column.texts.to_pylist(), strict=True)
+            ):
+                if (column.name, row) in led:
+                    differs[place] = clean(text) != leads[row]
+                    rows.notes[FURTHER_TEXTS] += bool(differs[place])
+        kept.append(column.where(differs))
+    return [column for column in kept if len(column)]
 
 
 def _category_facts(column: Column) -> Facts:

@@ -573,3 +573,32 @@ def test_a_word_for_nothing_never_leads(batch_rows):
     )
     assert [made.items[id]["title"] for id in "123"] == ["Cup", "Mug", "Can"]
     assert made.facts == {}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_further_titles_of_an_item_are_said_and_kept(batch_rows):
+    toml = 'title = ["name"]\ndescription = ["d"]\ncategory = ["c"]\n'
+    made = mapped(
+        toml + '[triples]\nitem = "i"\nproperty = "p"\nvalue = "v"',
+        "i,p,v\n1,name,Cup\n1,name,Mug\n1,d,x\n1,d,y\n1,c,A\n1,c,B\n1,name,Cup \n2,name,Can",
+        batch_rows=batch_rows,
+    )
+    assert [made.items["1"][name] for name in ("title", "description", "category")] == [
+        "Cup",
+        "x",
+        "A",
+    ]
+    assert made.values("1") == {"name": "Mug", "d": "y", "c": "B"}
+    assert list(made.left_out.notes.values()) == [2]
+
+
+def test_further_titles_of_a_record_are_said_and_alternatives_are_none():
+    mapping = parse_mapping('id = "id"\ntitle = ["name", "title"]', "m")
+    records = [
+        {"id": "1", "name": ["Cup", "Mug", "Cup"], "title": "Pot"},
+        {"id": "2", "title": "T"},
+    ]
+    made = apply_records(mapping, records)
+    assert made.items["1"]["title"] == "Cup"
+    assert made.values("1") == {"name": "Mug", "title": "Pot"}
+    assert list(made.left_out.notes.values()) == [1]

@@ -27,6 +27,7 @@ from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.languages import canonical_tag
 from schema.mapping import Mapping
+from schema.mapping.languages import precedence
 from schema.rejects import RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank
 
@@ -382,8 +383,12 @@ class Assembler:
         }
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
-            others: list[tuple[str, int, str]] = []
-            table = self._merged_items(self._shelf, ids, texts, image_names, others)
+            tags = {
+                name: [draft.languages.get(name, {}).get(row) for row in rows.tolist()]
+                for name in texts
+            }
+            others: list[_OtherText] = []
+            table = self._merged_items(self._shelf, ids, texts, tags, image_names, others)
             return table, self._other_texts(draft, rows, others)
         images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
         return _items_table(ids, texts, images), []
@@ -393,12 +398,14 @@ class Assembler:
         shelf: ItemShelf,
         ids: list[str],
         texts: dict[str, pa.Array],
+        tags: dict[str, list[str | None]],
         image_names: list[list[str]],
-        others: list[tuple[str, int, str]],
+        others: list[_OtherText],
     ) -> pa.Table:
         """Return one item for the rows of each id: what the first of them says, and all images.
 
-        Fields, rows and texts of those that say something else are added to ``others``.
+        Of texts with language tags those in the leading language come before all others. What
+        else rows say is added to ``others``.
         """
         names: dict[str, list[str]] = {}
         for id, found in zip(ids, image_names, strict=True):
@@ -406,9 +413,23 @@ class Assembler:
         before = shelf.take(names)
         items = {id: before.get(id) or ShelvedItem() for id in names}
         for field_name, column in texts.items():
-            for row, (id, text) in enumerate(zip(ids, column.to_pylist(), strict=True)):
-                if text is not None and items[id].texts.setdefault(field_name, text) != text:
-                    others.append((field_name, row, text))
+            rows = zip(ids, column.to_pylist(), tags[field_name], strict=True)
+            for row, (id, text, tag) in enumerate(rows):
+                item = items[id]
+                if text is None:
+                    continue
+                other = _OtherText(field_name, row, text, tag)
+                if field_name in item.texts:
+                    leads = _OtherText(
+                        field_name, row, item.texts[field_name], item.languages.get(field_name)
+                    )
+                    if self._precedence(tag) < self._precedence(leads.language):
+                        leads, other = other, leads
+                    if leads.text != other.text or leads.language != other.language:
+                        others.append(other)
+                    other = leads
+                item.texts[field_name] = other.text
+                item.languages[field_name] = other.language
         for id, found in names.items():
             images = self._images(id, found) or []
             items[id].images = list(dict.fromkeys([*items[id].images, *images]))
@@ -422,15 +443,18 @@ class Assembler:
             [item.images or None for item in items.values()],
         )
 
-    def _other_texts(
-        self, draft: Draft, rows: IntArray, others: list[tuple[str, int, str]]
-    ) -> list[Facts]:
-        """Return texts that differ from an item's first ones as values of their columns."""
-        if not others:
-            return []
+    def _precedence(self, language: str | None) -> int:
+        return precedence(language, self.mapping.language)
+
+    def _other_texts(self, draft: Draft, rows: IntArray, others: list[_OtherText]) -> list[Facts]:
+        """Return texts that differ from an item's leading ones as values of their columns."""
         # An item of a long table may have several categories, like one with a list of them.
         is_long = self.mapping.triples is not None
-        if count := sum(not (is_long and name == "category") for name, _, _ in others):
+        count = sum(
+            other.language is None and not (is_long and other.field == "category")
+            for other in others
+        )
+        if count:
             self.left_out.notes[FURTHER_TEXTS] += count
         columns = draft.columns
         properties = {
@@ -438,13 +462,17 @@ class Assembler:
             "description": columns.description,
             "category": columns.category[0] if len(columns.category) == 1 else "category",
         }
+        found: dict[tuple[str, str | None], list[_OtherText]] = {}
+        for other in others:
+            found.setdefault((other.field, other.language), []).append(other)
         facts = []
-        for name, property in properties.items():
-            found = [(rows[row], text) for each, row, text in others if each == name]
-            if found:
-                of_rows = np.array([row for row, _ in found], np.int64)
-                texts = pa.array([text for _, text in found], pa.string())
-                facts.append(Facts(property, property, of_rows, texts, whole=True))
+        for (name, language), texts in found.items():
+            property = properties[name] if language is None else name
+            of_rows = np.array([rows[other.row] for other in texts], np.int64)
+            values = pa.array([other.text for other in texts], pa.string())
+            facts.append(
+                Facts(property, properties[name], of_rows, values, language=language, whole=True)
+            )
         return facts
 
     def _images(self, id: str, names: list[str]) -> list[str] | None:
@@ -481,6 +509,16 @@ class Assembler:
             path = paths[row]
             paths[row] = level if path is None else path + CATEGORY_SEPARATOR + level
         return paths
+
+
+@dataclass(frozen=True)
+class _OtherText:
+    """A text of an item's field, its row among those of the items, and its language tag if any."""
+
+    field: str
+    row: int
+    text: str
+    language: str | None
 
 
 @dataclass

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
-from kg.ingest.leading import leading, split_by_language, split_leading
+from kg.ingest.leading import Leading, leading, split_by_language, split_leading
 from kg.ingest.packed import is_other_file
 from kg.ingest.unit_cells import join_units
 from kg.ingest.values import ColumnCleaners, ValueSettings
@@ -112,6 +112,8 @@ class Draft:
     left_out: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     columns: DraftColumns = DraftColumns()
+    languages: dict[str, dict[int, str]] = field(default_factory=dict)
+    """The tags of titles and descriptions, by field and row [M], where texts have one."""
 
 
 class DraftMaker:
@@ -270,13 +272,16 @@ class DraftMaker:
         facts: list[Facts] = []
         roles = layout.with_role()
 
+        languages: dict[str, dict[int, str]] = {}
+
         def field_of(names: tuple[str, ...], property: str) -> pa.Array:
             columns = [column for name in names for column in self._source_columns(rows, name)]
             if len(columns) > 1 or any(column.has_repeated_rows() for column in columns):
                 # A word for nothing never leads before another text.
                 columns = list(map(self._steps.without_words_for_nothing, columns))
-            lead, beside = leading(columns, count, self.mapping.language, secondary)
-            beside = _without_repetitions(rows, columns, lead, beside)
+            found = leading(columns, count, self.mapping.language, secondary)
+            beside = _without_repetitions(rows, columns, found)
+            languages[property] = found.languages
             facts.extend(
                 Facts(
                     property if column.language else column.name,
@@ -289,7 +294,7 @@ class DraftMaker:
                 )
                 for column in beside
             )
-            return lead
+            return found.texts
 
         title = field_of(layout.title, "title")
         description = field_of(layout.description, "description")
@@ -328,6 +333,7 @@ class DraftMaker:
             left_out=rows.left_out,
             notes=rows.notes,
             columns=DraftColumns.of(layout),
+            languages=languages,
         )
 
     def _source_columns(self, rows: Rows, name: str) -> list[Column]:
@@ -437,9 +443,9 @@ class DraftMaker:
         further = ColumnBuilder()
         for name in layout.category:
             columns = self._source_columns(rows, name)
-            lead, beside = leading(columns, len(rows), self.mapping.language, secondary)
-            levels.append(lead)
-            for column in beside:
+            found = leading(columns, len(rows), self.mapping.language, secondary)
+            levels.append(found.texts)
+            for column in found.beside:
                 for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
                     if column.language is None:
                         further.add(name, row, text)
@@ -469,17 +475,15 @@ class DraftMaker:
         return images
 
 
-def _without_repetitions(
-    rows: Rows, columns: list[Column], lead: pa.Array, beside: list[Column]
-) -> list[Column]:
+def _without_repetitions(rows: Rows, columns: list[Column], found: Leading) -> list[Column]:
     """Return texts beside the leading ones without those equal to them; note how many differ.
 
     Only texts of the column that leads in their row count: others are alternatives.
     """
     repeated = {column.name for column in columns if column.has_repeated_rows()}
-    if not repeated or not beside:
-        return beside
-    leads = [clean(text) if text is not None else None for text in lead.to_pylist()]
+    if not repeated or not found.beside:
+        return found.beside
+    leads = [clean(text) if text is not None else None for text in found.texts.to_pylist()]
     led = {
         (column.name, row)
         for column in columns
@@ -488,7 +492,7 @@ def _without_repetitions(
         if clean(text) == leads[row]
     }
     kept = []
-    for column in beside:
+    for column in found.beside:
         differs = np.ones(len(column), bool)
         if column.language is None and column.name in repeated:
             for place, (row, text) in enumerate(

@@ -602,3 +602,35 @@ def test_further_titles_of_a_record_are_said_and_alternatives_are_none():
     assert made.items["1"]["title"] == "Cup"
     assert made.values("1") == {"name": "Mug", "title": "Pot"}
     assert list(made.left_out.notes.values()) == [1]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+@pytest.mark.parametrize("order", [1, -1])
+def test_titles_in_other_languages_stay_apart_in_rows_of_one_item(batch_rows, order):
+    lines = ["1,name,Cup,en", "1,name,Becher,de", "1,d,rund,de", "1,d,rond,fr"][::order]
+    made = mapped(
+        'title = ["name"]\ndescription = ["d"]\nlanguage = "en"\n'
+        '[triples]\nitem = "i"\nproperty = "p"\nvalue = "v"\nlanguage = "l"',
+        "\n".join(["i,p,v,l", *lines]),
+        batch_rows=batch_rows,
+    )
+    first, other, tag = ("rund", "rond", "fr") if order == 1 else ("rond", "rund", "de")
+    assert (made.items["1"]["title"], made.items["1"]["description"]) == ("Cup", first)
+    # Which of two languages leads that are both not the leading one does not change any more.
+    assert made.languages == {("1", "title", "Becher"): "de", ("1", "description", other): tag}
+    assert (made.facts, dict(made.left_out.notes)) == ({}, {})
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_titles_in_other_languages_stay_apart_in_rows_of_one_group(batch_rows):
+    made = mapped(
+        'id = "h"\ntitle = "title"\nlanguage = "en"\n[languages]\ncolumns = ["{name}-{language}"]\n'
+        '[variants]\ngroup = "h"\naxes = [{ name = "o", value = "v" }]',
+        "h,title-en,title-de,o,v\nP,,Hemd,Size,S\nP,Shirt,,,M\nP,Shirt,Bluse,,L",
+        batch_rows=batch_rows,
+    )
+    assert made.items["P"]["title"] == "Shirt"
+    assert made.languages == {("P", "title", "Hemd"): "de", ("P", "title", "Bluse"): "de"}
+    assert made.facts.keys() == {
+        (f"P/{size}", name) for size in "SML" for name in made.values("P/S")
+    }

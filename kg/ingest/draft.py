@@ -18,6 +18,7 @@ from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
 from kg.ingest.leading import Leading, leading, split_by_language, split_leading
 from kg.ingest.packed import is_other_file
+from kg.ingest.readers.totals import is_word_for_totals
 from kg.ingest.unit_cells import join_units
 from kg.ingest.values import ColumnCleaners, ValueSettings
 from kg.ingest.values.text import LIST_SEPARATOR, clean
@@ -26,12 +27,6 @@ from schema.arrays import BoolArray, IntArray
 from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve
 from schema.mapping.languages import primary
 from schema.mapping.names import matches
-
-_TOTALS = frozenset(
-    """total totals subtotal summe gesamt gesamtsumme zwischensumme totaal suma totale somme
-    合计 总计 小计""".split()
-)
-
 
 FURTHER_TEXTS = (
     "further titles, descriptions or categories of items that have another one already: each is "
@@ -520,7 +515,7 @@ def _category_facts(column: Column) -> Facts:
 def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
     """Reject rows without a title that a report adds below its table."""
     for row, id in enumerate(ids):
-        if id is not None and id.casefold().rstrip(":") in _TOTALS and title[row].as_py() is None:
+        if id is not None and is_word_for_totals(id) and title[row].as_py() is None:
             reason = f"{id!r} is the sum of a report and no item: it has no title"
             rows.bad.setdefault(int(rows.sources[row]), reason)
 

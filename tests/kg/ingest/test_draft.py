@@ -113,6 +113,13 @@ def test_headings_and_notes_are_no_items():
     assert not mapped('id = "sku"\ntitle = ["name"]', "sku,name\nred,Cup\nblue,\ngreen,Can").rejects
 
 
+@pytest.mark.parametrize("word", ["Total", "Zwischensumme:", "Totaal", "итого :", "合計"])
+def test_sums_of_a_report_are_no_items_in_any_language(word):
+    made = mapped('id = "id"\ntitle = "name"', f"id,name,price\n1,Cup,5\n{word},,5\n2,Can,5")
+    assert list(made.rejects) == [3]
+    assert "is the sum of a report" in made.rejects[3]
+
+
 def test_packed_cells_with_sections():
     made = mapped(
         'id = "id"\n[[packed]]\ncolumn = "detail"\npair = ":"\nitem = ","\nparts = 3',

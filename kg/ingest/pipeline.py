@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from kg.home import Home
 from kg.home_declared import load_declared, save_declared
@@ -317,10 +318,12 @@ def _store_batch(
     report.statements += batch.statements.num_rows
     report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
-    ids = batch.items["id"].to_pylist()
+    own = dict.fromkeys(batch.items["id"].to_pylist())
+    # A variant in a cell of its product may have no row of its own, and is an item all the same.
+    ids = own | dict.fromkeys(pc.unique(batch.statements["item"]).to_pylist())
     seen_before = seen_items.find(ids)
     row = SeenRow(content=number, line=0)
-    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), row))
+    seen_items.add({id: row for id in ids if id not in seen_before})
     report.items = len(seen_items)
 
     if store is not None and (batch.items.num_rows or batch.statements.num_rows):
@@ -329,7 +332,7 @@ def _store_batch(
         report.new_statements += added.new_statements
     if ledger is not None and batch.rejects:
         ledger.add_rejects(report.run, batch.rejects)
-    return sum(seen.content != number for seen in seen_before.values())
+    return sum(seen.content != number for id, seen in seen_before.items() if id in own)
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:

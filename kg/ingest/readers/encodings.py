@@ -187,6 +187,9 @@ def encoding_label(encoding: str) -> str:
 
 def _find_wide(data: bytes) -> Encoding | None:
     """Return UTF-16 or UTF-32 if the NULs are where they are in its ASCII letters."""
+    if data.count(0) * 10 < len(data) and _is_utf8(data):
+        # A NUL or two are damage. Of two bytes a letter even other alphabets are no UTF-8.
+        return None
     data = data[: len(data) // 4 * 4]
     for encoding, width in (
         ("utf-32-le", 4),
@@ -209,6 +212,15 @@ def _find_wide(data: bytes) -> Encoding | None:
         if text.count("\0") * 100 <= len(text) and _looks_written(text):
             return Encoding(encoding, 0, "by the places of its NULs")
     return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Return whether bytes are UTF-8; the last sign may be cut."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(data) - 3
+    return True
 
 
 def _looks_written(text: str) -> bool:

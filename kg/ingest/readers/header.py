@@ -87,6 +87,7 @@ class Header:
         confidence: how sure it is, at most 1
         reason: why this row is the header
         is_named: whether its words are those of names
+        is_template: whether it is that of a flat file of Amazon's
     """
 
     names: tuple[str, ...] | None
@@ -98,6 +99,7 @@ class Header:
     confidence: float = 1.0
     reason: str = ""
     is_named: bool = False
+    is_template: bool = False
 
     @property
     def has_usual_names(self) -> bool:
@@ -175,7 +177,8 @@ def choose_header(
     template = _template_header(rows)
     if template is not None:
         index, data_index = template
-        return _header(rows, index, data_index, text, skipped_lines, 1.0, "an Amazon template")
+        header = _header(rows, index, data_index, text, skipped_lines, 1.0, "an Amazon template")
+        return replace(header, is_named=True, is_template=True)
 
     if len(rows) > 2 and is_totals(rows[-1].cells):
         rows = rows[:-1]

@@ -222,3 +222,15 @@ def test_standard_input_is_ingested(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["items"] == 2
     assert b"standard input: mapping generic" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_header_alone_is_a_remark_in_every_format(home, tmp_path, name):
+    path = tmp_path / name
+    if name == "a.csv":
+        path.write_text("id,colour\n")
+    else:
+        write_xlsx(path, {"S": MadeSheet([["id", "colour"]])})
+    report = ingest(home, [path])
+    assert (report.read, report.items) == (0, 0)
+    assert f"{name}: no row: it has a header alone" in report.notes

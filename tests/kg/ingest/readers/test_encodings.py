@@ -138,3 +138,7 @@ def test_what_is_no_text_is_refused_in_one_line(data, word):
 def test_a_given_encoding_is_used(given, data, name, mark):
     encoding = given_encoding(given, data)
     assert (encoding.name, encoding.mark_bytes) == (name, mark)
+
+
+def test_a_nul_in_ascii_makes_no_signs_of_two_bytes():
+    assert find_encoding(b"id,colour\n,0\n,\x00\n", "a.csv").name == "utf-8"

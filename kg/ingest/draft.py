@@ -24,7 +24,7 @@ from kg.ingest.values import ColumnCleaners, ValueSettings
 from kg.ingest.values.text import LIST_SEPARATOR, clean
 from kg.ingest.variants import VariantSteps
 from schema.arrays import BoolArray, IntArray
-from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve
+from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve, with_choice
 from schema.mapping.languages import primary
 from schema.mapping.names import matches
 
@@ -201,6 +201,8 @@ class DraftMaker:
             layout = resolve(replace(self._for_layout, id=()), own, strict=False)
         else:
             layout = resolve(self._for_layout, own, strict=self._strict)
+            if not self._strict:
+                self._for_layout = with_choice(self._for_layout, layout)
         self.remarks.update(dict.fromkeys(layout.remarks))
         self.ignored.update(dict.fromkeys(layout.ignored))
         return layout

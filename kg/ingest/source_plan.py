@@ -38,7 +38,9 @@ from schema.mapping import (
     load_mapping,
     resolve,
     sample_of,
+    with_choice,
 )
+from schema.mapping.names import matching
 
 if TYPE_CHECKING:
     from kg.rdf.document import RdfDocument
@@ -267,6 +269,7 @@ def _plan_mapped(
     stated = asked or load_mapping(chosen.name)
     if is_record_source(source):
         _check_records(source, chosen, sample)
+        chosen, reason = _with_chosen_columns(source, guess, sample)
         return RecordsPlan(
             source, chosen.name, reason, found, chosen, sample, why=guess.why, stated=stated
         )
@@ -296,6 +299,22 @@ def _check_records(source: Source, mapping: Mapping, sample: Sample) -> None:
         bare = replace(mapping, title=(), description=(), images=(), category=(), properties=None)
         bare = replace(bare, variants=None, language_column=())
         resolve(bare, sample.columns)
+
+
+def _with_chosen_columns(source: Source, guess: Guess, sample: Sample) -> tuple[Mapping, str]:
+    """Return the mapping with those of its alternatives that the first records have; and why it.
+
+    All batches have to agree on the id.
+    """
+    mapping = guess.mapping
+    if mapping.triples is not None:
+        return mapping, _reason(source, mapping.name, guess.reason)
+    bare = replace(mapping, properties=None)
+    chosen = with_choice(mapping, resolve(bare, sample.columns, strict=False))
+    why = guess.reason
+    if chosen.id != mapping.id and len(matching(sample.columns, mapping.id)) > 1:
+        why += f"; the id is {chosen.id[0]!r} in all records"
+    return chosen, _reason(source, mapping.name, why)
 
 
 def column_names(source: Source) -> tuple[str, ...] | None:

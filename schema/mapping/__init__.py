@@ -42,7 +42,7 @@ from schema.mapping.model import (
     Variants,
 )
 from schema.mapping.parse import KEYS, is_shipped, load_mapping, parse_mapping, shipped_mappings
-from schema.mapping.resolve import Layout, resolve
+from schema.mapping.resolve import Layout, resolve, with_choice
 from schema.mapping.write import mapping_document, mapping_toml, write_mapping
 
 __all__ = [
@@ -73,5 +73,6 @@ __all__ = [
     "resolve",
     "sample_of",
     "shipped_mappings",
+    "with_choice",
     "write_mapping",
 ]

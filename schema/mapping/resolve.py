@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from schema.errors import MappingError
 from schema.mapping.absent import absent_column
@@ -89,6 +90,28 @@ def resolve(mapping: Mapping, columns: Sequence[str], strict: bool = True) -> La
         ignored=ignored,
         remarks=tuple(resolver.remarks),
     )
+
+
+def with_choice(mapping: Mapping, layout: Layout) -> Mapping:
+    """Return a mapping whose alternatives are those that a layout has chosen, where it has.
+
+    Batches of records have different members, and would choose anew. Alternatives that each row
+    tries stay as they are.
+    """
+    chosen = {"id": layout.id, "language_column": _one(layout.language_column)}
+    if mapping.category_any:
+        chosen["category"] = layout.category
+    open_roles = mapping.optional - mapping.each_row
+    found: dict[str, Any] = {
+        role: names for role, names in chosen.items() if names and role in open_roles
+    }
+    if mapping.variants is not None and layout.parent is not None and "parent" in open_roles:
+        found["variants"] = replace(mapping.variants, parent=_one(layout.parent))
+    return replace(mapping, **found)
+
+
+def _one(name: str | None) -> tuple[str, ...]:
+    return () if name is None else (name,)
 
 
 def _of_variants(mapping: Mapping, columns: Sequence[str]) -> list[str]:

@@ -489,12 +489,16 @@ def _infer_readings(
     for name, spec in specs.items():
         # Without what the person has set the property is the base to which the next edited form
         # of the file is compared.
-        without = {field: vars(formerly[name])[field] for field in said[name]}
-        by_hand = {
-            "synonyms": edited[name].synonyms,
-            "case_sensitive": edited[name].case_sensitive,
-        }
-        yield replace(spec, **without), replace(spec, **said[name], **by_hand)
+        without: dict[str, Any] = {field: vars(formerly[name])[field] for field in said[name]}
+        yield (
+            replace(spec, **without),
+            replace(
+                spec,
+                **said[name],
+                synonyms=edited[name].synonyms,
+                case_sensitive=edited[name].case_sensitive,
+            ),
+        )
 
 
 class _Readings:

@@ -389,6 +389,18 @@ def test_numbers_are_whole_or_not_by_the_decimal_mark_that_a_person_sets(home, t
         assert (mass.datatype, mass.parse("1.310")) == ("decimal", 1.31)
 
 
+@pytest.mark.parametrize("mark", [".", ","])
+def test_a_decimal_mark_that_a_remark_asks_for_makes_numbers_of_texts(home, table, mark):
+    table.write_text('id,title,mass\n1,A,1.5 kg\n2,B,"2,5 kg"\n3,C,"1,250 kg"\n')
+    ingest(home, [table])
+    assert "set decimal_mark in ontology.toml" in home.ontology()["mass"].remark
+    edit(home, 'decimal_mark = "unclear"', f'decimal_mark = "{mark}"')
+    for _ in range(2):
+        mass = infer(home)["mass"]
+        assert (mass.datatype, mass.unit, mass.decimal_mark) == ("quantity", "kg", mark)
+        assert mass.parse("1,250 kg") == (1250 if mark == "." else 1.25)
+
+
 def test_a_property_added_by_hand_gets_what_nobody_wrote_from_the_data(home, table):
     ingest(home, [table])
     own = '\n[property.mass]\ndatatype = "quantity"\ncardinality = "many"\n'

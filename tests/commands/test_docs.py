@@ -1,4 +1,4 @@
-"""What README.md and docs/commands.md say of commands holds: their options, results and examples."""
+"""What README.md and docs/commands.md say of commands holds: options, results and examples."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 SECTION = re.compile(r"^### `([a-z]+)(.*?)`\n(.*?)(?=^##|\Z)", re.DOTALL | re.MULTILINE)
 SECTIONS = [(name, f"{rest}\n{body}") for name, rest, body in SECTION.findall(COMMANDS_TEXT)]
 OF_TORCHRUN = {"--nproc-per-node", "--max-restarts"}
+Parse = Callable[[list[str]], None]
 GLOBAL = {option for each in cli.params for option in each.opts}
 
 
@@ -55,7 +56,7 @@ def test_the_options_of_a_command_are_those_that_are_documented(name: str) -> No
 
 
 @pytest.fixture
-def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[list[str]], None]:
+def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parse:
     """Parse the words of a call, and call nothing; raises click.UsageError."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(click.Command, "invoke", lambda command, context: None)
@@ -93,18 +94,18 @@ EXAMPLES = calls(README_TEXT) + calls(COMMANDS_TEXT)
 
 
 @pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
-def test_the_options_of_an_example_exist(words: list[str], parse) -> None:
+def test_the_options_of_an_example_exist(words: list[str], parse: Parse) -> None:
     parse(words)
 
 
-def test_an_option_that_there_is_not_is_found(parse) -> None:
+def test_an_option_that_there_is_not_is_found(parse: Parse) -> None:
     with pytest.raises(click.UsageError, match="--nothing"):
         parse(["ingest", "products.csv", "--nothing"])
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
 def test_the_example_of_a_commands_help_can_be_called(
-    path: tuple[str, ...], command: click.Command, parse
+    path: tuple[str, ...], command: click.Command, parse: Parse
 ) -> None:
     _, _, example = (command.help or "").partition("Example:")
     found = calls(example)

@@ -17,6 +17,7 @@ from tests.kg.ingest.mapped import Made
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "mappings.md").read_text(encoding="utf-8")
+Read = Callable[..., Made]
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -77,7 +78,7 @@ def test_the_shipped_mappings_are_those_that_there_are() -> None:
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., Made]:
+def read(tmp_path: Path) -> Read:
     """Read a source by a mapping."""
 
     def run(mapping: str, text: str, name: str = "items.csv") -> Made:
@@ -93,7 +94,7 @@ def read(tmp_path: Path) -> Callable[..., Made]:
     return run
 
 
-def test_the_first_example(read) -> None:
+def test_the_first_example(read: Read) -> None:
     made = read(
         INTRODUCTION[0],
         "sku,name,text,department,photo,photo_1,internal_cost,colour\n"
@@ -108,7 +109,7 @@ def test_the_first_example(read) -> None:
     assert made.values("2") == {}
 
 
-def test_the_settings_of_a_column(read) -> None:
+def test_the_settings_of_a_column(read: Read) -> None:
     (piece,) = pieces("Values")
     made = read(piece, "id,Gewicht,Einheit\n1,5,lb\n2,7,\n3,0,\n4,<b>9</b> kg,\n5,0,lb\n")
     assert [made.values(id) for id in "12345"] == [
@@ -120,7 +121,7 @@ def test_the_settings_of_a_column(read) -> None:
     ]
 
 
-def test_packed_cells(read) -> None:
+def test_packed_cells(read: Read) -> None:
     (packed,) = (piece for piece in pieces("Cells that hold properties") if "[[packed]]" in piece)
     (cell,) = re.findall(r'in "(.*)"', packed)
     made = read(packed, f'id,additional_attributes\n1,"{cell}"\n')
@@ -134,18 +135,20 @@ def test_packed_cells(read) -> None:
         ("position = true", 1, {"Fabric": "Linen"}),
     ],
 )
-def test_packed_cells_with_more_parts(read, more, number, expected) -> None:
+def test_packed_cells_with_more_parts(
+    read: Read, more: str, number: int, expected: dict[str, str]
+) -> None:
     cell = re.findall(r"`(\w+:\w+:\w+)`", section("Cells that hold properties"))[number]
     piece = f'id = "id"\n[[packed]]\ncolumn = "p"\npair = ":"\nitem = ";"\n{more}\n'
     assert read(piece, f"id,p\n1,{cell}\n").values("1") == expected
 
 
-def test_packed_cells_of_json(read) -> None:
+def test_packed_cells_of_json(read: Read) -> None:
     piece = 'id = "id"\n[[packed]]\ncolumn = "p"\nformat = "json"\n'
     assert read(piece, 'id,p\n1,"{""size"": ""5 cm""}"\n').values("1") == {"size": "5 cm"}
 
 
-def test_pairs_of_columns(read) -> None:
+def test_pairs_of_columns(read: Read) -> None:
     _, pairs = pieces("Cells that hold properties")
     (quoted,) = re.findall(r"quoted = true +# (.*)", pairs)
     cell = quoted.replace('"', '""')
@@ -158,7 +161,7 @@ def test_pairs_of_columns(read) -> None:
     assert made.values("1") == {"colour": ["Black, matt", "Blue", "Green"], "height": "12 cm"}
 
 
-def test_pairs_in_records(read) -> None:
+def test_pairs_in_records(read: Read) -> None:
     _, pairs = pieces("Cells that hold properties")
     made = read(
         pairs,
@@ -169,7 +172,7 @@ def test_pairs_in_records(read) -> None:
     assert made.values("1") == {"height": "12 cm"}
 
 
-def test_a_long_table(read) -> None:
+def test_a_long_table(read: Read) -> None:
     (triples,) = pieces("Long tables")
     made = read(
         f'title = ["name"]\n{triples}',
@@ -185,20 +188,20 @@ def variants(word: str) -> str:
     return found
 
 
-def test_a_column_with_the_parent(read) -> None:
+def test_a_column_with_the_parent(read: Read) -> None:
     piece = next(piece for piece in pieces("Variants") if 'parent = "parent_sku"' in piece)
     made = read(piece, "id,parent_sku,colour\nshirt,,\nshirt-s,shirt,red\n")
     assert made.values("shirt-s") == {"colour": "red", "variant of": "shirt"}
 
 
-def test_a_parent_by_its_number(read) -> None:
+def test_a_parent_by_its_number(read: Read) -> None:
     piece = variants("references").replace('id = "id"', 'id = "SKU"', 1)
     made = read(piece, "SKU,ID,Parent\nshirt,44,\nshirt-s,45,id:44\nshirt-m,46,shirt\n")
     assert made.values("shirt-s")["variant of"] == "shirt"
     assert made.values("shirt-m")["variant of"] == "shirt"
 
 
-def test_rows_of_a_group(read) -> None:
+def test_rows_of_a_group(read: Read) -> None:
     piece = variants("group =").replace('id = "id"', 'id = "Handle"\ntitle = "Title"', 1)
     made = read(
         piece,
@@ -212,7 +215,7 @@ def test_rows_of_a_group(read) -> None:
     assert made.values("linen-shirt/M/Sand")["Size"] == "M"
 
 
-def test_a_list_of_variants_in_records(read) -> None:
+def test_a_list_of_variants_in_records(read: Read) -> None:
     made = read(
         variants("list ="),
         '[{"id": "1", "options": [{"name": "Size"}], "variants": '
@@ -224,7 +227,7 @@ def test_a_list_of_variants_in_records(read) -> None:
     assert made.values("1-m") == {"Size": "M", "variant of": "1"}
 
 
-def test_packed_variants(read) -> None:
+def test_packed_variants(read: Read) -> None:
     piece = variants("packed =")
     (cell,) = re.findall(r"# (sku=.*)", piece)
     made = read(piece, f'id,configurable_variations\nMH,"{cell}"\n')
@@ -232,7 +235,7 @@ def test_packed_variants(read) -> None:
     assert made.values("MH-M") == {"size": "M", "variant of": "MH"}
 
 
-def test_texts_in_several_languages(read) -> None:
+def test_texts_in_several_languages(read: Read) -> None:
     (piece,) = pieces("Languages")
     head = 'title = "name"\ndescription = "description"\n'
     made = read(
@@ -244,7 +247,7 @@ def test_texts_in_several_languages(read) -> None:
     assert made.languages == {("1", "title", "Couch"): "de-DE"}
 
 
-def test_texts_with_their_language_in_records(read) -> None:
+def test_texts_with_their_language_in_records(read: Read) -> None:
     (piece,) = pieces("Languages")
     tagged = re.findall(r'# in records: (\{"language_tag.*\})', piece)
     made = read(
@@ -271,7 +274,7 @@ READING: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("key", READING)
-def test_how_a_file_is_read(read, key: str) -> None:
+def test_how_a_file_is_read(read: Read, key: str) -> None:
     settings, text = READING[key]
     made: Any = read(
         f'id = "id"\n{settings}\n', text, "items.xml" if key == "records" else "items.csv"

@@ -27,6 +27,7 @@ from kg.ingest.values import (
     rules_of,
     stands_for_no_id,
 )
+from kg.ingest.values.missing import word_key
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
 from schema.bracketed import list_in
 from schema.mapping import (
@@ -153,9 +154,10 @@ class ColumnSteps:
         return joined.text
 
     def signs_of(self, name: str) -> CellSigns:
-        """Return what separates the values in the cells of a column."""
+        """Return what separates the values in the cells of a column, and which are none."""
         settings = self.value_settings(self.settings_of(name))
-        return CellSigns(settings.separator, settings.quoted)
+        missing = frozenset(map(word_key, settings.missing))
+        return CellSigns(settings.separator, settings.quoted, missing)
 
     def _add_pairs(self, rows: Rows) -> None:
         """Turn columns of names and columns of values into columns by those names."""

@@ -46,7 +46,8 @@ def leading(
         rest = column.where(~first)
         if len(rest):
             beside.append(rest)
-    if len(parts) == 1 and len(parts[0]) == count:
+    # The texts of a long table are in the order of their lines, not in that of their items.
+    if len(parts) == 1 and np.array_equal(parts[0].rows, np.arange(count)):
         tag = parts[0].language
         return Leading(parts[0].texts, beside, dict.fromkeys(range(count), tag) if tag else {})
     indices = np.full(count, -1, np.int64)

@@ -601,7 +601,7 @@ def test_further_titles_of_an_item_are_said_and_kept(batch_rows):
 
 def test_further_titles_of_a_record_are_said_and_alternatives_are_none():
     mapping = parse_mapping('id = "id"\ntitle = ["name", "title"]', "m")
-    records = [
+    records: list[dict[str, Any]] = [
         {"id": "1", "name": ["Cup", "Mug", "Cup"], "title": "Pot"},
         {"id": "2", "title": "T"},
     ]

@@ -366,7 +366,7 @@ def cypher(
     TEXT is the query. The graph has this form:
 
     \b
-      (:Item {id, title, category, image})
+      (:Item {id, title, description, category, image})
         -[:HAS {id, property, rank, confidence, source}]->
       (:Value {text})
 

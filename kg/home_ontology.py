@@ -124,8 +124,10 @@ class Edits:
         after = self.edited.properties.get(spec.name) if self.edited is not None else None
         if after is None:
             return spec
-        base = self.before.properties.get(spec.name) if self.before is not None else None
-        return edited_settings(base or spec, after, spec)
+        if self.before is None:
+            # All of it may be a person's, also what is as if nothing were written.
+            return edited_settings(spec, after, spec)
+        return edited_settings(self.before.properties.get(spec.name), after, spec)
 
     def base(self, inferred: Ontology) -> Ontology | None:
         """Return the ontology that a person has edited, or the nearest to it that is known."""

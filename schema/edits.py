@@ -24,9 +24,7 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
         after = edited.properties.get(name)
         current = inferred.properties.get(name)
         if after is not None and current is not None:
-            # A property that was added by hand before the data had it is in no base: whatever the
-            # person wrote about it counts as an edit.
-            specs.append(_merge_property(before or current, after, current))
+            specs.append(_merge_property(before or as_added(current), after, current))
         elif current is not None and before is None:
             # New in the data. One that is in the base as well was removed by hand and stays out.
             specs.append(current)
@@ -39,13 +37,24 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
     return Ontology(specs, categories=inferred.categories, threshold=threshold)
 
 
+def as_added(current: PropertySpec) -> PropertySpec:
+    """Return the base of a property that a person added by hand before the data had it.
+
+    It has what the file says where nothing is written. A datatype and a cardinality are always
+    taken for written.
+    """
+    return PropertySpec(current.name, datatype=current.datatype, cardinality=current.cardinality)
+
+
 def edited_settings(
-    base: PropertySpec, edited: PropertySpec, current: PropertySpec
+    base: PropertySpec | None, edited: PropertySpec, current: PropertySpec
 ) -> PropertySpec:
     """Return ``current`` with what a person says about how its texts are read and compared.
 
-    Whatever differs from ``base``, the property as it was last inferred, is a person's.
+    Whatever differs from ``base``, the property as it was last inferred, is a person's. There is no
+    base of a property that was added by hand.
     """
+    base = base or as_added(current)
     changed = {
         name: getattr(edited, name)
         for name in ("datatype", "unit", "decimal_mark", "date_order", "case_sensitive")

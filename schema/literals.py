@@ -299,7 +299,7 @@ def _infer_number(name: str, vocabulary: Vocabulary, hints: Hints) -> Inference 
     unit = hint.currency or (hint.unit.symbol if hint.unit else None)
     reading = Reading("decimal", unit, mark, remark=mark_remark(votes, mark))
     if not vocabulary.parses(lambda text: parse_number(text, mark)):
-        return Inference(Reading(remark=reading.remark), votes)
+        return _unread(votes, mark, reading.remark)
     if hint.unit is not None:
         return Inference(replace(reading, datatype="quantity"), votes)
     if vocabulary.parses(lambda text: _parse_number(text, "integer", None, mark)):
@@ -330,7 +330,7 @@ def _infer_price(name: str, vocabulary: Vocabulary, hints: Hints) -> Inference |
         listed = ", ".join(sorted(currencies))
         remark = f"its prices have several currencies ({listed}), and their numbers say little"
     if not vocabulary.parses(lambda text: _parse_number(text, "decimal", currency, mark)):
-        return Inference(Reading(remark=remark), votes)
+        return _unread(votes, mark, remark)
     is_whole_price = vocabulary.parses(lambda text: _parse_number(text, "integer", currency, mark))
     datatype = "integer" if is_whole_price else "decimal"
     return Inference(Reading(datatype, currency, mark, remark=remark), votes)
@@ -365,13 +365,23 @@ def _infer_quantity(name: str, vocabulary: Vocabulary, hints: Hints) -> Inferenc
     mark = hints.decide_mark(votes)
     # Numbers without a unit are of the unit that the others have, if those have only one.
     bare = most_used if 2 * units[most_used] >= vocabulary.total and len(units) == 1 else None
-    full = Context(dimension, bare, mark)
-    if not vocabulary.parses(
-        lambda text: _of_dimension(parse_quantity(text.strip(), full), dimension)
-    ):
-        return None
     remark = mark_remark(votes, mark)
+
+    def are_quantities(decimal_mark: str) -> bool:
+        full = Context(dimension, bare, decimal_mark)
+        return vocabulary.parses(
+            lambda text: _of_dimension(parse_quantity(text.strip(), full), dimension)
+        )
+
+    if not are_quantities(mark):
+        # Quantities that nobody can read are no mere texts: a person can say how they are read.
+        return _unread(votes, mark, remark) if remark and are_quantities(".") else None
     return Inference(Reading("quantity", most_used.symbol, mark, remark=remark), votes)
+
+
+def _unread(votes: MarkVotes, mark: str, remark: str) -> Inference:
+    """Return the inference of numbers of which too many can be read in two ways."""
+    return Inference(Reading(decimal_mark=mark if mark == UNCLEAR else ".", remark=remark), votes)
 
 
 _NUMBER_IN_TEXT = re.compile(rf"(?<![\d.,]){NUMBER}(?![\d.,]*\d)", re.ASCII)

@@ -209,7 +209,8 @@ class Ontology:
         The items have the columns id and category; the statements item, property, value and
         optionally rank, in which case only those of trusted ranks count. ``given`` says by property
         what mappings say of how it is read. ``edit`` returns a property with a person's settings:
-        which values are equal, is decided by these.
+        they decide which values are equal, and how what the person leaves open is read. The
+        ontology itself has, in place of each of these settings, what is inferred without them.
         """
         ontology, _ = cls.infer_counted(
             items, statements, threshold=threshold, given=given, edit=edit
@@ -237,8 +238,7 @@ class Ontology:
 
         def merging(values: ValueCounts) -> Iterator[tuple[str, str, str]]:
             """Infer how the properties are read, and yield the values that are one."""
-            for spec in _infer_readings(values, given or {}):
-                edited = edit(spec) if edit is not None else spec
+            for spec, edited in _infer_readings(values, given or {}, edit):
                 counts = values[spec.name]
                 equality = edited.equality
                 merges = find_merges(
@@ -462,31 +462,92 @@ def _texts(name: str, entry: Mapping[str, Any], key: str) -> dict[str, tuple[str
 
 
 def _infer_readings(
-    values: Mapping[str, Mapping[str, int]], given: Mapping[str, Given]
-) -> Iterator[PropertySpec]:
-    """Yield each property with how it is read, by its own values and those of the others."""
+    values: Mapping[str, Mapping[str, int]],
+    given: Mapping[str, Given],
+    edit: Callable[[PropertySpec], PropertySpec] | None,
+) -> Iterator[tuple[PropertySpec, PropertySpec]]:
+    """Yield each property with how it is read, as inferred and as edited.
 
-    def infer(name: str, elsewhere: str = ".") -> Inference:
-        texts = tuple(values[name])
-        counts = tuple(values[name].values())
-        return infer_reading(name, texts, counts, elsewhere, given.get(name, NOTHING_GIVEN))
-
-    inferences = {name: infer(name) for name in values}
-    elsewhere = usual_decimal_mark([each.votes for each in inferences.values()])
-    for name, counts in values.items():
-        inference = inferences[name]
-        if inference.depends_on_others and elsewhere != ".":
-            inference = infer(name, elsewhere)
-        reading = inference.reading
-        yield PropertySpec(
-            name,
-            datatype=reading.datatype,
-            unit=reading.unit,
-            decimal_mark=reading.decimal_mark,
-            date_order=reading.date_order,
-            case_sensitive=is_case_sensitive(name, tuple(counts)),
-            remark=reading.remark,
+    Its own values decide, and those of the other properties. What a person has set is given where
+    the rest is inferred: the decimal mark of quantities is that of their numbers, also if without
+    the person they would be mere texts.
+    """
+    readings = _Readings(values, given)
+    specs = readings.specs()
+    if edit is None:
+        yield from ((spec, spec) for spec in specs.values())
+        return
+    edited = {name: edit(spec) for name, spec in specs.items()}
+    said = {name: _said(spec, edited[name]) for name, spec in specs.items()}
+    for name, settings in said.items():
+        if settings:
+            readings.give(name, settings)
+    if any(said.values()):
+        specs, formerly = readings.specs(), specs
+    else:
+        formerly = specs
+    for name, spec in specs.items():
+        # Without what the person has set the property is the base to which the next edited form
+        # of the file is compared.
+        without: dict[str, Any] = {field: vars(formerly[name])[field] for field in said[name]}
+        yield (
+            replace(spec, **without),
+            replace(
+                spec,
+                **said[name],
+                synonyms=edited[name].synonyms,
+                case_sensitive=edited[name].case_sensitive,
+            ),
         )
+
+
+class _Readings:
+    """How the properties are read by their values and by what is given."""
+
+    def __init__(self, values: Mapping[str, Mapping[str, int]], given: Mapping[str, Given]) -> None:
+        self._values = values
+        self._given = dict(given)
+        self._inferences = {name: self._infer(name) for name in values}
+        self._case_sensitive = {
+            name: is_case_sensitive(name, tuple(values[name])) for name in values
+        }
+
+    def give(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Infer a property again with what a person has set."""
+        given = self._given.get(name, NOTHING_GIVEN)
+        remarks = tuple(remark for remark in given.remarks if remark[0] not in settings)
+        self._given[name] = replace(given, **settings, remarks=remarks)
+        self._inferences[name] = self._infer(name)
+
+    def specs(self) -> dict[str, PropertySpec]:
+        """Return the properties; what a property's own numbers leave open the others decide."""
+        elsewhere = usual_decimal_mark([each.votes for each in self._inferences.values()])
+        specs = {}
+        for name, inference in self._inferences.items():
+            reading = inference.reading
+            if inference.depends_on_others and elsewhere != ".":
+                reading = self._infer(name, elsewhere).reading
+            specs[name] = PropertySpec(
+                name,
+                datatype=reading.datatype,
+                unit=reading.unit,
+                decimal_mark=reading.decimal_mark,
+                date_order=reading.date_order,
+                case_sensitive=self._case_sensitive[name],
+                remark=reading.remark,
+            )
+        return specs
+
+    def _infer(self, name: str, elsewhere: str = ".") -> Inference:
+        counts = self._values[name]
+        given = self._given.get(name, NOTHING_GIVEN)
+        return infer_reading(name, tuple(counts), tuple(counts.values()), elsewhere, given)
+
+
+def _said(spec: PropertySpec, edited: PropertySpec) -> dict[str, Any]:
+    """Return what a person has set of how a property is read."""
+    fields = ("datatype", "unit", "decimal_mark", "date_order")
+    return {name: vars(edited)[name] for name in fields if vars(edited)[name] != vars(spec)[name]}
 
 
 def _count(value: object) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kg.ingest.columns import Rows, reject, rows_of_batch
-from kg.ingest.draft import Draft, DraftMaker, Facts
+from kg.ingest.draft import FURTHER_TEXTS, Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
 from kg.ingest.rows import Batch, RecordBatch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows
@@ -27,6 +27,7 @@ from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.languages import canonical_tag
 from schema.mapping import Mapping
+from schema.mapping.languages import precedence
 from schema.rejects import RejectedRow
 from schema.terms import CATEGORY_SEPARATOR, Rank
 
@@ -101,6 +102,8 @@ class Assembler:
         self.names = names
         self.has_deferred = False
         self._seen = SeenRows()
+        # Which of them are variants.
+        self._variants = SeenRows(content_type=np.uint8, line_type=np.uint8)
         self._columns: dict[tuple[str, str], None] = {}
         self._shelf = ItemShelf() if mapping.may_repeat_ids else None
 
@@ -244,6 +247,8 @@ class Assembler:
         is_old = np.zeros(len(draft.ids), bool)
         first_rows = self._seen.find(item for item in draft.ids if item is not None)
         seen_before = set(first_rows)
+        variants_before = self._variants.find(seen_before)
+        variants: dict[str, SeenRow] = {}
         # Not the lines, since all records of a file may be in one.
         first_sources: dict[str, int] = {}
         made = set(rows.ids) | set(rows.parent_rows)
@@ -255,24 +260,32 @@ class Assembler:
             source = int(draft.sources[row])
             if item is None or draft.secondary[row] or source in draft.deferred:
                 continue
+            if source in reasons or source in draft.bad:
+                continue
             content = draft.contents[source]
             is_variant = row in made and not pivoted
             first = first_rows.setdefault(item, SeenRow(content, line))
             is_again = item in seen_before or first_sources.setdefault(item, source) != source
-            if is_variant and is_again:
-                if first.content == content:
-                    is_old[row] = True
-                else:
-                    reasons[source] = (
-                        f"variant {item!r} already appeared in line {first.line} with other content"
-                    )
-            elif self._is_listed(rows) and is_again:
+            was_variant = item in variants_before or item in variants
+            if is_variant and not is_again:
+                variants[item] = SeenRow(0, 0)
+            if not is_again or not (is_variant or was_variant or self._is_listed(rows)):
+                continue
+            if first.content == content and is_variant == was_variant:
                 is_old[row] = True
-                if first.content != content:
-                    reasons[source] = (
-                        f"id {item!r} already appeared in line {first.line} with other content"
-                    )
+                continue
+            what = f"id {item!r}"
+            if is_variant:
+                what += f" of a variant of {rows.parents.get(row)!r}"
+            if is_variant == was_variant:
+                reasons[source] = f"{what} already appeared in line {first.line} with other content"
+            else:
+                reasons[source] = (
+                    f"{what} is that of a {'variant' if was_variant else 'product'} in line "
+                    f"{first.line}: give one of them another id"
+                )
         self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        self._variants.add(variants)
         return _Repeated(reasons, is_old)
 
     def _is_listed(self, rows: Rows) -> bool:
@@ -387,9 +400,13 @@ class Assembler:
         }
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
-            others: list[tuple[str, int, str]] = []
+            tags = {
+                name: [draft.languages.get(name, {}).get(row) for row in rows.tolist()]
+                for name in texts
+            }
+            others: list[_OtherText] = []
             table = self._merged_items(
-                self._shelf, ids, texts, image_names, draft.lines[rows], others
+                self._shelf, ids, texts, tags, image_names, draft.lines[rows], others
             )
             return table, self._other_texts(draft, rows, others)
         images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
@@ -400,13 +417,15 @@ class Assembler:
         shelf: ItemShelf,
         ids: list[str],
         texts: dict[str, pa.Array],
+        tags: dict[str, list[str | None]],
         image_names: list[list[str]],
         lines: IntArray,
-        others: list[tuple[str, int, str]],
+        others: list[_OtherText],
     ) -> pa.Table:
         """Return one item for the rows of each id: what the first of them says, and all images.
 
-        Fields, rows and texts of those that say something else are added to ``others``.
+        Of texts with language tags those in the leading language come before all others. What
+        else rows say is added to ``others``.
         """
         names: dict[str, list[str]] = {}
         for id, found in zip(ids, image_names, strict=True):
@@ -414,9 +433,23 @@ class Assembler:
         before = shelf.take(names)
         items = {id: before.get(id) or ShelvedItem() for id in names}
         for field_name, column in texts.items():
-            for row, (id, text) in enumerate(zip(ids, column.to_pylist(), strict=True)):
-                if text is not None and items[id].texts.setdefault(field_name, text) != text:
-                    others.append((field_name, row, text))
+            rows = zip(ids, column.to_pylist(), tags[field_name], strict=True)
+            for row, (id, text, tag) in enumerate(rows):
+                item = items[id]
+                if text is None:
+                    continue
+                other = _OtherText(field_name, row, text, tag)
+                if field_name in item.texts:
+                    leads = _OtherText(
+                        field_name, row, item.texts[field_name], item.languages.get(field_name)
+                    )
+                    if self._precedence(tag) < self._precedence(leads.language):
+                        leads, other = other, leads
+                    if leads.text != other.text or leads.language != other.language:
+                        others.append(other)
+                    other = leads
+                item.texts[field_name] = other.text
+                item.languages[field_name] = other.language
         for id, found in names.items():
             images = self._images(id, found) or []
             items[id].images = list(dict.fromkeys([*items[id].images, *images]))
@@ -447,29 +480,36 @@ class Assembler:
         }
         return self._with_provenance(columns, len(ids), ITEM_SCHEMA)
 
-    def _other_texts(
-        self, draft: Draft, rows: IntArray, others: list[tuple[str, int, str]]
-    ) -> list[Facts]:
-        """Return texts that differ from an item's first ones as values of their columns."""
-        if not others:
-            return []
-        self.left_out.notes[
-            "times a row says another title, description or category of its item than an earlier "
-            "one, which is kept as a value of that column"
-        ] += len(others)
+    def _precedence(self, language: str | None) -> int:
+        return precedence(language, self.mapping.language)
+
+    def _other_texts(self, draft: Draft, rows: IntArray, others: list[_OtherText]) -> list[Facts]:
+        """Return texts that differ from an item's leading ones as values of their columns."""
+        # An item of a long table may have several categories, like one with a list of them.
+        is_long = self.mapping.triples is not None
+        count = sum(
+            other.language is None and not (is_long and other.field == "category")
+            for other in others
+        )
+        if count:
+            self.left_out.notes[FURTHER_TEXTS] += count
         columns = draft.columns
         properties = {
             "title": columns.title,
             "description": columns.description,
             "category": columns.category[0] if len(columns.category) == 1 else "category",
         }
+        found: dict[tuple[str, str | None], list[_OtherText]] = {}
+        for other in others:
+            found.setdefault((other.field, other.language), []).append(other)
         facts = []
-        for name, property in properties.items():
-            found = [(rows[row], text) for each, row, text in others if each == name]
-            if found:
-                of_rows = np.array([row for row, _ in found], np.int64)
-                texts = pa.array([text for _, text in found], pa.string())
-                facts.append(Facts(property, property, of_rows, texts, whole=True))
+        for (name, language), texts in found.items():
+            property = properties[name] if language is None else name
+            of_rows = np.array([rows[other.row] for other in texts], np.int64)
+            values = pa.array([other.text for other in texts], pa.string())
+            facts.append(
+                Facts(property, properties[name], of_rows, values, language=language, whole=True)
+            )
         return facts
 
     def _images(self, id: str, names: list[str]) -> list[str] | None:
@@ -506,6 +546,16 @@ class Assembler:
             path = paths[row]
             paths[row] = level if path is None else path + CATEGORY_SEPARATOR + level
         return paths
+
+
+@dataclass(frozen=True)
+class _OtherText:
+    """A text of an item's field, its row among those of the items, and its language tag if any."""
+
+    field: str
+    row: int
+    text: str
+    language: str | None
 
 
 @dataclass

@@ -18,6 +18,7 @@ from kg.ingest.flatten import Flattener
 from kg.ingest.packed import split_images, unpack, unpack_json
 from kg.ingest.unit_cells import CellSigns, join_units
 from kg.ingest.values import (
+    CleanIds,
     ColumnCleaners,
     ColumnEvidence,
     ColumnRules,
@@ -26,9 +27,9 @@ from kg.ingest.values import (
     rules_of,
     stands_for_no_id,
 )
+from kg.ingest.values.missing import word_key
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
 from schema.bracketed import list_in
-from schema.errors import MappingError
 from schema.mapping import (
     BRACKETS,
     ColumnSettings,
@@ -36,9 +37,10 @@ from schema.mapping import (
     PackedColumn,
     PairColumns,
     TripleColumns,
+    absent_column,
 )
 from schema.mapping.languages import language_tag, tagged_names
-from schema.mapping.names import is_pattern, listed, matching, normalized, number_in
+from schema.mapping.names import is_pattern, matches, matching, normalized, number_in
 
 
 class ColumnSteps:
@@ -103,7 +105,10 @@ class ColumnSteps:
             pattern = self.settings_of(name).unit_column
             if pattern is None:
                 continue
-            unit_name = names.get(normalized(pattern.replace("{name}", name)))
+            unit = pattern.replace("{name}", name)
+            unit_name = names.get(normalized(unit))
+            if unit_name is None and self._strict and self._needs_unit_column(name):
+                raise absent_column(self.mapping, unit, list(names.values()))
             if unit_name is None or unit_name == name:
                 continue
             consumed.add(unit_name)
@@ -118,6 +123,13 @@ class ColumnSteps:
                 rows.notes[f"units in {unit_name!r} have no number beside them"] += alone
         # A unit without a number says nothing.
         rows.without(consumed)
+
+    def _needs_unit_column(self, name: str) -> bool:
+        """Return whether a mapping says of this very column which other one has its units."""
+        return any(
+            settings.unit_column is not None and not is_pattern(each) and matches(name, each)
+            for each, settings in self.mapping.settings
+        )
 
     def _with_units(self, rows: Rows, column: Column, units: dict[int, list[str]]) -> Column:
         """Return a column with the units of its rows: one for all texts of a row, or one each."""
@@ -142,9 +154,10 @@ class ColumnSteps:
         return joined.text
 
     def signs_of(self, name: str) -> CellSigns:
-        """Return what separates the values in the cells of a column."""
+        """Return what separates the values in the cells of a column, and which are none."""
         settings = self.value_settings(self.settings_of(name))
-        return CellSigns(settings.separator, settings.quoted)
+        missing = frozenset(map(word_key, settings.missing))
+        return CellSigns(settings.separator, settings.quoted, missing)
 
     def _add_pairs(self, rows: Rows) -> None:
         """Turn columns of names and columns of values into columns by those names."""
@@ -196,10 +209,7 @@ class ColumnSteps:
         columns = rows.names()
         found = [name for name in names if name in columns] or matching(columns, names)
         if not found:
-            raise MappingError(
-                f"mapping {self.mapping.name!r} needs column {names[0]!r}; "
-                f"the source has {listed(columns)}: choose another with `--mapping`"
-            )
+            raise absent_column(self.mapping, names[0], columns)
         return found[0]
 
     def _unpack_column(self, rows: Rows, name: str, packed: PackedColumn) -> None:
@@ -280,10 +290,14 @@ class ColumnSteps:
         for row, texts in _several(rows.named(name)):
             several = ", ".join(repr(text[:40]) for text in texts[:3])
             rows.bad.setdefault(int(rows.sources[row]), f"several ids in {name!r}: {several}")
-        found = self._cleaners.clean_ids(name, pa.array(rows.texts(name), pa.string()))
+        found = self.clean_ids(name, rows.texts(name))
         for row, fault in found.faults.items():
             rows.bad.setdefault(int(rows.sources[row]), fault)
         return found.ids
+
+    def clean_ids(self, name: str, texts: Sequence[str | None]) -> CleanIds:
+        """Return the clean ids of texts [N] that a column, or the data, call by a name."""
+        return self._cleaners.clean_ids(name, pa.array(texts, pa.string()))
 
     def references(self, rows: Rows, name: str) -> list[str | None]:
         """Return the clean ids of other items in a column; those that are spoilt are left out."""

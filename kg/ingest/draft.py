@@ -16,20 +16,21 @@ import pyarrow as pa
 
 from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
-from kg.ingest.leading import leading, split_by_language, split_leading
+from kg.ingest.leading import Leading, leading, split_by_language, split_leading
 from kg.ingest.packed import is_other_file
+from kg.ingest.readers.totals import is_word_for_totals
 from kg.ingest.unit_cells import join_units
 from kg.ingest.values import ColumnCleaners, ValueSettings
 from kg.ingest.values.text import LIST_SEPARATOR, clean
 from kg.ingest.variants import VariantSteps
 from schema.arrays import BoolArray, IntArray
-from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve
+from schema.mapping import VARIANT_OF, ColumnSettings, Layout, Mapping, resolve, with_choice
 from schema.mapping.languages import primary
 from schema.mapping.names import matches
 
-_TOTALS = frozenset(
-    """total totals subtotal summe gesamt gesamtsumme zwischensumme totaal suma totale somme
-    合计 总计 小计""".split()
+FURTHER_TEXTS = (
+    "further titles, descriptions or categories of items that have another one already: each is "
+    "kept as a value of its column"
 )
 
 
@@ -106,6 +107,8 @@ class Draft:
     left_out: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     columns: DraftColumns = DraftColumns()
+    languages: dict[str, dict[int, str]] = field(default_factory=dict)
+    """The tags of titles and descriptions, by field and row [M], where texts have one."""
 
 
 class DraftMaker:
@@ -129,6 +132,8 @@ class DraftMaker:
         """What the user should know about the mapping, in order."""
         self.ignored: dict[str, None] = {}
         """The columns that were left out, in order."""
+        self.names: dict[str, None] = {}
+        """The names of all columns that came up, in order, with those that the data name."""
         self._strict = strict
         self._for_layout = mapping
         if not strict or mapping.triples is not None:
@@ -140,6 +145,7 @@ class DraftMaker:
 
     def draft(self, rows: Rows) -> Draft:
         """Return the draft of a batch; raises MappingError if the mapping does not fit it."""
+        self.names.update(dict.fromkeys(rows.names()))
         self._steps.apply(rows)
         variants = self._variants
         groups = None
@@ -151,6 +157,7 @@ class DraftMaker:
         if variants is not None:
             variants.add_packed(rows, ids)
             variants.add_parents(rows, layout, ids, deferred)
+        self.names.update(dict.fromkeys(rows.names()))
         return self._finish(rows, layout, ids, deferred)
 
     def value_settings(self, settings: ColumnSettings) -> ValueSettings:
@@ -194,6 +201,8 @@ class DraftMaker:
             layout = resolve(replace(self._for_layout, id=()), own, strict=False)
         else:
             layout = resolve(self._for_layout, own, strict=self._strict)
+            if not self._strict:
+                self._for_layout = with_choice(self._for_layout, layout)
         self.remarks.update(dict.fromkeys(layout.remarks))
         self.ignored.update(dict.fromkeys(layout.ignored))
         return layout
@@ -260,12 +269,16 @@ class DraftMaker:
         facts: list[Facts] = []
         roles = layout.with_role()
 
+        languages: dict[str, dict[int, str]] = {}
+
         def field_of(names: tuple[str, ...], property: str) -> pa.Array:
             columns = [column for name in names for column in self._source_columns(rows, name)]
             if len(columns) > 1 or any(column.has_repeated_rows() for column in columns):
                 # A word for nothing never leads before another text.
                 columns = list(map(self._steps.without_words_for_nothing, columns))
-            lead, beside = leading(columns, count, self.mapping.language, secondary)
+            found = leading(columns, count, self.mapping.language, secondary)
+            beside = _without_repetitions(rows, columns, found)
+            languages[property] = found.languages
             facts.extend(
                 Facts(
                     property if column.language else column.name,
@@ -278,7 +291,7 @@ class DraftMaker:
                 )
                 for column in beside
             )
-            return lead
+            return found.texts
 
         title = field_of(layout.title, "title")
         description = field_of(layout.description, "description")
@@ -317,6 +330,7 @@ class DraftMaker:
             left_out=rows.left_out,
             notes=rows.notes,
             columns=DraftColumns.of(layout),
+            languages=languages,
         )
 
     def _source_columns(self, rows: Rows, name: str) -> list[Column]:
@@ -426,9 +440,9 @@ class DraftMaker:
         further = ColumnBuilder()
         for name in layout.category:
             columns = self._source_columns(rows, name)
-            lead, beside = leading(columns, len(rows), self.mapping.language, secondary)
-            levels.append(lead)
-            for column in beside:
+            found = leading(columns, len(rows), self.mapping.language, secondary)
+            levels.append(found.texts)
+            for column in found.beside:
                 for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
                     if column.language is None:
                         further.add(name, row, text)
@@ -458,6 +472,36 @@ class DraftMaker:
         return images
 
 
+def _without_repetitions(rows: Rows, columns: list[Column], found: Leading) -> list[Column]:
+    """Return texts beside the leading ones without those equal to them; note how many differ.
+
+    Only texts of the column that leads in their row count: others are alternatives.
+    """
+    repeated = {column.name for column in columns if column.has_repeated_rows()}
+    if not repeated or not found.beside:
+        return found.beside
+    leads = [clean(text) if text is not None else None for text in found.texts.to_pylist()]
+    led = {
+        (column.name, row)
+        for column in columns
+        if column.name in repeated and column.language is None
+        for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True)
+        if clean(text) == leads[row]
+    }
+    kept = []
+    for column in found.beside:
+        differs = np.ones(len(column), bool)
+        if column.language is None and column.name in repeated:
+            for place, (row, text) in enumerate(
+                zip(column.rows.tolist(), column.texts.to_pylist(), strict=True)
+            ):
+                if (column.name, row) in led:
+                    differs[place] = clean(text) != leads[row]
+                    rows.notes[FURTHER_TEXTS] += bool(differs[place])
+        kept.append(column.where(differs))
+    return [column for column in kept if len(column)]
+
+
 def _category_facts(column: Column) -> Facts:
     """Return further categories of items, or theirs in another language."""
     return Facts(
@@ -473,7 +517,7 @@ def _category_facts(column: Column) -> Facts:
 def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
     """Reject rows without a title that a report adds below its table."""
     for row, id in enumerate(ids):
-        if id is not None and id.casefold().rstrip(":") in _TOTALS and title[row].as_py() is None:
+        if id is not None and is_word_for_totals(id) and title[row].as_py() is None:
             reason = f"{id!r} is the sum of a report and no item: it has no title"
             rows.bad.setdefault(int(rows.sources[row]), reason)
 

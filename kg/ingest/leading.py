@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +12,24 @@ from schema.arrays import BoolArray
 from schema.mapping.languages import precedence
 
 
+@dataclass(frozen=True)
+class Leading:
+    """The leading text of each row [N], the languages of those that have a tag, and all others."""
+
+    texts: pa.Array
+    beside: list[Column]
+    languages: dict[int, str]
+
+
 def leading(
     columns: list[Column], count: int, language: str | None, secondary: BoolArray
-) -> tuple[pa.Array, list[Column]]:
+) -> Leading:
     """Return the first text of each row, in the leading language if there is one in it.
 
     All other texts are returned as columns beside it. Secondary rows have no leading text.
     """
     if not columns:
-        return pa.nulls(count, pa.string()), []
+        return Leading(pa.nulls(count, pa.string()), [], {})
     taken = secondary.copy()
     beside: list[Column] = []
     parts: list[Column] = []
@@ -37,15 +46,20 @@ def leading(
         rest = column.where(~first)
         if len(rest):
             beside.append(rest)
-    if len(parts) == 1 and len(parts[0]) == count:
-        return parts[0].texts, beside
+    # The texts of a long table are in the order of their lines, not in that of their items.
+    if len(parts) == 1 and np.array_equal(parts[0].rows, np.arange(count)):
+        tag = parts[0].language
+        return Leading(parts[0].texts, beside, dict.fromkeys(range(count), tag) if tag else {})
     indices = np.full(count, -1, np.int64)
     offset = 0
     for part in parts:
         indices[part.rows] = np.arange(offset, offset + len(part))
         offset += len(part)
     texts = pa.concat_arrays([part.texts for part in parts])
-    return texts.take(pa.array(indices, mask=indices < 0)), beside
+    languages = {
+        row: part.language for part in parts if part.language for row in part.rows.tolist()
+    }
+    return Leading(texts.take(pa.array(indices, mask=indices < 0)), beside, languages)
 
 
 def split_leading(

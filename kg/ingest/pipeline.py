@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.home import Home
 from kg.home_declared import load_declared, save_declared
@@ -355,10 +356,13 @@ class _Job:
         report.statements += batch.statements.num_rows
         report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
-        ids = batch.items["id"].to_pylist()
+        own = dict.fromkeys(batch.items["id"].to_pylist())
+        # A variant in a cell of its product may have no row of its own, and is an item all the
+        # same.
+        ids = own | dict.fromkeys(pc.unique(batch.statements["item"]).to_pylist())
         seen_before = self.seen_items.find(ids)
         row = SeenRow(content=number, line=0)
-        self.seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), row))
+        self.seen_items.add({id: row for id in ids if id not in seen_before})
         report.items = len(self.seen_items)
         if self.update.sync:
             # A rejected row shows that its item is still there.
@@ -368,7 +372,7 @@ class _Job:
             new = dict.fromkeys((id for id in present if id not in known), SeenRow(0, 0))
             seen.add(new)
             self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
-        return sum(seen.content != number for seen in seen_before.values())
+        return sum(seen.content != number for id, seen in seen_before.items() if id in own)
 
     def _hand_on(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
         if self.sink is not None and (items.num_rows or statements.num_rows):

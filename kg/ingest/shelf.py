@@ -12,9 +12,10 @@ _MAX_PARAMETERS = 900
 
 @dataclass
 class ShelvedItem:
-    """The first text of each field of an item, and all its images."""
+    """The leading text of each field of an item, its language if it has a tag, and all images."""
 
     texts: dict[str, str] = field(default_factory=dict)
+    languages: dict[str, str | None] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
 
 

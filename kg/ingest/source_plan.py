@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,12 +31,16 @@ from schema.mapping import (
     Guess,
     Mapping,
     Sample,
+    absent_names,
     adapt_mapping,
     guess_mapping,
+    is_shipped,
     load_mapping,
     resolve,
     sample_of,
+    with_choice,
 )
+from schema.mapping.names import matching
 
 if TYPE_CHECKING:
     from kg.rdf.document import RdfDocument
@@ -81,6 +85,16 @@ class SourcePlan(ABC):
     @abstractmethod
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and assemble its items and statements batch by batch."""
+
+    def _say_absent_names(self, mapping: Mapping, columns: Collection[str]) -> None:
+        """Say what the user's own mapping says of columns that never came up."""
+        if self.stated is None or is_shipped(self.stated) or not columns:
+            return
+        if names := _first_names(list(absent_names(mapping, columns))):
+            self.left_out.remarks[
+                f"mapping {mapping.name!r} names columns that the source does not have: "
+                + ", ".join(names)
+            ] = None
 
     def notes(self) -> Iterator[str]:
         """Yield remarks on what the mapping left out, once the source is read."""
@@ -129,6 +143,7 @@ class MappedPlan(SourcePlan):
                 yield assembler.assemble_deferred(rows)
         if (last := assembler.last_batch()) is not None:
             yield last
+        self._say_absent_names(self.stated or self.mapping, assembler.maker.names)
 
 
 @dataclass(frozen=True)
@@ -169,9 +184,12 @@ class RdfProductsPlan(SourcePlan):
         """Read the products of the document, one per row."""
         from kg.rdf.products import read_products, row_mapping
 
-        assembler = Assembler(row_mapping(self.mapping), self.images, origin, self.left_out)
+        mapping = row_mapping(self.mapping)
+        # What a batch of products has is chance.
+        assembler = Assembler(mapping, self.images, origin, self.left_out, strict=False)
         for batch in read_products(self.document, self.mapping):
             yield assembler.assemble(batch)
+        self._say_absent_names(mapping, assembler.maker.names)
 
 
 @dataclass(frozen=True)
@@ -269,6 +287,7 @@ def _plan_mapped(
     stated = asked or load_mapping(chosen.name)
     if is_record_source(source):
         _check_records(source, chosen, sample)
+        chosen, reason = _with_chosen_columns(source, guess, sample)
         return RecordsPlan(
             source, chosen.name, reason, found, chosen, sample, why=guess.why, stated=stated
         )
@@ -298,6 +317,22 @@ def _check_records(source: Source, mapping: Mapping, sample: Sample) -> None:
         bare = replace(mapping, title=(), description=(), images=(), category=(), properties=None)
         bare = replace(bare, variants=None, language_column=())
         resolve(bare, sample.columns)
+
+
+def _with_chosen_columns(source: Source, guess: Guess, sample: Sample) -> tuple[Mapping, str]:
+    """Return the mapping with those of its alternatives that the first records have; and why it.
+
+    All batches have to agree on the id.
+    """
+    mapping = guess.mapping
+    if mapping.triples is not None:
+        return mapping, _reason(source, mapping.name, guess.reason)
+    bare = replace(mapping, properties=None)
+    chosen = with_choice(mapping, resolve(bare, sample.columns, strict=False))
+    why = guess.reason
+    if chosen.id != mapping.id and len(matching(sample.columns, mapping.id)) > 1:
+        why += f"; the id is {chosen.id[0]!r} in all records"
+    return chosen, _reason(source, mapping.name, why)
 
 
 def column_names(source: Source) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from kg.ingest.values.missing import word_key
 from kg.ingest.values.text import LIST_SEPARATOR, split_quoted
 from schema.mapping.unit_codes import has_other_unit, is_bare_number, with_unit
 
@@ -18,10 +19,19 @@ class UnitFault(Enum):
 
 @dataclass(frozen=True)
 class CellSigns:
-    """What stands between the values of a cell, and whether these may be quoted."""
+    """What stands between the values of a cell, whether these may be quoted, and which are none.
+
+    ``missing`` are keys of words for nothing. A number that is one gets no unit: with it, it would
+    be a value.
+    """
 
     separator: str | None = None
     quoted: bool = False
+    missing: frozenset[str] = frozenset()
+
+    def is_missing(self, value: str) -> bool:
+        """Return whether a value is a word for nothing."""
+        return bool(self.missing) and word_key(value) in self.missing
 
     def split(self, text: str) -> list[str]:
         """Return the values of a cell, or of one that holds as many units."""
@@ -73,7 +83,10 @@ def join_units(text: str, unit: str, signs: CellSigns) -> JoinedCell:
     fault = None
     if any(map(has_other_unit, values, units)):
         fault = UnitFault.OTHER_UNIT
-    joined = [with_unit(value, each) for value, each in zip(values, units, strict=True)]
+    joined = [
+        value if signs.is_missing(value) else with_unit(value, each)
+        for value, each in zip(values, units, strict=True)
+    ]
     if joined == values:
         return JoinedCell(text, fault)
     return JoinedCell(joined[0] if len(joined) == 1 else signs.join(joined), fault)

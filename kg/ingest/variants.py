@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,15 @@ class PendingParent:
     line: int
     reference: str
     parent: str = ""
+
+
+@dataclass
+class _PackedVariant:
+    """A variant in a cell of a row: (name, text) pairs of what varies, and of its own ids."""
+
+    row: int
+    axes: list[tuple[str, str]]
+    own: list[tuple[str, str]]
 
 
 class VariantSteps:
@@ -202,24 +211,19 @@ class VariantSteps:
         names = matching(rows.names(), [self.variants.packed])
         builder = ColumnBuilder(derived=True)
         for name in names:
+            found: list[_PackedVariant] = []
             for column in rows.named(name):
                 for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
-                    parent = ids[row]
-                    if parent is not None:
-                        self._add_packed_cell(rows, ids, builder, (row, parent, text))
+                    if ids[row] is not None:
+                        found += self._packed_variants(rows, row, text)
+            self._clean_packed_ids(rows, name, found)
+            self._add_packed_variants(rows, ids, builder, found)
         rows.without(names)
         rows.columns += builder.columns()
 
-    def _add_packed_cell(
-        self,
-        rows: Rows,
-        ids: list[str | None],
-        builder: ColumnBuilder,
-        cell: tuple[int, str, str],
-    ) -> None:
+    def _packed_variants(self, rows: Rows, row: int, text: str) -> Iterator[_PackedVariant]:
+        """Yield the variants in a cell of a row, which is bad if it has one that cannot be read."""
         variants = self.variants
-        row, parent, text = cell
-        used: set[tuple[int, str]] = set()
         for part in text.split(variants.variant):
             if not part.strip():
                 continue
@@ -228,21 +232,72 @@ class VariantSteps:
             except ValueError as error:
                 rows.bad.setdefault(int(rows.sources[row]), str(error))
                 continue
-            axes = [pair for pair in pairs if not _is_any(pair[0], variants.id)]
-            own = [value for name, value in pairs if _is_any(name, variants.id)]
-            line = int(rows.lines[row])
-            variant = rows.add_rows([line], [int(rows.sources[row])])
-            values = [value for _, value in axes]
-            id = (clean(own[0]) if own else None) or variant_id(parent, values)
+            own = [pair for pair in pairs if _is_any(pair[0], variants.id)]
+            yield _PackedVariant(row, [pair for pair in pairs if pair not in own], own)
+
+    def _clean_packed_ids(self, rows: Rows, column: str, found: list[_PackedVariant]) -> None:
+        """Clean the ids of variants as those of rows are; spoilt ones make their rows bad."""
+        by_name: dict[str, list[tuple[_PackedVariant, int]]] = {}
+        for variant in found:
+            # The first of the mapping's names counts, wherever it stands in the cell.
+            filled = [pair for pair in variant.own if clean(pair[1])]
+            pairs = [pair for each in self.variants.id for pair in filled if matches(pair[0], each)]
+            variant.own = list(dict.fromkeys(pairs))
+            texts = {text for name, text in variant.own if matches(name, variant.own[0][0])}
+            if len(texts) > 1:
+                several = ", ".join(repr(text[:40]) for text in sorted(texts)[:3])
+                reason = f"several ids in {column!r}: {several}"
+                rows.bad.setdefault(int(rows.sources[variant.row]), reason)
+            for place, (name, _) in enumerate(variant.own):
+                by_name.setdefault(name, []).append((variant, place))
+        faults: dict[tuple[str, str], str] = {}
+        for name, places in by_name.items():
+            cleaned = self._steps.clean_ids(
+                name, [variant.own[place][1] for variant, place in places]
+            )
+            for number, (variant, place) in enumerate(places):
+                id = cleaned.ids[number] or ""
+                variant.own[place] = name, id
+                if number in cleaned.faults:
+                    faults[name, id] = cleaned.faults[number]
+        for variant in found:
+            variant.own = [pair for pair in variant.own if pair[1]]
+            if variant.own and variant.own[0] in faults:
+                rows.bad.setdefault(int(rows.sources[variant.row]), faults[variant.own[0]])
+
+    def _add_packed_variants(
+        self,
+        rows: Rows,
+        ids: list[str | None],
+        builder: ColumnBuilder,
+        found: list[_PackedVariant],
+    ) -> None:
+        used: set[tuple[int, str]] = set()
+        counts: Counter[int] = Counter()
+        for each in found:
+            row = each.row
+            parent = ids[row] or ""
+            counts[row] += 1
+            variant = rows.add_rows([int(rows.lines[row])], [int(rows.sources[row])])
+            values = [value for _, value in each.axes]
+            further = each.own
+            id = variant_id(parent, values)
+            # A variant that has its product's id could not be told from it.
+            if id == parent:
+                id = variant_id(parent, [str(counts[row])])
+            if each.own and each.own[0][1] != parent:
+                id = each.own[0][1]
+                further = each.own[1:]
             if (row, id) in used:
-                id = _id_beside(used, (row, parent), values, len(used) + 1)
+                id = _id_beside(used, (row, parent), values, counts[row])
+                further = each.own
                 rows.notes[_SHARED_ID] += 1
             used.add((row, id))
             ids.append(id)
             rows.parents[variant] = parent
             rows.secondary.add(variant)
-            for axis, value in axes:
-                builder.add(axis, variant, value)
+            for name, value in (*each.axes, *further):
+                builder.add(name, variant, value)
 
     def add_parents(
         self, rows: Rows, layout: Layout, ids: list[str | None], deferred: set[int]

@@ -17,7 +17,12 @@ from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
 
 BatchT = TypeVar("BatchT")
 SORT_MEMORY_LIMIT = "256MB"
-"""Beyond this DuckDB sorts on disk."""
+"""Beyond this DuckDB sorts on disk.
+
+It takes more for what it does not count, such as the rows of the batches that go in and out: a
+process that sorted 1 million rows of 120 bytes had 416 MB at its peak, and 508 MB for 3 million, of
+which some 150 MB are the program itself.
+"""
 # Each thread takes a share of the memory.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": SORT_MEMORY_LIMIT,

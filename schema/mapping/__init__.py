@@ -25,6 +25,7 @@ internal_note``::
 Only ``id`` is required (or ``[triples]``).
 """
 
+from schema.mapping.absent import absent_column, absent_names
 from schema.mapping.evidence import Sample
 from schema.mapping.guess import Guess, adapt_mapping, guess_mapping, sample_of
 from schema.mapping.model import (
@@ -40,8 +41,8 @@ from schema.mapping.model import (
     TripleColumns,
     Variants,
 )
-from schema.mapping.parse import KEYS, load_mapping, parse_mapping, shipped_mappings
-from schema.mapping.resolve import Layout, resolve
+from schema.mapping.parse import KEYS, is_shipped, load_mapping, parse_mapping, shipped_mappings
+from schema.mapping.resolve import Layout, resolve, with_choice
 from schema.mapping.write import mapping_document, mapping_toml, write_mapping
 
 __all__ = [
@@ -60,8 +61,11 @@ __all__ = [
     "Sample",
     "TripleColumns",
     "Variants",
+    "absent_column",
+    "absent_names",
     "adapt_mapping",
     "guess_mapping",
+    "is_shipped",
     "load_mapping",
     "mapping_document",
     "mapping_toml",
@@ -69,5 +73,6 @@ __all__ = [
     "resolve",
     "sample_of",
     "shipped_mappings",
+    "with_choice",
     "write_mapping",
 ]

@@ -12,7 +12,7 @@ from schema.mapping.generic import adapted, generic_mapping
 from schema.mapping.lexicon import ID_NAMES, TITLE_NAMES
 from schema.mapping.model import GuessRules, Head, Mapping
 from schema.mapping.names import bare, is_pattern, listed, matches, normalized
-from schema.mapping.parse import load_mapping, shipped_mappings
+from schema.mapping.parse import is_shipped, load_mapping, shipped_mappings
 from schema.mapping.resolve import resolve
 
 GENERIC = "generic"
@@ -120,7 +120,7 @@ def adapt_mapping(mapping: Mapping, sample: Sample) -> Guess:
     if mapping == load_mapping(GENERIC):
         guess = guess_generic(sample)
         return Guess(guess.mapping, f"{why}; {guess.reason.partition('; ')[2]}", guess.why)
-    if mapping.name in shipped_mappings() and mapping == load_mapping(mapping.name):
+    if is_shipped(mapping):
         found = adapted(mapping, sample)
         return Guess(found.mapping, why, found.why)
     return Guess(mapping, why)

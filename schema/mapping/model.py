@@ -223,6 +223,13 @@ class Mapping:
         return replace(self, ignore=self.ignore + new)
 
     @property
+    def may_describe_itself(self) -> bool:
+        """Whether ``description`` may be a text about the mapping, as before ``about`` was one."""
+        if "description" in self.optional or self.about or not self.description:
+            return False
+        return " " in self.description[0]
+
+    @property
     def may_repeat_ids(self) -> bool:
         """Whether several rows may belong to one item."""
         grouped = self.variants is not None and bool(self.variants.group or self.variants.packed)

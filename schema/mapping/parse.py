@@ -81,6 +81,11 @@ def load_mapping(name: str) -> Mapping:
     return _load(Path(name), name)
 
 
+def is_shipped(mapping: Mapping) -> bool:
+    """Return whether a mapping is one that comes with Catalograph, as it comes."""
+    return mapping.name in shipped_mappings() and mapping == load_mapping(mapping.name)
+
+
 @cache
 def _load_shipped(name: str) -> Mapping:
     return _load(SHIPPED_MAPPINGS / f"{name}.toml", name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from schema.errors import MappingError
+from schema.mapping.absent import absent_column
 from schema.mapping.model import Mapping
 from schema.mapping.names import is_pattern, listed, matches, matching, normalized
 
@@ -90,6 +92,28 @@ def resolve(mapping: Mapping, columns: Sequence[str], strict: bool = True) -> La
     )
 
 
+def with_choice(mapping: Mapping, layout: Layout) -> Mapping:
+    """Return a mapping whose alternatives are those that a layout has chosen, where it has.
+
+    Batches of records have different members, and would choose anew. Alternatives that each row
+    tries stay as they are.
+    """
+    chosen = {"id": layout.id, "language_column": _one(layout.language_column)}
+    if mapping.category_any:
+        chosen["category"] = layout.category
+    open_roles = mapping.optional - mapping.each_row
+    found: dict[str, Any] = {
+        role: names for role, names in chosen.items() if names and role in open_roles
+    }
+    if mapping.variants is not None and layout.parent is not None and "parent" in open_roles:
+        found["variants"] = replace(mapping.variants, parent=_one(layout.parent))
+    return replace(mapping, **found)
+
+
+def _one(name: str | None) -> tuple[str, ...]:
+    return () if name is None else (name,)
+
+
 def _of_variants(mapping: Mapping, columns: Sequence[str]) -> list[str]:
     """Return the columns that tell variants and their parents apart."""
     variants = mapping.variants
@@ -131,10 +155,7 @@ class _Resolver:
             if name not in self._present and not is_pattern(name) and not self._alias(name)
         ]
         if lacking and self._strict:
-            raise MappingError(
-                f"mapping {self._mapping.name!r} needs column {lacking[0]!r}; "
-                f"the source has {listed(self._columns)}: choose another with `--mapping`"
-            )
+            raise absent_column(self._mapping, lacking[0], self._columns)
         found: dict[str, None] = {}
         for name in names:
             if name in self._present:
@@ -158,9 +179,7 @@ class _Resolver:
         In mappings from before there was such a role, this key held the text that is now `about`.
         """
         names = self._mapping.description
-        if "description" in self._mapping.optional or not names or names[0] in self._present:
-            return self.pick("description", names)
-        if " " in names[0] and not self._mapping.about:
+        if self._mapping.may_describe_itself and names[0] not in self._present:
             self.remarks.append(
                 f"mapping {self._mapping.name!r}: `description` names the column of the "
                 "description since this version; the text about the mapping goes into `about`"

@@ -51,6 +51,7 @@ KILLS = 100
 SIZES = 20
 FLIPS = 400
 STORES = ("ladybug", "rdf")
+DECLARED = "ontology.declared.toml"
 SHOWN = 10
 """Bad tries of a trial to print; the file has all."""
 
@@ -62,6 +63,7 @@ TRIALS = (
     Trial("kill training", "kills", KILLS, kill_training),
     *(Trial(f"full disk, {path.name}", "sizes", SIZES, fill_disk(path)) for path in WRITE_PATHS),
     *(Trial(f"flipped bytes, {name}", "flips", FLIPS, flip_bytes(name)) for name in STORES),
+    Trial("flipped bytes, what mappings say", "flips", FLIPS, flip_bytes("ladybug", DECLARED)),
     Trial("readers beside a writer", "writes", 20, read_beside_writer),
     Trial("writers beside each other", "rounds", 20, write_beside_writer),
     Trial("a read-only disk", "homes", 1, read_from_read_only_disk),

@@ -502,11 +502,6 @@ def _completions() -> Kind:
 
 
 def _mapping() -> Kind:
-    from contextlib import ExitStack
-
-    from kg.ingest.assemble import Origin
-    from kg.ingest.source_plan import plan_sources
-
     text = """name = "shop"
 id = ["sku", "id"]
 title = "name"
@@ -524,19 +519,63 @@ language = "en"
 delimiter = ","
 quote = '"'
 guess = { columns = ["sku"], width = 3, cell = 1, pattern = "^a" }
+parent = "of"
+locale = "de-DE"
+columns = { price = { property = "cost", unit = "EUR", datatype = "decimal", locale = "de-DE", \
+missing = ["0"] }, colour = { multi = "|", quoted = true, html = true, language = "en" } }
+pairs = [{ name = "a{n}", value = "v{n}", unit = "u{n}", multi = "," }]
+languages = { columns = ["{name}-{language}"], tag = "tag", value = "value", codes = { us = "en" } }
 """
-    table = "sku,name,category,image,more,colour\n1,Red mug,A>B,1.jpg,size:5;kind:x,red|blue\n"
+    table = (
+        "sku,name,category,image,more,colour,price,of,name-de,a1,v1,u1\n"
+        '1,Red mug,A>B,1.jpg,size:5;kind:x,red|blue,"1.310",,Becher,height,9,cm\n'
+        "2,Red mug,A>B,1.jpg,size:5;kind:x,red,2,1,Becher,height,9,cm\n"
+    )
+    return Kind("a mapping", text.encode(), _loaded_by(table))
+
+
+def _long_mapping() -> Kind:
+    text = """name = "long"
+title = ["name"]
+header = 1
+escape = ""
+encoding = "utf-8"
+triples = { item = "sku", property = "p", value = "v", unit = "u", language = "l" }
+columns = { size = { datatype = "quantity", unit = "cm" } }
+"""
+    table = "sku,p,v,u,l\n1,name,Red mug,,en\n1,size,5,cm,\n"
+    return Kind("a mapping of a long table", text.encode(), _loaded_by(table))
+
+
+def _variant_mapping(variants: str, table: str) -> Callable[[], Kind]:
+    """Return the kind of a mapping with this ``variants``, which fits a table."""
+    text = f'id = "id"\ntitle = "title"\nvariants = {variants}\n'
+    return lambda: Kind("a mapping with variants", text.encode(), _loaded_by(table))
+
+
+def _loaded_by(table: str) -> Callable[[bytes, Path], object]:
+    """Return what loads a table by a mapping."""
+    from contextlib import ExitStack
+
+    from kg.ingest.assemble import Origin
+    from kg.ingest.source_plan import plan_sources
+    from schema.declared import DeclaredReadings
 
     def load(data: bytes, folder: Path) -> object:
         (folder / "items.csv").write_text(table)
         (folder / "shop.toml").write_bytes(data)
         origin = Origin("items.csv", "items.csv", "run", "time")
+        declared = DeclaredReadings()
         with ExitStack() as stack:
             mapping = str(folder / "shop.toml")
             (plan,) = plan_sources([folder / "items.csv"], mapping, None, stack).plans
-            return list(plan.assembled_batches(origin))
+            batches = list(plan.assembled_batches(origin))
+            if plan.stated is not None:
+                for property, column in (pair for batch in batches for pair in batch.columns):
+                    declared.add(plan.stated, property, column)
+            return batches, DeclaredReadings.from_toml(declared.to_toml(), "d.toml").given()
 
-    return Kind("a mapping", text.encode(), load)
+    return load
 
 
 def _home() -> Kind:
@@ -559,8 +598,10 @@ def _ontology() -> Kind:
 threshold = 0.5
 categories = { "A" = 3, "A > B" = 2 }
 property = { colour = { datatype = "string", cardinality = "one", coverage = 0.9, \
-applies_to = { A = 1.0 }, values = { red = 2, blue = 1 } }, size = { datatype = "quantity", \
-unit = "cm", cardinality = "many", coverage = 0.5, values = { "5 cm" = 1 } } }
+applies_to = { A = 1.0 }, values = { red = 2, blue = 1 }, case_sensitive = true, \
+spellings = { rot = "red" }, synonyms = { red = ["crimson"] } }, size = { datatype = "quantity", \
+unit = "cm", cardinality = "many", coverage = 0.5, decimal_mark = ",", date_order = "dmy", \
+remark = "odd", values = { "5 cm" = 1 } } }
 """
 
     def load(path: Path) -> object:
@@ -568,6 +609,31 @@ unit = "cm", cardinality = "many", coverage = 0.5, values = { "5 cm" = 1 } } }
         return ontology.to_toml(), shapes_text(ontology), ontology.applicable("A > B > C")
 
     return Kind("ontology.toml", text.encode(), _written_file(load, "ontology.toml"))
+
+
+def _declared() -> Kind:
+    from kg.home import Home
+    from kg.home_declared import load_declared
+    from schema.given_readings import infer_reading
+
+    text = """version = 1
+mapping = { shop = { price = { price = { datatype = "decimal", unit = "EUR", \
+decimal_mark = ",", date_order = "dmy" }, cost = { decimal_mark = "." } } }, \
+other = { price = { price = { datatype = "quantity", unit = "cm", date_order = "mdy" } } } }
+"""
+
+    def load(path: Path) -> object:
+        declared = load_declared(Home(path.parent))
+        # What one home holds, the next command writes again.
+        declared.from_toml(declared.to_toml(), "again.toml")
+        values = ["1.310", "12,5 cm", "03/04/2024"]
+        return [
+            infer_reading(name, values, [1, 1, 1], given=given)
+            for name, given in declared.given().items()
+        ]
+
+    name = "ontology.declared.toml"
+    return Kind(name, text.encode(), _written_file(load, name))
 
 
 def _shapes() -> Kind:
@@ -668,8 +734,19 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "truth": _truth,
     "completions": _completions,
     "mapping": _mapping,
+    "mapping of a long table": _long_mapping,
+    "mapping with a group": _variant_mapping(
+        """{ group = "id", id = "sku", columns = ["sku"], \
+axes = [{ name = "o{n}", value = "v{n}" }] }""",
+        "id,title,sku,o1,v1\n1,Mug,1a,colour,red\n1,,1b,,blue\n",
+    ),
+    "mapping with packed variants": _variant_mapping(
+        '{ packed = "more", id = "sku", pair = "=", item = ",", variant = "|" }',
+        'id,title,more\n1,Mug,"sku=1a,colour=red|sku=1b,colour=blue"\n',
+    ),
     "home": _home,
     "ontology": _ontology,
+    "declared": _declared,
     "shapes": _shapes,
     "log": _log,
     "checkpoint progress": _checkpoint_file("progress.json"),

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from kg.home import Home
+from kg.home_declared import load_declared
 from kg.home_ontology import refresh_ontology
 from kg.home_verification import verify_home
 from kg.image_cache import ImageCache
@@ -44,9 +45,11 @@ from schema.ledger import QueryRow
 from schema.manifests import manifest_problems
 from schema.terms import Provenance, Rank, Statement
 from tests.faults.children import PRELOADED, Child, run
+from tests.faults.mapped import MAPPING, TABLE, write_mapped
 from tests.faults.trials import Outcome, Plan
 
 ITEMS = 60
+MAPPED_ITEMS = 8
 IMAGES = 6
 IMAGE_SIZE = 8
 NAMES = ("weights", "average", "optimizer")
@@ -115,6 +118,8 @@ def make_home(folder: Path, scheme: str = "ladybug") -> Path:
     home = Home.open(folder / "home", create=True)
     home.set_default_store(f"{scheme}:{home.path / 'graph'}")
     ingest(home, [source / "items.csv"], max_rejects="100%")
+    write_mapped(source, MAPPED_ITEMS)
+    ingest(home, [source / TABLE], mapping=str(source / MAPPING))
     with home.store() as store:
         fact = next(row for batch in store.scan() for row in batch.to_pylist())
         item = fact["item"]
@@ -160,11 +165,14 @@ def _make_model(model: Path) -> None:
         write_checkpoint(model / "checkpoints", CopiedState(progress, tensors, "adamw"))
 
 
-def choose_flips(home: Path, count: int, rng: random.Random) -> list[Flip]:
-    """Return flips of all files: every file gets some, and a large one more than a small one."""
+def choose_flips(home: Path, count: int, rng: random.Random, only: str = "") -> list[Flip]:
+    """Return flips of all files: every file gets some, and a large one more than a small one.
+
+    With ``only`` they are of the files whose name it is.
+    """
     paths = [
         path
-        for path in sorted(home.rglob("*"))
+        for path in sorted(home.rglob(only or "*"))
         if path.is_file() and path.name not in NOT_FLIPPED and path.stat().st_size
     ]
     sizes = [path.stat().st_size ** 0.5 for path in paths]
@@ -289,6 +297,7 @@ def _read(home: Home) -> dict[str, Any]:
         found["trainings"] = [each["loss"] for each in ledger.trainings()]
     ontology = home.ontology()
     found["ontology"] = ontology.to_toml()
+    found["what mappings say"] = load_declared(home).to_toml()
     found["shapes"] = load_shapes(home, ontology)[1]
     found["models"] = [manifest_problems(path.parent, "") for path in home.models.glob("*/m*.json")]
     found |= _read_model(home.models / "m")
@@ -355,19 +364,22 @@ def vars_of(counts: Any) -> list[int]:
     return [counts.items, counts.statements, counts.properties, counts.values]
 
 
-def flip_bytes(scheme: str) -> Callable[[Plan], Outcome]:
-    """Return the trial of flips over every file of a home whose store has this scheme."""
+def flip_bytes(scheme: str, only: str = "") -> Callable[[Plan], Outcome]:
+    """Return the trial of flips over every file of a home whose store has this scheme.
+
+    With ``only`` they are over the files with this name.
+    """
 
     def trial(plan: Plan) -> Outcome:
         """Make a home, and flip one byte after another."""
-        return flip_home(run(make_home, plan.folder, scheme), plan)
+        return flip_home(run(make_home, plan.folder, scheme), plan, only)
 
     return trial
 
 
-def flip_home(home: Path, plan: Plan) -> Outcome:
+def flip_home(home: Path, plan: Plan, only: str = "") -> Outcome:
     """Flip one byte of a home after another."""
-    flips = choose_flips(home, plan.count, random.Random(plan.seed))
+    flips = choose_flips(home, plan.count, random.Random(plan.seed), only)
     kinds = Counter(kind_of(flip.file) for flip in flips)
     outcome = Outcome(figures=dict.fromkeys(map(str, Fate), 0))
     for number, result in enumerate(sweep(home, flips), 1):

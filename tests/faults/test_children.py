@@ -1,5 +1,6 @@
 """The processes that commands run in: they start at once, and are killed with all of their own."""
 
+import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.faults.children import Child
+from tests.faults.children import PRELOADED, Child
 
 ROOT = Path(__file__).parents[2]
 SPAWNER = """
@@ -48,6 +49,11 @@ def spawn_one():
     is_imported = receiver.recv()
     process.join()
     return process.exitcode, is_imported
+
+
+def test_every_module_that_is_imported_beforehand_exists():
+    # A server of processes passes over those that it cannot import.
+    assert [name for name in PRELOADED if importlib.util.find_spec(name) is None] == []
 
 
 def test_what_a_child_starts_is_killed_with_it():

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tests.faults.__main__ import DECLARED
 from tests.faults.children import run
 from tests.faults.flips import Fate, Flip, Verified, choose_flips, flip_home, make_home, sweep
 from tests.faults.trials import Plan
@@ -25,7 +26,8 @@ def test_flips_are_of_every_file_and_of_content(home):
     files = {flip.file for flip in flips}
     graph = {"graph/graph.lbug"} if (home / "graph" / "graph.lbug").exists() else set()
     expected = {"home.toml", "ledger.sqlite", "ontology.toml", "shapes.ttl", "models/m/log.jsonl"}
-    assert expected | graph < files
+    assert expected | graph | {DECLARED} < files
+    assert {flip.file for flip in choose_flips(home, 5, random.Random(0), DECLARED)} == {DECLARED}
     assert len(flips) == 100
     assert any((home / flip.file).read_bytes()[flip.place] for flip in flips)
 

@@ -9,8 +9,9 @@ from tests.faults.write_paths import WRITE_PATHS
 PATHS = {path.name: path for path in WRITE_PATHS}
 
 
-def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_path):
-    outcome = kill_command(PATHS["ingest again"])(Plan(2, 1, tmp_path, items=200))
+@pytest.mark.parametrize("name", ["ingest again", "ingest by an edited mapping"])
+def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_path, name):
+    outcome = kill_command(PATHS[name])(Plan(2, 1, tmp_path, items=200))
     assert outcome.bad == []
     assert outcome.figures["kills"] == 2
 

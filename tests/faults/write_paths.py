@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kg.home import Home
+from kg.home_declared import load_declared
 from kg.home_ontology import Origin
 from kg.home_salvage import REPORT
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore
 from tests.faults.children import Child, Result, call, command, run
+from tests.faults.mapped import FORMER_MAPPING, FORMER_TABLE, MAPPING, TABLE, misread, write_mapped
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
 
@@ -49,6 +51,8 @@ class WritePath:
         keeps: whether everything that was there before is there afterwards
         has_ended: whether the command came to its end before it was killed, and refuses to be
             called again; given the folder of both homes
+        misread: what the ontology of a home, inferred anew, has otherwise than the mapping says;
+            given the home
     """
 
     name: str
@@ -58,6 +62,7 @@ class WritePath:
     home: str = ""
     keeps: bool = True
     has_ended: Callable[[Path], bool] = lambda area: False
+    misread: Callable[[str], list[str]] | None = None
 
 
 def _is_salvaged(area: Path) -> bool:
@@ -67,6 +72,13 @@ def _is_salvaged(area: Path) -> bool:
 
 FIRST = ("ingest", "{sources}/first.csv", "--max-rejects", "50%")
 AGAIN = ("ingest", "{sources}/again.csv", "--max-rejects", "50%")
+BY_MAPPING = ("ingest", f"{{sources}}/{TABLE}", "--mapping", f"{{sources}}/{MAPPING}")
+BY_FORMER_MAPPING = (
+    "ingest",
+    f"{{sources}}/{FORMER_TABLE}",
+    "--mapping",
+    f"{{sources}}/{FORMER_MAPPING}",
+)
 QUERIES = ("queries", "{sources}/queries.csv")
 TRAIN = ("train", "--size", "tiny", "--steps", "2", "--name", "m", "--set", "precision=fp32")
 COMPLETE = ("complete", "--model", "m", "--target-precision", "0.01", "--write")
@@ -75,6 +87,10 @@ INTO_RDF = ("--store", "rdf:{home}/quads")
 WRITE_PATHS = (
     WritePath("ingest", FIRST),
     WritePath("ingest again", AGAIN, prepare=(FIRST,)),
+    WritePath("ingest by a mapping", BY_MAPPING, misread=misread),
+    WritePath(
+        "ingest by an edited mapping", BY_MAPPING, prepare=(BY_FORMER_MAPPING,), misread=misread
+    ),
     WritePath(
         "ingest into RDF", (*INTO_RDF, *FIRST), prepare=((*INTO_RDF, "init"),), store="rdf:quads"
     ),
@@ -113,8 +129,9 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
     """Write the tables that the commands read.
 
     ``again.csv`` has half of the items of ``first.csv``, with other values, and as many new ones.
-    Both have rows without an id.
+    Both have rows without an id. The tables with a mapping are those of ``write_mapped``.
     """
+    write_mapped(folder, items)
     folder.mkdir(parents=True, exist_ok=True)
     for name, start, seed in (("first", 0, 1), ("again", items // 2, 2)):
         rng = random.Random(seed)
@@ -158,6 +175,7 @@ def state_of(home: str, url: str) -> State:
         hashes["ontology"] = opened.ontology().content_hash()
         origin = Origin.of(opened.ontology_path)
         hashes["inferred ontology"] = "" if origin is None else origin.inferred
+    hashes["what mappings say"] = load_declared(opened).digest()
     if opened.shapes_path.exists():
         hashes["shapes"] = _digest([opened.shapes_path.read_text(encoding="utf-8")])
     with opened.ledger() as ledger:
@@ -178,10 +196,11 @@ def _facts(store: GraphStore) -> list[tuple[str, ...]]:
     for batch in store.items():
         for row in batch.to_pylist():
             images = "|".join(row["images"] or [])
-            facts.append(("item", row["id"], f"{row['title']}", f"{row['category']}", images))
+            texts = (f"{row[name]}" for name in ("title", "description", "category"))
+            facts.append(("item", row["id"], *texts, images))
     for batch in store.scan():
         for row in batch.to_pylist():
-            names = ("id", "item", "property", "value", "rank", "source", "row")
+            names = ("id", "item", "property", "value", "language", "rank", "source", "row")
             facts.append(("statement", *(f"{row[name]}" for name in names)))
     return facts
 
@@ -200,7 +219,7 @@ def _digest(rows: Sequence[object]) -> str:
 def _kept(state: State) -> set[tuple[str, ...]]:
     """Return what no source can replace: the ids of items, and what is said of them."""
     # The title of an item and the provenance of a statement are those of the last source.
-    return {fact[: 2 if fact[0] == "item" else 5] for fact in state.facts}
+    return {fact[: 2 if fact[0] == "item" else 6] for fact in state.facts}
 
 
 @dataclass(frozen=True)
@@ -298,6 +317,8 @@ class CommandTrial:
 
     def check_left(self, name: str, before: Before) -> None:
         """Look at what the command left when it was cut off."""
+        if self.path.misread is not None:
+            self._check_readings(name, self.path.misread)
         if not before.own.facts and not before.written.facts:
             return
         reader = call("stats", home=self.work)
@@ -314,6 +335,20 @@ class CommandTrial:
             return
         if lost:
             self.bad(name, f"{len(lost)} of what was there before are lost, as {min(lost)}")
+
+    def _check_readings(self, name: str, misread: Callable[[str], list[str]]) -> None:
+        """Infer the ontology of what the command left, in a copy, and look at how it reads."""
+        if not _place(self.work, "").exists():
+            return
+        copy = self.plan.folder / "left"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.work, copy)
+        inferred = call("schema", "infer", home=copy)
+        if inferred.code:
+            self.bad(name, f"the ontology of what is left is not inferred: {inferred}")
+            return
+        for problem in run(misread, str(copy)):
+            self.bad(name, problem)
 
     def check_end(self, name: str, expected: State) -> None:
         """Call the command again, and compare its end with that of an undisturbed one."""

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from kg.home_salvage import salvage_home
 from kg.home_verification import verify_home
 from kg.ingest.pipeline import ingest
 from schema.errors import DataError, MappingError
+from schema.ontology import Ontology
 
 TABLE = """id,title,Preis,Gewicht,Seit,Nummer,Zustand
 1,Mug,1.299,1.200,03.04.2024,1,0
@@ -58,6 +60,18 @@ def edit(home, old, new):
     text = home.ontology_path.read_text()
     assert old in text
     home.ontology_path.write_text(text.replace(old, new))
+
+
+def edit_property(home, name, **settings):
+    """Set fields of a property in ontology.toml, as a person does."""
+    ontology = home.ontology()
+    properties = {**ontology.properties, name: replace(ontology[name], **settings)}
+    edited = Ontology(
+        properties.values(), categories=ontology.categories, threshold=ontology.threshold
+    )
+    text = home.ontology_path.read_text()
+    comments = "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))
+    home.ontology_path.write_text(comments + edited.to_toml())
 
 
 def test_datatype_unit_and_locale_of_a_mapping_hold_on_every_refresh(home, load):
@@ -156,6 +170,36 @@ def test_edits_of_a_person_win_and_stay(home, load):
         assert ontology["Nummer"].datatype == "string"
         assert ontology["weight"].unit == "kg"
         assert ontology["Preis"].decimal_mark == ","
+
+
+ARTICLES = """id,title,Masse,Menge,Seit
+1,Mug,1.310,nach Wahl,03/04/2024
+2,Cup,2.500,nach Wahl,05/06/2024
+3,Jug,3.750,7,07/08/2024
+4,Pan,auf Anfrage,8,09/10/2024
+5,Pot,auf Anfrage,9,11/12/2024
+"""
+"""Masse is a text, because of some of its cells; its numbers can be read in two ways."""
+
+
+def test_what_an_edited_datatype_leaves_open_is_decided_by_the_locale_of_the_mapping(home, load):
+    load(ARTICLES, 'id = "id"\ntitle = "title"\nlocale = "de-DE"\n')
+    assert home.ontology()["Masse"].datatype == "string"
+    edit_property(home, "Masse", datatype="quantity", unit="g")
+    for _ in range(3):
+        masse = infer(home)["Masse"]
+        assert (masse.datatype, masse.unit, masse.decimal_mark) == ("quantity", "g", ",")
+        assert masse.parse("1.310") == 1310
+        assert masse.remark == "2 of its 5 values are no quantity in g, such as 'auf Anfrage'"
+
+
+def test_a_mapping_decides_again_after_a_person_has_edited_something_else(home, load):
+    load(ARTICLES, 'id = "id"\ntitle = "title"\nlocale = "de-DE"\n')
+    edit_property(home, "Masse", datatype="decimal")
+    assert infer(home)["Masse"].parse("1.310") == 1310
+    # The decimal mark that followed from the edit is no edit.
+    load(ARTICLES, 'id = "id"\ntitle = "title"\nlocale = "en-US"\n')
+    assert home.ontology()["Masse"].parse("1.310") == 1.31
 
 
 def test_a_mapping_that_was_edited_says_something_else(home, load):

@@ -335,6 +335,87 @@ def test_comments_may_be_dropped_although_a_run_was_killed(home, table):
     assert "red" not in infer(home).values_of("colour")
 
 
+MASSES = """id,title,mass,length,brand
+1,A,1.310 g,"45,5 cm",x
+2,B,2.500 g,"12,5 cm",1.5
+3,C,by request,"13,5 cm",2
+4,D,by request,"14,5 cm",3
+"""
+"""Half of the masses are texts. Their numbers can be read in two ways; the lengths have commas."""
+
+
+def test_what_an_edited_datatype_leaves_open_is_inferred_again(home, table):
+    table.write_text(MASSES)
+    ingest(home, [table])
+    mass = home.ontology()["mass"]
+    assert (mass.datatype, mass.decimal_mark) == ("string", ".")
+    edit(home, '[property.mass]\ndatatype = "string"', '[property.mass]\ndatatype = "quantity"')
+    for _ in range(3):
+        mass = infer(home)["mass"]
+        assert (mass.datatype, mass.unit, mass.decimal_mark) == ("quantity", "g", ",")
+        # By the decimal mark of the catalogue's other numbers.
+        assert mass.parse("1.310 g") == 1310
+
+    # What followed from the edit goes with it.
+    edit(home, '[property.mass]\ndatatype = "quantity"', '[property.mass]\ndatatype = "string"')
+    mass = infer(home)["mass"]
+    assert (mass.datatype, mass.unit, mass.decimal_mark) == ("string", None, ".")
+
+
+def test_the_columns_own_numbers_decide_how_an_edited_datatype_is_read(home, table):
+    table.write_text(MASSES.replace("2.500 g", '"2,5 g"'))
+    ingest(home, [table])
+    edit(home, '[property.mass]\ndatatype = "string"', '[property.mass]\ndatatype = "quantity"')
+    assert infer(home)["mass"].parse("1.310 g") == 1310
+    # Beside numbers with a comma there is now one with a point. The comma was no edit.
+    table.write_text(MASSES.replace("1.310 g", "1.31 g"))
+    ingest(home, [table])
+    mass = home.ontology()["mass"]
+    assert (mass.datatype, mass.decimal_mark) == ("quantity", "unclear")
+    assert mass.remark
+
+
+def test_numbers_are_whole_or_not_by_the_decimal_mark_that_a_person_sets(home, table):
+    table.write_text(MASSES.replace("by request", "3.000 g").replace(" g", ""))
+    ingest(home, [table])
+    mass = home.ontology()["mass"]
+    assert (mass.datatype, mass.parse("1.310")) == ("integer", 1310)
+    text = home.ontology_path.read_text()
+    start = text.index("[property.mass]")
+    edited = text[start:].replace('decimal_mark = ","', "decimal_mark = '.'", 1)
+    home.ontology_path.write_text(text[:start] + edited)
+    for _ in range(2):
+        mass = infer(home)["mass"]
+        assert (mass.datatype, mass.parse("1.310")) == ("decimal", 1.31)
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_a_decimal_mark_that_a_remark_asks_for_makes_numbers_of_texts(home, table, mark):
+    table.write_text('id,title,mass\n1,A,1.5 kg\n2,B,"2,5 kg"\n3,C,"1,250 kg"\n')
+    ingest(home, [table])
+    assert "set decimal_mark in ontology.toml" in home.ontology()["mass"].remark
+    edit(home, 'decimal_mark = "unclear"', f'decimal_mark = "{mark}"')
+    for _ in range(2):
+        mass = infer(home)["mass"]
+        assert (mass.datatype, mass.unit, mass.decimal_mark) == ("quantity", "kg", mark)
+        assert mass.parse("1,250 kg") == (1250 if mark == "." else 1.25)
+
+
+def test_a_property_added_by_hand_gets_what_nobody_wrote_from_the_data(home, table):
+    ingest(home, [table])
+    own = '\n[property.mass]\ndatatype = "quantity"\ncardinality = "many"\n'
+    home.ontology_path.write_text(home.ontology_path.read_text() + own)
+    table.write_text(MASSES)
+    ingest(home, [table])
+    for _ in range(2):
+        mass = infer(home)["mass"]
+        assert (mass.datatype, mass.unit, mass.cardinality) == ("quantity", "g", "many")
+        assert mass.parse("1.310 g") == 1310
+        assert mass.values[0] == "by request"
+        assert mass.coverage == 1.0
+        assert mass.remark == "2 of its 4 values are no quantity in g, such as 'by request'"
+
+
 def test_what_a_person_saves_meanwhile_is_kept(home, table, monkeypatch):
     ingest(home, [table])
     table.write_text(MORE)

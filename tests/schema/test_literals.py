@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.given_readings import infer_reading
-from schema.literals import DATATYPES, parse_literal, pattern_of
+from schema.literals import DATATYPES, Given, parse_literal, pattern_of
 from schema.quantities import Dimensions, Range
 from schema.units import convert, find_unit
 
@@ -258,3 +258,14 @@ def test_what_does_not_parse_does_not_match(datatype, text):
 
 def test_any_text_is_a_string():
     assert pattern_of("string") is None
+
+
+@pytest.mark.parametrize("unit", ["", " kg", " €"])
+def test_numbers_that_nobody_can_read_say_which_setting_would_help(unit):
+    values = [f"{number}{unit}" for number in ("1.5", "2,5", "1,250")]
+    reading = infer_reading("x", values, [1, 1, 1]).reading
+    assert (reading.datatype, reading.decimal_mark) == ("string", "unclear")
+    assert "set decimal_mark in ontology.toml" in reading.remark
+    point = infer_reading("x", values, [1, 1, 1], given=Given(decimal_mark=".")).reading
+    assert point.datatype == ("quantity" if unit == " kg" else "decimal")
+    assert point.remark == ""

@@ -21,7 +21,7 @@ from kg.ingest.readers.encodings import (
     find_encoding,
     given_encoding,
 )
-from kg.ingest.readers.header import Header, HeadRow, choose_header
+from kg.ingest.readers.header import Header, HeadRow, are_usual_names, choose_header
 from kg.ingest.readers.record_parser import OpenQuoteError, RecordParser
 from kg.ingest.readers.row_form import SPACED_QUOTE, RowForm, column_kinds, is_number
 from kg.ingest.readers.swallowing import swallowed_rows
@@ -53,6 +53,8 @@ _RARE_DELIMITERS = ("^", "~", "\x01", "\x1f")
 _SUFFIX_DELIMITERS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 _SEPARATOR_LINE = re.compile(rb'"?sep=(?P<sign>[^"\r\n])"?\r?\n', re.IGNORECASE)
 _SINGLE_COLUMN_SCORE = 0.4
+_USUAL_NAMES_SCORE = 0.45
+"""What a header of usual names speaks for the delimiter between them, whatever the rows do."""
 _MANY_UNDECODABLE = 20
 _MAX_UNDECODABLE = 0.05
 
@@ -382,22 +384,38 @@ class _Reading:
     def score(self) -> float:
         """How much speaks for this delimiter: at most 1."""
         total = len(self.body) + self.damaged
-        if self.row_width < 2 or not total:
+        if self.row_width < 2 or self._passes_over_names():
             return 0.0
+        least = _USUAL_NAMES_SCORE if self.header.has_usual_names else 0.0
+        if not total:
+            return least
         consistency = max(0.0, self.fitting - self.swallowed) / total
+        cells = [cell for row in self.body[:300] for cell in row.cells if cell]
+        competing = max(self._competing_share(cells), self._competing_share(self.header.names))
         # More cells in every row are less likely to be an accident.
-        return (
+        score = (
             consistency
             * self.header.confidence
-            * (1 - 0.5 * self._competing_share())
+            * (1 - 0.5 * competing)
             * (1 - 0.5 / self.row_width)
         )
+        return max(score, least)
 
-    def _competing_share(self) -> float:
+    def _passes_over_names(self) -> bool:
+        """Return whether it takes a header of usual names, as another delimiter gives it, for one
+        cell above rows that have no names themselves."""
+        if self.header.is_named or self._given.settings.header is False:
+            return False
+        above = self.rows[: max(1, self.header.first_row_index - 1)]
+        alone = [cells[0] for row in above if len(cells := [*filter(str.strip, row.cells)]) == 1]
+        others = [sign for sign in _DELIMITERS if sign != self.dialect.delimiter]
+        return any(are_usual_names(cell.split(sign)) for cell in alone for sign in others)
+
+    def _competing_share(self, cells: Sequence[str] | None) -> float:
         """Return the share of cells that look as if another delimiter separated them."""
         others = [sign for sign in _DELIMITERS if sign != self.dialect.delimiter]
         pattern = re.compile("|".join(re.escape(sign) + r"(?=\S)" for sign in others))
-        cells = [cell for row in self.body[:300] for cell in row.cells if cell]
+        cells = cells or ()
         competing = sum(bool(pattern.search(cell)) and not is_number(cell) for cell in cells)
         return competing / len(cells) if cells else 0.0
 

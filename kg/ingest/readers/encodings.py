@@ -187,6 +187,10 @@ def encoding_label(encoding: str) -> str:
 
 def _find_wide(data: bytes) -> Encoding | None:
     """Return UTF-16 or UTF-32 if the NULs are where they are in its ASCII letters."""
+    if _controls(data) * 5 < 2 * len(data) and _is_utf8(data):
+        # Some NULs are damage. Of two bytes a letter one is a control in most alphabets (0 in
+        # Latin, 4 in Cyrillic), and in all others the bytes are no UTF-8.
+        return None
     data = data[: len(data) // 4 * 4]
     for encoding, width in (
         ("utf-32-le", 4),
@@ -211,6 +215,15 @@ def _find_wide(data: bytes) -> Encoding | None:
     return None
 
 
+def _is_utf8(data: bytes) -> bool:
+    """Return whether bytes are UTF-8; the last sign may be cut."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(data) - 3
+    return True
+
+
 def _looks_written(text: str) -> bool:
     """Return whether text consists of letters and usual signs, not of what bytes happen to give."""
     sample = text[:20_000]
@@ -222,10 +235,13 @@ def _looks_written(text: str) -> bool:
     return usual >= 0.95 * len(sample)
 
 
+def _controls(data: bytes) -> int:
+    """Return how many bytes are control characters that no text has."""
+    return sum(data.count(bytes([code])) for code in (*range(9), *range(14, 27), *range(28, 32)))
+
+
 def _check_is_text(data: bytes, name: str) -> None:
-    controls = sum(
-        data.count(bytes([code])) for code in (*range(9), *range(14, 27), *range(28, 32))
-    )
+    controls = _controls(data)
     # A few NULs are damage in a row, which costs that row.
     if controls > max(20, len(data) // 20) or controls == len(data.strip()) > 0:
         raise DataError(

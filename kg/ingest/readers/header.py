@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kg.ingest.readers.row_form import ColumnKind, column_kinds
 from kg.ingest.readers.totals import is_totals
@@ -86,6 +86,8 @@ class Header:
         left_out: rows above the header, and between it and the other rows
         confidence: how sure it is, at most 1
         reason: why this row is the header
+        is_named: whether its words are those of names
+        is_template: whether it is that of a flat file of Amazon's
     """
 
     names: tuple[str, ...] | None
@@ -96,6 +98,13 @@ class Header:
     left_out: tuple[HeadRow, ...] = ()
     confidence: float = 1.0
     reason: str = ""
+    is_named: bool = False
+    is_template: bool = False
+
+    @property
+    def has_usual_names(self) -> bool:
+        """Whether it has several names, all of which are usual ones for columns."""
+        return are_usual_names(self.names or ())
 
 
 @dataclass(frozen=True)
@@ -163,11 +172,13 @@ def choose_header(
     if given is not None and given is not True:
         # A header that the settings give is in that line, or below it if that line is blank.
         index = next((index for index, row in enumerate(rows) if row.line >= given), len(rows) - 1)
-        return _header(rows, index, index + 1, text, skipped_lines, 1.0, "as given")
+        header = _header(rows, index, index + 1, text, skipped_lines, 1.0, "as given")
+        return replace(header, is_named=True)
     template = _template_header(rows)
     if template is not None:
         index, data_index = template
-        return _header(rows, index, data_index, text, skipped_lines, 1.0, "an Amazon template")
+        header = _header(rows, index, data_index, text, skipped_lines, 1.0, "an Amazon template")
+        return replace(header, is_named=True, is_template=True)
 
     if len(rows) > 2 and is_totals(rows[-1].cells):
         rows = rows[:-1]
@@ -193,21 +204,29 @@ def choose_header(
     if len(best.row.cells) != width:
         confidence = 0.8
     first = block[-1].index + 1
-    return _header(rows, best.index, first, text, skipped_lines, confidence, reason)
+    header = _header(rows, best.index, first, text, skipped_lines, confidence, reason)
+    return replace(header, is_named=best.is_named)
+
+
+def are_usual_names(cells: Sequence[str]) -> bool:
+    """Return whether cells are several, and all are usual names of columns."""
+    return len(cells) > 1 and all(map(_is_usual_name, cells))
 
 
 def _find(leading: Sequence[_Judged], width: int) -> _Judged | None:
     """Return the row that is the header, or else the first item."""
     wide = [judged for judged in leading if len(judged.row.cells) == width]
     full = [judged for judged in wide if not _is_sparse(judged.row, width)]
+    first_wide = wide[0].index if wide else len(leading)
+    usual = next((each for each in leading[:first_wide] if are_usual_names(each.row.cells)), None)
     above = _leading_notes(full[:_LINES_ABOVE], width)
     for judged in full[above:_LINES_ABOVE]:
         # Below a row that may be a header itself, only one that certainly is one.
         if judged.is_header and (judged is full[above] or judged.is_certain):
-            return judged
+            # Rows that all have a cell too many do not make a header of the first of them.
+            return judged if judged.is_named or usual is None else usual
         if judged.is_data:
             break
-    first_wide = wide[0].index if wide else len(leading)
     for judged in leading[:first_wide]:
         if judged.is_named and judged.words > 1:
             return judged
@@ -277,12 +296,17 @@ def _judged(row: HeadRow, index: int, kinds: Sequence[ColumnKind | None]) -> _Ju
         row=row,
         index=index,
         words=sum(map(_has_word, names)),
-        names=sum(_SPACING.sub("", name).casefold() in _WORDS for name in names),
+        names=sum(map(_is_usual_name, names)),
         against=filled - sum(fits),
         fitting=sum(fits),
         fits_first=fits[:1] == [True],
         identifiers=identifiers / len(names) if names else 0.0,
     )
+
+
+def _is_usual_name(cell: str) -> bool:
+    """Return whether a cell is nothing but a word that names a column."""
+    return len(cell) <= _MAX_NAME and _SPACING.sub("", cell).casefold() in _WORDS
 
 
 def _has_word(cell: str) -> bool:

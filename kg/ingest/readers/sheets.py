@@ -87,7 +87,7 @@ class _Table:
 
 
 class SheetReader(Reader):
-    """Reads the sheet with the largest table, and those with the same columns.
+    """Reads the sheet with the largest table or Amazon's template, and those with its columns.
 
     Its header is found as that of a delimited text is. Another process reads the workbook, whole,
     with limits on its memory and time. No macro is run and no formula computed. Cells that are
@@ -140,8 +140,8 @@ def _open(file: SourceFile) -> Workbook:
 def _chosen(workbook: Workbook, mapping: Mapping | None, file: SourceFile) -> list[_Table]:
     """Return the tables to read.
 
-    These are the one that the mapping names, or the largest in a sheet that is shown and those with
-    the same columns. Raises DataError if there is none.
+    These are the one that the mapping names, or the largest in a sheet that is shown (Amazon's
+    template before all others) and those with the same columns. Raises DataError if there is none.
     """
     wanted = mapping.sheet if mapping is not None else None
     given = mapping.header if mapping is not None else None
@@ -159,7 +159,8 @@ def _chosen(workbook: Workbook, mapping: Mapping | None, file: SourceFile) -> li
             f"{file.location} has no sheet with a table ({_expected(given)}){also}: "
             'name a sheet in a mapping (sheet = "...")'
         )
-    largest = max(tables, key=lambda table: table.size)
+    # Beside a template of Amazon's stand longer lists of the values that it may have.
+    largest = max(tables, key=lambda table: (table.header.is_template, table.size))
     return [table for table in tables if table.has_columns_of(largest)]
 
 
@@ -185,7 +186,7 @@ def _expected(given: bool | int | None) -> str:
 
 
 def _find_table(workbook: Workbook, sheet: Sheet, given: bool | int | None) -> _Table | None:
-    """Return the table of a sheet; None if it has no rows.
+    """Return the table of a sheet, which may be a header alone; None if there is none.
 
     ``given`` is what the mapping says about the header, as ``choose_header`` takes it.
     """
@@ -199,7 +200,10 @@ def _find_table(workbook: Workbook, sheet: Sheet, given: bool | int | None) -> _
     )
     rows = [row for row in texts if row.filled]
     header = choose_header(rows, len(places), given)
-    if header.first_row_index >= len(rows) or (header.line or line) < line:
+    has_rows = header.first_row_index < len(rows)
+    # A text alone is no header.
+    is_table = has_rows or header.is_named or len([*filter(str.strip, header.names or ())]) > 1
+    if not is_table or (header.line or line) < line:
         return None
     cells = [""] * sheet.width
     for place, cell in zip(places, header.names or (), strict=False):

@@ -1,4 +1,4 @@
-"""Last rows that are no items: those with the totals of the columns."""
+"""Rows that are no items: those with the totals of the columns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ LINE_OF_TOTALS = "line of totals"
 
 _WORDS = frozenset(
     """
-    total totals sum sums subtotal summe gesamt gesamtsumme somme totale totali totaux suma totaal
-    totalt summa celkem razem összesen toplam итого всего 合计 总计 合計 總計 합계
+    total totals sum sums subtotal subtotals summe gesamt gesamtsumme zwischensumme somme totale
+    totali totaux suma totaal totalt summa celkem razem összesen toplam итого всего 合计 总计 小计
+    合計 總計 小計 합계
     """.split()
 )
+
+
+def is_word_for_totals(text: str) -> bool:
+    """Return whether a text is what reports call a line of totals."""
+    return text.strip().rstrip(" :").casefold() in _WORDS
 
 
 def is_totals(cells: Sequence[str | None]) -> bool:
@@ -22,4 +28,4 @@ def is_totals(cells: Sequence[str | None]) -> bool:
     filled = [cell.strip() for cell in cells if cell and cell.strip()]
     if len(filled) < 2 or len(filled) == len(cells):
         return False
-    return filled[0].rstrip(" :").casefold() in _WORDS and all(map(is_number, filled[1:]))
+    return is_word_for_totals(filled[0]) and all(map(is_number, filled[1:]))

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kg.home import Home
 from kg.ingest import records, source_plan
 from kg.ingest.assemble import Origin
+from kg.ingest.pipeline import ingest
 from kg.ingest.source_plan import plan_sources
 from kg.stores.memory import MemoryStore
 
@@ -71,6 +73,9 @@ COUNTS = st.sampled_from([1, 2, 7])
 ONCE = settings(
     max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
+
+
+FEW = settings(ONCE, max_examples=3)
 
 
 def use_batches(monkeypatch, count):
@@ -145,3 +150,57 @@ def test_records(tmp_path, monkeypatch, kind, made, count):
     whole = read(path, mapping)
     use_batches(monkeypatch, count)
     assert read(path, mapping) == whole
+
+
+def counts_of(report):
+    """What a report says of a source, whether it was stored or not."""
+    counts = [report.read, report.stored, report.rejected, report.items, report.statements]
+    rejects = [(row.line, row.reason) for row in report.first_rejects]
+    return counts, rejects, report.cleaned
+
+
+def check_dry_run(monkeypatch, folder, source, mapping):
+    """Check that a dry run tells the counts of the ingest that follows it, and its remarks."""
+    store = MemoryStore()
+    monkeypatch.setattr(Home, "store", lambda self, read_only=False: store)
+    home = Home.open(folder / "home", create=True)
+    dry, real, again = (
+        ingest(home, [source], mapping=str(mapping), max_rejects="100%", dry_run=dry)
+        for dry in (True, False, True)
+    )
+    assert counts_of(dry) == counts_of(real) == counts_of(again)
+    assert dry.notes == real.notes[: len(dry.notes)] == again.notes
+    assert (dry.new_items, dry.new_statements) == (0, 0)
+    assert real.new_items == real.items
+    assert (len(dry.previews), real.previews) == (1, [])
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@FEW
+@given(rows=ROWS, count=COUNTS)
+def test_a_dry_run_tells_the_counts_of_the_ingest_of_a_table(
+    tmp_path_factory, monkeypatch, kind, rows, count
+):
+    folder = tmp_path_factory.mktemp("tables")
+    lines = [",".join(COLUMNS), *(",".join(row) for row in rows)]
+    table = folder / "t.csv"
+    table.write_text("\n".join(lines) + "\n")
+    mapping = folder / "m.toml"
+    mapping.write_text('delimiter = ","\nheader = 1\n' + PARTS[kind])
+    use_batches(monkeypatch, count)
+    check_dry_run(monkeypatch, folder, table, mapping)
+
+
+@pytest.mark.parametrize("kind", RECORD_PARTS)
+@FEW
+@given(made=RECORDS, count=COUNTS)
+def test_a_dry_run_tells_the_counts_of_the_ingest_of_records(
+    tmp_path_factory, monkeypatch, kind, made, count
+):
+    folder = tmp_path_factory.mktemp("records")
+    path = folder / "r.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in [*made, {"id": "p9"}]))
+    mapping = folder / "m.toml"
+    mapping.write_text(RECORD_PARTS[kind])
+    use_batches(monkeypatch, count)
+    check_dry_run(monkeypatch, folder, path, mapping)

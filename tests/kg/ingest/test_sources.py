@@ -13,7 +13,7 @@ import pytest
 from backports import zstd
 
 from kg.home import Home
-from kg.ingest import files, json_stream, unpacking, xml_stream
+from kg.ingest import files, json_stream, records, source_plan, unpacking, xml_stream
 from kg.ingest.pipeline import ingest
 from kg.ingest.readers import dialect, jsonl
 from kg.stores.memory import MemoryStore
@@ -222,3 +222,31 @@ def test_standard_input_is_ingested(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["items"] == 2
     assert b"standard input: mapping generic" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_header_alone_is_a_remark_in_every_format(home, tmp_path, name):
+    path = tmp_path / name
+    if name == "a.csv":
+        path.write_text("id,colour\n")
+    else:
+        write_xlsx(path, {"S": MadeSheet([["id", "colour"]])})
+    report = ingest(home, [path])
+    assert (report.read, report.items) == (0, 0)
+    assert f"{name}: no row: it has a header alone" in report.notes
+
+
+def test_all_batches_of_records_have_the_same_of_several_ids(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        source_plan,
+        "record_batches",
+        lambda source, mapping, count=1: records.record_batches(source, mapping, count),
+    )
+    (tmp_path / "m.toml").write_text('id = ["sku", "no"]\ntitle = "t"\n')
+    rows = [{"no": 7, "t": "a"}, {"sku": "A", "no": 8, "t": "b"}, {"no": 9, "sku": "C", "t": "c"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = ingest(home, [path], mapping=str(tmp_path / "m.toml"), max_rejects="50%")
+    assert "the id is 'sku' in all records" in report.reasons[0]
+    assert [row.reason for row in report.first_rejects] == ["empty id"]
+    assert facts(home) == [("A", "no", "8"), ("C", "no", "9")]

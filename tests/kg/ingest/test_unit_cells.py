@@ -28,3 +28,9 @@ def test_units_that_do_not_fit_are_told():
     assert (other.text, other.fault) == ("5 g", UnitFault.OTHER_UNIT)
     more = join_units("5|6|7", "kg|g", CellSigns("|"))
     assert (more.text, more.fault) == ("5|6|7", UnitFault.OTHER_COUNT)
+
+
+def test_a_word_for_nothing_gets_no_unit():
+    signs = CellSigns("|", missing=frozenset({"0"}))
+    assert join_units("0", "kg", signs).text == "0"
+    assert signs.split(join_units("5|0|7", "kg", signs).text) == ["5 kg", "0", "7 kg"]

@@ -1,6 +1,7 @@
 """Updates: what a source says now takes the place of what it said before."""
 
-import pyarrow as pa
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -245,5 +246,5 @@ def test_gathered_items_are_whole(parts, at_once):
     assert sum(map(len, mentioned)) == len(set().union(*mentioned))
 
 
-def _pairs(statements: pa.Table):
+def _pairs(statements: Any) -> Any:
     return zip(statements["item"].to_pylist(), statements["value"].to_pylist(), strict=True)

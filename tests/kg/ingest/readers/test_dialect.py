@@ -94,6 +94,27 @@ def test_quotes_are_plain_signs_unless_reading_them_pays(tmp_path, text, quote, 
     assert detected.rows[2][1] == cells
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,colour\n,,;\n",
+        "id,colour\n1,,;\n",
+        "sku;name;price\n1;a,b;c;9\n",
+        "id,colour\n1,|\n2,|,\n",
+        "id,colour\n,\t\n,\t\n",
+        "id,colour\n,|0\n,|\n",
+        "id,colour\n0,,:\n,,0\n",
+    ],
+)
+def test_a_header_of_usual_names_says_what_separates_them(tmp_path, text):
+    sign = ";" if text.startswith("sku") else ","
+    found = detect(tmp_path, text)
+    assert (found.dialect.delimiter, found.rows[0]) == (
+        sign,
+        tuple(text.split("\n")[0].split(sign)),
+    )
+
+
 def test_quotes_that_come_late_are_looked_at(tmp_path):
     rows = "".join(f"{number}\tchair {number}\n" for number in range(90_000))
     quoted = "".join(f'{number}\t"a\tb"\n' for number in range(50))

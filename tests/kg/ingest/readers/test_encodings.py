@@ -138,3 +138,14 @@ def test_what_is_no_text_is_refused_in_one_line(data, word):
 def test_a_given_encoding_is_used(given, data, name, mark):
     encoding = given_encoding(given, data)
     assert (encoding.name, encoding.mark_bytes) == (name, mark)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_nuls_in_ascii_make_no_signs_of_two_bytes(count):
+    data = b"id,colour\n" + b",\x00\n" * count + b",0\n"
+    assert find_encoding(data, "a.csv").name == "utf-8"
+
+
+def test_cyrillic_of_two_bytes_a_letter_is_no_damaged_ascii():
+    data = ("артикул,цвет\n" + "кран,красный\n" * 9).encode("utf-16-le")
+    assert find_encoding(data, "a.csv").name == "utf-16-le"

@@ -223,6 +223,30 @@ def test_the_flat_file_of_amazon_says_where_its_header_is(tmp_path):
     assert rows_and_rejects(source.batches(PLAIN))[0] == [(5, "A1", "Mug", "red")]
 
 
+def test_the_template_of_a_flat_file_comes_before_its_longer_lists_of_values(tmp_path):
+    first = ["TemplateType=fptcustom", "Version=2024.1"]
+    values = MadeSheet([["Colour", "Size", "Brand"], *([f"c{n}", f"s{n}", "b"] for n in range(9))])
+    names = [["SKU", "Name"], ["item_sku", "item_name"]]
+    for rows, read_rows in (([["A1", "Mug"]], [(4, "A1", "Mug")]), ([], [])):
+        template = MadeSheet([first, *names, *rows])
+        path = tmp_path / f"{len(rows)}.xlsx"
+        write_xlsx(path, {"Valid Values": values, "Template": template})
+        source = open_source(path)
+        assert source.columns(PLAIN) == ("item_sku", "item_name")
+        assert rows_and_rejects(source.batches(PLAIN))[0] == read_rows
+        assert f"{path.name}: read from sheet 'Template'" in source.remarks
+        assert any("sheet 'Valid Values' is not read" in remark for remark in source.remarks)
+
+
+def test_a_sheet_with_a_header_alone_has_no_rows(tmp_path):
+    path = xlsx(tmp_path, [["id", "colour"]])
+    assert open_source(path).columns(PLAIN) == ("id", "colour")
+    assert read(path)[0] == []
+    notes = MadeSheet([["sku", "title", "price"]])
+    both = write_xlsx(tmp_path / "b.xlsx", {"A": notes, "B": MadeSheet([["id", "t"], ["1", "a"]])})
+    assert read(both)[0] == [(2, "1", "a")]
+
+
 def test_columns_of_one_name_hold_values_of_one_property(tmp_path):
     path = xlsx(tmp_path, [["id", "title", "image", "image"], ["1", "Mug", "a.jpg", "b.jpg"]])
     assert column_names(open_source(path)) == ("id", "title", "image", "image")

@@ -431,7 +431,8 @@ class Assembler:
         for id, found in zip(ids, image_names, strict=True):
             names.setdefault(id, []).extend(found)
         before = shelf.take(names)
-        items = {id: before.get(id) or ShelvedItem() for id in names}
+        first_lines = dict(zip(reversed(ids), reversed(lines.tolist()), strict=True))
+        items = {id: before.get(id) or ShelvedItem(first_lines[id]) for id in names}
         for field_name, column in texts.items():
             rows = zip(ids, column.to_pylist(), tags[field_name], strict=True)
             for row, (id, text, tag) in enumerate(rows):
@@ -454,7 +455,6 @@ class Assembler:
             images = self._images(id, found) or []
             items[id].images = list(dict.fromkeys([*items[id].images, *images]))
         shelf.put(items)
-        first_lines = dict(zip(reversed(ids), reversed(lines.tolist()), strict=True))
         return self._items_table(
             list(items),
             {
@@ -462,7 +462,7 @@ class Assembler:
                 for name in texts
             },
             [item.images or None for item in items.values()],
-            np.array([first_lines[id] for id in items], np.int64),
+            np.array([item.line for item in items.values()], np.int64),
         )
 
     def _items_table(

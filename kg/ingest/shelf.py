@@ -12,8 +12,16 @@ _MAX_PARAMETERS = 900
 
 @dataclass
 class ShelvedItem:
-    """The leading text of each field of an item, its language if it has a tag, and all images."""
+    """What was said of an item.
 
+    Attributes:
+        line: the first line that says something of it
+        texts: the leading text of each field
+        languages: the languages of these, where they have a tag
+        images: all its images
+    """
+
+    line: int
     texts: dict[str, str] = field(default_factory=dict)
     languages: dict[str, str | None] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
@@ -28,12 +36,8 @@ class ItemShelf:
         self._database.execute("CREATE TABLE items (id TEXT PRIMARY KEY, fields TEXT)")
 
     def put(self, items: Mapping[str, ShelvedItem]) -> None:
-        """Keep the fields of items that have some."""
-        rows = [
-            (id, json.dumps(asdict(item)))
-            for id, item in items.items()
-            if item.texts or item.images
-        ]
+        """Keep what was said of items."""
+        rows = [(id, json.dumps(asdict(item))) for id, item in items.items()]
         self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
 
     def take(self, ids: Iterable[str]) -> dict[str, ShelvedItem]:

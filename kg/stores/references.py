@@ -7,7 +7,7 @@ order in which they arrived; it is null where there is no more than one.
 
 An item's reference also has what its source says of the item: title, description, category and
 images. Of each of these an item shows that of the first reference that has it, by
-:meth:`SourceOrder.item_key`.
+:meth:`SourceOrder.sorted_items`.
 """
 
 from __future__ import annotations

@@ -175,12 +175,13 @@ WATCHED = """
 import json, sys
 from pathlib import Path
 from kg.quality.shacl import MAX_SHAPES_BYTES, Shapes
+from kg.stores.tables import ITEM_SCHEMA
 reached = []
 def watch(event, arguments):
     if event == "open" or event.startswith(("socket.", "urllib.", "subprocess.")):
         reached.append(f"{event} {arguments[0]}")
 sys.addaudithook(watch)
-item = {"id": "1", "title": "Mug", "category": None, "images": [], "description": None}
+item = {**dict.fromkeys(ITEM_SCHEMA.names), "id": "1", "title": "Mug", "images": []}
 findings = Shapes(Path(sys.argv[1])).check([item], [])
 print(json.dumps([reached, [finding.check for finding in findings]]))
 """

@@ -112,7 +112,10 @@ class JournaledStore(GraphStore):
     def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
         """Append what changes to the journal, then apply it to the graph."""
         tables = PutTables.checked(items, statements)
-        stored = self._graph.rows_about(tables.item_ids())
+        ids = tables.item_ids()
+        if self._opened.lacks_all(ids):
+            return self._put_new(tables.as_new())
+        stored = self._graph.rows_about(ids)
         if not stored.items:
             return self._put_new(tables.as_new())
         changes = changes_of(PutBatch.of(tables), stored)
@@ -202,6 +205,7 @@ class JournaledStore(GraphStore):
                 check_room(self.folder, graph.room_for(changes))
                 graph.apply(version, changes)
                 replay.add(changes)
+            graph.settle()
             counts = graph.counts()
             items = replay.total(Content.ITEMS).count
             statements = replay.total(Content.STATEMENTS).count
@@ -249,6 +253,15 @@ class JournaledStore(GraphStore):
 
     @property
     def _graph(self) -> Projection:
+        """The graph that ``_opened`` is, with all that was applied to it in place."""
+        graph = self._opened
+        if self._is_working:
+            with self._all_or_nothing():
+                graph.settle()
+        return graph
+
+    @property
+    def _opened(self) -> Projection:
         """The published graph, or a writer's copy from its first change on."""
         if self._has_failed:
             raise StoreError(f"an earlier write to {self.folder} failed: open it again")
@@ -402,9 +415,9 @@ class JournaledStore(GraphStore):
     def _commit(self, changes: pa.Table) -> None:
         self._check_writable()
         # Parquet compresses, so that in the journal the batch takes less than in memory.
-        needed = changes.nbytes + self._graph.room_for(changes)
+        needed = changes.nbytes + self._opened.room_for(changes)
         if not self._is_working:
-            needed += self._files.bytes_to_copy(self._graph.path)
+            needed += self._files.bytes_to_copy(self._opened.path)
         check_room(self.folder, needed)
         graph = self._begin()
         with self._all_or_nothing():
@@ -451,9 +464,10 @@ class JournaledStore(GraphStore):
 
         A writer that is soon done publishes only when it is closed.
         """
-        if time.monotonic() < self._next_publication:
-            return
         began = time.monotonic()
+        # What was put off takes longer now than later together with what comes until then.
+        if began < self._next_publication + PUBLISH_RATIO * graph.settling_seconds():
+            return
         with self._all_or_nothing():
             graph.flush()
         try:

@@ -24,6 +24,8 @@ LOG_SHARE = 16
 LARGEST_DATABASE = 1 << 43
 """Address space that Ladybug reserves by default."""
 SMALLEST_DATABASE = 1 << 30
+POOL_IS_FULL = "buffer pool is full"
+"""The phrase by which Ladybug reports that a query needs more memory than its buffer pool has."""
 
 DAMAGE = (
     "not a valid Lbug database file",

@@ -2,11 +2,15 @@
 
 These rules for Ladybug 0.22 were learned by measuring, and the code here keeps them:
 
-- COPY from Arrow is the fastest way to load, but only into an empty graph: a second COPY of
-  relationships duplicates them. Afterwards LOAD FROM ... MERGE takes about twice as long as COPY.
-  ``UNWIND $rows MERGE`` is 70 times slower, and gets worse as the graph grows.
+- COPY from Arrow is the fastest way to load, but a second COPY of the same relationships duplicates
+  them, and each COPY takes time for all relationships that are there. So new rows wait until there
+  are many of them (``ladybug_loading``). LOAD FROM ... MERGE takes six times as long for each row,
+  but is faster for a few. ``UNWIND $rows MERGE`` is 70 times slower, and gets worse as the graph
+  grows.
 - COPY runs in autocommit, never in a transaction with other writes: killed there, it left a torn
   graph in 21 of 60 runs. A COPY that raised was not applied, whatever the message says.
+- COPY holds both ends' copies of all its relationships in the buffer pool, about five bytes for a
+  byte of Arrow, and what it has freed stays with the process unless it is asked back.
 - Two MATCH clauses, never ``MATCH (a), (b)``.
 - A new connection for each batch. The buffer pool holds the results of queries, too, so a large
   graph is read a range of items at a time.
@@ -27,7 +31,8 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +41,31 @@ import pyarrow.compute as pc
 
 from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
-from kg.stores.ladybug_database import WRITER_POOL_BYTES, ladybug_errors, open_database
+from kg.stores.ladybug_database import (
+    POOL_IS_FULL,
+    WRITER_POOL_BYTES,
+    ladybug_errors,
+    open_database,
+)
+from kg.stores.ladybug_loading import WaitingRows, is_whole, parts, with_main_images
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
-from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES, first_image
+from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES
 from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
 from schema.errors import StoreDamagedError
+from schema.memory import return_freed_memory
 
 FILE = "graph.lbug"
 MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
-COPIED_BYTES = 1 << 26
-"""The largest first batch for COPY, which takes several times its size of the buffer pool."""
+COPIED_BYTES = 3 << 26
+"""The most that is loaded by one COPY: a million statements with short texts."""
+COPIED_ROWS = 16_384
+"""Into a graph that has some already, fewer new rows are merged at once."""
+SMALL_COPY_BYTES = 1 << 25
+"""The most for a COPY for which the buffer pool of a writer is large enough."""
+COPY_POOL_BYTES = 1 << 30
 GROWTH = 5
 """Bytes of the graph file for a byte of changes in Arrow's form."""
 LOG_GROWTH = 15
@@ -69,6 +86,8 @@ CREATE_TABLES = (
     "ALTER TABLE Item ADD IF NOT EXISTS description STRING",
     "ALTER TABLE HAS ADD IF NOT EXISTS language STRING",
 )
+ITEM_PROPERTIES = ["id", "title", "category", "image", "images", "description"]
+"""Columns of an item in the order of CREATE_TABLES, in which COPY takes them."""
 # The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
@@ -77,6 +96,7 @@ LOAD FROM $rows MERGE (i:Item {id: id})
 SET i.title = title, i.description = description, i.category = category, i.image = image,
     i.images = images
 """
+KNOWN_VALUES = "LOAD FROM $rows MATCH (v:Value {text: wanted}) RETURN v.text AS text"
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
 _MATCH_ENDS = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
@@ -100,8 +120,11 @@ class LadybugGraph(LadybugReader):
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__()
         self.path = path
         self._file: int | None = None
+        self._waiting = WaitingRows()
+        self._is_empty: bool | None = None
         if read_only:
             self._open_published()
             return
@@ -136,8 +159,7 @@ class LadybugGraph(LadybugReader):
     def close(self) -> None:
         """Release the file."""
         self.queries.close()
-        with ladybug_errors(self.path):
-            self.database.close()
+        self._close_database()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -149,6 +171,7 @@ class LadybugGraph(LadybugReader):
 
     def flush(self) -> None:
         """Write all changes into the file itself."""
+        self.settle()
         self._execute("CHECKPOINT")
 
     def save_copy(self, target: Path) -> None:
@@ -158,6 +181,7 @@ class LadybugGraph(LadybugReader):
     def abandon(self) -> None:
         """Give up a graph that failed to be written, without touching it any more."""
         self.queries.close()
+        self._waiting = WaitingRows()
         # Its files are worth nothing now, but the disk may need their room.
         for path in (self.path, *side_files(self.path)):
             with suppress(OSError):
@@ -167,47 +191,150 @@ class LadybugGraph(LadybugReader):
 
     def room_for(self, changes: pa.Table) -> int:
         """Return about how many bytes of disk a batch needs while it is applied."""
-        return GROWTH * changes.nbytes + min(LOG_GROWTH * changes.nbytes, LOG_BYTES)
+        size = changes.nbytes + self._waiting.nbytes
+        return GROWTH * size + min(LOG_GROWTH * size, LOG_BYTES)
 
     def applied_version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
+        if self._waiting:
+            return self._waiting.version
         rows = self.rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version")
         return int(rows[0]["version"]) if rows else -1
 
+    def lacks_all(self, item_ids: Sequence[str]) -> bool:
+        """Return whether the graph has none of these items, not even one that waits."""
+        if not self._waiting.item_ids.isdisjoint(item_ids):
+            return False
+        return not item_ids or self._has_nothing() or self.count_of(item_ids) == 0
+
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Apply one batch of the journal; applying it twice has the same result as once."""
+        """Apply one batch of the journal; applying it twice has the same result as once.
+
+        A batch of new rows may wait until ``settle``.
+        """
         batch = JournalBatch.from_table(changes)
-        images = [first_image(each) for each in batch.items["images"].to_pylist()]
-        items = batch.items.append_column("image", pa.array(images, pa.string()))
-        texts = dict.fromkeys(batch.statements["value"].to_pylist())
-        values = pa.table({"text": pa.array(texts, pa.string())})
-
-        is_first = version == 0 and not batch.retracted and changes.nbytes <= COPIED_BYTES
-        if is_first and self.is_empty():
-            # Killed in here, the graph is not empty but shows no version, so that the batch is
-            # applied again with MERGE, which creates only what is missing.
-            self._copy(items, values, batch.statements)
-            self._execute(SET_APPLIED_VERSION, {"version": version})
+        if self._may_wait(batch):
+            if self._waiting and self._waiting.nbytes + changes.nbytes > COPIED_BYTES:
+                self.settle()
+            self._waiting.add(version, batch)
         else:
-            self._merge(items, values, batch, version)
+            self.settle()
+            self._merge(batch, version)
 
-    def _copy(self, items: pa.Table, values: pa.Table, statements: pa.Table) -> None:
-        """Load the first batch into an empty graph, one COPY at a time in autocommit."""
-        nodes = items.select(["id", "title", "category", "image", "images", "description"])
-        relationships = statements.select(["item", "value", *RELATIONSHIP_PROPERTIES])
-        for text, table in (
-            ("COPY Item FROM $rows", nodes),
-            ("COPY Value FROM $rows", values),
-            ("COPY HAS FROM $rows", relationships),
-        ):
-            if table.num_rows:
-                self._execute(text, {"rows": table})
+    def _may_wait(self, batch: JournalBatch) -> bool:
+        """Return whether all rows of a batch are new, and enough to be loaded by a COPY."""
+        if not batch.items.num_rows or not is_whole(batch):
+            return False
+        rows = batch.items.num_rows + batch.statements.num_rows
+        size = batch.items.nbytes + batch.statements.nbytes
+        # Of very long rows so few make a COPY that they are merged.
+        if COPIED_BYTES * rows < MERGED_ROWS * size and size > COPIED_BYTES:
+            return False
+        if not self._waiting and rows < COPIED_ROWS and not self._has_nothing():
+            return False
+        return self.lacks_all(batch.items["id"].to_pylist())
 
-    def _merge(self, items: pa.Table, values: pa.Table, batch: JournalBatch, version: int) -> None:
+    def settle(self) -> bool:
+        """Load the rows that wait; return whether there were any.
+
+        A graph into which only a part was loaded is never published.
+        """
+        waiting = self._waiting
+        if not waiting:
+            return False
+        items = with_main_images(waiting.items())
+        statements = waiting.statements()
+        with self._pool_for_copies(waiting.nbytes):
+            self._load("Item", items.select(ITEM_PROPERTIES))
+            self._load("Value", pa.table({"text": self._new_texts(statements["value"])}))
+            self._load("HAS", statements.select(["item", "value", *RELATIONSHIP_PROPERTIES]))
+            self._execute(SET_APPLIED_VERSION, {"version": waiting.version})
+        self._waiting = WaitingRows()
+        self._is_empty = False
+        return True
+
+    def settling_seconds(self) -> float:
+        """Return about how long ``settle`` would take."""
+        return self._waiting.seconds
+
+    def _load(self, label: str, rows: pa.Table) -> None:
+        """Load new rows, each COPY in autocommit."""
+        for part in parts(rows, COPIED_BYTES):
+            if not self._copy(label, part):
+                # Half as many take half of the memory, but all of them more time.
+                for half in parts(part, part.nbytes // 2 + 1):
+                    self._load(label, half)
+
+    def _copy(self, label: str, rows: pa.Table) -> bool:
+        """Load rows by one COPY; return False, with nothing loaded, if there is no room for them.
+
+        That is room in the buffer pool.
+        """
+        with ladybug_errors(self.path):
+            connection = self.connect()
+            try:
+                connection.execute(f"COPY {label} FROM $rows", {"rows": rows})
+            except RuntimeError as error:
+                if POOL_IS_FULL not in str(error) or rows.num_rows <= MERGED_ROWS:
+                    raise
+                return False
+            finally:
+                connection.close()
+        return True
+
+    def _new_texts(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return the texts that the graph has no value for, each once."""
+        texts = pa.chunked_array([texts.unique()])
+        if self._has_nothing():
+            return texts
+        schema = pa.schema([("text", pa.string())])
+        known = [
+            self.table(KNOWN_VALUES, {"rows": part}, schema)["text"]
+            for part in parts(pa.table({"wanted": texts}), SMALL_COPY_BYTES)
+        ]
+        found = pa.chunked_array(
+            [chunk for column in known for chunk in column.chunks], pa.string()
+        )
+        return texts.filter(pc.invert(pc.is_in(texts, value_set=found)))
+
+    @contextmanager
+    def _pool_for_copies(self, size: int) -> Iterator[None]:
+        """Give the database a larger buffer pool in the block, if so many bytes need it."""
+        if size <= SMALL_COPY_BYTES:
+            yield
+            return
+        self._reopen(COPY_POOL_BYTES)
+        yield
+        self._execute("CHECKPOINT")
+        self._reopen(WRITER_POOL_BYTES)
+
+    def _close_database(self) -> None:
+        with ladybug_errors(self.path):
+            self.close_lookups()
+            self.database.close()
+
+    def _reopen(self, pool_bytes: int) -> None:
+        """Open the database anew, with a buffer pool of another size."""
+        # A write that fails when a Database is destroyed may end the process: this one raises.
+        self._execute("CHECKPOINT")
+        self._close_database()
+        return_freed_memory()
+        self.database = open_database(self.path, read_only=False, buffer_pool_bytes=pool_bytes)
+
+    def _has_nothing(self) -> bool:
+        """Return whether the graph has no item; it is asked only once."""
+        if self._is_empty is None:
+            self._is_empty = self.is_empty()
+        return self._is_empty
+
+    def _merge(self, batch: JournalBatch, version: int) -> None:
         """Apply a batch a few rows at a time, and its version last.
 
         A graph in which only a part was applied is never published.
         """
+        items = with_main_images(batch.items)
+        values = pa.table({"text": batch.statements["value"].unique()})
+        self._is_empty = None
         # Statements are created, and not merged like the nodes: later batches load six times as
         # fast. To set the properties of those that exist, Ladybug would find them by a hash table
         # of all statements, which does not fit into the buffer pool.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ from schema.terms import Rank
 
 ITEMS_AT_ONCE = 50_000
 STATEMENTS_AT_ONCE = 200_000
+CHUNK_ROWS = 100_000
+"""Rows of a chunk of the Arrow table that a result becomes."""
 PLACES_AT_ONCE = 1000
 """Each item is compared with all of them."""
 _PLACE = "place"
@@ -56,6 +59,10 @@ class LadybugReader(Projection):
     path: Path
     database: Any
     queries: QueryPool
+
+    def __init__(self) -> None:
+        self._lookups: Any = None
+        self._lookup_lock = threading.Lock()
 
     def connect(self) -> Any:
         """Return a new connection, which the caller closes."""
@@ -89,6 +96,29 @@ class LadybugReader(Projection):
         rows: list[Row] = self._arrow(text, params).to_pylist()
         return rows
 
+    def few_rows(self, text: str, params: dict[str, Any]) -> list[Row]:
+        """Run a query of which only the parameters are new; return its rows, which are few.
+
+        The connection stays open, because it keeps the plan of the query, and no Arrow table is
+        made: each of the two takes longer than a lookup.
+        """
+        with ladybug_errors(self.path), self._lookup_lock:
+            if self._lookups is None:
+                self._lookups = self.connect()
+            result = self._lookups.execute(text, params)
+            try:
+                names = result.get_column_names()
+                return [dict(zip(names, row, strict=True)) for row in result]
+            finally:
+                result.close()
+
+    def close_lookups(self) -> None:
+        """Close the connection for lookups."""
+        with self._lookup_lock:
+            if self._lookups is not None:
+                self._lookups.close()
+                self._lookups = None
+
     def table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
         """Run a query; return its rows as a table in a schema."""
         result = self._arrow(text, params)
@@ -102,20 +132,26 @@ class LadybugReader(Projection):
 
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of these items, as far as the graph has them, and their statements."""
-        if self.is_empty():
-            return StoredRows()
         if len(item_ids) == 1:
             # The usual lookup, for which Ladybug needs no more than its index.
             match = "MATCH (i:Item {id: $item_id})"
             params = {"item_id": item_ids[0]}
-            items = self.rows(f"{match} RETURN {self.item_columns}", params)
+            items = self.few_rows(f"{match} RETURN {self.item_columns}", params)
             text = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {self.statement_columns}"
-            statements = self.rows(text, params) if items else []
+            statements = self.few_rows(text, params) if items else []
+        elif not item_ids or self.is_empty():
+            return StoredRows()
         else:
             items = self._items_of(item_ids, self.item_columns)
             places = [row.pop(_PLACE) for row in items]
             statements = self.statements_of(places, self.statement_columns)
         return StoredRows({row["id"]: row for row in items}, {row["id"]: row for row in statements})
+
+    def count_of(self, item_ids: Sequence[str]) -> int:
+        """Return how many of these items the graph has."""
+        text = "LOAD FROM $rows MATCH (i:Item {id: item_id}) RETURN count(*) AS items"
+        params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
+        return int(self.rows(text, params)[0]["items"])
 
     def _items_of(self, item_ids: Sequence[str], columns: str) -> list[Row]:
         """Return columns of those of the items that the graph has, and their places."""
@@ -235,7 +271,9 @@ class LadybugReader(Projection):
         with ladybug_errors(self.path):
             connection = self.connect()
             try:
-                table = connection.execute(text, params or {}).get_as_arrow()
+                result = connection.execute(text, params or {})
+                # For each chunk it allocates room for as many rows as a chunk may have.
+                table = result.get_as_arrow(max(1, min(result.get_num_tuples(), CHUNK_ROWS)))
             finally:
                 connection.close()
             table = with_empty_lists(table)

@@ -30,7 +30,25 @@ class Projection(ABC):
 
     @abstractmethod
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Apply one batch of the journal; applying it twice has the same result as once."""
+        """Apply one batch of the journal; applying it twice has the same result as once.
+
+        It may be put off until ``settle``, which comes before anything is read.
+        """
+
+    def settle(self) -> bool:
+        """Apply the batches that were put off; return whether there were any."""
+        return False
+
+    def settling_seconds(self) -> float:
+        """Return about how long ``settle`` would take."""
+        return 0.0
+
+    def lacks_all(self, item_ids: Sequence[str]) -> bool:
+        """Return whether the graph has none of these items, and none that was put off.
+
+        False if that takes as long to tell as to read their rows.
+        """
+        return False
 
     @abstractmethod
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:

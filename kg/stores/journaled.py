@@ -27,6 +27,7 @@ from kg.stores.room import check_room
 from kg.stores.scan_process import ScanProcess
 from kg.stores.scan_tasks import Count
 from kg.stores.tables import item_from_row, statements_from_rows
+from kg.stores.unchanged import without_unchanged
 from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import (
     CatalographWarning,
@@ -41,6 +42,8 @@ PUBLISH_SECONDS = 2.0
 """The least time between two publications of a graph that is being written."""
 PUBLISH_RATIO = 50
 """A publication may take one part in so many of the time since the one before."""
+COMPARED_ROWS = 500
+"""In a batch of fewer statements no items are looked for that have not changed."""
 
 
 class JournaledStore(GraphStore):
@@ -115,13 +118,21 @@ class JournaledStore(GraphStore):
         ids = tables.item_ids()
         if self._opened.lacks_all(ids):
             return self._put_new(tables.as_new())
-        stored = self._graph.rows_about(ids)
+        tables = self._without_unchanged(tables, ids)
+        stored = self._graph.rows_about(tables.item_ids())
         if not stored.items:
             return self._put_new(tables.as_new())
         changes = changes_of(PutBatch.of(tables), stored)
         if changes.items or changes.statements:
             self._commit(changes_table(changes.items, changes.statements))
         return PutReport(len(changes.new_items), len(changes.new_statements))
+
+    def _without_unchanged(self, tables: PutTables, item_ids: Sequence[str]) -> PutTables:
+        """Leave out the items of a large batch about which it says nothing new."""
+        if tables.statements.num_rows < COMPARED_ROWS:
+            return tables
+        stored = self._graph.compared_about(item_ids)
+        return tables if stored is None else without_unchanged(tables, stored)
 
     def _put_new(self, tables: PutTables) -> PutReport:
         """Write items that the store has none of, and statements about them."""

@@ -10,7 +10,8 @@ These rules for Ladybug 0.22 were learned by measuring, and the code here keeps 
 - COPY runs in autocommit, never in a transaction with other writes: killed there, it left a torn
   graph in 21 of 60 runs. A COPY that raised was not applied, whatever the message says.
 - COPY holds both ends' copies of all its relationships in the buffer pool, about five bytes for a
-  byte of Arrow, and what it has freed stays with the process unless it is asked back.
+  byte of Arrow, and what it has freed stays with the process unless it is asked back. A checkpoint
+  needs more the larger the graph is: 256 MB were too few for five million statements.
 - Two MATCH clauses, never ``MATCH (a), (b)``.
 - A new connection for each batch. The buffer pool holds the results of queries, too, so a large
   graph is read a range of items at a time.
@@ -42,6 +43,7 @@ import pyarrow.compute as pc
 from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
 from kg.stores.ladybug_database import (
+    COMMITTED,
     POOL_IS_FULL,
     WRITER_POOL_BYTES,
     ladybug_errors,
@@ -54,7 +56,7 @@ from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
 from schema.errors import StoreDamagedError
-from schema.memory import return_freed_memory
+from schema.memory import available_memory, return_freed_memory
 
 FILE = "graph.lbug"
 MERGED_ROWS = 8_192
@@ -66,6 +68,8 @@ COPIED_ROWS = 16_384
 SMALL_COPY_BYTES = 1 << 25
 """The most for a COPY for which the buffer pool of a writer is large enough."""
 COPY_POOL_BYTES = 1 << 30
+FREE_MEMORY_SHARE = 0.7
+"""How much of the memory that is available the buffer pool for a large COPY may have."""
 GROWTH = 5
 """Bytes of the graph file for a byte of changes in Arrow's form."""
 LOG_GROWTH = 15
@@ -128,7 +132,7 @@ class LadybugGraph(LadybugReader):
         if read_only:
             self._open_published()
             return
-        self.database = open_database(path, read_only=False, buffer_pool_bytes=WRITER_POOL_BYTES)
+        self.database = open_database(path, read_only=False, buffer_pool_bytes=self._pool_bytes())
         for text in CREATE_TABLES:
             self._execute(text)
         self.queries = QueryPool(GraphSource(Engine.LADYBUG, path))
@@ -275,7 +279,9 @@ class LadybugGraph(LadybugReader):
             try:
                 connection.execute(f"COPY {label} FROM $rows", {"rows": rows})
             except RuntimeError as error:
-                if POOL_IS_FULL not in str(error) or rows.num_rows <= MERGED_ROWS:
+                # What was committed must not be loaded twice, whatever else failed.
+                is_too_large = POOL_IS_FULL in str(error) and COMMITTED not in str(error)
+                if not is_too_large or rows.num_rows <= MERGED_ROWS:
                     raise
                 return False
             finally:
@@ -303,15 +309,25 @@ class LadybugGraph(LadybugReader):
         if size <= SMALL_COPY_BYTES:
             yield
             return
-        self._reopen(COPY_POOL_BYTES)
+        most = int(FREE_MEMORY_SHARE * available_memory())
+        self._reopen(max(self._pool_bytes(), min(COPY_POOL_BYTES + 2 * self._size(), most)))
         yield
-        self._execute("CHECKPOINT")
-        self._reopen(WRITER_POOL_BYTES)
+        self._reopen(self._pool_bytes())
 
     def _close_database(self) -> None:
         with ladybug_errors(self.path):
             self.close_lookups()
             self.database.close()
+
+    def _pool_bytes(self) -> int:
+        """Return the size of a writer's buffer pool.
+
+        A checkpoint rewrites all statements about each 131,072 items or values together.
+        """
+        return WRITER_POOL_BYTES + self._size()
+
+    def _size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def _reopen(self, pool_bytes: int) -> None:
         """Open the database anew, with a buffer pool of another size."""

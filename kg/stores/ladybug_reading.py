@@ -29,6 +29,7 @@ from kg.stores.query_limits import QueryLimits
 from kg.stores.query_pool import QueryPool
 from kg.stores.sorting import sorted_batches
 from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
+from kg.stores.unchanged import COMPARED_SCHEMA, StoredTables
 from schema.terms import Rank
 
 ITEMS_AT_ONCE = 50_000
@@ -165,14 +166,25 @@ class LadybugReader(Projection):
         From ids the optimizer would go on by a hash table of all statements of the graph, which
         does not fit into the buffer pool.
         """
+        return [row for table in self._tables_of(places, columns) for row in table.to_pylist()]
+
+    def _tables_of(self, places: Sequence[int], columns: str) -> Iterator[pa.Table]:
+        """Yield columns of the statements about the items at some places, a range at a time."""
         text = (
             f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
             f"{FROM_ITEMS} RETURN {columns}"
         )
-        rows: list[Row] = []
         for params in ranges_of(places):
-            rows += self.rows(text, params)
-        return rows
+            yield self._arrow(text, params)
+
+    def compared_about(self, item_ids: Sequence[str]) -> StoredTables:
+        """Return the rows of these items, and the compared columns of their statements."""
+        items = self._items_of(item_ids, self.item_columns)
+        places = [row.pop(_PLACE) for row in items]
+        columns = ", ".join(f"{EXPRESSIONS[each]} AS {each}" for each in COMPARED_SCHEMA.names)
+        found = [table.cast(COMPARED_SCHEMA) for table in self._tables_of(places, columns)]
+        statements = pa.concat_tables([COMPARED_SCHEMA.empty_table(), *found])
+        return StoredTables({row["id"]: row for row in items}, statements)
 
     def places_of(self, item_ids: Sequence[str]) -> list[int]:
         """Return the places of those of the items that the graph has."""

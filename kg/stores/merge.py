@@ -132,7 +132,7 @@ def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
         if old is None:
             changes.new_items.append({**row, "images": list(row["images"] or [])})
             continue
-        merged = _merged_item(old, row)
+        merged = merged_item(old, row)
         if merged != old:
             changes.updated_items.append(merged)
     for row in batch.statements:
@@ -166,7 +166,7 @@ def _bare_items(batch: PutBatch, stored: StoredRows) -> list[Row]:
     ]
 
 
-def _merged_item(old: Row, new: Row) -> Row:
+def merged_item(old: Row, new: Row) -> Row:
     """Return the old item with the fields that the new one gives."""
     return {name: old[name] if new[name] in (None, []) else new[name] for name in old}
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from kg.stores.merge import StoredRows
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
+from kg.stores.unchanged import StoredTables
 from schema.terms import Rank
 
 
@@ -53,6 +54,10 @@ class Projection(ABC):
     @abstractmethod
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of these items, as far as the graph has them, and their statements."""
+
+    def compared_about(self, item_ids: Sequence[str]) -> StoredTables | None:
+        """Return what the graph has about these items in columns; None if rows are as fast."""
+        return None
 
     @abstractmethod
     def existing_statements(self, ids: Sequence[str]) -> list[str]:

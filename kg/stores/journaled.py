@@ -166,6 +166,10 @@ class JournaledStore(GraphStore):
         """Yield the statements that match, ordered by id."""
         return self._graph.scan(pattern)
 
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+        return self._graph.facts()
+
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
         return self._graph.triples(ranks)

@@ -28,7 +28,14 @@ from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
 from kg.stores.query_pool import QueryPool
 from kg.stores.sorting import sorted_batches
-from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
+from kg.stores.tables import (
+    BATCH_ROWS,
+    FACT_SCHEMA,
+    ITEM_SCHEMA,
+    STATEMENT_SCHEMA,
+    TRIPLE_SCHEMA,
+    Row,
+)
 from kg.stores.unchanged import COMPARED_SCHEMA, StoredTables
 from schema.terms import Rank
 
@@ -230,6 +237,12 @@ class LadybugReader(Projection):
         text = f"{MATCH_STATEMENTS} WHERE {where} {FROM_ITEMS} RETURN {self.statement_columns}"
         parts = self._parts(text, params, ranges, STATEMENT_SCHEMA)
         yield from sorted_batches(parts, STATEMENT_SCHEMA)
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements, those of some items after the other, in FACT_SCHEMA."""
+        columns = f"{TRIPLE_COLUMNS}, h.rank AS rank"
+        text = f"{MATCH_STATEMENTS} WHERE {IN_RANGE} {FROM_ITEMS} RETURN {columns}"
+        yield from self._parts(text, {}, self._statement_ranges(), FACT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks, those of some items after the other."""

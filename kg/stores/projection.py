@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from kg.stores.merge import StoredRows
-from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.protocol import EVERYTHING, Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
+from kg.stores.tables import FACT_SCHEMA
 from kg.stores.unchanged import StoredTables
 from schema.terms import Rank
 
@@ -74,6 +75,10 @@ class Projection(ABC):
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+        return (batch.select(FACT_SCHEMA.names) for batch in self.scan(EVERYTHING))
 
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:

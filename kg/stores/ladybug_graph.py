@@ -61,6 +61,8 @@ from schema.memory import available_memory, return_freed_memory
 FILE = "graph.lbug"
 MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
+DELETED_ROWS = 1_000
+"""Statements that are deleted at once: each of their items' is compared with all of them."""
 COPIED_BYTES = 3 << 26
 """The most that is loaded by one COPY: a million statements with short texts."""
 COPIED_ROWS = 16_384
@@ -109,11 +111,10 @@ CREATE_STATEMENTS = (
     + ", ".join(f"{name}: {name}" for name in RELATIONSHIP_PROPERTIES)
     + "}]->(v)"
 )
-REPLACED_STATEMENTS = (
+DELETE_STATEMENTS = (
     f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
     f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
 )
-DELETE_STATEMENTS = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) DELETE h"
 
 
 class LadybugGraph(LadybugReader):
@@ -363,21 +364,23 @@ class LadybugGraph(LadybugReader):
             for start in range(0, table.num_rows, MERGED_ROWS):
                 self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
         if batch.retracted:
-            self._execute(DELETE_STATEMENTS, {"ids": batch.retracted})
+            self._delete(self.placed_statements(batch.retracted))
         self._execute(SET_APPLIED_VERSION, {"version": version})
 
     def _delete_existing(self, statements: pa.Table) -> None:
         """Delete those of the statements that the graph has."""
-        wanted = pc.unique(statements["item"]).to_pylist()
-        places = self.places_of(wanted) if wanted else []
-        found = pa.array([row["id"] for row in self.statements_of(places, "h.id AS id")])
-        existing = statements.filter(pc.is_in(statements["id"], value_set=found.cast(pa.string())))
-        for start in range(0, existing.num_rows, MERGED_ROWS):
-            part = existing.slice(start, MERGED_ROWS)
-            items = pc.unique(part["item"]).to_pylist()
+        found = self.placed_statements_about(statements["item"].unique().to_pylist())
+        ids = statements["id"].combine_chunks()
+        self._delete(found.filter(pc.is_in(found["id"], value_set=ids)))
+
+    def _delete(self, placed: pa.Table) -> None:
+        """Delete statements, which are found at the places of their items."""
+        in_order = placed.sort_by("place")
+        for start in range(0, in_order.num_rows, DELETED_ROWS):
+            part = in_order.slice(start, DELETED_ROWS)
             ids = part["id"].to_pylist()
-            for each in ranges_of(self.places_of(items)):
-                self._execute(REPLACED_STATEMENTS, {**each, "ids": ids})
+            for each in ranges_of(part["place"].unique().to_pylist()):
+                self._execute(DELETE_STATEMENTS, {**each, "ids": ids})
 
     def _execute(self, text: str, params: dict[str, Any] | None = None) -> None:
         with ladybug_errors(self.path):

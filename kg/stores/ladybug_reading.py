@@ -46,6 +46,10 @@ CHUNK_ROWS = 100_000
 PLACES_AT_ONCE = 1000
 """Each item is compared with all of them."""
 _PLACE = "place"
+LISTED_IDS = 20
+"""Of more statements, the ids are not looked for one by one."""
+PLACED_SCHEMA = pa.schema([("id", pa.string()), (_PLACE, pa.int64())])
+"""Statements, and the places of their items."""
 IN_RANGE = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
 FROM_ITEMS = "HINT (i JOIN h) JOIN v"
 """The order in which statements of a range of items are found; the optimizer may take another."""
@@ -199,8 +203,34 @@ class LadybugReader(Projection):
 
     def existing_statements(self, ids: Sequence[str]) -> list[str]:
         """Return those of the statement ids that the graph has."""
-        text = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) RETURN h.id AS id"
-        return [row["id"] for row in self.rows(text, {"ids": list(ids)})]
+        found = set(self.placed_statements(ids)["id"].to_pylist())
+        return [id for id in ids if id in found]
+
+    def placed_statements(self, ids: Sequence[str]) -> pa.Table:
+        """Return those of the statement ids that the graph has, with the places of their items.
+
+        Only nodes have an index: all statements are compared.
+        """
+        match = "MATCH (i:Item)-[h:HAS]->()"
+        columns = f"h.id AS id, offset(id(i)) AS {_PLACE}"
+        if len(ids) <= LISTED_IDS:
+            text = f"{match} WHERE list_contains($ids, h.id) RETURN {columns}"
+            return self.table(text, {"ids": list(ids)}, PLACED_SCHEMA)
+        # Each statement would be compared with the whole list.
+        wanted = pa.array(ids, pa.string())
+        text = f"{match} WHERE {IN_RANGE} RETURN {columns}"
+        found = [PLACED_SCHEMA.empty_table()]
+        for start, stop in self._statement_ranges():
+            table = self.table(text, {"start": start, "stop": stop}, PLACED_SCHEMA)
+            found.append(table.filter(pc.is_in(table["id"], value_set=wanted)))
+        return pa.concat_tables(found)
+
+    def placed_statements_about(self, item_ids: Sequence[str]) -> pa.Table:
+        """Return the statements about some items by their ids, with the places of the items."""
+        places = self.places_of(item_ids) if item_ids else []
+        columns = f"h.id AS id, offset(id(i)) AS {_PLACE}"
+        found = [table.cast(PLACED_SCHEMA) for table in self._tables_of(places, columns)]
+        return pa.concat_tables([PLACED_SCHEMA.empty_table(), *found])
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id; those of a large graph are sorted on disk."""

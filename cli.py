@@ -77,6 +77,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show the ontology, infer it from the data, or compare it with new data.",
     ),
     "show": ("store", "Show an item and its statements."),
+    "history": ("history", "Show what changed an item, when, and from which source."),
+    "undo": ("history", "Take back what a run changed."),
+    "delete": ("history", "Delete items with all that is stated of them."),
+    "sources": (
+        "history",
+        "List the sources of the catalogue, and declare which of them counts first.",
+    ),
     "stats": ("store", "Show the size of the catalogue and the coverage of its properties."),
     "validate": ("store", "Check every item against the ontology and SHACL shapes."),
     "cypher": ("store", "Run a read-only Cypher query on the graph."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kg.ingest.pipeline import IngestReport
     from kg.ingest.preview import Preview
+    from kg.ingest.updates import PropertyChanges
     from schema.ontology import Ontology, PropertySpec
     from schema.ontology_changes import OntologyDiff
 
@@ -126,6 +127,24 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     "it.  [default: the source's folder]",
 )
 @click.option(
+    "--source",
+    metavar="NAME",
+    help="Name of the source, whose earlier word is replaced.  [default: each file's name]",
+)
+@click.option(
+    "--sync",
+    is_flag=True,
+    help="Retire items that the source had before and that are gone from it.",
+)
+@click.option(
+    "--max-retired",
+    metavar="LIMIT",
+    default="20%",
+    show_default=True,
+    help="Number of a source's items, or share of them, that --sync may retire; if there are more, "
+    "it retires none and the exit code is 1.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Show how each column is read, the first items, and what would change; write nothing.",
@@ -150,6 +169,9 @@ def ingest(
     src: tuple[Path, ...],
     mapping: str | None,
     images: Path | None,
+    source: str | None,
+    sync: bool,
+    max_retired: str,
     dry_run: bool,
     write_mapping: Path | None,
     max_rejects: str,
@@ -160,15 +182,21 @@ def ingest(
     workbook (.xlsx, .xls, .ods), JSON, JSONL, XML, Parquet, Arrow, RDF (.ttl, .nt, .nq, .trig,
     .jsonld) or a web page (.html). Each may be compressed (.gz, .zst, .bz2, .xz).
 
-    Loading a source again adds nothing. Rows that cannot be used are rejected; `catalograph
-    rejects` lists them with the reason.
+    What a row says replaces what the same source said of its item before: what it no longer says
+    is taken back, and stays in the history (`catalograph history`). What other sources say stays.
+    Items that are no longer in the source stay, too, unless you give --sync. `catalograph undo`
+    takes a whole run back.
+
+    Rows that cannot be used are rejected; `catalograph rejects` lists them with the reason.
 
     \b
     Example:
       catalograph ingest styles.csv --dry-run
       catalograph ingest styles.csv --images images/
+      catalograph ingest feed-monday.csv --source feed --sync
     """
     from kg.home import Home
+    from kg.ingest.pipeline import UpdateOptions
     from kg.ingest.pipeline import ingest as load
     from kg.ingest.source import open_sources
     from schema.mapping import load_mapping
@@ -188,6 +216,7 @@ def ingest(
                 src,
                 mapping=mapping,
                 images=images,
+                update=UpdateOptions(source, sync, max_retired),
                 dry_run=dry_run,
                 write_mapping=write_mapping,
                 max_rejects=max_rejects,
@@ -206,6 +235,7 @@ def _emit_ingest(context: Context, report: IngestReport) -> None:
     context.emit(
         report.as_dict(),
         *(line for preview in report.previews for line in _preview_lines(preview)),
+        *_change_lines(report),
         f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, "
         f"in {report.seconds:.1f} s",
         f"items: {report.items:,} ({report.new_items:,} new, {report.images:,} with an image)",
@@ -240,10 +270,44 @@ def _preview_lines(preview: Preview) -> Iterator[object]:
         for name, values in item["properties"].items():
             mark = " (inherited)" if name in item["inherited"] else ""
             yield f"  {name}: {_shortened(' | '.join(values), 120)}{mark}"
-    if preview.changes is not None:
-        counts = ", ".join(f"{count:,} {name}" for name, count in preview.changes.items())
-        yield f"\nof its first items in this catalogue: {counts}"
     yield ""
+
+
+def _change_lines(report: IngestReport) -> Iterator[object]:
+    """Yield what an ingest changed, or of a dry run would change."""
+    changes = report.changes
+    if changes is None:
+        return
+    if report.properties:
+        columns = ("property", "new", "changed", "taken back", "example")
+        rows = (
+            (name, each.new, each.changed, each.retracted, _example(each))
+            for name, each in sorted(report.properties.items())
+        )
+        yield table(columns, rows, right=columns[1:4])
+    unchanged = report.items - changes.new_items - changes.changed_items
+    parts = [
+        f"{changes.new_items:,} new",
+        f"{changes.changed_items:,} changed",
+        f"{unchanged:,} unchanged",
+        f"{changes.deleted:,} retired",
+    ]
+    would = "would be " if report.previews else ""
+    yield (
+        f"changes: items {would}{', '.join(parts)}; statements {would}{changes.new_statements:,} "
+        f"new, {changes.retracted:,} taken back"
+    )
+
+
+def _example(changes: PropertyChanges) -> str:
+    if not changes.examples:
+        return ""
+    first = changes.examples[0]
+    before, after = (
+        "nothing" if first[name] is None else _shortened(str(first[name]), 30)
+        for name in ("before", "after")
+    )
+    return f"{first['item']}: {before} → {after}"
 
 
 def _property_words(column: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,10 +92,22 @@ def copy(context: Context, source: str | None, target: str) -> None:
     help="What to do in csv with texts that a spreadsheet would run as formulas, such as =1+1: "
     "text, put an apostrophe before them, which ingest takes off again; keep, leave them.",
 )
+@click.option(
+    "--as-of",
+    "moment",
+    metavar="TIME|RUN",
+    help="Write the graph as it was then: at a time in UTC such as 2026-01-31 (its end) or "
+    "2026-01-31T08:00, or after a run that `catalograph history` lists.",
+)
 @click.argument("out", type=PATH)
 @pass_context
 def export(
-    context: Context, format_name: str, ranks: tuple[str, ...], formulas: str, out: Path
+    context: Context,
+    format_name: str,
+    ranks: tuple[str, ...],
+    formulas: str,
+    moment: str | None,
+    out: Path,
 ) -> None:
     """Write the graph to files for other tools.
 
@@ -108,7 +121,14 @@ def export(
     """
     from kg.export.write import export as write
 
-    with context.home().store(read_only=True) as store, bar("writing", "rows") as progress:
+    with ExitStack() as stack:
+        store = stack.enter_context(context.home().store(read_only=True))
+        if moment is not None:
+            from kg.stores.history import as_of
+
+            reading = stack.enter_context(bar("reading the history", "versions"))
+            store = stack.enter_context(as_of(store, moment, reading))
+        progress = stack.enter_context(bar("writing", "rows"))
         report = write(
             store,
             format_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,15 @@ SHOWN = 20
     help="Also draw the item, its values and the most similar items, and save the drawing to this "
     "PNG or SVG file.",
 )
+@click.option(
+    "--as-of",
+    "moment",
+    metavar="TIME|RUN",
+    help="Show the item as it was then: at a time in UTC such as 2026-01-31 (its end) or "
+    "2026-01-31T08:00, or after a run that `catalograph history` lists.",
+)
 @pass_context
-def show(context: Context, item: str, drawing: Path | None) -> None:
+def show(context: Context, item: str, drawing: Path | None, moment: str | None) -> None:
     """Show an item and its statements.
 
     ITEM is the id of the item.
@@ -50,10 +58,23 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
     \b
     Example:
       catalograph show 15970 --graph shirt.png
+      catalograph show 15970 --as-of 2026-01-31
     """
-    with context.home().store(read_only=True) as store:
+    if moment is not None and drawing is not None:
+        raise UsageError("--graph draws the item as it is now: leave --as-of out")
+    with ExitStack() as stack:
+        store = stack.enter_context(context.home().store(read_only=True))
+        if moment is not None:
+            from kg.stores.history import item_as_of
+
+            store = stack.enter_context(item_as_of(store, item, moment))
         entry = store.item(item)
         if entry is None:
+            if moment is not None:
+                raise ItemNotFoundError(
+                    f"no item {item!r} as of {moment}: `catalograph history {item}` tells when it "
+                    "was there"
+                )
             count = store.counts().items
             raise ItemNotFoundError(
                 f"no item {item!r} among the catalogue's {count:,}: "
@@ -70,18 +91,38 @@ def show(context: Context, item: str, drawing: Path | None) -> None:
         "description": about.description,
         "category": about.category,
         "images": list(about.images),
+        "source": None if about.provenance is None else about.provenance.source or None,
         "statements": rows,
     }
+    if about.references:
+        document["references"] = [
+            {
+                "source": each.provenance.source or None,
+                "title": each.title,
+                "description": each.description,
+                "category": each.category,
+                "images": list(each.images),
+            }
+            for each in about.references
+        ]
     lines: list[object] = [
         f"{name}: {document[name]}"
         for name in ("id", "title", "description", "category")
         if document[name]
     ]
     lines += [f"image: {image}" for image in about.images]
+    lines += [
+        f"title in {each.provenance.source or 'an unknown source'}: {each.title}"
+        for each in about.references
+        if each.title and each.title != about.title
+    ]
     if rows:
         # Most catalogues have one language alone.
-        columns = [name for name in rows[0] if name != "language" or any(row[name] for row in rows)]
-        lines.append(table(columns, ([row[name] for name in columns] for row in rows)))
+        columns = ["property", "value", "language", "rank", "confidence", "source"]
+        if not any(row["language"] for row in rows):
+            columns.remove("language")
+        cells = ({**row, "source": ", ".join(row["sources"])} for row in rows)
+        lines.append(table(columns, ([row[name] for name in columns] for row in cells)))
     context.emit(document, *lines)
 
 
@@ -113,6 +154,8 @@ def _statement_document(statement: Statement) -> dict[str, Any]:
         "rank": str(statement.rank),
         "confidence": statement.provenance.confidence,
         "source": statement.provenance.source,
+        "sources": [each.provenance.source for each in statement.references]
+        or [statement.provenance.source],
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _STORE = "store"
 IMAGE_FOLDERS = "image_folders"
+SOURCE_ORDER = "source_order"
 
 
 class Home:
@@ -165,7 +166,23 @@ class Home:
         """Open the graph store; close it afterwards, or use it in a ``with`` statement."""
         from kg.stores.open import open_store
 
-        return open_store(self.store_url, create=not read_only, read_only=read_only)
+        store = open_store(self.store_url, create=not read_only, read_only=read_only)
+        names = self.source_order()
+        if names:
+            from kg.stores.references import SourceOrder
+
+            store.order = SourceOrder(names)
+        return store
+
+    def source_order(self) -> tuple[str, ...]:
+        """Return the sources from the most to the least trusted; none means the newest first."""
+        names = self.settings.read().get(SOURCE_ORDER, [])
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise HomeNotFoundError(
+                f"{self.settings.path} has {SOURCE_ORDER} = {shown(names)}: "
+                'write a list of sources, such as ["erp", "supplier.csv"]'
+            )
+        return tuple(names)
 
     def snapshot(self) -> GraphSnapshot:
         """Read the trusted statements of the graph. Raises DataError if it has no items."""

@@ -55,11 +55,24 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemReference:
+    """What one source says of an item itself, and where it does."""
+
+    provenance: Provenance
+    title: str | None = None
+    category: str | None = None
+    images: tuple[str, ...] = ()
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A product; everything but the id is optional.
 
     ``category`` is a path joined by ``" > "``; ``images`` are absolute paths or URLs, the one to
-    show first. Title and description are in the catalogue's leading language.
+    show first. Title and description are in the catalogue's leading language. ``provenance`` is
+    that of the source that counts first; ``references`` are what each source says, in the order of
+    their arrival, if there are several.
     """
 
     id: str
@@ -67,6 +80,16 @@ class Item:
     category: str | None = None
     images: tuple[str, ...] = ()
     description: str | None = None
+    provenance: Provenance | None = None
+    references: tuple[ItemReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatementReference:
+    """One of several sources of a statement, and the rank that it gives it."""
+
+    rank: Rank
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,8 @@ class Statement:
 
     ``language`` is the tag (BCP 47) of a text that is in another language than the catalogue's
     leading one, such as a title's translation; None for all others. Models learn only those.
+    ``rank`` and ``provenance`` are those of the reference that counts; ``references`` are all of
+    them, in the order of their arrival, if there are several.
     """
 
     item: str
@@ -83,6 +108,7 @@ class Statement:
     rank: Rank = Rank.ASSERTED
     provenance: Provenance = field(default_factory=lambda: Provenance("unknown"))
     language: str | None = None
+    references: tuple[StatementReference, ...] = ()
 
     # For mypy the plain name means the field `property` in this class.
     @builtins.property

@@ -12,27 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.export.selection import Selection
-from kg.stores.property_graph import RELATIONSHIP_PROPERTIES
+from kg.stores.property_graph import ITEM_PROPERTIES, RELATIONSHIP_PROPERTIES
 from kg.stores.sorting import Distinct
 
 ARRAY_DELIMITER = "\x1f"
 """Separates an item's images: ASCII's unit separator, which no path contains."""
 
-ITEM_HEADER = (
-    "id:ID(Item)",
-    "title",
-    "description",
-    "category",
-    "image",
-    "images:string[]",
-    ":LABEL",
-)
+TYPED_NAMES = {
+    "id": "id:ID(Item)",
+    "images": "images:string[]",
+    "row": "row:long",
+    "confidence": "confidence:double",
+}
+ITEM_HEADER = (*(TYPED_NAMES.get(name, name) for name in ITEM_PROPERTIES), ":LABEL")
 VALUE_HEADER = ("text:ID(Value)", ":LABEL")
-TYPED_NAMES = {"row": "row:long", "confidence": "confidence:double"}
 EDGE_HEADER = (
     ":START_ID(Item)",
     ":END_ID(Value)",
-    *(TYPED_NAMES.get(name, name) for name in RELATIONSHIP_PROPERTIES),
+    *(name if name == "id" else TYPED_NAMES.get(name, name) for name in RELATIONSHIP_PROPERTIES),
     ":TYPE",
 )
 ARROW_TYPES = {"row:long": pa.int64(), "confidence:double": pa.float64()}
@@ -78,9 +75,12 @@ def _item_columns(batch: pa.RecordBatch) -> list[pa.Array]:
     padded = pc.if_else(has_images, images, pa.scalar([""], images.type))
     first_image = pc.if_else(has_images, pc.list_element(padded, 0), None)
     all_images = pc.if_else(has_images, pc.binary_join(images, ARRAY_DELIMITER), None)
-    texts = [batch[name] for name in ("id", "title", "description", "category")]
-    columns = [*texts, first_image, all_images]
-    return _with_label(columns, "Item")
+    columns = {
+        **{name: batch[name] for name in batch.schema.names},
+        "image": first_image,
+        "images": all_images,
+    }
+    return _with_label([columns[name] for name in ITEM_PROPERTIES], "Item")
 
 
 def _edge_columns(selection: Selection, values: Distinct) -> Iterator[list[pa.Array]]:

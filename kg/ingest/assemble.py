@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -48,7 +48,8 @@ class AssembledBatch:
     Every row that was read is either stored or among the rejects. ``restored`` is the number of
     cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows, and
     ``cleaned`` counts by column what cleaning did. ``columns`` are pairs of a property and a column
-    that its values come from.
+    that its values come from. ``rejected_ids`` are the ids of rejected rows, as far as they have
+    one, and ``identified_rejects`` is the number of these rows.
     """
 
     items: pa.Table
@@ -60,6 +61,8 @@ class AssembledBatch:
     skipped: list[SkippedLine] = field(default_factory=list)
     cleaned: dict[str, ColumnCounts] = field(default_factory=dict)
     columns: list[tuple[str, str]] = field(default_factory=list)
+    rejected_ids: list[str] = field(default_factory=list)
+    identified_rejects: int = 0
 
 
 @dataclass
@@ -132,6 +135,8 @@ class Assembler:
             skipped=batch.skipped,
             cleaned=self._cleaners.taken_counts(),
             columns=self._taken_columns(),
+            rejected_ids=checked.rejected_ids,
+            identified_rejects=checked.identified_rejects,
         )
 
     def assemble_deferred(self, rows: Rows) -> AssembledBatch:
@@ -201,7 +206,17 @@ class Assembler:
             ],
             bool,
         )
-        return _CheckedRows(keep & ~repeated.old, rejects)
+        rejected = [
+            (id, source)
+            for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            if id is not None and source in reasons
+        ]
+        return _CheckedRows(
+            keep & ~repeated.old,
+            rejects,
+            [id for id, _ in rejected],
+            len({source for _, source in rejected}),
+        )
 
     def _check_ids(self, draft: Draft, rows: Rows) -> _Repeated:
         """Find the rows whose id appeared before: with other content they are to be rejected."""
@@ -318,7 +333,7 @@ class Assembler:
             "language": language_column,
             "row": pa.array(lines, pa.int64()),
         }
-        return _without_duplicates(self._with_provenance(columns, len(rows)))
+        return _without_duplicates(self._with_provenance(columns, len(rows), STATEMENT_SCHEMA))
 
     def _tag(self, language: str | None, count: int) -> str | None:
         """Return the tag of so many texts in a language; None if it is none that there can be."""
@@ -341,8 +356,10 @@ class Assembler:
         beside = titles.take(pa.array(facts.rows))
         return self._cleaners.split(facts.column, Role.PROPERTY, facts.texts, settings, beside)
 
-    def _with_provenance(self, columns: dict[str, pa.Array], count: int) -> pa.Table:
-        """Add the columns that are the same for all statements of a source."""
+    def _with_provenance(
+        self, columns: dict[str, pa.Array], count: int, schema: pa.Schema
+    ) -> pa.Table:
+        """Add the columns of a schema that are the same for all rows [N] of a source."""
         constants = {
             "rank": Rank.ASSERTED.value,
             "source": self.origin.source,
@@ -351,9 +368,9 @@ class Assembler:
         }
         for name, text in constants.items():
             columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
-        for field_ in STATEMENT_SCHEMA:
+        for field_ in schema:
             columns.setdefault(field_.name, pa.nulls(count, field_.type))
-        return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})
+        return pa.table({name: columns[name] for name in schema.names})
 
     def _items(self, draft: Draft, own: BoolArray) -> tuple[pa.Table, list[Facts]]:
         """Return the items of rows [M] that are theirs; one of several rows is one item.
@@ -371,10 +388,12 @@ class Assembler:
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
             others: list[tuple[str, int, str]] = []
-            table = self._merged_items(self._shelf, ids, texts, image_names, others)
+            table = self._merged_items(
+                self._shelf, ids, texts, image_names, draft.lines[rows], others
+            )
             return table, self._other_texts(draft, rows, others)
         images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
-        return _items_table(ids, texts, images), []
+        return self._items_table(ids, texts, images, draft.lines[rows]), []
 
     def _merged_items(
         self,
@@ -382,6 +401,7 @@ class Assembler:
         ids: list[str],
         texts: dict[str, pa.Array],
         image_names: list[list[str]],
+        lines: IntArray,
         others: list[tuple[str, int, str]],
     ) -> pa.Table:
         """Return one item for the rows of each id: what the first of them says, and all images.
@@ -401,14 +421,31 @@ class Assembler:
             images = self._images(id, found) or []
             items[id].images = list(dict.fromkeys([*items[id].images, *images]))
         shelf.put(items)
-        return _items_table(
+        first_lines = dict(zip(reversed(ids), reversed(lines.tolist()), strict=True))
+        return self._items_table(
             list(items),
             {
                 name: pa.array([item.texts.get(name) for item in items.values()], pa.string())
                 for name in texts
             },
             [item.images or None for item in items.values()],
+            np.array([first_lines[id] for id in items], np.int64),
         )
+
+    def _items_table(
+        self,
+        ids: Sequence[str],
+        texts: dict[str, pa.Array],
+        images: list[list[str] | None],
+        lines: IntArray,
+    ) -> pa.Table:
+        columns = {
+            "id": pa.array(ids, pa.string()),
+            **texts,
+            "images": pa.array(images, pa.list_(pa.string())),
+            "row": pa.array(lines, pa.int64()),
+        }
+        return self._with_provenance(columns, len(ids), ITEM_SCHEMA)
 
     def _other_texts(
         self, draft: Draft, rows: IntArray, others: list[tuple[str, int, str]]
@@ -477,6 +514,8 @@ class _CheckedRows:
 
     keep: BoolArray
     rejects: list[RejectedRow]
+    rejected_ids: list[str]
+    identified_rejects: int
 
 
 @dataclass
@@ -492,17 +531,6 @@ def _cells_of(texts: Sequence[str | None]) -> SplitCells:
     rows = [row for row, text in enumerate(texts) if text is not None]
     values = [text for text in texts if text is not None]
     return SplitCells(np.array(rows, np.int64), pa.array(values, pa.string()))
-
-
-def _items_table(
-    ids: Iterable[str], texts: dict[str, pa.Array], images: list[list[str] | None]
-) -> pa.Table:
-    columns = {
-        "id": pa.array(ids, pa.string()),
-        **texts,
-        "images": pa.array(images, pa.list_(pa.string())),
-    }
-    return pa.table({name: columns[name] for name in ITEM_SCHEMA.names})
 
 
 def _where(facts: Facts, mask: BoolArray) -> Facts:

@@ -2,8 +2,8 @@
 
 A variant has a statement ``variant of`` with the id of its product. Of a property that any variant
 of a product states itself, none inherits a value, because it is one in which they may differ; nor
-are identifiers inherited. What is inherited has the evidence ``inherited from ID``, by which it is
-recognised and taken back when the product no longer states it.
+are identifiers inherited. What is inherited is a reference with the evidence ``inherited from ID``,
+by which it is recognised and taken back when the product no longer states it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore, Pattern
-from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
+from kg.stores.references import (
+    INHERITED,
+    INHERITED_ORIGIN,
+    ITEM_FIELDS,
+    NEWEST_FIRST,
+    item_references,
+    item_row,
+    without,
+)
+from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, statement_ids
 from schema.identifiers import names_identifier
 from schema.mapping import VARIANT_OF
 from schema.terms import TRUSTED_RANKS, Rank
@@ -25,9 +35,6 @@ from schema.terms import TRUSTED_RANKS, Rank
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-INHERITED = "inherited from "
-"""How the evidence of an inherited statement begins; the id of the product follows."""
-FIELDS = ("title", "description", "category", "images")
 MAX_LEVELS = 16
 """The most products that may stand above a variant, one above the other."""
 _MEMORY = "400MB"
@@ -39,7 +46,7 @@ class Inheritance:
 
     Attributes:
         variants: variants in the store
-        fields: titles, descriptions, categories and lists of images that were filled
+        fields: titles, descriptions, categories and lists of images that were inherited anew
         statements: statements that are inherited and were not in the store before
         retracted: inherited statements that their products no longer have
         circular: variants that are variants of each other, or below more than MAX_LEVELS products
@@ -176,13 +183,17 @@ class _Families:
 
     def load(self, store: GraphStore) -> None:
         """Read the members' fields and statements from the store."""
-        fields = ", ".join(FIELDS)
-        self._run(
-            "CREATE TABLE items (id VARCHAR, title VARCHAR, description VARCHAR, "
-            "category VARCHAR, images VARCHAR[])"
-        )
+        fields = ", ".join(ITEM_FIELDS)
+        for name in ("items", "filled"):
+            self._run(
+                f"CREATE TABLE {name} (id VARCHAR, title VARCHAR, description VARCHAR, "
+                "category VARCHAR, images VARCHAR[])"
+            )
+        is_member = "id IN (SELECT id FROM members)"
         for batch in store.items():
-            self._insert("items", batch, f"id, {fields}", "id IN (SELECT id FROM members)")
+            own, inherited = _divided(batch)
+            self._insert("items", own, f"id, {fields}", is_member)
+            self._insert("filled", inherited, f"id, {fields}", is_member)
         self._run("CREATE TABLE original AS SELECT * FROM items")
         columns = "item, property, value, language, source"
         names = "item VARCHAR, property VARCHAR, value VARCHAR, language VARCHAR, source VARCHAR"
@@ -190,9 +201,10 @@ class _Families:
         self._run(f"CREATE TABLE before (id VARCHAR, {names}, evidence VARCHAR)")
         is_member = "item IN (SELECT id FROM members)"
         is_inherited = f"starts_with(coalesce(evidence, ''), '{INHERITED}')"
+        was_inherited = f'{is_inherited} OR contains("references", \'"{INHERITED}\')'
         for batch in store.scan(Pattern(ranks=TRUSTED_RANKS)):
             self._insert("own", batch, columns, f"{is_member} AND NOT {is_inherited}")
-            self._insert("before", batch, f"id, {columns}, evidence", is_inherited)
+            self._insert("before", batch, f"id, {columns}, evidence", was_inherited)
         identifiers = [
             (name,)
             for (name,) in self._database.execute("SELECT DISTINCT property FROM own").fetchall()
@@ -208,8 +220,11 @@ class _Families:
         )
         self._run("CREATE TABLE stated AS SELECT *, CAST(NULL AS VARCHAR) AS evidence FROM own")
 
-    def _insert(self, table: str, batch: pa.RecordBatch, columns: str, condition: str) -> None:
-        self._database.register("arrow_batch", pa.Table.from_batches([batch]))
+    def _insert(
+        self, table: str, batch: pa.RecordBatch | pa.Table, columns: str, condition: str
+    ) -> None:
+        rows = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        self._database.register("arrow_batch", rows)
         self._run(f"INSERT INTO {table} SELECT {columns} FROM arrow_batch WHERE {condition}")
         self._database.unregister("arrow_batch")
 
@@ -234,12 +249,12 @@ class _Families:
         found = ", ".join(
             f"arg_min(p.{name}, p.id) FILTER (p.{name} IS NOT NULL{_NOT_EMPTY.get(name, '')}) "
             f"AS {name}"
-            for name in FIELDS
+            for name in ITEM_FIELDS
         )
         filled = ", ".join(
             f"{name} = CASE WHEN items.{name} IS NULL{_OR_EMPTY.get(name, '')} "
             f"THEN coalesce(found.{name}, items.{name}) ELSE items.{name} END"
-            for name in FIELDS
+            for name in ITEM_FIELDS
         )
         self._run(
             f"""
@@ -253,16 +268,32 @@ class _Families:
         )
 
     def filled_items(self) -> Iterator[pa.Table]:
-        """Yield the variants with fields that were filled; only these fields are given."""
-        chosen = ", ".join(
+        """Yield what variants inherit of an item's fields, where it is not what they have so far.
+
+        ``parent`` is the first product, null if nothing is inherited any more, and ``new`` counts
+        the fields that are inherited anew.
+        """
+        inherited = ", ".join(
             f"CASE WHEN items.{name} IS DISTINCT FROM original.{name} THEN items.{name} END "
             f"AS {name}"
-            for name in FIELDS
+            for name in ITEM_FIELDS
         )
-        changed = " OR ".join(f"items.{name} IS DISTINCT FROM original.{name}" for name in FIELDS)
+        is_filled = " OR ".join(f"now.{name} IS NOT NULL" for name in ITEM_FIELDS)
+        differs = " OR ".join(f"now.{name} IS DISTINCT FROM filled.{name}" for name in ITEM_FIELDS)
+        new = " + ".join(
+            f"CAST(now.{name} IS NOT NULL AND filled.{name} IS DISTINCT FROM now.{name} AS INT)"
+            for name in ITEM_FIELDS
+        )
+        fields = ", ".join(f"now.{name}" for name in ITEM_FIELDS)
         yield from self._tables(
-            f"SELECT items.id, {chosen} FROM items JOIN original USING (id) WHERE {changed} "
-            "ORDER BY items.id"
+            f"""
+            WITH now AS (SELECT items.id, {inherited} FROM items JOIN original USING (id)),
+                 first AS (SELECT child, min(parent) AS parent FROM links GROUP BY child)
+            SELECT now.id, {fields}, {new} AS new,
+                   CASE WHEN {is_filled} THEN first.parent END AS parent
+            FROM now LEFT JOIN filled ON filled.id = now.id LEFT JOIN first ON child = now.id
+            WHERE {differs} ORDER BY now.id
+            """
         )
 
     def new_statements(self) -> Iterator[pa.Table]:
@@ -277,16 +308,16 @@ class _Families:
             """
         )
 
-    def stale_ids(self) -> Iterator[list[str]]:
-        """Yield the ids of what the store has as inherited, and is not any more."""
+    def stale(self) -> Iterator[dict[str, str]]:
+        """Yield what the store has as inherited, and is not any more: items by statement ids."""
         text = """
-            SELECT b.id FROM before AS b WHERE NOT EXISTS (
+            SELECT b.id, b.item FROM before AS b WHERE NOT EXISTS (
                 SELECT 1 FROM stated AS s WHERE b.item = s.item AND b.property = s.property
                 AND b.value = s.value AND b.language IS NOT DISTINCT FROM s.language
                 AND s.evidence IS NOT NULL)
             """
         for table in self._tables(text):
-            yield table["id"].to_pylist()
+            yield dict(zip(table["id"].to_pylist(), table["item"].to_pylist(), strict=True))
 
     def _tables(self, text: str) -> Iterator[pa.Table]:
         for batch in self._database.sql(text).to_arrow_reader(BATCH_ROWS):
@@ -298,18 +329,48 @@ _NOT_EMPTY = {"images": " AND len(p.images) > 0"}
 _OR_EMPTY = {"images": " OR len(items.images) = 0"}
 
 
+def _divided(batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
+    """Divide items into what sources say of them, and what they inherit."""
+    items = pa.Table.from_batches([batch])
+    is_inherited = pc.fill_null(pc.starts_with(items["evidence"], INHERITED), False)
+    is_mixed = pc.or_(is_inherited, items["references"].is_valid())
+    own = []
+    inherited = []
+    for row in items.filter(is_mixed).to_pylist():
+        references = item_references(row)
+        of_sources = without(references, INHERITED_ORIGIN)
+        others = [each for each in references if each not in of_sources]
+        own.append(item_row(row["id"], of_sources, NEWEST_FIRST))
+        inherited.append(item_row(row["id"], others, NEWEST_FIRST))
+    simple = items.filter(pc.invert(is_mixed))
+    mixed = pa.Table.from_pylist(own, schema=items.schema)
+    return pa.concat_tables([simple, mixed]), pa.Table.from_pylist(inherited, schema=items.schema)
+
+
 def _write(store: GraphStore, families: _Families, run: str, time: str) -> Inheritance:
-    retracted = sum(store.retract(ids) for ids in families.stale_ids())
+    retracted = sum(
+        store.withdraw(stale, INHERITED_ORIGIN, run=run).retracted for stale in families.stale()
+    )
     fields = 0
-    for items in families.filled_items():
-        fields += sum(len(items) - items[name].null_count for name in FIELDS)
-        store.put(items.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA), None)
+    for filled in families.filled_items():
+        fields += pc.sum(filled["new"]).as_py()
+        store.put(_items(filled, run, time), None, run=run)
     statements = 0
     for table in families.new_statements():
-        statements += store.put(None, _statements(table, run, time)).new_statements
+        statements += store.put(None, _statements(table, run, time), run=run).new_statements
     return Inheritance(
         families.count(), fields, statements, retracted, families.circular(), families.orphans()
     )
+
+
+def _items(filled: pa.Table, run: str, time: str) -> pa.Table:
+    """Return what items inherit as the store takes it."""
+    columns = {name: filled[name] for name in ("id", *ITEM_FIELDS)}
+    parents = pc.fill_null(filled["parent"], "")
+    columns["evidence"] = pc.binary_join_element_wise(INHERITED, parents, "")
+    for name, text in (("batch", run), ("time", time)):
+        columns[name] = pa.repeat(pa.scalar(text, pa.string()), filled.num_rows)
+    return pa.table(columns)
 
 
 def _statements(table: pa.Table, run: str, time: str) -> pa.Table:

@@ -6,13 +6,15 @@ Every row that is read is either stored or rejected, and counted.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from kg.home import Home
 from kg.home_declared import load_declared, save_declared
@@ -24,7 +26,15 @@ from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
+from kg.ingest.updates import (
+    DryRunSink,
+    Gatherer,
+    PropertyChanges,
+    StoreSink,
+    missing_items,
+)
 from kg.ingest.values import ColumnCounts, add_counts, remarks
+from kg.stores.protocol import PutReport
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
@@ -56,7 +66,8 @@ class IngestReport:
 
     ``items`` and ``statements`` count what the sources contain; ``new_items`` and
     ``new_statements`` count what the store did not have before. ``restored`` counts the cells that
-    had been defused for spreadsheets.
+    had been defused for spreadsheets. ``changes`` are those that the run made, or of a dry run
+    those that it would make; None without a catalogue that has items.
     """
 
     mapping: str = ""
@@ -79,18 +90,58 @@ class IngestReport:
     cleaned: dict[str, dict[str, ColumnCounts]] = field(default_factory=dict)
     """By source and column: what cleaning did to the cells."""
     previews: list[Preview] = field(default_factory=list)
-    """Of a dry run: how each source is read, and what it would change."""
+    """Of a dry run: how each source is read."""
+    changes: PutReport | None = None
+    properties: dict[str, PropertyChanges] = field(default_factory=dict)
+    """Of a dry run: what it would change, by property."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields of the command's JSON."""
         document = {name: vars(self)[name] for name in _JSON_FIELDS}
+        if self.changes is not None:
+            document["changes"] = self._changes_document(self.changes)
         if self.previews:
             document["preview"] = [preview.as_dict() for preview in self.previews]
+        return document
+
+    def _changes_document(self, changes: PutReport) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "items": {
+                "new": changes.new_items,
+                "changed": changes.changed_items,
+                "unchanged": self.items - changes.new_items - changes.changed_items,
+                "retired": changes.deleted,
+            },
+            "statements": {
+                "new": changes.new_statements,
+                "changed": changes.changed_statements,
+                "retracted": changes.retracted,
+            },
+        }
+        if self.properties:
+            document["properties"] = {
+                name: asdict(counts) for name, counts in sorted(self.properties.items())
+            }
         return document
 
 
 IngestProgress = Callable[[IngestReport], None]
 """Called with the report so far after each batch; the number of rows to come is not known."""
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """How what sources say now changes what they said before.
+
+    Attributes:
+        source: the name of the source; None means that each file is one, by its name
+        sync: whether items that are gone from a source are retired
+        max_retired: how many of a source's items may be, such as "20%" or a number
+    """
+
+    source: str | None = None
+    sync: bool = False
+    max_retired: str | float = "20%"
 
 
 def ingest(
@@ -99,6 +150,7 @@ def ingest(
     *,
     mapping: str | None = None,
     images: Path | str | None = None,
+    update: UpdateOptions = UpdateOptions(),
     dry_run: bool = False,
     write_mapping: Path | str | None = None,
     max_rejects: str | float = "1%",
@@ -106,20 +158,25 @@ def ingest(
 ) -> IngestReport:
     """Load sources into the home's store. Loading them again adds nothing.
 
-    A dry run reads and checks everything but writes nothing, so it reports 0 new items; its report
-    has a preview of each source. ``write_mapping`` saves the mapping of the only source as a TOML
-    file to edit, and nothing else: the run is a dry one.
+    What a source says of an item now replaces what the same source said of it before. A dry run
+    reads and checks everything but writes nothing, so it reports 0 new items; its report has a
+    preview of each source, and what would change. ``write_mapping`` saves the mapping of the only
+    source as a TOML file to edit, and nothing else: the run is a dry one.
 
     Raises RejectsError, with the report as its ``report``, if more than ``max_rejects`` ("1%" of
-    the rows, or a number of rows) were rejected. The good rows are stored nevertheless, and the
-    ledger lists the rejected ones.
+    the rows, or a number of rows) were rejected, or if more items than allowed would be retired.
+    The good rows are stored nevertheless, and the ledger lists the rejected ones.
     """
     started = time.perf_counter()
-    limit = parse_limit(max_rejects)
+    limit = parse_limit(max_rejects, "--max-rejects")
+    retired_limit = parse_limit(update.max_retired, "--max-retired")
+    if update.source is not None and not update.source.strip():
+        raise UsageError("--source is empty: give the source a name, or leave the option out")
     if not sources:
         raise UsageError("no source given: name a file or a folder")
 
     dry_run = dry_run or write_mapping is not None
+    refusal: str | None = None
     with ExitStack() as stack:
         planned = plan_sources(sources, mapping, images, stack)
         plans = planned.plans
@@ -129,37 +186,47 @@ def ingest(
         report.notes = [*planned.notes, *(note for plan in plans for note in plan.source.remarks)]
         if write_mapping is not None:
             _save_mapping(plans, Path(write_mapping))
-        store = None if dry_run else stack.enter_context(home.store())
-        ledger = None if dry_run else stack.enter_context(home.ledger())
-        declarations = None if dry_run else Declarations(home)
-        previewers = _previewers(home, plans, stack) if dry_run else []
+        job = _Job(home, plans, update, report, progress)
+        if dry_run:
+            job.previewers = [Previewer(plan) for plan in plans]
+            report.previews = [previewer.preview for previewer in job.previewers]
+            job.store = _readable_store(home, stack)
+            job.sink = None if job.store is None else DryRunSink(job.store)
+        else:
+            job.store = stack.enter_context(home.store())
+            job.ledger = stack.enter_context(home.ledger())
+            job.declarations = Declarations(home)
+            job.sink = StoreSink(job.store, report.run, replaces=not job.store.is_empty())
 
-        _run(home, plans, report, store, ledger, progress, previewers, declarations)
-        if store is not None:
-            report.notes += inherit(store, report.run, now()).notes()
-
-        has_new = report.new_items or report.new_statements
-        # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
-        # earlier one was killed before it could.
-        if store is not None and (has_new or not is_current(home, store)):
-            refresh_ontology(home, store)
-        if store is not None:
-            report.notes += [
-                f"{each.property}: {each.line()}" for each in open_contradictions(home)
-            ]
+        job.run()
+        refusal = job.sync(retired_limit) if update.sync else None
+        job.finish()
         report.seconds = round(time.perf_counter() - started, 3)
-        if ledger is not None:
-            ledger.record_ingest(report.run, "done", _files(plans), report.as_dict())
+        if job.ledger is not None:
+            job.ledger.record_ingest(report.run, "done", _files(plans), report.as_dict())
 
     if report.rejected > limit(report.read):
         raise RejectsError(_over_limit_message(report, max_rejects, dry_run), report)
+    if refusal is not None:
+        raise RejectsError(refusal, report)
     return report
 
 
-def parse_limit(text: str | float) -> Callable[[int], float]:
-    """Parse ``--max-rejects``: "1%", or a number of rows.
+def _readable_store(home: Home, stack: ExitStack) -> GraphStore | None:
+    """Open the home's store for reading; None if it has none, or nothing in it."""
+    if not home.settings.exists():
+        return None
+    # A home that was only initialised has no graph.
+    with suppress(GraphNotFoundError):
+        store = stack.enter_context(home.store(read_only=True))
+        return None if store.is_empty() else store
+    return None
 
-    Returns a function from the number of rows read to the number of rejects allowed.
+
+def parse_limit(text: str | float, option: str) -> Callable[[int], float]:
+    """Parse a limit such as ``--max-rejects``: "1%", or a number.
+
+    Returns a function from the number of all to the number that is allowed.
     """
     spelling = str(text).strip()
     try:
@@ -169,64 +236,98 @@ def parse_limit(text: str | float) -> Callable[[int], float]:
     # Written as a negation, because it has to refuse NaN, too.
     if not 0 <= number < float("inf"):
         raise UsageError(
-            f"--max-rejects {text} is not a valid limit: "
-            "give a share like 1% or a number of rows like 20"
+            f"{option} {text} is not a valid limit: give a share like 1% or a number like 20"
         )
     if spelling.endswith("%"):
-        return lambda rows_read: rows_read * number / 100
-    return lambda rows_read: number
+        return lambda count: count * number / 100
+    return lambda count: number
 
 
-def _run(
-    home: Home,
-    plans: list[SourcePlan],
-    report: IngestReport,
-    store: GraphStore | None,
-    ledger: Ledger | None,
-    progress: IngestProgress | None,
-    previewers: Sequence[Previewer] = (),
-    declarations: Declarations | None = None,
-) -> None:
-    time = now()
-    # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
-    seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
-    allowed_folders: set[Path] = set()
-    report.previews = [previewer.preview for previewer in previewers]
-    for number, plan in enumerate(plans):
+@dataclass
+class _Job:
+    """One ingest while it runs; a dry one has no ledger, and a store only to compare with."""
+
+    home: Home
+    plans: list[SourcePlan]
+    update: UpdateOptions
+    report: IngestReport
+    progress: IngestProgress | None
+    store: GraphStore | None = None
+    sink: StoreSink | DryRunSink | None = None
+    ledger: Ledger | None = None
+    declarations: Declarations | None = None
+    previewers: Sequence[Previewer] = ()
+
+    def __post_init__(self) -> None:
+        # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
+        self.seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
+        self.seen_of: dict[str, SeenRows] = {}
+        self.unknown_rejects: Counter[str] = Counter()
+        self.allowed_folders: set[Path] = set()
+
+    def source_of(self, plan: SourcePlan) -> str:
+        """Return the name of the source that a file belongs to."""
+        return self.update.source or plan.source.name
+
+    def run(self) -> None:
+        """Read all sources, and hand on what they say."""
+        time = now()
+        names = Counter(map(self.source_of, self.plans))
+        with ExitStack() as stack:
+            gatherers: dict[str, Gatherer] = {}
+            for number, plan in enumerate(self.plans):
+                name = self.source_of(plan)
+                replaces = self.sink is not None and self.sink.replaces
+                is_split = plan.may_split_items or names[name] > 1
+                if replaces and is_split and name not in gatherers:
+                    gatherers[name] = stack.enter_context(Gatherer())
+                self._read(number, plan, time, gatherers.get(name))
+            for name, gatherer in gatherers.items():
+                for items, statements in gatherer.gathered():
+                    self._hand_on(items, statements, name)
+
+    def _read(self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None) -> None:
+        """Read a source; what it says is gathered first if there is a gatherer."""
+        report = self.report
         file = plan.source.location
         restored_before = report.restored
         read_before = report.read
         shared = 0
         skipped: list[SkippedLine] = []
-        origin = Origin(file, plan.source.name, report.run, time)
-        if ledger is not None:
+        name = self.source_of(plan)
+        origin = Origin(file, name, report.run, time)
+        if self.ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
-            ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
-            ledger.clear_rejects(file)
-        if declarations is not None:
-            report.notes += declarations.begin(plan)
+            files = _files(self.plans)
+            self.ledger.record_ingest(report.run, "running", files, report.as_dict())
+            self.ledger.clear_rejects(file)
+        if self.declarations is not None:
+            report.notes += self.declarations.begin(plan)
         try:
             for batch in plan.assembled_batches(origin):
-                if declarations is not None:
+                if self.declarations is not None:
                     # Before the first statement that is read so is stored.
-                    declarations.note(plan, batch)
-                new_folders = plan.images.used_folders - allowed_folders
-                if store is not None and new_folders:
-                    # Before the first image of it is stored, which could not be read otherwise.
-                    home.allow_images(sorted(new_folders))
-                    allowed_folders |= new_folders
-                shared += _store_batch(batch, report, seen_items, number, store, ledger)
+                    self.declarations.note(plan, batch)
+                self._allow_images(plan)
+                shared += self._count(batch, number, name)
+                if gatherer is not None and plan.replaces:
+                    gatherer.add(batch.items, batch.statements)
+                else:
+                    source = name if plan.replaces else None
+                    self._hand_on(batch.items, batch.statements, source)
+                if self.ledger is not None and batch.rejects:
+                    self.ledger.add_rejects(report.run, batch.rejects)
                 skipped += batch.skipped
                 add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
-                if previewers:
-                    previewers[number].see(batch)
+                if self.previewers:
+                    self.previewers[number].see(batch)
                 return_freed_memory()
-                if progress is not None:
-                    progress(report)
+                if self.progress is not None:
+                    self.progress(report)
         except CatalographError:
-            if ledger is not None:
+            if self.ledger is not None:
                 # The sources were recorded when the run started.
-                ledger.record_ingest(report.run, "failed", [], report.as_dict())
+                self.ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
@@ -234,9 +335,109 @@ def _run(
         report.notes += _notes_on_skipped(plan.source.name, skipped)
         if shared:
             report.notes.append(
-                f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too: "
-                "the titles, descriptions, categories and images of this one count"
+                f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too"
             )
+
+    def _allow_images(self, plan: SourcePlan) -> None:
+        new_folders = plan.images.used_folders - self.allowed_folders
+        if self.ledger is not None and new_folders:
+            # Before the first image of it is stored, which could not be read otherwise.
+            self.home.allow_images(sorted(new_folders))
+            self.allowed_folders |= new_folders
+
+    def _count(self, batch: AssembledBatch, number: int, source: str) -> int:
+        """Count a batch of a source; return how many of its items other sources had."""
+        report = self.report
+        report.read += batch.rows_read
+        report.stored += batch.rows_stored
+        report.rejected += len(batch.rejects)
+        report.restored += batch.restored
+        report.statements += batch.statements.num_rows
+        report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
+
+        ids = batch.items["id"].to_pylist()
+        seen_before = self.seen_items.find(ids)
+        row = SeenRow(content=number, line=0)
+        self.seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), row))
+        report.items = len(self.seen_items)
+        if self.update.sync:
+            # A rejected row shows that its item is still there.
+            seen = self.seen_of.setdefault(source, SeenRows(np.int8, np.uint8))
+            present = [*ids, *batch.rejected_ids]
+            known = seen.find(present)
+            new = dict.fromkeys((id for id in present if id not in known), SeenRow(0, 0))
+            seen.add(new)
+            self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
+        return sum(seen.content != number for seen in seen_before.values())
+
+    def _hand_on(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
+        if self.sink is not None and (items.num_rows or statements.num_rows):
+            self.sink.put(items, statements, source)
+
+    def sync(self, limit: Callable[[int], float]) -> str | None:
+        """Retire the items that are gone from the sources; return why not, if that is refused."""
+        if self.store is None or self.sink is None:
+            return None
+        refusal = None
+        for source in dict.fromkeys(map(self.source_of, self.plans)):
+            seen = self.seen_of.get(source, SeenRows())
+            missing = missing_items(self.store, source, seen)
+            count = len(missing.ids)
+            if not count:
+                continue
+            unknown = self.unknown_rejects[source]
+            allowed = limit(missing.known)
+            if 0 < allowed < 1:
+                # A share of a few items allows one, or else none of them could ever go.
+                allowed = 1
+            if unknown:
+                self.report.notes.append(
+                    f"{source}: {count:,} items are not in it, but {unknown:,} rows were rejected "
+                    "whose ids are not known: none was retired; mend these rows and ingest again"
+                )
+            elif count > allowed:
+                refusal = (
+                    f"{count:,} of the {missing.known:,} items of {source} are gone from it, which "
+                    f"is more than --max-retired {self.update.max_retired}: none was retired; "
+                    "check that the file is whole, or allow more"
+                )
+            else:
+                self.sink.retire(source, missing.ids)
+                self.report.notes.append(
+                    f"{source}: {count:,} items are gone from it (the first: {missing.ids[0]})"
+                )
+        return refusal
+
+    def finish(self) -> None:
+        """Let variants inherit, and bring the ontology up to date."""
+        report = self.report
+        if self.sink is not None:
+            report.changes = self.sink.report
+        if isinstance(self.sink, DryRunSink):
+            report.properties = self.sink.properties
+        if self.store is None or self.ledger is None:
+            return
+        assert report.changes is not None
+        report.new_items = report.changes.new_items
+        report.new_statements = report.changes.new_statements
+        if report.changes.differing:
+            report.notes.append(self._differing_note(report.changes.differing))
+        report.notes += inherit(self.store, report.run, now()).notes()
+        # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
+        # earlier one was killed before it could.
+        if report.changes != PutReport(0, 0) or not is_current(self.home, self.store):
+            refresh_ontology(self.home, self.store)
+        report.notes += [
+            f"{each.property}: {each.line()}" for each in open_contradictions(self.home)
+        ]
+
+    def _differing_note(self, count: int) -> str:
+        order = () if self.store is None else self.store.order.sources
+        shown = f"that of {', '.join(order)}, and then the newest" if order else "the newest"
+        return (
+            f"{count:,} items have another title, description or category in another source: all "
+            f"are kept, and {shown} is shown; `catalograph sources --order` changes that"
+        )
 
 
 class Declarations:
@@ -271,16 +472,6 @@ class Declarations:
             self._saved = digest
 
 
-def _previewers(home: Home, plans: list[SourcePlan], stack: ExitStack) -> list[Previewer]:
-    """Return a previewer for each source, which look into the home if there is one."""
-    store = None
-    if home.settings.exists():
-        # A home that was only initialised has no graph.
-        with suppress(GraphNotFoundError):
-            store = stack.enter_context(home.store(read_only=True))
-    return [Previewer(plan, store) for plan in plans]
-
-
 def _save_mapping(plans: list[SourcePlan], path: Path) -> None:
     """Save the mapping of the only source; raises UsageError if there is no such mapping."""
     plan = plans[0]
@@ -299,37 +490,6 @@ def _save_mapping(plans: list[SourcePlan], path: Path) -> None:
         raise UsageError(
             f"--write-mapping {path} cannot be written ({error.strerror}): name another file"
         ) from None
-
-
-def _store_batch(
-    batch: AssembledBatch,
-    report: IngestReport,
-    seen_items: SeenRows,
-    number: int,
-    store: GraphStore | None,
-    ledger: Ledger | None,
-) -> int:
-    """Store a batch of the source of a number; return how many of its items other sources had."""
-    report.read += batch.rows_read
-    report.stored += batch.rows_stored
-    report.rejected += len(batch.rejects)
-    report.restored += batch.restored
-    report.statements += batch.statements.num_rows
-    report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
-
-    ids = batch.items["id"].to_pylist()
-    seen_before = seen_items.find(ids)
-    row = SeenRow(content=number, line=0)
-    seen_items.add(dict.fromkeys((id for id in ids if id not in seen_before), row))
-    report.items = len(seen_items)
-
-    if store is not None and (batch.items.num_rows or batch.statements.num_rows):
-        added = store.put(batch.items, batch.statements)
-        report.new_items += added.new_items
-        report.new_statements += added.new_statements
-    if ledger is not None and batch.rejects:
-        ledger.add_rejects(report.run, batch.rejects)
-    return sum(seen.content != number for seen in seen_before.values())
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.assemble import AssembledBatch
-from kg.ingest.inheritance import INHERITED, inherit
+from kg.ingest.inheritance import inherit
 from kg.ingest.source_plan import MappedPlan, SourcePlan
 from kg.stores.memory import MemoryStore
+from kg.stores.references import INHERITED
 from schema.declared import given_by
 from schema.given_readings import infer_reading
 from schema.literals import NOTHING_GIVEN
@@ -20,12 +21,11 @@ from schema.mapping import VARIANT_OF, Mapping
 from schema.mapping.describe import LEFT_OUT, ColumnReading, describe_columns
 
 if TYPE_CHECKING:
-    from kg.stores.protocol import GraphStore
     from schema.terms import Item, Statement
 
 SHOWN_ITEMS = 3
-COMPARED_ITEMS = 100
-"""Items of a source that are compared with what the home has."""
+LOOKED_AT_ITEMS = 100
+"""Items of a source in which variants of the shown ones are looked for."""
 
 
 @dataclass
@@ -37,8 +37,6 @@ class Preview:
     reason: str
     columns: list[dict[str, Any]] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
-    changes: dict[str, int] | None = None
-    """New, changed and unchanged items among the first; None without a catalogue."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the preview as the command's JSON has it."""
@@ -48,9 +46,8 @@ class Preview:
 class Previewer:
     """Makes the preview of one source, from its first batch that has an item."""
 
-    def __init__(self, plan: SourcePlan, store: GraphStore | None) -> None:
+    def __init__(self, plan: SourcePlan) -> None:
         self.preview = Preview(plan.source.name, plan.mapping_name, plan.reason)
-        self._store = store
         self._done = False
         if isinstance(plan, MappedPlan):
             readings = describe_columns(plan.mapping, plan.sample, plan.why)
@@ -61,41 +58,18 @@ class Previewer:
         if self._done or not (batch.items.num_rows or batch.statements.num_rows):
             return
         self._done = True
-        items = _first_items(batch)
-        self.preview.items = _shown(items)
-        if self._store is not None:
-            counts = Counter(_change(self._store, item) for item in items[:COMPARED_ITEMS])
-            self.preview.changes = {name: counts[name] for name in ("new", "changed", "unchanged")}
-
-
-def _change(store: GraphStore, document: dict[str, Any]) -> str:
-    """Return what storing an item would do to the one that is stored."""
-    found = store.item(document["id"])
-    if found is None:
-        return "new"
-    item, statements = found
-    stored = {(_name(each), each.value) for each in statements}
-    facts = {(name, value) for name, values in document["properties"].items() for value in values}
-    return "unchanged" if facts <= stored and _same_fields(item, document) else "changed"
-
-
-def _same_fields(item: Item, document: dict[str, Any]) -> bool:
-    """Return whether all that a row says of an item itself is stored already."""
-    same = document["title"] in (None, item.title)
-    same = same and document["description"] in (None, item.description)
-    same = same and document["category"] in (None, item.category)
-    return same and (not document["images"] or tuple(document["images"]) == item.images)
+        self.preview.items = _shown(_first_items(batch))
 
 
 def _first_items(batch: AssembledBatch) -> list[dict[str, Any]]:
     """Return the first items of a batch, and the variants of these, as they would be stored."""
-    ids = batch.items["id"].to_pylist()[:COMPARED_ITEMS]
+    ids = batch.items["id"].to_pylist()[:LOOKED_AT_ITEMS]
     statements = batch.statements
     is_link = pc.and_(
         pc.equal(statements["property"], VARIANT_OF),
         pc.is_in(statements["value"], pa.array(ids, pa.string())),
     )
-    variants = statements.filter(is_link)["item"].to_pylist()[:COMPARED_ITEMS]
+    variants = statements.filter(is_link)["item"].to_pylist()[:LOOKED_AT_ITEMS]
     ids = list(dict.fromkeys([*ids, *variants]))
     wanted = pa.array(ids, pa.string())
     with MemoryStore() as store:

@@ -70,6 +70,14 @@ class SourcePlan(ABC):
     left_out: LeftOut = field(default_factory=LeftOut, kw_only=True)
     stated: Mapping | None = field(default=None, kw_only=True)
 
+    replaces: ClassVar[bool] = True
+    """Whether what is read replaces what its source said before of the same items."""
+
+    @property
+    def may_split_items(self) -> bool:
+        """Whether what is said of an item may lie in several places of the source."""
+        return True
+
     @abstractmethod
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and assemble its items and statements batch by batch."""
@@ -97,6 +105,13 @@ class MappedPlan(SourcePlan):
 
     is_strict: ClassVar[bool]
     """Whether the source has all columns that the mapping names."""
+
+    @property
+    def may_split_items(self) -> bool:
+        """Whether rows may continue or vary an item, or say it in another language."""
+        mapping = self.mapping
+        is_varied = mapping.variants is not None or bool(mapping.language_column)
+        return mapping.may_repeat_ids or is_varied
 
     @abstractmethod
     def _batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
@@ -164,6 +179,9 @@ class NativeRdfPlan(SourcePlan):
     """A document that Catalograph itself wrote."""
 
     document: RdfDocument
+
+    replaces = False
+    """The document names the sources itself, and is a copy rather than one of them."""
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the items and statements of the document."""

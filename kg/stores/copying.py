@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.journal import Operation
 from kg.stores.protocol import GraphStore
 from kg.stores.replay import misnamed
 from schema.documents import parse_json_object
@@ -24,24 +25,30 @@ PUT_ROWS = 50_000
 
 @dataclass(frozen=True)
 class CopyReport:
-    """Sizes and hash of the graph that both stores hold now, and the seconds the copy took."""
+    """Sizes and hash of the graph that both stores hold now, and the seconds the copy took.
+
+    ``versions`` counts the writes of the source's history that the target has as well.
+    """
 
     items: int
     statements: int
     content_hash: str
     seconds: float
+    versions: int = 0
 
 
 @dataclass
 class Cursor:
     """The last item and the last statement that were copied, both in the order of their ids.
 
-    With a ``path`` it is kept in a file, so that an interrupted copy can be resumed.
+    ``with_history`` says that the target was empty, and gets the history first. With a ``path`` the
+    cursor is kept in a file, so that an interrupted copy can be resumed.
     """
 
     path: Path | None = None
     item: str = ""
     statement: str = ""
+    with_history: bool = False
 
     @classmethod
     def load(cls, folder: Path | None, source: str, target: str) -> Cursor:
@@ -52,7 +59,8 @@ class Cursor:
         path = folder / f"copy-{urls[:16]}.json"
         try:
             saved = parse_json_object(path.read_bytes())
-            return cls(path, str(saved["item"]), str(saved["statement"]))
+            with_history = saved.get("with_history") is True
+            return cls(path, str(saved["item"]), str(saved["statement"]), with_history)
         except (OSError, ValueError, KeyError):
             # Without a readable cursor the copy begins again; putting a row twice changes nothing.
             return cls(path)
@@ -62,9 +70,12 @@ class Cursor:
         if self.path is None:
             return
         try:
-            write_atomically(
-                self.path, json.dumps({"item": self.item, "statement": self.statement})
-            )
+            saved = {
+                "item": self.item,
+                "statement": self.statement,
+                "with_history": self.with_history,
+            }
+            write_atomically(self.path, json.dumps(saved))
         except OSError:
             # A home that cannot be written can be copied, but an interrupted copy begins again.
             self.path = None
@@ -83,7 +94,8 @@ def copy_store(
 ) -> CopyReport:
     """Copy all that ``source`` holds; an interrupted copy resumes at its cursor in a folder.
 
-    Raises StoreError if the target holds something else as well, and so is not a copy, and
+    An empty target gets the history of the source as well, as far as the source has it. Raises
+    StoreError if the target holds something else as well, and so is not a copy, and
     StoreDamagedError if a statement of the source has not the id of its item, property and value.
     """
     began = time.monotonic()
@@ -91,6 +103,12 @@ def copy_store(
     total = counts.items + counts.statements
     done = 0
     cursor = Cursor.load(cursor_folder, source.url, target.url)
+    versions = _copy_history(source, target, cursor, total, progress)
+    content_hash = source.content_hash()
+    if versions and target.content_hash() == content_hash:
+        cursor.delete()
+        seconds = time.monotonic() - began
+        return CopyReport(counts.items, counts.statements, content_hash, seconds, versions)
     # Items come first: a statement about an item that the target lacks would create it bare.
     for table in _tables_after(source.items(), cursor.item):
         target.put(table, None)
@@ -110,7 +128,6 @@ def copy_store(
     # Before the comparison, so that a copy that fails it starts from the beginning the next time.
     cursor.delete()
 
-    content_hash = source.content_hash()
     if target.content_hash() != content_hash:
         found = target.counts()
         raise StoreError(
@@ -119,11 +136,42 @@ def copy_store(
             f"the source {counts.items:,} and {counts.statements:,}; "
             "copy into an empty store, or copy again if the source changed meanwhile"
         )
-    return CopyReport(counts.items, counts.statements, content_hash, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return CopyReport(counts.items, counts.statements, content_hash, seconds, versions)
 
 
-def _check_ids(source: GraphStore, statements: pa.Table) -> None:
-    wrong = misnamed(statements)
+def _copy_history(
+    source: GraphStore,
+    target: GraphStore,
+    cursor: Cursor,
+    total: int,
+    progress: ProgressCallback,
+) -> int:
+    """Write the changes of the source into a target that was empty; return their number."""
+    if not cursor.with_history:
+        if not target.is_empty() or cursor.item or cursor.statement:
+            return 0
+        cursor.with_history = True
+        cursor.save()
+    # What an interrupted copy has written is the beginning of the same history.
+    done = sum(1 for batch in target.changes() if batch.changes.num_rows)
+    versions = 0
+    rows = 0
+    for batch in source.changes():
+        if not batch.changes.num_rows:
+            continue
+        versions += 1
+        rows = min(rows + batch.changes.num_rows, total)
+        if versions > done:
+            is_statement = pc.equal(batch.changes["operation"], Operation.STATEMENT)
+            _check_ids(source, batch.changes.filter(is_statement), "statement")
+            target.append(batch.dated())
+            progress(rows, total)
+    return versions
+
+
+def _check_ids(source: GraphStore, statements: pa.Table, column: str = "id") -> None:
+    wrong = misnamed(statements, column)
     if wrong:
         raise StoreDamagedError(
             f"{source.url} is damaged: statement {wrong[0]}, and {len(wrong) - 1:,} more, have an "

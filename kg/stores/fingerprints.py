@@ -29,8 +29,8 @@ Records = NDArray[np.void]
 """Records [N]: ``key`` and ``check`` are hashes of the id, ``digest`` is that of the rest."""
 NO_DIGEST = "1"
 """The digest of rows of which only the ids count."""
-RETRACTED = 0
-"""The digest of a statement that was retracted."""
+REMOVED = 0
+"""The digest of a statement that was retracted, and of an item that was deleted."""
 PARTITION_BITS = 6
 PARTITIONS = 1 << PARTITION_BITS
 RECORDS_IN_MEMORY = 1 << 20
@@ -38,10 +38,14 @@ RECORDS_IN_MEMORY = 1 << 20
 
 # What a store may keep as nothing or as empty text counts as the same: an RDF store has no
 # statement with an empty source, and no images may be null or an empty list.
-ITEM_DIGEST = "hash(title, description, category, coalesce(images, []))"
+ITEM_DIGEST = (
+    "hash(title, description, category, coalesce(images, []), coalesce(source, ''), "
+    "coalesce(batch, ''), row, evidence, coalesce(time, ''), \"references\")"
+)
 STATEMENT_DIGEST = (
     "hash(item, property, value, language, rank, coalesce(source, ''), coalesce(batch, ''), row, "
-    "coalesce(model, ''), confidence, evidence, coalesce(reviewer, ''), coalesce(time, ''))"
+    "coalesce(model, ''), confidence, evidence, coalesce(reviewer, ''), coalesce(time, ''), "
+    '"references")'
 )
 
 
@@ -66,13 +70,14 @@ class Fingerprints:
         return self._records(statements, "id", STATEMENT_DIGEST)
 
     def journal_items(self, changes: pa.Table, digest: str = ITEM_DIGEST) -> Records:
-        """Return the records of the items in a table in JOURNAL_SCHEMA, in order."""
-        return self._records(changes, "id", digest, "operation = 'item'")
+        """Return the records of the items put and deleted in a table in JOURNAL_SCHEMA."""
+        digest = f"CASE WHEN operation = 'delete' THEN {REMOVED} ELSE {digest} END"
+        return self._records(changes, "id", digest, "operation IN ('item', 'delete')")
 
     def journal_statements(self, changes: pa.Table, digest: str = STATEMENT_DIGEST) -> Records:
         """Return the records of the statements put and retracted in a table in JOURNAL_SCHEMA."""
-        digest = f"CASE WHEN operation = 'retract' THEN {RETRACTED} ELSE {digest} END"
-        return self._records(changes, "statement", digest, "operation <> 'item'")
+        digest = f"CASE WHEN operation = 'retract' THEN {REMOVED} ELSE {digest} END"
+        return self._records(changes, "statement", digest, "operation IN ('statement', 'retract')")
 
     def texts(self, texts: pa.Array | pa.ChunkedArray, digest: int = 1) -> Records:
         """Return the records [N] of texts that have nothing but an id, all with one digest."""
@@ -184,12 +189,12 @@ def places_by_partition(records: Records) -> list[NDArray[np.int64]]:
 
 
 def newest(records: Records) -> Records:
-    """Return the last record of each id, without those that are retracted, in order of the key."""
+    """Return the last record of each id, without those that are removed, in order of the key."""
     ordered = ordered_by_key(records)
     is_last = np.ones(len(ordered), bool)
     is_last[:-1] = ~_repeats_previous(ordered)[1:]
     last = ordered[is_last]
-    return last[last["digest"] != RETRACTED]
+    return last[last["digest"] != REMOVED]
 
 
 def ordered_by_key(records: Records) -> Records:

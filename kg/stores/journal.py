@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,23 +30,48 @@ import pyarrow.parquet as pq
 
 from kg.stores.failures import MAX_REASON, store_error, unavailable
 from kg.stores.journal_log import GO_ON, JournalLog
+from kg.stores.merge import Changes
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from schema.files import open_named, sync, write_atomically
+from schema.terms import now
 
 if TYPE_CHECKING:
     from deltalake import PostCommitHookProperties
     from deltalake.transaction import AddAction
 
-# An item and a statement both have a column "id": here the statement's is called "statement".
+# An item and a statement both have a column "id": here the statement's is called "statement". The
+# other columns that both have are the same ones.
 _STATEMENT_COLUMNS = ["statement" if name == "id" else name for name in STATEMENT_SCHEMA.names]
 JOURNAL_SCHEMA = pa.schema(
     [
         pa.field("operation", pa.string()),
-        *ITEM_SCHEMA,
+        *(field for field in ITEM_SCHEMA if field.name not in _STATEMENT_COLUMNS),
         *map(pa.field, _STATEMENT_COLUMNS, STATEMENT_SCHEMA.types),
+        pa.field("run", pa.string()),
+        pa.field("at", pa.string()),
     ]
 )
+"""The changes of a batch: what became of each item and statement.
+
+``operation`` is one of Operation, ``run`` and ``at`` are the run that made the change and its time
+in ISO 8601.
+"""
+
+
+class Operation(StrEnum):
+    """What a row of the journal does."""
+
+    ITEM = "item"
+    """Puts an item."""
+    STATEMENT = "statement"
+    """Puts a statement."""
+    RETRACT = "retract"
+    """Removes a statement."""
+    DELETE = "delete"
+    """Removes an item, whose statements the same batch removes."""
+
+
 # By default Delta Lake deletes the log of versions that are older than a month.
 KEEP_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
@@ -86,9 +113,7 @@ class Journal:
     def _append(self, changes: pa.Table) -> int:
         from deltalake.transaction import AddAction
 
-        buffer = io.BytesIO()
-        pq.write_table(changes, buffer, compression="zstd", write_page_checksum=True)
-        data = buffer.getvalue()
+        data = bytes_of_changes(changes)
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
         # The store's lock keeps other writers out, so the version cannot change before the commit.
@@ -199,6 +224,13 @@ class Journal:
             for name in entry.files:
                 yield entry.version, self.read_file(name)
 
+    def time_of(self, version: int) -> str:
+        """Return when a version was written, in ISO 8601; empty if its log entry lacks it."""
+        milliseconds = self.log.entry(self.log.path(version)).milliseconds
+        if milliseconds is None:
+            return ""
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
     def verify(self) -> list[str]:
         """Check the log and all files; return the problems, one line each."""
         check = self.log.check()
@@ -231,14 +263,7 @@ class Journal:
         is missing or altered.
         """
         names = JOURNAL_SCHEMA.names if columns is None else columns
-        file = pq.ParquetFile(io.BytesIO(self._whole(self.folder / name)))
-        known = set(file.schema_arrow.names)
-        table = file.read([each for each in names if each in known])
-        for each in names:
-            if each not in known:
-                nulls = pa.nulls(len(table), JOURNAL_SCHEMA.field(each).type)
-                table = table.append_column(each, nulls)
-        return table.select(names).cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
+        return changes_from_bytes(self._whole(self.folder / name), names)
 
     @staticmethod
     def _whole(path: Path) -> bytes:
@@ -255,24 +280,56 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class JournalBatch:
-    """A batch of the journal by operation: items put, statements put, statements retracted."""
+    """A batch of the journal by operation.
+
+    Attributes:
+        items: items put, in ITEM_SCHEMA
+        statements: statements put, in STATEMENT_SCHEMA
+        retracted: ids of statements removed
+        deleted: ids of items removed
+    """
 
     items: pa.Table
     statements: pa.Table
     retracted: list[str]
+    deleted: list[str]
 
     @classmethod
     def from_table(cls, changes: pa.Table) -> JournalBatch:
         """Split a table in JOURNAL_SCHEMA by its operations."""
         operation = changes["operation"]
-        items = changes.filter(pc.equal(operation, "item"))
-        statements = changes.filter(pc.equal(operation, "statement"))
-        retracted = changes.filter(pc.equal(operation, "retract"))
+        items = changes.filter(pc.equal(operation, Operation.ITEM))
+        statements = changes.filter(pc.equal(operation, Operation.STATEMENT))
+        retracted = changes.filter(pc.equal(operation, Operation.RETRACT))
+        deleted = changes.filter(pc.equal(operation, Operation.DELETE))
         return cls(
             items.select(ITEM_SCHEMA.names),
             statements.select(_STATEMENT_COLUMNS).rename_columns(STATEMENT_SCHEMA.names),
             retracted["statement"].to_pylist(),
+            deleted["id"].to_pylist(),
         )
+
+
+def bytes_of_changes(changes: pa.Table) -> bytes:
+    """Return a batch in JOURNAL_SCHEMA as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(changes, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def changes_from_bytes(data: bytes, names: Sequence[str] = JOURNAL_SCHEMA.names) -> pa.Table:
+    """Read some columns of a Parquet file of changes, or all of them.
+
+    Those that an earlier version did not know are empty.
+    """
+    file = pq.ParquetFile(io.BytesIO(data))
+    known = set(file.schema_arrow.names)
+    table = file.read([each for each in names if each in known])
+    for each in names:
+        if each not in known:
+            nulls = pa.nulls(len(table), JOURNAL_SCHEMA.field(each).type)
+            table = table.append_column(each, nulls)
+    return table.select(names).cast(pa.schema([JOURNAL_SCHEMA.field(each) for each in names]))
 
 
 def _keep_everything() -> PostCommitHookProperties:
@@ -285,26 +342,48 @@ def _keep_everything() -> PostCommitHookProperties:
     return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
-def new_rows_table(items: pa.Table, statements: pa.Table) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class ChangeOrigin:
+    """The run that makes changes, and its time in ISO 8601."""
+
+    run: str = ""
+    at: str = ""
+
+    @classmethod
+    def of(cls, run: str) -> ChangeOrigin:
+        """Return that a run makes changes now."""
+        return cls(run, now())
+
+
+def new_rows_table(
+    items: pa.Table, statements: pa.Table, origin: ChangeOrigin = ChangeOrigin()
+) -> pa.Table:
     """Return items put and statements put in JOURNAL_SCHEMA, as :func:`changes_table` does."""
     parts = []
     renamed = statements.rename_columns(_STATEMENT_COLUMNS)
-    for operation, table in (("item", items), ("statement", renamed)):
+    for operation, table in ((Operation.ITEM, items), (Operation.STATEMENT, renamed)):
         columns = {name: table[name] for name in table.column_names}
-        columns["operation"] = pa.repeat(pa.scalar(operation), table.num_rows)
+        for name, text in (
+            ("operation", str(operation)),
+            ("run", origin.run),
+            ("at", origin.at),
+        ):
+            columns[name] = pa.repeat(pa.scalar(text), table.num_rows)
         for field in JOURNAL_SCHEMA:
             columns.setdefault(field.name, pa.nulls(table.num_rows, field.type))
         parts.append(pa.table({name: columns[name] for name in JOURNAL_SCHEMA.names}))
     return pa.concat_tables(parts).cast(JOURNAL_SCHEMA)
 
 
-def changes_table(
-    items: Sequence[Row] = (), statements: Sequence[Row] = (), retracted: Sequence[str] = ()
-) -> pa.Table:
-    """Return items put, statements put and ids of retracted statements in JOURNAL_SCHEMA."""
-    rows: list[Row] = [{"operation": "item", **row} for row in items]
-    for row in statements:
+def changes_table(changes: Changes, origin: ChangeOrigin = ChangeOrigin()) -> pa.Table:
+    """Return changes in JOURNAL_SCHEMA."""
+    rows: list[Row] = [{"operation": Operation.ITEM, **row} for row in changes.items]
+    for row in changes.statements:
         renamed = {"statement" if name == "id" else name: value for name, value in row.items()}
-        rows.append({"operation": "statement", **renamed})
-    rows += [{"operation": "retract", "statement": id} for id in retracted]
+        rows.append({"operation": Operation.STATEMENT, **renamed})
+    rows += [{"operation": Operation.RETRACT, "statement": id} for id in changes.retracted]
+    rows += [{"operation": Operation.DELETE, "id": id} for id in changes.deleted]
+    for row in rows:
+        row["run"] = origin.run
+        row["at"] = origin.at
     return pa.Table.from_pylist(rows, schema=JOURNAL_SCHEMA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +16,19 @@ import pyarrow as pa
 from kg.stores.failures import unavailable
 from kg.stores.graph_files import GraphFiles
 from kg.stores.graph_scan import Content, GraphScan
-from kg.stores.journal import Journal, changes_table, new_rows_table
+from kg.stores.journal import ChangeOrigin, Journal, changes_table, new_rows_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
-from kg.stores.merge import PutBatch, PutTables, changes_of
+from kg.stores.merge import Changes, PutBatch, PutRules, PutTables, StoredRows, changes_of
 from kg.stores.projection import Projection
-from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.protocol import (
+    EVERYTHING,
+    ChangeBatch,
+    Counts,
+    GraphStore,
+    Pattern,
+    PutReport,
+    QueryResult,
+)
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.replay import Replay
 from kg.stores.room import check_room
@@ -112,40 +120,75 @@ class JournaledStore(GraphStore):
             files.damaged_files,
         )
 
-    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
+    def put(
+        self,
+        items: pa.Table | None,
+        statements: pa.Table | None,
+        *,
+        replaces: str | None = None,
+        run: str = "",
+    ) -> PutReport:
         """Append what changes to the journal, then apply it to the graph."""
         tables = PutTables.checked(items, statements)
+        rules = PutRules(replaces, self.order)
         ids = tables.item_ids()
-        if self._opened.lacks_all(ids):
-            return self._put_new(tables.as_new())
-        tables = self._without_unchanged(tables, ids)
+        if tables.are_plain():
+            if self._opened.lacks_all(ids):
+                return self._put_new(tables.as_new(), run)
+            tables = self._without_unchanged(tables, ids, rules)
         stored = self._graph.rows_about(tables.item_ids())
-        if not stored.items:
-            return self._put_new(tables.as_new())
-        changes = changes_of(PutBatch.of(tables), stored)
-        if changes.items or changes.statements:
-            self._commit(changes_table(changes.items, changes.statements))
-        return PutReport(len(changes.new_items), len(changes.new_statements))
+        if not stored.items and tables.are_plain():
+            return self._put_new(tables.as_new(), run)
+        return self._write(changes_of(PutBatch.of(tables), stored, rules), run)
 
-    def _without_unchanged(self, tables: PutTables, item_ids: Sequence[str]) -> PutTables:
+    def _without_unchanged(
+        self, tables: PutTables, item_ids: Sequence[str], rules: PutRules
+    ) -> PutTables:
         """Leave out the items of a large batch about which it says nothing new."""
         if tables.statements.num_rows < COMPARED_ROWS:
             return tables
         stored = self._graph.compared_about(item_ids)
-        return tables if stored is None else without_unchanged(tables, stored)
+        return tables if stored is None else without_unchanged(tables, stored, rules)
 
-    def _put_new(self, tables: PutTables) -> PutReport:
+    def _put_new(self, tables: PutTables, run: str) -> PutReport:
         """Write items that the store has none of, and statements about them."""
         if tables.items.num_rows:
-            self._commit(new_rows_table(tables.items, tables.statements))
+            origin = ChangeOrigin.of(run)
+            self._commit(new_rows_table(tables.items, tables.statements, origin))
         return PutReport(tables.items.num_rows, tables.statements.num_rows)
 
-    def retract(self, statement_ids: Sequence[str]) -> int:
+    def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         ids = self._graph.existing_statements(list(dict.fromkeys(statement_ids)))
-        if ids:
-            self._commit(changes_table(retracted=ids))
-        return len(ids)
+        return self._write(Changes(retracted=ids), run).retracted
+
+    def append(self, changes: pa.Table) -> None:
+        """Append changes to the journal as they are, then apply them to the graph."""
+        self._commit(changes)
+
+    def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
+        """Yield the batches of the journal after a version, in order."""
+        for version, changes in self.journal.read(since):
+            yield ChangeBatch.of(version, changes, self.journal.time_of(version))
+
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        return self._graph.rows_about(item_ids)
+
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
+    ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
+        return self._write(changes(self._graph.rows_about(item_ids)), run)
+
+    def _write(self, changes: Changes, run: str) -> PutReport:
+        if changes:
+            self._commit(changes_table(changes, ChangeOrigin.of(run)))
+        return PutReport.of(changes)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """Return an item and its statements, or None."""
@@ -187,6 +230,10 @@ class JournaledStore(GraphStore):
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
         return self._graph.counts()
+
+    def is_empty(self) -> bool:
+        """Return whether nothing was ever written, which is quicker than to count."""
+        return self.journal.version < 0
 
     def revision(self) -> str:
         """Return a text that changes whenever the content does."""

@@ -49,9 +49,14 @@ from kg.stores.ladybug_database import (
     ladybug_errors,
     open_database,
 )
-from kg.stores.ladybug_loading import WaitingRows, is_whole, parts, with_main_images
+from kg.stores.ladybug_loading import WaitingRows, is_whole, parts
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
-from kg.stores.property_graph import MATCH_STATEMENTS, RELATIONSHIP_PROPERTIES
+from kg.stores.property_graph import (
+    ITEM_PROPERTIES,
+    MATCH_STATEMENTS,
+    RELATIONSHIP_PROPERTIES,
+    with_image,
+)
 from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
@@ -81,27 +86,31 @@ LOG_BYTES = 50_000_000
 CREATE_TABLES = (
     "CREATE NODE TABLE IF NOT EXISTS Item("
     "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[], "
-    "description STRING)",
+    "description STRING, source STRING, batch STRING, row INT64, evidence STRING, time STRING, "
+    "references STRING)",
     "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
     "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
     "CREATE REL TABLE IF NOT EXISTS HAS("
     "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
     "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING, "
-    "language STRING)",
+    "language STRING, references STRING)",
     # A graph of an earlier version lacks these.
     "ALTER TABLE Item ADD IF NOT EXISTS description STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS source STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS batch STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS row INT64",
+    "ALTER TABLE Item ADD IF NOT EXISTS evidence STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS time STRING",
+    "ALTER TABLE Item ADD IF NOT EXISTS references STRING",
     "ALTER TABLE HAS ADD IF NOT EXISTS language STRING",
+    "ALTER TABLE HAS ADD IF NOT EXISTS references STRING",
 )
-ITEM_PROPERTIES = ["id", "title", "category", "image", "images", "description"]
-"""Columns of an item in the order of CREATE_TABLES, in which COPY takes them."""
 # The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
-MERGE_ITEMS = """
-LOAD FROM $rows MERGE (i:Item {id: id})
-SET i.title = title, i.description = description, i.category = category, i.image = image,
-    i.images = images
-"""
+MERGE_ITEMS = "LOAD FROM $rows MERGE (i:Item {id: id}) SET " + ", ".join(
+    f"i.{name} = {name}" for name in ITEM_PROPERTIES if name != "id"
+)
 KNOWN_VALUES = "LOAD FROM $rows MATCH (v:Value {text: wanted}) RETURN v.text AS text"
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
@@ -115,6 +124,7 @@ DELETE_STATEMENTS = (
     f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
     f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
 )
+DELETE_ITEMS = "LOAD FROM $rows MATCH (i:Item {id: id}) DELETE i"
 
 
 class LadybugGraph(LadybugReader):
@@ -247,10 +257,10 @@ class LadybugGraph(LadybugReader):
         waiting = self._waiting
         if not waiting:
             return False
-        items = with_main_images(waiting.items())
+        items = with_image(waiting.items())
         statements = waiting.statements()
         with self._pool_for_copies(waiting.nbytes):
-            self._load("Item", items.select(ITEM_PROPERTIES))
+            self._load("Item", items)
             self._load("Value", pa.table({"text": self._new_texts(statements["value"])}))
             self._load("HAS", statements.select(["item", "value", *RELATIONSHIP_PROPERTIES]))
             self._execute(SET_APPLIED_VERSION, {"version": waiting.version})
@@ -349,7 +359,7 @@ class LadybugGraph(LadybugReader):
 
         A graph in which only a part was applied is never published.
         """
-        items = with_main_images(batch.items)
+        items = with_image(batch.items)
         values = pa.table({"text": batch.statements["value"].unique()})
         self._is_empty = None
         # Statements are created, and not merged like the nodes: later batches load six times as
@@ -365,6 +375,8 @@ class LadybugGraph(LadybugReader):
                 self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
         if batch.retracted:
             self._delete(self.placed_statements(batch.retracted))
+        if batch.deleted:
+            self._execute(DELETE_ITEMS, {"rows": pa.table({"id": batch.deleted})})
         self._execute(SET_APPLIED_VERSION, {"version": version})
 
     def _delete_existing(self, statements: pa.Table) -> None:

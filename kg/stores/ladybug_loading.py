@@ -58,11 +58,11 @@ class WaitingRows:
 
 
 def is_whole(batch: JournalBatch) -> bool:
-    """Return whether a batch puts each item that it makes statements about, and retracts nothing.
+    """Return whether a batch puts each item that it makes statements about, and removes nothing.
 
     If the graph has none of these items, then it has none of the statements either.
     """
-    if batch.retracted:
+    if batch.retracted or batch.deleted:
         return False
     mentioned = batch.statements["item"].unique()
     is_put = pc.is_in(mentioned, value_set=batch.items["id"].combine_chunks())
@@ -76,12 +76,3 @@ def parts(table: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
     rows = max(1, most_bytes * table.num_rows // max(1, table.nbytes))
     for start in range(0, table.num_rows, rows):
         yield table.slice(start, rows)
-
-
-def with_main_images(items: pa.Table) -> pa.Table:
-    """Return items with a column ``image``, the first of their images."""
-    lists = items["images"].combine_chunks()
-    starts = lists.offsets[: len(lists)]
-    has_images = pc.greater(lists.value_lengths(), 0)
-    first = lists.values.take(pc.if_else(has_images, starts, pa.scalar(None, starts.type)))
-    return items.append_column("image", first)

@@ -57,6 +57,8 @@ FROM_ITEMS = "HINT (i JOIN h) JOIN v"
 Range = tuple[int, int]
 """Places of nodes, from the first up to, but not including, the second."""
 NO_TEXT = "CAST(NULL AS STRING)"
+NULLS = {"row": "CAST(NULL AS INT64)"}
+"""What a column that is no text has in a graph of an earlier version."""
 
 
 class LadybugReader(Projection):
@@ -87,16 +89,19 @@ class LadybugReader(Projection):
         """The columns that a query returns of an item, in the order of ITEM_SCHEMA."""
         known = self._properties("Item")
         return ", ".join(
-            f"{f'i.{name}' if name in known else NO_TEXT} AS {name}" for name in ITEM_SCHEMA.names
+            f"{f'i.{name}' if name in known else NULLS.get(name, NO_TEXT)} AS {name}"
+            for name in ITEM_SCHEMA.names
         )
 
     @cached_property
     def statement_columns(self) -> str:
         """The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
+        return self._columns_of_statements(STATEMENT_SCHEMA.names)
+
+    def _columns_of_statements(self, names: Sequence[str]) -> str:
         known = {*self._properties("HAS"), "item", "value"}
         return ", ".join(
-            f"{source if name in known else NO_TEXT} AS {name}"
-            for name, source in EXPRESSIONS.items()
+            f"{EXPRESSIONS[name] if name in known else NO_TEXT} AS {name}" for name in names
         )
 
     def _properties(self, table: str) -> set[str]:
@@ -192,7 +197,7 @@ class LadybugReader(Projection):
         """Return the rows of these items, and the compared columns of their statements."""
         items = self._items_of(item_ids, self.item_columns)
         places = [row.pop(_PLACE) for row in items]
-        columns = ", ".join(f"{EXPRESSIONS[each]} AS {each}" for each in COMPARED_SCHEMA.names)
+        columns = self._columns_of_statements(COMPARED_SCHEMA.names)
         found = [table.cast(COMPARED_SCHEMA) for table in self._tables_of(places, columns)]
         statements = pa.concat_tables([COMPARED_SCHEMA.empty_table(), *found])
         return StoredTables({row["id"]: row for row in items}, statements)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from kg.stores.merge import PutBatch, StoredRows, changes_of
-from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.journal import ChangeOrigin, JournalBatch, changes_table
+from kg.stores.merge import Changes, StoredRows
+from kg.stores.protocol import (
+    EVERYTHING,
+    ChangeBatch,
+    Counts,
+    GraphStore,
+    Pattern,
+    PutReport,
+    QueryResult,
+)
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.tables import (
     ITEM_SCHEMA,
@@ -31,24 +40,54 @@ class MemoryStore(GraphStore):
         self._revision = ""
         self._items: dict[str, Row] = {}
         self._statements: dict[str, Row] = {}
+        self._changes: list[pa.Table] = []
 
-    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Add or update a batch, all or nothing."""
-        batch = PutBatch.from_tables(items, statements)
-        changes = changes_of(batch, StoredRows(self._items, self._statements))
-        if changes.items or changes.statements:
-            self._revision = uuid.uuid4().hex
-        self._items |= {row["id"]: row for row in changes.items}
-        self._statements |= {row["id"]: row for row in changes.statements}
-        return PutReport(len(changes.new_items), len(changes.new_statements))
-
-    def retract(self, statement_ids: Sequence[str]) -> int:
+    def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         present = [id for id in dict.fromkeys(statement_ids) if id in self._statements]
-        for id in present:
-            del self._statements[id]
-            self._revision = uuid.uuid4().hex
+        self._write(Changes(retracted=present), run)
         return len(present)
+
+    def append(self, changes: pa.Table) -> None:
+        """Write changes in JOURNAL_SCHEMA."""
+        batch = JournalBatch.from_table(changes)
+        self._items |= {row["id"]: row for row in batch.items.to_pylist()}
+        self._statements |= {row["id"]: row for row in batch.statements.to_pylist()}
+        for id in batch.retracted:
+            self._statements.pop(id, None)
+        for id in batch.deleted:
+            self._items.pop(id, None)
+        self._changes.append(changes)
+        self._revision = uuid.uuid4().hex
+
+    def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
+        """Yield what was written after a version, in order."""
+        for version in range(since + 1, len(self._changes)):
+            yield ChangeBatch.of(version, self._changes[version])
+
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
+    ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
+        made = changes(self.rows_about(item_ids))
+        self._write(made, run)
+        return PutReport.of(made)
+
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        wanted = set(item_ids)
+        return StoredRows(
+            {id: row for id, row in self._items.items() if id in wanted},
+            {id: row for id, row in self._statements.items() if row["item"] in wanted},
+        )
+
+    def _write(self, changes: Changes, run: str) -> None:
+        if changes:
+            self.append(changes_table(changes, ChangeOrigin.of(run)))
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """Return an item and its statements, or None."""

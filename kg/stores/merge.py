@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.references import (
+    INHERITED_ORIGIN,
+    ITEM_FIELDS,
+    NEWEST_FIRST,
+    UNKNOWN_ORIGIN,
+    Origin,
+    Reference,
+    SourceOrder,
+    is_same,
+    item_references,
+    item_row,
+    statement_references,
+    statement_row,
+    without,
+)
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, checked_table
 from schema.errors import DataError
 from schema.languages import canonical_tag
 from schema.terms import Rank
 
 REQUIRED_COLUMNS = ("id", "item", "property", "value", "rank")
-SIGNIFICANT_COLUMNS = ("rank", "source", "model", "confidence", "evidence", "reviewer")
-"""Columns whose change makes a statement a changed one.
-
-Loading the same file again gives every statement another batch, row and time. That must change
-nothing, or else a second ingest would write the whole catalogue once more.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,11 @@ class PutTables:
         """Return the ids of all items that the tables mention, each once."""
         ids = [*self.items["id"].to_pylist(), *self.statements["item"].unique().to_pylist()]
         return list(dict.fromkeys(ids))
+
+    def are_plain(self) -> bool:
+        """Return whether no row has references besides that in its columns."""
+        tables = (self.items, self.statements)
+        return all(each["references"].null_count == each.num_rows for each in tables)
 
     def as_new(self) -> PutTables:
         """Return what a store that has none of these items has to write.
@@ -102,12 +116,21 @@ class StoredRows:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The rows to write for a put, in their final form; unchanged rows are left out."""
+    """The rows to write, in their final form, and what to remove; unchanged rows are left out.
+
+    ``retracted`` are ids of statements, ``deleted`` are ids of items. ``touched`` are the items
+    that were there before and about which anything changes, and ``differing`` those of the items to
+    write of which two sources give different titles, descriptions or categories.
+    """
 
     new_items: list[Row] = field(default_factory=list)
     updated_items: list[Row] = field(default_factory=list)
     new_statements: list[Row] = field(default_factory=list)
     updated_statements: list[Row] = field(default_factory=list)
+    retracted: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    differing: list[str] = field(default_factory=list)
 
     @property
     def items(self) -> list[Row]:
@@ -119,8 +142,27 @@ class Changes:
         """All statements to write."""
         return self.new_statements + self.updated_statements
 
+    def __bool__(self) -> bool:
+        return bool(self.items or self.statements or self.retracted or self.deleted)
 
-def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
+
+@dataclass(frozen=True, slots=True)
+class PutRules:
+    """How a put changes what a store has.
+
+    With ``replaces``, the name of a source, the batch is all that this source says of its items:
+    what it said of them before, and does not say now, loses its reference.
+    """
+
+    replaces: str | None = None
+    order: SourceOrder = NEWEST_FIRST
+
+
+PLAIN_PUT = PutRules()
+"""Rows are added to what the store has, and nothing else is taken back."""
+
+
+def changes_of(batch: PutBatch, stored: StoredRows, rules: PutRules = PLAIN_PUT) -> Changes:
     """Return what putting a batch changes in a store that holds ``stored``.
 
     An item that is only mentioned by a statement, and that neither the store nor the batch has, is
@@ -129,19 +171,153 @@ def changes_of(batch: PutBatch, stored: StoredRows) -> Changes:
     changes = Changes()
     for row in [*batch.items.values(), *_bare_items(batch, stored)]:
         old = stored.items.get(row["id"])
+        before = [] if old is None else item_references(old)
+        after = _merged_items(before, row, rules)
         if old is None:
-            changes.new_items.append({**row, "images": list(row["images"] or [])})
-            continue
-        merged = merged_item(old, row)
-        if merged != old:
-            changes.updated_items.append(merged)
+            changes.new_items.append(item_row(row["id"], after, rules.order))
+        elif after != before:
+            changes.updated_items.append(item_row(row["id"], after, rules.order))
+            changes.touched.add(row["id"])
+            if _differ(after):
+                changes.differing.append(row["id"])
     for row in batch.statements:
         old = stored.statements.get(row["id"])
+        before = [] if old is None else statement_references(old)
+        after = _merged_statements(before, row)
         if old is None:
-            changes.new_statements.append(row)
-        elif _replaces(row, old):
-            changes.updated_statements.append(row)
+            changes.new_statements.append(statement_row(row, after, rules.order))
+        elif after != before:
+            changes.updated_statements.append(statement_row(old, after, rules.order))
+        if after != before and row["item"] in stored.items:
+            changes.touched.add(row["item"])
+    if rules.replaces is not None:
+        given = {row["id"] for row in batch.statements}
+        items = set(batch.item_ids())
+        for old in stored.statements.values():
+            if old["item"] in items and old["id"] not in given:
+                _remove_reference(old, Origin(rules.replaces), rules.order, changes)
     return changes
+
+
+def retirement_of(source: str, stored: StoredRows, order: SourceOrder = NEWEST_FIRST) -> Changes:
+    """Return what it changes that a source no longer has the items of ``stored``.
+
+    An item that no other source has is deleted, with all statements about it.
+    """
+    changes = Changes()
+    origin = Origin(source)
+    statements: dict[str, list[Row]] = {id: [] for id in stored.items}
+    for row in stored.statements.values():
+        statements[row["item"]].append(row)
+    for id, item in stored.items.items():
+        before = item_references(item)
+        after = without(before, origin)
+        if not (_has_source(after) or any(_is_stated(row, origin) for row in statements[id])):
+            changes.deleted.append(id)
+            changes.retracted.extend(row["id"] for row in statements[id])
+            continue
+        if len(after) != len(before):
+            changes.updated_items.append(item_row(id, after, order))
+            changes.touched.add(id)
+        for row in statements[id]:
+            _remove_reference(row, origin, order, changes)
+    return changes
+
+
+def is_item_unchanged(old: Row, row: Row, rules: PutRules) -> bool:
+    """Return whether putting an item's row changes nothing of the row that is stored."""
+    before = item_references(old)
+    return _merged_items(before, row, rules) == before
+
+
+def _has_source(references: list[Reference]) -> bool:
+    """Return whether a source, known by its name, describes an item itself."""
+    return any(Origin.of(each) not in (UNKNOWN_ORIGIN, INHERITED_ORIGIN) for each in references)
+
+
+def _is_stated(row: Row, origin: Origin) -> bool:
+    """Return whether another source than that of ``origin`` makes a statement."""
+    return any(
+        Origin.of(each) not in (origin, INHERITED_ORIGIN) and each["rank"] == Rank.ASSERTED
+        for each in statement_references(row)
+    )
+
+
+def deletion_of(stored: StoredRows) -> Changes:
+    """Return the deletion of all items of ``stored``, with all statements about them."""
+    return Changes(retracted=list(stored.statements), deleted=list(stored.items))
+
+
+def withdrawal_of(
+    statement_ids: Collection[str],
+    origin: Origin,
+    stored: StoredRows,
+    order: SourceOrder = NEWEST_FIRST,
+) -> Changes:
+    """Return what it changes that an origin no longer makes some statements."""
+    changes = Changes()
+    for id in statement_ids:
+        if id in stored.statements:
+            _remove_reference(stored.statements[id], origin, order, changes)
+    return changes
+
+
+def _remove_reference(old: Row, origin: Origin, order: SourceOrder, changes: Changes) -> None:
+    """Take the reference of an origin from a statement, which is retracted if it has no other."""
+    before = statement_references(old)
+    after = without(before, origin)
+    if len(after) != len(before):
+        changes.touched.add(old["item"])
+    if not after:
+        changes.retracted.append(old["id"])
+    elif len(after) != len(before):
+        changes.updated_statements.append(statement_row(old, after, order))
+
+
+def _merged_items(before: list[Reference], row: Row, rules: PutRules) -> list[Reference]:
+    """Return an item's references after a put; an unchanged one keeps its place."""
+    after = before
+    for new in item_references(row):
+        origin = Origin.of(new)
+        old = next((each for each in after if Origin.of(each) == origin), None)
+        if origin == INHERITED_ORIGIN:
+            if not any(new[name] for name in ITEM_FIELDS):
+                after = without(after, origin)
+                continue
+        elif old is not None and rules.replaces != origin.source:
+            # Fields that are not given stay.
+            new = {**new, **{name: new[name] or old[name] for name in ITEM_FIELDS}}
+        if old is None or not is_same(new, old):
+            after = [*without(after, origin), new]
+    if rules.replaces is not None and _has_source(after):
+        # Of what earlier versions stored nobody knows which source said it, so that the first
+        # source to describe the item takes its place.
+        after = without(after, UNKNOWN_ORIGIN)
+    return after
+
+
+def _differ(references: Sequence[Reference]) -> bool:
+    """Return whether sources give different titles, descriptions or categories."""
+    sourced = without(references, INHERITED_ORIGIN)
+    return any(
+        len({each[name] for each in sourced if each[name]}) > 1
+        for name in ITEM_FIELDS
+        if name != "images"
+    )
+
+
+def _merged_statements(before: list[Reference], row: Row) -> list[Reference]:
+    """Return a statement's references after a put; an unchanged one keeps its place."""
+    after = before
+    for new in statement_references(row):
+        # A model's guess adds nothing to what a source asserts or what a reviewer decided.
+        if new["rank"] == Rank.PREDICTED and any(each["rank"] != Rank.PREDICTED for each in after):
+            continue
+        origin = Origin.of(new)
+        old = next((each for each in after if Origin.of(each) == origin), None)
+        if old is None or not is_same(new, old):
+            after = [*without(after, origin), new]
+    return after
 
 
 def _check_languages(languages: pa.ChunkedArray) -> None:
@@ -164,16 +340,3 @@ def _bare_items(batch: PutBatch, stored: StoredRows) -> list[Row]:
         for id in batch.item_ids()
         if id not in batch.items and id not in stored.items
     ]
-
-
-def merged_item(old: Row, new: Row) -> Row:
-    """Return the old item with the fields that the new one gives."""
-    return {name: old[name] if new[name] in (None, []) else new[name] for name in old}
-
-
-def _replaces(new: Row, old: Row) -> bool:
-    """Return whether a statement that is put again replaces the one in the store."""
-    # A model's guess never overrides what a source asserts or what a reviewer decided.
-    if new["rank"] == Rank.PREDICTED and old["rank"] != Rank.PREDICTED:
-        return False
-    return any(old[name] != new[name] for name in SIGNIFICANT_COLUMNS)

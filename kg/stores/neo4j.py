@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,14 @@ import pyarrow as pa
 
 from kg.stores.cypher_functions import NEO4J
 from kg.stores.cypher_guard import checked_cypher
-from kg.stores.merge import PutBatch, StoredRows, changes_of
+from kg.stores.journal import (
+    ChangeOrigin,
+    JournalBatch,
+    bytes_of_changes,
+    changes_from_bytes,
+    changes_table,
+)
+from kg.stores.merge import Changes, StoredRows
 from kg.stores.neo4j_server import Address, Connection, Limits
 from kg.stores.property_graph import (
     COUNT_ITEMS,
@@ -25,7 +33,15 @@ from kg.stores.property_graph import (
     first_image,
     text_conditions,
 )
-from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.protocol import (
+    EVERYTHING,
+    ChangeBatch,
+    Counts,
+    GraphStore,
+    Pattern,
+    PutReport,
+    QueryResult,
+)
 from kg.stores.query_limits import (
     DEFAULT_LIMITS,
     DEFAULT_SECONDS,
@@ -67,13 +83,15 @@ CREATE_LAYOUT = (
     "FOR ()-[h:HAS]-() REQUIRE h.id IS UNIQUE",
     "CREATE CONSTRAINT catalograph_writer IF NOT EXISTS "
     "FOR (w:CatalographWriter) REQUIRE w.name IS UNIQUE",
+    "CREATE CONSTRAINT catalograph_changes IF NOT EXISTS "
+    "FOR (c:CatalographChanges) REQUIRE c.version IS UNIQUE",
     "CREATE INDEX catalograph_property IF NOT EXISTS FOR ()-[h:HAS]-() ON (h.property)",
 )
 
 # An item may lack the list of images: neo4j-admin leaves empty ones out when it imports.
-ITEM_COLUMNS = (
-    "i.id AS id, i.title AS title, i.description AS description, i.category AS category, "
-    "coalesce(i.images, []) AS images"
+ITEM_COLUMNS = ", ".join(
+    f"coalesce(i.{name}, []) AS {name}" if name == "images" else f"i.{name} AS {name}"
+    for name in ITEM_SCHEMA.names
 )
 
 # All writers update one node first, and its lock makes them wait for each other. Each also
@@ -81,24 +99,33 @@ ITEM_COLUMNS = (
 BEGIN_BATCH = """
 MERGE (all:CatalographWriter {name: 'all'}) SET all.batch = $batch
 MERGE (w:CatalographWriter {name: $writer})
-RETURN w.batch = $batch AS done, w.first AS first, w.second AS second
+RETURN w.batch = $batch AS done, w.report AS report
 """
 END_BATCH = """
 MATCH (w:CatalographWriter {name: $writer})
-SET w.batch = $batch, w.first = $first, w.second = $second
+SET w.batch = $batch, w.report = $report
 """
 
-# Only a batch that changes something makes a new revision.
-SET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) SET all.revision = all.batch"
+# Only a batch that changes something makes a new revision. What it changes is kept as a file of
+# Parquet in a node: a node a row would double the time of a load.
+LOG_CHANGES = """
+MATCH (all:CatalographWriter {name: 'all'})
+SET all.revision = all.batch, all.version = coalesce(all.version, -1) + 1
+CREATE (:CatalographChanges {version: all.version, changes: $changes})
+"""
+READ_CHANGES = """
+MATCH (c:CatalographChanges) WHERE c.version > $since
+RETURN c.version AS version, c.changes AS changes ORDER BY version LIMIT 1
+"""
 GET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) RETURN all.revision AS revision"
 
 FIND_ITEMS = f"UNWIND $rows AS row MATCH (i:Item {{id: row}}) RETURN {ITEM_COLUMNS}"
 FIND_STATEMENTS = (
-    f"UNWIND $rows AS row MATCH (i:Item)-[h:HAS {{id: row}}]->(v:Value) RETURN {STATEMENT_COLUMNS}"
+    f"UNWIND $rows AS row MATCH (i:Item {{id: row}})-[h:HAS]->(v:Value) RETURN {STATEMENT_COLUMNS}"
 )
 FIND_STATEMENT_IDS = "UNWIND $rows AS row MATCH ()-[h:HAS {id: row}]->() RETURN h.id AS id"
-CREATE_ITEMS = "UNWIND $rows AS row CREATE (i:Item) SET i = row"
-UPDATE_ITEMS = "UNWIND $rows AS row MATCH (i:Item {id: row.id}) SET i = row"
+PUT_ITEMS = "UNWIND $rows AS row MERGE (i:Item {id: row.id}) SET i = row"
+DELETE_ITEMS = "UNWIND $rows AS row MATCH (i:Item {id: row}) DELETE i"
 MERGE_VALUES = "UNWIND $rows AS row MERGE (:Value {text: row})"
 
 # A statement is sent as a list: maps would repeat every name with every row, and a batch would
@@ -115,10 +142,7 @@ UPDATE_STATEMENTS = (
     "UNWIND $rows AS row MATCH (:Item)-[h:HAS {id: row[2]}]->(:Value) "
     f"SET h = {{{_PROPERTY_MAP}}}"
 )
-DELETE_STATEMENTS = (
-    "UNWIND $rows AS row MATCH (:Item)-[h:HAS {id: row}]->(:Value) DELETE h "
-    "RETURN count(*) AS deleted"
-)
+DELETE_STATEMENTS = "UNWIND $rows AS row MATCH (:Item)-[h:HAS {id: row}]->(:Value) DELETE h"
 
 
 class Neo4jStore(GraphStore):
@@ -140,31 +164,69 @@ class Neo4jStore(GraphStore):
             self.close()
             raise
 
-    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Add or update a batch in one transaction."""
-        batch = PutBatch.from_tables(items, statements)
-        _check_length("id", batch.items)
-        _check_length("item", (row["item"] for row in batch.statements))
-        _check_length("value", (row["value"] for row in batch.statements))
-        new_items, new_statements = self._write_once(lambda tx: _put(tx, batch))
-        return PutReport(new_items, new_statements)
-
-    def retract(self, statement_ids: Sequence[str]) -> int:
+    def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         ids = list(dict.fromkeys(statement_ids))
 
-        def delete(tx: ManagedTransaction) -> tuple[int, int]:
-            """Delete the statements; return their number as the first count."""
-            deleted = 0
-            for part in chunks(ids, ROWS_PER_QUERY):
-                (row,) = tx.run(DELETE_STATEMENTS, rows=part)
-                deleted += row["deleted"]
-            if deleted:
-                tx.run(SET_REVISION)
-            return deleted, 0
+        def retract(tx: ManagedTransaction) -> Changes:
+            """Find out which of the statements there are."""
+            existing = [
+                row["id"]
+                for part in chunks(ids, ROWS_PER_QUERY)
+                for row in tx.run(FIND_STATEMENT_IDS, rows=part)
+            ]
+            return Changes(retracted=existing)
 
-        deleted, _ = self._write_once(delete)
-        return deleted
+        return self._write_once(retract, run).retracted
+
+    def append(self, changes: pa.Table) -> None:
+        """Write changes as they are in one transaction."""
+        _check_lengths(changes)
+
+        def work(tx: ManagedTransaction) -> PutReport:
+            """Write the changes."""
+            _write(tx, changes)
+            return PutReport(0, 0)
+
+        self._once(work)
+
+    def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
+        """Yield what was written after a version, in order."""
+        # One at a time: each may have megabytes.
+        while rows := self._rows(READ_CHANGES, {"since": since}):
+            since = rows[0]["version"]
+            yield ChangeBatch.of(since, changes_from_bytes(rows[0]["changes"]))
+
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        with self._server.translated_errors(), self._server.session(read=True) as session:
+            return session.execute_read(lambda tx: _rows_about(tx, item_ids))
+
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
+    ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
+        return self._write_once(lambda tx: changes(_rows_about(tx, item_ids)), run)
+
+    def _write_once(
+        self, find_changes: Callable[[ManagedTransaction], Changes], run: str
+    ) -> PutReport:
+        """Write the changes that a function finds, in the same transaction."""
+
+        def work(tx: ManagedTransaction) -> PutReport:
+            """Find out what changes, and write it."""
+            made = find_changes(tx)
+            if made:
+                table = changes_table(made, ChangeOrigin.of(run))
+                _check_lengths(table)
+                _write(tx, table)
+            return PutReport.of(made)
+
+        return self._once(work)
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """Return an item and its statements, or None."""
@@ -264,22 +326,22 @@ class Neo4jStore(GraphStore):
                 with suppress(IncompleteCommit), self._server.session(read=False) as session:
                     return session.execute_write(work)
 
-    def _write_once(self, work: Callable[[ManagedTransaction], tuple[int, int]]) -> tuple[int, int]:
-        """Run ``work``, which returns two counts, in a transaction that is carried out only once.
+    def _once(self, work: Callable[[ManagedTransaction], PutReport]) -> PutReport:
+        """Run ``work`` in a transaction that is carried out only once.
 
         If the server committed and only its answer was lost, the repetition finds the batch that it
-        remembers, and returns the counts of the first time.
+        remembers, and returns the report of the first time.
         """
         batch = {"writer": self._writer, "batch": uuid.uuid4().hex}
 
-        def work_unless_done(tx: ManagedTransaction) -> tuple[int, int]:
+        def work_unless_done(tx: ManagedTransaction) -> PutReport:
             """Do the work, unless the server remembers the batch."""
             (remembered,) = tx.run(BEGIN_BATCH, batch)
             if remembered["done"]:
-                return remembered["first"], remembered["second"]
-            first, second = work(tx)
-            tx.run(END_BATCH, {**batch, "first": first, "second": second}).consume()
-            return first, second
+                return PutReport(*remembered["report"])
+            report = work(tx)
+            tx.run(END_BATCH, {**batch, "report": list(astuple(report))}).consume()
+            return report
 
         return self._write(work_unless_done)
 
@@ -309,28 +371,29 @@ class Neo4jStore(GraphStore):
                 yield pa.record_batch(arrays, schema=schema)
 
 
-def _put(tx: ManagedTransaction, batch: PutBatch) -> tuple[int, int]:
-    """Write what a batch changes; return how many of its items and statements are new."""
-    items = _find(tx, FIND_ITEMS, batch.item_ids())
-    # Only items that exist can have statements.
-    ids = [row["id"] for row in batch.statements if row["item"] in items]
-    # Most statements are new. To ask first which ids exist, without matching the ends, halves the
-    # time of the search.
-    existing_ids = _find(tx, FIND_STATEMENT_IDS, ids)
-    statements = _find(tx, FIND_STATEMENTS, list(existing_ids))
+def _rows_about(tx: ManagedTransaction, item_ids: Sequence[str]) -> StoredRows:
+    """Return the rows of items, as far as there are any, and of their statements."""
+    items = _find(tx, FIND_ITEMS, item_ids)
+    return StoredRows(items, _find(tx, FIND_STATEMENTS, list(items)))
 
-    changes = changes_of(batch, StoredRows(items, statements))
+
+def _write(tx: ManagedTransaction, changes: pa.Table) -> None:
+    """Write changes in JOURNAL_SCHEMA, and remember them."""
+    batch = JournalBatch.from_table(changes)
+    statements = batch.statements.to_pylist()
+    existing = _find(tx, FIND_STATEMENT_IDS, [row["id"] for row in statements])
+    new = [row for row in statements if row["id"] not in existing]
     # Both ends of a statement must be there before it: its MATCH would find nothing, and the query
     # create nothing, without an error.
-    values = list(dict.fromkeys(row["value"] for row in changes.new_statements))
-    _send(tx, CREATE_ITEMS, [_item_properties(row) for row in changes.new_items])
-    _send(tx, UPDATE_ITEMS, [_item_properties(row) for row in changes.updated_items])
+    values = list(dict.fromkeys(row["value"] for row in new))
+    _send(tx, PUT_ITEMS, [_item_properties(row) for row in batch.items.to_pylist()])
     _send(tx, MERGE_VALUES, values)
-    _send(tx, CREATE_STATEMENTS, [_statement_list(row) for row in changes.new_statements])
-    _send(tx, UPDATE_STATEMENTS, [_statement_list(row) for row in changes.updated_statements])
-    if changes.items or changes.statements:
-        tx.run(SET_REVISION)
-    return len(changes.new_items), len(changes.new_statements)
+    _send(tx, CREATE_STATEMENTS, [_statement_list(row) for row in new])
+    updated = [_statement_list(row) for row in statements if row["id"] in existing]
+    _send(tx, UPDATE_STATEMENTS, updated)
+    _send(tx, DELETE_STATEMENTS, batch.retracted)
+    _send(tx, DELETE_ITEMS, batch.deleted)
+    tx.run(LOG_CHANGES, changes=bytes_of_changes(changes))
 
 
 def _find(tx: ManagedTransaction, text: str, ids: Sequence[str]) -> dict[str, Row]:
@@ -351,14 +414,15 @@ def _send(tx: ManagedTransaction, text: str, rows: Sequence[Any]) -> None:
 
 
 def _item_properties(row: Row) -> Row:
-    return {
-        "id": row["id"],
-        "title": row["title"],
-        "description": row["description"],
-        "category": row["category"],
-        "images": row["images"] or [],
-        "image": first_image(row["images"]),
-    }
+    return {**row, "images": row["images"] or [], "image": first_image(row["images"])}
+
+
+def _check_lengths(changes: pa.Table) -> None:
+    """Raise DataError if a text of changes to write is too long for an index."""
+    batch = JournalBatch.from_table(changes)
+    _check_length("id", batch.items["id"].to_pylist())
+    _check_length("item", batch.statements["item"].unique().to_pylist())
+    _check_length("value", batch.statements["value"].unique().to_pylist())
 
 
 def _check_length(name: str, texts: Iterable[str]) -> None:

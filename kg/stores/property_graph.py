@@ -1,7 +1,7 @@
 """The property graph in Cypher, as far as the Ladybug and the Neo4j store share it.
 
-    (:Item {id, title, description, category, image, images})
-        -[:HAS {id, property, language, rank, ...}]->(:Value {text})
+    (:Item {id, title, description, category, image, images, source, ...})
+        -[:HAS {id, property, language, rank, source, ...}]->(:Value {text})
 
 Both stores hold this same graph, so that one query runs on either. In the queries here and in both
 stores ``i`` is an item, ``h`` a statement (the HAS relationship) and ``v`` a value.
@@ -11,17 +11,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from kg.stores.protocol import Pattern
 from kg.stores.tables import STATEMENT_SCHEMA
 
-RELATIONSHIP_PROPERTIES = [
-    *(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value", "language")),
-    "language",
+ITEM_PROPERTIES = [
+    *("id", "title", "category", "image", "images"),
+    *("description", "source", "batch", "row", "evidence", "time", "references"),
 ]
-"""Columns of a statement that are properties of HAS; the other two are its ends.
-
-The language is the last, as in a graph to which it was added later.
-"""
+"""Properties of an item; those in the second line are in the order in which they were added."""
+_ADDED_LATER = ["language", "references"]
+RELATIONSHIP_PROPERTIES = [
+    *(name for name in STATEMENT_SCHEMA.names if name not in ("item", "value", *_ADDED_LATER)),
+    *_ADDED_LATER,
+]
+"""Columns of a statement that are properties of HAS; the other two are its ends."""
 
 EXPRESSIONS = {name: f"h.{name}" for name in STATEMENT_SCHEMA.names}
 EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
@@ -46,6 +52,15 @@ def text_conditions(pattern: Pattern) -> tuple[list[str], dict[str, Any]]:
     """
     texts = pattern.texts()
     return [f"{EXPRESSIONS[name]} = ${name}" for name in texts], dict(texts)
+
+
+def with_image(items: pa.Table) -> pa.Table:
+    """Return items in ITEM_SCHEMA with the properties that they have in the graph."""
+    lists = items["images"].combine_chunks()
+    starts = lists.offsets[: len(lists)]
+    has_images = pc.greater(lists.value_lengths(), 0)
+    first = lists.values.take(pc.if_else(has_images, starts, pa.scalar(None, starts.type)))
+    return items.append_column("image", first).select(ITEM_PROPERTIES)
 
 
 def first_image(images: list[str] | None) -> str | None:

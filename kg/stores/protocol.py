@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
 from kg.stores.content_hash import graph_hash
+from kg.stores.merge import (
+    Changes,
+    PutBatch,
+    PutRules,
+    PutTables,
+    StoredRows,
+    changes_of,
+    deletion_of,
+    retirement_of,
+    withdrawal_of,
+)
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
+from kg.stores.references import NEWEST_FIRST, Origin, SourceOrder
 from kg.stores.tables import FACT_SCHEMA
 from schema.terms import Item, Rank, Statement
 
@@ -47,10 +60,67 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """How many items and statements a put added that the store did not have before."""
+    """How many items and statements a write added, changed and took back.
+
+    ``changed_items`` counts those about which anything changed, and ``differing`` those among them
+    of which two sources give different titles, descriptions or categories.
+    """
 
     new_items: int
     new_statements: int
+    changed_items: int = 0
+    changed_statements: int = 0
+    retracted: int = 0
+    deleted: int = 0
+    differing: int = 0
+
+    @classmethod
+    def of(cls, changes: Changes) -> PutReport:
+        """Count changes."""
+        return cls(
+            len(changes.new_items),
+            len(changes.new_statements),
+            len(changes.touched),
+            len(changes.updated_statements),
+            len(changes.retracted),
+            len(changes.deleted),
+            len(changes.differing),
+        )
+
+    def plus(self, other: PutReport) -> PutReport:
+        """Return the counts of both."""
+        return PutReport(*(map(operator.add, astuple(self), astuple(other))))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBatch:
+    """What one write changed.
+
+    Attributes:
+        version: the store's version after it
+        run: the run that made it, empty if that is not known
+        at: its time in ISO 8601, empty if that is not known
+        changes: the rows in JOURNAL_SCHEMA
+    """
+
+    version: int
+    run: str
+    at: str
+    changes: pa.Table
+
+    @classmethod
+    def of(cls, version: int, changes: pa.Table, at: str = "") -> ChangeBatch:
+        """Return what a write changed; ``at`` is its time if the rows do not have it."""
+        first: dict[str, Any] = changes.slice(0, 1).to_pylist()[0] if changes.num_rows else {}
+        return cls(version, first.get("run") or "", first.get("at") or at, changes)
+
+    def dated(self) -> pa.Table:
+        """Return the rows with the time of the write, which those of earlier versions lack."""
+        if not self.changes["at"].null_count:
+            return self.changes
+        place = self.changes.schema.get_field_index("at")
+        times = pa.repeat(pa.scalar(self.at, pa.string()), self.changes.num_rows)
+        return self.changes.set_column(place, self.changes.schema.field("at"), times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +134,92 @@ class QueryResult:
 class GraphStore(ABC):
     """A property graph of items and their statements; a context manager that closes itself.
 
-    A statement that is put again keeps its identity: the newest rank and provenance win, but
-    ``predicted`` never replaces another rank, and a put that differs in batch, row and time alone
-    changes nothing. When an item is put again, the fields that are given win. Statements about an
-    unknown item create it with nothing but its id.
+    A statement that is put again keeps its identity: what the same source said of it before is
+    replaced, and it shows the newest of several sources, but ``predicted`` never replaces another
+    rank, and a put that differs in batch, row and time alone changes nothing. When an item is put
+    again, the fields that are given win. Statements about an unknown item create it with nothing
+    but its id.
     """
 
     url: str
     """The store's URL, which ``open_store`` takes."""
 
-    @abstractmethod
-    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Add or update a batch, all or nothing; once this returns, the batch is never lost."""
+    order: SourceOrder = NEWEST_FIRST
+    """Which source counts first where several describe an item."""
+
+    def put(
+        self,
+        items: pa.Table | None,
+        statements: pa.Table | None,
+        *,
+        replaces: str | None = None,
+        run: str = "",
+    ) -> PutReport:
+        """Add or update a batch, all or nothing; once this returns, the batch is never lost.
+
+        With ``replaces``, the name of a source, the batch is all that this source says of its
+        items: what it said of them before, and does not say now, is taken back. ``run`` is the run
+        that makes the change.
+        """
+        tables = PutTables.checked(items, statements)
+        batch = PutBatch.of(tables)
+        rules = PutRules(replaces, self.order)
+        return self.change(
+            batch.item_ids(), lambda stored: changes_of(batch, stored, rules), run=run
+        )
+
+    def retire(self, source: str, item_ids: Sequence[str], *, run: str = "") -> PutReport:
+        """Take back all that a source said of some items, which it no longer has.
+
+        An item that no other source has is deleted, with all statements about it.
+        """
+        ids = list(dict.fromkeys(item_ids))
+        return self.change(ids, lambda stored: retirement_of(source, stored, self.order), run=run)
+
+    def delete(self, item_ids: Sequence[str], *, run: str = "") -> PutReport:
+        """Delete items with all statements about them; they stay in the history."""
+        return self.change(list(dict.fromkeys(item_ids)), deletion_of, run=run)
+
+    def withdraw(
+        self, statements: Mapping[str, str], origin: Origin, *, run: str = ""
+    ) -> PutReport:
+        """Take back that an origin makes some statements, given as items by statement ids."""
+        ids = list(dict.fromkeys(statements.values()))
+        return self.change(
+            ids, lambda stored: withdrawal_of(statements, origin, stored, self.order), run=run
+        )
 
     @abstractmethod
-    def retract(self, statement_ids: Sequence[str]) -> int:
-        """Remove statements; return how many of them the store had."""
+    def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
+        """Remove statements, whoever makes them; return how many of them the store had."""
+
+    @abstractmethod
+    def append(self, changes: pa.Table) -> None:
+        """Write changes in JOURNAL_SCHEMA, all or nothing, as they are."""
+
+    @abstractmethod
+    def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
+        """Yield what was written after a version, in order.
+
+        A graph that was filled by an earlier version of Catalograph may lack the beginning.
+        """
+
+    @abstractmethod
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as the store has them, and of their statements."""
+
+    @abstractmethod
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
+    ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items, all or nothing.
+
+        The function may be called more than once.
+        """
 
     @abstractmethod
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
@@ -125,6 +265,10 @@ class GraphStore(ABC):
     @abstractmethod
     def counts(self) -> Counts:
         """Return the sizes of the graph."""
+
+    def is_empty(self) -> bool:
+        """Return whether the store has no items; one that had some may say that it has."""
+        return self.counts().items == 0
 
     @abstractmethod
     def revision(self) -> str:

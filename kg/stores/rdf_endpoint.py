@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any
 
@@ -12,8 +13,23 @@ import pyarrow as pa
 from pyoxigraph import Literal, NamedNode, Quad
 
 from kg.stores import rdf_terms as terms
-from kg.stores.merge import PutBatch, StoredRows, changes_of
-from kg.stores.protocol import EVERYTHING, Counts, GraphStore, Pattern, PutReport, QueryResult
+from kg.stores.journal import (
+    ChangeOrigin,
+    JournalBatch,
+    bytes_of_changes,
+    changes_from_bytes,
+    changes_table,
+)
+from kg.stores.merge import Changes, StoredRows
+from kg.stores.protocol import (
+    EVERYTHING,
+    ChangeBatch,
+    Counts,
+    GraphStore,
+    Pattern,
+    PutReport,
+    QueryResult,
+)
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.sparql_guard import checked_sparql, chosen_graphs
@@ -35,6 +51,8 @@ NODES_PER_QUERY = 1_000
 JOURNAL = NamedNode(f"{iris.BASE}journal")
 """The graph of what a store remembers about itself, and the thing that it says it about."""
 REVISION = NamedNode(f"{iris.BASE}term:revision")
+CHANGES = NamedNode(f"{iris.BASE}term:changes")
+"""Says what a batch changed: a Parquet file in Base64."""
 
 # A query that names no graph reads ours, as one and each by its name, and not whatever else the
 # endpoint may hold.
@@ -82,29 +100,77 @@ class RdfEndpointStore(GraphStore):
         self._endpoint = Endpoint(url)
         self._endpoint.check()
 
-    def put(self, items: pa.Table | None, statements: pa.Table | None) -> PutReport:
-        """Add or update a batch in one request."""
-        batch = PutBatch.from_tables(items, statements)
-        stored = StoredRows(
-            self._items_by_id(batch.item_ids()),
-            self._statements_by_id([row["id"] for row in batch.statements]),
-        )
-        changes = changes_of(batch, stored)
-        old_quads = _quads(
-            [stored.items[row["id"]] for row in changes.updated_items],
-            [stored.statements[row["id"]] for row in changes.updated_statements],
-        )
-        labels = terms.label_quads(
-            (column, row[column]) for row in changes.statements for column in terms.LISTED_COLUMNS
-        )
-        self._update(old_quads, chain(_quads(changes.items, changes.statements), labels))
-        return PutReport(len(changes.new_items), len(changes.new_statements))
-
-    def retract(self, statement_ids: Sequence[str]) -> int:
+    def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         rows = self._statements_by_id(list(dict.fromkeys(statement_ids)))
-        self._update(_quads([], rows.values()), [])
-        return len(rows)
+        return self._write(Changes(retracted=list(rows)), StoredRows({}, rows), run).retracted
+
+    def append(self, changes: pa.Table) -> None:
+        """Write changes as they are in one request."""
+        batch = JournalBatch.from_table(changes)
+        items = self._items_by_id([*batch.items["id"].to_pylist(), *batch.deleted])
+        statements = self._statements_by_id([*batch.statements["id"].to_pylist(), *batch.retracted])
+        self._append(changes, StoredRows(items, statements))
+
+    def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
+        """Yield what was written after a version, in order."""
+        for version in range(since + 1, self._version() + 1):
+            text = f"SELECT ?o {{ GRAPH {JOURNAL} {{ {_batch_node(version)} {CHANGES} ?o }} }}"
+            for solution in self._endpoint.select(text):
+                data = base64.b64decode(solution["o"].value)
+                yield ChangeBatch.of(version, changes_from_bytes(data))
+
+    def change(
+        self,
+        item_ids: Sequence[str],
+        changes: Callable[[StoredRows], Changes],
+        *,
+        run: str = "",
+    ) -> PutReport:
+        """Write what ``changes`` returns for the rows about some items."""
+        stored = self.rows_about(item_ids)
+        return self._write(changes(stored), stored, run)
+
+    def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows of items, as far as there are any, and of their statements."""
+        items = self._items_by_id(item_ids)
+        statements: dict[str, Row] = {}
+        for part in chunks(list(items), NODES_PER_QUERY):
+            nodes = " ".join(str(terms.named_node("item", id)) for id in part)
+            condition = f"VALUES ?item {{ {nodes} }} "
+            statements |= {row["id"]: row for row in self._statements_where(condition)}
+        return StoredRows(items, statements)
+
+    def _write(self, changes: Changes, stored: StoredRows, run: str) -> PutReport:
+        if changes:
+            self._append(changes_table(changes, ChangeOrigin.of(run)), stored)
+        return PutReport.of(changes)
+
+    def _append(self, changes: pa.Table, stored: StoredRows) -> None:
+        """Write changes in one request, given the rows that they replace and remove."""
+        batch = JournalBatch.from_table(changes)
+        items = batch.items.to_pylist()
+        statements = batch.statements.to_pylist()
+        item_ids = [*(row["id"] for row in items), *batch.deleted]
+        statement_ids = [*(row["id"] for row in statements), *batch.retracted]
+        old_quads = _quads(
+            [stored.items[id] for id in item_ids if id in stored.items],
+            [stored.statements[id] for id in statement_ids if id in stored.statements],
+        )
+        listed = ((statements, terms.LISTED_COLUMNS), (items, terms.LISTED_ITEM_COLUMNS))
+        labels = terms.label_quads(
+            (column, row[column]) for rows, columns in listed for row in rows for column in columns
+        )
+        node = _batch_node(self._version() + 1)
+        data = Literal(base64.b64encode(bytes_of_changes(changes)).decode())
+        log = [Quad(node, CHANGES, data, JOURNAL)]
+        self._update(old_quads, chain(_quads(items, statements), labels, log))
+
+    def _version(self) -> int:
+        """Return the newest version, or -1 if nothing was written yet."""
+        text = f"SELECT (COUNT(*) AS ?n) {{ GRAPH {JOURNAL} {{ ?s {CHANGES} ?o }} }}"
+        (solution,) = self._endpoint.select(text)
+        return int(solution["n"].value) - 1
 
     def item(self, id: str) -> tuple[Item, list[Statement]] | None:
         """Return an item and its statements, or None."""
@@ -216,6 +282,10 @@ class RdfEndpointStore(GraphStore):
             graphs = " ".join(str(terms.RANK_GRAPHS[rank]) for rank in pattern.ranks)
             rank_predicate = terms.NODE_PREDICATES["rank"]
             conditions += f"VALUES ?rank {{ {graphs} }} ?s {rank_predicate} ?rank . "
+        yield from self._statements_where(conditions)
+
+    def _statements_where(self, conditions: str) -> Iterator[Row]:
+        """Yield the rows of the statements that meet conditions in SPARQL, in any order."""
         # One solution for each statement, in the server's own order, and sorted here: to have the
         # server order all quads of a graph is expensive once there are many millions.
         where = f"GRAPH {terms.PROVENANCE_GRAPH} {{ {conditions} {STATEMENT_PATTERN} }}"
@@ -282,6 +352,10 @@ class RdfEndpointStore(GraphStore):
             )
             prologue = "".join(f"PREFIX {name}: <{iri}>\n" for iri, name in UPDATE_PREFIXES.items())
             self._endpoint.update(prologue + " ;\n".join(operations))
+
+
+def _batch_node(version: int) -> NamedNode:
+    return NamedNode(f"{JOURNAL.value}:{version}")
 
 
 def _quads(items: Iterable[Row], statements: Iterable[Row]) -> Iterator[Quad]:

@@ -147,11 +147,17 @@ class OxigraphGraph(Projection):
             for row in _rows(updated_statements)
         )
         self._replace((self._statement_quads(id), []) for id in batch.retracted)
+        self._replace((self._item_quads(id), []) for id in batch.deleted)
+        listed = (
+            (statements, terms.LISTED_COLUMNS),
+            (items, terms.LISTED_ITEM_COLUMNS),
+        )
         self.quads.extend(
             terms.label_quads(
                 (column, name)
-                for column in terms.LISTED_COLUMNS
-                for name in pc.unique(statements[column]).to_pylist()
+                for table, columns in listed
+                for column in columns
+                for name in pc.unique(table[column]).to_pylist()
             )
         )
         version_quad = Quad(JOURNAL, VERSION, Literal(version), JOURNAL)

@@ -151,13 +151,18 @@ def _item_size(row: Row) -> int:
     """Return the number of quads that an item has."""
     images = row["images"] or []
     texts = sum(row[name] is not None for name in terms.ITEM_TEXTS.values())
-    return 2 + texts + len(set(images)) + (len(images) > 1)
+    return 2 + texts + len(set(images)) + (len(images) > 1) + _provenance_size(row)
 
 
 def _statement_size(row: Row) -> int:
     """Return the number of quads that a statement has in the provenance graph."""
-    names = sum(bool(row[name]) for name in (*terms.NODE_PREDICATES, "time"))
-    return 4 + names + sum(row[name] is not None for name in terms.LITERAL_PREDICATES)
+    return 4 + _provenance_size(row)
+
+
+def _provenance_size(row: Row) -> int:
+    """Return the number of quads that say where an item or a statement comes from."""
+    names = sum(bool(row.get(name)) for name in (*terms.NODE_PREDICATES, "time"))
+    return names + sum(row.get(name) is not None for name in terms.LITERAL_PREDICATES)
 
 
 def batched(elements: Iterable[ElementT], size: int) -> Iterator[list[ElementT]]:

@@ -4,7 +4,8 @@ Items are products of schema.org, each rank has a graph of its own, and provenan
 
     GRAPH <items> {
       <item> a schema:Product ; schema:identifier "id" ; schema:name "title" ;
-        schema:description "text" ; schema:category "a > b" ; schema:image "1" }
+        schema:description "text" ; schema:category "a > b" ; schema:image "1" ;
+        prov:wasDerivedFrom <source> ; … }
     GRAPH <rank:asserted> {
       <item> <property> "value" }
     GRAPH <provenance> {
@@ -22,7 +23,7 @@ that end in the percent-encoded name, so that any text can be a name and is foun
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
@@ -65,7 +66,8 @@ NODE_PREDICATES = {
 }
 """Predicates of the columns whose values are names of things, and become IRIs."""
 LITERAL_PREDICATES = {
-    name: NamedNode(f"{iris.BASE}term:{name}") for name in ("row", "confidence", "evidence")
+    name: NamedNode(f"{iris.BASE}term:{name}")
+    for name in ("row", "confidence", "evidence", "references")
 }
 """Predicates of the columns whose values become literals."""
 COLUMN_OF_PREDICATE: dict[Any, str] = {
@@ -77,6 +79,8 @@ LABELLED_COLUMNS = ("property", *NODE_PREDICATES)
 """Columns whose IRIs get a label: the percent-encoded name is hard to read and to search."""
 LISTED_COLUMNS = (*LABELLED_COLUMNS, "language")
 """Columns whose names the graph of labels lists."""
+LISTED_ITEM_COLUMNS = ("source", "batch")
+"""Columns of items whose names the graph of labels lists, too."""
 
 # Graphs.
 ITEM_GRAPH = NamedNode(f"{iris.BASE}items")
@@ -147,6 +151,9 @@ def item_nquads(row: Row) -> str:
     if len(images) > 1:
         ordered = json.dumps(images, ensure_ascii=False)
         pairs.append(f"{IMAGES} {nquads_literal(ordered)}")
+    names = {"source": row["source"], "batch": row["batch"]}
+    pairs += _origin_pairs(*(names.get(column) for column in NODE_PREDICATES), row["time"])
+    pairs += _literal_pairs(row)
     return "".join(f"{node} {pair} {ITEM_GRAPH} .\n" for pair in pairs)
 
 
@@ -169,6 +176,9 @@ def item_row(quads: Iterable[Quad]) -> Row | None:
             row["images"] = _image_list(text)
         elif quad.predicate == IMAGE and not row["images"]:
             row["images"] = [text]
+        elif quad.predicate in COLUMN_OF_PREDICATE:
+            column = COLUMN_OF_PREDICATE[quad.predicate]
+            row[column] = _column_value(column, quad.object)
     return row if row["id"] is not None else None
 
 
@@ -217,14 +227,13 @@ def statement_nquads(row: Row) -> str:
     fact = f"{item} {property} {value} {_RANK_IRIS[row['rank']]} .\n"
 
     pairs = [
+        f"{TYPE} {STATEMENT}",
         *_origin_pairs(*(row[column] for column in NODE_PREDICATES), row["time"]),
         f"{SUBJECT} {item}",
         f"{PREDICATE} {property}",
         f"{OBJECT} {value}",
+        *_literal_pairs(row),
     ]
-    for column, predicate in LITERAL_PREDICATES.items():
-        if row[column] is not None:
-            pairs.append(f"{predicate} {Literal(row[column])}")
     node = f"<{iris.BASE}statement:{row['id']}> "
     provenance = f"{_END_OF_PROVENANCE}{node}".join(pairs)
     return f"{fact}{node}{provenance}{_END_OF_PROVENANCE}"
@@ -232,13 +241,13 @@ def statement_nquads(row: Row) -> str:
 
 @lru_cache(maxsize=4096)
 def _origin_pairs(*origin: str | None) -> tuple[str, ...]:
-    """Return predicates and objects that all statements of one origin share, as N-Quads.
+    """Return predicates and objects that all rows of one origin share, as N-Quads.
 
     The arguments are the columns of :data:`NODE_PREDICATES` and the time. A run has few origins
     and very many statements, hence the cache.
     """
     *names, time = origin
-    pairs = [f"{TYPE} {STATEMENT}"]
+    pairs = []
     for (column, predicate), name in zip(NODE_PREDICATES.items(), names, strict=True):
         if name:
             pairs.append(f"{predicate} {nquads_iri(column, name)}")
@@ -249,6 +258,13 @@ def _origin_pairs(*origin: str | None) -> tuple[str, ...]:
         datatype = f"^^{DATE_TIME}" if is_usual else ""
         pairs.append(f"{TIME} {nquads_literal(time)}{datatype}")
     return tuple(pairs)
+
+
+def _literal_pairs(row: Row) -> Iterator[str]:
+    """Yield predicates and objects of the columns whose values are literals, as N-Quads."""
+    for column, predicate in LITERAL_PREDICATES.items():
+        if row.get(column) is not None:
+            yield f"{predicate} {Literal(row[column])}"
 
 
 def statement_quads(row: Row) -> list[Quad]:
@@ -264,6 +280,7 @@ def statement_row(quads: Iterable[Quad]) -> Row:
         "row": None,
         "confidence": None,
         "evidence": None,
+        "references": None,
         "reviewer": None,
         "source": "",
         "batch": "",
@@ -279,12 +296,15 @@ def statement_row(quads: Iterable[Quad]) -> Row:
         elif quad.predicate == OBJECT:
             row["value"] = term.value
             row["language"] = language_of(term)
-        elif column in NODE_PREDICATES:
-            row[column] = node_name(term)
         elif column is not None:
-            row[column] = literal_value(column, term)
+            row[column] = _column_value(column, term)
     id = statement_id(row["item"], row["property"], row["value"], row["language"])
     return {**row, "id": id}
+
+
+def _column_value(column: str, term: Any) -> str | int | float:
+    """Return the value of a column of a row's provenance from the object of its predicate."""
+    return node_name(term) if column in NODE_PREDICATES else literal_value(column, term)
 
 
 def literal_value(column: str, term: Any) -> str | int | float:

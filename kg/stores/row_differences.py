@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,10 +84,15 @@ def _journal_rows(
             batch = JournalBatch.from_table(changes)
             items |= _wanted(prints, Content.ITEMS, batch.items, item_keys)
             statements |= _wanted(prints, Content.STATEMENTS, batch.statements, statement_keys)
-            retracted = prints.texts(pa.array(batch.retracted, pa.string()))["key"]
-            for key in retracted[np.isin(retracted, statement_keys)].tolist():
-                statements.pop(key, None)
+            _remove(prints, statements, batch.retracted, statement_keys)
+            _remove(prints, items, batch.deleted, item_keys)
     return {content: items if content is Content.ITEMS else statements for content in keys}
+
+
+def _remove(prints: Fingerprints, rows: RowsByKey, ids: Sequence[str], wanted: Keys) -> None:
+    keys = prints.texts(pa.array(ids, pa.string()))["key"]
+    for key in keys[np.isin(keys, wanted)].tolist():
+        rows.pop(key, None)
 
 
 def _wanted(prints: Fingerprints, content: Content, rows: pa.Table, keys: Keys) -> RowsByKey:

@@ -39,7 +39,7 @@ class Origin(StrEnum):
     """Where a row was found."""
 
     JOURNAL = "journal"
-    RETRACTED = "retracted"
+    REMOVED = "removed"
     GRAPH = "graph"
 
 
@@ -49,7 +49,7 @@ class Rescued:
 
     ``differing`` were in both and not the same: ``differing_journal`` of them were taken from the
     journal, the others from the graph. ``uncertain`` are those that a lost version may have
-    retracted. ``damaged`` are those of which the graph has a damaged row and the journal none, and
+    removed. ``damaged`` are those of which the graph has a damaged row and the journal none, and
     ``unknown`` those of which the journal, which is whole, has none. Neither were rescued.
     """
 
@@ -133,8 +133,10 @@ class _StoreSalvage:
                 statements.add(
                     batch.statements, prints.statements(batch.statements), Origin.JOURNAL
                 )
-                retracted = _only_ids(batch.retracted)
-                statements.add(retracted, prints.statements(retracted), Origin.RETRACTED)
+                retracted = _only_ids(batch.retracted, STATEMENT_SCHEMA)
+                statements.add(retracted, prints.statements(retracted), Origin.REMOVED)
+                deleted = _only_ids(batch.deleted, ITEM_SCHEMA)
+                items.add(deleted, prints.items(deleted), Origin.REMOVED)
                 self._count(changes.num_rows)
             for table in graph.tables(Content.ITEMS):
                 items.add(table, prints.items(table), Origin.GRAPH)
@@ -235,14 +237,7 @@ class Choice:
 
     def _statement(self, versions: Versions, rescued: Rescued) -> Row | None:
         sound = [row for row in versions.graph if _is_sound(row)]
-        if not versions.is_retracted:
-            return self._choose(versions, sound, rescued, _is_of_same_write)
-        # A lost version may have stated again what an earlier one retracted.
-        if self.is_newer and sound:
-            rescued.graph += 1
-            rescued.uncertain += 1
-            return sound[0]
-        return None
+        return self._choose(versions, sound, rescued, _is_of_same_write)
 
     def _choose(
         self,
@@ -253,6 +248,13 @@ class Choice:
     ) -> Row | None:
         """Choose between the journal's newest row and the sound ones of the graph."""
         journal = versions.journal
+        if versions.is_removed:
+            # A lost version may have put again what an earlier one removed.
+            if self.is_newer and sound:
+                rescued.graph += 1
+                rescued.uncertain += 1
+                return sound[0]
+            return None
         if journal is None:
             if sound and self.is_newer:
                 rescued.graph += 1
@@ -280,7 +282,7 @@ class Versions:
     """The rows of an id: the journal's newest one, and those of the graph."""
 
     journal: Row | None = None
-    is_retracted: bool = False
+    is_removed: bool = False
     graph: list[Row] = field(default_factory=list)
 
 
@@ -294,8 +296,8 @@ def _by_id(partitions: RowPartitions) -> Iterator[Versions]:
             if origin == Origin.GRAPH:
                 versions.graph.append(row)
             else:
-                versions.is_retracted = origin == Origin.RETRACTED
-                versions.journal = None if versions.is_retracted else row
+                versions.is_removed = origin == Origin.REMOVED
+                versions.journal = None if versions.is_removed else row
         yield from by_id.values()
 
 
@@ -316,12 +318,12 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def _only_ids(ids: Sequence[str]) -> pa.Table:
+def _only_ids(ids: Sequence[str], schema: pa.Schema) -> pa.Table:
     columns: list[pa.Array] = [
         pa.array(ids, pa.string()) if kind.name == "id" else pa.nulls(len(ids), kind.type)
-        for kind in STATEMENT_SCHEMA
+        for kind in schema
     ]
-    return pa.table(columns, schema=STATEMENT_SCHEMA)
+    return pa.table(columns, schema=schema)
 
 
 def _meaning(row: Row) -> Row:

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.stores.references import (
+    item_references,
+    statement_references,
+    written_references,
+)
 from schema.errors import DataError
-from schema.terms import Item, Provenance, Rank, Statement
+from schema.terms import (
+    Item,
+    ItemReference,
+    Provenance,
+    Rank,
+    Statement,
+    StatementReference,
+)
+
+BATCH_ROWS = 65_536
+"""Rows of the record batches that stores read and write at once."""
 
 Row = dict[str, Any]
 """A row of a table, by column name."""
 
-BATCH_ROWS = 65_536
-"""Rows of the record batches that stores read and write at once."""
+PROVENANCE = tuple(each.name for each in fields(Provenance))
+"""The columns of a statement's provenance."""
 
 ElementT = TypeVar("ElementT")
 
@@ -32,6 +48,12 @@ ITEM_SCHEMA = pa.schema(
         ("description", pa.string()),
         ("category", pa.string()),
         ("images", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("batch", pa.string()),
+        ("row", pa.int64()),
+        ("evidence", pa.string()),
+        ("time", pa.string()),
+        ("references", pa.string()),
     ]
 )
 STATEMENT_SCHEMA = pa.schema(
@@ -50,6 +72,7 @@ STATEMENT_SCHEMA = pa.schema(
         ("evidence", pa.string()),
         ("reviewer", pa.string()),
         ("time", pa.string()),
+        ("references", pa.string()),
     ]
 )
 TRIPLE_SCHEMA = pa.schema(
@@ -60,16 +83,7 @@ FACT_SCHEMA = pa.schema([*TRIPLE_SCHEMA, ("rank", pa.string())])
 
 def items_table(items: Iterable[Item]) -> pa.Table:
     """Return items as a table in ITEM_SCHEMA."""
-    rows = [
-        {
-            "id": item.id,
-            "title": item.title,
-            "description": item.description,
-            "category": item.category,
-            "images": list(item.images),
-        }
-        for item in items
-    ]
+    rows = [_item_row(item) for item in items]
     return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
 
 
@@ -109,8 +123,31 @@ def _lengths(data: pa.Array) -> pa.Array:
     return eight_bytes.cast(pa.large_binary())
 
 
+def _item_row(item: Item) -> Row:
+    provenance = item.provenance
+    row = {"id": item.id, **_described(item)}
+    for name in ("source", "batch", "row", "evidence", "time"):
+        row[name] = None if provenance is None else getattr(provenance, name) or None
+    references = [
+        {**_described(each), **_provenance_columns(each.provenance)} for each in item.references
+    ]
+    return {**row, "references": written_references(references)}
+
+
+def _described(item: Item | ItemReference) -> Row:
+    return {
+        "title": item.title,
+        "description": item.description,
+        "category": item.category,
+        "images": list(item.images),
+    }
+
+
 def _statement_row(statement: Statement) -> Row:
-    provenance = statement.provenance
+    references = [
+        {"rank": str(each.rank), **_provenance_columns(each.provenance)}
+        for each in statement.references
+    ]
     return {
         "id": statement.id,
         "item": statement.item,
@@ -118,47 +155,58 @@ def _statement_row(statement: Statement) -> Row:
         "value": statement.value,
         "language": statement.language,
         "rank": str(statement.rank),
-        "source": provenance.source,
-        "batch": provenance.batch,
-        "row": provenance.row,
-        "model": provenance.model,
-        "confidence": provenance.confidence,
-        "evidence": provenance.evidence,
-        "reviewer": provenance.reviewer,
-        "time": provenance.time,
+        **_provenance_columns(statement.provenance),
+        "references": written_references(references),
     }
+
+
+def _provenance_columns(provenance: Provenance) -> Row:
+    return {name: getattr(provenance, name) for name in PROVENANCE}
 
 
 def item_from_row(row: Row) -> Item:
     """Return a row of ITEM_SCHEMA as an item."""
-    return Item(
-        id=row["id"],
-        title=row["title"],
-        category=row["category"],
-        images=tuple(row["images"] or ()),
-        description=row["description"],
+    several = [] if row["references"] is None else item_references(row)
+    references = tuple(
+        ItemReference(provenance_from_row(each), *_item_fields(each)) for each in several
+    )
+    has_provenance = any(row[name] for name in ("source", "batch", "evidence", "time"))
+    provenance = provenance_from_row(row) if has_provenance else None
+    return Item(row["id"], *_item_fields(row), provenance, references)
+
+
+def _item_fields(row: Row) -> tuple[str | None, str | None, tuple[str, ...], str | None]:
+    """Return title, category, images and description."""
+    return row["title"], row["category"], tuple(row["images"] or ()), row["description"]
+
+
+def provenance_from_row(row: Row) -> Provenance:
+    """Return the columns of a row that say where it comes from; it may lack some."""
+    return Provenance(
+        source=row["source"] or "",
+        batch=row["batch"] or "",
+        row=row["row"],
+        model=row.get("model"),
+        confidence=row.get("confidence"),
+        evidence=row["evidence"],
+        reviewer=row.get("reviewer"),
+        time=row["time"] or "",
     )
 
 
 def statement_from_row(row: Row) -> Statement:
     """Return a row of STATEMENT_SCHEMA as a statement."""
-    provenance = Provenance(
-        source=row["source"] or "",
-        batch=row["batch"] or "",
-        row=row["row"],
-        model=row["model"],
-        confidence=row["confidence"],
-        evidence=row["evidence"],
-        reviewer=row["reviewer"],
-        time=row["time"] or "",
-    )
+    several = [] if row["references"] is None else statement_references(row)
     return Statement(
         item=row["item"],
         property=row["property"],
         value=row["value"],
         rank=Rank(row["rank"]),
-        provenance=provenance,
+        provenance=provenance_from_row(row),
         language=row["language"],
+        references=tuple(
+            StatementReference(Rank(each["rank"]), provenance_from_row(each)) for each in several
+        ),
     )
 
 

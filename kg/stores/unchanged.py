@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.stores.merge import SIGNIFICANT_COLUMNS, PutTables, merged_item
+from kg.stores.merge import PutRules, PutTables, is_item_unchanged
+from kg.stores.references import INSIGNIFICANT, STATEMENT_REFERENCE
 from kg.stores.tables import STATEMENT_SCHEMA, Row
 
+SIGNIFICANT = tuple(name for name in STATEMENT_REFERENCE if name not in INSIGNIFICANT)
 COMPARED_SCHEMA = pa.schema(
-    [STATEMENT_SCHEMA.field(name) for name in ("id", "item", *SIGNIFICANT_COLUMNS)]
+    [STATEMENT_SCHEMA.field(name) for name in ("id", "item", *SIGNIFICANT, "references")]
 )
 """The columns of a statement whose change matters, and those by which it is found."""
 
@@ -28,7 +30,7 @@ class StoredTables:
     statements: pa.Table
 
 
-def without_unchanged(tables: PutTables, stored: StoredTables) -> PutTables:
+def without_unchanged(tables: PutTables, stored: StoredTables, rules: PutRules) -> PutTables:
     """Return the rows to put without those of items about which all is as it is in the store.
 
     That is their own row, and all statements about them: none is new, and none is missing.
@@ -38,7 +40,7 @@ def without_unchanged(tables: PutTables, stored: StoredTables) -> PutTables:
             row["id"]
             for row in tables.items.to_pylist()
             if row["id"] not in stored.items
-            or merged_item(stored.items[row["id"]], row) != stored.items[row["id"]]
+            or not is_item_unchanged(stored.items[row["id"]], row, rules)
         ],
         pa.string(),
     )
@@ -61,8 +63,10 @@ def _is_changed(given: pa.Table, stored: pa.Table) -> pa.Array:
     """Return of each statement given [N] whether the store has none like it."""
     places = pc.index_in(_array(given["id"]), value_set=_array(stored["id"]))
     there = stored.take(places)
-    is_changed = places.is_null()
-    for name in SIGNIFICANT_COLUMNS:
+    # What several sources say is left to the rules for rows.
+    is_changed = pc.or_(places.is_null(), _array(given["references"]).is_valid())
+    is_changed = pc.or_(is_changed, _array(there["references"]).is_valid())
+    for name in SIGNIFICANT:
         new = _array(given[name])
         old = _array(there[name])
         # Of two values one of which is null, Arrow does not tell whether they are equal.

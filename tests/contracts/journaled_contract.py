@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from kg.stores import journal, journaled, room
 from kg.stores.graph_scan import GraphScan
 from kg.stores.journal import changes_table
+from kg.stores.merge import Changes
 from kg.stores.open import open_store
 from kg.stores.protocol import Rebuildable, Verifiable
 from kg.stores.tables import items_table, statements_table
@@ -32,6 +33,8 @@ from schema.errors import (
 from schema.terms import Item, Rank
 from tests.contracts.store_contract import StoreContract, scan_rows, statement
 
+NEW_COLUMNS = ("description", "language", "references", "run", "at")
+"""Columns of the journal that earlier versions did not know."""
 WRITER = """
 import sys
 from kg.stores.open import open_store
@@ -421,9 +424,8 @@ class JournaledContract(StoreContract):
         url = empty_url()
         fill(url, "a")
         with opened(url) as store:
-            store.journal.append(
-                changes_table(statements=statements_table([statement("b")]).to_pylist())
-            )
+            rows = statements_table([statement("b")]).to_pylist()
+            store.journal.append(changes_table(Changes(new_statements=rows)))
         self.forbid_writing(monkeypatch)
         with (
             pytest.warns(CatalographWarning, match=r"version 0, as published, of 1 .*Read-only"),
@@ -448,11 +450,12 @@ class JournaledContract(StoreContract):
         folder = Path(url.partition(":")[2])
         with monkeypatch.context() as patch:
             schema = journal.JOURNAL_SCHEMA
-            known = [each for each in schema if each.name not in ("description", "language")]
+            known = [each for each in schema if each.name not in NEW_COLUMNS]
             patch.setattr(journal, "JOURNAL_SCHEMA", pa.schema(known))
             items = items_table([Item("a", "t")]).to_pylist()
             statements = statements_table([statement()]).to_pylist()
-            journal.Journal(folder / "journal").append(changes_table(items, statements))
+            changes = changes_table(Changes(items, new_statements=statements))
+            journal.Journal(folder / "journal").append(changes)
         # A reader brings the graph up to date.
         open_store(url, read_only=True).close()
         self.forget_new_columns(url)
@@ -475,7 +478,8 @@ class JournaledContract(StoreContract):
             store.rebuild()
             assert store.content_hash() == before
         table = DeltaTable(str(folder / "journal"))
-        assert [each.name for each in table.schema().fields][-2:] == ["description", "language"]
+        names = [each.name for each in table.schema().fields]
+        assert sorted(names[-len(NEW_COLUMNS) :]) == sorted(NEW_COLUMNS)
 
     def forget_new_columns(self, url):
         """Make the published graph what an earlier version would have made of its content."""

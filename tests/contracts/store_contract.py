@@ -4,11 +4,13 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from kg.ingest.inheritance import Inheritance, inherit
 from kg.stores.open import open_store
-from kg.stores.protocol import Pattern
+from kg.stores.protocol import Pattern, PutReport
+from kg.stores.references import SourceOrder
 from kg.stores.tables import items_table, statements_table
 from schema.errors import DataError
 from schema.mapping import VARIANT_OF
@@ -21,6 +23,19 @@ def statement(
     """Return a statement for a test; other keyword arguments go to its provenance."""
     whole = Provenance(**{"source": "s", **provenance})
     return Statement(item, property, value, rank, whole, language)
+
+
+def sourced(items, source):
+    """Return items as a source describes them."""
+    return items_table(
+        dataclasses.replace(item, provenance=Provenance(source, "run", row)) if source else item
+        for row, item in enumerate(items, start=1)
+    )
+
+
+def fields(item):
+    """Return an item without where its fields come from."""
+    return dataclasses.replace(item, provenance=None, references=())
 
 
 def scan_rows(store, **pattern):
@@ -189,7 +204,8 @@ class StoreContract:
 
         assert inherit(store, "run", "now") == Inheritance(2, fields=8, statements=2)
         inherited, found = store.item("p/m")
-        assert inherited == dataclasses.replace(product, id="p/m")
+        where = Provenance("", batch="run", evidence="inherited from p", time="now")
+        assert inherited == dataclasses.replace(product, id="p/m", provenance=where)
         assert found[0].provenance == Provenance(
             "shop.csv", batch="run", evidence="inherited from p", time="now"
         )
@@ -198,6 +214,101 @@ class StoreContract:
         assert store.content_hash() == before
         store.retract([shared.id])
         assert inherit(store, "again", "later") == Inheritance(2, retracted=2)
+
+    def test_what_a_source_says_again_replaces_what_it_said(self, store):
+        night = [Item("a", "Cup", "Cups", description="old"), Item("b", "Can")]
+        first = [statement(), statement("a", "size", "3"), statement("b")]
+        store.put(sourced(night, "s"), statements_table(first), replaces="s", run="1")
+
+        day = [Item("a", "Mug", "Cups"), Item("b", "Can")]
+        second = [statement(value="blue"), statement("a", "size", "3"), statement("b")]
+        tables = sourced(day, "s"), statements_table(second)
+        report = store.put(*tables, replaces="s", run="2")
+
+        assert report == PutReport(0, 1, changed_items=1, retracted=1)
+        assert fields(store.item("a")[0]) == Item("a", "Mug", "Cups")
+        assert [(row["item"], row["value"]) for row in scan_rows(store, property="colour")] in (
+            [("a", "blue"), ("b", "red")],
+            [("b", "red"), ("a", "blue")],
+        )
+        assert store.put(*tables, replaces="s", run="3") == PutReport(0, 0)
+
+    def test_sources_side_by_side(self, store):
+        for source, title, weight in (("s", "Kettle", "1 kg"), ("t", "KETTLE", "2 kg")):
+            facts = [
+                statement(source=source),
+                statement(property="weight", value=weight, source=source),
+            ]
+            item = Item("a", title, category="c" if source == "s" else None)
+            store.put(sourced([item], source), statements_table(facts), replaces=source)
+        item, facts = store.item("a")
+        assert {each.value for each in facts} == {"red", "1 kg", "2 kg"}
+        assert fields(item) == Item("a", "KETTLE", "c")
+        assert [each.title for each in item.references] == ["Kettle", "KETTLE"]
+        assert [each.provenance.source for each in item.references] == ["s", "t"]
+        (red,) = [each for each in facts if each.value == "red"]
+        assert [each.provenance.source for each in red.references] == ["s", "t"]
+
+        # What one of them no longer says is still said by the other.
+        store.put(sourced([Item("a", "KETTLE")], "t"), None, replaces="t")
+        assert store.retire("t", ["a"]).deleted == 0
+        item, facts = store.item("a")
+        assert fields(item) == Item("a", "Kettle", "c")
+        assert {each.value for each in facts} == {"red", "1 kg"}
+        assert all(each.provenance.source == "s" and not each.references for each in facts)
+
+    def test_the_declared_order_of_sources_decides_what_is_shown(self, store):
+        store.order = SourceOrder(("s",))
+        for source, title in (("s", "Kettle"), ("t", "KETTLE")):
+            store.put(sourced([Item("a", title, description=source)], source), None)
+        store.put(sourced([Item("a", "Old")], "u"), None)
+        assert fields(store.item("a")[0]) == Item("a", "Kettle", description="s")
+
+    def test_item_that_no_source_has_is_gone_with_its_statements(self, store):
+        guess = statement(property="size", value="3", rank=Rank.PREDICTED, source="model")
+        store.put(sourced([Item("a"), Item("b")], "s"), statements_table([statement(), guess]))
+        report = store.retire("s", ["a", "nobody"])
+        assert report == PutReport(0, 0, retracted=2, deleted=1)
+        assert store.item("a") is None
+        assert scan_rows(store) == []
+        assert store.counts().items == 1
+
+    def test_deleted_item_can_be_put_again(self, store):
+        tables = items_table([Item("a", "t")]), statements_table([statement()])
+        store.put(*tables)
+        assert store.delete(["a"]) == PutReport(0, 0, retracted=1, deleted=1)
+        assert store.item("a") is None
+        assert store.put(*tables) == PutReport(1, 1)
+
+    def test_a_guess_stays_beneath_what_a_source_comes_to_assert(self, store):
+        guess = statement(rank=Rank.PREDICTED, source="model", confidence=0.5)
+        store.put(None, statements_table([guess]))
+        store.put(sourced([Item("a")], "s"), statements_table([statement()]), replaces="s")
+        assert scan_rows(store)[0]["rank"] == Rank.ASSERTED
+        store.put(sourced([Item("a")], "s"), None, replaces="s")
+        (row,) = scan_rows(store)
+        assert (row["rank"], row["confidence"], row["references"]) == ("predicted", 0.5, None)
+
+    def test_changes_tell_what_was_written_and_can_be_written_again(self, store, empty_url):
+        store.put(sourced([Item("a", "t")], "s"), statements_table([statement()]), run="1")
+        store.put(sourced([Item("a", "u")], "t"), statements_table([statement("b")]), run="2")
+        store.put(sourced([Item("a", "t")], "s"), None, replaces="s", run="3")
+        store.retract([statement("b").id], run="4")
+        store.delete(["b"], run="5")
+        batches = [each.changes for each in store.changes()]
+        runs = [run for batch in batches for run in pc.unique(batch["run"]).to_pylist()]
+        assert runs == ["1", "2", "3", "4", "5"]
+        assert all(batch["at"].null_count == 0 for batch in batches)
+        assert [each.version for each in store.changes(since=2)] == [3, 4]
+
+        with open_store("memory:") as copy:
+            for batch in batches:
+                copy.append(batch)
+            assert copy.content_hash() == store.content_hash()
+            with open_store(empty_url()) as again:
+                for batch in copy.changes():
+                    again.append(batch.changes)
+                assert again.content_hash() == store.content_hash()
 
     def test_retract_removes_and_counts_existing_statements(self, store):
         store.put(None, statements_table([statement(), statement("b")]))

@@ -7,12 +7,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from kg.stores.open import open_store
+from kg.stores.references import INHERITED_ORIGIN, SourceOrder
 from kg.stores.tables import items_table, statements_table
-from schema.terms import Item, Rank
+from schema.terms import Item, Provenance, Rank
 from tests.contracts.store_contract import statement
 
 names = st.sampled_from(["a", "b", "ä/ß %:#?"])
 images = st.sampled_from([(), ("1.jpg",), ("2.jpg", "1.jpg")])
+sources = st.sampled_from(["s", "t"])
+item_provenance = st.builds(
+    Provenance,
+    sources,
+    st.sampled_from(["", "run"]),
+    st.sampled_from([None, 3]),
+    evidence=st.sampled_from([None, "inherited from a"]),
+    time=st.sampled_from(["", "2026-01-02T03:04:05+00:00"]),
+)
 items = st.builds(
     Item,
     names,
@@ -20,6 +30,7 @@ items = st.builds(
     st.sampled_from([None, "c > d"]),
     images,
     st.sampled_from([None, "d\ne"]),
+    st.none() | item_provenance,
 )
 statements = st.builds(
     statement,
@@ -28,10 +39,10 @@ statements = st.builds(
     st.sampled_from(["x", "y"]),
     st.sampled_from(list(Rank)),
     st.sampled_from([None, "de", "zh-Hant"]),
-    source=st.sampled_from(["s", "t"]),
+    source=sources,
     row=st.sampled_from([None, 3]),
     confidence=st.sampled_from([None, 0.25, 1e-9]),
-    evidence=st.sampled_from([None, '{"a": 1}']),
+    evidence=st.sampled_from([None, '{"a": 1}', "inherited from b"]),
     time=st.sampled_from(["", "2026-01-02T03:04:05+00:00", "2026-01-02"]),
 )
 SETTINGS = settings(
@@ -52,11 +63,34 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self):
         self.store.close()
 
-    @rule(statements=st.lists(statements, max_size=5), items=st.lists(items, max_size=3))
-    def put(self, statements, items):
+    @rule(
+        statements=st.lists(statements, max_size=5),
+        items=st.lists(items, max_size=3),
+        replaces=st.none() | sources,
+        order=st.sampled_from([(), ("s",), ("t", "s")]),
+    )
+    def put(self, statements, items, replaces, order):
+        for store in (self.store, self.memory):
+            store.order = SourceOrder(order)
         report, expected = (
-            store.put(items_table(items), statements_table(statements))
+            store.put(items_table(items), statements_table(statements), replaces=replaces)
             for store in (self.store, self.memory)
+        )
+        assert report == expected
+
+    @rule(source=sources, ids=st.lists(names, max_size=2))
+    def retire(self, source, ids):
+        assert self.store.retire(source, ids) == self.memory.retire(source, ids)
+
+    @rule(ids=st.lists(names, max_size=2))
+    def delete(self, ids):
+        assert self.store.delete(ids) == self.memory.delete(ids)
+
+    @rule(statements=st.lists(statements, max_size=3))
+    def withdraw(self, statements):
+        items = {each.id: each.item for each in statements}
+        report, expected = (
+            store.withdraw(items, INHERITED_ORIGIN) for store in (self.store, self.memory)
         )
         assert report == expected
 
@@ -75,6 +109,13 @@ class StoreMachine(RuleBasedStateMachine):
     def same_content(self):
         assert all_rows(self.store) == all_rows(self.memory)
         assert self.store.counts() == self.memory.counts()
+
+    @rule()
+    def same_history(self):
+        with open_store("memory:") as copy:
+            for batch in self.store.changes():
+                copy.append(batch.changes)
+            assert all_rows(copy) == all_rows(self.memory)
 
 
 def all_rows(store):

@@ -1,9 +1,13 @@
 """What variants inherit from their products."""
 
+import dataclasses
+
 import pytest
 
-from kg.ingest.inheritance import INHERITED, Inheritance, inherit
+from kg.ingest.inheritance import Inheritance, inherit
 from kg.stores.memory import MemoryStore
+from kg.stores.protocol import PutReport
+from kg.stores.references import INHERITED
 from kg.stores.tables import items_table, statements_table
 from schema.mapping import VARIANT_OF
 from schema.terms import Item, Provenance, Rank, Statement
@@ -34,6 +38,11 @@ def values(store, item):
     return {each.property: each.value for each in found if each.property != VARIANT_OF}
 
 
+def fields(store, id):
+    """Return an item without where its fields come from."""
+    return dataclasses.replace(store.item(id)[0], provenance=None, references=())
+
+
 def test_a_variant_has_what_its_product_says(store):
     put(
         store,
@@ -51,7 +60,7 @@ def test_a_variant_has_what_its_product_says(store):
     report = inherit(store, "run", "now")
 
     assert report == Inheritance(variants=2, fields=7, statements=4)
-    assert store.item("T/M")[0] == Item("T/M", "T-shirt", "Tops", ("https://x/1.jpg",), "Soft")
+    assert fields(store, "T/M") == Item("T/M", "T-shirt", "Tops", ("https://x/1.jpg",), "Soft")
     assert store.item("T/S")[0].title == "T-shirt S"
     # A property that a variant states is one in which they differ; a GTIN is the product's own.
     assert set(values(store, "T/M")) == {"material"}
@@ -111,7 +120,7 @@ def test_variants_of_variants_inherit_from_both(store):
     )
     inherit(store, "run", "now")
     assert values(store, "small") == {"material": "cotton", "colour": "red"}
-    assert store.item("small")[0] == Item("small", "Red shirt", "Tops")
+    assert fields(store, "small") == Item("small", "Red shirt", "Tops")
     evidence = {each.property: each.provenance.evidence for each in store.item("small")[1]}
     assert evidence["material"] == f"{INHERITED}group"
 
@@ -127,6 +136,34 @@ def test_predictions_are_not_inherited(store):
     guess = Statement("p", "colour", "red", Rank.PREDICTED, Provenance("m", model="m"))
     put(store, [], [variant("a", "p"), guess])
     assert inherit(store, "run", "now") == Inheritance(variants=1)
+
+
+def test_inherited_fields_follow_those_of_the_product(store):
+    put(store, [Item("p", "Hat", "Hats")], [variant("a", "p")])
+    inherit(store, "run", "now")
+    assert fields(store, "a") == Item("a", "Hat", "Hats")
+    put(store, [Item("p", "Cap")], [])
+    assert inherit(store, "run", "now") == Inheritance(variants=1, fields=1)
+    assert fields(store, "a") == Item("a", "Cap", "Hats")
+
+    put(store, [Item("a", "Cap S", "Caps", description="Small")], [])
+    assert inherit(store, "run", "now") == Inheritance(variants=1)
+    assert fields(store, "a") == Item("a", "Cap S", "Caps", description="Small")
+    assert store.item("a")[0].references == ()
+    assert store.item("a")[0].provenance is None
+
+
+def test_a_value_that_a_variant_no_longer_states_is_inherited_again(store):
+    put(store, [], [variant("a", "p"), stated("p", "finish", "oiled")])
+    put(store, [Item("a", "A")], [stated("a", "finish", "raw"), variant("a", "p")])
+    inherit(store, "run", "now")
+    assert values(store, "a") == {"finish": "raw"}
+    tables = items_table([Item("a", "A")]), statements_table([variant("a", "p")])
+    store.put(*tables, replaces="shop.csv")
+    assert inherit(store, "run", "now") == Inheritance(variants=1, statements=1)
+    assert values(store, "a") == {"finish": "oiled"}
+    # What is inherited is not the source's own, and stays when the source says the same again.
+    assert store.put(*tables, replaces="shop.csv") == PutReport(0, 0)
 
 
 def test_without_variants_there_is_nothing_to_do(store):

@@ -53,7 +53,7 @@ def test_the_preview_says_how_each_column_is_read_and_why(tmp_path):
         "properties": {"Code": ["ES"], "Weight": ["1.2 kg"]},
         "inherited": [],
     }
-    assert preview.changes is None
+    assert report.changes is None
     assert report.as_dict()["preview"][0]["source"] == "wines.csv"
 
 
@@ -70,7 +70,14 @@ def test_the_preview_says_what_would_change(home, tmp_path):
     ingest(home, [write(tmp_path, TABLE)])
     changed = TABLE.replace("Rioja", "Rioja Reserva").replace("W4,Priorat", "W5,Priorat")
     report = ingest(home, [write(tmp_path, changed)], dry_run=True)
-    assert report.previews[0].changes == {"new": 1, "changed": 1, "unchanged": 2}
+    assert report.as_dict()["changes"]["items"] == {
+        "new": 1,
+        "changed": 1,
+        "unchanged": 2,
+        "retired": 0,
+    }
+    (example,) = report.properties["title"].examples
+    assert (example["before"], example["after"]) == ("Rioja", "Rioja Reserva")
     assert home.store().item("W5") is None
 
 

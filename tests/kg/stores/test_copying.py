@@ -5,6 +5,7 @@ import pytest
 from kg.home import Home
 from kg.ingest.pipeline import ingest
 from kg.stores.copying import copy_store
+from kg.stores.history import runs_of
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreDamagedError, StoreError
@@ -96,6 +97,25 @@ def test_real_catalogue_is_unchanged_after_a_round(tmp_path, neo4j):
     assert copy_along(*urls) == before
 
 
+def test_interrupted_copy_of_a_history_resumes_where_it_was(source, tmp_path):
+    source.put(items_table([Item("b", "later")]), None, run="two")
+    source.retract([STATEMENTS[0].id], run="three")
+
+    def interrupt(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    with open_store(f"ladybug:{tmp_path}/g") as target:
+        with pytest.raises(KeyboardInterrupt):
+            copy_store(source, target, tmp_path, interrupt)
+        assert len(list(target.changes())) == 1
+        assert copy_store(source, target, tmp_path).versions == 3
+        assert all_rows(target) == all_rows(source)
+        told = [(each.run, each.at, each.changes.num_rows) for each in target.changes()]
+        assert told == [(each.run, each.at, each.changes.num_rows) for each in source.changes()]
+        assert [each.run for each in runs_of(target)] == ["", "two", "three"]
+
+
 def test_interrupted_copy_resumes_where_it_was(source, tmp_path, monkeypatch):
     monkeypatch.setattr("kg.stores.copying.PUT_ROWS", 1)
 
@@ -105,6 +125,8 @@ def test_interrupted_copy_resumes_where_it_was(source, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with open_store(f"ladybug:{tmp_path}/g") as target:
+        # It has something already, and so no room for the history.
+        target.put(items_table(ITEMS[:1]), None)
         with pytest.raises(KeyboardInterrupt):
             copy_store(source, target, tmp_path, interrupt)
         calls = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kg.stores import fingerprints
 from kg.stores.fingerprints import RECORD, Difference, Fingerprints, Partitions, Total, newest
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
-from schema.terms import Item
+from schema.terms import Item, Provenance
 from tests.contracts.store_contract import statement
 
 CHANGES = {
@@ -29,6 +29,7 @@ CHANGES = {
     "reviewer": "jo",
     "time": "2027",
     "language": "de",
+    "references": '[{"rank":"asserted"},{"rank":"asserted"}]',
 }
 OTHER_ITEMS = [
     Item("b", "t", "c", ("1",)),
@@ -38,6 +39,11 @@ OTHER_ITEMS = [
     Item("a", "t", "c", ("2",)),
     Item("a", "t", "c", ("1", "1")),
     Item("a", "c", "t", ("1",)),
+    Item("a", "t", "c", ("1",), provenance=Provenance("s")),
+    Item("a", "t", "c", ("1",), provenance=Provenance("", batch="b")),
+    Item("a", "t", "c", ("1",), provenance=Provenance("", row=1, batch="b")),
+    Item("a", "t", "c", ("1",), provenance=Provenance("", evidence="e")),
+    Item("a", "t", "c", ("1",), provenance=Provenance("", time="2026")),
 ]
 FULL = statement(
     row=7, batch="b1", model="m", confidence=0.5, evidence="e", reviewer="mo", time="2026"

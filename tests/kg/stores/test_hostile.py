@@ -107,7 +107,7 @@ def test_neo4j_itself_refuses_to_write_in_a_reading_transaction(neo4j_store, mon
         users = neo4j_store.query("SHOW USERS YIELD user RETURN user").rows
         constraints = neo4j_store.query("SHOW CONSTRAINTS YIELD name RETURN name").rows
     assert users == [["neo4j"]]
-    assert len([name for (name,) in constraints if name.startswith("catalograph_")]) == 4
+    assert len([name for (name,) in constraints if name.startswith("catalograph_")]) == 5
     assert neo4j_store.content_hash() == before
 
 

@@ -8,6 +8,7 @@ import pytest
 from kg.stores import journal as journal_module
 from kg.stores.journal import Journal, changes_table
 from kg.stores.journal_log import CHAIN, HEAD, LOG, JournalLog
+from kg.stores.merge import Changes
 from kg.stores.tables import statements_table
 from schema.errors import StoreDamagedError, StoreError
 from tests.contracts.store_contract import statement
@@ -17,7 +18,7 @@ VERSIONS = 3
 
 def append(journal, item):
     rows = statements_table([statement(item)]).to_pylist()
-    return journal.append(changes_table(statements=rows))
+    return journal.append(changes_table(Changes(new_statements=rows)))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.ladybug_reading import with_empty_lists
+from kg.stores.merge import Changes
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreError, StoreUnavailableError
@@ -69,8 +70,10 @@ class TestLadybug(CypherContract, JournaledContract):
     def forget_new_columns(self, url):
         database = ladybug.Database(str(self.published(url)))
         connection = ladybug.Connection(database)
-        connection.execute("ALTER TABLE Item DROP description")
-        connection.execute("ALTER TABLE HAS DROP language")
+        for name in ("description", "source", "batch", "row", "evidence", "time", "references"):
+            connection.execute(f"ALTER TABLE Item DROP {name}")
+        for name in ("language", "references"):
+            connection.execute(f"ALTER TABLE HAS DROP {name}")
         connection.execute("CHECKPOINT")
         connection.close()
         database.close()
@@ -94,7 +97,7 @@ class TestLadybug(CypherContract, JournaledContract):
         items = items_table([Item("b")]).to_pylist()
         rows = statements_table([statement("b")]).to_pylist()
         with store:
-            store.journal.append(changes_table(items, rows))
+            store.journal.append(changes_table(Changes(items, new_statements=rows)))
         killed = subprocess.run([sys.executable, "-c", WRITER_IN_PLACE, str(folder)])
         assert killed.returncode == 9
         assert (folder / "graph.lbug.wal").stat().st_size

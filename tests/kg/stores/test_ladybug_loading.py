@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.stores.journal import JournalBatch, changes_table, new_rows_table
-from kg.stores.ladybug_loading import WaitingRows, is_whole, parts, with_main_images
-from kg.stores.property_graph import first_image
+from kg.stores.ladybug_loading import WaitingRows, is_whole, parts
+from kg.stores.merge import Changes
+from kg.stores.property_graph import first_image, with_image
 from kg.stores.tables import ITEM_SCHEMA, items_table, statements_table
 from schema.terms import Item
 from tests.contracts.store_contract import statement
@@ -21,7 +22,8 @@ def test_batch_is_whole_if_it_has_the_item_of_each_statement():
     assert is_whole(batch_of(["a", "b"], [statement("a")]))
     assert is_whole(batch_of(["a"], []))
     assert not is_whole(batch_of(["a"], [statement("a"), statement("b")]))
-    assert not is_whole(JournalBatch.from_table(changes_table(retracted=["1"])))
+    assert not is_whole(JournalBatch.from_table(changes_table(Changes(deleted=["a"]))))
+    assert not is_whole(JournalBatch.from_table(changes_table(Changes(retracted=["1"]))))
 
 
 def test_waiting_rows_keep_their_order_and_newest_version():
@@ -49,4 +51,4 @@ def test_main_image_is_the_first_one(images, start):
     rows = [{"id": f"{number}", "images": each} for number, each in enumerate(images)]
     items = pa.Table.from_pylist(rows, schema=ITEM_SCHEMA).slice(start)
     expected = [first_image(each) for each in images[start:]]
-    assert with_main_images(items)["image"].to_pylist() == expected
+    assert with_image(items)["image"].to_pylist() == expected

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.stores.journal import changes_table, new_rows_table
+from kg.stores.journal import JOURNAL_SCHEMA, changes_table, new_rows_table
 from kg.stores.merge import PutBatch, PutTables, StoredRows, changes_of
 from kg.stores.tables import items_table, statements_table
 from schema.terms import Item, Provenance, Statement
@@ -37,5 +37,5 @@ def test_new_items_are_written_as_row_by_row(some_items, some_statements, has_nu
 
     found = new_rows_table(tables.items, tables.statements)
 
-    assert found.to_pylist() == changes_table(by_row.items, by_row.statements).to_pylist()
-    assert found.schema == changes_table().schema
+    assert found.to_pylist() == changes_table(by_row).to_pylist()
+    assert found.schema == JOURNAL_SCHEMA

@@ -10,7 +10,7 @@ from kg.stores.fingerprints import Fingerprints, Total
 from kg.stores.graph_scan import Content
 from kg.stores.journal import changes_table
 from kg.stores.memory import MemoryStore
-from kg.stores.merge import PutBatch, StoredRows, changes_of
+from kg.stores.merge import Changes
 from kg.stores.replay import Replay, misnamed
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, items_table, statements_table
 from tests.contracts.store_contract import statement
@@ -29,17 +29,12 @@ steps = st.lists(
 def journal_of(steps):
     """Carry out steps on the reference store; return it, and the batches a journal would have."""
     store = MemoryStore()
-    batches = []
-    for new_items, new_statements, retracted in steps:
+    for new_items, new_statements, taken_back in steps:
         tables = items_table(new_items), statements_table(new_statements)
-        stored = StoredRows(dict(store._items), dict(store._statements))
-        changes = changes_of(PutBatch.from_tables(*tables), stored)
-        batches.append(changes_table(changes.items, changes.statements))
-        store.put(*tables)
-        ids = [each.id for each in retracted if each.id in store._statements]
-        batches.append(changes_table(retracted=list(dict.fromkeys(ids))))
-        store.retract(ids)
-    return store, batches
+        store.put(*tables, replaces="s")
+        store.retract([each.id for each in taken_back])
+        store.retire("t", [each.item for each in taken_back])
+    return store, [each.changes for each in store.changes()]
 
 
 @pytest.mark.parametrize("at_once", [1, 1000])
@@ -79,5 +74,5 @@ def test_a_wrong_id_is_found():
     assert misnamed(table) == [row["id"], row["id"]]
     assert misnamed(table.slice(2)) == []
     with Replay() as replay:
-        replay.add(changes_table(statements=wrong))
+        replay.add(changes_table(Changes(new_statements=wrong)))
         assert replay.misnamed.count == 2

@@ -1,0 +1,286 @@
+"""Bring what a store has from a source up to date with what the source says now.
+
+What a source says of an item replaces what it said before, so an item has to be put as a whole.
+Most sources have one row for each item. The items of the others may lie in pieces all over them,
+and are gathered on the disk first.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.ingest.seen import SeenRows
+from kg.stores.failures import temporary_files
+from kg.stores.merge import Changes, PutBatch, PutRules, StoredRows, changes_of, retirement_of
+from kg.stores.protocol import GraphStore, PutReport
+from kg.stores.references import ITEM_FIELDS, Origin, item_references
+from kg.stores.sorting import sorted_batches
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, chunks
+
+GATHERED_ROWS = 50_000
+"""Statements that are put together, once their items were gathered."""
+RETIRED_AT_ONCE = 10_000
+"""Items that are retired together."""
+EXAMPLES = 3
+"""Examples of each kind of change that a dry run shows."""
+_PLACE = pa.field("place", pa.int64())
+
+
+@dataclass
+class StoreSink:
+    """Puts what sources say into a store.
+
+    A store that was empty has nothing to replace.
+    """
+
+    store: GraphStore
+    run: str
+    replaces: bool
+    report: PutReport = field(default_factory=lambda: PutReport(0, 0))
+
+    def put(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
+        """Put items, and all statements about them that a source makes.
+
+        Without a source nothing is replaced.
+        """
+        replaced = source if self.replaces else None
+        made = self.store.put(items, statements, replaces=replaced, run=self.run)
+        self.report = self.report.plus(made)
+
+    def retire(self, source: str, item_ids: Sequence[str]) -> None:
+        """Take back what a source said of items that it no longer has."""
+        for ids in chunks(item_ids, RETIRED_AT_ONCE):
+            self.report = self.report.plus(self.store.retire(source, ids, run=self.run))
+
+
+@dataclass
+class PropertyChanges:
+    """How many values of a property a source adds, changes and takes back, with examples."""
+
+    new: int = 0
+    changed: int = 0
+    retracted: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class DryRunSink:
+    """Finds out what putting into a store would change, and changes nothing.
+
+    Attributes:
+        report: the counts that the put would return
+        properties: by field or property, what would change
+    """
+
+    store: GraphStore
+    report: PutReport = field(default_factory=lambda: PutReport(0, 0))
+    properties: dict[str, PropertyChanges] = field(default_factory=dict)
+    replaces: ClassVar[bool] = True
+
+    def put(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
+        """Look at items, and all statements about them that a source makes."""
+        batch = PutBatch.from_tables(items, statements)
+        stored = self.store.rows_about(batch.item_ids())
+        self._see(changes_of(batch, stored, PutRules(source, self.store.order)), stored)
+
+    def retire(self, source: str, item_ids: Sequence[str]) -> None:
+        """Look at items that a source no longer has."""
+        for ids in chunks(item_ids, RETIRED_AT_ONCE):
+            stored = self.store.rows_about(ids)
+            self._see(retirement_of(source, stored, self.store.order), stored)
+
+    def _see(self, changes: Changes, stored: StoredRows) -> None:
+        self.report = self.report.plus(PutReport.of(changes))
+        for row in changes.updated_items:
+            old = stored.items[row["id"]]
+            for name in ITEM_FIELDS:
+                if (row[name] or None) != (old[name] or None):
+                    self._note(row["id"], name, old[name] or None, row[name] or None)
+        taken_back: dict[tuple[str, str], list[str]] = {}
+        for id in changes.retracted:
+            row = stored.statements[id]
+            taken_back.setdefault((row["item"], row["property"]), []).append(row["value"])
+        for row in changes.new_statements:
+            if row["item"] not in stored.items:
+                self.properties.setdefault(row["property"], PropertyChanges()).new += 1
+                continue
+            before = taken_back.get((row["item"], row["property"]))
+            old_value = before.pop() if before else None
+            self._note(row["item"], row["property"], old_value, row["value"])
+        for (item, name), values in taken_back.items():
+            for value in values:
+                self._note(item, name, value, None)
+
+    def _note(self, item: str, name: str, before: Any, after: Any) -> None:
+        counts = self.properties.setdefault(name, PropertyChanges())
+        if before is None:
+            counts.new += 1
+        elif after is None:
+            counts.retracted += 1
+        else:
+            counts.changed += 1
+        if len(counts.examples) < EXAMPLES:
+            counts.examples.append({"item": item, "before": before, "after": after})
+
+
+class Gatherer:
+    """Gathers on the disk what a source says of its items in several places.
+
+    Use it in a ``with`` statement.
+    """
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="catalograph-")
+        self._number = 0
+        self._writers: dict[str, Any] = {}
+        self._place = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        self._folder.cleanup()
+
+    def _close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def add(self, items: pa.Table, statements: pa.Table) -> None:
+        """Keep a part of what a source says."""
+        places = pa.array(range(self._place, self._place + items.num_rows), pa.int64())
+        self._place += items.num_rows
+        with temporary_files():
+            self._write("items", items.append_column(_PLACE, places))
+            self._write("statements", statements)
+
+    def gathered(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Yield all items in order of their ids, each in one part together with its statements."""
+        self._close()
+        items = sorted_batches(self._read("items"), ITEM_SCHEMA.append(_PLACE), by=("id", "place"))
+        statements = sorted_batches(self._read("statements"), STATEMENT_SCHEMA, by=("item", "id"))
+        yield from gathered(items, statements)
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        if name not in self._writers:
+            path = Path(self._folder.name) / name
+            self._writers[name] = pa.ipc.new_file(path, table.schema)
+        self._writers[name].write_table(table)
+
+    def _read(self, name: str) -> Iterator[pa.RecordBatch]:
+        path = Path(self._folder.name) / name
+        if path.exists():
+            with pa.ipc.open_file(path) as file:
+                for number in range(file.num_record_batches):
+                    yield file.get_batch(number)
+
+
+def gathered(
+    items: Iterator[pa.RecordBatch], statements: Iterator[pa.RecordBatch]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Yield items with their statements in parts; both come ordered by the item's id.
+
+    Of several rows of an item the last one counts.
+    """
+    waiting_items = _Waiting(items, ITEM_SCHEMA.append(_PLACE), "id")
+    waiting_statements = _Waiting(statements, STATEMENT_SCHEMA, "item")
+    while True:
+        waiting_items.fill(GATHERED_ROWS)
+        waiting_statements.fill(GATHERED_ROWS)
+        # Of the last item of either there may be more to come.
+        ends = [each.last for each in (waiting_items, waiting_statements) if each.last is not None]
+        end = min(ends) if ends else None
+        part = waiting_items.take(end)
+        facts = waiting_statements.take(end)
+        if part.num_rows or facts.num_rows:
+            yield part.drop_columns([_PLACE.name]), facts
+        elif end is None:
+            return
+        else:
+            # One item fills all that was read.
+            waiting_items.fill(waiting_items.rows + GATHERED_ROWS)
+            waiting_statements.fill(waiting_statements.rows + GATHERED_ROWS)
+
+
+class _Waiting:
+    """The rows of a stream that were read and not taken yet, ordered by an item's id."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema, key: str) -> None:
+        self._batches = batches
+        self._key = key
+        self._table = schema.empty_table()
+        self._is_done = False
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that wait."""
+        return int(self._table.num_rows)
+
+    @property
+    def last(self) -> str | None:
+        """The id of the last item that was read, None if there are no more."""
+        if self._is_done or not self._table.num_rows:
+            return None
+        last: str = self._table[self._key][-1].as_py()
+        return last
+
+    def fill(self, rows: int) -> None:
+        """Read on until there are more than so many rows, or no more."""
+        while not self._is_done and self._table.num_rows <= rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                self._is_done = True
+                return
+            table = pa.Table.from_batches([batch]).cast(self._table.schema)
+            self._table = pa.concat_tables([self._table, table])
+
+    def take(self, end: str | None) -> pa.Table:
+        """Take the rows of the items before ``end``, or all."""
+        if end is None:
+            taken = self._table
+            self._table = taken.slice(0, 0)
+            return taken
+        count = pc.sum(pc.less(self._table[self._key], end)).as_py() or 0
+        taken = self._table.slice(0, count)
+        self._table = self._table.slice(count)
+        return taken
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The items that a source described before and has no longer; ``known`` counts all it had."""
+
+    source: str
+    ids: list[str]
+    known: int
+
+
+def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
+    """Return the items that a store has from a source, and that were not seen in it."""
+    known = 0
+    missing: list[str] = []
+    for batch in store.items():
+        ids = _described_by(batch, source)
+        known += len(ids)
+        found = seen.find(ids)
+        missing += [id for id in ids if id not in found]
+    return Missing(source, missing, known)
+
+
+def _described_by(batch: pa.RecordBatch, source: str) -> list[str]:
+    """Return the ids of those items that a source describes."""
+    has_several = batch["references"].is_valid()
+    is_own = pc.fill_null(pc.equal(batch["source"], source), False)
+    alone = batch.filter(pc.and_(is_own, pc.invert(has_several)))
+    ids: list[str] = alone["id"].to_pylist()
+    origin = Origin(source)
+    for row in batch.filter(has_several).to_pylist():
+        if any(Origin.of(each) == origin for each in item_references(row)):
+            ids.append(row["id"])
+    return ids

@@ -1,0 +1,127 @@
+"""The sources of a catalogue, and which of them counts first where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.home import SOURCE_ORDER, Home
+from kg.ingest.run_id import new_run_id
+from kg.stores.journal import ChangeOrigin, changes_table
+from kg.stores.merge import Changes
+from kg.stores.protocol import GraphStore
+from kg.stores.references import (
+    SourceOrder,
+    item_references,
+    item_row,
+    statement_references,
+    statement_row,
+)
+from kg.stores.tables import Row, chunks
+from schema.errors import UsageError
+
+ROWS_AT_ONCE = 20_000
+"""Rows that are written together when the order of the sources changes."""
+
+
+@dataclass
+class SourceCounts:
+    """A source: how many items it describes, how many statements it makes, and when it last did."""
+
+    source: str
+    items: int = 0
+    statements: int = 0
+    newest: str = ""
+
+
+def source_counts(store: GraphStore) -> list[SourceCounts]:
+    """Return the sources of a store, those with the most items first."""
+    found: dict[str, SourceCounts] = {}
+    for batch in store.items():
+        for name, time, count in _counted(batch):
+            counts = found.setdefault(name, SourceCounts(name))
+            counts.items += count
+            counts.newest = max(counts.newest, time)
+    for batch in store.scan():
+        for name, time, count in _counted(batch):
+            counts = found.setdefault(name, SourceCounts(name))
+            counts.statements += count
+            counts.newest = max(counts.newest, time)
+    return sorted(found.values(), key=lambda each: (-each.items, -each.statements, each.source))
+
+
+def _counted(batch: pa.RecordBatch) -> Iterator[tuple[str, str, int]]:
+    """Yield source, newest time and number of the references of a batch of rows."""
+    has_several = batch["references"].is_valid()
+    alone = pa.table(batch.filter(pc.invert(has_several)).select(["source", "time"]))
+    for row in alone.group_by("source").aggregate([("time", "max"), ([], "count_all")]).to_pylist():
+        if row["source"]:
+            yield row["source"], row["time_max"] or "", row["count_all"]
+    is_item = "images" in batch.schema.names
+    for row in batch.filter(has_several).to_pylist():
+        references = item_references(row) if is_item else statement_references(row)
+        for reference in references:
+            if reference["source"]:
+                yield reference["source"], reference["time"] or "", 1
+
+
+def set_source_order(home: Home, names: Sequence[str]) -> int:
+    """Declare which sources count first; return how many items and statements show it anew.
+
+    Without names, what arrived last is shown again. Raises UsageError if a source is named twice,
+    or if the catalogue has none of that name.
+    """
+    with home.store() as store:
+        known = {each.source for each in source_counts(store)}
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"no source {name!r} in this catalogue: its sources are "
+                    f"{', '.join(sorted(known)) or 'none so far'}"
+                )
+        if len(set(names)) < len(names):
+            raise UsageError(f"{', '.join(names)}: name each source once")
+        # First the settings: whatever is put from now on follows them, and this can be repeated.
+        with home.settings.changing() as settings:
+            settings[SOURCE_ORDER] = list(names)
+        store.order = SourceOrder(tuple(names))
+        return _show_anew(store)
+
+
+def _show_anew(store: GraphStore) -> int:
+    """Bring what items and statements of several sources show in line with the store's order."""
+    run = new_run_id()
+    count = 0
+    items = _reordered(store.items(), store.order)
+    for rows in _in_chunks(items):
+        store.append(changes_table(Changes(updated_items=rows), ChangeOrigin.of(run)))
+        count += len(rows)
+    statements = _reordered(store.scan(), store.order)
+    for rows in _in_chunks(statements):
+        store.append(changes_table(Changes(updated_statements=rows), ChangeOrigin.of(run)))
+        count += len(rows)
+    return count
+
+
+def _reordered(batches: Iterable[pa.RecordBatch], order: SourceOrder) -> list[Row]:
+    """Return the rows of several sources that look otherwise in an order."""
+    changed: list[Row] = []
+    for batch in batches:
+        is_item = "images" in batch.schema.names
+        for row in batch.filter(batch["references"].is_valid()).to_pylist():
+            new = (
+                item_row(row["id"], item_references(row), order)
+                if is_item
+                else statement_row(row, statement_references(row), order)
+            )
+            if new != row:
+                changed.append(new)
+    return changed
+
+
+def _in_chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    for part in chunks(rows, ROWS_AT_ONCE):
+        yield list(part)

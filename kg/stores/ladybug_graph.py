@@ -349,9 +349,12 @@ class LadybugGraph(LadybugReader):
         self.database = open_database(self.path, read_only=False, buffer_pool_bytes=pool_bytes)
 
     def _has_nothing(self) -> bool:
-        """Return whether the graph has no item; it is asked only once."""
+        """Return whether the graph has no item and no value; it is asked only once.
+
+        Values stay when the statements that have them are deleted.
+        """
         if self._is_empty is None:
-            self._is_empty = self.is_empty()
+            self._is_empty = self.is_empty() and self.places("Value") == 0
         return self._is_empty
 
     def _merge(self, batch: JournalBatch, version: int) -> None:

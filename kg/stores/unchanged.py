@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.merge import PutRules, PutTables, is_item_unchanged
-from kg.stores.references import INSIGNIFICANT, STATEMENT_REFERENCE
+from kg.stores.references import INSIGNIFICANT, ITEM_REFERENCE, STATEMENT_REFERENCE
 from kg.stores.tables import STATEMENT_SCHEMA, Row
 
 SIGNIFICANT = tuple(name for name in STATEMENT_REFERENCE if name not in INSIGNIFICANT)
+SIGNIFICANT_OF_ITEMS = tuple(name for name in ITEM_REFERENCE if name not in INSIGNIFICANT)
 COMPARED_SCHEMA = pa.schema(
     [STATEMENT_SCHEMA.field(name) for name in ("id", "item", *SIGNIFICANT, "references")]
 )
@@ -39,8 +40,7 @@ def without_unchanged(tables: PutTables, stored: StoredTables, rules: PutRules) 
         [
             row["id"]
             for row in tables.items.to_pylist()
-            if row["id"] not in stored.items
-            or not is_item_unchanged(stored.items[row["id"]], row, rules)
+            if not _is_stored(row, stored.items.get(row["id"]), rules)
         ],
         pa.string(),
     )
@@ -57,6 +57,17 @@ def without_unchanged(tables: PutTables, stored: StoredTables, rules: PutRules) 
         tables.items.filter(pc.is_in(tables.items["id"], value_set=items)),
         given.filter(pc.is_in(given["item"], value_set=items)),
     )
+
+
+def _is_stored(row: Row, old: Row | None, rules: PutRules) -> bool:
+    """Return whether putting an item's row changes nothing."""
+    if old is None:
+        return False
+    # For most rows this tells, in a tenth of the time.
+    is_equal = all(row[name] == old[name] for name in SIGNIFICANT_OF_ITEMS)
+    if is_equal and row["references"] is None and old["references"] is None:
+        return True
+    return is_item_unchanged(old, row, rules)
 
 
 def _is_changed(given: pa.Table, stored: pa.Table) -> pa.Array:

@@ -47,6 +47,7 @@ def _product(item: Row, statements: Iterable[Row]) -> dict[str, Any]:
         # In RDF the values of a property are a set. The order of the images matters, since the
         # first is the one to look at, so it is kept as JSON text as well.
         product["images"] = _to_json(images)
+    product |= _provenance(item)
 
     # A reader who does not know about ranks must not take an untrusted statement for a property of
     # the product, so those are listed apart.
@@ -71,16 +72,21 @@ def _property_value(row: Row) -> dict[str, Any]:
     }
     if row["language"] is not None:
         value["value"] = {"@value": row["value"], "@language": row["language"]}
-    for name in terms.NODE_PREDICATES:
-        if row[name]:
-            value[name] = iris.iri(name, row[name])
-    for name in ("row", "confidence", "evidence", "time"):
-        if row[name] not in (None, ""):
-            value[name] = row[name]
-    if "confidence" in value:
+    return value | _provenance(row)
+
+
+def _provenance(row: Row) -> dict[str, Any]:
+    """Return where an item or a statement comes from."""
+    found: dict[str, Any] = {
+        name: iris.iri(name, row[name]) for name in terms.NODE_PREDICATES if row.get(name)
+    }
+    for name in (*terms.LITERAL_PREDICATES, "time"):
+        if row.get(name) not in (None, ""):
+            found[name] = row[name]
+    if "confidence" in found:
         # As text, because a number in JSON-LD keeps only sixteen digits.
-        value["confidence"] = repr(value["confidence"])
-    return value
+        found["confidence"] = repr(found["confidence"])
+    return found
 
 
 def _to_json(document: Any) -> str:

@@ -45,12 +45,14 @@ def _triples(selection: Selection) -> Iterator[Triple]:
 
 
 def _quads(selection: Selection) -> Iterator[Quad]:
-    for row in selection.item_rows():
-        yield from terms.item_quads(row)
     # The names of properties, sources and the like are written once each.
     named: set[tuple[str, str]] = set()
-    for row in selection.statement_rows():
-        yield from terms.statement_quads(row)
-        new_names = {(kind, row[kind]) for kind in terms.LABELLED_COLUMNS if row[kind]} - named
-        yield from terms.label_quads(new_names)
-        named |= new_names
+    for rows, columns, quads_of in (
+        (selection.item_rows(), terms.LISTED_ITEM_COLUMNS, terms.item_quads),
+        (selection.statement_rows(), terms.LABELLED_COLUMNS, terms.statement_quads),
+    ):
+        for row in rows:
+            yield from quads_of(row)
+            new_names = {(kind, row[kind]) for kind in columns if row[kind]} - named
+            yield from terms.label_quads(new_names)
+            named |= new_names

@@ -358,13 +358,20 @@ def _undoing(
             changes.deleted.extend([id] if versions.now is not None else [])
         elif row != versions.now:
             (changes.new_items if versions.now is None else changes.updated_items).append(row)
+            changes.touched.add(id)
     for id, versions in statements.rows.items():
         row = _statement_without(versions, store.order)
+        if row == versions.now:
+            continue
+        known = row or versions.now
+        changes.touched.update([] if known is None else [known["item"]])
         if row is None:
-            changes.retracted.extend([id] if versions.now is not None else [])
-        elif row != versions.now:
+            changes.retracted.append(id)
+        else:
             is_new = versions.now is None
             (changes.new_statements if is_new else changes.updated_statements).append(row)
+    new = {row["id"] for row in changes.new_items}
+    changes.touched.difference_update(new, changes.deleted)
     return changes
 
 

@@ -19,6 +19,7 @@ INGEST_FIELDS = [
     "new_statements",
     "images",
     "seconds",
+    "changes",
 ]
 
 

@@ -24,6 +24,7 @@ def test_show_has_the_fields_of_the_contract(ingested: Call, tmp_path: Path) -> 
         "description",
         "category",
         "images",
+        "source",
         "statements",
     ]
     assert (document["id"], document["title"]) == ("1", "Red clay mug")
@@ -36,6 +37,7 @@ def test_show_has_the_fields_of_the_contract(ingested: Call, tmp_path: Path) -> 
         "rank": "asserted",
         "confidence": None,
         "source": "items.csv",
+        "sources": ["items.csv"],
     }
 
 

@@ -51,20 +51,24 @@ class Stats:
 
 
 _ITEM_COLUMNS = ("id", "title", "category", "images")
-_STATEMENT_COLUMNS = ("item", "property", "value", "rank")
 _COUNT_ITEMS = """
 SELECT count(*), count(title), count(*) FILTER (len(images) > 0), count(DISTINCT category)
 FROM item_rows
 """
 _COUNT_RANKS = "SELECT rank, count(*) FROM facts GROUP BY rank ORDER BY rank"
-# DISTINCT everywhere, since the join repeats an item that has several values of a property.
-_COUNT_PROPERTIES = """
+_TRUSTED = ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS)
+_COUNT_PROPERTIES = f"""
 SELECT property,
-    count(DISTINCT trusted.item),
-    count(DISTINCT trusted.value),
-    count(DISTINCT facts.item) FILTER (facts.rank = 'predicted' AND trusted.item IS NULL)
-FROM facts LEFT JOIN trusted USING (item, property)
-GROUP BY property ORDER BY property
+    count(DISTINCT item) FILTER (rank IN ({_TRUSTED})),
+    count(DISTINCT value) FILTER (rank IN ({_TRUSTED}))
+FROM facts GROUP BY property ORDER BY property
+"""
+# DISTINCT, since an item may have several values of a property.
+_COUNT_PREDICTED = f"""
+SELECT property, count(DISTINCT item)
+FROM facts ANTI JOIN (SELECT item, property FROM facts WHERE rank IN ({_TRUSTED})) AS trusted
+    USING (item, property)
+WHERE rank = 'predicted' GROUP BY property
 """
 
 
@@ -72,27 +76,26 @@ def read_stats(store: GraphStore) -> Stats:
     """Read a store once, as a stream: items and then statements."""
     import duckdb
 
-    from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+    from kg.stores.tables import FACT_SCHEMA, ITEM_SCHEMA
 
-    ranks_to_trust = ", ".join(f"'{rank}'" for rank in TRUSTED_RANKS)
     with duckdb.connect(":memory:") as database:
         item_rows = _stream(store.items(), ITEM_SCHEMA, _ITEM_COLUMNS)
         database.register("item_rows", item_rows)
         items, titles, images, categories = database.execute(_COUNT_ITEMS).fetchall()[0]
 
-        statement_rows = _stream(store.scan(), STATEMENT_SCHEMA, _STATEMENT_COLUMNS)
+        statement_rows = _stream(store.facts(), FACT_SCHEMA, tuple(FACT_SCHEMA.names))
         database.register("statement_rows", statement_rows)
         # A stream can be read only once, and three queries follow.
         database.execute("CREATE TABLE facts AS SELECT * FROM statement_rows")
-        database.execute(
-            f"CREATE TABLE trusted AS SELECT * FROM facts WHERE rank IN ({ranks_to_trust})"
-        )
         ranks = dict(database.execute(_COUNT_RANKS).fetchall())
         properties = database.execute(_COUNT_PROPERTIES).fetchall()
+        predicted = dict(database.execute(_COUNT_PREDICTED).fetchall())
 
     coverage = [
-        PropertyCoverage(name, holders, holders / items if items else 0.0, values, predicted)
-        for name, holders, values, predicted in properties
+        PropertyCoverage(
+            name, holders, holders / items if items else 0.0, values, predicted.get(name, 0)
+        )
+        for name, holders, values in properties
     ]
     return Stats(items, titles, images, categories, sum(ranks.values()), ranks, coverage)
 

@@ -6,6 +6,8 @@ the journal, and not the graph, is what counts:
 - Every batch is a Parquet file with page checksums that is named after its own sha256.
 - delta-rs never calls fsync. A batch is acknowledged only when its Parquet file, its log entry and
   the folders of both are on the disk.
+- delta-rs creates the table and changes its schema. An entry that adds a file is written here: to
+  append one, delta-rs reads the whole log, which took 0.4 s after a thousand entries.
 - Every byte of the log is accounted for, so a lost or altered entry is noticed
   (:mod:`kg.stores.journal_log`).
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg.stores.failures import MAX_REASON, store_error, unavailable
-from kg.stores.journal_log import GO_ON, JournalLog
+from kg.stores.journal_log import GO_ON, AddedFile, JournalLog
 from kg.stores.merge import Changes
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row
 from schema.errors import StoreDamagedError, StoreError, StoreUnavailableError
@@ -38,7 +39,6 @@ from schema.terms import now
 
 if TYPE_CHECKING:
     from deltalake import PostCommitHookProperties
-    from deltalake.transaction import AddAction
 
 # An item and a statement both have a column "id": here the statement's is called "statement". The
 # other columns that both have are the same ones.
@@ -111,8 +111,6 @@ class Journal:
             return self._append(changes)
 
     def _append(self, changes: pa.Table) -> int:
-        from deltalake.transaction import AddAction
-
         data = bytes_of_changes(changes)
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}.parquet"
@@ -126,10 +124,11 @@ class Journal:
         # a file that nobody reads.
         write_atomically(path, data)
 
-        statistics = json.dumps({"numRecords": changes.num_rows})
-        milliseconds = time.time_ns() // 1_000_000
-        action = AddAction(path.name, len(data), {}, milliseconds, True, statistics)
-        self._commit(version, action, hashes)
+        added = AddedFile(path.name, len(data), time.time_ns() // 1_000_000, changes.num_rows)
+        if version == 0:
+            self._create(added, hashes)
+        else:
+            self.log.write_entry(version, added, hashes)
         self._acknowledge(version)
         return version
 
@@ -169,31 +168,21 @@ class Journal:
         if lacking:
             self._acknowledge(version)
 
-    def _commit(self, version: int, action: AddAction, hashes: dict[str, str]) -> None:
-        """Write the log entry of a version that adds a file, with the log's hashes."""
-        from deltalake import CommitProperties, DeltaTable, Schema
-        from deltalake.transaction import create_table_with_add_actions
+    def _create(self, added: AddedFile, hashes: dict[str, str]) -> None:
+        """Create the table with its first file."""
+        from deltalake import CommitProperties, Schema
+        from deltalake.transaction import AddAction, create_table_with_add_actions
 
-        properties = CommitProperties(custom_metadata=hashes)
-        schema = Schema.from_arrow(JOURNAL_SCHEMA)
-        with self._delta_errors(version):
-            if version == 0:
-                create_table_with_add_actions(
-                    str(self.folder),
-                    schema,
-                    [action],
-                    mode="error",
-                    configuration=KEEP_FOREVER,
-                    commit_properties=properties,
-                )
-            else:
-                DeltaTable(str(self.folder)).create_write_transaction(
-                    [action],
-                    "append",
-                    schema,
-                    commit_properties=properties,
-                    post_commithook_properties=_keep_everything(),
-                )
+        action = AddAction(added.path, added.size, {}, added.milliseconds, True, added.statistics())
+        with self._delta_errors(0):
+            create_table_with_add_actions(
+                str(self.folder),
+                Schema.from_arrow(JOURNAL_SCHEMA),
+                [action],
+                mode="error",
+                configuration=KEEP_FOREVER,
+                commit_properties=CommitProperties(custom_metadata=hashes),
+            )
 
     @contextmanager
     def _delta_errors(self, version: int) -> Iterator[None]:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schema.errors import StoreDamagedError
+from schema.errors import StoreDamagedError, StoreError
 from schema.files import open_named, write_atomically
 from schema.settings import shown
 from schema.terminal import printable_line
@@ -35,6 +36,7 @@ of a file whose entry is lost can be proven.
 LOG = "catalograph.log"
 """Key of the log hash before an entry in the entry's custom metadata."""
 _BATCH_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
+_ENTRY_NAME = re.compile(r"[0-9]{20}\.json")
 MAX_REASON = 100
 HEAD = "_head.json"
 """Name of the head in the journal's folder. Delta Lake ignores names that begin with a line."""
@@ -62,6 +64,20 @@ class LogEntry:
     sha256: str
     rows: int | None = None
     milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFile:
+    """A Parquet file that an entry adds: its name, its size in bytes, when it was written, rows."""
+
+    path: str
+    size: int
+    milliseconds: int
+    rows: int
+
+    def statistics(self) -> str:
+        """Return what Delta Lake keeps of the content."""
+        return json.dumps({"numRecords": self.rows})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +138,19 @@ class JournalLog:
 
     def version(self) -> int:
         """Return the newest version, or -1 if there is none."""
-        paths = self.paths()
-        return int(paths[-1].stem) if paths else -1
+        return max(self._versions(), default=-1)
 
     def paths(self) -> list[Path]:
         """Return the entries' files, oldest first."""
-        if not self.folder.is_dir():
+        return [self.path(version) for version in sorted(self._versions())]
+
+    def _versions(self) -> list[int]:
+        try:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(
-            path
-            for path in self.folder.glob("*.json")
-            if path.stem.isdecimal() and len(path.stem) == VERSION_DIGITS
-        )
+        return [int(name[:VERSION_DIGITS]) for name in names if _ENTRY_NAME.fullmatch(name)]
 
     def path(self, version: int) -> Path:
         """Return the file of a version's entry."""
@@ -300,6 +317,35 @@ class JournalLog:
         """
         head = self._end()
         return {CHAIN: chained(head.chain, files), LOG: head.log}
+
+    def write_entry(self, version: int, added: AddedFile, hashes: dict[str, str]) -> None:
+        """Write the entry of the next version, which adds a file, as Delta Lake's protocol says.
+
+        Raises StoreError if there is one: then a writer that is not Catalograph is at work.
+        """
+        path = self.path(version)
+        if path.exists():
+            raise StoreError(
+                f"{path} is there already: a writer that is not Catalograph adds entries to "
+                f"{self.folder}; end it, and run `catalograph verify`"
+            )
+        info = {
+            "timestamp": added.milliseconds,
+            "operation": "WRITE",
+            "operationParameters": {"mode": "Append", "partitionBy": "[]"},
+            "engineInfo": "catalograph",
+            **hashes,
+        }
+        add = {
+            "path": added.path,
+            "partitionValues": {},
+            "size": added.size,
+            "modificationTime": added.milliseconds,
+            "dataChange": True,
+            "stats": added.statistics(),
+        }
+        lines = [json.dumps({"commitInfo": info}), json.dumps({"add": add})]
+        write_atomically(path, "\n".join(lines) + "\n")
 
     def add_to_head(self, version: int) -> None:
         """Account for the entry of a version, which was just written and synced."""

@@ -35,6 +35,7 @@ from kg.stores.room import check_room
 from kg.stores.scan_process import ScanProcess
 from kg.stores.scan_tasks import Count
 from kg.stores.tables import item_from_row, statements_from_rows
+from kg.stores.unchanged import without_unchanged
 from kg.stores.verification import StoreFiles, verify_store
 from schema.errors import (
     CatalographWarning,
@@ -49,6 +50,8 @@ PUBLISH_SECONDS = 2.0
 """The least time between two publications of a graph that is being written."""
 PUBLISH_RATIO = 50
 """A publication may take one part in so many of the time since the one before."""
+COMPARED_ROWS = 500
+"""In a batch of fewer statements no items are looked for that have not changed."""
 
 
 class JournaledStore(GraphStore):
@@ -128,10 +131,24 @@ class JournaledStore(GraphStore):
         """Append what changes to the journal, then apply it to the graph."""
         tables = PutTables.checked(items, statements)
         rules = PutRules(replaces, self.order)
+        ids = tables.item_ids()
+        if tables.are_plain():
+            if self._opened.lacks_all(ids):
+                return self._put_new(tables.as_new(), run)
+            tables = self._without_unchanged(tables, ids, rules)
         stored = self._graph.rows_about(tables.item_ids())
         if not stored.items and tables.are_plain():
             return self._put_new(tables.as_new(), run)
         return self._write(changes_of(PutBatch.of(tables), stored, rules), run)
+
+    def _without_unchanged(
+        self, tables: PutTables, item_ids: Sequence[str], rules: PutRules
+    ) -> PutTables:
+        """Leave out the items of a large batch about which it says nothing new."""
+        if tables.statements.num_rows < COMPARED_ROWS:
+            return tables
+        stored = self._graph.compared_about(item_ids)
+        return tables if stored is None else without_unchanged(tables, stored, rules)
 
     def _put_new(self, tables: PutTables, run: str) -> PutReport:
         """Write items that the store has none of, and statements about them."""
@@ -192,6 +209,10 @@ class JournaledStore(GraphStore):
         """Yield the statements that match, ordered by id."""
         return self._graph.scan(pattern)
 
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+        return self._graph.facts()
+
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
         return self._graph.triples(ranks)
@@ -246,6 +267,7 @@ class JournaledStore(GraphStore):
                 check_room(self.folder, graph.room_for(changes))
                 graph.apply(version, changes)
                 replay.add(changes)
+            graph.settle()
             counts = graph.counts()
             items = replay.total(Content.ITEMS).count
             statements = replay.total(Content.STATEMENTS).count
@@ -293,6 +315,15 @@ class JournaledStore(GraphStore):
 
     @property
     def _graph(self) -> Projection:
+        """The graph that ``_opened`` is, with all that was applied to it in place."""
+        graph = self._opened
+        if self._is_working:
+            with self._all_or_nothing():
+                graph.settle()
+        return graph
+
+    @property
+    def _opened(self) -> Projection:
         """The published graph, or a writer's copy from its first change on."""
         if self._has_failed:
             raise StoreError(f"an earlier write to {self.folder} failed: open it again")
@@ -446,9 +477,9 @@ class JournaledStore(GraphStore):
     def _commit(self, changes: pa.Table) -> None:
         self._check_writable()
         # Parquet compresses, so that in the journal the batch takes less than in memory.
-        needed = changes.nbytes + self._graph.room_for(changes)
+        needed = changes.nbytes + self._opened.room_for(changes)
         if not self._is_working:
-            needed += self._files.bytes_to_copy(self._graph.path)
+            needed += self._files.bytes_to_copy(self._opened.path)
         check_room(self.folder, needed)
         graph = self._begin()
         with self._all_or_nothing():
@@ -495,9 +526,10 @@ class JournaledStore(GraphStore):
 
         A writer that is soon done publishes only when it is closed.
         """
-        if time.monotonic() < self._next_publication:
-            return
         began = time.monotonic()
+        # What was put off takes longer now than later together with what comes until then.
+        if began < self._next_publication + PUBLISH_RATIO * graph.settling_seconds():
+            return
         with self._all_or_nothing():
             graph.flush()
         try:

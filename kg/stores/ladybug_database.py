@@ -13,7 +13,7 @@ from kg.stores.room import free_bytes
 
 BUFFER_POOL_BYTES = 1 << 30
 WRITER_POOL_BYTES = 1 << 28
-"""Of a writer, who applies and reads a few rows at a time: it fills up as the graph grows."""
+"""Of a writer of a small graph, who applies and reads a few rows at a time."""
 LOG_LIMIT_BYTES = 1 << 25
 """Size of the write-ahead log at which Ladybug writes its changes into the graph file.
 
@@ -24,6 +24,10 @@ LOG_SHARE = 16
 LARGEST_DATABASE = 1 << 43
 """Address space that Ladybug reserves by default."""
 SMALLEST_DATABASE = 1 << 30
+POOL_IS_FULL = "buffer pool is full"
+"""The phrase by which Ladybug reports that a query needs more memory than its buffer pool has."""
+COMMITTED = "committed successfully"
+"""The phrase with which Ladybug says that a query had its effect although something failed then."""
 
 DAMAGE = (
     "not a valid Lbug database file",

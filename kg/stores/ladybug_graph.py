@@ -2,11 +2,16 @@
 
 These rules for Ladybug 0.22 were learned by measuring, and the code here keeps them:
 
-- COPY from Arrow is the fastest way to load, but only into an empty graph: a second COPY of
-  relationships duplicates them. Afterwards LOAD FROM ... MERGE takes about twice as long as COPY.
-  ``UNWIND $rows MERGE`` is 70 times slower, and gets worse as the graph grows.
+- COPY from Arrow is the fastest way to load, but a second COPY of the same relationships duplicates
+  them, and each COPY takes time for all relationships that are there. So new rows wait until there
+  are many of them (``ladybug_loading``). LOAD FROM ... MERGE takes six times as long for each row,
+  but is faster for a few. ``UNWIND $rows MERGE`` is 70 times slower, and gets worse as the graph
+  grows.
 - COPY runs in autocommit, never in a transaction with other writes: killed there, it left a torn
   graph in 21 of 60 runs. A COPY that raised was not applied, whatever the message says.
+- COPY holds both ends' copies of all its relationships in the buffer pool, about five bytes for a
+  byte of Arrow, and what it has freed stays with the process unless it is asked back. A checkpoint
+  needs more the larger the graph is: 256 MB were too few for five million statements.
 - Two MATCH clauses, never ``MATCH (a), (b)``.
 - A new connection for each batch. The buffer pool holds the results of queries, too, so a large
   graph is read a range of items at a time.
@@ -27,7 +32,8 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +42,14 @@ import pyarrow.compute as pc
 
 from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
-from kg.stores.ladybug_database import WRITER_POOL_BYTES, ladybug_errors, open_database
+from kg.stores.ladybug_database import (
+    COMMITTED,
+    POOL_IS_FULL,
+    WRITER_POOL_BYTES,
+    ladybug_errors,
+    open_database,
+)
+from kg.stores.ladybug_loading import WaitingRows, is_whole, parts
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
 from kg.stores.property_graph import (
     ITEM_PROPERTIES,
@@ -48,12 +61,22 @@ from kg.stores.query_child import Engine
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
 from schema.errors import StoreDamagedError
+from schema.memory import available_memory, return_freed_memory
 
 FILE = "graph.lbug"
 MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
-COPIED_BYTES = 1 << 26
-"""The largest first batch for COPY, which takes several times its size of the buffer pool."""
+DELETED_ROWS = 1_000
+"""Statements that are deleted at once: each of their items' is compared with all of them."""
+COPIED_BYTES = 3 << 26
+"""The most that is loaded by one COPY: a million statements with short texts."""
+COPIED_ROWS = 16_384
+"""Into a graph that has some already, fewer new rows are merged at once."""
+SMALL_COPY_BYTES = 1 << 25
+"""The most for a COPY for which the buffer pool of a writer is large enough."""
+COPY_POOL_BYTES = 1 << 30
+FREE_MEMORY_SHARE = 0.7
+"""How much of the memory that is available the buffer pool for a large COPY may have."""
 GROWTH = 5
 """Bytes of the graph file for a byte of changes in Arrow's form."""
 LOG_GROWTH = 15
@@ -88,6 +111,7 @@ SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $vers
 MERGE_ITEMS = "LOAD FROM $rows MERGE (i:Item {id: id}) SET " + ", ".join(
     f"i.{name} = {name}" for name in ITEM_PROPERTIES if name != "id"
 )
+KNOWN_VALUES = "LOAD FROM $rows MATCH (v:Value {text: wanted}) RETURN v.text AS text"
 MERGE_VALUES = "LOAD FROM $rows MERGE (v:Value {text: text})"
 # Only nodes have an index, that of their primary key. So a statement is found through its two ends.
 _MATCH_ENDS = "LOAD FROM $rows MATCH (i:Item {id: item}) MATCH (v:Value {text: value})"
@@ -96,11 +120,10 @@ CREATE_STATEMENTS = (
     + ", ".join(f"{name}: {name}" for name in RELATIONSHIP_PROPERTIES)
     + "}]->(v)"
 )
-REPLACED_STATEMENTS = (
+DELETE_STATEMENTS = (
     f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
     f"AND list_contains($ids, h.id) {FROM_ITEMS} DELETE h"
 )
-DELETE_STATEMENTS = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) DELETE h"
 DELETE_ITEMS = "LOAD FROM $rows MATCH (i:Item {id: id}) DELETE i"
 
 
@@ -112,12 +135,15 @@ class LadybugGraph(LadybugReader):
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__()
         self.path = path
         self._file: int | None = None
+        self._waiting = WaitingRows()
+        self._is_empty: bool | None = None
         if read_only:
             self._open_published()
             return
-        self.database = open_database(path, read_only=False, buffer_pool_bytes=WRITER_POOL_BYTES)
+        self.database = open_database(path, read_only=False, buffer_pool_bytes=self._pool_bytes())
         for text in CREATE_TABLES:
             self._execute(text)
         self.queries = QueryPool(GraphSource(Engine.LADYBUG, path))
@@ -148,8 +174,7 @@ class LadybugGraph(LadybugReader):
     def close(self) -> None:
         """Release the file."""
         self.queries.close()
-        with ladybug_errors(self.path):
-            self.database.close()
+        self._close_database()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -161,6 +186,7 @@ class LadybugGraph(LadybugReader):
 
     def flush(self) -> None:
         """Write all changes into the file itself."""
+        self.settle()
         self._execute("CHECKPOINT")
 
     def save_copy(self, target: Path) -> None:
@@ -170,6 +196,7 @@ class LadybugGraph(LadybugReader):
     def abandon(self) -> None:
         """Give up a graph that failed to be written, without touching it any more."""
         self.queries.close()
+        self._waiting = WaitingRows()
         # Its files are worth nothing now, but the disk may need their room.
         for path in (self.path, *side_files(self.path)):
             with suppress(OSError):
@@ -179,46 +206,165 @@ class LadybugGraph(LadybugReader):
 
     def room_for(self, changes: pa.Table) -> int:
         """Return about how many bytes of disk a batch needs while it is applied."""
-        return GROWTH * changes.nbytes + min(LOG_GROWTH * changes.nbytes, LOG_BYTES)
+        size = changes.nbytes + self._waiting.nbytes
+        return GROWTH * size + min(LOG_GROWTH * size, LOG_BYTES)
 
     def applied_version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
+        if self._waiting:
+            return self._waiting.version
         rows = self.rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version")
         return int(rows[0]["version"]) if rows else -1
 
+    def lacks_all(self, item_ids: Sequence[str]) -> bool:
+        """Return whether the graph has none of these items, not even one that waits."""
+        if not self._waiting.item_ids.isdisjoint(item_ids):
+            return False
+        return not item_ids or self._has_nothing() or self.count_of(item_ids) == 0
+
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Apply one batch of the journal; applying it twice has the same result as once."""
+        """Apply one batch of the journal; applying it twice has the same result as once.
+
+        A batch of new rows may wait until ``settle``.
+        """
         batch = JournalBatch.from_table(changes)
-        items = with_image(batch.items)
-        texts = dict.fromkeys(batch.statements["value"].to_pylist())
-        values = pa.table({"text": pa.array(texts, pa.string())})
-
-        removes = bool(batch.retracted or batch.deleted)
-        is_first = version == 0 and not removes and changes.nbytes <= COPIED_BYTES
-        if is_first and self.is_empty():
-            # Killed in here, the graph is not empty but shows no version, so that the batch is
-            # applied again with MERGE, which creates only what is missing.
-            self._copy(items, values, batch.statements)
-            self._execute(SET_APPLIED_VERSION, {"version": version})
+        if self._may_wait(batch):
+            if self._waiting and self._waiting.nbytes + changes.nbytes > COPIED_BYTES:
+                self.settle()
+            self._waiting.add(version, batch)
         else:
-            self._merge(items, values, batch, version)
+            self.settle()
+            self._merge(batch, version)
 
-    def _copy(self, items: pa.Table, values: pa.Table, statements: pa.Table) -> None:
-        """Load the first batch into an empty graph, one COPY at a time in autocommit."""
-        relationships = statements.select(["item", "value", *RELATIONSHIP_PROPERTIES])
-        for text, table in (
-            ("COPY Item FROM $rows", items),
-            ("COPY Value FROM $rows", values),
-            ("COPY HAS FROM $rows", relationships),
-        ):
-            if table.num_rows:
-                self._execute(text, {"rows": table})
+    def _may_wait(self, batch: JournalBatch) -> bool:
+        """Return whether all rows of a batch are new, and enough to be loaded by a COPY."""
+        if not batch.items.num_rows or not is_whole(batch):
+            return False
+        rows = batch.items.num_rows + batch.statements.num_rows
+        size = batch.items.nbytes + batch.statements.nbytes
+        # Of very long rows so few make a COPY that they are merged.
+        if COPIED_BYTES * rows < MERGED_ROWS * size and size > COPIED_BYTES:
+            return False
+        if not self._waiting and rows < COPIED_ROWS and not self._has_nothing():
+            return False
+        return self.lacks_all(batch.items["id"].to_pylist())
 
-    def _merge(self, items: pa.Table, values: pa.Table, batch: JournalBatch, version: int) -> None:
+    def settle(self) -> bool:
+        """Load the rows that wait; return whether there were any.
+
+        A graph into which only a part was loaded is never published.
+        """
+        waiting = self._waiting
+        if not waiting:
+            return False
+        items = with_image(waiting.items())
+        statements = waiting.statements()
+        with self._pool_for_copies(waiting.nbytes):
+            self._load("Item", items)
+            self._load("Value", pa.table({"text": self._new_texts(statements["value"])}))
+            self._load("HAS", statements.select(["item", "value", *RELATIONSHIP_PROPERTIES]))
+            self._execute(SET_APPLIED_VERSION, {"version": waiting.version})
+        self._waiting = WaitingRows()
+        self._is_empty = False
+        return True
+
+    def settling_seconds(self) -> float:
+        """Return about how long ``settle`` would take."""
+        return self._waiting.seconds
+
+    def _load(self, label: str, rows: pa.Table) -> None:
+        """Load new rows, each COPY in autocommit."""
+        for part in parts(rows, COPIED_BYTES):
+            if not self._copy(label, part):
+                # Half as many take half of the memory, but all of them more time.
+                for half in parts(part, part.nbytes // 2 + 1):
+                    self._load(label, half)
+
+    def _copy(self, label: str, rows: pa.Table) -> bool:
+        """Load rows by one COPY; return False, with nothing loaded, if there is no room for them.
+
+        That is room in the buffer pool.
+        """
+        with ladybug_errors(self.path):
+            connection = self.connect()
+            try:
+                connection.execute(f"COPY {label} FROM $rows", {"rows": rows})
+            except RuntimeError as error:
+                # What was committed must not be loaded twice, whatever else failed.
+                is_too_large = POOL_IS_FULL in str(error) and COMMITTED not in str(error)
+                if not is_too_large or rows.num_rows <= MERGED_ROWS:
+                    raise
+                return False
+            finally:
+                connection.close()
+        return True
+
+    def _new_texts(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return the texts that the graph has no value for, each once."""
+        texts = pa.chunked_array([texts.unique()])
+        if self._has_nothing():
+            return texts
+        schema = pa.schema([("text", pa.string())])
+        known = [
+            self.table(KNOWN_VALUES, {"rows": part}, schema)["text"]
+            for part in parts(pa.table({"wanted": texts}), SMALL_COPY_BYTES)
+        ]
+        found = pa.chunked_array(
+            [chunk for column in known for chunk in column.chunks], pa.string()
+        )
+        return texts.filter(pc.invert(pc.is_in(texts, value_set=found)))
+
+    @contextmanager
+    def _pool_for_copies(self, size: int) -> Iterator[None]:
+        """Give the database a larger buffer pool in the block, if so many bytes need it."""
+        if size <= SMALL_COPY_BYTES:
+            yield
+            return
+        most = int(FREE_MEMORY_SHARE * available_memory())
+        self._reopen(max(self._pool_bytes(), min(COPY_POOL_BYTES + 2 * self._size(), most)))
+        yield
+        self._reopen(self._pool_bytes())
+
+    def _close_database(self) -> None:
+        with ladybug_errors(self.path):
+            self.close_lookups()
+            self.database.close()
+
+    def _pool_bytes(self) -> int:
+        """Return the size of a writer's buffer pool.
+
+        A checkpoint rewrites all statements about each 131,072 items or values together.
+        """
+        return WRITER_POOL_BYTES + self._size()
+
+    def _size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _reopen(self, pool_bytes: int) -> None:
+        """Open the database anew, with a buffer pool of another size."""
+        # A write that fails when a Database is destroyed may end the process: this one raises.
+        self._execute("CHECKPOINT")
+        self._close_database()
+        return_freed_memory()
+        self.database = open_database(self.path, read_only=False, buffer_pool_bytes=pool_bytes)
+
+    def _has_nothing(self) -> bool:
+        """Return whether the graph has no item and no value; it is asked only once.
+
+        Values stay when the statements that have them are deleted.
+        """
+        if self._is_empty is None:
+            self._is_empty = self.is_empty() and self.places("Value") == 0
+        return self._is_empty
+
+    def _merge(self, batch: JournalBatch, version: int) -> None:
         """Apply a batch a few rows at a time, and its version last.
 
         A graph in which only a part was applied is never published.
         """
+        items = with_image(batch.items)
+        values = pa.table({"text": batch.statements["value"].unique()})
+        self._is_empty = None
         # Statements are created, and not merged like the nodes: later batches load six times as
         # fast. To set the properties of those that exist, Ladybug would find them by a hash table
         # of all statements, which does not fit into the buffer pool.
@@ -231,23 +377,25 @@ class LadybugGraph(LadybugReader):
             for start in range(0, table.num_rows, MERGED_ROWS):
                 self._execute(text, {"rows": table.slice(start, MERGED_ROWS)})
         if batch.retracted:
-            self._execute(DELETE_STATEMENTS, {"ids": batch.retracted})
+            self._delete(self.placed_statements(batch.retracted))
         if batch.deleted:
             self._execute(DELETE_ITEMS, {"rows": pa.table({"id": batch.deleted})})
         self._execute(SET_APPLIED_VERSION, {"version": version})
 
     def _delete_existing(self, statements: pa.Table) -> None:
         """Delete those of the statements that the graph has."""
-        wanted = pc.unique(statements["item"]).to_pylist()
-        places = self.places_of(wanted) if wanted else []
-        found = pa.array([row["id"] for row in self.statements_of(places, "h.id AS id")])
-        existing = statements.filter(pc.is_in(statements["id"], value_set=found.cast(pa.string())))
-        for start in range(0, existing.num_rows, MERGED_ROWS):
-            part = existing.slice(start, MERGED_ROWS)
-            items = pc.unique(part["item"]).to_pylist()
+        found = self.placed_statements_about(statements["item"].unique().to_pylist())
+        ids = statements["id"].combine_chunks()
+        self._delete(found.filter(pc.is_in(found["id"], value_set=ids)))
+
+    def _delete(self, placed: pa.Table) -> None:
+        """Delete statements, which are found at the places of their items."""
+        in_order = placed.sort_by("place")
+        for start in range(0, in_order.num_rows, DELETED_ROWS):
+            part = in_order.slice(start, DELETED_ROWS)
             ids = part["id"].to_pylist()
-            for each in ranges_of(self.places_of(items)):
-                self._execute(REPLACED_STATEMENTS, {**each, "ids": ids})
+            for each in ranges_of(part["place"].unique().to_pylist()):
+                self._execute(DELETE_STATEMENTS, {**each, "ids": ids})
 
     def _execute(self, text: str, params: dict[str, Any] | None = None) -> None:
         with ladybug_errors(self.path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,14 +28,28 @@ from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
 from kg.stores.query_pool import QueryPool
 from kg.stores.sorting import sorted_batches
-from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
+from kg.stores.tables import (
+    BATCH_ROWS,
+    FACT_SCHEMA,
+    ITEM_SCHEMA,
+    STATEMENT_SCHEMA,
+    TRIPLE_SCHEMA,
+    Row,
+)
+from kg.stores.unchanged import COMPARED_SCHEMA, StoredTables
 from schema.terms import Rank
 
 ITEMS_AT_ONCE = 50_000
 STATEMENTS_AT_ONCE = 200_000
+CHUNK_ROWS = 100_000
+"""Rows of a chunk of the Arrow table that a result becomes."""
 PLACES_AT_ONCE = 1000
 """Each item is compared with all of them."""
 _PLACE = "place"
+LISTED_IDS = 20
+"""Of more statements, the ids are not looked for one by one."""
+PLACED_SCHEMA = pa.schema([("id", pa.string()), (_PLACE, pa.int64())])
+"""Statements, and the places of their items."""
 IN_RANGE = "offset(id(i)) >= $start AND offset(id(i)) < $stop"
 FROM_ITEMS = "HINT (i JOIN h) JOIN v"
 """The order in which statements of a range of items are found; the optimizer may take another."""
@@ -59,6 +74,10 @@ class LadybugReader(Projection):
     database: Any
     queries: QueryPool
 
+    def __init__(self) -> None:
+        self._lookups: Any = None
+        self._lookup_lock = threading.Lock()
+
     def connect(self) -> Any:
         """Return a new connection, which the caller closes."""
         import ladybug
@@ -77,10 +96,12 @@ class LadybugReader(Projection):
     @cached_property
     def statement_columns(self) -> str:
         """The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
+        return self._columns_of_statements(STATEMENT_SCHEMA.names)
+
+    def _columns_of_statements(self, names: Sequence[str]) -> str:
         known = {*self._properties("HAS"), "item", "value"}
         return ", ".join(
-            f"{source if name in known else NO_TEXT} AS {name}"
-            for name, source in EXPRESSIONS.items()
+            f"{EXPRESSIONS[name] if name in known else NO_TEXT} AS {name}" for name in names
         )
 
     def _properties(self, table: str) -> set[str]:
@@ -91,6 +112,29 @@ class LadybugReader(Projection):
         """Run a query; return its rows."""
         rows: list[Row] = self._arrow(text, params).to_pylist()
         return rows
+
+    def few_rows(self, text: str, params: dict[str, Any]) -> list[Row]:
+        """Run a query of which only the parameters are new; return its rows, which are few.
+
+        The connection stays open, because it keeps the plan of the query, and no Arrow table is
+        made: each of the two takes longer than a lookup.
+        """
+        with ladybug_errors(self.path), self._lookup_lock:
+            if self._lookups is None:
+                self._lookups = self.connect()
+            result = self._lookups.execute(text, params)
+            try:
+                names = result.get_column_names()
+                return [dict(zip(names, row, strict=True)) for row in result]
+            finally:
+                result.close()
+
+    def close_lookups(self) -> None:
+        """Close the connection for lookups."""
+        with self._lookup_lock:
+            if self._lookups is not None:
+                self._lookups.close()
+                self._lookups = None
 
     def table(self, text: str, params: dict[str, Any], schema: pa.Schema) -> pa.Table:
         """Run a query; return its rows as a table in a schema."""
@@ -105,20 +149,26 @@ class LadybugReader(Projection):
 
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of these items, as far as the graph has them, and their statements."""
-        if self.is_empty():
-            return StoredRows()
         if len(item_ids) == 1:
             # The usual lookup, for which Ladybug needs no more than its index.
             match = "MATCH (i:Item {id: $item_id})"
             params = {"item_id": item_ids[0]}
-            items = self.rows(f"{match} RETURN {self.item_columns}", params)
+            items = self.few_rows(f"{match} RETURN {self.item_columns}", params)
             text = f"{match} MATCH (i)-[h:HAS]->(v:Value) RETURN {self.statement_columns}"
-            statements = self.rows(text, params) if items else []
+            statements = self.few_rows(text, params) if items else []
+        elif not item_ids or self.is_empty():
+            return StoredRows()
         else:
             items = self._items_of(item_ids, self.item_columns)
             places = [row.pop(_PLACE) for row in items]
             statements = self.statements_of(places, self.statement_columns)
         return StoredRows({row["id"]: row for row in items}, {row["id"]: row for row in statements})
+
+    def count_of(self, item_ids: Sequence[str]) -> int:
+        """Return how many of these items the graph has."""
+        text = "LOAD FROM $rows MATCH (i:Item {id: item_id}) RETURN count(*) AS items"
+        params = {"rows": pa.table({"item_id": pa.array(item_ids, pa.string())})}
+        return int(self.rows(text, params)[0]["items"])
 
     def _items_of(self, item_ids: Sequence[str], columns: str) -> list[Row]:
         """Return columns of those of the items that the graph has, and their places."""
@@ -132,14 +182,25 @@ class LadybugReader(Projection):
         From ids the optimizer would go on by a hash table of all statements of the graph, which
         does not fit into the buffer pool.
         """
+        return [row for table in self._tables_of(places, columns) for row in table.to_pylist()]
+
+    def _tables_of(self, places: Sequence[int], columns: str) -> Iterator[pa.Table]:
+        """Yield columns of the statements about the items at some places, a range at a time."""
         text = (
             f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND offset(id(i)) IN $places "
             f"{FROM_ITEMS} RETURN {columns}"
         )
-        rows: list[Row] = []
         for params in ranges_of(places):
-            rows += self.rows(text, params)
-        return rows
+            yield self._arrow(text, params)
+
+    def compared_about(self, item_ids: Sequence[str]) -> StoredTables:
+        """Return the rows of these items, and the compared columns of their statements."""
+        items = self._items_of(item_ids, self.item_columns)
+        places = [row.pop(_PLACE) for row in items]
+        columns = self._columns_of_statements(COMPARED_SCHEMA.names)
+        found = [table.cast(COMPARED_SCHEMA) for table in self._tables_of(places, columns)]
+        statements = pa.concat_tables([COMPARED_SCHEMA.empty_table(), *found])
+        return StoredTables({row["id"]: row for row in items}, statements)
 
     def places_of(self, item_ids: Sequence[str]) -> list[int]:
         """Return the places of those of the items that the graph has."""
@@ -147,8 +208,34 @@ class LadybugReader(Projection):
 
     def existing_statements(self, ids: Sequence[str]) -> list[str]:
         """Return those of the statement ids that the graph has."""
-        text = f"{MATCH_STATEMENTS} WHERE list_contains($ids, h.id) RETURN h.id AS id"
-        return [row["id"] for row in self.rows(text, {"ids": list(ids)})]
+        found = set(self.placed_statements(ids)["id"].to_pylist())
+        return [id for id in ids if id in found]
+
+    def placed_statements(self, ids: Sequence[str]) -> pa.Table:
+        """Return those of the statement ids that the graph has, with the places of their items.
+
+        Only nodes have an index: all statements are compared.
+        """
+        match = "MATCH (i:Item)-[h:HAS]->()"
+        columns = f"h.id AS id, offset(id(i)) AS {_PLACE}"
+        if len(ids) <= LISTED_IDS:
+            text = f"{match} WHERE list_contains($ids, h.id) RETURN {columns}"
+            return self.table(text, {"ids": list(ids)}, PLACED_SCHEMA)
+        # Each statement would be compared with the whole list.
+        wanted = pa.array(ids, pa.string())
+        text = f"{match} WHERE {IN_RANGE} RETURN {columns}"
+        found = [PLACED_SCHEMA.empty_table()]
+        for start, stop in self._statement_ranges():
+            table = self.table(text, {"start": start, "stop": stop}, PLACED_SCHEMA)
+            found.append(table.filter(pc.is_in(table["id"], value_set=wanted)))
+        return pa.concat_tables(found)
+
+    def placed_statements_about(self, item_ids: Sequence[str]) -> pa.Table:
+        """Return the statements about some items by their ids, with the places of the items."""
+        places = self.places_of(item_ids) if item_ids else []
+        columns = f"h.id AS id, offset(id(i)) AS {_PLACE}"
+        found = [table.cast(PLACED_SCHEMA) for table in self._tables_of(places, columns)]
+        return pa.concat_tables([PLACED_SCHEMA.empty_table(), *found])
 
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id; those of a large graph are sorted on disk."""
@@ -185,6 +272,12 @@ class LadybugReader(Projection):
         text = f"{MATCH_STATEMENTS} WHERE {where} {FROM_ITEMS} RETURN {self.statement_columns}"
         parts = self._parts(text, params, ranges, STATEMENT_SCHEMA)
         yield from sorted_batches(parts, STATEMENT_SCHEMA)
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements, those of some items after the other, in FACT_SCHEMA."""
+        columns = f"{TRIPLE_COLUMNS}, h.rank AS rank"
+        text = f"{MATCH_STATEMENTS} WHERE {IN_RANGE} {FROM_ITEMS} RETURN {columns}"
+        yield from self._parts(text, {}, self._statement_ranges(), FACT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks, those of some items after the other."""
@@ -238,7 +331,9 @@ class LadybugReader(Projection):
         with ladybug_errors(self.path):
             connection = self.connect()
             try:
-                table = connection.execute(text, params or {}).get_as_arrow()
+                result = connection.execute(text, params or {})
+                # For each chunk it allocates room for as many rows as a chunk may have.
+                table = result.get_as_arrow(max(1, min(result.get_num_tuples(), CHUNK_ROWS)))
             finally:
                 connection.close()
             table = with_empty_lists(table)

@@ -54,9 +54,13 @@ class PutTables:
         return list(dict.fromkeys(ids))
 
     def are_plain(self) -> bool:
-        """Return whether no row has references besides that in its columns."""
-        tables = (self.items, self.statements)
-        return all(each["references"].null_count == each.num_rows for each in tables)
+        """Return whether no row has references besides that in its columns, or inherits."""
+        columns = [
+            self.items["references"],
+            self.items["evidence"],
+            self.statements["references"],
+        ]
+        return all(column.null_count == len(column) for column in columns)
 
     def as_new(self) -> PutTables:
         """Return what a store that has none of these items has to write.
@@ -222,6 +226,12 @@ def retirement_of(source: str, stored: StoredRows, order: SourceOrder = NEWEST_F
         for row in statements[id]:
             _remove_reference(row, origin, order, changes)
     return changes
+
+
+def is_item_unchanged(old: Row, row: Row, rules: PutRules) -> bool:
+    """Return whether putting an item's row changes nothing of the row that is stored."""
+    before = item_references(old)
+    return _merged_items(before, row, rules) == before
 
 
 def _has_source(references: list[Reference]) -> bool:

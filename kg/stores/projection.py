@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from kg.stores.merge import StoredRows
-from kg.stores.protocol import Counts, Pattern, QueryResult
+from kg.stores.protocol import EVERYTHING, Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
+from kg.stores.tables import FACT_SCHEMA
+from kg.stores.unchanged import StoredTables
 from schema.terms import Rank
 
 
@@ -30,11 +32,33 @@ class Projection(ABC):
 
     @abstractmethod
     def apply(self, version: int, changes: pa.Table) -> None:
-        """Apply one batch of the journal; applying it twice has the same result as once."""
+        """Apply one batch of the journal; applying it twice has the same result as once.
+
+        It may be put off until ``settle``, which comes before anything is read.
+        """
+
+    def settle(self) -> bool:
+        """Apply the batches that were put off; return whether there were any."""
+        return False
+
+    def settling_seconds(self) -> float:
+        """Return about how long ``settle`` would take."""
+        return 0.0
+
+    def lacks_all(self, item_ids: Sequence[str]) -> bool:
+        """Return whether the graph has none of these items, and none that was put off.
+
+        False if that takes as long to tell as to read their rows.
+        """
+        return False
 
     @abstractmethod
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of these items, as far as the graph has them, and their statements."""
+
+    def compared_about(self, item_ids: Sequence[str]) -> StoredTables | None:
+        """Return what the graph has about these items in columns; None if rows are as fast."""
+        return None
 
     @abstractmethod
     def existing_statements(self, ids: Sequence[str]) -> list[str]:
@@ -51,6 +75,10 @@ class Projection(ABC):
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+        return (batch.select(FACT_SCHEMA.names) for batch in self.scan(EVERYTHING))
 
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:

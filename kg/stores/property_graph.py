@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.stores.protocol import Pattern
 from kg.stores.tables import STATEMENT_SCHEMA
@@ -55,8 +56,11 @@ def text_conditions(pattern: Pattern) -> tuple[list[str], dict[str, Any]]:
 
 def with_image(items: pa.Table) -> pa.Table:
     """Return items in ITEM_SCHEMA with the properties that they have in the graph."""
-    images = [first_image(each) for each in items["images"].to_pylist()]
-    return items.append_column("image", pa.array(images, pa.string())).select(ITEM_PROPERTIES)
+    lists = items["images"].combine_chunks()
+    starts = lists.offsets[: len(lists)]
+    has_images = pc.greater(lists.value_lengths(), 0)
+    first = lists.values.take(pc.if_else(has_images, starts, pa.scalar(None, starts.type)))
+    return items.append_column("image", first).select(ITEM_PROPERTIES)
 
 
 def first_image(images: list[str] | None) -> str | None:

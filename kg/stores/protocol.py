@@ -25,6 +25,7 @@ from kg.stores.merge import (
 )
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.references import NEWEST_FIRST, Origin, SourceOrder
+from kg.stores.tables import FACT_SCHEMA
 from schema.terms import Item, Rank, Statement
 
 
@@ -235,6 +236,10 @@ class GraphStore(ABC):
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA: without their provenance."""
+        return (batch.select(FACT_SCHEMA.names) for batch in self.scan())
 
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:

@@ -78,6 +78,7 @@ STATEMENT_SCHEMA = pa.schema(
 TRIPLE_SCHEMA = pa.schema(
     [("item", pa.string()), ("property", pa.string()), ("value", pa.string())]
 )
+FACT_SCHEMA = pa.schema([*TRIPLE_SCHEMA, ("rank", pa.string())])
 
 
 def items_table(items: Iterable[Item]) -> pa.Table:

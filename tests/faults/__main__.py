@@ -58,6 +58,7 @@ SHOWN = 10
 TRIALS = (
     *(Trial(f"kill {path.name}", "kills", KILLS, kill_command(path)) for path in WRITE_PATHS),
     Trial("kill puts into Ladybug", "kills", KILLS, kill_puts("ladybug")),
+    Trial("kill loads into Ladybug", "kills", KILLS, kill_puts("ladybug", loads=True)),
     Trial("kill puts into RDF", "kills", KILLS, kill_puts("rdf")),
     Trial("kill checkpoints", "kills", KILLS, kill_checkpoints),
     Trial("kill training", "kills", KILLS, kill_training),

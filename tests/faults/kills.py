@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from kg.stores import ladybug_graph
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore, Verifiable
 from kg.stores.tables import statements_table
@@ -101,25 +102,31 @@ def kill_command(path: WritePath) -> Callable[[Plan], Outcome]:
     return lambda plan: KilledCommand(path, plan).run()
 
 
-def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
-    """Return the trial of a store that is written to, write by write, and killed."""
+def kill_puts(scheme: str, loads: bool = False) -> Callable[[Plan], Outcome]:
+    """Return the trial of a store that is written to, write by write, and killed.
+
+    With ``loads``, all rows are new, and wait in Ladybug until some of them are loaded together.
+    """
+    write = _load_write if loads else _write
+    put_for_ever = _load_for_ever if loads else _put_for_ever
 
     def trial(plan: Plan) -> Outcome:
         rng = random.Random(plan.seed)
-        moments = Moments(rng, _changes_of_puts(scheme, plan.folder / "measured"), 0.0)
+        changes_of_puts = _changes_of_puts(scheme, plan.folder / "measured", put_for_ever)
+        moments = Moments(rng, changes_of_puts, 0.0)
         outcome = Outcome(figures={"kills": 0, "acknowledged writes": 0})
         for kill in range(plan.count):
             folder = plan.folder / f"{scheme}-{kill}"
             url = f"{scheme}:{folder}"
             folder.mkdir(parents=True)
-            with Changes(folder) as changes, Child(_put_for_ever, url) as child:
+            with Changes(folder) as changes, Child(put_for_ever, url) as child:
                 # From the very first change of all to some after many writes.
                 moments.wait_for_change(child, changes, rng.randint(1, moments.changes))
                 killed = child.kill()
                 acknowledged = max(child.messages(), default=-1)
             if not killed:
                 outcome.bad.append(f"{scheme}, kill {kill}: the writer ended by itself")
-            problems = run(_check_puts, url, acknowledged)
+            problems = run(_check_puts, url, acknowledged, write)
             outcome.bad += [
                 f"{scheme}, kill {kill} (seed {plan.seed}): {each}" for each in problems
             ]
@@ -132,10 +139,12 @@ def kill_puts(scheme: str) -> Callable[[Plan], Outcome]:
     return trial
 
 
-def _changes_of_puts(scheme: str, folder: Path) -> int:
+def _changes_of_puts(
+    scheme: str, folder: Path, put_for_ever: Callable[[Connection, str], None]
+) -> int:
     """Return how many changes of files it takes to make a store and to make some writes."""
     folder.mkdir()
-    with Changes(folder) as changes, Child(_put_for_ever, f"{scheme}:{folder}") as child:
+    with Changes(folder) as changes, Child(put_for_ever, f"{scheme}:{folder}") as child:
         acknowledged = 0
         while acknowledged < MEASURED_WRITES and child.is_running:
             # All the time, since a new folder is watched only when it is heard of.
@@ -186,6 +195,22 @@ def _write(number: int) -> Write:
     return Write(guesses)
 
 
+def _load_write(number: int) -> Write:
+    """Return a write of new rows."""
+    return Write([Statement(f"{number}-{row}", "colour", COLOURS[row % 6]) for row in range(9)])
+
+
+def _load_for_ever(sender: Connection, url: str) -> None:
+    """Write new rows for ever, and have them loaded from time to time."""
+    ladybug_graph.COPIED_ROWS = 0
+    with open_store(url) as store:
+        for number in itertools.count():
+            _load_write(number).apply(store)
+            sender.send(number)
+            if number % 4 == 3:
+                store.counts()
+
+
 def _put_for_ever(sender: Connection, url: str) -> None:
     """Write for ever, and acknowledge each write."""
     with open_store(url) as store:
@@ -194,15 +219,15 @@ def _put_for_ever(sender: Connection, url: str) -> None:
             sender.send(number)
 
 
-def _check_puts(url: str, acknowledged: int) -> list[str]:
+def _check_puts(url: str, acknowledged: int, write: Callable[[int], Write]) -> list[str]:
     """Return what is wrong with a store whose writer was killed after that write."""
     problems = []
     expected: dict[str, Rank] = {}
     for number in range(acknowledged + 1):
-        _write(number).follow(expected)
+        write(number).follow(expected)
     # The write that was on its way may be there, but not half of it.
     next_one = dict(expected)
-    _write(acknowledged + 1).follow(next_one)
+    write(acknowledged + 1).follow(next_one)
     store: Any = open_store(url)
     with store:
         found = {

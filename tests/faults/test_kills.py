@@ -16,8 +16,10 @@ def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_pat
     assert outcome.figures["kills"] == 2
 
 
-@pytest.mark.parametrize("scheme", ["ladybug", "rdf"])
-def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme):
-    outcome = kill_puts(scheme)(Plan(2, 2, tmp_path))
+@pytest.mark.parametrize(
+    ("scheme", "loads"), [("ladybug", False), ("ladybug", True), ("rdf", False)]
+)
+def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme, loads):
+    outcome = kill_puts(scheme, loads)(Plan(2, 2, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["acknowledged writes"] > 0

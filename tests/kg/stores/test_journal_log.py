@@ -130,13 +130,36 @@ def test_the_journal_is_still_a_delta_table(journal):
     assert HEAD not in "".join(table.file_uris())
 
 
-def test_an_error_of_delta_lake_is_one_of_ours(journal, monkeypatch):
+def test_an_error_of_delta_lake_is_one_of_ours(tmp_path, monkeypatch):
     from deltalake import exceptions
 
     def fail(*_, **__):
         raise exceptions.DeltaError("a\nb")
 
-    monkeypatch.setattr("deltalake.DeltaTable.create_write_transaction", fail)
-    with pytest.raises(StoreError, match=r"version 3 cannot be added .*\(a b\).*verify"):
+    monkeypatch.setattr("deltalake.transaction.create_table_with_add_actions", fail)
+    journal = journal_module.Journal(tmp_path / "another")
+    with pytest.raises(StoreError, match=r"version 0 cannot be added .*\(a b\).*verify"):
+        append(journal, "0")
+    assert journal_module.Journal(journal.folder).version == -1
+
+
+def test_an_entry_is_never_written_over(journal, monkeypatch):
+    there = journal.log.path(VERSIONS - 1)
+    before = there.read_bytes()
+    monkeypatch.setattr(type(journal), "version", VERSIONS - 2)
+    monkeypatch.setattr(journal.log, "version", lambda: VERSIONS - 1)
+    with pytest.raises(StoreError, match="is there already"):
         append(journal, "3")
-    assert journal_module.Journal(journal.folder).version == VERSIONS - 1
+    assert there.read_bytes() == before
+
+
+def test_appending_does_not_read_the_log_again(journal, monkeypatch):
+    append(journal, "3")
+
+    def fail(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(journal.log, "check", fail)
+    monkeypatch.setattr("deltalake.DeltaTable.__init__", fail)
+    append(journal, "4")
+    assert journal.version == VERSIONS + 1

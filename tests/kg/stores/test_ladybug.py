@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kg.stores import ladybug_database, ladybug_graph, ladybug_reading
+from kg.stores import journaled, ladybug_database, ladybug_graph, ladybug_reading
 from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
+from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.ladybug_reading import with_empty_lists
 from kg.stores.merge import Changes
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
+from schema.errors import StoreError, StoreUnavailableError
 from schema.terms import Item
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.journaled_contract import JournaledContract, fill
@@ -163,3 +165,130 @@ class TestLargeLadybug(TestLadybug):
         monkeypatch.setattr(ladybug_reading, "STATEMENTS_AT_ONCE", 2)
         monkeypatch.setattr(ladybug_reading, "PLACES_AT_ONCE", 2)
         monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 0)
+
+
+class TestLadybugLoads(TestLadybug):
+    """The same tests with all new rows loaded by COPY, a few at a time, into any graph."""
+
+    @pytest.fixture(autouse=True)
+    def little_at_once(self, monkeypatch):
+        monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
+        monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 3_000)
+        monkeypatch.setattr(ladybug_graph, "SMALL_COPY_BYTES", 1_000)
+        monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 1)
+        monkeypatch.setattr(journaled, "COMPARED_ROWS", 0)
+
+    def test_what_a_killed_writer_left_in_place_is_finished(self):
+        pytest.skip("the writer in place merged what it wrote")
+
+
+def new_rows(first: int, items: int = 20) -> dict[str, pa.Table]:
+    """Return some items from a number on, and two statements about each, as a put takes them."""
+    numbers = range(first, first + items)
+    rows = [
+        statement(f"{number}", property=property, value=f"{property} {number % 7}")
+        for number in numbers
+        for property in ("colour", "size")
+    ]
+    return {
+        "items": items_table(Item(f"{number}", f"title {number}") for number in numbers),
+        "statements": statements_table(rows),
+    }
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Return the labels and the numbers of rows that are loaded by COPY."""
+    loads = []
+    really_copy = LadybugGraph._copy
+
+    def copy(self, label, rows):
+        loads.append((label, rows.num_rows))
+        return really_copy(self, label, rows)
+
+    monkeypatch.setattr(LadybugGraph, "_copy", copy)
+    return loads
+
+
+def test_new_rows_of_many_batches_are_loaded_together(tmp_path, loads):
+    with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
+        for first in range(0, 100, 20):
+            expected.put(**new_rows(first))
+            report = store.put(**new_rows(first))
+            assert (report.new_items, report.new_statements) == (20, 40)
+        assert loads == []
+        assert store.content_hash() == expected.content_hash()
+        assert loads == [("Item", 100), ("Value", 14), ("HAS", 200)]
+
+
+@pytest.mark.parametrize("has_some", [False, True])
+def test_waiting_rows_are_updated_and_retracted(tmp_path, monkeypatch, has_some):
+    monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
+    with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
+        for each in (expected, store):
+            if has_some:
+                each.put(**new_rows(500))
+                assert each.counts().items == 20
+            each.put(**new_rows(0))
+            # Half of these items wait, and half are new.
+            each.put(**new_rows(10))
+            each.put(items_table([Item("3", "another title")]), None)
+            each.put(**new_rows(30))
+            assert each.retract([statement("31", property="size", value="size 3").id]) == 1
+        assert store.content_hash() == expected.content_hash()
+        assert store.verify() == []
+    with open_store(f"ladybug:{tmp_path}/g", read_only=True) as store:
+        assert store.item("3")[0].title == "another title"
+
+
+def test_rows_are_loaded_in_parts_if_the_buffer_pool_is_too_small(tmp_path, monkeypatch, loads):
+    monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 500)
+    monkeypatch.setattr(ladybug_graph, "SMALL_COPY_BYTES", 0)
+    monkeypatch.setattr(ladybug_graph, "COPY_POOL_BYTES", 24 << 20)
+    monkeypatch.setattr(ladybug_graph, "WRITER_POOL_BYTES", 24 << 20)
+    with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
+        for each in (expected, store):
+            each.put(**new_rows(0, 20_000))
+        store.close()
+        with open_store(f"ladybug:{tmp_path}/g", read_only=True) as reader:
+            assert reader.content_hash() == expected.content_hash()
+    assert len([label for label, _ in loads if label == "HAS"]) > 1
+
+
+def test_what_was_loaded_is_not_loaded_again_if_something_fails_afterwards(tmp_path, monkeypatch):
+    store: Any = open_store(f"ladybug:{tmp_path}/g")
+    store.put(**new_rows(0))
+    really_execute = ladybug.Connection.execute
+
+    def execute(self, query, *arguments):
+        result = really_execute(self, query, *arguments)
+        if query.startswith("COPY HAS"):
+            raise RuntimeError(
+                "Transaction committed successfully, but the post-commit checkpoint failed: Buffer "
+                "manager exception: Unable to allocate memory! The buffer pool is full"
+            )
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ladybug.Connection, "execute", execute)
+        with pytest.raises(StoreUnavailableError, match="too little memory"):
+            store.counts()
+    with pytest.raises(StoreError, match="open it again"):
+        store.counts()
+    store.close()
+    with open_store(f"ladybug:{tmp_path}/g", read_only=True) as store:
+        assert store.counts().statements == 40
+
+
+def test_publication_waits_until_loading_takes_little_of_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(journaled, "PUBLISH_SECONDS", 0)
+    store: Any = open_store(f"ladybug:{tmp_path}/g")
+    with store:
+        store.put(**new_rows(0))
+        store._next_publication = 0.0
+        monkeypatch.setattr(LadybugGraph, "settling_seconds", lambda self: 1e9)
+        store.put(**new_rows(20))
+        assert store._files.published() is None
+        monkeypatch.setattr(LadybugGraph, "settling_seconds", lambda self: 0.0)
+        store.put(**new_rows(40))
+        assert store._files.published() is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +110,11 @@ class Draft:
     columns: DraftColumns = DraftColumns()
     languages: dict[str, dict[int, str]] = field(default_factory=dict)
     """The tags of titles and descriptions, by field and row [M], where texts have one."""
+
+    @cached_property
+    def id_column(self) -> pa.Array:
+        """The ids [M] as a column."""
+        return pa.array(self.ids, pa.string())
 
 
 class DraftMaker:
@@ -516,8 +522,9 @@ def _category_facts(column: Column) -> Facts:
 
 def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
     """Reject rows without a title that a report adds below its table."""
-    for row, id in enumerate(ids):
-        if id is not None and is_word_for_totals(id) and title[row].as_py() is None:
+    for row in np.flatnonzero(title.is_null()).tolist():
+        id = ids[row]
+        if id is not None and is_word_for_totals(id):
             reason = f"{id!r} is the sum of a report and no item: it has no title"
             rows.bad.setdefault(int(rows.sources[row]), reason)
 

@@ -23,7 +23,7 @@ from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
-from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.seen import SeenRows, hashes_of
 from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.values import ColumnCounts, add_counts, remarks
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
@@ -318,12 +318,14 @@ def _store_batch(
     report.statements += batch.statements.num_rows
     report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
-    own = dict.fromkeys(batch.items["id"].to_pylist())
+    own = pc.unique(batch.items["id"])
     # A variant in a cell of its product may have no row of its own, and is an item all the same.
-    ids = own | dict.fromkeys(pc.unique(batch.statements["item"]).to_pylist())
-    seen_before = seen_items.find(ids)
-    row = SeenRow(content=number, line=0)
-    seen_items.add({id: row for id in ids if id not in seen_before})
+    others = pc.unique(batch.statements["item"])
+    others = others.filter(pc.invert(pc.is_in(others, value_set=own)))
+    ids = hashes_of([*own.to_pylist(), *others.to_pylist()])
+    seen_before = seen_items.find_hashes(ids)
+    new_ids = ids[~seen_before.found]
+    seen_items.add_hashes(new_ids, np.full(len(new_ids), number), np.zeros(len(new_ids), np.int64))
     report.items = len(seen_items)
 
     if store is not None and (batch.items.num_rows or batch.statements.num_rows):
@@ -332,7 +334,8 @@ def _store_batch(
         report.new_statements += added.new_statements
     if ledger is not None and batch.rejects:
         ledger.add_rejects(report.run, batch.rejects)
-    return sum(seen.content != number for id, seen in seen_before.items() if id in own)
+    is_shared = seen_before.found & (seen_before.contents != number)
+    return int(is_shared[: len(own)].sum())
 
 
 def _files(plans: list[SourcePlan]) -> list[str]:

@@ -23,6 +23,8 @@ Row = dict[str, Any]
 BATCH_ROWS = 65_536
 """Rows of the record batches that stores read and write at once."""
 
+_ID_BYTES = 16
+
 ElementT = TypeVar("ElementT")
 
 ITEM_SCHEMA = pa.schema(
@@ -83,8 +85,8 @@ def statement_ids(
 ) -> pa.Array:
     """Return the :func:`schema.terms.statement_id` of many triples [N] with their languages.
 
-    A null in a triple counts as an empty text. The bytes to hash are put together in columns, which
-    takes half the time of one call each.
+    A null in a triple counts as an empty text. The bytes to hash are put together in columns, and a
+    copy of one hash costs less than a new one: this takes half the time of one call each.
     """
     parts: list[pa.Array] = []
     for texts in (items, properties, values):
@@ -97,8 +99,16 @@ def statement_ids(
         parts.append(pc.fill_null(tagged, b""))
     separator = pa.scalar(b"", pa.large_binary())
     messages = pc.binary_join_element_wise(*parts, separator).to_pylist()
-    digests = [hashlib.blake2b(message, digest_size=16).hexdigest() for message in messages]
-    return pa.array(digests, pa.string())
+    new_hash = hashlib.blake2b(digest_size=_ID_BYTES).copy
+    digests = []
+    for message in messages:
+        state = new_hash()
+        state.update(message)
+        digests.append(state.hexdigest())
+    size = 2 * _ID_BYTES
+    offsets = np.arange(0, size * len(messages) + 1, size, dtype=np.int32)
+    text = pa.py_buffer("".join(digests).encode())
+    return pa.Array.from_buffers(pa.string(), len(messages), [None, pa.py_buffer(offsets), text])
 
 
 def _lengths(data: pa.Array) -> pa.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from kg.ingest.readers.encodings import encoding_label
 from schema.dialects import Dialect
@@ -49,6 +50,11 @@ def shape_of(text: str) -> str:
     if len(text) > 60 or not any(map(str.isdigit, text)) or any(map(str.isspace, text)):
         return ""
     kinds = text.translate(_KINDS_OF_ASCII) if text.isascii() else "".join(map(_kind, text))
+    return _without_repetitions(kinds)
+
+
+@lru_cache(maxsize=1 << 12)
+def _without_repetitions(kinds: str) -> str:
     return _REPEATED.sub(r"\1", kinds)
 
 

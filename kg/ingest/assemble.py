@@ -492,18 +492,19 @@ class Assembler:
             rows = zip(*(level.to_pylist() for level in levels), strict=True)
             paths = (CATEGORY_SEPARATOR.join(filter(None, row)) or None for row in rows)
             return pa.array(list(paths), pa.string())
-        return pa.array(self._paths(columns[0], draft.category.take(indices)), pa.string())
+        return self._paths(columns[0], draft.category.take(indices))
 
-    def _paths(self, column: str, texts: pa.Array) -> list[str | None]:
+    def _paths(self, column: str, texts: pa.Array) -> pa.Array:
         """Return the path of each category in a column [N]: the levels within it, joined."""
         settings = self.maker.value_settings(self.mapping.settings_of(column))
         settings = replace(settings, separator=self.mapping.category_separator, quoted=False)
         cells = self._cleaners.split(column, Role.PATH, texts, settings)
-        paths: list[str | None] = [None] * len(texts)
-        for row, level in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
-            path = paths[row]
-            paths[row] = level if path is None else path + CATEGORY_SEPARATOR + level
-        return paths
+        # The levels stand in the order of their rows.
+        counts = np.bincount(cells.rows, minlength=len(texts))
+        ends = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+        levels = pa.ListArray.from_arrays(pa.array(ends), cells.values)
+        paths = pc.binary_join(levels, CATEGORY_SEPARATOR)
+        return pc.if_else(pa.array(counts > 0), paths, None)
 
 
 @dataclass(frozen=True)
@@ -556,11 +557,10 @@ class _Repeated:
     old: BoolArray
 
 
-def _cells_of(texts: Sequence[str | None]) -> SplitCells:
+def _cells_of(texts: pa.Array) -> SplitCells:
     """Return texts [N] as cells with one value, or none, each."""
-    rows = [row for row, text in enumerate(texts) if text is not None]
-    values = [text for text in texts if text is not None]
-    return SplitCells(np.array(rows, np.int64), pa.array(values, pa.string()))
+    rows = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+    return SplitCells(rows, texts.drop_null())
 
 
 def _items_table(

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
@@ -418,8 +419,6 @@ class DraftMaker:
         if not layout.category:
             return [], nulls
         separator = self.mapping.category_multi
-        firsts: list[str | None] = [None] * count
-        further = ColumnBuilder()
         columns = [
             column
             for name in layout.category
@@ -427,6 +426,10 @@ class DraftMaker:
                 self._source_columns(rows, name), count, self.mapping.language, secondary
             )
         ]
+        if len(columns) == 1 and self._is_one_text_a_row(columns[0], separator, secondary):
+            return [], columns[0].spread(count)
+        firsts: list[str | None] = [None] * count
+        further = ColumnBuilder()
         for column in columns:
             for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
                 for each in split_values(text, separator, quoted=True):
@@ -436,6 +439,14 @@ class DraftMaker:
                         further.add(column.name, row, each, column.language)
         facts += map(_category_facts, further.columns())
         return [], pa.array(firsts, pa.string())
+
+    def _is_one_text_a_row(
+        self, column: Column, separator: str | None, secondary: BoolArray
+    ) -> bool:
+        """Return whether a column has one text in a row at most, and in the leading language."""
+        if column.language is not None or secondary.any() or column.has_repeated_rows():
+            return False
+        return not (separator and pc.any(pc.match_substring(column.texts, separator)).as_py())
 
     def _category_levels(
         self, rows: Rows, layout: Layout, facts: list[Facts], secondary: BoolArray
@@ -465,9 +476,11 @@ class DraftMaker:
         for name in layout.images:
             others = ColumnBuilder()
             for column in self._source_columns(rows, name):
-                for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
-                    for image in self._steps.images(name, text):
-                        if is_other_file(image):
+                is_one = self._steps.are_images(name, column.texts).tolist()
+                texts = column.texts.to_pylist()
+                for row, text, whole in zip(column.rows.tolist(), texts, is_one, strict=True):
+                    for image in [text] if whole else self._steps.images(name, text):
+                        if not whole and is_other_file(image):
                             others.add(name, row, image)
                         else:
                             images[row].append(image)

@@ -38,13 +38,15 @@ _DAMAGED = "^[+-]?[0-9]+(?:[.,][0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)$"
 
 _SPACE = ord(" ")
 _FOREIGN = 2
+_AMPERSAND = 4
 
 
 def _byte_kinds() -> NDArray[np.uint8]:
-    """Return 0 for each byte of ASCII that plain texts may hold, _FOREIGN beyond ASCII, or 1."""
+    """Return 0 for each byte that any plain text may hold, 1 for those that none holds."""
     kinds = np.zeros(256, np.uint8)
     kinds[:_SPACE] = 1
-    kinds[[ord("<"), ord("&"), 0x7F]] = 1
+    kinds[[ord("<"), 0x7F]] = 1
+    kinds[ord("&")] = _AMPERSAND
     kinds[0x80:] = _FOREIGN
     return kinds
 
@@ -97,14 +99,18 @@ def _plain_filled(texts: pa.Array, rules: PlainRules) -> BoolArray:
     view = _View.of(texts)
     kinds = _KINDS[view.data]
     positions = np.flatnonzero(kinds)
-    is_foreign = kinds[positions] == _FOREIGN
-    foreign = view.with_any(positions[is_foreign])
+    found = kinds[positions]
+    foreign = view.with_any(positions[found == _FOREIGN])
     spaces = np.flatnonzero(view.data == _SPACE)
     doubled = spaces[1:][np.diff(spaces) == 1]
     first = view.data[view.starts]
     last = view.data[view.ends - 1]
     plain = ~_STARTS_MARK[first] & (last != _SPACE)
-    plain &= ~view.with_any(positions[~is_foreign]) & ~view.with_any(doubled)
+    plain &= ~view.with_any(positions[found == 1]) & ~view.with_any(doubled)
+    if (found == _AMPERSAND).any():
+        # No entity of HTML is without its semicolon.
+        has_entity = view.with_any(positions[found == _AMPERSAND])
+        plain &= ~_among(texts, has_entity, lambda some: _mask(pc.match_substring(some, ";")))
     for sign in rules.signs:
         plain &= ~_mask(pc.match_substring(texts, sign))
     # A word for nothing that neither begins nor ends like a word is made of signs or in brackets.

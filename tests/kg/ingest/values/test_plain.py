@@ -92,7 +92,7 @@ def test_the_evidence_of_a_column_is_that_of_all_its_texts(texts):
 @pytest.mark.parametrize(
     "text",
     [
-        *["red", "12.5 kg", "Product number 7", "v0-1100", "10 (large)", "-5 °C", "R 134 a"],
+        *["red", "R&D", "12.5 kg", "Product number 7", "v0-1100", "10 (large)", "-5 °C", "R 134 a"],
         *["Kühlschrank, weiß", "Ø 12 × 3 – groß", "Чашка", "白い皿", "컵", "Ποτήρι", "2024-01-31"],
         *["x" * 500, "Ein langer Text über 120 cm² Fläche, 3½ Zoll, dazu ein ™-Zeichen … fertig"],
     ],

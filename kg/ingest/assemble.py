@@ -24,7 +24,7 @@ from kg.ingest.values import (
     split_texts,
 )
 from kg.ingest.values.text import clean
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, are_distinct, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.languages import canonical_tag
 from schema.mapping import Mapping
@@ -586,8 +586,9 @@ def _repeated(text: str | None, count: int) -> pa.Array:
 
 def _without_duplicates(statements: pa.Table) -> pa.Table:
     """Keep the first of equal statements: a column and a packed cell may make the same one."""
-    codes = statements["id"].combine_chunks().dictionary_encode()
-    if len(codes.dictionary) == len(codes):
+    ids = statements["id"].combine_chunks()
+    if are_distinct(ids):
         return statements
+    codes = ids.dictionary_encode()
     _, first_rows = np.unique(codes.indices.to_numpy(), return_index=True)
     return statements.take(pa.array(np.sort(first_rows)))

@@ -111,6 +111,25 @@ def statement_ids(
     return pa.Array.from_buffers(pa.string(), len(messages), [None, pa.py_buffer(offsets), text])
 
 
+def are_distinct(ids: pa.Array) -> bool:
+    """Return whether statement ids [N] are surely all distinct; some that are may not be found so.
+
+    They are hashes, so a half of each tells them apart, and numbers are sorted faster than texts.
+    """
+    _, offsets, data = ids.buffers()
+    size = 2 * _ID_BYTES
+    bounds = np.frombuffer(offsets, np.int32)[ids.offset :][: len(ids) + 1]
+    if not len(ids):
+        return True
+    if ids.null_count or not (np.diff(bounds) == size).all():
+        return False
+    text = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
+    halves = np.ascontiguousarray(text.reshape(-1, size)[:, :_ID_BYTES]).view(np.uint64)
+    # Eight digits each: the lower bits of one make room for those of the other.
+    mixed = np.sort(halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1])
+    return not (mixed[1:] == mixed[:-1]).any()
+
+
 def _lengths(data: pa.Array) -> pa.Array:
     """Return the length of each text [N] as eight bytes, the lowest first."""
     lengths = np.ascontiguousarray(pc.binary_length(data).to_numpy(), "<i8")

@@ -207,9 +207,11 @@ def _evidence_of_names(texts: pa.Array) -> ColumnEvidence:
     long = int((is_whole & (pc.binary_length(texts).to_numpy() >= LONG_NUMBER)).sum())
     evidence = ColumnEvidence(texts=whole, numeric=whole, forms=NumberForms(whole=whole, long=long))
     others = len(texts) - whole
-    numeric = 0
-    forms = NumberForms()
-    for text in texts.filter(pa.array(may_be_numeric & ~is_whole)).to_pylist():
+    # With a unit and the like, which no form of numbers has.
+    is_amount = matches(texts, "^[0-9]") & matches(texts, "[^0-9.,eE+-]")
+    numeric = int(is_amount.sum())
+    forms = NumberForms(other=numeric)
+    for text in texts.filter(pa.array(may_be_numeric & ~is_whole & ~is_amount)).to_pylist():
         if _NUMERIC.match(text):
             numeric += 1
             forms += NumberForms.of(text)

@@ -249,7 +249,7 @@ class Ontology:
                     tuple(counts.values()),
                     equality.key,
                     edited.synonyms,
-                    equality.coarse_key,
+                    equality.coarse_keys,
                 )
                 spellings = {each.shown: each.others for each in merges}
                 specs[spec.name] = replace(spec, spellings=dict(sorted(spellings.items())))

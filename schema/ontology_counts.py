@@ -50,10 +50,21 @@ FROM fact LEFT JOIN merged USING (property, value)
 WHERE property IN (SELECT property FROM merged)
 """
 _HOLDERS = "SELECT property, count(*), count(*) FILTER (n > 1) FROM holder GROUP BY ALL"
-_CATEGORIES = "SELECT parent, count(*) FROM item_row JOIN parents USING (category) GROUP BY ALL"
+# Items are counted by their own categories first: each has several parents.
+_CATEGORIES = """
+SELECT parent, CAST(sum(n) AS BIGINT)
+FROM (SELECT category, count(*) AS n FROM item_row GROUP BY category)
+JOIN parents USING (category)
+GROUP BY ALL
+"""
 _HOLDERS_BY_CATEGORY = """
-SELECT property, parent, count(*)
-FROM holder JOIN item_row ON item_row.id = holder.item JOIN parents USING (category)
+SELECT property, parent, CAST(sum(n) AS BIGINT)
+FROM (
+    SELECT property, category, count(*) AS n
+    FROM holder JOIN item_row ON item_row.id = holder.item
+    GROUP BY ALL
+)
+JOIN parents USING (category)
 GROUP BY ALL
 """
 

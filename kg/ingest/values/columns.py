@@ -381,7 +381,8 @@ _SUSPICIOUS = re.compile(r"[<&]|^\s*[='\"]")
 def values_of(text: str, rules: ColumnRules) -> tuple[list[str], _CellChanges | None]:
     """Return the clean values of a cell, and what was done to it; None if nothing was.
 
-    A property's values are distinct; the levels of a path may be equal.
+    A property's values are distinct; the levels of a path may be equal. Texts that this leaves as
+    they are, are found for whole columns by :func:`plain_texts`, which must never find any other.
     """
     changes = None
     text = without_controls(text)

@@ -82,6 +82,22 @@ class Equality:
             return self.key(text).replace(" ", "")
         return text.casefold().replace(" ", "")
 
+    def coarse_keys(self, texts: Sequence[str]) -> list[str]:
+        """Return the coarse key of each text; most are found for all texts at once."""
+        is_text = self.reading.datatype in ("string", "text", "boolean")
+        is_identifier = self.reading.datatype == "identifier"
+        together = "".join(texts)
+        if not (is_text or is_identifier) or not (together.isascii() and together.isprintable()):
+            return list(map(self.coarse_key, texts))
+        joined = "\n".join(texts).replace(" ", "")
+        keys = (joined.casefold() if is_text else joined).split("\n") if texts else []
+        if is_text:
+            # What begins with a number may be a quantity, which can be written in many ways.
+            for place, key in enumerate(keys):
+                if key[:1].isdecimal():
+                    keys[place] = self.coarse_key(texts[place])
+        return keys
+
     def _literal_key(self, text: str) -> str | None:
         """Return the key of what a text stands for; None if it stands for nothing but itself."""
         reading = self.reading
@@ -220,16 +236,16 @@ def find_merges(
     counts: Sequence[int],
     key_of: Callable[[str], str],
     synonyms: Mapping[str, Iterable[str]] | None = None,
-    coarse_key_of: Callable[[str], str] | None = None,
+    coarse_keys_of: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> list[Merge]:
     """Return the groups of equal values, of which the commonest is shown.
 
     Values that are equally common are in alphabetical order. ``synonyms`` names for some values
-    others that are the same; each of them is shown as the first of its own. ``coarse_key_of`` is a
-    quicker key, by which those that are equal to no other are passed over.
+    others that are the same; each of them is shown as the first of its own. ``coarse_keys_of``
+    returns quicker keys, by which those that are equal to no other are passed over.
     """
-    if coarse_key_of is not None and not synonyms:
-        coarse = list(map(coarse_key_of, values))
+    if coarse_keys_of is not None and not synonyms:
+        coarse = coarse_keys_of(values)
         shared = Counter(coarse)
         if len(shared) == len(coarse):
             return []

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from schema.arrays import BoolArray
 
 # Whole words of a column's name, without case: "EAN", "gtin13", "Hersteller-Artikelnummer".
 _GTIN_WORDS = "gtin|ean|upc|jan ?code|isbn|itf|barcode|strichcode"
@@ -53,3 +59,26 @@ def gtin_fault(text: str) -> str | None:
     if len(digits) not in (8, 12, 13, 14):
         return f"has {len(digits)} digits"
     return "has a wrong check digit"
+
+
+_LONGEST_GTIN = 14
+
+
+def right_gtins(texts: pa.Array) -> BoolArray:
+    """Return which texts [N] are the digits of a GTIN alone, with the right check digit.
+
+    Of these :func:`gtin_fault` is None; it may be so of others, too. A null is none.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    has_length = pc.match_substring_regex(texts, "^(?:[0-9]{8}|[0-9]{12,14})$")
+    has_length = pc.fill_null(has_length, False)
+    # Zeros before a number do not change its check digit.
+    padded = pc.utf8_lpad(texts.filter(has_length), _LONGEST_GTIN, "0")
+    digits = np.frombuffer("".join(padded.to_pylist()).encode(), np.uint8) - ord("0")
+    weights = np.tile(np.array([3, 1], np.uint8), _LONGEST_GTIN // 2)
+    sums = (digits.reshape(-1, _LONGEST_GTIN) * weights).sum(axis=1, dtype=np.int64)
+    right = np.zeros(len(texts), bool)
+    right[has_length.to_numpy(zero_copy_only=False)] = sums % 10 == 0
+    return right

@@ -32,6 +32,7 @@ from schema.literals import (
 from schema.numbers import DECIMAL_MARKS, usual_decimal_mark
 from schema.settings import shown
 from schema.terms import CATEGORY_SEPARATOR
+from schema.toml_tables import number_table
 
 if TYPE_CHECKING:
     from schema.ontology_counts import ArrowRows, CatalogueCounts
@@ -190,6 +191,8 @@ class Ontology:
         self.threshold = threshold
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return isinstance(other, Ontology) and self.to_toml() == other.to_toml()
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, which can be edited
@@ -246,7 +249,7 @@ class Ontology:
                     tuple(counts.values()),
                     equality.key,
                     edited.synonyms,
-                    equality.coarse_key,
+                    equality.coarse_keys,
                 )
                 spellings = {each.shown: each.others for each in merges}
                 specs[spec.name] = replace(spec, spellings=dict(sorted(spellings.items())))
@@ -327,12 +330,10 @@ class Ontology:
         """Return the ontology as TOML; equal ontologies have the same text."""
         import tomli_w
 
-        document: dict[str, Any] = {
-            "version": 1,
-            "threshold": self.threshold,
-            "categories": self.categories,
-            "property": {},
-        }
+        head = tomli_w.dumps({"version": 1, "threshold": self.threshold})
+        sections = [head, number_table(("categories",), self.categories)]
+        if not self.properties:
+            sections.append(number_table(("property",), {}))
         for spec in self.properties.values():
             entry: dict[str, Any] = {
                 "datatype": spec.datatype,
@@ -342,14 +343,19 @@ class Ontology:
             if spec.unit:
                 entry["unit"] = spec.unit
             entry |= _settings_document(spec)
-            entry["applies_to"] = dict(sorted(spec.applies_to.items()))
-            entry["values"] = dict(zip(spec.values, spec.counts, strict=True))
+            path = ("property", spec.name)
+            counts = dict(zip(spec.values, spec.counts, strict=True))
+            sections += [
+                _property_toml(spec.name, entry),
+                number_table((*path, "applies_to"), dict(sorted(spec.applies_to.items()))),
+                number_table((*path, "values"), counts),
+            ]
             for table in ("spellings", "synonyms"):
                 others: dict[str, tuple[str, ...]] = getattr(spec, table)
                 if others:
-                    entry[table] = {shown: list(others[shown]) for shown in sorted(others)}
-            document["property"][spec.name] = entry
-        return tomli_w.dumps(document)
+                    lists = {shown: list(others[shown]) for shown in sorted(others)}
+                    sections.append(_property_toml(spec.name, {table: lists}))
+        return "\n".join(sections)
 
     @classmethod
     def from_toml(cls, text: str, name: str = "the ontology") -> Ontology:
@@ -391,7 +397,18 @@ class Ontology:
 
     def content_hash(self) -> str:
         """Return a SHA-256 of the whole content."""
-        return hashlib.sha256(self.to_toml().encode()).hexdigest()
+        return hash_of_toml(self.to_toml())
+
+
+def hash_of_toml(text: str) -> str:
+    """Return the :meth:`Ontology.content_hash` of an ontology, given its TOML."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _property_toml(name: str, entry: dict[str, Any]) -> str:
+    import tomli_w
+
+    return tomli_w.dumps({"property": {name: entry}})
 
 
 def _parse_spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:

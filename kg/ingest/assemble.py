@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.ingest.columns import Rows, reject, rows_of_batch
 from kg.ingest.draft import FURTHER_TEXTS, Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
 from kg.ingest.rows import Batch, RecordBatch, SkippedLine
-from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.seen import SeenRow, SeenRows, hashes_of
 from kg.ingest.shelf import ItemShelf, ShelvedItem
 from kg.ingest.values import (
     ColumnCleaners,
@@ -23,7 +24,7 @@ from kg.ingest.values import (
     split_texts,
 )
 from kg.ingest.values.text import clean
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, statement_ids
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, are_distinct, statement_ids
 from schema.arrays import BoolArray, IntArray
 from schema.languages import canonical_tag
 from schema.mapping import Mapping
@@ -148,15 +149,9 @@ class Assembler:
         draft = self.maker.draft(rows)
         # What was done to the ids was counted when the rows were set aside.
         self._cleaners.taken_counts()
-        keep = np.array(
-            [
-                id is not None
-                and int(source) not in draft.deferred
-                and int(source) not in draft.bad
-                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
-            ],
-            bool,
-        )
+        has_id = draft.id_column.is_valid().to_numpy(zero_copy_only=False)
+        left_out = np.array([*draft.deferred, *draft.bad], np.int64)
+        keep = has_id & ~np.isin(draft.sources, left_out)
         new = {id: SeenRow(0, 0) for id, kept in zip(draft.ids, keep, strict=True) if kept and id}
         known = self._seen.find(new)
         self._seen.add({id: row for id, row in new.items() if id not in known})
@@ -190,55 +185,56 @@ class Assembler:
         """Return which rows [M] of the draft bring something new, and the rows to reject."""
         reasons = {source: reason for source, reason in draft.bad.items() if reason != "empty id"}
         empty = {source for source, reason in draft.bad.items() if reason == "empty id"}
-        for row, (id, source) in enumerate(zip(draft.ids, draft.sources.tolist(), strict=True)):
-            if id is None and row not in draft.merged:
-                empty.add(source)
+        has_id = draft.id_column.is_valid().to_numpy(zero_copy_only=False)
+        without_id = np.flatnonzero(~has_id).tolist()
+        empty |= {int(draft.sources[row]) for row in without_id if row not in draft.merged}
         if self.mapping.may_repeat_ids or rows.parent_rows:
             repeated = self._check_variants(draft, rows)
         else:
-            repeated = self._check_ids(draft, rows)
+            repeated = self._check_ids(draft)
         reasons = {**repeated.reasons, **reasons, **dict.fromkeys(empty, "empty id")}
         rejects = [
             reject(rows, self.origin.file, source, int(lines[source]), reasons[source])
             for source in sorted(reasons)
         ]
-        keep = np.array(
-            [
-                id is not None and source not in reasons and source not in draft.deferred
-                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
-            ],
-            bool,
-        )
-        rejected = [
-            (id, source)
-            for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
-            if id is not None and source in reasons
-        ]
+        left_out = np.array([*reasons, *draft.deferred], np.int64)
+        keep = has_id & ~repeated.old & ~np.isin(draft.sources, left_out)
+        is_rejected = has_id & np.isin(draft.sources, np.array(list(reasons), np.int64))
+        rejected = np.flatnonzero(is_rejected)
         return _CheckedRows(
-            keep & ~repeated.old,
+            keep,
             rejects,
-            [id for id, _ in rejected],
-            len({source for _, source in rejected}),
+            draft.id_column.take(pa.array(rejected)).to_pylist(),
+            len(np.unique(draft.sources[rejected])),
         )
 
-    def _check_ids(self, draft: Draft, rows: Rows) -> _Repeated:
+    def _check_ids(self, draft: Draft) -> _Repeated:
         """Find the rows whose id appeared before: with other content they are to be rejected."""
-        reasons: dict[int, str] = {}
+        is_usable = draft.id_column.is_valid().to_numpy(zero_copy_only=False).copy()
+        is_usable[[row for row in draft.bad if row < len(is_usable)]] = False
+        rows = np.flatnonzero(is_usable)
+        ids = draft.id_column.take(pa.array(rows))
+        contents = np.array(draft.contents, np.int64)[rows]
+        lines = draft.lines[rows]
+        hashes = hashes_of(ids.to_pylist())
+        codes = ids.dictionary_encode().indices.to_numpy()
+        _, first_places, places = np.unique(codes, return_index=True, return_inverse=True)
+        first = first_places[places]
+        is_first = first == np.arange(len(rows))
+        seen = self._seen.find_hashes(hashes)
+        first_contents = np.where(seen.found, seen.contents, contents[first])
+        first_lines = np.where(seen.found, seen.lines, lines[first])
+        reasons = {
+            int(rows[place]): (
+                f"id {ids[place].as_py()!r} already appeared in line {first_lines[place]} "
+                "with other content"
+            )
+            for place in np.flatnonzero(first_contents != contents).tolist()
+        }
+        is_new = is_first & ~seen.found
+        self._seen.add_hashes(hashes[is_new], contents[is_new], lines[is_new])
         is_old = np.zeros(len(draft.ids), bool)
-        bad = draft.bad
-        first_rows = self._seen.find(item for item in draft.ids if item is not None)
-        seen_before = set(first_rows)
-        for row, (item, line) in enumerate(zip(draft.ids, draft.lines.tolist(), strict=True)):
-            if item is None or row in bad:
-                continue
-            content = draft.contents[row]
-            is_old[row] = item in first_rows
-            first = first_rows.setdefault(item, SeenRow(content, line))
-            if first.content != content:
-                reasons[row] = (
-                    f"id {item!r} already appeared in line {first.line} with other content"
-                )
-        self._seen.add({item: row for item, row in first_rows.items() if item not in seen_before})
+        is_old[rows[~is_new]] = True
         return _Repeated(reasons, is_old)
 
     def _check_variants(self, draft: Draft, rows: Rows) -> _Repeated:
@@ -302,11 +298,7 @@ class Assembler:
 
     def _statements(self, draft: Draft, keep: BoolArray) -> pa.Table:
         """Return the statements of the kept rows [M]."""
-        row_parts: list[IntArray] = []
-        line_parts: list[IntArray] = []
-        properties: list[str] = []
-        values: list[str] = []
-        languages: list[str | None] = []
+        parts: list[_Statements] = []
         everything = bool(keep.all())
         for facts in draft.facts:
             name = clean(facts.property)
@@ -315,38 +307,35 @@ class Assembler:
                 continue
             kept = facts if everything else _where(facts, keep[facts.rows])
             cells = self._values(kept, draft.title)
-            if not len(cells.rows):
+            count = len(cells.rows)
+            if not count:
                 continue
             if facts.language is None and not facts.whole and not facts.is_category:
                 self._columns[name, facts.column] = None
             rows = kept.rows[cells.rows]
-            row_parts.append(rows)
-            own_lines = draft.lines[rows]
-            if kept.lines is None:
-                line_parts.append(own_lines)
-            else:
-                lines = kept.lines[cells.rows]
-                line_parts.append(np.where(lines > 0, lines, own_lines))
-            properties += [name] * len(rows)
-            values += cells.values.to_pylist()
-            languages += [self._tag(facts.language, len(rows))] * len(rows)
-
-        rows = np.concatenate(row_parts) if row_parts else np.zeros(0, np.int64)
-        lines = np.concatenate(line_parts) if line_parts else np.zeros(0, np.int64)
-        items = [draft.ids[row] or "" for row in rows.tolist()]
-        item_column = pa.array(items, pa.string())
-        property_column = pa.array(properties, pa.string())
-        value_column = pa.array(values, pa.string())
-        language_column = pa.array(languages, pa.string())
+            lines = draft.lines[rows]
+            if kept.lines is not None:
+                own = kept.lines[cells.rows]
+                lines = np.where(own > 0, own, lines)
+            tag = self._tag(facts.language, count)
+            parts.append(
+                _Statements(
+                    rows, lines, _repeated(name, count), cells.values, _repeated(tag, count)
+                )
+            )
+        every = _Statements.joined(parts)
+        items = pc.fill_null(draft.id_column.take(pa.array(every.rows)), "")
         columns = {
-            "id": statement_ids(item_column, property_column, value_column, language_column),
-            "item": item_column,
-            "property": property_column,
-            "value": value_column,
-            "language": language_column,
-            "row": pa.array(lines, pa.int64()),
+            "id": statement_ids(items, every.properties, every.values, every.languages),
+            "item": items,
+            "property": every.properties,
+            "value": every.values,
+            "language": every.languages,
+            "row": pa.array(every.lines),
         }
-        return _without_duplicates(self._with_provenance(columns, len(rows), STATEMENT_SCHEMA))
+        return _without_duplicates(
+            self._with_provenance(columns, len(every.rows), STATEMENT_SCHEMA)
+        )
 
     def _tag(self, language: str | None, count: int) -> str | None:
         """Return the tag of so many texts in a language; None if it is none that there can be."""
@@ -380,7 +369,7 @@ class Assembler:
             "time": self.origin.time,
         }
         for name, text in constants.items():
-            columns[name] = pa.repeat(pa.scalar(text, pa.string()), count)
+            columns[name] = _repeated(text, count)
         for field_ in schema:
             columns.setdefault(field_.name, pa.nulls(count, field_.type))
         return pa.table({name: columns[name] for name in schema.names})
@@ -391,8 +380,8 @@ class Assembler:
         The facts are texts that differ from those of an item's first row.
         """
         rows = np.flatnonzero(own)
-        ids = [draft.ids[row] or "" for row in rows.tolist()]
         indices = pa.array(rows)
+        ids = pc.fill_null(draft.id_column.take(indices), "")
         texts = {
             "title": self._text(draft.columns.title, draft.title.take(indices)),
             "description": self._text(draft.columns.description, draft.description.take(indices)),
@@ -406,10 +395,14 @@ class Assembler:
             }
             others: list[_OtherText] = []
             table = self._merged_items(
-                self._shelf, ids, texts, tags, image_names, draft.lines[rows], others
+                self._shelf, ids.to_pylist(), texts, tags, image_names, draft.lines[rows], others
             )
             return table, self._other_texts(draft, rows, others)
-        images = [self._images(id, names) for id, names in zip(ids, image_names, strict=True)]
+        if not self.images.may_find_by_id and not any(image_names):
+            nothing = pa.nulls(len(ids), pa.list_(pa.string()))
+            return self._items_table(ids, texts, nothing, draft.lines[rows]), []
+        pairs = zip(ids.to_pylist(), image_names, strict=True)
+        images = [self._images(id, names) for id, names in pairs]
         return self._items_table(ids, texts, images, draft.lines[rows]), []
 
     def _merged_items(
@@ -467,9 +460,9 @@ class Assembler:
 
     def _items_table(
         self,
-        ids: Sequence[str],
+        ids: Sequence[str] | pa.Array,
         texts: dict[str, pa.Array],
-        images: list[list[str] | None],
+        images: Sequence[list[str] | None] | pa.Array,
         lines: IntArray,
     ) -> pa.Table:
         columns = {
@@ -534,18 +527,19 @@ class Assembler:
             rows = zip(*(level.to_pylist() for level in levels), strict=True)
             paths = (CATEGORY_SEPARATOR.join(filter(None, row)) or None for row in rows)
             return pa.array(list(paths), pa.string())
-        return pa.array(self._paths(columns[0], draft.category.take(indices)), pa.string())
+        return self._paths(columns[0], draft.category.take(indices))
 
-    def _paths(self, column: str, texts: pa.Array) -> list[str | None]:
+    def _paths(self, column: str, texts: pa.Array) -> pa.Array:
         """Return the path of each category in a column [N]: the levels within it, joined."""
         settings = self.maker.value_settings(self.mapping.settings_of(column))
         settings = replace(settings, separator=self.mapping.category_separator, quoted=False)
         cells = self._cleaners.split(column, Role.PATH, texts, settings)
-        paths: list[str | None] = [None] * len(texts)
-        for row, level in zip(cells.rows.tolist(), cells.values.to_pylist(), strict=True):
-            path = paths[row]
-            paths[row] = level if path is None else path + CATEGORY_SEPARATOR + level
-        return paths
+        # The levels stand in the order of their rows.
+        counts = np.bincount(cells.rows, minlength=len(texts))
+        ends = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+        levels = pa.ListArray.from_arrays(pa.array(ends), cells.values)
+        paths = pc.binary_join(levels, CATEGORY_SEPARATOR)
+        return pc.if_else(pa.array(counts > 0), paths, None)
 
 
 @dataclass(frozen=True)
@@ -556,6 +550,30 @@ class _OtherText:
     row: int
     text: str
     language: str | None
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """Statements [S]: the rows of the draft and the lines that they are from, and their texts."""
+
+    rows: IntArray
+    lines: IntArray
+    properties: pa.Array
+    values: pa.Array
+    languages: pa.Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Statements]) -> _Statements:
+        """Return the statements of all parts."""
+        none = pa.nulls(0, pa.string())
+        every = [cls(np.zeros(0, np.int64), np.zeros(0, np.int64), none, none, none), *parts]
+        return cls(
+            np.concatenate([part.rows for part in every]),
+            np.concatenate([part.lines for part in every]),
+            pa.concat_arrays([part.properties for part in every]),
+            pa.concat_arrays([part.values for part in every]),
+            pa.concat_arrays([part.languages for part in every]),
+        )
 
 
 @dataclass
@@ -576,11 +594,10 @@ class _Repeated:
     old: BoolArray
 
 
-def _cells_of(texts: Sequence[str | None]) -> SplitCells:
+def _cells_of(texts: pa.Array) -> SplitCells:
     """Return texts [N] as cells with one value, or none, each."""
-    rows = [row for row, text in enumerate(texts) if text is not None]
-    values = [text for text in texts if text is not None]
-    return SplitCells(np.array(rows, np.int64), pa.array(values, pa.string()))
+    rows = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+    return SplitCells(rows, texts.drop_null())
 
 
 def _where(facts: Facts, mask: BoolArray) -> Facts:
@@ -589,12 +606,15 @@ def _where(facts: Facts, mask: BoolArray) -> Facts:
     return replace(facts, rows=facts.rows[mask], texts=texts, lines=lines)
 
 
+def _repeated(text: str | None, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text, pa.string()), count)
+
+
 def _without_duplicates(statements: pa.Table) -> pa.Table:
     """Keep the first of equal statements: a column and a packed cell may make the same one."""
-    ids = statements["id"].to_pylist()
-    if len(set(ids)) == len(ids):
+    ids = statements["id"].combine_chunks()
+    if are_distinct(ids):
         return statements
-    first_rows: dict[str, int] = {}
-    for row, id in enumerate(ids):
-        first_rows.setdefault(id, row)
-    return statements.take(pa.array(list(first_rows.values())))
+    codes = ids.dictionary_encode()
+    _, first_rows = np.unique(codes.indices.to_numpy(), return_index=True)
+    return statements.take(pa.array(np.sort(first_rows)))

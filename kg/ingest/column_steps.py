@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.ingest.columns import Column, ColumnBuilder, Rows
 from kg.ingest.flatten import Flattener
-from kg.ingest.packed import split_images, unpack, unpack_json
+from kg.ingest.packed import MAY_SEPARATE, OTHER_FILE, split_images, unpack, unpack_json
 from kg.ingest.unit_cells import CellSigns, join_units
 from kg.ingest.values import (
     CleanIds,
@@ -28,7 +29,9 @@ from kg.ingest.values import (
     stands_for_no_id,
 )
 from kg.ingest.values.missing import word_key
+from kg.ingest.values.plain import plain_texts
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted
+from schema.arrays import BoolArray
 from schema.bracketed import list_in
 from schema.mapping import (
     BRACKETS,
@@ -290,19 +293,19 @@ class ColumnSteps:
         for row, texts in _several(rows.named(name)):
             several = ", ".join(repr(text[:40]) for text in texts[:3])
             rows.bad.setdefault(int(rows.sources[row]), f"several ids in {name!r}: {several}")
-        found = self.clean_ids(name, rows.texts(name))
+        found = self.clean_ids(name, rows.text_column(name))
         for row, fault in found.faults.items():
             rows.bad.setdefault(int(rows.sources[row]), fault)
         return found.ids
 
-    def clean_ids(self, name: str, texts: Sequence[str | None]) -> CleanIds:
+    def clean_ids(self, name: str, texts: pa.Array | Sequence[str | None]) -> CleanIds:
         """Return the clean ids of texts [N] that a column, or the data, call by a name."""
         return self._cleaners.clean_ids(name, pa.array(texts, pa.string()))
 
     def references(self, rows: Rows, name: str) -> list[str | None]:
         """Return the clean ids of other items in a column; those that are spoilt are left out."""
         settings = self.value_settings(self.settings_of(name))
-        texts = pa.array(rows.texts(name), pa.string())
+        texts = rows.text_column(name)
         found = self._cleaners.clean_ids(name, texts, settings)
         for row in found.faults:
             rows.left_out[name] += 1
@@ -312,12 +315,19 @@ class ColumnSteps:
             rows.notes[f"cells of {name!r} are a word for nothing, and name no product"] += words
         return ids
 
+    def are_images(self, name: str, texts: pa.Array) -> BoolArray:
+        """Return which cells [N] of a column surely hold one clean address or path of an image."""
+        separator = self.settings_of(name).multi or self.mapping.multi
+        mask = plain_texts(texts, self._rules_of_images(name).plain)
+        separated = pc.match_substring_regex(texts, MAY_SEPARATE)
+        if separator:
+            separated = pc.or_(separated, pc.match_substring(texts, separator))
+        other = pc.match_substring_regex(texts, f"(?i){OTHER_FILE}")
+        return mask & ~pc.or_(separated, other).to_numpy(zero_copy_only=False)
+
     def images(self, name: str, text: str) -> list[str]:
         """Return the clean addresses and paths of the images in a cell of a column."""
         settings = self.settings_of(name)
-        if name not in self._image_rules:
-            cleaning = replace(self.value_settings(settings), separator=None)
-            self._image_rules[name] = rules_of("image", Role.PROPERTY, ColumnEvidence(), cleaning)
         if settings.multi == "":
             parts = text.split(LIST_SEPARATOR)
         else:
@@ -325,8 +335,14 @@ class ColumnSteps:
         return [
             value
             for part in parts
-            for value in self._cleaners.values_of_cell(name, part, self._image_rules[name])
+            for value in self._cleaners.values_of_cell(name, part, self._rules_of_images(name))
         ]
+
+    def _rules_of_images(self, name: str) -> ColumnRules:
+        if name not in self._image_rules:
+            cleaning = replace(self.value_settings(self.settings_of(name)), separator=None)
+            self._image_rules[name] = rules_of("image", Role.PROPERTY, ColumnEvidence(), cleaning)
+        return self._image_rules[name]
 
     def without_words_for_nothing(self, column: Column) -> Column:
         """Return a column without the texts that certainly are words for nothing; count these."""
@@ -361,7 +377,7 @@ class ColumnSteps:
     def values(self, rows: Rows, name: str) -> list[str | None]:
         """Return the first value of each row in a column, clean and without words for nothing."""
         settings = replace(self.value_settings(self.settings_of(name)), separator=None)
-        texts = pa.array(rows.texts(name), pa.string())
+        texts = rows.text_column(name)
         values: list[str | None] = self._cleaners.clean(
             name, Role.TEXT, texts, settings
         ).to_pylist()

@@ -48,7 +48,17 @@ class Column:
 
     def has_repeated_rows(self) -> bool:
         """Return whether some row has several texts."""
+        if (np.diff(self.rows) > 0).all():
+            return False
         return len(np.unique(self.rows)) < len(self)
+
+    def spread(self, count: int) -> pa.Array:
+        """Return the text of each of ``count`` rows, null where there is none; none has several."""
+        if np.array_equal(self.rows, np.arange(count)):
+            return self.texts
+        places = np.full(count, -1, np.int64)
+        places[self.rows] = np.arange(len(self))
+        return self.texts.take(pa.array(places, mask=places < 0))
 
     def where(self, mask: BoolArray) -> Column:
         """Return the column with only those of its texts that a mask [F] keeps."""
@@ -116,6 +126,13 @@ class Rows:
                 if texts[row] is None:
                     texts[row] = text
         return texts
+
+    def text_column(self, name: str) -> pa.Array:
+        """Return the first text of each row in the columns of a name, as a column."""
+        named = self.named(name)
+        if len(named) == 1 and not named[0].has_repeated_rows():
+            return named[0].spread(len(self))
+        return pa.array(self.texts(name), pa.string())
 
     def without(self, names: Iterable[str]) -> None:
         """Take columns away."""

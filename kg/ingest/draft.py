@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.ingest.column_steps import ColumnSteps, split_values
 from kg.ingest.columns import Column, ColumnBuilder, Rows
@@ -109,6 +111,11 @@ class Draft:
     columns: DraftColumns = DraftColumns()
     languages: dict[str, dict[int, str]] = field(default_factory=dict)
     """The tags of titles and descriptions, by field and row [M], where texts have one."""
+
+    @cached_property
+    def id_column(self) -> pa.Array:
+        """The ids [M] as a column."""
+        return pa.array(self.ids, pa.string())
 
 
 class DraftMaker:
@@ -412,8 +419,6 @@ class DraftMaker:
         if not layout.category:
             return [], nulls
         separator = self.mapping.category_multi
-        firsts: list[str | None] = [None] * count
-        further = ColumnBuilder()
         columns = [
             column
             for name in layout.category
@@ -421,6 +426,10 @@ class DraftMaker:
                 self._source_columns(rows, name), count, self.mapping.language, secondary
             )
         ]
+        if len(columns) == 1 and self._is_one_text_a_row(columns[0], separator, secondary):
+            return [], columns[0].spread(count)
+        firsts: list[str | None] = [None] * count
+        further = ColumnBuilder()
         for column in columns:
             for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
                 for each in split_values(text, separator, quoted=True):
@@ -430,6 +439,14 @@ class DraftMaker:
                         further.add(column.name, row, each, column.language)
         facts += map(_category_facts, further.columns())
         return [], pa.array(firsts, pa.string())
+
+    def _is_one_text_a_row(
+        self, column: Column, separator: str | None, secondary: BoolArray
+    ) -> bool:
+        """Return whether a column has one text in a row at most, and in the leading language."""
+        if column.language is not None or secondary.any() or column.has_repeated_rows():
+            return False
+        return not (separator and pc.any(pc.match_substring(column.texts, separator)).as_py())
 
     def _category_levels(
         self, rows: Rows, layout: Layout, facts: list[Facts], secondary: BoolArray
@@ -459,9 +476,11 @@ class DraftMaker:
         for name in layout.images:
             others = ColumnBuilder()
             for column in self._source_columns(rows, name):
-                for row, text in zip(column.rows.tolist(), column.texts.to_pylist(), strict=True):
-                    for image in self._steps.images(name, text):
-                        if is_other_file(image):
+                is_one = self._steps.are_images(name, column.texts).tolist()
+                texts = column.texts.to_pylist()
+                for row, text, whole in zip(column.rows.tolist(), texts, is_one, strict=True):
+                    for image in [text] if whole else self._steps.images(name, text):
+                        if not whole and is_other_file(image):
                             others.add(name, row, image)
                         else:
                             images[row].append(image)
@@ -516,8 +535,9 @@ def _category_facts(column: Column) -> Facts:
 
 def _note_totals(rows: Rows, ids: list[str | None], title: pa.Array) -> None:
     """Reject rows without a title that a report adds below its table."""
-    for row, id in enumerate(ids):
-        if id is not None and is_word_for_totals(id) and title[row].as_py() is None:
+    for row in np.flatnonzero(title.is_null()).tolist():
+        id = ids[row]
+        if id is not None and is_word_for_totals(id):
             reason = f"{id!r} is the sum of a report and no item: it has no title"
             rows.bad.setdefault(int(rows.sources[row]), reason)
 

@@ -117,6 +117,11 @@ class SourceImages:
     used_folders: set[Path] = field(default_factory=set)
     """Folders in which images were found."""
 
+    @property
+    def may_find_by_id(self) -> bool:
+        """Whether images may be named after the ids of items."""
+        return self.folder is not None and self.id_pattern is not None
+
     def find_named(self, names: Iterable[str]) -> list[str]:
         """Return the images of an image cell: its URLs, and the paths of its files that pass."""
         images = []

@@ -25,7 +25,7 @@ from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
-from kg.ingest.seen import SeenRow, SeenRows
+from kg.ingest.seen import FoundRows, SeenRows, hashes_of
 from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.updates import (
     DryRunSink,
@@ -36,6 +36,7 @@ from kg.ingest.updates import (
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
 from kg.stores.protocol import PutReport
+from schema.arrays import IntArray
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
@@ -244,6 +245,14 @@ def parse_limit(text: str | float, option: str) -> Callable[[int], float]:
     return lambda count: number
 
 
+def _note(seen: SeenRows, hashes: IntArray, content: int) -> FoundRows:
+    """Note ids by their hashes [N]; return which of them were seen before."""
+    found = seen.find_hashes(hashes)
+    new = hashes[~found.found]
+    seen.add_hashes(new, np.full(len(new), content), np.zeros(len(new), np.int64))
+    return found
+
+
 @dataclass
 class _Job:
     """One ingest while it runs; a dry one has no ledger, and a store only to compare with."""
@@ -356,23 +365,22 @@ class _Job:
         report.statements += batch.statements.num_rows
         report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
-        own = dict.fromkeys(batch.items["id"].to_pylist())
+        own = pc.unique(batch.items["id"])
         # A variant in a cell of its product may have no row of its own, and is an item all the
         # same.
-        ids = own | dict.fromkeys(pc.unique(batch.statements["item"]).to_pylist())
-        seen_before = self.seen_items.find(ids)
-        row = SeenRow(content=number, line=0)
-        self.seen_items.add({id: row for id in ids if id not in seen_before})
+        others = pc.unique(batch.statements["item"])
+        others = others.filter(pc.invert(pc.is_in(others, value_set=own)))
+        ids = hashes_of([*own.to_pylist(), *others.to_pylist()])
+        seen_before = _note(self.seen_items, ids, number)
         report.items = len(self.seen_items)
         if self.update.sync:
-            # A rejected row shows that its item is still there.
             seen = self.seen_of.setdefault(source, SeenRows(np.int8, np.uint8))
-            present = [*ids, *batch.rejected_ids]
-            known = seen.find(present)
-            new = dict.fromkeys((id for id in present if id not in known), SeenRow(0, 0))
-            seen.add(new)
+            _note(seen, ids, 0)
+            # A rejected row shows that its item is still there.
+            _note(seen, hashes_of(list(dict.fromkeys(batch.rejected_ids))), 0)
             self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
-        return sum(seen.content != number for id, seen in seen_before.items() if id in own)
+        is_shared = seen_before.found & (seen_before.contents != number)
+        return int(is_shared[: len(own)].sum())
 
     def _hand_on(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
         if self.sink is not None and (items.num_rows or statements.num_rows):

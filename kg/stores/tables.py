@@ -39,6 +39,8 @@ Row = dict[str, Any]
 PROVENANCE = tuple(each.name for each in fields(Provenance))
 """The columns of a statement's provenance."""
 
+_ID_BYTES = 16
+
 ElementT = TypeVar("ElementT")
 
 ITEM_SCHEMA = pa.schema(
@@ -98,8 +100,8 @@ def statement_ids(
 ) -> pa.Array:
     """Return the :func:`schema.terms.statement_id` of many triples [N] with their languages.
 
-    A null in a triple counts as an empty text. The bytes to hash are put together in columns, which
-    takes half the time of one call each.
+    A null in a triple counts as an empty text. The bytes to hash are put together in columns, and a
+    copy of one hash costs less than a new one: this takes half the time of one call each.
     """
     parts: list[pa.Array] = []
     for texts in (items, properties, values):
@@ -112,8 +114,35 @@ def statement_ids(
         parts.append(pc.fill_null(tagged, b""))
     separator = pa.scalar(b"", pa.large_binary())
     messages = pc.binary_join_element_wise(*parts, separator).to_pylist()
-    digests = [hashlib.blake2b(message, digest_size=16).hexdigest() for message in messages]
-    return pa.array(digests, pa.string())
+    new_hash = hashlib.blake2b(digest_size=_ID_BYTES).copy
+    digests = []
+    for message in messages:
+        state = new_hash()
+        state.update(message)
+        digests.append(state.hexdigest())
+    size = 2 * _ID_BYTES
+    offsets = np.arange(0, size * len(messages) + 1, size, dtype=np.int32)
+    text = pa.py_buffer("".join(digests).encode())
+    return pa.Array.from_buffers(pa.string(), len(messages), [None, pa.py_buffer(offsets), text])
+
+
+def are_distinct(ids: pa.Array) -> bool:
+    """Return whether statement ids [N] are surely all distinct; some that are may not be found so.
+
+    They are hashes, so a half of each tells them apart, and numbers are sorted faster than texts.
+    """
+    _, offsets, data = ids.buffers()
+    size = 2 * _ID_BYTES
+    bounds = np.frombuffer(offsets, np.int32)[ids.offset :][: len(ids) + 1]
+    if not len(ids):
+        return True
+    if ids.null_count or not (np.diff(bounds) == size).all():
+        return False
+    text = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
+    halves = np.ascontiguousarray(text.reshape(-1, size)[:, :_ID_BYTES]).view(np.uint64)
+    # Eight digits each: the lower bits of one make room for those of the other.
+    mixed = np.sort(halves[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ halves[:, 1])
+    return not (mixed[1:] == mixed[:-1]).any()
 
 
 def _lengths(data: pa.Array) -> pa.Array:

@@ -12,7 +12,7 @@ from kg.ingest.pipeline import ingest
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
 from schema.edits import merge_edits
-from schema.errors import CatalographWarning
+from schema.errors import CatalographWarning, DataError
 from schema.ontology import Ontology
 from schema.stamps import Condition, examine
 from schema.terms import Item
@@ -103,6 +103,18 @@ def test_a_run_that_adds_nothing_does_not_read_the_graph(home, table, monkeypatc
     ingest(home, [table])
     monkeypatch.setattr("kg.ingest.pipeline.refresh_ontology", None)
     ingest(home, [table])
+
+
+def test_an_ontology_that_nobody_edited_is_not_read_to_be_inferred_again(home, table, monkeypatch):
+    ingest(home, [table])
+    table.write_text(MORE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Home, "ontology", lambda home: pytest.fail("it was read"))
+        ingest(home, [table])
+    assert home.ontology()["colour"].values == ("blue", "green", "red")
+    home.ontology_path.write_text("threshold = 0.7\n" + home.ontology_path.read_text())
+    with home.store(read_only=True) as store, pytest.raises(DataError, match="not a readable"):
+        refresh_ontology(home, store, accept=True)
 
 
 @pytest.mark.parametrize("lost", ["cache", "ontology.inferred"])

@@ -153,6 +153,15 @@ def test_equal_keys_have_equal_coarse_keys(
             assert equality.coarse_key(text) == equality.coarse_key(one)
 
 
+PRINTABLE = st.text(st.sampled_from("aAbB 12.,kg-"), max_size=6)
+
+
+@given(st.lists(TEXTS, max_size=4) | st.lists(PRINTABLE, max_size=8), READINGS)
+def test_coarse_keys_are_those_of_the_single_texts(texts: list[str], reading: Reading) -> None:
+    equality = equality_of("x", reading)
+    assert equality.coarse_keys(texts) == list(map(equality.coarse_key, texts))
+
+
 @given(TEXTS)
 def test_the_key_of_a_key_is_itself(text: str) -> None:
     assert text_key(text_key(text)) == text_key(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from kg.ingest.readers.encodings import encoding_label
 from schema.dialects import Dialect
@@ -27,6 +28,12 @@ _NUMBER = re.compile(r"[-+]?[€$£¥]?\s?\d[\d.,' \u00a0]*\s?(?:[%€$£¥]|[A-
 _ADDRESS = re.compile(r"(?:https?|ftp)://\S+", re.IGNORECASE)
 _HANDLE = re.compile(r"[\w.\-/]*[\-_\d][\w.\-/]*")
 _MAX_SHAPES = 3
+_KINDS_OF_ASCII = {
+    code: "9" if chr(code).isdigit() else "A" if chr(code).isupper() else "a"
+    for code in range(128)
+    if chr(code).isalnum()
+}
+_REPEATED = re.compile(r"(.)\1+", re.DOTALL)
 
 
 def is_number(text: str) -> bool:
@@ -42,12 +49,17 @@ def shape_of(text: str) -> str:
     text = text.strip()
     if len(text) > 60 or not any(map(str.isdigit, text)) or any(map(str.isspace, text)):
         return ""
-    shape: list[str] = []
-    for sign in text:
-        kind = "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
-        if not shape or shape[-1] != kind:
-            shape.append(kind)
-    return "".join(shape)
+    kinds = text.translate(_KINDS_OF_ASCII) if text.isascii() else "".join(map(_kind, text))
+    return _without_repetitions(kinds)
+
+
+@lru_cache(maxsize=1 << 12)
+def _without_repetitions(kinds: str) -> str:
+    return _REPEATED.sub(r"\1", kinds)
+
+
+def _kind(sign: str) -> str:
+    return "9" if sign.isdigit() else "A" if sign.isupper() else "a" if sign.isalpha() else sign
 
 
 @dataclass(frozen=True)
@@ -96,12 +108,22 @@ def _kind_of(cells: Sequence[str], handles: bool) -> ColumnKind | None:
         return ColumnKind("number")
     if sum(bool(_ADDRESS.fullmatch(cell.strip())) for cell in filled) >= most:
         return ColumnKind("address")
-    shapes = {shape_of(cell) for cell in filled}
-    if "" not in shapes and len(shapes) <= _MAX_SHAPES:
-        return ColumnKind("code", frozenset(shapes))
+    shapes = _shapes_of(filled)
+    if shapes:
+        return ColumnKind("code", shapes)
     if handles and sum(bool(_HANDLE.fullmatch(cell.strip())) for cell in filled) >= most:
         return ColumnKind("handle")
     return None
+
+
+def _shapes_of(cells: Sequence[str]) -> frozenset[str]:
+    """Return the shapes of codes; none if a cell is no code, or if they are too many."""
+    shapes: set[str] = set()
+    for cell in cells:
+        shapes.add(shape_of(cell))
+        if "" in shapes or len(shapes) > _MAX_SHAPES:
+            return frozenset()
+    return frozenset(shapes)
 
 
 @dataclass(frozen=True)

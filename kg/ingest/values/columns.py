@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ import pyarrow.compute as pc
 from kg.ingest.values.counts import ColumnCounts, add_counts
 from kg.ingest.values.markup import is_html, list_items, without_markup
 from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
-from kg.ingest.values.spreadsheet import NumberForms, as_whole, is_spoilt, unwrapped
+from kg.ingest.values.plain import PlainRules, matches, plain_names, plain_texts
+from kg.ingest.values.spreadsheet import LONG_NUMBER, NumberForms, as_whole, is_spoilt, unwrapped
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted, without_controls
 from schema.arrays import BoolArray, IntArray
 from schema.identifiers import gtin_fault, names_gtin, names_identifier
@@ -104,7 +106,8 @@ class ColumnRules:
 
     Attributes:
         role: what the cells are
-        separators: what stands between the values of a cell; None if each is one value
+        separator: what stands between the values of a cell beside LIST_SEPARATOR, if anything
+        separators: a pattern of both; None if each cell is one value
         quoting: the separator of values that may stand in quotes
         html: whether every known tag is markup; None if none is
         missing: keys of further words for nothing
@@ -117,6 +120,7 @@ class ColumnRules:
     """
 
     role: Role = Role.PROPERTY
+    separator: str | None = None
     separators: re.Pattern[str] | None = None
     quoting: str | None = None
     html: bool | None = False
@@ -129,6 +133,13 @@ class ColumnRules:
     identifier: bool = False
     gtin: bool = False
     forms: NumberForms = field(default_factory=NumberForms)
+
+    @cached_property
+    def plain(self) -> PlainRules:
+        """What decides whether a text is its own only value, and nothing is to be counted."""
+        quotes = ('"', "\\") if self.quoting is not None else ()
+        separators = (self.separator,) if self.separator else ()
+        return PlainRules((*separators, *quotes), self.missing, self.identifier, self.gtin)
 
     def is_missing(self, text: str) -> bool | None:
         """Return whether a clean text is a word for nothing; None if it could be, but is kept."""
@@ -159,6 +170,8 @@ class SplitCells:
 
 _CODE = re.compile(r"[A-Z][A-Za-z]\Z")
 _NUMERIC = re.compile(r"[^\w]{0,3}(?:[A-Z]{3} )?[0-9]")
+_MAY_BE_NUMERIC = "^[^0-9A-Za-z_]{0,3}(?:[A-Z]{3} )?[0-9]"
+"""The same for Arrow's RE2, which does not know all letters."""
 _SIZE = re.compile(r"(?:[0-9]{0,2}X{0,4}[SL]|M|S/M|M/L|L/XL)\Z", re.IGNORECASE)
 _TRUTH = frozenset("yes no y n ja nein j si oui non da ne ano tak nie on off true false".split())
 _PLACE_NAME = re.compile(
@@ -173,16 +186,50 @@ _HTML_SHARE = 0.2
 _HTML_NAME = re.compile(r"html|markup|richtext", re.IGNORECASE)
 _ENOUGH_TEXTS = 5_000
 """Distinct texts after which a column's evidence no longer changes its rules."""
+MAX_OPPOSITE = max(len(word) for words in OPPOSITES.values() for word in words)
 
 
 def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvidence:
     """Return what a column [N] shows about itself, beside the titles [N] of its items."""
     encoded = _dictionary_encode(column)
+    texts = encoded.dictionary.slice(0, _ENOUGH_TEXTS)
+    names = plain_names(texts, max(MAX_SIZE, MAX_OPPOSITE) + 1)
+    rest = np.flatnonzero(~names).tolist()
+    evidence = _evidence_of_names(texts.filter(pa.array(names)))
+    return evidence + _evidence_of_each(encoded, rest, titles)
+
+
+def _evidence_of_names(texts: pa.Array) -> ColumnEvidence:
+    """Return what distinct texts [N] show that are plain and longer than codes and sizes."""
+    may_be_numeric = matches(texts, _MAY_BE_NUMERIC)
+    is_whole = matches(texts, "^[0-9]+$")
+    whole = int(is_whole.sum())
+    long = int((is_whole & (pc.binary_length(texts).to_numpy() >= LONG_NUMBER)).sum())
+    evidence = ColumnEvidence(texts=whole, numeric=whole, forms=NumberForms(whole=whole, long=long))
+    others = len(texts) - whole
+    # With a unit and the like, which no form of numbers has.
+    is_amount = matches(texts, "^[0-9]") & matches(texts, "[^0-9.,eE+-]")
+    numeric = int(is_amount.sum())
+    forms = NumberForms(other=numeric)
+    for text in texts.filter(pa.array(may_be_numeric & ~is_whole & ~is_amount)).to_pylist():
+        if _NUMERIC.match(text):
+            numeric += 1
+            forms += NumberForms.of(text)
+    forms += NumberForms(other=others - numeric)
+    return evidence + ColumnEvidence(texts=others, numeric=numeric, forms=forms)
+
+
+def _evidence_of_each(
+    encoded: pa.DictionaryArray, indices: list[int], titles: pa.Array | None
+) -> ColumnEvidence:
+    """Return what some of the distinct texts show, looking at one after the other."""
     counts = dict.fromkeys(("texts", "codes", "states", "words", "numeric", "signs", "html"), 0)
     forms = NumberForms()
+    others = 0
     doubtful: dict[str, list[int]] = {}
     keys: set[str] = set()
-    for index, raw in enumerate(encoded.dictionary.slice(0, _ENOUGH_TEXTS).to_pylist()):
+    texts = encoded.dictionary.take(pa.array(indices, pa.int64())).to_pylist()
+    for index, raw in zip(indices, texts, strict=True):
         counts["html"] += ("<" in raw or "&" in raw) and is_html(raw)
         for part in raw.split(LIST_SEPARATOR) if LIST_SEPARATOR in raw else (raw,):
             text = part.strip()
@@ -199,7 +246,7 @@ def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvide
                 counts["numeric"] += 1
                 forms += NumberForms.of(text)
             else:
-                forms += NumberForms(other=1)
+                others += 1
                 if kind:
                     counts[kind] += 1
                 counts["states"] += text in _STATES
@@ -207,7 +254,7 @@ def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvide
                 keys.add(word_key(text))
     return ColumnEvidence(
         **counts,
-        forms=forms,
+        forms=forms + NumberForms(other=others),
         opposites=frozenset(
             word for word in map(word_key, doubtful) if not keys.isdisjoint(OPPOSITES.get(word, ()))
         ),
@@ -215,9 +262,6 @@ def evidence_of(column: pa.Array, titles: pa.Array | None = None) -> ColumnEvide
         if titles is not None
         else frozenset(),
     )
-
-
-MAX_OPPOSITE = max(len(word) for words in OPPOSITES.values() for word in words)
 
 
 def _kind_of(text: str) -> str | None:
@@ -270,9 +314,11 @@ def rules_of(
     )
     is_named = names_identifier(name) if settings.identifier is None else settings.identifier
     is_identifier = role is Role.ID or is_named
+    separator = None
     separators = None
     if role in (Role.PROPERTY, Role.PATH):
-        wanted = [LIST_SEPARATOR, settings.separator] if settings.separator else [LIST_SEPARATOR]
+        separator = settings.separator or None
+        wanted = [LIST_SEPARATOR, separator] if separator else [LIST_SEPARATOR]
         separators = re.compile("|".join(map(re.escape, wanted)))
     is_html = (
         settings.html is True
@@ -281,6 +327,7 @@ def rules_of(
     )
     return ColumnRules(
         role=role,
+        separator=separator,
         separators=separators,
         quoting=settings.separator if separators is not None and settings.quoted else None,
         html=None if settings.html is False else is_html,
@@ -334,7 +381,8 @@ _SUSPICIOUS = re.compile(r"[<&]|^\s*[='\"]")
 def values_of(text: str, rules: ColumnRules) -> tuple[list[str], _CellChanges | None]:
     """Return the clean values of a cell, and what was done to it; None if nothing was.
 
-    A property's values are distinct; the levels of a path may be equal.
+    A property's values are distinct; the levels of a path may be equal. Texts that this leaves as
+    they are, are found for whole columns by :func:`plain_texts`, which must never find any other.
     """
     changes = None
     text = without_controls(text)
@@ -424,10 +472,13 @@ class CleanColumn:
 
 def clean_column(column: pa.Array, rules: ColumnRules) -> CleanColumn:
     """Clean a column whose cells have one value each."""
-    encoded = _dictionary_encode(column)
-    cleaned, counts = _clean_distinct(encoded, rules)
-    values = pa.array([LIST_SEPARATOR.join(values) or None for values in cleaned], pa.string())
-    return CleanColumn(values.take(encoded.indices), counts)
+    column = _one_array(column)
+    rest = _rest_of(column, rules)
+    if not rest.mask.any():
+        return CleanColumn(column, rest.counts)
+    texts = [LIST_SEPARATOR.join(values) or None for values in rest.values]
+    cleaned = pa.array(texts, pa.string()).take(rest.encoded.indices)
+    return CleanColumn(pc.replace_with_mask(column, pa.array(rest.mask), cleaned), rest.counts)
 
 
 @dataclass(frozen=True)
@@ -440,15 +491,49 @@ class CleanCells:
 
 def split_column(column: pa.Array, rules: ColumnRules) -> CleanCells:
     """Clean a column whose cells may have several values."""
-    encoded = _dictionary_encode(column)
-    cleaned, counts = _clean_distinct(encoded, rules)
-    return CleanCells(_taken(cleaned, encoded), counts)
+    column = _one_array(column)
+    rest = _rest_of(column, rules)
+    is_valid = column.is_valid().to_numpy(zero_copy_only=False)
+    plain = np.flatnonzero(is_valid & ~rest.mask)
+    if not rest.mask.any():
+        return CleanCells(SplitCells(plain, column.drop_null()), rest.counts)
+    cells = _taken(rest.values, rest.encoded)
+    # The values of both in the order of the cells, and those of one cell in their own.
+    rows = np.concatenate((plain, np.flatnonzero(rest.mask)[cells.rows]))
+    values = pa.concat_arrays([column.take(pa.array(plain)), cells.values])
+    order = np.argsort(rows, kind="stable")
+    return CleanCells(SplitCells(rows[order], values.take(pa.array(order))), rest.counts)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The cells of a column [N] that may have to be cleaned, by a mask [N].
+
+    ``encoded`` are their texts, ``values`` the clean values of each distinct one.
+    """
+
+    mask: BoolArray
+    encoded: pa.DictionaryArray
+    values: list[list[str]]
+    counts: ColumnCounts
+
+
+def _rest_of(column: pa.Array, rules: ColumnRules) -> _Rest:
+    """Clean the cells of a column that are not plain, each distinct text once."""
+    plain = plain_texts(column, rules.plain)
+    mask = column.is_valid().to_numpy(zero_copy_only=False) & ~plain
+    encoded = pc.dictionary_encode(column.filter(pa.array(mask)))
+    values, counts = _clean_distinct(encoded, rules)
+    if rules.gtin:
+        # The check digits of plain ones are right.
+        counts.gtins += int(plain.sum())
+    return _Rest(mask, encoded, values, counts)
 
 
 def _clean_distinct(
     encoded: pa.DictionaryArray, rules: ColumnRules
 ) -> tuple[list[list[str]], ColumnCounts]:
-    """Clean each distinct text of a column once, since values repeat."""
+    """Clean each distinct text of some cells once, since values repeat."""
     counts = ColumnCounts()
     cleaned = []
     changed: list[tuple[int, _CellChanges]] = []
@@ -458,7 +543,7 @@ def _clean_distinct(
         if changes is not None:
             changed.append((index, changes))
     if changed:
-        indices = encoded.indices.drop_null().to_numpy(zero_copy_only=False)
+        indices = encoded.indices.to_numpy(zero_copy_only=False)
         cells = np.bincount(indices, minlength=len(cleaned))
         for index, changes in changed:
             changes.add_to(counts, int(cells[index]))
@@ -555,7 +640,9 @@ class ColumnCleaners:
         cleaned = clean_column(column, rules)
         self._add(name, Role.ID, cleaned.counts)
         ids = cleaned.values.to_pylist()
-        faults = {row: fault for row, id in enumerate(ids) if id and (fault := id_fault(id, rules))}
+        # No plain text is an error or a number that was rounded.
+        rest = np.flatnonzero(~plain_texts(cleaned.values, rules.plain)).tolist()
+        faults = {row: fault for row in rest if (id := ids[row]) and (fault := id_fault(id, rules))}
         return CleanIds(ids, faults)
 
     def split(
@@ -620,6 +707,10 @@ def _taken(values: Sequence[list[str]], encoded: pa.DictionaryArray) -> SplitCel
 
 
 def _dictionary_encode(column: pa.Array) -> pa.DictionaryArray:
+    return pc.dictionary_encode(_one_array(column))
+
+
+def _one_array(column: pa.Array) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    return pc.dictionary_encode(column.cast(pa.string()))
+    return column.cast(pa.string())

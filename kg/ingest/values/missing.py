@@ -168,6 +168,8 @@ _DOUBTS: dict[str, Doubt] = {
     **dict.fromkeys(_keys(_CERTAIN), Doubt.CERTAIN),
     **dict.fromkeys(map(word_key, ERROR_WORDS), Doubt.CERTAIN),
 }
+WORD_KEYS = frozenset(_DOUBTS)
+"""The keys of all words for nothing that are listed; others are made of signs, or in brackets."""
 MAX_WORD = 40
 """No word for nothing is longer, so longer texts need not be compared."""
 

@@ -26,6 +26,7 @@ from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import SeenRow, SeenRows
 from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.values import ColumnCounts, add_counts, remarks
+from kg.sources import KeptSources, ReadSource, SourceCopy
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
@@ -200,6 +201,9 @@ def _run(
         shared = 0
         skipped: list[SkippedLine] = []
         origin = Origin(file, plan.source.name, report.run, time)
+        keeper = SourceKeeper(home, plan, origin) if store is not None else None
+        if keeper is not None:
+            plan = keeper.plan
         if ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
             ledger.record_ingest(report.run, "running", _files(plans), report.as_dict())
@@ -224,11 +228,15 @@ def _run(
                 return_freed_memory()
                 if progress is not None:
                     progress(report)
-        except CatalographError:
-            if ledger is not None:
+        except BaseException as error:
+            if keeper is not None:
+                keeper.discard()
+            if ledger is not None and isinstance(error, CatalographError):
                 # The sources were recorded when the run started.
                 ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
+        if keeper is not None:
+            report.notes += keeper.keep()
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
@@ -238,6 +246,51 @@ def _run(
                 f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too: "
                 "the titles, descriptions, categories and images of this one count"
             )
+
+
+class SourceKeeper:
+    """Keeps in the home what an ingest reads of a source; ``plan`` is the plan to read it by."""
+
+    def __init__(self, home: Home, plan: SourcePlan, origin: Origin) -> None:
+        self._kept = KeptSources(home.sources)
+        self._origin = origin
+        self._failure: OSError | None = None
+        self._copy: SourceCopy | None = None
+        self.plan = plan
+        try:
+            self._copy = self._kept.begin()
+        except OSError as error:
+            self._failure = error
+        else:
+            self.plan = replace(plan, source=plan.source.recorded(self._copy))
+
+    def keep(self) -> list[str]:
+        """Keep the source, which has been read; return what there is to say of it."""
+        copy = self._copy
+        source = self.plan.source
+        mapping = self.plan.mapping_to_keep
+        origin = self._origin
+        try:
+            if copy is not None:
+                reading = source.reading(mapping)
+                read = ReadSource(origin.source, origin.run, origin.time, source.file, reading)
+                self._kept.keep(copy, read, mapping)
+        except OSError as error:
+            self._failure = error
+        finally:
+            if copy is not None:
+                copy.discard()
+        if self._failure is None:
+            return []
+        return [
+            f"{source.name}: the file is not kept in the home ({self._failure.strerror}): "
+            "`export --format source` needs it with --template"
+        ]
+
+    def discard(self) -> None:
+        """Keep nothing, since the source could not be read."""
+        if self._copy is not None:
+            self._copy.discard()
 
 
 class Declarations:

@@ -117,13 +117,16 @@ class Assembler:
         already appeared with other content, unless the mapping says that rows may belong together.
         An exact repetition of an earlier row counts as stored.
         """
-        return self.assemble_draft(self.maker.draft(rows), rows, batch)
+        lines = rows.lines
+        return self.assemble_draft(self.maker.draft(rows), rows, lines, batch)
 
     def assemble_draft(
-        self, draft: Draft, rows: Rows, batch: Batch | RecordBatch
+        self, draft: Draft, rows: Rows, lines: IntArray, batch: Batch | RecordBatch
     ) -> AssembledBatch:
-        """Return what ``assemble_rows`` does, given the draft of the rows."""
-        lines = rows.lines
+        """Return what ``assemble_rows`` does, given the draft of the rows.
+
+        ``lines`` are those of the rows before they were drafted.
+        """
         if draft.deferred and self.maker.is_known is None:
             self.has_deferred = True
         checked = self._check_rows(draft, rows, lines)

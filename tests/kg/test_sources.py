@@ -157,7 +157,7 @@ def test_damage_is_found(home: Home, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="damaged.*--template"):
+    with pytest.raises(DataError, match=r"damaged.*--template"):
         one.check()
     assert len(KeptSources(home.sources).problems()) == 1
 

@@ -72,7 +72,8 @@ class KeptSource:
         source: the name of the source
         run: the run that read it
         number: its place among the files of the source in that run, from 1
-        time: when it was kept, ISO 8601
+        order: greater than that of all that was kept of the source before
+        time: when the run was started, ISO 8601
         file: the file
         location: where the file was
         sha256: of the bytes of the file
@@ -85,6 +86,7 @@ class KeptSource:
     source: str
     run: str
     number: int
+    order: int
     time: str
     file: KeptFile
     location: str
@@ -124,9 +126,11 @@ class KeptSources:
             for path in self.folder.glob(f"*/*/{READING}")
             if (found := _read_kept(path.parent)) is not None
         ]
-        kept.sort(key=lambda each: each.number)
-        kept.sort(key=lambda each: (each.time, each.run), reverse=True)
-        kept.sort(key=lambda each: each.source)
+        last: dict[tuple[str, str], int] = {}
+        for each in kept:
+            run = each.source, each.run
+            last[run] = max(last.get(run, 0), each.order)
+        kept.sort(key=lambda each: (each.source, -last[each.source, each.run], each.number))
         return kept
 
     def newest(self) -> dict[str, list[KeptSource]]:
@@ -170,6 +174,8 @@ class KeptSources:
             "source": kept.source,
             "run": kept.run,
             "number": number,
+            # Clocks may go back.
+            "order": max([time.time_ns(), *(each.order + 1 for each in before)]),
             "time": kept.time,
             "name": kept.file.name,
             "suffix": kept.file.suffix,
@@ -317,6 +323,7 @@ def _read_kept(folder: Path) -> KeptSource | None:
             str(document["source"]),
             str(document["run"]),
             int(document["number"]),
+            int(document["order"]),
             str(document["time"]),
             KeptFile(folder / CONTENT, None, name, str(document["suffix"])),
             str(document["location"]),

@@ -26,7 +26,7 @@ from kg.ingest.readers import reader_for
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
 from kg.ingest.rows import Batch, RecordBatch
-from kg.ingest.source import Source, open_sources
+from kg.ingest.source import Source, open_source, open_sources
 from kg.ingest.values import ColumnCleaners
 from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
 from schema.mapping import (
@@ -129,16 +129,16 @@ class MappedPlan(SourcePlan):
         return Assembler(self.mapping, self.images, origin, self.left_out, strict=self.is_strict)
 
     @abstractmethod
-    def _batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
+    def row_batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
         """Read the source batch by batch: the rows that the mapping applies to, and the batch."""
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and once more if some rows have to come after all others."""
         assembler = self.assembler(origin)
-        for rows, batch in self._batches():
+        for rows, batch in self.row_batches():
             yield assembler.assemble_rows(rows, batch)
         if assembler.has_deferred:
-            for rows, _ in self._batches():
+            for rows, _ in self.row_batches():
                 yield assembler.assemble_deferred(rows)
         if (last := assembler.last_batch()) is not None:
             yield last
@@ -159,7 +159,7 @@ class TablePlan(MappedPlan):
             statements_per_row += _STATEMENTS_PER_PACKED_CELL
         return max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
 
-    def _batches(self) -> Iterator[tuple[Rows, Batch]]:
+    def row_batches(self) -> Iterator[tuple[Rows, Batch]]:
         names = column_names(self.source)
         for batch in self.source.batches(self.mapping, self.batch_rows):
             yield rows_of_batch(batch, names), batch
@@ -171,7 +171,7 @@ class RecordsPlan(MappedPlan):
 
     is_strict = False
 
-    def _batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
+    def row_batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
         for batch in record_batches(self.source, self.mapping):
             yield Flattener(self.mapping).rows(batch.records), batch
 
@@ -273,6 +273,22 @@ def plan_again(file: SourceFile, mapping: Mapping) -> MappedPlan:
     plan = RecordsPlan if is_record_source(source) else TablePlan
     sample = Sample(source.columns(mapping), ())
     return plan(source, mapping.name, "", SourceImages(), mapping, sample, stated=mapping)
+
+
+def plan_table(path: Path | str, mapping: str | None = None) -> MappedPlan:
+    """Plan to read a single table or file of records by a mapping, or by the one that is guessed.
+
+    Raises DataError if it is none, and MappingError if the mapping does not fit it.
+    """
+    chosen = load_mapping(mapping) if mapping else None
+    source = open_source(path, chosen)
+    if isinstance(source.reader, RdfReader):
+        raise DataError(f"{source.name} is no table and has no records: name another file")
+    with ExitStack() as stack:
+        plan = _plan_source(source, chosen, None, stack)
+    if not isinstance(plan, MappedPlan):
+        raise DataError(f"{source.name} needs no mapping, and is no table: name another file")
+    return plan
 
 
 def _plan_source(

@@ -1,0 +1,1 @@
+def write_workbook(*a): raise NotImplementedError

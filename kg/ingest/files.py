@@ -248,7 +248,7 @@ def member_names(path: Path, name: str) -> list[str]:
 
     Raises DataError if the archive is damaged, has too many files, or becomes too large.
     """
-    with _open_archive(path, name) as archive:
+    with opened_archive(path, name) as archive:
         return [each.filename for each in archive.infolist() if not each.is_dir()]
 
 
@@ -270,7 +270,11 @@ def _shown_name(member: str) -> str:
 
 
 @contextmanager
-def _open_archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+def opened_archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive of known origin or none.
+
+    Raises DataError if it is damaged, has too many files, or becomes too large.
+    """
     try:
         with path.open("rb") as stream:
             _check_directory(stream, name)
@@ -325,7 +329,7 @@ def _check_members(archive: zipfile.ZipFile, size: int, name: str) -> None:
 
 
 def _open_member(path: Path, member: str, name: str) -> BinaryIO:
-    with _open_archive(path, name) as archive:
+    with opened_archive(path, name) as archive:
         info = archive.getinfo(member)
         if info.flag_bits & 0x1:
             raise DataError(f"{name} is encrypted: unpack the archive with its password first")

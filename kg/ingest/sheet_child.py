@@ -193,8 +193,8 @@ class _Padding:
         self._parts: dict[str, str] = {}
         self._styles: dict[str, int] = {}
         with suppress(Exception), zipfile.ZipFile(path) as archive:
-            self._parts = _sheet_parts(archive)
-            self._styles = _padded_styles(archive)
+            self._parts = sheet_parts(archive)
+            self._styles = padded_styles(archive)
 
     def errors(self, sheet: str) -> int:
         """Return how many cells of a sheet hold an error such as #N/A."""
@@ -218,7 +218,7 @@ class _Padding:
                 return
             place = _LETTERS.fullmatch(attributes.get("r", ""))
             if place is not None and attributes.get("t", "n") == "n":
-                found[int(place[2]) - 1, _column_number(place[1])] = width
+                found[int(place[2]) - 1, column_number(place[1])] = width
 
         parser = ParserCreate()
         parser.StartElementHandler = start
@@ -253,7 +253,7 @@ def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, dict[s
     yield from found
 
 
-def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
+def sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the part of an .xlsx that holds each sheet, by the sheet's name."""
     targets = {
         attributes.get("Id", ""): attributes.get("Target", "")
@@ -269,7 +269,7 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     return parts
 
 
-def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
+def padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     """Return the styles that show numbers with leading zeros, with the number of their digits."""
     formats: dict[str, int] = {}
     styles: dict[str, int] = {}
@@ -290,7 +290,8 @@ def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     return styles
 
 
-def _column_number(letters: str) -> int:
+def column_number(letters: str) -> int:
+    """Return the number of a column from 0, given its letters."""
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1

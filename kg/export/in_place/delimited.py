@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import BinaryIO
 
 from kg.export.in_place.report import Filled, Kept
-from kg.export.in_place.table import FilledBatch
+from kg.export.in_place.table import CellEdit, FilledBatch
 from kg.ingest.readers.dialect import Detected
-from kg.ingest.readers.row_form import is_number
+from kg.ingest.readers.row_form import SPACED_QUOTE, is_number
 from kg.ingest.readers.text_blocks import BLOCK_BYTES, MAX_LINE_BYTES
+from kg.ingest.rows import Batch
 from schema.dialects import Dialect
 from schema.errors import DataError
 from schema.spreadsheets import defused, restored
@@ -21,6 +22,7 @@ from schema.spreadsheets import defused, restored
 _WIDTHS = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 _ERRORS = {"utf-8": "surrogateescape", **dict.fromkeys(_WIDTHS, "surrogatepass")}
 _SPACES = re.compile(" +(?=[\"'](?![\"']))")
+_IDLE_SPACES = re.compile(SPACED_QUOTE.pattern.decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +65,27 @@ class CellScanner:
                 stop = self._end_of_quoted(text, at)
                 if stop is None:
                     return None
-                inner = text[at + 1 : stop - 1].replace(dialect.quote * 2, dialect.quote)
+                inner = self._spaced(text, at, stop)[1:-1].replace(dialect.quote * 2, dialect.quote)
                 cells.append(RawCell(at, stop, self._plain(inner), True))
                 is_end = self._is_end_of_line(text, stop)
             else:
                 stop = self._end_of_plain(text, at)
                 is_end = self._is_end_of_line(text, stop)
-                cell = text[at:stop]
-                if is_end and cell.endswith("\r"):
-                    cell = cell[:-1]
-                cells.append(RawCell(at, at + len(cell), self._plain(cell), False))
+                cell_stop = stop - 1 if is_end and text.endswith("\r", at, stop) else stop
+                cell = self._spaced(text, at, cell_stop)
+                cells.append(RawCell(at, cell_stop, self._plain(cell), False))
             if is_end:
                 return cells
             if not text.startswith(dialect.delimiter, stop):
                 raise ValueError("text after a closing quote")
             at = stop + len(dialect.delimiter)
+
+    def _spaced(self, text: str, start: int, stop: int) -> str:
+        """Return a part of the text without the spaces that the reader takes for idle ones."""
+        if not self._dialect.spaces_before_quotes:
+            return text[start:stop]
+        after = text[stop : stop + 1]
+        return _IDLE_SPACES.sub("", text[start:stop] + after).removesuffix(after)
 
     def _is_end_of_line(self, text: str, at: int) -> bool:
         if at >= len(text) or text[at] == "\n" or text.startswith("\r\n", at):
@@ -371,9 +379,14 @@ class DelimitedWriter:
         """What writes single rows."""
         return RowWriter(self.detected.dialect, self.detected.encoding.mark_bytes)
 
-    def fault(self, text: str) -> Kept | None:
-        """Return why a text cannot be written; None if it can be."""
-        return self.rows.fault(self._safe(text))
+    def fault(self, batch: Batch, edit: CellEdit) -> Kept | None:
+        """Return why a cell of a batch cannot be written; None if it can be."""
+        line = int(batch.lines[edit.row])
+        neighbours = batch.lines[max(0, edit.row - 1) : edit.row + 2].tolist()
+        if neighbours.count(line) > 1:
+            # Carriage returns separate several rows of this line, and newlines all others.
+            return Kept.ROW_UNCLEAR
+        return self.rows.fault(self._safe(edit.text))
 
     def write(
         self, source: BinaryIO, target: BinaryIO, batches: Iterator[FilledBatch]

@@ -20,6 +20,7 @@ from kg.export.in_place.report import Filled
 from kg.export.in_place.table import NOWHERE, TableFiller
 from kg.export.in_place.wanted import WantedValues, wanted_values
 from kg.export.in_place.workbook import write_workbook
+from kg.export.source_options import NO_OPTIONS, SourceExport
 from kg.home import Home
 from kg.ingest.files import SourceFile
 from kg.ingest.readers.delimited import DelimitedHead
@@ -31,37 +32,12 @@ from kg.sources import GO_ON, KeptSource, KeptSources
 from schema.errors import DataError, UsageError
 from schema.files import atomic_file
 from schema.progress import ProgressCallback, no_progress
-from schema.terms import Rank
 
 SOURCE_FORMAT = "source"
 """The name of this format beside those of :data:`kg.export.formats.EXPORT_FORMATS`."""
 WORKBOOKS = (".xlsx", ".xlsm")
 _COPY_BYTES = 1 << 20
 _WRITTEN = "delimited text, JSONL, JSON, .xlsx and .xlsm"
-
-
-@dataclass(frozen=True)
-class SourceExport:
-    """What to export.
-
-    Attributes:
-        source: the name of a source; it may be left out where the home keeps only one
-        template: a file to fill in place of what is kept
-        mapping: the mapping of the template; guessed without one
-        predicted: whether predictions that nobody reviewed are filled in as well
-        keep_formulas: whether texts are filled in that a spreadsheet would run
-    """
-
-    source: str | None = None
-    template: Path | None = None
-    mapping: str | None = None
-    predicted: bool = False
-    keep_formulas: bool = False
-
-    @property
-    def ranks(self) -> tuple[Rank, ...]:
-        """The ranks of the values that are filled in."""
-        return (Rank.ACCEPTED, Rank.PREDICTED) if self.predicted else (Rank.ACCEPTED,)
 
 
 @dataclass
@@ -97,7 +73,7 @@ class _FileToFill:
 def export_source(
     home: Home,
     out: Path,
-    options: SourceExport = SourceExport(),  # frozen
+    options: SourceExport = NO_OPTIONS,
     progress: ProgressCallback = no_progress,
 ) -> SourceExportReport:
     """Write a source in its own columns, order and dialect, with values in its empty cells.
@@ -278,4 +254,3 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         case _:
             with path.open("wb") as stream:
                 yield stream
-

@@ -63,7 +63,7 @@ class FilledBatch:
 class TableFiller:
     """Fills the empty cells of one table.
 
-    ``fault`` says why a text cannot be written in the form of the file; None if it can be.
+    ``fault`` says why a cell of a batch cannot be written in the form of the file; None if it can.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TableFiller:
         plan: TablePlan,
         wanted: WantedValues,
         filled: Filled,
-        fault: Callable[[str], Kept | None] = lambda text: None,
+        fault: Callable[[Batch, CellEdit], Kept | None] = lambda batch, edit: None,
     ) -> None:
         self.plan = plan
         self.mapping: Mapping = plan.mapping
@@ -127,7 +127,7 @@ class TableFiller:
         for each in chain.from_iterable(wanted.values()):
             cell = each.item, each.property, each.language
             if not is_stated(each, before.get(cell, set()), self._filled):
-                trials.add(each, self._closed(search.ways(each)))
+                trials.add(each, self._closed(batch, search.ways(each)))
         result = trials.run()
         if not result.edits:
             return unchanged
@@ -141,10 +141,10 @@ class TableFiller:
         ids = pa.concat_tables([unchanged.statements, result.statements])
         return FilledBatch(batch, search.cells_of(result.edits), ids)
 
-    def _closed(self, ways: Iterable[Way[CellEdit]]) -> Iterator[Way[CellEdit]]:
+    def _closed(self, batch: Batch, ways: Iterable[Way[CellEdit]]) -> Iterator[Way[CellEdit]]:
         """Yield ways, those closed whose texts cannot be written in the form of the file."""
         for way in ways:
-            faults = (self._fault(edit.text) for edit in way.edits)
+            faults = (self._fault(batch, edit) for edit in way.edits)
             fault = next((each for each in faults if each is not None), None)
             yield way if fault is None else Way(way.edits, way.places, way.values, way.count, fault)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.export.in_place.report import Filled, Kept
 from kg.export.in_place.wanted import Wanted
@@ -85,6 +86,8 @@ class Trials(Generic[EditT]):
 
     def add(self, wanted: Wanted, ways: Iterable[Way[EditT]]) -> None:
         """Add values to write; without any way, they are counted as such that have no column."""
+        if wanted.others:
+            self.filled.keep(wanted.property, Kept.OTHER_VALUE, wanted.others)
         attempt = Attempt(wanted, list(ways))
         if attempt.ways:
             self.attempts.append(attempt)
@@ -101,7 +104,8 @@ class Trials(Generic[EditT]):
                 break
             after = self.read(_edits(chosen))
             if not self._judge(chosen, before, statements_by_cell(after)):
-                new = after.select(["id"])
+                is_old = pc.is_in(after["id"], value_set=self.before["id"].combine_chunks())
+                new = after.select(["id"]).filter(pc.invert(is_old))
                 break
         else:
             for attempt in self.attempts:
@@ -168,7 +172,7 @@ class Trials(Generic[EditT]):
 
 @dataclass(frozen=True)
 class TrialResult(Generic[EditT]):
-    """The edits that hold, and the ids of all statements that the batch then has."""
+    """The edits that hold, and the ids of the statements that they make."""
 
     edits: list[EditT]
     statements: pa.Table
@@ -182,6 +186,8 @@ def is_stated(wanted: Wanted, before: set[str], filled: Filled) -> bool:
     """Return whether a source says something in a cell already, and count its values then."""
     if not before:
         return False
+    if wanted.others:
+        filled.keep(wanted.property, Kept.OTHER_VALUE, wanted.others)
     for value in wanted.values:
         if clean(value) in before:
             filled.already += 1

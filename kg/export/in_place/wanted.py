@@ -28,12 +28,16 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The values of an item's property, the most certain first."""
+    """The values of an item's property, the most certain first.
+
+    Where people accepted some, ``others`` counts the predictions beside them.
+    """
 
     item: str
     property: str
     values: tuple[str, ...]
     language: str | None = None
+    others: int = 0
 
 
 class WantedValues:
@@ -63,18 +67,21 @@ class WantedValues:
         """Return what some items want, by item, but for cells that are marked as stated."""
         self._register("asked", pa.table({"item": pa.array(set(items), pa.string())}))
         rows = self._rows(
-            "SELECT item, property, language, value FROM wanted SEMI JOIN asked USING (item) "
+            "SELECT item, property, language, rank, value FROM wanted SEMI JOIN asked USING (item) "
             "ANTI JOIN stated USING (item, property) "
             # What people accepted comes first.
             "ORDER BY item, property, language, rank, confidence DESC NULLS LAST, value"
         )
         self._database.unregister("asked")
-        values: dict[tuple[str, str, str | None], dict[str, None]] = {}
-        for item, property, language, value in rows:
-            values.setdefault((item, property, language), {})[value] = None
+        values: dict[tuple[str, str, str | None], dict[str, str]] = {}
+        for item, property, language, rank, value in rows:
+            values.setdefault((item, property, language), {}).setdefault(value, rank)
         found: dict[str, list[Wanted]] = {}
-        for (item, property, language), texts in values.items():
-            found.setdefault(item, []).append(Wanted(item, property, tuple(texts), language))
+        for (item, property, language), ranks in values.items():
+            best = next(iter(ranks.values()))
+            texts = tuple(value for value, rank in ranks.items() if rank == best)
+            wanted = Wanted(item, property, texts, language, len(ranks) - len(texts))
+            found.setdefault(item, []).append(wanted)
         if found:
             self._insert("met", pa.table({"item": pa.array(found, pa.string())}))
         return found

@@ -128,9 +128,13 @@ def _write_workbook(path: Path) -> None:
 def _write_rows(sheet: Any, merged: list[tuple[Place, Place]], widths: dict[Place, int]) -> None:
     counts = _Counts()
     fills = _Fills(merged)
-    # The empty rows and columns before the first cell are among them.
+    # The empty rows before the first cell are among them, and the empty columns are not.
+    first = sheet.start[1] if sheet.start else 0
     for row, cells in enumerate(sheet.iter_rows()):
-        texts = [_cell(cell, widths.get((row, column))) for column, cell in enumerate(cells)]
+        texts: list[Any] = [None] * first
+        texts += [
+            _cell(cell, widths.get((row, column))) for column, cell in enumerate(cells, first)
+        ]
         fills.fill(row, texts)
         while texts and texts[-1] is None:
             texts.pop()

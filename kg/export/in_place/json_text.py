@@ -110,7 +110,7 @@ def _edited_at(text: str, at: int, path: tuple[str, ...], edit: JsonEdit, style:
     if not members:
         return f"{text[: at + 1]}{new}{text[at + 1 :]}"
     stop = members[-1].stop
-    return f"{text[:stop]}{_comma(text, at, members)}{new}{text[stop:]}"
+    return f"{text[:stop]}{_comma(text, at, members, style)}{new}{text[stop:]}"
 
 
 def _appended(text: str, at: int, stop: int, edit: JsonEdit, style: _Style) -> str:
@@ -155,11 +155,14 @@ def _members(text: str, at: int) -> list[_Member]:
     return members
 
 
-def _comma(text: str, at: int, members: Sequence[_Member]) -> str:
-    """Return what stands between the members of an object."""
+def _comma(text: str, at: int, members: Sequence[_Member], style: _Style | None = None) -> str:
+    """Return what stands between the members of an object, or if it has one, of others."""
     if len(members) > 1:
         return text[members[-2].stop : members[-1].name_start]
-    return "," + text[at + 1 : members[0].name_start]
+    space = text[at + 1 : members[0].name_start]
+    if style is not None and "\n" not in space:
+        return style.comma
+    return f",{space}"
 
 
 def _style_of(text: str, start: int) -> _Style:
@@ -169,7 +172,9 @@ def _style_of(text: str, start: int) -> _Style:
         return _Style(escapes=escapes)
     colon = text[members[0].name_stop : members[0].start]
     comma = _comma(text, start, members)
-    return _Style(comma if "\n" not in comma else ", ", colon, escapes)
+    if "\n" in comma or len(members) == 1:
+        comma = ", " if colon.endswith(" ") else ","
+    return _Style(comma, colon, escapes)
 
 
 def _after_space(text: str, at: int) -> int:

@@ -29,7 +29,14 @@ from kg.ingest.source_plan import TablePlan, column_names
 from kg.ingest.values import values_of
 from kg.ingest.values.text import clean
 from schema.bracketed import list_in
-from schema.mapping import BRACKETS, Mapping, PackedColumn, Sample
+from schema.mapping import (
+    BRACKETS,
+    ColumnSettings,
+    Mapping,
+    PackedColumn,
+    PairColumns,
+    Sample,
+)
 from schema.mapping.describe import describe_columns
 from schema.mapping.languages import tagged_names
 from schema.mapping.names import matching, normalized
@@ -167,6 +174,7 @@ class _Search:
         self._bad = bad
         self._texts: list[list[str | None]] = [column.to_pylist() for column in batch.table.columns]
         self.names: list[str] = list(names or batch.table.column_names)
+        self._forms: dict[tuple[int, str], _ColumnForm] = {}
         # Which knows what the batch itself shows of its columns.
         self._reader = known.beside()
         self.draft, self.before = self._look(batch.table, self._reader)
@@ -240,11 +248,8 @@ class _Search:
     def _naming_columns(self) -> dict[int, int]:
         """The columns whose cells name the property of those in another, by the latter."""
         naming: dict[int, int] = {}
-        rows = rows_of_batch(self._batch, self._given_names)
-        for pairs in self._mapping.pairs:
-            if pairs.list is None:
-                for name, value, _ in numbered(rows, pairs):
-                    naming[self.names.index(value)] = self.names.index(name)
+        for _, columns in self._numbered:
+            naming[columns[1]] = columns[0]
         triples = self._mapping.triples
         if triples is not None:
             names = matching(self.names, triples.property)
@@ -316,7 +321,7 @@ class _Search:
                 rows = list(rows)
             for texts in self._texts_of(wanted, column, name, rows[0]):
                 edits = [CellEdit(row, column, texts.text) for row in rows]
-                unit_column = self._unit_column(column)
+                unit_column = self._form(column, name).unit_column
                 if texts.unit is not None and unit_column is not None:
                     edits += [CellEdit(row, unit_column, texts.unit) for row in rows]
                 yield Way(
@@ -326,76 +331,83 @@ class _Search:
                     texts.count,
                 )
 
-    def _unit_column(self, column: int) -> int | None:
-        """Return the column with the units of another."""
-        name = self._plain_names[column]
-        pattern = self._mapping.settings_of(name).unit_column
-        if pattern is None:
-            for pairs in self._mapping.pairs:
-                if pairs.list is None and pairs.unit is not None:
-                    rows = rows_of_batch(self._batch, self._given_names)
-                    for _, value, unit in numbered(rows, pairs):
-                        if unit is not None and self.names.index(value) == column:
-                            return self.names.index(unit)
-            triples = self._mapping.triples
-            if triples is not None and column in self._naming_columns:
-                units = matching(self.names, triples.unit)
-                return self.names.index(units[0]) if units else None
-            return None
-        wanted = normalized(pattern.replace("{name}", name))
-        return next((at for at, each in enumerate(self.names) if normalized(each) == wanted), None)
+    @cached_property
+    def _numbered(self) -> list[tuple[PairColumns, list[int]]]:
+        """The columns of names, values and perhaps units that belong together."""
+        rows = rows_of_batch(self._batch, self._given_names)
+        return [
+            (pairs, [self.names.index(name) for name in columns if name])
+            for pairs in self._mapping.pairs
+            if pairs.list is None
+            for columns in numbered(rows, pairs)
+        ]
+
+    def _form(self, column: int, name: str) -> _ColumnForm:
+        """Return how the values of a column are written, whose property has a name."""
+        key = column, name if column in self._naming_columns else ""
+        if key not in self._forms:
+            self._forms[key] = self._find_form(column, name)
+        return self._forms[key]
+
+    def _find_form(self, column: int, name: str) -> _ColumnForm:
+        settings = self._mapping.settings_of(name)
+        rules = self._known.maker.value_settings(settings)
+        separator = rules.separator
+        unit_column = None
+        if settings.unit_column is not None:
+            wanted = normalized(settings.unit_column.replace("{name}", name))
+            found = (at for at, each in enumerate(self.names) if normalized(each) == wanted)
+            unit_column = next(found, None)
+        for pairs, columns in self._numbered:
+            if columns[1] == column:
+                separator = pairs.multi or separator
+                unit_column = columns[2] if len(columns) > 2 else unit_column
+        triples = self._mapping.triples
+        if triples is not None and column in self._naming_columns:
+            units = matching(self.names, triples.unit)
+            unit_column = self.names.index(units[0]) if units else None
+        filled = [text for text in self._texts[column] if text and text.strip()]
+        spaced = bool(separator) and any(f"{separator} " in text for text in filled)
+        is_list = settings.multi == BRACKETS
+        example = next((text for text in filled if is_list and list_in(text) is not None), None)
+        mark = decimal_mark(filled, settings, self._mapping)
+        return _ColumnForm(settings, mark, separator, rules.quoted, spaced, example, unit_column)
 
     def _texts_of(self, wanted: Wanted, column: int, name: str, row: int) -> Iterator[_CellTexts]:
         """Yield how values may be written in a cell: all of them, or else the first."""
-        settings = self._mapping.settings_of(name)
-        rules = self._known.maker.value_settings(settings)
-        unit_column = self._unit_column(column)
-        unit = None if unit_column is None else self._texts[unit_column][row] or ""
-        mark = decimal_mark(self._texts[column], settings, self._mapping)
-        ways = [cell_texts(value, settings, mark, unit) for value in wanted.values]
-        filled = [text for text in self._texts[column] if text and text.strip()]
-        if settings.multi == BRACKETS:
-            yield from _bracketed(wanted, filled)
-        separator = rules.separator
-        for pairs in self._mapping.pairs:
-            if column in self._naming_columns and pairs.list is None and pairs.multi:
-                separator = pairs.multi
+        form = self._form(column, name)
+        unit = None if form.unit_column is None else self._texts[form.unit_column][row] or ""
+        ways = [cell_texts(value, form.settings, form.mark, unit) for value in wanted.values]
+        if form.list_example is not None:
+            yield _bracketed(wanted, form.list_example)
+        separator = form.separator
         if len(ways) > 1 and separator:
-            spaced = f"{separator} " if any(f"{separator} " in text for text in filled) else None
-            for joint in dict.fromkeys((spaced or separator, separator)):
-                firsts = [way[0] for way in ways if way]
-                if not any(each.unit for each in firsts):
-                    text = joint.join(
-                        _quoted(each.text, separator, rules.quoted) for each in firsts
-                    )
-                    values = frozenset(each.value for each in firsts)
-                    yield _CellTexts(text, values, len(firsts))
+            firsts = [way[0] for way in ways if way]
+            if not any(each.unit for each in firsts):
+                joint = f"{separator} " if form.is_spaced else separator
+                text = joint.join(_quoted(each.text, separator, form.quoted) for each in firsts)
+                yield _CellTexts(text, frozenset(each.value for each in firsts), len(firsts))
         for way in ways[0]:
-            text = _quoted(way.text, separator, rules.quoted) if separator else way.text
+            text = _quoted(way.text, separator, form.quoted)
             yield _CellTexts(text, frozenset((way.value,)), 1, way.unit)
 
     def _ways_in_slots(self, wanted: Wanted) -> Iterator[Way[CellEdit]]:
         """Yield the free pairs of a column for a name and one for its value."""
         if wanted.language is not None or not self._mapping.pairs:
             return
-        rows = rows_of_batch(self._batch, self._given_names)
-        for pairs in self._mapping.pairs:
-            if pairs.list is not None:
-                continue
-            for name, value, unit in numbered(rows, pairs):
-                columns = [self.names.index(each) for each in (name, value, unit) if each]
-                for row in self._rows_of_items.get(wanted.item, [])[:1]:
-                    if any((self._texts[each][row] or "").strip() for each in columns):
-                        continue
-                    for texts in self._texts_of(wanted, columns[1], wanted.property, row):
-                        edits = [
-                            CellEdit(row, columns[0], wanted.property),
-                            CellEdit(row, columns[1], texts.text),
-                        ]
-                        if texts.unit is not None:
-                            edits.append(CellEdit(row, columns[2], texts.unit))
-                        places = frozenset((row, each) for each in columns)
-                        yield Way(tuple(edits), places, texts.values, texts.count)
+        for _, columns in self._numbered:
+            for row in self._rows_of_items.get(wanted.item, [])[:1]:
+                if any((self._texts[each][row] or "").strip() for each in columns):
+                    continue
+                for texts in self._texts_of(wanted, columns[1], wanted.property, row):
+                    edits = [
+                        CellEdit(row, columns[0], wanted.property),
+                        CellEdit(row, columns[1], texts.text),
+                    ]
+                    if texts.unit is not None:
+                        edits.append(CellEdit(row, columns[2], texts.unit))
+                    places = frozenset((row, each) for each in columns)
+                    yield Way(tuple(edits), places, texts.values, texts.count)
 
     def _ways_in_packed_cells(self, wanted: Wanted) -> Iterator[Way[CellEdit]]:
         """Yield the cells that hold several properties, and may hold one more."""
@@ -428,6 +440,28 @@ class _Search:
         )
         example = next((text for text in self._texts[column] if text and text.strip()), "")
         return _Packing(packed, example)
+
+
+@dataclass(frozen=True)
+class _ColumnForm:
+    """How the values of a column are written.
+
+    Attributes:
+        settings: what the mapping says of it
+        mark: its decimal mark, "" if that is open
+        separator, quoted: what stands between several values, and whether they may be quoted
+        is_spaced: whether a blank follows the separator
+        list_example: a cell with a list in brackets, if the column has such
+        unit_column: the column with its units
+    """
+
+    settings: ColumnSettings
+    mark: str
+    separator: str | None
+    quoted: bool
+    is_spaced: bool
+    list_example: str | None
+    unit_column: int | None
 
 
 @dataclass(frozen=True)
@@ -481,14 +515,11 @@ class _Packing:
         return found[0] if found else sign
 
 
-def _bracketed(wanted: Wanted, filled: Sequence[str]) -> Iterator[_CellTexts]:
-    """Yield values as a list in brackets, as the other cells of the column have it."""
-    example = next((text for text in filled if list_in(text) is not None), None)
-    if example is None:
-        return
+def _bracketed(wanted: Wanted, example: str) -> _CellTexts:
+    """Return values as a list in brackets, as another cell of the column has it."""
     values = list(wanted.values)
     text = repr(values) if "'" in example else json.dumps(values, ensure_ascii=False)
-    yield _CellTexts(text, frozenset(values), len(values))
+    return _CellTexts(text, frozenset(values), len(values))
 
 
 def _quoted(text: str, separator: str | None, quoted: bool) -> str:

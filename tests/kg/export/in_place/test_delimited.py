@@ -400,7 +400,7 @@ def tables(draw: st.DrawFn) -> tuple[bytes, dict[str, object]]:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(made=tables(), value=st.sampled_from(["blue", "a b", "1,5", "x;y|z", 'in "quotes"', "é"]))
 def test_any_dialect_is_written_as_it_was_but_for_its_filled_cells(

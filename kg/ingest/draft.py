@@ -163,6 +163,8 @@ class DraftMaker:
     def copy(self, cleaners: ColumnCleaners) -> DraftMaker:
         """Return a maker that remembers what this one does; what it reads changes nothing here."""
         other = DraftMaker(self.mapping, cleaners, self._strict, self.is_known)
+        # Which of several names was chosen in an earlier batch.
+        other._for_layout = self._for_layout
         if self._variants is not None:
             other._variants = self._variants.copy(other._steps)
         return other

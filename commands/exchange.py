@@ -12,7 +12,8 @@ import click
 from commands.base import PATH, Command, Context, pass_context, table
 from commands.limits import limit_options
 from commands.progress import bar
-from kg.export.formats import EXPORT_FORMATS
+from kg.export.formats import EXPORT_FORMATS, WIDE_CSV
+from kg.export.source_options import SourceExport
 from schema.errors import UsageError
 from schema.terms import Rank
 
@@ -72,24 +73,49 @@ def copy(context: Context, source: str | None, target: str) -> None:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(EXPORT_FORMATS)),
+    type=click.Choice([*(name for name in EXPORT_FORMATS if name != WIDE_CSV), "source"]),
     required=True,
     help="Format to write.",
+)
+@click.option(
+    "--wide",
+    is_flag=True,
+    help="With csv: one file, with a row for each item and a column for each property.",
+)
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="With source: the source to write.  [default: the only one that the home keeps]",
+)
+@click.option(
+    "--template",
+    type=PATH,
+    help="With source: the file to fill in place of what was last read of the source.",
+)
+@click.option(
+    "--mapping",
+    metavar="NAME|FILE",
+    help="How to read the template.  [default: guessed, as by ingest]",
+)
+@click.option(
+    "--predicted",
+    is_flag=True,
+    help="With source: fill in predictions, too, that nobody has reviewed.",
 )
 @click.option(
     "--rank",
     "ranks",
     type=click.Choice(RANKS),
     multiple=True,
-    help="Write only statements of this rank; may be repeated.  [default: all ranks; for pykeen, "
-    "asserted and accepted]",
+    help="Write only statements of this rank; may be repeated.  [default: all ranks; for pykeen "
+    "and tables of items, asserted and accepted]",
 )
 @click.option(
     "--formulas",
     type=click.Choice(["text", "keep"]),
     default="text",
     show_default=True,
-    help="What to do in csv with texts that a spreadsheet would run as formulas, such as =1+1: "
+    help="What to do in tables with texts that a spreadsheet would run as formulas, such as =1+1: "
     "text, put an apostrophe before them, which ingest takes off again; keep, leave them.",
 )
 @click.option(
@@ -99,13 +125,20 @@ def copy(context: Context, source: str | None, target: str) -> None:
     help="Write the graph as it was then: at a time in UTC such as 2026-01-31 (its end) or "
     "2026-01-31T08:00, or after a run that `catalograph history` lists.",
 )
+@click.option("--raw", is_flag=True, help="The same as --formulas keep.")
 @click.argument("out", type=PATH)
 @pass_context
 def export(
     context: Context,
     format_name: str,
+    wide: bool,
+    source: str | None,
+    template: Path | None,
+    mapping: str | None,
+    predicted: bool,
     ranks: tuple[str, ...],
     formulas: str,
+    raw: bool,
     moment: str | None,
     out: Path,
 ) -> None:
@@ -114,15 +147,43 @@ def export(
     OUT is a file, or a folder for csv, parquet, pykeen and neo4j-import. The RDF formats (ttl, nt,
     nq, jsonld) lose nothing, so `ingest` can restore the graph from them.
 
+    With source, OUT is what was last read of a source, in its own columns, order and dialect, with
+    accepted values in its empty cells; all else is as it was, byte for byte. OUT is compressed if
+    it ends in .gz or .zst.
+
     \b
     Example:
       catalograph export --format jsonld products.jsonld
+      catalograph export --format csv --wide products.csv
+      catalograph export --format source --source items.csv items-completed.csv
       catalograph export --format neo4j-import for-neo4j && for-neo4j/import.sh
     """
+    from kg.export.separators import Separators
     from kg.export.write import export as write
 
+    raw = raw or formulas == "keep"
+    if format_name == "source":
+        refused = {"--wide": wide, "--rank": ranks, "--as-of": moment}
+        if wrong := [option for option, value in refused.items() if value]:
+            raise UsageError(f"{wrong[0]} does not go with --format source: leave it out")
+        _export_source(context, out, SourceExport(source, template, mapping, predicted, raw))
+        return
+    given = {
+        "--source": source,
+        "--template": template,
+        "--mapping": mapping,
+        "--predicted": predicted,
+    }
+    if wrong := [option for option, value in given.items() if value]:
+        raise UsageError(f"{wrong[0]} goes with --format source only: leave it out")
+    if wide:
+        if format_name != "csv":
+            raise UsageError(f"--wide goes with --format csv only, and not with {format_name}")
+        format_name = WIDE_CSV
+    home = context.home()
+    separators = Separators.of_home(home.sources)
     with ExitStack() as stack:
-        store = stack.enter_context(context.home().store(read_only=True))
+        store = stack.enter_context(home.store(read_only=True))
         if moment is not None:
             from kg.stores.history import as_of
 
@@ -135,18 +196,41 @@ def export(
             out,
             [Rank(rank) for rank in ranks],
             progress,
-            keep_formulas=formulas == "keep",
+            keep_formulas=raw,
+            separators=separators,
         )
-    if report.defused:
-        context.note(
-            f"{report.defused:,} texts that a spreadsheet would run as formulas have an apostrophe "
-            "before them, which `ingest` takes off: --formulas keep leaves them as they are"
-        )
+    for note in report.notes:
+        context.note(note)
+    _note_defused(context, report.defused)
     context.emit(
         asdict(report),
         f"{', '.join(report.files)}: {report.items:,} items, {report.statements:,} statements in "
         f"{report.seconds:.1f} s",
     )
+
+
+def _export_source(context: Context, out: Path, options: SourceExport) -> None:
+    from kg.export.in_place.export import export_source
+
+    report = export_source(context.home(), out, options)
+    for line in report.filled.lines():
+        context.note(line)
+    _note_defused(context, report.filled.defused)
+    filled = report.filled.filled
+    cells = ", ".join(f"{name} {count:,}" for name, count in filled.most_common())
+    context.emit(
+        report.as_dict(),
+        f"{', '.join(report.files)}: {report.source} with {filled.total():,} values filled in"
+        f"{f' ({cells})' if cells else ''} in {report.seconds:.1f} s",
+    )
+
+
+def _note_defused(context: Context, count: int) -> None:
+    if count:
+        context.note(
+            f"{count:,} texts that a spreadsheet would run as formulas have an apostrophe "
+            "before them, which `ingest` takes off: --raw leaves them as they are"
+        )
 
 
 @click.command(cls=Command)

@@ -110,6 +110,7 @@ def undo(context: Context, run: str) -> None:
       catalograph undo 20260131T020000Z-1f2e3d
     """
     from kg.ingest.run_id import new_run_id
+    from kg.sources import KeptSources
     from kg.stores.history import undo as take_back
 
     home = context.home()
@@ -117,6 +118,10 @@ def undo(context: Context, run: str) -> None:
     with home.store() as store, bar("undoing", "parts") as progress:
         report = take_back(store, run, by, progress)
         _bring_up_to_date(home, store)
+    # What was read before it is what `export --format source` writes again.
+    KeptSources(home.sources).forget(run)
+    with home.ledger() as ledger:
+        ledger.mark_undone(run)
     context.emit({"undone": run, "run": by, **_document(report)}, *_lines(report, by))
 
 

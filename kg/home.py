@@ -35,6 +35,7 @@ class Home:
         self.models = self.path / "models"
         self.cache = self.path / "cache"
         self.regions = self.path / "regions"
+        self.sources = self.path / "sources"
         self.ontology_path = self.path / "ontology.toml"
         self.shapes_path = self.path / "shapes.ttl"
         self.inferred_ontologies = self.path / "ontology.inferred"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from kg.home import Home
 from kg.home_ontology import Origin
+from kg.sources import KeptSources
 from kg.stores.journal import Journal
 from kg.stores.open import journaled_files
 from kg.stores.replay import misnamed
@@ -45,7 +46,7 @@ def verify_home(
     limits: Limits | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Verification:
-    """Verify the store of a home, its ledger, ontology, settings, shapes and models.
+    """Verify the store of a home, its ledger, ontology, settings, shapes, models and kept sources.
 
     ``quick`` compares the numbers of items and statements in place of the rows.
     """
@@ -95,6 +96,7 @@ def verify_home(
             )
     for manifest in sorted(home.models.glob(f"*/checkpoints/*/{MANIFEST}")):
         report.problems += manifest_problems(manifest.parent, CHECKPOINT_GO_ON)
+    report.problems += KeptSources(home.sources).problems()
     return report
 
 

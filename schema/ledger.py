@@ -107,6 +107,10 @@ class QueryRow:
     purchases: int = 0
 
 
+UNDONE = "undone"
+"""The status of an ingest run that was taken back."""
+
+
 class Ledger:
     """The ledger at a database URL; opening it creates the tables, or upgrades an older schema."""
 
@@ -159,6 +163,34 @@ class Ledger:
         """Return the paths of all sources of all ingest runs, each once, oldest first."""
         rows = self._rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
         return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
+
+    def mark_undone(self, run: str) -> None:
+        """Note that an ingest run was taken back; other runs are not recorded."""
+        with self._writing() as connection:
+            runs = ChecksummedTable(connection, ingest_runs, table_checksums)
+            runs.update(run, {"status": UNDONE})
+
+    def newer_ingest(self, source: str, run: str) -> str | None:
+        """Return the last run that has read a source, by its path, after another run did.
+
+        None if there is none, or if that other run is not recorded.
+        """
+        columns = ingest_runs.c.id, ingest_runs.c.started, ingest_runs.c.status
+        rows = self._rows(
+            sa.select(*columns, ingest_runs.c.sources).order_by(ingest_runs.c.started.desc())
+        )
+        started = next((row["started"] for row in rows if row["id"] == run), None)
+        return next(
+            (
+                str(row["id"])
+                for row in rows
+                if started is not None
+                and row["started"] > started
+                and row["status"] != UNDONE
+                and source in row["sources"]
+            ),
+            None,
+        )
 
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""

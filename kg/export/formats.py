@@ -21,6 +21,9 @@ from schema.terms import TRUSTED_RANKS, Rank
 if TYPE_CHECKING:
     from kg.export.selection import Selection
 
+WIDE_CSV = "csv-wide"
+"""The format of ``export --format csv --wide``."""
+
 ExportWriter: TypeAlias = "Callable[[Selection, Path], None]"
 
 
@@ -50,6 +53,13 @@ _FORMATS = (
     ExportFormat("nq", "rdf", "write_nquads"),
     ExportFormat("jsonld", "jsonld", "write_jsonld"),
     ExportFormat("csv", "tables", "write_csv", is_folder=True),
+    # Tables of items have no room for ranks, so that what is in them counts as true.
+    ExportFormat(WIDE_CSV, "wide", "write_wide_csv", default_ranks=TRUSTED_RANKS),
+    ExportFormat("xlsx", "xlsx", "write_xlsx", default_ranks=TRUSTED_RANKS),
+    ExportFormat(
+        "google-merchant", "google_merchant", "write_google_merchant", default_ranks=TRUSTED_RANKS
+    ),
+    ExportFormat("shopify", "shopify", "write_shopify", default_ranks=TRUSTED_RANKS),
     ExportFormat("parquet", "tables", "write_parquet", is_folder=True),
     ExportFormat("graphml", "graphml", "write_graphml"),
     # PyKEEN treats every triple as true.

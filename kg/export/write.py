@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kg.export.formats import find_export_format
 from kg.export.selection import Selection
+from kg.export.separators import Separators
 from kg.stores.protocol import GraphStore
 from schema.files import atomic_file, atomic_folder
 from schema.progress import ProgressCallback, no_progress
@@ -20,6 +21,8 @@ class ExportReport:
     """The files that an export wrote, how much is in them, and the seconds it took.
 
     ``defused`` is the number of texts with an apostrophe that keeps spreadsheets from running them.
+    ``notes`` say what the format could not hold, and ``lacking`` counts the items without what it
+    requires, by its name.
     """
 
     format: str
@@ -28,6 +31,8 @@ class ExportReport:
     statements: int
     seconds: float
     defused: int = 0
+    notes: list[str] = field(default_factory=list)
+    lacking: dict[str, int] = field(default_factory=dict)
 
 
 def export(
@@ -37,19 +42,24 @@ def export(
     ranks: Sequence[Rank] = (),
     progress: ProgressCallback = no_progress,
     keep_formulas: bool = False,
+    separators: Separators | None = None,
 ) -> ExportReport:
     """Write the items of a store and its statements of these ranks, completely or not at all.
 
     ``format`` is a name in :data:`kg.export.formats.EXPORT_FORMATS`, which also has the ranks that
     are written if none are given. With ``keep_formulas``, a table for spreadsheets has every text
-    as it is. Raises UsageError if ``out`` is a file but has to be a folder, or
-    the other way around.
+    as it is. ``separators`` stand between the values of a cell. Raises UsageError if ``out`` is a
+    file but has to be a folder, or the other way around.
     """
     start = time.monotonic()
     out = Path(out)
     export_format = find_export_format(format)
     selection = Selection(
-        store, ranks or export_format.default_ranks, progress, keep_formulas=keep_formulas
+        store,
+        ranks or export_format.default_ranks,
+        progress,
+        keep_formulas=keep_formulas,
+        separators=separators,
     )
     write = export_format.load_writer()
     if export_format.is_folder:
@@ -67,4 +77,6 @@ def export(
         statements=selection.statement_count,
         seconds=round(time.monotonic() - start, 3),
         defused=selection.defused,
+        notes=[f"{count:,} {note}" for note, count in selection.notes.items()],
+        lacking=dict(selection.lacking),
     )

@@ -19,6 +19,7 @@ from kg.ingest.shelf import ItemShelf, ShelvedItem
 from kg.ingest.values import (
     ColumnCleaners,
     ColumnCounts,
+    ColumnRules,
     Role,
     SplitCells,
     split_texts,
@@ -121,7 +122,15 @@ class Assembler:
         An exact repetition of an earlier row counts as stored.
         """
         lines = rows.lines
-        draft = self.maker.draft(rows)
+        return self.assemble_draft(self.maker.draft(rows), rows, lines, batch)
+
+    def assemble_draft(
+        self, draft: Draft, rows: Rows, lines: IntArray, batch: Batch | RecordBatch
+    ) -> AssembledBatch:
+        """Return what ``assemble_rows`` does, given the draft of the rows.
+
+        ``lines`` are those of the rows before they were drafted.
+        """
         if draft.deferred and self.maker.is_known is None:
             self.has_deferred = True
         checked = self._check_rows(draft, rows, lines)
@@ -142,6 +151,32 @@ class Assembler:
             rejected_ids=checked.rejected_ids,
             identified_rejects=checked.identified_rejects,
         )
+
+    def statements_of(self, draft: Draft) -> pa.Table:
+        """Return the statements of a draft's good rows, whatever was read before."""
+        keep = np.array(
+            [
+                id is not None and source not in draft.bad and source not in draft.deferred
+                for id, source in zip(draft.ids, draft.sources.tolist(), strict=True)
+            ],
+            bool,
+        )
+        return self._statements(draft, keep)
+
+    def beside(self) -> Assembler:
+        """Return an assembler that knows of the columns what this one knows, and of no rows.
+
+        What it reads changes nothing of this one.
+        """
+        other = Assembler(self.mapping, self.images, self.origin, names=self.names)
+        other._cleaners = self._cleaners.copy()
+        other.maker = self.maker.copy(other._cleaners)
+        return other
+
+    def property_rules(self, column: str) -> ColumnRules:
+        """Return how the cells of a column of values are cleaned, by what is known of it."""
+        settings = self.maker.value_settings(self.mapping.settings_of(column))
+        return self._cleaners.known_rules(column, Role.PROPERTY, settings)
 
     def assemble_deferred(self, rows: Rows) -> AssembledBatch:
         """Return what rows in other languages add, which were set aside before."""

@@ -167,6 +167,15 @@ class DraftMaker:
         self.names.update(dict.fromkeys(rows.names()))
         return self._finish(rows, layout, ids, deferred)
 
+    def copy(self, cleaners: ColumnCleaners) -> DraftMaker:
+        """Return a maker that remembers what this one does; what it reads changes nothing here."""
+        other = DraftMaker(self.mapping, cleaners, self._strict, self.is_known)
+        # Which of several names was chosen in an earlier batch.
+        other._for_layout = self._for_layout
+        if self._variants is not None:
+            other._variants = self._variants.copy(other._steps)
+        return other
+
     def value_settings(self, settings: ColumnSettings) -> ValueSettings:
         """Return how the values of a column with such settings are cleaned."""
         return self._steps.value_settings(settings)

@@ -15,10 +15,10 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from kg.ingest.unpacking import (
     MAX_BYTES,
@@ -45,6 +45,14 @@ _END_OF_DIRECTORY = b"PK\x05\x06"
 _ZIP_STARTS = (b"PK\x03\x04", _END_OF_DIRECTORY, b"PK\x07\x08")
 
 
+class Recorder(Protocol):
+    """Takes what is read of a file."""
+
+    def record(self, position: int, data: bytes) -> None:
+        """Take the bytes that a stream has at a position of the file; none at its end."""
+        ...
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file to read: a file on disk, or a member of a zip archive.
@@ -55,6 +63,7 @@ class SourceFile:
         name: what messages and the provenance of statements call it
         suffix: the suffix of its format, lower case, with the dot and without that of a compression
         spooled: whether ``path`` is a temporary copy of a stream that can be read only once
+        recorder: what takes the decompressed bytes of every stream that is opened
     """
 
     path: Path
@@ -62,6 +71,7 @@ class SourceFile:
     name: str
     suffix: str
     spooled: bool = False
+    recorder: Recorder | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, path: Path | str) -> SourceFile:
@@ -86,6 +96,12 @@ class SourceFile:
 
         Reading raises DataError if the file is damaged, cut off, encrypted, or becomes too large.
         """
+        stream = self._open()
+        if self.recorder is None:
+            return stream
+        return io.BufferedReader(_RecordedStream(stream, self.recorder), _COPY_BYTES)
+
+    def _open(self) -> BinaryIO:
         if self.member is not None:
             return _open_member(self.path, self.member, self.name)
         stream = self.path.open("rb")
@@ -232,7 +248,7 @@ def member_names(path: Path, name: str) -> list[str]:
 
     Raises DataError if the archive is damaged, has too many files, or becomes too large.
     """
-    with _open_archive(path, name) as archive:
+    with opened_archive(path, name) as archive:
         return [each.filename for each in archive.infolist() if not each.is_dir()]
 
 
@@ -254,7 +270,11 @@ def _shown_name(member: str) -> str:
 
 
 @contextmanager
-def _open_archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+def opened_archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive of known origin or none.
+
+    Raises DataError if it is damaged, has too many files, or becomes too large.
+    """
     try:
         with path.open("rb") as stream:
             _check_directory(stream, name)
@@ -309,7 +329,7 @@ def _check_members(archive: zipfile.ZipFile, size: int, name: str) -> None:
 
 
 def _open_member(path: Path, member: str, name: str) -> BinaryIO:
-    with _open_archive(path, name) as archive:
+    with opened_archive(path, name) as archive:
         info = archive.getinfo(member)
         if info.flag_bits & 0x1:
             raise DataError(f"{name} is encrypted: unpack the archive with its password first")
@@ -322,6 +342,31 @@ def _open_member(path: Path, member: str, name: str) -> BinaryIO:
         raise DataError(f"{name} cannot be unpacked ({error}): unpack the archive first") from None
     raw = _MemberStream(cast(BinaryIO, stream), (stream.close, source.close), name)
     return io.BufferedReader(raw, _COPY_BYTES)
+
+
+class _RecordedStream(io.RawIOBase):
+    """The bytes of a stream, which a recorder takes as well."""
+
+    def __init__(self, stream: BinaryIO, recorder: Recorder) -> None:
+        self._stream = stream
+        self._recorder = recorder
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        data = self._stream.read(len(buffer))
+        if len(buffer):
+            self._recorder.record(self._position, data)
+        self._position += len(data)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _MemberStream(io.RawIOBase):

@@ -113,6 +113,11 @@ class JsonStream:
         self._decoder = decoder or json.JSONDecoder(parse_constant=self._refuse_constant)
         self.text_is_broken = False
         """Whether the value that was parsed last has text that UTF-8 cannot encode."""
+        self.value_start = 0
+        """Where the value that was parsed last starts in the text, in characters."""
+        self.value_stop = 0
+        """Where it ends."""
+        self._dropped = 0
 
     @property
     def line(self) -> int:
@@ -142,6 +147,8 @@ class JsonStream:
                 if end < len(self._buffer) or not self._read_more(size):
                     text = self._buffer[self._position : end]
                     self.text_is_broken = has_lone_surrogates(text, value)
+                    self.value_start = self._dropped + self._position
+                    self.value_stop = self._dropped + end
                     self._position = end
                     return value
             except json.JSONDecodeError as error:
@@ -215,6 +222,7 @@ class JsonStream:
             return False
         self._line_of(self._position)
         chunk = self._stream.read(size)
+        self._dropped += self._position
         self._buffer = self._buffer[self._position :] + chunk
         self._counted = 0
         self._position = 0

@@ -35,6 +35,7 @@ from kg.ingest.updates import (
     missing_items,
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
+from kg.sources import KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
 from schema.arrays import IntArray
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
@@ -306,6 +307,9 @@ class _Job:
         skipped: list[SkippedLine] = []
         name = self.source_of(plan)
         origin = Origin(file, name, report.run, time)
+        keeper = None if self.ledger is None else SourceKeeper(self.home, plan, origin)
+        if keeper is not None:
+            plan = keeper.plan
         if self.ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
             files = _files(self.plans)
@@ -334,11 +338,15 @@ class _Job:
                 return_freed_memory()
                 if self.progress is not None:
                     self.progress(report)
-        except CatalographError:
-            if self.ledger is not None:
+        except BaseException as error:
+            if keeper is not None:
+                keeper.discard()
+            if self.ledger is not None and isinstance(error, CatalographError):
                 # The sources were recorded when the run started.
                 self.ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
+        if keeper is not None:
+            report.notes += keeper.keep()
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
@@ -450,6 +458,51 @@ class _Job:
             f"{count:,} items have another title, description or category in another source: all "
             f"are kept, and {shown} is shown; `catalograph sources --order` changes that"
         )
+
+
+class SourceKeeper:
+    """Keeps in the home what an ingest reads of a source; ``plan`` is the plan to read it by."""
+
+    def __init__(self, home: Home, plan: SourcePlan, origin: Origin) -> None:
+        self._kept = KeptSources(home.sources)
+        self._origin = origin
+        self._failure: OSError | None = None
+        self._copy: SourceCopy | None = None
+        self.plan = plan
+        try:
+            self._copy = self._kept.begin()
+        except OSError as error:
+            self._failure = error
+        else:
+            self.plan = replace(plan, source=plan.source.recorded(self._copy))
+
+    def keep(self) -> list[str]:
+        """Keep the source, which has been read; return what there is to say of it."""
+        copy = self._copy
+        source = self.plan.source
+        mapping = self.plan.mapping_to_keep
+        origin = self._origin
+        try:
+            if copy is not None:
+                reading = source.reading(mapping)
+                read = ReadSource(origin.source, origin.run, origin.time, source.file, reading)
+                self._kept.keep(copy, read, mapping)
+        except OSError as error:
+            self._failure = error
+        finally:
+            if copy is not None:
+                copy.discard()
+        if self._failure is None:
+            return []
+        return [
+            f"{source.name}: the file is not kept in the home ({self._failure.strerror}): "
+            "`export --format source` needs it with --template"
+        ]
+
+    def discard(self) -> None:
+        """Keep nothing, since the source could not be read."""
+        if self._copy is not None:
+            self._copy.discard()
 
 
 class Declarations:

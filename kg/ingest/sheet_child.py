@@ -128,9 +128,13 @@ def _write_workbook(path: Path) -> None:
 def _write_rows(sheet: Any, merged: list[tuple[Place, Place]], widths: dict[Place, int]) -> None:
     counts = _Counts()
     fills = _Fills(merged)
-    # The empty rows and columns before the first cell are among them.
+    # The empty rows before the first cell are among them, and the empty columns are not.
+    first = sheet.start[1] if sheet.start else 0
     for row, cells in enumerate(sheet.iter_rows()):
-        texts = [_cell(cell, widths.get((row, column))) for column, cell in enumerate(cells)]
+        texts: list[Any] = [None] * first
+        texts += [
+            _cell(cell, widths.get((row, column))) for column, cell in enumerate(cells, first)
+        ]
         fills.fill(row, texts)
         while texts and texts[-1] is None:
             texts.pop()
@@ -193,8 +197,8 @@ class _Padding:
         self._parts: dict[str, str] = {}
         self._styles: dict[str, int] = {}
         with suppress(Exception), zipfile.ZipFile(path) as archive:
-            self._parts = _sheet_parts(archive)
-            self._styles = _padded_styles(archive)
+            self._parts = sheet_parts(archive)
+            self._styles = padded_styles(archive)
 
     def errors(self, sheet: str) -> int:
         """Return how many cells of a sheet hold an error such as #N/A."""
@@ -218,7 +222,7 @@ class _Padding:
                 return
             place = _LETTERS.fullmatch(attributes.get("r", ""))
             if place is not None and attributes.get("t", "n") == "n":
-                found[int(place[2]) - 1, _column_number(place[1])] = width
+                found[int(place[2]) - 1, column_number(place[1])] = width
 
         parser = ParserCreate()
         parser.StartElementHandler = start
@@ -253,7 +257,7 @@ def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, dict[s
     yield from found
 
 
-def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
+def sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the part of an .xlsx that holds each sheet, by the sheet's name."""
     targets = {
         attributes.get("Id", ""): attributes.get("Target", "")
@@ -269,7 +273,7 @@ def _sheet_parts(archive: zipfile.ZipFile) -> dict[str, str]:
     return parts
 
 
-def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
+def padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     """Return the styles that show numbers with leading zeros, with the number of their digits."""
     formats: dict[str, int] = {}
     styles: dict[str, int] = {}
@@ -290,7 +294,8 @@ def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     return styles
 
 
-def _column_number(letters: str) -> int:
+def column_number(letters: str) -> int:
+    """Return the number of a column from 0, given its letters."""
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kg.ingest.files import (
     STANDARD_INPUT,
+    Recorder,
     SourceFile,
     archive_members,
     is_pipe,
@@ -69,6 +71,23 @@ class Source:
         others = [remark for remark in self.remarks if remark not in before]
         remarks = (*others, *(f"{self.name}: {remark}" for remark in head.remarks))
         return replace(self, head=head, remarks=remarks)
+
+    def recorded(self, recorder: Recorder) -> Source:
+        """Return the source with something that takes the bytes while they are read."""
+        return replace(self, file=replace(self.file, recorder=recorder))
+
+    def reading(self, mapping: Mapping | None) -> dict[str, Any]:
+        """Return how the source is read beside its mapping, as JSON can hold it."""
+        reading: dict[str, Any] = {
+            **self.reader.reading(self.head),
+            "header": self.head.header,
+            "nested": self.head.nested,
+            "records": self.head.records,
+            "remarks": list(self.head.remarks),
+        }
+        if mapping is not None and not self.head.nested and self.head.rows:
+            reading["columns"] = list(self.columns(mapping))
+        return reading
 
     def columns(self, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of the source's columns."""

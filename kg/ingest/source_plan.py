@@ -19,12 +19,14 @@ import pyarrow as pa
 from kg.ingest.assemble import AssembledBatch, Assembler, LeftOut, Origin
 from kg.ingest.columns import Rows, rows_of_batch
 from kg.ingest.draft import DraftMaker
+from kg.ingest.files import SourceFile
 from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.images import ImageFolder, SourceImages
+from kg.ingest.readers import reader_for
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
 from kg.ingest.rows import Batch, RecordBatch
-from kg.ingest.source import Source, open_sources
+from kg.ingest.source import Source, open_source, open_sources
 from kg.ingest.values import ColumnCleaners
 from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
 from schema.mapping import (
@@ -96,6 +98,11 @@ class SourcePlan(ABC):
                 + ", ".join(names)
             ] = None
 
+    @property
+    def mapping_to_keep(self) -> Mapping | None:
+        """The mapping with which the source can be read again; None if it needs none."""
+        return None
+
     def notes(self) -> Iterator[str]:
         """Yield remarks on what the mapping left out, once the source is read."""
         yield from self.left_out.remarks
@@ -127,19 +134,26 @@ class MappedPlan(SourcePlan):
         is_varied = mapping.variants is not None or bool(mapping.language_column)
         return mapping.may_repeat_ids or is_varied
 
+    @property
+    def mapping_to_keep(self) -> Mapping | None:
+        """The mapping, with all that was guessed."""
+        return self.mapping
+
+    def assembler(self, origin: Origin) -> Assembler:
+        """Return what makes items and statements of the rows."""
+        return Assembler(self.mapping, self.images, origin, self.left_out, strict=self.is_strict)
+
     @abstractmethod
-    def _batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
+    def row_batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
         """Read the source batch by batch: the rows that the mapping applies to, and the batch."""
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the source, and once more if some rows have to come after all others."""
-        assembler = Assembler(
-            self.mapping, self.images, origin, self.left_out, strict=self.is_strict
-        )
-        for rows, batch in self._batches():
+        assembler = self.assembler(origin)
+        for rows, batch in self.row_batches():
             yield assembler.assemble_rows(rows, batch)
         if assembler.has_deferred:
-            for rows, _ in self._batches():
+            for rows, _ in self.row_batches():
                 yield assembler.assemble_deferred(rows)
         if (last := assembler.last_batch()) is not None:
             yield last
@@ -152,13 +166,17 @@ class TablePlan(MappedPlan):
 
     is_strict = True
 
-    def _batches(self) -> Iterator[tuple[Rows, Batch]]:
-        names = column_names(self.source)
+    @property
+    def batch_rows(self) -> int:
+        """The most rows of a batch."""
         statements_per_row = len(self.source.columns(self.mapping))
         if self.mapping.packed:
             statements_per_row += _STATEMENTS_PER_PACKED_CELL
-        batch_rows = max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
-        for batch in self.source.batches(self.mapping, batch_rows):
+        return max(_MIN_BATCH_ROWS, BATCH_STATEMENTS // statements_per_row)
+
+    def row_batches(self) -> Iterator[tuple[Rows, Batch]]:
+        names = column_names(self.source)
+        for batch in self.source.batches(self.mapping, self.batch_rows):
             yield rows_of_batch(batch, names), batch
 
 
@@ -168,7 +186,7 @@ class RecordsPlan(MappedPlan):
 
     is_strict = False
 
-    def _batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
+    def row_batches(self) -> Iterator[tuple[Rows, RecordBatch]]:
         for batch in record_batches(self.source, self.mapping):
             yield Flattener(self.mapping).rows(batch.records), batch
 
@@ -179,6 +197,11 @@ class RdfProductsPlan(SourcePlan):
 
     mapping: Mapping
     document: RdfDocument
+
+    @property
+    def mapping_to_keep(self) -> Mapping | None:
+        """The mapping."""
+        return self.mapping
 
     def assembled_batches(self, origin: Origin) -> Iterator[AssembledBatch]:
         """Read the products of the document, one per row."""
@@ -254,6 +277,36 @@ def _plan_path(
     if not plans and first_error is not None:
         raise first_error
     return PlannedSources(plans, list(opened.passed_over.lines()) if opened.passed_over else [])
+
+
+def plan_again(file: SourceFile, mapping: Mapping) -> MappedPlan:
+    """Plan to read a file again by the mapping that was guessed or given when it was read.
+
+    Raises DataError if the file is of a format that needs no mapping, or MappingError.
+    """
+    reader = reader_for(file.suffix)
+    if reader is None or isinstance(reader, RdfReader):
+        raise DataError(f"{file.name} is no table and has no records: its form is {file.suffix}")
+    source = Source(file, reader, reader.head(file, mapping))
+    plan = RecordsPlan if is_record_source(source) else TablePlan
+    sample = Sample(source.columns(mapping), ())
+    return plan(source, mapping.name, "", SourceImages(), mapping, sample, stated=mapping)
+
+
+def plan_table(path: Path | str, mapping: str | None = None) -> MappedPlan:
+    """Plan to read a single table or file of records by a mapping, or by the one that is guessed.
+
+    Raises DataError if it is none, and MappingError if the mapping does not fit it.
+    """
+    chosen = load_mapping(mapping) if mapping else None
+    source = open_source(path, chosen)
+    if isinstance(source.reader, RdfReader):
+        raise DataError(f"{source.name} is no table and has no records: name another file")
+    with ExitStack() as stack:
+        plan = _plan_source(source, chosen, None, stack)
+    if not isinstance(plan, MappedPlan):
+        raise DataError(f"{source.name} needs no mapping, and is no table: name another file")
+    return plan
 
 
 def _plan_source(

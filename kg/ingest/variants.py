@@ -54,6 +54,13 @@ class VariantSteps:
         self._aliases: dict[str, str] = {}
         self._pending: list[PendingParent] = []
 
+    def copy(self, steps: ColumnSteps) -> VariantSteps:
+        """Return the steps with what they remember; what they read changes nothing here."""
+        other = VariantSteps(steps, self.variants)
+        other._axes = {group: dict(names) for group, names in self._axes.items()}
+        other._aliases = dict(self._aliases)
+        return other
+
     def take_pending(self) -> tuple[list[PendingParent], int]:
         """Return the variants whose parents were named before they came, with the parents' ids.
 

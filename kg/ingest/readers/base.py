@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kg.ingest.files import SourceFile
 from kg.ingest.rows import Batch
@@ -44,6 +44,10 @@ class Reader(ABC):
         Every row of the file is in exactly one batch: in its table, as text with the number of its
         line, or among its rejected rows. Raises DataError if the rest of the file cannot be read.
         """
+
+    def reading(self, head: Head) -> dict[str, Any]:
+        """Return what was found out about the form of a file, as JSON can hold it."""
+        return {}
 
     def columns(self, head: Head, mapping: Mapping) -> tuple[str, ...]:
         """Return the names of a file's columns: those in the file, or else the mapping's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,17 @@ class DelimitedReader(Reader):
             remarks=(dialect.describe(),),
             detected=detected,
         )
+
+    def reading(self, head: Head) -> dict[str, Any]:
+        """Return the dialect."""
+        dialect = vars(cast(DelimitedHead, head).detected.dialect)
+        return {
+            "dialect": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in dialect.items()
+                if name != "reasons"
+            }
+        }
 
     def batches(
         self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int

@@ -34,6 +34,18 @@ _ID_MEMBERS = frozenset(("id", "sku", "gtin", "ean", "asin", "code", "productid"
 _TITLE_MEMBERS = frozenset(("title", "name", "productname", "itemname", "label"))
 
 
+@dataclass(frozen=True, slots=True)
+class LocatedRecord:
+    """A record, or what is none, and where in the text of its file it starts and ends.
+
+    Positions are counted in characters, without a byte-order mark.
+    """
+
+    record: Record | RejectedRow
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True)
 class _Place:
     """A list of objects in a document: the names that lead to it, and its length."""
@@ -107,6 +119,10 @@ class JsonReader(RecordReader):
 
     def records(self, file: SourceFile, path: str) -> Iterator[Record | RejectedRow]:
         """Read the records at a place."""
+        return (located.record for located in self.located_records(file, path))
+
+    def located_records(self, file: SourceFile, path: str) -> Iterator[LocatedRecord]:
+        """Read the records at a place, each with its position in the text of the file."""
         names = [_unescaped(name) for name in path.split("/")] if path else []
         with json_text(file) as stream:
             consequence = "what comes after it is not read; fix the file, and load it again"
@@ -115,7 +131,8 @@ class JsonReader(RecordReader):
                 # One value at the top, or several one after another.
                 while parser.peek():
                     for line, value in _values_at(parser, names, 0):
-                        yield _record(file, line, value, parser.text_is_broken)
+                        record = _record(file, line, value, parser.text_is_broken)
+                        yield LocatedRecord(record, parser.value_start, parser.value_stop)
             except UnicodeDecodeError:
                 raise _not_decodable(file) from None
 

@@ -177,13 +177,19 @@ class RowForm:
         return block
 
     def restored(self, cell: str) -> str:
-        """Return a parsed cell with the signs that had been escaped."""
-        for sign, meaning in self.escapes():
+        """Return a parsed cell with the signs that were replaced."""
+        for sign, meaning in self.replacements():
             cell = cell.replace(sign, meaning)
         return cell
 
-    def escapes(self) -> tuple[tuple[str, str], ...]:
-        """Return what stands for escaped signs in parsed cells, and the signs."""
+    def replacements(self) -> tuple[tuple[str, str], ...]:
+        """Return what stands for other signs in parsed cells, and these signs."""
+        if self.delimiter == self.dialect.delimiter.encode():
+            return self._escapes()
+        # A quoted cell may hold a delimiter of several bytes.
+        return (*self._escapes(), (self.delimiter.decode(), self.dialect.delimiter))
+
+    def _escapes(self) -> tuple[tuple[str, str], ...]:
         if not self.dialect.escape:
             return ()
         return (
@@ -198,6 +204,6 @@ class RowForm:
         if self.delimiter != self.dialect.delimiter.encode():
             line = line.replace(self.delimiter, self.dialect.delimiter.encode())
         text = line.decode(errors="replace").rstrip("\r\n")
-        for sign, meaning in self.escapes():
+        for sign, meaning in self._escapes():
             text = text.replace(sign, escape + meaning)
         return text

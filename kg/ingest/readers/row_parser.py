@@ -125,8 +125,8 @@ class RowParser:
         )
 
     def _restored(self, table: pa.Table) -> pa.Table:
-        """Return a table with the signs that had been escaped."""
-        for sign, meaning in self._form.escapes():
+        """Return a table with the signs that were replaced for the parser."""
+        for sign, meaning in self._form.replacements():
             columns = []
             for column in table.columns:
                 if pc.any(pc.match_substring(column, sign)).as_py():

@@ -86,6 +86,15 @@ class _Table:
             yield SkippedLine(held.line, LINE_OF_TOTALS) if is_totals(held.cells) else held
 
 
+@dataclass(frozen=True)
+class PlacedBatch:
+    """A batch, the name of its sheet, and the columns of the sheet that it has, from 0."""
+
+    batch: Batch
+    sheet: str
+    columns: tuple[int, ...]
+
+
 class SheetReader(Reader):
     """Reads the sheet with the largest table or Amazon's template, and those with its columns.
 
@@ -120,13 +129,20 @@ class SheetReader(Reader):
         self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
     ) -> Iterator[Batch]:
         """Read the rows below the header; the line of a row is its number in the sheet."""
+        placed = self.placed_batches(file, head, mapping, batch_rows)
+        return (each.batch for each in placed)
+
+    def placed_batches(
+        self, file: SourceFile, head: Head, mapping: Mapping, batch_rows: int
+    ) -> Iterator[PlacedBatch]:
+        """Read the rows below the header, each batch with its place in the workbook."""
         workbook = _open(file)
         columns = self.columns(head, mapping)
         for table in _chosen(workbook, mapping, file):
             check_column_count(columns, len(table.columns), file, mapping)
             for batch in batches_of_rows(table.rows(workbook), columns, batch_rows):
                 batch.restore_formulas()
-                yield batch
+                yield PlacedBatch(batch, table.sheet.name, table.columns)
 
 
 def _open(file: SourceFile) -> Workbook:

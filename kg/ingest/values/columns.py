@@ -602,6 +602,18 @@ class ColumnCleaners:
         self._rules: dict[tuple[str, Role], ColumnRules] = {}
         self._counts: dict[tuple[str, Role], ColumnCounts] = {}
 
+    def copy(self) -> ColumnCleaners:
+        """Return cleaners with the same evidence; what they read changes nothing here."""
+        other = ColumnCleaners()
+        other._evidence = dict(self._evidence)
+        other._rules = dict(self._rules)
+        return other
+
+    def known_rules(self, name: str, role: Role, settings: ValueSettings) -> ColumnRules:
+        """Return the rules of a column by what the batches have shown so far."""
+        known = self._rules.get((name, role))
+        return known or rules_of(name, role, ColumnEvidence(), settings)
+
     def rules(
         self,
         name: str,

@@ -1,0 +1,201 @@
+"""Values that are tried out: a text goes into a cell only if it is read as what it should say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.export.in_place.report import Filled, Kept
+from kg.export.in_place.wanted import Wanted
+from kg.ingest.values.text import clean
+
+EditT = TypeVar("EditT")
+Statement = tuple[str, str, str | None, str]
+"""An item, a property, a language and a value."""
+
+MAX_ROUNDS = 40
+"""How often the values of one batch are tried in other ways before the rest is given up."""
+
+
+@dataclass(frozen=True)
+class Way(Generic[EditT]):
+    """A way to write values into the source.
+
+    Attributes:
+        edits: what changes
+        places: what no other value may change as well
+        values: what an ingest has to read then
+        count: how many of the wanted values these are
+        fault: why the way is closed, if it is
+    """
+
+    edits: tuple[EditT, ...]
+    places: frozenset[object]
+    values: frozenset[str]
+    count: int = 1
+    fault: Kept | None = None
+
+
+@dataclass
+class Attempt(Generic[EditT]):
+    """The ways to write the values of one cell, of which the current one is tried."""
+
+    wanted: Wanted
+    ways: list[Way[EditT]]
+    at: int = 0
+    fault: Kept = Kept.NO_COLUMN
+
+    @property
+    def way(self) -> Way[EditT] | None:
+        """The current way; None if all have failed."""
+        return self.ways[self.at] if self.at < len(self.ways) else None
+
+    def advance(self, fault: Kept) -> None:
+        """Go on to the next way."""
+        self.fault = fault
+        self.at += 1
+
+
+def statements_by_cell(
+    statements: pa.Table,
+) -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the values of statements by item, property and language."""
+    found: dict[tuple[str, str, str | None], set[str]] = {}
+    names = ("item", "property", "language", "value")
+    columns = (statements[name].to_pylist() for name in names)
+    for item, property, language, value in zip(*columns, strict=True):
+        found.setdefault((item, property, language), set()).add(value)
+    return found
+
+
+@dataclass
+class Trials(Generic[EditT]):
+    """Tries the values of one batch until all that remain are read as they should be.
+
+    ``read`` returns the statements of the batch with some edits.
+    """
+
+    before: pa.Table
+    read: Callable[[Sequence[EditT]], pa.Table]
+    filled: Filled
+    attempts: list[Attempt[EditT]] = field(default_factory=list)
+
+    def add(self, wanted: Wanted, ways: Iterable[Way[EditT]]) -> None:
+        """Add values to write; without any way, they are counted as such that have no column."""
+        if wanted.others:
+            self.filled.keep(wanted.property, Kept.OTHER_VALUE, wanted.others)
+        attempt = Attempt(wanted, list(ways))
+        if attempt.ways:
+            self.attempts.append(attempt)
+        else:
+            self.filled.keep(wanted.property, Kept.NO_COLUMN, len(wanted.values))
+
+    def run(self) -> TrialResult[EditT]:
+        """Return the edits that hold, and count what was filled in and what was not."""
+        before = statements_by_cell(self.before)
+        new = pa.table({"id": pa.array([], pa.string())})
+        for _ in range(MAX_ROUNDS):
+            chosen = self._choose()
+            if not chosen:
+                break
+            after = self.read(_edits(chosen))
+            if not self._judge(chosen, before, statements_by_cell(after)):
+                is_old = pc.is_in(after["id"], value_set=self.before["id"].combine_chunks())
+                new = after.select(["id"]).filter(pc.invert(is_old))
+                break
+        else:
+            for attempt in self.attempts:
+                while attempt.way is not None:
+                    attempt.advance(Kept.READ_OTHERWISE)
+            chosen = []
+        self._count(chosen)
+        return TrialResult(_edits(chosen), new)
+
+    def _choose(self) -> list[Attempt[EditT]]:
+        """Return the attempts whose current ways can all be gone at once."""
+        taken: set[object] = set()
+        chosen = []
+        for attempt in self.attempts:
+            while (way := attempt.way) is not None:
+                if way.fault is None and taken.isdisjoint(way.places):
+                    break
+                attempt.advance(way.fault or Kept.NO_COLUMN)
+            if way is not None:
+                taken |= way.places
+                chosen.append(attempt)
+        return chosen
+
+    def _judge(
+        self,
+        chosen: Sequence[Attempt[EditT]],
+        before: dict[tuple[str, str, str | None], set[str]],
+        after: dict[tuple[str, str, str | None], set[str]],
+    ) -> bool:
+        """Let the ways go on of the attempts that were read otherwise; return if there are any."""
+        expected = dict(before)
+        failed = []
+        for attempt in chosen:
+            wanted = attempt.wanted
+            cell = wanted.item, wanted.property, wanted.language
+            way = attempt.way
+            if way is not None and after.get(cell) != {clean(value) for value in way.values}:
+                failed.append(attempt)
+            elif way is not None:
+                expected[cell] = after[cell]
+        if not failed and expected != after:
+            # What one text changes beside its own cell is that of any in the rows of the item.
+            items = {
+                cell[0] for cell in {*expected, *after} if expected.get(cell) != after.get(cell)
+            }
+            failed = [each for each in chosen if each.wanted.item in items] or list(chosen)
+        for attempt in failed:
+            attempt.advance(Kept.READ_OTHERWISE)
+        return bool(failed)
+
+    def _count(self, chosen: Sequence[Attempt[EditT]]) -> None:
+        held = set(map(id, chosen))
+        for attempt in self.attempts:
+            count = len(attempt.wanted.values)
+            property = attempt.wanted.property
+            way = attempt.way
+            if way is None or id(attempt) not in held:
+                self.filled.keep(property, attempt.fault, count)
+                continue
+            self.filled.filled[property] += way.count
+            if way.count < count:
+                self.filled.keep(property, Kept.ONE_VALUE, count - way.count)
+
+
+@dataclass(frozen=True)
+class TrialResult(Generic[EditT]):
+    """The edits that hold, and the ids of the statements that they make."""
+
+    edits: list[EditT]
+    statements: pa.Table
+
+
+def _edits(chosen: Iterable[Attempt[EditT]]) -> list[EditT]:
+    return [edit for attempt in chosen if attempt.way for edit in attempt.way.edits]
+
+
+def is_stated(wanted: Wanted, before: set[str], filled: Filled) -> bool:
+    """Return whether a source says something in a cell already, and count its values then."""
+    if not before:
+        return False
+    if wanted.others:
+        filled.keep(wanted.property, Kept.OTHER_VALUE, wanted.others)
+    for value in wanted.values:
+        if clean(value) in before:
+            filled.already += 1
+        else:
+            filled.keep(wanted.property, Kept.OTHER_VALUE)
+    return True
+
+
+def first_ways(ways: Iterator[Way[EditT]], most: int = 200) -> list[Way[EditT]]:
+    """Return the first of some ways: a wide table has thousands of empty places."""
+    return [way for way, _ in zip(ways, range(most), strict=False)]

@@ -1,0 +1,134 @@
+"""The values of a store that a source may lack: those that were accepted, or predicted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.stores.protocol import GraphStore, Pattern
+from kg.stores.references import INHERITED
+from kg.stores.sorting import sorting_errors
+from schema.terms import Rank
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "256MB", "threads": 2}
+_COLUMNS = ("item", "property", "value", "language", "rank", "confidence")
+
+Cell = tuple[str, str]
+"""An item and a property."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The values of an item's property, the most certain first.
+
+    Where people accepted some, ``others`` counts the predictions beside them.
+    """
+
+    item: str
+    property: str
+    values: tuple[str, ...]
+    language: str | None = None
+    others: int = 0
+
+
+class WantedValues:
+    """The values to fill in, in a database on the disk: there may be millions.
+
+    ``count`` is their number.
+    """
+
+    def __init__(self, database: DuckDBPyConnection) -> None:
+        self._database = database
+        self.count = 0
+        database.execute(
+            "CREATE TABLE wanted (item VARCHAR, property VARCHAR, value VARCHAR, "
+            "language VARCHAR, rank VARCHAR, confidence DOUBLE)"
+        )
+        database.execute("CREATE TABLE met (item VARCHAR)")
+        database.execute("CREATE TABLE stated (item VARCHAR, property VARCHAR)")
+
+    def add(self, statements: pa.RecordBatch) -> None:
+        """Add statements, but for those that are inherited."""
+        evidence = pc.fill_null(statements["evidence"], "")
+        own = statements.filter(pc.invert(pc.starts_with(evidence, INHERITED)))
+        self._insert("wanted", pa.table(own).select(list(_COLUMNS)))
+        self.count += own.num_rows
+
+    def of_items(self, items: Iterable[str]) -> dict[str, list[Wanted]]:
+        """Return what some items want, by item, but for cells that are marked as stated."""
+        self._register("asked", pa.table({"item": pa.array(set(items), pa.string())}))
+        rows = self._rows(
+            "SELECT item, property, language, rank, value FROM wanted SEMI JOIN asked USING (item) "
+            "ANTI JOIN stated USING (item, property) "
+            # What people accepted comes first.
+            "ORDER BY item, property, language, rank, confidence DESC NULLS LAST, value"
+        )
+        self._database.unregister("asked")
+        values: dict[tuple[str, str, str | None], dict[str, str]] = {}
+        for item, property, language, rank, value in rows:
+            values.setdefault((item, property, language), {}).setdefault(value, rank)
+        found: dict[str, list[Wanted]] = {}
+        for (item, property, language), ranks in values.items():
+            best = next(iter(ranks.values()))
+            texts = tuple(value for value, rank in ranks.items() if rank == best)
+            wanted = Wanted(item, property, texts, language, len(ranks) - len(texts))
+            found.setdefault(item, []).append(wanted)
+        if found:
+            self._insert("met", pa.table({"item": pa.array(found, pa.string())}))
+        return found
+
+    def mark_stated(self, cells: Sequence[Cell]) -> None:
+        """Mark cells that the source fills in some row, so that no other row is filled."""
+        if cells:
+            items, properties = zip(*cells, strict=True)
+            table = pa.table({"item": items, "property": properties})
+            self._insert("stated", table)
+
+    def stated_count(self) -> int:
+        """Return the number of values whose cells are marked as stated."""
+        query = "SELECT count(*) FROM wanted SEMI JOIN stated USING (item, property)"
+        return self._number(query)
+
+    def count_of_others(self) -> int:
+        """Return the number of values of items that the source does not have."""
+        return self._number("SELECT count(*) FROM wanted ANTI JOIN met USING (item)")
+
+    def _insert(self, name: str, table: pa.Table) -> None:
+        self._register("new_rows", table)
+        self._rows(f"INSERT INTO {name} FROM new_rows")
+        self._database.unregister("new_rows")
+
+    def _register(self, name: str, table: pa.Table) -> None:
+        self._database.register(name, table)
+
+    def _number(self, query: str) -> int:
+        ((number,),) = self._rows(query)
+        return int(number)
+
+    def _rows(self, query: str) -> list[tuple]:  # type: ignore[type-arg]
+        with sorting_errors():
+            return self._database.execute(query).fetchall()
+
+
+@contextmanager
+def wanted_values(store: GraphStore, ranks: Sequence[Rank]) -> Iterator[WantedValues]:
+    """Read the values of some ranks that a store has."""
+    import duckdb
+
+    with (
+        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
+        duckdb.connect(f"{folder}/wanted.duckdb", config=_CONFIG) as database,
+    ):
+        wanted = WantedValues(database)
+        for batch in store.scan(Pattern(ranks=tuple(ranks))):
+            wanted.add(batch)
+        yield wanted

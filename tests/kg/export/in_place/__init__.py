@@ -1,0 +1,1 @@
+"""Sources that are written again in their own form."""

@@ -133,6 +133,14 @@ def statement_references(row: Columns) -> list[Reference]:
     return _parsed(row["references"], STATEMENT_REFERENCE, _STATEMENT_NOTHING)
 
 
+def sources_of(text: str) -> set[str]:
+    """Return the sources in a column ``references``, without those of predictions."""
+    documents: list[Reference] = parse_json(text)
+    return {each.get("source", "") for each in documents if each.get("rank") != Rank.PREDICTED} - {
+        ""
+    }
+
+
 def item_references(row: Columns) -> list[Reference]:
     """Return the references of a row of ITEM_SCHEMA; an item that nobody describes has none."""
     if row["references"] is not None:

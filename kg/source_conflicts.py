@@ -11,8 +11,9 @@ such as 1200 g beside 1.2 kg.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from itertools import groupby
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
     from schema.ontology import Ontology, PropertySpec
 
+MAX_LISTED = 5
+"""Properties that a note on conflicts names."""
 MEMORY_LIMIT = "256MB"
 """Beyond this DuckDB looks for statements that differ on disk."""
-_STATED_SCHEMA = pa.schema([*TRIPLE_SCHEMA, pa.field(STATED_BY, pa.string())])
+STATED_SCHEMA = pa.schema([*TRIPLE_SCHEMA, pa.field(STATED_BY, pa.string())])
+"""A triple and the label of a side that states it."""
 
 # A statement is looked at only if there is another value beside it; with a run, only if this run
 # has written one of them.
@@ -83,7 +87,7 @@ class Side:
 
     def __str__(self) -> str:
         if self.standing is Standing.ACCEPTED:
-            return "what was accepted"
+            return "the accepted values"
         return self.source or "an unknown source"
 
 
@@ -120,6 +124,32 @@ class Conflict:
             names = dict.fromkeys(str(side) for side, _ in _sides(row))
             parts.append(f"{row['value']!r} in {' and '.join(names)}")
         return ", ".join(parts)
+
+
+@dataclass
+class ConflictCounts:
+    """How many conflicts there are by property, with the first as an example."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+
+    def add(self, conflict: Conflict) -> None:
+        """Count a conflict in which something loses."""
+        if not self.example:
+            self.example = f"{conflict.item}, {conflict.property}: {conflict.told()}"
+        self.counts[conflict.property] += 1
+
+    def note(self, order: SourceOrder) -> str:
+        """Return a line that says which there are, and what is shown."""
+        most = self.counts.most_common(MAX_LISTED)
+        listed = ", ".join(f"{name} {count:,}" for name, count in most)
+        if len(most) < len(self.counts):
+            listed += f" and {len(self.counts) - len(most):,} more properties"
+        return (
+            f"sources state {self.counts.total():,} values differently ({listed}; the first: "
+            f"{self.example}): all are kept, and {order.told()} is shown and trained on; "
+            "`catalograph sources --order` changes that"
+        )
 
 
 Arrival = Callable[[], Sequence[str]]
@@ -207,7 +237,7 @@ def may_conflict(store: GraphStore, ontology: Ontology) -> bool:
 
 
 def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[Conflict]:
-    """Yield all conflicts in a store, ordered by item and property.
+    """Yield the conflicts in a store in which a value loses, ordered by item and property.
 
     With a ``run``, only those between statements of which this run has written one. The statements
     are read once, and compared on disk. A store with a single source is not read.
@@ -225,7 +255,7 @@ def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[
     for (item, name), group in groupby(rows, key=lambda row: (row["item"], row["property"])):
         spec = ontology.properties[name]
         found = conflict_between(list(group), spec, store.order, partial(arrivals.of, item))
-        if found is not None:
+        if found is not None and found.losing:
             yield found
 
 
@@ -292,17 +322,15 @@ def _contested(batches: Iterator[pa.RecordBatch], run: str) -> Iterator[pa.Recor
         for batch in batches:
             database.register("new_rows", pa.table(batch))
             database.execute("INSERT INTO rows FROM new_rows")
-        result: pa.RecordBatchReader = database.execute(_CONTESTED, {"run": run}).to_arrow_reader(
-            BATCH_ROWS
-        )
-        yield from result
+        result = database.sql(_CONTESTED, params={"run": run})
+        yield from result.to_arrow_reader(BATCH_ROWS)
 
 
 def stated_triples(store: GraphStore) -> Iterator[pa.RecordBatch]:
     """Yield the trusted triples for :func:`schema.ontology_counts.count_catalogue`.
 
-    Those of a store with several sources have a column ``stated_by``, and come once for each side that
-    states them.
+    Those of a store with several sources have a column ``stated_by``, and come once for each side
+    that states them.
     """
     if len(store.sources()) < 2:
         return store.triples(TRUSTED_RANKS)
@@ -320,11 +348,11 @@ def by_source(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         named = pc.binary_join_element_wise(standing, pc.fill_null(alone["source"], ""), " ")
         source = pc.if_else(is_accepted, Standing.ACCEPTED.name, pc.utf8_rtrim(named, " "))
         columns = [*(alone[name] for name in TRIPLE_SCHEMA.names), source]
-        yield pa.record_batch(columns, schema=_STATED_SCHEMA)
+        yield pa.record_batch(columns, schema=STATED_SCHEMA)
         rows = [
             {**{name: row[name] for name in TRIPLE_SCHEMA.names}, STATED_BY: side.label}
             for row in batch.filter(has_several).to_pylist()
             for side, _ in _sides(row)
         ]
         if rows:
-            yield pa.RecordBatch.from_pylist(rows, schema=_STATED_SCHEMA)
+            yield pa.RecordBatch.from_pylist(rows, schema=STATED_SCHEMA)

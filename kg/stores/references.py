@@ -90,6 +90,12 @@ class SourceOrder:
         """Return the place of a source; the lower it is, the more the source is trusted."""
         return self._places.get(source or "", len(self.sources))
 
+    def told(self) -> str:
+        """Return whose value is shown, in words."""
+        if not self.sources:
+            return "the newest"
+        return f"that of {', '.join(self.sources)}, and then the newest"
+
     def leading_statement(self, references: Sequence[Reference]) -> Reference:
         """Return the reference that a statement shows.
 

@@ -308,7 +308,6 @@ class LadybugReader(Projection):
         names: set[str] = set()
         for label, match in MATCH_SOURCED.items():
             known = self._properties(label)
-            alone = f"true {UNLESS_PREDICTED[label]}"
             if "references" in known:
                 text = (
                     f"{match} WHERE n.references IS NOT NULL "
@@ -319,11 +318,18 @@ class LadybugReader(Projection):
                     "RETURN DISTINCT string_split(part, $closing)[1] AS name"
                 )
                 names |= {written_source(row["name"]) for row in self.rows(text, SOURCE_PARAMETERS)}
-                alone += " AND n.references IS NULL"
             if "source" in known:
-                text = f"{match} WHERE {alone} RETURN DISTINCT n.source AS name"
-                names |= {row["name"] for row in self.rows(text) if row["name"]}
+                names |= self._shown_sources(f"{match} WHERE n.source <> $first", label)
         return sorted(names)
+
+    def _shown_sources(self, match: str, label: str) -> set[str]:
+        """Return the sources that items or statements show; to compare is quicker than to count."""
+        where = f"{match} {UNLESS_PREDICTED[label]}"
+        first = self.rows(f"{where} RETURN n.source AS name LIMIT 1", {"first": ""})
+        if not first or not self.rows(f"{where} RETURN n.id LIMIT 1", {"first": first[0]["name"]}):
+            return {row["name"] for row in first}
+        rows = self.rows(f"{where} RETURN DISTINCT n.source AS name", {"first": ""})
+        return {row["name"] for row in rows}
 
     def places(self, label: str) -> int:
         """Return a number above the places of all nodes of a kind, of which some may be free."""

@@ -128,7 +128,7 @@ GET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) RETURN all.revision 
 
 FIND_SOURCES = {
     label: (
-        f"{match} WHERE n.references IS NULL {UNLESS_PREDICTED[label]} "
+        f"{match} WHERE n.source <> '' {UNLESS_PREDICTED[label]} "
         "RETURN DISTINCT n.source AS name, true AS is_plain UNION "
         f"{match} WHERE n.references IS NOT NULL "
         f"WITH split({REFERENCES_TO_SPLIT}, $key) AS parts "

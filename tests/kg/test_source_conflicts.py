@@ -133,7 +133,7 @@ facts = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(facts, max_size=14), st.permutations(["a", "b"]), st.booleans())
 def test_the_snapshot_is_the_store_without_what_loses(statements, order, is_declared):
     store = filled(*statements, order=order if is_declared else ())

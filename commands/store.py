@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,8 @@ def show(context: Context, item: str, drawing: Path | None, moment: str | None) 
         if drawing is not None:
             _draw(context, store, entry, drawing)
 
-    rows = [_statement_document(statement) for statement in statements]
+    is_shown = _shown_statements(context.home(), about, statements)
+    rows = [_statement_document(statement, is_shown) for statement in statements]
     document = {
         "id": about.id,
         "title": about.title,
@@ -121,7 +122,13 @@ def show(context: Context, item: str, drawing: Path | None, moment: str | None) 
         columns = ["property", "value", "language", "rank", "confidence", "source"]
         if not any(row["language"] for row in rows):
             columns.remove("language")
-        cells = ({**row, "source": ", ".join(row["sources"])} for row in rows)
+        if is_shown:
+            columns.append("shown")
+        words = {None: "", True: "yes", False: "no"}
+        cells = (
+            {**row, "source": ", ".join(row["sources"]), "shown": words[row.get("shown")]}
+            for row in rows
+        )
         lines.append(table(columns, ([row[name] for name in columns] for row in cells)))
     context.emit(document, *lines)
 
@@ -146,7 +153,34 @@ def _draw(
         )
 
 
-def _statement_document(statement: Statement) -> dict[str, Any]:
+def _shown_statements(home: Home, item: Item, statements: list[Statement]) -> dict[str, bool]:
+    """Return by id which statements are shown, of those that sources state differently."""
+    sources = {each.provenance.source for each in statements}
+    for statement in statements:
+        sources |= {each.provenance.source for each in statement.references}
+    if len(sources) < 2:
+        return {}
+    ontology = home.ontology_or_none()
+    if ontology is None:
+        return {}
+
+    from kg.source_conflicts import conflicts_of
+    from kg.stores.references import SourceOrder
+    from kg.stores.tables import items_table, statements_table
+
+    (item_row,) = items_table([item]).to_pylist()
+    rows = statements_table(statements).to_pylist()
+    is_shown: dict[str, bool] = {}
+    for conflict in conflicts_of(item_row, rows, ontology, SourceOrder(home.source_order())):
+        if conflict.losing:
+            is_shown |= {row["id"]: True for row in (*conflict.shown, *conflict.equal)}
+            is_shown |= {row["id"]: False for row in conflict.losing}
+    return is_shown
+
+
+def _statement_document(statement: Statement, is_shown: Mapping[str, bool]) -> dict[str, Any]:
+    # Only of what sources state differently is there something to say.
+    marks = {"shown": is_shown[statement.id]} if statement.id in is_shown else {}
     return {
         "property": statement.property,
         "value": statement.value,
@@ -156,6 +190,7 @@ def _statement_document(statement: Statement) -> dict[str, Any]:
         "source": statement.provenance.source,
         "sources": [each.provenance.source for each in statement.references]
         or [statement.provenance.source],
+        **marks,
     }
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kg.home import Home
 from kg.home_declared import load_declared
+from kg.source_conflicts import stated_triples
 from kg.stores.protocol import GraphStore
 from schema.declared import Contradiction
 from schema.edits import edited_settings, merge_edits
@@ -27,7 +28,6 @@ from schema.files import write_atomically
 from schema.literals import Given
 from schema.ontology import Ontology, PropertySpec, hash_of_toml
 from schema.stamps import Condition, examine, write_stamped
-from schema.terms import TRUSTED_RANKS
 
 if TYPE_CHECKING:
     from schema.ontology_counts import ArrowRows, CatalogueCounts
@@ -189,7 +189,7 @@ def refresh_ontology(home: Home, store: GraphStore, *, accept: bool = False) -> 
         revision = store.revision()
         declared = load_declared(home)
         edits = Edits.unless_none(home)
-        triples = store.triples(TRUSTED_RANKS)
+        triples = stated_triples(store)
         refreshed = edits.infer(store.categories(), triples, declared.given())
         # To read a large store takes a while, in which a person may have saved the file.
         if attempt + 1 == MAX_ATTEMPTS or _content(home.ontology_path) == edits.content:

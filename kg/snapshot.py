@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from kg.source_conflicts import losing_batches
 from schema.arrays import IntArray
 from schema.errors import DataError
 from schema.terms import TRUSTED_RANKS, Rank
@@ -57,7 +58,9 @@ def read_snapshot(
 ) -> GraphSnapshot:
     """Read the items, and the statements of these ranks, in one pass.
 
-    Values are those that the ``ontology`` shows; without one, the texts as they are.
+    Values are those that the ``ontology`` shows; without one, the texts as they are. Of a property
+    of which an item has one value, what loses against another source is left out
+    (:mod:`kg.source_conflicts`); without an ontology, nothing is.
     With a ``folder``, the arrays are written there and memory-mapped. While it is read, a statement
     is packed into one number of 8 bytes: 10 million of them take 80 MB, plus each string once.
     """
@@ -70,19 +73,30 @@ def read_snapshot(
     properties = StringNumbers()
     values = StringNumbers()
     value_numbers = _ValueNumbers(values, ontology)
-    columns = []
-    for batch in store.triples(ranks):
+
+    def numbered(batch: pa.RecordBatch) -> NDArray[np.int32]:
+        """Return triples [N, 3] as numbers."""
         item = pc.index_in(batch["item"], value_set=item_ids).to_numpy(zero_copy_only=False)
         property = properties.encode(batch["property"])
         numbers = [item, property, value_numbers.encode(batch["property"], batch["value"])]
         # int32 halves the memory that is needed until the triples are packed.
-        columns.append(np.stack(numbers, axis=1).astype(np.int32))
+        return np.stack(numbers, axis=1).astype(np.int32)
+
+    columns = []
+    for batch in store.triples(ranks):
+        columns.append(numbered(batch))
+    lost = []
+    for batch in losing_batches(store, ontology) if ontology is not None else ():
+        lost.append(numbered(batch))
 
     packing = TriplePacking(items.num_rows, len(properties), len(values))
-    keys = _sorted_keys(columns, packing, properties.sorted_positions(), values.sorted_positions())
+    positions = properties.sorted_positions(), values.sorted_positions()
+    keys = _sorted_keys(columns, packing, *positions)
     if ontology is not None:
         # Two sources may write the same value of an item in different ways.
         keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
+        if lost:
+            keys = _without(keys, _sorted_keys(lost, packing, *positions))
     first_keys = np.arange(items.num_rows + 1) * packing.keys_per_item
     indptr = np.searchsorted(keys, first_keys).astype(np.int64)
     return GraphSnapshot(
@@ -221,6 +235,12 @@ def _sorted_keys(
         end -= len(batch)
     keys.sort()
     return keys
+
+
+def _without(keys: IntArray, removed: IntArray) -> IntArray:
+    """Return sorted keys [N], each there once, without others [M]."""
+    places = np.minimum(np.searchsorted(keys, removed), max(len(keys) - 1, 0))
+    return np.delete(keys, places[keys[places] == removed]) if len(keys) else keys
 
 
 def _unpack_triples(keys: IntArray, packing: TriplePacking, folder: Path | None) -> IntArray:

@@ -124,7 +124,7 @@ class PropertySpec:
     @cached_property
     def _heads(self) -> dict[str, str]:
         """By key: the value that a person wants to see for its synonyms."""
-        return {self._key(shown): shown for shown in self.synonyms}
+        return {self.key(shown): shown for shown in self.synonyms}
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -135,12 +135,13 @@ class PropertySpec:
         # The commonest of several: in an older ontology equal values have not been merged.
         positions: dict[str, int] = {}
         for position, value in enumerate(self.values):
-            key = self._key(value)
+            key = self.key(value)
             if key not in positions or self._heads.get(key) == value:
                 positions[key] = position
         return positions
 
-    def _key(self, text: str) -> str:
+    def key(self, text: str) -> str:
+        """Return the key of a text; texts of one key are one value, synonyms included."""
         key = self.equality.key(text)
         return self._leaders.get(key, key)
 
@@ -151,12 +152,12 @@ class PropertySpec:
             position = self._positions.get(text)
             if position is not None:
                 return position
-        return self._positions_of_keys.get(self._key(text))
+        return self._positions_of_keys.get(self.key(text))
 
     def shown(self, text: str) -> str:
         """Return the value of the vocabulary that a text stands for; itself if there is none."""
         if self._heads:
-            head = self._heads.get(self._key(text))
+            head = self._heads.get(self.key(text))
             if head is not None:
                 return head
         position = self.position(text)

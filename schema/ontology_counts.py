@@ -30,6 +30,9 @@ _INSERTED_BYTES = 1 << 25
 ValueCounts: TypeAlias = dict[str, dict[str, int]]
 """By property: how many items have each value, most frequent first."""
 
+STATED_BY = "stated_by"
+"""The column of statements that says who makes them."""
+
 _MERGED_SCHEMA = pa.schema([(name, pa.string()) for name in ("property", "value", "shown")])
 _PARENTS_SCHEMA = pa.schema([("category", pa.string()), ("parent", pa.string())])
 
@@ -48,6 +51,15 @@ CREATE TABLE merged_fact AS
 SELECT DISTINCT item, property, coalesce(shown, value) AS value
 FROM fact LEFT JOIN merged USING (property, value)
 WHERE property IN (SELECT property FROM merged)
+"""
+_HOLDER = "CREATE TABLE holder AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL"
+# What two sources state differently is one value of each.
+_HOLDER_BY_SOURCE = """
+CREATE TABLE holder AS SELECT item, property, max(n) AS n FROM (
+    SELECT item, property, count(DISTINCT coalesce(shown, value)) AS n
+    FROM statement_row LEFT JOIN merged USING (property, value)
+    GROUP BY item, property, stated_by
+) GROUP BY ALL
 """
 _HOLDERS = "SELECT property, count(*), count(*) FILTER (n > 1) FROM holder GROUP BY ALL"
 # Items are counted by their own categories first: each has several parents.
@@ -103,9 +115,11 @@ def count_catalogue(
 ) -> CatalogueCounts:
     """Count items (id, category) and statements (item, property, value[, rank]).
 
-    If there is a rank column, only statements of trusted ranks count. ``merging`` is given the
-    values as they are written and says which of them are one; they are counted as one then. With
-    ``repeated_items`` an item may come several times, of which the last category holds.
+    If there is a rank column, only statements of trusted ranks count. With a column ``stated_by``,
+    a statement comes once for each of those who make it, and an item has several values of a
+    property if one of them states several. ``merging`` is given the values as they are written and
+    says which of them are one; they are counted as one then. With ``repeated_items`` an item may
+    come several times, of which the last category holds.
     """
     import duckdb
 
@@ -127,15 +141,16 @@ def count_catalogue(
             database.execute(_LAST_ITEMS)
             database.execute("DROP TABLE item_row")
             database.execute("ALTER TABLE last_item RENAME TO item_row")
-        _load(database, "statement_row", statements, ("item", "property", "value"))
-        database.execute("CREATE TABLE fact AS SELECT DISTINCT * FROM statement_row")
-        database.execute("DROP TABLE statement_row")
-        _count_values(database, counts)
-        if merging is not None:
-            _merge_values(database, counts, list(merging(counts.values)))
+        by_source = _load(database, "statement_row", statements, ("item", "property", "value"))
         database.execute(
-            "CREATE TABLE holder AS SELECT item, property, count(*) AS n FROM fact GROUP BY ALL"
+            "CREATE TABLE fact AS SELECT DISTINCT item, property, value FROM statement_row"
         )
+        if not by_source:
+            database.execute("DROP TABLE statement_row")
+        _count_values(database, counts)
+        merged = [] if merging is None else list(merging(counts.values))
+        _merge_values(database, counts, merged)
+        database.execute(_HOLDER_BY_SOURCE if by_source else _HOLDER)
         _register_parents(database)
 
         (counts.items,) = database.execute("SELECT count(*) FROM item_row").fetchall()[0]
@@ -165,10 +180,10 @@ def _merge_values(
     merged: list[tuple[str, str, str]],
 ) -> None:
     """Let the values that are one be one, and count those of their properties again."""
+    columns = [pa.array([row[place] for row in merged], pa.string()) for place in range(3)]
+    database.register("merged", pa.table(columns, schema=_MERGED_SCHEMA))
     if not merged:
         return
-    columns = dict(zip(_MERGED_SCHEMA.names, zip(*merged, strict=True), strict=True))
-    database.register("merged", pa.table(columns, schema=_MERGED_SCHEMA))
     database.execute(_MERGED_VALUES)
     database.execute("DELETE FROM fact WHERE property IN (SELECT property FROM merged)")
     database.execute("INSERT INTO fact SELECT item, property, value FROM merged_fact")
@@ -181,20 +196,27 @@ def _merge_values(
 
 def _load(
     database: duckdb.DuckDBPyConnection, table: str, rows: ArrowRows, columns: tuple[str, ...]
-) -> None:
-    """Create a table and fill it a few batches at a time.
+) -> bool:
+    """Create a table and fill it a few batches at a time; return whether it says who states what.
 
     Given the whole stream, DuckDB would read it from its own threads, and not every store's reader
     is thread-safe.
     """
-    names = ", ".join(columns)
     database.execute(f"CREATE TABLE {table} ({', '.join(f'{name} VARCHAR' for name in columns)})")
+    has_makers = False
     for part in _gathered(rows):
         database.register("part", part)
         where = ""
         if "rank" in part.schema.names:
             where = f"WHERE rank IN ({', '.join(repr(str(rank)) for rank in TRUSTED_RANKS)})"
-        database.execute(f"INSERT INTO {table} SELECT {names} FROM part {where}")
+        names = ", ".join(columns)
+        if STATED_BY in part.schema.names:
+            if not has_makers:
+                database.execute(f"ALTER TABLE {table} ADD COLUMN {STATED_BY} VARCHAR")
+            has_makers = True
+            names += f", {STATED_BY}"
+        database.execute(f"INSERT INTO {table} BY NAME SELECT {names} FROM part {where}")
+    return has_makers
 
 
 def _gathered(rows: ArrowRows) -> Iterator[pa.Table]:

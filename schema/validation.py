@@ -8,7 +8,7 @@ expresses the same checks as SHACL shapes, but for the vocabulary.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,9 +55,15 @@ class Finding:
 
 
 def check_item(
-    ontology: Ontology, item: Item, facts: Sequence[tuple[str, str]]
+    ontology: Ontology,
+    item: Item,
+    facts: Sequence[tuple[str, str]],
+    unshown: Collection[tuple[str, str]] = (),
 ) -> Iterator[Finding]:
-    """Yield the findings about one item and its trusted (property, value) pairs."""
+    """Yield the findings about one item and its trusted (property, value) pairs.
+
+    The pairs that are ``unshown``, because another source counts, are none too many.
+    """
     if not (item.title or "").strip():
         yield Finding(item.id, None, None, Severity.WARNING, "title", "the item has no title")
     if not item.category:
@@ -72,17 +78,22 @@ def check_item(
             message = f"the ontology has no property {name!r}"
             yield Finding(item.id, name, None, Severity.VIOLATION, "unknown", message)
         else:
+            shown = [value for value in values if (name, value) not in unshown]
+            yield from _check_count(spec, item, shown)
             yield from _check_values(spec, item, values)
             yield from _check_category(ontology, spec, item)
 
 
-def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[Finding]:
+def _check_count(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[Finding]:
     if spec.cardinality == "one" and len(values) > 1:
         listed = ", ".join(map(repr, values[:MAX_LISTED_VALUES]))
         if len(values) > MAX_LISTED_VALUES:
             listed += ", …"
         message = f"{len(values)} values, but the ontology allows one: {listed}"
         yield Finding(item.id, spec.name, None, Severity.VIOLATION, "cardinality", message)
+
+
+def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iterator[Finding]:
     if spec.values and spec.datatype in ("string", "boolean"):
         for value in values:
             if spec.position(value) is None:

@@ -24,10 +24,12 @@ from kg.home_ontology import Edits
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.run_id import new_run_id
 from kg.ingest.source_plan import plan_sources
+from kg.source_conflicts import STATED_SCHEMA, Side, Standing, by_source, stated_triples
 from kg.stores.tables import TRIPLE_SCHEMA
 from schema.errors import GraphNotFoundError, UsageError
 from schema.ontology import Ontology
 from schema.ontology_changes import Compared, OntologyDiff, ontology_diff
+from schema.ontology_counts import STATED_BY
 from schema.progress import ProgressCallback, no_progress
 from schema.terms import TRUSTED_RANKS, now
 
@@ -111,12 +113,15 @@ class OntologyDiffer:
                 report.notes += plan.source.remarks
                 if plan.stated is not None:
                     report.notes += self._declared.renew(plan.stated)
-                origin = Origin(plan.source.location, plan.source.name, run, moment)
+                name = plan.source.name
+                origin = Origin(plan.source.location, name, run, moment)
+                # What a source says now replaces what it said before, and is no second value.
+                stated_by = f"NOW {name}" if plan.replaces else Side(Standing.STATED, name).label
                 for batch in plan.assembled_batches(origin):
                     if plan.stated is not None:
                         for property, column in batch.columns:
                             self._declared.add(plan.stated, property, column)
-                    write(batch)
+                    write(batch, stated_by)
                     report.read += batch.rows_read
                     report.rejected += len(batch.rejects)
                     report.items += batch.items.num_rows
@@ -182,18 +187,20 @@ class _Spool:
         self.statement_count = 0
 
     @contextmanager
-    def writing(self) -> Iterator[Callable[[AssembledBatch], None]]:
+    def writing(self) -> Iterator[Callable[[AssembledBatch, str], None]]:
         """Yield a function that writes a batch."""
         with (
             pa.ipc.new_stream(self._items, _CATEGORY_SCHEMA) as items,
-            pa.ipc.new_stream(self._statements, TRIPLE_SCHEMA) as statements,
+            pa.ipc.new_stream(self._statements, STATED_SCHEMA) as statements,
         ):
 
-            def write(batch: AssembledBatch) -> None:
+            def write(batch: AssembledBatch, stated_by: str) -> None:
                 items.write_table(batch.items.select(_CATEGORY_SCHEMA.names))
                 # The ontology is about the leading language alone.
                 leading = batch.statements.filter(pc.is_null(batch.statements["language"]))
-                statements.write_table(leading.select(TRIPLE_SCHEMA.names).cast(TRIPLE_SCHEMA))
+                triples = leading.select(TRIPLE_SCHEMA.names)
+                makers = pa.repeat(pa.scalar(stated_by, pa.string()), triples.num_rows)
+                statements.write_table(triples.append_column(STATED_BY, makers).cast(STATED_SCHEMA))
                 self.statement_count += leading.num_rows
 
             yield write
@@ -226,7 +233,7 @@ class _Counted:
 
     def stored_statements(self) -> Iterator[pa.RecordBatch]:
         """Yield the trusted statements of the store."""
-        batches = self._store.triples(TRUSTED_RANKS) if self._store is not None else ()
+        batches = stated_triples(self._store) if self._store is not None else ()
         yield from self._counting(iter(batches))
 
     def all_items(self) -> Iterator[pa.RecordBatch]:
@@ -236,7 +243,9 @@ class _Counted:
 
     def all_statements(self) -> Iterator[pa.RecordBatch]:
         """Yield the statements of the store and those of the sources."""
-        yield from self.stored_statements()
+        if self._store is not None:
+            sourced = self._store.sourced_triples(TRUSTED_RANKS)
+            yield from self._counting(by_source(sourced))
         yield from self._counting(self._spool.statements())
 
     def new_counts(self) -> CatalogueCounts:

@@ -35,8 +35,10 @@ from kg.ingest.updates import (
     missing_items,
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
+from kg.source_conflicts import ConflictCounts, conflicts
 from kg.sources import KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
+from kg.stores.references import NEWEST_FIRST
 from schema.arrays import IntArray
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
@@ -194,7 +196,7 @@ def ingest(
             job.previewers = [Previewer(plan) for plan in plans]
             report.previews = [previewer.preview for previewer in job.previewers]
             job.store = _readable_store(home, stack)
-            job.sink = None if job.store is None else DryRunSink(job.store)
+            job.sink = None if job.store is None else DryRunSink(job.store, home.ontology_or_none())
         else:
             job.store = stack.enter_context(home.store())
             job.ledger = stack.enter_context(home.ledger())
@@ -435,6 +437,7 @@ class _Job:
             report.changes = self.sink.report
         if isinstance(self.sink, DryRunSink):
             report.properties = self.sink.properties
+            report.notes += self._conflict_notes(self.sink.store)
         if self.store is None or self.ledger is None:
             return
         assert report.changes is not None
@@ -447,17 +450,27 @@ class _Job:
         # earlier one was killed before it could.
         if report.changes != PutReport(0, 0) or not is_current(self.home, self.store):
             refresh_ontology(self.home, self.store)
+        report.notes += self._conflict_notes(self.store)
         report.notes += [
             f"{each.property}: {each.line()}" for each in open_contradictions(self.home)
         ]
 
     def _differing_note(self, count: int) -> str:
-        order = () if self.store is None else self.store.order.sources
-        shown = f"that of {', '.join(order)}, and then the newest" if order else "the newest"
+        order = NEWEST_FIRST if self.store is None else self.store.order
         return (
             f"{count:,} items have another title, description or category in another source: all "
-            f"are kept, and {shown} is shown; `catalograph sources --order` changes that"
+            f"are kept, and {order.told()} is shown; `catalograph sources --order` changes that"
         )
+
+    def _conflict_notes(self, store: GraphStore) -> list[str]:
+        """Return what to say of statements that differ from those of another source."""
+        found = ConflictCounts()
+        if isinstance(self.sink, DryRunSink):
+            found = self.sink.conflicts
+        elif self.report.changes != PutReport(0, 0) and len(store.sources()) > 1:
+            for conflict in conflicts(store, self.home.ontology(), self.report.run):
+                found.add(conflict)
+        return [found.note(store.order)] if found.counts else []
 
 
 class SourceKeeper:

@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.seen import SeenRows
+from kg.source_conflicts import ConflictCounts, conflicts_of
 from kg.stores.failures import temporary_files
 from kg.stores.merge import Changes, PutBatch, PutRules, StoredRows, changes_of, retirement_of
 from kg.stores.protocol import GraphStore, PutReport
 from kg.stores.references import ITEM_FIELDS, Origin, item_references
 from kg.stores.sorting import sorted_batches
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, chunks
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, chunks
+from schema.ontology import Ontology
 
 GATHERED_ROWS = 50_000
 """Statements that are put together, once their items were gathered."""
@@ -75,12 +77,16 @@ class DryRunSink:
     """Finds out what putting into a store would change, and changes nothing.
 
     Attributes:
+        ontology: says of which properties an item has one value
         report: the counts that the put would return
+        conflicts: the values that would differ from those of another source
         properties: by field or property, what would change
     """
 
     store: GraphStore
+    ontology: Ontology | None = None
     report: PutReport = field(default_factory=lambda: PutReport(0, 0))
+    conflicts: ConflictCounts = field(default_factory=ConflictCounts)
     properties: dict[str, PropertyChanges] = field(default_factory=dict)
     replaces: ClassVar[bool] = True
 
@@ -117,6 +123,29 @@ class DryRunSink:
         for (item, name), values in taken_back.items():
             for value in values:
                 self._note(item, name, value, None)
+        if self.ontology is not None:
+            self._find_conflicts(changes, stored, self.ontology)
+
+    def _find_conflicts(self, changes: Changes, stored: StoredRows, ontology: Ontology) -> None:
+        """Count the conflicts that values which are written make."""
+        written = {
+            (row["item"], row["property"])
+            for row in changes.statements
+            if row["item"] in stored.items
+        }
+        if not written:
+            return
+        items = {**stored.items, **{row["id"]: row for row in changes.items}}
+        after = {**stored.statements, **{row["id"]: row for row in changes.statements}}
+        statements: dict[str, list[Row]] = {}
+        for id in after.keys() - set(changes.retracted):
+            row = after[id]
+            if (row["item"], row["property"]) in written:
+                statements.setdefault(row["item"], []).append(row)
+        for item in sorted(statements):
+            for found in conflicts_of(items[item], statements[item], ontology, self.store.order):
+                if found.losing:
+                    self.conflicts.add(found)
 
     def _note(self, item: str, name: str, before: Any, after: Any) -> None:
         counts = self.properties.setdefault(name, PropertyChanges())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.home import Home
+from kg.source_conflicts import Conflict, conflicts_of, may_conflict
 from kg.stores.protocol import GraphStore
 from kg.stores.sorting import with_statements
 from kg.stores.tables import Row, item_from_row
@@ -198,19 +199,34 @@ def validate(
     """Check every item against the ontology and the shapes; what both find counts once."""
     report = ValidationReport(limit)
     total = store.counts().items
+    has_several = may_conflict(store, ontology)
     items = (row for batch in store.items() for row in batch.to_pylist())
     items_with_facts = with_statements(items, store.scan())
     while batch := list(islice(items_with_facts, ITEMS_PER_BATCH)):
         findings: list[Finding] = []
         # The ontology says nothing about translations.
         fact_rows = [fact for _, facts in batch for fact in facts if fact["language"] is None]
+        in_conflict: set[tuple[str | None, str | None]] = set()
         for row, facts in batch:
             item = item_from_row(row)
             pairs = _trusted_pairs(facts)
             report.count_statements(pairs)
-            findings += check_item(ontology, item, pairs)
+            found = conflicts_of(row, facts, ontology, store.order) if has_several else []
+            unshown = {
+                (fact["property"], fact["value"])
+                for conflict in found
+                for fact in (*conflict.equal, *conflict.losing)
+            }
+            in_conflict |= {(conflict.item, conflict.property) for conflict in found}
+            findings += check_item(ontology, item, pairs, unshown)
+            findings += [_conflict_finding(conflict) for conflict in found if conflict.losing]
         item_rows = [row for row, _ in batch]
-        findings += shapes.check(item_rows, fact_rows)
+        # The shapes know no sources; whether one states too many values was checked above.
+        findings += (
+            finding
+            for finding in shapes.check(item_rows, fact_rows)
+            if finding.check != "cardinality" or (finding.item, finding.property) not in in_conflict
+        )
 
         # By key, so that the ontology's finding stays and the same one of the shapes is dropped.
         distinct: dict[Any, Finding] = {}
@@ -221,6 +237,11 @@ def validate(
         report.checked += len(batch)
         progress(report.checked, total)
     return report
+
+
+def _conflict_finding(conflict: Conflict) -> Finding:
+    message = f"sources differ: {conflict.told()}; that of {conflict.side} is shown"
+    return Finding(conflict.item, conflict.property, None, Severity.WARNING, "conflict", message)
 
 
 def _trusted_pairs(facts: list[Row]) -> list[tuple[str, str]]:

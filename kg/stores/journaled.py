@@ -217,6 +217,14 @@ class JournaledStore(GraphStore):
         """Yield the statements of some ranks."""
         return self._graph.triples(ranks)
 
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        return self._graph.sourced_triples(ranks)
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        return self._graph.sources()
+
     def query(
         self,
         text: str,

@@ -20,9 +20,14 @@ from kg.stores.property_graph import (
     COUNT_ITEMS,
     COUNT_STATEMENTS,
     EXPRESSIONS,
+    MATCH_SOURCED,
     MATCH_STATEMENTS,
+    REFERENCES_TO_SPLIT,
+    SOURCE_PARAMETERS,
     TRIPLE_COLUMNS,
+    UNLESS_PREDICTED,
     text_conditions,
+    written_source,
 )
 from kg.stores.protocol import Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
@@ -32,6 +37,7 @@ from kg.stores.tables import (
     BATCH_ROWS,
     FACT_SCHEMA,
     ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
     Row,
@@ -287,6 +293,43 @@ class LadybugReader(Projection):
         )
         params = {"ranks": [str(rank) for rank in ranks]}
         yield from self._parts(text, params, self._statement_ranges(), TRIPLE_SCHEMA)
+
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        text = (
+            f"{MATCH_STATEMENTS} WHERE {IN_RANGE} AND list_contains($ranks, h.rank) "
+            f"{self._in_leading_language} {FROM_ITEMS} RETURN {self.statement_columns}"
+        )
+        params = {"ranks": [str(rank) for rank in ranks]}
+        yield from self._parts(text, params, self._statement_ranges(), SOURCED_TRIPLE_SCHEMA)
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        names: set[str] = set()
+        for label, match in MATCH_SOURCED.items():
+            known = self._properties(label)
+            if "references" in known:
+                text = (
+                    f"{match} WHERE n.references IS NOT NULL "
+                    f"WITH string_split({REFERENCES_TO_SPLIT}, $key) AS parts "
+                    "UNWIND range(2, size(parts)) AS place "
+                    "WITH parts[place] AS part, parts[place - 1] AS before "
+                    "WHERE NOT contains(before, $predicted) "
+                    "RETURN DISTINCT string_split(part, $closing)[1] AS name"
+                )
+                names |= {written_source(row["name"]) for row in self.rows(text, SOURCE_PARAMETERS)}
+            if "source" in known:
+                names |= self._shown_sources(f"{match} WHERE n.source <> $first", label)
+        return sorted(names)
+
+    def _shown_sources(self, match: str, label: str) -> set[str]:
+        """Return the sources that items or statements show; to compare is quicker than to count."""
+        where = f"{match} {UNLESS_PREDICTED[label]}"
+        first = self.rows(f"{where} RETURN n.source AS name LIMIT 1", {"first": ""})
+        if not first or not self.rows(f"{where} RETURN n.id LIMIT 1", {"first": first[0]["name"]}):
+            return {row["name"] for row in first}
+        rows = self.rows(f"{where} RETURN DISTINCT n.source AS name", {"first": ""})
+        return {row["name"] for row in rows}
 
     def places(self, label: str) -> int:
         """Return a number above the places of all nodes of a kind, of which some may be free."""

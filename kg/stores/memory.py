@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +21,10 @@ from kg.stores.protocol import (
     QueryResult,
 )
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
+from kg.stores.references import sources_of
 from kg.stores.tables import (
     ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
     Row,
@@ -115,13 +118,29 @@ class MemoryStore(GraphStore):
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
+        yield from self._in_leading_language(ranks).select(TRIPLE_SCHEMA.names).to_batches()
+
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        yield from self._in_leading_language(ranks).select(SOURCED_TRIPLE_SCHEMA.names).to_batches()
+
+    def _in_leading_language(self, ranks: Sequence[Rank]) -> pa.Table:
         rows = [
             row
             for row in self._statements.values()
             if row["rank"] in ranks and row["language"] is None
         ]
-        table = pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
-        yield from table.select(TRIPLE_SCHEMA.names).to_batches()
+        return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        names: set[str] = set()
+        for row in chain(self._items.values(), self._statements.values()):
+            if row["references"] is not None:
+                names |= sources_of(row["references"])
+            elif row["source"] and row.get("rank") != Rank.PREDICTED:
+                names.add(row["source"])
+        return sorted(names)
 
     def query(
         self,

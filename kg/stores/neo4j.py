@@ -26,12 +26,18 @@ from kg.stores.neo4j_server import Address, Connection, Limits
 from kg.stores.property_graph import (
     COUNT_ITEMS,
     COUNT_STATEMENTS,
+    MATCH_SOURCED,
     MATCH_STATEMENTS,
+    REFERENCES_TO_SPLIT,
     RELATIONSHIP_PROPERTIES,
+    SOURCE_PARAMETERS,
+    SOURCED_COLUMNS,
     STATEMENT_COLUMNS,
     TRIPLE_COLUMNS,
+    UNLESS_PREDICTED,
     first_image,
     text_conditions,
+    written_source,
 )
 from kg.stores.protocol import (
     EVERYTHING,
@@ -53,6 +59,7 @@ from kg.stores.query_limits import (
 from kg.stores.tables import (
     BATCH_ROWS,
     ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
     Row,
@@ -118,6 +125,20 @@ MATCH (c:CatalographChanges) WHERE c.version > $since
 RETURN c.version AS version, c.changes AS changes ORDER BY version LIMIT 1
 """
 GET_REVISION = "MATCH (all:CatalographWriter {name: 'all'}) RETURN all.revision AS revision"
+
+FIND_SOURCES = {
+    label: (
+        f"{match} WHERE n.source <> '' {UNLESS_PREDICTED[label]} "
+        "RETURN DISTINCT n.source AS name, true AS is_plain UNION "
+        f"{match} WHERE n.references IS NOT NULL "
+        f"WITH split({REFERENCES_TO_SPLIT}, $key) AS parts "
+        "UNWIND range(1, size(parts) - 1) AS place "
+        "WITH parts[place] AS part, parts[place - 1] AS before "
+        "WHERE NOT before CONTAINS $predicted "
+        "RETURN DISTINCT split(part, $closing)[0] AS name, false AS is_plain"
+    )
+    for label, match in MATCH_SOURCED.items()
+}
 
 FIND_ITEMS = f"UNWIND $rows AS row MATCH (i:Item {{id: row}}) RETURN {ITEM_COLUMNS}"
 FIND_STATEMENTS = (
@@ -264,6 +285,25 @@ class Neo4jStore(GraphStore):
         where = "h.rank IN $ranks AND h.language IS NULL"
         text = f"{MATCH_STATEMENTS} WHERE {where} RETURN {TRIPLE_COLUMNS}"
         yield from self._stream(text, {"ranks": [str(rank) for rank in ranks]}, TRIPLE_SCHEMA)
+
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        where = "h.rank IN $ranks AND h.language IS NULL"
+        text = f"{MATCH_STATEMENTS} WHERE {where} RETURN {SOURCED_COLUMNS}"
+        params = {"ranks": [str(rank) for rank in ranks]}
+        yield from self._stream(text, params, SOURCED_TRIPLE_SCHEMA)
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        rows = [
+            row for text in FIND_SOURCES.values() for row in self._rows(text, SOURCE_PARAMETERS)
+        ]
+        names = (
+            row["name"] if row["is_plain"] else written_source(row["name"])
+            for row in rows
+            if row["name"]
+        )
+        return sorted(set(names))
 
     def query(
         self,

@@ -85,6 +85,14 @@ class Projection(ABC):
         """Yield the statements of some ranks."""
 
     @abstractmethod
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in SOURCED_TRIPLE_SCHEMA."""
+
+    @abstractmethod
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+
+    @abstractmethod
     def query(
         self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
     ) -> QueryResult:

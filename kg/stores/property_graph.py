@@ -9,13 +9,14 @@ stores ``i`` is an item, ``h`` a statement (the HAS relationship) and ``v`` a va
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.protocol import Pattern
-from kg.stores.tables import STATEMENT_SCHEMA
+from kg.stores.tables import SOURCED_TRIPLE_SCHEMA, STATEMENT_SCHEMA
 
 ITEM_PROPERTIES = [
     *("id", "title", "category", "image", "images"),
@@ -36,7 +37,34 @@ EXPRESSIONS |= {"item": "i.id", "value": "v.text"}
 MATCH_STATEMENTS = "MATCH (i:Item)-[h:HAS]->(v:Value)"
 STATEMENT_COLUMNS = ", ".join(f"{source} AS {name}" for name, source in EXPRESSIONS.items())
 """The columns that a query returns of a statement, in the order of STATEMENT_SCHEMA."""
+SOURCED_COLUMNS = ", ".join(
+    f"{EXPRESSIONS[name]} AS {name}" for name in SOURCED_TRIPLE_SCHEMA.names
+)
 TRIPLE_COLUMNS = "i.id AS item, h.property AS property, v.text AS value"
+
+MATCH_SOURCED = {"Item": "MATCH (n:Item)", "HAS": "MATCH ()-[n:HAS]->()"}
+"""What has a source, by its label."""
+UNLESS_PREDICTED = {"Item": "", "HAS": "AND n.rank <> 'predicted'"}
+# The text of the column is JSON with its keys in order, so that the rank stands before the source.
+# A quotation mark within a name is escaped there; with the escapes put aside, the next is its end.
+REFERENCES_TO_SPLIT = "replace(replace(n.references, $backslash, $first), $quote, $second)"
+SOURCE_PARAMETERS = {
+    "backslash": "\\\\",
+    "first": "\x01",
+    "quote": '\\"',
+    "second": "\x02",
+    "key": '"source":"',
+    "closing": '"',
+    "predicted": '"rank":"predicted"',
+}
+
+
+def written_source(text: str) -> str:
+    """Return the name of a source from how REFERENCES_TO_SPLIT has it."""
+    escaped = text.replace("\x01", "\\\\").replace("\x02", '\\"')
+    name: str = json.loads(f'"{escaped}"')
+    return name
+
 
 COUNT_ITEMS = "MATCH (i:Item) RETURN count(i) AS items"
 COUNT_STATEMENTS = (

@@ -249,6 +249,17 @@ class GraphStore(ABC):
         """
 
     @abstractmethod
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of :meth:`triples` in SOURCED_TRIPLE_SCHEMA."""
+
+    @abstractmethod
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none.
+
+        It is quick where few statements have several sources.
+        """
+
+    @abstractmethod
     def query(
         self,
         text: str,

@@ -31,11 +31,13 @@ from kg.stores.protocol import (
     QueryResult,
 )
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
+from kg.stores.references import sources_of
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.sparql_guard import checked_sparql, chosen_graphs
 from kg.stores.sparql_protocol import Endpoint
 from kg.stores.tables import (
     ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
     Row,
@@ -191,6 +193,27 @@ class RdfEndpointStore(GraphStore):
         """Yield the statements of some ranks."""
         return on_one_thread(self._triples(ranks))
 
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        return on_one_thread(self._sourced_triples(ranks))
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        names: set[str] = set()
+        several = f"?s {terms.REFERENCES} ?references"
+        predicted = f"?s {terms.NODE_PREDICATES['rank']} {terms.RANK_GRAPHS[Rank.PREDICTED]}"
+        for graph in (terms.ITEM_GRAPH, terms.PROVENANCE_GRAPH):
+            alone = (
+                f"?s {terms.SOURCE} ?o FILTER NOT EXISTS {{ {several} }} "
+                f"FILTER NOT EXISTS {{ {predicted} }}"
+            )
+            text = f"SELECT DISTINCT ?o {{ GRAPH {graph} {{ {alone} }} }}"
+            names |= {terms.node_name(row["o"]) for row in self._endpoint.select(text)}
+            text = f"SELECT ?references {{ GRAPH {graph} {{ {several} }} }}"
+            for row in self._endpoint.select(text):
+                names |= sources_of(terms.term_text(row["references"]))
+        return sorted(names)
+
     def query(
         self,
         text: str,
@@ -329,6 +352,12 @@ class RdfEndpointStore(GraphStore):
                 for solution in solutions
             )
             yield from record_batches(rows, TRIPLE_SCHEMA)
+
+    def _sourced_triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
+        rows = (
+            row for row in self._statements(Pattern(ranks=tuple(ranks))) if row["language"] is None
+        )
+        yield from record_batches(rows, SOURCED_TRIPLE_SCHEMA)
 
     def _update(self, before: Iterable[Quad], after: Iterable[Quad]) -> None:
         """Replace quads by others in one request; quads that stay are not sent."""

@@ -29,9 +29,17 @@ from kg.stores.query_child import Engine
 from kg.stores.query_limits import QueryLimits
 from kg.stores.query_pool import QueryPool
 from kg.stores.query_process import GraphSource
+from kg.stores.references import sources_of
 from kg.stores.sorting import on_one_thread, record_batches, sorted_batches
 from kg.stores.sparql_guard import checked_sparql
-from kg.stores.tables import BATCH_ROWS, ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA, Row
+from kg.stores.tables import (
+    BATCH_ROWS,
+    ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
+    STATEMENT_SCHEMA,
+    TRIPLE_SCHEMA,
+    Row,
+)
 from schema import iris
 from schema.errors import StoreError
 from schema.memory import return_freed_memory
@@ -192,6 +200,15 @@ class OxigraphGraph(Projection):
         """Yield the statements of some ranks."""
         return on_one_thread(self._checked(self._triples(ranks)))
 
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks with what decides between sources."""
+        return on_one_thread(self._checked(self._sourced_triples(ranks)))
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        with oxigraph_errors(self.path):
+            return sorted(self._sources())
+
     def query(
         self, text: str, params: dict[str, Any], timeout: float, limits: QueryLimits
     ) -> QueryResult:
@@ -326,6 +343,40 @@ class OxigraphGraph(Projection):
     def _all_statements(self) -> Iterator[Row]:
         quads = self.quads.quads_for_pattern(None, None, None, terms.PROVENANCE_GRAPH)
         return (terms.statement_row(group) for group in _by_subject(quads))
+
+    def _sources(self) -> set[str]:
+        """Return the names of sources; those that are labelled have to be looked up only."""
+        names: set[str] = set()
+        for graph in (terms.ITEM_GRAPH, terms.PROVENANCE_GRAPH):
+            for quad in self.quads.quads_for_pattern(None, terms.REFERENCES, None, graph):
+                names |= sources_of(terms.term_text(quad.object))
+        for label in self.quads.quads_for_pattern(None, terms.LABEL, None, terms.LABEL_GRAPH):
+            node: Any = label.subject
+            name = terms.term_text(label.object)
+            if node != terms.named_node("source", name) or name in names:
+                continue
+            for graph in (terms.ITEM_GRAPH, terms.PROVENANCE_GRAPH):
+                quads = self.quads.quads_for_pattern(None, terms.SOURCE, node, graph)
+                if any(self._is_plain_source(quad.subject, graph) for quad in quads):
+                    names.add(name)
+                    break
+        return names
+
+    def _is_plain_source(self, node: Any, graph: Any) -> bool:
+        """Return whether what is shown of a node is all there is, and is not only predicted."""
+        has_several = self.quads.quads_for_pattern(node, terms.REFERENCES, None, graph)
+        if next(iter(has_several), None) is not None:
+            return False
+        rank = terms.NODE_PREDICATES["rank"]
+        return Quad(node, rank, terms.RANK_GRAPHS[Rank.PREDICTED], graph) not in self.quads
+
+    def _sourced_triples(self, ranks: Sequence[Rank]) -> Generator[pa.RecordBatch, None, None]:
+        rows = (
+            row
+            for row in self._all_statements()
+            if row["rank"] in ranks and row["language"] is None
+        )
+        yield from record_batches(rows, SOURCED_TRIPLE_SCHEMA)
 
     def _checked(
         self, batches: Generator[pa.RecordBatch, None, None]

@@ -70,6 +70,8 @@ LITERAL_PREDICATES = {
     for name in ("row", "confidence", "evidence", "references")
 }
 """Predicates of the columns whose values become literals."""
+SOURCE = NODE_PREDICATES["source"]
+REFERENCES = LITERAL_PREDICATES["references"]
 COLUMN_OF_PREDICATE: dict[Any, str] = {
     predicate: column
     for column, predicate in {**NODE_PREDICATES, **LITERAL_PREDICATES, "time": TIME}.items()

@@ -90,6 +90,12 @@ class SourceOrder:
         """Return the place of a source; the lower it is, the more the source is trusted."""
         return self._places.get(source or "", len(self.sources))
 
+    def told(self) -> str:
+        """Return whose value is shown, in words."""
+        if not self.sources:
+            return "the newest"
+        return f"that of {', '.join(self.sources)}, and then the newest"
+
     def leading_statement(self, references: Sequence[Reference]) -> Reference:
         """Return the reference that a statement shows.
 
@@ -131,6 +137,14 @@ def statement_references(row: Columns) -> list[Reference]:
     if row["references"] is None:
         return [{name: row[name] for name in STATEMENT_REFERENCE}]
     return _parsed(row["references"], STATEMENT_REFERENCE, _STATEMENT_NOTHING)
+
+
+def sources_of(text: str) -> set[str]:
+    """Return the sources in a column ``references``, without those of predictions."""
+    documents: list[Reference] = parse_json(text)
+    return {each.get("source", "") for each in documents if each.get("rank") != Rank.PREDICTED} - {
+        ""
+    }
 
 
 def item_references(row: Columns) -> list[Reference]:

@@ -82,6 +82,17 @@ TRIPLE_SCHEMA = pa.schema(
 )
 FACT_SCHEMA = pa.schema([*TRIPLE_SCHEMA, ("rank", pa.string())])
 
+SOURCED_TRIPLE_SCHEMA = pa.schema(
+    [
+        *TRIPLE_SCHEMA,
+        *(
+            STATEMENT_SCHEMA.field(name)
+            for name in ("rank", "source", "batch", "evidence", "time", "references")
+        ),
+    ]
+)
+"""A triple with what decides between sources that state different values."""
+
 
 def items_table(items: Iterable[Item]) -> pa.Table:
     """Return items as a table in ITEM_SCHEMA."""

@@ -11,7 +11,12 @@ from kg.ingest.inheritance import Inheritance, inherit
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern, PutReport
 from kg.stores.references import SourceOrder
-from kg.stores.tables import items_table, statements_table
+from kg.stores.tables import (
+    SOURCED_TRIPLE_SCHEMA,
+    TRIPLE_SCHEMA,
+    items_table,
+    statements_table,
+)
 from schema.errors import DataError
 from schema.mapping import VARIANT_OF
 from schema.terms import Item, Provenance, Rank, Statement, statement_id
@@ -173,6 +178,46 @@ class StoreContract:
         expected = [(each.item, each.property, each.value) for each in asserted]
         assert sorted(triples) == sorted(expected)
         assert sum(batch.num_rows for batch in store.triples([])) == 0
+
+    def test_sources_are_all_that_state_or_describe_something(self, store):
+        assert store.sources() == []
+        predicted = statement("c", rank=Rank.PREDICTED, source="model")
+        store.put(sourced([Item("a", "one")], "item's"), statements_table([predicted]))
+        assert store.sources() == ["item's"]
+        store.put(None, statements_table([statement(source='a "b" \\'), predicted]))
+        store.put(None, statements_table([statement(source="z, é {1}", rank=Rank.PREDICTED)]))
+        assert store.sources() == ['a "b" \\', "item's"]
+        store.put(None, statements_table([statement(source="new")]))
+        store.put(sourced([Item("a", "two")], "other's"), None)
+        assert store.sources() == ['a "b" \\', "item's", "new", "other's"]
+        # What was predicted before is stated now.
+        store.put(None, statements_table([statement("c", source="last")]))
+        assert store.sources() == ['a "b" \\', "item's", "last", "new", "other's"]
+        store.retract([statement().id])
+        assert store.sources() == ["item's", "last", "other's"]
+
+    def test_sourced_triples_are_triples_with_their_provenance(self, store):
+        first = statement(source="one", time="2026-01-01T00:00:00+00:00", batch="r1", row=3)
+        store.put(None, statements_table([first]))
+        store.put(None, statements_table([statement(source="two", batch="r2")]))
+        other = [
+            statement(value="rot", language="de"),
+            statement(value="blue", rank=Rank.PREDICTED),
+            statement("b", value="", evidence="why", source="three"),
+        ]
+        store.put(None, statements_table(other))
+        ranks = [Rank.ASSERTED]
+        found = pa.Table.from_batches(store.sourced_triples(ranks), SOURCED_TRIPLE_SCHEMA)
+        expected = [
+            {name: row[name] for name in SOURCED_TRIPLE_SCHEMA.names}
+            for row in scan_rows(store, ranks=tuple(ranks))
+            if row["language"] is None
+        ]
+        rows = found.sort_by("item").to_pylist()
+        assert rows == sorted(expected, key=lambda row: row["item"])
+        assert [row["references"] is None for row in rows] == [False, True]
+        triples = pa.Table.from_batches(store.triples(ranks), TRIPLE_SCHEMA)
+        assert triples.sort_by("item") == found.sort_by("item").select(TRIPLE_SCHEMA.names)
 
     def test_texts_in_other_languages_are_statements_of_their_own(self, store):
         texts = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,11 +75,11 @@ ROWS = st.lists(
 class Result:
     """Everything that a source becomes."""
 
-    items: list[dict] = field(default_factory=list)
-    statements: list[dict] = field(default_factory=list)
-    rejects: list[tuple] = field(default_factory=list)
-    counts: list[tuple] = field(default_factory=list)
-    left_out: tuple = ()
+    items: list[dict[str, Any]] = field(default_factory=list)
+    statements: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[tuple[Any, ...]] = field(default_factory=list)
+    counts: list[tuple[Any, ...]] = field(default_factory=list)
+    left_out: tuple[Any, ...] = ()
 
 
 def assembled(toml: str, header: list[str], rows: Sequence[Sequence[str | None]]) -> Result:
@@ -131,9 +132,9 @@ def test_plain_cells_are_treated_as_all_others(more, rows):
 )
 def test_statements_are_those_of_one_row_after_the_other(rows):
     result = assembled('id = "id"', ["id", "x", "x"], rows)
-    seen: dict[str, tuple] = {}
+    seen: dict[str, Any] = {}
     evidence = ColumnEvidence()
-    statements = []
+    statements: list[Any] = []
     rejects = []
     for start in range(0, len(rows), 4):
         new = []
@@ -147,7 +148,7 @@ def test_statements_are_those_of_one_row_after_the_other(rows):
         cells = [text for _, _, texts in new for text in texts if text]
         evidence += evidence_of(pa.array(cells, pa.string()))
         rules = rules_of("x", Role.PROPERTY, evidence, ValueSettings())
-        made: dict[str, tuple] = {}
+        made: dict[str, Any] = {}
         for line, id, texts in new:
             for text in filter(None, texts):
                 for value in values_of(text, rules)[0]:

@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 from kg.ingest.seen import SeenRows
 from kg.stores.failures import temporary_files
 from kg.stores.merge import Changes, PutBatch, PutRules, StoredRows, changes_of, retirement_of
-from kg.stores.protocol import GraphStore, PutReport
-from kg.stores.references import ITEM_FIELDS, Origin, item_references
+from kg.stores.protocol import GraphStore, Pattern, PutReport
+from kg.stores.references import ITEM_FIELDS, Origin, item_references, statement_references
 from kg.stores.sorting import sorted_batches
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, chunks
+from schema.terms import Rank
 
 GATHERED_ROWS = 50_000
 """Statements that are put together, once their items were gathered."""
@@ -334,15 +335,42 @@ class Missing:
 
 
 def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
-    """Return the items that a store has from a source, and that were not seen in it."""
+    """Return the items that a store has from a source, and that were not seen in it.
+
+    Of the items that earlier versions stored no source is known: they are from those that make
+    statements about them.
+    """
     known = 0
     missing: list[str] = []
+    unsourced: list[str] = []
     for batch in store.items():
         ids = _described_by(batch, source)
         known += len(ids)
         found = seen.find(ids)
         missing += [id for id in ids if id not in found]
+        has_no_source = pc.equal(pc.fill_null(batch["source"], ""), "")
+        bare = batch.filter(pc.and_(has_no_source, batch["references"].is_null()))
+        others = bare["id"].to_pylist()
+        found = seen.find(others)
+        unsourced += [id for id in others if id not in found]
+    if unsourced:
+        stated = _stated_by(store, source, unsourced)
+        known += len(stated)
+        missing = sorted([*missing, *stated])
     return Missing(source, missing, known)
+
+
+def _stated_by(store: GraphStore, source: str, item_ids: Sequence[str]) -> list[str]:
+    """Return those of some items about which a source makes statements."""
+    wanted = pa.array(item_ids, pa.string())
+    origin = Origin(source)
+    found: dict[str, None] = {}
+    for batch in store.scan(Pattern(ranks=(Rank.ASSERTED,))):
+        about = batch.filter(pc.is_in(batch["item"], value_set=wanted))
+        for row in about.to_pylist():
+            if any(Origin.of(each) == origin for each in statement_references(row)):
+                found[row["item"]] = None
+    return list(found)
 
 
 def _described_by(batch: pa.RecordBatch, source: str) -> list[str]:

@@ -146,7 +146,8 @@ def test_gathered_rows_of_an_item_fill_each_other():
         )
         ((items, _),) = list(gatherer.gathered())
     assert [
-        (row["id"], row["title"], row["description"], row["images"]) for row in items.to_pylist()
+        (row["id"], row["title"], row["description"], row["images"] or [])
+        for row in items.to_pylist()
     ] == [
         ("a", None, None, []),
         ("x", "Mug", "Tea", ["1.jpg"]),
@@ -241,3 +242,16 @@ def test_pages_are_a_source_whose_products_are_replaced(store, home):
     (item,) = [row["id"] for batch in store.items() for row in batch.to_pylist()]
     assert "blue" in values(store, item).values()
     assert "red" not in values(store, item).values()
+
+
+def test_what_an_earlier_version_stored_of_a_source_is_retired_with_it(store, home):
+    """Its items have no source; their statements do."""
+    facts = [statement(id, "colour", "red", source="a.csv") for id in ("X", "Y")]
+    other = statement("Z", "colour", "red", source="b.csv")
+    items = [Item("X", "Cup"), Item("Y", "Can"), Item("Z", "Jar")]
+    store.put(items_table(items), statements_table([*facts, other]))
+    report = load(home, ("a.csv", "id,title,colour\nX,Cup,blue\n"), sync=True)
+    assert report.changes.deleted == 1
+    assert values(store, "X") == {"colour": "blue"}
+    assert values(store, "Y") is None
+    assert values(store, "Z") == {"colour": "red"}

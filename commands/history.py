@@ -136,13 +136,15 @@ def delete(context: Context, items: tuple[str, ...]) -> None:
       catalograph delete 15970 39386
     """
     from kg.ingest.run_id import new_run_id
-    from kg.source_order import bring_up_to_date
+    from kg.source_order import bring_up_to_date, finish_changes
 
     home = context.home()
     by = new_run_id()
     with home.store() as store:
         unknown = [id for id in items if store.item(id) is None]
         if unknown:
+            # One that was killed has deleted them, and is called again.
+            finish_changes(home, store, by)
             raise ItemNotFoundError(
                 f"no item {unknown[0]!r}: nothing was deleted; "
                 "ids are those of the source's id column"

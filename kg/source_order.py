@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.home import SOURCE_ORDER, Home
-from kg.home_ontology import refresh_ontology
+from kg.home_ontology import is_current, refresh_ontology
 from kg.ingest.inheritance import inherit
 from kg.ingest.run_id import new_run_id
 from kg.stores.journal import ChangeOrigin, changes_table
@@ -102,6 +102,12 @@ def bring_up_to_date(home: Home, store: GraphStore, run: str) -> None:
     if not store.is_empty():
         inherit(store, run, now())
         refresh_ontology(home, store)
+
+
+def finish_changes(home: Home, store: GraphStore, run: str) -> None:
+    """Let variants and the ontology follow what an earlier run changed, if it was cut off."""
+    if home.ontology_path.exists() and not is_current(home, store):
+        bring_up_to_date(home, store, run)
 
 
 def _show_anew(store: GraphStore, run: str) -> int:

@@ -16,7 +16,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 VERSION = "f46b1f9"
 """The commit of that version."""
-CODE = ("cli.py", "commands", "kg", "schema")
+CODE = (
+    "cli.py",
+    "commands",
+    "encoders",
+    "evaluation",
+    "fusion",
+    "kg",
+    "schema",
+    "serving",
+    "training",
+)
 
 
 def why_no_former() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.base import DEFAULT_HOME
 from kg.home import Home
 from kg.home_ontology import is_current
 from tests.commands.conftest import Call, assert_fails
@@ -115,10 +116,10 @@ def test_too_many_items_gone_are_refused(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_deletion_that_was_cut_off_is_finished_when_it_is_called_again(updated: Call) -> None:
-    with Home.open("catalogue").store() as store:
+    with Home.open(DEFAULT_HOME).store() as store:
         store.delete(["U1"], run="cut off")
     assert_fails(updated("delete", "U1"), 2, "no item 'U1'")
-    home = Home.open("catalogue")
+    home = Home.open(DEFAULT_HOME)
     with home.store(read_only=True) as store:
         assert is_current(home, store)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,6 @@ from commands.progress import bar
 from schema.errors import ItemNotFoundError
 
 if TYPE_CHECKING:
-    from kg.home import Home
     from kg.stores.history import ItemChange
     from kg.stores.protocol import GraphStore, PutReport
 
@@ -110,6 +111,7 @@ def undo(context: Context, run: str) -> None:
       catalograph undo 20260131T020000Z-1f2e3d
     """
     from kg.ingest.run_id import new_run_id
+    from kg.source_order import bring_up_to_date
     from kg.sources import KeptSources
     from kg.stores.history import undo as take_back
 
@@ -117,7 +119,7 @@ def undo(context: Context, run: str) -> None:
     by = new_run_id()
     with home.store() as store, bar("undoing", "parts") as progress:
         report = take_back(store, run, by, progress)
-        _bring_up_to_date(home, store)
+        bring_up_to_date(home, store, by)
     # What was read before it is what `export --format source` writes again.
     KeptSources(home.sources).forget(run)
     with home.ledger() as ledger:
@@ -139,27 +141,22 @@ def delete(context: Context, items: tuple[str, ...]) -> None:
       catalograph delete 15970 39386
     """
     from kg.ingest.run_id import new_run_id
+    from kg.source_order import bring_up_to_date, finish_changes
 
     home = context.home()
     by = new_run_id()
     with home.store() as store:
         unknown = [id for id in items if store.item(id) is None]
         if unknown:
+            # One that was killed has deleted them, and is called again.
+            finish_changes(home, store, by)
             raise ItemNotFoundError(
                 f"no item {unknown[0]!r}: nothing was deleted; "
                 "ids are those of the source's id column"
             )
         report = store.delete(items, run=by)
-        _bring_up_to_date(home, store)
+        bring_up_to_date(home, store, by)
     context.emit({"run": by, **_document(report)}, *_lines(report, by))
-
-
-def _bring_up_to_date(home: Home, store: GraphStore) -> None:
-    """Infer the ontology again from what there is now."""
-    from kg.home_ontology import refresh_ontology
-
-    if not store.is_empty():
-        refresh_ontology(home, store)
 
 
 def _document(report: PutReport) -> dict[str, Any]:
@@ -187,13 +184,20 @@ def _lines(report: PutReport, by: str) -> list[str]:
     ]
 
 
+def _names(text: str) -> list[str]:
+    """Return the names in a list with commas; one that has a comma itself is quoted as in CSV."""
+    rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+    return [name.strip() for row in rows for name in row if name.strip()]
+
+
 @click.command(cls=Command)
 @click.option(
     "--order",
     metavar="NAME,...",
     help="From now on the first of these sources counts before the others where they differ in a "
     "title, description, category, image or a value of which there is one; sources that are not "
-    "named come after, the newest first. An empty text makes the newest count again.",
+    "named come after, the newest first. An empty text makes the newest count again. A name with "
+    "a comma is written in double quotes: --order '\"prices, may.csv\",erp'.",
 )
 @pass_context
 def sources(context: Context, order: str | None) -> None:
@@ -210,7 +214,7 @@ def sources(context: Context, order: str | None) -> None:
 
     home = context.home()
     if order is not None:
-        names = [name.strip() for name in order.split(",") if name.strip()]
+        names = _names(order)
         count = set_source_order(home, names)
         context.note(f"{count:,} items and statements show another source now")
     with home.store(read_only=True) as store:

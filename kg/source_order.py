@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.home import SOURCE_ORDER, Home
+from kg.home_ontology import is_current, refresh_ontology
+from kg.ingest.inheritance import inherit
 from kg.ingest.run_id import new_run_id
 from kg.stores.journal import ChangeOrigin, changes_table
 from kg.stores.merge import Changes
@@ -22,6 +24,7 @@ from kg.stores.references import (
 )
 from kg.stores.tables import Row, chunks
 from schema.errors import UsageError
+from schema.terms import now
 
 ROWS_AT_ONCE = 20_000
 """Rows that are written together when the order of the sources changes."""
@@ -88,12 +91,27 @@ def set_source_order(home: Home, names: Sequence[str]) -> int:
         with home.settings.changing() as settings:
             settings[SOURCE_ORDER] = list(names)
         store.order = SourceOrder(tuple(names))
-        return _show_anew(store)
+        run = new_run_id()
+        count = _show_anew(store, run)
+        bring_up_to_date(home, store, run)
+        return count
 
 
-def _show_anew(store: GraphStore) -> int:
+def bring_up_to_date(home: Home, store: GraphStore, run: str) -> None:
+    """Let variants and the ontology follow what a run has changed other than by an ingest."""
+    if not store.is_empty():
+        inherit(store, run, now())
+        refresh_ontology(home, store)
+
+
+def finish_changes(home: Home, store: GraphStore, run: str) -> None:
+    """Let variants and the ontology follow what an earlier run changed, if it was cut off."""
+    if home.ontology_path.exists() and not is_current(home, store):
+        bring_up_to_date(home, store, run)
+
+
+def _show_anew(store: GraphStore, run: str) -> int:
     """Bring what items and statements of several sources show in line with the store's order."""
-    run = new_run_id()
     count = 0
     items = _reordered(store.items(), store.order)
     for rows in _in_chunks(items):

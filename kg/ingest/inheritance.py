@@ -22,7 +22,7 @@ from kg.stores.references import (
     INHERITED,
     INHERITED_ORIGIN,
     ITEM_FIELDS,
-    NEWEST_FIRST,
+    SourceOrder,
     item_references,
     item_row,
     without,
@@ -191,7 +191,7 @@ class _Families:
             )
         is_member = "id IN (SELECT id FROM members)"
         for batch in store.items():
-            own, inherited = _divided(batch)
+            own, inherited = _divided(batch, store.order)
             self._insert("items", own, f"id, {fields}", is_member)
             self._insert("filled", inherited, f"id, {fields}", is_member)
         self._run("CREATE TABLE original AS SELECT * FROM items")
@@ -329,8 +329,8 @@ _NOT_EMPTY = {"images": " AND len(p.images) > 0"}
 _OR_EMPTY = {"images": " OR len(items.images) = 0"}
 
 
-def _divided(batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
-    """Divide items into what sources say of them, and what they inherit."""
+def _divided(batch: pa.RecordBatch, order: SourceOrder) -> tuple[pa.Table, pa.Table]:
+    """Divide items into what sources say of them, in their order, and what they inherit."""
     items = pa.Table.from_batches([batch])
     is_inherited = pc.fill_null(pc.starts_with(items["evidence"], INHERITED), False)
     is_mixed = pc.or_(is_inherited, items["references"].is_valid())
@@ -340,8 +340,8 @@ def _divided(batch: pa.RecordBatch) -> tuple[pa.Table, pa.Table]:
         references = item_references(row)
         of_sources = without(references, INHERITED_ORIGIN)
         others = [each for each in references if each not in of_sources]
-        own.append(item_row(row["id"], of_sources, NEWEST_FIRST))
-        inherited.append(item_row(row["id"], others, NEWEST_FIRST))
+        own.append(item_row(row["id"], of_sources, order))
+        inherited.append(item_row(row["id"], others, order))
     simple = items.filter(pc.invert(is_mixed))
     mixed = pa.Table.from_pylist(own, schema=items.schema)
     return pa.concat_tables([simple, mixed]), pa.Table.from_pylist(inherited, schema=items.schema)

@@ -30,6 +30,7 @@ from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
 from kg.ingest.updates import (
     DryRunSink,
     Gatherer,
+    Overlay,
     PropertyChanges,
     StoreSink,
     missing_items,
@@ -97,6 +98,8 @@ class IngestReport:
     previews: list[Preview] = field(default_factory=list)
     """Of a dry run: how each source is read."""
     changes: PutReport | None = None
+    updated_items: int = 0
+    """How many of the items that the sources have were there before and change."""
     properties: dict[str, PropertyChanges] = field(default_factory=dict)
     """Of a dry run: what it would change, by property."""
 
@@ -114,7 +117,8 @@ class IngestReport:
             "items": {
                 "new": changes.new_items,
                 "changed": changes.changed_items,
-                "unchanged": self.items - changes.new_items - changes.changed_items,
+                # An item that two sources have may be new by the one and change by the other.
+                "unchanged": max(0, self.items - changes.new_items - self.updated_items),
                 "retired": changes.deleted,
             },
             "statements": {
@@ -177,6 +181,10 @@ def ingest(
     retired_limit = parse_limit(update.max_retired, "--max-retired")
     if update.source is not None and not update.source.strip():
         raise UsageError("--source is empty: give the source a name, or leave the option out")
+    if update.source is not None and not update.source.isprintable():
+        raise UsageError(
+            f"--source {update.source!r} has characters that cannot be printed: leave them out"
+        )
     if not sources:
         raise UsageError("no source given: name a file or a folder")
 
@@ -196,7 +204,11 @@ def ingest(
             job.previewers = [Previewer(plan) for plan in plans]
             report.previews = [previewer.preview for previewer in job.previewers]
             job.store = _readable_store(home, stack)
+<<<<<<< HEAD
             job.sink = None if job.store is None else DryRunSink(job.store, home.ontology_or_none())
+=======
+            job.sink = None if job.store is None else DryRunSink(job.store, job.overlay())
+>>>>>>> h-q-nightly
         else:
             job.store = stack.enter_context(home.store())
             job.ledger = stack.enter_context(home.ledger())
@@ -282,6 +294,12 @@ class _Job:
         """Return the name of the source that a file belongs to."""
         return self.update.source or plan.source.name
 
+    def overlay(self) -> Overlay | None:
+        """Return what a dry run needs if an item may be put more than once."""
+        names = set(map(self.source_of, self.plans))
+        is_alone = len(names) == 1 and all(plan.replaces for plan in self.plans)
+        return None if is_alone else Overlay()
+
     def run(self) -> None:
         """Read all sources, and hand on what they say."""
         time = now()
@@ -298,6 +316,8 @@ class _Job:
             for name, gatherer in gatherers.items():
                 for items, statements in gatherer.gathered():
                     self._hand_on(items, statements, name)
+        if self.sink is not None:
+            self.report.updated_items = self.sink.report.changed_items
 
     def _read(self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None) -> None:
         """Read a source; what it says is gathered first if there is a gatherer."""
@@ -409,8 +429,9 @@ class _Job:
                 continue
             unknown = self.unknown_rejects[source]
             allowed = limit(missing.known)
-            if 0 < allowed < 1:
-                # A share of a few items allows one, or else none of them could ever go.
+            if 0 < allowed < 1 < missing.known:
+                # A share of a few items allows one, or else none of them could ever go; but an
+                # empty file is no reason to retire the only one.
                 allowed = 1
             if unknown:
                 self.report.notes.append(

@@ -7,6 +7,8 @@ and are gathered on the disk first.
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +22,15 @@ from kg.ingest.seen import SeenRows
 from kg.source_conflicts import ConflictCounts, conflicts_of
 from kg.stores.failures import temporary_files
 from kg.stores.merge import Changes, PutBatch, PutRules, StoredRows, changes_of, retirement_of
-from kg.stores.protocol import GraphStore, PutReport
-from kg.stores.references import ITEM_FIELDS, Origin, item_references
+from kg.stores.protocol import GraphStore, Pattern, PutReport
+from kg.stores.references import ITEM_FIELDS, Origin, item_references, statement_references
 from kg.stores.sorting import sorted_batches
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, chunks
+<<<<<<< HEAD
 from schema.ontology import Ontology
+=======
+from schema.terms import Rank
+>>>>>>> h-q-nightly
 
 GATHERED_ROWS = 50_000
 """Statements that are put together, once their items were gathered."""
@@ -32,6 +38,7 @@ RETIRED_AT_ONCE = 10_000
 """Items that are retired together."""
 EXAMPLES = 3
 """Examples of each kind of change that a dry run shows."""
+_MAX_PARAMETERS = 900
 _PLACE = pa.field("place", pa.int64())
 
 
@@ -72,6 +79,48 @@ class PropertyChanges:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Overlay:
+    """The rows that a dry run would have written so far, kept on the disk.
+
+    Of a run with several sources the later ones meet what the earlier ones would have written.
+    """
+
+    def __init__(self) -> None:
+        # An empty name is a database on disk that is deleted when it is closed.
+        self._database = sqlite3.connect("")
+        self._database.execute("CREATE TABLE items (id TEXT PRIMARY KEY, item TEXT, row TEXT)")
+        self._database.execute("CREATE TABLE statements (id TEXT PRIMARY KEY, item TEXT, row TEXT)")
+        self._database.execute("CREATE INDEX by_item ON statements (item)")
+
+    def over(self, stored: StoredRows, item_ids: Sequence[str]) -> StoredRows:
+        """Return the rows about some items as they would be by now."""
+        items = dict(stored.items)
+        statements = dict(stored.statements)
+        for ids in chunks(item_ids, _MAX_PARAMETERS):
+            marks = ",".join("?" * len(ids))
+            for name, rows in (("items", items), ("statements", statements)):
+                query = f"SELECT id, row FROM {name} WHERE item IN ({marks})"
+                for id, text in self._database.execute(query, list(ids)):
+                    if text is None:
+                        rows.pop(id, None)
+                    else:
+                        rows[id] = json.loads(text)
+        return StoredRows(items, statements)
+
+    def add(self, changes: Changes, stored: StoredRows) -> None:
+        """Note what would be written over the rows ``stored``."""
+        items: dict[str, Row | None] = {row["id"]: row for row in changes.items}
+        items |= dict.fromkeys(changes.deleted)
+        self._put("items", [(id, id, row) for id, row in items.items()])
+        facts = [(row["id"], row["item"], row) for row in changes.statements]
+        gone = [(id, stored.statements[id]["item"], None) for id in changes.retracted]
+        self._put("statements", [*facts, *gone])
+
+    def _put(self, table: str, rows: Sequence[tuple[str, str, Row | None]]) -> None:
+        texts = ((id, item, None if row is None else json.dumps(row)) for id, item, row in rows)
+        self._database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", texts)
+
+
 @dataclass
 class DryRunSink:
     """Finds out what putting into a store would change, and changes nothing.
@@ -81,10 +130,15 @@ class DryRunSink:
         report: the counts that the put would return
         conflicts: the values that would differ from those of another source
         properties: by field or property, what would change
+        overlay: what it would have written so far, if that can matter to what comes later
     """
 
     store: GraphStore
+<<<<<<< HEAD
     ontology: Ontology | None = None
+=======
+    overlay: Overlay | None = None
+>>>>>>> h-q-nightly
     report: PutReport = field(default_factory=lambda: PutReport(0, 0))
     conflicts: ConflictCounts = field(default_factory=ConflictCounts)
     properties: dict[str, PropertyChanges] = field(default_factory=dict)
@@ -93,16 +147,22 @@ class DryRunSink:
     def put(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
         """Look at items, and all statements about them that a source makes."""
         batch = PutBatch.from_tables(items, statements)
-        stored = self.store.rows_about(batch.item_ids())
+        stored = self._rows_about(batch.item_ids())
         self._see(changes_of(batch, stored, PutRules(source, self.store.order)), stored)
 
     def retire(self, source: str, item_ids: Sequence[str]) -> None:
         """Look at items that a source no longer has."""
         for ids in chunks(item_ids, RETIRED_AT_ONCE):
-            stored = self.store.rows_about(ids)
+            stored = self._rows_about(ids)
             self._see(retirement_of(source, stored, self.store.order), stored)
 
+    def _rows_about(self, ids: Sequence[str]) -> StoredRows:
+        stored = self.store.rows_about(ids)
+        return stored if self.overlay is None else self.overlay.over(stored, ids)
+
     def _see(self, changes: Changes, stored: StoredRows) -> None:
+        if self.overlay is not None:
+            self.overlay.add(changes, stored)
         self.report = self.report.plus(PutReport.of(changes))
         for row in changes.updated_items:
             old = stored.items[row["id"]]
@@ -215,7 +275,8 @@ def gathered(
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield items with their statements in parts; both come ordered by the item's id.
 
-    Of several rows of an item the last one counts.
+    Of several rows of an item the last one counts; fields that it does not give are those of the
+    rows before, as when one is put after the other.
     """
     waiting_items = _Waiting(items, ITEM_SCHEMA.append(_PLACE), "id")
     waiting_statements = _Waiting(statements, STATEMENT_SCHEMA, "item")
@@ -228,13 +289,31 @@ def gathered(
         part = waiting_items.take(end)
         facts = waiting_statements.take(end)
         if part.num_rows or facts.num_rows:
-            yield part.drop_columns([_PLACE.name]), facts
+            yield _joined(part.drop_columns([_PLACE.name])), facts
         elif end is None:
             return
         else:
             # One item fills all that was read.
             waiting_items.fill(waiting_items.rows + GATHERED_ROWS)
             waiting_statements.fill(waiting_statements.rows + GATHERED_ROWS)
+
+
+def _joined(items: pa.Table) -> pa.Table:
+    """Return items [N], ordered by id, with one row each."""
+    if items.num_rows < 2 or not pc.any(_is_repeated(items)).as_py():
+        return items
+    rows: dict[str, Row] = {}
+    for row in items.to_pylist():
+        before = rows.get(row["id"], {})
+        fields = {name: row[name] or before.get(name) for name in ITEM_FIELDS}
+        rows[row["id"]] = {**row, **fields}
+    return pa.Table.from_pylist(list(rows.values()), items.schema)
+
+
+def _is_repeated(items: pa.Table) -> pa.ChunkedArray:
+    """Return which items [N - 1] have the id of the one before."""
+    ids = items["id"].combine_chunks()
+    return pc.equal(ids[1:], ids[:-1])
 
 
 class _Waiting:
@@ -291,15 +370,42 @@ class Missing:
 
 
 def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
-    """Return the items that a store has from a source, and that were not seen in it."""
+    """Return the items that a store has from a source, and that were not seen in it.
+
+    Of the items that earlier versions stored no source is known: they are from those that make
+    statements about them.
+    """
     known = 0
     missing: list[str] = []
+    unsourced: list[str] = []
     for batch in store.items():
         ids = _described_by(batch, source)
         known += len(ids)
         found = seen.find(ids)
         missing += [id for id in ids if id not in found]
+        has_no_source = pc.equal(pc.fill_null(batch["source"], ""), "")
+        bare = batch.filter(pc.and_(has_no_source, batch["references"].is_null()))
+        others = bare["id"].to_pylist()
+        found = seen.find(others)
+        unsourced += [id for id in others if id not in found]
+    if unsourced:
+        stated = _stated_by(store, source, unsourced)
+        known += len(stated)
+        missing = sorted([*missing, *stated])
     return Missing(source, missing, known)
+
+
+def _stated_by(store: GraphStore, source: str, item_ids: Sequence[str]) -> list[str]:
+    """Return those of some items about which a source makes statements."""
+    wanted = pa.array(item_ids, pa.string())
+    origin = Origin(source)
+    found: dict[str, None] = {}
+    for batch in store.scan(Pattern(ranks=(Rank.ASSERTED,))):
+        about = batch.filter(pc.is_in(batch["item"], value_set=wanted))
+        for row in about.to_pylist():
+            if any(Origin.of(each) == origin for each in statement_references(row)):
+                found[row["item"]] = None
+    return list(found)
 
 
 def _described_by(batch: pa.RecordBatch, source: str) -> list[str]:

@@ -32,6 +32,7 @@ from kg.stores.references import (
     item_row,
     statement_references,
     statement_row,
+    without,
 )
 from kg.stores.tables import Row
 from schema.errors import UsageError
@@ -409,16 +410,18 @@ def _references_without(
     earlier, later, current = (
         {Origin.of(each): each for each in references} for references in (before, after, now)
     )
-    found = dict(current)
+    found = list(now)
     for origin in {**earlier, **later}:
         is_of_run = earlier.get(origin) != later.get(origin)
         if not is_of_run or current.get(origin) != later.get(origin):
             continue
+        found = without(found, origin)
         if origin in earlier:
-            found[origin] = earlier[origin]
-        else:
-            found.pop(origin, None)
-    return list(found.values())
+            # In its place among those that arrived earlier and later: the newest is shown.
+            time = earlier[origin]["time"] or ""
+            place = sum((each["time"] or "") <= time for each in found)
+            found.insert(place, earlier[origin])
+    return found
 
 
 def _with_deletions(changes: Changes, stored: StoredRows) -> Changes:

@@ -131,7 +131,24 @@ class RdfEndpointStore(GraphStore):
     ) -> PutReport:
         """Write what ``changes`` returns for the rows about some items."""
         stored = self.rows_about(item_ids)
-        return self._write(changes(stored), stored, run)
+        made = changes(stored)
+        return self._write(made, self._with_others(stored, item_ids, made), run)
+
+    def _with_others(
+        self, stored: StoredRows, item_ids: Sequence[str], changes: Changes
+    ) -> StoredRows:
+        """Add the rows that changes replace or remove of other items than those of ``stored``."""
+        known = set(item_ids)
+        items = [row["id"] for row in changes.items] + changes.deleted
+        other_items = [id for id in items if id not in known]
+        statements = [row["id"] for row in changes.statements if row["item"] not in known]
+        statements += [id for id in changes.retracted if id not in stored.statements]
+        if not other_items and not statements:
+            return stored
+        return StoredRows(
+            {**stored.items, **self._items_by_id(other_items)},
+            {**stored.statements, **self._statements_by_id(statements)},
+        )
 
     def rows_about(self, item_ids: Sequence[str]) -> StoredRows:
         """Return the rows of items, as far as there are any, and of their statements."""

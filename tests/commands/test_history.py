@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.base import DEFAULT_HOME
+from kg.home import Home
+from kg.home_ontology import is_current
 from tests.commands.conftest import Call, assert_fails
 
 FIRST = "sku,title,price,colour\nU1,Cup,9.90,Blue\nU2,Can,4.50,Red\n"
@@ -110,3 +113,18 @@ def test_too_many_items_gone_are_refused(call: Call, tmp_path: Path) -> None:
     assert call("ingest", "nightly.csv", "--sync", "--max-retired", "5").code == 0
     assert call("show", "U9").code == 2
     assert_fails(call("ingest", "nightly.csv", "--max-retired", "x"), 2, "--max-retired x")
+
+
+def test_a_deletion_that_was_cut_off_is_finished_when_it_is_called_again(updated: Call) -> None:
+    with Home.open(DEFAULT_HOME).store() as store:
+        store.delete(["U1"], run="cut off")
+    assert_fails(updated("delete", "U1"), 2, "no item 'U1'")
+    home = Home.open(DEFAULT_HOME)
+    with home.store(read_only=True) as store:
+        assert is_current(home, store)
+
+
+def test_a_source_with_a_comma_in_its_name_is_ordered(updated: Call) -> None:
+    assert updated("ingest", "nightly.csv", "--source", "prices, may").code == 0
+    ordered = updated("sources", "--order", '"prices, may", nightly.csv', "--json")
+    assert ordered.json["order"] == ["prices, may", "nightly.csv"]

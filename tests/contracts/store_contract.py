@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from kg.ingest.inheritance import Inheritance, inherit
+from kg.stores.history import undo
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern, PutReport
 from kg.stores.references import SourceOrder
@@ -354,6 +355,20 @@ class StoreContract:
                 for batch in copy.changes():
                     again.append(batch.changes)
                 assert again.content_hash() == store.content_hash()
+
+    def test_an_undone_run_leads_back(self, store):
+        night = [Item("a", "Cup"), Item("b", "Can")]
+        store.put(sourced(night, "s"), statements_table([statement(), statement("b")]), run="1")
+        before = store.content_hash()
+        day = [Item("a", "Mug"), Item("c", "Jar")]
+        facts = [statement(value="blue"), statement("c")]
+        store.put(sourced(day, "s"), statements_table(facts), replaces="s", run="2")
+        store.retire("s", ["b"], run="2")
+        after = store.content_hash()
+        undo(store, "2", by="3")
+        assert store.content_hash() == before
+        undo(store, "3", by="4")
+        assert store.content_hash() == after
 
     def test_retract_removes_and_counts_existing_statements(self, store):
         store.put(None, statements_table([statement(), statement("b")]))

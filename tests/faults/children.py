@@ -31,6 +31,7 @@ PRELOADED = [
     "commands.catalogue",
     "commands.completion",
     "commands.exchange",
+    "commands.history",
     "commands.models",
     "commands.screen",
     "commands.store",
@@ -54,6 +55,7 @@ PRELOADED = [
     "kg.quality.shacl",
     "kg.quality.validation",
     "kg.snapshot",
+    "kg.source_order",
     "kg.splits",
     "kg.stats",
     "kg.stores.copying",
@@ -75,6 +77,9 @@ PRELOADED = [
 LONGEST_SECONDS = 600.0
 BATCH_STATEMENTS = 1_000
 """Statements of a batch of an ingest: so a small catalogue takes several commits."""
+
+PUT_AT_ONCE = 100
+"""Items of a commit that retires items, or shows those of several sources anew."""
 
 _SERVER_LOST = 255
 """The exit code by which multiprocessing says that a process's server has ended before it."""
@@ -276,9 +281,14 @@ def _start(
 
 def _run_command(sender: Connection, arguments: Sequence[str]) -> None:
     import cli
-    from kg.ingest import source_plan
+    from kg import source_order
+    from kg.ingest import source_plan, updates
+    from kg.stores import history
 
     source_plan.BATCH_STATEMENTS = BATCH_STATEMENTS
+    history.ROWS_AT_ONCE = BATCH_STATEMENTS
+    source_order.ROWS_AT_ONCE = PUT_AT_ONCE
+    updates.RETIRED_AT_ONCE = PUT_AT_ONCE
     code = cli.main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

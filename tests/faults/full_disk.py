@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.children import call
+from tests.faults.former import why_no_former
 from tests.faults.trials import Outcome, Plan
 from tests.faults.write_paths import WRITE_PATHS, CommandTrial, WritePath
 
@@ -94,6 +95,8 @@ class CommandOnFullDisk(CommandTrial):
 
     def run(self) -> Outcome:
         """Run the command on as many sizes as planned."""
+        if self.path.former and (reason := why_no_former()):
+            return Outcome(skipped=reason)
         disk = Disk(self.plan.folder / "disk")
         self.area = disk.folder / "area"
         self.prepare()
@@ -117,6 +120,7 @@ class CommandOnFullDisk(CommandTrial):
             elif result.code and not any(word in result.err for word in WORDS):
                 self.bad(name, f"the command does not say that the disk is full: {result}")
             self.check_left(name, before)
+            self.check_between(name, before, expected)
             disk.resize(LARGE)
             self.check_end(name, expected)
             self.plan.progress(number + 1)

@@ -23,6 +23,7 @@ from kg.stores.protocol import GraphStore, Verifiable
 from kg.stores.tables import statements_table
 from schema.terms import Provenance, Rank, Statement
 from tests.faults.children import Child, run
+from tests.faults.former import why_no_former
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
 from tests.faults.write_paths import COLOURS, CommandTrial, WritePath
@@ -64,6 +65,8 @@ class KilledCommand(CommandTrial):
 
     def run(self) -> Outcome:
         """Kill the command as often as planned."""
+        if self.path.former and (reason := why_no_former()):
+            return Outcome(skipped=reason)
         self.prepare()
         before = self.before()
         undisturbed = self.run_undisturbed()
@@ -85,6 +88,8 @@ class KilledCommand(CommandTrial):
                 moments.changes = max(1, int(moments.changes * 0.98))
             name = f"kill {kills}"
             self.check_left(name, before)
+            self.check_between(name, before, expected)
+            self.check_undo(name, before, expected)
             self.check_end(name, expected)
             self.plan.progress(kills)
         self.outcome.figures = {

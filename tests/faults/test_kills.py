@@ -9,7 +9,9 @@ from tests.faults.write_paths import WRITE_PATHS
 PATHS = {path.name: path for path in WRITE_PATHS}
 
 
-@pytest.mark.parametrize("name", ["ingest again", "ingest by an edited mapping"])
+@pytest.mark.parametrize(
+    "name", ["ingest again", "ingest by an edited mapping", "update", "undo", "sources --order"]
+)
 def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_path, name):
     outcome = kill_command(PATHS[name])(Plan(2, 1, tmp_path, items=200))
     assert outcome.bad == []
@@ -23,3 +25,11 @@ def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme, loads):
     outcome = kill_puts(scheme, loads)(Plan(2, 2, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["acknowledged writes"] > 0
+
+
+def test_a_command_killed_on_the_home_of_an_earlier_version_ends_when_it_is_called_again(tmp_path):
+    path = PATHS["update of an earlier version's home"]
+    outcome = kill_command(path)(Plan(1, 1, tmp_path, items=100))
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    assert outcome.bad == []

@@ -21,8 +21,10 @@ from kg.home_declared import load_declared
 from kg.home_ontology import Origin
 from kg.home_salvage import REPORT
 from kg.stores.open import open_store
-from kg.stores.protocol import GraphStore
+from kg.stores.protocol import ChangeBatch, GraphStore
+from kg.stores.references import Reference, item_references, statement_references
 from tests.faults.children import Child, Result, call, command, run
+from tests.faults.former import call_former
 from tests.faults.mapped import FORMER_MAPPING, FORMER_TABLE, MAPPING, TABLE, misread, write_mapped
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
@@ -53,6 +55,11 @@ class WritePath:
             called again; given the folder of both homes
         misread: what the ontology of a home, inferred anew, has otherwise than the mapping says;
             given the home
+        replaces: whether it may take back what was there; then all that it leaves was there before
+            or is there afterwards, and what is in both is there at any time
+        can_be_undone: whether what it did until it was cut off is a run that can be taken back
+        with_history: whether the history is to be the same as that of an undisturbed one
+        former: whether the home that it works on is one of an earlier version
     """
 
     name: str
@@ -63,11 +70,19 @@ class WritePath:
     keeps: bool = True
     has_ended: Callable[[Path], bool] = lambda area: False
     misread: Callable[[str], list[str]] | None = None
+    replaces: bool = False
+    can_be_undone: bool = False
+    with_history: bool = False
+    former: bool = False
 
 
 def _is_salvaged(area: Path) -> bool:
     report = area / "rescued" / REPORT
     return report.exists() and bool(json.loads(report.read_text())["finished"])
+
+
+def _is_deleted(area: Path) -> bool:
+    return call("show", DELETED[-1], home=area / "home").code == 2
 
 
 FIRST = ("ingest", "{sources}/first.csv", "--max-rejects", "50%")
@@ -82,6 +97,13 @@ BY_FORMER_MAPPING = (
 QUERIES = ("queries", "{sources}/queries.csv")
 TRAIN = ("train", "--size", "tiny", "--steps", "2", "--name", "m", "--set", "precision=fp32")
 COMPLETE = ("complete", "--model", "m", "--target-precision", "0.01", "--write")
+FEED = ("--source", "feed", "--max-rejects", "50%")
+YESTERDAY = ("ingest", "{sources}/first.csv", *FEED)
+TONIGHT = ("ingest", "{sources}/tonight.csv", *FEED, "--sync")
+TONIGHT_AS_FIRST = (*TONIGHT, "--source", "first.csv")
+DELETED = tuple(
+    f"item-{number}" for number in range(1, 40, 3) if number % 50 != 7 and number % 10 != 3
+)
 INTO_RDF = ("--store", "rdf:{home}/quads")
 
 WRITE_PATHS = (
@@ -103,6 +125,20 @@ WRITE_PATHS = (
         prepare=(FIRST,),
         store="ladybug:copy",
     ),
+    WritePath(
+        "copy a history to RDF",
+        ("copy", "--to", "rdf:{home}/copy"),
+        prepare=(YESTERDAY, TONIGHT, ("delete", *DELETED)),
+        store="rdf:copy",
+        with_history=True,
+    ),
+    WritePath(
+        "copy a history to Ladybug",
+        ("copy", "--to", "ladybug:{home}/copy"),
+        prepare=(YESTERDAY, TONIGHT, ("delete", *DELETED)),
+        store="ladybug:copy",
+        with_history=True,
+    ),
     WritePath("rebuild", ("rebuild",), prepare=(FIRST, AGAIN)),
     WritePath(
         "rebuild RDF",
@@ -121,6 +157,33 @@ WRITE_PATHS = (
         home="rescued",
         has_ended=_is_salvaged,
     ),
+    WritePath("update", TONIGHT, prepare=(YESTERDAY,), replaces=True, can_be_undone=True),
+    WritePath(
+        "undo", ("undo", "{run}"), prepare=(YESTERDAY, TONIGHT), replaces=True, can_be_undone=True
+    ),
+    WritePath(
+        "delete",
+        ("delete", *DELETED),
+        prepare=(YESTERDAY,),
+        replaces=True,
+        can_be_undone=True,
+        has_ended=_is_deleted,
+    ),
+    WritePath(
+        "sources --order",
+        ("sources", "--order", "first.csv,again.csv"),
+        prepare=(FIRST, AGAIN),
+        replaces=True,
+        can_be_undone=True,
+    ),
+    WritePath(
+        "update of an earlier version's home",
+        TONIGHT_AS_FIRST,
+        prepare=(FIRST,),
+        replaces=True,
+        can_be_undone=True,
+        former=True,
+    ),
     WritePath("export", ("export", "--format", "csv", "{home}/exported"), prepare=(FIRST,)),
 )
 
@@ -130,6 +193,7 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
 
     ``again.csv`` has half of the items of ``first.csv``, with other values, and as many new ones.
     Both have rows without an id. The tables with a mapping are those of ``write_mapped``.
+    ``tonight.csv`` is a night later than ``first.csv``, see :func:`_write_tonight`.
     """
     write_mapped(folder, items)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +216,7 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
                         f"{rng.randrange(1000)} g",
                     )
                 )
+    _write_tonight(folder)
     with (folder / "queries.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("query", "item", "impressions", "clicks"))
@@ -161,7 +226,31 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
         )
 
 
-def state_of(home: str, url: str) -> State:
+def _write_tonight(folder: Path) -> None:
+    """Write a table in which rows of ``first.csv`` have other values, or none, or are gone.
+
+    All have ids, so that what is gone can be retired; a few are new.
+    """
+    with (folder / "first.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    with (folder / "tonight.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for number, (id, title, category, *values, weight) in enumerate(rows):
+            if not id or number % 10 == 3:
+                continue
+            if number % 4 == 1:
+                title = f"{title}, second edition"
+                weight = f"{number + 1000} g"
+            elif number % 4 == 2:
+                weight = ""
+            writer.writerow((id, title, category, *values, weight))
+        for number in range(len(rows) // 10):
+            new = (f"new-{number}", f"A new thing, number {number}", "Things > New", "red")
+            writer.writerow((*new, "1 cm", "oak", "5 g"))
+
+
+def state_of(home: str, url: str, with_history: bool = False) -> State:
     """Return what a home and the store at ``url`` (empty for the home's own) say.
 
     Times and the ids of runs, which differ from run to run, are left out.
@@ -170,7 +259,10 @@ def state_of(home: str, url: str) -> State:
     hashes = {}
     with open_store(url or opened.store_url, create=False, read_only=True) as store:
         facts = frozenset(_facts(store))
+        if with_history:
+            hashes["history"] = _digest([_told(batch) for batch in store.changes()])
     hashes["graph"] = _digest(sorted(facts))
+    hashes["order of sources"] = ",".join(opened.source_order())
     if opened.ontology_path.exists():
         hashes["ontology"] = opened.ontology().content_hash()
         origin = Origin.of(opened.ontology_path)
@@ -197,12 +289,28 @@ def _facts(store: GraphStore) -> list[tuple[str, ...]]:
         for row in batch.to_pylist():
             images = "|".join(row["images"] or [])
             texts = (f"{row[name]}" for name in ("title", "description", "category"))
-            facts.append(("item", row["id"], *texts, images))
+            sources = _sources(item_references(row))
+            facts.append(("item", row["id"], *texts, images, sources))
     for batch in store.scan():
         for row in batch.to_pylist():
             names = ("id", "item", "property", "value", "language", "rank", "source", "row")
-            facts.append(("statement", *(f"{row[name]}" for name in names)))
+            sources = _sources(statement_references(row))
+            facts.append(("statement", *(f"{row[name]}" for name in names), sources))
     return facts
+
+
+def _sources(references: Sequence[Reference]) -> str:
+    """Return what each source says of a row, in the order of their arrival."""
+    kept = [
+        {name: value for name, value in each.items() if name not in ("batch", "time") and value}
+        for each in references
+    ]
+    return json.dumps(kept, sort_keys=True)
+
+
+def _told(batch: ChangeBatch) -> list[list[str]]:
+    """Return what a write changed, and which run made it."""
+    return sorted([f"{value}" for value in row.values()] for row in batch.changes.to_pylist())
 
 
 def _without_runs(path: Path) -> list[list[str]]:
@@ -256,6 +364,8 @@ class CommandTrial:
         self.base = plan.folder / "base"
         self.area = plan.folder / "work"
         self.outcome = Outcome()
+        self.runs: list[str] = []
+        """The runs that the home knows before the command."""
 
     @property
     def work(self) -> Path:
@@ -266,9 +376,14 @@ class CommandTrial:
         """Make the home that the command works on."""
         write_sources(self.sources, self.plan.items)
         for words in (("init",), *self.path.prepare):
+            if self.path.former:
+                call_former(*self._words(words, self.base), home=self.base)
+                continue
             result = call(*self._words(words, self.base), home=self.base)
             if result.code:
                 raise RuntimeError(f"{' '.join(words)} fails: {result}")
+        if self.path.can_be_undone and not self.path.former:
+            self.runs = self._runs(self.base)
 
     def begin(self) -> None:
         """Copy the home."""
@@ -308,7 +423,7 @@ class CommandTrial:
     def _state(self, home: Path, url: str) -> State:
         if not _place(home, url).exists():
             return State({}, frozenset())
-        state: State = run(state_of, str(home), url)
+        state: State = run(state_of, str(home), url, self.path.with_history)
         return state
 
     def before(self) -> Before:
@@ -324,7 +439,7 @@ class CommandTrial:
         reader = call("stats", home=self.work)
         if reader.code:
             self.bad(name, f"a reader fails: {reader}")
-        if not self.path.keeps:
+        if not self.path.keeps or self.path.replaces:
             return
         try:
             lost = _kept(before.own) - _kept(self._state(self.work, ""))
@@ -349,6 +464,58 @@ class CommandTrial:
             return
         for problem in run(misread, str(copy)):
             self.bad(name, problem)
+
+    def check_between(self, name: str, before: Before, expected: State) -> None:
+        """Look whether all that a command left was there before, or is there at its end."""
+        if not self.path.replaces:
+            return
+        try:
+            left = self.state(self.work).facts
+        except RuntimeError as error:
+            self.bad(name, str(error))
+            return
+        lost = (before.facts & expected.facts) - left
+        strange = left - before.facts - expected.facts
+        for what, facts in (("lost", lost), ("neither from before nor from after", strange)):
+            if facts:
+                self.bad(name, f"{len(facts)} of what is there is {what}, as {min(facts)}")
+
+    def check_undo(self, name: str, before: Before, expected: State) -> None:
+        """Take back what a command left, in a copy, and call the command again."""
+        if not self.path.can_be_undone:
+            return
+        try:
+            new = [run for run in self._runs(self.work) if run not in self.runs]
+        except RuntimeError as error:
+            self.bad(name, str(error))
+            return
+        if len(new) > 1:
+            self.bad(name, f"the killed command shows as {len(new)} runs")
+        if not new:
+            return
+        home = self.plan.folder / "undone" / "home"
+        shutil.rmtree(home.parent, ignore_errors=True)
+        shutil.copytree(self.work, home)
+        undone = call("undo", new[0], home=home)
+        if undone.code:
+            self.bad(name, f"what was left is not undone: {undone}")
+            return
+        if (found := self.state(home).facts) != before.facts:
+            other = min(found ^ before.facts)
+            self.bad(name, f"undo of what was left does not lead back, as {other}")
+        again = call(*self._words(self.path.words, home), home=home)
+        if again.code:
+            self.bad(name, f"the command, called after undo, fails: {again}")
+        elif self.state(home).facts != expected.facts:
+            self.bad(name, "the command, called after undo, ends otherwise")
+
+    def _runs(self, home: Path) -> list[str]:
+        """Return the runs that a home tells of, oldest first."""
+        result = call("history", "--json", home=home)
+        if result.code:
+            raise RuntimeError(f"the history is not told: {result}")
+        # Earlier versions did not note theirs.
+        return [each["run"] for each in result.json if each["run"]]
 
     def check_end(self, name: str, expected: State) -> None:
         """Call the command again, and compare its end with that of an undisturbed one."""
@@ -383,7 +550,8 @@ class CommandTrial:
         self.outcome.bad.append(f"{self.path.name}, {name} (seed {self.plan.seed}): {what}")
 
     def _words(self, words: Sequence[str], home: Path) -> list[str]:
-        return [word.format(home=home, sources=self.sources) for word in words]
+        run = self.runs[-1] if self.runs else ""
+        return [word.format(home=home, sources=self.sources, run=run) for word in words]
 
     def _target(self, home: Path) -> Path:
         return home.parent / self.path.home if self.path.home else home

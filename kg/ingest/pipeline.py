@@ -204,11 +204,8 @@ def ingest(
             job.previewers = [Previewer(plan) for plan in plans]
             report.previews = [previewer.preview for previewer in job.previewers]
             job.store = _readable_store(home, stack)
-<<<<<<< HEAD
-            job.sink = None if job.store is None else DryRunSink(job.store, home.ontology_or_none())
-=======
-            job.sink = None if job.store is None else DryRunSink(job.store, job.overlay())
->>>>>>> h-q-nightly
+            if job.store is not None:
+                job.sink = DryRunSink(job.store, home.ontology_or_none(), job.overlay())
         else:
             job.store = stack.enter_context(home.store())
             job.ledger = stack.enter_context(home.ledger())

@@ -26,11 +26,8 @@ from kg.stores.protocol import GraphStore, Pattern, PutReport
 from kg.stores.references import ITEM_FIELDS, Origin, item_references, statement_references
 from kg.stores.sorting import sorted_batches
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, chunks
-<<<<<<< HEAD
 from schema.ontology import Ontology
-=======
 from schema.terms import Rank
->>>>>>> h-q-nightly
 
 GATHERED_ROWS = 50_000
 """Statements that are put together, once their items were gathered."""
@@ -134,11 +131,8 @@ class DryRunSink:
     """
 
     store: GraphStore
-<<<<<<< HEAD
     ontology: Ontology | None = None
-=======
     overlay: Overlay | None = None
->>>>>>> h-q-nightly
     report: PutReport = field(default_factory=lambda: PutReport(0, 0))
     conflicts: ConflictCounts = field(default_factory=ConflictCounts)
     properties: dict[str, PropertyChanges] = field(default_factory=dict)

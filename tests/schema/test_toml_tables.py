@@ -15,7 +15,7 @@ NUMBERS = st.integers(0, 1 << 62) | st.floats(0, 1)
 
 @given(st.lists(NAMES, min_size=1, max_size=3), st.dictionaries(NAMES, NUMBERS))
 def test_a_table_of_numbers(path, numbers):
-    document: dict = numbers
+    document: dict[str, object] = numbers
     for key in reversed(path):
         document = {key: document}
     text = number_table(path, numbers)

@@ -109,7 +109,9 @@ class _Drift:
             for id in {**before, **after}
         }
         return Night(
-            path, {id: some for id, some in changes.items() if some}, before.keys() - after.keys()
+            path,
+            {id: some for id, some in changes.items() if some},
+            frozenset(before.keys() - after.keys()),
         )
 
 

@@ -210,9 +210,10 @@ def test_what_an_undone_retirement_brings_back_is_as_old_as_it_was():
         newest = items_table([Item("a", "newest", provenance=where)])
         store.put(newest, None, replaces="t", run="3")
         undo(store, "2", by="undo")
-        item, _ = store.item("a")
-        assert [each.title for each in item.references] == ["old", "newest"]
-        assert item.title == "newest"
+        found = store.item("a")
+        assert found is not None
+        assert [each.title for each in found[0].references] == ["old", "newest"]
+        assert found[0].title == "newest"
 
 
 def test_another_mapping_replaces_what_was_read_by_the_former(store, home, tmp_path):

@@ -31,7 +31,7 @@ columns = ["{name}-{language}"]
 """
 HEADER = "sku,parent,name,name-de,department,colour,size"
 FEW = settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -45,7 +45,7 @@ rows = st.builds(
     *[words] * 5,
 )
 tables = st.lists(rows, max_size=6).map(lambda lines: "\n".join([HEADER, *lines]) + "\n")
-nights = st.lists(st.tuples(st.sampled_from(["s", "t"]), tables), min_size=1, max_size=5)
+nights = st.lists(st.tuples(st.sampled_from(["s", "t"]), tables), min_size=1, max_size=3)
 
 
 class Catalogue:
@@ -153,7 +153,7 @@ def test_a_dry_run_tells_what_the_ingest_then_does(monkeypatch, several, max_ret
 
 
 @FEW
-@given(st.lists(nights, min_size=1, max_size=4))
+@given(st.lists(nights, min_size=1, max_size=3))
 def test_the_same_again_changes_nothing_and_runs_undone_lead_back(monkeypatch, several):
     with Catalogue(monkeypatch) as catalogue:
         hashes = []

@@ -380,7 +380,8 @@ def test_the_columns_own_numbers_decide_how_an_edited_datatype_is_read(home, tab
     edit(home, '[property.mass]\ndatatype = "string"', '[property.mass]\ndatatype = "quantity"')
     assert infer(home)["mass"].parse("1.310 g") == 1310
     # Beside numbers with a comma there is now one with a point. The comma was no edit.
-    table.write_text(MASSES.replace("2.500 g", '"2,5 g"').replace("1.310 g", "1.31 g"))
+    both = MASSES.replace("2.500 g", '"2,5 g"').replace("3,C,by request", "3,C,1.31 g")
+    table.write_text(both)
     ingest(home, [table])
     mass = home.ontology()["mass"]
     assert (mass.datatype, mass.decimal_mark) == ("quantity", "unclear")

@@ -311,8 +311,7 @@ class _Job:
                     gatherers[name] = stack.enter_context(Gatherer())
                 self._read(number, plan, time, gatherers.get(name))
             for name, gatherer in gatherers.items():
-                for items, statements in gatherer.gathered():
-                    self._hand_on(items, statements, name)
+                self._hand_on_gathered(name, gatherer)
         if self.sink is not None:
             self.report.updated_items = self.sink.report.changed_items
 
@@ -344,7 +343,7 @@ class _Job:
                 self._allow_images(plan)
                 shared += self._count(batch, number, name)
                 if gatherer is not None and plan.replaces:
-                    gatherer.add(batch.items, batch.statements)
+                    gatherer.add(batch.items, batch.statements, batch.rejected_ids)
                 else:
                     source = name if plan.replaces else None
                     self._hand_on(batch.items, batch.statements, source)
@@ -405,9 +404,35 @@ class _Job:
             _note(seen, ids, 0)
             # A rejected row shows that its item is still there.
             _note(seen, hashes_of(list(dict.fromkeys(batch.rejected_ids))), 0)
-            self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
+        self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
         is_shared = seen_before.found & (seen_before.contents != number)
         return int(is_shared[: len(own)].sum())
+
+    def _hand_on_gathered(self, source: str, gatherer: Gatherer) -> None:
+        """Hand on the items of a source that were gathered.
+
+        Nothing is taken back of an item of which a row was rejected: that row may have said it.
+        """
+        unknown = self.unknown_rejects[source]
+        for items, statements in gatherer.gathered():
+            whole_items = gatherer.is_whole(items["id"])
+            whole_statements = gatherer.is_whole(statements["item"])
+            if unknown:
+                self._hand_on(items, statements, None)
+                continue
+            self._hand_on(items.filter(whole_items), statements.filter(whole_statements), source)
+            rest = items.filter(pc.invert(whole_items))
+            self._hand_on(rest, statements.filter(pc.invert(whole_statements)), None)
+        if unknown or gatherer.rejected_ids:
+            those = (
+                f"{unknown:,} rows were rejected whose ids are not known, and so of no item"
+                if unknown
+                else f"a row of {len(gatherer.rejected_ids):,} items was rejected, and so of these"
+            )
+            self.report.notes.append(
+                f"{source}: {those} nothing was taken back that the source said before; mend the "
+                "rows and ingest again"
+            )
 
     def _hand_on(self, items: pa.Table, statements: pa.Table, source: str | None) -> None:
         if self.sink is not None and (items.num_rows or statements.num_rows):

@@ -224,6 +224,7 @@ class Gatherer:
         self._number = 0
         self._writers: dict[str, Any] = {}
         self._place = 0
+        self.rejected_ids: set[str] = set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -235,13 +236,18 @@ class Gatherer:
             writer.close()
         self._writers = {}
 
-    def add(self, items: pa.Table, statements: pa.Table) -> None:
-        """Keep a part of what a source says."""
+    def add(self, items: pa.Table, statements: pa.Table, rejected_ids: Sequence[str] = ()) -> None:
+        """Keep a part of what a source says, and the ids of rejected rows."""
+        self.rejected_ids.update(rejected_ids)
         places = pa.array(range(self._place, self._place + items.num_rows), pa.int64())
         self._place += items.num_rows
         with temporary_files():
             self._write("items", items.append_column(_PLACE, places))
             self._write("statements", statements)
+
+    def is_whole(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Tell of which items [N] no row was rejected."""
+        return pc.invert(pc.is_in(ids, value_set=pa.array(list(self.rejected_ids), pa.string())))
 
     def gathered(self) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield all items in order of their ids, each in one part together with its statements."""

@@ -212,6 +212,33 @@ def test_rows_that_belong_together_are_put_as_a_whole(home, tmp_path, monkeypatc
     assert changed.as_dict()["changes"]["statements"]["retracted"] == 1
 
 
+def test_nothing_is_taken_back_while_a_rejected_row_may_have_said_it(home, tmp_path):
+    mapping = tmp_path / "m.toml"
+    mapping.write_text('[triples]\nitem = "item"\nproperty = "property"\nvalue = "value"\n')
+    path = tmp_path / "facts.csv"
+    head = "item,property,value\n"
+    path.write_text(head + "a,size,S\na,colour,red\nb,size,M\nb,colour,blue\n")
+    ingest(home, [path], mapping=str(mapping))
+    path.write_text(head + "a,size,L\na,colour,red,ish\nb,size,M\n")
+    report = ingest(home, [path], mapping=str(mapping), max_rejects="100%")
+    assert report.rejected == 1
+    assert values(home, "b") == {"size": "M", "colour": "blue"}
+    with home.store() as store:
+        assert {each.value for each in store.item("a")[1]} == {"S", "L", "red"}
+    assert any("nothing was taken back" in note for note in report.notes)
+    path.write_text(head + "a,size,L\nb,size,M\n")
+    ingest(home, [path], mapping=str(mapping))
+    assert (values(home, "a"), values(home, "b")) == ({"size": "L"}, {"size": "M"})
+
+
+def test_nothing_is_taken_back_of_an_item_with_a_rejected_row():
+    with Gatherer() as gatherer:
+        whole = [Item("a"), Item("b")]
+        gatherer.add(items_table(whole), statements_table([]), rejected_ids=["b", "c"])
+        ((items, _),) = gatherer.gathered()
+        assert gatherer.is_whole(items["id"]).to_pylist() == [True, False]
+
+
 ids = st.integers(0, 12).map(str)
 
 

@@ -511,7 +511,8 @@ class _Job:
         if isinstance(self.sink, DryRunSink):
             found = self.sink.conflicts
         elif self.report.changes != PutReport(0, 0) and len(store.sources()) > 1:
-            for conflict in conflicts(store, self.home.ontology(), self.report.run):
+            ontology = self.home.ontology_or_none()
+            for conflict in conflicts(store, ontology, self.report.run) if ontology else ():
                 found.add(conflict)
         return [found.note(store.order)] if found.counts else []
 

@@ -180,7 +180,11 @@ class VariantSteps:
         """Name the columns ``option{n}`` of variants by the n-th axis of their product."""
         found: dict[int, list[tuple[str, str]]] = {}
         builder = ColumnBuilder(derived=True)
-        consumed = set()
+        consumed: set[str] = set()
+        # Names of axes are no properties of products with variants; others keep theirs, whatever
+        # stands in the same batch.
+        varied = {*rows.parent_rows.values()}
+        name_columns_of_axes: set[str] = set()
         # Of several rules for the names of axes, those come first that find some.
         for pairs in sorted(
             variants.axes, key=lambda each: not matching(rows.names(), [each.name])
@@ -201,12 +205,19 @@ class VariantSteps:
                 for row, value in enumerate(self._steps.values(rows, value_column)):
                     if value is None:
                         continue
-                    of_product = names.get(rows.parent_rows.get(row, row), [])
+                    product = rows.parent_rows.get(row, row)
+                    varied.add(product)
+                    of_product = names.get(product, [])
                     axis = of_product[number - 1] if number <= len(of_product) else value_column
                     builder.add(axis, row, value)
                     found.setdefault(row, []).append((axis, value))
-            if names and consumed:
-                consumed |= set(name_columns)
+            name_columns_of_axes.update(name_columns)
+        rows.columns = [
+            column.where(~np.isin(column.rows, list(varied)))
+            if column.name in name_columns_of_axes
+            else column
+            for column in rows.columns
+        ]
         rows.without(consumed)
         rows.columns += builder.columns()
         return found

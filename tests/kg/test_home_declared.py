@@ -272,7 +272,7 @@ elif place == "between the two":
 elif place == "before what is declared":
     kg.ingest.pipeline.save_declared = die
 elif place == "before the statements":
-    kg.ingest.pipeline._store_batch = die
+    kg.ingest.pipeline.StoreSink.put = die
 kg.ingest.pipeline.ingest(Home(Path(sys.argv[2])), [sys.argv[3]], mapping=sys.argv[4])
 """
 

@@ -258,7 +258,8 @@ def graph_of(folder: Path, path: Path) -> tuple[list[Any], set[tuple[Any, ...]]]
     report = ingest(home, [path])
     assert (report.mapping, report.rejected) == ("shopify", 0)
     with home.store(read_only=True) as store:
-        items = [row for batch in store.items() for row in batch.to_pylist()]
+        names = ["id", "title", "description", "category", "images"]
+        items = [row for batch in store.items() for row in batch.select(names).to_pylist()]
         facts = {
             (row["item"], row["property"], row["value"], row["evidence"])
             for batch in store.scan()

@@ -169,7 +169,9 @@ def check_dry_run(monkeypatch, folder, source, mapping):
         for dry in (True, False, True)
     )
     assert counts_of(dry) == counts_of(real) == counts_of(again)
-    assert dry.notes == real.notes[: len(dry.notes)] == again.notes
+    # Only in a catalogue that has the items is there something to take back.
+    notes = [note for note in again.notes if "nothing was taken back" not in note]
+    assert dry.notes == real.notes[: len(dry.notes)] == notes
     assert (dry.new_items, dry.new_statements) == (0, 0)
     assert real.new_items == real.items
     assert (len(dry.previews), real.previews) == (1, [])

@@ -68,8 +68,11 @@ MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
 DELETED_ROWS = 1_000
 """Statements that are deleted at once: each of their items' is compared with all of them."""
-COPIED_BYTES = 3 << 26
-"""The most that is loaded by one COPY: a million statements with short texts."""
+COPIED_BYTES = 1 << 26
+"""The most that is loaded by one COPY: a third of a million statements with short texts.
+
+A million at once take a third less of the processors' time, but 1.5 instead of 0.9 GB of memory.
+"""
 COPIED_ROWS = 16_384
 """Into a graph that has some already, fewer new rows are merged at once."""
 SMALL_COPY_BYTES = 1 << 25

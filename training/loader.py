@@ -285,11 +285,19 @@ def explained_worker_failures(workers: int) -> Iterator[None]:
         found = _WORKER_ENDED.search(str(error))
         if not workers or found is None:
             raise
-        reason = found["signal"] or "it ended unexpectedly"
-        raise TrainingError(
-            f"one of {workers} processes that prepare batches was lost ({reason}), probably for "
-            f"want of memory: continue with --resume --set workers={workers - 1}"
-        ) from None
+        raise _worker_lost(workers, found["signal"] or "it ended unexpectedly") from None
+    except (ConnectionError, EOFError) as error:
+        # It ended while a batch of its was being received.
+        if not workers:
+            raise
+        raise _worker_lost(workers, str(error) or "it ended unexpectedly") from None
+
+
+def _worker_lost(workers: int, reason: str) -> TrainingError:
+    return TrainingError(
+        f"one of {workers} processes that prepare batches was lost ({reason}), probably for "
+        f"want of memory: continue with --resume --set workers={workers - 1}"
+    )
 
 
 def tells_of_lost_worker(error: RuntimeError) -> bool:

@@ -27,6 +27,14 @@ MAX_SEED = (1 << 63) - 1
 """The greatest seed that PyTorch takes."""
 DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
+as_of_option = click.option(
+    "--as-of",
+    "moment",
+    metavar="TIME|RUN",
+    help="Go back to what there was then: at a time in UTC such as 2026-01-31 (its end) or "
+    "2026-01-31T08:00, or after a run that `catalograph history` lists.",
+)
+"""Gives a command an option whose value it gets as ``moment``."""
 """A path argument. The library checks it, so that the error message says how to fix it."""
 
 
@@ -127,6 +135,12 @@ def table(
     for row in rows:
         result.add_row(*(printable(cell) for cell in row))
     return result
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text on one line, with at most so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _check_text(value: Any) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import MAX_SEED, PATH, Command, Context, Group, pass_context, table
+from commands.base import (
+    MAX_SEED,
+    PATH,
+    Command,
+    Context,
+    Group,
+    pass_context,
+    shortened,
+    table,
+)
 from commands.progress import bar, counter
 from schema.errors import RejectsError
 
@@ -252,7 +261,7 @@ def _preview_lines(preview: Preview) -> Iterator[object]:
             each["role"] if each["property"] is None else _property_words(each),
             each["datatype"] or "",
             f"{each['filled']:.0%}",
-            _shortened(each["example"] or "", 40),
+            shortened(each["example"] or "", 40),
             each["why"],
         )
         for each in preview.columns
@@ -264,12 +273,12 @@ def _preview_lines(preview: Preview) -> Iterator[object]:
         if item["category"]:
             yield f"  category: {item['category']}"
         if item["description"]:
-            yield f"  description: {_shortened(item['description'], 120)}"
+            yield f"  description: {shortened(item['description'], 120)}"
         for image in item["images"]:
             yield f"  image: {image}"
         for name, values in item["properties"].items():
             mark = " (inherited)" if name in item["inherited"] else ""
-            yield f"  {name}: {_shortened(' | '.join(values), 120)}{mark}"
+            yield f"  {name}: {shortened(' | '.join(values), 120)}{mark}"
     yield ""
 
 
@@ -304,7 +313,7 @@ def _example(changes: PropertyChanges) -> str:
         return ""
     first = changes.examples[0]
     before, after = (
-        "nothing" if first[name] is None else _shortened(str(first[name]), 30)
+        "nothing" if first[name] is None else shortened(str(first[name]), 30)
         for name in ("before", "after")
     )
     return f"{first['item']}: {before} → {after}"
@@ -316,11 +325,6 @@ def _property_words(column: dict[str, Any]) -> str:
     if column["property"] == column["column"]:
         return role
     return f"{role.replace('property', 'property ' + column['property'], 1)}"
-
-
-def _shortened(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 @click.command(cls=Command)
@@ -600,7 +604,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _cut(texts: Sequence[str]) -> str:
-    return _shortened(" | ".join(texts), 120)
+    return shortened(" | ".join(texts), 120)
 
 
 def _emit_ontology(context: Context, ontology: Ontology) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.base import PATH, Command, Context, pass_context, table
+from commands.base import PATH, Command, Context, as_of_option, pass_context, table
 from commands.limits import limit_options
 from commands.progress import bar
 from kg.export.formats import EXPORT_FORMATS, WIDE_CSV
@@ -118,13 +118,7 @@ def copy(context: Context, source: str | None, target: str) -> None:
     help="What to do in tables with texts that a spreadsheet would run as formulas, such as =1+1: "
     "text, put an apostrophe before them, which ingest takes off again; keep, leave them.",
 )
-@click.option(
-    "--as-of",
-    "moment",
-    metavar="TIME|RUN",
-    help="Write the graph as it was then: at a time in UTC such as 2026-01-31 (its end) or "
-    "2026-01-31T08:00, or after a run that `catalograph history` lists.",
-)
+@as_of_option
 @click.option("--raw", is_flag=True, help="The same as --formulas keep.")
 @click.argument("out", type=PATH)
 @pass_context

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import Command, Context, pass_context, table
+from commands.base import Command, Context, pass_context, shortened, table
 from commands.progress import bar
 from schema.errors import ItemNotFoundError
 
@@ -92,8 +92,7 @@ def _change_row(change: ItemChange) -> dict[str, Any]:
 
 def _cell(value: Any) -> str:
     text = " | ".join(value) if isinstance(value, list) else str(value or "")
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN_TEXT else f"{text[: SHOWN_TEXT - 1]}…"
+    return shortened(text, SHOWN_TEXT)
 
 
 @click.command(cls=Command)

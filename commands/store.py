@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import PATH, Command, Context, pass_context, table
+from commands.base import PATH, Command, Context, as_of_option, pass_context, table
 from commands.limits import limit_options
 from commands.loading import warn_of_unreadable_images
 from commands.progress import bar
@@ -42,13 +42,7 @@ SHOWN = 20
     help="Also draw the item, its values and the most similar items, and save the drawing to this "
     "PNG or SVG file.",
 )
-@click.option(
-    "--as-of",
-    "moment",
-    metavar="TIME|RUN",
-    help="Show the item as it was then: at a time in UTC such as 2026-01-31 (its end) or "
-    "2026-01-31T08:00, or after a run that `catalograph history` lists.",
-)
+@as_of_option
 @pass_context
 def show(context: Context, item: str, drawing: Path | None, moment: str | None) -> None:
     """Show an item and its statements.

@@ -139,13 +139,15 @@ class ConflictCounts:
             self.example = f"{conflict.item}, {conflict.property}: {conflict.told()}"
         self.counts[conflict.property] += 1
 
-    def note(self, order: SourceOrder) -> str:
-        """Return a line that says which there are, and what is shown."""
+    def notes(self, order: SourceOrder) -> Iterator[str]:
+        """Yield a line that says which there are, and what is shown, if there are any."""
+        if not self.counts:
+            return
         most = self.counts.most_common(MAX_LISTED)
         listed = ", ".join(f"{name} {count:,}" for name, count in most)
         if len(most) < len(self.counts):
             listed += f" and {len(self.counts) - len(most):,} more properties"
-        return (
+        yield (
             f"sources state {self.counts.total():,} values differently ({listed}; the first: "
             f"{self.example}): all are kept, and {order.told()} is shown and trained on; "
             "`catalograph sources --order` changes that"

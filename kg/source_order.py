@@ -114,12 +114,12 @@ def _show_anew(store: GraphStore, run: str) -> int:
     """Bring what items and statements of several sources show in line with the store's order."""
     count = 0
     items = _reordered(store.items(), store.order)
-    for rows in _in_chunks(items):
-        store.append(changes_table(Changes(updated_items=rows), ChangeOrigin.of(run)))
+    for rows in chunks(items, ROWS_AT_ONCE):
+        store.append(changes_table(Changes(updated_items=list(rows)), ChangeOrigin.of(run)))
         count += len(rows)
     statements = _reordered(store.scan(), store.order)
-    for rows in _in_chunks(statements):
-        store.append(changes_table(Changes(updated_statements=rows), ChangeOrigin.of(run)))
+    for rows in chunks(statements, ROWS_AT_ONCE):
+        store.append(changes_table(Changes(updated_statements=list(rows)), ChangeOrigin.of(run)))
         count += len(rows)
     return count
 
@@ -138,8 +138,3 @@ def _reordered(batches: Iterable[pa.RecordBatch], order: SourceOrder) -> list[Ro
             if new != row:
                 changed.append(new)
     return changed
-
-
-def _in_chunks(rows: list[Row]) -> Iterator[list[Row]]:
-    for part in chunks(rows, ROWS_AT_ONCE):
-        yield list(part)

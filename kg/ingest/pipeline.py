@@ -39,7 +39,6 @@ from kg.ingest.values import ColumnCounts, add_counts, remarks
 from kg.source_conflicts import ConflictCounts, conflicts
 from kg.sources import KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
-from kg.stores.references import NEWEST_FIRST
 from schema.arrays import IntArray
 from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
 from schema.ledger import Ledger
@@ -415,14 +414,14 @@ class _Job:
         """
         unknown = self.unknown_rejects[source]
         for items, statements in gatherer.gathered():
-            whole_items = gatherer.is_whole(items["id"])
-            whole_statements = gatherer.is_whole(statements["item"])
             if unknown:
                 self._hand_on(items, statements, None)
                 continue
-            self._hand_on(items.filter(whole_items), statements.filter(whole_statements), source)
-            rest = items.filter(pc.invert(whole_items))
-            self._hand_on(rest, statements.filter(pc.invert(whole_statements)), None)
+            is_whole = gatherer.is_whole(items["id"])
+            is_of_whole = gatherer.is_whole(statements["item"])
+            self._hand_on(items.filter(is_whole), statements.filter(is_of_whole), source)
+            rest = items.filter(pc.invert(is_whole))
+            self._hand_on(rest, statements.filter(pc.invert(is_of_whole)), None)
         if unknown or gatherer.rejected_ids:
             those = (
                 f"{unknown:,} rows were rejected whose ids are not known, and so of no item"
@@ -476,45 +475,41 @@ class _Job:
     def finish(self) -> None:
         """Let variants inherit, and bring the ontology up to date."""
         report = self.report
-        if self.sink is not None:
-            report.changes = self.sink.report
+        if self.sink is None:
+            return
+        store = self.sink.store
+        changes = report.changes = self.sink.report
         if isinstance(self.sink, DryRunSink):
             report.properties = self.sink.properties
-            report.notes += self._conflict_notes(self.sink.store)
-        if self.store is None or self.ledger is None:
+            report.notes += self.sink.conflicts.notes(store.order)
             return
-        assert report.changes is not None
-        report.new_items = report.changes.new_items
-        report.new_statements = report.changes.new_statements
-        if report.changes.differing:
-            report.notes.append(self._differing_note(report.changes.differing))
-        report.notes += inherit(self.store, report.run, now()).notes()
+        report.new_items = changes.new_items
+        report.new_statements = changes.new_statements
+        if changes.differing:
+            report.notes.append(
+                f"{changes.differing:,} items have another title, description or category in "
+                f"another source: all are kept, and {store.order.told()} is shown; `catalograph "
+                "sources --order` changes that"
+            )
+        report.notes += inherit(store, report.run, now()).notes()
         # Inferring reads the whole graph, so a run that changed nothing does not do it, unless an
         # earlier one was killed before it could.
-        if report.changes != PutReport(0, 0) or not is_current(self.home, self.store):
-            refresh_ontology(self.home, self.store)
-        report.notes += self._conflict_notes(self.store)
+        has_changed = changes != PutReport(0, 0)
+        if has_changed or not is_current(self.home, store):
+            refresh_ontology(self.home, store)
+        if has_changed and len(store.sources()) > 1:
+            report.notes += self._new_conflicts(store).notes(store.order)
         report.notes += [
             f"{each.property}: {each.line()}" for each in open_contradictions(self.home)
         ]
 
-    def _differing_note(self, count: int) -> str:
-        order = NEWEST_FIRST if self.store is None else self.store.order
-        return (
-            f"{count:,} items have another title, description or category in another source: all "
-            f"are kept, and {order.told()} is shown; `catalograph sources --order` changes that"
-        )
-
-    def _conflict_notes(self, store: GraphStore) -> list[str]:
-        """Return what to say of statements that differ from those of another source."""
+    def _new_conflicts(self, store: GraphStore) -> ConflictCounts:
+        """Count the values that the run wrote and that differ from those of another source."""
         found = ConflictCounts()
-        if isinstance(self.sink, DryRunSink):
-            found = self.sink.conflicts
-        elif self.report.changes != PutReport(0, 0) and len(store.sources()) > 1:
-            ontology = self.home.ontology_or_none()
-            for conflict in conflicts(store, ontology, self.report.run) if ontology else ():
-                found.add(conflict)
-        return [found.note(store.order)] if found.counts else []
+        ontology = self.home.ontology_or_none()
+        for conflict in conflicts(store, ontology, self.report.run) if ontology else ():
+            found.add(conflict)
+        return found
 
 
 class SourceKeeper:

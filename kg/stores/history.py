@@ -34,7 +34,7 @@ from kg.stores.references import (
     statement_row,
     without,
 )
-from kg.stores.tables import Row
+from kg.stores.tables import Row, chunks
 from schema.errors import UsageError
 from schema.progress import ProgressCallback, no_progress
 
@@ -277,23 +277,22 @@ def undo(
         raise UsageError(f"no run {run!r} in {store.url}: `catalograph history` lists the runs")
     report = PutReport(0, 0)
     deleted: list[str] = []
-    parts = -(-(len(item_ids) + len(statement_ids)) // ROWS_AT_ONCE)
     # Items are put before all statements, and deleted after them: a statement needs its item.
-    whole: list[tuple[Sequence[str], Sequence[str]]] = [(item_ids, statement_ids)]
-    if parts > 1:
-        whole = [
-            *((some, []) for some in _parts(item_ids, parts)),
-            *(([], some) for some in _parts(statement_ids, parts)),
+    parts: list[tuple[Sequence[str], Sequence[str]]] = [(item_ids, statement_ids)]
+    if len(item_ids) + len(statement_ids) > ROWS_AT_ONCE:
+        parts = [
+            *((some, []) for some in chunks(item_ids, ROWS_AT_ONCE)),
+            *(([], some) for some in chunks(statement_ids, ROWS_AT_ONCE)),
         ]
-    for number, (items, statements) in enumerate(whole, start=1):
+    for number, (items, statements) in enumerate(parts, start=1):
         changes = _undoing(store, run, items, statements)
         deleted += changes.deleted
         changes.deleted.clear()
-        is_last = number == len(whole)
+        is_last = number == len(parts)
         add_deletions = partial(_with_deletions, changes)
         made = store.change(deleted if is_last else [], add_deletions, run=by)
         report = report.plus(made)
-        progress(number, len(whole))
+        progress(number, len(parts))
     return report
 
 
@@ -438,8 +437,3 @@ def _with_deletions(changes: Changes, stored: StoredRows) -> Changes:
         updated_items=[*changes.updated_items, *bare],
         deleted=[id for id in stored.items if id not in stated],
     )
-
-
-def _parts(ids: Sequence[str], count: int) -> list[Sequence[str]]:
-    size = max(1, -(-len(ids) // count))
-    return [ids[start : start + size] for start in range(0, len(ids), size)]

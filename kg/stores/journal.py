@@ -286,11 +286,10 @@ class JournalBatch:
     @classmethod
     def from_table(cls, changes: pa.Table) -> JournalBatch:
         """Split a table in JOURNAL_SCHEMA by its operations."""
-        operation = changes["operation"]
-        items = changes.filter(pc.equal(operation, Operation.ITEM))
-        statements = changes.filter(pc.equal(operation, Operation.STATEMENT))
-        retracted = changes.filter(pc.equal(operation, Operation.RETRACT))
-        deleted = changes.filter(pc.equal(operation, Operation.DELETE))
+        items = _rows_of(Operation.ITEM, changes)
+        statements = _rows_of(Operation.STATEMENT, changes)
+        retracted = _rows_of(Operation.RETRACT, changes)
+        deleted = _rows_of(Operation.DELETE, changes)
         return cls(
             items.select(ITEM_SCHEMA.names),
             statements.select(_STATEMENT_COLUMNS).rename_columns(STATEMENT_SCHEMA.names),
@@ -342,6 +341,17 @@ class ChangeOrigin:
     def of(cls, run: str) -> ChangeOrigin:
         """Return that a run makes changes now."""
         return cls(run, now())
+
+
+def _rows_of(operation: Operation, changes: pa.Table) -> pa.Table:
+    """Return the rows of an operation, which usually stand together, so that none is copied."""
+    is_wanted = pc.equal(changes["operation"], operation)
+    count = pc.sum(is_wanted, min_count=0).as_py()
+    start = max(0, pc.index(is_wanted, True).as_py())
+    rows = changes.slice(start, count)
+    if pc.all(is_wanted.slice(start, count), min_count=0).as_py():
+        return rows
+    return changes.filter(is_wanted)
 
 
 def new_rows_table(

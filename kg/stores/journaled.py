@@ -19,7 +19,7 @@ from kg.stores.graph_scan import Content, GraphScan
 from kg.stores.journal import ChangeOrigin, Journal, changes_table, new_rows_table
 from kg.stores.lock import WAIT_SECONDS, StoreLock
 from kg.stores.merge import Changes, PutBatch, PutRules, PutTables, StoredRows, changes_of
-from kg.stores.projection import Projection
+from kg.stores.projection import Projection, WholeReads
 from kg.stores.protocol import (
     EVERYTHING,
     ChangeBatch,
@@ -203,27 +203,27 @@ class JournaledStore(GraphStore):
 
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
-        return self._graph.categories()
+        return self._whole.categories()
 
     def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id."""
-        return self._graph.scan(pattern)
+        return self._whole.scan(pattern)
 
     def facts(self) -> Iterator[pa.RecordBatch]:
         """Yield all statements in any order, in FACT_SCHEMA."""
-        return self._graph.facts()
+        return self._whole.facts()
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
-        return self._graph.triples(ranks)
+        return self._whole.triples(ranks)
 
     def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks with what decides between sources."""
-        return self._graph.sourced_triples(ranks)
+        return self._whole.sourced_triples(ranks)
 
     def sources(self) -> list[str]:
         """Return the sources of items and statements in order; what is only predicted has none."""
-        return self._graph.sources()
+        return self._whole.sources()
 
     def query(
         self,
@@ -328,6 +328,15 @@ class JournaledStore(GraphStore):
         if self._is_working:
             with self._all_or_nothing():
                 graph.settle()
+        return graph
+
+    @property
+    def _whole(self) -> WholeReads:
+        """What the graph has, from memory if it is there while the graph is loaded."""
+        graph = self._opened
+        if self._is_working:
+            with self._all_or_nothing():
+                return graph.held_rows() or self._graph
         return graph
 
     @property

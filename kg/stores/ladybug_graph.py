@@ -32,7 +32,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,15 @@ import pyarrow.compute as pc
 
 from kg.stores.graph_files import copy_file, side_files
 from kg.stores.journal import JournalBatch
+from kg.stores.ladybug_columns import (
+    COLUMNS,
+    HAS,
+    ITEM,
+    KEPT,
+    LeftOutColumns,
+    add_column,
+    create_table,
+)
 from kg.stores.ladybug_database import (
     COMMITTED,
     POOL_IS_FULL,
@@ -49,7 +58,15 @@ from kg.stores.ladybug_database import (
     ladybug_errors,
     open_database,
 )
-from kg.stores.ladybug_loading import WaitingRows, is_whole, parts
+from kg.stores.ladybug_loading import (
+    AddedItems,
+    HeldRows,
+    Loading,
+    WaitingRows,
+    has_no_references,
+    is_whole,
+    parts,
+)
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
 from kg.stores.property_graph import (
     ITEM_PROPERTIES,
@@ -68,11 +85,13 @@ MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
 DELETED_ROWS = 1_000
 """Statements that are deleted at once: each of their items' is compared with all of them."""
-COPIED_BYTES = 1 << 26
+COPIED_BYTES = 1 << 27
 """The most that is loaded by one COPY: a third of a million statements with short texts.
 
 A million at once take a third less of the processors' time, but 1.5 instead of 0.9 GB of memory.
 """
+HELD_BYTES = 1 << 28
+"""The most that is held in memory to be read while it is loaded: a million statements."""
 COPIED_ROWS = 16_384
 """Into a graph that has some already, fewer new rows are merged at once."""
 SMALL_COPY_BYTES = 1 << 25
@@ -86,28 +105,8 @@ LOG_GROWTH = 15
 """Bytes of the write-ahead log for a byte of changes that replace statements; new ones take 4."""
 LOG_BYTES = 50_000_000
 """The most that the write-ahead log and what lies beside it reach, measured."""
-CREATE_TABLES = (
-    "CREATE NODE TABLE IF NOT EXISTS Item("
-    "id STRING PRIMARY KEY, title STRING, category STRING, image STRING, images STRING[], "
-    "description STRING, source STRING, batch STRING, row INT64, evidence STRING, time STRING, "
-    "references STRING)",
-    "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)",
-    "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)",
-    "CREATE REL TABLE IF NOT EXISTS HAS("
-    "FROM Item TO Value, id STRING, property STRING, rank STRING, source STRING, batch STRING, "
-    "row INT64, model STRING, confidence DOUBLE, evidence STRING, reviewer STRING, time STRING, "
-    "language STRING, references STRING)",
-    # A graph of an earlier version lacks these.
-    "ALTER TABLE Item ADD IF NOT EXISTS description STRING",
-    "ALTER TABLE Item ADD IF NOT EXISTS source STRING",
-    "ALTER TABLE Item ADD IF NOT EXISTS batch STRING",
-    "ALTER TABLE Item ADD IF NOT EXISTS row INT64",
-    "ALTER TABLE Item ADD IF NOT EXISTS evidence STRING",
-    "ALTER TABLE Item ADD IF NOT EXISTS time STRING",
-    "ALTER TABLE Item ADD IF NOT EXISTS references STRING",
-    "ALTER TABLE HAS ADD IF NOT EXISTS language STRING",
-    "ALTER TABLE HAS ADD IF NOT EXISTS references STRING",
-)
+CREATE_VALUES = "CREATE NODE TABLE IF NOT EXISTS Value(text STRING PRIMARY KEY)"
+CREATE_APPLIED = "CREATE NODE TABLE IF NOT EXISTS Applied(name STRING PRIMARY KEY, version INT64)"
 # The version is a node of the graph itself, so that no file can say anything else.
 SET_APPLIED_VERSION = "MERGE (a:Applied {name: 'journal'}) SET a.version = $version"
 
@@ -142,14 +141,34 @@ class LadybugGraph(LadybugReader):
         self.path = path
         self._file: int | None = None
         self._waiting = WaitingRows()
+        self._loading: Loading | None = None
         self._is_empty: bool | None = None
+        self._was_empty: bool | None = None
+        self._added = AddedItems()
+        self._held: HeldRows | None = None
+        self._left_out: list[LeftOutColumns] = []
         if read_only:
             self._open_published()
             return
+        is_new = not path.exists()
         self.database = open_database(path, read_only=False, buffer_pool_bytes=self._pool_bytes())
-        for text in CREATE_TABLES:
-            self._execute(text)
+        self._create_tables(is_new)
         self.queries = QueryPool(GraphSource(Engine.LADYBUG, path))
+
+    def _create_tables(self, is_new: bool) -> None:
+        """Create the tables of a new graph, or add what those of an earlier version lack."""
+        self._execute(CREATE_VALUES)
+        self._execute(CREATE_APPLIED)
+        for label, columns in COLUMNS.items():
+            if is_new:
+                self._execute(create_table(label, KEPT[label]))
+                self._left_out.append(LeftOutColumns.of_new_table(label))
+                continue
+            self._execute(create_table(label, tuple(columns)))
+            known = self._properties(label)
+            for name in columns:
+                if name not in known:
+                    self._execute(add_column(label, name))
 
     def _open_published(self) -> None:
         """Open the file for reading, and keep it for queries, whatever takes its place."""
@@ -176,6 +195,8 @@ class LadybugGraph(LadybugReader):
 
     def close(self) -> None:
         """Release the file."""
+        if self._loading is not None:
+            self._loading.end()
         self.queries.close()
         self._close_database()
         if self._file is not None:
@@ -198,7 +219,10 @@ class LadybugGraph(LadybugReader):
 
     def abandon(self) -> None:
         """Give up a graph that failed to be written, without touching it any more."""
+        if self._loading is not None:
+            self._loading.end()
         self.queries.close()
+        self._loading = None
         self._waiting = WaitingRows()
         # Its files are worth nothing now, but the disk may need their room.
         for path in (self.path, *side_files(self.path)):
@@ -209,21 +233,30 @@ class LadybugGraph(LadybugReader):
 
     def room_for(self, changes: pa.Table) -> int:
         """Return about how many bytes of disk a batch needs while it is applied."""
-        size = changes.nbytes + self._waiting.nbytes
+        loading = 0 if self._loading is None else self._loading.nbytes
+        size = changes.nbytes + self._waiting.nbytes + loading
         return GROWTH * size + min(LOG_GROWTH * size, LOG_BYTES)
 
     def applied_version(self) -> int:
         """Return the journal's version that the graph shows, or -1 if it shows none."""
         if self._waiting:
             return self._waiting.version
+        if self._loading is not None:
+            return self._loading.rows.version
         rows = self.rows("MATCH (a:Applied {name: 'journal'}) RETURN a.version AS version")
         return int(rows[0]["version"]) if rows else -1
 
     def lacks_all(self, item_ids: Sequence[str]) -> bool:
-        """Return whether the graph has none of these items, not even one that waits."""
-        if not self._waiting.item_ids.isdisjoint(item_ids):
+        """Return whether the graph has none of these items, not even one that waits.
+
+        In rare cases it is False although that is so.
+        """
+        if self._added.may_have_any(item_ids):
             return False
-        return not item_ids or self._has_nothing() or self.count_of(item_ids) == 0
+        if not item_ids or self._was_empty_at_first():
+            return True
+        self._finish_loading()
+        return self.count_of(item_ids) == 0
 
     def apply(self, version: int, changes: pa.Table) -> None:
         """Apply one batch of the journal; applying it twice has the same result as once.
@@ -231,15 +264,36 @@ class LadybugGraph(LadybugReader):
         A batch of new rows may wait until ``settle``.
         """
         batch = JournalBatch.from_table(changes)
-        if self._may_wait(batch):
+        item_ids = batch.items["id"].to_pylist()
+        if self._may_wait(batch, item_ids):
             if self._waiting and self._waiting.nbytes + changes.nbytes > COPIED_BYTES:
-                self.settle()
+                # No more than the rows of two loads are in memory.
+                self._finish_loading()
+                self._begin_loading(self._load_waiting)
             self._waiting.add(version, batch)
+            self._hold(batch)
         else:
             self.settle()
+            self._held = None
             self._merge(batch, version)
+        self._added.add(item_ids)
 
-    def _may_wait(self, batch: JournalBatch) -> bool:
+    def _hold(self, batch: JournalBatch) -> None:
+        """Hold the rows of a batch, if the graph's rows are all held and few enough."""
+        if self._held is not None and has_no_references(batch):
+            self._held.add(batch)
+        if self._held is not None and (
+            not has_no_references(batch) or self._held.nbytes > HELD_BYTES
+        ):
+            self._held = None
+
+    def held_rows(self) -> HeldRows | None:
+        """Return all rows of the graph if they are in memory, and begin to settle beside that."""
+        if self._held is not None and self._waiting:
+            self._begin_loading(self._load_last)
+        return self._held
+
+    def _may_wait(self, batch: JournalBatch, item_ids: Sequence[str]) -> bool:
         """Return whether all rows of a batch are new, and enough to be loaded by a COPY."""
         if not batch.items.num_rows or not is_whole(batch):
             return False
@@ -250,30 +304,65 @@ class LadybugGraph(LadybugReader):
             return False
         if not self._waiting and rows < COPIED_ROWS and not self._has_nothing():
             return False
-        return self.lacks_all(batch.items["id"].to_pylist())
+        return self.lacks_all(item_ids)
 
     def settle(self) -> bool:
         """Load the rows that wait; return whether there were any.
 
         A graph into which only a part was loaded is never published.
         """
-        waiting = self._waiting
-        if not waiting:
-            return False
+        has_waited = bool(self._waiting) or self._loading is not None
+        if self._waiting:
+            self._begin_loading(self._load_last)
+        self._finish_loading()
+        self._add_columns()
+        return has_waited
+
+    def _begin_loading(self, load: Callable[[WaitingRows], None]) -> None:
+        """Begin to load the rows that wait, as soon as those before them are loaded."""
+        if self._loading is None:
+            self._has_nothing()  # while nobody else uses the database
+        self._loading = Loading(self._waiting, load, self._loading)
+        self._waiting = WaitingRows()
+
+    def _finish_loading(self) -> None:
+        if self._loading is not None:
+            self._loading.finish()
+            self._loading = None
+
+    def _load_waiting(self, waiting: WaitingRows) -> None:
         items = with_image(waiting.items())
         statements = waiting.statements()
         with self._pool_for_copies(waiting.nbytes):
-            self._load("Item", items)
+            for left_out in self._left_out:
+                for text in left_out.add_for(items if left_out.label == ITEM else statements):
+                    self._execute(text)
+            self._load(ITEM, items.select(self._columns_of(ITEM)))
             self._load("Value", pa.table({"text": self._new_texts(statements["value"])}))
-            self._load("HAS", statements.select(["item", "value", *RELATIONSHIP_PROPERTIES]))
+            self._load(HAS, statements.select(["item", "value", *self._columns_of(HAS)]))
             self._execute(SET_APPLIED_VERSION, {"version": waiting.version})
-        self._waiting = WaitingRows()
         self._is_empty = False
-        return True
+
+    def _load_last(self, waiting: WaitingRows) -> None:
+        """Load rows after which the graph is probably read."""
+        self._load_waiting(waiting)
+        self._add_columns()
+
+    def _add_columns(self) -> None:
+        """Add the columns that were left out to load rows faster."""
+        if not self._left_out:
+            return
+        for left_out in self._left_out:
+            for text in left_out.add_all():
+                self._execute(text)
+        # From the write-ahead log, only a writer could add them again.
+        self._execute("CHECKPOINT")
+        self._left_out = []
 
     def settling_seconds(self) -> float:
         """Return about how long ``settle`` would take."""
-        return self._waiting.seconds
+        loading = 0.0 if self._loading is None else self._loading.seconds
+        return self._waiting.seconds + loading
 
     def _load(self, label: str, rows: pa.Table) -> None:
         """Load new rows, each COPY in autocommit."""
@@ -359,6 +448,13 @@ class LadybugGraph(LadybugReader):
         if self._is_empty is None:
             self._is_empty = self.is_empty() and self.places("Value") == 0
         return self._is_empty
+
+    def _was_empty_at_first(self) -> bool:
+        """Return whether the graph had nothing when it was opened."""
+        if self._was_empty is None:
+            self._was_empty = self._has_nothing()
+            self._held = HeldRows() if self._was_empty else None
+        return self._was_empty
 
     def _merge(self, batch: JournalBatch, version: int) -> None:
         """Apply a batch a few rows at a time, and its version last.

@@ -1,19 +1,32 @@
 """New rows that wait to be loaded into a Ladybug graph together.
 
 COPY takes a sixth of the time of LOAD FROM ... MERGE, but each COPY into a graph that has
-statements takes time for all of them. So the rows of many batches are loaded by one.
+statements takes time for all of them. So the rows of many batches are loaded by one, in a thread of
+its own, beside which the next rows are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.journal import JournalBatch
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+from kg.stores.projection import WholeReads
+from kg.stores.protocol import Pattern
+from kg.stores.tables import (
+    FACT_SCHEMA,
+    ITEM_SCHEMA,
+    SOURCED_TRIPLE_SCHEMA,
+    STATEMENT_SCHEMA,
+    TRIPLE_SCHEMA,
+)
+from schema.arrays import IntArray
+from schema.terms import Rank
 
 LOAD_SECONDS = 6e-6
 """About how long it takes to load a statement."""
@@ -24,7 +37,6 @@ class WaitingRows:
     """Items that the graph has none of, with statements about them, and their newest version."""
 
     version: int = -1
-    item_ids: set[str] = field(default_factory=set)
     _items: list[pa.Table] = field(default_factory=list)
     _statements: list[pa.Table] = field(default_factory=list)
 
@@ -34,7 +46,6 @@ class WaitingRows:
     def add(self, version: int, batch: JournalBatch) -> None:
         """Add the rows of a version."""
         self.version = version
-        self.item_ids.update(batch.items["id"].to_pylist())
         self._items.append(batch.items)
         self._statements.append(batch.statements)
 
@@ -55,6 +66,161 @@ class WaitingRows:
     def statements(self) -> pa.Table:
         """Return the statements."""
         return pa.concat_tables([STATEMENT_SCHEMA.empty_table(), *self._statements])
+
+
+class Loading:
+    """A load of rows in a thread of its own, from which whoever waits for it gets its error.
+
+    It begins when the load before it has ended, whose error is its own.
+    """
+
+    def __init__(
+        self,
+        rows: WaitingRows,
+        load: Callable[[WaitingRows], None],
+        before: Loading | None = None,
+    ) -> None:
+        self.rows = rows
+        self._load = load
+        self._before = before
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="load")
+        self._thread.start()
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the rows that are not yet loaded."""
+        before = self._before
+        return self.rows.nbytes + (0 if before is None else before.nbytes)
+
+    @property
+    def seconds(self) -> float:
+        """About how long it takes from the beginning of the first load that has not ended."""
+        before = self._before
+        return self.rows.seconds + (0.0 if before is None else before.seconds)
+
+    def finish(self) -> None:
+        """Wait for the end; raises what the load has raised, each time anew."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """Wait for the end, whether the load fails or not."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            if self._before is not None:
+                self._before.finish()
+                self._before = None
+            self._load(self.rows)
+        except BaseException as error:
+            self._error = error
+
+
+class AddedItems:
+    """The items that were added to a graph, known by 64-bit hashes of their ids."""
+
+    def __init__(self) -> None:
+        self._parts: list[IntArray] = []
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Add the ids [N] of items."""
+        self._parts.append(np.sort(_hashes(ids)))
+        # Each part is at least twice as long as the next, so that there are few to look through.
+        while len(self._parts) > 1 and len(self._parts[-2]) < 2 * len(self._parts[-1]):
+            last = self._parts.pop()
+            self._parts[-1] = np.sort(np.concatenate([self._parts[-1], last]))
+
+    def may_have_any(self, ids: Sequence[str]) -> bool:
+        """Return False if none of the items [N] was added, and True almost only if one was."""
+        hashes = _hashes(ids)
+        return any(_has_any(part, hashes) for part in self._parts)
+
+
+def _hashes(ids: Sequence[str]) -> IntArray:
+    return np.fromiter(map(hash, ids), np.int64, len(ids))
+
+
+def _has_any(part: IntArray, hashes: IntArray) -> bool:
+    places = np.minimum(np.searchsorted(part, hashes), max(0, len(part) - 1))
+    return bool(len(part) and np.any(part[places] == hashes))
+
+
+class HeldRows(WholeReads):
+    """All rows of a graph, as long as they are few enough to be held in memory, too.
+
+    Then they can be read while the graph is loaded.
+    """
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._items: list[pa.Table] = []
+        self._statements: list[pa.Table] = []
+
+    def add(self, batch: JournalBatch) -> None:
+        """Add new rows."""
+        self.nbytes += batch.items.nbytes + batch.statements.nbytes
+        self._items.append(batch.items)
+        self._statements.append(batch.statements)
+
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+        for items in self._items:
+            yield from items.select(["id", "category"]).to_batches()
+
+    def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that match, ordered by id."""
+        found = [STATEMENT_SCHEMA.empty_table()]
+        for statements in self._statements:
+            condition = _has_rank(statements, pattern.ranks)
+            for name, text in pattern.texts().items():
+                condition = pc.and_(condition, pc.equal(statements[name], text))
+            found.append(statements.filter(condition))
+        yield from pa.concat_tables(found).sort_by("id").to_batches()
+
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+        for statements in self._statements:
+            yield from statements.select(FACT_SCHEMA.names).to_batches()
+
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks."""
+        return self._in_leading_language(ranks, TRIPLE_SCHEMA)
+
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in SOURCED_TRIPLE_SCHEMA."""
+        return self._in_leading_language(ranks, SOURCED_TRIPLE_SCHEMA)
+
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+        columns = [items["source"] for items in self._items]
+        for statements in self._statements:
+            is_predicted = pc.equal(statements["rank"], str(Rank.PREDICTED))
+            columns.append(statements["source"].filter(pc.invert(is_predicted)))
+        names = {name for column in columns for name in column.unique().to_pylist()}
+        return sorted(name for name in names if name)
+
+    def _in_leading_language(
+        self, ranks: Sequence[Rank], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        for statements in self._statements:
+            condition = pc.and_(_has_rank(statements, ranks), statements["language"].is_null())
+            yield from statements.filter(condition).select(schema.names).to_batches()
+
+
+def _has_rank(statements: pa.Table, ranks: Sequence[Rank] | None) -> pa.ChunkedArray:
+    column = statements["rank"]
+    if ranks is None:
+        return column.is_valid()
+    return pc.is_in(column, value_set=pa.array([str(rank) for rank in ranks], pa.string()))
+
+
+def has_no_references(batch: JournalBatch) -> bool:
+    """Return whether each row of a batch has one source at most."""
+    columns = (batch.items["references"], batch.statements["references"])
+    return all(column.null_count == len(column) for column in columns)
 
 
 def is_whole(batch: JournalBatch) -> bool:

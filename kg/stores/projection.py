@@ -17,7 +17,35 @@ from kg.stores.unchanged import StoredTables
 from schema.terms import Rank
 
 
-class Projection(ABC):
+class WholeReads(ABC):
+    """What is read of a graph as a whole."""
+
+    @abstractmethod
+    def categories(self) -> Iterator[pa.RecordBatch]:
+        """Yield the id and the category of all items in any order."""
+
+    @abstractmethod
+    def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that match, ordered by id."""
+
+    @abstractmethod
+    def facts(self) -> Iterator[pa.RecordBatch]:
+        """Yield all statements in any order, in FACT_SCHEMA."""
+
+    @abstractmethod
+    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks."""
+
+    @abstractmethod
+    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in SOURCED_TRIPLE_SCHEMA."""
+
+    @abstractmethod
+    def sources(self) -> list[str]:
+        """Return the sources of items and statements in order; what is only predicted has none."""
+
+
+class Projection(WholeReads):
     """A graph that shows a journal up to some version; what it loses, the journal can restore.
 
     Its database's errors are raised as StoreDamagedError if the graph is damaged, as
@@ -40,6 +68,10 @@ class Projection(ABC):
     def settle(self) -> bool:
         """Apply the batches that were put off; return whether there were any."""
         return False
+
+    def held_rows(self) -> WholeReads | None:
+        """Return all rows of the graph if they are in memory, and begin to settle beside that."""
+        return None
 
     def settling_seconds(self) -> float:
         """Return about how long ``settle`` would take."""
@@ -68,10 +100,6 @@ class Projection(ABC):
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id."""
 
-    @abstractmethod
-    def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
-        """Yield the statements that match, ordered by id."""
-
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())
@@ -79,18 +107,6 @@ class Projection(ABC):
     def facts(self) -> Iterator[pa.RecordBatch]:
         """Yield all statements in any order, in FACT_SCHEMA."""
         return (batch.select(FACT_SCHEMA.names) for batch in self.scan(EVERYTHING))
-
-    @abstractmethod
-    def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Yield the statements of some ranks."""
-
-    @abstractmethod
-    def sourced_triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
-        """Yield the statements of some ranks in SOURCED_TRIPLE_SCHEMA."""
-
-    @abstractmethod
-    def sources(self) -> list[str]:
-        """Return the sources of items and statements in order; what is only predicted has none."""
 
     @abstractmethod
     def query(

@@ -207,7 +207,8 @@ def _plain(value: object) -> Any:
         case bytes():
             return value.hex()
         case UUID():
-            return str(value)
+            # The ids of statements, which are hashes, are kept as UUIDs.
+            return value.hex
     raise TypeError(f"a value of type {type(value).__name__} cannot be returned: return its parts")
 
 

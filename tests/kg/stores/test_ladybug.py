@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,20 @@ import ladybug
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kg.stores import journaled, ladybug_database, ladybug_graph, ladybug_reading
 from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_graph import LadybugGraph
-from kg.stores.ladybug_reading import with_empty_lists
+from kg.stores.ladybug_types import with_plain_types
 from kg.stores.merge import Changes
 from kg.stores.open import open_store
+from kg.stores.protocol import Pattern
 from kg.stores.tables import items_table, statements_table
 from schema.errors import StoreError, StoreUnavailableError
-from schema.terms import Item
+from schema.terms import Item, Rank
 from tests.contracts.cypher_contract import CypherContract
 from tests.contracts.journaled_contract import JournaledContract, fill
 from tests.contracts.store_contract import scan_rows, statement
@@ -74,6 +78,11 @@ class TestLadybug(CypherContract, JournaledContract):
             connection.execute(f"ALTER TABLE Item DROP {name}")
         for name in ("language", "references"):
             connection.execute(f"ALTER TABLE HAS DROP {name}")
+        # Its statements' ids were texts.
+        connection.execute("ALTER TABLE HAS ADD text STRING")
+        connection.execute("MATCH ()-[h:HAS]->() SET h.text = replace(string(h.id), '-', '')")
+        connection.execute("ALTER TABLE HAS DROP id")
+        connection.execute("ALTER TABLE HAS RENAME text TO id")
         connection.execute("CHECKPOINT")
         connection.close()
         database.close()
@@ -136,6 +145,25 @@ class TestLadybug(CypherContract, JournaledContract):
             assert store.counts().statements % 200 == 1
 
 
+def test_ids_of_statements_are_compared_and_returned_as_texts(tmp_path):
+    made = statement("a")
+    with open_store(f"ladybug:{tmp_path}/g") as store:
+        store.put(None, statements_table([made, statement("b")]))
+        text = "MATCH (i:Item)-[h:HAS]->(v:Value) WHERE h.id = $id RETURN h.id, h, collect(h.id)"
+        (row,) = store.query(text, {"id": made.id}).rows
+        assert (row[0], row[1]["id"], row[2]) == (made.id, made.id, [made.id])
+        assert [each["id"] for each in scan_rows(store)] == sorted([made.id, statement("b").id])
+        assert store.retract(["no id", made.id.upper(), made.id]) == 1
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16) | st.none(), max_size=9), st.integers(0, 3))
+def test_ids_become_hexadecimal_digits(values, start):
+    storage = pa.array(values, pa.binary(16)).slice(start)
+    table = pa.table({"id": pa.ExtensionArray.from_storage(pa.uuid(), storage)})
+    expected = [None if value is None else value.hex() for value in values[start:]]
+    assert with_plain_types(table)["id"].to_pylist() == expected
+
+
 def test_lists_that_are_all_empty_are_sound_whatever_ladybug_left_in_memory():
     # As Ladybug makes them: the offsets of the lists, but none of the texts, which are none.
     offsets = pa.py_buffer(np.zeros(4, np.int32))
@@ -146,14 +174,14 @@ def test_lists_that_are_all_empty_are_sound_whatever_ladybug_left_in_memory():
     table = pa.table({"id": ["a", "b", "c"], "images": lists})
     with pytest.raises(pa.ArrowInvalid, match="negative offset"):
         table.validate(full=True)
-    sound = with_empty_lists(table)
+    sound = with_plain_types(table)
     sound.validate(full=True)
     assert sound["images"].to_pylist() == [[], None, []]
 
 
 def test_lists_that_have_something_stay_as_they_are():
     table = pa.table({"id": ["a", "b"], "images": pa.array([["x.jpg"], None])})
-    assert with_empty_lists(table).equals(table)
+    assert with_plain_types(table).equals(table)
 
 
 class TestLargeLadybug(TestLadybug):
@@ -186,7 +214,14 @@ def new_rows(first: int, items: int = 20) -> dict[str, pa.Table]:
     """Return some items from a number on, and two statements about each, as a put takes them."""
     numbers = range(first, first + items)
     rows = [
-        statement(f"{number}", property=property, value=f"{property} {number % 7}")
+        # Columns in which all rows are alike take no time.
+        statement(
+            f"{number}",
+            property=property,
+            value=f"{property} {number % 7}",
+            model=f"m{number % 3}",
+            evidence=f"line {number} of a page",
+        )
         for number in numbers
         for property in ("colour", "size")
     ]
@@ -247,8 +282,8 @@ def test_waiting_rows_are_updated_and_retracted(tmp_path, monkeypatch, has_some)
 def test_rows_are_loaded_in_parts_if_the_buffer_pool_is_too_small(tmp_path, monkeypatch, loads):
     monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 500)
     monkeypatch.setattr(ladybug_graph, "SMALL_COPY_BYTES", 0)
-    monkeypatch.setattr(ladybug_graph, "COPY_POOL_BYTES", 24 << 20)
-    monkeypatch.setattr(ladybug_graph, "WRITER_POOL_BYTES", 24 << 20)
+    monkeypatch.setattr(ladybug_graph, "COPY_POOL_BYTES", 16 << 20)
+    monkeypatch.setattr(ladybug_graph, "WRITER_POOL_BYTES", 16 << 20)
     with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
         for each in (expected, store):
             each.put(**new_rows(0, 20_000))
@@ -280,6 +315,66 @@ def test_what_was_loaded_is_not_loaded_again_if_something_fails_afterwards(tmp_p
         store.counts()
     store.close()
     with open_store(f"ladybug:{tmp_path}/g", read_only=True) as store:
+        assert store.counts().statements == 40
+
+
+def test_whole_is_read_from_memory_while_it_is_loaded(tmp_path, monkeypatch, loads):
+    monkeypatch.setattr(ladybug_graph, "COPIED_BYTES", 20_000)
+    may_load = threading.Event()
+    really_load = LadybugGraph._load_waiting
+
+    def load(self, waiting):
+        assert may_load.wait(60)
+        really_load(self, waiting)
+
+    monkeypatch.setattr(LadybugGraph, "_load_waiting", load)
+    with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
+        for each in (expected, store):
+            each.put(**new_rows(0, 50))
+        by_property = Pattern(property="size", ranks=(Rank.ASSERTED,))
+        for read in (
+            lambda each: each.categories(),
+            lambda each: each.scan(by_property),
+            lambda each: each.facts(),
+            lambda each: each.triples([Rank.ASSERTED]),
+            lambda each: each.triples([Rank.ACCEPTED]),
+            lambda each: each.sourced_triples([Rank.ASSERTED]),
+        ):
+            assert sorted_rows(read(store)) == sorted_rows(read(expected))
+        assert store.sources() == expected.sources()
+        assert loads == []
+        may_load.set()
+        # What comes while the first rows are loaded waits; what changes them does not.
+        for each in (expected, store):
+            each.put(**new_rows(50, 20))
+            each.put(items_table([Item("3", "another title")]), None)
+        assert store.content_hash() == expected.content_hash()
+        for each in (expected, store):
+            each.put(**new_rows(100, 500))
+            each.put(**new_rows(600, 500))
+        assert sorted_rows(store.facts()) == sorted_rows(expected.facts())
+        assert store.content_hash() == expected.content_hash()
+
+
+def sorted_rows(batches):
+    return sorted((row for batch in batches for row in batch.to_pylist()), key=str)
+
+
+def test_failed_load_beside_the_next_rows_is_said_by_the_next_call(tmp_path, monkeypatch):
+    def fail(self, waiting):
+        raise StoreUnavailableError("no room")
+
+    store: Any = open_store(f"ladybug:{tmp_path}/g")
+    with monkeypatch.context() as patch:
+        patch.setattr(LadybugGraph, "_load_waiting", fail)
+        store.put(**new_rows(0))
+        assert len(list(store.facts())) > 0
+        with pytest.raises(StoreUnavailableError, match="no room"):
+            store.counts()
+    with pytest.raises(StoreError, match="open it again"):
+        store.put(**new_rows(20))
+    store.close()
+    with open_store(f"ladybug:{tmp_path}/g") as store:
         assert store.counts().statements == 40
 
 

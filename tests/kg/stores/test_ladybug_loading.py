@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.stores.journal import JournalBatch, changes_table, new_rows_table
-from kg.stores.ladybug_loading import WaitingRows, is_whole, parts
+from kg.stores.ladybug_loading import AddedItems, Loading, WaitingRows, is_whole, parts
 from kg.stores.merge import Changes
 from kg.stores.property_graph import first_image, with_image
 from kg.stores.tables import ITEM_SCHEMA, items_table, statements_table
@@ -32,10 +32,33 @@ def test_waiting_rows_keep_their_order_and_newest_version():
     for version, id in enumerate(["b", "a"]):
         waiting.add(version, batch_of([id], [statement(id)]))
     assert waiting
-    assert (waiting.version, waiting.item_ids) == (1, {"a", "b"})
+    assert waiting.version == 1
     assert waiting.items()["id"].to_pylist() == ["b", "a"]
     assert waiting.statements()["item"].to_pylist() == ["b", "a"]
     assert waiting.nbytes > 0
+
+
+@given(
+    st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=8), st.lists(st.text(max_size=2))
+)
+def test_added_items_are_known(parts, others):
+    added = AddedItems()
+    for ids in parts:
+        added.add(ids)
+    known = {id for ids in parts for id in ids}
+    assert added.may_have_any(others) == (not known.isdisjoint(others))
+    assert all(added.may_have_any([id]) for id in known)
+
+
+def test_load_in_a_thread_passes_its_error_on_each_time():
+    def fail(rows):
+        raise ValueError(str(rows.version))
+
+    loading = Loading(WaitingRows(7), fail)
+    loading.end()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="7"):
+            loading.finish()
 
 
 @pytest.mark.parametrize("most", [1, 50, 10**9])

@@ -117,10 +117,6 @@ class Statement:
         return statement_id(self.item, self.property, self.value, self.language)
 
 
-STATEMENT_ID = "[0-9a-f]{32}"
-"""What :func:`statement_id` returns, as a regular expression."""
-
-
 def statement_id(item: str, property: str, value: str, language: str | None = None) -> str:
     """Return a hash of the triple and the language, 32 hexadecimal digits.
 

@@ -34,7 +34,7 @@ COLUMNS = {
         "references": "STRING",
     },
     HAS: {
-        "id": "UUID",
+        "id": "STRING",
         "property": "STRING",
         "rank": "STRING",
         "source": "STRING",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,7 +14,6 @@ import pyarrow.compute as pc
 from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
 from kg.stores.ladybug_database import ladybug_errors
-from kg.stores.ladybug_types import plain_row, with_plain_types
 from kg.stores.merge import StoredRows
 from kg.stores.projection import Projection
 from kg.stores.property_graph import (
@@ -45,7 +43,7 @@ from kg.stores.tables import (
     Row,
 )
 from kg.stores.unchanged import COMPARED_SCHEMA, StoredTables
-from schema.terms import STATEMENT_ID, Rank
+from schema.terms import Rank
 
 ITEMS_AT_ONCE = 50_000
 STATEMENTS_AT_ONCE = 200_000
@@ -137,7 +135,7 @@ class LadybugReader(Projection):
             result = self._lookups.execute(text, params)
             try:
                 names = result.get_column_names()
-                return [dict(zip(names, plain_row(row), strict=True)) for row in result]
+                return [dict(zip(names, row, strict=True)) for row in result]
             finally:
                 result.close()
 
@@ -228,7 +226,6 @@ class LadybugReader(Projection):
 
         Only nodes have an index: all statements are compared.
         """
-        ids = [id for id in ids if re.fullmatch(STATEMENT_ID, id)]
         match = "MATCH (i:Item)-[h:HAS]->()"
         columns = f"h.id AS id, offset(id(i)) AS {_PLACE}"
         if len(ids) <= LISTED_IDS:
@@ -386,7 +383,7 @@ class LadybugReader(Projection):
                 table = result.get_as_arrow(max(1, min(result.get_num_tuples(), CHUNK_ROWS)))
             finally:
                 connection.close()
-            table = with_plain_types(table)
+            table = with_empty_lists(table)
             # A damaged page may give text that is not UTF-8, which Arrow would pass on.
             table.validate(full=True)
             return table
@@ -402,3 +399,24 @@ def ranges_of(places: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 def _ranges(start: int, stop: int, step: int) -> list[Range]:
     return [(each, min(each + step, stop)) for each in range(start, stop, step)]
+
+
+def with_empty_lists(table: pa.Table) -> pa.Table:
+    """Return a table of Ladybug's whose lists are sound even if all of them are empty.
+
+    It never writes the first offset of texts that are none, so that the list column of a graph
+    without images has whatever was in memory there. Nobody reads that but Arrow's validation.
+    """
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if not pa.types.is_list(field.type) or any(len(chunk.values) for chunk in column.chunks):
+            continue
+        # Not pa.array, which loads pandas at its first call: a third of the time of `show`.
+        offsets = pa.Array.from_buffers(
+            pa.int32(), len(column) + 1, [None, pa.py_buffer(bytes(4 * (len(column) + 1)))]
+        )
+        missing = pc.is_null(column).combine_chunks()
+        empty = pa.nulls(0, field.type.value_type)
+        lists = pa.ListArray.from_arrays(offsets, empty, type=field.type, mask=missing)
+        table = table.set_column(place, field, lists)
+    return table

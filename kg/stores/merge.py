@@ -26,7 +26,7 @@ from kg.stores.references import (
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, checked_table
 from schema.errors import DataError
 from schema.languages import canonical_tag
-from schema.terms import STATEMENT_ID, Rank
+from schema.terms import Rank
 
 REQUIRED_COLUMNS = ("id", "item", "property", "value", "rank")
 
@@ -42,11 +42,9 @@ class PutTables:
     def checked(cls, items: pa.Table | None, statements: pa.Table | None) -> PutTables:
         """Check the tables given to a put.
 
-        Raises DataError as ``checked_table`` does, and for a language that is no tag or an id that
-        is no statement's.
+        Raises DataError as ``checked_table`` does, and for a language that is no tag.
         """
         statements = checked_table(statements, STATEMENT_SCHEMA, REQUIRED_COLUMNS)
-        _check_ids(statements["id"])
         _check_languages(statements["language"])
         return cls(checked_table(items, ITEM_SCHEMA, ("id",)), statements)
 
@@ -324,16 +322,6 @@ def _merged_statements(before: list[Reference], row: Row) -> list[Reference]:
         if old is None or not is_same(new, old):
             after = [*without(after, origin), new]
     return after
-
-
-def _check_ids(ids: pa.ChunkedArray) -> None:
-    """Raise DataError if a statement's id is none: Ladybug cannot keep it."""
-    wrong = ids.filter(pc.invert(pc.match_substring_regex(ids, f"^{STATEMENT_ID}$")))
-    if len(wrong):
-        raise DataError(
-            f"the table to put cannot be used: {wrong[0].as_py()!r} is no id of a statement: make "
-            "it with schema.terms.statement_id"
-        )
 
 
 def _check_languages(languages: pa.ChunkedArray) -> None:

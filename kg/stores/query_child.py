@@ -207,8 +207,7 @@ def _plain(value: object) -> Any:
         case bytes():
             return value.hex()
         case UUID():
-            # The ids of statements, which are hashes, are kept as UUIDs.
-            return value.hex
+            return str(value)
     raise TypeError(f"a value of type {type(value).__name__} cannot be returned: return its parts")
 
 

@@ -9,14 +9,12 @@ import ladybug
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kg.stores import journaled, ladybug_database, ladybug_graph, ladybug_reading
 from kg.stores.journal import changes_table
 from kg.stores.ladybug import LadybugStore
 from kg.stores.ladybug_graph import LadybugGraph
-from kg.stores.ladybug_types import with_plain_types
+from kg.stores.ladybug_reading import with_empty_lists
 from kg.stores.merge import Changes
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern
@@ -78,11 +76,6 @@ class TestLadybug(CypherContract, JournaledContract):
             connection.execute(f"ALTER TABLE Item DROP {name}")
         for name in ("language", "references"):
             connection.execute(f"ALTER TABLE HAS DROP {name}")
-        # Its statements' ids were texts.
-        connection.execute("ALTER TABLE HAS ADD text STRING")
-        connection.execute("MATCH ()-[h:HAS]->() SET h.text = replace(string(h.id), '-', '')")
-        connection.execute("ALTER TABLE HAS DROP id")
-        connection.execute("ALTER TABLE HAS RENAME text TO id")
         connection.execute("CHECKPOINT")
         connection.close()
         database.close()
@@ -145,7 +138,7 @@ class TestLadybug(CypherContract, JournaledContract):
             assert store.counts().statements % 200 == 1
 
 
-def test_ids_of_statements_are_compared_and_returned_as_texts(tmp_path):
+def test_statements_are_found_by_their_ids(tmp_path):
     made = statement("a")
     with open_store(f"ladybug:{tmp_path}/g") as store:
         store.put(None, statements_table([made, statement("b")]))
@@ -153,15 +146,7 @@ def test_ids_of_statements_are_compared_and_returned_as_texts(tmp_path):
         (row,) = store.query(text, {"id": made.id}).rows
         assert (row[0], row[1]["id"], row[2]) == (made.id, made.id, [made.id])
         assert [each["id"] for each in scan_rows(store)] == sorted([made.id, statement("b").id])
-        assert store.retract(["no id", made.id.upper(), made.id]) == 1
-
-
-@given(st.lists(st.binary(min_size=16, max_size=16) | st.none(), max_size=9), st.integers(0, 3))
-def test_ids_become_hexadecimal_digits(values, start):
-    storage = pa.array(values, pa.binary(16)).slice(start)
-    table = pa.table({"id": pa.ExtensionArray.from_storage(pa.uuid(), storage)})
-    expected = [None if value is None else value.hex() for value in values[start:]]
-    assert with_plain_types(table)["id"].to_pylist() == expected
+        assert store.retract(["no id", made.id]) == 1
 
 
 def test_lists_that_are_all_empty_are_sound_whatever_ladybug_left_in_memory():
@@ -174,14 +159,14 @@ def test_lists_that_are_all_empty_are_sound_whatever_ladybug_left_in_memory():
     table = pa.table({"id": ["a", "b", "c"], "images": lists})
     with pytest.raises(pa.ArrowInvalid, match="negative offset"):
         table.validate(full=True)
-    sound = with_plain_types(table)
+    sound = with_empty_lists(table)
     sound.validate(full=True)
     assert sound["images"].to_pylist() == [[], None, []]
 
 
 def test_lists_that_have_something_stay_as_they_are():
     table = pa.table({"id": ["a", "b"], "images": pa.array([["x.jpg"], None])})
-    assert with_plain_types(table).equals(table)
+    assert with_empty_lists(table).equals(table)
 
 
 class TestLargeLadybug(TestLadybug):

@@ -79,7 +79,7 @@ def read_stats(store: GraphStore) -> Stats:
     from kg.stores.tables import FACT_SCHEMA, ITEM_SCHEMA
 
     with duckdb.connect(":memory:") as database:
-        item_rows = _stream(store.items(), ITEM_SCHEMA, _ITEM_COLUMNS)
+        item_rows = _stream(store.unordered_items(), ITEM_SCHEMA, _ITEM_COLUMNS)
         database.register("item_rows", item_rows)
         items, titles, images, categories = database.execute(_COUNT_ITEMS).fetchall()[0]
 

@@ -190,7 +190,7 @@ class _Families:
                 "category VARCHAR, images VARCHAR[])"
             )
         is_member = "id IN (SELECT id FROM members)"
-        for batch in store.items():
+        for batch in store.unordered_items():
             own, inherited = _divided(batch, store.order)
             self._insert("items", own, f"id, {fields}", is_member)
             self._insert("filled", inherited, f"id, {fields}", is_member)

@@ -378,7 +378,7 @@ def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
     known = 0
     missing: list[str] = []
     unsourced: list[str] = []
-    for batch in store.items():
+    for batch in store.unordered_items():
         ids = _described_by(batch, source)
         known += len(ids)
         found = seen.find(ids)
@@ -391,8 +391,8 @@ def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
     if unsourced:
         stated = _stated_by(store, source, unsourced)
         known += len(stated)
-        missing = sorted([*missing, *stated])
-    return Missing(source, missing, known)
+        missing += stated
+    return Missing(source, sorted(missing), known)
 
 
 def _stated_by(store: GraphStore, source: str, item_ids: Sequence[str]) -> list[str]:

@@ -254,9 +254,13 @@ class LadybugReader(Projection):
             text = f"MATCH (i:Item) RETURN {self.item_columns} ORDER BY i.id"
             yield from self.table(text, {}, ITEM_SCHEMA).to_batches(max_chunksize=BATCH_ROWS)
             return
+        yield from sorted_batches(self.unordered_items(), ITEM_SCHEMA)
+
+    def unordered_items(self) -> Iterator[pa.RecordBatch]:
+        """Yield all items in any order."""
         text = f"MATCH (i:Item) WHERE {IN_RANGE} RETURN {self.item_columns}"
-        ranges = _ranges(0, places, ITEMS_AT_ONCE)
-        yield from sorted_batches(self._parts(text, {}, ranges, ITEM_SCHEMA), ITEM_SCHEMA)
+        ranges = _ranges(0, self.places("Item"), ITEMS_AT_ONCE)
+        yield from self._parts(text, {}, ranges, ITEM_SCHEMA)
 
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""

@@ -100,6 +100,10 @@ class Projection(WholeReads):
     def items(self) -> Iterator[pa.RecordBatch]:
         """Yield all items, ordered by id."""
 
+    def unordered_items(self) -> Iterator[pa.RecordBatch]:
+        """Yield all items in any order."""
+        return self.items()
+
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())

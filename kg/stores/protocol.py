@@ -233,6 +233,10 @@ class GraphStore(ABC):
     def scan(self, pattern: Pattern = EVERYTHING) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match a pattern, ordered by id, in STATEMENT_SCHEMA."""
 
+    def unordered_items(self) -> Iterator[pa.RecordBatch]:
+        """Yield all items in any order, which may be faster."""
+        return self.items()
+
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         return (batch.select(["id", "category"]) for batch in self.items())

@@ -13,6 +13,7 @@ from kg.stores.open import open_store
 from kg.stores.protocol import Pattern, PutReport
 from kg.stores.references import SourceOrder
 from kg.stores.tables import (
+    ITEM_SCHEMA,
     SOURCED_TRIPLE_SCHEMA,
     TRIPLE_SCHEMA,
     items_table,
@@ -152,6 +153,12 @@ class StoreContract:
         assert statement_ids == sorted(statement_ids)
         item_ids = [row["id"] for batch in store.items() for row in batch.to_pylist()]
         assert item_ids == sorted(names)
+
+    def test_unordered_items_are_all_items(self, store):
+        store.put(items_table([Item("b", "B"), Item("a", images=("1.jpg",))]), None)
+        batches = list(store.unordered_items())
+        found = pa.Table.from_batches(batches, ITEM_SCHEMA).sort_by("id")
+        assert found.equals(pa.Table.from_batches(store.items(), ITEM_SCHEMA))
 
     def test_categories_are_those_of_the_items(self, store):
         store.put(items_table([Item("a", category="x > y"), Item("b")]), None)

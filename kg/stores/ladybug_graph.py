@@ -65,10 +65,12 @@ from kg.stores.ladybug_loading import (
     AddedItems,
     HeldRows,
     Loading,
+    NewRows,
     WaitingRows,
     has_no_references,
     is_whole,
     parts,
+    together,
 )
 from kg.stores.ladybug_reading import FROM_ITEMS, IN_RANGE, LadybugReader, ranges_of
 from kg.stores.property_graph import (
@@ -88,12 +90,12 @@ MERGED_ROWS = 8_192
 """Rows of one transaction; it is all that the write-ahead log ever holds beyond its limit."""
 DELETED_ROWS = 1_000
 """Statements that are deleted at once: each of their items' is compared with all of them."""
-COPIED_BYTES = 1 << 27
+COPIED_BYTES = 1 << 26
 """The most that is loaded by one COPY: a third of a million statements with short texts.
 
 A million at once take a third less of the processors' time, but 1.5 instead of 0.9 GB of memory.
 """
-HELD_BYTES = 1 << 28
+HELD_BYTES = 1 << 27
 """The most that is held in memory to be read while it is loaded: a million statements."""
 COPIED_ROWS = 16_384
 """Into a graph that has some already, fewer new rows are merged at once."""
@@ -269,26 +271,26 @@ class LadybugGraph(LadybugReader):
         batch = JournalBatch.from_table(changes)
         item_ids = batch.items["id"].to_pylist()
         if self._may_wait(batch, item_ids):
-            if self._waiting and self._waiting.nbytes + changes.nbytes > COPIED_BYTES:
+            rows = NewRows.of(batch)
+            if self._waiting and self._waiting.nbytes + rows.nbytes > COPIED_BYTES:
                 # No more than the rows of two loads are in memory.
                 self._finish_loading()
                 self._begin_loading(self._load_waiting)
-            self._waiting.add(version, batch)
-            self._hold(batch)
+            self._waiting.add(version, rows)
+            self._hold(rows, batch)
         else:
             self.settle()
             self._held = None
             self._merge(batch, version)
         self._added.add(item_ids)
 
-    def _hold(self, batch: JournalBatch) -> None:
-        """Hold the rows of a batch, if the graph's rows are all held and few enough."""
+    def _hold(self, rows: NewRows, batch: JournalBatch) -> None:
+        """Hold new rows, if the graph's rows are all held and few enough."""
         if self._held is not None and has_no_references(batch):
-            self._held.add(batch)
-        if self._held is not None and (
-            not has_no_references(batch) or self._held.nbytes > HELD_BYTES
-        ):
-            self._held = None
+            self._held.add(rows)
+            if self._held.nbytes <= HELD_BYTES:
+                return
+        self._held = None
 
     def held_rows(self) -> HeldRows | None:
         """Return all rows of the graph if they are in memory, and begin to settle beside that."""
@@ -334,15 +336,16 @@ class LadybugGraph(LadybugReader):
             self._loading = None
 
     def _load_waiting(self, waiting: WaitingRows) -> None:
-        items = with_image(waiting.items())
-        statements = waiting.statements()
+        parts = {ITEM: waiting.items, HAS: waiting.statements}
         with self._pool_for_copies(waiting.nbytes):
             for left_out in self._left_out:
-                for text in left_out.add_for(items if left_out.label == ITEM else statements):
+                for text in left_out.add_for(parts[left_out.label]):
                     self._execute(text)
-            self._load(ITEM, items.select(self._columns_of(ITEM)))
-            self._load("Value", pa.table({"text": self._new_texts(statements["value"])}))
-            self._load(HAS, statements.select(["item", "value", *self._columns_of(HAS)]))
+            self._load(ITEM, together(waiting.items, self._columns_of(ITEM)))
+            values = together(waiting.statements, ["value"])["value"]
+            self._load("Value", pa.table({"text": self._new_texts(values)}))
+            columns = ["item", "value", *self._columns_of(HAS)]
+            self._load(HAS, together(waiting.statements, columns))
             self._execute(SET_APPLIED_VERSION, {"version": waiting.version})
         self._is_empty = False
 

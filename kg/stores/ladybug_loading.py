@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.journal import JournalBatch
+from kg.stores.ladybug_columns import CompactRows
 from kg.stores.projection import WholeReads
+from kg.stores.property_graph import with_image
 from kg.stores.protocol import Pattern
 from kg.stores.tables import (
     FACT_SCHEMA,
-    ITEM_SCHEMA,
     SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
@@ -37,35 +38,50 @@ class WaitingRows:
     """Items that the graph has none of, with statements about them, and their newest version."""
 
     version: int = -1
-    _items: list[pa.Table] = field(default_factory=list)
-    _statements: list[pa.Table] = field(default_factory=list)
+    items: list[CompactRows] = field(default_factory=list)
+    statements: list[CompactRows] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return self.version >= 0
 
-    def add(self, version: int, batch: JournalBatch) -> None:
+    def add(self, version: int, batch: NewRows) -> None:
         """Add the rows of a version."""
         self.version = version
-        self._items.append(batch.items)
-        self._statements.append(batch.statements)
+        self.items.append(batch.items)
+        self.statements.append(batch.statements)
 
     @property
     def nbytes(self) -> int:
-        """The size of the rows in Arrow's form, in bytes."""
-        return sum(table.nbytes for table in (*self._items, *self._statements))
+        """The size of the rows in memory, in bytes."""
+        return sum(rows.nbytes for rows in (*self.items, *self.statements))
 
     @property
     def seconds(self) -> float:
         """About how long it takes to load the rows."""
-        return LOAD_SECONDS * sum(table.num_rows for table in self._statements)
+        return LOAD_SECONDS * sum(rows.num_rows for rows in self.statements)
 
-    def items(self) -> pa.Table:
-        """Return the items."""
-        return pa.concat_tables([ITEM_SCHEMA.empty_table(), *self._items])
 
-    def statements(self) -> pa.Table:
-        """Return the statements."""
-        return pa.concat_tables([STATEMENT_SCHEMA.empty_table(), *self._statements])
+@dataclass(frozen=True)
+class NewRows:
+    """Items that the graph has none of, as it shows them, and statements about them."""
+
+    items: CompactRows
+    statements: CompactRows
+
+    @classmethod
+    def of(cls, batch: JournalBatch) -> NewRows:
+        """Return the rows of a batch."""
+        return cls(CompactRows.of(with_image(batch.items)), CompactRows.of(batch.statements))
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the rows in memory, in bytes."""
+        return self.items.nbytes + self.statements.nbytes
+
+
+def together(parts: Sequence[CompactRows], names: Sequence[str]) -> pa.Table:
+    """Return some columns of one or more parts of a table."""
+    return pa.concat_tables([rows.table(names) for rows in parts])
 
 
 class Loading:
@@ -156,19 +172,19 @@ class HeldRows(WholeReads):
 
     def __init__(self) -> None:
         self.nbytes = 0
-        self._items: list[pa.Table] = []
-        self._statements: list[pa.Table] = []
+        self._items: list[CompactRows] = []
+        self._statements: list[CompactRows] = []
 
-    def add(self, batch: JournalBatch) -> None:
-        """Add new rows."""
-        self.nbytes += batch.items.nbytes + batch.statements.nbytes
-        self._items.append(batch.items)
-        self._statements.append(batch.statements)
+    def add(self, rows: NewRows) -> None:
+        """Add new rows, of which none has several sources."""
+        self.nbytes += rows.nbytes
+        self._items.append(rows.items)
+        self._statements.append(rows.statements)
 
     def categories(self) -> Iterator[pa.RecordBatch]:
         """Yield the id and the category of all items in any order."""
         for items in self._items:
-            yield from items.select(["id", "category"]).to_batches()
+            yield from items.table(["id", "category"]).to_batches()
 
     def scan(self, pattern: Pattern) -> Iterator[pa.RecordBatch]:
         """Yield the statements that match, ordered by id."""
@@ -176,14 +192,15 @@ class HeldRows(WholeReads):
         for statements in self._statements:
             condition = _has_rank(statements, pattern.ranks)
             for name, text in pattern.texts().items():
-                condition = pc.and_(condition, pc.equal(statements[name], text))
-            found.append(statements.filter(condition))
+                condition = pc.and_(condition, pc.equal(statements.column(name), text))
+            if pc.any(condition).as_py():
+                found.append(statements.table(STATEMENT_SCHEMA.names).filter(condition))
         yield from pa.concat_tables(found).sort_by("id").to_batches()
 
     def facts(self) -> Iterator[pa.RecordBatch]:
         """Yield all statements in any order, in FACT_SCHEMA."""
         for statements in self._statements:
-            yield from statements.select(FACT_SCHEMA.names).to_batches()
+            yield from statements.table(FACT_SCHEMA.names).to_batches()
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
@@ -195,10 +212,10 @@ class HeldRows(WholeReads):
 
     def sources(self) -> list[str]:
         """Return the sources of items and statements in order; what is only predicted has none."""
-        columns = [items["source"] for items in self._items]
+        columns = [items.column("source") for items in self._items]
         for statements in self._statements:
-            is_predicted = pc.equal(statements["rank"], str(Rank.PREDICTED))
-            columns.append(statements["source"].filter(pc.invert(is_predicted)))
+            is_predicted = pc.equal(statements.column("rank"), str(Rank.PREDICTED))
+            columns.append(statements.column("source").filter(pc.invert(is_predicted)))
         names = {name for column in columns for name in column.unique().to_pylist()}
         return sorted(name for name in names if name)
 
@@ -206,12 +223,13 @@ class HeldRows(WholeReads):
         self, ranks: Sequence[Rank], schema: pa.Schema
     ) -> Iterator[pa.RecordBatch]:
         for statements in self._statements:
-            condition = pc.and_(_has_rank(statements, ranks), statements["language"].is_null())
-            yield from statements.filter(condition).select(schema.names).to_batches()
+            has_none = statements.column("language").is_null()
+            condition = pc.and_(_has_rank(statements, ranks), has_none)
+            yield from statements.table(schema.names).filter(condition).to_batches()
 
 
-def _has_rank(statements: pa.Table, ranks: Sequence[Rank] | None) -> pa.ChunkedArray:
-    column = statements["rank"]
+def _has_rank(statements: CompactRows, ranks: Sequence[Rank] | None) -> pa.ChunkedArray:
+    column = statements.column("rank")
     if ranks is None:
         return column.is_valid()
     return pc.is_in(column, value_set=pa.array([str(rank) for rank in ranks], pa.string()))

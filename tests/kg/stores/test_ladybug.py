@@ -265,17 +265,22 @@ def test_waiting_rows_are_updated_and_retracted(tmp_path, monkeypatch, has_some)
 
 
 def test_rows_are_loaded_in_parts_if_the_buffer_pool_is_too_small(tmp_path, monkeypatch, loads):
-    monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 500)
-    monkeypatch.setattr(ladybug_graph, "SMALL_COPY_BYTES", 0)
-    monkeypatch.setattr(ladybug_graph, "COPY_POOL_BYTES", 16 << 20)
-    monkeypatch.setattr(ladybug_graph, "WRITER_POOL_BYTES", 16 << 20)
+    monkeypatch.setattr(ladybug_graph, "MERGED_ROWS", 20)
+    really_execute = ladybug.Connection.execute
+
+    def execute(self, query, parameters=None):
+        if query.startswith("COPY") and parameters["rows"].num_rows > 150:
+            raise RuntimeError("Buffer manager exception: The buffer pool is full")
+        return really_execute(self, query, parameters)
+
+    monkeypatch.setattr(ladybug.Connection, "execute", execute)
     with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
         for each in (expected, store):
-            each.put(**new_rows(0, 20_000))
+            each.put(**new_rows(0, 250))
         store.close()
         with open_store(f"ladybug:{tmp_path}/g", read_only=True) as reader:
             assert reader.content_hash() == expected.content_hash()
-    assert len([label for label, _ in loads if label == "HAS"]) > 1
+    assert [rows for label, rows in loads if label == "HAS"] == [500, 250, 125, 125, 250, 125, 125]
 
 
 def test_what_was_loaded_is_not_loaded_again_if_something_fails_afterwards(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kg.stores import ladybug_graph
 from kg.stores.graph_scan import Content
-from kg.stores.ladybug_columns import COLUMNS, HAS, ITEM, LeftOutColumns
+from kg.stores.ladybug_columns import COLUMNS, HAS, ITEM, CompactRows, LeftOutColumns
 from kg.stores.ladybug_scan import LadybugScan
 from kg.stores.open import open_store
 from kg.stores.property_graph import ITEM_PROPERTIES, RELATIONSHIP_PROPERTIES
@@ -96,30 +96,49 @@ def test_tables_have_the_columns_of_the_property_graph():
 
 
 def rows_with(**columns):
+    """Return two items, with some columns."""
     table = pa.Table.from_pylist([{"id": "a"}, {"id": "b"}], schema=ITEM_SCHEMA)
     table = table.append_column("image", pa.nulls(2, pa.string()))
     for name, values in columns.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(name), pa.array(values, pa.string()))
-    return table
+    return CompactRows.of(table)
 
 
 def test_a_column_is_added_when_its_rows_are_no_longer_alike():
     left_out = LeftOutColumns.of_new_table(ITEM)
-    assert list(left_out.add_for(rows_with(source=["s", "s"], time=["1", "2"]))) == [
+    some = rows_with(source=["s", "s"])
+    assert list(left_out.add_for([rows_with(source=["s", "s"], time=["1", "2"])])) == [
         "ALTER TABLE Item ADD IF NOT EXISTS time STRING"
     ]
-    assert list(left_out.add_for(rows_with(source=["s", "s"]).slice(0, 0))) == []
-    assert list(left_out.add_for(rows_with(source=["s", "s"]))) == []
-    assert list(left_out.add_for(rows_with(source=["s", "o"]))) == [
+    assert list(left_out.add_for([])) == []
+    assert list(left_out.add_for([some, CompactRows.of(ITEM_SCHEMA.empty_table())])) == []
+    assert list(left_out.add_for([some, rows_with(source=["o", "o"])])) == [
         "ALTER TABLE Item ADD IF NOT EXISTS source STRING DEFAULT 's'"
     ]
     assert "ALTER TABLE Item ADD IF NOT EXISTS category STRING" in list(left_out.add_all())
     assert left_out.names == list(left_out.add_all()) == []
 
 
+def test_compact_rows_have_the_columns_of_the_table():
+    table = pa.table(
+        {
+            "none": pa.nulls(3, pa.string()),
+            "same": ["x", "x", "x"],
+            "some": ["x", None, "x"],
+            "rows": [1, 1, 1],
+            "lists": [["x"], ["x"], ["x"]],
+        }
+    )
+    for part in (table, table.slice(1), table.slice(0, 0)):
+        rows = CompactRows.of(part)
+        assert rows.table(table.column_names).equals(part)
+        assert rows.table(["same"]).equals(part.select(["same"]))
+    assert CompactRows.of(table).alike == {"none": None, "same": "x"}
+
+
 @pytest.mark.parametrize("text", ["it's", "a\\", "line\nbreak", "\x00"])
 def test_a_text_that_would_have_to_be_escaped_is_loaded(text):
     left_out = LeftOutColumns.of_new_table(ITEM)
-    added = list(left_out.add_for(rows_with(source=[text, text])))
+    added = list(left_out.add_for([rows_with(source=[text, text])]))
     assert added == ["ALTER TABLE Item ADD IF NOT EXISTS source STRING"]

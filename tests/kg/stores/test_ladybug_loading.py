@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.stores.journal import JournalBatch, changes_table, new_rows_table
-from kg.stores.ladybug_loading import AddedItems, Loading, WaitingRows, is_whole, parts
+from kg.stores.ladybug_loading import (
+    AddedItems,
+    Loading,
+    NewRows,
+    WaitingRows,
+    is_whole,
+    parts,
+    together,
+)
 from kg.stores.merge import Changes
 from kg.stores.property_graph import first_image, with_image
 from kg.stores.tables import ITEM_SCHEMA, items_table, statements_table
@@ -30,12 +38,11 @@ def test_waiting_rows_keep_their_order_and_newest_version():
     waiting = WaitingRows()
     assert not waiting
     for version, id in enumerate(["b", "a"]):
-        waiting.add(version, batch_of([id], [statement(id)]))
+        waiting.add(version, NewRows.of(batch_of([id], [statement(id)])))
     assert waiting
     assert waiting.version == 1
-    assert waiting.items()["id"].to_pylist() == ["b", "a"]
-    assert waiting.statements()["item"].to_pylist() == ["b", "a"]
-    assert waiting.nbytes > 0
+    assert together(waiting.items, ["id", "image"])["id"].to_pylist() == ["b", "a"]
+    assert together(waiting.statements, ["item"])["item"].to_pylist() == ["b", "a"]
 
 
 @given(

@@ -344,6 +344,10 @@ class LadybugReader(Projection):
         (row,) = self.rows(f"MATCH (n:{label}) RETURN max(offset(id(n))) AS last")
         return 0 if row["last"] is None else int(row["last"]) + 1
 
+    def count_nodes(self, label: str) -> int:
+        """Return the number of nodes of a kind."""
+        return int(self.rows(f"MATCH (n:{label}) RETURN count(*) AS nodes")[0]["nodes"])
+
     def _statement_ranges(self) -> list[Range]:
         """Return ranges of items that have about STATEMENTS_AT_ONCE statements each, or fewer."""
         count = f"MATCH (i:Item)-[h:HAS]->() WHERE {IN_RANGE} RETURN count(*) AS statements"

@@ -283,6 +283,20 @@ def test_rows_are_loaded_in_parts_if_the_buffer_pool_is_too_small(tmp_path, monk
     assert [rows for label, rows in loads if label == "HAS"] == [500, 250, 125, 125, 250, 125, 125]
 
 
+def test_nodes_are_never_more_than_doubled_by_one_load(tmp_path, monkeypatch, loads):
+    monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
+    url = f"ladybug:{tmp_path}/g"
+    with open_store("memory:") as expected:
+        for first, items in ((0, 5), (5, 100)):
+            with open_store(url) as store:
+                for each in (expected, store):
+                    each.put(**new_rows(first, items))
+                assert store.content_hash() == expected.content_hash()
+        assert [rows for label, rows in loads if label == "Item"] == [
+            *(5, 2, 3, 5, 7, 11, 16, 24, 32)
+        ]
+
+
 def test_what_was_loaded_is_not_loaded_again_if_something_fails_afterwards(tmp_path, monkeypatch):
     store: Any = open_store(f"ladybug:{tmp_path}/g")
     store.put(**new_rows(0))

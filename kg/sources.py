@@ -13,16 +13,18 @@ import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from kg.ingest.files import SourceFile
+from kg.ingest.known_rows import KnownRows, RowMemory
 from schema.documents import parse_json_object, read_limited
 from schema.errors import DataError, MappingError
-from schema.files import sync
-from schema.manifests import manifest_problems, write_manifest
+from schema.files import digest_named, sync
+from schema.manifests import manifest_problems, read_digests, write_manifest
 from schema.mapping import Mapping, mapping_toml, parse_mapping
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ KEPT_RUNS = 3
 CONTENT = "content.zst"
 MAPPING = "mapping.toml"
 READING = "reading.json"
+ROWS = "rows.arrow"
 GO_ON = "load the source again, or name the file to fill with --template"
 """How to go on when what is kept of a source cannot be used: the end of such messages."""
 
@@ -101,6 +104,21 @@ class KeptSource:
         if problems:
             raise DataError(problems[0])
 
+    def load_rows(self) -> KnownRows | None:
+        """Return what is known of the rows of the file, None if nothing is.
+
+        Raises DataError if that is damaged.
+        """
+        path = self.folder / ROWS
+        if not path.exists():
+            return None
+        try:
+            if digest_named(self.folder, ROWS) != read_digests(self.folder).get(ROWS):
+                raise ValueError("its sha256 is not the manifest's")
+            return KnownRows.load(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error})") from None
+
     def load_mapping(self) -> Mapping:
         """Return the mapping by which the file was read; raises DataError if it is damaged."""
         try:
@@ -156,10 +174,17 @@ class KeptSources:
                     shutil.rmtree(left, ignore_errors=True)
         return SourceCopy(Path(tempfile.mkdtemp(dir=self.folder, prefix=_WRITING)))
 
-    def keep(self, copy: SourceCopy, kept: ReadSource, mapping: Mapping | None) -> None:
+    def keep(
+        self,
+        copy: SourceCopy,
+        kept: ReadSource,
+        mapping: Mapping | None,
+        rows: RowsToKeep | None = None,
+    ) -> None:
         """Keep a copy that is complete as a file of a source, and forget its oldest runs.
 
-        Raises OSError if it cannot be written; then nothing has changed.
+        With ``rows`` what is known of its rows is kept as well. Raises OSError if it cannot be
+        written; then nothing has changed.
         """
         copy.finish(kept.file)
         before = [each for each in self.all() if each.source == kept.source]
@@ -188,6 +213,9 @@ class KeptSources:
         copy.write(READING, json.dumps(document, indent=1).encode())
         if mapping is not None:
             copy.write(MAPPING, mapping_toml(mapping).encode())
+        if rows is not None:
+            with copy.writing(ROWS) as stream:
+                rows.memory.write(stream, rows.key, rows.revision)
         write_manifest(copy.folder, copy.digests())
         sync(copy.folder)
         folder = self.folder / _folder_name(kept.source)
@@ -207,6 +235,15 @@ class KeptSources:
         for each in kept:
             shutil.rmtree(each.folder, ignore_errors=True)
         return len(kept)
+
+
+@dataclass(frozen=True)
+class RowsToKeep:
+    """The rows that were read of a file, see :class:`kg.ingest.known_rows.LastRun`."""
+
+    memory: RowMemory
+    key: str
+    revision: str
 
 
 @dataclass(frozen=True)
@@ -278,6 +315,15 @@ class SourceCopy:
             stream.flush()
             os.fsync(stream.fileno())
         self._others[name] = hashlib.sha256(data).hexdigest()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """Yield a stream to write a large file beside the copy."""
+        with (self.folder / name).open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._others[name] = digest_named(self.folder, name)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that was written."""

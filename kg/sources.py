@@ -13,14 +13,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from kg.ingest.files import SourceFile
-from kg.ingest.known_rows import KnownRows, RowMemory
 from schema.documents import parse_json_object, read_limited
 from schema.errors import DataError, MappingError
 from schema.files import digest_named, sync
@@ -35,7 +34,6 @@ KEPT_RUNS = 3
 CONTENT = "content.zst"
 MAPPING = "mapping.toml"
 READING = "reading.json"
-ROWS = "rows.arrow"
 GO_ON = "load the source again, or name the file to fill with --template"
 """How to go on when what is kept of a source cannot be used: the end of such messages."""
 
@@ -104,20 +102,16 @@ class KeptSource:
         if problems:
             raise DataError(problems[0])
 
-    def load_rows(self) -> KnownRows | None:
-        """Return what is known of the rows of the file, None if nothing is.
+    def beside(self, name: str) -> Path | None:
+        """Return the path of what is kept beside the file under a name, None if nothing is.
 
-        Raises DataError if that is damaged.
+        Raises OSError, or ValueError if it is damaged.
         """
-        path = self.folder / ROWS
-        if not path.exists():
+        if not (self.folder / name).exists():
             return None
-        try:
-            if digest_named(self.folder, ROWS) != read_digests(self.folder).get(ROWS):
-                raise ValueError("its sha256 is not the manifest's")
-            return KnownRows.load(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged ({error})") from None
+        if digest_named(self.folder, name) != read_digests(self.folder).get(name):
+            raise ValueError("its sha256 is not the manifest's")
+        return self.folder / name
 
     def load_mapping(self) -> Mapping:
         """Return the mapping by which the file was read; raises DataError if it is damaged."""
@@ -179,12 +173,12 @@ class KeptSources:
         copy: SourceCopy,
         kept: ReadSource,
         mapping: Mapping | None,
-        rows: RowsToKeep | None = None,
+        beside: Sequence[Beside] = (),
     ) -> None:
         """Keep a copy that is complete as a file of a source, and forget its oldest runs.
 
-        With ``rows`` what is known of its rows is kept as well. Raises OSError if it cannot be
-        written; then nothing has changed.
+        Raises OSError if it, or what is kept ``beside`` it, cannot be written; then nothing has
+        changed.
         """
         copy.finish(kept.file)
         before = [each for each in self.all() if each.source == kept.source]
@@ -213,9 +207,9 @@ class KeptSources:
         copy.write(READING, json.dumps(document, indent=1).encode())
         if mapping is not None:
             copy.write(MAPPING, mapping_toml(mapping).encode())
-        if rows is not None:
-            with copy.writing(ROWS) as stream:
-                rows.memory.write(stream, rows.key, rows.revision)
+        for part in beside:
+            with copy.writing(part.name) as stream:
+                part.write(stream)
         write_manifest(copy.folder, copy.digests())
         sync(copy.folder)
         folder = self.folder / _folder_name(kept.source)
@@ -238,12 +232,11 @@ class KeptSources:
 
 
 @dataclass(frozen=True)
-class RowsToKeep:
-    """The rows that were read of a file, see :class:`kg.ingest.known_rows.LastRun`."""
+class Beside:
+    """What is kept beside a file under a name, and what writes it to a stream."""
 
-    memory: RowMemory
-    key: str
-    revision: str
+    name: str
+    write: Callable[[BinaryIO], None]
 
 
 @dataclass(frozen=True)
@@ -293,14 +286,20 @@ class SourceCopy:
         self._digest.update(new)
         self._write(self._compressor.compress(new))
 
+    def complete(self, file: SourceFile) -> None:
+        """Add what was not read of the file so far; raises OSError or, as reading does, DataError."""
+        if self._is_complete or self.failure is not None:
+            return
+        with replace(file, recorder=None).open() as stream:
+            position = 0
+            while data := stream.read(_COPY_BYTES):
+                self.record(position, data)
+                position += len(data)
+            self.record(position, b"")
+
     def finish(self, file: SourceFile) -> None:
         """Complete the copy with what was not read of the file; raises OSError."""
-        if not self._is_complete and self.failure is None:
-            with replace(file, recorder=None).open() as stream:
-                position = 0
-                while data := stream.read(_COPY_BYTES):
-                    self.record(position, data)
-                    position += len(data)
+        self.complete(file)
         self._write(self._compressor.flush())
         if self.failure is not None:
             raise self.failure

@@ -56,7 +56,8 @@ class AssembledBatch:
     ``cleaned`` counts by column what cleaning did. ``columns`` are pairs of a property and a column
     that its values come from. ``rejected_ids`` are the ids of rejected rows, as far as they have
     one, and ``identified_rejects`` is the number of these rows. ``known_ids`` are the ids of rows
-    that are as they were in the last run, and not in the tables; they have ``known_statements``.
+    that are as they were in the last run, and not in the tables; they have ``known_statements``,
+    some of which may be about ``known_other_ids``.
     """
 
     items: pa.Table
@@ -71,6 +72,7 @@ class AssembledBatch:
     rejected_ids: list[str] = field(default_factory=list)
     identified_rejects: int = 0
     known_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    known_other_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     known_statements: int = 0
 
 

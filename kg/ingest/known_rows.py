@@ -30,7 +30,6 @@ from kg.ingest.seen import hashes_of
 from kg.ingest.values.row_effects import READ_AGAIN, EffectCodes, RowEffects
 from schema.arrays import BoolArray, IntArray
 
-FORMAT = 1
 _DIGEST_BYTES = 16
 _DIGEST_SALT = b"row"
 _SCHEMA = pa.schema(
@@ -192,7 +191,7 @@ class RowMemory:
             places = self._known.places_of(*hashes)
             is_known = keep & (places >= 0)
             candidates = np.flatnonzero(is_known)
-            is_touched = _are_in(
+            is_touched = are_in(
                 hashes_of(ids.take(pa.array(candidates)).to_pylist()), self._touched
             )
             is_known[candidates[is_touched]] = False
@@ -306,7 +305,7 @@ def touched_hashes(touched: Iterator[pa.ChunkedArray]) -> IntArray:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
-def _are_in(hashes: IntArray, among: IntArray) -> BoolArray:
+def are_in(hashes: IntArray, among: IntArray) -> BoolArray:
     """Return which hashes [N] are among others, which are in order."""
     if not len(among):
         return np.zeros(len(hashes), bool)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from kg.ingest.recall import Recaller
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import FoundRows, SeenRows, hashes_of
-from kg.ingest.source_plan import BATCH_STATEMENTS, MappedPlan, SourcePlan, TablePlan, plan_sources
+from kg.ingest.source_plan import BATCH_STATEMENTS, MappedPlan, SourcePlan, plan_sources
 from kg.ingest.updates import (
     DryRunSink,
     Gatherer,
@@ -38,7 +38,7 @@ from kg.ingest.updates import (
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
 from kg.source_conflicts import ConflictCounts, conflicts
-from kg.sources import KeptSources, ReadSource, RowsToKeep, SourceCopy
+from kg.sources import Beside, KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
 from schema.arrays import IntArray
 from schema.errors import (
@@ -294,6 +294,7 @@ class _Job:
         # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
         self.seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
         self.seen_of: dict[str, SeenRows] = {}
+        self.gathered: list[tuple[SourceKeeper, Recaller | None]] = []
         self.unknown_rejects: Counter[str] = Counter()
         self.allowed_folders: set[Path] = set()
 
@@ -312,6 +313,7 @@ class _Job:
         time = now()
         names = Counter(map(self.source_of, self.plans))
         with ExitStack() as stack:
+            stack.callback(self._discard_gathered)
             gatherers: dict[str, Gatherer] = {}
             for number, plan in enumerate(self.plans):
                 name = self.source_of(plan)
@@ -322,8 +324,15 @@ class _Job:
                 self._read(number, plan, time, gatherers.get(name))
             for name, gatherer in gatherers.items():
                 self._hand_on_gathered(name, gatherer)
+            for keeper, recaller in self.gathered:
+                self.report.notes += keeper.keep(() if recaller is None else recaller.beside())
         if self.sink is not None:
             self.report.updated_items = self.sink.report.changed_items
+
+    def _discard_gathered(self) -> None:
+        """Remove the copies of files that are not kept, because the run has failed."""
+        for keeper, _ in self.gathered:
+            keeper.discard()
 
     def _read(self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None) -> None:
         """Read a source; what it says is gathered first if there is a gatherer."""
@@ -352,12 +361,12 @@ class _Job:
             report.notes += self.declarations.begin(plan)
         try:
             try:
-                for batch in plan.assembled_batches(origin):
+                for batch in self._batches(plan, origin, recaller, keeper):
                     if self.declarations is not None:
                         # Before the first statement that is read so is stored.
                         self.declarations.note(plan, batch)
                     self._allow_images(plan)
-                    shared += self._count(batch, number, name)
+                    shared += self._count(batch, number, name, recaller)
                     if gatherer is not None and plan.replaces:
                         gatherer.add(batch.items, batch.statements, batch.rejected_ids)
                     else:
@@ -384,10 +393,12 @@ class _Job:
                 # The sources were recorded when the run started.
                 self.ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
-        if keeper is not None:
-            report.notes += keeper.keep(None if recaller is None else recaller.rows_to_keep())
         if recaller is not None:
-            report.known_rows += recaller.memory.passed_over
+            report.known_rows += recaller.known_rows
+        if keeper is not None and gatherer is None:
+            report.notes += keeper.keep(() if recaller is None else recaller.beside())
+        elif keeper is not None:
+            self.gathered.append((keeper, recaller))
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
@@ -398,13 +409,24 @@ class _Job:
             )
 
     def _recaller(self, plan: SourcePlan, source: str) -> Recaller | None:
-        """Return what knows rows of a source from its last run, None if none can be known."""
+        """Return what recalls the last run of a source, None if that is not kept."""
         is_alone = sum(self.source_of(each) == source for each in self.plans) == 1
         if self.ledger is None or self.store is None or not is_alone:
             return None
-        if not isinstance(plan, TablePlan) or not plan.may_know_rows:
+        if not isinstance(plan, MappedPlan):
             return None
         return Recaller(self.home, self.store, plan, source, self.update.reread)
+
+    def _batches(
+        self,
+        plan: SourcePlan,
+        origin: Origin,
+        recaller: Recaller | None,
+        keeper: SourceKeeper | None,
+    ) -> Iterator[AssembledBatch]:
+        if recaller is None or keeper is None:
+            return plan.assembled_batches(origin)
+        return recaller.batches(origin, keeper.copy)
 
     def _allow_images(self, plan: SourcePlan) -> None:
         new_folders = plan.images.used_folders - self.allowed_folders
@@ -413,7 +435,9 @@ class _Job:
             self.home.allow_images(sorted(new_folders))
             self.allowed_folders |= new_folders
 
-    def _count(self, batch: AssembledBatch, number: int, source: str) -> int:
+    def _count(
+        self, batch: AssembledBatch, number: int, source: str, recaller: Recaller | None
+    ) -> int:
         """Count a batch of a source; return how many of its items other sources had."""
         report = self.report
         report.read += batch.rows_read
@@ -426,8 +450,11 @@ class _Job:
         own = pc.unique(pa.chunked_array([*batch.items["id"].chunks, batch.known_ids]))
         # A variant in a cell of its product may have no row of its own, and is an item all the
         # same.
-        others = pc.unique(batch.statements["item"])
+        others = pa.chunked_array([*batch.statements["item"].chunks, batch.known_other_ids])
+        others = pc.unique(others)
         others = others.filter(pc.invert(pc.is_in(others, value_set=own)))
+        if recaller is not None:
+            recaller.see(batch, own, others)
         ids = hashes_of([*own.to_pylist(), *others.to_pylist()])
         seen_before = _note(self.seen_items, ids, number)
         report.items = len(self.seen_items)
@@ -577,24 +604,27 @@ class _Waiting:
 
 
 class SourceKeeper:
-    """Keeps in the home what an ingest reads of a source; ``plan`` is the plan to read it by."""
+    """Keeps in the home what an ingest reads of a source.
+
+    ``plan`` is the plan to read it by, and ``copy`` takes the bytes; None if it cannot be written.
+    """
 
     def __init__(self, home: Home, plan: SourcePlan, origin: Origin) -> None:
         self._kept = KeptSources(home.sources)
         self._origin = origin
         self._failure: OSError | None = None
-        self._copy: SourceCopy | None = None
+        self.copy: SourceCopy | None = None
         self.plan = plan
         try:
-            self._copy = self._kept.begin()
+            self.copy = self._kept.begin()
         except OSError as error:
             self._failure = error
         else:
-            self.plan = replace(plan, source=plan.source.recorded(self._copy))
+            self.plan = replace(plan, source=plan.source.recorded(self.copy))
 
-    def keep(self, rows: RowsToKeep | None = None) -> list[str]:
+    def keep(self, beside: Sequence[Beside] = ()) -> list[str]:
         """Keep the source, which has been read; return what there is to say of it."""
-        copy = self._copy
+        copy = self.copy
         source = self.plan.source
         mapping = self.plan.mapping_to_keep
         origin = self._origin
@@ -602,7 +632,7 @@ class SourceKeeper:
             if copy is not None:
                 reading = source.reading(mapping)
                 read = ReadSource(origin.source, origin.run, origin.time, source.file, reading)
-                self._kept.keep(copy, read, mapping, rows)
+                self._kept.keep(copy, read, mapping, beside)
         except OSError as error:
             self._failure = error
         finally:
@@ -617,8 +647,8 @@ class SourceKeeper:
 
     def discard(self) -> None:
         """Keep nothing, since the source could not be read."""
-        if self._copy is not None:
-            self._copy.discard()
+        if self.copy is not None:
+            self.copy.discard()
 
 
 class Declarations:

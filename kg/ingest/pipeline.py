@@ -350,7 +350,6 @@ class _Job:
         recaller = self._recaller(plan, name)
         if recaller is not None:
             plan = recaller.plan
-            report.notes += recaller.notes
         waiting = _Waiting(self._hand_on)
         if self.ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
@@ -395,6 +394,7 @@ class _Job:
             raise
         if recaller is not None:
             report.known_rows += recaller.known_rows
+            report.notes += recaller.notes
         if keeper is not None and gatherer is None:
             report.notes += keeper.keep(() if recaller is None else recaller.beside())
         elif keeper is not None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -298,3 +300,204 @@ def test_a_run_with_known_rows_does_what_one_without_does(
                 replay.do(what, number, others)
         event(f"{form}: {min(quick.known, 3)} known rows")
         assert full.known == 0
+
+
+TABLE = "id,title,country,price\n" + "".join(f"{n},Mug {n},DE,{n}.50\n" for n in range(20))
+
+
+@pytest.fixture(params=["memory", "ladybug"])
+def home(tmp_path, monkeypatch, request):
+    if request.param == "memory":
+        store = MemoryStore()
+        monkeypatch.setattr(Home, "store", lambda self, read_only=False: store)
+    return Home.open(tmp_path / "home", create=True)
+
+
+def load(home, text, name="items.csv", **options):
+    path = home.path.parent / name
+    path.write_text(text)
+    update = UpdateOptions(max_retired="100%", **options)
+    return ingest(home, [path], update=update, max_rejects="100%")
+
+
+def changes(report):
+    return report.as_dict()["changes"]
+
+
+def test_only_new_and_changed_rows_are_read(home):
+    assert load(home, TABLE).known_rows == 0
+    again = load(home, TABLE)
+    assert (again.known_rows, again.read, again.stored, again.items) == (20, 20, 20, 20)
+    assert again.statements == 40
+    assert changes(again)["items"] == {"new": 0, "changed": 0, "unchanged": 20, "retired": 0}
+
+    changed = load(
+        home,
+        "id,title,country,price\nnew,Cup,FR,1\n" + TABLE.split("\n", 1)[1].replace("3.50", "3.99"),
+    )
+    # 3 and 13
+    assert changed.known_rows == 18
+    assert changes(changed)["items"] == {"new": 1, "changed": 2, "unchanged": 18, "retired": 0}
+    assert load(home, TABLE, reread=True).known_rows == 0
+    # What was read is known nevertheless.
+    assert load(home, TABLE).known_rows == 20
+
+
+def test_rows_of_items_that_anybody_touched_are_read_again(home):
+    load(home, TABLE)
+    with home.store() as store:
+        store.delete(["3", "4"], run="deleted")
+        _, facts = store.item("5")
+        store.retract([facts[0].id])
+    report = load(home, TABLE)
+    assert changes(report)["items"]["new"] == 2
+    with home.store(read_only=True) as store:
+        assert store.counts().statements == 40
+    if isinstance(store, MemoryStore):
+        assert report.known_rows == 17
+    else:
+        # Of which item the statement was is not known there.
+        assert report.known_rows == 0
+    assert load(home, TABLE).known_rows == 20
+
+
+def test_another_source_touches_only_the_items_that_it_changes(home):
+    load(home, TABLE)
+    load(home, "id,title,price\n7,Mug 7,7.50\nother,Cup,1\n", name="other.csv")
+    assert load(home, TABLE).known_rows == 19
+
+
+def test_rows_whose_cells_others_decide_are_read_again(home):
+    rows = "id,title,country\n" + "".join(
+        f"{n},Mug {n},{c}\n" for n, c in enumerate(["DE", "FR", "IT", "NA"])
+    )
+    load(home, rows)
+    with home.store(read_only=True) as store:
+        assert [each.value for each in store.item("3")[1]] == ["NA"]
+    # Without the other countries it is a word for nothing.
+    report = load(home, "id,title,country\n0,Mug 0,red\n1,Mug 1,blue\n2,Mug 2,a b\n3,Mug 3,NA\n")
+    assert report.known_rows == 0
+    with home.store(read_only=True) as store:
+        assert store.item("3")[1] == []
+    assert load(home, "id,title,country\n0,Mug 0,red\n3,Mug 3,NA\n").known_rows == 1
+
+
+def test_images_beside_the_source_are_looked_up_again(home):
+    rows = "id,title,image\n1,Mug,a.png\n2,Cup,https://shop.example/b.png\n"
+    load(home, rows)
+    home.path.parent.joinpath("a.png").write_bytes(PNG)
+    report = load(home, rows)
+    assert (report.known_rows, report.images) == (1, 1)
+    with home.store(read_only=True) as store:
+        assert store.item("1")[0].images
+
+
+def test_rejected_rows_are_listed_anew_and_their_items_not_retired(home):
+    rows = TABLE + "3,Another,FR,1\n,No id,FR,1\n"
+    load(home, rows)
+    report = load(home, rows, sync=True)
+    assert (report.known_rows, report.rejected) == (20, 2)
+    with home.ledger() as ledger:
+        assert [row.run for row in ledger.rejects()] == [report.run] * 2
+    gone = load(home, TABLE.replace("7,Mug 7,DE,7.50\n", ""), sync=True)
+    assert (gone.known_rows, changes(gone)["items"]["retired"]) == (19, 1)
+
+
+def test_what_is_kept_of_other_code_is_not_used(home, monkeypatch):
+    load(home, TABLE)
+    monkeypatch.setattr("kg.ingest.recall.reading_version", lambda: "another")
+    assert load(home, TABLE).known_rows == 0
+    monkeypatch.setattr("kg.ingest.recall.reading_version", lambda: "")
+    assert load(home, TABLE).known_rows == 0
+    assert load(home, TABLE).known_rows == 0
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.jsonl"])
+def test_what_is_damaged_is_said_and_all_is_read(home, name):
+    text = TABLE if name == "items.csv" else RECORD_LINES
+    count = load(home, text, name).read
+    (path,) = home.sources.glob("*/*/*.arrow")
+    data = path.read_bytes()
+    for damaged in (data[:-100], data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :], b""):
+        (path,) = (
+            each for each in home.sources.glob("*/*/*.arrow") if each.parent == _newest(home, name)
+        )
+        path.write_bytes(damaged)
+        report = load(home, text, name)
+        assert report.known_rows == 0
+        assert any("is damaged" in note and "all rows are read" in note for note in report.notes)
+        assert load(home, text, name).known_rows == count
+
+
+def _newest(home, name):
+    (kept,) = KeptSources(home.sources).newest()[name]
+    return kept.folder
+
+
+RECORD_LINES = "".join(
+    json.dumps({"id": f"p{n}", "title": f"Mug {n}", "sizes": ["S", "M"]}) + "\n" for n in range(20)
+)
+
+
+LONG_LINES = "".join(f"p{n % 5},size {n},{n}\n" for n in range(20))
+LONG_LINES = f"item,property,value\n{LONG_LINES}"
+PARENT_LINES = "".join(f"v{n},Mug {n},p\n" for n in range(19))
+PARENT_LINES = f"id,title,parent\np,Mug,\n{PARENT_LINES}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("records.jsonl", RECORD_LINES),
+        ("long.csv", LONG_LINES),
+        ("parents.csv", PARENT_LINES),
+    ],
+)
+def test_the_same_file_of_any_form_is_not_read_again(home, name, text):
+    first = load(home, text, name)
+    before = home_hash(home)
+    again = load(home, text, name, sync=True)
+    assert (first.known_rows, again.known_rows) == (0, first.read)
+    assert (again.items, again.statements) == (first.items, first.statements)
+    assert changes(again)["items"]["unchanged"] == first.items
+    assert home_hash(home) == before
+    other = load(home, text.replace("18", "x"), name)
+    assert other.known_rows == 0
+    assert changes(other)["statements"]["new"]
+
+
+def home_hash(home):
+    with home.store(read_only=True) as store:
+        return store.content_hash()
+
+
+def test_files_of_one_source_are_read_together(home):
+    paths = [home.path.parent / name for name in ("a.csv", "b.csv")]
+    for number, path in enumerate(paths):
+        path.write_text(f"id,title\n{number},Mug\n")
+    for _ in range(2):
+        report = ingest(home, paths, update=UpdateOptions("feed"))
+        assert (report.known_rows, report.items) == (0, 2)
+    # What was last read of the source is not one file.
+    assert load(home, "id,title\n0,Mug\n", "a.csv", source="feed").known_rows == 0
+    assert load(home, "id,title\n0,Mug\n", "c.csv", source="feed").known_rows == 1
+
+
+def test_a_journal_that_was_put_back_knows_no_rows(tmp_path):
+    home = Home.open(tmp_path / "home", create=True)
+    load(home, TABLE)
+    shutil.copytree(home.path / "graph", tmp_path / "before")
+    load(home, TABLE.replace("Mug", "Cup"))
+    shutil.rmtree(home.path / "graph")
+    shutil.copytree(tmp_path / "before", home.path / "graph")
+    report = load(home, TABLE.replace("Mug", "Cup"))
+    assert report.known_rows == 0
+    assert changes(report)["items"]["changed"] == 20
+
+
+def test_a_dry_run_reads_everything_and_keeps_nothing(home):
+    load(home, TABLE)
+    path = home.path.parent / "items.csv"
+    kept = sorted(home.sources.glob("*/*"))
+    assert ingest(home, [path], dry_run=True).known_rows == 0
+    assert sorted(home.sources.glob("*/*")) == kept

@@ -287,7 +287,7 @@ class SourceCopy:
         self._write(self._compressor.compress(new))
 
     def complete(self, file: SourceFile) -> None:
-        """Add what was not read of the file so far; raises OSError or, as reading does, DataError."""
+        """Add what was not read of the file so far; raises OSError, or DataError as reading."""
         if self._is_complete or self.failure is not None:
             return
         with replace(file, recorder=None).open() as stream:

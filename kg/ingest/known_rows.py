@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from kg.ingest.draft import Draft
 from kg.ingest.seen import hashes_of
-from kg.ingest.values.row_effects import READ_AGAIN, EffectCodes, RowEffects
+from kg.ingest.values.row_effects import READ_AGAIN, CellEffect, EffectCodes, RowEffects
 from schema.arrays import BoolArray, IntArray
 
 _DIGEST_BYTES = 16
@@ -56,14 +56,17 @@ class LastRun:
         columns: the pairs of a property and a column that its values come from
     """
 
-    key: str
-    revision: str
+    key: str = ""
+    revision: str = ""
     columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows: the two halves of their hashes, the codes of their effects, and their statements."""
+class Rows:
+    """Rows [N]: the two halves of their hashes, the codes of their effects, and their statements.
+
+    The codes are those of :class:`EffectCodes`, and the statements are counted.
+    """
 
     first: Hashes
     second: Hashes
@@ -71,49 +74,43 @@ class _Rows:
     statements: NDArray[np.uint32]
 
     @classmethod
-    def joined(cls, parts: Sequence[_Rows]) -> _Rows:
+    def joined(cls, parts: Sequence[Rows] = ()) -> Rows:
         """Return the rows of all parts."""
         none = cls(*(np.zeros(0, field.type.to_pandas_dtype()) for field in _SCHEMA))
         every = [none, *parts]
-        return cls(*(np.concatenate(column) for column in zip(*map(_columns, every), strict=True)))
+        return cls(*map(np.concatenate, zip(*(each.columns() for each in every), strict=True)))
 
-    def of(self, places: IntArray) -> _Rows:
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Return the columns, in the order of the file."""
+        return self.first, self.second, self.codes, self.statements
+
+    def of(self, places: IntArray) -> Rows:
         """Return some of the rows."""
-        return _Rows(*(column[places] for column in _columns(self)))
+        return Rows(*(column[places] for column in self.columns()))
 
 
-def _columns(rows: _Rows) -> tuple[NDArray[Any], ...]:
-    return rows.first, rows.second, rows.codes, rows.statements
-
-
+@dataclass(frozen=True)
 class KnownRows:
-    """The rows of the last run, in the order of their hashes."""
+    """The rows of the last run, in the order of the first halves of their hashes."""
 
-    def __init__(self, rows: _Rows, codes: EffectCodes, last: LastRun) -> None:
-        self.last = last
-        self.codes = codes
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows.first)
+    rows: Rows = field(default_factory=Rows.joined)
+    codes: EffectCodes = field(default_factory=EffectCodes)
+    run: LastRun = LastRun()
 
     @classmethod
     def load(cls, path: Path) -> KnownRows:
-        """Read what :func:`write_rows` wrote, of which only the hashes are held in memory.
+        """Read what :meth:`RowMemory.write` wrote: it is mapped, and not read into memory.
 
-        Raises OSError, or ValueError if the file is damaged.
+        Raises OSError, or ValueError, KeyError or TypeError if the file is damaged.
         """
-        # It stays mapped for as long as its columns are used.
         with pa.ipc.open_file(pa.memory_map(str(path))) as file:
             if not file.schema.equals(_SCHEMA):
                 raise ValueError("it has other columns")
             about = json.loads((file.schema.metadata or {})[_ABOUT])
-            table = file.read_all().combine_chunks()
-        columns = [
-            _one_array(column).to_numpy(zero_copy_only=False) for column in table.itercolumns()
-        ]
+            table = file.read_all()
+        columns = (_one_array(column) for column in table.itercolumns())
+        rows = Rows(*(column.to_numpy(zero_copy_only=False) for column in columns))
         codes = EffectCodes.of(about["effects"])
-        rows = _Rows(*columns)
         if len(rows.codes) and not 0 <= rows.codes.min() <= rows.codes.max() < len(codes):
             raise ValueError("it has unknown codes")
         pairs = tuple((str(property), str(column)) for property, column in about["columns"])
@@ -121,16 +118,12 @@ class KnownRows:
 
     def places_of(self, first: Hashes, second: Hashes) -> IntArray:
         """Return the places of hashes [N] among the rows, -1 where there is none."""
-        if not len(self):
+        if not len(self.rows.first):
             return np.full(len(first), -1, np.int64)
         # A hash above all others has no place; it differs from the last.
-        places = np.minimum(np.searchsorted(self._rows.first, first), len(self) - 1)
-        found = (self._rows.first[places] == first) & (self._rows.second[places] == second)
+        places = np.minimum(np.searchsorted(self.rows.first, first), len(self.rows.first) - 1)
+        found = (self.rows.first[places] == first) & (self.rows.second[places] == second)
         return np.where(found, places, -1)
-
-    def of(self, places: IntArray) -> _Rows:
-        """Return the rows at some places."""
-        return self._rows.of(places)
 
 
 @dataclass(frozen=True)
@@ -138,24 +131,23 @@ class RowsAtHand:
     """The rows [N] of a batch while it is assembled.
 
     Attributes:
-        keep: which of them are stored
-        effects: which of these are cleaned, and what cleaning does in them
+        ids: the ids of their items
+        hashes: the two halves of their hashes
+        effects: which rows are cleaned, and what cleaning does in them
         known_ids: the ids of those that are passed over
-        known_statements: how many statements these have
+        known: these rows
     """
 
-    keep: BoolArray
+    ids: pa.Array
+    hashes: tuple[Hashes, Hashes]
     effects: RowEffects
     known_ids: pa.Array
-    known_statements: int
-    _hashes: tuple[Hashes, Hashes]
-    _carried: _Rows
-    _ids: pa.Array
+    known: Rows
 
     @property
-    def wanted(self) -> BoolArray:
-        """The rows that are cleaned."""
-        return self.effects.wanted
+    def known_statements(self) -> int:
+        """How many statements the rows have that are passed over."""
+        return int(self.known.statements.sum())
 
 
 class RowMemory:
@@ -164,80 +156,74 @@ class RowMemory:
     ``touched`` are hashes of the ids of items that were written about since, in order.
     """
 
-    def __init__(self, known: KnownRows | None = None, touched: IntArray | None = None) -> None:
+    def __init__(self, last: KnownRows | None = None, touched: IntArray | None = None) -> None:
         self.passed_over = 0
         """How many rows were known."""
-        self._known = known
+        self._last = KnownRows() if last is None else last
         self._touched = np.zeros(0, np.int64) if touched is None else touched
         self._codes = EffectCodes()
-        self._noted: list[_Rows] = []
-        self._columns = dict.fromkeys(() if known is None else known.last.columns)
+        self._noted: list[Rows] = []
+        self._columns = dict.fromkeys(self._last.run.columns)
 
     def look_at(self, table: pa.Table, draft: Draft, keep: BoolArray) -> RowsAtHand | None:
         """Return which rows of a batch are known; ``keep`` are those that are to be stored.
 
         None if the rows were made from several rows, or several from one.
         """
-        count = table.num_rows
-        if len(draft.ids) != count or draft.deferred or draft.merged or draft.secondary.any():
+        if len(draft.ids) != table.num_rows or draft.deferred or draft.merged:
+            return None
+        if draft.secondary.any():
             return None
         ids = draft.id_column
         hashes = row_hashes(table, ids)
-        is_known = np.zeros(count, bool)
-        carried = _Rows.joined([])
-        statements = 0
-        effects: list[tuple[Any, int]] = []
-        if self._known is not None:
-            places = self._known.places_of(*hashes)
-            is_known = keep & (places >= 0)
-            candidates = np.flatnonzero(is_known)
-            is_touched = are_in(
-                hashes_of(ids.take(pa.array(candidates)).to_pylist()), self._touched
-            )
-            is_known[candidates[is_touched]] = False
-            rows = self._known.of(places[is_known])
-            statements = int(rows.statements.sum())
-            old, indices, counts = np.unique(rows.codes, return_inverse=True, return_counts=True)
-            new = []
-            for code, number in zip(old.tolist(), counts.tolist(), strict=True):
-                of_code = self._known.codes.effects(code)
-                effects += [(effect, number) for effect in of_code]
-                new.append(self._codes.code(of_code))
-            codes = np.array(new, np.int32)[indices.reshape(-1)] if new else rows.codes
-            carried = _Rows(rows.first, rows.second, codes, rows.statements)
-        wanted = keep & ~is_known
-        at_hand = RowsAtHand(
-            keep,
-            RowEffects(self._codes, wanted, effects),
-            ids.filter(pa.array(is_known)),
-            statements,
-            hashes,
-            carried,
-            ids,
-        )
-        at_hand.effects.read_again(np.flatnonzero(wanted & _have_files(draft)))
-        return at_hand
+        places = np.where(keep, self._last.places_of(*hashes), -1)
+        found = np.flatnonzero(places >= 0)
+        hashes_of_ids = hashes_of(ids.take(pa.array(found)).to_pylist())
+        places[found[are_in(hashes_of_ids, self._touched)]] = -1
+        is_known = places >= 0
+        known, done = self._recalled(places[is_known])
+        effects = RowEffects(self._codes, keep & ~is_known, done)
+        effects.read_again(np.flatnonzero(effects.wanted & _have_files(draft)))
+        return RowsAtHand(ids, hashes, effects, ids.filter(pa.array(is_known)), known)
+
+    def _recalled(self, places: IntArray) -> tuple[Rows, list[tuple[CellEffect, int]]]:
+        """Return rows of the last run by this run's codes, and how many have each effect."""
+        rows = self._last.rows.of(places)
+        formerly, indices, counts = np.unique(rows.codes, return_inverse=True, return_counts=True)
+        done: list[tuple[CellEffect, int]] = []
+        codes = np.zeros(len(formerly), np.int32)
+        for place, code in enumerate(formerly.tolist()):
+            effects = self._last.codes.effects(code)
+            done += [(effect, int(counts[place])) for effect in effects]
+            codes[place] = self._codes.code(effects)
+        return replace(rows, codes=codes[indices]), done
 
     def note(
         self, at_hand: RowsAtHand, statements: pa.Table, columns: Iterable[tuple[str, str]]
     ) -> None:
-        """Note the rows of a batch, now that those that were wanted are statements."""
+        """Note the rows of a batch, now that those that are not known are statements.
+
+        ``columns`` are the pairs of a property and a column that these come from.
+        """
         self._columns.update(dict.fromkeys(columns))
-        carried = at_hand._carried
-        self.passed_over += len(carried.first)
-        is_safe = at_hand.effects.row_codes != READ_AGAIN
-        rows = np.flatnonzero(at_hand.wanted & is_safe)
+        self.passed_over += len(at_hand.known.first)
+        effects = at_hand.effects
+        rows = np.flatnonzero(effects.wanted & (effects.row_codes != READ_AGAIN))
         of_items = statements["item"].value_counts()
-        ids = at_hand._ids.take(pa.array(rows))
-        found = of_items.field("counts").take(pc.index_in(ids, value_set=of_items.field("values")))
-        counts = pc.fill_null(found, 0).to_numpy(zero_copy_only=False).astype(np.uint32)
-        first, second = at_hand._hashes
-        codes = at_hand.effects.row_codes[rows]
-        self._noted += [carried, _Rows(first[rows], second[rows], codes, counts)]
+        places = pc.index_in(at_hand.ids.take(pa.array(rows)), value_set=of_items.field("values"))
+        counts = pc.fill_null(of_items.field("counts").take(places), 0)
+        first, second = at_hand.hashes
+        noted = Rows(
+            first[rows],
+            second[rows],
+            effects.row_codes[rows],
+            counts.to_numpy(zero_copy_only=False).astype(np.uint32),
+        )
+        self._noted += [at_hand.known, noted]
 
     def write(self, stream: BinaryIO, key: str, revision: str) -> None:
         """Write the rows of this run; raises OSError."""
-        rows = _Rows.joined(self._noted)
+        rows = Rows.joined(self._noted)
         self._noted = []
         is_safe = rows.codes != READ_AGAIN
         order = np.argsort(rows.first, kind="stable")
@@ -249,7 +235,7 @@ class RowMemory:
             "effects": self._codes.documents(),
         }
         schema = _SCHEMA.with_metadata({_ABOUT: json.dumps(about).encode()})
-        batch = pa.record_batch([pa.array(column) for column in _columns(rows)], schema=schema)
+        batch = pa.record_batch([pa.array(column) for column in rows.columns()], schema=schema)
         with pa.ipc.new_file(stream, schema) as file:
             file.write_batch(batch)
 

@@ -22,7 +22,7 @@ from kg.ingest.values import ColumnCounts, add_counts
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
 from schema.rejects import RejectedRow
 
-MAX_REJECTS = 100_000
+MAX_REJECTS = 10_000
 """What came of a file of which more rows were rejected is not kept."""
 _IDS = pa.schema([("id", pa.string()), ("is_own", pa.bool_())])
 _ABOUT = b"about"

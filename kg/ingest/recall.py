@@ -123,10 +123,10 @@ class Recaller:
         except _DAMAGES as error:
             self._say_damaged(error)
             return RowMemory()
-        if known is None or known.last.key != self._key:
+        if known is None or known.run.key != self._key:
             return RowMemory()
-        touched = self._touched_since(known.last.revision)
-        if touched is None or self._lacks_readings(known.last.columns):
+        touched = self._touched_since(known.run.revision)
+        if touched is None or self._lacks_readings(known.run.columns):
             return RowMemory()
         return RowMemory(known, touched)
 

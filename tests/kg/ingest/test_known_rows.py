@@ -61,7 +61,7 @@ LONG = "a text with words that is longer than most"
 CELLS = {
     "name": ["Lamp", "Na", "Mug &amp; co", "<b>Cup</b>", "N/A", "Big  mug", ""],
     "country": ["DE", "FR", "NO", "NA", "IT", "none", "-", "yes", "no", ""],
-    "ean": ["4012345600022", "4012345600022.0", "4012345600023", "4.01E+12", "96385074", "n/a", ""],
+    "ean": ["4006381333931", "4006381333931.0", "4012345600023", "4.01E+12", "96385074", "n/a", ""],
     "code": ["7", "1E5", "12345678", "2024.0", "7.5", '="007"', "none", "void", ""],
     "colour": ["red", "blue|red", "NA", "+", "?", "keine", "red|-", "void", ""],
     "notes": ["<p>one</p>", "a &lt; b", "<br>", "1 < 2", LONG, "x > y", "unknown", ""],
@@ -380,6 +380,28 @@ def test_rows_whose_cells_others_decide_are_read_again(home):
     with home.store(read_only=True) as store:
         assert store.item("3")[1] == []
     assert load(home, "id,title,country\n0,Mug 0,red\n3,Mug 3,NA\n").known_rows == 1
+
+
+def test_known_rows_show_what_a_word_of_a_changed_row_is(home):
+    countries = ["DE", "FR", "IT", "ES"]
+    rows = [f"{n},Mug {n},{country}" for n, country in enumerate(countries)]
+    load(home, "\n".join(["id,title,country", *rows]) + "\n")
+    report = load(home, "\n".join(["id,title,country", *rows, "4,Mug 4,NA"]) + "\n")
+    assert report.known_rows == 4
+    with home.store(read_only=True) as store:
+        assert [each.value for each in store.item("4")[1]] == ["NA"]
+
+
+def test_what_was_done_in_known_rows_is_said_again(home):
+    rows = "id,title,colour,ean\n" + "".join(f"{n},Mug {n},N/A,4006381333931\n" for n in range(9))
+    rows += "9,Mug &amp; Cup,red,4012345600023\n"
+    first = load(home, rows)
+    again = load(home, rows)
+    # The faulty number is an example of its kind.
+    assert again.known_rows == 9
+    assert again.notes == first.notes
+    assert any("9 cells left out as missing" in note for note in first.notes)
+    assert any("1 of 10 GTINs in ean are faulty" in note for note in first.notes)
 
 
 def test_images_beside_the_source_are_looked_up_again(home):

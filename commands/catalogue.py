@@ -154,6 +154,11 @@ def sample(context: Context, out: Path, items: int, seed: int) -> None:
     "it retires none and the exit code is 1.",
 )
 @click.option(
+    "--reread",
+    is_flag=True,
+    help="Read all rows, also those that are as they were in the source's last ingest.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Show how each column is read, the first items, and what would change; write nothing.",
@@ -181,6 +186,7 @@ def ingest(
     source: str | None,
     sync: bool,
     max_retired: str,
+    reread: bool,
     dry_run: bool,
     write_mapping: Path | None,
     max_rejects: str,
@@ -225,7 +231,7 @@ def ingest(
                 src,
                 mapping=mapping,
                 images=images,
-                update=UpdateOptions(source, sync, max_retired),
+                update=UpdateOptions(source, sync, max_retired, reread),
                 dry_run=dry_run,
                 write_mapping=write_mapping,
                 max_rejects=max_rejects,
@@ -247,9 +253,19 @@ def _emit_ingest(context: Context, report: IngestReport) -> None:
         *_change_lines(report),
         f"rows: {report.read:,} read, {report.stored:,} stored, {report.rejected:,} rejected, "
         f"in {report.seconds:.1f} s",
+        *_known_lines(report),
         f"items: {report.items:,} ({report.new_items:,} new, {report.images:,} with an image)",
         f"statements: {report.statements:,} ({report.new_statements:,} new)",
     )
+
+
+def _known_lines(report: IngestReport) -> Iterator[str]:
+    """Yield how many rows were not read again, if any."""
+    if report.known_rows:
+        yield (
+            f"of these: {report.known_rows:,} as in the last ingest of their source, passed over "
+            "(--reread reads them again)"
+        )
 
 
 def _preview_lines(preview: Preview) -> Iterator[object]:

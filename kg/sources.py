@@ -13,7 +13,8 @@ import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -21,8 +22,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from kg.ingest.files import SourceFile
 from schema.documents import parse_json_object, read_limited
 from schema.errors import DataError, MappingError
-from schema.files import sync
-from schema.manifests import manifest_problems, write_manifest
+from schema.files import digest_named, sync
+from schema.manifests import manifest_problems, read_digests, write_manifest
 from schema.mapping import Mapping, mapping_toml, parse_mapping
 
 if TYPE_CHECKING:
@@ -101,6 +102,17 @@ class KeptSource:
         if problems:
             raise DataError(problems[0])
 
+    def beside(self, name: str) -> Path | None:
+        """Return the path of what is kept beside the file under a name, None if nothing is.
+
+        Raises OSError, or ValueError if it is damaged.
+        """
+        if not (self.folder / name).exists():
+            return None
+        if digest_named(self.folder, name) != read_digests(self.folder).get(name):
+            raise ValueError("its sha256 is not the manifest's")
+        return self.folder / name
+
     def load_mapping(self) -> Mapping:
         """Return the mapping by which the file was read; raises DataError if it is damaged."""
         try:
@@ -156,10 +168,17 @@ class KeptSources:
                     shutil.rmtree(left, ignore_errors=True)
         return SourceCopy(Path(tempfile.mkdtemp(dir=self.folder, prefix=_WRITING)))
 
-    def keep(self, copy: SourceCopy, kept: ReadSource, mapping: Mapping | None) -> None:
+    def keep(
+        self,
+        copy: SourceCopy,
+        kept: ReadSource,
+        mapping: Mapping | None,
+        beside: Sequence[Beside] = (),
+    ) -> None:
         """Keep a copy that is complete as a file of a source, and forget its oldest runs.
 
-        Raises OSError if it cannot be written; then nothing has changed.
+        Raises OSError if it, or what is kept ``beside`` it, cannot be written; then nothing has
+        changed.
         """
         copy.finish(kept.file)
         before = [each for each in self.all() if each.source == kept.source]
@@ -188,6 +207,9 @@ class KeptSources:
         copy.write(READING, json.dumps(document, indent=1).encode())
         if mapping is not None:
             copy.write(MAPPING, mapping_toml(mapping).encode())
+        for part in beside:
+            with copy.writing(part.name) as stream:
+                part.write(stream)
         write_manifest(copy.folder, copy.digests())
         sync(copy.folder)
         folder = self.folder / _folder_name(kept.source)
@@ -207,6 +229,14 @@ class KeptSources:
         for each in kept:
             shutil.rmtree(each.folder, ignore_errors=True)
         return len(kept)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is kept beside a file under a name, and what writes it to a stream."""
+
+    name: str
+    write: Callable[[BinaryIO], None]
 
 
 @dataclass(frozen=True)
@@ -256,14 +286,20 @@ class SourceCopy:
         self._digest.update(new)
         self._write(self._compressor.compress(new))
 
+    def complete(self, file: SourceFile) -> None:
+        """Add what was not read of the file so far; raises OSError, or DataError as reading."""
+        if self._is_complete or self.failure is not None:
+            return
+        with replace(file, recorder=None).open() as stream:
+            position = 0
+            while data := stream.read(_COPY_BYTES):
+                self.record(position, data)
+                position += len(data)
+            self.record(position, b"")
+
     def finish(self, file: SourceFile) -> None:
         """Complete the copy with what was not read of the file; raises OSError."""
-        if not self._is_complete and self.failure is None:
-            with replace(file, recorder=None).open() as stream:
-                position = 0
-                while data := stream.read(_COPY_BYTES):
-                    self.record(position, data)
-                    position += len(data)
+        self.complete(file)
         self._write(self._compressor.flush())
         if self.failure is not None:
             raise self.failure
@@ -278,6 +314,15 @@ class SourceCopy:
             stream.flush()
             os.fsync(stream.fileno())
         self._others[name] = hashlib.sha256(data).hexdigest()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """Yield a stream to write a large file beside the copy."""
+        with (self.folder / name).open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._others[name] = digest_named(self.folder, name)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file that was written."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from kg.ingest.columns import Rows, reject, rows_of_batch
 from kg.ingest.draft import FURTHER_TEXTS, Draft, DraftMaker, Facts
 from kg.ingest.images import SourceImages
+from kg.ingest.known_rows import RowMemory
 from kg.ingest.rows import Batch, RecordBatch, SkippedLine
 from kg.ingest.seen import SeenRow, SeenRows, hashes_of
 from kg.ingest.shelf import ItemShelf, ShelvedItem
@@ -20,7 +21,9 @@ from kg.ingest.values import (
     ColumnCleaners,
     ColumnCounts,
     ColumnRules,
+    OfRows,
     Role,
+    RowEffects,
     SplitCells,
     split_texts,
 )
@@ -52,7 +55,9 @@ class AssembledBatch:
     cells that had been defused for spreadsheets, ``skipped`` are lines that are no rows, and
     ``cleaned`` counts by column what cleaning did. ``columns`` are pairs of a property and a column
     that its values come from. ``rejected_ids`` are the ids of rejected rows, as far as they have
-    one, and ``identified_rejects`` is the number of these rows.
+    one, and ``identified_rejects`` is the number of these rows. ``known_ids`` are the ids of rows
+    that are as they were in the last run, and not in the tables; they have ``known_statements``,
+    some of which may be about ``known_other_ids``.
     """
 
     items: pa.Table
@@ -66,6 +71,9 @@ class AssembledBatch:
     columns: list[tuple[str, str]] = field(default_factory=list)
     rejected_ids: list[str] = field(default_factory=list)
     identified_rejects: int = 0
+    known_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    known_other_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    known_statements: int = 0
 
 
 @dataclass
@@ -83,7 +91,7 @@ class Assembler:
 
     ``left_out`` collects what the mapping leaves out. ``strict`` means that the source has all
     columns that the mapping names; records may lack them. ``names`` are those of a table's columns
-    where they repeat.
+    where they repeat. ``memory`` knows rows of a table that need not be assembled again.
     """
 
     def __init__(
@@ -94,8 +102,10 @@ class Assembler:
         left_out: LeftOut | None = None,
         strict: bool = True,
         names: Sequence[str] | None = None,
+        memory: RowMemory | None = None,
     ) -> None:
         self.mapping = mapping
+        self._memory = memory
         self.images = images
         self.origin = origin
         self._cleaners = ColumnCleaners()
@@ -134,12 +144,18 @@ class Assembler:
         if draft.deferred and self.maker.is_known is None:
             self.has_deferred = True
         checked = self._check_rows(draft, rows, lines)
-        tables = self._tables(draft, checked.keep)
+        at_hand = None
+        if self._memory is not None and isinstance(batch, Batch):
+            at_hand = self._memory.look_at(batch.table, draft, checked.keep)
+        tables = self._tables(draft, checked.keep, None if at_hand is None else at_hand.effects)
+        columns = self._taken_columns()
+        if self._memory is not None and at_hand is not None:
+            self._memory.note(at_hand, tables[1], columns)
         self.left_out.texts.update(draft.left_out)
         self.left_out.notes.update(draft.notes)
         self.left_out.columns.update(self.maker.ignored)
         self.left_out.remarks.update(self.maker.remarks)
-        return AssembledBatch(
+        assembled = AssembledBatch(
             *tables,
             rows_read=draft.source_count + len(batch.rejects),
             rows_stored=draft.source_count - len(checked.rejects),
@@ -147,10 +163,14 @@ class Assembler:
             restored=batch.restored,
             skipped=batch.skipped,
             cleaned=self._cleaners.taken_counts(),
-            columns=self._taken_columns(),
+            columns=columns,
             rejected_ids=checked.rejected_ids,
             identified_rejects=checked.identified_rejects,
         )
+        if at_hand is not None:
+            assembled.known_ids = at_hand.known_ids
+            assembled.known_statements = at_hand.known_statements
+        return assembled
 
     def statements_of(self, draft: Draft) -> pa.Table:
         """Return the statements of a draft's good rows, whatever was read before."""
@@ -323,15 +343,23 @@ class Assembler:
         """Whether products have their variants in a list, so that no id may come twice."""
         return bool(rows.parent_rows) and not self.mapping.may_repeat_ids
 
-    def _tables(self, draft: Draft, keep: BoolArray) -> tuple[pa.Table, pa.Table]:
-        """Return the tables of items and of statements of the rows [M] to keep."""
+    def _tables(
+        self, draft: Draft, keep: BoolArray, effects: RowEffects | None = None
+    ) -> tuple[pa.Table, pa.Table]:
+        """Return the tables of items and of statements of the rows [M] to keep.
+
+        With ``effects`` they have only the rows that these want. What the columns show about
+        themselves is learned from all.
+        """
         has_images = np.array([bool(names) for names in draft.images], bool)
         # A row in another language has no title of the item's own, but its pictures are.
-        items, others = self._items(draft, keep & (~draft.secondary | has_images))
+        items, others = self._items(draft, keep & (~draft.secondary | has_images), effects)
         draft = replace(draft, facts=[*draft.facts, *others])
-        return items, self._statements(draft, keep)
+        return items, self._statements(draft, keep, effects)
 
-    def _statements(self, draft: Draft, keep: BoolArray) -> pa.Table:
+    def _statements(
+        self, draft: Draft, keep: BoolArray, effects: RowEffects | None = None
+    ) -> pa.Table:
         """Return the statements of the kept rows [M]."""
         parts: list[_Statements] = []
         everything = bool(keep.all())
@@ -341,7 +369,8 @@ class Assembler:
                 self.left_out.texts["(no name)"] += len(facts.rows)
                 continue
             kept = facts if everything else _where(facts, keep[facts.rows])
-            cells = self._values(kept, draft.title)
+            of_rows = None if effects is None else OfRows.of(kept.rows, effects)
+            cells = self._values(kept, draft.title, of_rows)
             count = len(cells.rows)
             if not count:
                 continue
@@ -353,6 +382,9 @@ class Assembler:
                 own = kept.lines[cells.rows]
                 lines = np.where(own > 0, own, lines)
             tag = self._tag(facts.language, count)
+            if effects is not None and tag != facts.language:
+                # It is counted how many texts have no language that there can be.
+                effects.read_again(rows)
             parts.append(
                 _Statements(
                     rows, lines, _repeated(name, count), cells.values, _repeated(tag, count)
@@ -383,15 +415,20 @@ class Assembler:
             self.left_out.notes[note] += count
             return None
 
-    def _values(self, facts: Facts, titles: pa.Array) -> SplitCells:
+    def _values(self, facts: Facts, titles: pa.Array, of_rows: OfRows | None = None) -> SplitCells:
         """Return the clean values of facts of the rows [M], which have these titles."""
         if facts.whole:
-            return split_texts(facts.texts, lambda text: [value] if (value := clean(text)) else [])
+            texts = facts.texts if of_rows is None else of_rows.cells(facts.texts)
+            cells = split_texts(texts, lambda text: [value] if (value := clean(text)) else [])
+            return cells if of_rows is None else of_rows.placed(cells)
         if facts.is_category:
-            return _cells_of(self._paths(facts.column, facts.texts))
+            cells = _cells_of(self._paths(facts.column, facts.texts, of_rows))
+            return cells if of_rows is None else of_rows.placed(cells)
         settings = self.maker.value_settings(facts.settings)
         beside = titles.take(pa.array(facts.rows))
-        return self._cleaners.split(facts.column, Role.PROPERTY, facts.texts, settings, beside)
+        return self._cleaners.split(
+            facts.column, Role.PROPERTY, facts.texts, settings, beside, of_rows
+        )
 
     def _with_provenance(
         self, columns: dict[str, pa.Array], count: int, schema: pa.Schema
@@ -409,19 +446,27 @@ class Assembler:
             columns.setdefault(field_.name, pa.nulls(count, field_.type))
         return pa.table({name: columns[name] for name in schema.names})
 
-    def _items(self, draft: Draft, own: BoolArray) -> tuple[pa.Table, list[Facts]]:
+    def _items(
+        self, draft: Draft, own: BoolArray, effects: RowEffects | None = None
+    ) -> tuple[pa.Table, list[Facts]]:
         """Return the items of rows [M] that are theirs; one of several rows is one item.
 
         The facts are texts that differ from those of an item's first row.
         """
         rows = np.flatnonzero(own)
         indices = pa.array(rows)
-        ids = pc.fill_null(draft.id_column.take(indices), "")
+        of_rows = None if effects is None else OfRows.of(rows, effects)
+        columns = draft.columns
         texts = {
-            "title": self._text(draft.columns.title, draft.title.take(indices)),
-            "description": self._text(draft.columns.description, draft.description.take(indices)),
-            "category": self._categories(draft, indices),
+            "title": self._text(columns.title, draft.title.take(indices), of_rows),
+            "description": self._text(
+                columns.description, draft.description.take(indices), of_rows
+            ),
+            "category": self._categories(draft, indices, of_rows),
         }
+        if of_rows is not None:
+            rows = of_rows.rows
+        ids = pc.fill_null(draft.id_column.take(pa.array(rows)), "")
         image_names = [draft.images[row] for row in rows.tolist()]
         if self._shelf is not None:
             tags = {
@@ -545,32 +590,39 @@ class Assembler:
             return self.images.find_by_id(id) or None
         return self.images.find_named(list(dict.fromkeys(names))) or None
 
-    def _text(self, column: str, texts: pa.Array) -> pa.Array:
+    def _text(self, column: str, texts: pa.Array, of_rows: OfRows | None = None) -> pa.Array:
         """Return the clean texts of a column [N] that holds one text in each cell."""
         settings = self.maker.value_settings(self.mapping.settings_of(column))
-        return self._cleaners.clean(column, Role.TEXT, texts, settings)
+        return self._cleaners.clean(column, Role.TEXT, texts, settings, of_rows)
 
-    def _categories(self, draft: Draft, indices: pa.Array) -> pa.Array:
+    def _categories(
+        self, draft: Draft, indices: pa.Array, of_rows: OfRows | None = None
+    ) -> pa.Array:
         """Return the category paths: several columns joined, or the levels within one column."""
         columns = draft.columns.category
         if draft.levels:
             levels = [
-                self._text(column, level.take(indices))
+                self._text(column, level.take(indices), of_rows)
                 for column, level in zip(columns, draft.levels, strict=True)
             ]
             # Arrow's own way to leave nulls out drops rows in which all are null.
             rows = zip(*(level.to_pylist() for level in levels), strict=True)
             paths = (CATEGORY_SEPARATOR.join(filter(None, row)) or None for row in rows)
             return pa.array(list(paths), pa.string())
-        return self._paths(columns[0], draft.category.take(indices))
+        return self._paths(columns[0], draft.category.take(indices), of_rows)
 
-    def _paths(self, column: str, texts: pa.Array) -> pa.Array:
-        """Return the path of each category in a column [N]: the levels within it, joined."""
+    def _paths(self, column: str, texts: pa.Array, of_rows: OfRows | None = None) -> pa.Array:
+        """Return the path of each category in a column [N]: the levels within it, joined.
+
+        With ``of_rows`` the result has only the cells of the rows that are cleaned.
+        """
         settings = self.maker.value_settings(self.mapping.settings_of(column))
         settings = replace(settings, separator=self.mapping.category_separator, quoted=False)
-        cells = self._cleaners.split(column, Role.PATH, texts, settings)
+        cells = self._cleaners.split(column, Role.PATH, texts, settings, of_rows=of_rows)
         # The levels stand in the order of their rows.
         counts = np.bincount(cells.rows, minlength=len(texts))
+        if of_rows is not None:
+            counts = counts[of_rows.places]
         ends = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
         levels = pa.ListArray.from_arrays(pa.array(ends), cells.values)
         paths = pc.binary_join(levels, CATEGORY_SEPARATOR)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,10 +23,11 @@ from kg.home_ontology import is_current, open_contradictions, refresh_ontology
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.inheritance import inherit
 from kg.ingest.preview import Preview, Previewer
+from kg.ingest.recall import Recaller
 from kg.ingest.rows import SkippedLine
 from kg.ingest.run_id import new_run_id
 from kg.ingest.seen import FoundRows, SeenRows, hashes_of
-from kg.ingest.source_plan import MappedPlan, SourcePlan, plan_sources
+from kg.ingest.source_plan import BATCH_STATEMENTS, MappedPlan, SourcePlan, plan_sources
 from kg.ingest.updates import (
     DryRunSink,
     Gatherer,
@@ -37,10 +38,16 @@ from kg.ingest.updates import (
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
 from kg.source_conflicts import ConflictCounts, conflicts
-from kg.sources import KeptSources, ReadSource, SourceCopy
+from kg.sources import Beside, KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
 from schema.arrays import IntArray
-from schema.errors import CatalographError, GraphNotFoundError, RejectsError, UsageError
+from schema.errors import (
+    CatalographError,
+    DataError,
+    GraphNotFoundError,
+    RejectsError,
+    UsageError,
+)
 from schema.ledger import Ledger
 from schema.mapping import write_mapping as save
 from schema.memory import return_freed_memory
@@ -85,6 +92,8 @@ class IngestReport:
     new_statements: int = 0
     images: int = 0
     restored: int = 0
+    known_rows: int = 0
+    """How many rows are as they were in the last run of their source, and were not read again."""
     seconds: float = 0.0
     run: str = ""
     reasons: list[str] = field(default_factory=list)
@@ -145,11 +154,13 @@ class UpdateOptions:
         source: the name of the source; None means that each file is one, by its name
         sync: whether items that are gone from a source are retired
         max_retired: how many of a source's items may be, such as "20%" or a number
+        reread: whether rows that are as they were in the last run are read again, too
     """
 
     source: str | None = None
     sync: bool = False
     max_retired: str | float = "20%"
+    reread: bool = False
 
 
 def ingest(
@@ -283,6 +294,7 @@ class _Job:
         # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
         self.seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
         self.seen_of: dict[str, SeenRows] = {}
+        self.gathered: list[tuple[SourceKeeper, Recaller | None]] = []
         self.unknown_rejects: Counter[str] = Counter()
         self.allowed_folders: set[Path] = set()
 
@@ -301,6 +313,7 @@ class _Job:
         time = now()
         names = Counter(map(self.source_of, self.plans))
         with ExitStack() as stack:
+            stack.callback(self._discard_gathered)
             gatherers: dict[str, Gatherer] = {}
             for number, plan in enumerate(self.plans):
                 name = self.source_of(plan)
@@ -311,8 +324,15 @@ class _Job:
                 self._read(number, plan, time, gatherers.get(name))
             for name, gatherer in gatherers.items():
                 self._hand_on_gathered(name, gatherer)
+            for keeper, recaller in self.gathered:
+                self.report.notes += keeper.keep(() if recaller is None else recaller.beside())
         if self.sink is not None:
             self.report.updated_items = self.sink.report.changed_items
+
+    def _discard_gathered(self) -> None:
+        """Remove the copies of files that are not kept, because the run has failed."""
+        for keeper, _ in self.gathered:
+            keeper.discard()
 
     def _read(self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None) -> None:
         """Read a source; what it says is gathered first if there is a gatherer."""
@@ -327,6 +347,10 @@ class _Job:
         keeper = None if self.ledger is None else SourceKeeper(self.home, plan, origin)
         if keeper is not None:
             plan = keeper.plan
+        recaller = self._recaller(plan, name)
+        if recaller is not None:
+            plan = recaller.plan
+        waiting = _Waiting(self._hand_on)
         if self.ledger is not None:
             # Before the first row, so that a run that is killed shows as one that did not finish.
             files = _files(self.plans)
@@ -335,26 +359,32 @@ class _Job:
         if self.declarations is not None:
             report.notes += self.declarations.begin(plan)
         try:
-            for batch in plan.assembled_batches(origin):
-                if self.declarations is not None:
-                    # Before the first statement that is read so is stored.
-                    self.declarations.note(plan, batch)
-                self._allow_images(plan)
-                shared += self._count(batch, number, name)
-                if gatherer is not None and plan.replaces:
-                    gatherer.add(batch.items, batch.statements, batch.rejected_ids)
-                else:
-                    source = name if plan.replaces else None
-                    self._hand_on(batch.items, batch.statements, source)
-                if self.ledger is not None and batch.rejects:
-                    self.ledger.add_rejects(report.run, batch.rejects)
-                skipped += batch.skipped
-                add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
-                if self.previewers:
-                    self.previewers[number].see(batch)
-                return_freed_memory()
-                if self.progress is not None:
-                    self.progress(report)
+            try:
+                for batch in self._batches(plan, origin, recaller, keeper):
+                    if self.declarations is not None:
+                        # Before the first statement that is read so is stored.
+                        self.declarations.note(plan, batch)
+                    self._allow_images(plan)
+                    shared += self._count(batch, number, name, recaller)
+                    if gatherer is not None and plan.replaces:
+                        gatherer.add(batch.items, batch.statements, batch.rejected_ids)
+                    else:
+                        source = name if plan.replaces else None
+                        waiting.put(batch, source)
+                    if self.ledger is not None and batch.rejects:
+                        self.ledger.add_rejects(report.run, batch.rejects)
+                    skipped += batch.skipped
+                    add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
+                    if self.previewers:
+                        self.previewers[number].see(batch)
+                    return_freed_memory()
+                    if self.progress is not None:
+                        self.progress(report)
+            except DataError:
+                # What comes before the damage is stored.
+                waiting.hand_on()
+                raise
+            waiting.hand_on()
         except BaseException as error:
             if keeper is not None:
                 keeper.discard()
@@ -362,8 +392,13 @@ class _Job:
                 # The sources were recorded when the run started.
                 self.ledger.record_ingest(report.run, "failed", [], report.as_dict())
             raise
-        if keeper is not None:
-            report.notes += keeper.keep()
+        if recaller is not None:
+            report.known_rows += recaller.known_rows
+            report.notes += recaller.notes
+        if keeper is not None and gatherer is None:
+            report.notes += keeper.keep(() if recaller is None else recaller.beside())
+        elif keeper is not None:
+            self.gathered.append((keeper, recaller))
         _add_notes(plan, report, report.restored - restored_before)
         if report.read == read_before:
             report.notes.append(f"{plan.source.name}: no row: it has a header alone")
@@ -373,6 +408,26 @@ class _Job:
                 f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too"
             )
 
+    def _recaller(self, plan: SourcePlan, source: str) -> Recaller | None:
+        """Return what recalls the last run of a source, None if that is not kept."""
+        is_alone = sum(self.source_of(each) == source for each in self.plans) == 1
+        if self.ledger is None or self.store is None or not is_alone:
+            return None
+        if not isinstance(plan, MappedPlan):
+            return None
+        return Recaller(self.home, self.store, plan, source, self.update.reread)
+
+    def _batches(
+        self,
+        plan: SourcePlan,
+        origin: Origin,
+        recaller: Recaller | None,
+        keeper: SourceKeeper | None,
+    ) -> Iterator[AssembledBatch]:
+        if recaller is None or keeper is None:
+            return plan.assembled_batches(origin)
+        return recaller.batches(origin, keeper.copy)
+
     def _allow_images(self, plan: SourcePlan) -> None:
         new_folders = plan.images.used_folders - self.allowed_folders
         if self.ledger is not None and new_folders:
@@ -380,21 +435,26 @@ class _Job:
             self.home.allow_images(sorted(new_folders))
             self.allowed_folders |= new_folders
 
-    def _count(self, batch: AssembledBatch, number: int, source: str) -> int:
+    def _count(
+        self, batch: AssembledBatch, number: int, source: str, recaller: Recaller | None
+    ) -> int:
         """Count a batch of a source; return how many of its items other sources had."""
         report = self.report
         report.read += batch.rows_read
         report.stored += batch.rows_stored
         report.rejected += len(batch.rejects)
         report.restored += batch.restored
-        report.statements += batch.statements.num_rows
+        report.statements += batch.statements.num_rows + batch.known_statements
         report.first_rejects += batch.rejects[: _FIRST_REJECTS - len(report.first_rejects)]
 
-        own = pc.unique(batch.items["id"])
+        own = pc.unique(pa.chunked_array([*batch.items["id"].chunks, batch.known_ids]))
         # A variant in a cell of its product may have no row of its own, and is an item all the
         # same.
-        others = pc.unique(batch.statements["item"])
+        others = pa.chunked_array([*batch.statements["item"].chunks, batch.known_other_ids])
+        others = pc.unique(others)
         others = others.filter(pc.invert(pc.is_in(others, value_set=own)))
+        if recaller is not None:
+            recaller.see(batch, own, others)
         ids = hashes_of([*own.to_pylist(), *others.to_pylist()])
         seen_before = _note(self.seen_items, ids, number)
         report.items = len(self.seen_items)
@@ -512,25 +572,59 @@ class _Job:
         return found
 
 
+class _Waiting:
+    """Batches that lack the rows that are known: the rest of several is put together.
+
+    Each put is a commit, of which a few rows take as long as many.
+    """
+
+    def __init__(self, hand_on: Callable[[pa.Table, pa.Table, str | None], None]) -> None:
+        self._hand_on = hand_on
+        self._items: list[pa.Table] = []
+        self._statements: list[pa.Table] = []
+        self._source: str | None = None
+
+    def put(self, batch: AssembledBatch, source: str | None) -> None:
+        """Put a batch, or keep it for later."""
+        self._source = source
+        self._items.append(batch.items)
+        self._statements.append(batch.statements)
+        rows = sum(statements.num_rows for statements in self._statements)
+        if not len(batch.known_ids) or rows >= BATCH_STATEMENTS:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Put what has been kept."""
+        if self._items:
+            items = pa.concat_tables(self._items)
+            statements = pa.concat_tables(self._statements)
+            self._items = []
+            self._statements = []
+            self._hand_on(items, statements, self._source)
+
+
 class SourceKeeper:
-    """Keeps in the home what an ingest reads of a source; ``plan`` is the plan to read it by."""
+    """Keeps in the home what an ingest reads of a source.
+
+    ``plan`` is the plan to read it by, and ``copy`` takes the bytes; None if it cannot be written.
+    """
 
     def __init__(self, home: Home, plan: SourcePlan, origin: Origin) -> None:
         self._kept = KeptSources(home.sources)
         self._origin = origin
         self._failure: OSError | None = None
-        self._copy: SourceCopy | None = None
+        self.copy: SourceCopy | None = None
         self.plan = plan
         try:
-            self._copy = self._kept.begin()
+            self.copy = self._kept.begin()
         except OSError as error:
             self._failure = error
         else:
-            self.plan = replace(plan, source=plan.source.recorded(self._copy))
+            self.plan = replace(plan, source=plan.source.recorded(self.copy))
 
-    def keep(self) -> list[str]:
+    def keep(self, beside: Sequence[Beside] = ()) -> list[str]:
         """Keep the source, which has been read; return what there is to say of it."""
-        copy = self._copy
+        copy = self.copy
         source = self.plan.source
         mapping = self.plan.mapping_to_keep
         origin = self._origin
@@ -538,7 +632,7 @@ class SourceKeeper:
             if copy is not None:
                 reading = source.reading(mapping)
                 read = ReadSource(origin.source, origin.run, origin.time, source.file, reading)
-                self._kept.keep(copy, read, mapping)
+                self._kept.keep(copy, read, mapping, beside)
         except OSError as error:
             self._failure = error
         finally:
@@ -553,8 +647,8 @@ class SourceKeeper:
 
     def discard(self) -> None:
         """Keep nothing, since the source could not be read."""
-        if self._copy is not None:
-            self._copy.discard()
+        if self.copy is not None:
+            self.copy.discard()
 
 
 class Declarations:

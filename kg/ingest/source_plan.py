@@ -22,6 +22,7 @@ from kg.ingest.draft import DraftMaker
 from kg.ingest.files import SourceFile
 from kg.ingest.flatten import UNMAPPED, Flattener
 from kg.ingest.images import ImageFolder, SourceImages
+from kg.ingest.known_rows import RowMemory
 from kg.ingest.readers import reader_for
 from kg.ingest.readers.rdf import RdfReader
 from kg.ingest.records import is_record_source, record_batches
@@ -123,6 +124,8 @@ class MappedPlan(SourcePlan):
     mapping: Mapping
     sample: Sample
     why: dict[str, str] = field(default_factory=dict, kw_only=True)
+    memory: RowMemory | None = field(default=None, kw_only=True)
+    """What is known of the rows from the last run, and takes what they are now."""
 
     is_strict: ClassVar[bool]
     """Whether the source has all columns that the mapping names."""
@@ -141,7 +144,14 @@ class MappedPlan(SourcePlan):
 
     def assembler(self, origin: Origin) -> Assembler:
         """Return what makes items and statements of the rows."""
-        return Assembler(self.mapping, self.images, origin, self.left_out, strict=self.is_strict)
+        return Assembler(
+            self.mapping,
+            self.images,
+            origin,
+            self.left_out,
+            strict=self.is_strict,
+            memory=self.memory,
+        )
 
     @abstractmethod
     def row_batches(self) -> Iterator[tuple[Rows, Batch | RecordBatch]]:
@@ -165,6 +175,14 @@ class TablePlan(MappedPlan):
     """A table whose columns a mapping explains."""
 
     is_strict = True
+
+    @property
+    def may_know_rows(self) -> bool:
+        """Whether each item is told by one row, and its images by no file beside the source."""
+        is_simple = not self.may_split_items and self.mapping.triples is None
+        # What is the first of equal columns may depend on the batch.
+        is_simple = is_simple and column_names(self.source) is None
+        return is_simple and not self.images.may_find_by_id
 
     @property
     def batch_rows(self) -> int:

@@ -366,7 +366,7 @@ def _undoing(
         known = row or versions.now
         changes.touched.update([] if known is None else [known["item"]])
         if row is None:
-            changes.retracted.append(id)
+            changes.retracted[id] = None if known is None else known["item"]
         else:
             is_new = versions.now is None
             (changes.new_statements if is_new else changes.updated_statements).append(row)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ in ISO 8601.
 """
 
 
+_REVISION = re.compile(r"journal version (\d{1,18}),")
+
+
 class Operation(StrEnum):
     """What a row of the journal does."""
 
@@ -67,7 +71,7 @@ class Operation(StrEnum):
     STATEMENT = "statement"
     """Puts a statement."""
     RETRACT = "retract"
-    """Removes a statement."""
+    """Removes a statement, whose item earlier versions of Catalograph left out."""
     DELETE = "delete"
     """Removes an item, whose statements the same batch removes."""
 
@@ -98,7 +102,18 @@ class Journal:
         version = self.version
         if version < 0:
             return "journal version -1"
+        return self._revision_at(version)
+
+    def _revision_at(self, version: int) -> str:
         return f"journal version {version}, {self.log.entry(self.log.path(version)).chain[:16]}"
+
+    def version_at(self, revision: str) -> int | None:
+        """Return the version at a revision of this journal; None if it had no such revision."""
+        found = _REVISION.match(revision)
+        version = int(found[1]) if found else -1
+        if not 0 <= version <= self.version or self._revision_at(version) != revision:
+            return None
+        return version
 
     def append(self, changes: pa.Table) -> int:
         """Write a batch durably; return its version.
@@ -380,7 +395,10 @@ def changes_table(changes: Changes, origin: ChangeOrigin = ChangeOrigin()) -> pa
     for row in changes.statements:
         renamed = {"statement" if name == "id" else name: value for name, value in row.items()}
         rows.append({"operation": Operation.STATEMENT, **renamed})
-    rows += [{"operation": Operation.RETRACT, "statement": id} for id in changes.retracted]
+    rows += [
+        {"operation": Operation.RETRACT, "statement": id, "item": item}
+        for id, item in changes.retracted.items()
+    ]
     rows += [{"operation": Operation.DELETE, "id": id} for id in changes.deleted]
     for row in rows:
         row["run"] = origin.run

@@ -160,7 +160,7 @@ class JournaledStore(GraphStore):
     def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         ids = self._graph.existing_statements(list(dict.fromkeys(statement_ids)))
-        return self._write(Changes(retracted=ids), run).retracted
+        return self._write(Changes(retracted=dict.fromkeys(ids)), run).retracted
 
     def append(self, changes: pa.Table) -> None:
         """Append changes to the journal as they are, then apply them to the graph."""
@@ -250,6 +250,10 @@ class JournaledStore(GraphStore):
     def revision(self) -> str:
         """Return a text that changes whenever the content does."""
         return self.journal.revision
+
+    def version_at(self, revision: str) -> int | None:
+        """Return the version of the journal at a revision."""
+        return self.journal.version_at(revision)
 
     def verify(self) -> list[str]:
         """Return the problems found in the journal or the graph, one line each."""

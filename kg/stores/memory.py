@@ -41,13 +41,16 @@ class MemoryStore(GraphStore):
     def __init__(self) -> None:
         self.url = "memory:"
         self._revision = ""
+        self._versions: dict[str, int] = {}
         self._items: dict[str, Row] = {}
         self._statements: dict[str, Row] = {}
         self._changes: list[pa.Table] = []
 
     def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
-        present = [id for id in dict.fromkeys(statement_ids) if id in self._statements]
+        present = {
+            id: self._statements[id]["item"] for id in statement_ids if id in self._statements
+        }
         self._write(Changes(retracted=present), run)
         return len(present)
 
@@ -62,6 +65,7 @@ class MemoryStore(GraphStore):
             self._items.pop(id, None)
         self._changes.append(changes)
         self._revision = uuid.uuid4().hex
+        self._versions[self._revision] = len(self._changes) - 1
 
     def changes(self, since: int = -1) -> Iterator[ChangeBatch]:
         """Yield what was written after a version, in order."""
@@ -165,6 +169,10 @@ class MemoryStore(GraphStore):
     def revision(self) -> str:
         """Return a text that changes whenever the content does."""
         return self._revision
+
+    def version_at(self, revision: str) -> int | None:
+        """Return the version of the history at a revision."""
+        return self._versions.get(revision)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

@@ -122,16 +122,17 @@ class StoredRows:
 class Changes:
     """The rows to write, in their final form, and what to remove; unchanged rows are left out.
 
-    ``retracted`` are ids of statements, ``deleted`` are ids of items. ``touched`` are the items
-    that were there before and about which anything changes, and ``differing`` those of the items to
-    write of which two sources give different titles, descriptions or categories.
+    ``retracted`` are ids of statements with their items, None where these are not known, and
+    ``deleted`` are ids of items. ``touched`` are the items that were there before and about which
+    anything changes, and ``differing`` those of the items to write of which two sources give
+    different titles, descriptions or categories.
     """
 
     new_items: list[Row] = field(default_factory=list)
     updated_items: list[Row] = field(default_factory=list)
     new_statements: list[Row] = field(default_factory=list)
     updated_statements: list[Row] = field(default_factory=list)
-    retracted: list[str] = field(default_factory=list)
+    retracted: dict[str, str | None] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
     differing: list[str] = field(default_factory=list)
@@ -218,7 +219,7 @@ def retirement_of(source: str, stored: StoredRows, order: SourceOrder = NEWEST_F
         after = without(before, origin)
         if not (_has_source(after) or any(_is_stated(row, origin) for row in statements[id])):
             changes.deleted.append(id)
-            changes.retracted.extend(row["id"] for row in statements[id])
+            changes.retracted.update((row["id"], id) for row in statements[id])
             continue
         if len(after) != len(before):
             changes.updated_items.append(item_row(id, after, order))
@@ -249,7 +250,8 @@ def _is_stated(row: Row, origin: Origin) -> bool:
 
 def deletion_of(stored: StoredRows) -> Changes:
     """Return the deletion of all items of ``stored``, with all statements about them."""
-    return Changes(retracted=list(stored.statements), deleted=list(stored.items))
+    retracted = {id: row["item"] for id, row in stored.statements.items()}
+    return Changes(retracted=retracted, deleted=list(stored.items))
 
 
 def withdrawal_of(
@@ -273,7 +275,7 @@ def _remove_reference(old: Row, origin: Origin, order: SourceOrder, changes: Cha
     if len(after) != len(before):
         changes.touched.add(old["item"])
     if not after:
-        changes.retracted.append(old["id"])
+        changes.retracted[old["id"]] = old["item"]
     elif len(after) != len(before):
         changes.updated_statements.append(statement_row(old, after, order))
 

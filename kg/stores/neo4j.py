@@ -196,7 +196,7 @@ class Neo4jStore(GraphStore):
                 for part in chunks(ids, ROWS_PER_QUERY)
                 for row in tx.run(FIND_STATEMENT_IDS, rows=part)
             ]
-            return Changes(retracted=existing)
+            return Changes(retracted=dict.fromkeys(existing))
 
         return self._write_once(retract, run).retracted
 

@@ -292,6 +292,10 @@ class GraphStore(ABC):
         It is empty if the store does not know, because somebody else has filled it.
         """
 
+    def version_at(self, revision: str) -> int | None:
+        """Return the version of the history at an earlier revision; None if that is not known."""
+        return None
+
     def content_hash(self) -> str:
         """Return a hash of the graph's content, which is the same in any store."""
         return graph_hash(self.items(), self.scan())

@@ -105,7 +105,8 @@ class RdfEndpointStore(GraphStore):
     def retract(self, statement_ids: Sequence[str], *, run: str = "") -> int:
         """Remove statements; return how many of them the store had."""
         rows = self._statements_by_id(list(dict.fromkeys(statement_ids)))
-        return self._write(Changes(retracted=list(rows)), StoredRows({}, rows), run).retracted
+        retracted = {id: row["item"] for id, row in rows.items()}
+        return self._write(Changes(retracted=retracted), StoredRows({}, rows), run).retracted
 
     def append(self, changes: pa.Table) -> None:
         """Write changes as they are in one request."""

@@ -69,6 +69,7 @@ def test_the_bytes_the_mapping_and_the_dialect_are_kept(home: Home, tmp_path: Pa
         "content.zst",
         "mapping.toml",
         "reading.json",
+        "rows.arrow",
         "manifest.json",
     }
 

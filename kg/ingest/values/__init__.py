@@ -5,6 +5,7 @@ from kg.ingest.values.columns import (
     ColumnCleaners,
     ColumnEvidence,
     ColumnRules,
+    OfRows,
     Role,
     SplitCells,
     ValueSettings,
@@ -19,6 +20,7 @@ from kg.ingest.values.columns import (
 )
 from kg.ingest.values.counts import ColumnCounts, add_counts, remarks
 from kg.ingest.values.missing import word_key
+from kg.ingest.values.row_effects import RowEffects
 
 __all__ = [
     "CleanIds",
@@ -26,7 +28,9 @@ __all__ = [
     "ColumnCounts",
     "ColumnEvidence",
     "ColumnRules",
+    "OfRows",
     "Role",
+    "RowEffects",
     "SplitCells",
     "ValueSettings",
     "add_counts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -16,7 +16,15 @@ from kg.ingest.values.counts import ColumnCounts, add_counts
 from kg.ingest.values.markup import is_html, list_items, without_markup
 from kg.ingest.values.missing import OPPOSITES, Doubt, doubt_of, is_error_value, word_key
 from kg.ingest.values.plain import PlainRules, matches, plain_names, plain_texts
-from kg.ingest.values.spreadsheet import LONG_NUMBER, NumberForms, as_whole, is_spoilt, unwrapped
+from kg.ingest.values.row_effects import CellEffect, RowEffects
+from kg.ingest.values.spreadsheet import (
+    LONG_NUMBER,
+    NumberForms,
+    as_whole,
+    depends_on_forms,
+    is_spoilt,
+    unwrapped,
+)
 from kg.ingest.values.text import LIST_SEPARATOR, clean, split_quoted, without_controls
 from schema.arrays import BoolArray, IntArray
 from schema.identifiers import gtin_fault, names_gtin, names_identifier
@@ -110,6 +118,7 @@ class ColumnRules:
         separators: a pattern of both; None if each cell is one value
         quoting: the separator of values that may stand in quotes
         html: whether every known tag is markup; None if none is
+        knows_html: whether its name or the mapping says so, whatever the cells are
         missing: keys of further words for nothing
         usual_missing: whether the usual words for nothing hold
         keeps_codes, keeps_signs: whether doubtful words and signs are values
@@ -124,6 +133,7 @@ class ColumnRules:
     separators: re.Pattern[str] | None = None
     quoting: str | None = None
     html: bool | None = False
+    knows_html: bool = False
     missing: frozenset[str] = frozenset()
     usual_missing: bool = True
     keeps_codes: bool = False
@@ -158,6 +168,34 @@ class ColumnRules:
         else:
             is_kept = is_kept or self.keeps_codes
         return None if is_kept else True
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """Which cells of a column are cleaned: their places [N] in it, their rows [N] in the batch.
+
+    ``effects`` takes what cleaning does in the rows of the batch.
+    """
+
+    places: IntArray
+    rows: IntArray
+    effects: RowEffects
+
+    @classmethod
+    def of(cls, rows: IntArray, effects: RowEffects) -> OfRows:
+        """Return those of the cells in ``rows`` [C] whose rows are cleaned."""
+        places = np.flatnonzero(effects.wanted[rows])
+        return cls(places, rows[places], effects)
+
+    def cells(self, column: pa.Array) -> pa.Array:
+        """Return the cells of a column that are cleaned."""
+        if len(self.places) == len(column):
+            return column
+        return column.take(pa.array(self.places))
+
+    def placed(self, cells: SplitCells) -> SplitCells:
+        """Return the values of these cells in their places in the column."""
+        return SplitCells(self.places[cells.rows], cells.values)
 
 
 @dataclass(frozen=True)
@@ -320,17 +358,15 @@ def rules_of(
         separator = settings.separator or None
         wanted = [LIST_SEPARATOR, separator] if separator else [LIST_SEPARATOR]
         separators = re.compile("|".join(map(re.escape, wanted)))
-    is_html = (
-        settings.html is True
-        or bool(_HTML_NAME.search(name))
-        or (evidence.html >= 2 and evidence.html >= _HTML_SHARE * evidence.texts)
-    )
+    knows_html = settings.html is not None or bool(_HTML_NAME.search(name))
+    is_html = knows_html or (evidence.html >= 2 and evidence.html >= _HTML_SHARE * evidence.texts)
     return ColumnRules(
         role=role,
         separator=separator,
         separators=separators,
         quoting=settings.separator if separators is not None and settings.quoted else None,
         html=None if settings.html is False else is_html,
+        knows_html=knows_html,
         missing=frozenset(map(word_key, settings.missing)),
         usual_missing=settings.usual_missing,
         keeps_codes=keeps_codes,
@@ -372,6 +408,11 @@ class _CellChanges:
         counts.unwrapped += cells * self.unwrapped
         counts.whole += cells * self.whole
         counts.gtins += cells * self.gtins
+
+    def effect(self, name: str, role: Role) -> CellEffect:
+        """Return them as the effect on a cell of a column, which no other cell decides."""
+        missing = tuple(self.missing)
+        return CellEffect(name, role.value, missing, self.html, self.unwrapped, self.gtins)
 
 
 _LISTED = re.compile(LIST_SEPARATOR)
@@ -418,6 +459,34 @@ def values_of(text: str, rules: ColumnRules) -> tuple[list[str], _CellChanges | 
     if len(values) > 1 and rules.role is Role.PROPERTY:
         values = list(dict.fromkeys(values))
     return values, changes
+
+
+def depends_on_others(
+    text: str, values: list[str], changes: _CellChanges | None, rules: ColumnRules
+) -> bool:
+    """Return whether other cells of its column may decide what :func:`values_of` makes of a cell.
+
+    So may they what is said of it, such as the example of a fault.
+    """
+    if changes is None:
+        return False
+    if changes.kept or changes.whole or changes.spoilt or changes.faults:
+        return True
+    if any(_may_be_value(word, rules) for word in changes.missing):
+        return True
+    if rules.identifier and any(map(depends_on_forms, values)):
+        return True
+    if rules.knows_html or not ("<" in text or "&" in text):
+        return False
+    return values_of(text, replace(rules, html=not rules.html)) != (values, changes)
+
+
+def _may_be_value(word: str, rules: ColumnRules) -> bool:
+    """Return whether a word that was left out would be a value beside other cells."""
+    if rules.missing and word_key(word) in rules.missing:
+        return False
+    doubt = doubt_of(word)
+    return doubt is not Doubt.CERTAIN and not (doubt is Doubt.NONE and rules.identifier)
 
 
 def _without_marks(text: str, rules: ColumnRules, changes: _CellChanges) -> list[str]:
@@ -467,7 +536,12 @@ class CleanColumn:
     """The clean values of a column [N], null where there is none, and what was done to them."""
 
     values: pa.Array
-    counts: ColumnCounts
+    rest: _Rest
+
+    @property
+    def counts(self) -> ColumnCounts:
+        """How many cells were changed, left out or found fault with."""
+        return self.rest.counts
 
 
 def clean_column(column: pa.Array, rules: ColumnRules) -> CleanColumn:
@@ -475,10 +549,10 @@ def clean_column(column: pa.Array, rules: ColumnRules) -> CleanColumn:
     column = _one_array(column)
     rest = _rest_of(column, rules)
     if not rest.mask.any():
-        return CleanColumn(column, rest.counts)
+        return CleanColumn(column, rest)
     texts = [LIST_SEPARATOR.join(values) or None for values in rest.values]
     cleaned = pa.array(texts, pa.string()).take(rest.encoded.indices)
-    return CleanColumn(pc.replace_with_mask(column, pa.array(rest.mask), cleaned), rest.counts)
+    return CleanColumn(pc.replace_with_mask(column, pa.array(rest.mask), cleaned), rest)
 
 
 @dataclass(frozen=True)
@@ -486,7 +560,12 @@ class CleanCells:
     """The clean values in the cells of a column, and what was done to them."""
 
     cells: SplitCells
-    counts: ColumnCounts
+    rest: _Rest
+
+    @property
+    def counts(self) -> ColumnCounts:
+        """How many cells were changed, left out or found fault with."""
+        return self.rest.counts
 
 
 def split_column(column: pa.Array, rules: ColumnRules) -> CleanCells:
@@ -496,26 +575,51 @@ def split_column(column: pa.Array, rules: ColumnRules) -> CleanCells:
     is_valid = column.is_valid().to_numpy(zero_copy_only=False)
     plain = np.flatnonzero(is_valid & ~rest.mask)
     if not rest.mask.any():
-        return CleanCells(SplitCells(plain, column.drop_null()), rest.counts)
+        return CleanCells(SplitCells(plain, column.drop_null()), rest)
     cells = _taken(rest.values, rest.encoded)
     # The values of both in the order of the cells, and those of one cell in their own.
     rows = np.concatenate((plain, np.flatnonzero(rest.mask)[cells.rows]))
     values = pa.concat_arrays([column.take(pa.array(plain)), cells.values])
     order = np.argsort(rows, kind="stable")
-    return CleanCells(SplitCells(rows[order], values.take(pa.array(order))), rest.counts)
+    return CleanCells(SplitCells(rows[order], values.take(pa.array(order))), rest)
 
 
 @dataclass(frozen=True)
 class _Rest:
     """The cells of a column [N] that may have to be cleaned, by a mask [N].
 
-    ``encoded`` are their texts, ``values`` the clean values of each distinct one.
+    ``encoded`` are their texts, ``values`` the clean values of each distinct one, and ``changes``
+    what was done to it. ``plain`` [N] are the cells that cleaning left as they are.
     """
 
     mask: BoolArray
     encoded: pa.DictionaryArray
     values: list[list[str]]
+    changes: list[_CellChanges | None]
     counts: ColumnCounts
+    plain: BoolArray
+
+    def add_effects(self, name: str, role: Role, rules: ColumnRules, of_rows: OfRows) -> None:
+        """Add what was done to the cells of a column to the effects in their rows."""
+        if rules.gtin and self.plain.any():
+            rows = of_rows.rows[self.plain]
+            checked = CellEffect(name, role.value, gtins=1)
+            of_rows.effects.add(rows, [checked], np.zeros(len(rows), np.int64))
+        places = [index for index, changes in enumerate(self.changes) if changes is not None]
+        if not places:
+            return
+        texts = self.encoded.dictionary.take(pa.array(places)).to_pylist()
+        effects: dict[CellEffect | None, int] = {}
+        effect_of = np.full(len(self.changes), -1, np.int64)
+        for index, text in zip(places, texts, strict=True):
+            changes = self.changes[index]
+            is_alone = not depends_on_others(text, self.values[index], changes, rules)
+            effect = changes.effect(name, role) if is_alone and changes is not None else None
+            effect_of[index] = effects.setdefault(effect, len(effects))
+        indices = effect_of[self.encoded.indices.to_numpy(zero_copy_only=False)]
+        is_changed = indices >= 0
+        rows = of_rows.rows[self.mask][is_changed]
+        of_rows.effects.add(rows, list(effects), indices[is_changed])
 
 
 def _rest_of(column: pa.Array, rules: ColumnRules) -> _Rest:
@@ -523,31 +627,31 @@ def _rest_of(column: pa.Array, rules: ColumnRules) -> _Rest:
     plain = plain_texts(column, rules.plain)
     mask = column.is_valid().to_numpy(zero_copy_only=False) & ~plain
     encoded = pc.dictionary_encode(column.filter(pa.array(mask)))
-    values, counts = _clean_distinct(encoded, rules)
+    values, changes, counts = _clean_distinct(encoded, rules)
     if rules.gtin:
         # The check digits of plain ones are right.
         counts.gtins += int(plain.sum())
-    return _Rest(mask, encoded, values, counts)
+    return _Rest(mask, encoded, values, changes, counts, plain)
 
 
 def _clean_distinct(
     encoded: pa.DictionaryArray, rules: ColumnRules
-) -> tuple[list[list[str]], ColumnCounts]:
+) -> tuple[list[list[str]], list[_CellChanges | None], ColumnCounts]:
     """Clean each distinct text of some cells once, since values repeat."""
     counts = ColumnCounts()
     cleaned = []
-    changed: list[tuple[int, _CellChanges]] = []
-    for index, text in enumerate(encoded.dictionary.to_pylist()):
+    changed: list[_CellChanges | None] = []
+    for text in encoded.dictionary.to_pylist():
         values, changes = values_of(text, rules)
         cleaned.append(values)
-        if changes is not None:
-            changed.append((index, changes))
-    if changed:
+        changed.append(changes)
+    if any(changes is not None for changes in changed):
         indices = encoded.indices.to_numpy(zero_copy_only=False)
-        cells = np.bincount(indices, minlength=len(cleaned))
-        for index, changes in changed:
-            changes.add_to(counts, int(cells[index]))
-    return cleaned, counts
+        cells = np.bincount(indices, minlength=len(cleaned)).tolist()
+        for changes, number in zip(changed, cells, strict=True):
+            if changes is not None:
+                changes.add_to(counts, number)
+    return cleaned, changed, counts
 
 
 def split_texts(column: pa.Array, split: Callable[[str], Iterable[str]]) -> SplitCells:
@@ -638,10 +742,19 @@ class ColumnCleaners:
         role: Role,
         column: pa.Array,
         settings: ValueSettings = ValueSettings(),  # frozen
+        of_rows: OfRows | None = None,
     ) -> pa.Array:
-        """Clean a column [N] whose cells have one value each."""
-        cleaned = clean_column(column, self.rules(name, role, column, settings))
+        """Clean a column [N] whose cells have one value each.
+
+        With ``of_rows`` the result has only the cells of the rows that are cleaned.
+        """
+        rules = self.rules(name, role, column, settings)
+        if of_rows is not None:
+            column = of_rows.cells(column)
+        cleaned = clean_column(column, rules)
         self._add(name, role, cleaned.counts)
+        if of_rows is not None:
+            self._add_effects(name, role, rules, cleaned.rest, of_rows)
         return cleaned.values
 
     def clean_ids(
@@ -664,11 +777,22 @@ class ColumnCleaners:
         column: pa.Array,
         settings: ValueSettings = ValueSettings(),  # frozen
         titles: pa.Array | None = None,
+        of_rows: OfRows | None = None,
     ) -> SplitCells:
-        """Clean a column [N] whose cells may have several values."""
-        cleaned = split_column(column, self.rules(name, role, column, settings, titles))
+        """Clean a column [N] whose cells may have several values.
+
+        With ``of_rows`` the result has only the cells of the rows that are cleaned, in their
+        places.
+        """
+        rules = self.rules(name, role, column, settings, titles)
+        if of_rows is None:
+            cleaned = split_column(column, rules)
+            self._add(name, role, cleaned.counts)
+            return cleaned.cells
+        cleaned = split_column(of_rows.cells(column), rules)
         self._add(name, role, cleaned.counts)
-        return cleaned.cells
+        self._add_effects(name, role, rules, cleaned.rest, of_rows)
+        return of_rows.placed(cleaned.cells)
 
     def are_values(self, name: str, texts: Sequence[str], settings: ValueSettings) -> BoolArray:
         """Return which texts [N] are no certain words for nothing, and count those that are."""
@@ -705,6 +829,13 @@ class ColumnCleaners:
                 add_counts(counts, {name: each})
         self._counts = {}
         return counts
+
+    def _add_effects(
+        self, name: str, role: Role, rules: ColumnRules, rest: _Rest, of_rows: OfRows
+    ) -> None:
+        """Note what was done in each row, and count what is known of the other rows."""
+        rest.add_effects(name, role, rules, of_rows)
+        self._add(name, role, of_rows.effects.known_counts(name, role.value))
 
     def _add(self, name: str, role: Role, counts: ColumnCounts) -> None:
         if counts != ColumnCounts():

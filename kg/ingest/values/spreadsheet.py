@@ -75,6 +75,11 @@ def is_spoilt(text: str, forms: NumberForms) -> bool:
     return bool(_POSSIBLE_EXPONENT.match(text)) and forms.long > forms.other + forms.decimal
 
 
+def depends_on_forms(text: str) -> bool:
+    """Return whether the forms of its column decide what an identifier was, see the others here."""
+    return bool(_POSSIBLE_EXPONENT.match(text) or _WHOLE_AS_DECIMAL.match(text))
+
+
 def as_whole(text: str, forms: NumberForms) -> str | None:
     """Return the digits of an identifier that became ``4012345600022.0``; None for all others.
 

@@ -31,7 +31,7 @@ def test_batch_is_whole_if_it_has_the_item_of_each_statement():
     assert is_whole(batch_of(["a"], []))
     assert not is_whole(batch_of(["a"], [statement("a"), statement("b")]))
     assert not is_whole(JournalBatch.from_table(changes_table(Changes(deleted=["a"]))))
-    assert not is_whole(JournalBatch.from_table(changes_table(Changes(retracted=["1"]))))
+    assert not is_whole(JournalBatch.from_table(changes_table(Changes(retracted={"1": None}))))
 
 
 def test_waiting_rows_keep_their_order_and_newest_version():

@@ -1,13 +1,19 @@
 """Columns are cleaned by rules of their own, and all that is done is counted."""
 
+import json
+
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg.ingest.values import (
     ColumnCleaners,
+    ColumnEvidence,
+    OfRows,
     Role,
+    RowEffects,
     ValueSettings,
     clean_column,
     evidence_of,
@@ -15,8 +21,13 @@ from kg.ingest.values import (
     remarks,
     rules_of,
     split_column,
+    values_of,
 )
+from kg.ingest.values.columns import depends_on_others
 from kg.ingest.values.counts import ColumnCounts, add_counts
+from kg.ingest.values.plain import plain_texts
+from kg.ingest.values.row_effects import NOTHING_DONE, READ_AGAIN, CellEffect, EffectCodes
+from kg.ingest.values.spreadsheet import NumberForms
 
 
 def rules(name, texts, settings=None, role=Role.PROPERTY, titles=None):
@@ -193,3 +204,127 @@ def test_cleaning_is_idempotent(texts, role):
     once = clean_column(pa.array(texts, pa.string()), found).values
     again = clean_column(once, found).values
     assert again == once
+
+
+counts_of = st.integers(0, 6)
+forms = st.builds(NumberForms, *[counts_of] * 4)
+some_words = st.frozensets(st.sampled_from(["na", "none", "нет", "-", "nil"]))
+evidences = st.builds(
+    ColumnEvidence, *[counts_of] * 7, forms=forms, opposites=some_words, in_titles=some_words
+)
+pieces = st.sampled_from(
+    """
+    NA Na none None - -- ? + n/a unknown #N/A нет void <b> </b> <br> &amp; &lt;b&gt; & < > ; x red
+    7 1E5 1E+5 7.0 2024.0 4006381333931 4006381333931.0 4012345600023 4.01E+12 ="007" '007 | ,
+    0000-00-00
+    """.split()
+)
+texts_of_pieces = st.lists(st.one_of(pieces, st.just(" "), st.text(max_size=3)), max_size=4).map(
+    "".join
+)
+column_names = st.sampled_from(["colour", "country", "ean", "sku", "body html", "description"])
+column_settings = st.builds(
+    ValueSettings,
+    separator=st.sampled_from([None, "|", ","]),
+    quoted=st.booleans(),
+    missing=st.sampled_from([frozenset(), frozenset({"void", "none"})]),
+    usual_missing=st.booleans(),
+    html=st.sampled_from([None, None, True, False]),
+    identifier=st.sampled_from([None, True, False]),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    texts_of_pieces,
+    column_names,
+    st.sampled_from([Role.PROPERTY, Role.TEXT, Role.PATH]),
+    column_settings,
+    evidences,
+    evidences,
+)
+def test_what_depends_on_no_other_cell_is_the_same_beside_any(
+    text, name, role, options, evidence, other
+):
+    found = rules_of(name, role, evidence, options)
+    beside_others = rules_of(name, role, other, options)
+    if plain_texts(pa.array([text]), found.plain)[0]:
+        assert plain_texts(pa.array([text]), beside_others.plain)[0]
+        return
+    made = values_of(text, found)
+    if not depends_on_others(text, *made, found):
+        assert values_of(text, beside_others) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("country", "NA"),
+        ("colour", "none"),
+        ("colour", "-"),
+        ("text", "a &lt;b&gt;"),
+        ("sku", "1E5"),
+    ],
+)
+def test_what_a_doubtful_cell_becomes_depends_on_others(name, text):
+    found = rules(name, [text])
+    assert depends_on_others(text, *values_of(text, found), found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("country", "N/A"),
+        ("ean", "none"),
+        ("body html", "a<br>b"),
+        ("text", "a &amp; b"),
+        ("x", "a|b"),
+    ],
+)
+def test_what_other_cells_become_does_not(name, text):
+    found = rules(name, [text])
+    assert not depends_on_others(text, *values_of(text, found), found)
+
+
+def test_effects_of_known_rows_are_counted_as_if_they_were_cleaned():
+    texts = pa.array(["N/A", "red", "a &amp; b", "n/a", None, "N/A"])
+    every = np.ones(len(texts), bool)
+    codes = EffectCodes()
+    first = RowEffects(codes, every)
+    cleaners = ColumnCleaners()
+    rows = np.arange(len(texts))
+    cleaners.split("x", Role.PROPERTY, texts, of_rows=OfRows.of(rows, first))
+    counts = cleaners.taken_counts()["x"]
+    assert first.row_codes[0] == first.row_codes[5] != first.row_codes[3]
+    assert first.row_codes[1] == first.row_codes[4] == NOTHING_DONE
+
+    wanted = np.array([False, True, False, True, False, False])
+    known = [(each, 1) for row in (0, 2, 5) for each in codes.effects(first.row_codes[row])]
+    second = RowEffects(EffectCodes(), wanted, known)
+    cleaners = ColumnCleaners()
+    cells = cleaners.split("x", Role.PROPERTY, texts, of_rows=OfRows.of(rows, second))
+    assert (cells.rows.tolist(), cells.values.to_pylist()) == ([1], ["red"])
+    assert cleaners.taken_counts()["x"] == counts
+
+
+def test_rows_with_several_cells_of_a_column_are_read_again():
+    effects = RowEffects(EffectCodes(), np.ones(2, bool))
+    cells = OfRows.of(np.array([0, 0, 1]), effects)
+    ColumnCleaners().split("x", Role.PROPERTY, pa.array(["N/A", "n/a", "red"]), of_rows=cells)
+    assert effects.row_codes.tolist() == [READ_AGAIN, NOTHING_DONE]
+
+
+def test_effects_survive_being_written(monkeypatch):
+    codes = EffectCodes()
+    effects = (CellEffect("x", "property", ("N/A", "N/A")), CellEffect("y", "text", html=True))
+    code = codes.code(effects)
+    again = EffectCodes.of(json.loads(json.dumps(codes.documents())))
+    assert again.effects(code) == effects
+    monkeypatch.setattr("kg.ingest.values.row_effects.MAX_CODES", len(codes))
+    assert codes.code(effects[:1]) == READ_AGAIN
+
+
+def test_whether_a_word_for_none_is_left_out_depends_on_the_numbers_beside_it():
+    found = rules("weight", ["1", "2", "3", "4", "5", "none"])
+    assert values_of("none", found)[0] == []
+    assert depends_on_others("none", *values_of("none", found), found)

@@ -119,10 +119,10 @@ def undo(context: Context, run: str) -> None:
     with home.store() as store, bar("undoing", "parts") as progress:
         report = take_back(store, run, by, progress)
         bring_up_to_date(home, store, by)
-    # What was read before it is what `export --format source` writes again.
-    KeptSources(home.sources).forget(run)
     with home.ledger() as ledger:
         ledger.mark_undone(run)
+    # What was read before it is what `export --format source` writes again.
+    KeptSources(home.sources).forget(run)
     context.emit({"undone": run, "run": by, **_document(report)}, *_lines(report, by))
 
 

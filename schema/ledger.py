@@ -7,7 +7,6 @@ by the Alembic migrations in ``schema/migrations``.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreDamagedError, StoreError
-from schema.files import sync
+from schema.files import WorkingFolder, sync
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
 from schema.rejects import RejectedRow
 from schema.terms import now
@@ -32,6 +31,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_INSERT = 5000
 SQLITE_LOCK_TIMEOUT = 30
 """Seconds that a writer waits for another one."""
+
+SOURCE_NAMES = "source_names"
+"""In the report of an ingest run: the names of the sources that it read."""
 
 metadata = sa.MetaData()
 
@@ -170,27 +172,21 @@ class Ledger:
             runs = ChecksummedTable(connection, ingest_runs, table_checksums)
             runs.update(run, {"status": UNDONE})
 
-    def newer_ingest(self, source: str, run: str) -> str | None:
-        """Return the last run that has read a source, by its path, after another run did.
+    def newer_ingest(self, source: str, location: str, run: str) -> str | None:
+        """Return the last run that has read a source after another run did.
 
+        Runs of earlier versions noted no names of sources: they are told by the path of the file.
         None if there is none, or if that other run is not recorded.
         """
-        columns = ingest_runs.c.id, ingest_runs.c.started, ingest_runs.c.status
-        rows = self._rows(
-            sa.select(*columns, ingest_runs.c.sources).order_by(ingest_runs.c.started.desc())
-        )
+        rows = self._rows(sa.select(ingest_runs).order_by(ingest_runs.c.started.desc()))
         started = next((row["started"] for row in rows if row["id"] == run), None)
-        return next(
-            (
-                str(row["id"])
-                for row in rows
-                if started is not None
-                and row["started"] > started
-                and row["status"] != UNDONE
-                and source in row["sources"]
-            ),
-            None,
-        )
+        for row in rows:
+            names = row["report"].get(SOURCE_NAMES)
+            has_read = location in row["sources"] if names is None else source in names
+            is_newer = started is not None and row["started"] > started
+            if is_newer and has_read and row["status"] != UNDONE:
+                return str(row["id"])
+        return None
 
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
@@ -264,8 +260,8 @@ class Ledger:
     def _create_file(self, path: Path) -> None:
         """Make the file of a new ledger under another name, so that it is never half there."""
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing.") as folder:
-                new = Path(folder) / path.name
+            with WorkingFolder(path.parent) as folder:
+                new = folder.path / path.name
                 new.touch()
                 try:
                     Ledger(f"sqlite:///{new}").close()

@@ -238,11 +238,14 @@ def may_conflict(store: GraphStore, ontology: Ontology) -> bool:
     )
 
 
-def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[Conflict]:
+def conflicts(
+    store: GraphStore, ontology: Ontology, run: str = "", with_equal: bool = False
+) -> Iterator[Conflict]:
     """Yield the conflicts in a store in which a value loses, ordered by item and property.
 
-    With a ``run``, only those between statements of which this run has written one. The statements
-    are read once, and compared on disk. A store with a single source is not read.
+    With a ``run``, only those between statements of which this run has written one; ``with_equal``,
+    also those in which another source says the same in another way. The statements are read once,
+    and compared on disk. A store with a single source is not read.
     """
     if not may_conflict(store, ontology):
         return
@@ -257,7 +260,7 @@ def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[
     for (item, name), group in groupby(rows, key=lambda row: (row["item"], row["property"])):
         spec = ontology.properties[name]
         found = conflict_between(list(group), spec, store.order, partial(arrivals.of, item))
-        if found is not None and found.losing:
+        if found is not None and (found.losing or with_equal):
             yield found
 
 

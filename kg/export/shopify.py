@@ -163,10 +163,10 @@ class _Groups:
         for batch in selection.item_batches():
             table = pa.table(batch).select(["id", "title", "description", "category", "images"])
             self._insert("items", table)
-        for batch in selection.statement_batches():
+        for batch in selection.shown_batches():
             self._insert(
                 "facts",
-                pa.table(batch).select(["item", "property", "value", "language", "evidence"]),
+                pa.table(batch),
                 "item, property, value",
                 f"language IS NULL AND NOT starts_with(coalesce(evidence, ''), '{INHERITED}')",
             )

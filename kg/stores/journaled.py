@@ -213,6 +213,10 @@ class JournaledStore(GraphStore):
         """Yield all statements in any order, in FACT_SCHEMA."""
         return self._graph.facts()
 
+    def plain_statements(self, ranks: Sequence[Rank] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in any order, in PLAIN_STATEMENT_SCHEMA."""
+        return self._graph.plain_statements(ranks)
+
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
         return self._graph.triples(ranks)

@@ -125,7 +125,7 @@ def _check(folder: str, acknowledged: int) -> list[str]:
             problems.append(f"run {number} is not kept as it was read")
     # What goes on afterwards leaves nothing behind.
     for more in range(1, KEPT_RUNS + 1):
-        _write(sources, 4 * (acknowledged + more))
+        _write(sources, 4 * (acknowledged + 1 + more))
     if left := [path.name for path in Path(folder).glob(".writing.*")]:
         problems.append(f"{left} are left for ever")
     folders = list(Path(folder).glob("[!.]*/*"))

@@ -219,6 +219,7 @@ class _Search:
             chain(
                 self._ways_in_members(wanted, row, record),
                 self._ways_in_lists(wanted, row, record),
+                self._ways_in_new_members(wanted, row, record),
             )
         )
 
@@ -232,15 +233,27 @@ class _Search:
             if self._holds(path, wanted.property) and all(path != known for known, _ in shapes)
         ]
         for path, example in [*shapes, *empty]:
-            if not self._is_free(record, path):
-                continue
-            for values, count, value in _forms(wanted, example, self._mapping.multi):
-                yield Way(
-                    (RecordEdit(row, JsonEdit(path, value)),),
-                    frozenset(((row, path),)),
-                    frozenset(values),
-                    count,
-                )
+            if self._is_free(record, path):
+                yield from self._ways_at(wanted, row, path, example, self._mapping.multi)
+
+    def _ways_in_new_members(
+        self, wanted: Wanted, row: int, record: dict[str, Any]
+    ) -> Iterator[Way[RecordEdit]]:
+        """Yield how to say under its own name what no record says so far."""
+        if wanted.property not in record:
+            yield from self._ways_at(wanted, row, (wanted.property,), None, None)
+
+    @staticmethod
+    def _ways_at(
+        wanted: Wanted, row: int, path: Path, example: Any, separator: str | None
+    ) -> Iterator[Way[RecordEdit]]:
+        for values, count, value in _forms(wanted, example, separator):
+            yield Way(
+                (RecordEdit(row, JsonEdit(path, value)),),
+                frozenset(((row, path),)),
+                frozenset(values),
+                count,
+            )
 
     def _ways_in_lists(
         self, wanted: Wanted, row: int, record: dict[str, Any]

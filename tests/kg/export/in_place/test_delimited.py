@@ -179,14 +179,80 @@ def test_a_full_row_of_pairs_has_no_place(place: Workplace) -> None:
     assert written.kept == {"Form": "NO_COLUMN"}
 
 
-def test_a_long_table_has_the_row_of_a_property_or_none(place: Workplace) -> None:
-    table = (
-        "sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC2,name,Can\nC2,colour,\nC2,size,n/a\n"
+LONG = "sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC2,name,Can\nC2,colour,\nC2,size,n/a\n"
+
+
+def test_a_long_table_is_filled_in_the_row_of_a_property_or_in_a_new_one(place: Workplace) -> None:
+    facts = [("C2", "colour", "red"), ("C2", "size", "L"), ("C1", "size", "S"), ("C1", "form", "a")]
+    written = place.fill(LONG, facts)
+    filled = LONG.replace("C2,colour,", "C2,colour,red").replace("n/a", "L")
+    assert written.text == filled.replace("C2,name", "C1,form,a\nC1,size,S\nC2,name")
+    assert written.kept == {}
+
+
+def test_further_values_of_a_long_table_have_rows_of_their_own(place: Workplace) -> None:
+    facts = [("C2", "colour", "red"), ("C2", "colour", "grey"), ("C1", "form", "a, b")]
+    mapping = '[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+    written = place.fill(LONG, facts, mapping=mapping)
+    assert written.text == (
+        'sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC1,form,"a, b"\nC2,name,Can\n'
+        "C2,colour,grey\nC2,size,n/a\nC2,colour,red\n"
     )
-    facts = [("C2", "colour", "red"), ("C2", "size", "L"), ("C1", "size", "S")]
+    assert written.filled == {"colour": 2, "form": 1}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("is_ended", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_new_row_ends_as_its_file_does(
+    make: Callable[[], Workplace], end: str, is_ended: bool, encoding: str
+) -> None:
+    table = LONG.replace("C1,name,Cup\n", 'C1,name,"Cup\n2"\nC1,note,Größe\n')
+    table = table.replace("\n", end)
+    table = table if is_ended else table.removesuffix(end)
+    written = make().fill(table.encode(encoding), [("C1", "form", "ü"), ("C2", "depth", "7")])
+    new = table.replace(f"blue{end}", f"blue{end}C1,form,ü{end}")
+    new += f"C2,depth,7{end}" if is_ended else f"{end}C2,depth,7"
+    assert written.data == new.encode(encoding)
+
+
+def test_a_new_row_has_the_unit_the_language_and_the_quotes_of_others(place: Workplace) -> None:
+    table = (
+        '"sku";"attribute";"value";"unit";"lang"\n"1";"name";"Mug";"";"en"\n'
+        '"1";"name";"Becher";"";"de"\n"1";"weight";"1,5";"kg";"en"\n"2";"name";"Cup";"";"en"\n'
+    )
+    mapping = (
+        'language = "en"\n[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+        'unit = "unit"\nlanguage = "lang"\n'
+    )
+    written = place.fill(table, [("2", "weight", "2.5 kg")], mapping=mapping)
+    assert written.text == table + '"2";"weight";"2,5";"kg";"en"\n'
+
+
+def test_a_new_row_of_a_formula_is_defused(place: Workplace) -> None:
+    written = place.fill(LONG, [("C1", "form", "=1+1")])
+    assert "\nC1,form,'=1+1\n" in written.text
+    assert written.report.filled.defused == 1
+
+
+def test_rows_of_items_in_several_batches_are_added_once(
+    make: Callable[[], Workplace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg.ingest.source_plan.BATCH_STATEMENTS", 50)
+    rows = [f"{n},name,Mug {n}" for n in range(400)] + [f"{n},size,{n % 7}" for n in range(400)]
+    table = "\n".join(["sku,attribute,value", *rows]) + "\n"
+    facts = [(str(n), "colour", f"blue {n}") for n in range(0, 400, 3)]
+    place = make()
     written = place.fill(table, facts)
-    assert written.text == table.replace("C2,colour,", "C2,colour,red").replace("n/a", "L")
-    assert written.kept == {"size": "NO_COLUMN"}
+    assert written.filled == {"colour": len(facts)}
+    assert [line for line in written.text.splitlines() if ",colour," not in line] == [
+        "sku,attribute,value",
+        *rows,
+    ]
+    before = {fact[:3] for fact in place.facts()}
+    other = make()
+    other.load(written.data)
+    assert {fact[:3] for fact in other.facts()} == before
 
 
 def test_doubled_names_are_one_property(place: Workplace) -> None:

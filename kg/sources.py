@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -129,14 +129,15 @@ class KeptSources:
         kept.sort(key=lambda each: (each.source, -last[each.source, each.run], each.number))
         return kept
 
-    def newest(self) -> dict[str, list[KeptSource]]:
+    def newest(self, undone: Collection[str] = ()) -> dict[str, list[KeptSource]]:
         """Return the files of the newest run of each source, by the source's name.
 
-        A run of which not all files are there was killed, or the disk was full: it is passed over.
+        Runs that are undone are passed over, and so is one of which not all files are there: it was
+        killed, or the disk was full.
         """
         newest: dict[str, list[KeptSource]] = {}
         for files in _runs(self.all()):
-            if _is_complete(files):
+            if _is_complete(files) and files[0].run not in undone:
                 newest.setdefault(files[0].source, files)
         return newest
 
@@ -195,12 +196,6 @@ class KeptSources:
         # Of a run that was killed nothing stays, and a complete one is always left.
         lasting = {kept.run, *complete[: KEPT_RUNS - 1]}
         self._remove(each for each in before if each.run not in lasting)
-
-    def forget(self, run: str) -> int:
-        """Forget the files of a run that is undone; return how many there were."""
-        kept = [each for each in self.all() if each.run == run]
-        self._remove(kept)
-        return len(kept)
 
     def _folders(self) -> list[Path]:
         """Return the folders of files that are kept; no name of a source begins with a dot."""

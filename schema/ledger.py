@@ -7,7 +7,7 @@ by the Alembic migrations in ``schema/migrations``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ ROWS_PER_INSERT = 5000
 SQLITE_LOCK_TIMEOUT = 30
 """Seconds that a writer waits for another one."""
 
+UNDOES = "undoes"
+"""In the report of an undo: the run that it takes back."""
 SOURCE_NAMES = "source_names"
 """In the report of an ingest run: the names of the sources that it read."""
 
@@ -166,11 +168,34 @@ class Ledger:
         rows = self._rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
         return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
 
-    def mark_undone(self, run: str) -> None:
-        """Note that an ingest run was taken back; other runs are not recorded."""
+    def begin_undo(self, run: str, by: str) -> None:
+        """Record that a run is being undone by another one, before anything is taken back."""
+        self.record_ingest(by, "running", [], {UNDOES: run})
+
+    def finish_undo(self, made: Collection[str]) -> None:
+        """Bring up to date which ingest runs are undone; ``made`` are those that made changes.
+
+        An undo that is undone itself brings back what it had taken back. One that was cut off
+        before its first change has taken back nothing.
+        """
+        rows = self._rows(sa.select(ingest_runs))
+        by_run: dict[str, list[str]] = {}
+        for row in rows:
+            if UNDOES in row["report"]:
+                by_run.setdefault(str(row["report"][UNDOES]), []).append(str(row["id"]))
+
+        def is_undone(run: str) -> bool:
+            return any(by in made and not is_undone(by) for by in by_run.get(run, ()))
+
         with self._writing() as connection:
             runs = ChecksummedTable(connection, ingest_runs, table_checksums)
-            runs.update(run, {"status": UNDONE})
+            for run in by_run:
+                runs.update(run, {"status": UNDONE if is_undone(run) else "done"})
+
+    def undone_runs(self) -> set[str]:
+        """Return the runs that are undone."""
+        query = sa.select(ingest_runs.c.id).where(ingest_runs.c.status == UNDONE)
+        return {str(row["id"]) for row in self._rows(query)}
 
     def newer_ingest(self, source: str, location: str, run: str) -> str | None:
         """Return the last run that has read a source after another run did.

@@ -1,4 +1,4 @@
-"""Kill (-9) a process that keeps and forgets the files of a source, at random changes of files.
+"""Kill (-9) a process that keeps the files of a source, run after run, at random moments.
 
 Afterwards the newest run that is kept is the last one that was acknowledged, or that of the write
 that was on its way; all its files are there, as they were read; and nothing is left that grows.
@@ -67,15 +67,7 @@ def _content(number: int, file: int) -> bytes:
     return b"".join(b"%d,Mug %d,%d\n" % (row, number, row * number) for row in range(2_000))
 
 
-def _is_forgotten(number: int) -> bool:
-    """Return whether a write forgets the run of the one before, in place of keeping one."""
-    return number % 4 == 3
-
-
 def _write(sources: KeptSources, number: int) -> None:
-    if _is_forgotten(number):
-        sources.forget(f"run-{number - 1}")
-        return
     for file in range(FILES):
         copy = sources.begin()
         content = _content(number, file)
@@ -89,18 +81,11 @@ def _write(sources: KeptSources, number: int) -> None:
 
 
 def _keep_for_ever(sender: Connection, folder: str) -> None:
-    """Keep and forget for ever, and acknowledge each time."""
+    """Keep run after run, and acknowledge each."""
     sources = KeptSources(Path(folder))
     for number in itertools.count():
         _write(sources, number)
         sender.send(number)
-
-
-def _newest_after(number: int) -> int | None:
-    """Return the write whose run is the newest one after a write; None if there is none."""
-    if number < 0:
-        return None
-    return number - 2 if _is_forgotten(number) else number
 
 
 def _newest(sources: KeptSources) -> list[KeptSource]:
@@ -111,10 +96,9 @@ def _check(folder: str, acknowledged: int) -> list[str]:
     """Return what is wrong with what a killed process has left after a write."""
     sources = KeptSources(Path(folder))
     problems = sources.problems()
-    allowed = {_newest_after(acknowledged), _newest_after(acknowledged + 1)}
     found = _newest(sources)
     number = int(found[0].run.removeprefix("run-")) if found else None
-    if number not in allowed:
+    if number not in (None if acknowledged < 0 else acknowledged, acknowledged + 1):
         problems.append(f"the newest run is {number} after write {acknowledged}")
     if number is not None:
         contents = []
@@ -125,7 +109,7 @@ def _check(folder: str, acknowledged: int) -> list[str]:
             problems.append(f"run {number} is not kept as it was read")
     # What goes on afterwards leaves nothing behind.
     for more in range(1, KEPT_RUNS + 1):
-        _write(sources, 4 * (acknowledged + 1 + more))
+        _write(sources, acknowledged + 1 + more)
     if left := [path.name for path in Path(folder).glob(".writing.*")]:
         problems.append(f"{left} are left for ever")
     folders = list(Path(folder).glob("[!.]*/*"))

@@ -101,7 +101,7 @@ def test_any_name_of_a_source_is_a_safe_folder(home: Home, tmp_path: Path) -> No
     assert all(path.name.isascii() and len(path.name) < 100 for path in home.sources.iterdir())
 
 
-def test_the_newest_runs_are_kept_and_an_undone_one_is_forgotten(
+def test_the_newest_runs_are_kept_and_undone_ones_are_passed_over(
     home: Home, tmp_path: Path
 ) -> None:
     runs = []
@@ -109,10 +109,9 @@ def test_the_newest_runs_are_kept_and_an_undone_one_is_forgotten(
         runs.append(ingest(home, [write(tmp_path, TABLE + f"x{number},Jug,\n")]).run)
     sources = KeptSources(home.sources)
     assert sorted(each.run for each in sources.all()) == sorted(runs[-KEPT_RUNS:])
-    newest = kept(home)
-    assert sources.forget(newest.run) == 1
-    assert kept(home).run != newest.run
-    assert sources.forget("no such run") == 0
+    assert kept(home).run == runs[-1]
+    (older,) = sources.newest(undone=runs[-1:])["items.csv"]
+    assert older.run == runs[-2]
 
 
 def test_a_run_of_which_a_file_is_missing_is_passed_over(

@@ -110,7 +110,9 @@ def export_source(
 
 def _choose(home: Home, source: str | None) -> tuple[str, list[KeptSource]]:
     """Return the source to write, and the files of its newest run."""
-    newest = KeptSources(home.sources).newest()
+    with home.ledger() as ledger:
+        undone = ledger.undone_runs()
+    newest = KeptSources(home.sources).newest(undone)
     if not newest:
         raise UsageError(f"the home {home.path} keeps no source: {GO_ON}")
     names = ", ".join(sorted(newest)[:8]) + (", …" if len(newest) > 8 else "")

@@ -1,7 +1,7 @@
 """Export a catalogue in each format, beside plain writers of the same table.
 
-    python benchmarks/exports.py [--statements 1000000] [--only source,csv-wide,xlsx]
-        [--out benchmarks/figures/exports.json]
+    python benchmarks/exports.py [--statements 1000000] [--only source,csv-wide]
+        [--out FILE]
 
 The catalogue is that of ``benchmarks/ingest.py``, in the embedded store; the colour of every tenth
 item is missing in its file, and accepted in the store, so that ``source`` fills it in. Each export

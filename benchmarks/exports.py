@@ -75,8 +75,8 @@ def measure(words: list[str]) -> Measured:
     return Measured(round(seconds, 2), round(cpu, 2), usage.ru_maxrss // 1000)
 
 
-def make_home(folder: Path, items: int) -> Path:
-    """Ingest a table without some colours, and accept these; return the home."""
+def make_home(folder: Path, items: int) -> None:
+    """Ingest a table without some colours into the folder ``home``, and accept these."""
     from kg.home import Home
     from kg.ingest.pipeline import ingest
     from kg.stores.tables import statements_table
@@ -106,7 +106,6 @@ def make_home(folder: Path, items: int) -> Path:
                 for item, colour in accepted
             ),
         )
-    return home.path
 
 
 def read_wide(folder: Path) -> Any:
@@ -175,23 +174,35 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         name, place = arguments.child
-        PEERS[name](Path(place))
+        if name == "home":
+            make_home(Path(place), arguments.statements // PROPERTIES)
+        else:
+            PEERS[name](Path(place))
         return
     figures: dict[str, Any] = {"statements": arguments.statements}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        home = make_home(folder, arguments.statements // PROPERTIES)
+        child = [sys.executable, __file__, "--statements", str(arguments.statements), "--child"]
+        # Not in this process: what it has had in memory would count as that of its children.
+        measure([*child, "home", str(folder)])
         peers: dict[str, Measured] = {}
         for name in arguments.only.split(","):
             out, options, peer = FORMATS[name]
-            words = [sys.executable, "cli.py", "--home", str(home), "export", *options.split()]
+            words = [
+                sys.executable,
+                "cli.py",
+                "--home",
+                str(folder / "home"),
+                "export",
+                *options.split(),
+            ]
             one = measure([*words, str(folder / "out" / out)])
             figures[name] = asdict(one)
             line = f"{name:<20} {one.seconds:>7.2f} s   cpu {one.cpu_seconds:>7.2f} s"
             line += f"   {one.peak_mb:>6,} MB"
             if (peer := peer_of(peer)) is not None:
                 if peer not in peers:
-                    peers[peer] = measure([sys.executable, __file__, "--child", peer, str(folder)])
+                    peers[peer] = measure([*child, peer, str(folder)])
                 ratio = round(peers[peer].cpu_seconds / one.cpu_seconds, 3)
                 figures[name] |= {"peer": peer, "ratio": ratio}
                 line += f"   {ratio:.3f} x {peer}"

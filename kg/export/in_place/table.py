@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, product
@@ -147,12 +147,11 @@ class TableFiller:
         unchanged = FilledBatch(batch, assembled.statements.select(["id"]))
         if not wanted:
             return unchanged
-        search = _Search(self.mapping, self._names, batch, known, bad)
-        trials: Trials[TableEdit] = Trials(search.before, search.read, self._filled)
-        before = statements_by_cell(search.before)
+        search = _Search(self.mapping, self._names, batch, known, bad, set(wanted))
+        trials: Trials[TableEdit] = Trials(search.before, set(wanted), search.read, self._filled)
         for each in chain.from_iterable(wanted.values()):
             cell = each.item, each.property, each.language
-            if not is_stated(each, before.get(cell, set()), self._filled):
+            if not is_stated(each, trials.cells.get(cell, set()), self._filled):
                 trials.add(each, self._closed(batch, search.ways(each)))
         result = trials.run()
         if not result.edits:
@@ -185,7 +184,10 @@ def new_rows_of(edits: Iterable[TableEdit]) -> dict[int, list[dict[int, str]]]:
 
 
 class _Search:
-    """Looks for the cells of a batch that may hold values; ``bad`` rows are left alone."""
+    """Looks for the cells of a batch that may hold values of some items.
+
+    Rows that are ``bad`` are left alone.
+    """
 
     def __init__(
         self,
@@ -194,12 +196,15 @@ class _Search:
         batch: Batch,
         known: Assembler,
         bad: set[int],
+        items: Collection[str],
     ) -> None:
         self._mapping = mapping
         self._given_names = names
         self._batch = batch
         self._known = known
         self._bad = bad
+        self._items = items
+        self._is_nothing: dict[tuple[str, str], bool] = {}
         self._texts: list[list[str | None]] = [column.to_pylist() for column in batch.table.columns]
         self.names: list[str] = list(names or batch.table.column_names)
         self._forms: dict[tuple[int, str], _ColumnForm] = {}
@@ -208,7 +213,8 @@ class _Search:
         self.draft, self.before = self._look(batch, self._reader)
         self._rows_of_items: dict[str, list[int]] = {}
         for id, source in zip(self.draft.ids, self.draft.sources.tolist(), strict=True):
-            if id is not None and source not in bad and source not in self.draft.bad:
+            is_read = source not in bad and source not in self.draft.bad
+            if id is not None and id in items and is_read:
                 self._rows_of_items.setdefault(id, []).append(source)
 
     def _look(self, batch: Batch, assembler: Assembler) -> tuple[Draft, pa.Table]:
@@ -295,9 +301,8 @@ class _Search:
     def _places(self) -> dict[tuple[str, str, str | None], list[tuple[int, int]]]:
         """The empty cells that hold values, by item, property and language: row and column."""
         probed: dict[int, dict[int, str]] = {}
-        rows = sorted({row for rows in self._rows_of_items.values() for row in rows})
-        if self._mapping.triples is not None:
-            rows = [row for row in range(len(self._batch.lines)) if row not in self._bad]
+        of_items = self._rows_of_items if self._triple_columns is None else self._rows_of_triples
+        rows = sorted({row for rows in of_items.values() for row in rows})
         for column, role in enumerate(self._roles):
             named_by = self._naming_columns.get(column) if role in _NAMED else None
             if role != "property" and not role.startswith("property in ") and named_by is None:
@@ -332,8 +337,12 @@ class _Search:
         text = self._texts[column][row]
         if text is None or not text.strip():
             return True
-        values, changes = values_of(text, self._reader.property_rules(name))
-        return not values and not (changes is not None and changes.spoilt)
+        known = self._is_nothing.get((name, text))
+        if known is None:
+            values, changes = values_of(text, self._reader.property_rules(name))
+            known = not values and not (changes is not None and changes.spoilt)
+            self._is_nothing[name, text] = known
+        return known
 
     def _ways_in_columns(
         self, wanted: Wanted, found: Sequence[tuple[int, int]]
@@ -544,7 +553,7 @@ class _Search:
             bad = self._bad | set(self.draft.bad)
             ids = self._known.maker.ids_of(self.names[columns.item], self._texts[columns.item])
             for row, id in enumerate(ids):
-                if id is not None and row not in bad:
+                if id is not None and id in self._items and row not in bad:
                     found.setdefault(id, []).append(row)
         return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import html
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import pyarrow as pa
 
 from kg.export.selection import Selection
 from kg.stores.references import INHERITED
-from kg.stores.sorting import sorting_errors
+from kg.stores.sorting import sorting_errors, temporary_database
 from kg.stores.tables import BATCH_ROWS
 from schema.mapping import VARIANT_OF
 from schema.mapping.names import normalized
@@ -35,7 +34,6 @@ MAX_OPTIONS = 3
 _MAX_TRIED = 6
 """Properties of which it is tried whether ids are made of their values."""
 _MAX_LEVELS = 16
-_MEMORY = "256MB"
 
 _PRODUCT_COLUMNS = ("Handle", "Title", "Body (HTML)", "Vendor", "Product Category", "Type", "Tags")
 _OPTION_COLUMNS = tuple(
@@ -131,14 +129,9 @@ class _Group:
 
 def write_shopify(selection: Selection, path: Path) -> None:
     """Write a table in UTF-8 with commas."""
-    import duckdb
-
     with (
-        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
         sorting_errors(),
-        duckdb.connect(
-            f"{folder}/groups.duckdb", config={"memory_limit": _MEMORY, "threads": 2}
-        ) as database,
+        temporary_database() as database,
         path.open("w", encoding="utf-8", newline="") as stream,
     ):
         groups = _Groups(database, selection)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 from collections.abc import Callable
 
 import pytest
@@ -253,6 +255,55 @@ def test_rows_of_items_in_several_batches_are_added_once(
     other = make()
     other.load(written.data)
     assert {fact[:3] for fact in other.facts()} == before
+
+
+@st.composite
+def long_tables(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, str]]]:
+    """Return a long table, whose rows may lie apart, and what is accepted of its items."""
+    values = st.sampled_from(["red", "a, b", 'in "quotes"', "two\nlines", "=1+1", "x;y", ""])
+    cells = [(item, "name", f"Thing {item}") for item in "123"]
+    cells += draw(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from("pqr"), values)))
+    rows = draw(st.permutations(list({row[:2]: row for row in cells}.values())))
+    stream = io.StringIO(newline="")
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    quoting = csv.QUOTE_ALL if draw(st.booleans()) else csv.QUOTE_MINIMAL
+    delimiter = draw(st.sampled_from(";,\t"))
+    writer = csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator=end)
+    writer.writerows([("sku", "attribute", "value"), *rows])
+    text = stream.getvalue()
+    text = text if draw(st.booleans()) else text.removesuffix(end)
+    accepted = st.tuples(st.sampled_from("123"), st.sampled_from("pqs"), values.filter(bool))
+    return text, draw(st.lists(accepted, max_size=5, unique=True))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(made=long_tables())
+def test_a_filled_long_table_is_read_as_what_it_was_and_what_was_accepted(
+    make: Callable[[], Workplace], made: tuple[str, list[tuple[str, str, str]]]
+) -> None:
+    text, accepted = made
+    mapping = '[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+    place = make()
+    place.load(text, mapping=mapping)
+    before = {fact[:3] for fact in place.facts()}
+    assert place.write().text == text
+    place.accept(accepted)
+    written = place.write()
+    filled = written.report.filled
+    counted = filled.filled.total() + filled.kept.total() + filled.already
+    assert counted == len(accepted)
+    # Nothing but rows and the cells of values are new.
+    assert len(written.data.splitlines()) >= len(text.encode().splitlines())
+    other = make()
+    other.load(written.data, mapping=mapping)
+    after = {fact[:3] for fact in other.facts()}
+    new = after - before
+    assert before <= after
+    assert len(new) == filled.filled.total()
+    texts = {(item, property, " ".join(value.split())) for item, property, value in accepted}
+    assert new <= texts
 
 
 def test_doubled_names_are_one_property(place: Workplace) -> None:

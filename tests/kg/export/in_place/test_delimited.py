@@ -266,9 +266,14 @@ def long_tables(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, str]]]:
     rows = draw(st.permutations(list({row[:2]: row for row in cells}.values())))
     stream = io.StringIO(newline="")
     end = draw(st.sampled_from(["\n", "\r\n"]))
-    quoting = csv.QUOTE_ALL if draw(st.booleans()) else csv.QUOTE_MINIMAL
+    is_quoted = draw(st.booleans())
     delimiter = draw(st.sampled_from(";,\t"))
-    writer = csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator=end)
+    writer = csv.writer(
+        stream,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_ALL if is_quoted else csv.QUOTE_MINIMAL,
+        lineterminator=end,
+    )
     writer.writerows([("sku", "attribute", "value"), *rows])
     text = stream.getvalue()
     text = text if draw(st.booleans()) else text.removesuffix(end)

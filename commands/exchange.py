@@ -118,6 +118,12 @@ def copy(context: Context, source: str | None, target: str) -> None:
     help="What to do in tables with texts that a spreadsheet would run as formulas, such as =1+1: "
     "text, put an apostrophe before them, which ingest takes off again; keep, leave them.",
 )
+@click.option(
+    "--all-sources",
+    is_flag=True,
+    help="With tables of items and pykeen: where sources differ, write what each of them states, "
+    "and not only what the catalogue shows.",
+)
 @as_of_option
 @click.option("--raw", is_flag=True, help="The same as --formulas keep.")
 @click.argument("out", type=PATH)
@@ -132,6 +138,7 @@ def export(
     predicted: bool,
     ranks: tuple[str, ...],
     formulas: str,
+    all_sources: bool,
     raw: bool,
     moment: str | None,
     out: Path,
@@ -157,7 +164,12 @@ def export(
 
     raw = raw or formulas == "keep"
     if format_name == "source":
-        refused = {"--wide": wide, "--rank": ranks, "--as-of": moment}
+        refused = {
+            "--wide": wide,
+            "--rank": ranks,
+            "--as-of": moment,
+            "--all-sources": all_sources,
+        }
         if wrong := [option for option, value in refused.items() if value]:
             raise UsageError(f"{wrong[0]} does not go with --format source: leave it out")
         _export_source(context, out, SourceExport(source, template, mapping, predicted, raw))
@@ -192,6 +204,8 @@ def export(
             progress,
             keep_formulas=raw,
             separators=separators,
+            ontology=home.ontology_or_none(),
+            all_sources=all_sources,
         )
     for note in report.notes:
         context.note(note)

@@ -111,18 +111,20 @@ def undo(context: Context, run: str) -> None:
     """
     from kg.ingest.run_id import new_run_id
     from kg.source_order import bring_up_to_date
-    from kg.sources import KeptSources
     from kg.stores.history import undo as take_back
 
     home = context.home()
     by = new_run_id()
-    with home.store() as store, bar("undoing", "parts") as progress:
+    with (
+        home.store() as store,
+        home.ledger() as ledger,
+        bar("undoing", "parts") as progress,
+    ):
+        ledger.begin_undo(run, by)
         report = take_back(store, run, by, progress)
         bring_up_to_date(home, store, by)
-    # What was read before it is what `export --format source` writes again.
-    KeptSources(home.sources).forget(run)
-    with home.ledger() as ledger:
-        ledger.mark_undone(run)
+        # What was read before it is what `export --format source` writes again.
+        ledger.finish_undo({batch.run for batch in store.changes()})
     context.emit({"undone": run, "run": by, **_document(report)}, *_lines(report, by))
 
 

@@ -10,7 +10,6 @@ such as 1200 g beside 1.2 kg.
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from kg.stores.references import (
     item_references,
     statement_references,
 )
-from kg.stores.sorting import sorting_errors
+from kg.stores.sorting import sorting_errors, temporary_database
 from kg.stores.tables import BATCH_ROWS, SOURCED_TRIPLE_SCHEMA, TRIPLE_SCHEMA, Row
 from schema.ontology_counts import STATED_BY
 from schema.terms import TRUSTED_RANKS, Rank
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 5
 """Properties that a note on conflicts names."""
-MEMORY_LIMIT = "256MB"
-"""Beyond this DuckDB looks for statements that differ on disk."""
 STATED_SCHEMA = pa.schema([*TRIPLE_SCHEMA, pa.field(STATED_BY, pa.string())])
 """A triple and the label of a side that states it."""
 
@@ -238,11 +235,14 @@ def may_conflict(store: GraphStore, ontology: Ontology) -> bool:
     )
 
 
-def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[Conflict]:
+def conflicts(
+    store: GraphStore, ontology: Ontology, run: str = "", with_equal: bool = False
+) -> Iterator[Conflict]:
     """Yield the conflicts in a store in which a value loses, ordered by item and property.
 
-    With a ``run``, only those between statements of which this run has written one. The statements
-    are read once, and compared on disk. A store with a single source is not read.
+    With a ``run``, only those between statements of which this run has written one; ``with_equal``,
+    also those in which another source says the same in another way. The statements are read once,
+    and compared on disk. A store with a single source is not read.
     """
     if not may_conflict(store, ontology):
         return
@@ -257,7 +257,7 @@ def conflicts(store: GraphStore, ontology: Ontology, run: str = "") -> Iterator[
     for (item, name), group in groupby(rows, key=lambda row: (row["item"], row["property"])):
         spec = ontology.properties[name]
         found = conflict_between(list(group), spec, store.order, partial(arrivals.of, item))
-        if found is not None and found.losing:
+        if found is not None and (found.losing or with_equal):
             yield found
 
 
@@ -308,17 +308,7 @@ class _Arrivals:
 
 def _contested(batches: Iterator[pa.RecordBatch], run: str) -> Iterator[pa.RecordBatch]:
     """Yield the rows beside which there is another value, ordered by item, property and value."""
-    import duckdb
-
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": 2,
-    }
-    with (
-        sorting_errors(),
-        tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(f"{folder}/rows.duckdb", config=config) as database,
-    ):
+    with sorting_errors(), temporary_database() as database:
         database.register("new_rows", SOURCED_TRIPLE_SCHEMA.empty_table())
         database.execute("CREATE TABLE rows AS FROM new_rows")
         for batch in batches:

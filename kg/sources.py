@@ -10,20 +10,19 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from kg.ingest.files import SourceFile
 from schema.documents import parse_json_object, read_limited
 from schema.errors import DataError, MappingError
-from schema.files import digest_named, sync
-from schema.manifests import manifest_problems, read_digests, write_manifest
+from schema.files import WorkingFolder, digest_named, sync
+from schema.manifests import MANIFEST, manifest_problems, read_digests, write_manifest
 from schema.mapping import Mapping, mapping_toml, parse_mapping
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ READING = "reading.json"
 GO_ON = "load the source again, or name the file to fill with --template"
 """How to go on when what is kept of a source cannot be used: the end of such messages."""
 
-_WRITING = ".writing."
-_FORGOTTEN_SECONDS = 86_400
-"""After which a folder that is still being written is one that a killed process left."""
 _MAX_TEXT_BYTES = 1 << 26
 _COPY_BYTES = 1 << 20
 _MAX_FOLDER_NAME = 80
@@ -73,6 +69,8 @@ class KeptSource:
         source: the name of the source
         run: the run that read it
         number: its place among the files of the source in that run, from 1
+        files: how many files the source had in that run; 0 if an earlier version has kept it, which
+            did not note that
         order: greater than that of all that was kept of the source before
         time: when the run was started, ISO 8601
         file: the file
@@ -87,6 +85,7 @@ class KeptSource:
     source: str
     run: str
     number: int
+    files: int
     order: int
     time: str
     file: KeptFile
@@ -133,11 +132,7 @@ class KeptSources:
 
         Folders that are no kept files are passed over.
         """
-        kept = [
-            found
-            for path in self.folder.glob(f"*/*/{READING}")
-            if (found := _read_kept(path.parent)) is not None
-        ]
+        kept = [found for path in self._folders() if (found := _read_kept(path)) is not None]
         last: dict[tuple[str, str], int] = {}
         for each in kept:
             run = each.source, each.run
@@ -145,28 +140,27 @@ class KeptSources:
         kept.sort(key=lambda each: (each.source, -last[each.source, each.run], each.number))
         return kept
 
-    def newest(self) -> dict[str, list[KeptSource]]:
-        """Return the files of the newest run of each source, by the source's name."""
+    def newest(self, undone: Collection[str] = ()) -> dict[str, list[KeptSource]]:
+        """Return the files of the newest run of each source, by the source's name.
+
+        Runs that are undone are passed over, and so is one of which not all files are there: it was
+        killed, or the disk was full.
+        """
         newest: dict[str, list[KeptSource]] = {}
-        for each in self.all():
-            files = newest.setdefault(each.source, [])
-            if not files or files[0].run == each.run:
-                files.append(each)
+        for files in _runs(self.all()):
+            if _is_complete(files) and files[0].run not in undone:
+                newest.setdefault(files[0].source, files)
         return newest
 
     def problems(self) -> list[str]:
         """Return what is wrong with the files that are kept, one line each."""
-        folders = sorted({path.parent for path in self.folder.glob("*/*/manifest.json")})
+        folders = (path for path in self._folders() if (path / MANIFEST).exists())
         return [problem for folder in folders for problem in manifest_problems(folder, GO_ON)]
 
     def begin(self) -> SourceCopy:
         """Return a copy to write into."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(f"{_WRITING}*"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > _FORGOTTEN_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
-        return SourceCopy(Path(tempfile.mkdtemp(dir=self.folder, prefix=_WRITING)))
+        return SourceCopy(WorkingFolder(self.folder))
 
     def keep(
         self,
@@ -193,6 +187,7 @@ class KeptSources:
             "source": kept.source,
             "run": kept.run,
             "number": number,
+            "files": kept.files,
             # Clocks may go back.
             "order": max([time.time_ns(), *(each.order + 1 for each in before)]),
             "time": kept.time,
@@ -218,17 +213,23 @@ class KeptSources:
         copy.folder.replace(folder / f"{kept.run}-{number}")
         sync(folder)
         sync(self.folder)
-        runs = list(dict.fromkeys([kept.run, *(each.run for each in before)]))
-        for each in before:
-            if each.run in runs[KEPT_RUNS:]:
-                shutil.rmtree(each.folder, ignore_errors=True)
+        complete = [files[0].run for files in _runs(before) if _is_complete(files)]
+        # Of a run that was killed nothing stays, and a complete one is always left.
+        lasting = {kept.run, *complete[: KEPT_RUNS - 1]}
+        self._remove(each for each in before if each.run not in lasting)
 
-    def forget(self, run: str) -> int:
-        """Forget the files of a run that is undone; return how many there were."""
-        kept = [each for each in self.all() if each.run == run]
-        for each in kept:
-            shutil.rmtree(each.folder, ignore_errors=True)
-        return len(kept)
+    def _folders(self) -> list[Path]:
+        """Return the folders of files that are kept; no name of a source begins with a dot."""
+        return sorted(self.folder.glob("[!.]*/*"))
+
+    def _remove(self, kept: Iterable[KeptSource]) -> None:
+        """Remove files: each of them is there as a whole, or not at all."""
+        if not self.folder.exists():
+            return
+        with suppress(OSError), WorkingFolder(self.folder) as removed:
+            for number, each in enumerate(kept):
+                each.folder.rename(removed.path / str(number))
+                sync(each.folder.parent)
 
 
 @dataclass(frozen=True)
@@ -241,10 +242,14 @@ class Beside:
 
 @dataclass(frozen=True)
 class ReadSource:
-    """What is said of a file that was read: its source, the run, its time and its reading."""
+    """What is said of a file that was read: its source, the run, its time and its reading.
+
+    ``files`` is how many files the source has in this run.
+    """
 
     source: str
     run: str
+    files: int
     time: str
     file: SourceFile
     reading: dict[str, Any]
@@ -257,14 +262,15 @@ class SourceCopy:
     that are known. After an error of the disk, nothing more is written, and ``failure`` says why.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, working: WorkingFolder) -> None:
+        self.folder = working.path
+        self._working = working
         self.size = 0
         self.failure: OSError | None = None
         self._is_complete = False
         self._digest = hashlib.sha256()
         self._others: dict[str, str] = {}
-        self._stream = (folder / CONTENT).open("wb")
+        self._stream = (self.folder / CONTENT).open("wb")
         self._compressor = _compressor()
 
     @property
@@ -334,7 +340,7 @@ class SourceCopy:
     def discard(self) -> None:
         """Remove what was written of the copy, unless it is kept by now."""
         self._stream.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._working.remove()
 
     def _write(self, data: bytes) -> None:
         if self.failure is not None or not data:
@@ -358,6 +364,17 @@ def _folder_name(source: str) -> str:
     return f"{plain}-{digest}" if plain else digest
 
 
+def _runs(kept: Iterable[KeptSource]) -> Iterator[list[KeptSource]]:
+    """Yield the files of each run, which stand one after another."""
+    for _, files in groupby(kept, key=lambda each: (each.source, each.run)):
+        yield list(files)
+
+
+def _is_complete(files: Sequence[KeptSource]) -> bool:
+    """Return whether all files of a run are there."""
+    return len(files) >= files[0].files
+
+
 def _read_kept(folder: Path) -> KeptSource | None:
     """Return the file that is kept in a folder; None if that cannot be told."""
     try:
@@ -368,6 +385,7 @@ def _read_kept(folder: Path) -> KeptSource | None:
             str(document["source"]),
             str(document["run"]),
             int(document["number"]),
+            int(document.get("files", 0)),
             int(document["order"]),
             str(document["time"]),
             KeptFile(folder / CONTENT, None, name, str(document["suffix"])),

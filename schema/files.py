@@ -7,20 +7,25 @@ What a manifest or a log names is read only if it is a regular file in the folde
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from types import TracebackType
 
 from schema.errors import UsageError
 
 MAX_NAME_BYTES = 255
 """The longest name of a file on the usual file systems."""
+_WORKING = ".writing."
+_WORKING_NAME = re.compile(re.escape(_WORKING) + "[a-z0-9_]{8}")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -84,18 +89,87 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{folder} is a file: name a folder to write into") from None
     # Inside the target folder, because a rename is atomic only within one file system.
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".writing."))
-    try:
-        yield temporary
-        written = sorted(temporary.iterdir())
+    with WorkingFolder(folder) as working:
+        yield working.path
+        written = sorted(working.path.iterdir())
         # All are on disk before the first one replaces an older file.
         for path in written:
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
         for path in written:
             path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class WorkingFolder:
+    """A new folder in another one, for files that are not complete yet.
+
+    It is locked until it is removed. So the next one finds those that killed processes have left
+    beside it, and removes them.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        _remove_abandoned(parent)
+        self._handle: int | None
+        self.path, self._handle = _new_working_folder(parent)
+
+    def remove(self) -> None:
+        """Remove the folder, unless it was moved by now."""
+        if self._handle is None:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._handle)
+        self._handle = None
+
+    def __enter__(self) -> WorkingFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def _new_working_folder(parent: Path) -> tuple[Path, int]:
+    """Make a working folder; return its path and the handle that locks it."""
+    while True:
+        path = Path(tempfile.mkdtemp(dir=parent, prefix=_WORKING))
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            # Another process has taken it for an abandoned one before it was locked.
+            continue
+        if _is_locked(handle, without_locks=True) and path.exists():
+            return path, handle
+        os.close(handle)
+
+
+def _is_locked(handle: int, without_locks: bool) -> bool:
+    """Lock an open file if nobody else has; return whether it is locked now.
+
+    On a file system without locks, ``without_locks`` is returned.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES) and without_locks
+    return True
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the working folders in a folder that killed processes have left."""
+    with os.scandir(parent) as entries:
+        names = [entry.name for entry in entries if _WORKING_NAME.fullmatch(entry.name)]
+    for name in names:
+        with suppress(OSError):
+            handle = os.open(parent / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _is_locked(handle, without_locks=False):
+                    shutil.rmtree(parent / name, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def sync(path: Path) -> None:

@@ -7,8 +7,7 @@ by the Alembic migrations in ``schema/migrations``.
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from schema.errors import DataError, StoreDamagedError, StoreError
-from schema.files import sync
+from schema.files import WorkingFolder, sync
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
 from schema.rejects import RejectedRow
 from schema.terms import now
@@ -32,6 +31,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 ROWS_PER_INSERT = 5000
 SQLITE_LOCK_TIMEOUT = 30
 """Seconds that a writer waits for another one."""
+
+UNDOES = "undoes"
+"""In the report of an undo: the run that it takes back."""
+SOURCE_NAMES = "source_names"
+"""In the report of an ingest run: the names of the sources that it read."""
 
 metadata = sa.MetaData()
 
@@ -164,33 +168,50 @@ class Ledger:
         rows = self._rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
         return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
 
-    def mark_undone(self, run: str) -> None:
-        """Note that an ingest run was taken back; other runs are not recorded."""
+    def begin_undo(self, run: str, by: str) -> None:
+        """Record that a run is being undone by another one, before anything is taken back."""
+        self.record_ingest(by, "running", [], {UNDOES: run})
+
+    def finish_undo(self, made: Collection[str]) -> None:
+        """Bring up to date which ingest runs are undone; ``made`` are those that made changes.
+
+        An undo that is undone itself brings back what it had taken back. One that was cut off
+        before its first change has taken back nothing.
+        """
+        rows = self._rows(sa.select(ingest_runs))
+        by_run: dict[str, list[str]] = {}
+        for row in rows:
+            if UNDOES in row["report"]:
+                by_run.setdefault(str(row["report"][UNDOES]), []).append(str(row["id"]))
+
+        def is_undone(run: str) -> bool:
+            return any(by in made and not is_undone(by) for by in by_run.get(run, ()))
+
         with self._writing() as connection:
             runs = ChecksummedTable(connection, ingest_runs, table_checksums)
-            runs.update(run, {"status": UNDONE})
+            for run in by_run:
+                runs.update(run, {"status": UNDONE if is_undone(run) else "done"})
 
-    def newer_ingest(self, source: str, run: str) -> str | None:
-        """Return the last run that has read a source, by its path, after another run did.
+    def undone_runs(self) -> set[str]:
+        """Return the runs that are undone."""
+        query = sa.select(ingest_runs.c.id).where(ingest_runs.c.status == UNDONE)
+        return {str(row["id"]) for row in self._rows(query)}
 
+    def newer_ingest(self, source: str, location: str, run: str) -> str | None:
+        """Return the last run that has read a source after another run did.
+
+        Runs of earlier versions noted no names of sources: they are told by the path of the file.
         None if there is none, or if that other run is not recorded.
         """
-        columns = ingest_runs.c.id, ingest_runs.c.started, ingest_runs.c.status
-        rows = self._rows(
-            sa.select(*columns, ingest_runs.c.sources).order_by(ingest_runs.c.started.desc())
-        )
+        rows = self._rows(sa.select(ingest_runs).order_by(ingest_runs.c.started.desc()))
         started = next((row["started"] for row in rows if row["id"] == run), None)
-        return next(
-            (
-                str(row["id"])
-                for row in rows
-                if started is not None
-                and row["started"] > started
-                and row["status"] != UNDONE
-                and source in row["sources"]
-            ),
-            None,
-        )
+        for row in rows:
+            names = row["report"].get(SOURCE_NAMES)
+            has_read = location in row["sources"] if names is None else source in names
+            is_newer = started is not None and row["started"] > started
+            if is_newer and has_read and row["status"] != UNDONE:
+                return str(row["id"])
+        return None
 
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
@@ -264,8 +285,8 @@ class Ledger:
     def _create_file(self, path: Path) -> None:
         """Make the file of a new ledger under another name, so that it is never half there."""
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing.") as folder:
-                new = Path(folder) / path.name
+            with WorkingFolder(path.parent) as folder:
+                new = folder.path / path.name
                 new.touch()
                 try:
                     Ledger(f"sqlite:///{new}").close()

@@ -39,6 +39,8 @@ def is_formula(text: str) -> bool:
 
 def defused(text: str) -> str:
     """Return a text that a spreadsheet takes for text: with an apostrophe if it was a formula."""
+    if text[:1].isalnum():
+        return text  # as nearly all begin
     # Also before the apostrophes of a text that is already defused: otherwise the two could not be
     # told apart afterwards.
     return MARK + text if is_formula(text.lstrip(MARK)) else text

@@ -33,6 +33,7 @@ class ExportFormat:
 
     The function gets a path that does not exist yet, or an empty folder if the format consists of
     several files. ``default_ranks`` are exported if the user chooses no ranks; () stands for all.
+    ``is_shown`` means that it has what the catalogue shows where sources differ, and not all.
     """
 
     name: str
@@ -40,11 +41,17 @@ class ExportFormat:
     function: str
     is_folder: bool = False
     default_ranks: tuple[Rank, ...] = ()
+    is_shown: bool = False
 
     def load_writer(self) -> ExportWriter:
         """Import the format's module and return the function that writes it."""
         writer: ExportWriter = getattr(import_module(f"kg.export.{self.module}"), self.function)
         return writer
+
+
+def _shown(name: str, module: str, function: str, is_folder: bool = False) -> ExportFormat:
+    """Return a format of what counts as true."""
+    return ExportFormat(name, module, function, is_folder, TRUSTED_RANKS, is_shown=True)
 
 
 _FORMATS = (
@@ -53,17 +60,15 @@ _FORMATS = (
     ExportFormat("nq", "rdf", "write_nquads"),
     ExportFormat("jsonld", "jsonld", "write_jsonld"),
     ExportFormat("csv", "tables", "write_csv", is_folder=True),
-    # Tables of items have no room for ranks, so that what is in them counts as true.
-    ExportFormat(WIDE_CSV, "wide", "write_wide_csv", default_ranks=TRUSTED_RANKS),
-    ExportFormat("xlsx", "xlsx", "write_xlsx", default_ranks=TRUSTED_RANKS),
-    ExportFormat(
-        "google-merchant", "google_merchant", "write_google_merchant", default_ranks=TRUSTED_RANKS
-    ),
-    ExportFormat("shopify", "shopify", "write_shopify", default_ranks=TRUSTED_RANKS),
+    # Tables of items have no room for ranks and sources, so that what is in them counts as true.
+    _shown(WIDE_CSV, "wide", "write_wide_csv"),
+    _shown("xlsx", "xlsx", "write_xlsx"),
+    _shown("google-merchant", "google_merchant", "write_google_merchant"),
+    _shown("shopify", "shopify", "write_shopify"),
     ExportFormat("parquet", "tables", "write_parquet", is_folder=True),
     ExportFormat("graphml", "graphml", "write_graphml"),
     # PyKEEN treats every triple as true.
-    ExportFormat("pykeen", "tables", "write_pykeen", is_folder=True, default_ranks=TRUSTED_RANKS),
+    _shown("pykeen", "tables", "write_pykeen", is_folder=True),
     ExportFormat("neo4j-import", "neo4j_import", "write_neo4j", is_folder=True),
 )
 

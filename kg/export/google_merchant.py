@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TextIO
 from xml.sax.saxutils import escape
 
-from kg.export.selection import Selection
-from kg.stores.sorting import with_statements
+from kg.export.selection import ItemValue, Selection
 from kg.stores.tables import Row
 from schema.currencies import find_currency, parse_price
 from schema.mapping import VARIANT_OF
@@ -104,10 +103,9 @@ def write_google_merchant(selection: Selection, path: Path) -> None:
 
 
 def _products(selection: Selection) -> Iterator[_Product]:
-    pairs = with_statements(selection.item_rows(), selection.statement_batches())
     incomplete = 0
-    for item, statements in pairs:
-        product = _product(item, statements, selection)
+    for item, values in selection.items_with_values():
+        product = _product(item, values, selection)
         lacking = [name for name in REQUIRED if name not in product.attributes]
         if not {"gtin", "mpn"} & set(product.attributes):
             lacking.append(GTIN_OR_MPN)
@@ -120,7 +118,7 @@ def _products(selection: Selection) -> Iterator[_Product]:
         selection.notes[note] += incomplete
 
 
-def _product(item: Row, statements: Sequence[Row], selection: Selection) -> _Product:
+def _product(item: Row, shown: Sequence[ItemValue], selection: Selection) -> _Product:
     product = _Product()
     fields = {
         "id": item["id"],
@@ -134,17 +132,17 @@ def _product(item: Row, statements: Sequence[Row], selection: Selection) -> _Pro
         product.attributes["image_link"] = addresses[0]
         product.images = addresses[1 : 1 + MAX_IMAGES]
     values: dict[str, list[str]] = {}
-    for row in statements:
-        if row["language"] is not None:
+    for property, language, value in shown:
+        if language is not None:
             selection.notes[_LANGUAGES] += 1
         else:
-            values.setdefault(row["property"], []).append(row["value"])
+            values.setdefault(property, []).append(value)
     if parents := values.pop(VARIANT_OF, None):
         product.attributes["item_group_id"] = parents[0]
     currency = _currency(values)
     for property in sorted(values, key=_place_of):
         attribute, _ = _ATTRIBUTES.get(normalized(property), ("", 0))
-        texts = sorted(values[property])
+        texts = values[property]
         separator = _SEPARATORS.get(attribute)
         if not attribute or attribute in product.attributes or (len(texts) > 1 and not separator):
             product.details += [(property, text) for text in texts]

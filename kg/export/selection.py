@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import builtins
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.export.separators import Separators
 from kg.stores.protocol import GraphStore, Pattern
-from kg.stores.tables import Row
+from kg.stores.sorting import sorted_batches
+from kg.stores.tables import PLAIN_STATEMENT_SCHEMA, Row
 from schema.identifiers import names_identifier
 from schema.progress import ProgressCallback, no_progress
 from schema.spreadsheets import defused, defused_column
@@ -20,6 +23,13 @@ from schema.terms import Rank
 
 SHEET_NUMBER = r"^-?(?:0|[1-9]\d{0,14})(?:\.\d{0,8}[1-9])?$"
 """Numbers as programs write them, which are the same number in any spreadsheet."""
+
+
+ItemValue = tuple[str, str | None, str]
+"""A property, a language and a value of an item."""
+VALUE_SCHEMA = pa.schema(
+    [PLAIN_STATEMENT_SCHEMA.field(name) for name in ("item", "property", "language", "value")]
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,9 @@ class Selection:
 
     ``item_count`` and ``statement_count`` are the numbers of rows read so far, and ``defused`` is
     the number of their texts that were defused for spreadsheets. With ``keep_formulas`` none is.
-    ``separators`` stand between the values of a cell. ``notes`` count what a format cannot hold, in
-    words that follow the number, and ``lacking`` the items without what a format requires.
+    ``separators`` stand between the values of a cell. Statements whose ids are ``left_out`` are not
+    part of it. ``notes`` count what a format cannot hold, in words that follow the number, and
+    ``lacking`` the items without what a format requires.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Selection:
         progress: ProgressCallback = no_progress,
         keep_formulas: bool = False,
         separators: Separators | None = None,
+        left_out: Collection[str] = frozenset(),
     ) -> None:
         counts = store.counts()
         self.item_count = 0
@@ -64,7 +76,8 @@ class Selection:
         self.notes: Counter[str] = Counter()
         self.lacking: Counter[str] = Counter()
         self._store = store
-        self._pattern = Pattern(ranks=tuple(ranks) or None)
+        self._ranks = tuple(ranks) or None
+        self._left_out = left_out
         self._total = counts.items + counts.statements
         self._progress = progress
 
@@ -77,18 +90,56 @@ class Selection:
 
     def statement_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the statements, ordered by id."""
-        for batch in self._store.scan(self._pattern):
+        for batch in self._without_hidden(self._store.scan(Pattern(ranks=self._ranks))):
             self.statement_count += batch.num_rows
             self._report_progress()
             yield batch
 
+    def shown_batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the statements that the catalogue shows, in PLAIN_STATEMENT_SCHEMA, in any order.
+
+        Without order and provenance they are read much faster.
+        """
+        for batch in self._shown():
+            self.statement_count += batch.num_rows
+            self._report_progress()
+            yield batch
+
+    def items_with_values(self) -> Iterator[tuple[Row, list[ItemValue]]]:
+        """Yield each item with the values that the catalogue shows, in their order."""
+        batches = (batch.select(VALUE_SCHEMA.names) for batch in self.shown_batches())
+        columns = (
+            [column.to_pylist() for column in batch.columns]
+            for batch in sorted_batches(batches, VALUE_SCHEMA, VALUE_SCHEMA.names)
+        )
+        values = (row for each in columns for row in zip(*each, strict=True))
+        groups = groupby(values, key=itemgetter(0))
+        group = next(groups, None)
+        for item in self.item_rows():
+            # No group is left behind: a store creates the item of every statement.
+            if group is None or group[0] != item["id"]:
+                yield item, []
+                continue
+            yield item, [(property, language, value) for _, property, language, value in group[1]]
+            group = next(groups, None)
+
+    def _shown(self) -> Iterator[pa.RecordBatch]:
+        return self._without_hidden(self._store.plain_statements(self._ranks))
+
+    def _without_hidden(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if self._left_out:
+                is_shown = [id not in self._left_out for id in batch["id"].to_pylist()]
+                batch = batch.filter(pa.array(is_shown, pa.bool_()))
+            yield batch
+
     def properties(self) -> list[PropertyColumn]:
-        """Return the properties that the statements have, each language for itself, by name.
+        """Return the properties that are shown, each language for itself, by name.
 
         The statements are read for it, and not counted.
         """
         numeric: dict[tuple[str, str | None], bool] = {}
-        for batch in self._store.scan(self._pattern):
+        for batch in self._shown():
             numbers = pc.match_substring_regex(batch["value"], SHEET_NUMBER)
             table = pa.table([batch["property"], batch["language"], numbers], ["p", "l", "n"])
             groups = table.group_by(["p", "l"]).aggregate([("n", "all")])

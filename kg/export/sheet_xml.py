@@ -11,7 +11,9 @@ MAX_TEXT = 32_767
 """The most characters of a cell."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 # XML 1.0 has no control characters, not even escaped ones: Excel writes them so.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\r|_(?=x[0-9A-Fa-f]{4}_)")
+_CONTROL = "[\x00-\x08\x0b-\x1f\ufffe\uffff]"
+# What looks like such a character is escaped, too; one that follows begins with an underscore.
+_ESCAPED = re.compile(f"{_CONTROL}|_(?=x[0-9A-Fa-f]{{4}}(?:_|{_CONTROL}))")
 
 
 def column_letters(column: int) -> str:
@@ -33,7 +35,7 @@ def is_sheet_number(text: str) -> bool:
 
 def sheet_text(text: str) -> str:
     """Return a text as XML, with what XML cannot hold as spreadsheets write it."""
-    return escape(_CONTROL.sub(lambda found: f"_x{ord(found[0]):04X}_", text))
+    return escape(_ESCAPED.sub(lambda found: f"_x{ord(found[0]):04X}_", text))
 
 
 def cell_xml(

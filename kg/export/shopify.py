@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 import html
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, permutations
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from kg.export.selection import Selection
 from kg.stores.references import INHERITED
-from kg.stores.sorting import sorting_errors
+from kg.stores.sorting import sorting_errors, temporary_database
 from kg.stores.tables import BATCH_ROWS
 from schema.mapping import VARIANT_OF
 from schema.mapping.names import normalized
@@ -33,7 +34,6 @@ MAX_OPTIONS = 3
 _MAX_TRIED = 6
 """Properties of which it is tried whether ids are made of their values."""
 _MAX_LEVELS = 16
-_MEMORY = "256MB"
 
 _PRODUCT_COLUMNS = ("Handle", "Title", "Body (HTML)", "Vendor", "Product Category", "Type", "Tags")
 _OPTION_COLUMNS = tuple(
@@ -66,6 +66,7 @@ _OF_VARIANTS = frozenset(
         "Requires Shipping|Taxable|Weight Unit|Tax Code|Weight|Grams|Cost per item"
     ).split("|")
 )
+_FIELDS = ("title", "description", "category", "images")
 _SEPARATORS = {"Tags": ","}
 _METAFIELD_SEPARATOR = ";"
 _GRAMS = re.compile(r"(\d+(?:\.\d+)?) ?g")
@@ -128,14 +129,9 @@ class _Group:
 
 def write_shopify(selection: Selection, path: Path) -> None:
     """Write a table in UTF-8 with commas."""
-    import duckdb
-
     with (
-        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
         sorting_errors(),
-        duckdb.connect(
-            f"{folder}/groups.duckdb", config={"memory_limit": _MEMORY, "threads": 2}
-        ) as database,
+        temporary_database() as database,
         path.open("w", encoding="utf-8", newline="") as stream,
     ):
         groups = _Groups(database, selection)
@@ -163,10 +159,10 @@ class _Groups:
         for batch in selection.item_batches():
             table = pa.table(batch).select(["id", "title", "description", "category", "images"])
             self._insert("items", table)
-        for batch in selection.statement_batches():
+        for batch in selection.shown_batches():
             self._insert(
                 "facts",
-                pa.table(batch).select(["item", "property", "value", "language", "evidence"]),
+                pa.table(batch),
                 "item, property, value",
                 f"language IS NULL AND NOT starts_with(coalesce(evidence, ''), '{INHERITED}')",
             )
@@ -198,15 +194,20 @@ class _Groups:
     def groups(self) -> Iterator[_Group]:
         """Yield the products with their variants, ordered by the products' ids."""
         query = (
-            "SELECT product, id, title, description, category, images, property, value "
+            f"SELECT product, id, {', '.join(_FIELDS)}, property, value "
             "FROM groups JOIN items USING (id) LEFT JOIN facts ON facts.item = items.id "
             f"AND property <> '{VARIANT_OF}' "
             "ORDER BY product, id <> product, id, property, value"
         )
         reader = self._database.sql(query).to_arrow_reader(BATCH_ROWS)
-        rows = (row for batch in reader for row in batch.to_pylist())
-        for product, of_group in groupby(rows, key=lambda row: row["product"]):
-            entries = [_entry(id, of_item) for id, of_item in groupby(of_group, _id_of)]
+        # Tuples, of which there is one for each statement, and not dicts.
+        rows = (
+            row
+            for batch in reader
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        )
+        for product, of_group in groupby(rows, key=itemgetter(0)):
+            entries = [_entry(id, of_item) for id, of_item in groupby(of_group, itemgetter(1))]
             if entries[0].id == product:
                 yield _Group(entries[0], entries[1:])
             else:
@@ -231,19 +232,22 @@ class _Groups:
         self._database.execute(text)
 
 
-def _id_of(row: dict[str, Any]) -> str:
-    return str(row["id"])
-
-
-def _entry(id: str, rows: Iterable[dict[str, Any]]) -> _Entry:
+def _entry(id: str, rows: Iterable[tuple[Any, ...]]) -> _Entry:
+    """Return an item of which each row has a value, after its own fields."""
     entry = _Entry(id)
-    for row in rows:
-        entry.item = row
-        if row["property"] is not None:
-            entry.values.setdefault(row["property"], []).append(row["value"])
+    for _, _, *fields, property, value in rows:
+        entry.item = entry.item or dict(zip(_FIELDS, fields, strict=True))
+        if property is not None:
+            entry.values.setdefault(property, []).append(value)
     return entry
 
 
+def _place_of(property: str) -> int:
+    """Return the place of a property among those that may have the same column."""
+    return _COLUMNS.get(normalized(property), ("", 0))[1]
+
+
+@lru_cache(1 << 12)
 def _column_of(property: str, of_variant: bool) -> str:
     """Return the column of a property of a product or a variant."""
     key = normalized(property)
@@ -305,7 +309,7 @@ def _cells(
 ) -> dict[str, str]:
     """Return the cells of an entry's properties, but for those that are options."""
     cells: dict[str, str] = {}
-    ordered = sorted(entry.values, key=lambda name: _COLUMNS.get(normalized(name), ("", 0))[1])
+    ordered = sorted(entry.values, key=_place_of)
     for property in ordered:
         if property in options and len(entry.values[property]) == 1:
             continue

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.export.selection import Selection
-from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
+from kg.stores.sorting import sorted_batches
+from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, TRIPLE_SCHEMA
 
 CSV_IMAGE_SEPARATOR = "|"
 """Separates an item's images in a CSV cell."""
@@ -45,11 +46,14 @@ def write_pykeen(selection: Selection, folder: Path) -> None:
     It has what models learn: texts in other languages than the catalogue's are left out.
     A text that contains a tab, a quote or a line break is quoted, as pandas reads it for PyKEEN.
     """
+    triples = (
+        batch.filter(pc.is_null(batch["language"])).select(TRIPLE_SCHEMA.names)
+        for batch in selection.shown_batches()
+    )
     with (folder / "triples.tsv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        for statements in selection.statement_batches():
-            batch = statements.filter(pc.is_null(statements["language"]))
-            columns = (batch[name].to_pylist() for name in ("item", "property", "value"))
+        for batch in sorted_batches(triples, TRIPLE_SCHEMA, by=TRIPLE_SCHEMA.names):
+            columns = (column.to_pylist() for column in batch.columns)
             writer.writerows(zip(*columns, strict=True))
 
 

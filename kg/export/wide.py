@@ -6,9 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kg.export.selection import PropertyColumn, Selection
+from kg.export.selection import Selection
 from kg.export.tables import CSV_IMAGE_SEPARATOR
-from kg.stores.sorting import with_statements
 
 ITEM_COLUMNS = ("id", "title", "description", "category", "images")
 _OF_PROPERTY = " (property)"
@@ -41,24 +40,21 @@ class WideTable:
 
     def rows(self) -> Iterator[list[str]]:
         """Yield the cells of each item, "" where it has nothing."""
-        selection = self._selection
-        pairs = with_statements(selection.item_rows(), selection.statement_batches())
-        for item, statements in pairs:
+        separators = self._selection.separators
+        for item, statements in self._selection.items_with_values():
             values: dict[int, list[str]] = {}
-            for row in statements:
-                place = self._places[row["property"], row["language"]]
-                values.setdefault(place, []).append(row["value"])
+            for property, language, value in statements:
+                place = self._places[property, language]
+                values.setdefault(place, []).append(value)
             cells = [
                 *(item[name] or "" for name in ITEM_COLUMNS[:-1]),
                 CSV_IMAGE_SEPARATOR.join(item["images"] or ()),
                 *[""] * len(self.properties),
             ]
             for place, several in values.items():
-                cells[len(ITEM_COLUMNS) + place] = self._joined(self.properties[place], several)
+                property = self.properties[place].property
+                cells[len(ITEM_COLUMNS) + place] = separators.joined(property, several)
             yield cells
-
-    def _joined(self, column: PropertyColumn, values: list[str]) -> str:
-        return self._selection.separators.joined(column.property, sorted(values))
 
 
 def write_wide_csv(selection: Selection, path: Path) -> None:

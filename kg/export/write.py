@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kg.export.formats import find_export_format
+from kg.export.not_shown import NotShown, not_shown
 from kg.export.selection import Selection
 from kg.export.separators import Separators
 from kg.stores.protocol import GraphStore
 from schema.files import atomic_file, atomic_folder
+from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.terms import Rank
 
@@ -43,23 +45,31 @@ def export(
     progress: ProgressCallback = no_progress,
     keep_formulas: bool = False,
     separators: Separators | None = None,
+    ontology: Ontology | None = None,
+    all_sources: bool = False,
 ) -> ExportReport:
     """Write the items of a store and its statements of these ranks, completely or not at all.
 
     ``format`` is a name in :data:`kg.export.formats.EXPORT_FORMATS`, which also has the ranks that
     are written if none are given. With ``keep_formulas``, a table for spreadsheets has every text
-    as it is. ``separators`` stand between the values of a cell. Raises UsageError if ``out`` is a
-    file but has to be a folder, or the other way around.
+    as it is. ``separators`` stand between the values of a cell. Where sources differ by the
+    ``ontology``, tables of items have what the catalogue shows, or with ``all_sources`` what all of
+    them state. Raises UsageError if ``out`` is a file but has to be a folder, or the other way
+    around.
     """
     start = time.monotonic()
     out = Path(out)
     export_format = find_export_format(format)
+    hidden = NotShown()
+    if export_format.is_shown and not all_sources:
+        hidden = not_shown(store, ontology)
     selection = Selection(
         store,
         ranks or export_format.default_ranks,
         progress,
         keep_formulas=keep_formulas,
         separators=separators,
+        left_out=hidden.ids,
     )
     write = export_format.load_writer()
     if export_format.is_folder:
@@ -77,6 +87,9 @@ def export(
         statements=selection.statement_count,
         seconds=round(time.monotonic() - start, 3),
         defused=selection.defused,
-        notes=[f"{count:,} {note}" for note, count in selection.notes.items()],
+        notes=[
+            *hidden.notes(),
+            *(f"{count:,} {note}" for note, count in selection.notes.items()),
+        ],
         lacking=dict(selection.lacking),
     )

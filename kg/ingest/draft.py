@@ -8,7 +8,7 @@ columns of the properties that they name, and variants get rows of their own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -179,6 +179,10 @@ class DraftMaker:
     def value_settings(self, settings: ColumnSettings) -> ValueSettings:
         """Return how the values of a column with such settings are cleaned."""
         return self._steps.value_settings(settings)
+
+    def ids_of(self, name: str, texts: Sequence[str | None]) -> list[str | None]:
+        """Return the ids that the texts of a column stand for."""
+        return self._steps.clean_ids(name, texts).ids
 
     def last_draft(self) -> Draft | None:
         """Return the links of variants whose parents came after them, or never."""

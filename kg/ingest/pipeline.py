@@ -48,7 +48,7 @@ from schema.errors import (
     RejectsError,
     UsageError,
 )
-from schema.ledger import Ledger
+from schema.ledger import SOURCE_NAMES, Ledger
 from schema.mapping import write_mapping as save
 from schema.memory import return_freed_memory
 from schema.rejects import RejectedRow
@@ -226,8 +226,7 @@ def ingest(
         refusal = job.sync(retired_limit) if update.sync else None
         job.finish()
         report.seconds = round(time.perf_counter() - started, 3)
-        if job.ledger is not None:
-            job.ledger.record_ingest(report.run, "done", _files(plans), report.as_dict())
+        job.record("done")
 
     if report.rejected > limit(report.read):
         raise RejectsError(_over_limit_message(report, max_rejects, dry_run), report)
@@ -302,6 +301,14 @@ class _Job:
         """Return the name of the source that a file belongs to."""
         return self.update.source or plan.source.name
 
+    def record(self, status: str) -> None:
+        """Record the run in the ledger, if there is one."""
+        if self.ledger is not None:
+            files = [plan.source.location for plan in self.plans]
+            names = list(dict.fromkeys(map(self.source_of, self.plans)))
+            report = {**self.report.as_dict(), SOURCE_NAMES: names}
+            self.ledger.record_ingest(self.report.run, status, files, report)
+
     def overlay(self) -> Overlay | None:
         """Return what a dry run needs if an item may be put more than once."""
         names = set(map(self.source_of, self.plans))
@@ -321,7 +328,7 @@ class _Job:
                 is_split = plan.may_split_items or names[name] > 1
                 if replaces and is_split and name not in gatherers:
                     gatherers[name] = stack.enter_context(Gatherer())
-                self._read(number, plan, time, gatherers.get(name))
+                self._read(number, plan, time, gatherers.get(name), names[name])
             for name, gatherer in gatherers.items():
                 self._hand_on_gathered(name, gatherer)
             for keeper, recaller in self.gathered:
@@ -334,8 +341,13 @@ class _Job:
         for keeper, _ in self.gathered:
             keeper.discard()
 
-    def _read(self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None) -> None:
-        """Read a source; what it says is gathered first if there is a gatherer."""
+    def _read(
+        self, number: int, plan: SourcePlan, time: str, gatherer: Gatherer | None, files: int
+    ) -> None:
+        """Read one of the ``files`` of a source.
+
+        What it says is gathered first if there is a gatherer.
+        """
         report = self.report
         file = plan.source.location
         restored_before = report.restored
@@ -344,17 +356,18 @@ class _Job:
         skipped: list[SkippedLine] = []
         name = self.source_of(plan)
         origin = Origin(file, name, report.run, time)
-        keeper = None if self.ledger is None else SourceKeeper(self.home, plan, origin)
+        keeper = None
+        if self.ledger is not None:
+            keeper = SourceKeeper(self.home, plan, origin, files)
         if keeper is not None:
             plan = keeper.plan
+        # Before the first row, so that a run that is killed shows as one that did not finish.
+        self.record("running")
         recaller = self._recaller(plan, name)
         if recaller is not None:
             plan = recaller.plan
         waiting = _Waiting(self._hand_on)
         if self.ledger is not None:
-            # Before the first row, so that a run that is killed shows as one that did not finish.
-            files = _files(self.plans)
-            self.ledger.record_ingest(report.run, "running", files, report.as_dict())
             self.ledger.clear_rejects(file)
         if self.declarations is not None:
             report.notes += self.declarations.begin(plan)
@@ -388,9 +401,8 @@ class _Job:
         except BaseException as error:
             if keeper is not None:
                 keeper.discard()
-            if self.ledger is not None and isinstance(error, CatalographError):
-                # The sources were recorded when the run started.
-                self.ledger.record_ingest(report.run, "failed", [], report.as_dict())
+            if isinstance(error, CatalographError):
+                self.record("failed")
             raise
         if recaller is not None:
             report.known_rows += recaller.known_rows
@@ -604,14 +616,16 @@ class _Waiting:
 
 
 class SourceKeeper:
-    """Keeps in the home what an ingest reads of a source.
+    """Keeps in the home what an ingest reads of one of the ``files`` of a source.
+
 
     ``plan`` is the plan to read it by, and ``copy`` takes the bytes; None if it cannot be written.
     """
 
-    def __init__(self, home: Home, plan: SourcePlan, origin: Origin) -> None:
+    def __init__(self, home: Home, plan: SourcePlan, origin: Origin, files: int) -> None:
         self._kept = KeptSources(home.sources)
         self._origin = origin
+        self._files = files
         self._failure: OSError | None = None
         self.copy: SourceCopy | None = None
         self.plan = plan
@@ -631,7 +645,9 @@ class SourceKeeper:
         try:
             if copy is not None:
                 reading = source.reading(mapping)
-                read = ReadSource(origin.source, origin.run, origin.time, source.file, reading)
+                read = ReadSource(
+                    origin.source, origin.run, self._files, origin.time, source.file, reading
+                )
                 self._kept.keep(copy, read, mapping, beside)
         except OSError as error:
             self._failure = error
@@ -701,10 +717,6 @@ def _save_mapping(plans: list[SourcePlan], path: Path) -> None:
         raise UsageError(
             f"--write-mapping {path} cannot be written ({error.strerror}): name another file"
         ) from None
-
-
-def _files(plans: list[SourcePlan]) -> list[str]:
-    return [plan.source.location for plan in plans]
 
 
 def _add_notes(plan: SourcePlan, report: IngestReport, restored: int) -> None:

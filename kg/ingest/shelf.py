@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 _MAX_PARAMETERS = 900
 
@@ -37,7 +37,7 @@ class ItemShelf:
 
     def put(self, items: Mapping[str, ShelvedItem]) -> None:
         """Keep what was said of items."""
-        rows = [(id, json.dumps(asdict(item))) for id, item in items.items()]
+        rows = [(id, json.dumps(vars(item))) for id, item in items.items()]
         self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
 
     def take(self, ids: Iterable[str]) -> dict[str, ShelvedItem]:

@@ -133,6 +133,7 @@ def as_of(
                 target.append(batch.changes)
                 progress(batch.version + 1, version + 1)
         with open_store(url, create=False, read_only=True) as target:
+            target.order = store.order
             yield target
 
 

@@ -217,6 +217,10 @@ class JournaledStore(GraphStore):
         """Yield all statements in any order, in FACT_SCHEMA."""
         return self._whole.facts()
 
+    def plain_statements(self, ranks: Sequence[Rank] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in any order, in PLAIN_STATEMENT_SCHEMA."""
+        return self._graph.plain_statements(ranks)
+
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks."""
         return self._whole.triples(ranks)

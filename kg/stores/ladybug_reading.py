@@ -37,6 +37,7 @@ from kg.stores.tables import (
     BATCH_ROWS,
     FACT_SCHEMA,
     ITEM_SCHEMA,
+    PLAIN_STATEMENT_SCHEMA,
     SOURCED_TRIPLE_SCHEMA,
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
@@ -292,6 +293,19 @@ class LadybugReader(Projection):
         columns = f"{TRIPLE_COLUMNS}, h.rank AS rank"
         text = f"{MATCH_STATEMENTS} WHERE {IN_RANGE} {FROM_ITEMS} RETURN {columns}"
         yield from self._parts(text, {}, self._statement_ranges(), FACT_SCHEMA)
+
+    def plain_statements(self, ranks: Sequence[Rank] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks, those of some items after the other."""
+        conditions = [IN_RANGE]
+        params: dict[str, Any] = {}
+        if ranks is not None:
+            conditions.append("list_contains($ranks, h.rank)")
+            params["ranks"] = [str(rank) for rank in ranks]
+        text = (
+            f"{MATCH_STATEMENTS} WHERE {' AND '.join(conditions)} {FROM_ITEMS} "
+            f"RETURN {self._columns_of_statements(PLAIN_STATEMENT_SCHEMA.names)}"
+        )
+        yield from self._parts(text, params, self._statement_ranges(), PLAIN_STATEMENT_SCHEMA)
 
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:
         """Yield the statements of some ranks, those of some items after the other."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from kg.stores.merge import StoredRows
 from kg.stores.protocol import EVERYTHING, Counts, Pattern, QueryResult
 from kg.stores.query_limits import QueryLimits
-from kg.stores.tables import FACT_SCHEMA
+from kg.stores.tables import FACT_SCHEMA, PLAIN_STATEMENT_SCHEMA
 from kg.stores.unchanged import StoredTables
 from schema.terms import Rank
 
@@ -111,6 +111,11 @@ class Projection(WholeReads):
     def facts(self) -> Iterator[pa.RecordBatch]:
         """Yield all statements in any order, in FACT_SCHEMA."""
         return (batch.select(FACT_SCHEMA.names) for batch in self.scan(EVERYTHING))
+
+    def plain_statements(self, ranks: Sequence[Rank] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in any order, in PLAIN_STATEMENT_SCHEMA."""
+        pattern = Pattern(ranks=None if ranks is None else tuple(ranks))
+        return (batch.select(PLAIN_STATEMENT_SCHEMA.names) for batch in self.scan(pattern))
 
     @abstractmethod
     def query(

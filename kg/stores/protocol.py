@@ -25,7 +25,7 @@ from kg.stores.merge import (
 )
 from kg.stores.query_limits import DEFAULT_LIMITS, DEFAULT_SECONDS, QueryLimits
 from kg.stores.references import NEWEST_FIRST, Origin, SourceOrder
-from kg.stores.tables import FACT_SCHEMA
+from kg.stores.tables import FACT_SCHEMA, PLAIN_STATEMENT_SCHEMA
 from schema.terms import Item, Rank, Statement
 
 
@@ -244,6 +244,14 @@ class GraphStore(ABC):
     def facts(self) -> Iterator[pa.RecordBatch]:
         """Yield all statements in any order, in FACT_SCHEMA: without their provenance."""
         return (batch.select(FACT_SCHEMA.names) for batch in self.scan())
+
+    def plain_statements(self, ranks: Sequence[Rank] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of some ranks in any order, in PLAIN_STATEMENT_SCHEMA.
+
+        None stands for all ranks. Without order and provenance it is much faster than a scan.
+        """
+        pattern = Pattern(ranks=None if ranks is None else tuple(ranks))
+        return (batch.select(PLAIN_STATEMENT_SCHEMA.names) for batch in self.scan(pattern))
 
     @abstractmethod
     def triples(self, ranks: Sequence[Rank]) -> Iterator[pa.RecordBatch]:

@@ -7,13 +7,16 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, groupby
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.stores.failures import forget_frames, temporary_files_error
 from kg.stores.tables import BATCH_ROWS, STATEMENT_SCHEMA, Row
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 BatchT = TypeVar("BatchT")
 SORT_MEMORY_LIMIT = "256MB"
@@ -43,13 +46,7 @@ def sorted_batches(
         yield first.take(pc.sort_indices(first, sort_keys=[(name, "ascending") for name in by]))
         return
 
-    import duckdb
-
-    with (
-        sorting_errors(),
-        tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(f"{folder}/rows.duckdb", config=_CONFIG) as database,
-    ):
+    with sorting_errors(), temporary_database() as database:
         # DuckDB would read one stream of all batches from threads of its own, but many of our
         # sources are not thread-safe. So each batch is inserted by itself.
         for number, batch in enumerate(chain([first, second], batches)):
@@ -63,6 +60,18 @@ def sorted_batches(
         result = database.sql(f"SELECT * FROM rows ORDER BY {', '.join(by)}")
         for batch in result.to_arrow_reader(BATCH_ROWS):
             yield batch.cast(schema)
+
+
+@contextmanager
+def temporary_database() -> Iterator[DuckDBPyConnection]:
+    """Open a database of temporary files, which lasts as long as the ``with`` block."""
+    import duckdb
+
+    with (
+        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
+        duckdb.connect(f"{folder}/rows.duckdb", config=_CONFIG) as database,
+    ):
+        yield database
 
 
 @contextmanager

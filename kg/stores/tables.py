@@ -81,6 +81,13 @@ TRIPLE_SCHEMA = pa.schema(
     [("item", pa.string()), ("property", pa.string()), ("value", pa.string())]
 )
 FACT_SCHEMA = pa.schema([*TRIPLE_SCHEMA, ("rank", pa.string())])
+PLAIN_STATEMENT_SCHEMA = pa.schema(
+    [
+        STATEMENT_SCHEMA.field(name)
+        for name in ("id", "item", "property", "value", "language", "evidence")
+    ]
+)
+"""What tables of items have of a statement, and whether it is inherited."""
 
 SOURCED_TRIPLE_SCHEMA = pa.schema(
     [

@@ -17,6 +17,7 @@ _SIGNS = re.compile(r"[*#:!?]|\.(?!\w)|(?<=\bArt)\.|(?<=\bRef)\.", re.IGNORECASE
 _WILDCARD = re.compile(r"\*|\?|\{n\}")
 
 
+@lru_cache(1 << 12)
 def normalized(name: str) -> str:
     """Return a column's name without the differences of spelling that do not matter.
 

@@ -128,3 +128,24 @@ def test_a_source_with_a_comma_in_its_name_is_ordered(updated: Call) -> None:
     assert updated("ingest", "nightly.csv", "--source", "prices, may").code == 0
     ordered = updated("sources", "--order", '"prices, may", nightly.csv', "--json")
     assert ordered.json["order"] == ["prices, may", "nightly.csv"]
+
+
+def test_an_undone_undo_brings_back_the_file_that_was_read(call: Call, tmp_path: Path) -> None:
+    texts = [FIRST, FIRST.replace("Blue", "Green"), FIRST.replace("Blue", "White")]
+    made = []
+    for text in texts:
+        (tmp_path / "nightly.csv").write_text(text)
+        made.append(call("ingest", "nightly.csv").code)
+    assert made == [0, 0, 0]
+
+    def written() -> str:
+        assert call("export", "--format", "source", "out.csv").code == 0
+        return (tmp_path / "out.csv").read_text()
+
+    last = runs(call)[-1]
+    assert written() == texts[2]
+    undone = [last]
+    for expected in (texts[1], texts[2], texts[1], texts[2]):
+        assert call("undo", undone[-1]).code == 0
+        undone.append(runs(call)[-1])
+        assert written() == expected

@@ -14,6 +14,7 @@ from kg.stores.protocol import Pattern, PutReport
 from kg.stores.references import SourceOrder
 from kg.stores.tables import (
     ITEM_SCHEMA,
+    PLAIN_STATEMENT_SCHEMA,
     SOURCED_TRIPLE_SCHEMA,
     TRIPLE_SCHEMA,
     items_table,
@@ -186,6 +187,22 @@ class StoreContract:
         expected = [(each.item, each.property, each.value) for each in asserted]
         assert sorted(triples) == sorted(expected)
         assert sum(batch.num_rows for batch in store.triples([])) == 0
+
+    def test_plain_statements_are_those_of_a_scan_in_any_order(self, store):
+        rows = [
+            statement(),
+            statement("b", evidence="inherited from a"),
+            statement(value="rot", language="de"),
+            statement(value="blue", rank=Rank.PREDICTED),
+        ]
+        store.put(None, statements_table(rows))
+        for ranks in (None, (Rank.ASSERTED,), ()):
+            found = pa.Table.from_batches(store.plain_statements(ranks), PLAIN_STATEMENT_SCHEMA)
+            expected = [
+                {name: row[name] for name in PLAIN_STATEMENT_SCHEMA.names}
+                for row in scan_rows(store, ranks=ranks)
+            ]
+            assert sorted(found.to_pylist(), key=lambda row: row["id"]) == expected
 
     def test_sources_are_all_that_state_or_describe_something(self, store):
         assert store.sources() == []

@@ -29,6 +29,7 @@ from tests.faults.flips import flip_bytes
 from tests.faults.full_disk import fill_disk, read_from_read_only_disk
 from tests.faults.guard_fuzz import try_guards
 from tests.faults.image_fuzz import try_images
+from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
 from tests.faults.trials import Outcome, Plan, Trial
@@ -60,6 +61,7 @@ TRIALS = (
     Trial("kill puts into Ladybug", "kills", KILLS, kill_puts("ladybug")),
     Trial("kill loads into Ladybug", "kills", KILLS, kill_puts("ladybug", loads=True)),
     Trial("kill puts into RDF", "kills", KILLS, kill_puts("rdf")),
+    Trial("kill keeping of sources", "kills", 2 * KILLS, kill_keeping),
     Trial("kill checkpoints", "kills", KILLS, kill_checkpoints),
     Trial("kill training", "kills", KILLS, kill_training),
     *(Trial(f"full disk, {path.name}", "sizes", SIZES, fill_disk(path)) for path in WRITE_PATHS),

@@ -121,10 +121,12 @@ class CommandOnFullDisk(CommandTrial):
                 self.bad(name, f"the command does not say that the disk is full: {result}")
             self.check_left(name, before)
             self.check_between(name, before, expected)
+            self.check_exported(name, before, expected)
+            self.check_feed(name, has_ended=False)
             disk.resize(LARGE)
             self.check_end(name, expected)
             self.plan.progress(number + 1)
-        self.outcome.figures = {
+        self.outcome.figures |= {
             "sizes": self.plan.count,
             "finished all the same": finished,
             "bytes before": least,

@@ -89,10 +89,12 @@ class KilledCommand(CommandTrial):
             name = f"kill {kills}"
             self.check_left(name, before)
             self.check_between(name, before, expected)
+            self.check_exported(name, before, expected)
+            self.check_feed(name, has_ended=False)
             self.check_undo(name, before, expected)
             self.check_end(name, expected)
             self.plan.progress(kills)
-        self.outcome.figures = {
+        self.outcome.figures |= {
             "kills": kills,
             "ended before the kill": too_late,
             "changes of files": undisturbed.changes,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.trials import Plan
 from tests.faults.write_paths import WRITE_PATHS
@@ -23,6 +24,12 @@ def test_a_killed_command_loses_nothing_and_ends_when_it_is_called_again(tmp_pat
 )
 def test_a_killed_store_has_what_it_acknowledged(tmp_path, scheme, loads):
     outcome = kill_puts(scheme, loads)(Plan(2, 2, tmp_path))
+    assert outcome.bad == []
+    assert outcome.figures["acknowledged writes"] > 0
+
+
+def test_a_source_is_kept_as_a_whole_or_not_at_all(tmp_path):
+    outcome = kill_keeping(Plan(4, 1, tmp_path))
     assert outcome.bad == []
     assert outcome.figures["acknowledged writes"] > 0
 

@@ -22,6 +22,10 @@ class Outcome:
     bad: list[str] = field(default_factory=list)
     skipped: str = ""
 
+    def count(self, what: str) -> None:
+        """Add one to a figure."""
+        self.figures[what] = self.figures.get(what, 0) + 1
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -29,6 +29,8 @@ from tests.faults.mapped import FORMER_MAPPING, FORMER_TABLE, MAPPING, TABLE, mi
 from tests.faults.trials import Outcome, Plan
 from tests.faults.watching import Changes
 
+EXPORTED = "exported"
+"""The folder of a home into which the commands export."""
 COLOURS = ("red", "green", "blue", "black", "white", "grey")
 
 
@@ -60,6 +62,8 @@ class WritePath:
         can_be_undone: whether what it did until it was cut off is a run that can be taken back
         with_history: whether the history is to be the same as that of an undisturbed one
         former: whether the home that it works on is one of an earlier version
+        feed: the files that the home keeps of the source ``feed`` before it, and after it; none if
+            that is not looked at
     """
 
     name: str
@@ -74,6 +78,7 @@ class WritePath:
     can_be_undone: bool = False
     with_history: bool = False
     former: bool = False
+    feed: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def _is_salvaged(area: Path) -> bool:
@@ -101,6 +106,9 @@ FEED = ("--source", "feed", "--max-rejects", "50%")
 YESTERDAY = ("ingest", "{sources}/first.csv", *FEED)
 TONIGHT = ("ingest", "{sources}/tonight.csv", *FEED, "--sync")
 TONIGHT_AS_FIRST = (*TONIGHT, "--source", "first.csv")
+SEVERAL_YESTERDAY = ("ingest", "{sources}/first.csv", "{sources}/again.csv", *FEED)
+SEVERAL_TONIGHT = ("ingest", "{sources}/tonight.csv", "{sources}/again.csv", *FEED)
+WRITE_SOURCE = ("export", "--format", "source", "{home}/exported/first.csv")
 DELETED = tuple(
     f"item-{number}" for number in range(1, 40, 3) if number % 50 != 7 and number % 10 != 3
 )
@@ -157,9 +165,29 @@ WRITE_PATHS = (
         home="rescued",
         has_ended=_is_salvaged,
     ),
-    WritePath("update", TONIGHT, prepare=(YESTERDAY,), replaces=True, can_be_undone=True),
     WritePath(
-        "undo", ("undo", "{run}"), prepare=(YESTERDAY, TONIGHT), replaces=True, can_be_undone=True
+        "update",
+        TONIGHT,
+        prepare=(YESTERDAY,),
+        replaces=True,
+        can_be_undone=True,
+        feed=(("first.csv",), ("tonight.csv",)),
+    ),
+    WritePath(
+        "update of several files",
+        SEVERAL_TONIGHT,
+        prepare=(SEVERAL_YESTERDAY,),
+        replaces=True,
+        can_be_undone=True,
+        feed=(("first.csv", "again.csv"), ("tonight.csv", "again.csv")),
+    ),
+    WritePath(
+        "undo",
+        ("undo", "{run}"),
+        prepare=(YESTERDAY, TONIGHT),
+        replaces=True,
+        can_be_undone=True,
+        feed=(("tonight.csv",), ("first.csv",)),
     ),
     WritePath(
         "delete",
@@ -185,6 +213,11 @@ WRITE_PATHS = (
         former=True,
     ),
     WritePath("export", ("export", "--format", "csv", "{home}/exported"), prepare=(FIRST,)),
+    WritePath(
+        "export --format source",
+        (*WRITE_SOURCE, "--predicted"),
+        prepare=(FIRST, TRAIN, COMPLETE, WRITE_SOURCE),
+    ),
 )
 
 
@@ -278,8 +311,8 @@ def state_of(home: str, url: str, with_history: bool = False) -> State:
             sorted((row.line, row.reason, row.text) for row in ledger.rejects(None))
         )
     # Not what a killed export was still writing, whose name begins with a dot.
-    for path in sorted((opened.path / "exported").glob("[!.]*")):
-        hashes[f"exported/{path.name}"] = _digest(_without_runs(path))
+    for path in sorted((opened.path / EXPORTED).glob("[!.]*")):
+        hashes[f"{EXPORTED}/{path.name}"] = _digest(_without_runs(path))
     return State(hashes, facts)
 
 
@@ -317,7 +350,26 @@ def _without_runs(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     left_out = {index for index, name in enumerate(rows[0]) if name in ("batch", "time")}
+    if not left_out:
+        return [[path.read_bytes().hex()]]
     return sorted([cell for index, cell in enumerate(row) if index not in left_out] for row in rows)
+
+
+def files_of_feed(home: str) -> tuple[bytes, ...] | str:
+    """Return the files that an export of the source ``feed`` writes, or the line that refuses it.
+
+    Raises RuntimeError if it fails otherwise.
+    """
+    out = Path(home).parent / "feed"
+    shutil.rmtree(out, ignore_errors=True)
+    # Into a folder, whether it is one file or several.
+    words = ("export", "--format", "source", "--source", "feed", "--json")
+    result = call(*words, out / "one", home=Path(home))
+    if result.code and result.is_explained and "is not kept" in result.err:
+        return result.err.splitlines()[-1]
+    if result.code:
+        raise RuntimeError(f"the source is not written: {result}")
+    return tuple(Path(path).read_bytes() for path in result.json["files"])
 
 
 def _digest(rows: Sequence[object]) -> str:
@@ -480,6 +532,41 @@ class CommandTrial:
             if facts:
                 self.bad(name, f"{len(facts)} of what is there is {what}, as {min(facts)}")
 
+    def check_exported(self, name: str, before: Before, expected: State) -> None:
+        """Look whether each file that the command exports is the old one or the new one."""
+        names = [each for each in expected.hashes if each.startswith(EXPORTED)]
+        if not names:
+            return
+        left = self._state(self.work, "").hashes
+        for each in names:
+            old = before.own.hashes.get(each)
+            new = expected.hashes[each]
+            found = left.get(each)
+            if found not in (old, new):
+                self.bad(name, f"{each} is neither the old file nor the new one")
+            self.outcome.count("new files" if found == new else "old files")
+
+    def check_feed(self, name: str, has_ended: bool) -> None:
+        """Look whether the files that are kept of a source are the old or the new ones."""
+        old, new = (self._contents(names) for names in self.path.feed)
+        if not new:
+            return
+        try:
+            files = files_of_feed(str(self.work))
+        except RuntimeError as error:
+            self.bad(name, str(error))
+            return
+        if has_ended and files != new:
+            self.bad(name, f"the source is not written as it was read last: {files!r:.300}")
+        elif isinstance(files, tuple) and files not in (old, new):
+            self.bad(name, "the source is written neither as it was nor as it is read last")
+        if not has_ended:
+            kinds = {old: "old sources", new: "new sources"}
+            self.outcome.count("refused" if isinstance(files, str) else kinds.get(files, "others"))
+
+    def _contents(self, names: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple((self.sources / name).read_bytes() for name in names)
+
     def check_undo(self, name: str, before: Before, expected: State) -> None:
         """Take back what a command left, in a copy, and call the command again."""
         if not self.path.can_be_undone:
@@ -503,6 +590,9 @@ class CommandTrial:
         if (found := self.state(home).facts) != before.facts:
             other = min(found ^ before.facts)
             self.bad(name, f"undo of what was left does not lead back, as {other}")
+        old = self._contents(self.path.feed[0])
+        if old and (files := files_of_feed(str(home))) != old:
+            self.bad(name, f"the source is not written as before what was undone: {files!r:.300}")
         again = call(*self._words(self.path.words, home), home=home)
         if again.code:
             self.bad(name, f"the command, called after undo, fails: {again}")
@@ -526,6 +616,10 @@ class CommandTrial:
             self.bad(name, f"the command, called again, fails: {again}")
             return
         self.verify(name, "after the command was called again")
+        self.check_feed(name, has_ended=True)
+        for folder in (self.work / "sources", self.work / EXPORTED):
+            for path in folder.glob(".writing.*"):
+                self.bad(name, f"{path.relative_to(self.work)} is left for ever")
         try:
             found = self.state(self.work).hashes
         except RuntimeError as error:

@@ -102,7 +102,7 @@ def test_any_name_of_a_source_is_a_safe_folder(home: Home, tmp_path: Path) -> No
     assert all(path.name.isascii() and len(path.name) < 100 for path in home.sources.iterdir())
 
 
-def test_the_newest_runs_are_kept_and_an_undone_one_is_forgotten(
+def test_the_newest_runs_are_kept_and_undone_ones_are_passed_over(
     home: Home, tmp_path: Path
 ) -> None:
     runs = []
@@ -110,10 +110,60 @@ def test_the_newest_runs_are_kept_and_an_undone_one_is_forgotten(
         runs.append(ingest(home, [write(tmp_path, TABLE + f"x{number},Jug,\n")]).run)
     sources = KeptSources(home.sources)
     assert sorted(each.run for each in sources.all()) == sorted(runs[-KEPT_RUNS:])
-    newest = kept(home)
-    assert sources.forget(newest.run) == 1
-    assert kept(home).run != newest.run
-    assert sources.forget("no such run") == 0
+    assert kept(home).run == runs[-1]
+    (older,) = sources.newest(undone=runs[-1:])["items.csv"]
+    assert older.run == runs[-2]
+
+
+def test_a_run_of_which_a_file_is_missing_is_passed_over(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files(words: str) -> list[Path]:
+        return [write(tmp_path / name, TABLE + f"{name},{words},\n") for name in ("a", "b")]
+
+    first = ingest(home, files("Jug")).run
+    sources = KeptSources(home.sources)
+    keep = KeptSources.keep
+    for _ in range(KEPT_RUNS + 1):
+        calls: list[int] = []
+
+        def fail(self: KeptSources, *arguments: object, calls: list[int] = calls) -> None:
+            calls.append(1)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            keep(self, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(KeptSources, "keep", fail)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(home, files("Can"))
+        assert {each.run for each in sources.newest()["items.csv"]} == {first}
+    # Those that were not complete do not pile up.
+    assert len(sources.all()) == 3
+    monkeypatch.setattr(KeptSources, "keep", keep)
+    last = ingest(home, files("Pot")).run
+    assert [each.run for each in sources.newest()["items.csv"]] == [last, last]
+    assert {each.run for each in sources.all()} == {first, last}
+
+
+def test_files_that_an_earlier_version_has_kept_are_complete(home: Home, tmp_path: Path) -> None:
+    ingest(home, [write(tmp_path, TABLE)])
+    path = kept(home).folder / READING
+    document = json.loads(path.read_text())
+    assert document.pop("files") == 1
+    path.write_text(json.dumps(document))
+    assert kept(home).files == 0
+
+
+def test_a_copy_that_a_killed_process_was_writing_is_removed(home: Home, tmp_path: Path) -> None:
+    left = home.sources / ".writing.abcd_123"
+    left.mkdir(parents=True)
+    (left / CONTENT).touch()
+    beside = KeptSources(home.sources).begin()
+    ingest(home, [write(tmp_path, TABLE)])
+    assert not left.exists()
+    assert beside.folder.exists()
+    beside.discard()
+    assert len(list(home.sources.iterdir())) == 1
 
 
 def test_a_file_that_has_not_changed_takes_no_room_twice(home: Home, tmp_path: Path) -> None:

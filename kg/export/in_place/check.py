@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from kg.stores.sorting import sorting_errors
+from kg.stores.sorting import sorting_errors, temporary_database
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "256MB", "threads": 2}
 
 
 class Comparison:
@@ -54,10 +51,5 @@ class Comparison:
 @contextmanager
 def comparison() -> Iterator[Comparison]:
     """Open a comparison, which lasts as long as the ``with`` block."""
-    import duckdb
-
-    with (
-        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
-        duckdb.connect(f"{folder}/ids.duckdb", config=_CONFIG) as database,
-    ):
+    with temporary_database() as database:
         yield Comparison(database)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import BinaryIO
 
 from kg.export.in_place.report import Filled, Kept
-from kg.export.in_place.table import CellEdit, FilledBatch
+from kg.export.in_place.table import FilledBatch, NewRow, TableEdit
 from kg.ingest.readers.dialect import Detected
 from kg.ingest.readers.row_form import SPACED_QUOTE, is_number
 from kg.ingest.readers.text_blocks import BLOCK_BYTES, MAX_LINE_BYTES
@@ -191,6 +191,13 @@ class RowWriter:
         parts.append(raw[at:])
         return b"".join(parts)
 
+    def added(self, raw: bytes, texts: dict[int, str], is_first: bool, end: bytes) -> bytes:
+        """Return the line of a new row, written as the row that some lines are."""
+        cells = self.cells_of(raw, is_first) or []
+        width = max(len(cells), *(column + 1 for column in texts))
+        row = (self._cell(texts.get(column, ""), cells, column) for column in range(width))
+        return self._dialect.delimiter.join(row).encode(self._codec) + end
+
     def _without_mark(self, raw: bytes, is_first: bool) -> bytes:
         return raw[self._mark_bytes :] if is_first else raw
 
@@ -294,6 +301,14 @@ class LineCopier:
             returns = "\r".encode(dialect.encoding)
             self._ends = [returns + newline, returns, newline]
         self._pattern = re.compile(b"|".join(map(re.escape, self._ends)))
+        self._returned = "\r".encode(dialect.encoding) + newline
+        self.usual_end = newline
+        """The end of the line that was met last."""
+
+    def end_of(self, line: bytes) -> bytes:
+        """Return how a line ends; b"" for the last one of a file if it has no end."""
+        ends = sorted({self._returned, *self._ends}, key=len, reverse=True)
+        return next((end for end in ends if line.endswith(end)), b"")
 
     def copy_to(self, line: int) -> None:
         """Copy all lines before a line."""
@@ -304,6 +319,8 @@ class LineCopier:
 
     def take(self) -> bytes:
         """Return the next line with its end; b"" at the end of the file."""
+        # Perhaps to know how lines end after the last one, which has no end.
+        self.usual_end = self.end_of(self._buffer[: self._position]) or self.usual_end
         end = self._next_end()
         stop = len(self._buffer) if end is None else end
         taken = self._buffer[self._position : stop]
@@ -379,14 +396,17 @@ class DelimitedWriter:
         """What writes single rows."""
         return RowWriter(self.detected.dialect, self.detected.encoding.mark_bytes)
 
-    def fault(self, batch: Batch, edit: CellEdit) -> Kept | None:
-        """Return why a cell of a batch cannot be written; None if it can be."""
-        line = int(batch.lines[edit.row])
-        neighbours = batch.lines[max(0, edit.row - 1) : edit.row + 2].tolist()
+    def fault(self, batch: Batch, edit: TableEdit) -> Kept | None:
+        """Return why an edit of a batch cannot be written; None if it can be."""
+        row = edit.after if isinstance(edit, NewRow) else edit.row
+        line = int(batch.lines[row])
+        neighbours = batch.lines[max(0, row - 1) : row + 2].tolist()
         if neighbours.count(line) > 1:
             # Carriage returns separate several rows of this line, and newlines all others.
             return Kept.ROW_UNCLEAR
-        return self.rows.fault(self._safe(edit.text))
+        texts = [text for _, text in edit.texts] if isinstance(edit, NewRow) else [edit.text]
+        faults = (self.rows.fault(self._safe(text)) for text in texts)
+        return next((fault for fault in faults if fault is not None), None)
 
     def write(
         self, source: BinaryIO, target: BinaryIO, batches: Iterator[FilledBatch]
@@ -398,20 +418,31 @@ class DelimitedWriter:
         copier = LineCopier(source, target, self.detected.dialect)
         for filled in batches:
             lines = filled.batch.lines.tolist()
-            for row in sorted(filled.cells):
+            for row in sorted({*filled.cells, *filled.new_rows}):
                 copier.copy_to(lines[row])
                 texts = [column[row].as_py() for column in filled.batch.table.columns]
-                changes = {at: self._safe(text) for at, text in filled.cells[row].items()}
-                self.filled.defused += sum(
-                    text != filled.cells[row][at] for at, text in changes.items()
-                )
-                self._write_row(copier, changes, texts)
+                changes = self._safe_texts(filled.cells.get(row, {}))
+                is_first = copier.line == 1
+                raw = self._write_row(copier, changes, texts)
+                for new_row in filled.new_rows.get(row, ()):
+                    end = copier.end_of(raw)
+                    if not end:
+                        # The last line of the file has no end, and shall have none.
+                        copier.write(copier.usual_end)
+                    copier.write(self.rows.added(raw, self._safe_texts(new_row), is_first, end))
             yield filled
         copier.copy_rest()
 
+    def _safe_texts(self, texts: dict[int, str]) -> dict[int, str]:
+        """Return texts that no spreadsheet takes for formulas, and count those that it would."""
+        safe = {at: self._safe(text) for at, text in texts.items()}
+        self.filled.defused += sum(text != texts[at] for at, text in safe.items())
+        return safe
+
     def _write_row(
         self, copier: LineCopier, changes: dict[int, str], texts: Sequence[str | None]
-    ) -> None:
+    ) -> bytes:
+        """Write a row with other cells, and return it as it was."""
         line = copier.line
         is_first = line == 1
         raw = copier.take()
@@ -430,6 +461,7 @@ class DelimitedWriter:
                 "and report this"
             )
         copier.write(new)
+        return raw
 
     def _safe(self, text: str) -> str:
         return text if self.keep_formulas else defused(text)

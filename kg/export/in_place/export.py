@@ -30,7 +30,7 @@ from kg.ingest.readers.sheets import SheetReader
 from kg.ingest.source_plan import MappedPlan, TablePlan, plan_again, plan_table
 from kg.sources import GO_ON, KeptSource, KeptSources
 from schema.errors import DataError, UsageError
-from schema.files import atomic_file
+from schema.files import atomic_file, atomic_folder
 from schema.progress import ProgressCallback, no_progress
 
 SOURCE_FORMAT = "source"
@@ -94,12 +94,14 @@ def export_source(
         files = [_kept_file(home, each) for each in kept]
     for each in files:
         _check_form(each.file)
-    targets = _targets(files, Path(out))
-    with home.store(read_only=True) as store, wanted_values(store, options.ranks) as wanted:
+    with (
+        home.store(read_only=True) as store,
+        wanted_values(store, options.ranks) as wanted,
+        _targets(files, Path(out)) as targets,
+    ):
         for number, (each, target) in enumerate(zip(files, targets, strict=True)):
-            with atomic_file(target) as path:
-                _write(each, path, wanted, report.filled, options.keep_formulas)
-            report.files.append(str(target))
+            _write(each, target.path, wanted, report.filled, options.keep_formulas)
+            report.files.append(str(target.out))
             progress(number + 1, len(files))
         report.filled.others += wanted.count_of_others()
     report.seconds = round(time.monotonic() - started, 3)
@@ -108,7 +110,9 @@ def export_source(
 
 def _choose(home: Home, source: str | None) -> tuple[str, list[KeptSource]]:
     """Return the source to write, and the files of its newest run."""
-    newest = KeptSources(home.sources).newest()
+    with home.ledger() as ledger:
+        undone = ledger.undone_runs()
+    newest = KeptSources(home.sources).newest(undone)
     if not newest:
         raise UsageError(f"the home {home.path} keeps no source: {GO_ON}")
     names = ", ".join(sorted(newest)[:8]) + (", …" if len(newest) > 8 else "")
@@ -125,7 +129,7 @@ def _kept_file(home: Home, kept: KeptSource) -> _FileToFill:
     """Return a file that is kept, if it is what the store was last filled with."""
     kept.check()
     with home.ledger() as ledger:
-        newer = ledger.newer_ingest(kept.location, kept.run)
+        newer = ledger.newer_ingest(kept.source, kept.location, kept.run)
     if newer is not None:
         raise DataError(
             f"what was last read of {kept.source} (run {newer}) is not kept, only what run "
@@ -158,14 +162,31 @@ def _check_form(file: SourceFile) -> None:
         )
 
 
-def _targets(files: Sequence[_FileToFill], out: Path) -> list[Path]:
-    """Return where each file is written."""
+@dataclass(frozen=True)
+class _Target:
+    """Where a file is written, and where it is afterwards."""
+
+    path: Path
+    out: Path
+
+
+@contextmanager
+def _targets(files: Sequence[_FileToFill], out: Path) -> Iterator[list[_Target]]:
+    """Yield where each file is written; all of them are moved to ``out`` together."""
     if len(files) == 1:
-        return [out]
+        with atomic_file(out) as path:
+            yield [_Target(path, out)]
+        return
     if out.is_file():
         raise UsageError(
             f"{out} is a file, and the source has {len(files)} files: name a folder to write into"
         )
+    with atomic_folder(out) as folder:
+        yield [_Target(folder / name, out / name) for name in _names(files)]
+
+
+def _names(files: Sequence[_FileToFill]) -> list[str]:
+    """Return a name for each file, no two of which are the same."""
     names: dict[str, None] = {}
     for each in files:
         # An archive's member is a file of its own now.
@@ -176,7 +197,7 @@ def _targets(files: Sequence[_FileToFill], out: Path) -> list[Path]:
             name = f"{path.stem}-{number}{path.suffix}"
             number += 1
         names[name] = None
-    return [out / name for name in names]
+    return list(names)
 
 
 def _write(

@@ -21,7 +21,7 @@ from kg.export.in_place.json_text import JsonEdit, edited, edited_text, number_o
 from kg.export.in_place.report import Filled
 from kg.export.in_place.table import NOWHERE
 from kg.export.in_place.texts import amount_of
-from kg.export.in_place.trials import Trials, Way, first_ways, is_stated, statements_by_cell
+from kg.export.in_place.trials import Trials, Way, first_ways, is_stated
 from kg.export.in_place.wanted import Wanted, WantedValues
 from kg.ingest.assemble import Assembler
 from kg.ingest.flatten import Flattener
@@ -123,11 +123,12 @@ class _RecordFiller:
                     if id is not None and row not in bad
                 }
                 search = _Search(self._mapping, records, known, self._shapes)
-                trials: Trials[RecordEdit] = Trials(search.before, search.read, self._filled)
-                before = statements_by_cell(search.before)
+                trials: Trials[RecordEdit] = Trials(
+                    search.before, set(wanted), search.read, self._filled
+                )
                 for each in chain.from_iterable(wanted.values()):
                     cell = each.item, each.property, each.language
-                    if not is_stated(each, before.get(cell, set()), self._filled):
+                    if not is_stated(each, trials.cells.get(cell, set()), self._filled):
                         row = places.get(each.item)
                         trials.add(each, [] if row is None else search.ways(each, row))
                 result = trials.run()
@@ -219,6 +220,7 @@ class _Search:
             chain(
                 self._ways_in_members(wanted, row, record),
                 self._ways_in_lists(wanted, row, record),
+                self._ways_in_new_members(wanted, row, record),
             )
         )
 
@@ -232,15 +234,27 @@ class _Search:
             if self._holds(path, wanted.property) and all(path != known for known, _ in shapes)
         ]
         for path, example in [*shapes, *empty]:
-            if not self._is_free(record, path):
-                continue
-            for values, count, value in _forms(wanted, example, self._mapping.multi):
-                yield Way(
-                    (RecordEdit(row, JsonEdit(path, value)),),
-                    frozenset(((row, path),)),
-                    frozenset(values),
-                    count,
-                )
+            if self._is_free(record, path):
+                yield from self._ways_at(wanted, row, path, example, self._mapping.multi)
+
+    def _ways_in_new_members(
+        self, wanted: Wanted, row: int, record: dict[str, Any]
+    ) -> Iterator[Way[RecordEdit]]:
+        """Yield how to say under its own name what no record says so far."""
+        if wanted.property not in record:
+            yield from self._ways_at(wanted, row, (wanted.property,), None, None)
+
+    @staticmethod
+    def _ways_at(
+        wanted: Wanted, row: int, path: Path, example: Any, separator: str | None
+    ) -> Iterator[Way[RecordEdit]]:
+        for values, count, value in _forms(wanted, example, separator):
+            yield Way(
+                (RecordEdit(row, JsonEdit(path, value)),),
+                frozenset(((row, path),)),
+                frozenset(values),
+                count,
+            )
 
     def _ways_in_lists(
         self, wanted: Wanted, row: int, record: dict[str, Any]

@@ -13,12 +13,22 @@ class Kept(StrEnum):
 
     OTHER_VALUE = "have a cell that says something else"
     NO_COLUMN = "have a property for which the table has no column or no empty place"
+    NO_ROW = "need a row of their own, which a workbook does not get"
     ONE_VALUE = "are further values of a cell that holds one"
     READ_OTHERWISE = "would be read otherwise by an ingest"
     NOT_IN_ENCODING = "have characters that the file's encoding does not have"
     NOT_IN_DIALECT = "hold the separator, which the file has no way to write in a cell"
+    TOO_LONG = "have more characters than a cell of a workbook may have"
     ROW_UNCLEAR = "belong into a row that is not written as it is read"
     FORMULA = "belong into a cell that holds a formula"
+
+
+_WAYS_ON = {
+    Kept.NO_COLUMN: "add one to the file and load it again, or use --format csv --wide",
+    Kept.NO_ROW: "add rows that name them and load the file again, or use --format csv --wide",
+    Kept.READ_OTHERWISE: "see what they say with `catalograph show`",
+    Kept.NOT_IN_ENCODING: "save the file in UTF-8 and load it again",
+}
 
 
 @dataclass
@@ -59,7 +69,8 @@ class Filled:
         for why, counts in by_reason.items():
             names = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(5))
             more = ", …" if len(counts) > 5 else ""
-            lines.append(f"{counts.total():,} values {why.value}: {names}{more}")
+            go_on = f" ({_WAYS_ON[why]})" if why in _WAYS_ON else ""
+            lines.append(f"{counts.total():,} values {why.value}{go_on}: {names}{more}")
         if self.others:
             lines.append(f"{self.others:,} values are of items that the source does not have")
         return lines

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 
+import numpy as np
 import pyarrow as pa
 
 from kg.export.in_place.report import Filled, Kept
-from kg.export.in_place.texts import cell_texts, decimal_mark
+from kg.export.in_place.texts import CellText, cell_texts, decimal_mark
 from kg.export.in_place.trials import Trials, Way, first_ways, is_stated, statements_by_cell
 from kg.export.in_place.wanted import Cell, Wanted, WantedValues
 from kg.ingest.assemble import Assembler, Origin
@@ -57,14 +58,32 @@ class CellEdit:
     appended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row to add after one of the batch: its texts by column; all other cells are empty."""
+
+    after: int
+    texts: tuple[tuple[int, str], ...]
+
+
+TableEdit = CellEdit | NewRow
+
+
 @dataclass(frozen=True)
 class FilledBatch:
-    """A batch as it was read, and the new texts of cells by row of the batch and by column."""
+    """A batch as it was read, and what changes in it.
+
+    Attributes:
+        batch: the batch
+        statements: the ids of the statements of the batch as it is now, with a name: ``id``
+        cells: the new texts of cells, by row of the batch and by column
+        new_rows: the texts of rows to add by column, by the row after which they come
+    """
 
     batch: Batch
-    cells: dict[int, dict[int, str]]
     statements: pa.Table
-    """The ids of the statements of the batch as it is now, with a name: ``id``."""
+    cells: dict[int, dict[int, str]] = field(default_factory=dict)
+    new_rows: dict[int, list[dict[int, str]]] = field(default_factory=dict)
 
 
 class TableFiller:
@@ -78,7 +97,7 @@ class TableFiller:
         plan: TablePlan,
         wanted: WantedValues,
         filled: Filled,
-        fault: Callable[[Batch, CellEdit], Kept | None] = lambda batch, edit: None,
+        fault: Callable[[Batch, TableEdit], Kept | None] = lambda batch, edit: None,
     ) -> None:
         self.plan = plan
         self.mapping: Mapping = plan.mapping
@@ -125,15 +144,14 @@ class TableFiller:
         bad = {row for row, line in enumerate(batch.lines.tolist()) if line in rejected}
         items = {id for id in draft.ids if id is not None}
         wanted = self._wanted.of_items(items)
-        unchanged = FilledBatch(batch, {}, assembled.statements.select(["id"]))
+        unchanged = FilledBatch(batch, assembled.statements.select(["id"]))
         if not wanted:
             return unchanged
-        search = _Search(self.mapping, self._names, batch, known, bad)
-        trials: Trials[CellEdit] = Trials(search.before, search.read, self._filled)
-        before = statements_by_cell(search.before)
+        search = _Search(self.mapping, self._names, batch, known, bad, set(wanted))
+        trials: Trials[TableEdit] = Trials(search.before, set(wanted), search.read, self._filled)
         for each in chain.from_iterable(wanted.values()):
             cell = each.item, each.property, each.language
-            if not is_stated(each, before.get(cell, set()), self._filled):
+            if not is_stated(each, trials.cells.get(cell, set()), self._filled):
                 trials.add(each, self._closed(batch, search.ways(each)))
         result = trials.run()
         if not result.edits:
@@ -146,9 +164,9 @@ class TableFiller:
             ]
             self._wanted.mark_stated(done)
         ids = pa.concat_tables([unchanged.statements, result.statements])
-        return FilledBatch(batch, search.cells_of(result.edits), ids)
+        return FilledBatch(batch, ids, search.cells_of(result.edits), new_rows_of(result.edits))
 
-    def _closed(self, batch: Batch, ways: Iterable[Way[CellEdit]]) -> Iterator[Way[CellEdit]]:
+    def _closed(self, batch: Batch, ways: Iterable[Way[TableEdit]]) -> Iterator[Way[TableEdit]]:
         """Yield ways, those closed whose texts cannot be written in the form of the file."""
         for way in ways:
             faults = (self._fault(batch, edit) for edit in way.edits)
@@ -156,8 +174,20 @@ class TableFiller:
             yield way if fault is None else Way(way.edits, way.places, way.values, way.count, fault)
 
 
+def new_rows_of(edits: Iterable[TableEdit]) -> dict[int, list[dict[int, str]]]:
+    """Return the texts of new rows by column, by the row after which they come."""
+    rows: dict[int, list[dict[int, str]]] = {}
+    for edit in edits:
+        if isinstance(edit, NewRow):
+            rows.setdefault(edit.after, []).append(dict(edit.texts))
+    return rows
+
+
 class _Search:
-    """Looks for the cells of a batch that may hold values; ``bad`` rows are left alone."""
+    """Looks for the cells of a batch that may hold values of some items.
+
+    Rows that are ``bad`` are left alone.
+    """
 
     def __init__(
         self,
@@ -166,37 +196,45 @@ class _Search:
         batch: Batch,
         known: Assembler,
         bad: set[int],
+        items: Collection[str],
     ) -> None:
         self._mapping = mapping
         self._given_names = names
         self._batch = batch
         self._known = known
         self._bad = bad
+        self._items = items
+        self._is_nothing: dict[tuple[str, str], bool] = {}
         self._texts: list[list[str | None]] = [column.to_pylist() for column in batch.table.columns]
         self.names: list[str] = list(names or batch.table.column_names)
         self._forms: dict[tuple[int, str], _ColumnForm] = {}
         # Which knows what the batch itself shows of its columns.
         self._reader = known.beside()
-        self.draft, self.before = self._look(batch.table, self._reader)
+        self.draft, self.before = self._look(batch, self._reader)
         self._rows_of_items: dict[str, list[int]] = {}
         for id, source in zip(self.draft.ids, self.draft.sources.tolist(), strict=True):
-            if id is not None and source not in bad and source not in self.draft.bad:
+            is_read = source not in bad and source not in self.draft.bad
+            if id is not None and id in items and is_read:
                 self._rows_of_items.setdefault(id, []).append(source)
 
-    def _look(self, table: pa.Table, assembler: Assembler) -> tuple[Draft, pa.Table]:
-        """Return the draft of a table in place of the batch's, and its statements."""
-        rows = rows_of_batch(Batch(table, self._batch.lines), self._given_names)
+    def _look(self, batch: Batch, assembler: Assembler) -> tuple[Draft, pa.Table]:
+        """Return the draft of a batch, and its statements."""
+        rows = rows_of_batch(batch, self._given_names)
         draft = assembler.maker.draft(rows)
         return draft, assembler.statements_of(draft)
 
-    def read(self, edits: Sequence[CellEdit]) -> pa.Table:
+    def read(self, edits: Sequence[TableEdit]) -> pa.Table:
         """Return the statements of the batch with some edits."""
-        return self._look(self._edited(self.cells_of(edits)), self._known.beside())[1]
+        table = self._edited(self.cells_of(edits))
+        batch = _with_rows(Batch(table, self._batch.lines), new_rows_of(edits))
+        return self._look(batch, self._known.beside())[1]
 
-    def cells_of(self, edits: Iterable[CellEdit]) -> dict[int, dict[int, str]]:
+    def cells_of(self, edits: Iterable[TableEdit]) -> dict[int, dict[int, str]]:
         """Return the texts of edited cells, by row and by column."""
         cells: dict[int, dict[int, str]] = {}
         for edit in edits:
+            if isinstance(edit, NewRow):
+                continue
             row = cells.setdefault(edit.row, {})
             if edit.appended:
                 text = row.get(edit.column, self._texts[edit.column][edit.row])
@@ -221,7 +259,7 @@ class _Search:
 
     # ---- where a value may go
 
-    def ways(self, wanted: Wanted) -> list[Way[CellEdit]]:
+    def ways(self, wanted: Wanted) -> list[Way[TableEdit]]:
         """Return how the values of a cell may be written, the best way first."""
         found = self._places.get((wanted.item, wanted.property, wanted.language), [])
         return first_ways(
@@ -229,6 +267,7 @@ class _Search:
                 self._ways_in_columns(wanted, found),
                 self._ways_in_slots(wanted),
                 self._ways_in_packed_cells(wanted),
+                self._ways_in_new_rows(wanted),
             )
         )
 
@@ -262,9 +301,8 @@ class _Search:
     def _places(self) -> dict[tuple[str, str, str | None], list[tuple[int, int]]]:
         """The empty cells that hold values, by item, property and language: row and column."""
         probed: dict[int, dict[int, str]] = {}
-        rows = sorted({row for rows in self._rows_of_items.values() for row in rows})
-        if self._mapping.triples is not None:
-            rows = [row for row in range(len(self._batch.lines)) if row not in self._bad]
+        of_items = self._rows_of_items if self._triple_columns is None else self._rows_of_triples
+        rows = sorted({row for rows in of_items.values() for row in rows})
         for column, role in enumerate(self._roles):
             named_by = self._naming_columns.get(column) if role in _NAMED else None
             if role != "property" and not role.startswith("property in ") and named_by is None:
@@ -299,12 +337,16 @@ class _Search:
         text = self._texts[column][row]
         if text is None or not text.strip():
             return True
-        values, changes = values_of(text, self._reader.property_rules(name))
-        return not values and not (changes is not None and changes.spoilt)
+        known = self._is_nothing.get((name, text))
+        if known is None:
+            values, changes = values_of(text, self._reader.property_rules(name))
+            known = not values and not (changes is not None and changes.spoilt)
+            self._is_nothing[name, text] = known
+        return known
 
     def _ways_in_columns(
         self, wanted: Wanted, found: Sequence[tuple[int, int]]
-    ) -> Iterator[Way[CellEdit]]:
+    ) -> Iterator[Way[TableEdit]]:
         if not found:
             return
         by_column: dict[int, list[int]] = {}
@@ -324,12 +366,17 @@ class _Search:
                 unit_column = self._form(column, name).unit_column
                 if texts.unit is not None and unit_column is not None:
                     edits += [CellEdit(row, unit_column, texts.unit) for row in rows]
-                yield Way(
-                    tuple(edits),
-                    frozenset((edit.row, edit.column) for edit in edits),
-                    texts.values,
-                    texts.count,
-                )
+                places = frozenset((edit.row, edit.column) for edit in edits)
+                if texts.count < len(wanted.values):
+                    # Of a long table each further value has a row of its own.
+                    for further in self._in_new_rows(replace(wanted, values=wanted.values[1:])):
+                        yield Way(
+                            (*edits, *further.edits),
+                            places,
+                            texts.values | further.values,
+                            texts.count + further.count,
+                        )
+                yield Way(tuple(edits), places, texts.values, texts.count)
 
     @cached_property
     def _numbered(self) -> list[tuple[PairColumns, list[int]]]:
@@ -391,7 +438,7 @@ class _Search:
             text = _quoted(way.text, separator, form.quoted)
             yield _CellTexts(text, frozenset((way.value,)), 1, way.unit)
 
-    def _ways_in_slots(self, wanted: Wanted) -> Iterator[Way[CellEdit]]:
+    def _ways_in_slots(self, wanted: Wanted) -> Iterator[Way[TableEdit]]:
         """Yield the free pairs of a column for a name and one for its value."""
         if wanted.language is not None or not self._mapping.pairs:
             return
@@ -409,7 +456,7 @@ class _Search:
                     places = frozenset((row, each) for each in columns)
                     yield Way(tuple(edits), places, texts.values, texts.count)
 
-    def _ways_in_packed_cells(self, wanted: Wanted) -> Iterator[Way[CellEdit]]:
+    def _ways_in_packed_cells(self, wanted: Wanted) -> Iterator[Way[TableEdit]]:
         """Yield the cells that hold several properties, and may hold one more."""
         if wanted.language is not None:
             return
@@ -432,6 +479,97 @@ class _Search:
                             len(values),
                         )
 
+    def _ways_in_new_rows(self, wanted: Wanted) -> Iterator[Way[TableEdit]]:
+        """Yield rows of a long table after those of its item: one for each value, or for one."""
+        yield from self._in_new_rows(wanted)
+        if len(wanted.values) > 1:
+            yield from self._in_new_rows(replace(wanted, values=wanted.values[:1]))
+
+    def _in_new_rows(self, wanted: Wanted) -> Iterator[Way[TableEdit]]:
+        """Yield how all values may be written into new rows of a long table."""
+        columns = self._triple_columns
+        beside = self._rows_of_triples.get(wanted.item, [])
+        if columns is None or wanted.language is not None or not beside:
+            return
+        form = self._form(columns.value, wanted.property)
+        languages: list[str | None] = [None]
+        if columns.language is not None:
+            # That of a row in the leading language, which may have no name.
+            texts = self._texts[columns.language]
+            languages = list(dict.fromkeys([*(texts[row] for row in reversed(beside)), None]))
+        units = [None] if columns.unit is None else ["", None]
+        for language, unit in product(languages, units):
+            ways = [cell_texts(each, form.settings, form.mark, unit) for each in wanted.values]
+            if not all(ways):
+                return
+            firsts = [of_value[0] for of_value in ways]
+            rows = [
+                self._new_row(columns, beside[-1], wanted.property, each, language)
+                for each in firsts
+            ]
+            yield Way(tuple(rows), frozenset(), frozenset(each.value for each in firsts), len(rows))
+
+    def _new_row(
+        self,
+        columns: _TripleColumns,
+        beside: int,
+        property: str,
+        text: CellText,
+        language: str | None,
+    ) -> NewRow:
+        """Return a row of a long table after another one of its item."""
+        cells = (
+            (columns.item, self._texts[columns.item][beside]),
+            (columns.property, self._names_of_properties.get(property, property)),
+            (columns.value, text.text),
+            (columns.unit, text.unit),
+            (columns.language, language),
+        )
+        return NewRow(beside, tuple((at, cell) for at, cell in cells if at is not None and cell))
+
+    @cached_property
+    def _triple_columns(self) -> _TripleColumns | None:
+        """The columns of a long table; None if it is none, or lacks one of those it needs."""
+        triples = self._mapping.triples
+        if triples is None:
+            return None
+        found = {
+            key: next(iter(matching(self.names, patterns)), None)
+            for key, patterns in vars(triples).items()
+        }
+        at = {key: self.names.index(name) for key, name in found.items() if name is not None}
+        if not {"item", "property", "value"} <= at.keys():
+            return None
+        return _TripleColumns(
+            at["item"], at["property"], at["value"], at.get("unit"), at.get("language")
+        )
+
+    @cached_property
+    def _rows_of_triples(self) -> dict[str, list[int]]:
+        """The rows of each item of a long table that are read."""
+        columns = self._triple_columns
+        found: dict[str, list[int]] = {}
+        if columns is not None:
+            bad = self._bad | set(self.draft.bad)
+            ids = self._known.maker.ids_of(self.names[columns.item], self._texts[columns.item])
+            for row, id in enumerate(ids):
+                if id is not None and id in self._items and row not in bad:
+                    found.setdefault(id, []).append(row)
+        return found
+
+    @cached_property
+    def _names_of_properties(self) -> dict[str, str]:
+        """How the rows of a long table write the names of properties."""
+        columns = self._triple_columns
+        if columns is None:
+            return {}
+        names: dict[str, str] = {}
+        for text in self._texts[columns.property]:
+            name = clean(text) if text else None
+            if text and name:
+                names.setdefault(name, text)
+        return names
+
     def _packing(self, column: int) -> _Packing:
         packed = next(
             each
@@ -440,6 +578,33 @@ class _Search:
         )
         example = next((text for text in self._texts[column] if text and text.strip()), "")
         return _Packing(packed, example)
+
+
+def _with_rows(batch: Batch, new_rows: dict[int, list[dict[int, str]]]) -> Batch:
+    """Return a batch with more rows, each of which has the line of the row before it."""
+    if not new_rows:
+        return batch
+    counts = [1 + len(new_rows.get(row, ())) for row in range(len(batch.lines))]
+    columns = []
+    for at, column in enumerate(batch.table.columns):
+        texts: list[str | None] = []
+        for row, text in enumerate(column.to_pylist()):
+            texts.append(text)
+            texts += [each.get(at) for each in new_rows.get(row, ())]
+        columns.append(pa.array(texts, pa.string()))
+    table = pa.table(columns, names=batch.table.column_names)
+    return Batch(table, np.repeat(batch.lines, counts))
+
+
+@dataclass(frozen=True, slots=True)
+class _TripleColumns:
+    """The columns of a long table."""
+
+    item: int
+    property: int
+    value: int
+    unit: int | None
+    language: int | None
 
 
 @dataclass(frozen=True)

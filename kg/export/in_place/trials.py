@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,8 +14,8 @@ from kg.export.in_place.wanted import Wanted
 from kg.ingest.values.text import clean
 
 EditT = TypeVar("EditT")
-Statement = tuple[str, str, str | None, str]
-"""An item, a property, a language and a value."""
+CellKey = tuple[str, str, str | None]
+"""An item, a property and a language."""
 
 MAX_ROUNDS = 40
 """How often the values of one batch are tried in other ways before the rest is given up."""
@@ -60,11 +60,9 @@ class Attempt(Generic[EditT]):
         self.at += 1
 
 
-def statements_by_cell(
-    statements: pa.Table,
-) -> dict[tuple[str, str, str | None], set[str]]:
+def statements_by_cell(statements: pa.Table) -> dict[CellKey, set[str]]:
     """Return the values of statements by item, property and language."""
-    found: dict[tuple[str, str, str | None], set[str]] = {}
+    found: dict[CellKey, set[str]] = {}
     names = ("item", "property", "language", "value")
     columns = (statements[name].to_pylist() for name in names)
     for item, property, language, value in zip(*columns, strict=True):
@@ -76,13 +74,21 @@ def statements_by_cell(
 class Trials(Generic[EditT]):
     """Tries the values of one batch until all that remain are read as they should be.
 
-    ``read`` returns the statements of the batch with some edits.
+    ``read`` returns the statements of the batch with some edits, ``before`` are those without any,
+    and ``cells`` the values of some ``items`` among them, by item, property and language.
     """
 
     before: pa.Table
+    items: Collection[str]
     read: Callable[[Sequence[EditT]], pa.Table]
     filled: Filled
     attempts: list[Attempt[EditT]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        wanted = pa.array(self.items, pa.string())
+        of_items = self.before.filter(pc.is_in(self.before["item"], value_set=wanted))
+        self.cells = statements_by_cell(of_items)
+        self._ids = self.before["id"].combine_chunks()
 
     def add(self, wanted: Wanted, ways: Iterable[Way[EditT]]) -> None:
         """Add values to write; without any way, they are counted as such that have no column."""
@@ -96,16 +102,17 @@ class Trials(Generic[EditT]):
 
     def run(self) -> TrialResult[EditT]:
         """Return the edits that hold, and count what was filled in and what was not."""
-        before = statements_by_cell(self.before)
         new = pa.table({"id": pa.array([], pa.string())})
         for _ in range(MAX_ROUNDS):
             chosen = self._choose()
             if not chosen:
                 break
             after = self.read(_edits(chosen))
-            if not self._judge(chosen, before, statements_by_cell(after)):
-                is_old = pc.is_in(after["id"], value_set=self.before["id"].combine_chunks())
-                new = after.select(["id"]).filter(pc.invert(is_old))
+            added = after.filter(pc.invert(pc.is_in(after["id"], value_set=self._ids)))
+            ids = after["id"].combine_chunks()
+            gone = self.before.filter(pc.invert(pc.is_in(self.before["id"], value_set=ids)))
+            if not self._judge(chosen, statements_by_cell(added), statements_by_cell(gone)):
+                new = added.select(["id"])
                 break
         else:
             for attempt in self.attempts:
@@ -132,25 +139,26 @@ class Trials(Generic[EditT]):
     def _judge(
         self,
         chosen: Sequence[Attempt[EditT]],
-        before: dict[tuple[str, str, str | None], set[str]],
-        after: dict[tuple[str, str, str | None], set[str]],
+        added: dict[CellKey, set[str]],
+        gone: dict[CellKey, set[str]],
     ) -> bool:
-        """Let the ways go on of the attempts that were read otherwise; return if there are any."""
-        expected = dict(before)
+        """Let the ways go on of the attempts that were read otherwise; return if there are any.
+
+        ``added`` and ``gone`` are the values that the edits add to what is read, and take from it.
+        """
+        others = {*added, *gone}
         failed = []
         for attempt in chosen:
             wanted = attempt.wanted
             cell = wanted.item, wanted.property, wanted.language
+            others.discard(cell)
+            found = self.cells.get(cell, set()) - gone.get(cell, set()) | added.get(cell, set())
             way = attempt.way
-            if way is not None and after.get(cell) != {clean(value) for value in way.values}:
+            if way is not None and found != {clean(value) for value in way.values}:
                 failed.append(attempt)
-            elif way is not None:
-                expected[cell] = after[cell]
-        if not failed and expected != after:
+        if not failed and others:
             # What one text changes beside its own cell is that of any in the rows of the item.
-            items = {
-                cell[0] for cell in {*expected, *after} if expected.get(cell) != after.get(cell)
-            }
+            items = {item for item, _, _ in others}
             failed = [each for each in chosen if each.wanted.item in items] or list(chosen)
         for attempt in failed:
             attempt.advance(Kept.READ_OTHERWISE)

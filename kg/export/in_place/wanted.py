@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore, Pattern
 from kg.stores.references import INHERITED
-from kg.stores.sorting import sorting_errors
+from kg.stores.sorting import sorting_errors, temporary_database
 from schema.terms import Rank
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "256MB", "threads": 2}
 _COLUMNS = ("item", "property", "value", "language", "rank", "confidence")
 
 Cell = tuple[str, str]
@@ -122,12 +120,7 @@ class WantedValues:
 @contextmanager
 def wanted_values(store: GraphStore, ranks: Sequence[Rank]) -> Iterator[WantedValues]:
     """Read the values of some ranks that a store has."""
-    import duckdb
-
-    with (
-        tempfile.TemporaryDirectory(prefix="catalograph-") as folder,
-        duckdb.connect(f"{folder}/wanted.duckdb", config=_CONFIG) as database,
-    ):
+    with temporary_database() as database:
         wanted = WantedValues(database)
         for batch in store.scan(Pattern(ranks=tuple(ranks))):
             wanted.add(batch)

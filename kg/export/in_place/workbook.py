@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from kg.export.in_place.report import Filled, Kept
-from kg.export.in_place.table import CellEdit, TableFiller
+from kg.export.in_place.table import NewRow, TableEdit, TableFiller
 from kg.export.in_place.wanted import WantedValues
-from kg.export.sheet_xml import cell_xml, column_letters, is_sheet_number
+from kg.export.sheet_xml import MAX_TEXT, cell_xml, column_letters, is_sheet_number
 from kg.ingest.files import SourceFile, opened_archive
 from kg.ingest.readers.sheets import PlacedBatch, SheetReader
 from kg.ingest.rows import Batch
@@ -119,8 +119,13 @@ class _WorkbookWriter:
             self._padded = {style.encode() for style in padded_styles(archive)}
         self._surveys: dict[str, _Survey] = {}
 
-    def fault(self, batch: Batch, edit: CellEdit) -> Kept | None:
-        """Return why a cell of the current batch cannot be written; None if it can be."""
+    def fault(self, batch: Batch, edit: TableEdit) -> Kept | None:
+        """Return why an edit of the current batch cannot be written; None if it can be."""
+        if isinstance(edit, NewRow):
+            # What is below would move, and with it all that refers to it.
+            return Kept.NO_ROW
+        if len(self._safe(edit.text)) > MAX_TEXT:
+            return Kept.TOO_LONG
         if self.place is None:
             return None
         column = self.place.columns[edit.column]
@@ -135,10 +140,13 @@ class _WorkbookWriter:
         of_sheet = self.cells.setdefault(place.sheet, {})
         for row, texts in cells.items():
             for column, text in texts.items():
-                safe = text if self._keep_formulas else defused(text)
+                safe = self._safe(text)
                 self.defused += safe != text
                 of_row = of_sheet.setdefault(int(batch.lines[row]), {})
                 of_row[place.columns[column]] = safe
+
+    def _safe(self, text: str) -> str:
+        return text if self._keep_formulas else defused(text)
 
     def write(self, target: BinaryIO) -> None:
         """Write the workbook."""

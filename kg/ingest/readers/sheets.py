@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _HEAD_ROWS = 50
 _SEARCHED_ROWS = 100
 """Rows of a sheet from which its header is told."""
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 @dataclass(frozen=True)
@@ -250,22 +248,12 @@ def _find_table(workbook: Workbook, sheet: Sheet, given: bool | int | None) -> _
 def _cell_at(row: SheetRow, column: int) -> str | None:
     """Return a cell as text; None if it is empty."""
     cell = row.cells[column] if column < len(row.cells) else None
-    if isinstance(cell, str):
-        return _plain_text(cell) or None
-    return scalar_text(cell)
+    return (cell or None) if isinstance(cell, str) else scalar_text(cell)
 
 
 def _is_comment(cells: Sequence[str | None]) -> bool:
     filled = [cell for cell in cells if cell]
     return len(filled) == 1 < len(cells) and filled[0].startswith("#")
-
-
-def _plain_text(text: str) -> str:
-    """Return a text as it is shown: a workbook writes some characters as ``_x000D_``."""
-    if "_x" not in text:
-        return text
-    plain = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
-    return plain.encode(errors="replace").decode()
 
 
 def _choice_remarks(workbook: Workbook, tables: Sequence[_Table]) -> Iterator[str]:

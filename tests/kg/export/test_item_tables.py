@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 import python_calamine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kg.export.google_merchant import NAMESPACE
 from kg.export.separators import Separators
@@ -142,6 +144,31 @@ def test_a_workbook_is_read_as_what_it_was_made_of(tmp_path: Path) -> None:
     assert found is not None
     assert found[0].title == odd
     assert [(each.property, each.value) for each in found[1]] == [("colour", "red")]
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["_x000D_", "_x005F_", "_x0041", "_", "x", "\r", "\n", "\t"])
+            | st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"),
+            min_size=1,
+            max_size=6,
+        ).map(lambda parts: "é" + "".join(parts)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_text_comes_back_from_a_workbook(tmp_path: Path, texts: list[str]) -> None:
+    facts = [Statement(f"{at:03}", "note", text) for at, text in enumerate(texts)]
+    items = [Item(fact.item, "Mug") for fact in facts]
+    path = tmp_path / "items.xlsx"
+    export(store_of(items, facts), "xlsx", path, keep_formulas=True)
+    book = python_calamine.CalamineWorkbook.from_path(str(path))
+    rows = book.get_sheet_by_index(0).to_python()
+    assert [row[-1] for row in rows[1:]] == texts
 
 
 def test_more_items_than_rows_go_on_in_another_sheet(

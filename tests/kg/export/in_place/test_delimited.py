@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 from collections.abc import Callable
 
 import pytest
@@ -179,14 +181,134 @@ def test_a_full_row_of_pairs_has_no_place(place: Workplace) -> None:
     assert written.kept == {"Form": "NO_COLUMN"}
 
 
-def test_a_long_table_has_the_row_of_a_property_or_none(place: Workplace) -> None:
-    table = (
-        "sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC2,name,Can\nC2,colour,\nC2,size,n/a\n"
+LONG = "sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC2,name,Can\nC2,colour,\nC2,size,n/a\n"
+
+
+def test_a_long_table_is_filled_in_the_row_of_a_property_or_in_a_new_one(place: Workplace) -> None:
+    facts = [("C2", "colour", "red"), ("C2", "size", "L"), ("C1", "size", "S"), ("C1", "form", "a")]
+    written = place.fill(LONG, facts)
+    filled = LONG.replace("C2,colour,", "C2,colour,red").replace("n/a", "L")
+    assert written.text == filled.replace("C2,name", "C1,form,a\nC1,size,S\nC2,name")
+    assert written.kept == {}
+
+
+def test_further_values_of_a_long_table_have_rows_of_their_own(place: Workplace) -> None:
+    facts = [("C2", "colour", "red"), ("C2", "colour", "grey"), ("C1", "form", "a, b")]
+    mapping = '[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+    written = place.fill(LONG, facts, mapping=mapping)
+    assert written.text == (
+        'sku,attribute,value\nC1,name,Cup\nC1,colour,blue\nC1,form,"a, b"\nC2,name,Can\n'
+        "C2,colour,grey\nC2,size,n/a\nC2,colour,red\n"
     )
-    facts = [("C2", "colour", "red"), ("C2", "size", "L"), ("C1", "size", "S")]
+    assert written.filled == {"colour": 2, "form": 1}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("is_ended", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_new_row_ends_as_its_file_does(
+    make: Callable[[], Workplace], end: str, is_ended: bool, encoding: str
+) -> None:
+    table = LONG.replace("C1,name,Cup\n", 'C1,name,"Cup\n2"\nC1,note,Größe\n')
+    table = table.replace("\n", end)
+    table = table if is_ended else table.removesuffix(end)
+    written = make().fill(table.encode(encoding), [("C1", "form", "ü"), ("C2", "depth", "7")])
+    new = table.replace(f"blue{end}", f"blue{end}C1,form,ü{end}")
+    new += f"C2,depth,7{end}" if is_ended else f"{end}C2,depth,7"
+    assert written.data == new.encode(encoding)
+
+
+def test_a_new_row_has_the_unit_the_language_and_the_quotes_of_others(place: Workplace) -> None:
+    table = (
+        '"sku";"attribute";"value";"unit";"lang"\n"1";"name";"Mug";"";"en"\n'
+        '"1";"name";"Becher";"";"de"\n"1";"weight";"1,5";"kg";"en"\n"2";"name";"Cup";"";"en"\n'
+    )
+    mapping = (
+        'language = "en"\n[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+        'unit = "unit"\nlanguage = "lang"\n'
+    )
+    written = place.fill(table, [("2", "weight", "2.5 kg")], mapping=mapping)
+    assert written.text == table + '"2";"weight";"2,5";"kg";"en"\n'
+
+
+def test_a_new_row_of_a_formula_is_defused(place: Workplace) -> None:
+    written = place.fill(LONG, [("C1", "form", "=1+1")])
+    assert "\nC1,form,'=1+1\n" in written.text
+    assert written.report.filled.defused == 1
+
+
+def test_rows_of_items_in_several_batches_are_added_once(
+    make: Callable[[], Workplace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg.ingest.source_plan.BATCH_STATEMENTS", 50)
+    rows = [f"{n},name,Mug {n}" for n in range(400)] + [f"{n},size,{n % 7}" for n in range(400)]
+    table = "\n".join(["sku,attribute,value", *rows]) + "\n"
+    facts = [(str(n), "colour", f"blue {n}") for n in range(0, 400, 3)]
+    place = make()
     written = place.fill(table, facts)
-    assert written.text == table.replace("C2,colour,", "C2,colour,red").replace("n/a", "L")
-    assert written.kept == {"size": "NO_COLUMN"}
+    assert written.filled == {"colour": len(facts)}
+    assert [line for line in written.text.splitlines() if ",colour," not in line] == [
+        "sku,attribute,value",
+        *rows,
+    ]
+    before = {fact[:3] for fact in place.facts()}
+    other = make()
+    other.load(written.data)
+    assert {fact[:3] for fact in other.facts()} == before
+
+
+@st.composite
+def long_tables(draw: st.DrawFn) -> tuple[str, list[tuple[str, str, str]]]:
+    """Return a long table, whose rows may lie apart, and what is accepted of its items."""
+    values = st.sampled_from(["red", "a, b", 'in "quotes"', "two\nlines", "=1+1", "x;y", ""])
+    cells = [(item, "name", f"Thing {item}") for item in "123"]
+    cells += draw(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from("pqr"), values)))
+    rows = draw(st.permutations(list({row[:2]: row for row in cells}.values())))
+    stream = io.StringIO(newline="")
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    is_quoted = draw(st.booleans())
+    delimiter = draw(st.sampled_from(";,\t"))
+    writer = csv.writer(
+        stream,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_ALL if is_quoted else csv.QUOTE_MINIMAL,
+        lineterminator=end,
+    )
+    writer.writerows([("sku", "attribute", "value"), *rows])
+    text = stream.getvalue()
+    text = text if draw(st.booleans()) else text.removesuffix(end)
+    accepted = st.tuples(st.sampled_from("123"), st.sampled_from("pqs"), values.filter(bool))
+    return text, draw(st.lists(accepted, max_size=5, unique=True))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(made=long_tables())
+def test_a_filled_long_table_is_read_as_what_it_was_and_what_was_accepted(
+    make: Callable[[], Workplace], made: tuple[str, list[tuple[str, str, str]]]
+) -> None:
+    text, accepted = made
+    mapping = '[triples]\nitem = "sku"\nproperty = "attribute"\nvalue = "value"\n'
+    place = make()
+    place.load(text, mapping=mapping)
+    before = {fact[:3] for fact in place.facts()}
+    assert place.write().text == text
+    place.accept(accepted)
+    written = place.write()
+    filled = written.report.filled
+    counted = filled.filled.total() + filled.kept.total() + filled.already
+    assert counted == len(accepted)
+    # Nothing but rows and the cells of values are new.
+    assert len(written.data.splitlines()) >= len(text.encode().splitlines())
+    other = make()
+    other.load(written.data, mapping=mapping)
+    after = {fact[:3] for fact in other.facts()}
+    new = after - before
+    assert before <= after
+    assert len(new) == filled.filled.total()
+    texts = {(item, property, " ".join(value.split())) for item, property, value in accepted}
+    assert new <= texts
 
 
 def test_doubled_names_are_one_property(place: Workplace) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kg.export.in_place.export import export_source
+from kg.export.in_place.export import _copy, export_source
 from kg.export.source_options import SourceExport
-from kg.ingest.pipeline import ingest
+from kg.ingest.pipeline import UpdateOptions, ingest
 from kg.sources import CONTENT, KeptSources
 from schema.errors import DataError, UsageError
 from schema.ledger import UNDONE
@@ -60,13 +61,64 @@ def test_a_newer_run_that_is_not_kept_is_said(
     place.load(TABLE + "3,Jug,\n")
     kept = KeptSources(place.home.sources)
     newest = kept.all()[0]
-    kept.forget(newest.run)
+    shutil.rmtree(newest.folder)
     with pytest.raises(DataError, match=rf"run {newest.run}\) is not kept.*--template"):
         place.write()
     # The run was taken back, and with it what it had read.
     with place.home.ledger() as ledger:
         ledger.record_ingest(newest.run, UNDONE, [], {})
     assert place.write().text == first
+
+
+def test_a_newer_file_of_another_name_that_is_not_kept_is_said(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(f"2026-01-01T00:00:0{second}+00:00" for second in range(9))
+    monkeypatch.setattr("schema.ledger.now", lambda: next(times))
+    runs = []
+    for night in (1, 2):
+        path = place.folder / f"feed-{night}.csv"
+        path.write_text(TABLE + f"{night + 2},Jug,\n")
+        runs.append(ingest(place.home, [path], update=UpdateOptions(source="feed")).run)
+    (kept,) = KeptSources(place.home.sources).newest()["feed"]
+    shutil.rmtree(kept.folder)
+    with pytest.raises(DataError, match=rf"run {runs[1]}\) is not kept"):
+        place.write()
+
+
+def test_files_are_all_written_or_none(place: Workplace) -> None:
+    for name, row in (("a", "3,Jug,\n"), ("b", "4,Can,\n")):
+        (place.folder / f"{name}.csv").write_text(TABLE.replace("1,", f"{row}1{name},"))
+    files = [place.folder / "a.csv", place.folder / "b.csv"]
+    ingest(place.home, files, update=UpdateOptions(source="feed"))
+    out = place.folder / "out"
+    out.mkdir()
+    (out / "a.csv").write_text("old")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kg.export.in_place.export._copy", _failing_at_the_second(_copy))
+        with pytest.raises(OSError, match="No space"):
+            export_source(place.home, out)
+    assert (out / "a.csv").read_text() == "old"
+    assert len(list(out.iterdir())) == 1
+    export_source(place.home, out)
+    assert (out / "b.csv").read_bytes() == (place.folder / "b.csv").read_bytes()
+    # Only one of the two is left of the newest run.
+    kept = KeptSources(place.home.sources)
+    shutil.rmtree(kept.newest()["feed"][0].folder)
+    with pytest.raises(UsageError, match="keeps no source"):
+        export_source(place.home, out)
+
+
+def _failing_at_the_second(copy: Callable[..., None]) -> Callable[..., None]:
+    calls: list[object] = []
+
+    def fail(file: object, path: object) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        copy(file, path)
+
+    return fail
 
 
 def test_a_template_is_filled_in_place_of_what_is_kept(place: Workplace, tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_nothing_else_changes(place: Workplace) -> None:
     assert place.fill(data, [NOBODY], "items.jsonl").data == data
 
 
+def test_a_property_of_no_record_gets_a_member_of_its_name(place: Workplace) -> None:
+    facts = [("1", "material", "clay"), ("2", "weight", "3 kg"), ("2", "weight", "4 kg")]
+    written = place.fill(LINES, facts, "items.jsonl")
+    records = [json.loads(line) for line in written.text.splitlines() if line]
+    assert records[0]["material"] == "clay"
+    assert records[1]["weight"] == ["3 kg", "4 kg"]
+    assert written.filled == {"material": 1, "weight": 2}
+
+
 def test_names_and_values_in_a_list_get_one_more(place: Workplace) -> None:
     def record(id: str, **properties: str) -> dict[str, Any]:
         attributes = [{"name": name, "value": value} for name, value in properties.items()]

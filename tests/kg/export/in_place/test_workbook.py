@@ -141,3 +141,24 @@ def test_rows_and_cells_without_places_get_them(place: Workplace, data: bytes) -
             archive.writestr(name, xml if name == sheet else content)
     written = place.fill(target.getvalue(), [("2", "colour", "white")], "items.xlsx")
     assert cells(written.data)[2] == ["2", "Cup", "white"]
+
+
+def test_texts_like_escapes_and_of_any_length_are_written_or_counted(
+    place: Workplace, tmp_path: Path
+) -> None:
+    rows = [["id", "title", "colour"], ["1", "Mug", "a_x000D_b"], ["2", "Cup"], ["3", "Jug"]]
+    data = workbook(tmp_path, {"Items": MadeSheet([*rows, ["4", "Can"]])})
+    odd = "c_x000D_d _x005F_ x_x0041_y"
+    facts = [("2", "colour", odd), ("3", "colour", "x" * 40_000), ("4", "colour", "plain")]
+    written = place.fill(data, facts, "items.xlsx")
+    assert [row[2] for row in cells(written.data)[2:]] == [odd, "", "plain"]
+    assert written.kept == {"colour": "TOO_LONG"}
+
+
+def test_a_long_table_gets_no_rows(place: Workplace, tmp_path: Path) -> None:
+    rows = [["sku", "attribute", "value"], ["1", "name", "Mug"], ["1", "colour", "red"]]
+    data = workbook(tmp_path, {"Items": MadeSheet([*rows, ["2", "name", "Cup"], ["2", "size"]])})
+    written = place.fill(data, [("2", "colour", "blue"), ("2", "size", "S")], "items.xlsx")
+    assert cells(written.data)[4][2] == "S"
+    assert written.kept == {"colour": "NO_ROW"}
+    assert "add rows" in written.report.filled.lines()[0]

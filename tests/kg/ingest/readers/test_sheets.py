@@ -80,6 +80,7 @@ def test_cells_are_as_people_see_them(tmp_path):
         Raw("12.5", style=3): "12.5",
         Raw("kept", "str"): "kept",
         "a_x000D_b": "a\rb",
+        "a_x005F_x000D_b": "a_x000D_b",
         " ": " ",
     }
     names = [f"c{number}" for number in range(len(cells))]

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from kg.stores.failures import store_error
 from kg.stores.room import free_bytes
 
@@ -61,6 +63,30 @@ def open_database(
             max_db_size=_address_space(),
             checkpoint_threshold=min(LOG_LIMIT_BYTES, free_bytes(path.parent) // LOG_SHARE),
         )
+
+
+def execute(connection: Any, text: str, params: dict[str, Any] | None = None) -> Any:
+    """Run a query in a connection, and return its result.
+
+    Of an Arrow table, Ladybug reads no row beyond a chunk that is empty, without a word. So each
+    query with a table goes through here.
+    """
+    return connection.execute(
+        text,
+        {
+            name: _without_empty_chunks(value) if isinstance(value, pa.Table) else value
+            for name, value in (params or {}).items()
+        },
+    )
+
+
+def _without_empty_chunks(table: pa.Table) -> pa.Table:
+    chunks = (chunk for column in table.columns for chunk in column.chunks)
+    if all(len(chunk) for chunk in chunks):
+        return table
+    return pa.Table.from_batches(
+        [batch for batch in table.to_batches() if batch.num_rows], table.schema
+    )
 
 
 @contextmanager

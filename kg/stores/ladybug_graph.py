@@ -61,6 +61,7 @@ from kg.stores.ladybug_database import (
     COMMITTED,
     POOL_IS_FULL,
     WRITER_POOL_BYTES,
+    execute,
     ladybug_errors,
     open_database,
 )
@@ -410,7 +411,7 @@ class LadybugGraph(LadybugReader):
         with ladybug_errors(self.path):
             connection = self.connect()
             try:
-                connection.execute(f"COPY {label} FROM $rows", {"rows": rows})
+                execute(connection, f"COPY {label} FROM $rows", {"rows": rows})
             except RuntimeError as error:
                 # What was committed must not be loaded twice, whatever else failed.
                 is_too_large = POOL_IS_FULL in str(error) and COMMITTED not in str(error)
@@ -530,7 +531,7 @@ class LadybugGraph(LadybugReader):
         with ladybug_errors(self.path):
             connection = self.connect()
             try:
-                connection.execute(text, params or {})
+                execute(connection, text, params)
             finally:
                 connection.close()
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kg.stores.cypher_functions import LADYBUG
 from kg.stores.cypher_guard import checked_cypher
-from kg.stores.ladybug_database import ladybug_errors
+from kg.stores.ladybug_database import execute, ladybug_errors
 from kg.stores.merge import StoredRows
 from kg.stores.projection import Projection
 from kg.stores.property_graph import (
@@ -133,7 +133,7 @@ class LadybugReader(Projection):
         with ladybug_errors(self.path), self._lookup_lock:
             if self._lookups is None:
                 self._lookups = self.connect()
-            result = self._lookups.execute(text, params)
+            result = execute(self._lookups, text, params)
             try:
                 names = result.get_column_names()
                 return [dict(zip(names, row, strict=True)) for row in result]
@@ -400,7 +400,7 @@ class LadybugReader(Projection):
         with ladybug_errors(self.path):
             connection = self.connect()
             try:
-                result = connection.execute(text, params or {})
+                result = execute(connection, text, params)
                 # For each chunk it allocates room for as many rows as a chunk may have.
                 table = result.get_as_arrow(max(1, min(result.get_num_tuples(), CHUNK_ROWS)))
             finally:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from kg.stores.graph_scan import ROWS_AT_ONCE, VALUE_SCHEMA, Content, GraphScan, Inconsistency, Part
+from kg.stores.ladybug_database import execute
 from kg.stores.ladybug_graph import LadybugGraph
 from kg.stores.protocol import Counts
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA
@@ -128,7 +129,7 @@ class LadybugScan(GraphScan):
         """Run a query; return its rows, whose texts may be damaged and not be UTF-8."""
         connection = self._graph.connect()
         try:
-            table = connection.execute(text, params).get_as_arrow()
+            table = execute(connection, text, params).get_as_arrow()
         finally:
             connection.close()
         return table.select(schema.names).cast(schema) if table.num_rows else schema.empty_table()

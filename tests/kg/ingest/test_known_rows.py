@@ -110,7 +110,7 @@ def changed_tables(draw):
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 BETWEEN = st.sampled_from(
     """
-    nothing nothing nothing other undo undo-unforgotten delete retract order accept killed damage
+    nothing nothing nothing other undo delete retract order accept killed damage
     again images column mapping
     """.split()
 )
@@ -210,12 +210,10 @@ class Replay:
         elif what == "mapping" and self.mapping:
             path = Path(self.mapping)
             path.write_text(path.read_text().replace('"void"', '"void", "red"'))
-        elif what in ("undo", "undo-unforgotten") and not self.store.is_empty():
+        elif what == "undo" and not self.store.is_empty():
             last = [batch.run for batch in self.store.changes() if batch.run][-1]
             undo(self.store, last, by=run)
             bring_up_to_date(self.home, self.store, run)
-            if what == "undo":
-                KeptSources(self.home.sources).forget(last)
         elif what == "delete":
             self.store.delete(items[:2], run=run)
             bring_up_to_date(self.home, self.store, run)

@@ -283,6 +283,25 @@ def test_rows_are_loaded_in_parts_if_the_buffer_pool_is_too_small(tmp_path, monk
     assert [rows for label, rows in loads if label == "HAS"] == [500, 250, 125, 125, 250, 125, 125]
 
 
+@pytest.mark.parametrize("sizes", [(1, 0, 1), (0, 5), (0, 0), (3, 4), (2, 0, 0, 3000), ()])
+def test_rows_behind_an_empty_chunk_are_read(tmp_path, sizes):
+    chunks = [pa.array(["a"] * size, pa.string()) for size in sizes]
+    rows = pa.table({"text": pa.chunked_array(chunks, pa.string())})
+    graph = LadybugGraph(tmp_path / "graph.lbug")
+    found = graph.rows("LOAD FROM $rows RETURN count(*) AS rows", {"rows": rows})
+    graph.close()
+    assert found == [{"rows": sum(sizes)}]
+
+
+def test_batches_without_statements_lose_none_of_those_after_them(tmp_path):
+    with open_store("memory:") as expected, open_store(f"ladybug:{tmp_path}/g") as store:
+        for each in (expected, store):
+            each.put(**new_rows(0))
+            each.put(items_table([Item("none")]), None)
+            each.put(**new_rows(20))
+        assert store.content_hash() == expected.content_hash()
+
+
 def test_nodes_are_never_more_than_doubled_by_one_load(tmp_path, monkeypatch, loads):
     monkeypatch.setattr(ladybug_graph, "COPIED_ROWS", 0)
     url = f"ladybug:{tmp_path}/g"

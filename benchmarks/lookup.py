@@ -161,7 +161,8 @@ class SQLite:
 
     def __init__(self, folder: Path, catalogue: list[Batch]) -> None:
         self._database = sqlite3.connect(folder / "lookup.sqlite")
-        names = STATEMENT_SCHEMA.names
+        # One of them is a word of SQL.
+        names = [f'"{name}"' for name in STATEMENT_SCHEMA.names]
         self._database.execute("CREATE TABLE items(id TEXT PRIMARY KEY, title, category)")
         self._database.execute(f"CREATE TABLE statements({', '.join(names)})")
         for items, statements in catalogue:

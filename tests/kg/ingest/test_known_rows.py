@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
@@ -50,7 +51,7 @@ value = "colour"
 """
 LONG_TABLE = {"header": HEADER, "mapping": TRIPLES}
 RECORDS = {"header": HEADER, "mapping": None, "suffix": ".jsonl"}
-FORMS = {
+FORMS: dict[str, Any] = {
     "ruled": RULED,
     "guessed": GUESSED,
     "parents": PARENTS,
@@ -169,7 +170,7 @@ class Replay:
     def state(self):
         """Return what the home has: its graph, its journal, its rejected rows."""
         graph = {name: list(map(_comparable, rows)) for name, rows in contents(self.store).items()}
-        by_run = {}
+        by_run: dict[Any, Any] = {}
         for batch in self.store.changes():
             written = (
                 json.dumps(

@@ -27,6 +27,7 @@ MAX_SEED = (1 << 63) - 1
 """The greatest seed that PyTorch takes."""
 DEFAULT_HOME = "catalog"
 PATH = click.Path(path_type=Path)
+"""A path argument. The library checks it, so that the error message says how to fix it."""
 as_of_option = click.option(
     "--as-of",
     "moment",
@@ -35,7 +36,6 @@ as_of_option = click.option(
     "2026-01-31T08:00, or after a run that `catalograph history` lists.",
 )
 """Gives a command an option whose value it gets as ``moment``."""
-"""A path argument. The library checks it, so that the error message says how to fix it."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from kg.ingest.draft import Draft
 from kg.ingest.seen import hashes_of
 from kg.ingest.values.row_effects import READ_AGAIN, CellEffect, EffectCodes, RowEffects
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import BoolArray, IntArray, are_in
 
 _DIGEST_BYTES = 16
 _DIGEST_SALT = b"row"
@@ -289,12 +289,3 @@ def touched_hashes(touched: Iterator[pa.ChunkedArray]) -> IntArray:
     """Return the hashes of ids, each once and in order."""
     parts = [np.unique(hashes_of(ids.to_pylist())) for ids in touched]
     return np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
-
-
-def are_in(hashes: IntArray, among: IntArray) -> BoolArray:
-    """Return which hashes [N] are among others, which are in order."""
-    if not len(among):
-        return np.zeros(len(hashes), bool)
-    places = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
-    found: BoolArray = among[places] == hashes
-    return found

@@ -19,13 +19,13 @@ import pyarrow as pa
 from kg.home_declared import load_declared
 from kg.ingest.assemble import AssembledBatch, Origin
 from kg.ingest.code_version import reading_version
-from kg.ingest.known_rows import KnownRows, RowMemory, are_in, touched_hashes
+from kg.ingest.known_rows import KnownRows, RowMemory, touched_hashes
 from kg.ingest.outcomes import Outcome, OutcomeKey
 from kg.ingest.seen import hashes_of
 from kg.ingest.source_plan import MappedPlan, TablePlan
 from kg.sources import Beside, KeptSource, KeptSources, SourceCopy
 from kg.stores.touched import touched_since
-from schema.arrays import IntArray
+from schema.arrays import IntArray, are_in
 from schema.errors import StoreError
 from schema.mapping import mapping_toml
 

@@ -26,7 +26,7 @@ from kg.stores.tables import (
     STATEMENT_SCHEMA,
     TRIPLE_SCHEMA,
 )
-from schema.arrays import IntArray
+from schema.arrays import IntArray, are_in
 from schema.terms import Rank
 
 LOAD_SECONDS = 6e-6
@@ -152,16 +152,11 @@ class AddedItems:
     def may_have_any(self, ids: Sequence[str]) -> bool:
         """Return False if none of the items [N] was added, and True almost only if one was."""
         hashes = _hashes(ids)
-        return any(_has_any(part, hashes) for part in self._parts)
+        return any(are_in(hashes, part).any() for part in self._parts)
 
 
 def _hashes(ids: Sequence[str]) -> IntArray:
     return np.fromiter(map(hash, ids), np.int64, len(ids))
-
-
-def _has_any(part: IntArray, hashes: IntArray) -> bool:
-    places = np.minimum(np.searchsorted(part, hashes), max(0, len(part) - 1))
-    return bool(len(part) and np.any(part[places] == hashes))
 
 
 class HeldRows(WholeReads):

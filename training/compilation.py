@@ -39,6 +39,8 @@ def compile_objective(objective: nn.Module, mode: str, device: torch.device) -> 
         # This analysis asserts that sizes which are equal in fact are equal in its eyes, and fails
         # for some of the sums of sizes of a whole step (PyTorch 2.11).
         torch._inductor.config.triton.coalesce_tiling_analysis = False
+        # Nor can one kernel for reductions along rows and along columns split such sums.
+        torch._inductor.config.triton.mix_order_reduction = False
         objective.compile(dynamic=True)
         return
     for module in objective.modules():

@@ -10,7 +10,7 @@ DEMO_ITEMS ?= 2400
 DEMO_TRAIN ?= --size tiny --minutes 3 --set precision=fp32 --set learning_rate=0.0015 --set warmup_steps=50 --set batch_size=32
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FIT)' 2>/dev/null && { command -v $$p; break; }; done)
-SOURCES := cli.py benchmarks commands encoders evaluation fusion kg schema serving training tests
+SOURCES := cli.py benchmarks commands encoders evaluation experts fusion kg schema serving training tests
 # One thread per process: pytest runs two processes, and the models in the tests are small.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 

@@ -23,6 +23,7 @@ PACKAGES = (
     "kg",
     "encoders",
     "fusion",
+    "experts",
     "training",
     "serving",
     "evaluation",

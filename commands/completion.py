@@ -24,11 +24,11 @@ from schema.errors import StoreLockedError, UsageError
 from schema.files import atomic_file
 
 if TYPE_CHECKING:
-    from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
     from serving.cells import Cell
     from serving.completion import Completion
+    from serving.loading import ModelScorer
     from serving.writeback import PredictionWriter
 
 DECISIONS = ("fill", "review", "abstain")
@@ -130,7 +130,7 @@ def complete(
     catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
     asked = dict.fromkeys(cell.item for cell in cells)
     missing = UnreadableImages(0, {})
-    if scorer.config.reads_pixels:
+    if scorer.reads_pixels:
         # Before the work, which may take hours. Such an item is completed like any other that has
         # no image: its probabilities are those calibrated for that.
         missing = catalogue.unreadable_images(asked)
@@ -200,7 +200,7 @@ def _check_options(
 
 def _cells_to_complete(
     home: Home,
-    scorer: CellScorer,
+    scorer: ModelScorer,
     snapshot: GraphSnapshot,
     pairs: list[tuple[str, str]] | None,
     items: Sequence[str],

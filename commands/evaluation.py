@@ -129,7 +129,7 @@ def completion(
             f"the {split_name} split has no items: ingest more, or give a --split file that "
             "names some"
         )
-    if scorer.config.reads_pixels and any(setting.image == "yes" for setting in settings):
+    if scorer.reads_pixels and any(setting.image == "yes" for setting in settings):
         readable = sum(item.image is not None for item in items)
         unreadable = UnreadableImages(readable + len(files.failures), files.failures)
         if unreadable.all:
@@ -197,11 +197,11 @@ def matching(
     """
     from evaluation.matching import evaluate_matching
     from evaluation.query_pairs import held_out_pairs
-    from serving.loading import load_scorer
+    from serving.loading import load_network
     from training.queries import Rewrites
 
     home = context.home()
-    scorer = load_scorer(home, model)
+    scorer = load_network(home, model)
     note_not_trained_to_match(context, scorer)
     held_out = held_out_pairs(home, scorer, split_name, split, hard_negatives, Rewrites(rewrites))
     with bar("evaluating", "pairs") as progress:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from commands.base import Context
     from fusion.inference.scorer import CellScorer
     from kg.image_files import UnreadableImages
+    from serving.loading import ModelScorer
 
 model_option = click.option(
     "--model",
@@ -31,9 +32,9 @@ split_option = click.option(
 )
 
 
-def note_not_trained_to_complete(context: Context, scorer: CellScorer) -> None:
+def note_not_trained_to_complete(context: Context, scorer: ModelScorer) -> None:
     """Warn on stderr if the model was never trained by link prediction."""
-    if not scorer.trained_by("lpm", "lpm_unseen"):
+    if not scorer.completes:
         context.note(
             f"model {scorer.name} was not trained by link prediction, so its completions are only "
             "guesses: train with --set loss_lpm=1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from schema.progress import no_progress
 
 if TYPE_CHECKING:
     from fusion.summary import ModelSummary
+    from kg.home import Home
+    from training.config import TrainOptions
 
 
 @click.command(cls=Command)
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     metavar="P",
     default="joint",
     show_default=True,
-    help="Model to train: joint; a paper's k3m, mbsd or vtbert; a baseline bert, vit, vilt, "
-    "fashionbert, k3m-without-iifm or k3m-without-knowledge; or wrapped, a pretrained model.",
+    help="Model to train: joint; experts, fitted in minutes; a paper's k3m, mbsd or vtbert; a "
+    "baseline bert, vit, vilt, fashionbert, k3m-without-iifm or k3m-without-knowledge; or wrapped, "
+    "a pretrained model.",
 )
 @click.option(
     "--size",
@@ -110,7 +114,7 @@ def train(context: Context, /, **options: Any) -> None:
       torchrun --nproc-per-node 2 cli.py train --minutes 30
     """
     from serving.loading import calibrate_model
-    from training.config import TrainOptions
+    from training.config import EXPERTS_PRESET, TrainOptions
     from training.processes import Processes
     from training.run import train as run
 
@@ -118,6 +122,9 @@ def train(context: Context, /, **options: Any) -> None:
     if name is not None and Path(name).name != name:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
+    if options["preset"] == EXPERTS_PRESET:
+        _fit_experts(context, home, TrainOptions(**options))
+        return
     processes = Processes.join()
     is_first_process = processes.is_first
     if context.reduced_threads is not None and is_first_process:
@@ -155,6 +162,27 @@ def train(context: Context, /, **options: Any) -> None:
     )
     if not finished:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _fit_experts(context: Context, home: Home, options: TrainOptions) -> None:
+    """Fit, calibrate and store experts, and print what :func:`train` prints."""
+    from experts.folder import save_experts
+    from serving.expert_calibration import calibrate_experts
+    from training.experts import train_experts
+
+    with TrainingDisplay() as display:
+        run = train_experts(home, options, display)
+    calibration = calibrate_experts(run.fitted)
+    save_experts(run.folder, run.fitted.ensemble, run.about, calibration)
+    result = run.result()
+    run.record(home)
+    hits = result["metrics"]["hits@1"]
+    context.emit(
+        result,
+        f"model: {run.folder}",
+        f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s",
+        f"hits@1 {hits:.3f} for items left out, on average over what is known of them",
+    )
 
 
 @click.command(cls=Command)
@@ -219,7 +247,7 @@ def model() -> None:
 @click.argument("name", metavar="[NAME|DIR]", required=False)
 @pass_context
 def show_model(context: Context, name: str | None) -> None:
-    """Show a model's tensors and parameters.
+    """Show a model's tensors and parameters, or its experts.
 
     NAME is a model of this home, DIR any model folder; by default, the newest model of the home.
     Equal layers share one line, and the column "times" counts them.
@@ -228,10 +256,15 @@ def show_model(context: Context, name: str | None) -> None:
     Example:
       catalograph model show joint-small-1
     """
+    from experts.folder import has_experts
     from fusion.checkpoint import ModelFolder, find_model
     from fusion.summary import summarize
 
-    folder = ModelFolder(find_model(context.home().models, name))
+    path = find_model(context.home().models, name)
+    if has_experts(path):
+        _show_experts(context, path)
+        return
+    folder = ModelFolder(path)
     summary = summarize(folder.model)
     specs = folder.ontology.properties.values()
     document = {
@@ -262,6 +295,36 @@ def show_model(context: Context, name: str | None) -> None:
         f"step {document['step']}, at {folder.path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
         table(columns, _model_rows(summary), right=("times", "parameters")),
+    )
+
+
+def _show_experts(context: Context, path: Path) -> None:
+    """Show what a model of experts has learned of how many properties."""
+    from experts.folder import load_experts
+
+    ensemble = load_experts(path)
+    experts = [asdict(each) for each in ensemble.summaries()]
+    specs = [ensemble.ontology[name] for name in ensemble.ontology.learned()]
+    document = {
+        "model": ensemble.name,
+        "path": str(path),
+        **{key: ensemble.about.get(key) for key in ("preset", "seed", "validation")},
+        "parameters": sum(each["parameters"] for each in experts),
+        "landmarks": ensemble.kernels.landmarks,
+        "experts": experts,
+        "properties": len(specs),
+        "values": sum(len(spec.values) for spec in specs),
+        "calibrated": ensemble.calibration is not None,
+    }
+    calibrated = "calibrated" if ensemble.calibration is not None else "not calibrated"
+    columns = ("expert", "properties", "parameters")
+    rows = [(each["name"], each["properties"], f"{each['parameters']:,}") for each in experts]
+    context.emit(
+        document,
+        f"{ensemble.name}: experts that compare an item with {ensemble.kernels.landmarks:,} "
+        f"others, at {path}",
+        f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
+        table(columns, rows, right=columns[1:]),
     )
 
 

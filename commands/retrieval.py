@@ -30,13 +30,13 @@ def match(context: Context, text: str, item: str, model: str | None) -> None:
       catalograph match 'blue striped mug' P000012
     """
     from serving.items import CatalogItems
-    from serving.loading import load_regions, load_scorer
+    from serving.loading import load_network, load_regions
 
     if not text.strip():
         raise UsageError(f"the query {text!r} has no word: write one as a shopper would type it")
     home = context.home()
     snapshot = home.snapshot()
-    scorer = load_scorer(home, model)
+    scorer = load_network(home, model)
     note_not_trained_to_match(context, scorer)
     files = home.image_files()
     candidate = CatalogItems(snapshot, files, load_regions(home, scorer)).named(item)

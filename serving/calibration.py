@@ -101,7 +101,7 @@ def calibrate(
 
 
 def fit_calibration(
-    groups: dict[CellGroup, ScoredCells], items: Sequence[ItemInput]
+    groups: dict[CellGroup, ScoredCells], items: Sequence[object]
 ) -> dict[str, Any]:
     """Fit temperatures and precision curves on the scored cells of ``items``."""
     temperatures_without_fold = {

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import TypeAlias
 
 from encoders.regions import RegionFiles, open_regions
+from experts.ensemble import ExpertEnsemble
+from experts.folder import has_experts, load_experts
 from fusion.checkpoint import add_file, default_device, find_model
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
@@ -15,26 +18,42 @@ from kg.image_cache import read_pixels
 from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
 from kg.splits import assign_splits
-from schema.errors import CatalographWarning
+from schema.errors import CatalographWarning, UsageError
 from schema.progress import ProgressCallback, no_progress
 from schema.shares import ShareOut, compute_all
 from serving.calibration import calibrate
 from serving.items import CatalogItems
 
+ModelScorer: TypeAlias = CellScorer | ExpertEnsemble
+"""What a model folder holds: a network, or experts."""
 
-def load_scorer(home: Home, model: str | None = None) -> CellScorer:
-    """Load a model for inference, onto the GPU if there is one.
+
+def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
+    """Load a model for inference, a network onto the GPU if there is one.
 
     ``model`` is the name of a model of this home or a model folder; by default the newest model of
     the home. Raises UsageError if there is no such model, ModelError if it is damaged.
     """
     folder = find_model(home.models, model)
+    if has_experts(folder):
+        return load_experts(folder, read_pixels)
     return CellScorer.load(folder, str(default_device()), read_pixels)
 
 
-def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:
+def load_network(home: Home, model: str | None = None) -> CellScorer:
+    """Load a model that is a network; raises UsageError if it has experts alone."""
+    scorer = load_scorer(home, model)
+    if isinstance(scorer, CellScorer):
+        return scorer
+    raise UsageError(
+        f"model {scorer.name} has experts alone, which complete cells and do nothing else: name "
+        "another with --model, or train one with --preset joint"
+    )
+
+
+def load_regions(home: Home, scorer: ModelScorer) -> RegionFiles | None:
     """Open the image regions that a detector found, or return None if the model reads pixels."""
-    if scorer.config.image_encoder != "regions":
+    if not scorer.reads_regions:
         return None
     place = regions_folder(home, scorer)
     if not place.exists():
@@ -47,7 +66,7 @@ def load_regions(home: Home, scorer: CellScorer) -> RegionFiles | None:
     return open_regions(place)
 
 
-def regions_folder(home: Home, scorer: CellScorer) -> Path:
+def regions_folder(home: Home, scorer: ModelScorer) -> Path:
     """Return the home's own folder of regions, or else the one that the model was trained on.
 
     The latter counts only for a model of this home: what a model from elsewhere names is not read

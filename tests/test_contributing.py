@@ -17,6 +17,7 @@ PACKAGES = (
     "commands",
     "encoders",
     "evaluation",
+    "experts",
     "fusion",
     "kg",
     "schema",

@@ -1,6 +1,6 @@
 """Imports only go left, and never in a circle.
 
-schema < kg < encoders < fusion < {training, serving} < evaluation < commands < cli
+schema < kg < encoders < fusion < experts < {training, serving} < evaluation < commands < cli
 """
 
 from __future__ import annotations
@@ -18,10 +18,20 @@ ALLOWED_LAYERS = {
     "kg": {"schema"},
     "encoders": {"schema", "kg"},
     "fusion": {"schema", "kg", "encoders"},
-    "training": {"schema", "kg", "encoders", "fusion"},
-    "serving": {"schema", "kg", "encoders", "fusion"},
-    "evaluation": {"schema", "kg", "encoders", "fusion", "training", "serving"},
-    "commands": {"schema", "kg", "encoders", "fusion", "training", "serving", "evaluation"},
+    "experts": {"schema", "kg", "encoders", "fusion"},
+    "training": {"schema", "kg", "encoders", "fusion", "experts"},
+    "serving": {"schema", "kg", "encoders", "fusion", "experts"},
+    "evaluation": {"schema", "kg", "encoders", "fusion", "experts", "training", "serving"},
+    "commands": {
+        "schema",
+        "kg",
+        "encoders",
+        "fusion",
+        "experts",
+        "training",
+        "serving",
+        "evaluation",
+    },
     "cli": {"schema", "commands"},
 }
 FILES = sorted(

@@ -69,6 +69,8 @@ LIMITS = {
     "temperature": Limits(1e-6, 1_000_000),
 }
 WEIGHT_PREFIX = "loss_"
+EXPERTS_PRESET = "experts"
+"""The preset that is no network: closed-form experts, which are fitted rather than trained."""
 AUTOMATIC = "auto"
 """Stands for None where a setting is chosen from the machine."""
 MAX_CONFIG_BYTES = 1 << 20

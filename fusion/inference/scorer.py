@@ -172,6 +172,21 @@ class CellScorer:
             logits.append(self.match_logits(batch, query.expand(len(part), -1)))
         return np.asarray(1 / (1 + np.exp(-np.concatenate(logits))), dtype=np.float32)
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the model reads the pixels of images."""
+        return self.config.reads_pixels
+
+    @property
+    def reads_regions(self) -> bool:
+        """Whether the model reads regions that a detector found in images."""
+        return self.config.image_encoder == "regions"
+
+    @property
+    def completes(self) -> bool:
+        """Whether the model was trained to complete cells, by link prediction."""
+        return self.trained_by("lpm", "lpm_unseen")
+
     def trained_by(self, *terms: str) -> bool:
         """Return whether the model was trained by any of these terms of the loss.
 

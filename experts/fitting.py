@@ -1,0 +1,555 @@
+"""Fit experts and their stacker on the labelled items of a catalogue.
+
+Every expert is fitted on all labelled items. What it would say of each of them without having
+learned from it follows in closed form (:mod:`experts.ridge`), also with the title blinded, with
+some of its words dropped, without an image, or with some of the other statements alone. These
+left-out scores are what the stacker is fitted on. The stacker's own predictions for the cells are
+cross-fitted by items, so that the cells can serve to calibrate, like those of held-out items.
+
+Shapes: N items, M landmarks, V values, E experts, C cells.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experts.ensemble import (
+    EXPERTS,
+    Expert,
+    ExpertEnsemble,
+    Kernels,
+    LinearScores,
+    Part,
+    Stacker,
+    answering,
+)
+from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
+from experts.ridge import ExactRidge, NystromRidge
+from experts.situations import CatalogueWords, Situation, TitleState
+from experts.stacker import (
+    Examples,
+    Shortlists,
+    Weights,
+    fit_own,
+    fit_shared,
+)
+from fusion.inference.featurizer import PropertyValue
+from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.errors import TrainingError
+from schema.ontology import Ontology
+from schema.progress import ProgressCallback, no_progress
+from schema.wording import WORD
+
+MAX_EXACT = 6_000
+"""Items up to which each is a landmark. The inverse takes their number to the third power: 1.3 s
+for 5,200 on two cores."""
+LANDMARKS = 2_048
+"""How many of more items are landmarks."""
+MAX_ITEMS = 20_000
+"""Items that are learned from at most, so that the kernels stay in memory; rare values first."""
+MAX_STACKED = 3_000
+"""Cells of a property in a situation that the stacker is fitted on at most."""
+SHARED_CELLS = 700
+"""Cells of each property that the shared weights of a situation are fitted on."""
+LEAST_CELLS = 30
+"""Cells that a property needs in a situation to have weights of its own."""
+FOLDS = 2
+_DROPPED = (0.1, 0.6)
+"""The share of words that a title loses is drawn between these."""
+
+
+class TitleVariant(StrEnum):
+    """A form in which a title is shown."""
+
+    WHOLE = "whole"
+    BLIND = "blind"
+    DROPPED = "dropped"
+    """Some words are missing."""
+    NONE = "none"
+
+
+class KnownVariant(StrEnum):
+    """Which of an item's other statements are shown."""
+
+    ALL = "all"
+    SOME = "some"
+    NONE = "none"
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """What is shown of every item when its cells are scored as if they were missing."""
+
+    title: TitleVariant
+    known: KnownVariant
+    image: bool
+
+
+def variants() -> Iterator[Variant]:
+    """Yield every variant that shows something; each title goes with one choice of statements."""
+    choices = {
+        TitleVariant.WHOLE: (KnownVariant.ALL, KnownVariant.NONE),
+        TitleVariant.BLIND: (KnownVariant.ALL, KnownVariant.NONE),
+        TitleVariant.DROPPED: (KnownVariant.SOME, KnownVariant.NONE),
+        TitleVariant.NONE: (KnownVariant.ALL, KnownVariant.SOME, KnownVariant.NONE),
+    }
+    for title, known_choices in choices.items():
+        for known in known_choices:
+            for image in (True, False):
+                if title is not TitleVariant.NONE or known is not KnownVariant.NONE or image:
+                    yield Variant(title, known, image)
+
+
+@dataclass(frozen=True)
+class LabelledItems:
+    """The N items that experts learn from: titles, images and trusted statements."""
+
+    ids: Sequence[str]
+    titles: Sequence[str | None]
+    images: Descriptors
+    known: Sequence[tuple[PropertyValue, ...]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, index: IntArray) -> LabelledItems:
+        """Return those at ``index``."""
+        places = index.tolist()
+        return LabelledItems(
+            [self.ids[place] for place in places],
+            [self.titles[place] for place in places],
+            self.images.select(index),
+            [self.known[place] for place in places],
+        )
+
+
+@dataclass(frozen=True)
+class HeldOutCells:
+    """C cells of one property in one situation, scored as if their items had not been learned from.
+
+    ``logits`` [C, V] are those of a stacker that was fitted without the cells' own ``fold`` [C].
+    ``true`` [C, V] are the item's values, and ``item`` [C] its number.
+    """
+
+    logits: NDArray[np.float32]
+    true: BoolArray
+    item: IntArray
+    fold: IntArray
+
+
+@dataclass(frozen=True)
+class FittedExperts:
+    """Fitted experts, and how they score what they learned from when it is left out."""
+
+    ensemble: ExpertEnsemble
+    held_out: dict[tuple[Situation, str], HeldOutCells]
+    items: LabelledItems
+
+
+def fit_experts(
+    name: str,
+    ontology: Ontology,
+    items: LabelledItems,
+    *,
+    seed: int = 0,
+    progress: ProgressCallback = no_progress,
+) -> FittedExperts:
+    """Fit all experts on labelled items, and the stacker on what they say of items left out.
+
+    Raises TrainingError if no item has a value of a property that is learned.
+    """
+    if not any(name in ontology.learned() for known in items.known for name, _ in known):
+        raise TrainingError(
+            f"none of the {len(items):,} items has a value to learn from: ingest items with "
+            "properties"
+        )
+    return _Fitting(name, ontology, items, seed, progress).run()
+
+
+@dataclass
+class _Cells:
+    """Cells of one property in one situation, gathered from several variants."""
+
+    examples: list[Examples] = field(default_factory=list)
+    true: list[BoolArray] = field(default_factory=list)
+    item: list[IntArray] = field(default_factory=list)
+
+
+class _Fitting:
+    """One fit: the kernels of the items, then property by property."""
+
+    def __init__(
+        self,
+        name: str,
+        ontology: Ontology,
+        items: LabelledItems,
+        seed: int,
+        progress: ProgressCallback,
+    ) -> None:
+        self.name = name
+        self.ontology = ontology
+        self.properties = [each for each in ontology.learned() if ontology.values_of(each)]
+        self.rng = np.random.default_rng(seed)
+        if len(items) > MAX_ITEMS:
+            items = items.select(self._rare_first(items, MAX_ITEMS))
+        self.items = items
+        self.words = CatalogueWords(ontology)
+        self.progress = progress
+        self.seed = seed
+        self.is_exact = len(items) <= MAX_EXACT
+        landmarks = items
+        if not self.is_exact:
+            landmarks = items.select(self._rare_first(items, LANDMARKS))
+        self.landmarks = landmarks
+        self.titles = {
+            TitleVariant.WHOLE: list(items.titles),
+            TitleVariant.BLIND: [self.words.blind(title) for title in items.titles],
+            TitleVariant.DROPPED: [self._with_words_dropped(title) for title in items.titles],
+        }
+        blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
+        self.kernels = Kernels(
+            title=TitleKernel.fit(items.titles, landmarks.titles),
+            blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
+            image=ImageKernel.fit(items.images, landmarks.images, seed),
+            statements=StatementKernel(ontology, landmarks.known),
+        )
+        self.one_hot = {
+            KnownVariant.ALL: self.kernels.statements.one_hot(items.known),
+            KnownVariant.SOME: self.kernels.statements.one_hot(list(map(self._some, items.known))),
+        }
+        self.content = self._content_rows()
+        self.between = self._between_landmarks()
+        self.systems: dict[Expert, ExactRidge | NystromRidge] = {}
+        self.learned: dict[tuple[Expert, str], LinearScores] = {}
+        self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
+
+    def run(self) -> FittedExperts:
+        """Fit the experts of each property, then the stacker."""
+        steps = len(self.properties) + 1
+        for number, property in enumerate(self.properties):
+            self.progress(number, steps)
+            self._fit_property(property)
+        self.progress(len(self.properties), steps)
+        stacker, held_out = self._fit_stacker()
+        self.progress(steps, steps)
+        ensemble = ExpertEnsemble(self.name, self.ontology, self.kernels, self.learned, stacker)
+        return FittedExperts(ensemble, held_out, self.items)
+
+    def _rare_first(self, items: LabelledItems, count: int) -> IntArray:
+        """Choose items at random, after one of each value, the rarest values first."""
+        order = self.rng.permutation(len(items))
+        by_value: dict[PropertyValue, int] = {}
+        counts: dict[PropertyValue, int] = defaultdict(int)
+        for place in order.tolist():
+            for statement in items.known[place]:
+                by_value.setdefault(statement, place)
+                counts[statement] += 1
+        first = (by_value[each] for each in sorted(counts, key=lambda each: (counts[each], each)))
+        chosen = list(dict.fromkeys([*first, *order.tolist()]))[:count]
+        return np.sort(np.array(chosen, np.int64))
+
+    def _with_words_dropped(self, title: str | None) -> str | None:
+        if not title:
+            return None
+        words = title.split()
+        share = self.rng.uniform(*_DROPPED)
+        kept = [word for word in words if self.rng.random() >= share]
+        text = " ".join(kept)
+        return text if WORD.search(text) else None
+
+    def _some(self, known: tuple[PropertyValue, ...]) -> list[PropertyValue]:
+        """Draw some of an item's statements, at least one."""
+        if not known:
+            return []
+        order = self.rng.permutation(len(known))
+        return [known[place] for place in order[: self.rng.integers(1, len(known) + 1)]]
+
+    def _content_rows(self) -> dict[tuple[Part, TitleVariant], Tensor]:
+        """Return the kernel rows [N, M] of titles and images, in every variant."""
+        rows = {}
+        for variant, titles in self.titles.items():
+            blind = [self.words.blind(title) for title in titles]
+            rows[Part.TITLE, variant] = torch.from_numpy(self.kernels.title.rows(titles))
+            if variant is not TitleVariant.BLIND:
+                rows[Part.BLIND_TITLE, variant] = torch.from_numpy(self.kernels.blind.rows(blind))
+        # Without value words, a whole title and a blind one are the same.
+        rows[Part.BLIND_TITLE, TitleVariant.BLIND] = rows[Part.BLIND_TITLE, TitleVariant.WHOLE]
+        rows[Part.IMAGE, TitleVariant.WHOLE] = torch.from_numpy(
+            self.kernels.image.rows(self.items.images)
+        )
+        return rows
+
+    def _between_landmarks(self) -> dict[Part, Tensor]:
+        """Return the kernels [M, M] of the landmarks, if they are not the items themselves."""
+        if self.is_exact:
+            return {}
+        titles = self.landmarks.titles
+        blind = [self.words.blind(title) for title in titles]
+        return {
+            Part.TITLE: torch.from_numpy(self.kernels.title.rows(titles)),
+            Part.BLIND_TITLE: torch.from_numpy(self.kernels.blind.rows(blind)),
+            Part.IMAGE: torch.from_numpy(self.kernels.image.rows(self.landmarks.images)),
+        }
+
+    def _fit_property(self, property: str) -> None:
+        """Fit all experts of a property, and score its labelled items as if left out."""
+        targets, true = self._targets(property)
+        has_value = true.any(1)
+        statements = self.kernels.statements
+        known_rows = {
+            variant: torch.from_numpy(statements.rows(one_hot, property))
+            for variant, one_hot in self.one_hot.items()
+        }
+        known_between = None
+        if not self.is_exact:
+            landmarks = statements.one_hot(self.landmarks.known)
+            known_between = torch.from_numpy(statements.rows(landmarks, property))
+        present = {
+            Part.TITLE: np.array([bool(title) for title in self.items.titles]),
+            Part.IMAGE: self.items.images.present,
+            Part.STATEMENTS: statements.has_others(self.one_hot[KnownVariant.ALL], property),
+        }
+        present[Part.BLIND_TITLE] = present[Part.TITLE]
+
+        scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float32]] = {}
+        for expert in EXPERTS:
+            labelled = has_value & np.logical_and.reduce([present[part] for part in expert.parts])
+            if not labelled.any():
+                continue
+            fitted = self._system(expert, known_rows, known_between).fit(targets, labelled)
+            self.learned[expert, property] = LinearScores(
+                fitted.coefficients.numpy(), fitted.mean.numpy()
+            )
+            for title, known in self._shown(expert):
+                rows = self._rows(expert, title, known, known_rows)
+                if len(fitted.rows) < len(rows):
+                    rows = rows[torch.from_numpy(fitted.rows)]
+                left_out = np.broadcast_to(fitted.mean.numpy(), true.shape).copy()
+                left_out[fitted.rows] = fitted.left_out(rows).numpy()
+                scores[expert, title, known] = left_out
+        self._gather(property, scores, true, present)
+
+    def _targets(self, property: str) -> tuple[Tensor, BoolArray]:
+        """Return the items' values as ones [N, V]; several share one."""
+        spec = self.ontology[property]
+        true = np.zeros((len(self.items), len(spec.values)), dtype=bool)
+        for number, known in enumerate(self.items.known):
+            for name, value in known:
+                position = spec.position(value) if name == property else None
+                if position is not None:
+                    true[number, position] = True
+        shares = true / np.maximum(true.sum(1, keepdims=True), 1)
+        return torch.from_numpy(shares.astype(np.float32)), true
+
+    def _system(
+        self,
+        expert: Expert,
+        known_rows: dict[KnownVariant, Tensor],
+        known_between: Tensor | None,
+    ) -> ExactRidge | NystromRidge:
+        """Return the regression of an expert; that of content alone serves all properties."""
+        if expert in self.systems:
+            return self.systems[expert]
+        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows)
+        system: ExactRidge | NystromRidge
+        if self.is_exact:
+            system = ExactRidge(kernel)
+        else:
+            parts = [
+                known_between if part is Part.STATEMENTS else self.between[part]
+                for part in expert.parts
+            ]
+            system = NystromRidge(kernel, _sum([part for part in parts if part is not None]))
+        if Part.STATEMENTS not in expert.parts:
+            self.systems[expert] = system
+        return system
+
+    def _rows(
+        self,
+        expert: Expert,
+        title: TitleVariant,
+        known: KnownVariant,
+        known_rows: dict[KnownVariant, Tensor],
+    ) -> Tensor:
+        """Return the kernel rows [N, M] of an expert in a variant."""
+        parts = []
+        for part in expert.parts:
+            if part is Part.STATEMENTS:
+                parts.append(known_rows[known])
+            elif part is Part.IMAGE:
+                parts.append(self.content[part, TitleVariant.WHOLE])
+            else:
+                parts.append(self.content[part, title])
+        return _sum(parts)
+
+    def _shown(self, expert: Expert) -> list[tuple[TitleVariant, KnownVariant]]:
+        """Return the different variants of title and statements that an expert answers in."""
+        reads_title = Part.TITLE in expert.parts or Part.BLIND_TITLE in expert.parts
+        reads_known = Part.STATEMENTS in expert.parts
+        shown = set()
+        for variant in variants():
+            title = variant.title if reads_title else TitleVariant.NONE
+            known = variant.known if reads_known else KnownVariant.NONE
+            if reads_title == (title is not TitleVariant.NONE) and reads_known == (
+                known is not KnownVariant.NONE
+            ):
+                shown.add((title, known))
+        return sorted(shown)
+
+    def _gather(
+        self,
+        property: str,
+        scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float32]],
+        true: BoolArray,
+        present: dict[Part, BoolArray],
+    ) -> None:
+        """Sort the property's labelled cells of all variants by their situations."""
+        has_value = true.any(1)
+        frequencies = true.mean(0, dtype=np.float32)
+        states = {
+            variant: np.array(
+                [str(self.words.states(title, [property])[0]) for title in titles], dtype=object
+            )
+            for variant, titles in self.titles.items()
+        }
+        states[TitleVariant.NONE] = np.full(len(self.items), str(TitleState.ABSENT), dtype=object)
+        for variant in variants():
+            known = np.zeros(len(self.items), bool)
+            if variant.known is not KnownVariant.NONE:
+                known = self.kernels.statements.has_others(self.one_hot[variant.known], property)
+            image = present[Part.IMAGE] & variant.image
+            for state in TitleState:
+                of_state = states[variant.title] == str(state)
+                for with_image in (True, False):
+                    for with_known in (True, False):
+                        chosen = (
+                            has_value & of_state & (image == with_image) & (known == with_known)
+                        )
+                        situation = Situation(state, with_image, with_known)
+                        # A variant that lacks what it is about is another variant's.
+                        is_own = with_image == variant.image and with_known == (
+                            variant.known is not KnownVariant.NONE
+                        )
+                        experts = answering(situation)
+                        if not is_own or not experts or not chosen.any():
+                            continue
+                        rows = self._sample(np.flatnonzero(chosen))
+                        parts = []
+                        for expert in experts:
+                            key = self._key(expert, variant)
+                            if key in scores:
+                                parts.append(scores[key][rows])
+                            else:
+                                parts.append(
+                                    np.broadcast_to(frequencies, (len(rows), true.shape[1]))
+                                )
+                        shortlists = Shortlists.of(np.stack(parts))
+                        cells = self.cells[situation, property]
+                        cells.examples.append(Examples.of(shortlists, true[rows]))
+                        cells.true.append(true[rows])
+                        cells.item.append(rows)
+
+    def _sample(self, rows: IntArray) -> IntArray:
+        if len(rows) <= MAX_STACKED:
+            return rows
+        return np.sort(self.rng.permutation(rows)[:MAX_STACKED])
+
+    def _key(self, expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownVariant]:
+        reads_title = Part.TITLE in expert.parts or Part.BLIND_TITLE in expert.parts
+        reads_known = Part.STATEMENTS in expert.parts
+        return (
+            expert,
+            variant.title if reads_title else TitleVariant.NONE,
+            variant.known if reads_known else KnownVariant.NONE,
+        )
+
+    def _fit_stacker(self) -> tuple[Stacker, dict[tuple[Situation, str], HeldOutCells]]:
+        """Fit the stacker on all cells, and once without each fold for the cells of the fold."""
+        # By a hash of the id, so that all cells of an item share a fold.
+        fold_of = np.array(
+            [zlib.crc32(b"stacker " + each.encode()) % FOLDS for each in self.items.ids]
+        )
+        whole = Stacker({}, {})
+        held_out = {}
+        situations: dict[Situation, list[str]] = defaultdict(list)
+        for situation, property in self.cells:
+            situations[situation].append(property)
+        for situation, properties in sorted(situations.items()):
+            gathered = {name: self._joined(situation, name) for name in properties}
+            whole.shared[situation] = self._shared([each.examples for each in gathered.values()])
+            logits = {
+                name: np.zeros((len(each.examples), each.true.shape[1]), np.float32)
+                for name, each in gathered.items()
+            }
+            for fold in range(FOLDS):
+                others = {name: fold_of[each.item] != fold for name, each in gathered.items()}
+                parts = {
+                    name: each.examples.select(others[name]) for name, each in gathered.items()
+                }
+                usable = [part for part in parts.values() if part.true.any()]
+                shared = self._shared(usable) if usable else whole.shared[situation]
+                for name, each in gathered.items():
+                    weights = self._weights(parts[name], shared, name)
+                    own = ~others[name]
+                    logits[name][own] = weights.logits(each.examples.shortlists.select(own))
+            for name, each in gathered.items():
+                if len(each.examples) >= LEAST_CELLS:
+                    weights = self._weights(each.examples, whole.shared[situation], name)
+                    whole.own[situation, name] = weights
+                held_out[situation, name] = HeldOutCells(
+                    logits[name], each.true, each.item, fold_of[each.item]
+                )
+        return whole, held_out
+
+    def _joined(self, situation: Situation, property: str) -> _Gathered:
+        cells = self.cells.pop((situation, property))
+        return _Gathered(
+            Examples(
+                Shortlists(
+                    np.concatenate([each.shortlists.features for each in cells.examples]),
+                    np.concatenate([each.shortlists.values for each in cells.examples]),
+                ),
+                np.concatenate([each.true for each in cells.examples]),
+                np.concatenate([each.has_value for each in cells.examples]),
+            ),
+            np.concatenate(cells.true),
+            np.concatenate(cells.item),
+        )
+
+    def _shared(self, examples: Sequence[Examples]) -> FloatArray:
+        rng = np.random.default_rng(self.seed)
+        sampled = [
+            each.select(np.sort(rng.permutation(len(each))[:SHARED_CELLS])) for each in examples
+        ]
+        return fit_shared(sampled)
+
+    def _weights(self, examples: Examples, shared: FloatArray, property: str) -> Weights:
+        counts = np.asarray(self.ontology[property].counts, np.float64) + 1
+        chosen = examples
+        if len(examples) > MAX_STACKED:
+            rng = np.random.default_rng(self.seed)
+            chosen = examples.select(np.sort(rng.permutation(len(examples))[:MAX_STACKED]))
+        return fit_own(chosen, shared, counts / counts.sum())
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    examples: Examples
+    true: BoolArray
+    item: IntArray
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

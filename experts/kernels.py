@@ -1,0 +1,342 @@
+"""Kernels: how alike two items are by their titles, their images or their known statements.
+
+Each kernel keeps the *landmarks* [M], the items to which others are compared. A part that an item
+lacks is like nothing: its row is zero.
+
+Shapes: N items, M landmarks, F features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.descriptors import colour_histograms, oriented_gradients
+from fusion.inference.featurizer import PropertyValue
+from schema.arrays import BoolArray
+from schema.ontology import Ontology
+from schema.wording import WORD
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+KernelRows: TypeAlias = NDArray[np.float32]
+"""Kernel values [N, M] between items and landmarks."""
+
+Arrays: TypeAlias = dict[str, NDArray[np.generic]]
+"""What a model folder keeps, by name."""
+
+DESCRIPTOR_SIZE = 64
+"""Pixels per side of the images that descriptors are computed from."""
+TITLE_SHARPNESS = 4.0
+STATEMENT_SHARPNESS = 3.0
+MAX_NGRAMS = 200_000
+"""The most n-grams of each kind, the most frequent ones: enough for a hundred thousand titles."""
+_SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
+_BANDWIDTH_SAMPLE = 1000
+_DESCRIBED_TOGETHER = 256
+
+
+class TitleKernel:
+    """The mean cosine k of the TF-IDF of words and of character n-grams, and exp(4 (k - 1)).
+
+    The cosine is a linear model of the words; the exponential makes nearly equal titles count more.
+    """
+
+    def __init__(
+        self,
+        vectorizers: Sequence[TfidfVectorizer],
+        features: Sequence[csr_matrix],
+        landmarks: int,
+    ) -> None:
+        self._vectorizers = vectorizers
+        self._features = features  # [F, M] of the landmarks
+        self._landmarks = landmarks
+        self._is_empty = np.ones(landmarks, bool)
+        for each in features:
+            self._is_empty &= each.getnnz(axis=0) == 0
+
+    @classmethod
+    def fit(cls, titles: Sequence[str | None], landmarks: Sequence[str | None]) -> TitleKernel:
+        """Learn the n-grams of ``titles``; the kernel compares others with those of ``landmarks``.
+
+        A title without any word counts as missing.
+        """
+        present = [title for title in titles if title and WORD.search(title)]
+        if not present:
+            return cls([], [], len(landmarks))
+        least = 2 if len(present) > _SMALL_CATALOGUE else 1
+        vectorizers = [_word_vectorizer().fit(present), _character_vectorizer(least).fit(present)]
+        texts = [title or "" for title in landmarks]
+        features = [each.transform(texts).T.tocsr() for each in vectorizers]
+        return cls(vectorizers, features, len(landmarks))
+
+    def rows(self, titles: Sequence[str | None]) -> KernelRows:
+        """Compare N titles with the landmarks: [N, M].
+
+        A title without any n-gram that the kernel knows is like nothing.
+        """
+        texts = [title or "" for title in titles]
+        cosine = np.zeros((len(texts), self._landmarks), np.float32)
+        is_empty = np.ones(len(texts), bool)
+        for vectorizer, features in zip(self._vectorizers, self._features, strict=True):
+            own = vectorizer.transform(texts)
+            is_empty &= own.getnnz(axis=1) == 0
+            cosine += 0.5 * (own @ features).toarray()
+        rows = cosine + np.exp(TITLE_SHARPNESS * (cosine - 1))
+        rows[is_empty] = 0
+        rows[:, self._is_empty] = 0
+        return np.asarray(rows, np.float32)
+
+    def arrays(self) -> Arrays:
+        """Return what :meth:`from_arrays` makes the kernel from again."""
+        arrays: Arrays = {"landmarks": np.array([self._landmarks])}
+        for number, vectorizer in enumerate(self._vectorizers):
+            vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+            text = json.dumps(vocabulary, ensure_ascii=False).encode()
+            features = self._features[number]
+            arrays |= {
+                f"{number}.vocabulary": np.frombuffer(text, np.uint8),
+                f"{number}.idf": np.asarray(vectorizer.idf_, np.float32),
+                f"{number}.data": features.data,
+                f"{number}.indices": features.indices.astype(np.int32),
+                f"{number}.indptr": features.indptr.astype(np.int64),
+            }
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> TitleKernel:
+        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
+        from scipy.sparse import csr_matrix
+
+        (count,) = arrays["landmarks"].tolist()
+        if "0.vocabulary" not in arrays:
+            return cls([], [], count)
+        vectorizers = []
+        every = []
+        for number, vectorizer in enumerate((_word_vectorizer(), _character_vectorizer())):
+            vocabulary = json.loads(arrays[f"{number}.vocabulary"].tobytes())
+            vectorizer.set_params(
+                vocabulary={ngram: place for place, ngram in enumerate(vocabulary)}
+            )
+            vectorizer.idf_ = np.asarray(arrays[f"{number}.idf"])
+            vectorizers.append(vectorizer)
+            parts = tuple(arrays[f"{number}.{name}"] for name in ("data", "indices", "indptr"))
+            features = csr_matrix(parts, shape=(len(vocabulary), count))
+            features.check_format(full_check=True)
+            every.append(features)
+        return cls(vectorizers, every, count)
+
+
+def _word_vectorizer() -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # The default pattern would drop words of one character, such as the sizes S, M and L.
+    return TfidfVectorizer(
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        token_pattern=r"\w+",
+        max_features=MAX_NGRAMS,
+        dtype=np.float32,
+    )
+
+
+def _character_vectorizer(least: int = 1) -> TfidfVectorizer:
+    """Return one of the n-grams that at least so many titles have."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        analyzer="char_wb",
+        ngram_range=(2, 5),
+        min_df=least,
+        sublinear_tf=True,
+        max_features=MAX_NGRAMS,
+        dtype=np.float32,
+    )
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Descriptors of N images: ``gradients`` [N, F], ``colours`` [N, F'], ``present`` [N]."""
+
+    gradients: NDArray[np.float32]
+    colours: NDArray[np.float32]
+    present: BoolArray
+
+    def select(self, index: NDArray[np.int64]) -> Descriptors:
+        """Return those at ``index``."""
+        return Descriptors(self.gradients[index], self.colours[index], self.present[index])
+
+
+def describe(images: Sequence[NDArray[np.uint8] | None]) -> Descriptors:
+    """Describe N images [3, 64, 64]; None is a missing one."""
+    gradients = []
+    colours = []
+    blank = np.zeros((3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), np.uint8)
+    for start in range(0, max(1, len(images)), _DESCRIBED_TOGETHER):
+        part = images[start : start + _DESCRIBED_TOGETHER]
+        stacked = [blank if image is None else image for image in part] or [blank]
+        scaled = torch.from_numpy(np.stack(stacked)[: len(part)]).float() / 255
+        gradients.append(oriented_gradients(scaled).numpy())
+        colours.append(colour_histograms(scaled).numpy())
+    present = np.array([image is not None for image in images], dtype=bool)
+    return Descriptors(np.concatenate(gradients), np.concatenate(colours), present)
+
+
+class ImageKernel:
+    """The sum of a Gaussian (RBF) kernel on gradient histograms and one on colour histograms.
+
+    The bandwidths are the median squared distances, as is usual.
+    """
+
+    def __init__(self, landmarks: Descriptors, bandwidths: tuple[float, float]) -> None:
+        self._landmarks = landmarks
+        self._bandwidths = bandwidths
+
+    @classmethod
+    def fit(cls, images: Descriptors, landmarks: Descriptors, seed: int = 0) -> ImageKernel:
+        """Take the bandwidths from a sample of ``images``."""
+        present = np.flatnonzero(images.present)
+        rng = np.random.default_rng(seed)
+        sample = rng.permutation(present)[:_BANDWIDTH_SAMPLE]
+
+        def bandwidth(features: NDArray[np.float32]) -> float:
+            part = features[sample]
+            distances = _squared_distances(part, part)
+            median = float(np.median(distances)) if len(part) else 1.0
+            return median or 1.0
+
+        return cls(landmarks, (bandwidth(images.gradients), bandwidth(images.colours)))
+
+    def rows(self, images: Descriptors) -> KernelRows:
+        """Compare N images with the landmarks: [N, M]."""
+        gradients, colours = self._bandwidths
+        rows = np.exp(_squared_distances(images.gradients, self._landmarks.gradients) / -gradients)
+        rows += np.exp(_squared_distances(images.colours, self._landmarks.colours) / -colours)
+        rows[~images.present] = 0
+        rows[:, ~self._landmarks.present] = 0
+        return rows
+
+    def arrays(self) -> Arrays:
+        """Return what :meth:`from_arrays` makes the kernel from again."""
+        return {
+            "gradients": self._landmarks.gradients.astype(np.float16),
+            "colours": self._landmarks.colours.astype(np.float16),
+            "present": self._landmarks.present,
+            "bandwidths": np.array(self._bandwidths),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> ImageKernel:
+        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
+        landmarks = Descriptors(
+            arrays["gradients"].astype(np.float32),
+            arrays["colours"].astype(np.float32),
+            arrays["present"].astype(bool),
+        )
+        gradients, colours = (float(each) for each in arrays["bandwidths"].tolist())
+        return cls(landmarks, (gradients, colours))
+
+
+def _squared_distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return squared Euclidean distances [N, M] of rows [N, F] and [M, F]."""
+    products = (torch.from_numpy(one) @ torch.from_numpy(other).T).numpy()
+    squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1)[None]
+    return np.maximum(squares - 2 * products, 0)
+
+
+class StatementKernel:
+    """exp(3 (k - 1)) of the cosine k of one-hot known statements.
+
+    The property that is asked for is left out of both items.
+    """
+
+    def __init__(self, ontology: Ontology, landmarks: Sequence[Sequence[PropertyValue]]) -> None:
+        self.ontology = ontology
+        properties = ontology.learned()
+        sizes = [len(ontology.values_of(name)) for name in properties]
+        firsts = np.cumsum([0, *sizes])
+        self._first = dict(zip(properties, firsts.tolist(), strict=False))
+        self._end = dict(zip(properties, firsts[1:].tolist(), strict=True))
+        self._columns = int(firsts[-1])
+        self._landmarks = self.one_hot(landmarks)
+
+    @property
+    def landmarks(self) -> int:
+        """How many landmarks there are."""
+        return int(self._landmarks.shape[0])
+
+    def one_hot(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
+        """Return the statements of N items as a sparse matrix [N, columns] of ones."""
+        from scipy.sparse import csr_matrix
+
+        indices = []
+        indptr = [0]
+        for statements in known:
+            columns = set()
+            for name, value in statements:
+                position = self.ontology.position(name, value) if name in self._first else None
+                if position is not None:
+                    columns.add(self._first[name] + position)
+            indices += sorted(columns)
+            indptr.append(len(indices))
+        ones = np.ones(len(indices), np.float32)
+        return csr_matrix((ones, indices, indptr), shape=(len(known), self._columns))
+
+    def rows(self, statements: csr_matrix, property: str) -> KernelRows:
+        """Compare one-hot statements [N, columns] with the landmarks, without ``property``.
+
+        The result is [N, M].
+        """
+        items, items_left = self._without(statements, property)
+        landmarks, landmarks_left = self._without(self._landmarks, property)
+        cosine = np.asarray((items @ landmarks.T).toarray(), np.float32)
+        rows = np.exp(STATEMENT_SHARPNESS * (cosine - 1))
+        rows[~items_left] = 0
+        rows[:, ~landmarks_left] = 0
+        return np.asarray(rows, np.float32)
+
+    def has_others(self, statements: csr_matrix, property: str) -> BoolArray:
+        """Return which items [N] have a known statement of another property."""
+        return self._without(statements, property)[1]
+
+    def _without(self, statements: csr_matrix, property: str) -> tuple[csr_matrix, BoolArray]:
+        """Return the rows without a property, scaled to length one, and which are not empty."""
+        from scipy.sparse import diags
+
+        kept = np.ones(self._columns, np.float32)
+        kept[self._first[property] : self._end[property]] = 0
+        others = statements @ diags(kept)
+        count = np.asarray(others.sum(1)).ravel()
+        scaled = diags(1 / np.sqrt(np.maximum(count, 1)).astype(np.float32)) @ others
+        return scaled.tocsr(), count > 0
+
+    def arrays(self) -> Arrays:
+        """Return what :meth:`from_arrays` makes the kernel from again, with the ontology."""
+        return {
+            "indices": self._landmarks.indices.astype(np.int32),
+            "indptr": self._landmarks.indptr.astype(np.int64),
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, ontology: Ontology, arrays: Mapping[str, NDArray[np.generic]]
+    ) -> StatementKernel:
+        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
+        from scipy.sparse import csr_matrix
+
+        kernel = cls(ontology, [])
+        indices = arrays["indices"]
+        indptr = arrays["indptr"]
+        ones = np.ones(len(indices), np.float32)
+        shape = (len(indptr) - 1, kernel._columns)
+        kernel._landmarks = csr_matrix((ones, indices, indptr), shape=shape)
+        kernel._landmarks.check_format(full_check=True)
+        return kernel

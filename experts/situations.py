@@ -1,0 +1,91 @@
+"""What is known of an item when one of its cells is scored, as far as experts differ by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fusion.inference.featurizer import PropertyValue
+from schema.modalities import Modality
+from schema.ontology import Ontology
+from schema.wording import blind_title, plain_words, value_words
+
+
+class TitleState(StrEnum):
+    """What a title tells of a property, from everything to nothing."""
+
+    SAYS = "says"
+    """It has a word of the property's own values."""
+    OTHERS = "others"
+    """It has words of other properties' values alone."""
+    BARE = "bare"
+    """It has no word of any value."""
+    ABSENT = "absent"
+    """There is no title."""
+
+
+@dataclass(frozen=True, order=True)
+class Situation:
+    """What is known of an item: what its title tells, its image, other statements."""
+
+    title: TitleState
+    image: bool
+    known: bool
+
+    @property
+    def name(self) -> str:
+        """A name such as ``title(says)+image+known``; ``nothing`` if there is nothing."""
+        parts = []
+        if self.title is not TitleState.ABSENT:
+            parts.append(f"{Modality.TITLE}({self.title})")
+        if self.image:
+            parts.append(Modality.IMAGE)
+        if self.known:
+            parts.append(Modality.STATEMENTS)
+        return "+".join(parts) or "nothing"
+
+    @property
+    def modalities(self) -> str:
+        """The modalities alone, such as ``title+image+known``."""
+        return self.name.replace(f"({self.title})", "")
+
+    @property
+    def nearest(self) -> Sequence[Situation]:
+        """Situations from which a rare one learns, the most alike first."""
+        if self.title is TitleState.ABSENT:
+            return ()
+        states = [TitleState.OTHERS, TitleState.SAYS, TitleState.BARE]
+        return [Situation(state, self.image, self.known) for state in states if state != self.title]
+
+
+class CatalogueWords:
+    """The words of an ontology's values, by which a title tells of a property."""
+
+    def __init__(self, ontology: Ontology) -> None:
+        self._of_property = {
+            name: value_words(ontology[name].texts()) for name in ontology.learned()
+        }
+        self._all = frozenset().union(*self._of_property.values())
+
+    def blind(self, title: str | None) -> str | None:
+        """Return a title without the words of any value; None if no word is left."""
+        return None if not title else blind_title(title, self._all)
+
+    def states(self, title: str | None, properties: Sequence[str]) -> list[TitleState]:
+        """Return what a title tells of each property."""
+        words = set(plain_words(title)) if title else set()
+        if not words:
+            return [TitleState.ABSENT] * len(properties)
+        words &= self._all
+        if not words:
+            return [TitleState.BARE] * len(properties)
+        return [
+            TitleState.OTHERS if words.isdisjoint(self._of_property[name]) else TitleState.SAYS
+            for name in properties
+        ]
+
+
+def others_of(known: Sequence[PropertyValue], property: str) -> tuple[PropertyValue, ...]:
+    """Return the statements that are not of ``property``."""
+    return tuple(statement for statement in known if statement[0] != property)

@@ -1,0 +1,251 @@
+"""The stacker: a conditional logit over what the experts say of each value.
+
+Of E experts with scores s, a value v of a shortlist has the logit (McFadden, 1974)
+
+    z_v = sum_e (a_e s_ev + c_e log s_ev) + b_v
+
+The weights a and c are fitted by property and situation. They are shrunk towards those that all
+properties share in the situation, and the biases b towards zero, so that a property with few
+labelled items takes those of the others.
+
+Shapes: N cells, V values, E experts, K shortlisted values, D = 2 E features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from schema.arrays import BoolArray, FloatArray, IntArray
+
+SHORTLIST = 24
+"""Values of a cell that the stacker ranks: those that the experts score highest on average."""
+LEAST_SCORE = 3e-3
+"""Scores below it are raised to it before their logarithm is taken: those of a ridge regression may
+be negative."""
+SHARED_PENALTY = 1e-4
+OWN_PENALTY = 1e-3
+BIAS_PENALTY = 1e-4
+_SHARED_STEPS = 40
+_OWN_STEPS = 20
+_START = (4.0, 0.3)
+"""The sums of the weights of scores and of their logarithms from which the fit begins."""
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """The features [N, K, D] of the shortlisted values of N cells, and which these are [N, K]."""
+
+    features: NDArray[np.float32]
+    values: IntArray
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float32]) -> Shortlists:
+        """Shortlist by scores [E, N, V]."""
+        size = min(SHORTLIST, scores.shape[2])
+        mean = scores.mean(0)
+        if size < mean.shape[1]:
+            chosen = np.argpartition(-mean, size - 1, axis=1)[:, :size]
+        else:
+            chosen = np.broadcast_to(np.arange(size), (len(mean), size))
+        # By value, so that equal scores keep the vocabulary's order.
+        chosen = np.sort(chosen, axis=1)
+        own = np.take_along_axis(scores, chosen[None], axis=2).transpose(1, 2, 0)
+        logarithms = np.log(np.maximum(own, LEAST_SCORE))
+        features = np.concatenate([own, logarithms], axis=2).astype(np.float32)
+        return cls(features, chosen.astype(np.int64))
+
+    def select(self, index: IntArray | BoolArray) -> Shortlists:
+        """Return those of some cells."""
+        return Shortlists(self.features[index], self.values[index])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights [D] of the features, and the biases [V] of the values.
+
+    ``missed`` is the share of cells whose value is not on the shortlist, and ``rest`` [V] how that
+    share is divided among the values that are not: by their frequency.
+    """
+
+    features: FloatArray
+    biases: FloatArray
+    missed: float
+    rest: FloatArray
+
+    def logits(self, shortlists: Shortlists) -> NDArray[np.float32]:
+        """Return logits [N, V] of all values, whose exponentials sum to one."""
+        scores = shortlists.features @ self.features + self.biases[shortlists.values]
+        scores -= logsumexp(scores, axis=1, keepdims=True)
+        count, size = shortlists.values.shape
+        if size == len(self.biases):
+            every = np.empty((count, size))
+            np.put_along_axis(every, shortlists.values, scores, axis=1)
+            return every.astype(np.float32)
+        every = np.broadcast_to(self.rest, (count, len(self.rest))).copy()
+        np.put_along_axis(every, shortlists.values, 0.0, axis=1)
+        every *= self.missed / np.maximum(every.sum(1, keepdims=True), 1e-12)
+        logits = np.log(np.maximum(every, 1e-12))
+        np.put_along_axis(logits, shortlists.values, scores + np.log1p(-self.missed), axis=1)
+        return logits.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Cells with known values: their shortlists, which of these are true [N, K], and the rest.
+
+    ``has_value`` [N] says which cells have a value that the model knows, on the shortlist or not.
+    """
+
+    shortlists: Shortlists
+    true: BoolArray
+    has_value: BoolArray
+
+    @classmethod
+    def of(cls, shortlists: Shortlists, true: BoolArray) -> Examples:
+        """Take the true ones of all values [N, V]."""
+        return cls(
+            shortlists,
+            np.take_along_axis(true, shortlists.values, axis=1),
+            np.asarray(true.any(1)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.has_value)
+
+    def select(self, index: IntArray | BoolArray) -> Examples:
+        """Return those of some cells."""
+        return Examples(
+            self.shortlists.select(index),
+            self.true[index],
+            self.has_value[index],
+        )
+
+
+def starting_weights(features: int) -> FloatArray:
+    """Return the weights [D] that trust every expert alike."""
+    half = features // 2
+    scores, logarithms = _START
+    return np.repeat([scores / half, logarithms / half], half)
+
+
+def fit_shared(examples: Sequence[Examples]) -> FloatArray:
+    """Fit the weights [D] that the properties share in a situation, without biases."""
+    size = max(each.true.shape[1] for each in examples)
+    width = examples[0].shortlists.features.shape[2]
+    features = []
+    true = []
+    present = []
+    for each in examples:
+        lacking = size - each.true.shape[1]
+        features.append(np.pad(each.shortlists.features, ((0, 0), (0, lacking), (0, 0))))
+        true.append(np.pad(each.true, ((0, 0), (0, lacking))))
+        present.append(np.pad(np.ones_like(each.true), ((0, 0), (0, lacking))))
+    return _fit(
+        np.concatenate(features),
+        np.concatenate(true),
+        starting_weights(width),
+        centre=np.zeros(width),
+        penalty=SHARED_PENALTY,
+        steps=_SHARED_STEPS,
+        present=np.concatenate(present),
+    )[0]
+
+
+def fit_own(examples: Examples, shared: FloatArray, frequencies: FloatArray) -> Weights:
+    """Fit the weights of one property, which are near those ``shared`` [D].
+
+    ``frequencies`` [V] are those of its values.
+    """
+    found = examples.true.any(1)
+    missed = examples.has_value & ~found
+    weights, biases = _fit(
+        examples.shortlists.features,
+        examples.true,
+        shared,
+        centre=shared,
+        penalty=OWN_PENALTY,
+        steps=_OWN_STEPS,
+        values=examples.shortlists.values,
+        value_count=len(frequencies),
+    )
+    return Weights(
+        features=weights,
+        biases=biases,
+        missed=_smoothed_share(int(missed.sum()), int(examples.has_value.sum())),
+        rest=frequencies,
+    )
+
+
+def without_own(shared: FloatArray, frequencies: FloatArray) -> Weights:
+    """Return the weights of a property with no labelled cell in a situation."""
+    return Weights(shared, np.zeros(len(frequencies)), _smoothed_share(0, 0), frequencies)
+
+
+def _smoothed_share(count: int, total: int) -> float:
+    return (count + 0.5) / (total + 50)
+
+
+def _fit(
+    features: NDArray[np.float32],
+    true: BoolArray,
+    start: FloatArray,
+    *,
+    centre: FloatArray,
+    penalty: float,
+    steps: int,
+    present: BoolArray | None = None,
+    values: IntArray | None = None,
+    value_count: int = 0,
+) -> tuple[FloatArray, FloatArray]:
+    """Maximise the mean log-likelihood of the true values; return weights [D] and biases [V].
+
+    Without ``present`` [N, K] all of the shortlisted values are there.
+    """
+    found = true.any(1)
+    count, size, width = (int(found.sum()), *features.shape[1:])
+    if not count:
+        return start, np.zeros(value_count)
+    flat = features[found].reshape(-1, width).astype(np.float64)
+    is_true = true[found]
+    is_present = None if present is None else present[found]
+    own = None if values is None else values[found].ravel()
+
+    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+        """Return the penalised negative log-likelihood and its gradient."""
+        weights = parameters[:width]
+        biases = parameters[width:]
+        scores = flat @ weights
+        if own is not None:
+            scores += biases[own]
+        scores = scores.reshape(count, size)
+        if is_present is not None:
+            scores[~is_present] = -np.inf
+        every = np.exp(scores - scores.max(1, keepdims=True))
+        right = every * is_true
+        total = every.sum(1, keepdims=True)
+        right_total = np.maximum(right.sum(1, keepdims=True), 1e-30)
+        value = float((np.log(total) - np.log(right_total)).sum()) / count
+        by_score = ((every / total - right / right_total) / count).ravel()
+        value += penalty * float(np.square(weights - centre).sum())
+        gradient = flat.T @ by_score + 2 * penalty * (weights - centre)
+        if own is None:
+            return value, gradient
+        value += BIAS_PENALTY * float(np.square(biases).sum())
+        by_bias = np.bincount(own, by_score, minlength=value_count) + 2 * BIAS_PENALTY * biases
+        return value, np.concatenate([gradient, by_bias])
+
+    biases = np.zeros(value_count)
+    result = minimize(
+        loss,
+        np.concatenate([start, biases]),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps},
+    )
+    return result.x[:width], result.x[width:]

@@ -1,0 +1,159 @@
+"""Fit the experts of a home's catalogue and store them in a model folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experts.fitting import FittedExperts, LabelledItems, fit_experts
+from experts.kernels import DESCRIPTOR_SIZE, describe
+from kg.home import Home
+from kg.image_cache import ImageCache
+from kg.snapshot import GraphSnapshot, read_snapshot
+from schema.arrays import IntArray
+from schema.errors import TrainingError, UsageError
+from schema.memory import keep_freed_memory
+from training.config import EXPERTS_PRESET, TrainOptions
+from training.inputs import split_items, train_ontology
+from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
+
+
+@dataclass(frozen=True)
+class ExpertsRun:
+    """A finished fit: what was fitted, for which folder, and how long it took in seconds."""
+
+    fitted: FittedExperts
+    folder: Path
+    about: dict[str, Any]
+    seconds: float
+
+    def result(self) -> dict[str, Any]:
+        """Return what ``catalograph train`` prints; the metrics are those of left-out items."""
+        items = len(self.fitted.items)
+        return {
+            "model": str(self.folder),
+            "steps": 0,
+            "seconds": round(self.seconds, 2),
+            "items_per_second": round(items / max(self.seconds, 1e-9), 2),
+            "metrics": self.about["validation"],
+        }
+
+    def record(self, home: Home) -> None:
+        """Record the run in the home's ledger."""
+        about = {"preset": EXPERTS_PRESET, "size": "", "seed": self.about["seed"]}
+        with home.ledger() as ledger:
+            ledger.record_training({**self.result(), **about})
+
+
+def train_experts(
+    home: Home, options: TrainOptions, report: ReportCallback = ignore_records
+) -> ExpertsRun:
+    """Fit the experts on the items of the train and validation splits.
+
+    They need no validation items of their own: every item is scored as if it had been left out.
+
+    Raises UsageError if the options do not fit, TrainingError if there is nothing to learn from.
+    """
+    began = time.monotonic()
+    # Kernels are made and dropped all the time, and the kernel would clear fresh pages each time.
+    keep_freed_memory()
+    folder = experts_folder(home, options)
+    with home.store(read_only=True) as store:
+        snapshot = read_snapshot(store, ontology=home.ontology_or_none())
+    splits = split_items(snapshot, options)
+    learned = np.sort(np.concatenate([splits["train"], splits["validation"]]))
+    ontology = train_ontology(snapshot, learned, home.ontology())
+    if not any(spec.values for spec in ontology.properties.values()):
+        raise TrainingError(
+            "the train split has no statement to learn from: ingest items with properties"
+        )
+    items = read_labelled_items(home, snapshot, learned, report)
+    fitted = fit_experts(
+        folder.name,
+        ontology,
+        items,
+        seed=options.seed,
+        progress=lambda done, total: report(Preparing("experts", done, total)),
+    )
+    if len(fitted.items) < len(items):
+        report(
+            TrainingWarning(
+                f"the experts learn from {len(fitted.items):,} of {len(items):,} items, which "
+                "cover the rare values first: more would not fit into memory"
+            )
+        )
+    about = {
+        "preset": EXPERTS_PRESET,
+        "seed": options.seed,
+        "split": None if options.split is None else str(options.split),
+        "terms": [],
+        "step": 0,
+        "validation": left_out_hits(fitted),
+    }
+    return ExpertsRun(fitted, folder, about, time.monotonic() - began)
+
+
+def experts_folder(home: Home, options: TrainOptions) -> Path:
+    """Return the folder of new experts; raises UsageError if the options do not fit experts."""
+    for name in ("config", "overrides", "init", "resume", "steps"):
+        if getattr(options, name):
+            option = "set" if name == "overrides" else name
+            raise UsageError(
+                f"--{option} does not fit --preset {EXPERTS_PRESET}, which is fitted in one go: "
+                "leave it out"
+            )
+    if options.name is not None:
+        folder = home.models / options.name
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"model {options.name!r} exists in {home.models}: choose another name")
+        return folder
+    numbers = [path.name.rpartition("-")[2] for path in home.models.glob(f"{EXPERTS_PRESET}-*")]
+    taken = [int(number) for number in numbers if number.isdigit()]
+    return home.models / f"{EXPERTS_PRESET}-{max(taken, default=0) + 1}"
+
+
+def read_labelled_items(
+    home: Home, snapshot: GraphSnapshot, index: IntArray, report: ReportCallback = ignore_records
+) -> LabelledItems:
+    """Read the items of a snapshot at ``index`` [N], with descriptors of their images."""
+    files = home.image_files()
+    cache = ImageCache.build(
+        snapshot.images,
+        DESCRIPTOR_SIZE,
+        home.cache,
+        files,
+        lambda done, total: report(Preparing("images", done, total)),
+    )
+    unreadable = files.unreadable(snapshot.images)
+    if unreadable:
+        report(TrainingWarning(str(unreadable)))
+    places = index.tolist()
+    pixels = [np.asarray(cache.array[place]) if cache.present[place] else None for place in places]
+    return LabelledItems(
+        ids=[snapshot.items[place] for place in places],
+        titles=[snapshot.titles[place] or None for place in places],
+        images=describe(pixels),
+        known=[tuple(snapshot.statements_of(place)) for place in places],
+    )
+
+
+def left_out_hits(fitted: FittedExperts) -> dict[str, float]:
+    """Return Hits@1 of items left out, by situation and on average over situations.
+
+    In each situation it is averaged over properties.
+    """
+    by_situation: dict[str, list[float]] = {}
+    for (situation, _), cells in fitted.held_out.items():
+        answerable = cells.true.any(1)
+        if not answerable.any():
+            continue
+        best = cells.logits.argmax(1)
+        right = cells.true[np.arange(len(best)), best]
+        by_situation.setdefault(situation.name, []).append(float(right[answerable].mean()))
+    means = {name: round(float(np.mean(hits)), 6) for name, hits in by_situation.items()}
+    mean = float(np.mean(list(means.values()))) if means else 0.0
+    return {"hits@1": round(mean, 6), **means}

@@ -348,77 +348,88 @@ class _Job:
 
         What it says is gathered first if there is a gatherer.
         """
-        report = self.report
-        file = plan.source.location
-        restored_before = report.restored
-        read_before = report.read
-        shared = 0
-        skipped: list[SkippedLine] = []
-        name = self.source_of(plan)
-        origin = Origin(file, name, report.run, time)
-        keeper = None
-        if self.ledger is not None:
-            keeper = SourceKeeper(self.home, plan, origin, files)
-        if keeper is not None:
-            plan = keeper.plan
+        source = self.source_of(plan)
+        origin = Origin(plan.source.location, source, self.report.run, time)
+        reading = _Reading(number, source, self._keeper(plan, origin, files), gatherer)
+        plan = plan if reading.keeper is None else reading.keeper.plan
         # Before the first row, so that a run that is killed shows as one that did not finish.
         self.record("running")
-        recaller = self._recaller(plan, name)
-        if recaller is not None:
-            plan = recaller.plan
-        waiting = _Waiting(self._hand_on)
+        reading.recaller = self._recaller(plan, source)
+        plan = plan if reading.recaller is None else reading.recaller.plan
         if self.ledger is not None:
-            self.ledger.clear_rejects(file)
+            self.ledger.clear_rejects(origin.file)
         if self.declarations is not None:
-            report.notes += self.declarations.begin(plan)
+            self.report.notes += self.declarations.begin(plan)
+
+        restored_before = self.report.restored
+        read_before = self.report.read
         try:
-            try:
-                for batch in self._batches(plan, origin, recaller, keeper):
-                    if self.declarations is not None:
-                        # Before the first statement that is read so is stored.
-                        self.declarations.note(plan, batch)
-                    self._allow_images(plan)
-                    shared += self._count(batch, number, name, recaller)
-                    if gatherer is not None and plan.replaces:
-                        gatherer.add(batch.items, batch.statements, batch.rejected_ids)
-                    else:
-                        source = name if plan.replaces else None
-                        waiting.put(batch, source)
-                    if self.ledger is not None and batch.rejects:
-                        self.ledger.add_rejects(report.run, batch.rejects)
-                    skipped += batch.skipped
-                    add_counts(report.cleaned.setdefault(file, {}), batch.cleaned)
-                    if self.previewers:
-                        self.previewers[number].see(batch)
-                    return_freed_memory()
-                    if self.progress is not None:
-                        self.progress(report)
-            except DataError:
-                # What comes before the damage is stored.
-                waiting.hand_on()
-                raise
-            waiting.hand_on()
+            self._read_batches(plan, origin, reading)
         except BaseException as error:
-            if keeper is not None:
-                keeper.discard()
+            if reading.keeper is not None:
+                reading.keeper.discard()
             if isinstance(error, CatalographError):
                 self.record("failed")
             raise
-        if recaller is not None:
-            report.known_rows += recaller.known_rows
-            report.notes += recaller.notes
-        if keeper is not None and gatherer is None:
-            report.notes += keeper.keep(() if recaller is None else recaller.beside())
-        elif keeper is not None:
-            self.gathered.append((keeper, recaller))
-        _add_notes(plan, report, report.restored - restored_before)
-        if report.read == read_before:
-            report.notes.append(f"{plan.source.name}: no row: it has a header alone")
-        report.notes += _notes_on_skipped(plan.source.name, skipped)
-        if shared:
-            report.notes.append(
-                f"{plan.source.name}: {shared:,} items are in an earlier source of this run, too"
+        self._keep(reading)
+        _add_notes(plan, self.report, self.report.restored - restored_before)
+        if self.report.read == read_before:
+            self.report.notes.append(f"{plan.source.name}: no row: it has a header alone")
+        self.report.notes += _notes_on_skipped(plan.source.name, reading.skipped)
+        if reading.shared:
+            self.report.notes.append(
+                f"{plan.source.name}: {reading.shared:,} items are in an earlier source of this "
+                "run, too"
             )
+
+    def _keeper(self, plan: SourcePlan, origin: Origin, files: int) -> SourceKeeper | None:
+        return None if self.ledger is None else SourceKeeper(self.home, plan, origin, files)
+
+    def _read_batches(self, plan: SourcePlan, origin: Origin, reading: _Reading) -> None:
+        """Read a file batch by batch, and hand on or gather what it says."""
+        waiting = _Waiting(self._hand_on)
+        try:
+            for batch in self._batches(plan, origin, reading):
+                if self.declarations is not None:
+                    # Before the first statement that is read so is stored.
+                    self.declarations.note(plan, batch)
+                self._allow_images(plan)
+                reading.shared += self._count(batch, reading)
+                if reading.gatherer is not None and plan.replaces:
+                    reading.gatherer.add(batch.items, batch.statements, batch.rejected_ids)
+                else:
+                    waiting.put(batch, reading.source if plan.replaces else None)
+                self._note(batch, origin.file, reading)
+                return_freed_memory()
+                if self.progress is not None:
+                    self.progress(self.report)
+        except DataError:
+            # What comes before the damage is stored.
+            waiting.hand_on()
+            raise
+        waiting.hand_on()
+
+    def _note(self, batch: AssembledBatch, file: str, reading: _Reading) -> None:
+        """Note what was rejected, passed over and cleaned in a batch."""
+        if self.ledger is not None and batch.rejects:
+            self.ledger.add_rejects(self.report.run, batch.rejects)
+        reading.skipped += batch.skipped
+        add_counts(self.report.cleaned.setdefault(file, {}), batch.cleaned)
+        if self.previewers:
+            self.previewers[reading.number].see(batch)
+
+    def _keep(self, reading: _Reading) -> None:
+        """Keep a file that was read, or later if what it says is still gathered."""
+        recaller = reading.recaller
+        if recaller is not None:
+            self.report.known_rows += recaller.known_rows
+            self.report.notes += recaller.notes
+        if reading.keeper is None:
+            return
+        if reading.gatherer is not None:
+            self.gathered.append((reading.keeper, recaller))
+            return
+        self.report.notes += reading.keeper.keep(() if recaller is None else recaller.beside())
 
     def _recaller(self, plan: SourcePlan, source: str) -> Recaller | None:
         """Return what recalls the last run of a source, None if that is not kept."""
@@ -430,15 +441,11 @@ class _Job:
         return Recaller(self.home, self.store, plan, source, self.update.reread)
 
     def _batches(
-        self,
-        plan: SourcePlan,
-        origin: Origin,
-        recaller: Recaller | None,
-        keeper: SourceKeeper | None,
+        self, plan: SourcePlan, origin: Origin, reading: _Reading
     ) -> Iterator[AssembledBatch]:
-        if recaller is None or keeper is None:
+        if reading.recaller is None or reading.keeper is None:
             return plan.assembled_batches(origin)
-        return recaller.batches(origin, keeper.copy)
+        return reading.recaller.batches(origin, reading.keeper.copy)
 
     def _allow_images(self, plan: SourcePlan) -> None:
         new_folders = plan.images.used_folders - self.allowed_folders
@@ -447,9 +454,7 @@ class _Job:
             self.home.allow_images(sorted(new_folders))
             self.allowed_folders |= new_folders
 
-    def _count(
-        self, batch: AssembledBatch, number: int, source: str, recaller: Recaller | None
-    ) -> int:
+    def _count(self, batch: AssembledBatch, reading: _Reading) -> int:
         """Count a batch of a source; return how many of its items other sources had."""
         report = self.report
         report.read += batch.rows_read
@@ -465,18 +470,18 @@ class _Job:
         others = pa.chunked_array([*batch.statements["item"].chunks, batch.known_other_ids])
         others = pc.unique(others)
         others = others.filter(pc.invert(pc.is_in(others, value_set=own)))
-        if recaller is not None:
-            recaller.see(batch, own, others)
+        if reading.recaller is not None:
+            reading.recaller.see(batch, own, others)
         ids = hashes_of([*own.to_pylist(), *others.to_pylist()])
-        seen_before = _note(self.seen_items, ids, number)
+        seen_before = _note(self.seen_items, ids, reading.number)
         report.items = len(self.seen_items)
         if self.update.sync:
-            seen = self.seen_of.setdefault(source, SeenRows(np.int8, np.uint8))
+            seen = self.seen_of.setdefault(reading.source, SeenRows(np.int8, np.uint8))
             _note(seen, ids, 0)
             # A rejected row shows that its item is still there.
             _note(seen, hashes_of(list(dict.fromkeys(batch.rejected_ids))), 0)
-        self.unknown_rejects[source] += len(batch.rejects) - batch.identified_rejects
-        is_shared = seen_before.found & (seen_before.contents != number)
+        self.unknown_rejects[reading.source] += len(batch.rejects) - batch.identified_rejects
+        is_shared = seen_before.found & (seen_before.contents != reading.number)
         return int(is_shared[: len(own)].sum())
 
     def _hand_on_gathered(self, source: str, gatherer: Gatherer) -> None:
@@ -582,6 +587,29 @@ class _Job:
         for conflict in conflicts(store, ontology, self.report.run) if ontology else ():
             found.add(conflict)
         return found
+
+
+@dataclass
+class _Reading:
+    """One file of a source while it is read.
+
+    Attributes:
+        number: its number among the files of the run
+        source: the source's name
+        keeper: what keeps a copy of it; None in a dry run
+        gatherer: what gathers the items of a source that several rows or files tell of
+        recaller: what knows it from the last run
+        shared: how many of its items an earlier source of this run has
+        skipped: lines that are no rows
+    """
+
+    number: int
+    source: str
+    keeper: SourceKeeper | None
+    gatherer: Gatherer | None
+    recaller: Recaller | None = None
+    shared: int = 0
+    skipped: list[SkippedLine] = field(default_factory=list)
 
 
 class _Waiting:

@@ -1,4 +1,4 @@
-"""Fixed image descriptors: histograms of oriented gradients and of colours.
+"""Fixed image descriptors: histograms of oriented gradients and of colours, and thumbnails.
 
 A convolution trained on a few thousand images learns less about outline and colour than these
 descriptors state outright, so the joint model reads both.
@@ -20,6 +20,9 @@ CELL = 8
 
 GRID = 4
 """Cells per side of the coarse colour histograms."""
+
+WHITE = 0.93
+"""A pixel counts as background if its darkest channel is at least this."""
 
 LEVELS = 4
 """Levels per channel of the coarse colour histograms; the fine one has twice as many."""
@@ -78,6 +81,47 @@ def _histogram(pixels: Tensor, levels: int, grid: int) -> Tensor:
     places = index.flatten()
     counts = pixels.new_zeros(batch * bins).scatter_add_(0, places, pixels.new_ones(len(places)))
     return counts.view(batch, bins) * (grid * grid / size**2)
+
+
+def product_colours(pixels: Tensor) -> Tensor:
+    """Return square roots of colour histograms of the product alone, without its background.
+
+    ``pixels`` [B, 3, S, S] in [0, 1] become [B, 405]: 5 levels of lightness times 9 by 9 of the two
+    colour axes of CIELAB, between which a pixel is shared smoothly. Nearly white pixels are taken
+    for the background, and an image that has no others has an empty histogram.
+    """
+    is_product = (pixels.amin(1) < WHITE).float().flatten(1)  # [B, S*S]
+    lightness, green_red, blue_yellow = lab(pixels).flatten(2).unbind(1)
+    by_lightness = _shares(lightness / 100, 5) * is_product[:, :, None]
+    colours = _shares(green_red / 160 + 0.5, 9)[:, :, :, None]
+    colours = (colours * _shares(blue_yellow / 160 + 0.5, 9)[:, :, None]).flatten(2)
+    counts = (by_lightness.transpose(1, 2) @ colours).flatten(1)
+    return (counts / is_product.sum(1, keepdim=True).clamp(min=1)).sqrt()
+
+
+def _shares(position: Tensor, levels: int) -> Tensor:
+    """Share positions [B, P] in [0, 1] among levels [B, P, levels] by their distances."""
+    centres = torch.linspace(0, 1, levels, device=position.device)
+    weights = torch.exp(-(((position[:, :, None] - centres) * (levels - 1)) ** 2))
+    return weights / weights.sum(2, keepdim=True)
+
+
+def lab(pixels: Tensor) -> Tensor:
+    """Return sRGB ``pixels`` [B, 3, S, S] in [0, 1] in CIELAB under D65 [B, 3, S, S]."""
+    linear = torch.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
+    to_xyz = pixels.new_tensor(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    white = to_xyz.sum(1)[None, :, None, None]
+    xyz = torch.einsum("ij,bjhw->bihw", to_xyz, linear) / white
+    root = torch.where(xyz > 0.008856, xyz.clamp(min=1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    x, y, z = root.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def thumbnails(pixels: Tensor) -> Tensor:
+    """Return the mean colours of 16 x 16 cells of ``pixels`` [B, 3, S, S]: [B, 768]."""
+    return F.adaptive_avg_pool2d(pixels, 16).flatten(1)
 
 
 class ImageDescriptors(nn.Module):

@@ -17,9 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.descriptors import colour_histograms, oriented_gradients
+from encoders.descriptors import (
+    colour_histograms,
+    oriented_gradients,
+    product_colours,
+    thumbnails,
+)
 from fusion.inference.featurizer import PropertyValue
-from schema.arrays import BoolArray
+from schema.arrays import BoolArray, IntArray
 from schema.ontology import Ontology
 from schema.wording import WORD
 
@@ -41,6 +46,7 @@ MAX_NGRAMS = 200_000
 """The most n-grams of each kind, the most frequent ones: enough for a hundred thousand titles."""
 _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
 _BANDWIDTH_SAMPLE = 1000
+_LEAST_DISTANCE = 1e-5
 _DESCRIBED_TOGETHER = 256
 
 
@@ -164,71 +170,69 @@ def _character_vectorizer(least: int = 1) -> TfidfVectorizer:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Descriptors of N images: ``gradients`` [N, F], ``colours`` [N, F'], ``present`` [N]."""
+    """Descriptors of N images: of each kind a block of features [N, F]; ``present`` [N]."""
 
-    gradients: NDArray[np.float32]
-    colours: NDArray[np.float32]
+    blocks: tuple[NDArray[np.float32], ...]
     present: BoolArray
 
-    def select(self, index: NDArray[np.int64]) -> Descriptors:
+    def select(self, index: IntArray | BoolArray) -> Descriptors:
         """Return those at ``index``."""
-        return Descriptors(self.gradients[index], self.colours[index], self.present[index])
+        return Descriptors(tuple(block[index] for block in self.blocks), self.present[index])
+
+
+DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnails)
+"""What images are compared by: outline, colours and where they are, and colours of the product."""
 
 
 def describe(images: Sequence[NDArray[np.uint8] | None]) -> Descriptors:
     """Describe N images [3, 64, 64]; None is a missing one."""
-    gradients = []
-    colours = []
+    parts = []
     blank = np.zeros((3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), np.uint8)
     for start in range(0, max(1, len(images)), _DESCRIBED_TOGETHER):
         part = images[start : start + _DESCRIBED_TOGETHER]
         stacked = [blank if image is None else image for image in part] or [blank]
         scaled = torch.from_numpy(np.stack(stacked)[: len(part)]).float() / 255
-        gradients.append(oriented_gradients(scaled).numpy())
-        colours.append(colour_histograms(scaled).numpy())
+        parts.append([descriptor(scaled).numpy() for descriptor in DESCRIPTORS])
+    blocks = tuple(np.concatenate(block) for block in zip(*parts, strict=True))
     present = np.array([image is not None for image in images], dtype=bool)
-    return Descriptors(np.concatenate(gradients), np.concatenate(colours), present)
+    return Descriptors(blocks, present)
 
 
 class ImageKernel:
-    """The sum of a Gaussian (RBF) kernel on gradient histograms and one on colour histograms.
+    """The sum of Gaussian (RBF) kernels, one on each kind of descriptors.
 
-    The bandwidths are the median squared distances, as is usual.
+    The bandwidths are the median squared distances of images that differ.
     """
 
-    def __init__(self, landmarks: Descriptors, bandwidths: tuple[float, float]) -> None:
+    def __init__(self, landmarks: Descriptors, bandwidths: Sequence[float]) -> None:
         self._landmarks = landmarks
         self._bandwidths = bandwidths
 
     @classmethod
     def fit(cls, images: Descriptors, landmarks: Descriptors, seed: int = 0) -> ImageKernel:
         """Take the bandwidths from a sample of ``images``."""
-        present = np.flatnonzero(images.present)
         rng = np.random.default_rng(seed)
-        sample = rng.permutation(present)[:_BANDWIDTH_SAMPLE]
-
-        def bandwidth(features: NDArray[np.float32]) -> float:
-            part = features[sample]
-            distances = _squared_distances(part, part)
-            median = float(np.median(distances)) if len(part) else 1.0
-            return median or 1.0
-
-        return cls(landmarks, (bandwidth(images.gradients), bandwidth(images.colours)))
+        sample = images.select(rng.permutation(np.flatnonzero(images.present))[:_BANDWIDTH_SAMPLE])
+        return cls(landmarks, [_median_distance(block) for block in sample.blocks])
 
     def rows(self, images: Descriptors) -> KernelRows:
         """Compare N images with the landmarks: [N, M]."""
-        gradients, colours = self._bandwidths
-        rows = np.exp(_squared_distances(images.gradients, self._landmarks.gradients) / -gradients)
-        rows += np.exp(_squared_distances(images.colours, self._landmarks.colours) / -colours)
+        rows = np.zeros((len(images.present), len(self._landmarks.present)), np.float32)
+        blocks = zip(images.blocks, self._landmarks.blocks, self._bandwidths, strict=True)
+        for own, others, bandwidth in blocks:
+            rows += np.exp(_squared_distances(own, others) / -bandwidth)
         rows[~images.present] = 0
         rows[:, ~self._landmarks.present] = 0
         return rows
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again."""
+        blocks = {
+            f"{number}.landmarks": block.astype(np.float16)
+            for number, block in enumerate(self._landmarks.blocks)
+        }
         return {
-            "gradients": self._landmarks.gradients.astype(np.float16),
-            "colours": self._landmarks.colours.astype(np.float16),
+            **blocks,
             "present": self._landmarks.present,
             "bandwidths": np.array(self._bandwidths),
         }
@@ -236,13 +240,27 @@ class ImageKernel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> ImageKernel:
         """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
-        landmarks = Descriptors(
-            arrays["gradients"].astype(np.float32),
-            arrays["colours"].astype(np.float32),
-            arrays["present"].astype(bool),
+        present = arrays["present"].astype(bool)
+        bandwidths = [float(each) for each in arrays["bandwidths"].tolist()]
+        blocks = tuple(
+            arrays[f"{number}.landmarks"].astype(np.float32) for number in range(len(DESCRIPTORS))
         )
-        gradients, colours = (float(each) for each in arrays["bandwidths"].tolist())
-        return cls(landmarks, (gradients, colours))
+        widths = [block.shape[1] for block in describe([]).blocks]
+        for block, width in zip(blocks, widths, strict=True):
+            if block.shape != (len(present), width):
+                raise ValueError(f"descriptors have the shape {block.shape}")
+        if len(bandwidths) != len(blocks) or not all(each > 0 for each in bandwidths):
+            raise ValueError(f"bandwidths are {bandwidths}")
+        return cls(Descriptors(blocks, present), bandwidths)
+
+
+def _median_distance(features: NDArray[np.float32]) -> float:
+    """Return the median squared distance of rows [N, F] that differ; 1 if none do."""
+    distances = _squared_distances(features, features)
+    # Of equal rows it is not quite zero in single precision.
+    least = _LEAST_DISTANCE * np.square(features).sum(1).max(initial=0)
+    apart = distances[distances > least]
+    return float(np.median(apart)) if len(apart) else 1.0
 
 
 def _squared_distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -317,9 +317,16 @@ def _without_inferred(edited: Ontology, inferred: Ontology) -> Ontology:
             date_order=inferred.properties[name].date_order,
             case_sensitive=inferred.properties[name].case_sensitive,
             remark=inferred.properties[name].remark,
+            learn=inferred.properties[name].learn,
+            complete=inferred.properties[name].complete,
             synonyms={},
         )
         for name, spec in edited.properties.items()
         if name in inferred.properties
     ]
-    return Ontology(specs, categories=edited.categories, threshold=inferred.threshold)
+    return Ontology(
+        specs,
+        categories=edited.categories,
+        described=edited.described,
+        threshold=inferred.threshold,
+    )

@@ -17,7 +17,7 @@ from typing import Any
 from schema.currencies import find_currency
 from schema.documents import parse_toml
 from schema.errors import DataError
-from schema.literals import DATATYPES, NOT_LEARNED, NOTHING_GIVEN, Given
+from schema.literals import DATATYPES, NOTHING_GIVEN, UNPARSED, Given
 from schema.locales import find_locale
 from schema.mapping import Mapping
 from schema.mapping.unit_codes import unit_text
@@ -50,7 +50,7 @@ def given_by(mapping: Mapping, column: str) -> Given:
     datatype = settings.datatype
     if datatype is None or unit is None:
         pass
-    elif datatype in ("string", *NOT_LEARNED, "boolean", "date"):
+    elif datatype in (*UNPARSED, "boolean", "date"):
         unit = None
     elif find_unit(unit) is not None:
         # Its bare numbers are stored with the unit, so that they are no mere numbers.

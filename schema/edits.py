@@ -34,7 +34,12 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
 
     threshold_edited = edited.threshold != base.threshold
     threshold = edited.threshold if threshold_edited else inferred.threshold
-    return Ontology(specs, categories=inferred.categories, threshold=threshold)
+    return Ontology(
+        specs,
+        categories=inferred.categories,
+        described=inferred.described,
+        threshold=threshold,
+    )
 
 
 def as_added(current: PropertySpec) -> PropertySpec:
@@ -57,7 +62,7 @@ def edited_settings(
     base = base or as_added(current)
     changed = {
         name: getattr(edited, name)
-        for name in ("datatype", "unit", "decimal_mark", "date_order", "case_sensitive")
+        for name in ("datatype", "unit", "decimal_mark", "date_order", "case_sensitive", "learn")
         if getattr(edited, name) != getattr(base, name)
     }
     return replace(current, synonyms=edited.synonyms, **changed)

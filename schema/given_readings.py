@@ -12,8 +12,8 @@ from dataclasses import replace
 from schema.currencies import find_currency, parse_price
 from schema.dates import DAY_FIRST, infer_date_order, parse_date
 from schema.literals import (
-    NOT_LEARNED,
     NOTHING_GIVEN,
+    UNPARSED,
     Given,
     Hints,
     Inference,
@@ -154,7 +154,7 @@ def _contradictions(
     vocabulary: Vocabulary, inference: Inference, reading: Reading, given: Given
 ) -> Iterator[str]:
     """Yield what the values of a property contradict of what is given."""
-    if given.datatype is not None and reading.datatype not in ("string", *NOT_LEARNED):
+    if given.datatype is not None and reading.datatype not in UNPARSED:
         wrong = [
             (text, count)
             for text, count in zip(vocabulary.sample, vocabulary.weights, strict=True)

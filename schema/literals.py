@@ -38,8 +38,14 @@ DATATYPES = (
     "boolean",
     "date",
 )
-NOT_LEARNED = ("text", "identifier")
+NOT_LEARNED = ("text", "identifier", "date")
 """Datatypes whose values are no classes: nearly every item has another one."""
+
+UNPARSED = ("string", "text", "identifier")
+"""Datatypes as which any text is read."""
+
+NUMBERS = ("integer", "decimal", "quantity")
+"""Datatypes of amounts, whose values are classes only where few of them come up again and again."""
 
 MIN_PARSED_SHARE = 0.95
 """Share of a property's statements that must parse: a few wrong values do not hide its datatype."""
@@ -473,12 +479,16 @@ def _are_codes(vocabulary: Vocabulary) -> bool:
 
 PROSE_WORDS = 10
 PROSE_LETTERS = 80
+MAX_LONG_VALUES = 50
+"""Sentences that come up again and again, such as advice on care, are values if they are so few."""
 
 
 def _is_prose(vocabulary: Vocabulary) -> bool:
     """Return whether most of a property's values are sentences of their own."""
     values = vocabulary.sample
-    if 2 * len(vocabulary.values) < sum(vocabulary.counts):
+    # The variants of a product repeat its text, so that many texts are prose even so.
+    are_many = len(vocabulary.values) > MAX_LONG_VALUES
+    if not are_many and 2 * len(vocabulary.values) < sum(vocabulary.counts):
         return False
     long = sum(len(text) >= PROSE_LETTERS or text.count(" ") >= PROSE_WORDS for text in values)
     return 2 * long > len(values)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schema.applicability import drawn_share, shares_digest
 from schema.dates import DATE_ORDERS
 from schema.documents import parse_toml
 from schema.equality import Equality, equality_of, find_merges, is_case_sensitive, synonym_keys
@@ -21,7 +22,6 @@ from schema.files import write_atomically
 from schema.given_readings import infer_reading
 from schema.literals import (
     DATATYPES,
-    NOT_LEARNED,
     NOTHING_GIVEN,
     Given,
     Inference,
@@ -31,8 +31,9 @@ from schema.literals import (
 )
 from schema.numbers import DECIMAL_MARKS, usual_decimal_mark
 from schema.settings import shown
-from schema.terms import CATEGORY_SEPARATOR
+from schema.terms import path_prefixes
 from schema.toml_tables import number_table
+from schema.unasked import Unasked, why_no_classes
 
 if TYPE_CHECKING:
     from schema.ontology_counts import ArrowRows, CatalogueCounts
@@ -65,9 +66,20 @@ class PropertySpec:
     counts: tuple[int, ...] = ()
     """How many items have each of ``values``."""
     applies_to: dict[str, float] = field(default_factory=dict)
-    """By category: the share of its items that have the property."""
+    """By category: of its items with any statement, the share that have the property."""
     coverage: float = 0.0
     """The share of all items that have the property."""
+    described_share: float | None = None
+    """Of all items with any statement, the share that have the property; None: the coverage."""
+    inferred_shares: str = ""
+    """The digest of ``applies_to`` as it was inferred; another one shows that a person edited it.
+
+    An ontology of an earlier version has none.
+    """
+    learn: bool | None = None
+    """Whether models learn its values as classes; None: as its datatype and its values suggest."""
+    complete: bool = True
+    """Whether its cells are completed."""
     decimal_mark: str = "."
     """How numbers like 1,250 are read; see :mod:`schema.numbers`."""
     date_order: str = ""
@@ -106,10 +118,27 @@ class PropertySpec:
         """Return the literal that a text stands for; None if it does not parse as the datatype."""
         return parse_literal(text, self.datatype, self.unit, self.decimal_mark, self.date_order)
 
+    @cached_property
+    def not_learned(self) -> Unasked | None:
+        """Why its values are no classes, which models learn and complete; None if they are."""
+        if self.learn is not None:
+            return None if self.learn else Unasked.NO_LEARNING
+        return why_no_classes(self.name, self.datatype, self.unit, self.counts)
+
     @property
     def is_learned(self) -> bool:
         """Whether its values are classes, which models learn and complete."""
-        return self.datatype not in NOT_LEARNED
+        return self.not_learned is None
+
+    @property
+    def not_completed(self) -> Unasked | None:
+        """Why none of its cells is completed; None if they are."""
+        return self.not_learned if self.complete else Unasked.NO_COMPLETION
+
+    @cached_property
+    def has_inferred_shares(self) -> bool:
+        """Whether its shares by category are as they were inferred, and not edited."""
+        return self.inferred_shares == shares_digest(self.applies_to)
 
     @cached_property
     def equality(self) -> Equality:
@@ -173,7 +202,9 @@ class PropertySpec:
 class Ontology:
     """Properties by name, and the categories of a catalogue.
 
-    A property applies to a category if at least ``threshold`` of the category's items have it.
+    A property applies to a category if at least ``threshold`` of the category's items have it, of
+    those with any statement of a property that is learned. A category of few such items takes
+    mostly the share of its parent (:mod:`schema.applicability`).
     """
 
     def __init__(
@@ -181,6 +212,7 @@ class Ontology:
         properties: Iterable[PropertySpec] = (),
         *,
         categories: Mapping[str, int] | None = None,
+        described: Mapping[str, int] | None = None,
         threshold: float = APPLIES_THRESHOLD,
     ) -> None:
         # Sorted, because equal ontologies must have the same TOML, and with it the same hash.
@@ -189,6 +221,13 @@ class Ontology:
         }
         self.categories = dict(sorted((categories or {}).items()))
         """How many items each category has, those of its subcategories included."""
+        self.described = {
+            category: count
+            for category, count in sorted((described or {}).items())
+            if count != self.categories.get(category)
+        }
+        """How many of these items have any statement, where it is not all of them."""
+        self._known_levels: dict[str, list[str]] = {}
         self.threshold = threshold
 
     def __eq__(self, other: object) -> bool:
@@ -239,11 +278,13 @@ class Ontology:
         from schema.ontology_counts import ValueCounts, count_catalogue
 
         specs: dict[str, PropertySpec] = {}
+        as_edited: dict[str, PropertySpec] = {}
 
         def merging(values: ValueCounts) -> Iterator[tuple[str, str, str]]:
             """Infer how the properties are read, and yield the values that are one."""
             for spec, edited in _infer_readings(values, given or {}, edit):
                 counts = values[spec.name]
+                as_edited[spec.name] = edited
                 equality = edited.equality
                 merges = find_merges(
                     tuple(counts),
@@ -257,24 +298,44 @@ class Ontology:
                 for each in merges:
                     yield from ((spec.name, other, each.shown) for other in each.others)
 
-        counts = count_catalogue(items, statements, merging, repeated_items=repeated_items)
+        def learned(values: ValueCounts) -> list[str]:
+            """Return the properties that describe an item: a price or a GTIN alone does not."""
+            return [
+                name
+                for name, spec in as_edited.items()
+                if replace(spec, counts=tuple(values[name].values())).is_learned
+            ]
+
+        counts = count_catalogue(
+            items, statements, merging, learned=learned, repeated_items=repeated_items
+        )
         for name, value_counts in counts.values.items():
             holders = counts.holders[name]
             multivalued = counts.multivalued[name] > MULTIVALUED_SHARE * holders
             shares = {
-                category: round(count / counts.categories[category], 4)
+                category: round(min(1.0, count / counts.described_of(category)), 4)
                 for category, count in counts.holders_by_category[name].items()
             }
+            # Statements may be about items that have no row, so the share can exceed 1.
+            coverage = min(1.0, round(holders / max(counts.items, 1), 4))
+            described_share = min(1.0, round(holders / max(counts.described_items, 1), 4))
             specs[name] = replace(
                 specs[name],
                 cardinality="many" if multivalued else "one",
                 values=tuple(value_counts),
                 counts=tuple(value_counts.values()),
                 applies_to=shares,
-                # Statements may be about items that have no row, so the share can exceed 1.
-                coverage=min(1.0, round(holders / max(counts.items, 1), 4)),
+                coverage=coverage,
+                described_share=described_share if described_share != coverage else None,
+                inferred_shares=shares_digest(shares),
             )
-        return cls(specs.values(), categories=counts.categories, threshold=threshold), counts
+        ontology = cls(
+            specs.values(),
+            categories=counts.categories,
+            described=counts.described,
+            threshold=threshold,
+        )
+        return ontology, counts
 
     def __getitem__(self, name: str) -> PropertySpec:
         """Return the property of that name; raise PropertyNotFoundError if there is none."""
@@ -305,19 +366,75 @@ class Ontology:
         return [name for name, spec in self.properties.items() if spec.is_learned]
 
     def share(self, property: str, category: str | None) -> float:
-        """Return the share of the category's items that have the property.
+        """Return the share of the category's items that should have the property.
 
-        A category that the ontology does not know takes the share of its nearest known parent; None
-        stands for all items.
+        A category of few items takes mostly the share of its parent, and one that the ontology does
+        not know that of its nearest known parent; None stands for all items. Shares that a person
+        has edited, or that an earlier version inferred, are taken as they are.
         """
         spec = self[property]
-        levels = category.split(CATEGORY_SEPARATOR) if category else []
-        for end in range(len(levels), 0, -1):
-            prefix = CATEGORY_SEPARATOR.join(levels[:end])
-            if prefix in spec.applies_to or prefix in self.categories:
+        of_all = spec.coverage if spec.described_share is None else spec.described_share
+        if not spec.has_inferred_shares:
+            return self.stated_share(property, category)
+        return drawn_share(
+            of_all,
+            [
+                (self.described_in(level), spec.applies_to.get(level, 0.0))
+                for level in self._levels(category)
+            ],
+        )
+
+    def stated_share(self, property: str, category: str | None) -> float:
+        """Return the share that the ontology states, however few the category's items are.
+
+        A category that it does not know takes that of its nearest known parent.
+        """
+        spec = self[property]
+        for prefix in reversed(path_prefixes(category) if category else []):
+            if prefix in spec.applies_to or self.described_in(prefix):
                 # A category without an entry has items, but none with the property.
                 return spec.applies_to.get(prefix, 0.0)
-        return spec.coverage
+        return spec.coverage if spec.described_share is None else spec.described_share
+
+    def may_have(self, property: str, category: str | None) -> bool:
+        """Return whether a category's items may have the property.
+
+        It applies to the category, or it would by the category's own items alone.
+        """
+        stated = self.stated_share(property, category)
+        return stated >= self.threshold or self.applies(property, category)
+
+    def _levels(self, category: str | None) -> list[str]:
+        """Return a category's path and its parents as far as they are known, the broadest first."""
+        if not category:
+            return []
+        known = self._known_levels.get(category)
+        if known is None:
+            known = [each for each in path_prefixes(category) if each in self.categories]
+            self._known_levels[category] = known
+        return known
+
+    def described_in(self, category: str) -> int:
+        """Return how many items of a category have any statement; 0 if it is not known."""
+        return self.described.get(category, self.categories.get(category, 0))
+
+    def knows(self, category: str | None) -> bool:
+        """Return whether a category, or a parent of it, has items with any statement.
+
+        None stands for all items.
+        """
+        return category is None or any(map(self.described_in, self._levels(category)))
+
+    def described_items(self, category: str | None) -> int:
+        """Return how many items with any statement tell about a category.
+
+        They are those of the category itself, or else of its nearest known parent; if there is
+        none, or for None, all of them, going by the property that most items have.
+        """
+        levels = self._levels(category)
+        if levels:
+            return self.described_in(levels[-1])
+        return max((sum(spec.counts) for spec in self.properties.values()), default=0)
 
     def applies(self, property: str, category: str | None) -> bool:
         """Return whether the property applies to the category; None stands for all items."""
@@ -333,6 +450,8 @@ class Ontology:
 
         head = tomli_w.dumps({"version": 1, "threshold": self.threshold})
         sections = [head, number_table(("categories",), self.categories)]
+        if self.described:
+            sections.append(number_table(("described",), self.described))
         if not self.properties:
             sections.append(number_table(("property",), {}))
         for spec in self.properties.values():
@@ -368,13 +487,16 @@ class Ontology:
             categories = {
                 str(key): _count(count) for key, count in document.get("categories", {}).items()
             }
+            described = {
+                str(key): _count(count) for key, count in document.get("described", {}).items()
+            }
             threshold = _share(document.get("threshold", APPLIES_THRESHOLD))
         except (AttributeError, TypeError, ValueError) as error:
             raise DataError(
                 f"{name} is not a readable ontology ({error}): "
                 "correct the file, or remove it and run `catalograph schema infer`"
             ) from None
-        return cls(specs, categories=categories, threshold=threshold)
+        return cls(specs, categories=categories, described=described, threshold=threshold)
 
     def save(self, path: Path) -> None:
         """Write the ontology to a file, completely or not at all."""
@@ -437,12 +559,24 @@ def _parse_spec(name: str, entry: Mapping[str, Any]) -> PropertySpec:
         spellings=_texts(name, entry, "spellings"),
         synonyms=_texts(name, entry, "synonyms"),
         remark=_text(name, entry, "remark", ""),
+        described_share=_optional_share(entry, "described_share"),
+        inferred_shares=_text(name, entry, "inferred_shares", ""),
+        learn=_truth(name, entry, "learn") if "learn" in entry else None,
+        complete=_truth(name, entry, "complete", default=True),
     )
 
 
 def _settings_document(spec: PropertySpec) -> dict[str, Any]:
     """Return what a property has beside the defaults, so that an older ontology stays as it is."""
     settings: dict[str, Any] = {}
+    if spec.described_share is not None:
+        settings["described_share"] = spec.described_share
+    if spec.inferred_shares:
+        settings["inferred_shares"] = spec.inferred_shares
+    if spec.learn is not None:
+        settings["learn"] = spec.learn
+    if not spec.complete:
+        settings["complete"] = False
     if spec.decimal_mark != ".":
         settings["decimal_mark"] = spec.decimal_mark
     if spec.date_order:
@@ -461,8 +595,12 @@ def _text(name: str, entry: Mapping[str, Any], key: str, default: str) -> str:
     return value
 
 
-def _truth(name: str, entry: Mapping[str, Any], key: str) -> bool:
-    value = entry.get(key, False)
+def _optional_share(entry: Mapping[str, Any], key: str) -> float | None:
+    return _share(entry[key]) if key in entry else None
+
+
+def _truth(name: str, entry: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    value = entry.get(key, default)
     if not isinstance(value, bool):
         raise ValueError(f"property {shown(name)} has {key} = {shown(value)}")
     return value
@@ -515,6 +653,7 @@ def _infer_readings(
                 **said[name],
                 synonyms=edited[name].synonyms,
                 case_sensitive=edited[name].case_sensitive,
+                learn=edited[name].learn,
             ),
         )
 

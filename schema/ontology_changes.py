@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from schema.currencies import parse_price
 from schema.dates import DAY_FIRST, infer_date_order
-from schema.literals import NOT_LEARNED, number_votes
+from schema.literals import UNPARSED, number_votes
 from schema.numbers import MarkVotes
 from schema.ontology import Ontology, PropertySpec
 from schema.quantities import Context, parse_quantity
@@ -217,7 +217,7 @@ def _evidence(
     readings = {
         f"read_as_{spec.datatype}": spec
         for spec in (before, after)
-        if spec.datatype not in ("string", *NOT_LEARNED)
+        if spec.datatype not in UNPARSED
     }
 
     def count(values: Values) -> dict[str, int]:
@@ -231,7 +231,7 @@ def _evidence(
 
 def is_read(spec: PropertySpec, text: str) -> bool:
     """Return whether a text can be read as its property's datatype; any can be as a string."""
-    return spec.datatype in ("string", *NOT_LEARNED) or spec.parse(text) is not None
+    return spec.datatype in UNPARSED or spec.parse(text) is not None
 
 
 def _by(values: Values, key: Callable[[str], str]) -> Counter[str]:

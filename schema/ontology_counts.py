@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
-from schema.terms import CATEGORY_SEPARATOR, TRUSTED_RANKS
+from schema.terms import TRUSTED_RANKS, path_prefixes
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,9 +65,14 @@ _HOLDERS = "SELECT property, count(*), count(*) FILTER (n > 1) FROM holder GROUP
 # Items are counted by their own categories first: each has several parents.
 _CATEGORIES = """
 SELECT parent, CAST(sum(n) AS BIGINT)
-FROM (SELECT category, count(*) AS n FROM item_row GROUP BY category)
+FROM (SELECT category, count(*) AS n FROM {items} GROUP BY category)
 JOIN parents USING (category)
 GROUP BY ALL
+"""
+_DESCRIBED_ITEM = """
+CREATE TABLE described_item AS
+SELECT category FROM item_row
+SEMI JOIN (FROM holder SEMI JOIN describing USING (property)) AS told ON item_row.id = told.item
 """
 _HOLDERS_BY_CATEGORY = """
 SELECT property, parent, CAST(sum(n) AS BIGINT)
@@ -100,8 +105,18 @@ class CatalogueCounts:
         default_factory=lambda: defaultdict(dict)
     )
     """By property: how many items of each category have it."""
+    described_items: int = 0
+    """How many items have any statement."""
+    described: dict[str, int] = field(default_factory=dict)
+    """How many items of each category have any statement."""
+
+    def described_of(self, category: str) -> int:
+        """Return how many items of a category have any statement, at least 1."""
+        return self.described.get(category) or max(1, self.categories.get(category, 1))
 
 
+Chosen: TypeAlias = Callable[[ValueCounts], Sequence[str]]
+"""Returns some of the properties, given their values."""
 Merging: TypeAlias = Callable[[ValueCounts], Iterable[tuple[str, str, str]]]
 """Returns (property, value, shown): which values are one with another, the one that is shown."""
 
@@ -111,6 +126,7 @@ def count_catalogue(
     statements: ArrowRows,
     merging: Merging | None = None,
     *,
+    learned: Chosen | None = None,
     repeated_items: bool = False,
 ) -> CatalogueCounts:
     """Count items (id, category) and statements (item, property, value[, rank]).
@@ -119,7 +135,8 @@ def count_catalogue(
     a statement comes once for each of those who make it, and an item has several values of a
     property if one of them states several. ``merging`` is given the values as they are written and
     says which of them are one; they are counted as one then. With ``repeated_items`` an item may
-    come several times, of which the last category holds.
+    come several times, of which the last category holds. Items have any statement if they have one
+    of the properties that ``learned`` returns, or of any property if there is none of these.
     """
     import duckdb
 
@@ -157,11 +174,26 @@ def count_catalogue(
         for name, holders, multivalued in database.execute(_HOLDERS).fetchall():
             counts.holders[name] = holders
             counts.multivalued[name] = multivalued
-        for category, count in database.execute(_CATEGORIES).fetchall():
+        for category, count in database.execute(_CATEGORIES.format(items="item_row")).fetchall():
             counts.categories[category] = count
+        describing = list(learned(counts.values)) if learned is not None else []
+        _count_described(database, counts, describing or list(counts.values))
         for name, category, count in database.execute(_HOLDERS_BY_CATEGORY).fetchall():
             counts.holders_by_category[name][category] = count
     return counts
+
+
+def _count_described(
+    database: duckdb.DuckDBPyConnection, counts: CatalogueCounts, describing: Sequence[str]
+) -> None:
+    """Count the items that have one of the ``describing`` properties."""
+    names = pa.array(describing, pa.string())
+    database.register("describing", pa.table({"property": names}))
+    database.execute(_DESCRIBED_ITEM)
+    found = database.execute("SELECT count(*) FROM described_item").fetchall()
+    ((counts.described_items,),) = found
+    counts.described = dict.fromkeys(counts.categories, 0)
+    counts.described.update(database.execute(_CATEGORIES.format(items="described_item")).fetchall())
 
 
 def _count_values(
@@ -249,9 +281,3 @@ def _register_parents(database: duckdb.DuckDBPyConnection) -> None:
     database.register(
         "parents", pa.table({"category": categories, "parent": parents}, schema=_PARENTS_SCHEMA)
     )
-
-
-def path_prefixes(category: str) -> list[str]:
-    """Return a category path and those of its parents, the broadest first."""
-    levels = category.split(CATEGORY_SEPARATOR)
-    return [CATEGORY_SEPARATOR.join(levels[:end]) for end in range(1, len(levels) + 1)]

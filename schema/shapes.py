@@ -96,8 +96,8 @@ def _add_category_shape(graph: Graph, ontology: Ontology, spec: PropertySpec) ->
 
     categories = [
         category
-        for category, share in sorted(spec.applies_to.items())
-        if share >= ontology.threshold
+        for category in sorted({*ontology.categories, *spec.applies_to})
+        if ontology.may_have(spec.name, category)
     ]
     applies_everywhere = len(categories) == len(ontology.categories)
     if ontology.threshold <= 0 or not categories or applies_everywhere:

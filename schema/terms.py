@@ -12,6 +12,12 @@ CATEGORY_SEPARATOR = " > "
 """Stands between the levels of a category path, as in ``Home > Kitchen > Mugs``."""
 
 
+def path_prefixes(category: str) -> list[str]:
+    """Return a category path and those of its parents, the broadest first."""
+    levels = category.split(CATEGORY_SEPARATOR)
+    return [CATEGORY_SEPARATOR.join(levels[:end]) for end in range(1, len(levels) + 1)]
+
+
 def now() -> str:
     """Return the current time in UTC as ISO 8601 text."""
     return datetime.now(UTC).isoformat(timespec="seconds")

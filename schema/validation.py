@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from schema.currencies import parse_price
-from schema.literals import NOT_LEARNED
+from schema.literals import UNPARSED
 from schema.ontology import Ontology, PropertySpec
 from schema.quantities import Context, parse_quantity
 from schema.terms import Item
@@ -99,7 +99,7 @@ def _check_values(spec: PropertySpec, item: Item, values: Sequence[str]) -> Iter
             if spec.position(value) is None:
                 message = f"{value!r} is none of the {len(spec.values):,} values of the ontology"
                 yield Finding(item.id, spec.name, value, Severity.WARNING, "vocabulary", message)
-    if spec.datatype in ("string", *NOT_LEARNED):
+    if spec.datatype in UNPARSED:
         return
 
     kind = f"{spec.datatype} in {spec.unit}" if spec.unit else spec.datatype
@@ -131,9 +131,13 @@ def foreign_unit(spec: PropertySpec, value: str) -> str | None:
 def _check_category(ontology: Ontology, spec: PropertySpec, item: Item) -> Iterator[Finding]:
     # A property below the threshold in every category is merely rare, and cannot be out of place.
     applies_somewhere = any(share >= ontology.threshold for share in spec.applies_to.values())
-    if item.category is None or not applies_somewhere or ontology.applies(spec.name, item.category):
+    if (
+        item.category is None
+        or not applies_somewhere
+        or ontology.may_have(spec.name, item.category)
+    ):
         return
-    share = ontology.share(spec.name, item.category)
+    share = ontology.stated_share(spec.name, item.category)
     message = (
         f"on {share:.1%} of the items in {item.category!r}, "
         f"below the ontology's threshold of {ontology.threshold:.0%}"

@@ -152,7 +152,8 @@ def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -
     """Restrict the home's ontology to the values that occur in the ``train`` items.
 
     A value that only held-out items have would otherwise leak into the vocabulary. Properties whose
-    values are no classes, such as identifiers, are left out.
+    values are no classes, such as identifiers and prices, are left out, and so are those with
+    ``learn = false``.
     """
     is_train = np.zeros(len(snapshot.items), dtype=bool)
     is_train[train] = True
@@ -171,12 +172,19 @@ def train_ontology(snapshot: GraphSnapshot, train: IntArray, edited: Ontology) -
             spellings = {
                 value: others for value, others in spec.spellings.items() if value in seen[name]
             }
-            specs.append(
-                dataclasses.replace(
-                    spec, values=values_seen, counts=counts_seen, spellings=spellings
-                )
+            restricted = dataclasses.replace(
+                spec, values=values_seen, counts=counts_seen, spellings=spellings
             )
-    return Ontology(specs, categories=edited.categories, threshold=edited.threshold)
+            if not restricted.is_learned:
+                # Of fewer items its numbers look like too many for classes.
+                restricted = dataclasses.replace(restricted, learn=True)
+            specs.append(restricted)
+    return Ontology(
+        specs,
+        categories=edited.categories,
+        described=edited.described,
+        threshold=edited.threshold,
+    )
 
 
 def split_items(snapshot: GraphSnapshot, options: TrainOptions) -> dict[str, IntArray]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
+
 from schema.edits import merge_edits
 from schema.ontology import Ontology, PropertySpec
 
@@ -48,6 +50,24 @@ def test_a_property_that_is_new_in_the_data_is_added():
 
 def test_a_property_added_by_hand_is_kept():
     assert "size" in merged([COLOUR, PropertySpec("size")]).properties
+
+
+def test_flags_and_edited_shares_survive_the_next_inference():
+    items = pa.table({"id": ["1", "2"], "category": ["Mugs", "Rugs"]})
+    facts = pa.table({"item": ["1", "2"], "property": ["colour", "size"], "value": ["red", "XL"]})
+    base = Ontology.infer(items, facts)
+    assert base.applicable("Rugs") == ["size"]
+    specs = [
+        replace(base["colour"], learn=False, applies_to={"Mugs": 1.0, "Rugs": 1.0}),
+        replace(base["size"], complete=False),
+    ]
+    edited = Ontology.from_toml(Ontology(specs, categories=base.categories).to_toml())
+    again = merge_edits(base, edited, Ontology.infer(items, facts))
+    assert (again["colour"].learn, again["colour"].is_learned) == (False, False)
+    assert (again["size"].complete, again["size"].is_learned) == (False, True)
+    assert again.applicable("Rugs") == ["colour", "size"]
+    assert again["size"].has_inferred_shares
+    assert not again["colour"].has_inferred_shares
 
 
 def test_an_edited_threshold_is_kept():

@@ -50,13 +50,13 @@ def test_shares_are_counted_at_every_level_of_a_path():
     ("category", "names"),
     [
         ("Home > Mugs", ["colour"]),
-        ("Home > Rugs", ["length"]),
+        ("Home > Rugs", ["colour"]),
         ("Home > Lamps", ["colour"]),
         ("Garden", ["colour"]),
         (None, ["colour"]),
     ],
 )
-def test_an_unknown_category_is_treated_like_its_nearest_known_parent(category, names):
+def test_an_unknown_category_or_one_of_a_single_item_is_treated_like_its_parent(category, names):
     assert infer().applicable(category) == names
 
 
@@ -238,6 +238,138 @@ def test_the_decimal_mark_of_the_other_properties_counts():
     ],
 )
 def test_settings_of_anything_are_one_line(text):
+    with pytest.raises(DataError) as caught:
+        Ontology.from_toml(text, "file.toml")
+    assert "\n" not in str(caught.value)
+
+
+def shop(described, bare=(), properties=("colour",)):
+    """Return items and facts: ``described`` items of each category have all properties."""
+    rows = [
+        (f"{category}{number}", category)
+        for category, count in described
+        for number in range(count)
+    ]
+    facts = [(item, name, f"v{len(item) % 3}") for item, _ in rows for name in properties]
+    rows += [(f"bare {category} {number}", category) for category, n in bare for number in range(n)]
+    return facts, dict(rows)
+
+
+def asked(ontology, categories):
+    return {category: ontology.applicable(category) for category in categories}
+
+
+def test_a_feed_of_bare_items_changes_nothing_that_is_asked():
+    described = [("Mugs", 20), ("Rugs", 10), ("Rugs > Small", 4)]
+    categories = ("Mugs", "Rugs", "Rugs > Small", "Rugs > New", "Lamps", None)
+    before = infer(*shop(described))
+    after = infer(*shop(described, [("Mugs", 600), ("Rugs > New", 400), ("Lamps", 200)]))
+    assert (
+        asked(after, categories)
+        == asked(before, categories)
+        == dict.fromkeys(categories, ["colour"])
+    )
+    assert after.described == {"Lamps": 0, "Mugs": 20, "Rugs": 14, "Rugs > New": 0}
+    assert (after.categories["Mugs"], after["colour"].coverage) == (620, 0.0276)
+
+
+def test_items_that_only_have_a_price_are_bare():
+    facts, categories = shop([("Mugs", 10)])
+    categories |= {f"new{number}": "Mugs" for number in range(100)}
+    facts += [(f"new{number}", "price", f"{number}.90") for number in range(100)]
+    facts += [(f"new{number}", "ean", f"40123456{number:05}") for number in range(100)]
+    ontology = infer(facts, categories)
+    assert ontology.share("colour", "Mugs") == 1
+    assert ontology.described == {"Mugs": 10}
+
+
+@pytest.mark.parametrize(("items", "applies"), [(1, False), (3, False), (6, True)])
+def test_a_small_category_is_believed_only_from_some_items_on(items, applies):
+    facts, categories = shop([("Home > Mugs", 50)], [])
+    own, others = shop([("Home > Rugs", items)], properties=("pile",))
+    ontology = infer(facts + own, categories | others)
+    assert ontology.applies("pile", "Home > Rugs") is applies
+    # Its own single item is no mistake, either.
+    assert ontology.may_have("pile", "Home > Rugs")
+    assert not ontology.may_have("pile", "Home > Mugs")
+
+
+def test_shares_of_an_earlier_version_and_edited_ones_are_taken_as_they_are():
+    facts, categories = shop([("Home > Mugs", 50)], [("Home > Rugs", 1)])
+    ontology = infer(facts, categories)
+    assert ontology.applies("colour", "Home > Rugs")
+    text = ontology.to_toml()
+    specs = [replace(ontology["colour"], inferred_shares="")]
+    former = Ontology(specs, categories=ontology.categories)
+    assert not former.applies("colour", "Home > Rugs")
+    edited = text.replace('"Home > Mugs" = 1.0', '"Home > Mugs" = 0.1')
+    assert edited != text
+    assert not Ontology.from_toml(edited).applies("colour", "Home > Mugs")
+
+
+def column(texts, name="x"):
+    facts = [(str(number), name, text) for number, text in enumerate(texts)]
+    return infer(facts, dict.fromkeys(map(str, range(len(texts)))))[name]
+
+
+COMMON = ["8 GB", "16 GB", "32 GB"] * 40 + ["40 GB", "48 GB"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "name", "reason"),
+    [
+        ([f"{n % 97}.{n % 89:02} EUR" for n in range(2000)], "x", "numbers"),
+        ([f"{n}.90" for n in range(50)], "Preis", "numbers"),
+        ([f"{n * 7 % 501}" for n in range(2000)], "stock_quantity", "numbers"),
+        ([f"{n * 7 % 2001}" for n in range(4000)], "x", "numbers"),
+        ([f"{n * 3 % 1801} g" for n in range(4000)], "x", "numbers"),
+        ([f"{2000 + n % 20}-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in range(99)], "x", "date"),
+        (
+            [
+                f"Cut {n % 80} from one piece of oak, and oiled by hand four times."
+                for n in range(900)
+            ],
+            "x",
+            "text",
+        ),
+        ([f"4012345{n:06}" for n in range(100)], "EAN", "identifier"),
+        (COMMON, "memory", None),
+        ([str(2000 + n % 20) for n in range(400)], "year", None),
+        (["yes", "no"] * 20, "in stock", None),
+        ([f"Brand {n % 900}" for n in range(1000)], "brand", None),
+        (["Wash at 30 degrees and do not tumble dry or bleach, please."] * 9, "care", None),
+    ],
+    ids=range(13),
+)
+def test_what_is_no_class_is_recognised_from_the_data(texts, name, reason):
+    spec = column(texts, name)
+    assert spec.not_learned == reason
+    assert spec.is_learned is (reason is None)
+
+
+def test_a_person_decides_what_is_learned_and_completed():
+    price = column([f"{n}.90" for n in range(50)], "price")
+    assert replace(price, learn=True).is_learned
+    colour = replace(column(["red"] * 9, "colour"), learn=False)
+    assert (colour.not_learned, colour.not_completed) == ("learn_false", "learn_false")
+    size = replace(column(["XL"] * 9, "size"), complete=False)
+    assert (size.not_learned, size.not_completed) == (None, "complete_false")
+    for spec in (price, colour, size):
+        assert Ontology.from_toml(Ontology([spec]).to_toml())[spec.name] == spec
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[property.a]\nlearn = 'no'",
+        "[property.a]\ncomplete = 0",
+        "[property.a]\ndescribed_share = 'x'",
+        "[property.a]\ninferred_shares = 5",
+        "[described]\nMugs = -1",
+        "described = 5",
+    ],
+)
+def test_flags_of_anything_are_one_line(text):
     with pytest.raises(DataError) as caught:
         Ontology.from_toml(text, "file.toml")
     assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,6 +169,46 @@ class Edits:
         if self.edited is not None and base is not None and self.edited != base:
             merged = merge_edits(base, self.edited, inferred)
         return Refreshed(inferred, merged, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyEdits:
+    """What a person has added to the values of a home's ontology and taken out of it.
+
+    Attributes:
+        added: by property, the values that no statement has shown
+        removed: by property, the values that statements have
+        properties: those that were taken out altogether
+    """
+
+    added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    removed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    properties: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, home: Home) -> VocabularyEdits:
+        """Compare a home's ontology with the one that was inferred.
+
+        Nothing is added or removed if what was inferred is lost.
+        """
+        edits = Edits.unless_none(home)
+        if edits.edited is None or edits.before is None:
+            return cls()
+        before = edits.before.properties
+        after = edits.edited.properties
+        added = {}
+        removed = {}
+        for name, spec in after.items():
+            inferred = before.get(name, PropertySpec(name))
+            # A value that has become a synonym of another one, or is one, is no less there.
+            new = tuple(value for value in spec.values if inferred.position(value) is None)
+            gone = tuple(value for value in inferred.values if spec.position(value) is None)
+            if new:
+                added[name] = new
+            if gone:
+                removed[name] = gone
+        properties = tuple(name for name in before if name not in after)
+        return cls(added, removed, properties)
 
 
 MAX_ATTEMPTS = 3

@@ -9,6 +9,10 @@ A cell is decided by the first rule that applies:
   reviewer would be shown the base rate.
 - ``review``: everything else.
 
+A value that the model has not seen in training is never filled: nothing is proven about it. Values
+may be withheld, those of a property that a person has taken out of the ontology and those of a cell
+that a person rejected. They keep their probability, which nothing else gets.
+
 Evidence comes from leaving out the title, the image, and each known statement in turn. An effect is
 the best value's probability with everything minus its probability without that one input, each
 calibrated for the situation that remains.
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,10 +32,11 @@ from scipy.special import rel_entr
 
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import ENCODE_BATCH, CellQuery
-from schema.arrays import FloatArray
+from schema.arrays import BoolArray, FloatArray
 from schema.modalities import CONTENT_MODALITIES, Modality
-from schema.ontology import Ontology
+from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
+from schema.unasked import Unasked
 from serving.calibration import TARGET_PRECISION, Calibration
 from serving.cells import Cell, Scorer, probabilities, score_in_chunks, situation_of
 
@@ -88,13 +93,23 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Completion:
-    """The result for one cell; it has no candidates if the model does not know the property."""
+    """The result for one cell.
+
+    It has no candidates if the model does not know the property, or if no value may be offered.
+    ``reason`` says why a cell that was named is refused.
+    """
 
     item: str
     property: str
     candidates: tuple[Candidate, ...]
     decision: Decision
     evidence: Evidence
+    reason: Unasked | None = None
+
+    @classmethod
+    def refused(cls, item: str, property: str, reason: Unasked) -> Completion:
+        """Return the result for a cell that is not asked."""
+        return cls(item, property, (), "abstain", Evidence(), reason)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line that ``catalograph complete`` writes, as plain data."""
@@ -102,22 +117,56 @@ class Completion:
             {"value": each.value, "probability": round(each.probability, 6)}
             for each in self.candidates
         ]
-        return {
+        document: dict[str, Any] = {
             "item": self.item,
             "property": self.property,
             "candidates": candidates,
             "decision": self.decision,
             "evidence": self.evidence.as_dict(),
         }
+        if self.reason is not None:
+            document["reason"] = self.reason.value
+        return document
 
 
-def decide(predicted: FloatArray, prior: FloatArray, threshold: float | None) -> Decision:
+@dataclass(frozen=True)
+class Withheld:
+    """Values that are never offered.
+
+    Attributes:
+        of_property: by property
+        of_cell: by an item's id and a property
+    """
+
+    of_property: Mapping[str, Collection[str]] = field(default_factory=dict)
+    of_cell: Mapping[tuple[str, str], Collection[str]] = field(default_factory=dict)
+
+    def offered(self, item: str, spec: PropertySpec) -> BoolArray:
+        """Return which values [V] of a property may be offered for an item."""
+        offered = np.ones(len(spec.values), bool)
+        for text in (
+            *self.of_property.get(spec.name, ()),
+            *self.of_cell.get((item, spec.name), ()),
+        ):
+            position = spec.position(text)
+            if position is not None:
+                offered[position] = False
+        return offered
+
+
+NOTHING_WITHHELD = Withheld()
+
+
+def decide(
+    predicted: FloatArray, prior: FloatArray, threshold: float | None, best: float | None = None
+) -> Decision:
     """Decide on ``predicted`` probabilities [V].
 
     ``prior`` [V] are the values' frequencies, and ``threshold`` is the probability that proves the
-    target precision, if any does.
+    target precision, if any does. ``best`` is the greatest probability of a value that may be
+    offered, if not all may be.
     """
-    best = float(predicted.max())
+    best = float(predicted.max()) if best is None else best
     if threshold is not None and best >= threshold:
         return "fill"
     # KL divergence: the sum of p log(p / prior). It is 0 if the prediction is the base rate.
@@ -133,18 +182,20 @@ def complete_cells(
     *,
     top_k: int = 5,
     target_precision: float = TARGET_PRECISION,
+    withheld: Withheld = NOTHING_WITHHELD,
     progress: ProgressCallback = no_progress,
 ) -> Iterator[Completion]:
     """Yield a completion for every cell of ``items``, a few dozen items in memory at a time.
 
     An item's cells are completed together, in the order in which the items are first mentioned. A
-    cell's own statements are never given to the model. ``progress`` counts items.
+    cell's own statements are never given to the model. What is ``withheld`` is no candidate.
+    ``progress`` counts items.
     """
     properties: dict[int, list[str]] = defaultdict(list)
     for cell in dict.fromkeys(cells):
         properties[cell.item].append(cell.property)
     indexes = list(properties)
-    completer = _Completer(scorer, top_k, target_precision)
+    completer = _Completer(scorer, top_k, target_precision, withheld)
     for start in range(0, len(indexes), _COMPLETION_BATCH):
         batch = indexes[start : start + _COMPLETION_BATCH]
         yield from completer.complete_items(
@@ -182,10 +233,13 @@ class _CellRequest:
 class _Completer:
     """Completes the cells of one run; computes priors and readable statements once."""
 
-    def __init__(self, scorer: Scorer, top_k: int, target_precision: float) -> None:
+    def __init__(
+        self, scorer: Scorer, top_k: int, target_precision: float, withheld: Withheld
+    ) -> None:
         self.scorer = scorer
         self.top_k = top_k
         self.target_precision = target_precision
+        self.withheld = withheld
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
@@ -249,25 +303,35 @@ class _Completer:
             for variant, logits in zip(cell.variants, scores, strict=True)
         ]
         predicted = predictions[0]
-        values = self.scorer.ontology.values_of(name)
+        spec = self.scorer.ontology[name]
+        offered = self.withheld.offered(cell.item.id, spec)
         # Stable, so that of equally probable values the more frequent one comes first.
-        ranking = np.argsort(-predicted, kind="stable")[: self.top_k]
-        candidates = tuple(Candidate(values[index], float(predicted[index])) for index in ranking)
+        ranking = np.argsort(-predicted, kind="stable")
+        ranking = ranking[offered[ranking]][: self.top_k]
+        if not len(ranking):
+            return Completion(cell.item.id, name, (), "abstain", Evidence())
+        candidates = tuple(
+            Candidate(spec.values[index], float(predicted[index])) for index in ranking
+        )
         threshold = self.calibration.threshold(
             cell.variants[0].situation, name, self.target_precision
         )
+        if spec.counts[ranking[0]] == 0:
+            # What is proven is proven of values that the model was trained on.
+            threshold = None
         return Completion(
             cell.item.id,
             name,
             candidates,
-            decide(predicted, self.priors[name], threshold),
-            _evidence(cell.variants, predictions),
+            decide(predicted, self.priors[name], threshold, candidates[0].probability),
+            _evidence(cell.variants, predictions, int(ranking[0])),
         )
 
 
-def _evidence(variants: Sequence[_Variant], predictions: Sequence[FloatArray]) -> Evidence:
-    """Compare the best value's probability with everything and without each input."""
-    best = int(predictions[0].argmax())
+def _evidence(
+    variants: Sequence[_Variant], predictions: Sequence[FloatArray], best: int
+) -> Evidence:
+    """Compare the ``best`` value's probability with everything and without each input."""
     modalities: dict[Modality, float] = {}
     statements: list[StatementEffect] = []
     for variant, prediction in zip(variants, predictions, strict=True):

@@ -10,8 +10,9 @@ from encoders.regions import RegionFiles, Regions
 from fusion.inference.featurizer import ItemInput, LazyImage, Pixels
 from kg.image_files import ImageFiles, UnreadableImages, is_address
 from kg.snapshot import GraphSnapshot
-from schema.errors import ItemNotFoundError, PropertyNotFoundError
+from schema.errors import PropertyNotFoundError
 from schema.ontology import Ontology
+from serving.asking import Asking, indexes_of, plan_missing
 from serving.cells import Cell
 
 
@@ -60,7 +61,7 @@ class CatalogItems(Sequence[ItemInput]):
 
     def named(self, item: str) -> ItemInput:
         """Return the item with this id. Raises ItemNotFoundError if there is none."""
-        (index,) = _indexes_of(self.snapshot, [item])
+        (index,) = indexes_of(self.snapshot, [item])
         return self[index]
 
     def unreadable_images(self, indexes: Iterable[int]) -> UnreadableImages:
@@ -88,36 +89,17 @@ def missing_cells(
     *,
     items: Iterable[str] | None = None,
     properties: Collection[str] | None = None,
+    model: Ontology | None = None,
 ) -> Iterator[Cell]:
     """Return the cells without a statement whose property applies to the item's category.
 
-    Those of identifiers and prose are not among them, which have no values to choose from.
-    ``items`` (ids) and ``properties`` restrict them. Raises ItemNotFoundError or
-    PropertyNotFoundError if a name is unknown, before the first cell is read.
+    Those of properties whose values are no classes are not among them. ``items`` (ids) and
+    ``properties`` restrict them; if both are given, properties need not apply. What a ``model``
+    does not know is not asked. :func:`serving.asking.plan_missing` says what is left out and why.
+    Raises ItemNotFoundError or PropertyNotFoundError if a name is unknown.
     """
-    # The names are checked here and not in the generator, which would raise at its first cell only.
-    for name in properties or ():
-        ontology[name]
-    indexes = range(len(snapshot.items)) if items is None else _indexes_of(snapshot, items)
-    return _missing_cells(snapshot, ontology, indexes, properties)
-
-
-def _missing_cells(
-    snapshot: GraphSnapshot,
-    ontology: Ontology,
-    indexes: Iterable[int],
-    properties: Collection[str] | None,
-) -> Iterator[Cell]:
-    learned = set(ontology.learned())
-    applicable = {
-        category: [name for name in ontology.applicable(category) if name in learned]
-        for category in set(snapshot.categories)
-    }
-    for index in indexes:
-        present = {name for name, _ in snapshot.statements_of(index)}
-        for name in applicable[snapshot.categories[index]]:
-            if name not in present and (properties is None or name in properties):
-                yield Cell(index, name)
+    asking = Asking(ontology, model)
+    return iter(plan_missing(snapshot, asking, items=items, properties=properties).cells)
 
 
 def named_cells(
@@ -135,18 +117,5 @@ def named_cells(
                 f"no property {name!r} in this catalogue or its model: "
                 f"choose one of {', '.join(available)}"
             )
-    indexes = _indexes_of(snapshot, (item for item, _ in pairs))
+    indexes = indexes_of(snapshot, (item for item, _ in pairs))
     return [Cell(index, name) for index, (_, name) in zip(indexes, pairs, strict=True)]
-
-
-def _indexes_of(snapshot: GraphSnapshot, ids: Iterable[str]) -> list[int]:
-    index_of = {item: index for index, item in enumerate(snapshot.items)}
-    indexes = []
-    for item in ids:
-        if item not in index_of:
-            raise ItemNotFoundError(
-                f"no item {item!r} among the catalogue's {len(index_of)}: "
-                "use the ids of the source's id column"
-            )
-        indexes.append(index_of[item])
-    return indexes

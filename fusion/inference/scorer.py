@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from encoders.batch import ItemBatch, query_pieces
 from fusion.build import candidates, first_candidates
 from fusion.checkpoint import ModelFolder
+from fusion.extension import extend_model, extended_ontology
 from fusion.fused import FusedItems, Knowledge
 from fusion.inference.featurizer import Featurizer, ItemInput, PixelReader, PropertyValue
 from fusion.inference.matching import match_logits
@@ -70,6 +72,7 @@ class CellScorer:
     ) -> None:
         self.name = folder.name
         self.path = folder.path
+        self._folder = folder
         self.ontology = folder.ontology
         self.calibration = folder.calibration
         self.config = folder.config
@@ -93,6 +96,20 @@ class CellScorer:
         """Open a model folder; raises ModelError if it is missing or damaged."""
         keep_freed_memory()
         return cls(ModelFolder(folder), device, read_pixels)
+
+    def with_values(self, added: Mapping[str, Sequence[str]]) -> CellScorer:
+        """Return a scorer with further values of properties, which it knows by their text alone.
+
+        They come behind the others, and no item of the training has them. Raises UsageError if
+        there is no room for them.
+        """
+        ontology = extended_ontology(self.ontology, added)
+        folder = copy.copy(self._folder)
+        folder.model = extend_model(
+            self.model, self.config, folder.tokenizer, self.ontology, ontology
+        )
+        folder.ontology = ontology
+        return CellScorer(folder, str(self.device), self.featurizer.read_pixels)
 
     def encode(self, items: Sequence[ItemInput]) -> EncodedItems:
         """Read and fuse titles and images, which is the expensive part of scoring."""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kg.home import Home
-from kg.home_ontology import Origin, is_current, refresh_ontology
+from kg.home_ontology import Origin, VocabularyEdits, is_current, refresh_ontology
 from kg.ingest.pipeline import ingest
 from kg.stores.open import open_store
 from kg.stores.tables import items_table, statements_table
@@ -444,3 +444,31 @@ def test_what_a_person_saves_meanwhile_is_kept(home, table, monkeypatch):
     ingest(home, [table])
     assert home.ontology()["height"].unit == "in"
     assert "green" in home.ontology().values_of("colour")
+
+
+def test_values_that_a_person_added_and_removed_are_told(home, table):
+    ingest(home, [table])
+    assert VocabularyEdits.of(home) == VocabularyEdits()
+    edit(home, "blue = 1\n", "turquoise = 0\n")
+    told = VocabularyEdits(added={"colour": ("turquoise",)}, removed={"colour": ("blue",)})
+    assert VocabularyEdits.of(home) == told
+    infer(home)
+    assert VocabularyEdits.of(home) == told
+
+
+def test_a_value_that_became_a_synonym_is_not_removed(home, table):
+    ingest(home, [table])
+    with home.ontology_path.open("a") as file:
+        file.write('[property.colour.synonyms]\nred = ["blue", "rouge"]\n')
+    edit(home, "blue = 1\n", "")
+    assert VocabularyEdits.of(home) == VocabularyEdits()
+
+
+def test_a_property_that_a_person_removed_is_told(home, table):
+    ingest(home, [table])
+    ontology = home.ontology()
+    del ontology.properties["height"]
+    home.ontology_path.write_text(
+        home.ontology_path.read_text().split("version")[0] + ontology.to_toml()
+    )
+    assert VocabularyEdits.of(home).properties == ("height",)

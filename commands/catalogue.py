@@ -637,6 +637,7 @@ def _emit_ontology(context: Context, ontology: Ontology) -> None:
         "cardinality",
         "values",
         "coverage",
+        "asked",
         "most frequent values",
     )
     rows = (
@@ -647,6 +648,7 @@ def _emit_ontology(context: Context, ontology: Ontology) -> None:
             spec.cardinality,
             len(spec.values),
             f"{spec.coverage:.0%}",
+            _asked(spec),
             ", ".join(spec.values[:SHOWN_VALUES]),
         )
         for spec in specs
@@ -668,6 +670,8 @@ def _emit_property(context: Context, spec: PropertySpec) -> None:
         f"{spec.name}: {datatype}, {spec.cardinality} per item, "
         f"known for {spec.coverage:.0%} of all items"
     ]
+    if spec.not_completed is not None:
+        lines.append(f"not completed: {spec.not_completed.told()}")
     if spec.remark:
         lines.append(spec.remark)
     if spec.spellings or spec.synonyms:
@@ -680,6 +684,11 @@ def _emit_property(context: Context, spec: PropertySpec) -> None:
         column = "items that have it"
         lines += ["", table(("category", column), shares, right=(column,))]
     context.emit(document, *lines)
+
+
+def _asked(spec: PropertySpec) -> str:
+    """Return whether a property's cells are completed, and why not."""
+    return "yes" if spec.not_completed is None else f"no: {spec.not_completed.told()}"
 
 
 def _also_written(spec: PropertySpec, value: str) -> str:
@@ -696,4 +705,8 @@ def _property_document(spec: PropertySpec) -> dict[str, Any]:
         "values": len(spec.values),
         "coverage": spec.coverage,
         "remark": spec.remark or None,
+        "learn": spec.is_learned,
+        "complete": spec.complete,
+        "asked": spec.not_completed is None,
+        "not_asked": None if spec.not_completed is None else str(spec.not_completed),
     }

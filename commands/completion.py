@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,9 +16,13 @@ import click
 
 from commands.base import PATH, Command, Context, pass_context, table
 from commands.loading import (
+    is_own_model,
+    map_option,
     model_option,
     note_not_trained_to_complete,
+    note_unknown_properties,
     read_cells,
+    read_property_map,
     warn_of_unreadable_images,
 )
 from commands.progress import bar
@@ -26,10 +32,13 @@ from schema.files import atomic_file
 if TYPE_CHECKING:
     from kg.home import Home
     from kg.snapshot import GraphSnapshot
-    from serving.cells import Cell
-    from serving.completion import Completion
+    from schema.ontology import Ontology
+    from schema.unasked import Unasked
+    from serving.asking import CellPlan, Refusal
+    from serving.completion import Completion, Withheld
+    from serving.home_scorer import HomeScorer
     from serving.loading import ModelScorer
-    from serving.writeback import PredictionWriter
+    from serving.writeback import NotWritten, PredictionWriter
 
 DECISIONS = ("fill", "review", "abstain")
 SHOWN = 20
@@ -59,6 +68,13 @@ SHOWN = 20
     type=PATH,
     help="CSV file with the columns item,property: complete exactly these cells, even if they "
     "have a value.  [default: every missing cell]",
+)
+@map_option
+@click.option(
+    "--write-map",
+    metavar="FILE",
+    type=PATH,
+    help="Write a proposal for --map-properties to this file, and complete nothing.",
 )
 @click.option(
     "--top-k",
@@ -96,6 +112,8 @@ def complete(
     items: tuple[str, ...],
     properties: tuple[str, ...],
     cells_file: Path | None,
+    map_file: Path | None,
+    write_map: Path | None,
     top_k: int,
     target_precision: float,
     out: Path | None,
@@ -104,7 +122,10 @@ def complete(
     """Fill in missing values, with probabilities and evidence.
 
     A cell is one property of one item. It is missing if the property applies to the item's category
-    and the item has no asserted or accepted value for it.
+    and the item has no asserted or accepted value for it. How many are not asked, and why, is said:
+    identifiers, long texts, dates, prices, what the model does not know, and what ontology.toml
+    excludes. With --item and --property each of the named cells is answered, or refused with the
+    reason.
 
     Each cell gets a decision: fill if the target precision is proven for its best value, abstain
     if there is too little evidence, or review if a person should decide.
@@ -116,7 +137,7 @@ def complete(
     _check_options(target_precision, cells_file, items, properties, out)
     # Imported only now, so that a wrong option is reported without loading PyTorch.
     from kg.image_files import UnreadableImages
-    from serving.completion import complete_cells
+    from serving.completion import Completion, complete_cells
     from serving.items import CatalogItems
     from serving.loading import load_regions, load_scorer
 
@@ -124,9 +145,15 @@ def complete(
     home = context.home()
     named_cells = None if cells_file is None else read_cells(cells_file)
     scorer = load_scorer(home, model)
+    if write_map is not None:
+        _write_map(context, home.ontology(), scorer, write_map)
+        return
     note_not_trained_to_complete(context, scorer)
     snapshot = home.snapshot()
-    cells = list(_cells_to_complete(home, scorer, snapshot, named_cells, items, properties))
+    ontology = home.ontology()
+    adapted = _adapted(context, home, scorer, map_file)
+    plan = _plan(context, home, adapted, snapshot, named_cells, items, properties)
+    cells = plan.cells
     catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
     asked = dict.fromkeys(cell.item for cell in cells)
     missing = UnreadableImages(0, {})
@@ -136,20 +163,26 @@ def complete(
         missing = catalogue.unreadable_images(asked)
         warn_of_unreadable_images(missing)
 
-    writer = _prediction_writer(context, home, scorer.name) if write else None
+    writer = _prediction_writer(context, home, scorer.name, ontology) if write else None
 
     decisions: Counter[str] = Counter()
     first: list[Completion] = []
     with bar("completing") as progress, _output_file(out) as file:
         completions = complete_cells(
-            scorer,
+            adapted,
             catalogue,
             cells,
             top_k=top_k,
             target_precision=target_precision,
+            withheld=_withheld(home, adapted),
             progress=progress,
         )
-        for completion in completions:
+        refused = [
+            Completion.refused(each.item, each.property, each.reason)
+            for each in (plan.refused if named_cells is not None else ())
+            if each.item is not None and each.property is not None
+        ]
+        for completion in itertools.chain(completions, refused):
             decisions[completion.decision] += 1
             if len(first) < SHOWN:
                 first.append(completion)
@@ -167,15 +200,19 @@ def complete(
     warn_of_unreadable_images(UnreadableImages(missing.total, damaged))
 
     written = 0 if writer is None else writer.written
+    left_out = _LeftOut(
+        plan.not_asked, plan.refused, Counter() if writer is None else writer.not_written
+    )
     document = {
         "model": scorer.name,
         "cells": decisions.total(),
         **{decision: decisions[decision] for decision in DECISIONS},
         "written": written,
+        **left_out.as_dict(),
         "out": None if out is None else str(out),
         "seconds": round(time.monotonic() - started, 2),
     }
-    context.emit(document, *_summary(decisions, written, out, first))
+    context.emit(document, *_summary(decisions, written, left_out, out, first))
 
 
 def _check_options(
@@ -198,20 +235,128 @@ def _check_options(
         raise UsageError(f"the folder {out.parent} for {out.name} does not exist: create it first")
 
 
-def _cells_to_complete(
+def _write_map(context: Context, home: Ontology, scorer: ModelScorer, path: Path) -> None:
+    """Write a proposal of which of the model's properties those of the home are."""
+    from schema.property_maps import propose_map, unknown_properties, write_map
+
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} for {path.name} does not exist: create it")
+    unknown = unknown_properties(home, scorer.ontology)
+    proposals = propose_map(home, scorer.ontology)
+    proposed = {each.property for each in proposals}
+    write_map(path, proposals, [name for name in unknown if name not in proposed])
+    document = {
+        "model": scorer.name,
+        "map": str(path),
+        "unknown": len(unknown),
+        "proposed": {each.property: each.model_property for each in proposals},
+    }
+    rows = [(each.property, each.model_property, each.reason) for each in proposals]
+    line = f"{len(proposals):,} of {len(unknown):,} properties that {scorer.name} does not know"
+    context.emit(
+        document,
+        f"proposed for {line}: {path}; correct it, and give it to --map-properties",
+        *([table(("property", "of the model", "because"), rows)] if rows else []),
+    )
+
+
+def _adapted(context: Context, home: Home, scorer: ModelScorer, map_file: Path | None) -> HomeScorer:
+    """Return the model in the words of the home; say what the two do not have in common."""
+    from kg.home_ontology import VocabularyEdits
+    from serving.home_scorer import HomeScorer
+
+    ontology = home.ontology()
+    adapted = HomeScorer(
+        scorer,
+        ontology,
+        read_property_map(map_file, ontology, scorer.ontology),
+        VocabularyEdits.of(home),
+        own=is_own_model(home, scorer),
+    )
+    for name, values in adapted.unscored.items():
+        listed = ", ".join(values[:SHOWN])
+        context.note(f"{name}: values added to ontology.toml that the model cannot score: {listed}")
+    if any(spec.applies_to and not spec.inferred_shares for spec in ontology.properties.values()):
+        context.note(
+            "ontology.toml is of an earlier version, which counted items without any statement: "
+            "run `catalograph schema infer` to have properties asked by the others alone"
+        )
+    return adapted
+
+
+def _plan(
+    context: Context,
     home: Home,
-    scorer: ModelScorer,
+    adapted: HomeScorer,
     snapshot: GraphSnapshot,
     pairs: list[tuple[str, str]] | None,
     items: Sequence[str],
     properties: Sequence[str],
-) -> Iterable[Cell]:
-    from serving.items import missing_cells, named_cells
+) -> CellPlan:
+    """Plan the cells that the options name, or all that are missing."""
+    from serving.asking import Asking, plan_missing, plan_named
 
     ontology = home.ontology()
+    has_unknown = note_unknown_properties(context, adapted.name, ontology, adapted.ontology)
+    # What statements are about without being in the ontology was taken out of it.
+    removed = {name for name in snapshot.properties if name not in ontology.properties}
+    asking = Asking(
+        ontology,
+        adapted.ontology,
+        removed | adapted.removed_properties,
+        new_properties=not has_unknown,
+    )
     if pairs is not None:
-        return named_cells(snapshot, pairs, ontology, scorer.ontology)
-    return missing_cells(snapshot, ontology, items=items or None, properties=properties or None)
+        return plan_named(snapshot, asking, pairs)
+    return plan_missing(snapshot, asking, items=items or None, properties=properties or None)
+
+
+def _withheld(home: Home, adapted: HomeScorer) -> Withheld:
+    """Return what is never offered: what was taken out of the ontology, and what was rejected."""
+    from serving.completion import Withheld
+    from serving.writeback import rejected_values
+
+    with home.store(read_only=True) as store:
+        return Withheld(adapted.removed, rejected_values(store))
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """What was not asked, what was refused, and what was not written."""
+
+    not_asked: Mapping[Unasked, int]
+    refused: Sequence[Refusal]
+    not_written: Mapping[NotWritten, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields of the command's JSON."""
+        return {
+            "not_asked": {str(reason): count for reason, count in sorted(self.not_asked.items())},
+            "refused": [
+                {"item": each.item, "property": each.property, "reason": str(each.reason)}
+                for each in self.refused
+            ],
+            "not_written": {str(reason): count for reason, count in self.not_written.items()},
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines for a person."""
+        if self.not_asked:
+            total = sum(self.not_asked.values())
+            by_count = sorted(self.not_asked.items(), key=lambda pair: (-pair[1], pair[0]))
+            parts = ", ".join(f"{reason.told()} {count:,}" for reason, count in by_count)
+            yield f"missing and not asked: {total:,} ({parts})"
+        for each in self.refused[:SHOWN]:
+            named = ", ".join(filter(None, (each.item, each.property)))
+            yield f"refused: {named}: {each.reason.told()}"
+        if len(self.refused) > SHOWN:
+            yield f"refused: {len(self.refused) - SHOWN:,} more"
+        if self.not_written:
+            parts = ", ".join(
+                f"{reason.value.replace('_', ' ')} {count:,}"
+                for reason, count in self.not_written.items()
+            )
+            yield f"not written: {sum(self.not_written.values()):,} ({parts})"
 
 
 @contextmanager
@@ -228,7 +373,9 @@ def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
             yield file
 
 
-def _prediction_writer(context: Context, home: Home, model: str) -> PredictionWriter:
+def _prediction_writer(
+    context: Context, home: Home, model: str, ontology: Ontology
+) -> PredictionWriter:
     from serving.writeback import PredictionWriter
 
     try:
@@ -236,12 +383,13 @@ def _prediction_writer(context: Context, home: Home, model: str) -> PredictionWr
         home.store().close()
     except StoreLockedError as error:
         context.note(f"{error}; the predictions wait for it")
-    return PredictionWriter(home.store, model=model)
+    return PredictionWriter(home.store, model=model, ontology=ontology)
 
 
 def _summary(
     decisions: Counter[str],
     written: int,
+    left_out: _LeftOut,
     out: Path | None,
     first: list[Completion],
 ) -> list[Any]:
@@ -249,6 +397,7 @@ def _summary(
     total = decisions.total()
     counts = ", ".join(f"{decision} {decisions[decision]:,}" for decision in DECISIONS)
     lines: list[Any] = [f"cells: {total:,} ({counts})"]
+    lines += left_out.lines()
     if written:
         lines.append(f"written to the graph: {written:,}")
     if out is not None:

@@ -11,9 +11,12 @@ import click
 
 from commands.base import PATH, Command, Context, FiniteRange, Group, pass_context, table
 from commands.loading import (
+    map_option,
     model_option,
     note_not_trained_to_complete,
     note_not_trained_to_match,
+    note_unknown_properties,
+    read_property_map,
     split_option,
     warn_of_unreadable_images,
 )
@@ -86,6 +89,7 @@ def evaluate() -> None:
     help="Further words to remove from blind titles, separated by commas, such as kid,kids.  "
     "[default: none]",
 )
+@map_option
 @_part_option
 @split_option
 @_out_option
@@ -98,6 +102,7 @@ def completion(
     known: str,
     all_settings: bool,
     blind_also: str,
+    map_file: Path | None,
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -116,12 +121,17 @@ def completion(
     from evaluation.completion import evaluate_settings
     from evaluation.settings import SETTINGS, Setting
     from kg.image_files import UnreadableImages
+    from serving.home_scorer import HomeScorer
     from serving.loading import items_of_split, load_regions, load_scorer
 
     settings = SETTINGS if all_settings else (Setting(title, image, known),)
     home = context.home()
     scorer = load_scorer(home, model)
     note_not_trained_to_complete(context, scorer)
+    ontology = home.ontology()
+    property_map = read_property_map(map_file, ontology, scorer.ontology)
+    adapted = HomeScorer(scorer, ontology, property_map)
+    note_unknown_properties(context, scorer.name, ontology, adapted.ontology)
     files = home.image_files()
     items = items_of_split(home.snapshot(), split_name, files, split, load_regions(home, scorer))
     if not items:
@@ -138,7 +148,7 @@ def completion(
     also_blind = [word.strip() for word in blind_also.split(",") if word.strip()]
     with bar("evaluating") as progress:
         reports = evaluate_settings(
-            scorer, items, home.ontology(), settings, blind_also=also_blind, progress=progress
+            adapted, items, ontology, settings, blind_also=also_blind, progress=progress
         )
     documents = [report.as_dict() for report in reports]
     document = documents if all_settings else documents[0]

@@ -15,7 +15,10 @@ from schema.errors import CatalographWarning, SourceNotFoundError, UsageError
 if TYPE_CHECKING:
     from commands.base import Context
     from fusion.inference.scorer import CellScorer
+    from kg.home import Home
     from kg.image_files import UnreadableImages
+    from schema.ontology import Ontology
+    from schema.property_maps import PropertyMap
     from serving.loading import ModelScorer
 
 model_option = click.option(
@@ -30,6 +33,53 @@ split_option = click.option(
     help="CSV file with the columns item,split that assigns items to train, validation and test.  "
     "[default: by a hash of each item's id, 90/5/5]",
 )
+map_option = click.option(
+    "--map-properties",
+    "map_file",
+    metavar="FILE",
+    type=PATH,
+    help="CSV file with the columns property,model_property,value,model_value: which of the "
+    "model's properties those of this home are, and which of its values theirs.  [default: those "
+    "of the same name]",
+)
+NAMED = 5
+"""Properties that a note names."""
+
+
+def read_property_map(path: Path | None, home: Ontology, model: Ontology) -> PropertyMap:
+    """Read the map of ``--map-properties``; nothing is mapped without it."""
+    from schema.property_maps import PropertyMap
+
+    return PropertyMap() if path is None else PropertyMap.read(path, home, model)
+
+
+def is_own_model(home: Home, scorer: ModelScorer) -> bool:
+    """Return whether a model is one of the home's."""
+    return scorer.path.resolve().is_relative_to(home.models.resolve())
+
+
+def note_unknown_properties(context: Context, name: str, home: Ontology, model: Ontology) -> bool:
+    """Say on stderr which of a home's properties a model does not know; return whether any."""
+    from schema.property_maps import propose_map, unknown_properties
+
+    unknown = unknown_properties(home, model)
+    if not unknown:
+        return False
+    listed = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
+    of = sum(spec.not_completed is None for spec in home.properties.values())
+    text = (
+        f"model {name} does not know {len(unknown):,} of this home's {of:,} properties that could "
+        f"be asked ({listed})"
+    )
+    proposals = propose_map(home, model)
+    if proposals:
+        alike = ", ".join(f"{each.property} = {each.model_property}" for each in proposals[:NAMED])
+        text += (
+            f"; some may be its own ({alike}): `catalograph complete --write-map FILE` writes down "
+            "which, for you to correct, and --map-properties FILE uses it"
+        )
+    context.note(text)
+    return True
 
 
 def note_not_trained_to_complete(context: Context, scorer: ModelScorer) -> None:

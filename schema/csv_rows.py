@@ -13,10 +13,13 @@ MAX_LINE = 1 << 20
 """Characters of a line. A longer one is no line of such a file, and may not even have an end."""
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a CSV file: the number of the line, and the cells of these columns.
 
-    A cell that a row lacks is empty. Raises OSError if the file cannot be opened, and ValueError if
+    A cell that a row lacks is empty, and so are those of ``optional`` columns that the file lacks.
+    Raises OSError if the file cannot be opened, and ValueError if
     it is not CSV in UTF-8 or lacks one of the columns; the message continues a sentence that begins
     with the file's name.
     """
@@ -29,7 +32,8 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                 names = ", ".join(shown(name)[1:-1] for name in found[:12]) or "none"
                 raise ValueError(f"has the columns {names}: it needs {','.join(columns)}")
             for row in rows:
-                yield rows.line_num, {name: row[name] or "" for name in columns}
+                cells = (*columns, *optional)
+                yield rows.line_num, {name: row.get(name) or "" for name in cells}
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
                 f"is not a CSV file in UTF-8 ({error}): save it in that format"

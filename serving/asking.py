@@ -51,14 +51,22 @@ class Asking:
         home: the home's ontology
         model: the model's, by the home's names; None for any model that knows all values
         removed: properties that a person has taken out of the home's ontology
+        new_properties: whether properties that only the model has are asked where they apply by
+            the model; not so if the home may have them under other names
     """
 
     def __init__(
-        self, home: Ontology, model: Ontology | None = None, removed: Collection[str] = ()
+        self,
+        home: Ontology,
+        model: Ontology | None = None,
+        removed: Collection[str] = (),
+        *,
+        new_properties: bool = True,
     ) -> None:
         self.home = home
         self.model = model
         self.removed = frozenset(removed) - home.properties.keys()
+        self.new_properties = new_properties
         self.applicability = Applicability(home, model)
         known = model.properties if model is not None else {}
         self.properties = list(dict.fromkeys([*home.properties, *known]))
@@ -186,9 +194,11 @@ def _plan_applying(
     """Plan the missing cells whose property applies to the item's category."""
     # What statements are about without being in the ontology was taken out of it.
     removed = {each for each in snapshot.properties if each not in asking.home.properties}
-    considered = [each for each in asking.properties if each not in removed]
+    considered = [each for each in asking.properties if each not in removed | asking.removed]
     if names is not None:
         considered = [each for each in considered if each in set(names)]
+    elif not asking.new_properties:
+        considered = [each for each in considered if each in asking.home.properties]
     reasons = {name: asking.refusal(name) for name in considered}
     by_category: dict[str | None, _CategoryPlan] = {}
     plan = CellPlan()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,17 @@ class Scorer(Protocol):
 
     def score(self, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
         """Return the logits of each cell over ``ontology.values_of(property)``."""
+
+
+@runtime_checkable
+class ExtendableScorer(Scorer, Protocol):
+    """A scorer that can score values it was not trained on, by their text."""
+
+    def with_values(self, added: Mapping[str, Sequence[str]]) -> Scorer:
+        """Return a scorer with further values of properties, behind those that it has.
+
+        Their counts are 0.
+        """
 
 
 def situation_of(item: ItemInput, cell: CellQuery) -> str:

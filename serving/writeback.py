@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from kg.stores.protocol import GraphStore
-from kg.stores.tables import statements_table
+from kg.stores.tables import Row, statements_table
 from schema.errors import StoreLockedError
-from schema.terms import Provenance, Rank, Statement, now
+from schema.ontology import Ontology, PropertySpec
+from schema.terms import TRUSTED_RANKS, Provenance, Rank, Statement, now
 from serving.completion import Completion
 
 PREDICTION_SOURCE = "catalograph complete"
@@ -21,28 +24,58 @@ _WAIT_SECONDS = 600.0
 _PAUSE_SECONDS = 1.0
 
 
+class NotWritten(StrEnum):
+    """Why a prediction is not written beside what the store has."""
+
+    HAS_VALUE = "has_value"
+    """The item has a trusted value, and the property has one; or it has this very value."""
+    REJECTED = "rejected"
+    """A person has rejected this value."""
+
+
 @dataclass(frozen=True)
 class WriteReport:
-    """How many predictions were ``written``, and how many of those are ``new`` to the store."""
+    """How many predictions were ``written``, and how many of those are ``new`` to the store.
+
+    ``not_written`` counts the others by the reason.
+    """
 
     written: int
     new: int
+    not_written: Mapping[NotWritten, int] = field(default_factory=dict)
+
+
+def rejected_values(store: GraphStore) -> dict[tuple[str, str], set[str]]:
+    """Return the values that people rejected, by the item's id and the property."""
+    rejected: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for batch in store.plain_statements([Rank.REJECTED]):
+        columns = (batch[name].to_pylist() for name in ("item", "property", "value"))
+        for item, property, value in zip(*columns, strict=True):
+            rejected[item, property].add(value)
+    return dict(rejected)
 
 
 class PredictionWriter:
     """Puts the best candidates of filled cells into a store, in batches.
 
     ``open_store`` opens the store for a batch, which leaves it to others while cells are scored.
-    What a person asserted, accepted or rejected stays: a store never replaces it by a prediction.
-    ``written`` counts the predictions, ``new`` those that the store did not have. Call
-    :meth:`flush` at the end.
+    What was asserted, accepted or rejected stays, and no prediction comes beside it where the
+    ``ontology`` allows one value, or where it says the same. ``written`` counts the predictions,
+    ``new`` those that the store did not have, ``not_written`` those that were left out, by the
+    reason. Call :meth:`flush` at the end.
     """
 
     def __init__(
-        self, open_store: Callable[[], AbstractContextManager[GraphStore]], *, model: str
+        self,
+        open_store: Callable[[], AbstractContextManager[GraphStore]],
+        *,
+        model: str,
+        ontology: Ontology | None = None,
     ) -> None:
         self.written = 0
         self.new = 0
+        self.not_written: Counter[NotWritten] = Counter()
+        self._ontology = ontology or Ontology()
         self._open_store = open_store
         self._model = model
         self._time = now()
@@ -78,21 +111,63 @@ class PredictionWriter:
 
     def _put(self) -> None:
         with self._open_store() as store:
-            self.new += store.put(None, statements_table(self._pending)).new_statements
-        self.written += len(self._pending)
+            # What the store says now: people may have worked in it while cells were scored.
+            to_write, not_written = self._allowed(store)
+            if to_write:
+                self.new += store.put(None, statements_table(to_write)).new_statements
+        self.written += len(to_write)
+        self.not_written += not_written
         self._pending = []
         self._next_batch = _STATEMENTS_PER_BATCH
 
+    def _allowed(self, store: GraphStore) -> tuple[list[Statement], Counter[NotWritten]]:
+        """Return the pending statements that may be written, and counts of the others."""
+        stored: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        items = list(dict.fromkeys(each.item for each in self._pending))
+        for row in store.rows_about(items).statements.values():
+            if row.get("language") is None:
+                stored[row["item"], row["property"]].append(row)
+        allowed = []
+        not_written: Counter[NotWritten] = Counter()
+        for statement in self._pending:
+            name = statement.property
+            spec = self._ontology.properties.get(name, PropertySpec(name))
+            reason = _why_not_written(statement, spec, stored[statement.item, name])
+            if reason is None:
+                allowed.append(statement)
+            else:
+                not_written[reason] += 1
+        return allowed, not_written
+
+
+def _why_not_written(
+    statement: Statement, spec: PropertySpec, stored: Iterable[Row]
+) -> NotWritten | None:
+    """Return why a statement is not written beside the ``stored`` ones of its cell."""
+    key = spec.key(statement.value)
+    reason = None
+    for row in stored:
+        is_same = spec.key(row["value"]) == key
+        if row["rank"] == Rank.REJECTED and is_same:
+            return NotWritten.REJECTED
+        if row["rank"] in TRUSTED_RANKS and (is_same or spec.cardinality == "one"):
+            reason = NotWritten.HAS_VALUE
+    return reason
+
 
 def write_predictions(
-    store: GraphStore, completions: Iterable[Completion], *, model: str
+    store: GraphStore,
+    completions: Iterable[Completion],
+    *,
+    model: str,
+    ontology: Ontology | None = None,
 ) -> WriteReport:
     """Write completions to a store as :class:`PredictionWriter` does."""
-    writer = PredictionWriter(lambda: nullcontext(store), model=model)
+    writer = PredictionWriter(lambda: nullcontext(store), model=model, ontology=ontology)
     for completion in completions:
         writer.add(completion)
     writer.flush()
-    return WriteReport(writer.written, writer.new)
+    return WriteReport(writer.written, writer.new, dict(writer.not_written))
 
 
 def predicted_statement(completion: Completion, model: str, time: str) -> Statement:

@@ -12,8 +12,8 @@ import pytest
 
 from cli import main
 from kg.home import Home
-from kg.stores.tables import items_table
-from schema.terms import Item
+from kg.stores.tables import items_table, statements_table
+from schema.terms import Item, Rank, Statement
 from tests.commands.conftest import Call, Result, assert_fails
 from tests.commands.drawn_catalogue import COLOURS, draw_catalogue
 
@@ -148,9 +148,171 @@ def test_a_model_completes_the_items_of_another_home(
         (line["item"], line["property"]): line for line in read_lines(tmp_path / "other.jsonl")
     }
     assert lines["z", "colour"]["candidates"]
-    unknown_to_the_model = lines["y", "material"]
-    assert unknown_to_the_model["candidates"] == []
-    assert unknown_to_the_model["decision"] == "abstain"
+    # What the model does not know is not asked, and not without a word.
+    assert ("y", "material") not in lines
+    again = call("complete", "--model", model)
+    assert "missing and not asked: 1 (unknown to the model 1)" in again.out
+    assert "does not know 1 of this home's 2 properties that could be asked (material)" in again.err
+
+
+@pytest.fixture
+def copied(call: Call, trained: Path, tmp_path: Path) -> Call:
+    """Call a command in a copy of the home, which may be changed."""
+    shutil.copytree(trained, tmp_path / "copy")
+    return lambda *args: call("--home", "copy", *args)
+
+
+def edit_ontology(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "copy" / "ontology.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+BARE = "id,title,category\n" + "".join(f"new{n},A new thing {n},Things\n" for n in range(500))
+
+
+def test_a_feed_of_bare_items_leaves_the_asked_cells_of_the_others(
+    copied: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text(BARE.replace("Things\n", "Things > New\n", 100))
+    assert copied("ingest", "new.csv").code == 0
+    result = copied("complete", "--out", "lines.jsonl", "--json")
+    lines = read_lines(tmp_path / "lines.jsonl")
+    former = [line for line in lines if not line["item"].startswith("new")]
+    assert len(former) == MISSING_CELLS
+    # Each of the new items is asked both of its properties.
+    assert result.json["cells"] == MISSING_CELLS + 1000
+    assert result.json["not_asked"] == {}
+
+
+def test_flags_of_a_property_are_obeyed_and_said(copied: Call, tmp_path: Path) -> None:
+    edit_ontology(tmp_path, "[property.colour]\n", "[property.colour]\ncomplete = false\n")
+    shown = copied("schema", "show", "colour", "--json").json
+    assert (shown["learn"], shown["complete"], shown["asked"]) == (True, False, False)
+    assert "complete = false" in copied("schema", "show").out
+    result = copied("complete", "--json").json
+    assert (result["cells"], result["not_asked"]) == (0, {"complete_false": MISSING_CELLS})
+    assert f"(complete = false in ontology.toml {MISSING_CELLS})" in copied("complete").out
+    # It is kept, and training without the colour has nothing to learn of it.
+    assert copied("schema", "infer").code == 0
+    assert copied("schema", "show", "colour", "--json").json["complete"] is False
+    edit_ontology(tmp_path, "complete = false\n", "learn = false\n")
+    assert copied("train", "--size", "tiny", "--steps", "1", "--name", "shapes").code == 0
+    assert copied("model", "show", "shapes", "--json").json["properties"] == 1
+
+
+def test_named_cells_are_answered_or_refused_with_the_reason(copied: Call, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text(
+        "id,title,category,ean,price,shape\nx,A mug,Cups,4012345000009,9.90,mug\n"
+        "y,A lamp,Cups,4012345000016,8.90,lamp\nz,A lamp,Cups,4012345000023,,lamp\n"
+    )
+    assert copied("ingest", "more.csv").code == 0
+    result = copied(
+        *("complete", "--item", "x", "--item", "0", "--json"),
+        *("--property", "colour", "--property", "ean", "--property", "shape"),
+    ).json
+    assert result["cells"] == 2
+    reasons = {(each["item"], each["property"]): each["reason"] for each in result["refused"]}
+    assert reasons == {
+        ("0", "ean"): "identifier",
+        ("0", "shape"): "has_value",
+        ("x", "ean"): "identifier",
+        ("x", "shape"): "has_value",
+    }
+    (tmp_path / "cells.csv").write_text("item,property\nx,price\nx,colour\ny,shape\n")
+    result = copied("complete", "--cells", "cells.csv", "--out", "lines.jsonl", "--json").json
+    assert (result["cells"], result["refused"][0]["reason"]) == (3, "numbers")
+    lines = {line["property"]: line for line in read_lines(tmp_path / "lines.jsonl")}
+    assert lines["colour"]["candidates"]
+    assert lines["shape"]["candidates"]
+    assert (lines["price"]["candidates"], lines["price"]["reason"]) == ([], "numbers")
+    refused = copied("complete", "--property", "ean")
+    assert "refused: ean: identifiers" in refused.out
+    nothing_missing = copied("complete", "--item", "1")
+    assert "refused: 1: " in nothing_missing.out
+    # Two prices and three article numbers are too few to be missed elsewhere.
+    whole = copied("complete", "--json").json["not_asked"]
+    assert whole == {"does_not_apply": 2 * 100 + 1 + 3}
+
+
+def test_values_that_were_edited_after_the_training_are_obeyed(
+    copied: Call, tmp_path: Path
+) -> None:
+    edit_ontology(tmp_path, "\nred = 20\n", "\nturquoise = 0\n")
+    assert copied("complete", "--out", "lines.jsonl", "--top-k", 9, "--json").code == 0
+    for line in read_lines(tmp_path / "lines.jsonl"):
+        values = {each["value"] for each in line["candidates"]}
+        assert values == {"green", "blue", "yellow", "turquoise"}
+        if line["candidates"][0]["value"] == "turquoise":
+            assert line["decision"] != "fill"
+
+
+def test_a_rejected_value_is_not_offered_again(copied: Call, tmp_path: Path) -> None:
+    with Home.open(tmp_path / "copy").store() as store:
+        rejected = [Statement("0", "colour", value, Rank.REJECTED) for value in ("red", "green")]
+        store.put(None, statements_table(rejected))
+    copied("complete", "--item", "0", "--out", "lines.jsonl", "--top-k", 9)
+    (line,) = read_lines(tmp_path / "lines.jsonl")
+    assert {each["value"] for each in line["candidates"]} == {"blue", "yellow"}
+
+
+def test_a_prediction_beside_an_asserted_value_is_not_written_and_counted(
+    copied: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "cells.csv").write_text("item,property\n0,colour\n1,colour\n1,shape\n")
+    options = ("--cells", "cells.csv", "--target-precision", "0.01", "--write")
+    result = copied("complete", *options, "--json").json
+    assert result["fill"] == result["written"] + sum(result["not_written"].values())
+    statements = copied("show", "1", "--json").json["statements"]
+    assert {each["rank"] for each in statements} == {"asserted"}
+    if result["not_written"]:
+        assert "not written: " in copied("complete", *options).out
+
+
+@pytest.fixture
+def foreign(call: Call, tmp_path: Path) -> Call:
+    """Call a command in a home whose columns have other names than the model's."""
+    rows = [
+        f"{n},A {('mug', 'lamp')[n % 2]},{COLOURS[n % 4]},{'cup' if n % 3 else ''}"
+        for n in range(30)
+    ]
+    (tmp_path / "foreign.csv").write_text("id,title,Colours,Form\n" + "\n".join(rows) + "\n")
+    assert call("ingest", "foreign.csv").code == 0
+    return call
+
+
+def test_a_home_of_other_names_is_told_and_mapped(
+    foreign: Call, trained: Path, tmp_path: Path
+) -> None:
+    model = ("--model", trained / "models" / "first")
+    plain = foreign("complete", *model, "--json")
+    assert "does not know 2 of this home's 2 properties" in plain.err
+    assert "Colours = colour" in plain.err
+    assert (plain.json["cells"], plain.json["not_asked"]) == (0, {"unknown_to_model": 10})
+
+    proposal = foreign("complete", *model, "--write-map", "map.csv", "--json").json
+    assert proposal["proposed"]["Colours"] == "colour"
+    (tmp_path / "map.csv").write_text(
+        "property,model_property,value,model_value\nColours,colour\nForm,shape,cup,mug\n"
+    )
+    result = foreign(
+        *("complete", *model, "--map-properties", "map.csv", "--out", "lines.jsonl", "--json"),
+        *("--item", "0", "--property", "Form", "--property", "Colours"),
+    )
+    assert result.json["cells"] == 1
+    (line,) = read_lines(tmp_path / "lines.jsonl")
+    assert line["property"] == "Form"
+    assert {each["value"] for each in line["candidates"]} == {"cup", "lamp", "chair"}
+    known = {each["property"] for each in line["evidence"]["known"]}
+    assert known == {"Colours"}
+
+    evaluate = ("evaluate", "completion", *model, "--part", "train", "--json")
+    assert foreign(*evaluate, "--image", "no").json["macro"]["mrr"]["value"] == 0
+    mapped = foreign(*evaluate, "--image", "no", "--map-properties", "map.csv").json
+    assert mapped["properties"]["Colours"]["mrr"]["value"] > 0
+    wrong = foreign("complete", *model, "--map-properties", "foreign.csv")
+    assert_fails(wrong, 2, "property,model_property")
 
 
 def test_evaluate_reports_by_the_contract(run: Call) -> None:

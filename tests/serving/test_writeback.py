@@ -11,10 +11,16 @@ from kg.stores.protocol import GraphStore, Pattern
 from kg.stores.tables import statements_table
 from schema.errors import StoreLockedError
 from schema.modalities import Modality
+from schema.ontology import Ontology, PropertySpec
 from schema.terms import Rank, Statement
 from serving import writeback
 from serving.completion import Candidate, Completion, Decision, Evidence, StatementEffect
-from serving.writeback import PredictionWriter, predicted_statement, write_predictions
+from serving.writeback import (
+    PredictionWriter,
+    predicted_statement,
+    rejected_values,
+    write_predictions,
+)
 
 
 @pytest.fixture
@@ -76,6 +82,42 @@ def test_predictions_do_not_replace_what_a_person_decided(store: GraphStore, ran
     store.put(None, statements_table([Statement("m1", "colour", "red", rank)]))
     write_predictions(store, [completion()], model="m")
     assert ranks(store) == {"red": rank}
+
+
+@pytest.mark.parametrize("rank", [Rank.ASSERTED, Rank.ACCEPTED])
+def test_no_prediction_comes_beside_a_trusted_value_of_a_property_with_one(
+    store: GraphStore, rank: Rank
+) -> None:
+    store.put(None, statements_table([Statement("m1", "colour", "blue", rank)]))
+    report = write_predictions(store, [completion(), completion("m2")], model="m")
+    assert (report.written, report.not_written) == (1, {"has_value": 1})
+    assert ranks(store) == {"blue": rank, "red": "predicted"}
+
+
+def test_a_property_with_many_values_takes_one_more_but_none_twice(store: GraphStore) -> None:
+    many = Ontology([PropertySpec("colour", cardinality="many", values=("red",), counts=(1,))])
+    store.put(None, statements_table([Statement("m1", "colour", "blue")]))
+    store.put(None, statements_table([Statement("m2", "colour", "RED")]))
+    lines = [completion(), completion("m2")]
+    report = write_predictions(store, lines, model="m", ontology=many)
+    assert (report.written, report.not_written) == (1, {"has_value": 1})
+    assert ranks(store) == {"blue": "asserted", "red": "predicted", "RED": "asserted"}
+
+
+def test_a_rejected_value_is_not_written_however_it_is_spelled(store: GraphStore) -> None:
+    store.put(None, statements_table([Statement("m1", "colour", "Red", Rank.REJECTED)]))
+    report = write_predictions(store, [completion()], model="m")
+    assert (report.written, report.not_written) == (0, {"rejected": 1})
+    assert ranks(store) == {"Red": "rejected"}
+    assert rejected_values(store) == {("m1", "colour"): {"Red"}}
+
+
+def test_what_is_stated_while_cells_are_scored_counts(store: GraphStore) -> None:
+    writer = PredictionWriter(lambda: nullcontext(store), model="m")
+    writer.add(completion())
+    store.put(None, statements_table([Statement("m1", "colour", "blue")]))
+    writer.flush()
+    assert (writer.written, writer.not_written) == (0, {"has_value": 1})
 
 
 class Opener:

@@ -1,0 +1,250 @@
+"""A scorer in the words of a home: its property names, its values, and what people edited.
+
+Any scorer is wrapped. Cells and known statements are translated into the model's properties and
+values, and its scores into the home's; calibration and ontology speak of the home's names, too.
+Values that are one in the home, such as synonyms that a person added, get the sum of their
+probabilities. Values that a person added are scored by their text where the model can.
+
+Shapes: M values of the model's property, V values of the home's, of which each stands for one or
+several of the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.inference.featurizer import ItemInput, PropertyValue
+from fusion.inference.scorer import CellQuery
+from kg.home_ontology import VocabularyEdits
+from schema.arrays import IntArray
+from schema.ontology import Ontology, PropertySpec
+from schema.property_maps import PropertyMap
+from serving.cells import ExtendableScorer, Scorer
+
+NO_MAP = PropertyMap()
+NO_EDITS = VocabularyEdits()
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where the scores of a property of the home come from.
+
+    Attributes:
+        model_property: the model's property
+        spec: the property by the home's name and values
+        model_values: the model's value that stands for each [V]
+        place: the home's value that each of the model's is [M]; None if they are the same
+    """
+
+    model_property: str
+    spec: PropertySpec
+    model_values: tuple[str, ...]
+    place: IntArray | None
+
+    def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits [V] of the home's values, given those of the model's [M]."""
+        if self.place is None:
+            return logits
+        joined = np.full(len(self.model_values), -np.inf, np.float64)
+        np.logaddexp.at(joined, self.place, logits.astype(np.float64))
+        return joined.astype(np.float32)
+
+
+class HomeScorer:
+    """A scorer that speaks of a home's properties and values.
+
+    Args:
+        scorer: any scorer
+        home: the home's ontology
+        property_map: which of its names and values are which of the model's
+        edits: what a person has added to its vocabulary and taken out of it
+        own: whether the model was trained in this home, so that values that the home does not have
+            any more are taken out
+
+    Attributes:
+        removed: by property, the values of the model that the home has no more
+        removed_properties: the properties of the model that the home has no more
+        unscored: by property, values that a person added and that the model cannot score
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        home: Ontology,
+        property_map: PropertyMap = NO_MAP,
+        edits: VocabularyEdits = NO_EDITS,
+        *,
+        own: bool = False,
+    ) -> None:
+        self._home = home
+        self._map = property_map
+        self.removed_properties = frozenset(
+            name
+            for name in scorer.ontology.properties
+            if name not in home.properties and (own or name in edits.properties)
+        )
+        self._scorer = scorer
+        self._sources = self._all_sources()
+        self.unscored: dict[str, tuple[str, ...]] = {}
+        self._add_values(edits)
+        self.ontology = Ontology(
+            [source.spec for source in self._sources.values()],
+            categories=scorer.ontology.categories,
+            described=scorer.ontology.described,
+            threshold=scorer.ontology.threshold,
+        )
+        self.calibration = self._renamed_calibration()
+        self.removed = {
+            name: gone
+            for name, source in self._sources.items()
+            if (gone := tuple(self._removed_values(source.spec, edits, own)))
+        }
+
+    @property
+    def name(self) -> str:
+        """The model name that predictions carry."""
+        return self._scorer.name
+
+    def encode(self, items: Sequence[ItemInput]) -> Any:
+        """Encode titles and images, the expensive part."""
+        return self._scorer.encode(items)
+
+    def score(self, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
+        """Return the logits of each cell over ``ontology.values_of(property)``.
+
+        Raises PropertyNotFoundError on a property that the model does not know.
+        """
+        sources = []
+        queries = []
+        for cell in cells:
+            source = self._sources[self.ontology[cell.property].name]
+            known = tuple(self._translated(cell.known))
+            sources.append(source)
+            queries.append(CellQuery(cell.item, source.model_property, known))
+        logits = self._scorer.score(encoded, queries)
+        return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
+
+    def _translated(self, known: Sequence[PropertyValue]) -> Iterator[PropertyValue]:
+        for name, value in known:
+            source = self._sources.get(name)
+            if source is not None:
+                position = source.spec.position(value)
+                stands_for = value if position is None else source.model_values[position]
+                yield source.model_property, stands_for
+
+    def _all_sources(self) -> dict[str, _Source]:
+        """Return where the scores of each property come from, by the home's names."""
+        mapped = dict(self._map.properties)
+        targets = set(mapped.values())
+        for name in self._scorer.ontology.properties:
+            # What another name stands for is no property of its own, unless the home has it.
+            is_own = name in self._home.properties or name not in targets
+            if name not in mapped and is_own and name not in self.removed_properties:
+                mapped[name] = name
+        return {name: self._source(name, of_model) for name, of_model in mapped.items()}
+
+    def _source(self, name: str, of_model: str) -> _Source:
+        known = self._scorer.ontology[of_model]
+        spec = self._home.properties.get(name)
+        if spec is None:
+            same = replace(known, name=name)
+            return _Source(of_model, same, known.values, None)
+        said: dict[int, list[str]] = {}
+        for value, model_value in self._map.values.get(name, {}).items():
+            position = known.position(model_value)
+            if position is not None:
+                said.setdefault(position, []).append(value)
+        places: dict[str, int] = {}
+        place = []
+        values: list[str] = []
+        counts: list[int] = []
+        first: list[str] = []
+        synonyms = dict(spec.synonyms)
+        for number, value in enumerate(known.values):
+            written, *others = said.get(number, [spec.shown(value)])
+            if others:
+                synonyms[written] = (*synonyms.get(written, ()), *others)
+            key = spec.key(written)
+            if key not in places:
+                places[key] = len(values)
+                values.append(written)
+                counts.append(0)
+                first.append(value)
+            place.append(places[key])
+            counts[places[key]] += known.counts[number]
+        adapted = replace(
+            known,
+            name=name,
+            values=tuple(values),
+            counts=tuple(counts),
+            datatype=spec.datatype,
+            unit=spec.unit,
+            cardinality=spec.cardinality,
+            decimal_mark=spec.decimal_mark,
+            date_order=spec.date_order,
+            case_sensitive=spec.case_sensitive,
+            spellings=spec.spellings,
+            synonyms=synonyms,
+        )
+        is_same = len(values) == len(known.values)
+        return _Source(of_model, adapted, tuple(first), None if is_same else np.array(place))
+
+    def _add_values(self, edits: VocabularyEdits) -> None:
+        """Let values that a person added be candidates, if the model can score texts."""
+        new: dict[str, tuple[str, ...]] = {}
+        for name, values in edits.added.items():
+            source = self._sources.get(name)
+            if source is not None:
+                spec = source.spec
+                unknown = tuple(each for each in values if spec.position(each) is None)
+                if unknown:
+                    new[name] = unknown
+        if not new:
+            return
+        if not isinstance(self._scorer, ExtendableScorer):
+            self.unscored = new
+            return
+        self._scorer = self._scorer.with_values(
+            {self._sources[name].model_property: values for name, values in new.items()}
+        )
+        self._sources = self._all_sources()
+
+    def _removed_values(
+        self, spec: PropertySpec, edits: VocabularyEdits, own: bool
+    ) -> Iterator[str]:
+        at_home = self._home.properties.get(spec.name)
+        by_hand = edits.removed.get(spec.name, ())
+        gone = {spec.position(value) for value in by_hand}
+        for position, value in enumerate(spec.values):
+            is_unknown = at_home is not None and at_home.position(value) is None
+            if position in gone or (own and is_unknown):
+                yield value
+
+    def _renamed_calibration(self) -> dict[str, Any] | None:
+        """Return the calibration by the home's names of properties."""
+        data = self._scorer.calibration
+        names = {name: source.model_property for name, source in self._sources.items()}
+        if data is None or all(name == other for name, other in names.items()):
+            return data
+        temperatures = data["temperatures"]
+        situations = {
+            situation: {**fitted, "properties": _renamed(fitted["properties"], names)}
+            for situation, fitted in temperatures["situations"].items()
+        }
+        curves = {situation: _renamed(each, names) for situation, each in data["curves"].items()}
+        return {
+            **data,
+            "temperatures": {**temperatures, "situations": situations},
+            "curves": curves,
+        }
+
+
+def _renamed(by_property: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: by_property[of_model] for name, of_model in names.items() if of_model in by_property
+    }

@@ -63,6 +63,7 @@ class Reading:
         decimal_mark: that of numbers like 1,250; see :mod:`schema.numbers`
         date_order: that of dates like 03/04/2024; see :mod:`schema.dates`
         remark: what a person should know or decide
+        unread: ``dates`` or ``numbers`` if it is a string only because they cannot be read yet
     """
 
     datatype: str = "string"
@@ -70,6 +71,7 @@ class Reading:
     decimal_mark: str = "."
     date_order: str = ""
     remark: str = ""
+    unread: str = ""
 
 
 def parse_literal(
@@ -240,10 +242,10 @@ def infer_freely(name: str, vocabulary: Vocabulary, hints: Hints) -> Inference:
             return inference
     if _is_prose(vocabulary):
         return Inference(Reading("text"))
-    if _are_codes(vocabulary):
-        return Inference(Reading("identifier"))
     remark = unclear_dates(vocabulary)
-    return Inference(Reading(remark=remark) if remark else Reading())
+    if remark:
+        return Inference(Reading(remark=remark, unread="dates"))
+    return Inference(Reading("identifier") if _are_codes(vocabulary) else Reading())
 
 
 def _infer_truth(name: str, vocabulary: Vocabulary, hints: Hints) -> Inference | None:
@@ -387,7 +389,10 @@ def _infer_quantity(name: str, vocabulary: Vocabulary, hints: Hints) -> Inferenc
 
 def _unread(votes: MarkVotes, mark: str, remark: str) -> Inference:
     """Return the inference of numbers of which too many can be read in two ways."""
-    return Inference(Reading(decimal_mark=mark if mark == UNCLEAR else ".", remark=remark), votes)
+    reading = Reading(
+        decimal_mark=mark if mark == UNCLEAR else ".", remark=remark, unread="numbers"
+    )
+    return Inference(reading, votes)
 
 
 _NUMBER_IN_TEXT = re.compile(rf"(?<![\d.,]){NUMBER}(?![\d.,]*\d)", re.ASCII)

@@ -33,7 +33,7 @@ from schema.numbers import DECIMAL_MARKS, usual_decimal_mark
 from schema.settings import shown
 from schema.terms import path_prefixes
 from schema.toml_tables import number_table
-from schema.unasked import Unasked, why_no_classes
+from schema.unasked import NUMBER_CLASSES, Unasked, why_no_classes
 
 if TYPE_CHECKING:
     from schema.ontology_counts import ArrowRows, CatalogueCounts
@@ -692,8 +692,14 @@ class _Readings:
                 date_order=reading.date_order,
                 case_sensitive=self._case_sensitive[name],
                 remark=reading.remark,
+                learn=False if self._is_unread(name, reading) else None,
             )
         return specs
+
+    def _is_unread(self, name: str, reading: Reading) -> bool:
+        """Return whether values would be classes only because a person has to say what they are."""
+        is_many = len(self._values[name]) > NUMBER_CLASSES
+        return reading.unread == "dates" or (reading.unread == "numbers" and is_many)
 
     def _infer(self, name: str, elsewhere: str = ".") -> Inference:
         counts = self._values[name]

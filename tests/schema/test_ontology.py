@@ -344,6 +344,12 @@ def test_what_is_no_class_is_recognised_from_the_data(texts, name, reason):
     assert spec.is_learned is (reason is None)
 
 
+def test_dates_that_only_a_person_can_read_are_no_classes():
+    dates = column([f"{n % 12 + 1:02}/{n % 11 + 1:02}/2024" for n in range(60)], "launched")
+    assert (dates.datatype, dates.learn, dates.not_learned) == ("string", False, "learn_false")
+    assert "date_order" in dates.remark
+
+
 def test_a_person_decides_what_is_learned_and_completed():
     price = column([f"{n}.90" for n in range(50)], "price")
     assert replace(price, learn=True).is_learned

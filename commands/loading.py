@@ -82,6 +82,20 @@ def note_unknown_properties(context: Context, name: str, home: Ontology, model: 
     return True
 
 
+def note_not_learned(context: Context, ontology: Ontology | None) -> None:
+    """Say on stderr which properties of a home's ontology no model learns, and why."""
+    reasons: dict[str, list[str]] = {}
+    for name, spec in ontology.properties.items() if ontology is not None else ():
+        if spec.not_learned is not None:
+            reasons.setdefault(spec.not_learned.told(), []).append(name)
+    parts = []
+    for reason, names in reasons.items():
+        listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+        parts.append(f"{listed} ({reason})")
+    if parts:
+        context.note(f"not learned: {'; '.join(parts)}; learn = true in ontology.toml changes that")
+
+
 def note_not_trained_to_complete(context: Context, scorer: ModelScorer) -> None:
     """Warn on stderr if the model was never trained by link prediction."""
     if not scorer.completes:

@@ -20,7 +20,7 @@ from commands.base import (
     pass_context,
     table,
 )
-from commands.loading import split_option
+from commands.loading import note_not_learned, split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
 from schema.progress import no_progress
@@ -132,6 +132,8 @@ def train(context: Context, /, **options: Any) -> None:
             "other programs keep the processor busy, so the number of threads is "
             f"{context.reduced_threads} instead of one per core: set OMP_NUM_THREADS to change it"
         )
+    if is_first_process:
+        note_not_learned(context, home.ontology_or_none())
     with processes.failing_together():
         with TrainingDisplay(quiet=not is_first_process) as display:
             # The command's options are named like the fields of TrainOptions.

@@ -72,8 +72,10 @@ GROUP BY ALL
 _DESCRIBED_ITEM = """
 CREATE TABLE described_item AS
 SELECT category FROM item_row
-SEMI JOIN (FROM holder SEMI JOIN describing USING (property)) AS told ON item_row.id = told.item
+SEMI JOIN {told} AS told ON item_row.id = told.item
 """
+_ALL_TOLD = "holder"
+_SOME_TOLD = "(FROM holder SEMI JOIN describing USING (property))"
 _HOLDERS_BY_CATEGORY = """
 SELECT property, parent, CAST(sum(n) AS BIGINT)
 FROM (
@@ -189,7 +191,8 @@ def _count_described(
     """Count the items that have one of the ``describing`` properties."""
     names = pa.array(describing, pa.string())
     database.register("describing", pa.table({"property": names}))
-    database.execute(_DESCRIBED_ITEM)
+    told = _ALL_TOLD if len(describing) == len(counts.values) else _SOME_TOLD
+    database.execute(_DESCRIBED_ITEM.format(told=told))
     found = database.execute("SELECT count(*) FROM described_item").fetchall()
     ((counts.described_items,),) = found
     counts.described = dict.fromkeys(counts.categories, 0)

@@ -198,7 +198,9 @@ def test_flags_of_a_property_are_obeyed_and_said(copied: Call, tmp_path: Path) -
     assert copied("schema", "infer").code == 0
     assert copied("schema", "show", "colour", "--json").json["complete"] is False
     edit_ontology(tmp_path, "complete = false\n", "learn = false\n")
-    assert copied("train", "--size", "tiny", "--steps", "1", "--name", "shapes").code == 0
+    trained = copied("train", "--size", "tiny", "--steps", "1", "--name", "shapes")
+    assert trained.code == 0
+    assert "not learned: colour (learn = false in ontology.toml)" in trained.err
     assert copied("model", "show", "shapes", "--json").json["properties"] == 1
 
 

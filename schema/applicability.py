@@ -20,6 +20,8 @@ PARENT_WEIGHT = 5.0
 ALL_ITEMS_WEIGHT = 2.0
 """The same of a first level beside the share of all items, which are less alike."""
 
+_ROUNDING = 1e-9
+
 
 def drawn_share(of_all: float, own: Iterable[tuple[int, float]]) -> float:
     """Return the share of the last of nested categories, the broadest first.
@@ -51,6 +53,7 @@ class Applicability:
     def __init__(self, home: Ontology, model: Ontology | None = None) -> None:
         self.home = home
         self.model = model
+        self._items: dict[str | None, int] = {}
 
     def share(self, property: str, category: str | None) -> float:
         """Return the share of the category's items that should have the property.
@@ -64,10 +67,27 @@ class Applicability:
         is_decided = spec is not None and not spec.has_inferred_shares
         if (is_decided and self.home.knows(category)) or not self.model.knows(category):
             return own
-        items = self.home.described_items(category)
+        items = self._described_items(category)
         by_model = self.model.share(property, category)
         return (items * own + PARENT_WEIGHT * by_model) / (items + PARENT_WEIGHT)
 
     def applies(self, property: str, category: str | None) -> bool:
         """Return whether the share reaches the home's threshold."""
-        return self.share(property, category) >= self.home.threshold
+        threshold = self.home.threshold
+        if property in self.home.properties:
+            own = self.home.share(property, category)
+            items = self._described_items(category)
+            # Mostly the home's share decides, whatever the model says: from 0 to 1.
+            least = items * own / (items + PARENT_WEIGHT)
+            most = least + PARENT_WEIGHT / (items + PARENT_WEIGHT)
+            if own < threshold and most < threshold - _ROUNDING:
+                return False
+            if own >= threshold and least > threshold + _ROUNDING:
+                return True
+        return self.share(property, category) >= threshold
+
+    def _described_items(self, category: str | None) -> int:
+        items = self._items.get(category)
+        if items is None:
+            items = self._items[category] = self.home.described_items(category)
+        return items

@@ -11,9 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import SequenceMatcher
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 from schema.csv_rows import csv_rows
@@ -32,8 +33,11 @@ ALIKE = 0.84
 MIN_COMMON_VALUES = 2
 MIN_COMMON_SHARE = 0.3
 """The share of a property's statements whose values the model's property has, too."""
-MAX_COMPARED_VALUES = 500
+MAX_COMPARED_VALUES = 100
 """Values that are compared letter by letter, of each of two properties."""
+MAX_PAIRS = 20_000
+"""Pairs of properties that are all compared; of more, those with a name or values in common."""
+MAX_LIKE_IT = 20
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,13 @@ def propose_map(home: Ontology, model: Ontology) -> list[Proposal]:
 
     A property of the model is proposed once, and not if the home has it itself.
     """
-    free = [spec for name, spec in model.properties.items() if name not in home.properties]
+    free = _Candidates(
+        [spec for name, spec in model.properties.items() if name not in home.properties]
+    )
+    unknown = unknown_properties(home, model)
     found: list[tuple[float, Proposal]] = []
-    for name in unknown_properties(home, model):
-        for other in free:
+    for name in unknown:
+        for other in free.of(home[name], among_all=len(unknown) * len(free.specs) <= MAX_PAIRS):
             rated = _rated(home[name], other)
             if rated is not None:
                 found.append(rated)
@@ -158,7 +165,38 @@ def propose_map(home: Ontology, model: Ontology) -> list[Proposal]:
         if proposal.property not in chosen and proposal.model_property not in taken:
             chosen[proposal.property] = proposal
             taken.add(proposal.model_property)
-    return [chosen[name] for name in sorted(chosen)]
+    return [
+        replace(
+            chosen[name],
+            values=tuple(_similar_values(home[name], model[chosen[name].model_property])),
+        )
+        for name in sorted(chosen)
+    ]
+
+
+class _Candidates:
+    """The properties of a model, found by their names and values."""
+
+    def __init__(self, specs: Sequence[PropertySpec]) -> None:
+        self.specs = specs
+        self._by_name: dict[str, list[int]] = {}
+        self._by_value: dict[str, list[int]] = {}
+        for place, spec in enumerate(specs):
+            self._by_name.setdefault(_joined(spec.name), []).append(place)
+            for value in {_joined(each) for each in spec.values}:
+                self._by_value.setdefault(value, []).append(place)
+
+    def of(self, spec: PropertySpec, *, among_all: bool) -> list[PropertySpec]:
+        """Return the properties that may be another one: all of them, or those like it."""
+        if among_all:
+            return list(self.specs)
+        common: Counter[int] = Counter()
+        for value, count in zip(spec.values, spec.counts, strict=True):
+            for place in self._by_value.get(_joined(value), ())[:MAX_LIKE_IT]:
+                common[place] += count
+        places = [place for place, _ in common.most_common(MAX_LIKE_IT)]
+        places += self._by_name.get(_joined(spec.name), ())
+        return [self.specs[place] for place in dict.fromkeys(places)]
 
 
 def _rated(spec: PropertySpec, other: PropertySpec) -> tuple[float, Proposal] | None:
@@ -191,15 +229,14 @@ def _rated(spec: PropertySpec, other: PropertySpec) -> tuple[float, Proposal] | 
         reasons.append(f"{common:.0%} of its statements have values of the model")
     if not reasons:
         return None
-    values = tuple(_similar_values(spec, other))
-    proposal = Proposal(spec.name, other.name, ", ".join(reasons), round(common, 4), values)
+    proposal = Proposal(spec.name, other.name, ", ".join(reasons), round(common, 4))
     return (likeness if likeness >= ALIKE else 0.0) + common, proposal
 
 
 def name_likeness(one: str, other: str) -> float:
     """Return how alike two names are, from 0 to 1; case, accents and punctuation do not matter."""
     words = [_words(each) for each in (one, other)]
-    joined = ["".join(each) for each in words]
+    joined = [_joined(each) for each in (one, other)]
     if joined[0] == joined[1]:
         return 1.0
     shorter, longer = sorted((set(each) for each in words), key=len)
@@ -207,6 +244,10 @@ def name_likeness(one: str, other: str) -> float:
     if shorter and shorter < longer:
         return ALIKE
     return SequenceMatcher(None, joined[0], joined[1]).ratio()
+
+
+def _joined(text: str) -> str:
+    return "".join(_words(text))
 
 
 def _words(text: str) -> list[str]:
@@ -222,18 +263,17 @@ def _similar_values(spec: PropertySpec, other: PropertySpec) -> Iterator[tuple[s
     """Yield values that the model writes in another way, each with the most similar one."""
     if spec.datatype in (*NUMBERS, "boolean"):
         return
-    theirs = {"".join(_words(value)): value for value in other.values[:MAX_COMPARED_VALUES]}
-    for value in spec.values[:MAX_COMPARED_VALUES]:
+    theirs = {_joined(value): value for value in reversed(other.values)}
+    compared = list(map(_joined, other.values[:MAX_COMPARED_VALUES]))
+    for number, value in enumerate(spec.values):
         if other.position(value) is not None:
             continue
-        plain = "".join(_words(value))
-        match = theirs.get(plain)
-        if match is None:
-            ratios = {each: SequenceMatcher(None, plain, each).ratio() for each in theirs}
-            best = max(ratios, key=lambda each: (ratios[each], each), default="")
-            match = theirs[best] if ratios.get(best, 0.0) >= ALIKE else None
-        if match is not None:
-            yield value, match
+        plain = _joined(value)
+        alike = [plain] if plain in theirs else []
+        if not alike and number < MAX_COMPARED_VALUES:
+            alike = get_close_matches(plain, compared, n=1, cutoff=ALIKE)
+        if alike:
+            yield value, theirs[alike[0]]
 
 
 def write_map(path: Path, proposals: Iterable[Proposal], unmatched: Iterable[str] = ()) -> None:

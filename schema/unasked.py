@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from schema.currencies import find_currency
-from schema.literals import NOT_LEARNED, NUMBERS
+from schema.literals import DISTINCT_SHARE, NOT_LEARNED, NUMBERS
 
 NUMBER_CLASSES = 100
 """How many numbers have to cover ``COVERED`` of a property's statements to be classes."""
 COVERED = 0.5
+MANY_VALUES = 100
+"""Values from which on a property is looked at that has another one for nearly every item."""
 
 # Whole words, without case and accents, of columns that tell about an offer and not the product.
 _PRICE = (
@@ -42,6 +44,8 @@ class Unasked(StrEnum):
     DATE = "date"
     NUMBERS = "numbers"
     """A price, a stock, or a number of which there are too many for classes."""
+    UNIQUE = "unique"
+    """Nearly every item has another value."""
     UNKNOWN = "unknown_to_model"
     HAS_VALUE = "has_value"
     """The cell has a value; only for cells that are named."""
@@ -61,6 +65,7 @@ _TOLD = {
     Unasked.TEXT: "long texts",
     Unasked.DATE: "dates",
     Unasked.NUMBERS: "prices, stocks and numbers of too many kinds",
+    Unasked.UNIQUE: "values that hardly come up twice",
     Unasked.UNKNOWN: "unknown to the model",
     Unasked.HAS_VALUE: "has a value",
     Unasked.DOES_NOT_APPLY: "does not apply to the category",
@@ -77,7 +82,8 @@ def why_no_classes(
     if datatype in NOT_LEARNED:
         return Unasked(datatype)
     if datatype not in NUMBERS:
-        return None
+        is_unique = len(counts) > MANY_VALUES and len(counts) >= DISTINCT_SHARE * sum(counts)
+        return Unasked.UNIQUE if is_unique else None
     is_money = unit is not None and find_currency(unit) is not None
     if datatype != "quantity" and (is_money or names_offer(name)):
         return Unasked.NUMBERS

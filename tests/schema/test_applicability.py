@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.applicability import Applicability, drawn_share, shares_digest
-from schema.ontology import Ontology
+from schema.ontology import Ontology, PropertySpec
 
 SHARES = st.floats(0, 1)
 LEVELS = st.lists(st.tuples(st.integers(0, 10_000), SHARES), max_size=5)
@@ -62,6 +62,17 @@ def test_the_model_counts_where_the_home_says_little(described, bare, applies):
     assert both.applies("colour", "Home > Mugs")
     assert not both.applies("motto", "Home > Mugs")
     assert not Applicability(home).applies("holds", "Home > Mugs")
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
+def test_a_property_applies_if_its_share_reaches_the_threshold(at_home, of, by_model, among):
+    shares = {"Mugs": at_home / max(of, at_home, 1)}
+    holds = PropertySpec("holds", applies_to=shares, inferred_shares=shares_digest(shares))
+    home = Ontology([holds], categories={"Mugs": max(of, at_home)})
+    known = {"Mugs": min(1.0, by_model / among)}
+    model = PropertySpec("holds", applies_to=known, inferred_shares=shares_digest(known))
+    both = Applicability(home, Ontology([model], categories={"Mugs": among}))
+    assert both.applies("holds", "Mugs") == (both.share("holds", "Mugs") >= home.threshold)
 
 
 def test_a_new_category_inherits_from_the_model_s_parent():

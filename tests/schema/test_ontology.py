@@ -333,10 +333,11 @@ COMMON = ["8 GB", "16 GB", "32 GB"] * 40 + ["40 GB", "48 GB"]
         (COMMON, "memory", None),
         ([str(2000 + n % 20) for n in range(400)], "year", None),
         (["yes", "no"] * 20, "in stock", None),
-        ([f"Brand {n % 900}" for n in range(1000)], "brand", None),
+        ([f"Brand {n % 800}" for n in range(1000)], "brand", None),
+        ([f"Mug {n % 950}" for n in range(1000)], "name", "unique"),
         (["Wash at 30 degrees and do not tumble dry or bleach, please."] * 9, "care", None),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_class_is_recognised_from_the_data(texts, name, reason):
     spec = column(texts, name)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from schema import property_maps
 from schema.errors import SourceNotFoundError, UsageError
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap, propose_map, unknown_properties, write_map
@@ -52,6 +53,12 @@ def test_a_map_is_proposed_by_names_and_by_values():
     assert found["Farbe"].values == (("turquois", "turquoise"),)
     assert "values of the model" in found["Farbe"].reason
     assert "name" in found["base-colour"].reason
+
+
+def test_of_very_many_properties_those_with_something_in_common_are_compared(monkeypatch):
+    before = propose_map(HOME, MODEL)
+    monkeypatch.setattr(property_maps, "MAX_PAIRS", 0)
+    assert propose_map(HOME, MODEL) == before
 
 
 def test_what_is_never_asked_needs_no_map():

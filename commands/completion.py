@@ -175,6 +175,7 @@ def complete(
             top_k=top_k,
             target_precision=target_precision,
             withheld=_withheld(home, adapted),
+            not_filled=plan.not_applying,
             progress=progress,
         )
         refused = [

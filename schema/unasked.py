@@ -49,6 +49,8 @@ class Unasked(StrEnum):
     UNKNOWN = "unknown_to_model"
     HAS_VALUE = "has_value"
     """The cell has a value; only for cells that are named."""
+    WITHHELD = "withheld"
+    """All values are rejected for the cell, or taken out of the ontology."""
     DOES_NOT_APPLY = "does_not_apply"
     """The property does not apply to the item's category."""
 
@@ -68,6 +70,7 @@ _TOLD = {
     Unasked.UNIQUE: "values that hardly come up twice",
     Unasked.UNKNOWN: "unknown to the model",
     Unasked.HAS_VALUE: "has a value",
+    Unasked.WITHHELD: "all values are rejected or removed",
     Unasked.DOES_NOT_APPLY: "does not apply to the category",
 }
 

@@ -36,12 +36,14 @@ class CellPlan:
     """The ``cells`` to complete, and what is not asked.
 
     ``not_asked`` counts the missing cells of the items and properties in question that are not
-    asked, by the reason; ``refused`` are those that were named.
+    asked, by the reason; ``refused`` are those that were named. ``not_applying`` are the cells that
+    are asked because they were named, although their property does not apply: they are not filled.
     """
 
     cells: list[Cell] = field(default_factory=list)
     not_asked: Counter[Unasked] = field(default_factory=Counter)
     refused: list[Refusal] = field(default_factory=list)
+    not_applying: set[Cell] = field(default_factory=set)
 
 
 class Asking:
@@ -136,6 +138,7 @@ def plan_named(
     plan = CellPlan()
     for index, (item, name) in zip(indexes, pairs, strict=True):
         _ask_or_refuse(plan, Cell(index, name), item, asking.refusal(name))
+    _mark_not_applying(plan, snapshot, asking)
     return plan
 
 
@@ -150,7 +153,16 @@ def _plan_pairs(
             if reason is None and name in present:
                 reason = Unasked.HAS_VALUE
             _ask_or_refuse(plan, Cell(index, name), snapshot.items[index], reason)
+    _mark_not_applying(plan, snapshot, asking)
     return plan
+
+
+def _mark_not_applying(plan: CellPlan, snapshot: GraphSnapshot, asking: Asking) -> None:
+    plan.not_applying.update(
+        cell
+        for cell in plan.cells
+        if not asking.applicability.applies(cell.property, snapshot.categories[cell.item])
+    )
 
 
 def _ask_or_refuse(plan: CellPlan, cell: Cell, item: str, reason: Unasked | None) -> None:

@@ -11,7 +11,8 @@ A cell is decided by the first rule that applies:
 
 A value that the model has not seen in training is never filled: nothing is proven about it. Values
 may be withheld, those of a property that a person has taken out of the ontology and those of a cell
-that a person rejected. They keep their probability, which nothing else gets.
+that a person rejected. They keep their probability, which nothing else gets. A cell whose property
+does not apply to its item, and that is asked because somebody named it, is not filled either.
 
 Evidence comes from leaving out the title, the image, and each known statement in turn. An effect is
 the best value's probability with everything minus its probability without that one input, each
@@ -96,7 +97,7 @@ class Completion:
     """The result for one cell.
 
     It has no candidates if the model does not know the property, or if no value may be offered.
-    ``reason`` says why a cell that was named is refused.
+    ``reason`` says why a cell is refused.
     """
 
     item: str
@@ -183,13 +184,14 @@ def complete_cells(
     top_k: int = 5,
     target_precision: float = TARGET_PRECISION,
     withheld: Withheld = NOTHING_WITHHELD,
+    not_filled: Collection[Cell] = frozenset(),
     progress: ProgressCallback = no_progress,
 ) -> Iterator[Completion]:
     """Yield a completion for every cell of ``items``, a few dozen items in memory at a time.
 
     An item's cells are completed together, in the order in which the items are first mentioned. A
-    cell's own statements are never given to the model. What is ``withheld`` is no candidate.
-    ``progress`` counts items.
+    cell's own statements are never given to the model. What is ``withheld`` is no candidate, and
+    the cells ``not_filled`` are for review at best. ``progress`` counts items.
     """
     properties: dict[int, list[str]] = defaultdict(list)
     for cell in dict.fromkeys(cells):
@@ -199,17 +201,25 @@ def complete_cells(
     for start in range(0, len(indexes), _COMPLETION_BATCH):
         batch = indexes[start : start + _COMPLETION_BATCH]
         yield from completer.complete_items(
-            [_ItemRequest(items[index], properties[index]) for index in batch]
+            [
+                _ItemRequest(
+                    items[index],
+                    properties[index],
+                    {name for name in properties[index] if Cell(index, name) in not_filled},
+                )
+                for index in batch
+            ]
         )
         progress(start + len(batch), len(indexes))
 
 
 @dataclass(frozen=True)
 class _ItemRequest:
-    """An item and the properties to complete."""
+    """An item and the properties to complete, of which some are ``not_filled``."""
 
     item: ItemInput
     properties: Sequence[str]
+    not_filled: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -228,6 +238,7 @@ class _CellRequest:
     item: ItemInput
     property: str
     variants: Sequence[_Variant]
+    may_fill: bool
 
 
 class _Completer:
@@ -255,7 +266,8 @@ class _Completer:
                 item_variants[modality] = item.without(modality)
             for name in request.properties:
                 variants = self._variants(name, item_variants, len(inputs))
-                cells.append(_CellRequest(item, name, variants))
+                may_fill = name not in request.not_filled
+                cells.append(_CellRequest(item, name, variants, may_fill))
             inputs += item_variants.values()
 
         queries = [variant.query for cell in cells for variant in cell.variants]
@@ -309,14 +321,14 @@ class _Completer:
         ranking = np.argsort(-predicted, kind="stable")
         ranking = ranking[offered[ranking]][: self.top_k]
         if not len(ranking):
-            return Completion(cell.item.id, name, (), "abstain", Evidence())
+            return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
         candidates = tuple(
             Candidate(spec.values[index], float(predicted[index])) for index in ranking
         )
         threshold = self.calibration.threshold(
             cell.variants[0].situation, name, self.target_precision
         )
-        if spec.counts[ranking[0]] == 0:
+        if spec.counts[ranking[0]] == 0 or not cell.may_fill:
             # What is proven is proven of values that the model was trained on.
             threshold = None
         return Completion(

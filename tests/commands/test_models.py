@@ -250,6 +250,29 @@ def test_values_that_were_edited_after_the_training_are_obeyed(
             assert line["decision"] != "fill"
 
 
+def test_an_ontology_of_an_earlier_version_says_what_to_do(copied: Call, tmp_path: Path) -> None:
+    path = tmp_path / "copy" / "ontology.toml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("inferred_shares")))
+    result = copied("complete", "--json")
+    assert result.json["cells"] == MISSING_CELLS
+    assert "of an earlier version" in result.err
+
+
+def test_a_model_asks_a_home_of_few_items_for_what_it_knows(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "few.csv").write_text(
+        "id,title,category,shape\nx,A mug,Things,mug\ny,A lamp,Things,\nz,A lamp,Rugs,lamp\n"
+    )
+    call("ingest", "few.csv")
+    model = ("--model", trained / "models" / "first")
+    assert call("complete", *model, "--out", "lines.jsonl", "--json").json["cells"] == 3
+    asked = {(line["item"], line["property"]) for line in read_lines(tmp_path / "lines.jsonl")}
+    # Of the category of z the model knows nothing.
+    assert asked == {("x", "colour"), ("y", "colour"), ("y", "shape")}
+
+
 def test_a_rejected_value_is_not_offered_again(copied: Call, tmp_path: Path) -> None:
     with Home.open(tmp_path / "copy").store() as store:
         rejected = [Statement("0", "colour", value, Rank.REJECTED) for value in ("red", "green")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from kg.snapshot import GraphSnapshot
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from schema.ontology import Ontology, PropertySpec
 from schema.unasked import Unasked
-from serving.asking import Asking, CellPlan, Refusal, plan_missing, plan_named
+from serving.asking import Asking, Refusal, plan_missing, plan_named
 from serving.cells import Cell
 
 PROPERTIES = ("colour", "ean", "launched", "legs", "notes", "price", "quiet", "silent", "smell")
@@ -88,11 +87,12 @@ MUG = snapshot(["Mugs"])
 def test_a_property_has_one_reason_not_to_be_asked(name, reason):
     assert ASKING.refusal(name) == reason
     plan = plan_named(MUG, ASKING, [("i0", name)])
-    assert plan == (
-        CellPlan([Cell(0, name)])
-        if reason is None
-        else CellPlan([], Counter({reason: 1}), [Refusal("i0", name, reason)])
-    )
+    if reason is None:
+        assert plan.cells == [Cell(0, name)]
+        assert (plan.not_asked, plan.refused) == ({}, [])
+    else:
+        assert (plan.cells, plan.not_asked) == ([], {reason: 1})
+        assert plan.refused == [Refusal("i0", name, reason)]
 
 
 @given(
@@ -129,6 +129,7 @@ def test_a_cell_that_is_named_is_asked_where_its_property_does_not_apply():
     items = snapshot(["Mugs", "Mugs"], [(0, "colour")])
     plan = plan_missing(items, ASKING, items=["i1", "i0"], properties=["colour", "legs", "ean"])
     assert plan.cells == [Cell(1, "colour"), Cell(1, "legs"), Cell(0, "legs")]
+    assert plan.not_applying == {Cell(1, "legs"), Cell(0, "legs")}
     assert plan.refused == [
         Refusal("i1", "ean", Unasked.IDENTIFIER),
         Refusal("i0", "colour", Unasked.HAS_VALUE),

@@ -9,9 +9,9 @@ import pytest
 from fusion.inference.featurizer import ItemInput
 from schema.modalities import Modality
 from serving.cells import Cell
-from serving.completion import Completion, Evidence, complete_cells, decide
+from serving.completion import Completion, Evidence, Withheld, complete_cells, decide
 
-from .fakes import FakeScorer
+from .fakes import COLOURS, FakeScorer
 
 MUG = ItemInput("m1", "a red mug", "red", (("kind", "lamp"), ("colour", "white")))
 UNIFORM = np.full(4, 0.25)
@@ -174,6 +174,29 @@ def test_progress_counts_items():
 @pytest.mark.parametrize(("threshold", "decision"), [(0.5, "fill"), (0.9999, "review")])
 def test_cells_are_filled_from_the_proven_threshold_on(threshold, decision):
     assert complete(scorer=FakeScorer(calibration=calibration(threshold))).decision == decision
+
+
+def test_a_cell_that_must_not_be_filled_is_reviewed():
+    scorer = FakeScorer(calibration=calibration(0.5))
+    assert complete(scorer=scorer).decision == "fill"
+    assert complete(scorer=scorer, not_filled={Cell(0, "colour")}).decision == "review"
+    assert complete(scorer=scorer, not_filled={Cell(0, "kind")}).decision == "fill"
+
+
+def test_withheld_values_are_no_candidates_and_evidence_is_that_of_the_next():
+    withheld = Withheld({"colour": ["red"]}, {("m1", "colour"): ["Black", "nothing"]})
+    whole = complete(scorer=FakeScorer(4.0, 2.0, 3.0))
+    line = complete(scorer=FakeScorer(4.0, 2.0, 3.0), withheld=withheld)
+    assert [each.value for each in line.candidates] == ["blue", "white"]
+    assert set(line.candidates) < set(whole.candidates)
+    assert line.evidence.statements[0].effect > 0
+    assert complete(ItemInput("m2", "red"), withheld=withheld).candidates[0].value == "black"
+
+
+def test_a_cell_of_which_all_values_are_withheld_says_so():
+    line = complete(withheld=Withheld(of_cell={("m1", "colour"): COLOURS}))
+    assert (line.candidates, line.decision) == ((), "abstain")
+    assert line.as_dict()["reason"] == "withheld"
 
 
 def test_a_target_precision_beyond_proof_leaves_cells_to_review():

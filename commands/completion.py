@@ -151,8 +151,8 @@ def complete(
     note_not_trained_to_complete(context, scorer)
     snapshot = home.snapshot()
     ontology = home.ontology()
-    adapted = _adapted(context, home, scorer, map_file)
-    plan = _plan(context, home, adapted, snapshot, named_cells, items, properties)
+    adapted = _adapted(context, home, ontology, scorer, map_file)
+    plan = _plan(context, ontology, adapted, snapshot, named_cells, items, properties)
     cells = plan.cells
     catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
     asked = dict.fromkeys(cell.item for cell in cells)
@@ -261,12 +261,13 @@ def _write_map(context: Context, home: Ontology, scorer: ModelScorer, path: Path
     )
 
 
-def _adapted(context: Context, home: Home, scorer: ModelScorer, map_file: Path | None) -> HomeScorer:
+def _adapted(
+    context: Context, home: Home, ontology: Ontology, scorer: ModelScorer, map_file: Path | None
+) -> HomeScorer:
     """Return the model in the words of the home; say what the two do not have in common."""
     from kg.home_ontology import VocabularyEdits
     from serving.home_scorer import HomeScorer
 
-    ontology = home.ontology()
     adapted = HomeScorer(
         scorer,
         ontology,
@@ -287,7 +288,7 @@ def _adapted(context: Context, home: Home, scorer: ModelScorer, map_file: Path |
 
 def _plan(
     context: Context,
-    home: Home,
+    ontology: Ontology,
     adapted: HomeScorer,
     snapshot: GraphSnapshot,
     pairs: list[tuple[str, str]] | None,
@@ -297,7 +298,6 @@ def _plan(
     """Plan the cells that the options name, or all that are missing."""
     from serving.asking import Asking, plan_missing, plan_named
 
-    ontology = home.ontology()
     has_unknown = note_unknown_properties(context, adapted.name, ontology, adapted.ontology)
     # What statements are about without being in the ontology was taken out of it.
     removed = {name for name in snapshot.properties if name not in ontology.properties}

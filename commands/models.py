@@ -172,6 +172,7 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions) -> None:
     from serving.expert_calibration import calibrate_experts
     from training.experts import train_experts
 
+    note_not_learned(context, home.ontology_or_none())
     with TrainingDisplay() as display:
         run = train_experts(home, options, display)
     calibration = calibrate_experts(run.fitted)

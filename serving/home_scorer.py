@@ -92,6 +92,7 @@ class HomeScorer:
         self._sources = self._all_sources()
         self.unscored: dict[str, tuple[str, ...]] = {}
         self._add_values(edits)
+        self._translations: dict[PropertyValue, PropertyValue | None] = {}
         self.ontology = Ontology(
             [source.spec for source in self._sources.values()],
             categories=scorer.ontology.categories,
@@ -130,12 +131,20 @@ class HomeScorer:
         return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
 
     def _translated(self, known: Sequence[PropertyValue]) -> Iterator[PropertyValue]:
-        for name, value in known:
-            source = self._sources.get(name)
-            if source is not None:
-                position = source.spec.position(value)
-                stands_for = value if position is None else source.model_values[position]
-                yield source.model_property, stands_for
+        for statement in known:
+            # Statements are given again with each variant of a cell.
+            if statement not in self._translations:
+                self._translations[statement] = self._translation(*statement)
+            translation = self._translations[statement]
+            if translation is not None:
+                yield translation
+
+    def _translation(self, name: str, value: str) -> PropertyValue | None:
+        source = self._sources.get(name)
+        if source is None:
+            return None
+        position = source.spec.position(value)
+        return source.model_property, value if position is None else source.model_values[position]
 
     def _all_sources(self) -> dict[str, _Source]:
         """Return where the scores of each property come from, by the home's names."""

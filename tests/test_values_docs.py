@@ -289,7 +289,10 @@ def test_texts_that_are_different_values():
 
 
 def test_the_piece_of_an_ontology_can_be_read():
-    (piece,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    flags, piece = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    specs = Ontology.from_toml(flags).properties
+    reasons = {name: spec.not_completed for name, spec in specs.items()}
+    assert reasons == {"price": None, "internal note": "learn_false", "colour": "complete_false"}
     ontology = Ontology.from_toml(piece)
     assert ontology.shown("colour", "gray") == "grey"
     assert ontology["model name"].case_sensitive

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
+from encoders import patch_dictionary
 from encoders.descriptors import (
     colour_histograms,
     oriented_gradients,
     product_colours,
     thumbnails,
 )
+from encoders.patch_dictionary import PatchDictionary
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, IntArray
 from schema.ontology import Ontology
@@ -170,14 +173,21 @@ def _character_vectorizer(least: int = 1) -> TfidfVectorizer:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Descriptors of N images: of each kind a block of features [N, F]; ``present`` [N]."""
+    """Descriptors of N images.
+
+    Of each kind there is a block of features [N, F]; ``small`` are the images themselves [N, 3, 32,
+    32], for the descriptor that is learned, and ``present`` says which there are [N].
+    """
 
     blocks: tuple[NDArray[np.float32], ...]
+    small: NDArray[np.uint8]
     present: BoolArray
 
     def select(self, index: IntArray | BoolArray) -> Descriptors:
         """Return those at ``index``."""
-        return Descriptors(tuple(block[index] for block in self.blocks), self.present[index])
+        return Descriptors(
+            tuple(block[index] for block in self.blocks), self.small[index], self.present[index]
+        )
 
 
 DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnails)
@@ -187,71 +197,109 @@ DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnail
 def describe(images: Sequence[NDArray[np.uint8] | None]) -> Descriptors:
     """Describe N images [3, 64, 64]; None is a missing one."""
     parts = []
+    small = []
     blank = np.zeros((3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), np.uint8)
     for start in range(0, max(1, len(images)), _DESCRIBED_TOGETHER):
         part = images[start : start + _DESCRIBED_TOGETHER]
         stacked = [blank if image is None else image for image in part] or [blank]
         scaled = torch.from_numpy(np.stack(stacked)[: len(part)]).float() / 255
         parts.append([descriptor(scaled).numpy() for descriptor in DESCRIPTORS])
+        halved = functional.adaptive_avg_pool2d(scaled, patch_dictionary.SIZE)
+        small.append((halved * 255).round().byte().numpy())
     blocks = tuple(np.concatenate(block) for block in zip(*parts, strict=True))
     present = np.array([image is not None for image in images], dtype=bool)
-    return Descriptors(blocks, present)
+    return Descriptors(blocks, np.concatenate(small), present)
 
 
 class ImageKernel:
     """The sum of Gaussian (RBF) kernels, one on each kind of descriptors.
 
-    The bandwidths are the median squared distances of images that differ.
+    The last kind is learned from the catalogue's images: a dictionary of their patches. The
+    bandwidths are the median squared distances of images that differ.
+
+    Args:
+        blocks: features of the landmarks, of each kind a block [M, F]
+        present: which landmarks have an image [M]
+        bandwidths: one for each kind
+        patches: the dictionary; None if no item has an image
     """
 
-    def __init__(self, landmarks: Descriptors, bandwidths: Sequence[float]) -> None:
-        self._landmarks = landmarks
+    def __init__(
+        self,
+        blocks: Sequence[NDArray[np.float32]],
+        present: BoolArray,
+        bandwidths: Sequence[float],
+        patches: PatchDictionary | None,
+    ) -> None:
+        self._blocks = blocks
+        self._present = present
         self._bandwidths = bandwidths
+        self._patches = patches
 
     @classmethod
     def fit(cls, images: Descriptors, landmarks: Descriptors, seed: int = 0) -> ImageKernel:
-        """Take the bandwidths from a sample of ``images``."""
+        """Learn the patches of ``images``, and take the bandwidths from a sample of them."""
+        present = images.select(images.present)
+        patches = None
+        if len(present.present):
+            patches = PatchDictionary.learn(torch.from_numpy(present.small), seed)
         rng = np.random.default_rng(seed)
-        sample = images.select(rng.permutation(np.flatnonzero(images.present))[:_BANDWIDTH_SAMPLE])
-        return cls(landmarks, [_median_distance(block) for block in sample.blocks])
+        sample = present.select(rng.permutation(len(present.present))[:_BANDWIDTH_SAMPLE])
+        bandwidths = [_median_distance(block) for block in _features(sample, patches)]
+        return cls(_features(landmarks, patches), landmarks.present, bandwidths, patches)
 
     def rows(self, images: Descriptors) -> KernelRows:
         """Compare N images with the landmarks: [N, M]."""
-        rows = np.zeros((len(images.present), len(self._landmarks.present)), np.float32)
-        blocks = zip(images.blocks, self._landmarks.blocks, self._bandwidths, strict=True)
-        for own, others, bandwidth in blocks:
+        rows = np.zeros((len(images.present), len(self._present)), np.float32)
+        blocks = _features(images, self._patches)
+        for own, others, bandwidth in zip(blocks, self._blocks, self._bandwidths, strict=True):
             rows += np.exp(_squared_distances(own, others) / -bandwidth)
         rows[~images.present] = 0
-        rows[:, ~self._landmarks.present] = 0
+        rows[:, ~self._present] = 0
         return rows
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again."""
-        blocks = {
+        arrays: Arrays = {
             f"{number}.landmarks": block.astype(np.float16)
-            for number, block in enumerate(self._landmarks.blocks)
+            for number, block in enumerate(self._blocks)
         }
-        return {
-            **blocks,
-            "present": self._landmarks.present,
-            "bandwidths": np.array(self._bandwidths),
-        }
+        if self._patches is not None:
+            arrays["patches.mean"] = self._patches.mean.numpy()
+            arrays["patches.whitening"] = self._patches.whitening.numpy()
+            arrays["patches.centroids"] = self._patches.centroids.numpy()
+        return {**arrays, "present": self._present, "bandwidths": np.array(self._bandwidths)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> ImageKernel:
         """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
         present = arrays["present"].astype(bool)
         bandwidths = [float(each) for each in arrays["bandwidths"].tolist()]
-        blocks = tuple(
-            arrays[f"{number}.landmarks"].astype(np.float32) for number in range(len(DESCRIPTORS))
-        )
-        widths = [block.shape[1] for block in describe([]).blocks]
-        for block, width in zip(blocks, widths, strict=True):
+        patches = None
+        if "patches.mean" in arrays:
+            patches = PatchDictionary.checked(
+                *(
+                    torch.from_numpy(arrays[f"patches.{name}"].astype(np.float32))
+                    for name in ("mean", "whitening", "centroids")
+                )
+            )
+        widths = [block.shape[1] for block in _features(describe([]), patches)]
+        blocks = []
+        for number, width in enumerate(widths):
+            block = arrays[f"{number}.landmarks"].astype(np.float32)
             if block.shape != (len(present), width):
                 raise ValueError(f"descriptors have the shape {block.shape}")
+            blocks.append(block)
         if len(bandwidths) != len(blocks) or not all(each > 0 for each in bandwidths):
             raise ValueError(f"bandwidths are {bandwidths}")
-        return cls(Descriptors(blocks, present), bandwidths)
+        return cls(blocks, present, bandwidths, patches)
+
+
+def _features(images: Descriptors, patches: PatchDictionary | None) -> list[NDArray[np.float32]]:
+    """Return the features of N images, of each kind a block [N, F]."""
+    if patches is None:
+        return list(images.blocks)
+    return [*images.blocks, patches.describe(torch.from_numpy(images.small)).numpy()]
 
 
 def _median_distance(features: NDArray[np.float32]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from experts.kernels import ImageKernel, StatementKernel, TitleKernel, describe
 from tests.experts.made import ONTOLOGY, labelled, made_items
@@ -53,9 +54,12 @@ def test_without_any_title_there_is_a_kernel_all_the_same() -> None:
 def test_images_are_compared_by_distances_to_the_median() -> None:
     items = labelled(made_items())
     kernel = ImageKernel.fit(items.images, items.images)
+    assert kernel._patches is not None
     rows = kernel.rows(items.images)
     present = items.images.present
+    small = torch.from_numpy(items.images.small[present])
     blocks = [block[present] for block in items.images.blocks]
+    blocks.append(kernel._patches.describe(small).numpy())
     np.testing.assert_allclose(rows.diagonal()[present], len(blocks), atol=1e-4)
     assert not rows[~present].any()
     assert not rows[:, ~present].any()

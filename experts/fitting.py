@@ -184,6 +184,23 @@ class _Cells:
     item: list[IntArray] = field(default_factory=list)
 
 
+@dataclass
+class _Labels:
+    """A property's values of the N items, and how experts score them when they are left out.
+
+    ``targets`` [N, V] are the values as shares, ``true`` [N, V] says which they are, ``present``
+    which items have which part [N].
+    """
+
+    property: str
+    targets: Tensor
+    true: BoolArray
+    present: dict[Part, BoolArray]
+    scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float16]] = field(
+        default_factory=dict
+    )
+
+
 class _Fitting:
     """One fit: the kernels of the items, then property by property."""
 
@@ -228,17 +245,24 @@ class _Fitting:
         }
         self.content = self._content_rows()
         self.between = self._between_landmarks()
-        self.systems: dict[Expert, ExactRidge | NystromRidge] = {}
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
         self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
 
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
-        steps = len(self.properties) + 1
-        for number, property in enumerate(self.properties):
-            self.progress(number, steps)
-            self._fit_property(property)
-        self.progress(len(self.properties), steps)
+        labels = {property: self._labels(property) for property in self.properties}
+        of_content = sum(Part.STATEMENTS not in expert.parts for expert in EXPERTS)
+        steps = of_content + len(labels) + 1
+        done = 0
+        self.progress(done, steps)
+        for done, _ in enumerate(self._fit_content(labels), 1):
+            self.progress(done, steps)
+        for done, property in enumerate(self.properties, of_content + 1):
+            own = labels.pop(property)
+            self._fit_with_statements(own)
+            self._gather(own)
+            self.progress(done, steps)
+        self.content.clear()
         stacker, held_out = self._fit_stacker()
         self.progress(steps, steps)
         ensemble = ExpertEnsemble(self.name, self.ontology, self.kernels, self.learned, stacker)
@@ -300,43 +324,68 @@ class _Fitting:
             Part.IMAGE: torch.from_numpy(self.kernels.image.rows(self.landmarks.images)),
         }
 
-    def _fit_property(self, property: str) -> None:
-        """Fit all experts of a property, and score its labelled items as if left out."""
-        targets, true = self._targets(property)
-        has_value = true.any(1)
+    def _fit_content(self, labels: dict[str, _Labels]) -> Iterator[Expert]:
+        """Fit the experts that read titles and images alone: one system for all properties."""
+        for expert in EXPERTS:
+            if Part.STATEMENTS in expert.parts:
+                continue
+            system = self._system(expert, {}, None)
+            for own in labels.values():
+                self._fit_expert(expert, system, own, {})
+            yield expert
+
+    def _fit_with_statements(self, own: _Labels) -> None:
+        """Fit the experts of a property that read the statements of the others."""
         statements = self.kernels.statements
         known_rows = {
-            variant: torch.from_numpy(statements.rows(one_hot, property))
+            variant: torch.from_numpy(statements.rows(one_hot, own.property))
             for variant, one_hot in self.one_hot.items()
         }
         known_between = None
         if not self.is_exact:
             landmarks = statements.one_hot(self.landmarks.known)
-            known_between = torch.from_numpy(statements.rows(landmarks, property))
-        present = {
-            Part.TITLE: np.array([bool(title) for title in self.items.titles]),
-            Part.IMAGE: self.items.images.present,
-            Part.STATEMENTS: statements.has_others(self.one_hot[KnownVariant.ALL], property),
-        }
-        present[Part.BLIND_TITLE] = present[Part.TITLE]
-
-        scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float32]] = {}
+            known_between = torch.from_numpy(statements.rows(landmarks, own.property))
         for expert in EXPERTS:
-            labelled = has_value & np.logical_and.reduce([present[part] for part in expert.parts])
-            if not labelled.any():
-                continue
-            fitted = self._system(expert, known_rows, known_between).fit(targets, labelled)
-            self.learned[expert, property] = LinearScores(
-                fitted.coefficients.numpy(), fitted.mean.numpy()
-            )
-            for title, known in self._shown(expert):
-                rows = self._rows(expert, title, known, known_rows)
-                if len(fitted.rows) < len(rows):
-                    rows = rows[torch.from_numpy(fitted.rows)]
-                left_out = np.broadcast_to(fitted.mean.numpy(), true.shape).copy()
-                left_out[fitted.rows] = fitted.left_out(rows).numpy()
-                scores[expert, title, known] = left_out
-        self._gather(property, scores, true, present)
+            if Part.STATEMENTS in expert.parts:
+                system = self._system(expert, known_rows, known_between)
+                self._fit_expert(expert, system, own, known_rows)
+
+    def _fit_expert(
+        self,
+        expert: Expert,
+        system: ExactRidge | NystromRidge,
+        own: _Labels,
+        known_rows: dict[KnownVariant, Tensor],
+    ) -> None:
+        """Fit an expert of a property, and score the labelled items as if left out."""
+        parts = [own.present[part] for part in expert.parts]
+        labelled = own.true.any(1) & np.logical_and.reduce(parts)
+        if not labelled.any():
+            return
+        fitted = system.fit(own.targets, labelled)
+        self.learned[expert, own.property] = LinearScores(
+            fitted.coefficients.numpy(), fitted.mean.numpy()
+        )
+        for title, known in self._shown(expert):
+            rows = self._rows(expert, title, known, known_rows)
+            if len(fitted.rows) < len(rows):
+                rows = rows[torch.from_numpy(fitted.rows)]
+            left_out = np.broadcast_to(fitted.mean.numpy(), own.true.shape).astype(np.float16)
+            left_out[fitted.rows] = fitted.left_out(rows).numpy()
+            own.scores[expert, title, known] = left_out
+
+    def _labels(self, property: str) -> _Labels:
+        targets, true = self._targets(property)
+        has_title = np.array([bool(title) for title in self.items.titles])
+        present = {
+            Part.TITLE: has_title,
+            Part.BLIND_TITLE: has_title,
+            Part.IMAGE: self.items.images.present,
+            Part.STATEMENTS: self.kernels.statements.has_others(
+                self.one_hot[KnownVariant.ALL], property
+            ),
+        }
+        return _Labels(property, targets, true, present)
 
     def _targets(self, property: str) -> tuple[Tensor, BoolArray]:
         """Return the items' values as ones [N, V]; several share one."""
@@ -356,22 +405,15 @@ class _Fitting:
         known_rows: dict[KnownVariant, Tensor],
         known_between: Tensor | None,
     ) -> ExactRidge | NystromRidge:
-        """Return the regression of an expert; that of content alone serves all properties."""
-        if expert in self.systems:
-            return self.systems[expert]
+        """Return the regression of an expert."""
         kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows)
-        system: ExactRidge | NystromRidge
         if self.is_exact:
-            system = ExactRidge(kernel)
-        else:
-            parts = [
-                known_between if part is Part.STATEMENTS else self.between[part]
-                for part in expert.parts
-            ]
-            system = NystromRidge(kernel, _sum([part for part in parts if part is not None]))
-        if Part.STATEMENTS not in expert.parts:
-            self.systems[expert] = system
-        return system
+            return ExactRidge(kernel)
+        parts = [
+            known_between if part is Part.STATEMENTS else self.between[part]
+            for part in expert.parts
+        ]
+        return NystromRidge(kernel, _sum([part for part in parts if part is not None]))
 
     def _rows(
         self,
@@ -405,16 +447,12 @@ class _Fitting:
                 shown.add((title, known))
         return sorted(shown)
 
-    def _gather(
-        self,
-        property: str,
-        scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float32]],
-        true: BoolArray,
-        present: dict[Part, BoolArray],
-    ) -> None:
+    def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
+        property = own.property
+        true = own.true
         has_value = true.any(1)
-        frequencies = true.mean(0, dtype=np.float32)
+        frequencies = true.mean(0).astype(np.float16)
         states = {
             variant: np.array(
                 [str(self.words.states(title, [property])[0]) for title in titles], dtype=object
@@ -426,7 +464,7 @@ class _Fitting:
             known = np.zeros(len(self.items), bool)
             if variant.known is not KnownVariant.NONE:
                 known = self.kernels.statements.has_others(self.one_hot[variant.known], property)
-            image = present[Part.IMAGE] & variant.image
+            image = own.present[Part.IMAGE] & variant.image
             for state in TitleState:
                 of_state = states[variant.title] == str(state)
                 for with_image in (True, False):
@@ -446,8 +484,8 @@ class _Fitting:
                         parts = []
                         for expert in experts:
                             key = self._key(expert, variant)
-                            if key in scores:
-                                parts.append(scores[key][rows])
+                            if key in own.scores:
+                                parts.append(own.scores[key][rows])
                             else:
                                 parts.append(
                                     np.broadcast_to(frequencies, (len(rows), true.shape[1]))
@@ -515,7 +553,7 @@ class _Fitting:
         return _Gathered(
             Examples(
                 Shortlists(
-                    np.concatenate([each.shortlists.features for each in cells.examples]),
+                    np.concatenate([each.shortlists.scores for each in cells.examples]),
                     np.concatenate([each.shortlists.values for each in cells.examples]),
                 ),
                 np.concatenate([each.true for each in cells.examples]),

@@ -39,13 +39,23 @@ _START = (4.0, 0.3)
 
 @dataclass(frozen=True)
 class Shortlists:
-    """The features [N, K, D] of the shortlisted values of N cells, and which these are [N, K]."""
+    """The experts' scores [N, K, E] of the shortlisted values of N cells, and these [N, K].
 
-    features: NDArray[np.float32]
-    values: IntArray
+    The scores may have half precision: of a catalogue's cells in every situation there are hundreds
+    of thousands.
+    """
+
+    scores: NDArray[np.floating]
+    values: NDArray[np.int32]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """The scores and their logarithms [N, K, D]."""
+        scores = self.scores.astype(np.float32)
+        return np.concatenate([scores, np.log(np.maximum(scores, LEAST_SCORE))], axis=2)
 
     @classmethod
-    def of(cls, scores: NDArray[np.float32]) -> Shortlists:
+    def of(cls, scores: NDArray[np.floating]) -> Shortlists:
         """Shortlist by scores [E, N, V]."""
         size = min(SHORTLIST, scores.shape[2])
         mean = scores.mean(0)
@@ -56,13 +66,11 @@ class Shortlists:
         # By value, so that equal scores keep the vocabulary's order.
         chosen = np.sort(chosen, axis=1)
         own = np.take_along_axis(scores, chosen[None], axis=2).transpose(1, 2, 0)
-        logarithms = np.log(np.maximum(own, LEAST_SCORE))
-        features = np.concatenate([own, logarithms], axis=2).astype(np.float32)
-        return cls(features, chosen.astype(np.int64))
+        return cls(own, chosen.astype(np.int32))
 
     def select(self, index: IntArray | BoolArray) -> Shortlists:
         """Return those of some cells."""
-        return Shortlists(self.features[index], self.values[index])
+        return Shortlists(self.scores[index], self.values[index])
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def starting_weights(features: int) -> FloatArray:
 def fit_shared(examples: Sequence[Examples]) -> FloatArray:
     """Fit the weights [D] that the properties share in a situation, without biases."""
     size = max(each.true.shape[1] for each in examples)
-    width = examples[0].shortlists.features.shape[2]
+    width = 2 * examples[0].shortlists.scores.shape[2]
     features = []
     true = []
     present = []
@@ -200,7 +208,7 @@ def _fit(
     penalty: float,
     steps: int,
     present: BoolArray | None = None,
-    values: IntArray | None = None,
+    values: NDArray[np.int32] | None = None,
     value_count: int = 0,
 ) -> tuple[FloatArray, FloatArray]:
     """Maximise the mean log-likelihood of the true values; return weights [D] and biases [V].

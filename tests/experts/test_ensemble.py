@@ -111,11 +111,10 @@ def test_left_out_scores_are_those_of_experts_that_never_saw_the_item() -> None:
     )
     expected = rows @ learned.coefficients + learned.mean
 
-    targets, true = fitting._targets("colour")
-    present = np.array([bool(title) for title in every.titles]) & every.images.present
-    system = fitting.systems[expert].fit(targets, true.any(1) & present)
-    kernel = fitting._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, {})[system.rows]
-    found = system.left_out(kernel)[system.rows.tolist().index(place)]
+    labels = fitting._labels("colour")
+    fitting.content = fitting._content_rows()
+    fitting._fit_expert(expert, fitting._system(expert, {}, None), labels, {})
+    found = labels.scores[expert, TitleVariant.WHOLE, KnownVariant.NONE][place]
     # The mean of the targets has the item in one case and not in the other.
     np.testing.assert_allclose(found, expected[0], atol=0.05)
 

@@ -50,7 +50,7 @@ MAX_NGRAMS = 200_000
 _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
 _BANDWIDTH_SAMPLE = 1000
 _LEAST_DISTANCE = 1e-5
-_DESCRIBED_TOGETHER = 256
+_DESCRIBED_TOGETHER = 64
 
 
 class TitleKernel:

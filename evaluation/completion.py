@@ -90,9 +90,24 @@ class EvaluationReport:
         """
         heading = ["property", "Brier", "AURC"]
         for target in TARGETS:
-            heading += [f"filled at {target}", "right", "95% interval"]
+            heading += [f"filled at {target}", "right"]
         rows = [*self.properties.items(), ("macro", self.macro), ("all cells", self.pooled)]
         return [heading, *(_decision_row(name, estimates) for name, estimates in rows)]
+
+    def decision_lines(self) -> list[str]:
+        """Return a sentence for each target about all cells together, with the interval."""
+        lines = []
+        for target in TARGETS:
+            coverage = self.pooled[f"coverage@{target}"].value
+            precision = self.pooled[f"precision@{target}"]
+            if math.isnan(precision.value):
+                lines.append(f"at {target}: nothing is proven, and no cell filled")
+            else:
+                lines.append(
+                    f"at {target}: {coverage:.1%} of all cells are filled, of which "
+                    f"{precision.value:.2%} ({precision.low:.2%}–{precision.high:.2%}) are right"
+                )
+        return lines
 
 
 @dataclass(frozen=True)
@@ -170,9 +185,8 @@ def _table_row(name: str, cells: int, estimates: MetricEstimates) -> list[str]:
 def _decision_row(name: str, estimates: MetricEstimates) -> list[str]:
     row = [name, _shown(estimates["brier"].value, 4), _shown(estimates["aurc"].value, 4)]
     for target in TARGETS:
-        precision = estimates[f"precision@{target}"]
         row.append(_shown(estimates[f"coverage@{target}"].value, 3))
-        row += [_shown(precision.value, 4), _interval(precision, 4)]
+        row.append(_shown(estimates[f"precision@{target}"].value, 4))
     return row
 
 
@@ -195,10 +209,8 @@ def _shown(number: float, digits: int) -> str:
     return "" if math.isnan(number) else f"{number:.{digits}f}"
 
 
-def _interval(estimate: Estimate, digits: int = 3) -> str:
-    if math.isnan(estimate.low):
-        return ""
-    return f"{estimate.low:.{digits}f}–{estimate.high:.{digits}f}"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.low:.3f}–{estimate.high:.3f}"
 
 
 def evaluate_completion(

@@ -21,7 +21,9 @@ of the errors exceeds that of independent ones. A property takes part only as fa
 pass the test at a confidence of 75%: alone they prove little, but they must not speak against it
 either. (In the pool that is tested, the cells of one half of the items decide about those of the
 other: with properties that were chosen for their luck, a pool passed in 7 of 10 cases in which it
-should not have.) The proof holds for all cells that are filled, not for each property.
+should not have.) Properties with too few cells for that take part as if they were one, without
+those that are significantly too often wrong. The proof holds for all cells that are filled, not for
+each property.
 
 By simulation (calibrate on the leave-one-out scores of 350, 1,300 or 4,000 of 5,214 fashion
 products with full or with blinded titles, and fill the cells of the rest, 100 times each) all
@@ -38,7 +40,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, betaincinv
+from scipy.special import bdtr, bdtrc, betaincinv
 
 from schema.arrays import BoolArray, FloatArray, IntArray
 
@@ -127,23 +129,44 @@ def prove(
 
     The probability falls from entry to entry: what proves a precision also proves a lower one.
     """
-    curves = {name: _Curve(each) for name, each in sorted(cells.items()) if len(each.right)}
-    proven: dict[str, list[Proven]] = {name: [] for name in curves}
-    pool = _Pool({name: cells[name] for name in curves})
-    lowest = dict.fromkeys(curves, math.inf)
+    members = {name: _Member(each) for name, each in sorted(cells.items()) if len(each.right)}
+    proven: dict[str, list[Proven]] = {name: [] for name in members}
+    effect = design_effect(cells)
+    lowest = dict.fromkeys(members, math.inf)
+    rare_together: dict[int, _Member] = {}
     for target in sorted(targets, reverse=True):
         fewest = flawless_cells_of_property(target)
-        # Most properties of a wide catalogue have too few cells for a high target.
-        enough = {name: curve for name, curve in curves.items() if curve.count >= fewest}
-        pooled = pool.thresholds(target, enough)
-        level = _shared_level([curve.count for curve in enough.values()], target)
-        for name, curve in enough.items():
-            threshold = min(curve.threshold(target, level), pooled.get(name, math.inf))
+        enough = {name: each for name, each in members.items() if each.whole.count >= fewest}
+        rare = {name: each for name, each in members.items() if name not in enough}
+        pool = list(enough.values())
+        if rare:
+            # A lower target takes fewer cells, so their number says which ones they are.
+            if len(rare) not in rare_together:
+                rare_together[len(rare)] = _Member(_join([cells[name] for name in rare]))
+            pool.append(rare_together[len(rare)])
+        pooled = _pooled_thresholds(pool, target, effect)
+        level = _shared_level([each.whole.count for each in enough.values()], target)
+        found = {
+            name: min(each.whole.threshold(target, level), threshold)
+            for (name, each), threshold in zip(enough.items(), pooled, strict=False)
+        }
+        for name, each in rare.items():
+            found[name] = pooled[-1] if each.whole.may_reach(target, pooled[-1]) else math.inf
+        for name, threshold in found.items():
             if threshold < lowest[name]:
                 lowest[name] = threshold
+                curve = members[name].whole
                 share = int(curve.counts_from(np.array([threshold]))[0]) / curve.count
                 proven[name].append(Proven(target, threshold, share))
     return proven
+
+
+def _join(cells: Sequence[JudgedCells]) -> JudgedCells:
+    return JudgedCells(
+        np.concatenate([each.probability for each in cells]),
+        np.concatenate([each.right for each in cells]),
+        np.concatenate([each.item for each in cells]),
+    )
 
 
 def design_effect(cells: Mapping[str, JudgedCells]) -> float:
@@ -203,6 +226,17 @@ class _Curve:
         last = _last_proven(passes, np.searchsorted(counts, starts))
         return math.inf if last is None else float(self.probability[counts[last] - 1])
 
+    def may_reach(self, target: float, threshold: float) -> bool:
+        """Return whether there are cells from a threshold on that do not speak against a target.
+
+        They do if so many wrong ones would be seen in at most 1 of 20 cases.
+        """
+        count = int(self.counts_from(np.array([threshold]))[0])
+        if count == 0:
+            return False
+        wrong = int(self.wrong[count - 1])
+        return bool(bdtrc(wrong - 1, count, 1 - target) > 1 - CONFIDENCE) if wrong else True
+
     def _tested_counts(self, first: int) -> IntArray:
         """Return the numbers of cells that are tested, at least ``first`` and ever more."""
         steps = max(1, math.ceil(math.log(self.count / first, _STEP_GROWTH)))
@@ -212,58 +246,53 @@ class _Curve:
         return np.asarray(np.unique(ends))
 
 
-class _Pool:
-    """The cells of all properties of a situation, filled up to the same promised error."""
+class _Member:
+    """What takes part in a pool: the cells of a property, and those of either half of the items."""
 
-    def __init__(self, cells: Mapping[str, JudgedCells]) -> None:
-        self._halves = {
-            name: tuple(_Curve(cells[name].select(cells[name].item % 2 == half)) for half in (0, 1))
-            for name in cells
-        }
-        self._design_effect = design_effect(cells)
+    def __init__(self, cells: JudgedCells) -> None:
+        self.whole = _Curve(cells)
+        half = cells.item % 2
+        self.halves = (_Curve(cells.select(half == 0)), _Curve(cells.select(half == 1)))
 
-    def thresholds(self, target: float, curves: Mapping[str, _Curve]) -> dict[str, float]:
-        """Return from which probabilities on the pool of ``curves`` proves the target.
 
-        Empty if nowhere.
-        """
-        if not curves:
-            return {}
-        errors = _RELATIVE_ERRORS * (1 - target)
-        thresholds = {name: curve.thresholds_of_errors(errors) for name, curve in curves.items()}
-        last = self._last_proven(target, curves, thresholds)
-        if last is None:
-            return {}
-        found = {}
-        for name, curve in curves.items():
-            reached = _reached(curve, thresholds[name], target, PROPERTY_CONFIDENCE)[last]
-            if reached < len(errors):
-                found[name] = float(thresholds[name][reached])
-        return found
+def _pooled_thresholds(pool: Sequence[_Member], target: float, effect: float) -> list[float]:
+    """Return from which probability on each member's cells are proven together; inf if nowhere.
 
-    def _last_proven(
-        self, target: float, curves: Mapping[str, _Curve], thresholds: Mapping[str, FloatArray]
-    ) -> int | None:
-        """Return the number of the laxest promised error that is proven; None if none is."""
-        available = np.zeros(len(_RELATIVE_ERRORS))
-        tested = np.zeros(len(_RELATIVE_ERRORS))
-        wrong = np.zeros(len(_RELATIVE_ERRORS))
-        for name, curve in curves.items():
-            available += curve.counts_from(thresholds[name])
-            halves = self._halves[name]
-            for half, other in (halves, halves[::-1]):
-                # Its own luck must not take a half into the pool, so the other half decides.
-                reached = _reached(other, thresholds[name], target, _HALF_CONFIDENCE)
-                counts = half.counts_from(np.append(thresholds[name], np.inf)[reached])
-                tested += counts
-                wrong += half.wrong_of(counts)
-        available /= self._design_effect
-        starts = _sequence_starts(int(available[-1]), target, _LEVEL)
-        if not starts:
-            return None
-        level = _LEVEL / len(starts)
-        passes = _passes(tested / self._design_effect, wrong / self._design_effect, target, level)
-        return _last_proven(passes, np.searchsorted(available, starts))
+    ``effect`` is the design effect of all cells.
+    """
+    errors = _RELATIVE_ERRORS * (1 - target)
+    thresholds = [member.whole.thresholds_of_errors(errors) for member in pool]
+    last = _last_proven_error(pool, thresholds, target, effect)
+    if last is None:
+        return [math.inf] * len(pool)
+    found = []
+    for member, own in zip(pool, thresholds, strict=True):
+        reached = _reached(member.whole, own, target, PROPERTY_CONFIDENCE)[last]
+        found.append(float(np.append(own, math.inf)[reached]))
+    return found
+
+
+def _last_proven_error(
+    pool: Sequence[_Member], thresholds: Sequence[FloatArray], target: float, effect: float
+) -> int | None:
+    """Return the number of the laxest promised error that is proven; None if none is."""
+    available = np.zeros(len(_RELATIVE_ERRORS))
+    tested = np.zeros(len(_RELATIVE_ERRORS))
+    wrong = np.zeros(len(_RELATIVE_ERRORS))
+    for member, own in zip(pool, thresholds, strict=True):
+        available += member.whole.counts_from(own)
+        for half, other in (member.halves, member.halves[::-1]):
+            # Its own luck must not take a half into the pool, so the other half decides.
+            reached = _reached(other, own, target, _HALF_CONFIDENCE)
+            counts = half.counts_from(np.append(own, np.inf)[reached])
+            tested += counts
+            wrong += half.wrong_of(counts)
+    available /= effect
+    starts = _sequence_starts(int(available[-1]), target, _LEVEL)
+    if not starts:
+        return None
+    passes = _passes(tested / effect, wrong / effect, target, _LEVEL / len(starts))
+    return _last_proven(passes, np.searchsorted(available, starts))
 
 
 def _reached(curve: _Curve, thresholds: FloatArray, target: float, confidence: float) -> IntArray:

@@ -117,6 +117,30 @@ def test_a_property_that_speaks_against_the_target_takes_no_part_in_the_pool():
     assert {name for name, steps in proven.items() if steps} == {"colour", "kind", "material"}
 
 
+def rare_properties(wrong: int = 0) -> dict[str, JudgedCells]:
+    """Thirty properties with twenty cells each, none of which proves anything; one has mistakes."""
+    cells = {
+        f"p{number}": JudgedCells(
+            np.full(20, 0.998), np.ones(20, dtype=bool), np.arange(20) + 20 * number
+        )
+        for number in range(30)
+    }
+    cells["p0"].right[:wrong] = False
+    return cells
+
+
+def test_rare_properties_count_as_one():
+    assert all(prove(rare_properties(), [0.99]).values())
+    few = dict(list(rare_properties().items())[:18])
+    assert not any(prove(few, [0.99]).values())
+
+
+def test_a_rare_property_that_is_wrong_too_often_is_left_out():
+    proven = prove(rare_properties(wrong=3), [0.98])
+    assert not proven.pop("p0")
+    assert all(proven.values())
+
+
 def test_a_property_without_cells_has_no_proof():
     assert prove({"colour": judged([])}) == {}
     assert prove({}) == {}
@@ -165,9 +189,13 @@ def test_what_is_proven_falls_with_the_target_and_takes_enough_cells(drawn):
             if lowest is None:
                 continue
             accepted = cells[name].probability >= lowest
-            # Even with the help of others, a property has to be proven at 75% by itself.
+            # Even with the help of others, a property has to be proven at 75% by itself, if it
+            # has enough cells; and all cells together at 95%.
             wrong = int((accepted & ~cells[name].right).sum())
-            assert precision_bound(int(accepted.sum()), wrong, 0.75) >= target - 1e-9
+            assert accepted.any()
+            if len(accepted) >= flawless_cells_of_property(target):
+                assert precision_bound(int(accepted.sum()), wrong, 0.75) >= target - 1e-9
+            assert sum(len(each.right) for each in cells.values()) >= flawless_cells(target)
 
 
 def drawn_catalogue(

@@ -10,20 +10,22 @@ chance to be lucky. Two kinds of proof account for it; together they hold with 9
 with fixed sequences: thresholds are tested from a strict one to laxer ones, until one fails the
 exact binomial test. A sequence that began with the very first cells would end at the first mistake,
 so there are several, each of which begins with twice as many cells. The level of the test is shared
-out among the sequences, and among the properties that have enough cells to be proven at all.
+out among the sequences, and among the properties that have enough cells to be proven at all. If
+several cells of a property are of one item, predicted from more or less of it, they may be wrong
+together: counts are divided by the *design effect*, by which the variance of the errors exceeds
+that of independent ones.
 
 **Pooled.** Where the cells of one property prove little, those of all are taken together. Each
 property takes part up to the threshold at which the calibrated probabilities promise a certain
 error, the same for all of them; so no property fills what another one must make up for. The pool is
-proven if its cells pass the test at the laxest of these errors. An item's cells share its title and
-image, and may be wrong together: counts are divided by the *design effect*, by which the variance
-of the errors exceeds that of independent ones. A property takes part only as far as its own cells
-pass the test at a confidence of 75%: alone they prove little, but they must not speak against it
-either. (In the pool that is tested, the cells of one half of the items decide about those of the
-other: with properties that were chosen for their luck, a pool passed in 7 of 10 cases in which it
-should not have.) Properties with too few cells for that take part as if they were one, without
-those that are significantly too often wrong. The proof holds for all cells that are filled, not for
-each property.
+proven if its cells pass the test at the laxest of these errors. All cells of an item share its title
+and image, and the design effect is that of all of them. A property takes part only as far as its
+own cells pass the test at a confidence of 75%: alone they prove little, but they must not speak
+against it either. (In the pool that is tested, the cells of one half of the items decide about those
+of the other: with properties that were chosen for their luck, a pool passed in 7 of 10 cases in
+which it should not have.) Properties with too few cells for that take part as if they were one,
+without those that are significantly too often wrong. The proof holds for all cells that are filled,
+not for each property.
 
 By simulation (calibrate on the leave-one-out scores of 350, 1,300 or 4,000 of 5,214 fashion
 products with full or with blinded titles, and fill the cells of the rest, 100 times each) all
@@ -131,12 +133,14 @@ def prove(
     """
     members = {name: _Member(each) for name, each in sorted(cells.items()) if len(each.right)}
     proven: dict[str, list[Proven]] = {name: [] for name in members}
-    effect = design_effect(cells)
+    effect = design_effect(list(cells.values()))
     lowest = dict.fromkeys(members, math.inf)
     rare_together: dict[int, _Member] = {}
     for target in sorted(targets, reverse=True):
         fewest = flawless_cells_of_property(target)
-        enough = {name: each for name, each in members.items() if each.whole.count >= fewest}
+        enough = {
+            name: each for name, each in members.items() if each.whole.effective_count >= fewest
+        }
         rare = {name: each for name, each in members.items() if name not in enough}
         pool = list(enough.values())
         if rare:
@@ -145,7 +149,7 @@ def prove(
                 rare_together[len(rare)] = _Member(_join([cells[name] for name in rare]))
             pool.append(rare_together[len(rare)])
         pooled = _pooled_thresholds(pool, target, effect)
-        level = _shared_level([each.whole.count for each in enough.values()], target)
+        level = _shared_level([each.whole.effective_count for each in enough.values()], target)
         found = {
             name: min(each.whole.threshold(target, level), threshold)
             for (name, each), threshold in zip(enough.items(), pooled, strict=False)
@@ -169,19 +173,19 @@ def _join(cells: Sequence[JudgedCells]) -> JudgedCells:
     )
 
 
-def design_effect(cells: Mapping[str, JudgedCells]) -> float:
+def design_effect(cells: Sequence[JudgedCells]) -> float:
     """Return by how much the variance of all errors exceeds that of independent ones; at least 1.
+
+    ``cells`` are those of several properties, each with a share of wrong ones of its own.
 
     Without many errors nothing is known about it. So one more item is added, in which an item's
     mean number of cells are all wrong: if there are no errors, a cell counts for no more than its
     share of an item.
     """
-    if not any(len(each.item) for each in cells.values()):
+    if not any(len(each.item) for each in cells):
         return 1.0
-    items = np.concatenate([each.item for each in cells.values()])
-    residual = np.concatenate(
-        [each.right.mean() - each.right for each in cells.values() if len(each.right)]
-    )
+    items = np.concatenate([each.item for each in cells])
+    residual = np.concatenate([each.right.mean() - each.right for each in cells if len(each.right)])
     number = np.unique(items, return_inverse=True)[1]
     by_item = np.bincount(number, residual)
     cells_per_item = len(items) / len(by_item)
@@ -191,9 +195,13 @@ def design_effect(cells: Mapping[str, JudgedCells]) -> float:
 
 
 class _Curve:
-    """The cells of one property from the most to the least probable: how many of them are wrong."""
+    """The cells of one property from the most to the least probable: how many of them are wrong.
 
-    def __init__(self, cells: JudgedCells) -> None:
+    ``effect`` is their design effect.
+    """
+
+    def __init__(self, cells: JudgedCells, effect: float) -> None:
+        self._effect = effect
         order = np.argsort(-cells.probability, kind="stable")
         self.count = len(order)
         self.probability = cells.probability[order]
@@ -216,13 +224,22 @@ class _Curve:
         counts = np.searchsorted(self.promised_error, errors, side="right")
         return np.append(np.inf, self.probability)[counts]
 
+    @property
+    def effective_count(self) -> int:
+        """How many independent cells prove as much."""
+        return int(self.count / self._effect + 1e-9)
+
+    def passes(self, counts: IntArray, target: float, level: float) -> BoolArray:
+        """Return for each of the counts [M] whether so many of the most probable cells pass."""
+        return _passes(counts / self._effect, self.wrong_of(counts) / self._effect, target, level)
+
     def threshold(self, target: float, level: float) -> float:
         """Return from which probability on the property alone proves the target; inf if nowhere."""
-        starts = _sequence_starts(self.count, target, level)
-        if not starts:
+        starts = np.ceil(_sequence_starts(self.effective_count, target, level) * self._effect)
+        if not len(starts):
             return math.inf
-        counts = self._tested_counts(starts[0])
-        passes = _passes(counts, self.wrong_of(counts), target, level / len(starts))
+        counts = self._tested_counts(min(int(starts[0]), self.count))
+        passes = self.passes(counts, target, level / len(starts))
         last = _last_proven(passes, np.searchsorted(counts, starts))
         return math.inf if last is None else float(self.probability[counts[last] - 1])
 
@@ -250,9 +267,10 @@ class _Member:
     """What takes part in a pool: the cells of a property, and those of either half of the items."""
 
     def __init__(self, cells: JudgedCells) -> None:
-        self.whole = _Curve(cells)
+        effect = design_effect([cells])
         half = cells.item % 2
-        self.halves = (_Curve(cells.select(half == 0)), _Curve(cells.select(half == 1)))
+        self.whole = _Curve(cells, effect)
+        self.halves = tuple(_Curve(cells.select(half == each), effect) for each in (0, 1))
 
 
 def _pooled_thresholds(pool: Sequence[_Member], target: float, effect: float) -> list[float]:
@@ -289,7 +307,7 @@ def _last_proven_error(
             wrong += half.wrong_of(counts)
     available /= effect
     starts = _sequence_starts(int(available[-1]), target, _LEVEL)
-    if not starts:
+    if not len(starts):
         return None
     passes = _passes(tested / effect, wrong / effect, target, _LEVEL / len(starts))
     return _last_proven(passes, np.searchsorted(available, starts))
@@ -301,23 +319,23 @@ def _reached(curve: _Curve, thresholds: FloatArray, target: float, confidence: f
     That is the number of the last error up to it where its own cells pass, or M if none does.
     """
     counts = curve.counts_from(thresholds)
-    passes = _passes(counts, curve.wrong_of(counts), target, 1 - confidence)
+    passes = curve.passes(counts, target, 1 - confidence)
     last = np.maximum.accumulate(np.where(passes, np.arange(len(counts)), -1))
     return np.where(last >= 0, last, len(counts))
 
 
-def _sequence_starts(count: int, target: float, level: float) -> list[int]:
+def _sequence_starts(count: int, target: float, level: float) -> FloatArray:
     """Return the numbers of cells with which sequences of tests begin; none if there are too few.
 
     More sequences leave less of the level to each, so that each needs more cells.
     """
-    starts: list[int] = []
+    starts: list[float] = []
     for number in range(1, 64):
         first = flawless_cells(target, level / number)
         if first * _SEQUENCE_GROWTH ** (number - 1) > count:
             break
-        starts = [int(first * _SEQUENCE_GROWTH**each) for each in range(number)]
-    return starts
+        starts = [first * _SEQUENCE_GROWTH**each for each in range(number)]
+    return np.array(starts)
 
 
 def _last_proven(passes: BoolArray, starts: IntArray) -> int | None:

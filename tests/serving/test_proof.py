@@ -104,6 +104,26 @@ def test_cells_of_the_same_few_items_do_not():
     assert not any(prove(cells, [0.99]).values())
 
 
+def repeated(right: np.ndarray, times: int) -> JudgedCells:
+    """Every item's cell, predicted several times from more or less of the item."""
+    item = np.repeat(np.arange(len(right)), times)
+    return JudgedCells(np.linspace(0.999, 0.99, len(item)), right[item], item)
+
+
+def test_the_same_cell_several_times_proves_no_more_than_once():
+    assert not prove({"colour": repeated(np.ones(367, dtype=bool), 3)}, [0.99])["colour"]
+    assert prove({"colour": repeated(np.ones(368, dtype=bool), 3)}, [0.99])["colour"]
+
+
+def test_luck_with_the_same_cell_several_times_proves_nothing():
+    rng = np.random.default_rng(5)
+    proven = sum(
+        bool(prove({"colour": repeated(rng.random(600) < 0.95, 4)}, [0.9501])["colour"])
+        for _ in range(100)
+    )
+    assert proven <= 8
+
+
 def test_a_property_that_speaks_against_the_target_takes_no_part_in_the_pool():
     cells = {
         name: JudgedCells(
@@ -148,19 +168,18 @@ def test_a_property_without_cells_has_no_proof():
 
 def test_the_design_effect_of_independent_errors_is_near_one():
     rng = np.random.default_rng(0)
-    cells = {name: judged(rng.random(4000) < 0.9) for name in "abcd"}
-    assert design_effect(cells) < 1.1
+    assert design_effect([judged(rng.random(4000) < 0.9) for _ in range(4)]) < 1.1
 
 
 def test_the_design_effect_of_errors_that_an_item_shares_is_its_number_of_cells():
     rng = np.random.default_rng(0)
     right = rng.random(4000) < 0.9
-    assert design_effect({name: judged(right) for name in "abcd"}) == pytest.approx(4, abs=0.1)
+    assert design_effect([judged(right)] * 4) == pytest.approx(4, abs=0.1)
 
 
 def test_without_errors_a_cell_counts_for_its_share_of_an_item():
-    assert design_effect({name: judged([True] * 50) for name in "abcd"}) == 4
-    assert design_effect({"a": judged([])}) == 1
+    assert design_effect([judged([True] * 50)] * 4) == 4
+    assert design_effect([judged([])]) == 1
 
 
 drawn_properties = st.dictionaries(

@@ -18,12 +18,12 @@ that of independent ones.
 **Pooled.** Where the cells of one property prove little, those of all are taken together. Each
 property takes part up to the threshold at which the calibrated probabilities promise a certain
 error, the same for all of them; so no property fills what another one must make up for. The pool is
-proven if its cells pass the test at the laxest of these errors. All cells of an item share its title
-and image, and the design effect is that of all of them. A property takes part only as far as its
-own cells pass the test at a confidence of 75%: alone they prove little, but they must not speak
-against it either. (In the pool that is tested, the cells of one half of the items decide about those
-of the other: with properties that were chosen for their luck, a pool passed in 7 of 10 cases in
-which it should not have.) Properties with too few cells for that take part as if they were one,
+proven if its cells pass the test at the laxest of these errors. All cells of an item share its
+title and image, and the design effect is that of all of them. A property takes part only as far as
+its own cells pass the test at a confidence of 75%: alone they prove little, but they must not speak
+against it either. (In the pool that is tested, the cells of one half of the items decide about
+those of the other: with properties that were chosen for their luck, a pool passed in 7 of 10 cases
+in which it should not have.) Properties with too few cells for that take part as if they were one,
 without those that are significantly too often wrong. The proof holds for all cells that are filled,
 not for each property.
 

@@ -7,7 +7,7 @@ from serving.provable import ProvableTargets
 
 
 def completion(proven: float | None, decision: Decision = "review") -> Completion:
-    return Completion("1", "colour", (), decision, Evidence(), proven)
+    return Completion("1", "colour", (), decision, Evidence(), proven=proven)
 
 
 def counted(target: float, *proven: float | None) -> ProvableTargets:

@@ -250,7 +250,7 @@ class HomeScorer:
             for situation, fitted in temperatures["situations"].items()
         }
         # Version 1 has curves instead of what is proven.
-        proofs = {
+        proofs: dict[str, Any] = {
             key: {situation: _renamed(each, names) for situation, each in data[key].items()}
             for key in ("proven", "curves")
             if key in data

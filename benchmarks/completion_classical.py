@@ -7,7 +7,7 @@ It is logistic regression on TF-IDF, HOG, colour histograms and one-hot known st
 
 Trains one set of models per setting on the train split, predicts every known cell of the test
 split, and prints Hits@1 (macro average over properties) beside that of the most frequent value.
-``catalograph evaluate completion`` measures a model on the same cells.
+``catalograph evaluate completion --against classical`` compares a model with it on the same cells.
 """
 
 from __future__ import annotations
@@ -16,27 +16,17 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
-from evaluation.baselines import BASELINE_IMAGE_SIZE, Classical, MostFrequent
-from evaluation.completion import EvaluationReport, evaluate_completion
+from evaluation.against import Baselines
+from evaluation.baselines import Classical, MostFrequent
+from evaluation.completion import EvaluationReport
 from evaluation.settings import SETTINGS, Setting
-from fusion.inference.featurizer import ItemInput
 from kg.home import Home
-from kg.image_cache import ImageCache
-from kg.snapshot import GraphSnapshot, read_snapshot
-from kg.splits import assign_splits
-from schema.ontology import Ontology
-from serving.cells import Scorer
-
-Splits = dict[str, list[ItemInput]]
 
 
 @dataclass(frozen=True)
@@ -48,42 +38,19 @@ class Measurement:
     training_seconds: float
 
 
-def read_splits(home: Home, split_file: Path | None) -> Splits:
-    """Read the home's items by split, with images as pixels."""
-    with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, ontology=home.ontology())
-    files = home.image_files()
-    images = ImageCache.build(snapshot.images, BASELINE_IMAGE_SIZE, home.cache, files)
-    split_of = assign_splits(snapshot.items, split_file)
-    splits: Splits = {"train": [], "validation": [], "test": []}
-    for index, item in enumerate(snapshot.items):
-        if item in split_of:
-            splits[split_of[item]].append(read_item(snapshot, images, index))
-    return splits
-
-
-def read_item(snapshot: GraphSnapshot, images: ImageCache, index: int) -> ItemInput:
-    """Read one item; its image becomes pixels [3, S, S]."""
-    pixels = images.pixels(np.array([index]))[0] if images.present[index] else None
-    return ItemInput(
-        snapshot.items[index], snapshot.titles[index], pixels, tuple(snapshot.statements_of(index))
-    )
-
-
-def measure(
-    ontology: Ontology, splits: Splits, setting: Setting, blind_also: Sequence[str]
-) -> Measurement:
+def measure(baselines: Baselines, setting: Setting) -> Measurement:
     """Train and evaluate both baselines in one setting."""
+    train = baselines.splits["train"]
+    ontology = baselines.ontology
     started = time.perf_counter()
-    classical = Classical.train(ontology, splits["train"], setting, blind_also=blind_also)
+    classical = Classical.train(ontology, train, setting, blind_also=baselines.blind_also)
     seconds = time.perf_counter() - started
-    most_frequent = MostFrequent(ontology, splits["train"])
-
-    def evaluate(scorer: Scorer) -> EvaluationReport:
-        test = splits["test"]
-        return evaluate_completion(scorer, test, ontology, setting, blind_also=blind_also)
-
-    return Measurement(evaluate(classical), evaluate(most_frequent), seconds)
+    most_frequent = MostFrequent(ontology, train)
+    return Measurement(
+        baselines.evaluate_scorer(classical, setting),
+        baselines.evaluate_scorer(most_frequent, setting),
+        seconds,
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -111,10 +78,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure the settings, print a table, and optionally write JSON."""
     options = parse_arguments()
-    home = Home.open(options.home)
-    splits = read_splits(home, options.split)
-    ontology = home.ontology()
     blind_also = [word for word in options.also.split(",") if word]
+    baselines = Baselines(Home.open(options.home), options.split, blind_also=blind_also)
 
     reports: list[dict[str, Any]] = []
     heading = f"{'setting':<20}{'classical':>10}{'95% interval':>16}"
@@ -122,7 +87,7 @@ def main() -> None:
     for setting in SETTINGS:
         if options.setting and setting.name not in options.setting:
             continue
-        measured = measure(ontology, splits, setting, blind_also)
+        measured = measure(baselines, setting)
         hits = measured.classical.macro["hits@1"]
         interval = f"{hits.low:.3f}–{hits.high:.3f}"
         most_frequent = measured.most_frequent.macro["hits@1"].value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from commands.loading import (
     warn_of_unreadable_images,
 )
 from commands.progress import bar
-from schema.errors import StoreLockedError, UsageError
+from schema.errors import CatalographWarning, StoreLockedError, UsageError
 from schema.files import atomic_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from serving.asking import CellPlan, Refusal
     from serving.completion import Completion, Withheld
     from serving.home_scorer import HomeScorer
+    from serving.limits import ItemSources
     from serving.loading import ModelScorer
     from serving.writeback import NotWritten, PredictionWriter
 
@@ -88,10 +90,9 @@ SHOWN = 20
     "--target-precision",
     metavar="X",
     type=float,
-    default=0.99,
-    show_default=True,
     help="Precision that must be proven before a cell is filled: the share of filled cells that "
-    "are right, between 0 and 1.",
+    "are right, between 0 and 1. What ontology.toml sets for a property, a category or a source "
+    "holds all the same.  [default: that of ontology.toml, or else 0.99]",
 )
 @click.option(
     "--out",
@@ -115,7 +116,7 @@ def complete(
     map_file: Path | None,
     write_map: Path | None,
     top_k: int,
-    target_precision: float,
+    target_precision: float | None,
     out: Path | None,
     write: bool,
 ) -> None:
@@ -137,9 +138,12 @@ def complete(
     _check_options(target_precision, cells_file, items, properties, out)
     # Imported only now, so that a wrong option is reported without loading PyTorch.
     from kg.image_files import UnreadableImages
+    from serving.calibration import Calibration
     from serving.completion import Completion, complete_cells
     from serving.items import CatalogItems
+    from serving.limits import general_target, limits_of_cells
     from serving.loading import load_regions, load_scorer
+    from serving.provable import ProvableTargets
 
     started = time.monotonic()
     home = context.home()
@@ -155,6 +159,12 @@ def complete(
     plan = _plan(context, ontology, adapted, snapshot, named_cells, items, properties)
     cells = plan.cells
     catalogue = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
+    limits_of = limits_of_cells(
+        snapshot,
+        ontology.decisions,
+        target_precision=target_precision,
+        sources=_item_sources(home, ontology, snapshot),
+    )
     asked = dict.fromkeys(cell.item for cell in cells)
     missing = UnreadableImages(0, {})
     if scorer.reads_pixels:
@@ -166,6 +176,9 @@ def complete(
     writer = _prediction_writer(context, home, scorer.name, ontology) if write else None
 
     decisions: Counter[str] = Counter()
+    provable = ProvableTargets(
+        general_target(ontology.decisions, target_precision), Calibration(scorer.calibration).cells
+    )
     first: list[Completion] = []
     with bar("completing") as progress, _output_file(out) as file:
         completions = complete_cells(
@@ -173,7 +186,7 @@ def complete(
             catalogue,
             cells,
             top_k=top_k,
-            target_precision=target_precision,
+            limits_of=limits_of,
             withheld=_withheld(home, adapted),
             not_filled=plan.not_applying,
             progress=progress,
@@ -185,6 +198,7 @@ def complete(
         ]
         for completion in itertools.chain(completions, refused):
             decisions[completion.decision] += 1
+            provable.add(completion)
             if len(first) < SHOWN:
                 first.append(completion)
             if file is not None:
@@ -208,23 +222,48 @@ def complete(
         "model": scorer.name,
         "cells": decisions.total(),
         **{decision: decisions[decision] for decision in DECISIONS},
+        "provable": provable.as_dict(),
         "written": written,
         **left_out.as_dict(),
         "out": None if out is None else str(out),
         "seconds": round(time.monotonic() - started, 2),
     }
-    context.emit(document, *_summary(decisions, written, left_out, out, first))
+    lines = _summary(decisions, written, left_out, out, first)
+    if cells and provable.is_little:
+        lines.append(provable.explanation())
+    context.emit(document, *lines)
+
+
+def _item_sources(home: Home, ontology: Ontology, snapshot: GraphSnapshot) -> ItemSources:
+    """Return the sources of each item if a decision depends on them, and warn of decisions of none.
+
+    A name that the catalogue does not have may be mistyped, and the decision would never be made.
+    """
+    from serving.limits import read_item_sources, without_effect
+
+    sources: ItemSources = {}
+    if ontology.decisions.sources:
+        with home.store(read_only=True) as store:
+            sources = read_item_sources(store)
+    for name in without_effect(ontology.decisions, snapshot, ontology, sources):
+        warnings.warn(
+            f"{name} in {home.ontology_path.name} is about nothing in this catalogue: "
+            "correct the name, or remove the table",
+            CatalographWarning,
+            stacklevel=2,
+        )
+    return sources
 
 
 def _check_options(
-    target_precision: float,
+    target_precision: float | None,
     cells_file: Path | None,
     items: Sequence[str],
     properties: Sequence[str],
     out: Path | None,
 ) -> None:
     """Refuse options that do not fit, before the model is loaded."""
-    if not 0 < target_precision < 1:
+    if target_precision is not None and not 0 < target_precision < 1:
         raise UsageError(
             f"--target-precision {target_precision} is not between 0 and 1: give a share like 0.99"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ from commands.progress import bar
 from schema.errors import DataError, SourceNotFoundError
 
 if TYPE_CHECKING:
-    from evaluation.completion import EvaluationReport
+    from evaluation.against import Baselines
+    from evaluation.completion import Comparison, EvaluationReport
+    from evaluation.settings import Setting
     from kg.quality.leaks import PropertyDependency
 
 
@@ -90,6 +92,13 @@ def evaluate() -> None:
     "[default: none]",
 )
 @map_option
+@click.option(
+    "--against",
+    metavar="MODEL|classical|most-frequent",
+    multiple=True,
+    help="Also evaluate this model, or a baseline that learns from the train split, and print the "
+    "differences with paired intervals; may be repeated.  [default: none]",
+)
 @_part_option
 @split_option
 @_out_option
@@ -103,6 +112,7 @@ def completion(
     all_settings: bool,
     blind_also: str,
     map_file: Path | None,
+    against: tuple[str, ...],
     split_name: str,
     split: Path | None,
     out: Path | None,
@@ -111,14 +121,16 @@ def completion(
 
     Hides every known cell (one property of one item) of the held-out items in turn and has the
     model complete it. Prints Hits@1, Hits@3, Hits@10, MRR and the expected calibration error (ECE)
-    for each property, with 95% intervals over items. Ranks are filtered and realistic, as in
-    PyKEEN.
+    for each property, with 95% intervals over items; then the Brier score, the area under the
+    risk-coverage curve (AURC), and how many cells are filled at target precisions of 0.9, 0.95 and
+    0.99, and how many of these are right. Ranks are filtered and realistic, as in PyKEEN.
 
     \b
     Example:
-      catalograph evaluate completion --title none --image yes --known none
+      catalograph evaluate completion --title none --against classical
     """
-    from evaluation.completion import evaluate_settings
+    from evaluation.against import Baselines
+    from evaluation.completion import compare, evaluate_settings
     from evaluation.settings import SETTINGS, Setting
     from kg.image_files import UnreadableImages
     from serving.home_scorer import HomeScorer
@@ -150,17 +162,81 @@ def completion(
         reports = evaluate_settings(
             adapted, items, ontology, settings, blind_also=also_blind, progress=progress
         )
-    documents = [report.as_dict() for report in reports]
-    document = documents if all_settings else documents[0]
-    _write_json(document, out)
-    context.emit(document, *(line for report in reports for line in _report_lines(report)))
+    baselines = Baselines(home, split, split_name, also_blind)
+    others = [_evaluate_other(baselines, name, settings) for name in dict.fromkeys(against)]
+    documents = []
+    lines: list[object] = []
+    for report, *baseline_reports in zip(reports, *others, strict=True):
+        comparisons = [compare(report, each) for each in baseline_reports]
+        document = report.as_dict()
+        if comparisons:
+            document["against"] = [each.as_dict() for each in comparisons]
+        documents.append(document)
+        lines += _report_lines(report)
+        lines += (line for each in comparisons for line in _comparison_lines(each))
+    result = documents if all_settings else documents[0]
+    _write_json(result, out)
+    context.emit(result, *lines)
+
+
+def _evaluate_other(
+    baselines: Baselines, name: str, settings: Sequence[Setting]
+) -> list[EvaluationReport]:
+    """Evaluate a baseline or another model on the same items."""
+    from evaluation.against import BASELINES
+    from evaluation.completion import evaluate_settings
+    from serving.home_scorer import HomeScorer
+    from serving.loading import items_of_split, load_regions, load_scorer
+
+    if name in BASELINES:
+        reports = []
+        with bar(f"training {name}", "settings") as progress:
+            for number, setting in enumerate(settings, 1):
+                reports.append(baselines.evaluate(name, setting))
+                progress(number, len(settings))
+        return reports
+    home = baselines.home
+    scorer = load_scorer(home, name)
+    items = items_of_split(
+        home.snapshot(),
+        baselines.part,
+        home.image_files(),
+        baselines.split_file,
+        load_regions(home, scorer),
+    )
+    with bar(f"evaluating {name}") as progress:
+        return evaluate_settings(
+            HomeScorer(scorer, baselines.ontology),
+            items,
+            baselines.ontology,
+            settings,
+            blind_also=baselines.blind_also,
+            progress=progress,
+        )
 
 
 def _report_lines(report: EvaluationReport) -> list[object]:
     columns, *rows = report.as_rows()
+    decision_columns, *decision_rows = report.decision_rows()
     return [
         f"{report.model}, {report.setting.name}: {report.items:,} items",
         table(columns, rows, right=columns[1:]),
+        "what is filled at a target precision, and how much of it is right:",
+        table(decision_columns, decision_rows, right=decision_columns[1:]),
+        *report.decision_lines(),
+    ]
+
+
+def _comparison_lines(comparison: Comparison) -> list[object]:
+    columns, *rows = comparison.as_rows()
+    metric_columns, *metric_rows = comparison.metric_rows()
+    report = comparison.report
+    return [
+        f"{report.model} against {comparison.baseline.model}, {report.setting.name}: Hits@1, "
+        "with paired intervals of the difference",
+        table(columns, rows, right=columns[1:]),
+        "all metrics, macro:",
+        table(metric_columns, metric_rows, right=metric_columns[1:]),
     ]
 
 

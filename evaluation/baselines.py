@@ -40,10 +40,10 @@ class MostFrequent:
     """Ranks values by their frequency among the training items, whatever the item is."""
 
     name = "most frequent"
-    calibration = None
 
     def __init__(self, ontology: Ontology, items: Sequence[ItemInput]) -> None:
         self.ontology = ontology
+        self.calibration: dict[str, Any] | None = None
         counts = Counter(statement for item in items for statement in set(item.known))
         self._logits: dict[str, NDArray[np.float32]] = {}
         for name, spec in ontology.properties.items():
@@ -77,10 +77,10 @@ class Classical:
     """Logistic regression on classical features, for one setting; built by :meth:`train`."""
 
     name = "classical"
-    calibration = None
 
     def __init__(self, ontology: Ontology) -> None:
         self.ontology = ontology
+        self.calibration: dict[str, Any] | None = None
         self._title_vectorizers: list[Any] = []
         self._image_features: _ImageFeatures | None = None
         self._statement_column: dict[PropertyValue, int] = {}

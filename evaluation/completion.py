@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import METRICS, MetricEstimates, Outcomes, realistic_ranks, summarise
+from evaluation.metrics import (
+    METRICS,
+    TARGETS,
+    Estimate,
+    MetricEstimates,
+    Outcomes,
+    Summary,
+    differences,
+    realistic_ranks,
+    summarise,
+)
 from evaluation.settings import Setting, apply_setting, catalogue_words
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
@@ -20,7 +31,8 @@ from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
-from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
+from serving.cells import Scorer, predict, score_in_chunks, situation_of
+from serving.completion import fills
 
 _EVALUATION_BATCH = 128  # items
 
@@ -29,7 +41,8 @@ _EVALUATION_BATCH = 128  # items
 class EvaluationReport:
     """Metrics of one model in one setting, with 95% intervals over items.
 
-    ``cells`` counts the hidden cells of each property; ``macro`` is the mean over properties.
+    ``cells`` counts the hidden cells of each property; ``macro`` is the mean over properties, and
+    ``pooled`` takes all cells together. ``outcomes`` are what the metrics were computed from.
     """
 
     model: str
@@ -38,6 +51,8 @@ class EvaluationReport:
     cells: dict[str, int]
     properties: dict[str, MetricEstimates]
     macro: MetricEstimates
+    pooled: MetricEstimates
+    outcomes: Mapping[str, Outcomes] = field(compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -51,6 +66,7 @@ class EvaluationReport:
             "items": self.items,
             "cells": sum(self.cells.values()),
             "macro": _plain(self.macro),
+            "pooled": _plain(self.pooled),
             "properties": properties,
         }
 
@@ -66,15 +82,135 @@ class EvaluationReport:
         ]
         return [heading, *rows, _table_row("macro", sum(self.cells.values()), self.macro)]
 
+    def decision_rows(self) -> list[list[str]]:
+        """Return a table of what is filled at each target precision, and how much of it is right.
+
+        After the properties and their mean come all cells together, whose realised precision is
+        what the targets promise.
+        """
+        heading = ["property", "Brier", "AURC"]
+        for target in TARGETS:
+            heading += [f"filled at {target}", "right"]
+        rows = [*self.properties.items(), ("macro", self.macro), ("all cells", self.pooled)]
+        return [heading, *(_decision_row(name, estimates) for name, estimates in rows)]
+
+    def decision_lines(self) -> list[str]:
+        """Return a sentence for each target about all cells together, with the interval."""
+        lines = []
+        for target in TARGETS:
+            coverage = self.pooled[f"coverage@{target}"].value
+            precision = self.pooled[f"precision@{target}"]
+            if math.isnan(precision.value):
+                lines.append(f"at {target}: nothing is proven, and no cell filled")
+            else:
+                lines.append(
+                    f"at {target}: {coverage:.1%} of all cells are filled, of which "
+                    f"{precision.value:.2%} ({precision.low:.2%}–{precision.high:.2%}) are right"
+                )
+        return lines
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By how much a report's metrics exceed those of ``baseline``, with paired 95% intervals."""
+
+    report: EvaluationReport
+    baseline: EvaluationReport
+    difference: Summary
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data: the baseline's metrics and the differences."""
+        baseline = self.baseline.as_dict()
+        return {
+            **{name: baseline[name] for name in ("model", "macro", "pooled", "properties")},
+            "difference": {
+                "macro": _plain(self.difference.macro),
+                "pooled": _plain(self.difference.pooled),
+                "properties": {
+                    name: _plain(estimates)
+                    for name, estimates in self.difference.properties.items()
+                },
+            },
+        }
+
+    def as_rows(self) -> list[list[str]]:
+        """Return a table of Hits@1: the heading, a row per property, and the macro mean."""
+        heading = ["property", "Hits@1", self.baseline.model, "difference", "95% interval"]
+        rows = [
+            _comparison_row(name, "hits@1", ours, self.baseline.properties[name], difference)
+            for (name, ours), difference in zip(
+                self.report.properties.items(), self.difference.properties.values(), strict=True
+            )
+        ]
+        macro = self.metric_rows()[1][1:]
+        return [heading, *rows, ["macro", *macro]]
+
+    def metric_rows(self) -> list[list[str]]:
+        """Return a table of the macro means of all metrics."""
+        heading = ["metric", self.report.model, self.baseline.model, "difference", "95% interval"]
+        macros = self.report.macro, self.baseline.macro, self.difference.macro
+        return [heading, *(_comparison_row(metric, metric, *macros) for metric in METRICS)]
+
+
+def compare(
+    report: EvaluationReport, baseline: EvaluationReport, *, resamples: int = 1000, seed: int = 0
+) -> Comparison:
+    """Compare two reports on the same items in the same setting; raises DataError on others."""
+    ours = {name: np.unique(each.item) for name, each in report.outcomes.items()}
+    theirs = {name: np.unique(each.item) for name, each in baseline.outcomes.items()}
+    same_cells = ours.keys() == theirs.keys() and all(
+        np.array_equal(ours[name], theirs[name]) for name in ours
+    )
+    if not same_cells or (report.items, report.setting) != (baseline.items, baseline.setting):
+        raise DataError(
+            f"{report.model} and {baseline.model} were not evaluated on the same cells: "
+            "evaluate both on the same items in the same setting"
+        )
+    # In the order of the report, which the tables are in.
+    outcomes = {name: baseline.outcomes[name] for name in report.outcomes}
+    found = differences(report.outcomes, outcomes, report.items, resamples=resamples, seed=seed)
+    return Comparison(report, baseline, found)
+
 
 def _plain(estimates: MetricEstimates) -> dict[str, Any]:
     return {metric: estimate.as_dict() for metric, estimate in estimates.items()}
 
 
 def _table_row(name: str, cells: int, estimates: MetricEstimates) -> list[str]:
-    values = [f"{estimates[metric].value:.3f}" for metric in METRICS]
     first = estimates["hits@1"]
-    return [name, str(cells), values[0], f"{first.low:.3f}–{first.high:.3f}", *values[1:]]
+    others = [f"{estimates[metric].value:.3f}" for metric in ("hits@3", "hits@10", "mrr", "ece")]
+    return [name, str(cells), f"{first.value:.3f}", _interval(first), *others]
+
+
+def _decision_row(name: str, estimates: MetricEstimates) -> list[str]:
+    row = [name, _shown(estimates["brier"].value, 4), _shown(estimates["aurc"].value, 4)]
+    for target in TARGETS:
+        row.append(_shown(estimates[f"coverage@{target}"].value, 3))
+        row.append(_shown(estimates[f"precision@{target}"].value, 4))
+    return row
+
+
+def _comparison_row(
+    name: str,
+    metric: str,
+    ours: MetricEstimates,
+    theirs: MetricEstimates,
+    differences: MetricEstimates,
+) -> list[str]:
+    difference = differences[metric]
+    values = [_shown(ours[metric].value, 4), _shown(theirs[metric].value, 4)]
+    if math.isnan(difference.value):
+        return [name, *values, "", ""]
+    interval = f"{difference.low:+.4f} to {difference.high:+.4f}"
+    return [name, *values, f"{difference.value:+.4f}", interval]
+
+
+def _shown(number: float, digits: int) -> str:
+    return "" if math.isnan(number) else f"{number:.{digits}f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.low:.3f}–{estimate.high:.3f}"
 
 
 def evaluate_completion(
@@ -188,52 +324,64 @@ class _SettingEvaluator:
     def _ranked(
         self, cells: _HiddenCells, logits: NDArray[np.float32], items: Sequence[ItemInput]
     ) -> Outcomes:
-        """Rank all true values and judge the best candidates of N cells with logits [N, V]."""
+        """Rank all true values and judge the best candidates of N cells.
+
+        ``logits`` are [N, V], or [N, V + 1] with that of another value.
+        """
         spec = self.known[cells.property]
+        candidates = logits[:, : len(spec.values)]
         number = np.array(cells.item_numbers)
         # A cell with several true values has a row for each of them: M rows in all.
         row_cell = np.repeat(np.arange(len(number)), [len(each) for each in cells.true_values])
         positions = [spec.position(value) for values in cells.true_values for value in values]
         row_value = np.array([-1 if position is None else position for position in positions])
         known = row_value >= 0
-        is_true = np.zeros(logits.shape, dtype=bool)
+        is_true = np.zeros(candidates.shape, dtype=bool)
         is_true[row_cell[known], row_value[known]] = True
 
         # A true value outside the model's vocabulary is a miss. To leave it out would favour models
         # with a small vocabulary.
         rank = np.full(len(row_cell), np.inf)
         rank[known] = realistic_ranks(
-            logits[row_cell[known]], row_value[known], is_true[row_cell[known]]
+            candidates[row_cell[known]], row_value[known], is_true[row_cell[known]]
         )
-        confidence = [
-            self._confidence(query, row, items)
-            for query, row in zip(cells.queries, logits, strict=True)
-        ]
-        best = logits.argmax(1)
+        confidence = np.zeros(len(number))
+        filled = np.zeros((len(number), len(TARGETS)), dtype=bool)
+        for row, query in enumerate(cells.queries):
+            situation = situation_of(items[query.item], query)
+            temperature = self.calibration.temperature(situation, cells.property)
+            predicted = predict(logits[row], len(spec.values), temperature)
+            confidence[row] = predicted.candidates.max()
+            for column, target in enumerate(TARGETS):
+                threshold = self.calibration.threshold(situation, cells.property, target)
+                filled[row, column] = fills(predicted.candidates, threshold)
+        best = candidates.argmax(1)
         return Outcomes(
             item=number[row_cell],
             rank=rank,
             cell_item=number,
-            confidence=np.array(confidence),
+            confidence=confidence,
             correct=is_true[np.arange(len(best)), best],
+            filled=filled,
+            unanswered=np.zeros(0, dtype=np.int64),
         )
-
-    def _confidence(
-        self, query: CellQuery, logits: NDArray[np.float32], items: Sequence[ItemInput]
-    ) -> float:
-        """Return the best candidate's calibrated probability."""
-        situation = situation_of(items[query.item], query)
-        temperature = self.calibration.temperature(situation, query.property)
-        return float(probabilities(logits, temperature).max())
 
     def report(self, items: int, resamples: int, seed: int) -> EvaluationReport:
         """Compute the metrics of everything that was added."""
         outcomes = {
             name: Outcomes.concatenate(parts) for name, parts in self.outcomes.items() if parts
         }
-        properties, macro = summarise(outcomes, items, resamples=resamples, seed=seed)
-        cells = {name: len(np.unique(outcome.item)) for name, outcome in outcomes.items()}
-        return EvaluationReport(self.scorer.name, self.setting, items, cells, properties, macro)
+        summary = summarise(outcomes, items, resamples=resamples, seed=seed)
+        return EvaluationReport(
+            model=self.scorer.name,
+            setting=self.setting,
+            items=items,
+            cells={name: len(np.unique(outcome.item)) for name, outcome in outcomes.items()},
+            properties=summary.properties,
+            macro=summary.macro,
+            pooled=summary.pooled,
+            outcomes=outcomes,
+        )
 
 
 def _values_by_property(item: ItemInput) -> Iterator[tuple[str, list[str]]]:
@@ -253,4 +401,6 @@ def _unranked(cells: _HiddenCells) -> Outcomes:
         cell_item=np.zeros(0, dtype=np.int64),
         confidence=np.zeros(0),
         correct=np.zeros(0, dtype=bool),
+        filled=np.zeros((0, len(TARGETS)), dtype=bool),
+        unanswered=np.array(cells.item_numbers),
     )

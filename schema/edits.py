@@ -39,6 +39,7 @@ def merge_edits(base: Ontology, edited: Ontology, inferred: Ontology) -> Ontolog
         categories=inferred.categories,
         described=inferred.described,
         threshold=threshold,
+        decisions=edited.decisions,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from schema.applicability import drawn_share, shares_digest
 from schema.dates import DATE_ORDERS
+from schema.decisions import Decisions
 from schema.documents import parse_toml
 from schema.equality import Equality, equality_of, find_merges, is_case_sensitive, synonym_keys
 from schema.errors import DataError, PropertyNotFoundError, SourceNotFoundError
@@ -214,6 +215,7 @@ class Ontology:
         categories: Mapping[str, int] | None = None,
         described: Mapping[str, int] | None = None,
         threshold: float = APPLIES_THRESHOLD,
+        decisions: Decisions | None = None,
     ) -> None:
         # Sorted, because equal ontologies must have the same TOML, and with it the same hash.
         self.properties = {
@@ -229,6 +231,8 @@ class Ontology:
         """How many of these items have any statement, where it is not all of them."""
         self._known_levels: dict[str, list[str]] = {}
         self.threshold = threshold
+        self.decisions = decisions or Decisions()
+        """How cells are decided. Only a person sets it."""
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -449,7 +453,11 @@ class Ontology:
         import tomli_w
 
         head = tomli_w.dumps({"version": 1, "threshold": self.threshold})
-        sections = [head, number_table(("categories",), self.categories)]
+        sections = [head]
+        decisions = self.decisions.as_document()
+        if decisions:
+            sections.append(tomli_w.dumps({"decisions": decisions}))
+        sections.append(number_table(("categories",), self.categories))
         if self.described:
             sections.append(number_table(("described",), self.described))
         if not self.properties:
@@ -491,12 +499,19 @@ class Ontology:
                 str(key): _count(count) for key, count in document.get("described", {}).items()
             }
             threshold = _share(document.get("threshold", APPLIES_THRESHOLD))
+            decisions = Decisions.from_document(document.get("decisions", {}))
         except (AttributeError, TypeError, ValueError) as error:
             raise DataError(
                 f"{name} is not a readable ontology ({error}): "
                 "correct the file, or remove it and run `catalograph schema infer`"
             ) from None
-        return cls(specs, categories=categories, described=described, threshold=threshold)
+        return cls(
+            specs,
+            categories=categories,
+            described=described,
+            threshold=threshold,
+            decisions=decisions,
+        )
 
     def save(self, path: Path) -> None:
         """Write the ontology to a file, completely or not at all."""

@@ -10,9 +10,11 @@ cell of an item without an image is judged by cells without an image.
 cells must not move them far, so their logarithms have normal priors: a property's is centred on its
 situation's temperature, and a situation's on the global one.
 
-**Thresholds** are read from precision curves: points (probability, predictions at or above it,
-wrong ones among them). The curves are cross-fitted: each item is scored with the temperatures that
-the other half of the items gave.
+**Thresholds** are proven by the same cells (see :mod:`serving.proof`), whose probabilities are
+cross-fitted: each item is scored with the temperatures that the other half of the items gave.
+
+A scorer that can score the items it has learned from as if it had not seen them, by leaving each of
+them out, gives those cells as well: with ten times as many, far more can be proven.
 
 The result is plain data for ``calibration.json``, which :class:`Calibration` reads.
 """
@@ -22,30 +24,31 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import betaincinv, logsumexp
+from scipy.special import logsumexp
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
-from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
 from schema.progress import ProgressCallback, no_progress
 from schema.settings import shown
 from schema.shares import ShareOut, compute_all
-from serving.cells import Scorer, probabilities, score_in_chunks, situation_of
+from serving.cells import Scorer, predict, score_in_chunks, situation_of
+from serving.proof import CONFIDENCE, JudgedCells, Proven, precision_bound, prove
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FORMER_VERSION = 1
+"""The version whose thresholds each pass a Clopper-Pearson bound by themselves."""
 TARGET_PRECISION = 0.99
-CONFIDENCE = 0.95
-"""Confidence of the one-sided Clopper-Pearson bound that a threshold has to pass."""
 MAX_CALIBRATION_ITEMS = 2000
-"""The most validation items that are used: enough to prove a precision of 0.998."""
+"""The most validation items that are used."""
 MIN_TEMPERATURE = 1e-3
 MAX_COUNT = 1e15
 _CALIBRATION_BATCH = 32  # items; each of them is encoded once per subset of its modalities
@@ -67,89 +70,166 @@ class CellGroup:
 
 @dataclass(frozen=True)
 class ScoredCells:
-    """N hidden cells of one group: ``logits`` [N, V], ``true`` [N, V] bool, ``fold`` [N] 0 or 1.
+    """N hidden cells of one group with V values.
 
-    ``true`` has several true values in a row if the cell has several, and none if the model knows
-    none of them.
+    - ``logits`` [N, V], or [N, V + 1] if the scorer says how probable another value is
+    - ``true`` [N, V] or [N, V + 1] bool: several in a row if the cell has several true values, and
+      none, or the last one, if the model knows none of them
+    - ``fold`` [N] 0 or 1: all cells of an item are in one fold
+    - ``item`` [N]: a number for each item
+    - ``values``: V
     """
 
     logits: NDArray[np.float32]
     true: BoolArray
     fold: IntArray
+    item: IntArray
+    values: int
 
     def select(self, mask: BoolArray) -> ScoredCells:
         """Return the cells that ``mask`` [N] selects."""
-        return ScoredCells(self.logits[mask], self.true[mask], self.fold[mask])
+        return ScoredCells(
+            self.logits[mask], self.true[mask], self.fold[mask], self.item[mask], self.values
+        )
+
+
+ScoredGroups = Mapping[CellGroup, ScoredCells]
+"""Scored cells by group."""
+
+
+def item_number(id: str) -> int:
+    """Return the number of an item in :class:`ScoredCells`, by a hash of its id."""
+    return zlib.crc32(id.encode())
+
+
+def fold_of(id: str) -> int:
+    """Return the fold of an item in :class:`ScoredCells`, 0 or 1, by a hash of its id."""
+    return zlib.crc32(b"fold " + id.encode()) & 1
 
 
 def calibrate(
     scorer: Scorer,
     items: Sequence[ItemInput],
     *,
+    out_of_fold: ScoredGroups | None = None,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
     share_out: ShareOut = compute_all,
 ) -> dict[str, Any]:
-    """Fit temperatures and precision curves on validation items, whose statements are the truth.
+    """Fit temperatures and prove thresholds on validation items, whose statements are the truth.
 
-    With ``share_out`` several processes score a share of the items each, and one of them fits; all
-    get the result.
+    ``out_of_fold`` are cells of items that the scorer has learned from, each scored without its
+    item. With ``share_out`` several processes score a share of the items each, and one of them
+    fits; all get the result.
     """
     groups = score_hidden_cells(scorer, items, seed=seed, progress=progress, share_out=share_out)
-    (fitted,) = share_out([groups], lambda scored: fit_calibration(scored, items))
+    (fitted,) = share_out([groups], lambda scored: fit_calibration(scored, items, out_of_fold))
     return fitted
 
 
 def fit_calibration(
-    groups: dict[CellGroup, ScoredCells], items: Sequence[object]
+    groups: ScoredGroups, items: Sequence[object], out_of_fold: ScoredGroups | None = None
 ) -> dict[str, Any]:
-    """Fit temperatures and precision curves on the scored cells of ``items``."""
+    """Fit temperatures and prove thresholds on the scored cells of ``items``, and out of fold."""
+    out_of_fold = out_of_fold or {}
+    groups = join_groups(groups, out_of_fold)
     temperatures_without_fold = {
         fold: _fit_temperatures(
             {group: cells.select(cells.fold != fold) for group, cells in groups.items()}
         )
         for fold in _FOLDS
     }
-    curves: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
+    judged: dict[str, dict[str, JudgedCells]] = defaultdict(dict)
     for group, cells in groups.items():
         temperatures = {
             fold: _temperature_of(fitted, group.situation, group.property)
             for fold, fitted in temperatures_without_fold.items()
         }
-        # With temperatures fitted on the same cells, the curve would look better than it is.
-        curves[group.situation][group.property] = _cross_fitted_curve(cells, temperatures)
+        # With temperatures fitted on the same cells, they would look better than they are.
+        judged[group.situation][group.property] = _judge(cells, temperatures)
 
     return {
         "version": FORMAT_VERSION,
         "confidence": CONFIDENCE,
         "items": min(len(items), MAX_CALIBRATION_ITEMS),
         "cells": sum(len(cells.fold) for cells in groups.values()),
+        "out_of_fold_cells": sum(len(cells.fold) for cells in out_of_fold.values()),
         "temperatures": _fit_temperatures(groups),
-        "curves": dict(curves),
+        "proven": {
+            situation: {
+                name: {
+                    "cells": len(properties[name].right),
+                    "steps": [
+                        [each.precision, each.probability, round(each.share, 6)] for each in steps
+                    ],
+                }
+                for name, steps in prove(properties).items()
+            }
+            for situation, properties in judged.items()
+        },
     }
+
+
+def join_groups(first: ScoredGroups, second: ScoredGroups) -> dict[CellGroup, ScoredCells]:
+    """Put the cells of the same groups together."""
+    joined = dict(first)
+    for group, cells in second.items():
+        others = joined.get(group)
+        joined[group] = cells if others is None else _join(others, cells)
+    return dict(sorted(joined.items()))
+
+
+def _join(first: ScoredCells, second: ScoredCells) -> ScoredCells:
+    if first.logits.shape[1] != second.logits.shape[1]:
+        raise ValueError("the cells to join are not scored over the same values")
+    return ScoredCells(
+        logits=np.concatenate([first.logits, second.logits]),
+        true=np.concatenate([first.true, second.true]),
+        fold=np.concatenate([first.fold, second.fold]),
+        item=np.concatenate([first.item, second.item]),
+        values=first.values,
+    )
 
 
 @dataclass(frozen=True)
 class ScoredCell:
-    """One hidden cell: its ``logits`` [V], its ``true`` values [V], and its ``fold``."""
+    """One hidden cell of :class:`ScoredCells`."""
 
     group: CellGroup
     logits: NDArray[np.float32]
     true: BoolArray
     fold: int
+    item: int
+    values: int
 
 
 @dataclass
 class _GroupBuilder:
     """Rows of one group while batches of items are scored."""
 
+    values: int = 0
     logits: list[NDArray[np.float32]] = field(default_factory=list)
     true: list[BoolArray] = field(default_factory=list)
     fold: list[int] = field(default_factory=list)
+    item: list[int] = field(default_factory=list)
+
+    def add(self, cell: ScoredCell) -> None:
+        """Add a row."""
+        self.values = cell.values
+        self.logits.append(cell.logits)
+        self.true.append(cell.true)
+        self.fold.append(cell.fold)
+        self.item.append(cell.item)
 
     def build(self) -> ScoredCells:
         """Stack the rows."""
-        return ScoredCells(np.stack(self.logits), np.stack(self.true), np.array(self.fold))
+        return ScoredCells(
+            np.stack(self.logits),
+            np.stack(self.true),
+            np.array(self.fold),
+            np.array(self.item),
+            self.values,
+        )
 
 
 def score_hidden_cells(
@@ -183,9 +263,10 @@ def score_hidden_cells(
             ScoredCell(
                 group=CellGroup(situation_of(variants[cell.item], cell), cell.property),
                 logits=row,
-                true=_true_values(scorer, variants[cell.item], cell.property),
-                # By a hash of the id, too: all cells of an item share a fold.
-                fold=zlib.crc32(b"fold " + variants[cell.item].id.encode()) & 1,
+                true=_true_values(scorer, variants[cell.item], cell.property, len(row)),
+                fold=fold_of(variants[cell.item].id),
+                item=item_number(variants[cell.item].id),
+                values=len(scorer.ontology.values_of(cell.property)),
             )
             for cell, row in zip(cells, logits, strict=True)
         ]
@@ -193,10 +274,7 @@ def score_hidden_cells(
     builders: dict[CellGroup, _GroupBuilder] = defaultdict(_GroupBuilder)
     for part in share_out(range(0, len(chosen), _CALIBRATION_BATCH), score):
         for cell in part:
-            builder = builders[cell.group]
-            builder.logits.append(cell.logits)
-            builder.true.append(cell.true)
-            builder.fold.append(cell.fold)
+            builders[cell.group].add(cell)
     return {group: builder.build() for group, builder in sorted(builders.items())}
 
 
@@ -233,14 +311,20 @@ def _hidden_cells(
         yield CellQuery(index, name, tuple(others))
 
 
-def _true_values(scorer: Scorer, item: ItemInput, property: str) -> BoolArray:
-    """Mark the item's own values among the property's values [V]."""
+def _true_values(scorer: Scorer, item: ItemInput, property: str, width: int) -> BoolArray:
+    """Mark the item's own values among the property's values [width].
+
+    If the scores have a column for another value as well, it is marked if no other one is.
+    """
     spec = scorer.ontology[property]
     true = {spec.position(value) for name, value in item.known if name == property}
-    return np.array([position in true for position in range(len(spec.values))])
+    marked = np.array([position in true for position in range(width)])
+    if width > len(spec.values):
+        marked[-1] = not marked.any()
+    return marked
 
 
-def _fit_temperatures(groups: dict[CellGroup, ScoredCells]) -> dict[str, Any]:
+def _fit_temperatures(groups: ScoredGroups) -> dict[str, Any]:
     """Fit a ``global`` temperature, and per situation one for ``all`` and for each property."""
     overall = fit_temperature(groups.values())
     situations: dict[str, Any] = {}
@@ -287,51 +371,15 @@ def fit_temperature(
     return float(np.exp(optimum.x))
 
 
-def _cross_fitted_curve(cells: ScoredCells, temperatures: dict[int, float]) -> list[list[float]]:
-    """Return the precision curve of the best candidates, with the temperature of each fold."""
-    confidence = []
-    correct = []
+def _judge(cells: ScoredCells, temperatures: dict[int, float]) -> JudgedCells:
+    """Judge the best candidates, with the temperature of each fold."""
+    probability = np.empty(len(cells.fold))
     for fold, temperature in temperatures.items():
-        part = cells.select(cells.fold == fold)
-        rows = np.arange(len(part.fold))
-        best = part.logits.argmax(1)
-        confidence.append(probabilities(part.logits, temperature)[rows, best])
-        correct.append(part.true[rows, best])
-    return precision_curve(np.concatenate(confidence), np.concatenate(correct))
-
-
-def precision_curve(confidence: FloatArray, correct: BoolArray) -> list[list[float]]:
-    """Return points [probability, predictions at or above it, wrong ones among them].
-
-    Probabilities fall from point to point. A point whose precision bound a lower probability also
-    reaches is left out: no target would ever choose it as the threshold.
-    """
-    order = np.argsort(-confidence, kind="stable")
-    descending = confidence[order]
-    wrong = (~correct[order]).cumsum()
-    # Equal probabilities are accepted or refused together, so only the last of them is a point.
-    last_of_ties = np.append(descending[1:] != descending[:-1], True)[: len(descending)]
-
-    points: list[list[float]] = []
-    best_bound = 0.0
-    for position in np.flatnonzero(last_of_ties)[::-1].tolist():
-        bound = precision_bound(position + 1, int(wrong[position]))
-        if bound > best_bound:
-            best_bound = bound
-            points.append([float(descending[position]), position + 1, int(wrong[position])])
-    return points[::-1]
-
-
-def precision_bound(count: int, wrong: int, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided Clopper-Pearson lower bound of the precision.
-
-    ``wrong`` of ``count`` predictions were wrong. Written out, because ``scipy.stats.binomtest``
-    takes a single count, and slowly: a curve needs thousands of bounds.
-    """
-    right = count - wrong
-    # The bound p solves P(X >= right | count, p) = 1 - confidence for a binomial X, which is a
-    # quantile of the Beta distribution with parameters right and wrong + 1.
-    return float(betaincinv(right, wrong + 1, 1 - confidence)) if right > 0 else 0.0
+        inside = cells.fold == fold
+        predicted = predict(cells.logits[inside], cells.values, temperature)
+        probability[inside] = predicted.candidates.max(1)
+    best = cells.logits[:, : cells.values].argmax(1)
+    return JudgedCells(probability, cells.true[np.arange(len(best)), best], cells.item)
 
 
 def _temperature_of(temperatures: dict[str, Any], situation: str, property: str) -> float:
@@ -346,31 +394,34 @@ class Calibration:
     """The temperatures and thresholds of a model, from the data that :func:`calibrate` returned.
 
     None stands for a model that was never calibrated: its temperatures are 1, and it has no proven
-    thresholds.
+    thresholds. ``cells`` is the number of cells that it was calibrated on.
     """
 
     def __init__(self, data: dict[str, Any] | None) -> None:
         data = data or {
             "version": FORMAT_VERSION,
             "temperatures": {"global": 1.0, "situations": {}},
-            "curves": {},
+            "proven": {},
         }
         version = data.get("version")
-        if version != FORMAT_VERSION:
+        if version not in (FORMER_VERSION, FORMAT_VERSION):
             raise ModelError(
-                f"calibration.json has version {version!r}, "
+                f"calibration.json has version {shown(version)}, "
                 f"this catalograph reads {FORMAT_VERSION}: calibrate again"
             )
         try:
-            self._confidence = _number(data.get("confidence", CONFIDENCE), most=1)
             self._temperatures = _checked_temperatures(data["temperatures"])
-            self._curves = _checked_curves(data["curves"])
+            if version == FORMER_VERSION:
+                confidence = _number(data.get("confidence", CONFIDENCE))
+                self._proven = _proven_by_curves(data["curves"], confidence)
+            else:
+                self._proven = _checked_proofs(data["proven"])
+            self.cells = int(_number(data.get("cells", 0), most=MAX_COUNT))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"calibration.json is damaged ({str(error)[:100]}): "
                 "restore the model folder from a copy, or train again"
             ) from None
-        self._thresholds: dict[tuple[str, str, float], float | None] = {}
 
     def temperature(self, situation: str, property: str) -> float:
         """Return the divisor of the logits of the property's cells in that situation."""
@@ -379,19 +430,33 @@ class Calibration:
     def threshold(self, situation: str, property: str, target: float) -> float | None:
         """Return the lowest probability from which on the target precision is proven.
 
-        None if no probability is. Without a mistake, the proof takes
-        log(1 - confidence) / log(target) predictions: 299 for 0.99, 59 for 0.95, 29 for 0.9.
+        None if no probability is. How many cells a proof takes, :mod:`serving.proof` says.
         """
-        key = situation, property, target
-        if key not in self._thresholds:
-            points = self._curves.get(situation, {}).get(property, [])
-            proven = [
-                probability
-                for probability, count, wrong in points
-                if precision_bound(int(count), int(wrong), self._confidence) >= target
-            ]
-            self._thresholds[key] = min(proven, default=None)
-        return self._thresholds[key]
+        return min(
+            (
+                each.probability
+                for each in self._steps(situation, property)
+                if each.precision >= target
+            ),
+            default=None,
+        )
+
+    def proven_precision(self, situation: str, property: str, probability: float) -> float | None:
+        """Return the highest precision that is proven from a lower probability on, or from it.
+
+        None if there is none.
+        """
+        return max(
+            (
+                each.precision
+                for each in self._steps(situation, property)
+                if each.probability <= probability
+            ),
+            default=None,
+        )
+
+    def _steps(self, situation: str, property: str) -> list[Proven]:
+        return self._proven.get(situation, {}).get(property, [])
 
 
 def _checked_temperatures(data: Any) -> dict[str, Any]:
@@ -408,19 +473,40 @@ def _checked_temperatures(data: Any) -> dict[str, Any]:
     return {"global": _temperature(data["global"]), "situations": situations}
 
 
-def _checked_curves(data: Any) -> dict[str, dict[str, list[list[float]]]]:
-    """Return precision curves; raises ValueError, TypeError or AttributeError on anything else."""
-    curves: dict[str, dict[str, list[list[float]]]] = {}
+def _checked_proofs(data: Any) -> dict[str, dict[str, list[Proven]]]:
+    """Return what is proven; raises ValueError, KeyError, TypeError or AttributeError if nothing.
+
+    That is, on anything else than :func:`calibrate` returns.
+    """
+    return {
+        situation: {
+            property: [
+                Proven(_number(precision), _number(probability), _number(share))
+                for precision, probability, share in found["steps"]
+            ]
+            for property, found in properties.items()
+        }
+        for situation, properties in data.items()
+    }
+
+
+def _proven_by_curves(data: Any, confidence: float) -> dict[str, dict[str, list[Proven]]]:
+    """Return what the precision curves of the former version prove, each point by itself.
+
+    Raises ValueError, TypeError or AttributeError on anything else than such curves.
+    """
+    proven: dict[str, dict[str, list[Proven]]] = {}
     for situation, properties in data.items():
-        curves[situation] = {}
+        proven[situation] = {}
         for property, points in properties.items():
-            curves[situation][property] = checked = []
+            proven[situation][property] = steps = []
             for probability, count, wrong in points:
                 # A point of more mistakes than predictions would prove any precision.
                 count = int(_number(count, most=MAX_COUNT))
                 wrong = int(_number(wrong, most=count))
-                checked.append([_number(probability, most=1), count, wrong])
-    return curves
+                bound = precision_bound(count, wrong, confidence)
+                steps.append(Proven(bound, _number(probability), 0.0))
+    return proven
 
 
 def _temperature(value: object) -> float:

@@ -50,7 +50,11 @@ class Scorer(Protocol):
         """Encode titles and images, the expensive part."""
 
     def score(self, encoded: Any, cells: Sequence[CellQuery]) -> list[NDArray[np.float32]]:
-        """Return the logits of each cell over ``ontology.values_of(property)``."""
+        """Return the logits of each cell over ``ontology.values_of(property)``.
+
+        A scorer that knows how probable it is that the cell has another value, which is not among
+        these, appends the logit of that.
+        """
 
 
 @runtime_checkable
@@ -79,6 +83,23 @@ def situation_of(item: ItemInput, cell: CellQuery) -> str:
 def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:
     """Return the softmax of logits [..., V] / temperature over the property's values."""
     return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities of a property's V values, and of another one.
+
+    ``candidates`` [..., V] sum to 1 - ``other`` [...], which is 0 if the scorer does not tell.
+    """
+
+    candidates: FloatArray
+    other: FloatArray
+
+
+def predict(logits: NDArray[Any], values: int, temperature: float = 1.0) -> Prediction:
+    """Return the probabilities that logits [..., V] or [..., V + 1] of ``values`` V mean."""
+    every = probabilities(logits, temperature)
+    return Prediction(every[..., :values], every[..., values:].sum(-1))
 
 
 def score_in_chunks(

@@ -3,7 +3,7 @@
 A cell is decided by the first rule that applies:
 
 - ``fill``: the best value's probability reaches the threshold that proves the target precision (see
-  :mod:`serving.calibration`).
+  :mod:`serving.proof`), and another value, which is none of the candidates, is less probable.
 - ``abstain``: the best value's probability is below 0.2, or the predicted distribution lies within
   0.05 nats of the property's value frequencies. There is too little evidence about this item, and a
   reviewer would be shown the base rate.
@@ -14,6 +14,9 @@ may be withheld, those of a property that a person has taken out of the ontology
 that a person rejected. They keep their probability, which nothing else gets. A cell whose property
 does not apply to its item, and that is asked because somebody named it, is not filled either.
 
+The target precision and the probability from which on a person is asked may differ from cell to
+cell (see :mod:`schema.decisions`).
+
 Evidence comes from leaving out the title, the image, and each known statement in turn. An effect is
 the best value's probability with everything minus its probability without that one input, each
 calibrated for the situation that remains.
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,7 +42,7 @@ from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from schema.unasked import Unasked
 from serving.calibration import TARGET_PRECISION, Calibration
-from serving.cells import Cell, Scorer, probabilities, score_in_chunks, situation_of
+from serving.cells import Cell, Scorer, predict, score_in_chunks, situation_of
 
 MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
@@ -97,7 +100,9 @@ class Completion:
     """The result for one cell.
 
     It has no candidates if the model does not know the property, or if no value may be offered.
-    ``reason`` says why a cell is refused.
+    ``reason`` says why a cell is refused. ``proven`` is the highest precision that is proven for a
+    cell as probable as this one, if it may be filled; None if none is. ``another_value`` is the
+    probability that the value is none of the property's; None if the scorer does not tell.
     """
 
     item: str
@@ -106,6 +111,8 @@ class Completion:
     decision: Decision
     evidence: Evidence
     reason: Unasked | None = None
+    proven: float | None = None
+    another_value: float | None = None
 
     @classmethod
     def refused(cls, item: str, property: str, reason: Unasked) -> Completion:
@@ -127,6 +134,8 @@ class Completion:
         }
         if self.reason is not None:
             document["reason"] = self.reason.value
+        if self.another_value is not None:
+            document["another_value"] = round(self.another_value, 6)
         return document
 
 
@@ -158,22 +167,48 @@ class Withheld:
 NOTHING_WITHHELD = Withheld()
 
 
+def fills(predicted: FloatArray, threshold: float | None, best: float | None = None) -> bool:
+    """Return whether a cell is filled; the arguments are those of :func:`decide`."""
+    best = float(predicted.max()) if best is None else best
+    another_value = 1 - float(predicted.sum())
+    return threshold is not None and best >= threshold and best > another_value
+
+
 def decide(
-    predicted: FloatArray, prior: FloatArray, threshold: float | None, best: float | None = None
+    predicted: FloatArray,
+    prior: FloatArray,
+    threshold: float | None,
+    best: float | None = None,
+    *,
+    review_above: float = MIN_PROBABILITY,
 ) -> Decision:
-    """Decide on ``predicted`` probabilities [V].
+    """Decide on ``predicted`` probabilities [V], whose sum falls short of 1 by another value's.
 
     ``prior`` [V] are the values' frequencies, and ``threshold`` is the probability that proves the
     target precision, if any does. ``best`` is the greatest probability of a value that may be
-    offered, if not all may be.
+    offered, if not all may be. Below ``review_above`` it is not worth a review.
     """
     best = float(predicted.max()) if best is None else best
-    if threshold is not None and best >= threshold:
+    total = float(predicted.sum())
+    if fills(predicted, threshold, best):
         return "fill"
+    if best < review_above or total == 0:
+        return "abstain"
     # KL divergence: the sum of p log(p / prior). It is 0 if the prediction is the base rate.
-    information = float(rel_entr(predicted, prior).sum())
-    too_little_evidence = best < MIN_PROBABILITY or information < MIN_INFORMATION
-    return "abstain" if too_little_evidence else "review"
+    information = float(rel_entr(predicted / total, prior).sum())
+    return "abstain" if information < MIN_INFORMATION else "review"
+
+
+@dataclass(frozen=True)
+class CellLimits:
+    """What a cell's decision takes: to be filled, and to be worth a review."""
+
+    target_precision: float = TARGET_PRECISION
+    review_above: float = MIN_PROBABILITY
+
+
+LimitsOf = Callable[[Cell], CellLimits]
+"""Returns the limits of a cell."""
 
 
 def complete_cells(
@@ -185,26 +220,32 @@ def complete_cells(
     target_precision: float = TARGET_PRECISION,
     withheld: Withheld = NOTHING_WITHHELD,
     not_filled: Collection[Cell] = frozenset(),
+    limits_of: LimitsOf | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Iterator[Completion]:
     """Yield a completion for every cell of ``items``, a few dozen items in memory at a time.
 
     An item's cells are completed together, in the order in which the items are first mentioned. A
-    cell's own statements are never given to the model. What is ``withheld`` is no candidate, and
-    the cells ``not_filled`` are for review at best. ``progress`` counts items.
+    cell's own statements are never given to the model. ``limits_of`` gives each cell's limits; by
+    default ``target_precision`` holds for all. What is ``withheld`` is no candidate, and the cells
+    ``not_filled`` are for review at best. ``progress`` counts items.
     """
+    same_for_all = CellLimits(target_precision)
     properties: dict[int, list[str]] = defaultdict(list)
     for cell in dict.fromkeys(cells):
         properties[cell.item].append(cell.property)
     indexes = list(properties)
-    completer = _Completer(scorer, top_k, target_precision, withheld)
+    completer = _Completer(scorer, top_k, withheld)
     for start in range(0, len(indexes), _COMPLETION_BATCH):
         batch = indexes[start : start + _COMPLETION_BATCH]
         yield from completer.complete_items(
             [
                 _ItemRequest(
                     items[index],
-                    properties[index],
+                    {
+                        name: limits_of(Cell(index, name)) if limits_of else same_for_all
+                        for name in properties[index]
+                    },
                     {name for name in properties[index] if Cell(index, name) in not_filled},
                 )
                 for index in batch
@@ -215,10 +256,13 @@ def complete_cells(
 
 @dataclass(frozen=True)
 class _ItemRequest:
-    """An item and the properties to complete, of which some are ``not_filled``."""
+    """An item and the properties to complete, with the limits of these cells.
+
+    Some of them are ``not_filled``.
+    """
 
     item: ItemInput
-    properties: Sequence[str]
+    properties: Mapping[str, CellLimits]
     not_filled: Collection[str] = ()
 
 
@@ -237,6 +281,7 @@ class _CellRequest:
 
     item: ItemInput
     property: str
+    limits: CellLimits
     variants: Sequence[_Variant]
     may_fill: bool
 
@@ -244,12 +289,9 @@ class _CellRequest:
 class _Completer:
     """Completes the cells of one run; computes priors and readable statements once."""
 
-    def __init__(
-        self, scorer: Scorer, top_k: int, target_precision: float, withheld: Withheld
-    ) -> None:
+    def __init__(self, scorer: Scorer, top_k: int, withheld: Withheld) -> None:
         self.scorer = scorer
         self.top_k = top_k
-        self.target_precision = target_precision
         self.withheld = withheld
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
@@ -264,10 +306,10 @@ class _Completer:
             item_variants: dict[Modality | None, ItemInput] = {None: item}
             for modality in item.content_modalities():
                 item_variants[modality] = item.without(modality)
-            for name in request.properties:
+            for name, limits in request.properties.items():
                 variants = self._variants(name, item_variants, len(inputs))
                 may_fill = name not in request.not_filled
-                cells.append(_CellRequest(item, name, variants, may_fill))
+                cells.append(_CellRequest(item, name, limits, variants, may_fill))
             inputs += item_variants.values()
 
         queries = [variant.query for cell in cells for variant in cell.variants]
@@ -310,11 +352,12 @@ class _Completer:
         name = cell.property
         if not cell.variants:
             return Completion(cell.item.id, name, (), "abstain", Evidence())
+        values = self.scorer.ontology.values_of(name)
         predictions = [
-            probabilities(logits, self.calibration.temperature(variant.situation, name))
+            predict(logits, len(values), self.calibration.temperature(variant.situation, name))
             for variant, logits in zip(cell.variants, scores, strict=True)
         ]
-        predicted = predictions[0]
+        predicted = predictions[0].candidates
         spec = self.scorer.ontology[name]
         offered = self.withheld.offered(cell.item.id, spec)
         # Stable, so that of equally probable values the more frequent one comes first.
@@ -325,18 +368,26 @@ class _Completer:
         candidates = tuple(
             Candidate(spec.values[index], float(predicted[index])) for index in ranking
         )
-        threshold = self.calibration.threshold(
-            cell.variants[0].situation, name, self.target_precision
-        )
+        best = candidates[0].probability
+        situation = cell.variants[0].situation
+        threshold = self.calibration.threshold(situation, name, cell.limits.target_precision)
+        proven = self.calibration.proven_precision(situation, name, best)
         if spec.counts[ranking[0]] == 0 or not cell.may_fill:
             # What is proven is proven of values that the model was trained on.
             threshold = None
+            proven = None
+        decision = decide(
+            predicted, self.priors[name], threshold, best, review_above=cell.limits.review_above
+        )
+        tells_other = len(scores[0]) > len(values)
         return Completion(
             cell.item.id,
             name,
             candidates,
-            decide(predicted, self.priors[name], threshold, candidates[0].probability),
-            _evidence(cell.variants, predictions, int(ranking[0])),
+            decision,
+            _evidence(cell.variants, [each.candidates for each in predictions], int(ranking[0])),
+            proven=proven,
+            another_value=float(predictions[0].other) if tells_other else None,
         )
 
 

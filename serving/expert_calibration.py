@@ -12,7 +12,7 @@ from serving.calibration import CellGroup, ScoredCells, fit_calibration
 
 
 def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
-    """Fit temperatures and precision curves on the left-out cells of fitted experts.
+    """Fit temperatures and prove thresholds on the left-out cells of fitted experts.
 
     There are as many of them as labelled cells, and in every situation, also with the title blinded
     or thinned out; validation items are a tenth of that.
@@ -25,6 +25,8 @@ def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
             logits=np.concatenate([part.logits for part in joined]),
             true=np.concatenate([part.true for part in joined]),
             fold=np.concatenate([part.fold for part in joined]),
+            item=np.concatenate([part.item for part in joined]),
+            values=joined[0].logits.shape[1],
         )
         for group, joined in sorted(parts.items())
     }

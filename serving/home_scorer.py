@@ -47,12 +47,16 @@ class _Source:
     place: IntArray | None
 
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return logits [V] of the home's values, given those of the model's [M]."""
+        """Return logits [V] of the home's values, given those of the model's [M].
+
+        That of another value, which a scorer may give after them, stays the last.
+        """
         if self.place is None:
             return logits
+        values = logits[: len(self.place)].astype(np.float64)
         joined = np.full(len(self.model_values), -np.inf, np.float64)
-        np.logaddexp.at(joined, self.place, logits.astype(np.float64))
-        return joined.astype(np.float32)
+        np.logaddexp.at(joined, self.place, values)
+        return np.append(joined, logits[len(self.place) :]).astype(np.float32)
 
 
 class HomeScorer:
@@ -245,12 +249,13 @@ class HomeScorer:
             situation: {**fitted, "properties": _renamed(fitted["properties"], names)}
             for situation, fitted in temperatures["situations"].items()
         }
-        curves = {situation: _renamed(each, names) for situation, each in data["curves"].items()}
-        return {
-            **data,
-            "temperatures": {**temperatures, "situations": situations},
-            "curves": curves,
+        # Version 1 has curves instead of what is proven.
+        proofs: dict[str, Any] = {
+            key: {situation: _renamed(each, names) for situation, each in data[key].items()}
+            for key in ("proven", "curves")
+            if key in data
         }
+        return {**data, **proofs, "temperatures": {**temperatures, "situations": situations}}
 
 
 def _renamed(by_property: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -19,7 +19,11 @@ from tests.commands.drawn_catalogue import COLOURS, draw_catalogue
 
 TRAIN = "train --size tiny --steps 30 --name first --set log_every=10"
 MISSING_CELLS = 20
-METRICS = {"hits@1", "hits@3", "hits@10", "mrr", "ece"}
+METRICS = {
+    *("hits@1", "hits@3", "hits@10", "mrr", "ece", "brier", "aurc"),
+    *("coverage@0.9", "precision@0.9", "coverage@0.95", "precision@0.95"),
+    *("coverage@0.99", "precision@0.99"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,41 @@ def test_complete_completes_every_missing_cell(run: Call, tmp_path: Path) -> Non
     assert {line["property"] for line in lines} == {"colour"}
     probabilities = [candidate["probability"] for candidate in lines[0]["candidates"]]
     assert sum(probabilities) == pytest.approx(1, abs=1e-3)
+
+
+def test_complete_says_what_can_be_proven(run: Call) -> None:
+    result = run("complete", "--target-precision", "0.999", "--json")
+    provable = result.json["provable"]
+    assert result.json["fill"] == 0
+    assert provable["target_precision"] == 0.999
+    assert provable["needed"] == {"together": 3688, "of_property": 1386}
+    assert provable["targets"][0]["target_precision"] == 0.9
+    text = run("complete", "--target-precision", "0.999").out
+    assert "0.999 needs 3,688 known cells without a mistake" in " ".join(text.split())
+
+
+def test_complete_decides_as_the_ontology_says(call: Call, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    ontology = tmp_path / "copy" / "ontology.toml"
+    decisions = [
+        "[decisions]",
+        "target_precision = 0.97",
+        "review_above = 0",
+        "[decisions.property.colour]",
+        "review_above = 1",
+        "[decisions.property.colr]",
+        "review_above = 1",
+    ]
+    ontology.write_text(ontology.read_text() + "\n" + "\n".join(decisions) + "\n")
+    result = call("--home", "copy", "complete", "--json")
+    assert result.json["provable"]["target_precision"] == 0.97
+    assert result.json["review"] == 0
+    assert "'colr'" in result.err
+    again = call("--home", "copy", "complete", "--target-precision", "0.9", "--json")
+    assert again.json["provable"]["target_precision"] == 0.9
+
+    ontology.write_text(ontology.read_text().replace("= 0.97", "= 97"))
+    assert_fails(call("--home", "copy", "complete"), 1, "decisions.target_precision = 97")
 
 
 def test_complete_takes_items_properties_and_cells(run: Call, tmp_path: Path) -> None:
@@ -347,6 +386,26 @@ def test_evaluate_reports_by_the_contract(run: Call) -> None:
     assert set(report["macro"]) == METRICS
     assert set(report["macro"]["mrr"]) == {"value", "low", "high"}
     assert set(report["properties"]) == {"colour", "shape"}
+
+
+def test_evaluate_compares_with_baselines_and_models(run: Call) -> None:
+    evaluate = ("evaluate", "completion", "--image", "no", "--known", "none")
+    against = ("--against", "classical", "--against", "most-frequent", "--against", "first")
+    report = run(*evaluate, *against, "--json").json
+    models = [other["model"] for other in report["against"]]
+    assert models == ["classical", "most frequent", "first"]
+    for other in report["against"]:
+        assert set(other["macro"]) == set(other["difference"]["macro"]) == METRICS
+        assert set(other["difference"]["properties"]) == set(report["properties"])
+        difference = other["difference"]["macro"]["hits@1"]["value"]
+        expected = report["macro"]["hits@1"]["value"] - other["macro"]["hits@1"]["value"]
+        assert difference == pytest.approx(expected, abs=2e-6)
+    assert report["against"][2]["difference"]["macro"]["mrr"] == {"value": 0, "low": 0, "high": 0}
+
+    out = run(*evaluate, "--against", "classical").out
+    assert "first against classical" in out
+    assert "aurc" in out
+    assert_fails(run(*evaluate, "--against", "nosuch"), 2, "nosuch")
 
 
 def test_evaluate_all_settings(run: Call, tmp_path: Path) -> None:

@@ -361,13 +361,15 @@ def _made_model() -> dict[str, bytes]:
     model = build_model(config, tokenizer, ontology)
     about = {"preset": "joint", "size": "tiny", "seed": 0, "step": 5, "terms": ["lpm"]}
     calibration = {
-        "version": 1,
+        "version": 2,
         "confidence": 0.95,
         "temperatures": {
             "global": 1.1,
             "situations": {"title": {"all": 1.2, "properties": {"colour": 1.3}}},
         },
-        "curves": {"title": {"colour": [[0.9, 10, 1], [0.5, 20, 4]]}},
+        "proven": {
+            "title": {"colour": {"cells": 20, "steps": [[0.9, 0.8, 0.5], [0.8, 0.5, 0.75]]}}
+        },
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)

@@ -52,6 +52,20 @@ def test_the_ontology_says_what_it_was_inferred_from(home, table):
     assert [path.stem for path in home.inferred_ontologies.iterdir()] == [origin.inferred]
 
 
+def test_decisions_are_kept_when_more_is_ingested(home, table):
+    ingest(home, [table])
+    text = home.ontology_path.read_text()
+    home.ontology_path.write_text(
+        f"{text}\n[decisions]\ntarget_precision = 0.9\n[decisions.source.shop]\nreview_above = 1\n"
+    )
+    table.write_text(MORE)
+    ingest(home, [table])
+    ontology = home.ontology()
+    assert "green" in ontology.values_of("colour")
+    assert ontology.decisions.of("colour").target_precision == 0.9
+    assert ontology.decisions.of("colour", sources=["shop"]).review_above == 1
+
+
 # Ends the process at one of the places at which an ingest can be killed.
 KILLED = """
 import os, signal, sys

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from fusion.inference.featurizer import ItemInput
 from schema.errors import ModelError
@@ -16,8 +16,7 @@ from serving.calibration import (
     ScoredCells,
     calibrate,
     fit_temperature,
-    precision_bound,
-    precision_curve,
+    join_groups,
     score_hidden_cells,
 )
 from serving.cells import probabilities
@@ -25,12 +24,18 @@ from serving.cells import probabilities
 from .fakes import COLOURS, FakeScorer
 
 
+def scored(logits: np.ndarray, true: np.ndarray, fold: Any = 0) -> ScoredCells:
+    """Cells of as many items."""
+    count, values = logits.shape
+    return ScoredCells(logits, true, np.full(count, fold), np.arange(count), values)
+
+
 def drawn_cells(count: int, temperature: float, values: int = 5) -> ScoredCells:
     """Cells whose true value is drawn from softmax(logits / temperature)."""
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=3, size=(count, values)).astype(np.float32)
     true = np.array([rng.multinomial(1, p) for p in probabilities(logits, temperature)], dtype=bool)
-    return ScoredCells(logits, true, rng.integers(0, 2, count))
+    return scored(logits, true, rng.integers(0, 2, count))
 
 
 def catalogue(count: int = 60, wrong_titles: int = 0) -> list[ItemInput]:
@@ -70,7 +75,7 @@ def test_without_informative_cells_the_temperature_is_the_centre(groups):
 
 def test_cells_whose_true_value_the_model_does_not_know_do_not_move_the_temperature():
     cells = drawn_cells(500, 2.0)
-    without_truth = ScoredCells(cells.logits, np.zeros_like(cells.true), cells.fold)
+    without_truth = scored(cells.logits, np.zeros_like(cells.true))
     assert fit_temperature([cells, without_truth]) == fit_temperature([cells])
 
 
@@ -78,68 +83,31 @@ def test_probabilities_of_several_true_values_are_added():
     logits = np.array([[5.0, 5.0, 0.0]] * 20, dtype=np.float32)
     both = np.array([[True, True, False]] * 20)
     # The model is sure of the two values together, and right, so it is sharpened.
-    assert fit_temperature([ScoredCells(logits, both, np.zeros(20, int))]) < 1
+    assert fit_temperature([scored(logits, both)]) < 1
 
 
-@pytest.mark.parametrize(("count", "wrong"), [(299, 0), (50, 3), (10, 9)])
-def test_the_precision_bound_is_clopper_pearson(count, wrong):
-    test = binomtest(count - wrong, count, alternative="greater")
-    expected = test.proportion_ci(0.95, method="exact").low
-    assert precision_bound(count, wrong) == pytest.approx(expected, abs=1e-9)
+def proven(*steps: list[float]) -> Calibration:
+    data = {"title": {"colour": {"cells": 100, "steps": list(steps)}}}
+    temperatures = {"global": 1.5, "situations": {}}
+    return Calibration({"version": 2, "temperatures": temperatures, "proven": data})
 
 
-def test_the_precision_bound_is_zero_if_nothing_is_right():
-    assert precision_bound(0, 0) == precision_bound(7, 7) == 0
+def test_the_threshold_of_a_target_is_that_of_the_next_precision():
+    calibration = proven([0.95, 0.9, 0.2], [0.9, 0.7, 0.6])
+    assert calibration.threshold("title", "colour", 0.95) == 0.9
+    assert calibration.threshold("title", "colour", 0.91) == 0.9
+    assert calibration.threshold("title", "colour", 0.9) == 0.7
+    assert calibration.threshold("title", "colour", 0.96) is None
+    assert calibration.threshold("image", "colour", 0.9) is None
 
 
-@pytest.mark.parametrize(("count", "target"), [(299, 0.99), (59, 0.95), (29, 0.9)])
-def test_a_proof_without_mistakes_takes_the_documented_number_of_predictions(count, target):
-    assert precision_bound(count, 0) >= target
-    assert precision_bound(count - 1, 0) < target
+def test_the_proven_precision_of_a_cell_is_the_highest_that_fills_it():
+    calibration = proven([0.95, 0.9, 0.2], [0.9, 0.7, 0.6])
+    found = [calibration.proven_precision("title", "colour", each) for each in (0.99, 0.8, 0.6)]
+    assert found == [0.95, 0.9, None]
 
 
-def test_curve_leaves_out_points_that_no_target_needs():
-    confidence = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    correct = np.array([True, True, True, True, False, False])
-    assert precision_curve(confidence, correct) == [[0.6, 4, 0], [0.5, 5, 1], [0.4, 6, 2]]
-
-
-@pytest.mark.parametrize("target", [0.5, 0.8, 0.9, 0.999])
-def test_threshold_is_the_lowest_proven_probability_of_all(target):
-    rng = np.random.default_rng(6)
-    confidence = rng.beta(6, 1, 500)
-    correct = rng.random(500) < confidence
-    proven = []
-    for probability in confidence:
-        accepted = confidence >= probability
-        if precision_bound(accepted.sum(), (~correct[accepted]).sum()) >= target:
-            proven.append(probability)
-    calibration = with_curves({"s": {"p": precision_curve(confidence, correct)}})
-    assert calibration.threshold("s", "p", target) == min(proven, default=None)
-
-
-def test_curve_does_not_separate_equal_probabilities():
-    curve = precision_curve(np.array([0.9, 0.9, 0.9]), np.array([True, False, True]))
-    assert curve == [[0.9, 3, 1]]
-
-
-def test_curve_of_no_predictions_is_empty():
-    assert precision_curve(np.zeros(0), np.zeros(0, bool)) == []
-
-
-def test_proven_precision_holds_on_new_cells():
-    rng = np.random.default_rng(5)
-    new = rng.beta(6, 1, 20_000)
-    failures = 0
-    for _ in range(100):
-        confidence = rng.beta(6, 1, 300)
-        curve = precision_curve(confidence, rng.random(300) < confidence)
-        threshold = with_curves({"all": {"p": curve}}).threshold("all", "p", 0.9)
-        failures += threshold is not None and new[new >= threshold].mean() < 0.9
-    assert failures <= 10
-
-
-def test_threshold_is_the_lowest_proven_probability():
+def test_a_calibration_of_the_former_version_keeps_its_thresholds():
     curve = [[0.9, 40, 0], [0.7, 80, 2], [0.2, 100, 30]]
     calibration = with_curves({"title": {"colour": curve}})
     assert calibration.threshold("title", "colour", 0.9) == 0.7
@@ -245,7 +213,7 @@ def test_several_processes_score_what_one_does():
     shared = score_hidden_cells(FakeScorer(), items, share_out=backwards)
     assert alone.keys() == shared.keys()
     for group, cells in alone.items():
-        for name in ("logits", "true", "fold"):
+        for name in ("logits", "true", "fold", "item"):
             assert np.array_equal(getattr(cells, name), getattr(shared[group], name))
 
 
@@ -279,3 +247,87 @@ def test_a_damaged_calibration_is_refused(change):
     with pytest.raises(ModelError, match=r"calibration\.json is damaged") as caught:
         Calibration(data | change)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "proofs",
+    [
+        None,
+        [],
+        {"title": []},
+        {"title": {"colour": []}},
+        {"title": {"colour": {"cells": 1}}},
+        {"title": {"colour": {"steps": [[0.9, 0.5]]}}},
+        {"title": {"colour": {"steps": [[1.5, 0.5, 1]]}}},
+        {"title": {"colour": {"steps": [[0.9, float("nan"), 1]]}}},
+        {"title": {"colour": {"steps": [[0.9, "0.5", 1]]}}},
+    ],
+)
+def test_damaged_proofs_are_refused(proofs):
+    temperatures = {"global": 1.5, "situations": {}}
+    data = {"version": 2, "temperatures": temperatures, "proven": proofs}
+    with pytest.raises(ModelError, match=r"calibration\.json is damaged"):
+        Calibration(data)
+
+
+def leave_one_out(count: int) -> dict[CellGroup, ScoredCells]:
+    """Cells of items that a scorer has learned from, scored as by :class:`FakeScorer`."""
+    items = [replace(item, id=f"t{item.id}") for item in catalogue(count)]
+    return score_hidden_cells(FakeScorer(), items)
+
+
+def test_cells_scored_without_their_item_prove_more_than_validation_alone():
+    validation = catalogue(40)
+    alone = Calibration(calibrate(FakeScorer(), validation))
+    data = calibrate(FakeScorer(), validation, out_of_fold=leave_one_out(400))
+    together = Calibration(data)
+    assert alone.threshold("title", "colour", 0.99) is None
+    assert together.threshold("title", "colour", 0.99) is not None
+    assert (data["items"], data["cells"]) == (40, 440 * 2 * 8)
+    assert data["out_of_fold_cells"] == 400 * 2 * 8
+
+
+def test_joined_groups_have_the_cells_of_both():
+    first = {CellGroup("title", "colour"): drawn_cells(3, 1.0)}
+    second = {
+        CellGroup("title", "colour"): drawn_cells(4, 1.0),
+        CellGroup("image", "colour"): drawn_cells(2, 1.0),
+    }
+    joined = join_groups(first, second)
+    counts = {group.situation: len(cells.fold) for group, cells in joined.items()}
+    assert counts == {"image": 2, "title": 7}
+
+
+def test_cells_over_other_values_cannot_be_joined():
+    group = CellGroup("title", "colour")
+    with pytest.raises(ValueError, match="same values"):
+        join_groups({group: drawn_cells(3, 1.0)}, {group: drawn_cells(3, 1.0, values=4)})
+
+
+class TellsOther(FakeScorer):
+    """A scorer that takes a title with "strange" for that of another value."""
+
+    def score(self, encoded, cells):
+        rows = super().score(encoded, cells)
+        strange = ["strange" in (encoded[cell.item].title or "") for cell in cells]
+        return [
+            np.append(row, np.float32(6.0 * each)) for row, each in zip(rows, strange, strict=True)
+        ]
+
+
+def test_a_scorer_may_say_how_probable_another_value_is():
+    items = catalogue(60)
+    strange = [
+        ItemInput(f"s{number}", "a strange red mug", None, (("colour", "teal"),))
+        for number in range(60)
+    ]
+    groups = score_hidden_cells(TellsOther(), items + strange)
+    cells = groups[CellGroup("title", "colour")]
+    assert cells.values == 4
+    assert cells.logits.shape == cells.true.shape == (120, 5)
+    assert cells.true[:, 4].sum() == 60
+    # No strange title is taken for red, so the others prove what they are.
+    blind = Calibration(calibrate(FakeScorer(), items + strange))
+    telling = Calibration(calibrate(TellsOther(), items + strange))
+    assert blind.threshold("title", "colour", 0.9) is None
+    assert telling.threshold("title", "colour", 0.9) is not None

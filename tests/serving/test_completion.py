@@ -9,7 +9,14 @@ import pytest
 from fusion.inference.featurizer import ItemInput
 from schema.modalities import Modality
 from serving.cells import Cell
-from serving.completion import Completion, Evidence, Withheld, complete_cells, decide
+from serving.completion import (
+    CellLimits,
+    Completion,
+    Evidence,
+    Withheld,
+    complete_cells,
+    decide,
+)
 
 from .fakes import COLOURS, FakeScorer
 
@@ -197,6 +204,65 @@ def test_a_cell_of_which_all_values_are_withheld_says_so():
     line = complete(withheld=Withheld(of_cell={("m1", "colour"): COLOURS}))
     assert (line.candidates, line.decision) == ((), "abstain")
     assert line.as_dict()["reason"] == "withheld"
+
+
+def test_each_cell_is_decided_by_its_own_limits():
+    scorer = FakeScorer(calibration=calibration(0.5))
+    limits = {"colour": CellLimits(0.9), "kind": CellLimits(0.9, review_above=0.99)}
+    cells = [Cell(0, "colour"), Cell(0, "kind")]
+    found = complete_cells(scorer, [MUG], cells, limits_of=lambda cell: limits[cell.property])
+    assert [each.decision for each in found] == ["fill", "abstain"]
+    never = complete_cells(scorer, [MUG], cells[:1], limits_of=lambda cell: CellLimits(1.0))
+    assert [each.decision for each in never] == ["review"]
+
+
+def test_a_completion_says_which_precision_is_proven_for_it():
+    steps = [[0.95, 0.9999, 0.1], [0.9, 0.9, 0.5], [0.8, 0.5, 0.7]]
+    proofs = {"title+image+known": {"colour": {"cells": 100, "steps": steps}}}
+    temperatures = {"global": 1.0, "situations": {}}
+    data = {"version": 2, "temperatures": temperatures, "proven": proofs}
+    assert complete(scorer=FakeScorer(calibration=data)).proven == 0.9
+    assert complete().proven is None
+
+
+class TellsOther(FakeScorer):
+    """A scorer to whom another value is as probable as one that the title names."""
+
+    def score(self, encoded, cells):
+        rows = super().score(encoded, cells)
+        return [np.append(row, np.float32(self.title_weight)) for row in rows]
+
+
+def test_the_probability_of_another_value_is_taken_from_the_candidates():
+    item = ItemInput("1", "a red mug")
+    plain = complete(item, scorer=FakeScorer(4.0))
+    telling = complete(item, scorer=TellsOther(4.0))
+    total = sum(each.probability for each in telling.candidates)
+    assert telling.another_value == pytest.approx(1 - total)
+    assert telling.candidates[0].probability == pytest.approx(telling.another_value)
+    assert telling.candidates[0].probability < plain.candidates[0].probability / 1.9
+    assert telling.as_dict()["another_value"] == pytest.approx(1 - total, abs=1e-6)
+    assert "another_value" not in plain.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "threshold", "decision"),
+    [
+        pytest.param([0.6, 0.0], 0.5, "fill", id="more probable than another value"),
+        pytest.param([0.4, 0.1], 0.3, "review", id="less probable than another value"),
+        pytest.param([0.1, 0.05], None, "abstain", id="nearly sure of another value"),
+        pytest.param([0.0, 0.0], None, "abstain", id="sure of another value"),
+    ],
+)
+def test_decision_where_another_value_is_possible(predicted, threshold, decision):
+    assert decide(np.asarray(predicted), np.array([0.5, 0.5]), threshold) == decision
+
+
+def test_a_higher_threshold_for_reviews_leaves_more_cells_empty():
+    predicted = np.array([0.7, 0.1, 0.1, 0.1])
+    assert decide(predicted, UNIFORM, None, review_above=0.7) == "review"
+    assert decide(predicted, UNIFORM, None, review_above=0.71) == "abstain"
+    assert decide(predicted, UNIFORM, 0.6, review_above=0.71) == "fill"
 
 
 def test_a_target_precision_beyond_proof_leaves_cells_to_review():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kg.home_ontology import VocabularyEdits
 from schema.errors import PropertyNotFoundError
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
+from serving.calibration import Calibration
 from serving.cells import Cell, probabilities
 from serving.completion import Withheld, complete_cells
 from serving.home_scorer import HomeScorer
@@ -30,6 +32,40 @@ CALIBRATION = {
     },
     "curves": {"title": {"colour": [[0.5, 1000, 0]]}, "title+known": {"colour": [[0.5, 1000, 0]]}},
 }
+
+
+def proving(property: str) -> dict[str, Any]:
+    """A calibration of the present version, of one property."""
+    steps = {"cells": 100, "steps": [[0.95, 0.5, 0.7]]}
+    return {
+        "version": 2,
+        "temperatures": CALIBRATION["temperatures"],
+        "proven": {"title": {property: steps}, "title+known": {property: steps}},
+    }
+
+
+def test_what_is_proven_is_proven_by_the_names_of_the_home():
+    at_home = Ontology([replace(ONTOLOGY["colour"], name="Farbe")])
+    scorer = HomeScorer(
+        FakeScorer(calibration=proving("colour")), at_home, PropertyMap({"Farbe": "colour"}, {})
+    )
+    assert Calibration(scorer.calibration).threshold("title", "Farbe", 0.95) == 0.5
+    item = ItemInput("m1", "a red mug")
+    (line,) = complete_cells(scorer, [item], [Cell(0, "Farbe")], target_precision=0.95)
+    assert (line.decision, line.proven) == ("fill", 0.95)
+
+
+def test_another_value_stays_the_last_where_values_are_joined():
+    class TellsOther(FakeScorer):
+        def score(self, encoded, cells):
+            return [np.append(row, np.float32(5)) for row in super().score(encoded, cells)]
+
+    at_home = Ontology([replace(ONTOLOGY["colour"], synonyms={"red": ("blue",)})])
+    scorer = HomeScorer(TellsOther(), at_home)
+    assert scorer.ontology.values_of("colour") == ("black", "white", "red")
+    (row,) = scorer.score(scorer.encode([MUG]), [CellQuery(0, "colour")])
+    assert len(row) == 4
+    assert row[-1] == 5
 
 
 class TextScorer(FakeScorer):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from encoders.descriptors import colour_histograms, oriented_gradients
 from evaluation.settings import Setting, apply_setting, catalogue_words
 from fusion.inference.featurizer import ItemInput, PropertyValue
-from fusion.inference.scorer import CellQuery
+from fusion.inference.scorer import CellQuery, situation_of
 from schema.errors import DataError
 from schema.modalities import Modality
 from schema.ontology import Ontology
@@ -49,6 +49,10 @@ class MostFrequent:
         for name, spec in ontology.properties.items():
             frequencies = np.array([counts[name, value] for value in spec.values], dtype=np.float64)
             self._logits[name] = np.log(frequencies + _UNSEEN_PROBABILITY).astype(np.float32)
+
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name the modalities that a cell is predicted from."""
+        return situation_of(item, cell)
 
     def encode(self, items: Sequence[ItemInput]) -> None:
         """Do nothing: the items do not matter."""
@@ -145,6 +149,10 @@ class Classical:
                 for value in spec.values
             )
             self._statement_column = {each: column for column, each in enumerate(statements)}
+
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name the modalities that a cell is predicted from."""
+        return situation_of(item, cell)
 
     def encode(self, items: Sequence[ItemInput]) -> ContentFeatures:
         """Return title and image features of I items; those of a missing modality are zeros."""

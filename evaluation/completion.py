@@ -31,7 +31,7 @@ from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
-from serving.cells import Scorer, predict, score_in_chunks, situation_of
+from serving.cells import Scorer, predict, score_in_chunks
 from serving.completion import fills
 
 _EVALUATION_BATCH = 128  # items
@@ -348,7 +348,7 @@ class _SettingEvaluator:
         confidence = np.zeros(len(number))
         filled = np.zeros((len(number), len(TARGETS)), dtype=bool)
         for row, query in enumerate(cells.queries):
-            situation = situation_of(items[query.item], query)
+            situation = self.scorer.situation(items[query.item], query)
             temperature = self.calibration.temperature(situation, cells.property)
             predicted = predict(logits[row], len(spec.values), temperature)
             confidence[row] = predicted.candidates.max()

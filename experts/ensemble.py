@@ -221,8 +221,11 @@ class ExpertEnsemble:
             summaries.append(ExpertSummary(expert.name, len(learned), parameters))
         return summaries
 
-    def situation(self, item: ItemInput, cell: CellQuery) -> Situation:
-        """Return what is known of an item when a cell is scored."""
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name what is known of an item when a cell is scored."""
+        return self._situation(item, cell).name
+
+    def _situation(self, item: ItemInput, cell: CellQuery) -> Situation:
         (state,) = self.words.states(item.title, [cell.property])
         known = any(
             name in self._learned_properties and self.ontology.position(name, value) is not None
@@ -308,7 +311,7 @@ class ExpertEnsemble:
         groups: dict[tuple[int, str, Situation], list[int]] = defaultdict(list)
         for number, cell in enumerate(cells):
             batch, place = divmod(cell.item, ENCODED_TOGETHER)
-            situation = self.situation(encoded[batch].items[place], cell)
+            situation = self._situation(encoded[batch].items[place], cell)
             groups[batch, cell.property, situation].append(number)
         scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(cells)
         for (batch, property, situation), numbers in groups.items():

@@ -46,11 +46,6 @@ class Situation:
         return "+".join(parts) or "nothing"
 
     @property
-    def modalities(self) -> str:
-        """The modalities alone, such as ``title+image+known``."""
-        return self.name.replace(f"({self.title})", "")
-
-    @property
     def nearest(self) -> Sequence[Situation]:
         """Situations from which a rare one learns, the most alike first."""
         if self.title is TitleState.ABSENT:

@@ -40,7 +40,7 @@ from schema.errors import ModelError
 from schema.progress import ProgressCallback, no_progress
 from schema.settings import shown
 from schema.shares import ShareOut, compute_all
-from serving.cells import Scorer, predict, score_in_chunks, situation_of
+from serving.cells import Scorer, predict, score_in_chunks
 from serving.proof import CONFIDENCE, JudgedCells, Proven, precision_bound, prove
 
 FORMAT_VERSION = 2
@@ -261,7 +261,7 @@ def score_hidden_cells(
         progress(min(start + _CALIBRATION_BATCH, len(chosen)), len(chosen))
         return [
             ScoredCell(
-                group=CellGroup(situation_of(variants[cell.item], cell), cell.property),
+                group=CellGroup(scorer.situation(variants[cell.item], cell), cell.property),
                 logits=row,
                 true=_true_values(scorer, variants[cell.item], cell.property, len(row)),
                 fold=fold_of(variants[cell.item].id),

@@ -13,7 +13,6 @@ from scipy.special import softmax
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray
-from schema.modalities import Modality
 from schema.ontology import Ontology
 
 MAX_CELLS_PER_CALL = 4096
@@ -46,6 +45,12 @@ class Scorer(Protocol):
     def calibration(self) -> dict[str, Any] | None:
         """The result of :func:`serving.calibration.calibrate`; None if never calibrated."""
 
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name what a cell is predicted from, as far as its probabilities are calibrated apart.
+
+        For example by :func:`fusion.inference.scorer.situation_of`.
+        """
+
     def encode(self, items: Sequence[ItemInput]) -> Any:
         """Encode titles and images, the expensive part."""
 
@@ -66,18 +71,6 @@ class ExtendableScorer(Scorer, Protocol):
 
         Their counts are 0.
         """
-
-
-def situation_of(item: ItemInput, cell: CellQuery) -> str:
-    """Name the modalities that a cell is predicted from, for example ``title+image+known``.
-
-    The item gives its content, the cell the statements that the model may use. The name is
-    ``nothing`` if all modalities are missing.
-    """
-    present = [modality.value for modality in item.content_modalities()]
-    if cell.known:
-        present.append(Modality.STATEMENTS.value)
-    return "+".join(present) or "nothing"
 
 
 def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:

@@ -42,7 +42,7 @@ from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from schema.unasked import Unasked
 from serving.calibration import TARGET_PRECISION, Calibration
-from serving.cells import Cell, Scorer, predict, score_in_chunks, situation_of
+from serving.cells import Cell, Scorer, predict, score_in_chunks
 
 MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
@@ -338,11 +338,11 @@ class _Completer:
         variants = []
         for index, (modality, item_variant) in enumerate(item_variants.items(), first_index):
             query = CellQuery(index, name, statements)
-            variants.append(_Variant(query, situation_of(item_variant, query), modality))
+            variants.append(_Variant(query, self.scorer.situation(item_variant, query), modality))
         for left_out in statements:
             others = tuple(statement for statement in statements if statement != left_out)
             query = CellQuery(first_index, name, others)
-            variants.append(_Variant(query, situation_of(item, query), left_out))
+            variants.append(_Variant(query, self.scorer.situation(item, query), left_out))
         return variants
 
     def _complete_cell(

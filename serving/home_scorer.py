@@ -115,6 +115,10 @@ class HomeScorer:
         """The model name that predictions carry."""
         return self._scorer.name
 
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name what a cell is predicted from, as the model does."""
+        return self._scorer.situation(item, self._query(cell)[1])
+
     def encode(self, items: Sequence[ItemInput]) -> Any:
         """Encode titles and images, the expensive part."""
         return self._scorer.encode(items)
@@ -127,12 +131,17 @@ class HomeScorer:
         sources = []
         queries = []
         for cell in cells:
-            source = self._sources[self.ontology[cell.property].name]
-            known = tuple(self._translated(cell.known))
+            source, query = self._query(cell)
             sources.append(source)
-            queries.append(CellQuery(cell.item, source.model_property, known))
+            queries.append(query)
         logits = self._scorer.score(encoded, queries)
         return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
+
+    def _query(self, cell: CellQuery) -> tuple[_Source, CellQuery]:
+        """Return where a cell's scores come from, and the cell in the words of the model."""
+        source = self._sources[self.ontology[cell.property].name]
+        known = tuple(self._translated(cell.known))
+        return source, CellQuery(cell.item, source.model_property, known)
 
     def _translated(self, known: Sequence[PropertyValue]) -> Iterator[PropertyValue]:
         for statement in known:

@@ -45,6 +45,18 @@ class CellQuery:
     known: tuple[PropertyValue, ...] = ()
 
 
+def situation_of(item: ItemInput, cell: CellQuery) -> str:
+    """Name the modalities that a cell is predicted from, for example ``title+image+known``.
+
+    The item gives its content, the cell the statements that the model may use. The name is
+    ``nothing`` if all modalities are missing.
+    """
+    present = [modality.value for modality in item.content_modalities()]
+    if cell.known:
+        present.append(Modality.STATEMENTS.value)
+    return "+".join(present) or "nothing"
+
+
 @dataclass(frozen=True)
 class EncodedItems:
     """Fused titles and images of items, in batches of ``ENCODE_BATCH``.
@@ -110,6 +122,10 @@ class CellScorer:
         )
         folder.ontology = ontology
         return CellScorer(folder, str(self.device), self.featurizer.read_pixels)
+
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name the modalities that a cell is predicted from."""
+        return situation_of(item, cell)
 
     def encode(self, items: Sequence[ItemInput]) -> EncodedItems:
         """Read and fuse titles and images, which is the expensive part of scoring."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion.inference.featurizer import ItemInput
-from fusion.inference.scorer import CellQuery
+from fusion.inference.scorer import CellQuery, situation_of
 from schema.ontology import Ontology, PropertySpec
 
 COLOURS = ("black", "white", "red", "blue")
@@ -53,6 +53,10 @@ class FakeScorer:
         self.encoded_items: Counter[str] = Counter()
         self.encode_calls = 0
         self.queries: list[CellQuery] = []
+
+    def situation(self, item: ItemInput, cell: CellQuery) -> str:
+        """Name the modalities that a cell is predicted from."""
+        return situation_of(item, cell)
 
     def encode(self, items: Sequence[ItemInput]) -> list[ItemInput]:
         self.encode_calls += 1

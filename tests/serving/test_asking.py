@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,13 @@ PROPERTIES = ("colour", "ean", "launched", "legs", "notes", "price", "quiet", "s
 EVERYWHERE = {"Mugs": 1.0, "Chairs": 1.0}
 
 
-def spec(name: str, datatype: str = "string", **others: object) -> PropertySpec:
-    settings = {"applies_to": EVERYWHERE, "coverage": 1.0, "values": ("a",), "counts": (9,)}
+def spec(name: str, datatype: str = "string", **others: Any) -> PropertySpec:
+    settings: dict[str, Any] = {
+        "applies_to": EVERYWHERE,
+        "coverage": 1.0,
+        "values": ("a",),
+        "counts": (9,),
+    }
     return PropertySpec(name, datatype, **{**settings, **others})
 
 

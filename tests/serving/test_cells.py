@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose
 
 import serving.cells
 from fusion.inference.featurizer import ItemInput
-from fusion.inference.scorer import CellQuery
-from serving.cells import probabilities, score_in_chunks, situation_of
+from fusion.inference.scorer import CellQuery, situation_of
+from serving.cells import probabilities, score_in_chunks
 
 from .fakes import FakeScorer
 

@@ -80,7 +80,7 @@ def home(*specs: PropertySpec) -> Ontology:
     return Ontology(specs)
 
 
-def colour(name: str = "colour", values: Sequence[str] = COLOURS, **others: object) -> PropertySpec:
+def colour(name: str = "colour", values: Sequence[str] = COLOURS, **others: Any) -> PropertySpec:
     counts = tuple(range(len(values), 0, -1))
     return replace(PropertySpec(name), values=tuple(values), counts=counts, **others)
 

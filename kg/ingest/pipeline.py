@@ -34,6 +34,7 @@ from kg.ingest.updates import (
     Overlay,
     PropertyChanges,
     StoreSink,
+    count_items,
     missing_items,
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
@@ -293,6 +294,7 @@ class _Job:
         # Only counts the distinct items of all sources: a set of their ids would not fit in memory.
         self.seen_items = SeenRows(content_type=np.int32, line_type=np.uint8)
         self.seen_of: dict[str, SeenRows] = {}
+        self.known_items: dict[str, int] = {}
         self.gathered: list[tuple[SourceKeeper, Recaller | None]] = []
         self.unknown_rejects: Counter[str] = Counter()
         self.allowed_folders: set[Path] = set()
@@ -319,6 +321,9 @@ class _Job:
         """Read all sources, and hand on what they say."""
         time = now()
         names = Counter(map(self.source_of, self.plans))
+        if self.update.sync and self.store is not None:
+            # Before the first row is stored: new items must not allow more to be retired.
+            self.known_items = {name: count_items(self.store, name) for name in names}
         with ExitStack() as stack:
             stack.callback(self._discard_gathered)
             gatherers: dict[str, Gatherer] = {}
@@ -522,12 +527,13 @@ class _Job:
         for source in dict.fromkeys(map(self.source_of, self.plans)):
             seen = self.seen_of.get(source, SeenRows())
             missing = missing_items(self.store, source, seen)
-            count = len(missing.ids)
+            known = self.known_items[source]
+            count = len(missing)
             if not count:
                 continue
             unknown = self.unknown_rejects[source]
-            allowed = limit(missing.known)
-            if 0 < allowed < 1 < missing.known:
+            allowed = limit(known)
+            if 0 < allowed < 1 < known:
                 # A share of a few items allows one, or else none of them could ever go; but an
                 # empty file is no reason to retire the only one.
                 allowed = 1
@@ -538,14 +544,14 @@ class _Job:
                 )
             elif count > allowed:
                 refusal = (
-                    f"{count:,} of the {missing.known:,} items of {source} are gone from it, which "
+                    f"{count:,} of the {known:,} items of {source} are gone from it, which "
                     f"is more than --max-retired {self.update.max_retired}: none was retired; "
                     "check that the file is whole, or allow more"
                 )
             else:
-                self.sink.retire(source, missing.ids)
+                self.sink.retire(source, missing)
                 self.report.notes.append(
-                    f"{source}: {count:,} items are gone from it (the first: {missing.ids[0]})"
+                    f"{source}: {count:,} items are gone from it (the first: {missing[0]})"
                 )
         return refusal
 

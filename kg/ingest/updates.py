@@ -360,27 +360,21 @@ class _Waiting:
         return taken
 
 
-@dataclass(frozen=True)
-class Missing:
-    """The items that a source described before and has no longer; ``known`` counts all it had."""
-
-    source: str
-    ids: list[str]
-    known: int
+def count_items(store: GraphStore, source: str) -> int:
+    """Return how many items a store has from a source; see :func:`missing_items`."""
+    return len(missing_items(store, source, SeenRows()))
 
 
-def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
-    """Return the items that a store has from a source, and that were not seen in it.
+def missing_items(store: GraphStore, source: str, seen: SeenRows) -> list[str]:
+    """Return the items that a store has from a source, and that were not seen in it, in order.
 
     Of the items that earlier versions stored no source is known: they are from those that make
     statements about them.
     """
-    known = 0
     missing: list[str] = []
     unsourced: list[str] = []
     for batch in store.unordered_items():
         ids = _described_by(batch, source)
-        known += len(ids)
         found = seen.find(ids)
         missing += [id for id in ids if id not in found]
         has_no_source = pc.equal(pc.fill_null(batch["source"], ""), "")
@@ -389,10 +383,8 @@ def missing_items(store: GraphStore, source: str, seen: SeenRows) -> Missing:
         found = seen.find(others)
         unsourced += [id for id in others if id not in found]
     if unsourced:
-        stated = _stated_by(store, source, unsourced)
-        known += len(stated)
-        missing += stated
-    return Missing(source, sorted(missing), known)
+        missing += _stated_by(store, source, unsourced)
+    return sorted(missing)
 
 
 def _stated_by(store: GraphStore, source: str, item_ids: Sequence[str]) -> list[str]:

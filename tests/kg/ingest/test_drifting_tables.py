@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kg.home import Home
@@ -134,6 +134,7 @@ def test_two_sources_end_as_their_last_nights(monkeypatch, some):
 
 @FEW
 @given(st.lists(nights, min_size=2, max_size=3), st.sampled_from(["0%", "20%", "100%"]))
+@example([[("s", f"{HEADER}\na,,,,,,\n")], [("s", f"{HEADER}\nb,,,,,,\n")]], "20%")
 def test_a_dry_run_tells_what_the_ingest_then_does(monkeypatch, several, max_retired):
     with Catalogue(monkeypatch) as catalogue:
         for night in several:

@@ -35,6 +35,7 @@ from fusion.inference.featurizer import ItemInput, LazyImage, PixelReader
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray
 from schema.errors import ModelError, PropertyNotFoundError
+from schema.frequencies import value_frequencies
 from schema.modalities import Modality
 from schema.ontology import Ontology
 
@@ -158,9 +159,6 @@ class EncodedItems:
     items: Sequence[ItemInput]
     rows: Mapping[Part, KernelRows]
 
-    def __len__(self) -> int:
-        return len(self.items)
-
 
 class ExpertEnsemble:
     """Scores cells by experts and their stacker; deterministic.
@@ -208,8 +206,7 @@ class ExpertEnsemble:
     def frequencies(self, property: str) -> FloatArray:
         """Return the shares [V] of a property's values, with add-one smoothing."""
         if property not in self._frequencies:
-            counts = np.asarray(self.ontology[property].counts, np.float64) + 1
-            self._frequencies[property] = counts / counts.sum()
+            self._frequencies[property] = value_frequencies(self.ontology[property])
         return self._frequencies[property]
 
     def summaries(self) -> list[ExpertSummary]:

@@ -45,6 +45,7 @@ from experts.stacker import (
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import TrainingError
+from schema.frequencies import value_frequencies
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.wording import WORD
@@ -167,7 +168,8 @@ def fit_experts(
 
     Raises TrainingError if no item has a value of a property that is learned.
     """
-    if not any(name in ontology.learned() for known in items.known for name, _ in known):
+    learned = set(ontology.learned())
+    if not any(name in learned for known in items.known for name, _ in known):
         raise TrainingError(
             f"none of the {len(items):,} items has a value to learn from: ingest items with "
             "properties"
@@ -253,8 +255,7 @@ class _Fitting:
         labels = {property: self._labels(property) for property in self.properties}
         of_content = sum(Part.STATEMENTS not in expert.parts for expert in EXPERTS)
         steps = of_content + len(labels) + 1
-        done = 0
-        self.progress(done, steps)
+        self.progress(0, steps)
         for done, _ in enumerate(self._fit_content(labels), 1):
             self.progress(done, steps)
         for done, property in enumerate(self.properties, of_content + 1):
@@ -301,9 +302,9 @@ class _Fitting:
         """Return the kernel rows [N, M] of titles and images, in every variant."""
         rows = {}
         for variant, titles in self.titles.items():
-            blind = [self.words.blind(title) for title in titles]
             rows[Part.TITLE, variant] = torch.from_numpy(self.kernels.title.rows(titles))
             if variant is not TitleVariant.BLIND:
+                blind = [self.words.blind(title) for title in titles]
                 rows[Part.BLIND_TITLE, variant] = torch.from_numpy(self.kernels.blind.rows(blind))
         # Without value words, a whole title and a blind one are the same.
         rows[Part.BLIND_TITLE, TitleVariant.BLIND] = rows[Part.BLIND_TITLE, TitleVariant.WHOLE]
@@ -571,12 +572,11 @@ class _Fitting:
         return fit_shared(sampled)
 
     def _weights(self, examples: Examples, shared: FloatArray, property: str) -> Weights:
-        counts = np.asarray(self.ontology[property].counts, np.float64) + 1
         chosen = examples
         if len(examples) > MAX_STACKED:
             rng = np.random.default_rng(self.seed)
             chosen = examples.select(np.sort(rng.permutation(len(examples))[:MAX_STACKED]))
-        return fit_own(chosen, shared, counts / counts.sum())
+        return fit_own(chosen, shared, value_frequencies(self.ontology[property]))
 
 
 @dataclass(frozen=True)

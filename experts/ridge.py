@@ -61,7 +61,8 @@ class ExactRidge:
             coefficients=coefficients,
             mean=mean,
             rows=rows,
-            inverse=inverse,
+            columns=index,
+            weighted=inverse,
             steps=solved / inverse.diagonal()[:, None],
         )
 
@@ -98,14 +99,17 @@ class FittedRidge:
         coefficients: [M, V]; zero for landmarks without a label
         mean: [V], the targets' mean
         rows: the labelled items' numbers [N']
-        inverse: [N', N']
+        columns: the landmarks whose kernel values ``weighted`` weighs, C of them
+        weighted: how much each item's kernel row counts for each of the items, [N', C]: the inverse
+            itself, or K G of landmarks
         steps: how far each item's own label moves the solution, [N', V]
     """
 
     coefficients: Tensor
     mean: Tensor
     rows: NDArray[np.int64]
-    inverse: Tensor
+    columns: Tensor | slice
+    weighted: Tensor
     steps: Tensor
 
     def predict(self, kernel: Tensor) -> Tensor:
@@ -118,8 +122,7 @@ class FittedRidge:
         ``kernel`` [N', M] has a row of each, of itself or of a variant of it. The result is
         [N', V].
         """
-        index = _index(self.rows, kernel.shape[1])
-        own = torch.linalg.vecdot(kernel[:, index], self.inverse)
+        own = torch.linalg.vecdot(kernel[:, self.columns], self.weighted)
         return self.predict(kernel) - own[:, None] * self.steps
 
 
@@ -140,7 +143,7 @@ class NystromRidge:
         kept = sizes > _LEAST_SIZE * sizes.max()
         self._basis = directions[:, kept] / sizes[kept].sqrt()
 
-    def fit(self, targets: Tensor, labelled: BoolArray) -> FittedNystrom:
+    def fit(self, targets: Tensor, labelled: BoolArray) -> FittedRidge:
         """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count."""
         rows = np.flatnonzero(labelled)
         index = torch.from_numpy(rows)
@@ -155,10 +158,11 @@ class NystromRidge:
         weighted = kernel @ inverse
         leverage = (weighted * kernel).sum(1).clamp(max=1 - 1e-4)
         residual = labels - mean - kernel @ coefficients
-        return FittedNystrom(
+        return FittedRidge(
             coefficients=coefficients,
             mean=mean,
             rows=rows,
+            columns=slice(None),
             weighted=weighted,
             steps=residual / (1 - leverage)[:, None],
         )
@@ -179,26 +183,6 @@ class NystromRidge:
         """Return F' F of the features ``F = K B`` [N', R]."""
         features = (kernel @ self._basis.float()).double()
         return features.T @ features
-
-
-@dataclass(frozen=True)
-class FittedNystrom:
-    """A fitted Nyström regression; see :class:`FittedRidge`. ``weighted`` [N', M] is K G."""
-
-    coefficients: Tensor
-    mean: Tensor
-    rows: NDArray[np.int64]
-    weighted: Tensor
-    steps: Tensor
-
-    def predict(self, kernel: Tensor) -> Tensor:
-        """Score items by their kernel rows [B, M]: [B, V]."""
-        return kernel @ self.coefficients + self.mean
-
-    def left_out(self, kernel: Tensor) -> Tensor:
-        """Score each labelled item as if it were not among those that were learned from."""
-        own = torch.linalg.vecdot(kernel, self.weighted)
-        return self.predict(kernel) - own[:, None] * self.steps
 
 
 def inverse_of_positive(matrix: Tensor) -> Tensor:

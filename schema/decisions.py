@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schema.settings import shown
-from schema.terms import CATEGORY_SEPARATOR
+from schema.terms import path_prefixes
 
 _KINDS = ("property", "category", "source")
 
@@ -71,9 +71,8 @@ class Decisions:
         )
 
     def _of_category(self, category: str | None) -> DecisionLimits | None:
-        levels = category.split(CATEGORY_SEPARATOR) if category else []
-        for end in range(len(levels), 0, -1):
-            limits = self.categories.get(CATEGORY_SEPARATOR.join(levels[:end]))
+        for prefix in reversed(path_prefixes(category) if category else []):
+            limits = self.categories.get(prefix)
             if limits is not None:
                 return limits
         return None

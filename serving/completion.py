@@ -37,8 +37,9 @@ from scipy.special import rel_entr
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import ENCODE_BATCH, CellQuery
 from schema.arrays import BoolArray, FloatArray
+from schema.frequencies import value_frequencies
 from schema.modalities import CONTENT_MODALITIES, Modality
-from schema.ontology import Ontology, PropertySpec
+from schema.ontology import PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from schema.unasked import Unasked
 from serving.calibration import TARGET_PRECISION, Calibration
@@ -295,7 +296,7 @@ class _Completer:
         self.withheld = withheld
         self.calibration = Calibration(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
-        self.priors = {spec.name: _prior(scorer.ontology, spec.name) for spec in specs}
+        self.priors = {spec.name: value_frequencies(spec) for spec in specs}
 
     def complete_items(self, requests: Sequence[_ItemRequest]) -> Iterator[Completion]:
         """Encode all items and their variants in one go, then score all their cells in one go."""
@@ -410,11 +411,3 @@ def _evidence(
 
 def _rounded(effect: float) -> float:
     return round(effect, 4) + 0.0  # adding 0.0 turns -0.0 into 0.0
-
-
-def _prior(ontology: Ontology, property: str) -> FloatArray:
-    """Return the values' frequencies [V] with add-one smoothing."""
-    # A value that was added to the ontology by hand may have no item yet, and a frequency of 0
-    # would make the divergence infinite.
-    counts: FloatArray = np.asarray(ontology[property].counts, dtype=np.float64) + 1
-    return np.asarray(counts / counts.sum())

@@ -9,7 +9,7 @@ from kg.stores.protocol import GraphStore
 from kg.stores.references import item_references
 from schema.decisions import Decisions
 from schema.ontology import Ontology
-from schema.terms import CATEGORY_SEPARATOR
+from schema.terms import path_prefixes
 from serving.calibration import TARGET_PRECISION
 from serving.cells import Cell
 from serving.completion import MIN_PROBABILITY, CellLimits, LimitsOf
@@ -86,11 +86,10 @@ def without_effect(
 ) -> list[str]:
     """Return the tables of ``[decisions]`` whose name the catalogue does not have."""
     categories = {
-        CATEGORY_SEPARATOR.join(levels[:end])
+        prefix
         for category in set(snapshot.categories)
         if category
-        for levels in [category.split(CATEGORY_SEPARATOR)]
-        for end in range(1, len(levels) + 1)
+        for prefix in path_prefixes(category)
     }
     named = {name for names in sources.values() for name in names}
     return [

@@ -20,6 +20,7 @@ from schema.memory import keep_freed_memory
 from training.config import EXPERTS_PRESET, TrainOptions
 from training.inputs import split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
+from training.setup import numbered_folder
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,7 @@ def experts_folder(home: Home, options: TrainOptions) -> Path:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"model {options.name!r} exists in {home.models}: choose another name")
         return folder
-    numbers = [path.name.rpartition("-")[2] for path in home.models.glob(f"{EXPERTS_PRESET}-*")]
-    taken = [int(number) for number in numbers if number.isdigit()]
-    return home.models / f"{EXPERTS_PRESET}-{max(taken, default=0) + 1}"
+    return numbered_folder(home.models, EXPERTS_PRESET)
 
 
 def read_labelled_items(

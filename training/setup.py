@@ -48,10 +48,14 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
                 f"model {options.name!r} has no checkpoint to resume: train without --resume first"
             )
         return folder
-    stem = f"{options.preset}-{options.size}"
-    numbers = [path.name.rpartition("-")[2] for path in home.models.glob(f"{stem}-*")]
+    return numbered_folder(home.models, f"{options.preset}-{options.size}")
+
+
+def numbered_folder(models: Path, stem: str) -> Path:
+    """Return the folder of a new model without a name: ``STEM-NUMBER``."""
+    numbers = [path.name.rpartition("-")[2] for path in models.glob(f"{stem}-*")]
     taken = [int(number) for number in numbers if number.isdigit()]
-    return home.models / f"{stem}-{max(taken, default=0) + 1}"
+    return models / f"{stem}-{max(taken, default=0) + 1}"
 
 
 def continued_options(folder: Path, options: TrainOptions) -> TrainOptions:

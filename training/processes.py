@@ -142,11 +142,41 @@ class Processes:
         return processes
 
     def leave(self) -> None:
-        """Disconnect from the other processes, if :meth:`join` connected this one."""
+        """Disconnect from the other processes, if :meth:`join` connected this one.
+
+        Unless this process has failed, it first waits for those that are still in an operation.
+        """
         self._left.set()
         if self._joined:
             self._joined = False
+            if not self._has_failed:
+                self._wait_at_end()
             dist.destroy_process_group()
+
+    def _wait_at_end(self) -> None:
+        """Wait until all processes have left their last operation, or one has failed.
+
+        Gloo resets the connection of a process that still reads the result of an operation if
+        another one, which has it already, disconnects. The first process goes last of all, since
+        the store may be part of it.
+        """
+        if self._store is None:
+            return
+        until = time.monotonic() + STUCK_SECONDS
+        try:
+            self._store.add("at end", 1)
+            while self._store.add("at end", 0) < self.world and time.monotonic() < until:
+                if self._store.check([FAILURE]):
+                    return
+                time.sleep(ARRIVAL_SECONDS)
+            self._store.add("gone", 1)
+            while self.is_first and self._store.add("gone", 0) < self.world:
+                if time.monotonic() > until:
+                    return
+                time.sleep(ARRIVAL_SECONDS)
+        except RuntimeError:
+            # The store's own process is gone.
+            return
 
     @property
     def is_first(self) -> bool:

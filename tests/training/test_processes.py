@@ -232,6 +232,46 @@ def test_a_lost_worker_is_not_taken_for_another_process(error):
     assert raised.value is error
 
 
+def leaving(store, world, monkeypatch):
+    """Return a function that lets a process leave, and the ranks in the order of their ends."""
+    ended: list[int] = []
+    here = threading.local()
+    monkeypatch.setattr(
+        "training.processes.dist.destroy_process_group", lambda: ended.append(here.rank)
+    )
+
+    def leave(rank):
+        here.rank = rank
+        processes = Processes(rank, world, store=store)
+        processes._joined = True
+        processes.leave()
+
+    return leave, ended
+
+
+def test_no_process_disconnects_while_another_one_is_in_an_operation(monkeypatch):
+    """The first one, which may hold the store, goes last."""
+    leave, ended = leaving(HashStore(), 3, monkeypatch)
+    threads = [threading.Thread(target=leave, args=(rank,), daemon=True) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(0.2)
+    assert ended == []
+    leave(2)
+    for thread in threads:
+        thread.join(30)
+    assert sorted(ended) == [0, 1, 2]
+    assert ended[-1] == 0
+
+
+def test_a_process_leaves_at_once_when_another_one_has_failed(monkeypatch):
+    store = HashStore()
+    store.set(FAILURE, "process 1 of 2 failed: broken")
+    leave, ended = leaving(store, 2, monkeypatch)
+    leave(0)
+    assert ended == [0]
+
+
 def test_processes_agree_on_the_attempt_whatever_those_before_left():
     """Some were killed after they had called the first one, some before it had counted them."""
     store = HashStore()

@@ -103,6 +103,7 @@ class FittedRidge:
         weighted: how much each item's kernel row counts for each of the items, [N', C]: the inverse
             itself, or K G of landmarks
         steps: how far each item's own label moves the solution, [N', V]
+        kernel: the items' kernel with landmarks [N', M], if these are not the items themselves
     """
 
     coefficients: Tensor
@@ -111,6 +112,7 @@ class FittedRidge:
     columns: Tensor | slice
     weighted: Tensor
     steps: Tensor
+    kernel: Tensor | None = None
 
     def predict(self, kernel: Tensor) -> Tensor:
         """Score items by their kernel rows [B, M]: [B, V]."""
@@ -124,6 +126,26 @@ class FittedRidge:
         """
         own = torch.linalg.vecdot(kernel[:, self.columns], self.weighted)
         return self.predict(kernel) - own[:, None] * self.steps
+
+
+    def coefficients_without(self, items: NDArray[np.int64]) -> Tensor:
+        """Return the coefficients [M, V] as if some labelled items had not been learned from.
+
+        ``items`` are their numbers among the N' labelled items. The mean is not corrected.
+        """
+        if not len(items):
+            return self.coefficients
+        index = torch.from_numpy(items)
+        weighted = self.weighted[index]
+        if self.kernel is None:
+            corner = weighted[:, index]
+        else:
+            corner = torch.eye(len(items)) - weighted @ self.kernel[index].T
+        # With one item, this is its step: the system of the items that are left out together.
+        errors = self.steps[index] * corner.diagonal()[:, None]
+        without = self.coefficients.clone()
+        without[self.columns] -= weighted.T @ torch.linalg.solve(corner, errors)
+        return without
 
 
 class NystromRidge:
@@ -165,6 +187,7 @@ class NystromRidge:
             columns=slice(None),
             weighted=weighted,
             steps=residual / (1 - leverage)[:, None],
+            kernel=kernel,
         )
 
     def _squares_of(self, rows: NDArray[np.int64], kernel: Tensor) -> Tensor:

@@ -13,6 +13,12 @@ def plain_words(text: str) -> list[str]:
     return WORD.findall(text.casefold())
 
 
+def singular(word: str) -> str:
+    """Return a casefolded word without a plural s."""
+    is_plural = len(word) > 3 and word.endswith("s") and not word.endswith("ss")
+    return word[:-1] if is_plural else word
+
+
 def value_words(values: Iterable[str], also: Iterable[str] = ()) -> frozenset[str]:
     """Return every word of the values, casefolded, with and without a final s.
 

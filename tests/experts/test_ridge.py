@@ -10,7 +10,13 @@ from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
 import experts.ridge
-from experts.ridge import RIDGE, ExactRidge, NystromRidge, inverse_of_positive
+from experts.ridge import (
+    RIDGE,
+    ExactRidge,
+    FittedRidge,
+    NystromRidge,
+    inverse_of_positive,
+)
 
 ITEMS = 60
 VALUES = 4
@@ -132,3 +138,27 @@ def test_landmarks_that_are_equal_do_no_harm() -> None:
         targets, np.ones(ITEMS, bool)
     )
     np.testing.assert_allclose(fitted.predict(kernel), expected.predict(single), atol=1e-3)
+
+
+@pytest.mark.parametrize("by_landmarks", [False, True])
+def test_coefficients_without_some_items_are_those_of_a_fit_without_them(
+    by_landmarks: bool,
+) -> None:
+    points, targets = made()
+    left = np.array([0, 3, 4, 20, 59])
+    kept = np.setdiff1d(np.arange(ITEMS), left)
+    # The mean is zero with and without them.
+    for part in (left, kept):
+        targets[part] -= targets[part].mean(0)
+    marks = points[:20] if by_landmarks else points
+
+    def fit(rows: NDArray[np.int64]) -> FittedRidge:
+        own = gaussian(points[rows], marks if by_landmarks else points[rows])
+        system = NystromRidge(own, gaussian(marks, marks)) if by_landmarks else ExactRidge(own)
+        return system.fit(targets[rows], np.ones(len(rows), bool))
+
+    coefficients = fit(np.arange(ITEMS)).coefficients_without(left)
+    asked = points + 0.3
+    expected = gaussian(asked, marks if by_landmarks else points[kept]) @ fit(kept).coefficients
+    found = gaussian(asked, marks) @ coefficients
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-4)

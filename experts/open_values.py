@@ -1,0 +1,360 @@
+"""Values that no item has yet: how probable they are, and which words of the title they may be.
+
+A *ranker* scores a title's spans (:mod:`experts.title_spans`): a conditional logit over the spans
+and the possibility that the title does not say the value. A *gate* tells how probable it is that
+the value is none of those that the model knows, a logistic regression on what the experts and the
+ranker say:
+
+    P(v) = (1 - g) p_v of known values,  P(span) = g r_span,  P(another value) = g r_unsaid
+
+Both are learned from known values that are hidden in turn (:mod:`experts.hidden_values`). New
+values are rarer than these examples: they are weighted so that their share is that of values that
+only one item has, which estimates how often the next item has a value that none had before (Good,
+1953).
+
+Shapes: N cells, V values, S spans, D features of a span, F features of the gate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, log_softmax, logsumexp
+
+from experts.situations import TitleState
+from experts.title_spans import (
+    FEATURES,
+    Span,
+    SpanStatistics,
+    SpanVocabulary,
+    features_of,
+    spanned,
+)
+from schema.arrays import BoolArray, FloatArray
+from schema.ontology import PropertySpec
+from schema.wording import WORD, singular
+
+SPAN_PENALTY = 0.01
+OWN_SPAN_PENALTY = 0.05
+GATE_PENALTY = 0.01
+OWN_GATE_PENALTY = 0.02
+LEAST_PROBABILITY = 1e-6
+MOST_PROBABLE = 8.0
+"""Log odds at which features of the gate are cut off."""
+GATE_FEATURES = 4 + 2 * len(TitleState)
+MAX_OFFERED = 5
+"""Spans of a title that are offered at most."""
+USUAL_CASE = 0.9
+"""The share of items whose values have to be written by a rule of case for it to be one."""
+_REMEMBERED = 65_536
+
+
+@dataclass(frozen=True)
+class RankedSpans:
+    """The spans that may be an unknown value, the most probable first, and how probable they are.
+
+    ``spans`` [S] are numbers among the title's spans; ``probabilities`` [S] are those of the value
+    if it is unknown. They fall short of 1 by the probability that the title does not say it.
+    ``evidence`` is the log odds that the title says it.
+    """
+
+    spans: NDArray[np.int64]
+    probabilities: FloatArray
+    evidence: float
+
+
+@dataclass(frozen=True)
+class SpanExample:
+    """The features [S, D] of a title's spans, and which one is the hidden value; None if none."""
+
+    features: FloatArray
+    value: int | None
+
+
+def rank_spans(weights: FloatArray, spans: NDArray[np.int64], features: FloatArray) -> RankedSpans:
+    """Score the spans of a title by weights [D]."""
+    if not len(spans):
+        return RankedSpans(spans, np.zeros(0), -MOST_PROBABLE)
+    scores = features @ weights
+    probabilities = np.exp(log_softmax(np.append(scores, 0.0)))[:-1]
+    order = np.argsort(-scores, kind="stable")
+    evidence = float(np.clip(logsumexp(scores), -MOST_PROBABLE, MOST_PROBABLE))
+    return RankedSpans(spans[order], probabilities[order], evidence)
+
+
+def fit_ranker(
+    examples: Mapping[str, Sequence[SpanExample]],
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Fit the weights [D] that all properties share, and those of each property near them."""
+    every = [each for own in examples.values() for each in own]
+    shared = _fit_spans(every, np.zeros(len(FEATURES)), SPAN_PENALTY)
+    own = {
+        name: _fit_spans(each, shared, OWN_SPAN_PENALTY) for name, each in examples.items() if each
+    }
+    return shared, own
+
+
+def _fit_spans(examples: Sequence[SpanExample], centre: FloatArray, penalty: float) -> FloatArray:
+    """Maximise the mean log-likelihood of a conditional logit, with weights near a centre."""
+    if not examples:
+        return centre
+    sizes = np.array([len(each.features) + 1 for each in examples])
+    starts = np.append(0, sizes.cumsum()[:-1])
+    number = np.repeat(np.arange(len(examples)), sizes)
+    features = np.concatenate(
+        [np.vstack([each.features, np.zeros((1, len(FEATURES)))]) for each in examples]
+    )
+    # The title's silence is the last one, whose features are zero.
+    true = starts + [
+        size - 1 if each.value is None else each.value
+        for each, size in zip(examples, sizes.tolist(), strict=True)
+    ]
+    count = len(examples)
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        scores = features @ weights
+        scores -= np.maximum.reduceat(scores, starts)[number]
+        every = np.exp(scores)
+        total = np.add.reduceat(every, starts)
+        residual = every / total[number]
+        residual[true] -= 1
+        value = float((np.log(total) - scores[true]).sum()) / count
+        value += penalty * float(np.square(weights - centre).sum())
+        return value, features.T @ residual / count + 2 * penalty * (weights - centre)
+
+    found = minimize(loss, centre, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return np.asarray(found.x)
+
+
+def gate_features(
+    logits: NDArray[np.floating], states: Sequence[TitleState], evidence: FloatArray
+) -> FloatArray:
+    """Return what tells of an unknown value [N, F].
+
+    Args:
+        logits: those of the known values [N, V], whose exponentials sum to one
+        states: what the title tells of the property, of each cell
+        evidence: the log odds that the title says an unknown value [N]
+    """
+    logits = np.asarray(logits, np.float64)
+    best = np.clip(logits.max(1), -MOST_PROBABLE, -LEAST_PROBABILITY)
+    rest = np.log(-np.expm1(best))
+    odds = np.clip(best - rest, -MOST_PROBABLE, MOST_PROBABLE)
+    entropy = -(np.exp(logits) * logits).sum(1) / np.log(max(logits.shape[1], 2))
+    of_state = np.array([[state is each for each in TitleState] for state in states], np.float64)
+    of_state = of_state.reshape(len(logits), len(TitleState))
+    return np.column_stack(
+        [
+            np.ones(len(logits)),
+            odds,
+            entropy,
+            evidence,
+            of_state,
+            of_state * evidence[:, None],
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class GateExamples:
+    """Features [N, F] of cells, whether their value is unknown [N], and their weights [N]."""
+
+    features: FloatArray
+    unknown: BoolArray
+    weights: FloatArray
+
+
+def fit_gate(examples: Mapping[str, GateExamples]) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Fit the weights [F] that all properties share, and those of each property near them."""
+    every = GateExamples(
+        np.concatenate([each.features for each in examples.values()]),
+        np.concatenate([each.unknown for each in examples.values()]),
+        # Each property counts the same, however many cells it has.
+        np.concatenate([each.weights / each.weights.sum() for each in examples.values()]),
+    )
+    start = np.zeros(GATE_FEATURES)
+    shared = _fit_logistic(every, start, GATE_PENALTY)
+    own = {name: _fit_logistic(each, shared, OWN_GATE_PENALTY) for name, each in examples.items()}
+    return shared, own
+
+
+def _fit_logistic(examples: GateExamples, centre: FloatArray, penalty: float) -> FloatArray:
+    """Minimise the weighted log-loss, with weights near a centre.
+
+    The penalty is relative to the weight of the rarer outcome, from which most is learned.
+    """
+    weights = examples.weights / examples.weights.sum()
+    signs = np.where(examples.unknown, 1.0, -1.0)
+    rarer = min(weights[examples.unknown].sum(), weights[~examples.unknown].sum())
+    scale = penalty * max(rarer, LEAST_PROBABILITY)
+
+    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+        margins = signs * (examples.features @ parameters)
+        value = float(weights @ np.logaddexp(0, -margins))
+        value += scale * float(np.square(parameters - centre).sum())
+        slope = -weights * signs * expit(-margins)
+        return value, examples.features.T @ slope + 2 * scale * (parameters - centre)
+
+    found = minimize(
+        loss,
+        centre,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-10},
+    )
+    return np.asarray(found.x)
+
+
+def share_of_new_values(counts: Iterable[int]) -> float:
+    """Return how often the next item has a value that no item had, by Good's estimate.
+
+    ``counts`` say how many items have each value.
+    """
+    counts = list(counts)
+    return (counts.count(1) + 0.5) / (sum(counts) + 1)
+
+
+_CASES: dict[str, Callable[[str], str]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "title": lambda text: " ".join(map(str.capitalize, text.split(" "))),
+    "first": str.capitalize,
+}
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a property writes its values, where titles write them in another way.
+
+    Attributes:
+        case: "lower", "upper", "title" (every word begins with a capital), "first" (the first one
+            does), or "" if it has no rule
+        adds_plural: whether "Shirt" in a title is the value "Shirts"
+        drops_plural: whether "Shirts" in a title is the value "Shirt"
+    """
+
+    case: str = ""
+    adds_plural: bool = False
+    drops_plural: bool = False
+
+    @classmethod
+    def of(cls, spec: PropertySpec, pairs: Iterable[tuple[str, str]]) -> Writing:
+        """Learn it from the values, and from ``pairs`` of a title's words and their value."""
+        by_case = Counter[str]()
+        total = 0
+        for value, count in zip(spec.values, spec.counts, strict=True):
+            total += count
+            for name, write in _CASES.items():
+                if write(value) == value and value.lower() != value.upper():
+                    by_case[name] += count
+        case, agreeing = max(by_case.items(), key=lambda each: each[1], default=("", 0))
+        kept = Counter[tuple[bool, bool]]()
+        written_alike = 0
+        for text, value in pairs:
+            kept[_is_plural(text), _is_plural(value)] += 1
+            written_alike += text.removesuffix("s") == value.removesuffix("s")
+        # Titles that write values as they are know better than a rule how a new one is written.
+        has_rule = agreeing > USUAL_CASE * total and written_alike < USUAL_CASE * kept.total()
+        return cls(
+            case=case if has_rule else "",
+            adds_plural=kept[False, True] > kept[False, False],
+            drops_plural=kept[True, False] > kept[True, True],
+        )
+
+    def write(self, text: str) -> str:
+        """Return a title's words as a value."""
+        written = _CASES[self.case](text) if self.case else text
+        if not written[-1:].isalpha():
+            return written
+        if self.drops_plural and _is_plural(written):
+            return written[:-1]
+        if self.adds_plural and not _is_plural(written) and not written.casefold().endswith("s"):
+            return written + ("S" if written.isupper() and len(written) > 1 else "s")
+        return written
+
+
+def _is_plural(text: str) -> bool:
+    words = WORD.findall(text.casefold())
+    return bool(words) and singular(words[-1]) != words[-1]
+
+
+@dataclass(frozen=True)
+class OpenValue:
+    """A value that the model does not know, as the property writes it.
+
+    ``probability`` is that of the value if the model does not know it. It is said by the characters
+    from ``start`` to ``end`` of the title.
+    """
+
+    value: str
+    probability: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class OpenProperty:
+    """What is known of a property's unknown values: the weights of ranker [D] and gate [F]."""
+
+    statistics: SpanStatistics
+    ranker: FloatArray
+    gate: FloatArray
+    writing: Writing
+
+
+class OpenValues:
+    """Offers unknown values of properties, from an item's title."""
+
+    def __init__(self, vocabulary: SpanVocabulary, properties: Mapping[str, OpenProperty]) -> None:
+        self.vocabulary = vocabulary
+        self.properties = dict(properties)
+        self._ranked = lru_cache(maxsize=_REMEMBERED)(self._rank)
+
+    def ranked(self, property: str, title: str | None) -> RankedSpans:
+        """Rank the spans of a title that may be an unknown value of a property."""
+        return self._ranked(property, title)
+
+    def _rank(self, property: str, title: str | None) -> RankedSpans:
+        own = self.properties[property]
+        spans, features = features_of(self.vocabulary, own.statistics, spanned(title))
+        return rank_spans(own.ranker, spans, features)
+
+    def with_unknown(
+        self,
+        property: str,
+        logits: NDArray[np.floating],
+        states: Sequence[TitleState],
+        evidence: FloatArray,
+    ) -> NDArray[np.float32]:
+        """Return logits [N, V + 1] with that of an unknown value behind those of known ones.
+
+        ``logits`` [N, V], ``states`` and ``evidence`` are those of :func:`gate_features`.
+        """
+        odds = gate_features(logits, states, evidence) @ self.properties[property].gate
+        known = logits + log_expit(-odds)[:, None]
+        return np.column_stack([known, log_expit(odds)]).astype(np.float32)
+
+    def candidates(self, property: str, title: str | None) -> list[OpenValue]:
+        """Return the most probable unknown values that a title says, the best first."""
+        own = self.properties[property]
+        ranked = self.ranked(property, title)
+        spans = spanned(title).spans
+        found: dict[str, OpenValue] = {}
+        for number, probability in zip(ranked.spans, ranked.probabilities, strict=True):
+            span = spans[number]
+            value = own.writing.write((title or "")[span.start : span.end])
+            # A title may say it twice.
+            before = found.get(value)
+            if before is not None:
+                probability += before.probability
+                span = Span(span.words, before.start, before.end)
+            elif len(found) == MAX_OFFERED:
+                continue
+            found[value] = OpenValue(value, float(probability), span.start, span.end)
+        return sorted(found.values(), key=lambda each: -each.probability)

@@ -65,17 +65,29 @@ class Expert:
         """A name such as ``title+image``."""
         return "+".join(self.parts)
 
+    @property
+    def reads_title(self) -> bool:
+        """Whether it reads the title, in whatever form."""
+        return Part.TITLE in self.parts or Part.BLIND_TITLE in self.parts
+
+    @property
+    def reads_statements(self) -> bool:
+        """Whether it reads the known statements."""
+        return Part.STATEMENTS in self.parts
+
     def answers(self, situation: Situation) -> bool:
         """Return whether all of its parts are there."""
-        return all(
-            {
-                Part.TITLE: situation.title is not TitleState.ABSENT,
-                Part.BLIND_TITLE: situation.title is not TitleState.ABSENT,
-                Part.IMAGE: situation.image,
-                Part.STATEMENTS: situation.known,
-            }[part]
-            for part in self.parts
-        )
+        return all(_is_there(part, situation) for part in self.parts)
+
+
+def _is_there(part: Part, situation: Situation) -> bool:
+    match part:
+        case Part.TITLE | Part.BLIND_TITLE:
+            return situation.title is not TitleState.ABSENT
+        case Part.IMAGE:
+            return situation.image
+        case Part.STATEMENTS:
+            return situation.known
 
 
 EXPERTS = (
@@ -363,7 +375,7 @@ class ExpertEnsemble:
             if content:
                 rows = sum(encoded.rows[part][items] for part in content)
                 total = total + (rows @ learned.coefficients)[cell_item]
-            if Part.STATEMENTS in expert.parts:
+            if expert.reads_statements:
                 if known_rows is None:
                     known_rows = statements.rows(known, property)
                 total = total + known_rows @ learned.coefficients

@@ -94,6 +94,11 @@ class Variant:
     known: KnownVariant
     image: bool
 
+    @property
+    def shows_known(self) -> bool:
+        """Whether it shows any of an item's other statements."""
+        return self.known is not KnownVariant.NONE
+
 
 def variants() -> Iterator[Variant]:
     """Yield every variant that shows something; each title goes with one choice of statements."""
@@ -253,7 +258,7 @@ class _Fitting:
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
         labels = {property: self._labels(property) for property in self.properties}
-        of_content = sum(Part.STATEMENTS not in expert.parts for expert in EXPERTS)
+        of_content = sum(not expert.reads_statements for expert in EXPERTS)
         steps = of_content + len(labels) + 1
         self.progress(0, steps)
         for done, _ in enumerate(self._fit_content(labels), 1):
@@ -328,7 +333,7 @@ class _Fitting:
     def _fit_content(self, labels: dict[str, _Labels]) -> Iterator[Expert]:
         """Fit the experts that read titles and images alone: one system for all properties."""
         for expert in EXPERTS:
-            if Part.STATEMENTS in expert.parts:
+            if expert.reads_statements:
                 continue
             system = self._system(expert, {}, None)
             for own in labels.values():
@@ -347,7 +352,7 @@ class _Fitting:
             landmarks = statements.one_hot(self.landmarks.known)
             known_between = torch.from_numpy(statements.rows(landmarks, own.property))
         for expert in EXPERTS:
-            if Part.STATEMENTS in expert.parts:
+            if expert.reads_statements:
                 system = self._system(expert, known_rows, known_between)
                 self._fit_expert(expert, system, own, known_rows)
 
@@ -436,24 +441,28 @@ class _Fitting:
 
     def _shown(self, expert: Expert) -> list[tuple[TitleVariant, KnownVariant]]:
         """Return the different variants of title and statements that an expert answers in."""
-        reads_title = Part.TITLE in expert.parts or Part.BLIND_TITLE in expert.parts
-        reads_known = Part.STATEMENTS in expert.parts
         shown = set()
         for variant in variants():
-            title = variant.title if reads_title else TitleVariant.NONE
-            known = variant.known if reads_known else KnownVariant.NONE
-            if reads_title == (title is not TitleVariant.NONE) and reads_known == (
-                known is not KnownVariant.NONE
+            _, title, known = _key(expert, variant)
+            if expert.reads_title == (title is not TitleVariant.NONE) and (
+                expert.reads_statements == (known is not KnownVariant.NONE)
             ):
                 shown.add((title, known))
         return sorted(shown)
 
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
-        property = own.property
-        true = own.true
-        has_value = true.any(1)
-        frequencies = true.mean(0).astype(np.float16)
+        states = self._states(own.property)
+        for variant in variants():
+            chosen = own.true.any(1) & self._is_whole(variant, own)
+            for state in TitleState:
+                situation = Situation(state, variant.image, variant.shows_known)
+                rows = np.flatnonzero(chosen & (states[variant.title] == str(state)))
+                if len(rows) and answering(situation):
+                    self._add_cells(own, variant, situation, self._sample(rows))
+
+    def _states(self, property: str) -> dict[TitleVariant, NDArray[np.object_]]:
+        """Return what the N items' titles tell of a property, in every variant."""
         states = {
             variant: np.array(
                 [str(self.words.states(title, [property])[0]) for title in titles], dtype=object
@@ -461,55 +470,39 @@ class _Fitting:
             for variant, titles in self.titles.items()
         }
         states[TitleVariant.NONE] = np.full(len(self.items), str(TitleState.ABSENT), dtype=object)
-        for variant in variants():
-            known = np.zeros(len(self.items), bool)
-            if variant.known is not KnownVariant.NONE:
-                known = self.kernels.statements.has_others(self.one_hot[variant.known], property)
-            image = own.present[Part.IMAGE] & variant.image
-            for state in TitleState:
-                of_state = states[variant.title] == str(state)
-                for with_image in (True, False):
-                    for with_known in (True, False):
-                        chosen = (
-                            has_value & of_state & (image == with_image) & (known == with_known)
-                        )
-                        situation = Situation(state, with_image, with_known)
-                        # A variant that lacks what it is about is another variant's.
-                        is_own = with_image == variant.image and with_known == (
-                            variant.known is not KnownVariant.NONE
-                        )
-                        experts = answering(situation)
-                        if not is_own or not experts or not chosen.any():
-                            continue
-                        rows = self._sample(np.flatnonzero(chosen))
-                        parts = []
-                        for expert in experts:
-                            key = self._key(expert, variant)
-                            if key in own.scores:
-                                parts.append(own.scores[key][rows])
-                            else:
-                                parts.append(
-                                    np.broadcast_to(frequencies, (len(rows), true.shape[1]))
-                                )
-                        shortlists = Shortlists.of(np.stack(parts))
-                        cells = self.cells[situation, property]
-                        cells.examples.append(Examples.of(shortlists, true[rows]))
-                        cells.true.append(true[rows])
-                        cells.item.append(rows)
+        return states
+
+    def _is_whole(self, variant: Variant, own: _Labels) -> BoolArray:
+        """Return which items [N] have the image and the statements that a variant shows.
+
+        One that lacks them is the same in another variant.
+        """
+        whole = np.ones(len(self.items), bool)
+        if variant.image:
+            whole &= own.present[Part.IMAGE]
+        if variant.shows_known:
+            one_hot = self.one_hot[variant.known]
+            whole &= self.kernels.statements.has_others(one_hot, own.property)
+        return whole
+
+    def _add_cells(
+        self, own: _Labels, variant: Variant, situation: Situation, rows: IntArray
+    ) -> None:
+        """Add the cells of the items at ``rows``, as the experts score them in a variant."""
+        frequencies = own.true.mean(0).astype(np.float16)
+        unknown = np.broadcast_to(frequencies, (len(rows), len(frequencies)))
+        scores = [own.scores.get(_key(expert, variant)) for expert in answering(situation)]
+        parts = [unknown if each is None else each[rows] for each in scores]
+        cells = self.cells[situation, own.property]
+        true = own.true[rows]
+        cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
+        cells.true.append(true)
+        cells.item.append(rows)
 
     def _sample(self, rows: IntArray) -> IntArray:
         if len(rows) <= MAX_STACKED:
             return rows
         return np.sort(self.rng.permutation(rows)[:MAX_STACKED])
-
-    def _key(self, expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownVariant]:
-        reads_title = Part.TITLE in expert.parts or Part.BLIND_TITLE in expert.parts
-        reads_known = Part.STATEMENTS in expert.parts
-        return (
-            expert,
-            variant.title if reads_title else TitleVariant.NONE,
-            variant.known if reads_known else KnownVariant.NONE,
-        )
 
     def _fit_stacker(self) -> tuple[Stacker, dict[tuple[Situation, str], HeldOutCells]]:
         """Fit the stacker on all cells, and once without each fold for the cells of the fold."""
@@ -584,6 +577,15 @@ class _Gathered:
     examples: Examples
     true: BoolArray
     item: IntArray
+
+
+def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownVariant]:
+    """Return an expert with what it sees of a variant."""
+    return (
+        expert,
+        variant.title if expert.reads_title else TitleVariant.NONE,
+        variant.known if expert.reads_statements else KnownVariant.NONE,
+    )
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """Experts in a model folder: one file of arrays, read without trusting any size that it states.
 
-``experts.safetensors`` has the kernels' landmarks, each expert's coefficients by property, and the
+``EXPERT_FILE`` has the kernels' landmarks, each expert's coefficients by property, and the
 stacker's weights by situation and property. Properties are numbered in the order of the folder's
 ontology. The coefficients have half precision.
 """
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from experts.ensemble import (
@@ -33,16 +32,14 @@ from fusion.checkpoint import (
     CALIBRATION,
     CONFIG,
     ONTOLOGY,
-    RESTORE,
-    checked_about,
+    ModelDescription,
     read_manifest,
-    read_verified_files,
+    read_required_files,
+    reporting_damage,
     write_files,
 )
 from fusion.inference.featurizer import PixelReader
 from schema.arrays import FloatArray
-from schema.documents import parse_json_object
-from schema.errors import ModelError
 from schema.ontology import Ontology
 
 EXPERT_FILE = "experts.safetensors"
@@ -74,27 +71,14 @@ def save_experts(
 
 def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> ExpertEnsemble:
     """Open a model folder of experts; raises ModelError if it is missing or damaged."""
-    files = read_verified_files(folder)
-    for name in (CONFIG, ONTOLOGY, EXPERT_FILE):
-        if name not in files:
-            raise ModelError(f"{folder / name} is missing: {RESTORE}")
-    try:
-        about = checked_about(parse_json_object(files[CONFIG]))
-        ontology = Ontology.from_toml(files[ONTOLOGY].decode(), str(folder / ONTOLOGY))
-        calibration = parse_json_object(files[CALIBRATION]) if CALIBRATION in files else None
-        name = folder.resolve().name
-        ensemble = from_arrays(name, ontology, load(files.pop(EXPERT_FILE)))
-    except (KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"{folder} cannot be opened ({reason}): train again") from None
-    if about.get("ontology_sha256") != ontology.content_hash():
-        raise ModelError(
-            f"{folder}/ontology.toml is not the ontology that the experts were fitted on: "
-            "restore it, or train again"
-        )
+    files = read_required_files(folder, (CONFIG, ONTOLOGY, EXPERT_FILE))
+    with reporting_damage(folder):
+        description = ModelDescription.read(folder, files)
+        arrays = load(files.pop(EXPERT_FILE))
+        ensemble = from_arrays(folder.resolve().name, description.ontology, arrays)
     ensemble.path = folder
-    ensemble.about = about
-    ensemble.calibration = calibration
+    ensemble.about = description.about
+    ensemble.calibration = description.calibration
     ensemble.read_pixels = read_pixels
     return ensemble
 

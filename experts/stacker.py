@@ -142,6 +142,38 @@ def starting_weights(features: int) -> FloatArray:
     return np.repeat([scores / half, logarithms / half], half)
 
 
+@dataclass(frozen=True)
+class _Cells:
+    """What a conditional logit is fitted on: features [N, K, D], and which values are true [N, K].
+
+    ``present`` [N, K] says which values there are. ``values`` [N, K] are their numbers among V,
+    each of which has a bias; None for a fit without biases.
+    """
+
+    features: NDArray[np.float32]
+    true: BoolArray
+    present: BoolArray | None = None
+    values: NDArray[np.int32] | None = None
+
+    def with_true_value(self) -> _Cells:
+        """Return the cells that have a true value; the others teach nothing."""
+        found = self.true.any(1)
+        return _Cells(
+            self.features[found],
+            self.true[found],
+            None if self.present is None else self.present[found],
+            None if self.values is None else self.values[found],
+        )
+
+
+@dataclass(frozen=True)
+class _Shrinkage:
+    """How strongly weights are drawn towards a ``centre`` [D]."""
+
+    centre: FloatArray
+    penalty: float
+
+
 def fit_shared(examples: Sequence[Examples]) -> FloatArray:
     """Fit the weights [D] that the properties share in a situation, without biases."""
     size = max(each.true.shape[1] for each in examples)
@@ -154,15 +186,10 @@ def fit_shared(examples: Sequence[Examples]) -> FloatArray:
         features.append(np.pad(each.shortlists.features, ((0, 0), (0, lacking), (0, 0))))
         true.append(np.pad(each.true, ((0, 0), (0, lacking))))
         present.append(np.pad(np.ones_like(each.true), ((0, 0), (0, lacking))))
-    return _fit(
-        np.concatenate(features),
-        np.concatenate(true),
-        starting_weights(width),
-        centre=np.zeros(width),
-        penalty=SHARED_PENALTY,
-        steps=_SHARED_STEPS,
-        present=np.concatenate(present),
-    )[0]
+    cells = _Cells(np.concatenate(features), np.concatenate(true), np.concatenate(present))
+    towards_zero = _Shrinkage(np.zeros(width), SHARED_PENALTY)
+    weights, _ = _fit(cells, starting_weights(width), np.zeros(0), towards_zero, _SHARED_STEPS)
+    return weights
 
 
 def fit_own(examples: Examples, shared: FloatArray, frequencies: FloatArray) -> Weights:
@@ -172,16 +199,10 @@ def fit_own(examples: Examples, shared: FloatArray, frequencies: FloatArray) -> 
     """
     found = examples.true.any(1)
     missed = examples.has_value & ~found
-    weights, biases = _fit(
-        examples.shortlists.features,
-        examples.true,
-        shared,
-        centre=shared,
-        penalty=OWN_PENALTY,
-        steps=_OWN_STEPS,
-        values=examples.shortlists.values,
-        value_count=len(frequencies),
-    )
+    shortlists = examples.shortlists
+    cells = _Cells(shortlists.features, examples.true, values=shortlists.values)
+    no_biases = np.zeros(len(frequencies))
+    weights, biases = _fit(cells, shared, no_biases, _Shrinkage(shared, OWN_PENALTY), _OWN_STEPS)
     return Weights(
         features=weights,
         biases=biases,
@@ -200,58 +221,46 @@ def _smoothed_share(count: int, total: int) -> float:
 
 
 def _fit(
-    features: NDArray[np.float32],
-    true: BoolArray,
-    start: FloatArray,
-    *,
-    centre: FloatArray,
-    penalty: float,
-    steps: int,
-    present: BoolArray | None = None,
-    values: NDArray[np.int32] | None = None,
-    value_count: int = 0,
+    cells: _Cells, weights: FloatArray, biases: FloatArray, shrinkage: _Shrinkage, steps: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Maximise the mean log-likelihood of the true values; return weights [D] and biases [V].
+    """Maximise the mean log-likelihood of the true values, beginning with some weights [D].
 
-    Without ``present`` [N, K] all of the shortlisted values are there.
+    Returns weights [D] and biases [V]; without the numbers of values, ``biases`` stay as they are.
     """
-    found = true.any(1)
-    count, size, width = (int(found.sum()), *features.shape[1:])
+    cells = cells.with_true_value()
+    count, size, width = cells.features.shape
     if not count:
-        return start, np.zeros(value_count)
-    flat = features[found].reshape(-1, width).astype(np.float64)
-    is_true = true[found]
-    is_present = None if present is None else present[found]
-    own = None if values is None else values[found].ravel()
+        return weights, biases
+    flat = cells.features.reshape(-1, width).astype(np.float64)
+    own = None if cells.values is None else cells.values.ravel()
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
         """Return the penalised negative log-likelihood and its gradient."""
-        weights = parameters[:width]
-        biases = parameters[width:]
+        weights, biases = parameters[:width], parameters[width:]
         scores = flat @ weights
         if own is not None:
             scores += biases[own]
         scores = scores.reshape(count, size)
-        if is_present is not None:
-            scores[~is_present] = -np.inf
+        if cells.present is not None:
+            scores[~cells.present] = -np.inf
         every = np.exp(scores - scores.max(1, keepdims=True))
-        right = every * is_true
+        right = every * cells.true
         total = every.sum(1, keepdims=True)
         right_total = np.maximum(right.sum(1, keepdims=True), 1e-30)
         value = float((np.log(total) - np.log(right_total)).sum()) / count
         by_score = ((every / total - right / right_total) / count).ravel()
-        value += penalty * float(np.square(weights - centre).sum())
-        gradient = flat.T @ by_score + 2 * penalty * (weights - centre)
+        moved = weights - shrinkage.centre
+        value += shrinkage.penalty * float(np.square(moved).sum())
+        gradient = flat.T @ by_score + 2 * shrinkage.penalty * moved
         if own is None:
             return value, gradient
         value += BIAS_PENALTY * float(np.square(biases).sum())
-        by_bias = np.bincount(own, by_score, minlength=value_count) + 2 * BIAS_PENALTY * biases
+        by_bias = np.bincount(own, by_score, minlength=len(biases)) + 2 * BIAS_PENALTY * biases
         return value, np.concatenate([gradient, by_bias])
 
-    biases = np.zeros(value_count)
     result = minimize(
         loss,
-        np.concatenate([start, biases]),
+        np.concatenate([weights, biases]),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": steps},

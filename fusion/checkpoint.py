@@ -13,6 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,68 @@ def _identity(tensor: Tensor) -> int:
     return tensor.data_ptr() or id(tensor)
 
 
+@dataclass(frozen=True)
+class ModelDescription:
+    """What every model folder says of its model.
+
+    Attributes:
+        about: the content of ``config.json``
+        ontology: the ontology whose values the model predicts
+        calibration: the content of ``calibration.json``, or None
+    """
+
+    about: dict[str, Any]
+    ontology: Ontology
+    calibration: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path, files: Mapping[str, bytes]) -> ModelDescription:
+        """Read the description among a folder's ``files``.
+
+        Raises ModelError if the ontology is not the model's, and KeyError or ValueError if the
+        description is missing or damaged.
+        """
+        about = checked_about(parse_json_object(files[CONFIG]))
+        ontology = Ontology.from_toml(files[ONTOLOGY].decode(), str(folder / ONTOLOGY))
+        if about.get("ontology_sha256") != ontology.content_hash():
+            raise ModelError(
+                f"{folder / ONTOLOGY} is not the ontology that the model was trained on: "
+                "restore it, or train again"
+            )
+        stored = files.get(CALIBRATION)
+        return cls(about, ontology, None if stored is None else parse_json_object(stored))
+
+
+def read_required_files(folder: Path, required: Sequence[str]) -> dict[str, bytes]:
+    """Read all files of the manifest, among which are those that are ``required``.
+
+    Raises ModelError as :func:`read_verified_files`, and if one of these is not named.
+    """
+    files = read_verified_files(folder)
+    missing = [name for name in required if name not in files]
+    if missing:
+        raise ModelError(f"{folder / MANIFEST} does not name {missing[0]}: {RESTORE}")
+    return files
+
+
+@contextmanager
+def reporting_damage(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the content of a model folder into a ModelError that names it."""
+    try:
+        yield
+    except (
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        SafetensorError,
+        UsageError,
+    ) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelError(f"{folder} cannot be opened ({reason}): train again") from None
+
+
 class ModelFolder:
     """An opened model folder.
 
@@ -214,21 +279,16 @@ class ModelFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        files = read_verified_files(folder)
-        missing = [name for name in REQUIRED if name not in files]
-        if missing:
-            raise ModelError(f"{folder / MANIFEST} does not name {missing[0]}: {RESTORE}")
+        files = read_required_files(folder, REQUIRED)
         self.path = folder
         self.name = folder.resolve().name
-        self.about: dict[str, Any]
-        self.calibration: dict[str, Any] | None = None
-        try:
-            self.about = checked_about(parse_json_object(files[CONFIG]))
+        with reporting_damage(folder):
+            description = ModelDescription.read(folder, files)
+            self.about = description.about
+            self.ontology = description.ontology
+            self.calibration = description.calibration
             self.config = ModelConfig.from_dict(self.about["model"])
             self.tokenizer = CatalogTokenizer.from_files(files)
-            self.ontology = Ontology.from_toml(files[ONTOLOGY].decode(), str(folder / ONTOLOGY))
-            if CALIBRATION in files:
-                self.calibration = parse_json_object(files[CALIBRATION])
             # What was verified is loaded, and not the file again, which may have changed meanwhile.
             weights = load(files.pop(WEIGHTS))
             self._check_size(weights)
@@ -236,21 +296,6 @@ class ModelFolder:
             # Inference needs no heads, but a training that starts from this model does.
             self.heads = head_weights(weights)
             load_weights(self.model, weights)
-        except (
-            KeyError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-            SafetensorError,
-            UsageError,
-        ) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise ModelError(f"{folder} cannot be opened ({reason}): train again") from None
-        if self.about.get("ontology_sha256") != self.ontology.content_hash():
-            raise ModelError(
-                f"{folder}/ontology.toml is not the ontology that the weights were trained on: "
-                "restore it, or train again"
-            )
         self.model.eval()
 
     def _check_size(self, weights: dict[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ PACKAGES = (
     "kg",
     "encoders",
     "fusion",
+    "experts",
     "training",
     "serving",
     "evaluation",

@@ -24,14 +24,15 @@ from evaluation.metrics import (
     summarise,
 )
 from evaluation.settings import Setting, apply_setting, catalogue_words
+from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
 from schema.modalities import CONTENT_MODALITIES, Modality
-from schema.ontology import Ontology
+from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
-from serving.cells import Scorer, predict, score_in_chunks
+from serving.cells import Scorer, predict, score_in_chunks, unknown_values
 from serving.completion import fills
 
 _EVALUATION_BATCH = 128  # items
@@ -326,21 +327,29 @@ class _SettingEvaluator:
     ) -> Outcomes:
         """Rank all true values and judge the best candidates of N cells.
 
-        ``logits`` are [N, V], or [N, V + 1] with that of another value.
+        ``logits`` are [N, V], or [N, V + 1] with that of a value that the model does not know.
         """
         spec = self.known[cells.property]
-        candidates = logits[:, : len(spec.values)]
         number = np.array(cells.item_numbers)
+        unknown = [
+            unknown_values(self.scorer, items[query.item], cells.property)
+            for query in cells.queries
+        ]
+        candidates = _with_unknown(logits, len(spec.values), unknown)
         # A cell with several true values has a row for each of them: M rows in all.
         row_cell = np.repeat(np.arange(len(number)), [len(each) for each in cells.true_values])
-        positions = [spec.position(value) for values in cells.true_values for value in values]
+        positions = [
+            _candidate(spec, value, offered)
+            for values, offered in zip(cells.true_values, unknown, strict=True)
+            for value in values
+        ]
         row_value = np.array([-1 if position is None else position for position in positions])
         known = row_value >= 0
         is_true = np.zeros(candidates.shape, dtype=bool)
         is_true[row_cell[known], row_value[known]] = True
 
-        # A true value outside the model's vocabulary is a miss. To leave it out would favour models
-        # with a small vocabulary.
+        # A true value that the model neither knows nor offers is a miss. To leave it out would
+        # favour models with a small vocabulary.
         rank = np.full(len(row_cell), np.inf)
         rank[known] = realistic_ranks(
             candidates[row_cell[known]], row_value[known], is_true[row_cell[known]]
@@ -352,6 +361,9 @@ class _SettingEvaluator:
             temperature = self.calibration.temperature(situation, cells.property)
             predicted = predict(logits[row], len(spec.values), temperature)
             confidence[row] = predicted.candidates.max()
+            for offered in unknown[row]:
+                share = float(predicted.other) * offered.probability
+                confidence[row] = max(confidence[row], share)
             for column, target in enumerate(TARGETS):
                 threshold = self.calibration.threshold(situation, cells.property, target)
                 filled[row, column] = fills(predicted.candidates, threshold)
@@ -390,6 +402,33 @@ def _values_by_property(item: ItemInput) -> Iterator[tuple[str, list[str]]]:
     for name, value in dict.fromkeys(item.known):
         values[name].append(value)
     yield from values.items()
+
+
+def _with_unknown(
+    logits: NDArray[np.float32], values: int, unknown: Sequence[Sequence[OpenValue]]
+) -> NDArray[np.float32]:
+    """Return logits [N, V + K] of the V known values, and of up to K others of each cell.
+
+    Of ``logits`` [N, V + 1] the last one is shared out among a cell's unknown values.
+    """
+    most = max(map(len, unknown), default=0)
+    if not most:
+        return logits[:, :values]
+    others = np.full((len(logits), most), -np.inf, np.float32)
+    for row, offered in enumerate(unknown):
+        shares = np.array([each.probability for each in offered])
+        others[row, : len(offered)] = logits[row, values] + np.log(np.maximum(shares, 1e-30))
+    return np.concatenate([logits[:, :values], others], axis=1)
+
+
+def _candidate(spec: PropertySpec, value: str, unknown: Sequence[OpenValue]) -> int | None:
+    """Return the number of a value among the known and the unknown ones; None if it is neither."""
+    position = spec.position(value)
+    if position is not None:
+        return position
+    keys = [spec.key(each.value) for each in unknown]
+    key = spec.key(value)
+    return len(spec.values) + keys.index(key) if key in keys else None
 
 
 def _unranked(cells: _HiddenCells) -> Outcomes:

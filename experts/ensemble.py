@@ -29,6 +29,7 @@ from experts.kernels import (
     TitleKernel,
     describe,
 )
+from experts.open_values import OpenValue, OpenValues
 from experts.situations import CatalogueWords, Situation, TitleState, others_of
 from experts.stacker import Shortlists, Weights, starting_weights, without_own
 from fusion.inference.featurizer import ItemInput, LazyImage, PixelReader
@@ -201,6 +202,7 @@ class ExpertEnsemble:
         self.learned = learned
         self.stacker = stacker
         self.calibration = calibration
+        self.open_values: OpenValues | None = None
         self.read_pixels = read_pixels
         self.path = Path(name)
         self.about: dict[str, Any] = {}
@@ -306,9 +308,10 @@ class ExpertEnsemble:
     def score(
         self, encoded: list[EncodedItems], cells: Sequence[CellQuery]
     ) -> list[NDArray[np.float32]]:
-        """Return the logits of each cell over ``ontology.values_of(property)``.
+        """Return the logits of each cell over ``ontology.values_of(property)``, and one more.
 
-        Their exponentials are probabilities. Raises PropertyNotFoundError on a property that the
+        The last one is that of a value that the model does not know. Their exponentials are
+        probabilities. Raises PropertyNotFoundError on a property that the
         model does not know.
         """
         for cell in cells:
@@ -337,7 +340,22 @@ class ExpertEnsemble:
         property: str,
         situation: Situation,
     ) -> NDArray[np.float32]:
-        """Return logits [C, V] of cells of one property that are in the same situation."""
+        """Return logits [C, V + 1] of cells of one property that are in the same situation."""
+        logits = self._score_known(encoded, cells, property, situation)
+        if self.open_values is None or property not in self.open_values.properties:
+            return logits
+        titles = [encoded.items[cell.item % ENCODED_TOGETHER].title for cell in cells]
+        evidence = [self.open_values.ranked(property, title).evidence for title in titles]
+        return self.open_values.with_unknown(property, logits, situation.title, np.array(evidence))
+
+    def _score_known(
+        self,
+        encoded: EncodedItems,
+        cells: Sequence[CellQuery],
+        property: str,
+        situation: Situation,
+    ) -> NDArray[np.float32]:
+        """Return logits [C, V] of the values that the model knows."""
         frequencies = self.frequencies(property)
         experts = answering(situation)
         if not experts:
@@ -347,6 +365,15 @@ class ExpertEnsemble:
         scores = self.expert_scores(encoded, cells, property, experts)
         weights = self.stacker.weights(situation, property, frequencies)
         return weights.logits(Shortlists.of(scores))
+
+    def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
+        """Return values of an item's property that the model does not know, the best first.
+
+        Their probabilities are those that the value has if the model does not know it.
+        """
+        if self.open_values is None or property not in self.open_values.properties:
+            return ()
+        return self.open_values.candidates(property, item.title)
 
     def expert_scores(
         self,

@@ -14,8 +14,9 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -32,8 +33,17 @@ from experts.ensemble import (
     Stacker,
     answering,
 )
+from experts.hidden_values import (
+    HiddenGroup,
+    OpenExamples,
+    OpenFitting,
+    ScoredTitles,
+    hidden_groups,
+    logits_without,
+)
 from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
-from experts.ridge import ExactRidge, NystromRidge
+from experts.open_values import OpenValues
+from experts.ridge import ExactRidge, FittedRidge, NystromRidge
 from experts.situations import CatalogueWords, Situation, TitleState
 from experts.stacker import (
     Examples,
@@ -76,6 +86,11 @@ class TitleVariant(StrEnum):
     DROPPED = "dropped"
     """Some words are missing."""
     NONE = "none"
+
+
+_FORMS = tuple(TitleVariant)
+_HIDDEN_TITLES = (TitleVariant.WHOLE, TitleVariant.NONE)
+"""In which cells with hidden values are scored."""
 
 
 class KnownVariant(StrEnum):
@@ -142,14 +157,17 @@ class LabelledItems:
 class HeldOutCells:
     """C cells of one property in one situation, scored as if their items had not been learned from.
 
-    ``logits`` [C, V] are those of a stacker that was fitted without the cells' own ``fold`` [C].
-    ``true`` [C, V] are the item's values, and ``item`` [C] its number.
+    ``logits`` [C, V + 1] are those of a stacker that was fitted without the cells' own ``fold``
+    [C]; the last one is that of a value that the model does not know. ``true`` [C, V] are the
+    item's values, ``item`` [C] its number, and ``title`` [C] says in which form its title is shown,
+    by its place among all :class:`TitleVariant`.
     """
 
     logits: NDArray[np.float32]
     true: BoolArray
     item: IntArray
     fold: IntArray
+    title: IntArray
 
 
 @dataclass(frozen=True)
@@ -189,6 +207,11 @@ class _Cells:
     examples: list[Examples] = field(default_factory=list)
     true: list[BoolArray] = field(default_factory=list)
     item: list[IntArray] = field(default_factory=list)
+    title: list[IntArray] = field(default_factory=list)
+
+
+_Shown: TypeAlias = tuple[Expert, TitleVariant, KnownVariant]
+"""An expert, and what it is shown."""
 
 
 @dataclass
@@ -196,16 +219,20 @@ class _Labels:
     """A property's values of the N items, and how experts score them when they are left out.
 
     ``targets`` [N, V] are the values as shares, ``true`` [N, V] says which they are, ``present``
-    which items have which part [N].
+    which items have which part [N]. ``hidden`` are the scores of the items of each of the
+    ``groups``, whose values are hidden.
     """
 
     property: str
     targets: Tensor
     true: BoolArray
     present: dict[Part, BoolArray]
-    scores: dict[tuple[Expert, TitleVariant, KnownVariant], NDArray[np.float16]] = field(
-        default_factory=dict
-    )
+    groups: Sequence[HiddenGroup]
+    scores: dict[_Shown, NDArray[np.float16]] = field(default_factory=dict)
+    hidden: list[dict[_Shown, NDArray[np.float16]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.hidden = [{} for _ in self.groups]
 
 
 class _Fitting:
@@ -254,6 +281,7 @@ class _Fitting:
         self.between = self._between_landmarks()
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
         self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
+        self.hidden: dict[tuple[Situation, str], list[_HiddenCells]] = defaultdict(list)
 
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
@@ -270,8 +298,10 @@ class _Fitting:
             self.progress(done, steps)
         self.content.clear()
         stacker, held_out = self._fit_stacker()
+        open_values, held_out = self._fit_open_values(stacker, held_out)
         self.progress(steps, steps)
         ensemble = ExpertEnsemble(self.name, self.ontology, self.kernels, self.learned, stacker)
+        ensemble.open_values = open_values
         return FittedExperts(ensemble, held_out, self.items)
 
     def _rare_first(self, items: LabelledItems, count: int) -> IntArray:
@@ -379,6 +409,23 @@ class _Fitting:
             left_out = np.broadcast_to(fitted.mean.numpy(), own.true.shape).astype(np.float16)
             left_out[fitted.rows] = fitted.left_out(rows).numpy()
             own.scores[expert, title, known] = left_out
+            if title in _HIDDEN_TITLES:
+                self._score_hidden(own, fitted, (expert, title, known), rows)
+
+    def _score_hidden(self, own: _Labels, fitted: FittedRidge, shown: _Shown, rows: Tensor) -> None:
+        """Score the items of each group of values as if nobody had these values.
+
+        ``rows`` [N', M] are the kernel rows of the labelled items.
+        """
+        for group, scores in zip(own.groups, own.hidden, strict=True):
+            places = np.flatnonzero(np.isin(fitted.rows, group.items))
+            found = np.broadcast_to(fitted.mean.numpy(), (len(group.items), len(fitted.mean)))
+            found = found.astype(np.float16)
+            if len(places):
+                coefficients = fitted.coefficients_without(places)
+                of_items = rows[torch.from_numpy(places)] @ coefficients + fitted.mean
+                found[np.isin(group.items, fitted.rows)] = of_items.numpy()
+            scores[shown] = found
 
     def _labels(self, property: str) -> _Labels:
         targets, true = self._targets(property)
@@ -391,7 +438,7 @@ class _Fitting:
                 self.one_hot[KnownVariant.ALL], property
             ),
         }
-        return _Labels(property, targets, true, present)
+        return _Labels(property, targets, true, present, hidden_groups(true, self.rng))
 
     def _targets(self, property: str) -> tuple[Tensor, BoolArray]:
         """Return the items' values as ones [N, V]; several share one."""
@@ -460,6 +507,9 @@ class _Fitting:
                 rows = np.flatnonzero(chosen & (states[variant.title] == str(state)))
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
+            if variant.title in _HIDDEN_TITLES:
+                for number in range(len(own.groups)):
+                    self._add_hidden(own, variant, number, chosen)
 
     def _states(self, property: str) -> dict[TitleVariant, NDArray[np.object_]]:
         """Return what the N items' titles tell of a property, in every variant."""
@@ -498,6 +548,36 @@ class _Fitting:
         cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
         cells.true.append(true)
         cells.item.append(rows)
+        cells.title.append(np.full(len(rows), _FORMS.index(variant.title)))
+
+    def _add_hidden(self, own: _Labels, variant: Variant, number: int, whole: BoolArray) -> None:
+        """Add the cells of a group of hidden values, of items that a variant shows ``whole``."""
+        group = own.groups[number]
+        spec = self.ontology[own.property]
+        hidden = {spec.values[position] for position in group.values}
+        words = self.words.without(own.property, hidden)
+        titles = [
+            None if variant.title is TitleVariant.NONE else self.items.titles[item]
+            for item in group.items.tolist()
+        ]
+        states = [words.states(title, [own.property])[0] for title in titles]
+        for state in TitleState:
+            situation = Situation(state, variant.image, variant.shows_known)
+            chosen = np.array([each is state for each in states], bool) & whole[group.items]
+            places = np.flatnonzero(chosen)
+            experts = answering(situation)
+            if len(places) and experts:
+                frequencies = np.tile(own.true.mean(0).astype(np.float16), (len(places), 1))
+                found = [own.hidden[number].get(_key(expert, variant)) for expert in experts]
+                scores = [frequencies if each is None else each[places] for each in found]
+                self.hidden[situation, own.property].append(
+                    _HiddenCells(
+                        group,
+                        np.stack(scores),
+                        group.items[places],
+                        [titles[place] for place in places.tolist()],
+                    )
+                )
 
     def _sample(self, rows: IntArray) -> IntArray:
         if len(rows) <= MAX_STACKED:
@@ -538,9 +618,50 @@ class _Fitting:
                     weights = self._weights(each.examples, whole.shared[situation], name)
                     whole.own[situation, name] = weights
                 held_out[situation, name] = HeldOutCells(
-                    logits[name], each.true, each.item, fold_of[each.item]
+                    logits[name], each.true, each.item, fold_of[each.item], each.title
                 )
         return whole, held_out
+
+    def _fit_open_values(
+        self, stacker: Stacker, held_out: dict[tuple[Situation, str], HeldOutCells]
+    ) -> tuple[OpenValues, dict[tuple[Situation, str], HeldOutCells]]:
+        """Fit what offers values that no item has; add the logit of these to the held-out cells."""
+        examples: dict[str, OpenExamples] = defaultdict(OpenExamples)
+        scored = {}
+        for (situation, property), cells in sorted(held_out.items()):
+            titles = [
+                self.titles[form][item] if form in self.titles else None
+                for form, item in zip(
+                    (_FORMS[place] for place in cells.title), cells.item.tolist(), strict=True
+                )
+            ]
+            scored[situation, property] = ScoredTitles(
+                cells.logits, situation.title, cells.item, titles
+            )
+            examples[property].visible.append(scored[situation, property])
+        for (situation, property), hidden in sorted(self.hidden.items()):
+            frequencies = value_frequencies(self.ontology[property])
+            weights = stacker.weights(situation, property, frequencies)
+            for own in hidden:
+                logits = logits_without(own.scores, own.group.values, weights)
+                cells_of_group = ScoredTitles(logits, situation.title, own.items, own.titles)
+                examples[property].hidden.append((own.group, cells_of_group))
+        fitting = OpenFitting(self.ontology, self.items.titles, self.items.known, self.seed)
+        fitted = fitting.fit(examples)
+        return fitted, {
+            (situation, property): replace(
+                cells,
+                logits=fitted.with_unknown(
+                    property,
+                    cells.logits,
+                    situation.title,
+                    fitting.evidence(
+                        property, fitted.properties[property].ranker, scored[situation, property]
+                    ),
+                ),
+            )
+            for (situation, property), cells in held_out.items()
+        }
 
     def _joined(self, situation: Situation, property: str) -> _Gathered:
         cells = self.cells.pop((situation, property))
@@ -555,6 +676,7 @@ class _Fitting:
             ),
             np.concatenate(cells.true),
             np.concatenate(cells.item),
+            np.concatenate(cells.title),
         )
 
     def _shared(self, examples: Sequence[Examples]) -> FloatArray:
@@ -577,6 +699,17 @@ class _Gathered:
     examples: Examples
     true: BoolArray
     item: IntArray
+    title: IntArray
+
+
+@dataclass(frozen=True)
+class _HiddenCells:
+    """What E experts say of C items with a hidden value [E, C, V], and the titles shown."""
+
+    group: HiddenGroup
+    scores: NDArray[np.float16]
+    items: IntArray
+    titles: Sequence[str | None]
 
 
 def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownVariant]:

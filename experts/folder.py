@@ -8,7 +8,7 @@ ontology. The coefficients have half precision.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ from experts.ensemble import (
     answering,
 )
 from experts.kernels import Arrays, ImageKernel, StatementKernel, TitleKernel
+from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
 from experts.situations import Situation, TitleState
 from experts.stacker import Weights
+from experts.title_spans import FEATURES as SPAN_FEATURES
+from experts.title_spans import PLACES, SpanStatistics, SpanVocabulary, known_words
 from fusion.checkpoint import (
     CALIBRATION,
     CONFIG,
@@ -39,7 +42,7 @@ from fusion.checkpoint import (
     write_files,
 )
 from fusion.inference.featurizer import PixelReader
-from schema.arrays import FloatArray
+from schema.arrays import FloatArray, IntArray
 from schema.ontology import Ontology
 
 EXPERT_FILE = "experts.safetensors"
@@ -108,7 +111,61 @@ def to_arrays(ensemble: ExpertEnsemble) -> Arrays:
         arrays[f"{key}.missed"] = np.array([weights.missed])
     for situation, shared in ensemble.stacker.shared.items():
         arrays[f"shared.{_key(situation)}"] = shared
+    if ensemble.open_values is not None:
+        arrays |= _open_arrays(ensemble.open_values, numbers)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _open_arrays(open_values: OpenValues, numbers: Mapping[str, int]) -> Arrays:
+    vocabulary = open_values.vocabulary
+    arrays: Arrays = {
+        "open.spans": _text_array([" ".join(words) for words in vocabulary.numbers]),
+        "open.titles": vocabulary.titles,
+        "open.common": _text_array(vocabulary.common),
+    }
+    for property, own in open_values.properties.items():
+        key = f"open.{numbers[property]}"
+        arrays[f"{key}.elsewhere"] = own.statistics.elsewhere
+        arrays[f"{key}.before"] = own.statistics.before
+        arrays[f"{key}.after"] = own.statistics.after
+        arrays[f"{key}.place"] = own.statistics.place
+        arrays[f"{key}.ranker"] = own.ranker
+        arrays[f"{key}.gate"] = own.gate
+        arrays[f"{key}.writing"] = _text_array(
+            [own.writing.case, str(own.writing.adds_plural), str(own.writing.drops_plural)]
+        )
+    return arrays
+
+
+def _open_values(
+    ontology: Ontology, arrays: Mapping[str, NDArray[np.generic]]
+) -> OpenValues | None:
+    if "open.spans" not in arrays:
+        return None
+    spans = [tuple(text.split(" ")) for text in _texts(arrays["open.spans"])]
+    titles = _counts(arrays, "open.titles", len(spans))
+    vocabulary = SpanVocabulary.of(spans, titles, _texts(arrays["open.common"]), ontology)
+    tags = len(vocabulary.tags)
+    properties = {}
+    for number, property in enumerate(ontology.learned()):
+        key = f"open.{number}"
+        if f"{key}.ranker" not in arrays:
+            continue
+        case, adds, drops = _texts(arrays[f"{key}.writing"])
+        properties[property] = OpenProperty(
+            statistics=SpanStatistics(
+                property=property,
+                elsewhere=_counts(arrays, f"{key}.elsewhere", len(spans)),
+                before=_vector(arrays, f"{key}.before", tags),
+                after=_vector(arrays, f"{key}.after", tags),
+                place=_vector(arrays, f"{key}.place", PLACES),
+                known=known_words(ontology[property]),
+            ),
+            ranker=_vector(arrays, f"{key}.ranker", len(SPAN_FEATURES)),
+            gate=_vector(arrays, f"{key}.gate", GATE_FEATURES),
+            writing=Writing(checked_case(case), adds == "True", drops == "True"),
+        )
+    return OpenValues(vocabulary, properties)
 
 
 def from_arrays(
@@ -150,6 +207,7 @@ def from_arrays(
             width = 2 * len(answering(situation))
             ensemble.stacker.shared[situation] = _vector(arrays, key, width)
     ensemble.learned = learned
+    ensemble.open_values = _open_values(ontology, arrays)
     return ensemble
 
 
@@ -168,6 +226,21 @@ def _vector(arrays: Mapping[str, NDArray[np.generic]], name: str, length: int) -
     if vector.shape != (length,) or not np.isfinite(vector).all():
         raise ValueError(f"{name} is no list of {length} numbers")
     return vector
+
+
+def _counts(arrays: Mapping[str, NDArray[np.generic]], name: str, length: int) -> IntArray:
+    return _vector(arrays, name, length).astype(np.int64)
+
+
+def _text_array(texts: Sequence[str]) -> NDArray[np.generic]:
+    return np.frombuffer(json.dumps(texts).encode(), np.uint8)
+
+
+def _texts(array: NDArray[np.generic]) -> list[str]:
+    texts = json.loads(array.astype(np.uint8).tobytes())
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("no list of texts")
+    return texts
 
 
 def _situations() -> list[Situation]:

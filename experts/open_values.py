@@ -8,9 +8,9 @@ ranker say:
     P(v) = (1 - g) p_v of known values,  P(span) = g r_span,  P(another value) = g r_unsaid
 
 Both are learned from known values that are hidden in turn (:mod:`experts.hidden_values`). New
-values are rarer than these examples: they are weighted so that their share is that of values that
-only one item has, which estimates how often the next item has a value that none had before (Good,
-1953).
+values are rarer than these examples, which are weighted accordingly (:func:`share_of_new_values`).
+The share of values that only one item has estimates how often the next item has a value that none
+had before (Good, 1953).
 
 Shapes: N cells, V values, S spans, D features of a span, F features of the gate.
 """
@@ -52,6 +52,15 @@ MAX_OFFERED = 5
 """Spans of a title that are offered at most."""
 USUAL_CASE = 0.9
 """The share of items whose values have to be written by a rule of case for it to be one."""
+LEAST_SHARE = 0.02
+"""The least share of cells that is expected to have a value which no item has.
+
+Cells are also empty because nobody had a value for them, so Good's estimate, which takes the empty
+ones for a sample like the others, is too low: .001 for the colours of 5,214 fashion products. With
+values of three properties hidden from all items, the first answer was right for .25 to .67 of those
+whose title says the value by Good's estimate, for .66 to .85 if the odds were 7 times as high, and
+for .71 to .93 if 20 times, at no loss on known values of two properties and .002 of the third.
+"""
 _REMEMBERED = 65_536
 
 
@@ -133,13 +142,13 @@ def _fit_spans(examples: Sequence[SpanExample], centre: FloatArray, penalty: flo
 
 
 def gate_features(
-    logits: NDArray[np.floating], states: Sequence[TitleState], evidence: FloatArray
+    logits: NDArray[np.floating], state: TitleState, evidence: FloatArray
 ) -> FloatArray:
     """Return what tells of an unknown value [N, F].
 
     Args:
         logits: those of the known values [N, V], whose exponentials sum to one
-        states: what the title tells of the property, of each cell
+        state: what the titles tell of the property
         evidence: the log odds that the title says an unknown value [N]
     """
     logits = np.asarray(logits, np.float64)
@@ -147,8 +156,7 @@ def gate_features(
     rest = np.log(-np.expm1(best))
     odds = np.clip(best - rest, -MOST_PROBABLE, MOST_PROBABLE)
     entropy = -(np.exp(logits) * logits).sum(1) / np.log(max(logits.shape[1], 2))
-    of_state = np.array([[state is each for each in TitleState] for state in states], np.float64)
-    of_state = of_state.reshape(len(logits), len(TitleState))
+    of_state = np.tile([float(state is each) for each in TitleState], (len(logits), 1))
     return np.column_stack(
         [
             np.ones(len(logits)),
@@ -212,12 +220,13 @@ def _fit_logistic(examples: GateExamples, centre: FloatArray, penalty: float) ->
 
 
 def share_of_new_values(counts: Iterable[int]) -> float:
-    """Return how often the next item has a value that no item had, by Good's estimate.
+    """Return how often an empty cell is expected to have a value that no item has.
 
-    ``counts`` say how many items have each value.
+    By Good's estimate, and at least :data:`LEAST_SHARE`; ``counts`` say how many items have each
+    value.
     """
     counts = list(counts)
-    return (counts.count(1) + 0.5) / (sum(counts) + 1)
+    return max((counts.count(1) + 0.5) / (sum(counts) + 1), LEAST_SHARE)
 
 
 _CASES: dict[str, Callable[[str], str]] = {
@@ -226,6 +235,13 @@ _CASES: dict[str, Callable[[str], str]] = {
     "title": lambda text: " ".join(map(str.capitalize, text.split(" "))),
     "first": str.capitalize,
 }
+
+
+def checked_case(name: str) -> str:
+    """Return the name of a rule of case; raises ValueError if there is none of this name."""
+    if name and name not in _CASES:
+        raise ValueError(f"no rule of case {name!r}")
+    return name
 
 
 @dataclass(frozen=True)
@@ -329,14 +345,14 @@ class OpenValues:
         self,
         property: str,
         logits: NDArray[np.floating],
-        states: Sequence[TitleState],
+        state: TitleState,
         evidence: FloatArray,
     ) -> NDArray[np.float32]:
         """Return logits [N, V + 1] with that of an unknown value behind those of known ones.
 
-        ``logits`` [N, V], ``states`` and ``evidence`` are those of :func:`gate_features`.
+        ``logits`` [N, V], ``state`` and ``evidence`` are those of :func:`gate_features`.
         """
-        odds = gate_features(logits, states, evidence) @ self.properties[property].gate
+        odds = gate_features(logits, state, evidence) @ self.properties[property].gate
         known = logits + log_expit(-odds)[:, None]
         return np.column_stack([known, log_expit(odds)]).astype(np.float32)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,10 +59,25 @@ class CatalogueWords:
     """The words of an ontology's values, by which a title tells of a property."""
 
     def __init__(self, ontology: Ontology) -> None:
+        self._ontology = ontology
         self._of_property = {
             name: value_words(ontology[name].texts()) for name in ontology.learned()
         }
         self._all = frozenset().union(*self._of_property.values())
+
+    def without(self, property: str, values: Collection[str]) -> CatalogueWords:
+        """Return the words of an ontology that does not have some values of a property."""
+        spec = self._ontology[property]
+        kept = [
+            text
+            for value in spec.values
+            if value not in values
+            for text in (value, *spec.spellings.get(value, ()), *spec.synonyms.get(value, ()))
+        ]
+        fewer = copy(self)
+        fewer._of_property = {**self._of_property, property: value_words(kept)}
+        fewer._all = frozenset().union(*fewer._of_property.values())
+        return fewer
 
     def blind(self, title: str | None) -> str | None:
         """Return a title without the words of any value; None if no word is left."""

@@ -140,24 +140,37 @@ class SpanVocabulary:
             counts.update({span.words for span in read.spans})
             of_words.update(set(read.words))
         kept = sorted(counts, key=lambda words: (-counts[words], words))[:MAX_SPANS]
+        common = sorted(word for word, count in of_words.items() if count >= COMMON_WORD)
+        titles_with = np.array([counts[words] for words in kept], np.int64)
+        return cls.of(kept, titles_with, common, ontology)
+
+    @classmethod
+    def of(
+        cls, spans: Sequence[Words], titles: IntArray, common: Sequence[str], ontology: Ontology
+    ) -> SpanVocabulary:
+        """Return the vocabulary of ``spans`` [G], in which some words are ``common``."""
         values = {
             name: frozenset(filter(None, map(words_of, ontology[name].texts())))
             for name in ontology.learned()
         }
-        names = [START, END, UNKNOWN, *(f"<{name}>" for name in values)]
-        names += sorted(word for word, count in of_words.items() if count >= COMMON_WORD)
+        names = [START, END, UNKNOWN, *(f"<{name}>" for name in values), *common]
         tags = {name: number for number, name in enumerate(names)}
-        tag_of_word = {word: tags[word] for word in of_words if word in tags}
+        tag_of_word = {word: tags[word] for word in common}
         for name in reversed(values):
             for words in values[name]:
                 tag_of_word.update(dict.fromkeys(words, tags[f"<{name}>"]))
         return cls(
-            numbers={words: number for number, words in enumerate(kept)},
-            titles=np.array([counts[words] for words in kept], np.int64),
+            numbers={words: number for number, words in enumerate(spans)},
+            titles=titles,
             tags=tags,
             tag_of_word=tag_of_word,
             values=values,
         )
+
+    @property
+    def common(self) -> list[str]:
+        """The common words, in the order of their tags."""
+        return list(self.tags)[3 + len(self.values) :]
 
     def beside(
         self, title: SpannedTitle, unknown: Collection[str] = ()
@@ -200,6 +213,17 @@ class SpanStatistics:
     place: FloatArray
     known: frozenset[Words]
     hidden_words: frozenset[str] = frozenset()
+
+
+def known_words(spec: PropertySpec, hidden: Collection[int] = ()) -> frozenset[Words]:
+    """Return the words of each value of a property but those ``hidden``, in every spelling."""
+    texts = (
+        other
+        for position, text in enumerate(spec.values)
+        if position not in hidden
+        for other in (text, *spec.spellings.get(text, ()), *spec.synonyms.get(text, ()))
+    )
+    return frozenset(filter(None, map(words_of, texts)))
 
 
 class SpanReader:
@@ -275,13 +299,7 @@ class SpanReader:
         numbers_kept = self._span[kept]
         is_own = np.isin(items * spans + numbers_kept, np.array(own, np.int64))
         is_value = is_own & (numbers_kept >= 0)
-        visible = frozenset(
-            words
-            for position, text in enumerate(spec.values)
-            if position not in hidden
-            for words in map(words_of, (text, *_other_texts(spec, text)))
-            if words
-        )
+        visible = known_words(spec, hidden)
         of_others = (values for name, values in self.vocabulary.values.items() if name != property)
         hidden_words = _words(self.vocabulary.values[property]) - _words(visible.union(*of_others))
         tags = self._tags(hidden_words)
@@ -390,10 +408,6 @@ def _are_words_of_values(
         ],
         bool,
     )
-
-
-def _other_texts(spec: PropertySpec, value: str) -> tuple[str, ...]:
-    return (*spec.spellings.get(value, ()), *spec.synonyms.get(value, ()))
 
 
 def _places(title: SpannedTitle) -> IntArray:

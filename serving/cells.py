@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray
@@ -71,6 +72,25 @@ class ExtendableScorer(Scorer, Protocol):
 
         Their counts are 0.
         """
+
+
+@runtime_checkable
+class OpenVocabularyScorer(Scorer, Protocol):
+    """A scorer that also offers values that it does not know, from an item's title."""
+
+    def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
+        """Return such values, the best first.
+
+        Their probabilities are those that the cell has the value if it has one that the scorer does
+        not know; the logit of that is the last one of :meth:`score`.
+        """
+
+
+def unknown_values(scorer: Scorer, item: ItemInput, property: str) -> Sequence[OpenValue]:
+    """Return values that a scorer does not know and offers all the same; most offer none."""
+    if isinstance(scorer, OpenVocabularyScorer):
+        return scorer.unknown_values(item, property)
+    return ()
 
 
 def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:

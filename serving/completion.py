@@ -28,12 +28,14 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
+from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import ENCODE_BATCH, CellQuery
 from schema.arrays import BoolArray, FloatArray
@@ -43,7 +45,14 @@ from schema.ontology import PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from schema.unasked import Unasked
 from serving.calibration import TARGET_PRECISION, Calibration
-from serving.cells import Cell, Scorer, predict, score_in_chunks
+from serving.cells import (
+    Cell,
+    Prediction,
+    Scorer,
+    predict,
+    score_in_chunks,
+    unknown_values,
+)
 
 MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
@@ -55,12 +64,33 @@ _COMPLETION_BATCH = ENCODE_BATCH // (1 + len(CONTENT_MODALITIES))
 Decision = Literal["fill", "review", "abstain"]
 
 
+class Source(StrEnum):
+    """Where a candidate comes from."""
+
+    VOCABULARY = "vocabulary"
+    """The model knows the value."""
+    TITLE = "title"
+    """The model does not know it, and the item's title says it."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A value and its calibrated probability."""
+    """A value and its calibrated probability.
+
+    ``span`` are the characters of the title that say it, if it comes from there.
+    """
 
     value: str
     probability: float
+    source: Source = Source.VOCABULARY
+    span: tuple[int, int] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data; a value that the model knows has no further keys."""
+        document = {"value": self.value, "probability": round(self.probability, 6)}
+        if self.span is None:
+            return document
+        return {**document, "source": self.source.value, "span": list(self.span)}
 
 
 @dataclass(frozen=True)
@@ -103,7 +133,8 @@ class Completion:
     It has no candidates if the model does not know the property, or if no value may be offered.
     ``reason`` says why a cell is refused. ``proven`` is the highest precision that is proven for a
     cell as probable as this one, if it may be filled; None if none is. ``another_value`` is the
-    probability that the value is none of the property's; None if the scorer does not tell.
+    probability that the value is none of those that are known or offered; None if the scorer does
+    not tell.
     """
 
     item: str
@@ -122,14 +153,10 @@ class Completion:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line that ``catalograph complete`` writes, as plain data."""
-        candidates = [
-            {"value": each.value, "probability": round(each.probability, 6)}
-            for each in self.candidates
-        ]
         document: dict[str, Any] = {
             "item": self.item,
             "property": self.property,
-            "candidates": candidates,
+            "candidates": [each.as_dict() for each in self.candidates],
             "decision": self.decision,
             "evidence": self.evidence.as_dict(),
         }
@@ -152,17 +179,16 @@ class Withheld:
     of_property: Mapping[str, Collection[str]] = field(default_factory=dict)
     of_cell: Mapping[tuple[str, str], Collection[str]] = field(default_factory=dict)
 
-    def offered(self, item: str, spec: PropertySpec) -> BoolArray:
-        """Return which values [V] of a property may be offered for an item."""
+    def offered(self, item: str, spec: PropertySpec, unknown: Sequence[str] = ()) -> BoolArray:
+        """Return which of a property's values and ``unknown`` ones [V + K] an item is offered."""
+        withheld = (*self.of_property.get(spec.name, ()), *self.of_cell.get((item, spec.name), ()))
         offered = np.ones(len(spec.values), bool)
-        for text in (
-            *self.of_property.get(spec.name, ()),
-            *self.of_cell.get((item, spec.name), ()),
-        ):
+        for text in withheld:
             position = spec.position(text)
             if position is not None:
                 offered[position] = False
-        return offered
+        keys = {spec.key(text) for text in withheld}
+        return np.append(offered, [spec.key(text) not in keys for text in unknown]).astype(bool)
 
 
 NOTHING_WITHHELD = Withheld()
@@ -358,38 +384,80 @@ class _Completer:
             predict(logits, len(values), self.calibration.temperature(variant.situation, name))
             for variant, logits in zip(cell.variants, scores, strict=True)
         ]
-        predicted = predictions[0].candidates
         spec = self.scorer.ontology[name]
-        offered = self.withheld.offered(cell.item.id, spec)
+        unknown = unknown_values(self.scorer, cell.item, name)
+        every = [
+            _with_unknown(prediction, unknown, variant.left_out)
+            for variant, prediction in zip(cell.variants, predictions, strict=True)
+        ]
+        offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
         # Stable, so that of equally probable values the more frequent one comes first.
-        ranking = np.argsort(-predicted, kind="stable")
+        ranking = np.argsort(-every[0], kind="stable")
         ranking = ranking[offered[ranking]][: self.top_k]
         if not len(ranking):
             return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
         candidates = tuple(
-            Candidate(spec.values[index], float(predicted[index])) for index in ranking
-        )
-        best = candidates[0].probability
-        situation = cell.variants[0].situation
-        threshold = self.calibration.threshold(situation, name, cell.limits.target_precision)
-        proven = self.calibration.proven_precision(situation, name, best)
-        if spec.counts[ranking[0]] == 0 or not cell.may_fill:
-            # What is proven is proven of values that the model was trained on.
-            threshold = None
-            proven = None
-        decision = decide(
-            predicted, self.priors[name], threshold, best, review_above=cell.limits.review_above
+            _candidate(spec, unknown, index, float(every[0][index])) for index in ranking.tolist()
         )
         tells_other = len(scores[0]) > len(values)
+        said = float(every[0][len(values) :].sum())
+        best = int(ranking[0])
+        decision, proven = self._decide(cell, predictions[0].candidates, best, candidates[0])
         return Completion(
             cell.item.id,
             name,
             candidates,
             decision,
-            _evidence(cell.variants, [each.candidates for each in predictions], int(ranking[0])),
+            _evidence(cell.variants, every, best),
             proven=proven,
-            another_value=float(predictions[0].other) if tells_other else None,
+            another_value=max(float(predictions[0].other) - said, 0.0) if tells_other else None,
         )
+
+    def _decide(
+        self,
+        cell: _CellRequest,
+        predicted: FloatArray,
+        best: int,
+        candidate: Candidate,
+    ) -> tuple[Decision, float | None]:
+        """Decide on a cell, and return the highest precision that is proven for it.
+
+        ``predicted`` [V] are the probabilities of the values that the model knows. The best
+        ``candidate`` is number ``best`` among these and the values of the title.
+        """
+        name = cell.property
+        probability = candidate.probability
+        review_above = cell.limits.review_above
+        # What is proven is proven of values that the model was trained on.
+        if candidate.source is not Source.VOCABULARY:
+            return "review" if probability >= review_above else "abstain", None
+        threshold = None
+        proven = None
+        if self.scorer.ontology[name].counts[best] and cell.may_fill:
+            situation = cell.variants[0].situation
+            threshold = self.calibration.threshold(situation, name, cell.limits.target_precision)
+            proven = self.calibration.proven_precision(situation, name, probability)
+        prior = self.priors[name]
+        return decide(predicted, prior, threshold, probability, review_above=review_above), proven
+
+
+def _candidate(
+    spec: PropertySpec, unknown: Sequence[OpenValue], index: int, probability: float
+) -> Candidate:
+    """Return the candidate at ``index`` among a property's values and those of the title."""
+    if index < len(spec.values):
+        return Candidate(spec.values[index], probability)
+    own = unknown[index - len(spec.values)]
+    return Candidate(own.value, probability, Source.TITLE, (own.start, own.end))
+
+
+def _with_unknown(
+    prediction: Prediction, unknown: Sequence[OpenValue], left_out: Modality | PropertyValue | None
+) -> FloatArray:
+    """Return the probabilities [V + K] of the V known values, and of K that the title says."""
+    of_title = 0.0 if left_out is Modality.TITLE else float(prediction.other)
+    said = [of_title * each.probability for each in unknown]
+    return np.append(prediction.candidates, said)
 
 
 def _evidence(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from experts.fitting import FittedExperts
+import numpy as np
+
+from experts.fitting import FittedExperts, HeldOutCells
+from schema.arrays import BoolArray
+from schema.ontology import PropertySpec
 from serving.calibration import CellGroup, ScoredCells, fit_calibration
 
 
@@ -17,11 +21,20 @@ def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
     groups = {
         CellGroup(situation.name, property): ScoredCells(
             logits=cells.logits,
-            true=cells.true,
+            true=_with_unknown(cells, fitted.ensemble.ontology[property]),
             fold=cells.fold,
             item=cells.item,
-            values=cells.logits.shape[1],
+            values=cells.true.shape[1],
         )
         for (situation, property), cells in sorted(fitted.held_out.items())
     }
     return fit_calibration(groups, fitted.items.ids)
+
+
+def _with_unknown(cells: HeldOutCells, spec: PropertySpec) -> BoolArray:
+    """Return which values are true [C, V + 1], the last one being any that the model does not know.
+
+    A value that a single item has is unknown without it.
+    """
+    shared = np.array(spec.counts) > 1
+    return np.column_stack([cells.true, ~cells.true[:, shared].any(1)])

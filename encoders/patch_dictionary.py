@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 PATCH = 6
 CELLS = 3
@@ -94,19 +93,21 @@ class PatchDictionary:
         patches = _patches(images)
         white = (patches - self.mean) @ self.whitening
         squares = white.square().sum(2, keepdim=True) + self.centroids.square().sum(1)
-        distances = (squares - 2 * white @ self.centroids.T).clamp(min=0).sqrt()
+        distances = squares.sub_(white @ self.centroids.T, alpha=2).clamp_(min=0).sqrt_()
         # The "triangle" activation: zero for centroids that are farther than the mean.
-        nearness = (distances.mean(2, keepdim=True) - distances).clamp(min=0)
-        side = SIZE - PATCH + 1
-        grid = nearness.transpose(1, 2).unflatten(2, (side, side))
-        return F.adaptive_avg_pool2d(grid, CELLS).flatten(1).sqrt()
+        nearness = (distances.mean(2, keepdim=True) - distances).clamp_(min=0)
+        side = (SIZE - PATCH + 1) // CELLS
+        by_cell = nearness.view(-1, CELLS, side, CELLS, side, len(self.centroids)).mean((2, 4))
+        return by_cell.permute(0, 3, 1, 2).flatten(1).sqrt()
 
 
 def _patches(images: Tensor) -> Tensor:
     """Return all patches of images [B, 3, S, S] uint8, scaled to equal contrast: [B, P, D]."""
-    patches = F.unfold(images.float() / 255, PATCH).transpose(1, 2)
+    windows = (images.float() / 255).unfold(2, PATCH, 1).unfold(3, PATCH, 1)
+    patches = windows.permute(0, 2, 3, 1, 4, 5).reshape(len(images), -1, PATCH_NUMBERS)
     centred = patches - patches.mean(2, keepdim=True)
-    return centred / (patches.var(2, keepdim=True) + _CONTRAST).sqrt()
+    variance = centred.square().sum(2, keepdim=True) / (PATCH_NUMBERS - 1)
+    return centred.div_((variance + _CONTRAST).sqrt())
 
 
 def _k_means(points: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,12 +10,12 @@ Shapes: N items, C cells, M landmarks, V values of a property, E experts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from experts.situations import CatalogueWords, Situation, TitleState, others_of
 from experts.stacker import Shortlists, Weights, starting_weights, without_own
 from fusion.inference.featurizer import ItemInput, LazyImage, PixelReader
 from fusion.inference.scorer import CellQuery
-from schema.arrays import FloatArray
+from schema.arrays import FloatArray, IntArray
 from schema.errors import ModelError, PropertyNotFoundError
 from schema.frequencies import value_frequencies
 from schema.modalities import Modality
@@ -42,6 +42,10 @@ from schema.ontology import Ontology
 
 ENCODED_TOGETHER = 512
 """Items whose kernel rows are computed at once."""
+MAX_SCORES = 1 << 20
+"""Scores of an expert that are computed at once: values times cells."""
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Part(StrEnum):
@@ -166,11 +170,23 @@ class Stacker:
 
 
 @dataclass(frozen=True)
+class PartRows:
+    """What kernels say of N items' titles or images; what several items share is compared once.
+
+    ``rows`` [U + 1, M] are the kernel rows of the U that differ, and a row of zeros for items that
+    lack the part. ``place`` [N] is the row of each item.
+    """
+
+    rows: KernelRows
+    place: IntArray
+
+
+@dataclass(frozen=True)
 class EncodedItems:
-    """Kernel rows [N, M] of items, by the parts that do not depend on the cell."""
+    """Items with their kernel rows, by the parts that do not depend on the cell."""
 
     items: Sequence[ItemInput]
-    rows: Mapping[Part, KernelRows]
+    rows: Mapping[Part, PartRows]
 
 
 class ExpertEnsemble:
@@ -234,9 +250,10 @@ class ExpertEnsemble:
 
     def situation(self, item: ItemInput, cell: CellQuery) -> str:
         """Name what is known of an item when a cell is scored."""
-        return self._situation(item, cell).name
+        return self.situation_of(item, cell).name
 
-    def _situation(self, item: ItemInput, cell: CellQuery) -> Situation:
+    def situation_of(self, item: ItemInput, cell: CellQuery) -> Situation:
+        """Return what is known of an item when a cell is scored."""
         (state,) = self.words.states(item.title, [cell.property])
         known = any(
             name in self._learned_properties and self.ontology.position(name, value) is not None
@@ -254,32 +271,30 @@ class ExpertEnsemble:
         return [self._encode(items[start : start + ENCODED_TOGETHER]) for start in starts]
 
     def _encode(self, items: Sequence[ItemInput]) -> EncodedItems:
-        titles = [item.title for item in items]
-        descriptors = self._describe(items)
+        # Variants of an item without its title share its image, and the other way round.
+        titles, title_place = _distinct([item.title or None for item in items])
+        described, image_place = self._describe(items)
         # An image that turns out to be unreadable is a missing one.
         seen = [
-            item if present or item.image is None else item.without(Modality.IMAGE)
-            for item, present in zip(items, descriptors.present.tolist(), strict=True)
+            item.without(Modality.IMAGE) if is_missing and item.image is not None else item
+            for item, is_missing in zip(items, (image_place < 0).tolist(), strict=True)
         ]
+        blind = [self.words.blind(title) for title in titles]
         rows = {
-            Part.TITLE: self.kernels.title.rows(titles),
-            Part.BLIND_TITLE: self.kernels.blind.rows([self.words.blind(each) for each in titles]),
-            Part.IMAGE: self.kernels.image.rows(descriptors),
+            Part.TITLE: _part_rows(self.kernels.title.rows(titles), title_place),
+            Part.BLIND_TITLE: _part_rows(self.kernels.blind.rows(blind), title_place),
+            Part.IMAGE: _part_rows(self.kernels.image.rows(described), image_place),
         }
         return EncodedItems(seen, rows)
 
-    def _describe(self, items: Sequence[ItemInput]) -> Descriptors:
-        # Variants of an item without its title share its image.
-        described: dict[int, int] = {}
-        images: list[NDArray[np.uint8] | None] = []
-        place = []
-        for item in items:
-            key = id(item.image)
-            if key not in described:
-                described[key] = len(images)
-                images.append(self._pixels(item))
-            place.append(described[key])
-        return describe(images).select(np.array(place, np.int64))
+    def _describe(self, items: Sequence[ItemInput]) -> tuple[Descriptors, IntArray]:
+        """Describe the images that differ and can be read; return the place of each item's."""
+        holders = {id(item.image): item for item in items if item.image is not None}
+        pixels = {key: self._pixels(item) for key, item in holders.items()}
+        images = {key: image for key, image in pixels.items() if image is not None}
+        places = {key: place for place, key in enumerate(images)}
+        place = np.array([places.get(id(item.image), -1) for item in items], np.int64)
+        return describe(list(images.values())), place
 
     def _pixels(self, item: ItemInput) -> NDArray[np.uint8] | None:
         image = item.image
@@ -320,58 +335,52 @@ class ExpertEnsemble:
                 raise PropertyNotFoundError(
                     f"the model does not know property {cell.property!r}: it has {available}"
                 )
-        groups: dict[tuple[int, str, Situation], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, str], list[int]] = defaultdict(list)
         for number, cell in enumerate(cells):
-            batch, place = divmod(cell.item, ENCODED_TOGETHER)
-            situation = self._situation(encoded[batch].items[place], cell)
-            groups[batch, cell.property, situation].append(number)
+            groups[cell.item // ENCODED_TOGETHER, cell.property].append(number)
         scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(cells)
-        for (batch, property, situation), numbers in groups.items():
-            part = [cells[number] for number in numbers]
-            logits = self._score(encoded[batch], part, property, situation)
-            for number, row in zip(numbers, logits, strict=True):
-                scores[number] = row
+        for (batch, property), numbers in groups.items():
+            size = max(1, MAX_SCORES // len(self.ontology.values_of(property)))
+            for start in range(0, len(numbers), size):
+                together = numbers[start : start + size]
+                logits = self._score(encoded[batch], [cells[each] for each in together], property)
+                for number, row in zip(together, logits, strict=True):
+                    scores[number] = row
         return scores
 
     def _score(
-        self,
-        encoded: EncodedItems,
-        cells: Sequence[CellQuery],
-        property: str,
-        situation: Situation,
+        self, encoded: EncodedItems, cells: Sequence[CellQuery], property: str
     ) -> NDArray[np.float32]:
-        """Return logits [C, V + 1] of cells of one property that are in the same situation."""
-        logits = self._score_known(encoded, cells, property, situation)
-        if self.open_values is None or property not in self.open_values.properties:
-            return logits
-        titles = [encoded.items[cell.item % ENCODED_TOGETHER].title for cell in cells]
-        evidence = [self.open_values.ranked(property, title).evidence for title in titles]
-        return self.open_values.with_unknown(property, logits, situation.title, np.array(evidence))
-
-    def _score_known(
-        self,
-        encoded: EncodedItems,
-        cells: Sequence[CellQuery],
-        property: str,
-        situation: Situation,
-    ) -> NDArray[np.float32]:
-        """Return logits [C, V] of the values that the model knows."""
+        """Return logits [C, V + 1] of cells of one property; [C, V] if no others are offered."""
         frequencies = self.frequencies(property)
-        experts = answering(situation)
-        if not experts:
-            return np.log(np.broadcast_to(frequencies, (len(cells), len(frequencies)))).astype(
-                np.float32
-            )
-        scores = self.expert_scores(encoded, cells, property, experts)
-        weights = self.stacker.weights(situation, property, frequencies)
-        return weights.logits(Shortlists.of(scores))
+        by_situation: dict[Situation, list[int]] = defaultdict(list)
+        for number, cell in enumerate(cells):
+            item = encoded.items[cell.item % ENCODED_TOGETHER]
+            by_situation[self.situation_of(item, cell)].append(number)
+        opinions = _Opinions(self, encoded, cells, property)
+        tells_unknown = self.open_values is not None and self.open_values.offers(property)
+        logits = np.empty((len(cells), len(frequencies) + tells_unknown), np.float32)
+        for situation, numbers in by_situation.items():
+            experts = answering(situation)
+            known = np.tile(np.log(frequencies), (len(numbers), 1))
+            if experts:
+                weights = self.stacker.weights(situation, property, frequencies)
+                known = weights.logits(Shortlists.of(opinions.of(experts, numbers)))
+            if self.open_values is None or not tells_unknown:
+                logits[numbers] = known
+            else:
+                titles = [encoded.items[cells[n].item % ENCODED_TOGETHER].title for n in numbers]
+                logits[numbers] = self.open_values.with_unknown(
+                    property, known, situation.title, titles
+                )
+        return logits
 
     def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
         """Return values of an item's property that the model does not know, the best first.
 
         Their probabilities are those that the value has if the model does not know it.
         """
-        if self.open_values is None or property not in self.open_values.properties:
+        if self.open_values is None or not self.open_values.offers(property):
             return ()
         return self.open_values.candidates(property, item.title)
 
@@ -383,28 +392,62 @@ class ExpertEnsemble:
         experts: Iterable[Expert],
     ) -> NDArray[np.float32]:
         """Return what each of the experts says of each value, [E, C, V]."""
-        places = np.array([cell.item % ENCODED_TOGETHER for cell in cells], np.int64)
-        # Cells of an item share its title and its image.
-        items, cell_item = np.unique(places, return_inverse=True)
-        statements = self.kernels.statements
-        known = statements.one_hot([cell.known for cell in cells])
-        known_rows: KernelRows | None = None
-        scores = []
-        for expert in experts:
-            learned = self.learned.get((expert, property))
-            if learned is None:
-                # Nothing was there to learn from: it knows no more than how frequent values are.
-                frequencies = self.frequencies(property).astype(np.float32)
-                scores.append(np.broadcast_to(frequencies, (len(cells), len(frequencies))))
-                continue
-            total = np.broadcast_to(learned.mean, (len(cells), len(learned.mean)))
-            content = [part for part in expert.parts if part is not Part.STATEMENTS]
-            if content:
-                rows = sum(encoded.rows[part][items] for part in content)
-                total = total + (rows @ learned.coefficients)[cell_item]
-            if expert.reads_statements:
-                if known_rows is None:
-                    known_rows = statements.rows(known, property)
-                total = total + known_rows @ learned.coefficients
-            scores.append(total)
-        return np.stack(scores).astype(np.float32)
+        return _Opinions(self, encoded, cells, property).of(experts, range(len(cells)))
+
+
+class _Opinions:
+    """What experts say of C cells of one property.
+
+    An expert's score is a sum over its parts. That of a title, an image or a set of statements is
+    computed once, in however many cells it occurs.
+    """
+
+    def __init__(
+        self,
+        ensemble: ExpertEnsemble,
+        encoded: EncodedItems,
+        cells: Sequence[CellQuery],
+        property: str,
+    ) -> None:
+        self._learned = {expert: ensemble.learned.get((expert, property)) for expert in EXPERTS}
+        self._frequencies = ensemble.frequencies(property).astype(np.float32)
+        item = np.array([cell.item % ENCODED_TOGETHER for cell in cells], np.int64)
+        self._rows = {}
+        for part, each in encoded.rows.items():
+            # Of the encoded items only those that are asked for.
+            used, place = np.unique(each.place[item], return_inverse=True)
+            self._rows[part] = PartRows(each.rows[used], place)
+        known, place = _distinct([others_of(cell.known, property) for cell in cells])
+        statements = ensemble.kernels.statements
+        rows = statements.rows(statements.one_hot(known), property)
+        self._rows[Part.STATEMENTS] = PartRows(rows, place)
+        self._scores: dict[tuple[Expert, Part], NDArray[np.float32]] = {}
+
+    def of(self, experts: Iterable[Expert], cells: Sequence[int]) -> NDArray[np.float32]:
+        """Return the scores [E, C, V] of some of the cells."""
+        chosen = np.asarray(cells, np.int64)
+        return np.stack([self._of(expert, chosen) for expert in experts])
+
+    def _of(self, expert: Expert, cells: IntArray) -> NDArray[np.float32]:
+        learned = self._learned[expert]
+        if learned is None:
+            # Nothing was there to learn from: it knows no more than how frequent values are.
+            return np.broadcast_to(self._frequencies, (len(cells), len(self._frequencies)))
+        total = np.broadcast_to(learned.mean, (len(cells), len(learned.mean)))
+        for part in expert.parts:
+            if (expert, part) not in self._scores:
+                self._scores[expert, part] = self._rows[part].rows @ learned.coefficients
+            total = total + self._scores[expert, part][self._rows[part].place[cells]]
+        return total
+
+
+def _distinct(keys: Sequence[_Key | None]) -> tuple[list[_Key], IntArray]:
+    """Return the U keys that differ, and the place of each of N among them: -1 for None."""
+    places: dict[_Key, int] = {}
+    place = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
+    return list(places), np.array(place, np.int64)
+
+
+def _part_rows(rows: KernelRows, place: IntArray) -> PartRows:
+    """Add a row of zeros to rows [U, M], at which those items are that have none."""
+    return PartRows(np.pad(rows, ((0, 1), (0, 0))), place)

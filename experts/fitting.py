@@ -42,7 +42,7 @@ from experts.hidden_values import (
     logits_without,
 )
 from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
-from experts.open_values import OpenValues
+from experts.open_values import OpenValues, add_unknown
 from experts.ridge import ExactRidge, FittedRidge, NystromRidge
 from experts.situations import CatalogueWords, Situation, TitleState
 from experts.stacker import (
@@ -642,26 +642,19 @@ class _Fitting:
         for (situation, property), hidden in sorted(self.hidden.items()):
             frequencies = value_frequencies(self.ontology[property])
             weights = stacker.weights(situation, property, frequencies)
-            for own in hidden:
-                logits = logits_without(own.scores, own.group.values, weights)
-                cells_of_group = ScoredTitles(logits, situation.title, own.items, own.titles)
-                examples[property].hidden.append((own.group, cells_of_group))
+            for opened in hidden:
+                logits = logits_without(opened.scores, opened.group.values, weights)
+                cells_of_group = ScoredTitles(logits, situation.title, opened.items, opened.titles)
+                examples[property].hidden.append((opened.group, cells_of_group))
         fitting = OpenFitting(self.ontology, self.items.titles, self.items.known, self.seed)
         fitted = fitting.fit(examples)
-        return fitted, {
-            (situation, property): replace(
-                cells,
-                logits=fitted.with_unknown(
-                    property,
-                    cells.logits,
-                    situation.title,
-                    fitting.evidence(
-                        property, fitted.properties[property].ranker, scored[situation, property]
-                    ),
-                ),
-            )
-            for (situation, property), cells in held_out.items()
-        }
+        with_unknown = {}
+        for (situation, property), cells in held_out.items():
+            opened = fitted.properties[property]
+            evidence = fitting.evidence(property, opened.ranker, scored[situation, property])
+            logits = add_unknown(opened.gate, cells.logits, situation.title, evidence)
+            with_unknown[situation, property] = replace(cells, logits=logits)
+        return fitted, with_unknown
 
     def _joined(self, situation: Situation, property: str) -> _Gathered:
         cells = self.cells.pop((situation, property))

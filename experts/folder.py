@@ -43,6 +43,7 @@ from fusion.checkpoint import (
 )
 from fusion.inference.featurizer import PixelReader
 from schema.arrays import FloatArray, IntArray
+from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 
 EXPERT_FILE = "experts.safetensors"
@@ -74,6 +75,8 @@ def save_experts(
 
 def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> ExpertEnsemble:
     """Open a model folder of experts; raises ModelError if it is missing or damaged."""
+    # Kernel rows are made and dropped all the time.
+    keep_freed_memory()
     files = read_required_files(folder, (CONFIG, ONTOLOGY, EXPERT_FILE))
     with reporting_damage(folder):
         description = ModelDescription.read(folder, files)

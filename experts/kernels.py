@@ -47,6 +47,8 @@ TITLE_SHARPNESS = 4.0
 STATEMENT_SHARPNESS = 3.0
 MAX_NGRAMS = 200_000
 """The most n-grams of each kind, the most frequent ones: enough for a hundred thousand titles."""
+MAX_DENSE = 1 << 25
+"""Numbers of the landmarks' statements that are stored as a dense matrix at most."""
 _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
 _BANDWIDTH_SAMPLE = 1000
 _LEAST_DISTANCE = 1e-5
@@ -95,6 +97,9 @@ class TitleKernel:
         texts = [title or "" for title in titles]
         cosine = np.zeros((len(texts), self._landmarks), np.float32)
         is_empty = np.ones(len(texts), bool)
+        if not texts:
+            # The vectorizers refuse to read nothing.
+            return cosine
         for vectorizer, features in zip(self._vectorizers, self._features, strict=True):
             own = vectorizer.transform(texts)
             is_empty &= own.getnnz(axis=1) == 0
@@ -232,6 +237,7 @@ class ImageKernel:
         patches: PatchDictionary | None,
     ) -> None:
         self._blocks = blocks
+        self._squares = [np.square(block).sum(1) for block in blocks]
         self._present = present
         self._bandwidths = bandwidths
         self._patches = patches
@@ -251,9 +257,16 @@ class ImageKernel:
     def rows(self, images: Descriptors) -> KernelRows:
         """Compare N images with the landmarks: [N, M]."""
         rows = np.zeros((len(images.present), len(self._present)), np.float32)
-        blocks = _features(images, self._patches)
-        for own, others, bandwidth in zip(blocks, self._blocks, self._bandwidths, strict=True):
-            rows += np.exp(_squared_distances(own, others) / -bandwidth)
+        for own, others, squares, bandwidth in zip(
+            _features(images, self._patches),
+            self._blocks,
+            self._squares,
+            self._bandwidths,
+            strict=True,
+        ):
+            distances = _squared_distances(own, others, squares)
+            distances /= -bandwidth
+            rows += np.exp(distances, out=distances)
         rows[~images.present] = 0
         rows[:, ~self._present] = 0
         return rows
@@ -304,18 +317,25 @@ def _features(images: Descriptors, patches: PatchDictionary | None) -> list[NDAr
 
 def _median_distance(features: NDArray[np.float32]) -> float:
     """Return the median squared distance of rows [N, F] that differ; 1 if none do."""
-    distances = _squared_distances(features, features)
+    distances = _squared_distances(features, features, np.square(features).sum(1))
     # Of equal rows it is not quite zero in single precision.
     least = _LEAST_DISTANCE * np.square(features).sum(1).max(initial=0)
     apart = distances[distances > least]
     return float(np.median(apart)) if len(apart) else 1.0
 
 
-def _squared_distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return squared Euclidean distances [N, M] of rows [N, F] and [M, F]."""
-    products = (torch.from_numpy(one) @ torch.from_numpy(other).T).numpy()
-    squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1)[None]
-    return np.maximum(squares - 2 * products, 0)
+def _squared_distances(
+    one: NDArray[np.float32], other: NDArray[np.float32], squares: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return squared Euclidean distances [N, M] of rows [N, F] and [M, F].
+
+    ``squares`` [M] are the squared lengths of the latter.
+    """
+    distances = (torch.from_numpy(one) @ torch.from_numpy(other).T).numpy()
+    distances *= -2
+    distances += squares
+    distances += np.square(one).sum(1)[:, None]
+    return np.maximum(distances, 0, out=distances)
 
 
 class StatementKernel:
@@ -332,7 +352,14 @@ class StatementKernel:
         self._first = dict(zip(properties, firsts.tolist(), strict=False))
         self._end = dict(zip(properties, firsts[1:].tolist(), strict=True))
         self._columns = int(firsts[-1])
-        self._landmarks = self.one_hot(landmarks)
+        self._set_landmarks(self.one_hot(landmarks))
+
+    def _set_landmarks(self, one_hot: csr_matrix) -> None:
+        self._landmarks = one_hot
+        # A row of statements times a dense matrix is a sum of a few of its rows.
+        self._is_dense = one_hot.shape[0] * one_hot.shape[1] <= MAX_DENSE
+        self._transposed = one_hot.T.toarray() if self._is_dense else one_hot.T.tocsr()
+        self._others: dict[str, NDArray[np.float32]] = {}
 
     @property
     def landmarks(self) -> int:
@@ -361,28 +388,39 @@ class StatementKernel:
 
         The result is [N, M].
         """
-        items, items_left = self._without(statements, property)
-        landmarks, landmarks_left = self._without(self._landmarks, property)
-        cosine = np.asarray((items @ landmarks.T).toarray(), np.float32)
-        rows = np.exp(STATEMENT_SHARPNESS * (cosine - 1))
-        rows[~items_left] = 0
-        rows[:, ~landmarks_left] = 0
-        return np.asarray(rows, np.float32)
+        if property not in self._others:
+            self._others[property] = self._count_others(self._landmarks, property)
+        landmarks = self._others[property]
+        items = self._count_others(statements, property)
+        shared = self._without(statements, property) @ self._transposed
+        cosine = np.asarray(shared if self._is_dense else shared.toarray(), np.float32)
+        cosine *= 1 / np.sqrt(np.maximum(items, 1))[:, None]
+        cosine *= 1 / np.sqrt(np.maximum(landmarks, 1))
+        cosine -= 1
+        cosine *= STATEMENT_SHARPNESS
+        rows = np.exp(cosine, out=cosine)
+        rows[items == 0] = 0
+        rows[:, landmarks == 0] = 0
+        return rows
 
     def has_others(self, statements: csr_matrix, property: str) -> BoolArray:
         """Return which items [N] have a known statement of another property."""
-        return self._without(statements, property)[1]
+        return self._count_others(statements, property) > 0
 
-    def _without(self, statements: csr_matrix, property: str) -> tuple[csr_matrix, BoolArray]:
-        """Return the rows without a property, scaled to length one, and which are not empty."""
-        from scipy.sparse import diags
+    def _count_others(self, statements: csr_matrix, property: str) -> NDArray[np.float32]:
+        """Return how many statements of other properties each of N items has."""
+        others = self._without(statements, property)
+        return np.diff(others.indptr).astype(np.float32)
 
-        kept = np.ones(self._columns, np.float32)
-        kept[self._first[property] : self._end[property]] = 0
-        others = statements @ diags(kept)
-        count = np.asarray(others.sum(1)).ravel()
-        scaled = diags(1 / np.sqrt(np.maximum(count, 1)).astype(np.float32)) @ others
-        return scaled.tocsr(), count > 0
+    def _without(self, statements: csr_matrix, property: str) -> csr_matrix:
+        """Return one-hot statements [N, columns] without those of a property."""
+        from scipy.sparse import csr_matrix
+
+        columns = statements.indices
+        kept = (columns < self._first[property]) | (columns >= self._end[property])
+        before = np.concatenate([[0], np.cumsum(kept)])
+        parts = (statements.data[kept], columns[kept], before[statements.indptr])
+        return csr_matrix(parts, shape=statements.shape)
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again, with the ontology."""
@@ -403,6 +441,7 @@ class StatementKernel:
         indptr = arrays["indptr"]
         ones = np.ones(len(indices), np.float32)
         shape = (len(indptr) - 1, kernel._columns)
-        kernel._landmarks = csr_matrix((ones, indices, indptr), shape=shape)
-        kernel._landmarks.check_format(full_check=True)
+        landmarks = csr_matrix((ones, indices, indptr), shape=shape)
+        landmarks.check_format(full_check=True)
+        kernel._set_landmarks(landmarks)
         return kernel

@@ -169,6 +169,18 @@ def gate_features(
     )
 
 
+def add_unknown(
+    gate: FloatArray, logits: NDArray[np.floating], state: TitleState, evidence: FloatArray
+) -> NDArray[np.float32]:
+    """Return logits [N, V + 1]: those of known values, and that of an unknown one by a gate [F].
+
+    The other arguments are those of :func:`gate_features`.
+    """
+    odds = gate_features(logits, state, evidence) @ gate
+    known = logits + log_expit(-odds)[:, None]
+    return np.column_stack([known, log_expit(odds)]).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class GateExamples:
     """Features [N, F] of cells, whether their value is unknown [N], and their weights [N]."""
@@ -341,20 +353,24 @@ class OpenValues:
         spans, features = features_of(self.vocabulary, own.statistics, spanned(title))
         return rank_spans(own.ranker, spans, features)
 
+    def offers(self, property: str) -> bool:
+        """Return whether unknown values of a property are reckoned with."""
+        return property in self.properties
+
     def with_unknown(
         self,
         property: str,
         logits: NDArray[np.floating],
         state: TitleState,
-        evidence: FloatArray,
+        titles: Sequence[str | None],
     ) -> NDArray[np.float32]:
         """Return logits [N, V + 1] with that of an unknown value behind those of known ones.
 
-        ``logits`` [N, V], ``state`` and ``evidence`` are those of :func:`gate_features`.
+        ``logits`` [N, V] are those of items with these ``titles`` [N], which all tell as much of
+        the property.
         """
-        odds = gate_features(logits, state, evidence) @ self.properties[property].gate
-        known = logits + log_expit(-odds)[:, None]
-        return np.column_stack([known, log_expit(odds)]).astype(np.float32)
+        evidence = np.array([self.ranked(property, title).evidence for title in titles])
+        return add_unknown(self.properties[property].gate, logits, state, evidence)
 
     def candidates(self, property: str, title: str | None) -> list[OpenValue]:
         """Return the most probable unknown values that a title says, the best first."""

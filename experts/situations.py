@@ -64,6 +64,7 @@ class CatalogueWords:
             name: value_words(ontology[name].texts()) for name in ontology.learned()
         }
         self._all = frozenset().union(*self._of_property.values())
+        self._last: tuple[str, frozenset[str] | None] = ("", None)
 
     def without(self, property: str, values: Collection[str]) -> CatalogueWords:
         """Return the words of an ontology that does not have some values of a property."""
@@ -85,16 +86,25 @@ class CatalogueWords:
 
     def states(self, title: str | None, properties: Sequence[str]) -> list[TitleState]:
         """Return what a title tells of each property."""
-        words = set(plain_words(title)) if title else set()
-        if not words:
+        words = self._words_of_values(title) if title else None
+        if words is None:
             return [TitleState.ABSENT] * len(properties)
-        words &= self._all
         if not words:
             return [TitleState.BARE] * len(properties)
         return [
             TitleState.OTHERS if words.isdisjoint(self._of_property[name]) else TitleState.SAYS
             for name in properties
         ]
+
+    def _words_of_values(self, title: str) -> frozenset[str] | None:
+        """Return the words of values that a title has; None if it has no word at all."""
+        # All variants of an item are asked for one after the other.
+        last, found = self._last
+        if title != last:
+            words = frozenset(plain_words(title))
+            found = words & self._all if words else None
+            self._last = (title, found)
+        return found
 
 
 def others_of(known: Sequence[PropertyValue], property: str) -> tuple[PropertyValue, ...]:

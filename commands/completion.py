@@ -153,7 +153,7 @@ def complete(
         _write_map(context, home.ontology(), scorer, write_map)
         return
     note_not_trained_to_complete(context, scorer)
-    snapshot = home.snapshot()
+    snapshot = home.snapshot(details=scorer.reads_details)
     ontology = home.ontology()
     adapted = _adapted(context, home, ontology, scorer, map_file)
     plan = _plan(context, ontology, adapted, snapshot, named_cells, items, properties)

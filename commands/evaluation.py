@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,19 @@ def evaluate() -> None:
 )
 @_choice("--image", "yes", "no", help="Whether the model sees images.")
 @_choice("--known", "all", "none", help="Whether the model sees the item's other properties.")
+@_choice(
+    "--description",
+    "no",
+    "yes",
+    help="Whether the model sees descriptions, blind ones with --title blind.",
+)
+@_choice(
+    "--category",
+    "no",
+    "yes",
+    help="Whether the model sees the item's category, without the level that says the hidden "
+    "value.",
+)
 @click.option(
     "--all",
     "all_settings",
@@ -109,6 +123,8 @@ def completion(
     title: str,
     image: str,
     known: str,
+    description: str,
+    category: str,
     all_settings: bool,
     blind_also: str,
     map_file: Path | None,
@@ -136,7 +152,10 @@ def completion(
     from serving.home_scorer import HomeScorer
     from serving.loading import items_of_split, load_regions, load_scorer
 
-    settings = SETTINGS if all_settings else (Setting(title, image, known),)
+    settings = [
+        replace(each, description=description, category=category)
+        for each in (SETTINGS if all_settings else (Setting(title, image, known),))
+    ]
     home = context.home()
     scorer = load_scorer(home, model)
     note_not_trained_to_complete(context, scorer)
@@ -145,7 +164,8 @@ def completion(
     adapted = HomeScorer(scorer, ontology, property_map)
     note_unknown_properties(context, scorer.name, ontology, adapted.ontology)
     files = home.image_files()
-    items = items_of_split(home.snapshot(), split_name, files, split, load_regions(home, scorer))
+    snapshot = home.snapshot(details=scorer.reads_details)
+    items = items_of_split(snapshot, split_name, files, split, load_regions(home, scorer))
     if not items:
         raise DataError(
             f"the {split_name} split has no items: ingest more, or give a --split file that "
@@ -198,7 +218,7 @@ def _evaluate_other(
     home = baselines.home
     scorer = load_scorer(home, name)
     items = items_of_split(
-        home.snapshot(),
+        home.snapshot(details=scorer.reads_details),
         baselines.part,
         home.image_files(),
         baselines.split_file,

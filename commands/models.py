@@ -23,6 +23,7 @@ from commands.base import (
 from commands.loading import note_not_learned, split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
+from schema.modalities import Modality
 from schema.progress import no_progress
 
 if TYPE_CHECKING:
@@ -285,6 +286,7 @@ def show_model(context: Context, name: str | None) -> None:
             }
             for tensor in summary.tensors
         ],
+        "reads": [each.value for each in Modality if each in folder.config.modalities],
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": folder.calibration is not None,
@@ -315,6 +317,7 @@ def _show_experts(context: Context, path: Path) -> None:
         "parameters": sum(each["parameters"] for each in experts),
         "landmarks": ensemble.kernels.landmarks,
         "experts": experts,
+        "reads": [each.value for each in Modality if each in ensemble.modalities],
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": ensemble.calibration is not None,

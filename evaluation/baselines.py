@@ -23,7 +23,7 @@ from evaluation.settings import Setting, apply_setting, catalogue_words
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery, situation_of
 from schema.errors import DataError
-from schema.modalities import Modality
+from schema.modalities import NETWORK_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.wording import WORD
 
@@ -40,6 +40,7 @@ class MostFrequent:
     """Ranks values by their frequency among the training items, whatever the item is."""
 
     name = "most frequent"
+    modalities = NETWORK_MODALITIES
 
     def __init__(self, ontology: Ontology, items: Sequence[ItemInput]) -> None:
         self.ontology = ontology
@@ -81,6 +82,7 @@ class Classical:
     """Logistic regression on classical features, for one setting; built by :meth:`train`."""
 
     name = "classical"
+    modalities = NETWORK_MODALITIES
 
     def __init__(self, ontology: Ontology) -> None:
         self.ontology = ontology

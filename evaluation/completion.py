@@ -27,6 +27,7 @@ from evaluation.settings import Setting, apply_setting, catalogue_words
 from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
+from schema.category_levels import without_values
 from schema.errors import DataError
 from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology, PropertySpec
@@ -236,7 +237,8 @@ def evaluate_settings(
 
     ``ontology`` is the catalogue's: it says which properties count, and which words blind titles
     lose; ``blind_also`` adds further words. A value that the model does not know has an infinite
-    rank. ``progress`` counts encoded items.
+    rank. Of an item's category, a level that says the hidden value is hidden with it. ``progress``
+    counts encoded items.
     """
     learned = set(ontology.learned())
     if not any(name in learned for item in items for name, _ in item.known):
@@ -279,6 +281,7 @@ class _SettingEvaluator:
 
     def __init__(self, scorer: Scorer, ontology: Ontology, setting: Setting) -> None:
         self.scorer = scorer
+        self.ontology = ontology
         self.setting = setting
         self.calibration = Calibration(scorer.calibration)
         self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.learned()}
@@ -317,7 +320,9 @@ class _SettingEvaluator:
                 if self.setting.shows(Modality.STATEMENTS):
                     others = tuple(statement for statement in item.known if statement[0] != name)
                 cells = by_property.setdefault(name, _HiddenCells(name))
-                cells.queries.append(CellQuery(index, name, others))
+                # What the category says of the cell is hidden like the cell itself.
+                category = without_values(self.ontology[name], item.category, true_values)
+                cells.queries.append(CellQuery(index, name, others, category))
                 cells.item_numbers.append(first_number + index)
                 cells.true_values.append(true_values)
         return list(by_property.values())

@@ -17,7 +17,7 @@ from fusion.inference.metrics import roc_auc
 from fusion.inference.scorer import CellScorer
 from kg.sampling.keyed_random import KeyedRandom
 from schema.arrays import BoolArray, FloatArray, IntArray
-from schema.modalities import CONTENT_MODALITIES, Modality
+from schema.modalities import NETWORK_MODALITIES, Modality
 from schema.progress import ProgressCallback, no_progress
 from training.queries import NegativeKind, QueryPairBuilder
 from training.query_baseline import QueryBaseline
@@ -25,7 +25,11 @@ from training.query_baseline import QueryBaseline
 PAIRS_PER_BATCH = 64
 ITEM_VARIANTS: dict[str, Modality | None] = {
     "whole": None,
-    **{f"without {modality.value}": modality for modality in CONTENT_MODALITIES},
+    **{
+        f"without {modality.value}": modality
+        for modality in Modality
+        if modality in NETWORK_MODALITIES and modality is not Modality.STATEMENTS
+    },
 }
 """The settings by name, each with the modality that the items lose."""
 

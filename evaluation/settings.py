@@ -14,6 +14,8 @@ from schema.wording import blind_title, value_words
 
 CHOICES: dict[Modality, tuple[str, ...]] = {
     Modality.TITLE: ("full", "blind", "none"),
+    Modality.DESCRIPTION: ("yes", "no"),
+    Modality.CATEGORY: ("yes", "no"),
     Modality.IMAGE: ("yes", "no"),
     Modality.STATEMENTS: ("all", "none"),
 }
@@ -25,12 +27,16 @@ class Setting:
     """A choice for each modality; the fields are options of ``catalograph evaluate completion``.
 
     A ``blind`` title has lost every word that occurs in any value of the ontology, with or without
-    a final s: predicting from it takes more than copying a word.
+    a final s: predicting from it takes more than copying a word. So has the description beside it.
+    Descriptions and categories are hidden unless they are asked for: a category often restates the
+    properties, and what titles, images and statements tell can be compared with other models.
     """
 
     title: str = "full"
     image: str = "yes"
     known: str = "all"
+    description: str = "no"
+    category: str = "no"
 
     def __post_init__(self) -> None:
         for modality, choices in CHOICES.items():
@@ -46,6 +52,10 @@ class Setting:
         match modality:
             case Modality.TITLE:
                 return self.title
+            case Modality.DESCRIPTION:
+                return self.description
+            case Modality.CATEGORY:
+                return self.category
             case Modality.IMAGE:
                 return self.image
             case Modality.STATEMENTS:
@@ -74,7 +84,7 @@ class Setting:
 
 
 def _every_setting() -> list[Setting]:
-    """Return every combination of choices but the one that shows nothing."""
+    """Return every combination of title, image and statements but the one that shows nothing."""
     # Reversed, so that the model sees more from setting to setting, as in the table of
     # docs/results.md.
     combinations = itertools.product(
@@ -87,7 +97,7 @@ def _every_setting() -> list[Setting]:
 
 
 SETTINGS = tuple(_every_setting())
-"""The eleven settings in which the model sees something."""
+"""The eleven settings in which the model sees something of title, image and statements."""
 
 
 def catalogue_words(ontology: Ontology, blind_also: Iterable[str] = ()) -> frozenset[str]:
@@ -114,6 +124,10 @@ def _apply(item: ItemInput, setting: Setting, words: frozenset[str]) -> ItemInpu
     for modality in CONTENT_MODALITIES:
         if not setting.shows(modality):
             item = item.without(modality)
-    if setting.title == "blind" and item.title is not None:
-        item = replace(item, title=blind_title(item.title, words))
+    if setting.title == "blind":
+        item = replace(
+            item,
+            title=blind_title(item.title, words) if item.title else None,
+            description=blind_title(item.description, words) if item.description else None,
+        )
     return item

@@ -37,7 +37,7 @@ from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray, IntArray
 from schema.errors import ModelError, PropertyNotFoundError
 from schema.frequencies import value_frequencies
-from schema.modalities import Modality
+from schema.modalities import NETWORK_MODALITIES, Modality
 from schema.ontology import Ontology
 
 ENCODED_TOGETHER = 512
@@ -224,8 +224,10 @@ class ExpertEnsemble:
         self.about: dict[str, Any] = {}
         self._frequencies: dict[str, FloatArray] = {}
 
+    modalities = NETWORK_MODALITIES
     reads_pixels = True
     reads_regions = False
+    reads_details = False
     completes = True
 
     @cached_property

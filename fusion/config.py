@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schema.errors import ModelError, UsageError
+from schema.modalities import NETWORK_MODALITIES, Modality
 from schema.settings import Limits, check_limits, check_type, shown
 
 MIN_IMAGE_SIZE = 32
@@ -193,6 +194,13 @@ class ModelConfig:
                 f"image_size={self.image_size} is not a multiple of image_grid={self.image_grid} "
                 f"of at least {MIN_IMAGE_SIZE}: change one of them"
             )
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that the model reads."""
+        if self.image_encoder == "none":
+            return NETWORK_MODALITIES - {Modality.IMAGE}
+        return NETWORK_MODALITIES
 
     @property
     def reads_pixels(self) -> bool:

@@ -185,12 +185,15 @@ class Home:
             )
         return tuple(names)
 
-    def snapshot(self) -> GraphSnapshot:
-        """Read the trusted statements of the graph. Raises DataError if it has no items."""
+    def snapshot(self, *, details: bool = False) -> GraphSnapshot:
+        """Read the trusted statements of the graph, with descriptions and all images if asked for.
+
+        Raises DataError if it has no items.
+        """
         from kg.snapshot import read_snapshot
 
         with self.store(read_only=True) as store:
-            snapshot = read_snapshot(store, ontology=self.ontology_or_none())
+            snapshot = read_snapshot(store, ontology=self.ontology_or_none(), details=details)
         if not snapshot.items:
             raise DataError(
                 f"the catalogue {self.path} has no items: load some with `catalograph ingest` first"

@@ -16,13 +16,36 @@ from numpy.typing import NDArray
 from kg.source_conflicts import losing_batches
 from schema.arrays import IntArray
 from schema.errors import DataError
-from schema.terms import TRUSTED_RANKS, Rank
+from schema.terms import CATEGORY_SEPARATOR, TRUSTED_RANKS, Rank
 
 if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
     from schema.ontology import Ontology
 
 TRIPLES_PER_WRITE = 1_000_000
+_READ_COLUMNS = ("id", "title", "category", "images")
+_NO_TEXTS = pa.array([], pa.large_string())
+_NO_LISTS = pa.array([], pa.large_list(pa.large_string()))
+
+
+@dataclass(frozen=True)
+class ItemDetails:
+    """What else is known of the I items of a snapshot: their descriptions and all of their images.
+
+    Both are Arrow arrays, which take little more than the texts themselves: of a million items
+    there would be several million Python objects.
+    """
+
+    descriptions: pa.Array
+    images: pa.Array
+
+    def description(self, item: int) -> str | None:
+        """Return the description of the item at an index; None if it has none, or an empty one."""
+        return self.descriptions[item].as_py() or None
+
+    def images_of(self, item: int) -> list[str]:
+        """Return the paths and addresses of all images of the item at an index, in their order."""
+        return self.images[item].as_py() or []
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,7 @@ class GraphSnapshot:
     Texts that the ontology takes for one value are one here: the one that it shows.
     ``triples`` [N, 3] int64 are (item, property, value) indices, sorted. ``indptr`` [I + 1] gives
     the position where each item's triples begin. Both are memory-mapped if the snapshot was read
-    into a folder.
+    into a folder. ``images`` are the first ones; ``details`` are there if they were asked for.
     """
 
     items: list[str]
@@ -43,11 +66,24 @@ class GraphSnapshot:
     values: list[str]
     triples: IntArray
     indptr: IntArray
+    details: ItemDetails | None = None
 
     def statements_of(self, item: int) -> list[tuple[str, str]]:
         """Return the (property, value) pairs of the item at an index."""
         rows = self.triples[self.indptr[item] : self.indptr[item + 1]]
         return [(self.properties[p], self.values[v]) for _, p, v in rows]
+
+    def category_path(self, item: int) -> tuple[str, ...]:
+        """Return the levels of an item's category, the broadest first; none if it has none."""
+        category = self.categories[item]
+        return tuple(category.split(CATEGORY_SEPARATOR)) if category else ()
+
+    def images_of(self, item: int) -> list[str]:
+        """Return an item's images, the first one alone if the snapshot has no details."""
+        if self.details is not None:
+            return self.details.images_of(item)
+        image = self.images[item]
+        return [image] if image else []
 
 
 def read_snapshot(
@@ -55,18 +91,25 @@ def read_snapshot(
     folder: Path | None = None,
     ranks: Sequence[Rank] = TRUSTED_RANKS,
     ontology: Ontology | None = None,
+    *,
+    details: bool = False,
 ) -> GraphSnapshot:
     """Read the items, and the statements of these ranks, in one pass.
 
     Values are those that the ``ontology`` shows; without one, the texts as they are. Of a property
     of which an item has one value, what loses against another source is left out
-    (:mod:`kg.source_conflicts`); without an ontology, nothing is.
+    (:mod:`kg.source_conflicts`); without an ontology, nothing is. Descriptions and further images
+    are read if ``details`` are asked for: they can take more memory than all else together.
     With a ``folder``, the arrays are written there and memory-mapped. While it is read, a statement
     is packed into one number of 8 bytes: 10 million of them take 80 MB, plus each string once.
     """
     from kg.stores.tables import ITEM_SCHEMA
 
-    items = pa.Table.from_batches(list(store.items()), schema=ITEM_SCHEMA)
+    columns = [*_READ_COLUMNS, *(["description"] if details else [])]
+    items = pa.Table.from_batches(
+        [batch.select(columns) for batch in store.items()],
+        schema=pa.schema([ITEM_SCHEMA.field(name) for name in columns]),
+    )
     items = items.take(pa.array(_sort_order(items["id"].to_pylist())))
     item_ids = items["id"].combine_chunks()
 
@@ -82,16 +125,16 @@ def read_snapshot(
         # int32 halves the memory that is needed until the triples are packed.
         return np.stack(numbers, axis=1).astype(np.int32)
 
-    columns = []
+    triples = []
     for batch in store.triples(ranks):
-        columns.append(numbered(batch))
+        triples.append(numbered(batch))
     lost = []
     for batch in losing_batches(store, ontology) if ontology is not None else ():
         lost.append(numbered(batch))
 
     packing = TriplePacking(items.num_rows, len(properties), len(values))
     positions = properties.sorted_positions(), values.sorted_positions()
-    keys = _sorted_keys(columns, packing, *positions)
+    keys = _sorted_keys(triples, packing, *positions)
     if ontology is not None:
         # Two sources may write the same value of an item in different ways.
         keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
@@ -108,6 +151,18 @@ def read_snapshot(
         values=values.sorted(),
         triples=_unpack_triples(keys, packing, folder),
         indptr=_save(indptr, "indptr", folder) if folder else indptr,
+        details=_details(items) if details else None,
+    )
+
+
+def _details(items: pa.Table) -> ItemDetails:
+    """Return the descriptions and images of a table of items, each as one array."""
+    return ItemDetails(
+        # Texts of more than 2 GiB do not fit into one array with offsets of 32 bits.
+        pa.concat_arrays(items["description"].cast(pa.large_string()).chunks or [_NO_TEXTS]),
+        pa.concat_arrays(
+            items["images"].cast(pa.large_list(pa.large_string())).chunks or [_NO_LISTS]
+        ),
     )
 
 

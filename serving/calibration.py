@@ -24,7 +24,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
+from schema.modalities import Modality
 from schema.progress import ProgressCallback, no_progress
 from schema.settings import shown
 from schema.shares import ShareOut, compute_all
@@ -251,7 +252,9 @@ def score_hidden_cells(
         # Random numbers of its own, so that a part does not depend on those before it.
         rng = np.random.default_rng((seed, start))
         batch = chosen[start : start + _CALIBRATION_BATCH]
-        variants = [variant for item in batch for variant in _modality_subsets(item)]
+        variants = [
+            variant for item in batch for variant in _modality_subsets(item, scorer.modalities)
+        ]
         cells = [
             cell
             for index, variant in enumerate(variants)
@@ -278,13 +281,13 @@ def score_hidden_cells(
     return {group: builder.build() for group, builder in sorted(builders.items())}
 
 
-def _modality_subsets(item: ItemInput) -> Iterator[ItemInput]:
-    """Yield the item with every subset of its content modalities, the whole item first.
+def _modality_subsets(item: ItemInput, read: Collection[Modality]) -> Iterator[ItemInput]:
+    """Yield the item with every subset of its content that is ``read``, the whole item first.
 
     These are 2^n variants for n modalities: four with title and image. With many more modalities,
     draw the subsets at random.
     """
-    present = item.content_modalities()
+    present = item.content_modalities(read)
     for kept in itertools.product((True, False), repeat=len(present)):
         variant = item
         for modality, keep in zip(present, kept, strict=True):

@@ -14,6 +14,7 @@ from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray
+from schema.modalities import Modality
 from schema.ontology import Ontology
 
 MAX_CELLS_PER_CALL = 4096
@@ -45,6 +46,10 @@ class Scorer(Protocol):
     @property
     def calibration(self) -> dict[str, Any] | None:
         """The result of :func:`serving.calibration.calibrate`; None if never calibrated."""
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that it reads; the others of an item make no difference."""
 
     def situation(self, item: ItemInput, cell: CellQuery) -> str:
         """Name what a cell is predicted from, as far as its probabilities are calibrated apart.

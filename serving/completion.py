@@ -17,7 +17,8 @@ does not apply to its item, and that is asked because somebody named it, is not 
 The target precision and the probability from which on a person is asked may differ from cell to
 cell (see :mod:`schema.decisions`).
 
-Evidence comes from leaving out the title, the image, and each known statement in turn. An effect is
+Evidence comes from leaving out the title, the description, the category, the image, and each known
+statement in turn. An effect is
 the best value's probability with everything minus its probability without that one input, each
 calibrated for the situation that remains.
 """
@@ -58,9 +59,6 @@ MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
 MIN_INFORMATION = 0.05
 """Nats by which a prediction must differ from the property's value frequencies (KL divergence)."""
-_COMPLETION_BATCH = ENCODE_BATCH // (1 + len(CONTENT_MODALITIES))
-"""Items completed together: with their variants without one modality, they fill a scorer batch."""
-
 Decision = Literal["fill", "review", "abstain"]
 
 
@@ -106,15 +104,15 @@ class StatementEffect:
 class Evidence:
     """How much each input raised the best value's probability; negative effects lowered it.
 
-    ``modalities`` has an entry for each content modality that the item has. ``statements`` are
-    sorted by the size of their effect, largest first.
+    ``modalities`` has an entry for each content modality that the item has and the model reads.
+    ``statements`` are sorted by the size of their effect, largest first.
     """
 
     modalities: Mapping[Modality, float] = field(default_factory=dict)
     statements: tuple[StatementEffect, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data, with None for a modality that the item lacks."""
+        """Return plain data, with None for what the item lacks or the model does not read."""
         effects: dict[str, Any] = {}
         for modality in CONTENT_MODALITIES:
             effect = self.modalities.get(modality)
@@ -263,8 +261,10 @@ def complete_cells(
         properties[cell.item].append(cell.property)
     indexes = list(properties)
     completer = _Completer(scorer, top_k, withheld)
-    for start in range(0, len(indexes), _COMPLETION_BATCH):
-        batch = indexes[start : start + _COMPLETION_BATCH]
+    # With their variants without one modality, they fill a scorer batch.
+    together = ENCODE_BATCH // (1 + sum(each in scorer.modalities for each in CONTENT_MODALITIES))
+    for start in range(0, len(indexes), together):
+        batch = indexes[start : start + together]
         yield from completer.complete_items(
             [
                 _ItemRequest(
@@ -331,7 +331,7 @@ class _Completer:
         for request in requests:
             item = request.item
             item_variants: dict[Modality | None, ItemInput] = {None: item}
-            for modality in item.content_modalities():
+            for modality in item.content_modalities(self.scorer.modalities):
                 item_variants[modality] = item.without(modality)
             for name, limits in request.properties.items():
                 variants = self._variants(name, item_variants, len(inputs))

@@ -23,6 +23,7 @@ from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
 from kg.home_ontology import VocabularyEdits
 from schema.arrays import IntArray
+from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
 from serving.cells import ExtendableScorer, Scorer, unknown_values
@@ -116,6 +117,11 @@ class HomeScorer:
         """The model name that predictions carry."""
         return self._scorer.name
 
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that the model reads."""
+        return self._scorer.modalities
+
     def situation(self, item: ItemInput, cell: CellQuery) -> str:
         """Name what a cell is predicted from, as the model does."""
         return self._scorer.situation(item, self._query(cell)[1])
@@ -153,7 +159,7 @@ class HomeScorer:
         """Return where a cell's scores come from, and the cell in the words of the model."""
         source = self._sources[self.ontology[cell.property].name]
         known = tuple(self._translated(cell.known))
-        return source, CellQuery(cell.item, source.model_property, known)
+        return source, CellQuery(cell.item, source.model_property, known, cell.category)
 
     def _translated(self, known: Sequence[PropertyValue]) -> Iterator[PropertyValue]:
         for statement in known:

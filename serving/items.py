@@ -31,8 +31,9 @@ class CatalogImage(LazyImage):
 class CatalogItems(Sequence[ItemInput]):
     """The items of a snapshot, each built on access, so that a large catalogue is not held twice.
 
-    An image counts as missing if it is a URL, or if it is not one of ``files`` or no longer exists.
-    With ``regions``, an item's image is given by the regions that an object detector found in it.
+    Descriptions and images behind the first one are there if the snapshot has its details. An image
+    counts as missing if it is a URL, or if it is not one of ``files`` or no longer exists. With
+    ``regions``, an item's image is given by the regions that an object detector found in it.
     """
 
     def __init__(
@@ -52,11 +53,16 @@ class CatalogItems(Sequence[ItemInput]):
     def __getitem__(self, index: int | slice) -> ItemInput | list[ItemInput]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
+        details = self.snapshot.details
+        images = self._images(index)
         return ItemInput(
             id=self.snapshot.items[index],
             title=self.snapshot.titles[index] or None,
-            image=self._image(index),
+            image=images[0] if images else None,
             known=tuple(self.snapshot.statements_of(index)),
+            description=None if details is None else details.description(index),
+            category=self.snapshot.category_path(index),
+            more_images=images[1:],
         )
 
     def named(self, item: str) -> ItemInput:
@@ -71,16 +77,21 @@ class CatalogItems(Sequence[ItemInput]):
         """
         if self.regions is not None:
             return UnreadableImages(0, {})
-        return self.files.unreadable(self.snapshot.images[index] for index in indexes)
+        return self.files.unreadable(
+            image for index in indexes for image in self.snapshot.images_of(index)
+        )
 
-    def _image(self, index: int) -> CatalogImage | Regions | None:
+    def _images(self, index: int) -> tuple[CatalogImage | Regions, ...]:
+        """Return an item's images without those that cannot be read, so that another is first."""
         if self.regions is not None:
-            return self.regions.read(self.snapshot.items[index])
-        image = self.snapshot.images[index]
+            regions = self.regions.read(self.snapshot.items[index])
+            return () if regions is None else (regions,)
         # Nothing is fetched from the network.
-        if not image or is_address(image) or self.files.status(image) is None:
-            return None
-        return CatalogImage(image, self.files)
+        return tuple(
+            CatalogImage(image, self.files)
+            for image in self.snapshot.images_of(index)
+            if not is_address(image) and self.files.status(image) is not None
+        )
 
 
 def missing_cells(

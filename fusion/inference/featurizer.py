@@ -1,4 +1,4 @@
-"""Items from outside the training data as batches, with any subset of title, image and statements.
+"""Items from outside the training data, with any subset of what may be known, and as batches.
 
 Shapes: B items, S pixels per side.
 """
@@ -6,7 +6,7 @@ Shapes: B items, S pixels per side.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,18 +52,33 @@ class ItemInput:
         title: its title, or None
         image: a path, pixels, something that reads them, a detector's regions, or None
         known: its known statements
+        description: a longer text about it, or None
+        category: the levels of its category, the broadest first
+        more_images: its images behind the first one
     """
 
     id: str
     title: str | None = None
     image: ItemImage = None
     known: tuple[PropertyValue, ...] = ()
+    description: str | None = None
+    category: tuple[str, ...] = ()
+    more_images: tuple[ItemImage, ...] = ()
+
+    @property
+    def images(self) -> tuple[ItemImage, ...]:
+        """All of its images, the first one first; none if it lacks that."""
+        return () if self.image is None else (self.image, *self.more_images)
 
     def has(self, modality: Modality) -> bool:
-        """Return whether the item has this modality; an empty title counts as missing."""
+        """Return whether the item has this modality; an empty text counts as missing."""
         match modality:
             case Modality.TITLE:
                 return bool(self.title)
+            case Modality.DESCRIPTION:
+                return bool(self.description)
+            case Modality.CATEGORY:
+                return bool(self.category)
             case Modality.IMAGE:
                 return self.image is not None
             case Modality.STATEMENTS:
@@ -74,18 +89,24 @@ class ItemInput:
         match modality:
             case Modality.TITLE:
                 return replace(self, title=None)
+            case Modality.DESCRIPTION:
+                return replace(self, description=None)
+            case Modality.CATEGORY:
+                return replace(self, category=())
             case Modality.IMAGE:
-                return replace(self, image=None)
+                return replace(self, image=None, more_images=())
             case Modality.STATEMENTS:
                 return replace(self, known=())
 
-    def content_modalities(self) -> tuple[Modality, ...]:
-        """Return the modalities that the item has, other than its statements."""
-        return tuple(each for each in CONTENT_MODALITIES if self.has(each))
+    def content_modalities(
+        self, read: Collection[Modality] = CONTENT_MODALITIES
+    ) -> tuple[Modality, ...]:
+        """Return those of the modalities ``read`` that the item has, other than its statements."""
+        return tuple(each for each in CONTENT_MODALITIES if each in read and self.has(each))
 
 
 class Featurizer:
-    """Turns :class:`ItemInput` into :class:`ItemBatch`.
+    """Turns titles and first images of :class:`ItemInput` into :class:`ItemBatch`.
 
     Args:
         tokenizer: the model's tokenizer

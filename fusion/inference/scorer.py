@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from fusion.link_prediction.own_candidates import own_candidates
 from kg.message_flow import MessageFlow
 from schema.errors import PropertyNotFoundError
 from schema.memory import keep_freed_memory
-from schema.modalities import Modality
+from schema.modalities import NETWORK_MODALITIES, Modality
 
 ENCODE_BATCH = 128
 SCORE_BATCH = 2048
@@ -38,20 +38,25 @@ class CellQuery:
         item: the item's index among the encoded items
         property: the property
         known: the item's known statements; those of ``property`` itself are ignored
+        category: the levels of the item's category that may be used for this cell; None if those
+            of the item may
     """
 
     item: int
     property: str
     known: tuple[PropertyValue, ...] = ()
+    category: tuple[str, ...] | None = None
 
 
-def situation_of(item: ItemInput, cell: CellQuery) -> str:
+def situation_of(
+    item: ItemInput, cell: CellQuery, read: Collection[Modality] = NETWORK_MODALITIES
+) -> str:
     """Name the modalities that a cell is predicted from, for example ``title+image+known``.
 
-    The item gives its content, the cell the statements that the model may use. The name is
-    ``nothing`` if all modalities are missing.
+    The item gives its content, the cell the statements that the model may use. What is not ``read``
+    does not count. The name is ``nothing`` if all modalities are missing.
     """
-    present = [modality.value for modality in item.content_modalities()]
+    present = [modality.value for modality in item.content_modalities(read)]
     if cell.known:
         present.append(Modality.STATEMENTS.value)
     return "+".join(present) or "nothing"
@@ -123,9 +128,14 @@ class CellScorer:
         folder.ontology = ontology
         return CellScorer(folder, str(self.device), self.featurizer.read_pixels)
 
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that it reads."""
+        return self.config.modalities
+
     def situation(self, item: ItemInput, cell: CellQuery) -> str:
         """Name the modalities that a cell is predicted from."""
-        return situation_of(item, cell)
+        return situation_of(item, cell, self.modalities)
 
     def encode(self, items: Sequence[ItemInput]) -> EncodedItems:
         """Read and fuse titles and images, which is the expensive part of scoring."""
@@ -209,6 +219,11 @@ class CellScorer:
     def reads_pixels(self) -> bool:
         """Whether the model reads the pixels of images."""
         return self.config.reads_pixels
+
+    @property
+    def reads_details(self) -> bool:
+        """Whether it reads descriptions or more than one image of an item."""
+        return False
 
     @property
     def reads_regions(self) -> bool:

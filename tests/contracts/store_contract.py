@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from kg.ingest.inheritance import Inheritance, inherit
+from kg.snapshot import read_snapshot
 from kg.stores.history import undo
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern, PutReport
@@ -92,6 +93,18 @@ class StoreContract:
         expected = statement(row=7, time="2026-01-01", batch="b1")
         store.put(items_table([item]), statements_table([expected]))
         assert store.item("a") == (item, [expected])
+
+    def test_snapshots_have_every_part_of_an_item(self, store):
+        whole = Item("b", "t", "x > y", ("2.jpg", "http://h/1.jpg"), "Long.\n\nVery long.")
+        store.put(items_table([whole, Item("a"), Item("c", description="d")]), None)
+        snapshot = read_snapshot(store, details=True)
+        places = range(3)
+        assert snapshot.items == ["a", "b", "c"]
+        assert list(map(snapshot.category_path, places)) == [(), ("x", "y"), ()]
+        assert list(map(snapshot.images_of, places)) == [[], list(whole.images), []]
+        assert snapshot.details is not None
+        descriptions = list(map(snapshot.details.description, places))
+        assert descriptions == [None, whole.description, "d"]
 
     def test_unknown_item_is_none(self, store):
         assert store.item("nobody") is None

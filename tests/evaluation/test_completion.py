@@ -54,6 +54,17 @@ def test_blind_titles_do_not():
     assert colour_hits(Setting("blind", "no", "none")) == 0
 
 
+def test_what_the_category_says_of_the_hidden_cell_is_hidden_from_it_alone():
+    scorer = FakeScorer()
+    path = ("Home", "LAMP", "Blue")
+    item = ItemInput("1", known=(("kind", "lamp"), ("colour", "red")), category=path)
+    setting = Setting(category="yes")
+    evaluate_completion(scorer, [item], ONTOLOGY, setting, resamples=2)
+    seen = {query.property: query.category for query in scorer.queries}
+    # That the item is not blue is not known, so that the wrong level stays.
+    assert seen == {"kind": ("Home", "Blue"), "colour": path}
+
+
 def test_images_identify_the_colour_that_they_show():
     assert colour_hits(IMAGE_ONLY) == 0.75
 
@@ -222,7 +233,13 @@ def test_without_a_statement_to_hide_there_is_an_error():
 
 def test_a_report_is_plain_json_with_the_setting_and_an_entry_per_property():
     data = json.loads(json.dumps(evaluate().as_dict(), allow_nan=False))
-    assert data["setting"] == {"title": "full", "image": "yes", "known": "all"}
+    assert data["setting"] == {
+        "title": "full",
+        "description": "no",
+        "category": "no",
+        "image": "yes",
+        "known": "all",
+    }
     assert (data["items"], data["cells"], set(data["properties"])) == (40, 80, {"colour", "kind"})
     assert set(data["macro"]["hits@1"]) == {"value", "low", "high"}
 

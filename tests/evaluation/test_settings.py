@@ -38,6 +38,7 @@ def test_every_modality_has_choices():
         (Setting("none", "yes", "none"), "image"),
         (Setting("blind", "no", "all"), "blind+known"),
         (Setting("none", "no", "none"), "nothing"),
+        (Setting("blind", "no", "none", "yes", "yes"), "blind+description+category"),
     ],
 )
 def test_a_setting_is_named_after_what_it_shows(setting, name):
@@ -82,6 +83,15 @@ def test_content_that_is_not_shown_is_missing():
 
 def test_the_full_setting_changes_nothing():
     assert apply_setting([ITEM], Setting(), catalogue_words(ONTOLOGY)) == [ITEM]
+
+
+def test_descriptions_and_categories_are_hidden_unless_asked_for():
+    item = ItemInput("1", description="A navy shirt for kids", category=("Shirts",))
+    (hidden,) = apply_setting([item], Setting(), frozenset())
+    assert (hidden.description, hidden.category) == (None, ())
+    words = catalogue_words(ONTOLOGY)
+    (blind,) = apply_setting([item], Setting("blind", description="yes", category="yes"), words)
+    assert (blind.description, blind.category) == ("A for kids", ("Shirts",))
 
 
 def test_a_missing_title_stays_missing():

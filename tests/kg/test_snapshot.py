@@ -14,7 +14,7 @@ from schema.terms import Item, Rank, Statement
 def store():
     with open_store("memory:") as store:
         items = [
-            Item("b", "blue lamp", "Lamps", ("/b.jpg", "/b2.jpg")),
+            Item("b", "blue lamp", "Home > Lamps", ("/b.jpg", "/b2.jpg"), "Lights up.\nBlue"),
             Item("a"),
             Item("ä", "Ärmel"),
         ]
@@ -34,6 +34,21 @@ def test_items_have_their_titles_and_first_images(store):
     assert snapshot.items == ["a", "b", "ä"]
     assert snapshot.titles == [None, "blue lamp", "Ärmel"]
     assert snapshot.images == [None, "/b.jpg", None]
+
+
+def test_details_are_read_only_if_they_are_asked_for(store):
+    assert read_snapshot(store).details is None
+    assert read_snapshot(store).images_of(1) == ["/b.jpg"]
+    snapshot = read_snapshot(store, details=True)
+    assert snapshot.details is not None
+    descriptions = [snapshot.details.description(item) for item in range(3)]
+    assert descriptions == [None, "Lights up.\nBlue", None]
+    assert [snapshot.images_of(item) for item in range(3)] == [[], ["/b.jpg", "/b2.jpg"], []]
+
+
+def test_a_category_is_a_path(store):
+    snapshot = read_snapshot(store)
+    assert [snapshot.category_path(item) for item in range(3)] == [(), ("Home", "Lamps"), ()]
 
 
 def test_only_trusted_statements_are_read(store):
@@ -62,8 +77,10 @@ def test_arrays_in_a_folder_are_memory_mapped(store, tmp_path):
 
 def test_an_empty_store():
     with open_store("memory:") as store:
-        snapshot = read_snapshot(store)
+        snapshot = read_snapshot(store, details=True)
     assert snapshot.items == []
+    assert snapshot.details is not None
+    assert len(snapshot.details.descriptions) == len(snapshot.details.images) == 0
     assert snapshot.triples.shape == (0, 3)
     assert snapshot.indptr.tolist() == [0]
 

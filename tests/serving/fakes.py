@@ -10,6 +10,7 @@ import numpy as np
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, situation_of
+from schema.modalities import NETWORK_MODALITIES
 from schema.ontology import Ontology, PropertySpec
 
 COLOURS = ("black", "white", "red", "blue")
@@ -45,6 +46,7 @@ class FakeScorer:
         ontology: Ontology = ONTOLOGY,
     ) -> None:
         self.name = "fake"
+        self.modalities = NETWORK_MODALITIES
         self.ontology = ontology
         self.calibration = calibration
         self.title_weight = title_weight

@@ -51,7 +51,7 @@ def test_a_line_has_the_keys_of_the_contract():
     line = json.loads(json.dumps(complete(top_k=2).as_dict()))
     assert list(line) == ["item", "property", "candidates", "decision", "evidence"]
     assert [list(candidate) for candidate in line["candidates"]] == [["value", "probability"]] * 2
-    assert list(line["evidence"]) == ["title", "image", "known"]
+    assert list(line["evidence"]) == ["title", "description", "category", "image", "known"]
     assert list(line["evidence"]["known"][0]) == ["property", "value", "effect"]
 
 
@@ -59,6 +59,17 @@ def test_a_missing_modality_is_null_in_the_evidence():
     evidence = complete(ItemInput("1", "a red mug")).evidence.as_dict()
     assert evidence["title"] > 0
     assert (evidence["image"], evidence["known"]) == (None, [])
+
+
+def test_what_the_model_does_not_read_has_no_effect_and_is_not_encoded_without():
+    item = ItemInput("1", "a red mug", description="red", category=("home",))
+    scorer = FakeScorer()
+    assert set(complete(item, scorer=scorer).evidence.modalities) == {Modality.TITLE}
+    assert scorer.encoded_items == {"1": 2}
+    scorer.modalities |= {Modality.DESCRIPTION, Modality.CATEGORY}
+    # The fake does not read them after all.
+    evidence = complete(item, scorer=scorer).evidence.as_dict()
+    assert (evidence["description"], evidence["category"]) == (0, 0)
 
 
 def test_candidates_fall_in_probability_and_sum_to_one():

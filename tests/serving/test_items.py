@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from encoders.regions import RegionFiles
 from kg.image_files import ImageFiles
-from kg.snapshot import GraphSnapshot
+from kg.snapshot import GraphSnapshot, ItemDetails
 from schema.errors import ItemNotFoundError, PropertyNotFoundError
 from serving.cells import Cell
 from serving.items import CatalogImage, CatalogItems, missing_cells, named_cells
@@ -80,6 +82,23 @@ def test_an_empty_title_and_unreadable_images_are_missing(tmp_path: Path) -> Non
     pixels = CatalogImage(str(image), files).pixels(2)
     assert pixels is not None
     assert pixels.tolist() == [[[255] * 2] * 2, [[0] * 2] * 2, [[0] * 2] * 2]
+
+
+def test_an_item_has_its_description_its_category_and_the_images_that_can_be_read(
+    tmp_path: Path,
+) -> None:
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path in paths:
+        Image.new("RGB", (4, 4), "red").save(path)
+    files = ImageFiles([tmp_path])
+    images = [["/gone.jpg", *paths, "https://shop.example/c.jpg"], [], []]
+    details = ItemDetails(pa.array(["Holds tea.", "", None]), pa.array(images))
+    items = CatalogItems(replace(make_snapshot(), details=details), files)
+    mug, lamp, _ = items
+    assert (mug.description, mug.category) == ("Holds tea.", ("home", "mugs"))
+    assert mug.images == tuple(CatalogImage(path, files) for path in paths)
+    assert (lamp.description, lamp.category, lamp.images) == (None, ("home",), ())
+    assert list(items.unreadable_images(range(3)).failures) == ["/gone.jpg"]
 
 
 def test_an_image_outside_the_home_s_folders_is_missing_and_counted(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_a_prediction_has_model_confidence_and_evidence():
     assert provenance.time == "2026-01-01T00:00:00+00:00"
     assert json.loads(provenance.evidence or "") == {
         "title": 0.31,
+        "description": None,
+        "category": None,
         "image": None,
         "known": [{"property": "kind", "value": "mug", "effect": -0.02}],
     }

@@ -642,10 +642,10 @@ class _Fitting:
         for (situation, property), hidden in sorted(self.hidden.items()):
             frequencies = value_frequencies(self.ontology[property])
             weights = stacker.weights(situation, property, frequencies)
-            for opened in hidden:
-                logits = logits_without(opened.scores, opened.group.values, weights)
-                cells_of_group = ScoredTitles(logits, situation.title, opened.items, opened.titles)
-                examples[property].hidden.append((opened.group, cells_of_group))
+            for own in hidden:
+                logits = logits_without(own.scores, own.group.values, weights)
+                cells_of_group = ScoredTitles(logits, situation.title, own.items, own.titles)
+                examples[property].hidden.append((own.group, cells_of_group))
         fitting = OpenFitting(self.ontology, self.items.titles, self.items.known, self.seed)
         fitted = fitting.fit(examples)
         with_unknown = {}

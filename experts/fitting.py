@@ -67,6 +67,8 @@ LANDMARKS = 2_048
 """How many of more items are landmarks."""
 MAX_ITEMS = 20_000
 """Items that are learned from at most, so that the kernels stay in memory; rare values first."""
+MAX_HELD_OUT = 6_000
+"""Cells of a property in a variant that are kept at most: the more, the more can be proven."""
 MAX_STACKED = 3_000
 """Cells of a property in a situation that the stacker is fitted on at most."""
 SHARED_CELLS = 700
@@ -580,9 +582,9 @@ class _Fitting:
                 )
 
     def _sample(self, rows: IntArray) -> IntArray:
-        if len(rows) <= MAX_STACKED:
+        if len(rows) <= MAX_HELD_OUT:
             return rows
-        return np.sort(self.rng.permutation(rows)[:MAX_STACKED])
+        return np.sort(self.rng.permutation(rows)[:MAX_HELD_OUT])
 
     def _fit_stacker(self) -> tuple[Stacker, dict[tuple[Situation, str], HeldOutCells]]:
         """Fit the stacker on all cells, and once without each fold for the cells of the fold."""

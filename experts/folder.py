@@ -158,6 +158,8 @@ def _open_values(
         properties[property] = OpenProperty(
             statistics=SpanStatistics(
                 property=property,
+                titles=titles,
+                unlabelled=np.zeros_like(titles),
                 elsewhere=_counts(arrays, f"{key}.elsewhere", len(spans)),
                 before=_vector(arrays, f"{key}.before", tags),
                 after=_vector(arrays, f"{key}.after", tags),

@@ -41,6 +41,8 @@ GROUPS = 3
 """Groups of values of a property that are hidden, each by itself."""
 GROUP_ITEMS = 300
 """Items from which on a group is large enough: leaving them out takes a system of their size."""
+GROUP_VALUES = 0.2
+"""The share of a property's values that a group has at most: with few left, all look alike."""
 MOST_COMMON = 0.1
 """The share of items up to which a value is hidden: new ones are rare."""
 MAX_GATE_CELLS = 600
@@ -67,11 +69,12 @@ def hidden_groups(true: BoolArray, rng: np.random.Generator) -> list[HiddenGroup
     # At least one value stays visible.
     if len(rare) == np.count_nonzero(counts):
         rare = rare[1:]
+    most = max(1, int(GROUP_VALUES * np.count_nonzero(counts)))
     groups: list[HiddenGroup] = []
     values: list[int] = []
     for value in rng.permutation(rare).tolist():
         values.append(value)
-        if counts[values].sum() >= GROUP_ITEMS:
+        if len(values) == most or counts[values].sum() >= GROUP_ITEMS:
             groups.append(_group(true, values))
             values = []
         if len(groups) == GROUPS:
@@ -175,7 +178,13 @@ class OpenFitting:
 
         They are scored as if they had not been learned from.
         """
-        return self._evidence(self._of(property), ranker, cells, is_labelled=True)
+        statistics = self._of(property)
+        return np.array(
+            [
+                self._evidence_of(statistics, ranker, title, is_labelled=True)
+                for title in cells.titles
+            ]
+        )
 
     def _of(self, property: str, hidden: frozenset[int] = frozenset()) -> SpanStatistics:
         key = property, hidden
@@ -190,8 +199,8 @@ class OpenFitting:
         """Return one example of each item with a hidden value and a title."""
         found = []
         for group in {group.values: group for group, _ in examples.hidden}.values():
-            statistics = self._of(property, group.values)
             for item in group.items.tolist():
+                statistics = self._of_hidden(property, group, item)
                 title = spanned(self._titles[item])
                 if not title.spans:
                     continue
@@ -218,8 +227,14 @@ class OpenFitting:
             )
             unknown.append(np.zeros(len(chosen.items), bool))
         for group, cells in examples.hidden:
-            statistics = self._of(property, group.values)
-            evidence = self._evidence(statistics, ranker, cells, is_labelled=False)
+            evidence = np.array(
+                [
+                    self._evidence_of(
+                        self._of_hidden(property, group, item), ranker, title, is_labelled=False
+                    )
+                    for item, title in zip(cells.items.tolist(), cells.titles, strict=True)
+                ]
+            )
             features.append(gate_features(cells.logits, cells.state, evidence))
             unknown.append(np.ones(len(cells.items), bool))
         is_unknown = np.concatenate(unknown)
@@ -241,20 +256,31 @@ class OpenFitting:
             [cells.titles[place] for place in chosen.tolist()],
         )
 
-    def _evidence(
-        self, statistics: SpanStatistics, ranker: FloatArray, cells: ScoredTitles, is_labelled: bool
-    ) -> FloatArray:
-        evidence = []
-        for title in cells.titles:
-            spans, features = features_of(
-                self._reader.vocabulary,
-                statistics,
-                spanned(title),
-                is_counted=True,
-                is_labelled=is_labelled,
-            )
-            evidence.append(rank_spans(ranker, spans, features).evidence)
-        return np.array(evidence)
+    def _of_hidden(self, property: str, group: HiddenGroup, item: int) -> SpanStatistics:
+        """Return the statistics by which an item with a hidden value is looked at.
+
+        A new value may stand in titles of other items without a label, or in none. Each is so for
+        half of the items.
+        """
+        statistics = self._of(property, group.values)
+        return statistics.unseen() if item % 2 else statistics
+
+    def _evidence_of(
+        self,
+        statistics: SpanStatistics,
+        ranker: FloatArray,
+        title: str | None,
+        *,
+        is_labelled: bool,
+    ) -> float:
+        spans, features = features_of(
+            self._reader.vocabulary,
+            statistics,
+            spanned(title),
+            is_counted=True,
+            is_labelled=is_labelled,
+        )
+        return rank_spans(ranker, spans, features).evidence
 
     def _writing(self, property: str) -> Writing:
         """Learn from the titles that say their item's value."""

@@ -42,7 +42,7 @@ from schema.wording import WORD, singular
 
 SPAN_PENALTY = 0.01
 OWN_SPAN_PENALTY = 0.05
-GATE_PENALTY = 0.01
+GATE_PENALTY = 0.02
 OWN_GATE_PENALTY = 0.02
 LEAST_PROBABILITY = 1e-6
 MOST_PROBABLE = 8.0
@@ -61,6 +61,7 @@ values of three properties hidden from all items, the first answer was right for
 whose title says the value by Good's estimate, for .66 to .85 if the odds were 7 times as high, and
 for .71 to .93 if 20 times, at no loss on known values of two properties and .002 of the third.
 """
+_IMPOSSIBLE = -1e3
 _REMEMBERED = 65_536
 
 
@@ -155,7 +156,9 @@ def gate_features(
     best = np.clip(logits.max(1), -MOST_PROBABLE, -LEAST_PROBABILITY)
     rest = np.log(-np.expm1(best))
     odds = np.clip(best - rest, -MOST_PROBABLE, MOST_PROBABLE)
-    entropy = -(np.exp(logits) * logits).sum(1) / np.log(max(logits.shape[1], 2))
+    # Hidden values are as good as impossible.
+    possible = np.maximum((logits > _IMPOSSIBLE).sum(1), 2)
+    entropy = -(np.exp(logits) * logits).sum(1) / np.log(possible)
     of_state = np.tile([float(state is each) for each in TitleState], (len(logits), 1))
     return np.column_stack(
         [

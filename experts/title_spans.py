@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -198,6 +198,8 @@ class SpanStatistics:
 
     Attributes:
         property: the property
+        titles: how many titles have a span [G]
+        unlabelled: in how many of these the property's value is hidden [G]
         elsewhere: how many titles of items with another value have a span [G]
         before: log odds of the word before by its tag [T]: of a value's and of any other span
         after: those of the word after [T]
@@ -207,12 +209,22 @@ class SpanStatistics:
     """
 
     property: str
+    titles: IntArray
+    unlabelled: IntArray
     elsewhere: IntArray
     before: FloatArray
     after: FloatArray
     place: FloatArray
     known: frozenset[Words]
     hidden_words: frozenset[str] = frozenset()
+
+    def unseen(self) -> SpanStatistics:
+        """Return the statistics without the titles of items whose value is hidden."""
+        return replace(
+            self,
+            titles=self.titles - self.unlabelled,
+            unlabelled=np.zeros_like(self.unlabelled),
+        )
 
 
 def known_words(spec: PropertySpec, hidden: Collection[int] = ()) -> frozenset[Words]:
@@ -295,6 +307,7 @@ class SpanReader:
             if number is not None:
                 own.append(item * spans + number)
         kept = labelled[self._item]
+        hides = np.isin(self._item, np.array(sorted(unlabelled), np.int64))
         items = self._item[kept]
         numbers_kept = self._span[kept]
         is_own = np.isin(items * spans + numbers_kept, np.array(own, np.int64))
@@ -305,6 +318,8 @@ class SpanReader:
         tags = self._tags(hidden_words)
         return SpanStatistics(
             property=property,
+            titles=self.vocabulary.titles,
+            unlabelled=self._titles_with(self._item[hides], self._span[hides]),
             elsewhere=self._titles_with(items[~is_value], numbers_kept[~is_value]),
             before=_log_odds(tags[self._first[kept]], is_value, len(self.vocabulary.tags)),
             after=_log_odds(tags[self._last[kept]], is_value, len(self.vocabulary.tags)),
@@ -351,7 +366,7 @@ def features_of(
         return open_spans, np.zeros((0, len(FEATURES)))
     numbers = vocabulary.numbers_of(title)[open_spans]
     before, after = vocabulary.beside(title, statistics.hidden_words)
-    titles = _at(vocabulary.titles, numbers) - is_counted
+    titles = _at(statistics.titles, numbers) - is_counted
     elsewhere = _at(statistics.elsewhere, numbers) - is_labelled
     titles = np.maximum(titles, 0)
     elsewhere = np.clip(elsewhere, 0, titles)

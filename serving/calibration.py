@@ -21,6 +21,7 @@ The result is plain data for ``calibration.json``, which :class:`Calibration` re
 
 from __future__ import annotations
 
+import functools
 import itertools
 import zlib
 from collections import defaultdict
@@ -38,10 +39,12 @@ from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
 from schema.modalities import Modality
+from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.settings import shown
 from schema.shares import ShareOut, compute_all
 from serving.cells import Scorer, predict, score_in_chunks
+from serving.estimates import fit_intervals
 from serving.proof import CONFIDENCE, JudgedCells, Proven, precision_bound, prove
 
 FORMAT_VERSION = 2
@@ -124,14 +127,26 @@ def calibrate(
     fits; all get the result.
     """
     groups = score_hidden_cells(scorer, items, seed=seed, progress=progress, share_out=share_out)
-    (fitted,) = share_out([groups], lambda scored: fit_calibration(scored, items, out_of_fold))
+    (fitted,) = share_out(
+        [groups],
+        lambda scored: fit_calibration(
+            scored, items, out_of_fold=out_of_fold, ontology=scorer.ontology
+        ),
+    )
     return fitted
 
 
 def fit_calibration(
-    groups: ScoredGroups, items: Sequence[object], out_of_fold: ScoredGroups | None = None
+    groups: ScoredGroups,
+    items: Sequence[object],
+    *,
+    ontology: Ontology,
+    out_of_fold: ScoredGroups | None = None,
 ) -> dict[str, Any]:
-    """Fit temperatures and prove thresholds on the scored cells of ``items``, and out of fold."""
+    """Fit temperatures and intervals, and prove thresholds, on the scored cells of ``items``.
+
+    ``ontology`` is the scorer's, and ``out_of_fold`` are further cells.
+    """
     out_of_fold = out_of_fold or {}
     groups = join_groups(groups, out_of_fold)
     temperatures_without_fold = {
@@ -142,20 +157,24 @@ def fit_calibration(
     }
     judged: dict[str, dict[str, JudgedCells]] = defaultdict(dict)
     for group, cells in groups.items():
-        temperatures = {
+        of_folds = {
             fold: _temperature_of(fitted, group.situation, group.property)
             for fold, fitted in temperatures_without_fold.items()
         }
         # With temperatures fitted on the same cells, they would look better than they are.
-        judged[group.situation][group.property] = _judge(cells, temperatures)
+        judged[group.situation][group.property] = _judge(cells, of_folds)
 
+    temperatures = _fit_temperatures(groups)
     return {
         "version": FORMAT_VERSION,
         "confidence": CONFIDENCE,
         "items": min(len(items), MAX_CALIBRATION_ITEMS),
         "cells": sum(len(cells.fold) for cells in groups.values()),
         "out_of_fold_cells": sum(len(cells.fold) for cells in out_of_fold.values()),
-        "temperatures": _fit_temperatures(groups),
+        "temperatures": temperatures,
+        "intervals": fit_intervals(
+            groups, ontology, functools.partial(_temperature_of, temperatures)
+        ),
         "proven": {
             situation: {
                 name: {

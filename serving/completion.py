@@ -54,6 +54,7 @@ from serving.cells import (
     score_in_chunks,
     unknown_values,
 )
+from serving.estimates import Estimate, Estimator
 
 MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
@@ -132,7 +133,7 @@ class Completion:
     ``reason`` says why a cell is refused. ``proven`` is the highest precision that is proven for a
     cell as probable as this one, if it may be filled; None if none is. ``another_value`` is the
     probability that the value is none of those that are known or offered; None if the scorer does
-    not tell.
+    not tell. ``estimate`` is that of a number.
     """
 
     item: str
@@ -143,6 +144,7 @@ class Completion:
     reason: Unasked | None = None
     proven: float | None = None
     another_value: float | None = None
+    estimate: Estimate | None = None
 
     @classmethod
     def refused(cls, item: str, property: str, reason: Unasked) -> Completion:
@@ -162,6 +164,8 @@ class Completion:
             document["reason"] = self.reason.value
         if self.another_value is not None:
             document["another_value"] = round(self.another_value, 6)
+        if self.estimate is not None:
+            document["estimate"] = self.estimate.as_dict()
         return document
 
 
@@ -321,6 +325,7 @@ class _Completer:
         self.top_k = top_k
         self.withheld = withheld
         self.calibration = Calibration(scorer.calibration)
+        self.estimator = Estimator(scorer.ontology, scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.priors = {spec.name: value_frequencies(spec) for spec in specs}
 
@@ -411,6 +416,9 @@ class _Completer:
             _evidence(cell.variants, every, best),
             proven=proven,
             another_value=max(float(predictions[0].other) - said, 0.0) if tells_other else None,
+            estimate=self.estimator.estimate(
+                name, cell.variants[0].situation, predictions[0].candidates
+            ),
         )
 
     def _decide(

@@ -28,7 +28,7 @@ def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
         )
         for (situation, property), cells in sorted(fitted.held_out.items())
     }
-    return fit_calibration(groups, fitted.items.ids)
+    return fit_calibration(groups, fitted.items.ids, ontology=fitted.ensemble.ontology)
 
 
 def _with_unknown(cells: HeldOutCells, spec: PropertySpec) -> BoolArray:

@@ -279,7 +279,7 @@ class HomeScorer:
         # Version 1 has curves instead of what is proven.
         proofs: dict[str, Any] = {
             key: {situation: _renamed(each, names) for situation, each in data[key].items()}
-            for key in ("proven", "curves")
+            for key in ("proven", "curves", "intervals")
             if key in data
         }
         return {**data, **proofs, "temperatures": {**temperatures, "situations": situations}}

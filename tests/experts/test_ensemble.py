@@ -35,7 +35,8 @@ def answer(fitted: FittedExperts, item: ItemInput, property: str) -> tuple[str, 
     known = tuple(each for each in item.known if each[0] != property)
     (logits,) = ensemble.score(ensemble.encode([item]), [CellQuery(0, property, known)])
     probability = softmax(logits.astype(np.float64))
-    best = int(probability.argmax())
+    # The last one is that of a value that the ensemble does not know.
+    best = int(probability[:-1].argmax())
     return ensemble.ontology.values_of(property)[best], float(probability[best])
 
 

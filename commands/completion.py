@@ -140,6 +140,7 @@ def complete(
     from kg.image_files import UnreadableImages
     from serving.calibration import Calibration
     from serving.completion import Completion, complete_cells
+    from serving.dependencies import Dependencies, without_contradictions
     from serving.items import CatalogItems
     from serving.limits import general_target, limits_of_cells
     from serving.loading import load_regions, load_scorer
@@ -180,6 +181,7 @@ def complete(
         general_target(ontology.decisions, target_precision), Calibration(scorer.calibration).cells
     )
     first: list[Completion] = []
+    contradicting = 0
     with bar("completing") as progress, _output_file(out) as file:
         completions = complete_cells(
             adapted,
@@ -196,8 +198,12 @@ def complete(
             for each in (plan.refused if named_cells is not None else ())
             if each.item is not None and each.property is not None
         ]
-        for completion in itertools.chain(completions, refused):
+        consistent = without_contradictions(
+            completions, snapshot, Dependencies.find(snapshot, ontology.learned())
+        )
+        for completion in itertools.chain(consistent, refused):
             decisions[completion.decision] += 1
+            contradicting += completion.contradicts is not None
             provable.add(completion)
             if len(first) < SHOWN:
                 first.append(completion)
@@ -224,11 +230,14 @@ def complete(
         **{decision: decisions[decision] for decision in DECISIONS},
         "provable": provable.as_dict(),
         "written": written,
+        "contradicting": contradicting,
         **left_out.as_dict(),
         "out": None if out is None else str(out),
         "seconds": round(time.monotonic() - started, 2),
     }
     lines = _summary(decisions, written, left_out, out, first)
+    if contradicting:
+        lines.append(f"not filled, because they contradict others of their item: {contradicting:,}")
     if cells and provable.is_little:
         lines.append(provable.explanation())
     context.emit(document, *lines)

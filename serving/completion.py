@@ -133,7 +133,8 @@ class Completion:
     ``reason`` says why a cell is refused. ``proven`` is the highest precision that is proven for a
     cell as probable as this one, if it may be filled; None if none is. ``another_value`` is the
     probability that the value is none of those that are known or offered; None if the scorer does
-    not tell. ``estimate`` is that of a number.
+    not tell. ``estimate`` is that of a number. ``contradicts`` is a statement of the item that does
+    not go with the best value (see :mod:`serving.dependencies`).
     """
 
     item: str
@@ -145,6 +146,7 @@ class Completion:
     proven: float | None = None
     another_value: float | None = None
     estimate: Estimate | None = None
+    contradicts: PropertyValue | None = None
 
     @classmethod
     def refused(cls, item: str, property: str, reason: Unasked) -> Completion:
@@ -166,6 +168,9 @@ class Completion:
             document["another_value"] = round(self.another_value, 6)
         if self.estimate is not None:
             document["estimate"] = self.estimate.as_dict()
+        if self.contradicts is not None:
+            name, value = self.contradicts
+            document["contradicts"] = {"property": name, "value": value}
         return document
 
 

@@ -26,7 +26,7 @@ from schema.arrays import IntArray
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
-from serving.cells import ExtendableScorer, Scorer, unknown_values
+from serving.cells import ExtendableScorer, OpenVocabularyScorer, Scorer, unknown_values
 
 NO_MAP = PropertyMap()
 NO_EDITS = VocabularyEdits()
@@ -145,7 +145,10 @@ class HomeScorer:
         return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
 
     def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
-        """Return values that the model does not know, as the home writes them."""
+        """Return values that the model does not know, as the home writes them.
+
+        One of them may be a value that a person has added.
+        """
         spec = self._home.properties.get(property)
         source = self._sources[self.ontology[property].name]
         offered = []
@@ -245,6 +248,9 @@ class HomeScorer:
                 if unknown:
                     new[name] = unknown
         if not new:
+            return
+        if isinstance(self._scorer, OpenVocabularyScorer):
+            # They are offered where a title says them.
             return
         if not isinstance(self._scorer, ExtendableScorer):
             self.unscored = new

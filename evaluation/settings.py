@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fusion.inference.featurizer import ItemInput
 from schema.errors import UsageError
-from schema.modalities import CONTENT_MODALITIES, Modality
+from schema.modalities import CONTENT_MODALITIES, NETWORK_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.wording import blind_title, value_words
 
@@ -66,8 +66,12 @@ class Setting:
         return self.choice(modality) != CHOICES[modality][-1]
 
     def as_dict(self) -> dict[str, str]:
-        """Return plain data: each modality's choice."""
-        return {modality.value: self.choice(modality) for modality in Modality}
+        """Return plain data: each modality's choice; of details, of those that are shown."""
+        return {
+            modality.value: self.choice(modality)
+            for modality in Modality
+            if modality in NETWORK_MODALITIES or self.shows(modality)
+        }
 
     @property
     def name(self) -> str:

@@ -235,8 +235,6 @@ def test_a_report_is_plain_json_with_the_setting_and_an_entry_per_property():
     data = json.loads(json.dumps(evaluate().as_dict(), allow_nan=False))
     assert data["setting"] == {
         "title": "full",
-        "description": "no",
-        "category": "no",
         "image": "yes",
         "known": "all",
     }

@@ -12,7 +12,8 @@ towards these.
 A source learned from most items, so the cells that tell its worth are those of items that it has
 not learned from. They are few, and so are the weights. A source joins in a group only where that
 raises the log-likelihood of cells that the weights were not fitted on, by more than its standard
-error over the items. One that does not help stays out, and :class:`SourceGain` says by how much.
+error over at least 30 items. One that does not help stays out, and :class:`SourceGain` says by how
+much.
 
 Shapes: C cells, V values of a property, K shortlisted values, S sources, F = 3 S features.
 """
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from experts.situations import Situation
+from experts.situations import Situation, TitleState
 from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.modalities import Modality
 from schema.settings import shown
 
 LEAST_PROBABILITY = 1e-3
@@ -38,6 +40,8 @@ LEAST_PROBABILITY = 1e-3
 rules out a value."""
 FITTED_VALUES = 24
 """The values of a cell that the weights are fitted on: those that are most probable by anyone."""
+LEAST_ITEMS = 30
+"""Items that have to tell whether a source helps; of fewer the standard error says too little."""
 MAX_WEIGHT = 100.0
 FORMAT_VERSION = 1
 # Standard deviations of the weights d, a and c around zero, and of a property's around the shared.
@@ -54,6 +58,8 @@ Key = tuple[Situation, str]
 
 def group_of(situation: Situation) -> str:
     """Name the group of a situation: with and without other statements, the weights are shared."""
+    if situation.title is TitleState.ABSENT and not situation.image:
+        return str(Modality.STATEMENTS)
     return replace(situation, known=False).name
 
 
@@ -90,8 +96,8 @@ class SourceGain:
 
     @property
     def joins(self) -> bool:
-        """Whether it adds more than the standard error."""
-        return self.items > 1 and self.gain > self.error
+        """Whether it adds more than the standard error, and enough items say so."""
+        return self.items >= LEAST_ITEMS and self.gain > self.error
 
 
 @dataclass(frozen=True)

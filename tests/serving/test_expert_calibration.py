@@ -71,7 +71,8 @@ def test_where_nothing_joins_all_stays_as_it_was() -> None:
     assert calibration.proving_temperature(SAYS.name, "colour") == 1.5
     nothing = FittedSecondStage(SecondStage(("network",), {}, {}), {})
     same = calibrate_joint(before, {(SAYS, "colour"): cells}, nothing, ONTOLOGY)
-    assert {**same, "proving_temperatures": None} == {**before, "proving_temperatures": None}
+    added = {"proving_temperatures": before["temperatures"], "intervals": {}}
+    assert same == {**before, **added}
 
 
 def test_a_proof_is_discounted_by_how_often_the_answers_agree() -> None:

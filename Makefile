@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ITEMS ?= 2400
-# Few items and little time call for small batches, and so small a model gains nothing from bf16.
+# The experts take the first of the minutes, the network the rest. Few items and little time call for
+# small batches, and so small a model gains nothing from bf16.
 # At twice this learning rate the model does not learn to match queries.
 DEMO_TRAIN ?= --size tiny --minutes 3 --set precision=fp32 --set learning_rate=0.0015 --set warmup_steps=50 --set batch_size=32
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))

@@ -148,6 +148,7 @@ def completion(
     from evaluation.against import Baselines
     from evaluation.completion import compare, evaluate_settings
     from evaluation.settings import SETTINGS, Setting
+    from evaluation.unseen import unseen_scorer
     from kg.image_files import UnreadableImages
     from serving.home_scorer import HomeScorer
     from serving.loading import items_of_split, load_regions, load_scorer
@@ -161,8 +162,6 @@ def completion(
     note_not_trained_to_complete(context, scorer)
     ontology = home.ontology()
     property_map = read_property_map(map_file, ontology, scorer.ontology)
-    adapted = HomeScorer(scorer, ontology, property_map)
-    note_unknown_properties(context, scorer.name, ontology, adapted.ontology)
     files = home.image_files()
     snapshot = home.snapshot(details=scorer.reads_details)
     items = items_of_split(snapshot, split_name, files, split, load_regions(home, scorer))
@@ -177,13 +176,20 @@ def completion(
         if unreadable.all:
             raise DataError(f"{unreadable}; to evaluate without images, give --image no")
         warn_of_unreadable_images(unreadable)
+    if split_name != "train":
+        with bar("fitting", "steps") as progress:
+            scorer = unseen_scorer(home, scorer, items, context.note, progress)
+    adapted = HomeScorer(scorer, ontology, property_map)
+    note_unknown_properties(context, scorer.name, ontology, adapted.ontology)
     also_blind = [word.strip() for word in blind_also.split(",") if word.strip()]
     with bar("evaluating") as progress:
         reports = evaluate_settings(
             adapted, items, ontology, settings, blind_also=also_blind, progress=progress
         )
     baselines = Baselines(home, split, split_name, also_blind)
-    others = [_evaluate_other(baselines, name, settings) for name in dict.fromkeys(against)]
+    others = [
+        _evaluate_other(context, baselines, name, settings) for name in dict.fromkeys(against)
+    ]
     documents = []
     lines: list[object] = []
     for report, *baseline_reports in zip(reports, *others, strict=True):
@@ -200,11 +206,12 @@ def completion(
 
 
 def _evaluate_other(
-    baselines: Baselines, name: str, settings: Sequence[Setting]
+    context: Context, baselines: Baselines, name: str, settings: Sequence[Setting]
 ) -> list[EvaluationReport]:
     """Evaluate a baseline or another model on the same items."""
     from evaluation.against import BASELINES
     from evaluation.completion import evaluate_settings
+    from evaluation.unseen import unseen_scorer
     from serving.home_scorer import HomeScorer
     from serving.loading import items_of_split, load_regions, load_scorer
 
@@ -224,6 +231,9 @@ def _evaluate_other(
         baselines.split_file,
         load_regions(home, scorer),
     )
+    if baselines.part != "train":
+        with bar("fitting", "steps") as progress:
+            scorer = unseen_scorer(home, scorer, items, context.note, progress)
     with bar(f"evaluating {name}") as progress:
         return evaluate_settings(
             HomeScorer(scorer, baselines.ontology),

@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--preset",
     metavar="P",
-    default="joint",
-    show_default=True,
-    help="Model to train: joint; experts, fitted in minutes; a paper's k3m, mbsd or vtbert; a "
-    "baseline bert, vit, vilt, fashionbert, k3m-without-iifm or k3m-without-knowledge; or wrapped, "
-    "a pretrained model.",
+    help="Model to train: experts, fitted in minutes; joint, a network; a paper's k3m, mbsd or "
+    "vtbert; a baseline bert, vit, vilt, fashionbert, k3m-without-iifm or k3m-without-knowledge; "
+    "or wrapped, a pretrained model.  [default: experts, and the network joint beside them]",
 )
 @click.option(
     "--size",
@@ -68,7 +66,8 @@ if TYPE_CHECKING:
     "--minutes",
     metavar="M",
     type=FiniteRange(0, 10_000_000, min_open=True),
-    help="Time budget in minutes; the learning rate decays over it.  [default: none]",
+    help="Time budget in minutes, of which the experts take the first; the network's learning rate "
+    "decays over it.  [default: none]",
 )
 @click.option(
     "--steps",
@@ -86,7 +85,7 @@ if TYPE_CHECKING:
 @click.option(
     "--name",
     metavar="NAME",
-    help="Name of the model.  [default: PRESET-SIZE-NUMBER]",
+    help="Name of the model.  [default: PRESET-SIZE-NUMBER, or joint-SIZE-NUMBER]",
 )
 @click.option(
     "--seed",
@@ -102,20 +101,29 @@ if TYPE_CHECKING:
     help="Continue an interrupted run: the one called --name, or else the latest.",
 )
 @split_option
+@click.option(
+    "--refit/--no-refit",
+    default=None,
+    help="Whether the experts learn from the items of the test split as well.  [default: yes, "
+    "unless --split is given]",
+)
 @pass_context
 def train(context: Context, /, **options: Any) -> None:
     """Train a model on the catalogue.
 
-    Ctrl-C saves the run and prints how to continue it. Under torchrun every process takes its share
-    of each batch. docs/commands.md lists the settings for --set and --config.
+    Fits experts first, which `complete` can use after a minute or two, then trains a network for
+    the rest of --minutes or for --steps, and lets it join where it helps. Ctrl-C saves the run and
+    prints how to continue it. Under torchrun every process takes its share of each batch.
+    docs/commands.md lists the settings for --set and --config.
 
     \b
     Example:
       catalograph train --size small --minutes 30
       torchrun --nproc-per-node 2 cli.py train --minutes 30
     """
+    from commands.joint_training import JointTraining
     from serving.loading import calibrate_model
-    from training.config import EXPERTS_PRESET, TrainOptions
+    from training.config import EXPERTS_PRESET, NETWORK_PRESET, TrainOptions
     from training.processes import Processes
     from training.run import train as run
 
@@ -123,9 +131,13 @@ def train(context: Context, /, **options: Any) -> None:
     if name is not None and Path(name).name != name:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
-    if options["preset"] == EXPERTS_PRESET:
-        _fit_experts(context, home, TrainOptions(**options))
+    preset = options.pop("preset")
+    # The command's options are named like the fields of TrainOptions.
+    chosen = TrainOptions(**options, preset=preset or NETWORK_PRESET)
+    if preset == EXPERTS_PRESET:
+        _fit_experts(context, home, chosen)
         return
+    with_experts = _fits_experts(context, home, chosen, preset)
     processes = Processes.join()
     is_first_process = processes.is_first
     if context.reduced_threads is not None and is_first_process:
@@ -136,13 +148,15 @@ def train(context: Context, /, **options: Any) -> None:
     if is_first_process:
         note_not_learned(context, home.ontology_or_none())
     with processes.failing_together():
-        with TrainingDisplay(quiet=not is_first_process) as display:
-            # The command's options are named like the fields of TrainOptions.
-            result = run(home, TrainOptions(**options), display, processes)
+        if with_experts:
+            result = JointTraining(context, home, chosen, processes).run()
+        else:
+            with TrainingDisplay(quiet=not is_first_process) as display:
+                result = run(home, chosen, display, processes)
         # Not one of the figures that are printed.
         finished = result.pop("finished", True)
         folder = Path(result["model"])
-        if finished:
+        if finished and not with_experts:
             calibrating = bar("calibrating") if is_first_process else nullcontext(no_progress)
             with calibrating as progress:
                 calibrate_model(
@@ -165,6 +179,32 @@ def train(context: Context, /, **options: Any) -> None:
     )
     if not finished:
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: str | None) -> bool:
+    """Return whether a run is one of experts and a network, rather than of a network alone."""
+    from experts.folder import has_experts
+    from schema.manifests import MANIFEST
+    from training.setup import model_folder
+
+    if options.resume:
+        named = None if options.name is None else home.models / options.name
+        folder = named if named is not None else model_folder(home, options)
+        return (folder / MANIFEST).is_file() and has_experts(folder)
+    if preset is not None:
+        if options.refit is not None:
+            raise UsageError(
+                f"--refit does not fit --preset {preset}: only experts can learn from the items "
+                "that they are measured by"
+            )
+        return False
+    if options.init is not None:
+        context.note(
+            f"--init {options.init}: the network is trained alone, without experts; leave it out "
+            "to fit these first"
+        )
+        return False
+    return True
 
 
 def _fit_experts(context: Context, home: Home, options: TrainOptions) -> None:
@@ -304,10 +344,27 @@ def show_model(context: Context, name: str | None) -> None:
 
 
 def _show_experts(context: Context, path: Path) -> None:
-    """Show what a model of experts has learned of how many properties."""
+    """Show what a model of experts has learned of how many properties, and what joins them."""
     from experts.folder import load_experts
+    from fusion.checkpoint import ModelFolder
+    from fusion.summary import summarize
+    from serving.joining import network_folder, read_stage
 
     ensemble = load_experts(path)
+    joined = read_stage(ensemble)
+    beside = network_folder(path)
+    network = None if beside is None else ModelFolder(beside)
+    network_lines = []
+    if network is not None:
+        summary = summarize(network.model)
+        network_lines.append(
+            f"network: preset {network.about.get('preset')}, size {network.about.get('size')}, "
+            f"step {network.about.get('step')}, {summary.parameters:,} parameters"
+        )
+        if joined is None:
+            network_lines.append(
+                f"the network has not joined the experts: train --resume --name {ensemble.name}"
+            )
     experts = [asdict(each) for each in ensemble.summaries()]
     specs = [ensemble.ontology[name] for name in ensemble.ontology.learned()]
     document = {
@@ -321,6 +378,14 @@ def _show_experts(context: Context, path: Path) -> None:
         "properties": len(specs),
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": ensemble.calibration is not None,
+        "network": None
+        if network is None
+        else {
+            **{key: network.about.get(key) for key in ("preset", "size", "step", "validation")},
+            "parameters": summary.parameters,
+            "config": network.config.as_dict(),
+        },
+        "second_stage": None if joined is None else joined.stage.as_dict()["gains"],
     }
     calibrated = "calibrated" if ensemble.calibration is not None else "not calibrated"
     columns = ("expert", "properties", "parameters")
@@ -330,6 +395,8 @@ def _show_experts(context: Context, path: Path) -> None:
         f"{ensemble.name}: experts that compare an item with {ensemble.kernels.landmarks:,} "
         f"others, at {path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
+        *network_lines,
+        *(joined.lines() if joined is not None else ()),
         table(columns, rows, right=columns[1:]),
     )
 

@@ -33,7 +33,7 @@ from schema.modalities import CONTENT_MODALITIES, Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
-from serving.cells import Scorer, predict, score_in_chunks, unknown_values
+from serving.cells import Scorer, predict, proving_in_chunks, score_in_chunks, unknown_values
 from serving.completion import fills
 
 _EVALUATION_BATCH = 128  # items
@@ -301,10 +301,14 @@ class _SettingEvaluator:
         scorable = [cells for cells in properties if cells.property in self.known]
         queries = [query for cells in scorable for query in cells.queries]
         scores = iter(score_in_chunks(self.scorer, encoded, queries))
+        proving = proving_in_chunks(self.scorer, encoded, queries)
+        proofs = iter(proving or ())
         for cells in properties:
             if cells.property in self.known:
-                logits = np.stack(list(itertools.islice(scores, len(cells.queries))))
-                outcomes = self._ranked(cells, logits, items)
+                count = len(cells.queries)
+                logits = np.stack(list(itertools.islice(scores, count)))
+                proof = None if proving is None else list(itertools.islice(proofs, count))
+                outcomes = self._ranked(cells, logits, items, proof)
             else:
                 outcomes = _unranked(cells)
             self.outcomes[cells.property].append(outcomes)
@@ -328,11 +332,16 @@ class _SettingEvaluator:
         return list(by_property.values())
 
     def _ranked(
-        self, cells: _HiddenCells, logits: NDArray[np.float32], items: Sequence[ItemInput]
+        self,
+        cells: _HiddenCells,
+        logits: NDArray[np.float32],
+        items: Sequence[ItemInput],
+        proof: Sequence[NDArray[np.float32]] | None,
     ) -> Outcomes:
         """Rank all true values and judge the best candidates of N cells.
 
-        ``logits`` are [N, V], or [N, V + 1] with that of a value that the model does not know.
+        ``logits`` are [N, V], or [N, V + 1] with that of a value that the model does not know;
+        ``proof`` are those by which precision is proven, if these are others.
         """
         spec = self.known[cells.property]
         number = np.array(cells.item_numbers)
@@ -369,9 +378,14 @@ class _SettingEvaluator:
             for offered in unknown[row]:
                 share = float(predicted.other) * offered.probability
                 confidence[row] = max(confidence[row], share)
+            proving = None
+            if proof is not None:
+                temperature = self.calibration.proving_temperature(situation, cells.property)
+                by_proof = predict(proof[row], len(spec.values), temperature).candidates
+                proving = float(by_proof[predicted.candidates.argmax()])
             for column, target in enumerate(TARGETS):
                 threshold = self.calibration.threshold(situation, cells.property, target)
-                filled[row, column] = fills(predicted.candidates, threshold)
+                filled[row, column] = fills(predicted.candidates, threshold, proving=proving)
         best = candidates.argmax(1)
         return Outcomes(
             item=number[row_cell],

@@ -222,6 +222,7 @@ class ExpertEnsemble:
         self.read_pixels = read_pixels
         self.path = Path(name)
         self.about: dict[str, Any] = {}
+        self.joint: dict[str, Any] | None = None
         self._frequencies: dict[str, FloatArray] = {}
 
     modalities = NETWORK_MODALITIES

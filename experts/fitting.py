@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -44,7 +44,7 @@ from experts.hidden_values import (
 from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
 from experts.open_values import OpenValues, add_unknown
 from experts.ridge import ExactRidge, FittedRidge, NystromRidge
-from experts.situations import CatalogueWords, Situation, TitleState
+from experts.situations import CatalogueWords, Situation, TitleState, others_of
 from experts.stacker import (
     Examples,
     Shortlists,
@@ -90,7 +90,6 @@ class TitleVariant(StrEnum):
     NONE = "none"
 
 
-_FORMS = tuple(TitleVariant)
 _HIDDEN_TITLES = (TitleVariant.WHOLE, TitleVariant.NONE)
 """In which cells with hidden values are scored."""
 
@@ -132,6 +131,9 @@ def variants() -> Iterator[Variant]:
                     yield Variant(title, known, image)
 
 
+_VARIANTS = tuple(variants())
+
+
 @dataclass(frozen=True)
 class LabelledItems:
     """The N items that experts learn from: titles, images and trusted statements."""
@@ -161,15 +163,43 @@ class HeldOutCells:
 
     ``logits`` [C, V + 1] are those of a stacker that was fitted without the cells' own ``fold``
     [C]; the last one is that of a value that the model does not know. ``true`` [C, V] are the
-    item's values, ``item`` [C] its number, and ``title`` [C] says in which form its title is shown,
-    by its place among all :class:`TitleVariant`.
+    item's values, ``item`` [C] its number, and ``variant`` [C] says what is shown of it, by its
+    place among all :func:`variants`.
     """
 
     logits: NDArray[np.float32]
     true: BoolArray
     item: IntArray
     fold: IntArray
-    title: IntArray
+    variant: IntArray
+
+    def select(self, mask: BoolArray) -> HeldOutCells:
+        """Return the cells that ``mask`` [C] selects."""
+        return HeldOutCells(
+            self.logits[mask],
+            self.true[mask],
+            self.item[mask],
+            self.fold[mask],
+            self.variant[mask],
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the variants show of the N items: titles and known statements, in every form."""
+
+    titles: Mapping[TitleVariant, Sequence[str | None]]
+    known: Mapping[KnownVariant, Sequence[Sequence[PropertyValue]]]
+
+    def title(self, item: int, variant: Variant) -> str | None:
+        """Return the title of an item, as a variant shows it."""
+        titles = self.titles.get(variant.title)
+        return None if titles is None else titles[item]
+
+    def statements(self, item: int, variant: Variant, property: str) -> tuple[PropertyValue, ...]:
+        """Return the statements of other properties that a variant shows of an item."""
+        known = self.known.get(variant.known)
+        return () if known is None else others_of(known[item], property)
 
 
 @dataclass(frozen=True)
@@ -179,6 +209,7 @@ class FittedExperts:
     ensemble: ExpertEnsemble
     held_out: dict[tuple[Situation, str], HeldOutCells]
     items: LabelledItems
+    shown: Shown
 
 
 def fit_experts(
@@ -209,7 +240,7 @@ class _Cells:
     examples: list[Examples] = field(default_factory=list)
     true: list[BoolArray] = field(default_factory=list)
     item: list[IntArray] = field(default_factory=list)
-    title: list[IntArray] = field(default_factory=list)
+    variant: list[IntArray] = field(default_factory=list)
 
 
 _Shown: TypeAlias = tuple[Expert, TitleVariant, KnownVariant]
@@ -275,9 +306,13 @@ class _Fitting:
             image=ImageKernel.fit(items.images, landmarks.images, seed),
             statements=StatementKernel(ontology, landmarks.known),
         )
+        self.known: dict[KnownVariant, Sequence[Sequence[PropertyValue]]] = {
+            KnownVariant.ALL: items.known,
+            KnownVariant.SOME: [self._some(known) for known in items.known],
+        }
+        self.shown = Shown(self.titles, self.known)
         self.one_hot = {
-            KnownVariant.ALL: self.kernels.statements.one_hot(items.known),
-            KnownVariant.SOME: self.kernels.statements.one_hot(list(map(self._some, items.known))),
+            variant: self.kernels.statements.one_hot(known) for variant, known in self.known.items()
         }
         self.content = self._content_rows()
         self.between = self._between_landmarks()
@@ -304,7 +339,7 @@ class _Fitting:
         self.progress(steps, steps)
         ensemble = ExpertEnsemble(self.name, self.ontology, self.kernels, self.learned, stacker)
         ensemble.open_values = open_values
-        return FittedExperts(ensemble, held_out, self.items)
+        return FittedExperts(ensemble, held_out, self.items, self.shown)
 
     def _rare_first(self, items: LabelledItems, count: int) -> IntArray:
         """Choose items at random, after one of each value, the rarest values first."""
@@ -550,7 +585,7 @@ class _Fitting:
         cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
         cells.true.append(true)
         cells.item.append(rows)
-        cells.title.append(np.full(len(rows), _FORMS.index(variant.title)))
+        cells.variant.append(np.full(len(rows), _VARIANTS.index(variant)))
 
     def _add_hidden(self, own: _Labels, variant: Variant, number: int, whole: BoolArray) -> None:
         """Add the cells of a group of hidden values, of items that a variant shows ``whole``."""
@@ -620,7 +655,7 @@ class _Fitting:
                     weights = self._weights(each.examples, whole.shared[situation], name)
                     whole.own[situation, name] = weights
                 held_out[situation, name] = HeldOutCells(
-                    logits[name], each.true, each.item, fold_of[each.item], each.title
+                    logits[name], each.true, each.item, fold_of[each.item], each.variant
                 )
         return whole, held_out
 
@@ -632,10 +667,8 @@ class _Fitting:
         scored = {}
         for (situation, property), cells in sorted(held_out.items()):
             titles = [
-                self.titles[form][item] if form in self.titles else None
-                for form, item in zip(
-                    (_FORMS[place] for place in cells.title), cells.item.tolist(), strict=True
-                )
+                self.shown.title(item, _VARIANTS[variant])
+                for item, variant in zip(cells.item.tolist(), cells.variant.tolist(), strict=True)
             ]
             scored[situation, property] = ScoredTitles(
                 cells.logits, situation.title, cells.item, titles
@@ -671,7 +704,7 @@ class _Fitting:
             ),
             np.concatenate(cells.true),
             np.concatenate(cells.item),
-            np.concatenate(cells.title),
+            np.concatenate(cells.variant),
         )
 
     def _shared(self, examples: Sequence[Examples]) -> FloatArray:
@@ -694,7 +727,7 @@ class _Gathered:
     examples: Examples
     true: BoolArray
     item: IntArray
-    title: IntArray
+    variant: IntArray
 
 
 @dataclass(frozen=True)

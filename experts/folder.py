@@ -43,10 +43,13 @@ from fusion.checkpoint import (
 )
 from fusion.inference.featurizer import PixelReader
 from schema.arrays import FloatArray, IntArray
+from schema.documents import parse_json_object
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 
 EXPERT_FILE = "experts.safetensors"
+JOINT = "joint.json"
+"""What joins a network to the experts of a folder, written by :mod:`serving.joining`."""
 
 
 def has_experts(folder: Path) -> bool:
@@ -82,6 +85,7 @@ def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> Expert
         description = ModelDescription.read(folder, files)
         arrays = load(files.pop(EXPERT_FILE))
         ensemble = from_arrays(folder.resolve().name, description.ontology, arrays)
+        ensemble.joint = parse_json_object(files[JOINT]) if JOINT in files else None
     ensemble.path = folder
     ensemble.about = description.about
     ensemble.calibration = description.calibration

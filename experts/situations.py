@@ -55,6 +55,16 @@ class Situation:
         return [Situation(state, self.image, self.known) for state in states if state != self.title]
 
 
+def every_situation() -> list[Situation]:
+    """Return all situations that there are."""
+    return [
+        Situation(state, image, known)
+        for state in TitleState
+        for image in (True, False)
+        for known in (True, False)
+    ]
+
+
 class CatalogueWords:
     """The words of an ontology's values, by which a title tells of a property."""
 

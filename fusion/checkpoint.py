@@ -53,6 +53,7 @@ ABOUT = {
     "steps": (int, type(None)),
     "minutes": (int, float, type(None)),
     "split": (str, type(None)),
+    "learned": (list,),
     "recipe": (dict,),
     "terms": (list,),
     "threads": (int,),

@@ -20,7 +20,7 @@ from schema.documents import parse_toml
 from schema.errors import CatalographError, HomeNotFoundError, UsageError
 from schema.files import write_atomically
 from schema.ledger_salvage import salvage_ledger
-from schema.manifests import MANIFEST, manifest_problems
+from schema.manifests import MANIFEST, NETWORK, manifest_problems
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.stamps import Condition, examine, repaired
@@ -273,7 +273,13 @@ def _copy_models(damaged: Path, target: Home, report: SalvageReport) -> None:
 
 def _whole_manifests(folder: Path, report: SalvageReport) -> Iterator[Path]:
     """Yield the manifests of a model's folder whose files are whole; report the others."""
-    for manifest in sorted([*folder.glob(MANIFEST), *folder.glob(f"checkpoints/*/{MANIFEST}")]):
+    for manifest in sorted(
+        [
+            *folder.glob(MANIFEST),
+            *folder.glob(f"{NETWORK}/{MANIFEST}"),
+            *folder.glob(f"checkpoints/*/{MANIFEST}"),
+        ]
+    ):
         problems = manifest_problems(manifest.parent, "it was left out")
         if problems:
             report.lost.append(problems[0])
@@ -285,8 +291,11 @@ def _copy_model(folder: Path, copy: Path, whole: Sequence[Path]) -> None:
     """Copy a model's folder, with its log and those checkpoints that are whole."""
 
     def damaged(path: str, names: list[str]) -> list[str]:
-        """Return the checkpoints among the names in a folder that are not whole."""
+        """Return which names in a folder are those of parts that are not whole."""
         parent = Path(path)
+        if parent == folder:
+            is_damaged = NETWORK in names and parent / NETWORK not in whole
+            return [NETWORK] if is_damaged else []
         if parent.name != "checkpoints":
             return []
         return [name for name in names if parent / name not in whole]

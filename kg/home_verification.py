@@ -21,7 +21,7 @@ from schema.appended import appended_problem
 from schema.declared import DeclaredReadings
 from schema.errors import CatalographError
 from schema.ledger_verification import verify_ledger
-from schema.manifests import MANIFEST, manifest_problems
+from schema.manifests import MANIFEST, NETWORK, manifest_problems
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.stamps import Condition, examine
@@ -85,7 +85,8 @@ def verify_home(
         ),
         report,
     )
-    for folder in sorted({path.parent for path in home.models.glob(f"*/{MANIFEST}")}):
+    manifests = (*home.models.glob(f"*/{MANIFEST}"), *home.models.glob(f"*/{NETWORK}/{MANIFEST}"))
+    for folder in sorted({path.parent for path in manifests}):
         report.problems += manifest_problems(folder, MODEL_GO_ON)
     for log in sorted(home.models.glob("*/log.jsonl")):
         damage = appended_problem(log)

@@ -10,6 +10,8 @@ from schema.documents import parse_json_object
 from schema.files import digest_named, open_named, write_atomically
 
 MANIFEST = "manifest.json"
+NETWORK = "network"
+"""The folder in a model folder of experts that holds a network, itself a model folder."""
 MAX_BYTES = 1 << 26
 """A larger manifest is damaged."""
 

@@ -150,7 +150,7 @@ def fit_calibration(
     out_of_fold = out_of_fold or {}
     groups = join_groups(groups, out_of_fold)
     temperatures_without_fold = {
-        fold: _fit_temperatures(
+        fold: fit_temperatures(
             {group: cells.select(cells.fold != fold) for group, cells in groups.items()}
         )
         for fold in _FOLDS
@@ -158,13 +158,13 @@ def fit_calibration(
     judged: dict[str, dict[str, JudgedCells]] = defaultdict(dict)
     for group, cells in groups.items():
         of_folds = {
-            fold: _temperature_of(fitted, group.situation, group.property)
+            fold: temperature_of(fitted, group.situation, group.property)
             for fold, fitted in temperatures_without_fold.items()
         }
         # With temperatures fitted on the same cells, they would look better than they are.
         judged[group.situation][group.property] = _judge(cells, of_folds)
 
-    temperatures = _fit_temperatures(groups)
+    temperatures = fit_temperatures(groups)
     return {
         "version": FORMAT_VERSION,
         "confidence": CONFIDENCE,
@@ -173,7 +173,7 @@ def fit_calibration(
         "out_of_fold_cells": sum(len(cells.fold) for cells in out_of_fold.values()),
         "temperatures": temperatures,
         "intervals": fit_intervals(
-            groups, ontology, functools.partial(_temperature_of, temperatures)
+            groups, ontology, functools.partial(temperature_of, temperatures)
         ),
         "proven": {
             situation: {
@@ -346,7 +346,7 @@ def _true_values(scorer: Scorer, item: ItemInput, property: str, width: int) -> 
     return marked
 
 
-def _fit_temperatures(groups: ScoredGroups) -> dict[str, Any]:
+def fit_temperatures(groups: ScoredGroups) -> dict[str, Any]:
     """Fit a ``global`` temperature, and per situation one for ``all`` and for each property."""
     overall = fit_temperature(groups.values())
     situations: dict[str, Any] = {}
@@ -404,7 +404,7 @@ def _judge(cells: ScoredCells, temperatures: dict[int, float]) -> JudgedCells:
     return JudgedCells(probability, cells.true[np.arange(len(best)), best], cells.item)
 
 
-def _temperature_of(temperatures: dict[str, Any], situation: str, property: str) -> float:
+def temperature_of(temperatures: dict[str, Any], situation: str, property: str) -> float:
     """Look up a property's temperature, falling back on its situation's and on the global one."""
     fitted = temperatures["situations"].get(situation)
     if fitted is None:
@@ -433,6 +433,10 @@ class Calibration:
             )
         try:
             self._temperatures = _checked_temperatures(data["temperatures"])
+            proving = data.get("proving_temperatures")
+            self._proving = (
+                self._temperatures if proving is None else _checked_temperatures(proving)
+            )
             if version == FORMER_VERSION:
                 confidence = _number(data.get("confidence", CONFIDENCE))
                 self._proven = _proven_by_curves(data["curves"], confidence)
@@ -447,7 +451,11 @@ class Calibration:
 
     def temperature(self, situation: str, property: str) -> float:
         """Return the divisor of the logits of the property's cells in that situation."""
-        return _temperature_of(self._temperatures, situation, property)
+        return temperature_of(self._temperatures, situation, property)
+
+    def proving_temperature(self, situation: str, property: str) -> float:
+        """Return the divisor of the logits by which precision is proven, if these are others."""
+        return temperature_of(self._proving, situation, property)
 
     def threshold(self, situation: str, property: str, target: float) -> float | None:
         """Return the lowest probability from which on the target precision is proven.
@@ -482,7 +490,7 @@ class Calibration:
 
 
 def _checked_temperatures(data: Any) -> dict[str, Any]:
-    """Return temperatures as :func:`_fit_temperatures` does.
+    """Return temperatures as :func:`fit_temperatures` does.
 
     Raises ValueError, KeyError, TypeError or AttributeError on anything else.
     """

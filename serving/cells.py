@@ -98,6 +98,18 @@ def unknown_values(scorer: Scorer, item: ItemInput, property: str) -> Sequence[O
     return ()
 
 
+@runtime_checkable
+class ProvingScorer(Scorer, Protocol):
+    """A scorer whose precision is proven by other scores than those that rank the values."""
+
+    def proving_scores(
+        self, encoded: Any, cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]] | None:
+        """Return the logits of each cell by which precision is proven; None if by those of
+        :meth:`score`.
+        """
+
+
 def probabilities(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:
     """Return the softmax of logits [..., V] / temperature over the property's values."""
     return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1))
@@ -129,3 +141,18 @@ def score_in_chunks(
         for start in range(0, len(cells), MAX_CELLS_PER_CALL)
         for logits in scorer.score(encoded, cells[start : start + MAX_CELLS_PER_CALL])
     ]
+
+
+def proving_in_chunks(
+    scorer: Scorer, encoded: Any, cells: Sequence[CellQuery]
+) -> list[NDArray[np.float32]] | None:
+    """Return the logits by which a scorer's precision is proven; None if by those that it gives."""
+    if not isinstance(scorer, ProvingScorer):
+        return None
+    rows = []
+    for start in range(0, len(cells), MAX_CELLS_PER_CALL):
+        part = scorer.proving_scores(encoded, cells[start : start + MAX_CELLS_PER_CALL])
+        if part is None:
+            return None
+        rows += part
+    return rows

@@ -51,6 +51,7 @@ from serving.cells import (
     Prediction,
     Scorer,
     predict,
+    proving_in_chunks,
     score_in_chunks,
     unknown_values,
 )
@@ -201,11 +202,17 @@ class Withheld:
 NOTHING_WITHHELD = Withheld()
 
 
-def fills(predicted: FloatArray, threshold: float | None, best: float | None = None) -> bool:
+def fills(
+    predicted: FloatArray,
+    threshold: float | None,
+    best: float | None = None,
+    proving: float | None = None,
+) -> bool:
     """Return whether a cell is filled; the arguments are those of :func:`decide`."""
     best = float(predicted.max()) if best is None else best
+    proving = best if proving is None else proving
     another_value = 1 - float(predicted.sum())
-    return threshold is not None and best >= threshold and best > another_value
+    return threshold is not None and proving >= threshold and best > another_value
 
 
 def decide(
@@ -213,6 +220,7 @@ def decide(
     prior: FloatArray,
     threshold: float | None,
     best: float | None = None,
+    proving: float | None = None,
     *,
     review_above: float = MIN_PROBABILITY,
 ) -> Decision:
@@ -220,11 +228,12 @@ def decide(
 
     ``prior`` [V] are the values' frequencies, and ``threshold`` is the probability that proves the
     target precision, if any does. ``best`` is the greatest probability of a value that may be
-    offered, if not all may be. Below ``review_above`` it is not worth a review.
+    offered, if not all may be, and ``proving`` is that value's probability by the scores that prove
+    precision, if these are others. Below ``review_above`` it is not worth a review.
     """
     best = float(predicted.max()) if best is None else best
     total = float(predicted.sum())
-    if fills(predicted, threshold, best):
+    if fills(predicted, threshold, best, proving):
         return "fill"
     if best < review_above or total == 0:
         return "abstain"
@@ -352,8 +361,13 @@ class _Completer:
         queries = [variant.query for cell in cells for variant in cell.variants]
         encoded = self.scorer.encode(inputs) if queries else None
         scores = iter(score_in_chunks(self.scorer, encoded, queries))
+        whole = [cell.variants[0].query for cell in cells if cell.variants]
+        proving = proving_in_chunks(self.scorer, encoded, whole) if whole else None
+        proofs = iter(proving or ())
         for cell in cells:
-            yield self._complete_cell(cell, list(itertools.islice(scores, len(cell.variants))))
+            rows = list(itertools.islice(scores, len(cell.variants)))
+            proof = next(proofs) if proving is not None and cell.variants else None
+            yield self._complete_cell(cell, rows, proof)
 
     def _variants(
         self, name: str, item_variants: Mapping[Modality | None, ItemInput], first_index: int
@@ -383,9 +397,15 @@ class _Completer:
         return variants
 
     def _complete_cell(
-        self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]
+        self,
+        cell: _CellRequest,
+        scores: Sequence[NDArray[np.float32]],
+        proof: NDArray[np.float32] | None,
     ) -> Completion:
-        """Rank, decide and explain one cell, given the logits of its variants."""
+        """Rank, decide and explain one cell, given the logits of its variants.
+
+        ``proof`` are the logits of the cell by which its precision is proven, if these are others.
+        """
         name = cell.property
         if not cell.variants:
             return Completion(cell.item.id, name, (), "abstain", Evidence())
@@ -412,7 +432,7 @@ class _Completer:
         tells_other = len(scores[0]) > len(values)
         said = float(every[0][len(values) :].sum())
         best = int(ranking[0])
-        decision, proven = self._decide(cell, predictions[0].candidates, best, candidates[0])
+        decision, proven = self._decide(cell, predictions[0].candidates, best, candidates[0], proof)
         return Completion(
             cell.item.id,
             name,
@@ -432,11 +452,13 @@ class _Completer:
         predicted: FloatArray,
         best: int,
         candidate: Candidate,
+        proof: NDArray[np.float32] | None,
     ) -> tuple[Decision, float | None]:
         """Decide on a cell, and return the highest precision that is proven for it.
 
         ``predicted`` [V] are the probabilities of the values that the model knows. The best
-        ``candidate`` is number ``best`` among these and the values of the title.
+        ``candidate`` is number ``best`` among these and the values of the title, and ``proof`` are
+        the logits by which precision is proven, if these are others.
         """
         name = cell.property
         probability = candidate.probability
@@ -444,14 +466,25 @@ class _Completer:
         # What is proven is proven of values that the model was trained on.
         if candidate.source is not Source.VOCABULARY:
             return "review" if probability >= review_above else "abstain", None
+        situation = cell.variants[0].situation
+        proving = probability
+        if proof is not None:
+            temperature = self.calibration.proving_temperature(situation, name)
+            proving = float(predict(proof, len(predicted), temperature).candidates[best])
         threshold = None
         proven = None
         if self.scorer.ontology[name].counts[best] and cell.may_fill:
-            situation = cell.variants[0].situation
             threshold = self.calibration.threshold(situation, name, cell.limits.target_precision)
-            proven = self.calibration.proven_precision(situation, name, probability)
-        prior = self.priors[name]
-        return decide(predicted, prior, threshold, probability, review_above=review_above), proven
+            proven = self.calibration.proven_precision(situation, name, proving)
+        decision = decide(
+            predicted,
+            self.priors[name],
+            threshold,
+            probability,
+            proving,
+            review_above=review_above,
+        )
+        return decision, proven
 
 
 def _candidate(

@@ -26,7 +26,13 @@ from schema.arrays import IntArray
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
-from serving.cells import ExtendableScorer, OpenVocabularyScorer, Scorer, unknown_values
+from serving.cells import (
+    ExtendableScorer,
+    OpenVocabularyScorer,
+    ProvingScorer,
+    Scorer,
+    unknown_values,
+)
 
 NO_MAP = PropertyMap()
 NO_EDITS = VocabularyEdits()
@@ -143,6 +149,18 @@ class HomeScorer:
             queries.append(query)
         logits = self._scorer.score(encoded, queries)
         return [source.scores(row) for source, row in zip(sources, logits, strict=True)]
+
+    def proving_scores(
+        self, encoded: Any, cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]] | None:
+        """Return the logits by which precision is proven; None if those of :meth:`score` are."""
+        if not isinstance(self._scorer, ProvingScorer):
+            return None
+        translated = [self._query(cell) for cell in cells]
+        logits = self._scorer.proving_scores(encoded, [query for _, query in translated])
+        if logits is None:
+            return None
+        return [source.scores(row) for (source, _), row in zip(translated, logits, strict=True)]
 
     def unknown_values(self, item: ItemInput, property: str) -> Sequence[OpenValue]:
         """Return values that the model does not know, as the home writes them.
@@ -277,18 +295,26 @@ class HomeScorer:
         names = {name: source.model_property for name, source in self._sources.items()}
         if data is None or all(name == other for name, other in names.items()):
             return data
-        temperatures = data["temperatures"]
-        situations = {
-            situation: {**fitted, "properties": _renamed(fitted["properties"], names)}
-            for situation, fitted in temperatures["situations"].items()
-        }
         # Version 1 has curves instead of what is proven.
         proofs: dict[str, Any] = {
             key: {situation: _renamed(each, names) for situation, each in data[key].items()}
             for key in ("proven", "curves", "intervals")
             if key in data
         }
-        return {**data, **proofs, "temperatures": {**temperatures, "situations": situations}}
+        temperatures: dict[str, Any] = {
+            key: _renamed_temperatures(data[key], names)
+            for key in ("temperatures", "proving_temperatures")
+            if key in data
+        }
+        return {**data, **proofs, **temperatures}
+
+
+def _renamed_temperatures(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    situations = {
+        situation: {**fitted, "properties": _renamed(fitted["properties"], names)}
+        for situation, fitted in data["situations"].items()
+    }
+    return {**data, "situations": situations}
 
 
 def _renamed(by_property: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from encoders.regions import RegionFiles, open_regions
 from experts.ensemble import ExpertEnsemble
 from experts.folder import has_experts, load_experts
+from experts.joint_scorer import JointScorer
 from fusion.checkpoint import add_file, default_device, find_model
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
@@ -23,9 +24,10 @@ from schema.progress import ProgressCallback, no_progress
 from schema.shares import ShareOut, compute_all
 from serving.calibration import calibrate
 from serving.items import CatalogItems
+from serving.joining import open_network, with_network
 
-ModelScorer: TypeAlias = CellScorer | ExpertEnsemble
-"""What a model folder holds: a network, or experts."""
+ModelScorer: TypeAlias = CellScorer | ExpertEnsemble | JointScorer
+"""What a model folder holds: a network, experts, or both."""
 
 
 def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
@@ -36,19 +38,22 @@ def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
     """
     folder = find_model(home.models, model)
     if has_experts(folder):
-        return load_experts(folder, read_pixels)
+        return with_network(load_experts(folder, read_pixels))
     return CellScorer.load(folder, str(default_device()), read_pixels)
 
 
 def load_network(home: Home, model: str | None = None) -> CellScorer:
-    """Load a model that is a network; raises UsageError if it has experts alone."""
-    scorer = load_scorer(home, model)
-    if isinstance(scorer, CellScorer):
-        return scorer
-    raise UsageError(
-        f"model {scorer.name} has experts alone, which complete cells and do nothing else: name "
-        "another with --model, or train one with --preset joint"
-    )
+    """Load a network, also one beside experts; raises UsageError if there are experts alone."""
+    folder = find_model(home.models, model)
+    if not has_experts(folder):
+        return CellScorer.load(folder, str(default_device()), read_pixels)
+    network = open_network(folder)
+    if network is None:
+        raise UsageError(
+            f"model {folder.resolve().name} has experts alone, which complete cells and do nothing "
+            "else: name another with --model, or train one with --preset joint"
+        )
+    return network
 
 
 def load_regions(home: Home, scorer: ModelScorer) -> RegionFiles | None:

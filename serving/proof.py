@@ -104,7 +104,7 @@ class Proven:
     share: float
 
 
-def precision_bound(count: int, wrong: int, confidence: float = CONFIDENCE) -> float:
+def precision_bound(count: float, wrong: float, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided Clopper-Pearson lower bound of the precision.
 
     ``wrong`` of ``count`` predictions were wrong. Written out, because ``scipy.stats.binomtest``

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.config import FORMER_NAMES
+from kg.splits import SPLITS
 from schema.documents import read_toml
 from schema.errors import SourceNotFoundError, UsageError
 from schema.settings import Limits, check_limits, check_type, shown
@@ -71,6 +72,8 @@ LIMITS = {
 WEIGHT_PREFIX = "loss_"
 EXPERTS_PRESET = "experts"
 """The preset that is no network: closed-form experts, which are fitted rather than trained."""
+NETWORK_PRESET = "joint"
+"""The preset of the network beside experts, and of a network alone if no other is chosen."""
 AUTOMATIC = "auto"
 """Stands for None where a setting is chosen from the machine."""
 MAX_CONFIG_BYTES = 1 << 20
@@ -81,10 +84,11 @@ class TrainOptions:
     """The options of ``catalograph train``.
 
     ``minutes`` and ``steps`` are budgets; training ends at whichever comes first. ``overrides`` are
-    ``name=value`` settings, which take precedence over the TOML file ``config``.
+    ``name=value`` settings, which take precedence over the TOML file ``config``. With ``refit`` the
+    experts learn from the test split as well; None stands for: unless there is a ``split`` file.
     """
 
-    preset: str = "joint"
+    preset: str = NETWORK_PRESET
     size: str = "small"
     config: Path | None = None
     overrides: tuple[str, ...] = ()
@@ -95,6 +99,13 @@ class TrainOptions:
     seed: int = 0
     resume: bool = False
     split: Path | None = None
+    refit: bool | None = None
+
+    @property
+    def learned_splits(self) -> tuple[str, ...]:
+        """The splits that experts learn from: they need no items that they have not learned."""
+        refit = self.split is None if self.refit is None else self.refit
+        return SPLITS if refit else ("train", "validation")
 
 
 def default_weights() -> dict[str, float]:

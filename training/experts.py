@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,16 @@ from training.setup import numbered_folder
 
 @dataclass(frozen=True)
 class ExpertsRun:
-    """A finished fit: what was fitted, for which folder, and how long it took in seconds."""
+    """A finished fit: what was fitted, for which folder, and how long it took in seconds.
+
+    ``unseen`` are the ids of the items that a network of the same split does not learn from.
+    """
 
     fitted: FittedExperts
     folder: Path
     about: dict[str, Any]
     seconds: float
+    unseen: frozenset[str]
 
     def result(self) -> dict[str, Any]:
         """Return what ``catalograph train`` prints; the metrics are those of left-out items."""
@@ -51,26 +56,33 @@ class ExpertsRun:
 
 
 def train_experts(
-    home: Home, options: TrainOptions, report: ReportCallback = ignore_records
+    home: Home,
+    options: TrainOptions,
+    report: ReportCallback = ignore_records,
+    *,
+    folder: Path | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> ExpertsRun:
-    """Fit the experts on the items of the train and validation splits.
+    """Fit the experts on the items of the splits that they learn from, ``without`` some ids.
 
     They need no validation items of their own: every item is scored as if it had been left out.
+    The model's ``folder`` is chosen by the options if it is not given.
 
     Raises UsageError if the options do not fit, TrainingError if there is nothing to learn from.
     """
     began = time.monotonic()
     # Kernels are made and dropped all the time, and the kernel would clear fresh pages each time.
     keep_freed_memory()
-    folder = experts_folder(home, options)
+    folder = experts_folder(home, options) if folder is None else folder
     with home.store(read_only=True) as store:
         snapshot = read_snapshot(store, ontology=home.ontology_or_none())
     splits = split_items(snapshot, options)
-    learned = np.sort(np.concatenate([splits["train"], splits["validation"]]))
+    among = np.sort(np.concatenate([splits[name] for name in options.learned_splits]))
+    learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)
     ontology = train_ontology(snapshot, learned, home.ontology())
     if not any(spec.values for spec in ontology.properties.values()):
         raise TrainingError(
-            "the train split has no statement to learn from: ingest items with properties"
+            "the experts have no statement to learn from: ingest items with properties"
         )
     items = read_labelled_items(home, snapshot, learned, report)
     fitted = fit_experts(
@@ -91,11 +103,25 @@ def train_experts(
         "preset": EXPERTS_PRESET,
         "seed": options.seed,
         "split": None if options.split is None else str(options.split),
+        "learned": list(options.learned_splits),
         "terms": [],
         "step": 0,
         "validation": left_out_hits(fitted),
     }
-    return ExpertsRun(fitted, folder, about, time.monotonic() - began)
+    learned_by_network = {snapshot.items[number] for number in splits["train"].tolist()}
+    unseen = frozenset(fitted.items.ids) - learned_by_network
+    return ExpertsRun(fitted, folder, about, time.monotonic() - began, unseen)
+
+
+def options_of(about: Mapping[str, Any]) -> TrainOptions:
+    """Return the options by which experts were fitted, from what their folder says."""
+    split = about.get("split")
+    return TrainOptions(
+        preset=EXPERTS_PRESET,
+        seed=about.get("seed", 0),
+        split=Path(split) if split else None,
+        refit="test" in about.get("learned", ()),
+    )
 
 
 def experts_folder(home: Home, options: TrainOptions) -> Path:

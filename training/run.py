@@ -14,14 +14,22 @@ import numpy as np
 import torch
 
 from encoders.batch_norm import synchronise_batch_norm
+from experts.folder import has_experts
 from fusion.build import build_model
-from fusion.checkpoint import HEADS, ModelFolder, default_device, load_weights, save_pretrained
+from fusion.checkpoint import (
+    HEADS,
+    ModelFolder,
+    default_device,
+    load_weights,
+    save_pretrained,
+)
 from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
 from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
+from schema.manifests import MANIFEST, NETWORK
 from schema.memory import keep_freed_memory
 from schema.openmp import user_set_threads
 from schema.shares import ShareOut
@@ -71,8 +79,14 @@ def train(
     options: TrainOptions,
     report: ReportCallback = ignore_records,
     processes: Processes | None = None,
+    *,
+    folder: Path | None = None,
+    spent: float = 0.0,
 ) -> dict[str, Any]:
     """Train a model and store it in the home, in a folder of its own.
+
+    A model ``folder`` of experts gets the network beside them; ``spent`` are the seconds of the
+    budget that they took.
 
     Under ``torchrun`` every process takes its share of each batch. ``processes`` are connected
     already if they are given. If one of them fails, all do, with its reason.
@@ -87,7 +101,7 @@ def train(
     """
     processes = Processes.join() if processes is None else processes
     with processes.failing_together():
-        return _train(home, options, report, processes)
+        return _train(home, options, report, processes, folder, spent)
 
 
 def _train(
@@ -95,21 +109,24 @@ def _train(
     options: TrainOptions,
     report: ReportCallback,
     processes: Processes,
+    folder: Path | None,
+    spent: float,
 ) -> dict[str, Any]:
     """See :func:`train`."""
-    began = time.monotonic()
+    began = time.monotonic() - spent
     # Otherwise the kernel clears fresh pages in every step: 22 items/s instead of 115.
     keep_freed_memory()
     # A script may train several models.
-    asked = f"folder of {options} in {home.path}"
-    name = processes.recall(asked)
-    if name is None:
-        # The first process makes the folder, after which another one would choose the next name.
-        folder = processes.from_first(model_folder(home, options))
-        processes.remember(asked, folder.name)
-    else:
-        folder = home.models / name
-        options = continued_options(folder, options)
+    if folder is None:
+        asked = f"folder of {options} in {home.path}"
+        name = processes.recall(asked)
+        if name is None:
+            # The first process makes the folder, after which another would choose the next name.
+            folder = processes.from_first(model_folder(home, options))
+            processes.remember(asked, folder.name)
+        else:
+            folder = home.models / name
+            options = continued_options(folder, options)
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
     if options.resume and start is not None:
@@ -129,7 +146,8 @@ def _train(
     about["pretrained_text"] = kept.get(
         "pretrained_text", any(p.kind == "bert" for p in pretrained)
     )
-    writer = ModelWriter(folder, config, inputs, about, processes)
+    beside = (folder / MANIFEST).is_file() and has_experts(folder)
+    writer = ModelWriter(folder, config, inputs, about, processes, beside)
 
     def load(objective: JointObjective) -> None:
         load_initial_weights(objective, start, pretrained)
@@ -208,6 +226,7 @@ class ModelWriter:
     inputs: TrainingInputs
     about: dict[str, Any]
     processes: Processes
+    beside_experts: bool = False
     background: BackgroundWriter = field(default_factory=BackgroundWriter)
 
     def export(self, average: AveragedWeights, progress: RunProgress, start: bool = False) -> None:
@@ -219,7 +238,9 @@ class ModelWriter:
         averages = whole_averages(average.shadow)
         if not self.processes.is_first:
             return
-        target = self.folder / "checkpoints" / "start" if start else self.folder
+        target = self.folder / NETWORK if self.beside_experts else self.folder
+        if start:
+            target = self.folder / "checkpoints" / "start"
         about = {**self.about, "step": progress.step, "validation": progress.metrics}
         weights = {name.removeprefix("model."): each for name, each in averages.items()}
         save_pretrained(

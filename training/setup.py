@@ -15,7 +15,9 @@ from fusion.link_prediction.pykeen_interactions import pykeen_interaction
 from fusion.pretrained import Pretrained
 from kg.home import Home
 from schema.errors import UsageError
+from schema.manifests import MANIFEST, NETWORK
 from training.config import Settings, TrainOptions, read_settings
+from training.inputs import open_pretrained
 from training.presets import preset
 
 KEPT_OPTIONS = ("preset", "size", "seed", "steps", "minutes")
@@ -38,7 +40,7 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
     if options.name is not None:
         folder = home.models / options.name
         exists = has_begun(folder)
-        if exists and not options.resume:
+        if (exists or (folder / MANIFEST).is_file()) and not options.resume:
             raise UsageError(
                 f"model {options.name!r} exists in {home.models}: "
                 "continue it with --resume, or choose another --name"
@@ -84,7 +86,20 @@ def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFold
     if options.resume:
         found = sorted((folder / "checkpoints").glob("start*/manifest.json"))
         return ModelFolder(found[-1].parent) if found else None
-    return ModelFolder(find_model(home.models, options.init)) if options.init else None
+    if not options.init:
+        return None
+    model = find_model(home.models, options.init)
+    # Of experts and a network, only the network has weights to start from.
+    beside = model / NETWORK
+    return ModelFolder(beside if (beside / MANIFEST).is_file() else model)
+
+
+def check_options(home: Home, folder: Path, options: TrainOptions) -> None:
+    """Raise UsageError or ModelError if a run's options do not fit, before anything is fitted."""
+    start = starting_point(home, folder, options)
+    options, settings = resolve_options(options, start)
+    if start is None:
+        model_config(options, settings, open_pretrained(settings.recipe))
 
 
 def resolve_options(

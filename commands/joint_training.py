@@ -1,0 +1,182 @@
+"""What `train` does by default: the experts, then a network beside them, then what joins both."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commands.base import Context
+from commands.progress import TrainingDisplay, bar
+from schema.errors import UsageError
+from schema.progress import no_progress
+
+if TYPE_CHECKING:
+    from kg.home import Home
+    from serving.joining import Joined
+    from training.config import TrainOptions
+    from training.experts import ExpertsRun
+    from training.processes import Processes
+
+
+@dataclass
+class JointTraining:
+    """A run of experts and a network in one model folder.
+
+    The folder is a model as soon as the experts are fitted, and it becomes the joint one at the
+    end. Of several processes the first one fits the experts and joins the network to them, while
+    the others wait.
+    """
+
+    context: Context
+    home: Home
+    options: TrainOptions
+    processes: Processes
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self) -> dict[str, Any]:
+        """Fit, train and join; return what ``catalograph train`` prints.
+
+        ``finished`` is False if a signal ended the training.
+        """
+        from experts.folder import has_experts
+        from schema.manifests import MANIFEST
+        from training.run import train
+        from training.setup import check_options, has_begun
+
+        folder = self._folder()
+        options = self.options
+        with TrainingDisplay(quiet=not self.processes.is_first) as display:
+            check_options(self.home, folder, options)
+            fitted: _Calibrated | None = None
+            is_there = (folder / MANIFEST).is_file() and has_experts(folder)
+            if self.processes.is_first and not (is_there and has_begun(folder)):
+                fitted = self._fit_experts(folder, display)
+            self.processes.wait()
+            spent = self.processes.from_first(time.monotonic() - self.began)
+            if not options.resume and options.minutes is not None and spent >= 60 * options.minutes:
+                return self._without_network(fitted, spent)
+            result = train(self.home, options, display, self.processes, folder=folder, spent=spent)
+        joined = None
+        if result["finished"] and self.processes.is_first:
+            joined = self._join(folder, fitted)
+        self.processes.wait()
+        if joined is not None:
+            result["experts"] = joined.about["validation"]
+            result["second_stage"] = joined.joined.stage.as_dict()["gains"]
+            for line in joined.joined.lines():
+                self.context.note(line)
+        return result
+
+    def _folder(self) -> Path:
+        """Return the run's folder: the same in all processes, and when they are started again."""
+        from training.setup import continued_options, has_begun, model_folder
+
+        processes = self.processes
+        asked = f"folder of experts and {self.options} in {self.home.path}"
+        name = processes.recall(asked)
+        if name is not None:
+            folder = self.home.models / name
+            self.options = continued_options(folder, self.options)
+            return folder
+        options = self.options
+        if options.resume and options.name is not None:
+            folder = self.home.models / options.name
+            if not has_begun(folder):
+                # The experts are there alone: the network is trained from its beginning.
+                self.options = replace(options, resume=False)
+                return folder
+        folder = processes.from_first(model_folder(self.home, options))
+        processes.remember(asked, folder.name)
+        return folder
+
+    def _fit_experts(self, folder: Path, display: TrainingDisplay) -> _Calibrated:
+        """Fit the experts and store them, so that the folder is a model from now on."""
+        from experts.folder import save_experts
+        from training.experts import options_of, train_experts
+
+        options = self.options
+        about = _about(folder)
+        if options.resume and about is not None:
+            options = options_of(about)
+        run = train_experts(self.home, options, display, folder=folder)
+        fitted = _Calibrated.of(run)
+        save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration)
+        run.record(self.home)
+        self.context.note(
+            f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s, and ready "
+            f"to use: hits@1 {run.about['validation']['hits@1']:.3f} for items left out"
+        )
+        return fitted
+
+    def _without_network(self, fitted: _Calibrated | None, spent: float) -> dict[str, Any]:
+        minutes = self.options.minutes
+        if fitted is None:
+            return {"finished": True}
+        self.context.note(
+            f"the experts took {spent:.0f} s of --minutes {minutes:g}, so no network is trained: "
+            f"continue with --resume --name {fitted.run.folder.name} and more --minutes"
+        )
+        return fitted.run.result() | {"finished": True, "experts": fitted.run.about["validation"]}
+
+    def _join(self, folder: Path, fitted: _Calibrated | None) -> _JoinedRun:
+        """Join the network to the experts, which are fitted again if the run was resumed."""
+        from serving.joining import join_network, open_network, save_joint
+
+        if fitted is None:
+            with TrainingDisplay() as display:
+                fitted = self._fit_experts(folder, display)
+        network = open_network(folder)
+        if network is None:
+            raise UsageError(f"{folder} has no network: train again without --resume")
+        with bar("joining") if self.processes.is_first else nullcontext(no_progress) as progress:
+            joined = join_network(
+                self.home,
+                fitted.run.fitted,
+                fitted.calibration,
+                network,
+                fitted.run.unseen,
+                progress,
+            )
+        save_joint(folder, joined)
+        return _JoinedRun(joined, fitted.run.about)
+
+
+@dataclass(frozen=True)
+class _JoinedRun:
+    joined: Joined
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """Fitted experts with their calibration.
+
+    Of the left-out cells only those of items are kept that a network does not learn from: while it
+    is trained, the others would take memory for nothing.
+    """
+
+    run: ExpertsRun
+    calibration: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: ExpertsRun) -> _Calibrated:
+        """Calibrate fitted experts."""
+        from experts.joint_scorer import held_out_of
+        from serving.expert_calibration import calibrate_experts
+
+        calibration = calibrate_experts(run.fitted)
+        fitted = replace(run.fitted, held_out=held_out_of(run.fitted, run.unseen))
+        return cls(replace(run, fitted=fitted), calibration)
+
+
+def _about(folder: Path) -> dict[str, Any] | None:
+    """Return what the experts of a folder say of themselves; None if there are none."""
+    from experts.folder import has_experts, load_experts
+    from schema.manifests import MANIFEST
+
+    if not (folder / MANIFEST).is_file() or not has_experts(folder):
+        return None
+    return load_experts(folder).about

@@ -1,0 +1,87 @@
+"""Evaluate experts on items that they have learned from: fit them again, without these items.
+
+Experts learn from all items that they are to learn from, unless a split was given. What is measured
+on such items would be memory, so the experts are fitted once more without them, which takes as long
+as the first time, and so is what joins a network to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from experts.ensemble import ExpertEnsemble
+from experts.joint_scorer import JointScorer, held_out_of
+from fusion.inference.featurizer import ItemInput
+from kg.home import Home
+from kg.splits import assign_splits
+from schema.errors import DataError, TrainingError
+from schema.progress import ProgressCallback, no_progress
+from serving.expert_calibration import calibrate_experts
+from serving.joining import join_network, open_network
+from serving.loading import ModelScorer
+from training.experts import options_of, train_experts
+from training.records import Preparing, Record
+
+LEARNED = ("train", "validation")
+"""The splits that experts from before these were recorded have learned from."""
+
+
+def unseen_scorer(
+    home: Home,
+    scorer: ModelScorer,
+    items: Sequence[ItemInput],
+    note: Callable[[str], None],
+    progress: ProgressCallback = no_progress,
+) -> ModelScorer:
+    """Return a scorer that has learned nothing from ``items``, in place of one that has.
+
+    A network is returned as it is: it learns from the train split alone. ``note`` is told what is
+    done. Raises DataError if nothing is left to learn from.
+    """
+    if not isinstance(scorer, ExpertEnsemble | JointScorer):
+        return scorer
+    experts = scorer if isinstance(scorer, ExpertEnsemble) else scorer.experts
+    options = options_of(experts.about)
+    learned_splits = experts.about.get("learned", LEARNED)
+    if not experts.path.resolve().is_relative_to(home.models.resolve()):
+        if "test" in learned_splits:
+            note(
+                f"model {experts.name} has learned from all items of the home that it was trained "
+                "in: if these are the same, the figures are those of items that it knows"
+            )
+        return scorer
+    split_of = assign_splits(home.snapshot().items, options.split)
+    learned = {id for id, split in split_of.items() if split in learned_splits}
+    without = learned & {item.id for item in items}
+    if not without:
+        return scorer
+    note(
+        f"model {experts.name} has learned from {len(without):,} of these {len(items):,} items: "
+        "its experts are fitted again without them, for this evaluation alone"
+    )
+
+    def report(record: Record) -> None:
+        if isinstance(record, Preparing) and record.done is not None and record.total is not None:
+            progress(record.done, record.total)
+
+    try:
+        run = train_experts(home, options, report, folder=experts.path, without=frozenset(without))
+    except TrainingError as error:
+        raise DataError(
+            f"without the items that are evaluated nothing is left to learn from ({error}): "
+            "train with a --split file, and evaluate its test split"
+        ) from None
+    again = run.fitted.ensemble
+    again.path = experts.path
+    again.about = experts.about
+    again.read_pixels = experts.read_pixels
+    again.calibration = calibrate_experts(run.fitted)
+    network = open_network(experts.path) if isinstance(scorer, JointScorer) else None
+    if network is None or not isinstance(scorer, JointScorer):
+        return again
+    fitted = replace(run.fitted, held_out=held_out_of(run.fitted, run.unseen))
+    joined = join_network(home, fitted, again.calibration, network, run.unseen)
+    if not joined.stage.joins_anywhere:
+        return again
+    return joined.scorer(again, network)

@@ -268,6 +268,7 @@ class _Fitting:
             TitleVariant.BLIND: [self.words.blind(title) for title in items.titles],
             TitleVariant.DROPPED: [self._with_words_dropped(title) for title in items.titles],
         }
+        self.states = {variant: self._states_of(titles) for variant, titles in self.titles.items()}
         blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
         self.kernels = Kernels(
             title=TitleKernel.fit(items.titles, landmarks.titles),
@@ -345,8 +346,9 @@ class _Fitting:
                 rows[Part.BLIND_TITLE, variant] = torch.from_numpy(self.kernels.blind.rows(blind))
         # Without value words, a whole title and a blind one are the same.
         rows[Part.BLIND_TITLE, TitleVariant.BLIND] = rows[Part.BLIND_TITLE, TitleVariant.WHOLE]
+        image = self.kernels.image
         rows[Part.IMAGE, TitleVariant.WHOLE] = torch.from_numpy(
-            self.kernels.image.rows(self.items.images)
+            image.own_rows() if self.is_exact else image.rows(self.items.images)
         )
         return rows
 
@@ -359,7 +361,7 @@ class _Fitting:
         return {
             Part.TITLE: torch.from_numpy(self.kernels.title.rows(titles)),
             Part.BLIND_TITLE: torch.from_numpy(self.kernels.blind.rows(blind)),
-            Part.IMAGE: torch.from_numpy(self.kernels.image.rows(self.landmarks.images)),
+            Part.IMAGE: torch.from_numpy(self.kernels.image.own_rows()),
         }
 
     def _fit_content(self, labels: dict[str, _Labels]) -> Iterator[Expert]:
@@ -501,28 +503,32 @@ class _Fitting:
 
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
-        states = self._states(own.property)
         for variant in variants():
             chosen = own.true.any(1) & self._is_whole(variant, own)
             for state in TitleState:
                 situation = Situation(state, variant.image, variant.shows_known)
-                rows = np.flatnonzero(chosen & (states[variant.title] == str(state)))
+                rows = np.flatnonzero(chosen & self._has_state(variant, own.property, state))
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
             if variant.title in _HIDDEN_TITLES:
                 for number in range(len(own.groups)):
                     self._add_hidden(own, variant, number, chosen)
 
-    def _states(self, property: str) -> dict[TitleVariant, NDArray[np.object_]]:
-        """Return what the N items' titles tell of a property, in every variant."""
-        states = {
-            variant: np.array(
-                [str(self.words.states(title, [property])[0]) for title in titles], dtype=object
-            )
-            for variant, titles in self.titles.items()
-        }
-        states[TitleVariant.NONE] = np.full(len(self.items), str(TitleState.ABSENT), dtype=object)
+    def _states_of(self, titles: Sequence[str | None]) -> NDArray[np.int8]:
+        """Return what N titles tell of each of P properties, as numbers of states [N, P]."""
+        numbers = {state: number for number, state in enumerate(TitleState)}
+        states = np.empty((len(titles), len(self.properties)), np.int8)
+        for row, title in enumerate(titles):
+            states[row] = [numbers[each] for each in self.words.states(title, self.properties)]
         return states
+
+    def _has_state(self, variant: Variant, property: str, state: TitleState) -> BoolArray:
+        """Return which items' titles [N], as a variant shows them, tell this much of a property."""
+        if variant.title is TitleVariant.NONE:
+            return np.full(len(self.items), state is TitleState.ABSENT)
+        column = self.properties.index(property)
+        is_state: BoolArray = self.states[variant.title][:, column] == list(TitleState).index(state)
+        return is_state
 
     def _is_whole(self, variant: Variant, own: _Labels) -> BoolArray:
         """Return which items [N] have the image and the statements that a variant shows.
@@ -717,7 +723,9 @@ def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownV
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    if len(parts) == 1:
+        return parts[0]
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
     return total

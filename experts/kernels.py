@@ -254,20 +254,23 @@ class ImageKernel:
         bandwidths = [_median_distance(block) for block in _features(sample, patches)]
         return cls(_features(landmarks, patches), landmarks.present, bandwidths, patches)
 
+    def own_rows(self) -> KernelRows:
+        """Compare the landmarks with each other: [M, M]."""
+        return self._compare(self._blocks, self._present)
+
     def rows(self, images: Descriptors) -> KernelRows:
         """Compare N images with the landmarks: [N, M]."""
-        rows = np.zeros((len(images.present), len(self._present)), np.float32)
+        return self._compare(_features(images, self._patches), images.present)
+
+    def _compare(self, blocks: Sequence[NDArray[np.float32]], present: BoolArray) -> KernelRows:
+        rows = np.zeros((len(present), len(self._present)), np.float32)
         for own, others, squares, bandwidth in zip(
-            _features(images, self._patches),
-            self._blocks,
-            self._squares,
-            self._bandwidths,
-            strict=True,
+            blocks, self._blocks, self._squares, self._bandwidths, strict=True
         ):
             distances = _squared_distances(own, others, squares)
             distances /= -bandwidth
             rows += np.exp(distances, out=distances)
-        rows[~images.present] = 0
+        rows[~present] = 0
         rows[:, ~self._present] = 0
         return rows
 
@@ -358,7 +361,8 @@ class StatementKernel:
         self._landmarks = one_hot
         # A row of statements times a dense matrix is a sum of a few of its rows.
         self._is_dense = one_hot.shape[0] * one_hot.shape[1] <= MAX_DENSE
-        self._transposed = one_hot.T.toarray() if self._is_dense else one_hot.T.tocsr()
+        transposed = one_hot.T.tocsr()
+        self._transposed = transposed.toarray() if self._is_dense else transposed
         self._others: dict[str, NDArray[np.float32]] = {}
 
     @property

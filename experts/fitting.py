@@ -68,7 +68,14 @@ LANDMARKS = 2_048
 MAX_ITEMS = 20_000
 """Items that are learned from at most, so that the kernels stay in memory; rare values first."""
 MAX_HELD_OUT = 6_000
-"""Cells of a property in a variant that are kept at most: the more, the more can be proven."""
+"""Cells of a property in a variant that are kept at most: the more, the more can be proven.
+
+Beside those of hidden values, no other items are scored as if left out.
+"""
+MAX_LEFT_OUT = 4_000_000
+"""Left-out scores of a property by one expert at most: items times values."""
+LEAST_ASKED = 400
+"""Items that are scored as if left out however many values there are."""
 MAX_STACKED = 3_000
 """Cells of a property in a situation that the stacker is fitted on at most."""
 SHARED_CELLS = 700
@@ -221,7 +228,8 @@ class _Labels:
     """A property's values of the N items, and how experts score them when they are left out.
 
     ``targets`` [N, V] are the values as shares, ``true`` [N, V] says which they are, ``present``
-    which items have which part [N]. ``hidden`` are the scores of the items of each of the
+    which items have which part [N]. ``asked`` [A] are the items that are scored, in order, and
+    ``scores`` [A, V] what each expert says. ``hidden`` are the scores of the items of each of the
     ``groups``, whose values are hidden.
     """
 
@@ -230,6 +238,7 @@ class _Labels:
     true: BoolArray
     present: dict[Part, BoolArray]
     groups: Sequence[HiddenGroup]
+    asked: IntArray
     scores: dict[_Shown, NDArray[np.float16]] = field(default_factory=dict)
     hidden: list[dict[_Shown, NDArray[np.float16]]] = field(default_factory=list)
 
@@ -280,6 +289,10 @@ class _Fitting:
             KnownVariant.ALL: self.kernels.statements.one_hot(items.known),
             KnownVariant.SOME: self.kernels.statements.one_hot(list(map(self._some, items.known))),
         }
+        self.labels = {property: self._labels(property) for property in self.properties}
+        # The items that are shown in other forms than the one that is learned from.
+        asked = [own.asked for own in self.labels.values()]
+        self.asked = np.unique(np.concatenate(asked))
         self.content = self._content_rows()
         self.between = self._between_landmarks()
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
@@ -288,7 +301,7 @@ class _Fitting:
 
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
-        labels = {property: self._labels(property) for property in self.properties}
+        labels = self.labels
         of_content = sum(not expert.reads_statements for expert in EXPERTS)
         steps = of_content + len(labels) + 1
         self.progress(0, steps)
@@ -337,15 +350,19 @@ class _Fitting:
         return [known[place] for place in order[: self.rng.integers(1, len(known) + 1)]]
 
     def _content_rows(self) -> dict[tuple[Part, TitleVariant], Tensor]:
-        """Return the kernel rows [N, M] of titles and images, in every variant."""
+        """Return the kernel rows of titles and images, in every variant.
+
+        They are [N, M] of whole ones, and [U, M] of the U items that are asked in other forms.
+        """
         rows = {}
-        for variant, titles in self.titles.items():
+        for variant, every in self.titles.items():
+            titles = every
+            if variant is not TitleVariant.WHOLE:
+                titles = [every[place] for place in self.asked.tolist()]
             rows[Part.TITLE, variant] = torch.from_numpy(self.kernels.title.rows(titles))
             if variant is not TitleVariant.BLIND:
                 blind = [self.words.blind(title) for title in titles]
                 rows[Part.BLIND_TITLE, variant] = torch.from_numpy(self.kernels.blind.rows(blind))
-        # Without value words, a whole title and a blind one are the same.
-        rows[Part.BLIND_TITLE, TitleVariant.BLIND] = rows[Part.BLIND_TITLE, TitleVariant.WHOLE]
         image = self.kernels.image
         rows[Part.IMAGE, TitleVariant.WHOLE] = torch.from_numpy(
             image.own_rows() if self.is_exact else image.rows(self.items.images)
@@ -369,6 +386,9 @@ class _Fitting:
         for expert in EXPERTS:
             if expert.reads_statements:
                 continue
+            if not any(self._labelled(expert, own).any() for own in labels.values()):
+                yield expert
+                continue
             system = self._system(expert, {}, None)
             for own in labels.values():
                 self._fit_expert(expert, system, own, {})
@@ -377,16 +397,20 @@ class _Fitting:
     def _fit_with_statements(self, own: _Labels) -> None:
         """Fit the experts of a property that read the statements of the others."""
         statements = self.kernels.statements
+        some = self.one_hot[KnownVariant.SOME][self.asked]
         known_rows = {
             variant: torch.from_numpy(statements.rows(one_hot, own.property))
-            for variant, one_hot in self.one_hot.items()
+            for variant, one_hot in (
+                (KnownVariant.ALL, self.one_hot[KnownVariant.ALL]),
+                (KnownVariant.SOME, some),
+            )
         }
         known_between = None
         if not self.is_exact:
             landmarks = statements.one_hot(self.landmarks.known)
             known_between = torch.from_numpy(statements.rows(landmarks, own.property))
         for expert in EXPERTS:
-            if expert.reads_statements:
+            if expert.reads_statements and self._labelled(expert, own).any():
                 system = self._system(expert, known_rows, known_between)
                 self._fit_expert(expert, system, own, known_rows)
 
@@ -398,28 +422,33 @@ class _Fitting:
         known_rows: dict[KnownVariant, Tensor],
     ) -> None:
         """Fit an expert of a property, and score the labelled items as if left out."""
-        parts = [own.present[part] for part in expert.parts]
-        labelled = own.true.any(1) & np.logical_and.reduce(parts)
+        labelled = self._labelled(expert, own)
         if not labelled.any():
             return
-        fitted = system.fit(own.targets, labelled)
+        asked = np.zeros(len(labelled), bool)
+        asked[own.asked] = True
+        fitted = system.fit(own.targets, labelled, asked)
         self.learned[expert, own.property] = LinearScores(
             fitted.coefficients.numpy(), fitted.mean.numpy()
         )
         for title, known in self._shown(expert):
-            rows = self._rows(expert, title, known, known_rows)
-            if len(fitted.rows) < len(rows):
-                rows = rows[torch.from_numpy(fitted.rows)]
-            left_out = np.broadcast_to(fitted.mean.numpy(), own.true.shape).astype(np.float16)
-            left_out[fitted.rows] = fitted.left_out(rows).numpy()
+            rows = self._rows(expert, title, known, known_rows, fitted.rows)
+            shape = (len(own.asked), len(fitted.mean))
+            left_out = np.broadcast_to(fitted.mean.numpy(), shape).astype(np.float16)
+            left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(rows).numpy()
             own.scores[expert, title, known] = left_out
             if title in _HIDDEN_TITLES:
                 self._score_hidden(own, fitted, (expert, title, known), rows)
 
+    def _labelled(self, expert: Expert, own: _Labels) -> BoolArray:
+        """Return which items [N] an expert learns a property from."""
+        parts = [own.present[part] for part in expert.parts]
+        return np.asarray(own.true.any(1) & np.logical_and.reduce(parts))
+
     def _score_hidden(self, own: _Labels, fitted: FittedRidge, shown: _Shown, rows: Tensor) -> None:
         """Score the items of each group of values as if nobody had these values.
 
-        ``rows`` [N', M] are the kernel rows of the labelled items.
+        ``rows`` [N', M] are the kernel rows of the labelled items that are asked.
         """
         for group, scores in zip(own.groups, own.hidden, strict=True):
             places = np.flatnonzero(np.isin(fitted.rows, group.items))
@@ -442,7 +471,16 @@ class _Fitting:
                 self.one_hot[KnownVariant.ALL], property
             ),
         }
-        return _Labels(property, targets, true, present, hidden_groups(true, self.rng))
+        groups = hidden_groups(true, self.rng)
+        return _Labels(property, targets, true, present, groups, self._asked(true, groups))
+
+    def _asked(self, true: BoolArray, groups: Sequence[HiddenGroup]) -> IntArray:
+        """Return the items that are scored as if left out, given which have which value [N, V]."""
+        most = min(MAX_HELD_OUT, max(LEAST_ASKED, MAX_LEFT_OUT // true.shape[1]))
+        labelled = np.flatnonzero(true.any(1))
+        if len(labelled) > most:
+            labelled = self.rng.permutation(labelled)[:most]
+        return np.unique(np.concatenate([labelled, *(group.items for group in groups)]))
 
     def _targets(self, property: str) -> tuple[Tensor, BoolArray]:
         """Return the items' values as ones [N, V]; several share one."""
@@ -463,7 +501,8 @@ class _Fitting:
         known_between: Tensor | None,
     ) -> ExactRidge | NystromRidge:
         """Return the regression of an expert."""
-        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows)
+        every = np.arange(len(self.items))
+        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows, every)
         if self.is_exact:
             return ExactRidge(kernel)
         parts = [
@@ -478,16 +517,28 @@ class _Fitting:
         title: TitleVariant,
         known: KnownVariant,
         known_rows: dict[KnownVariant, Tensor],
+        items: IntArray,
     ) -> Tensor:
-        """Return the kernel rows [N, M] of an expert in a variant."""
+        """Return the kernel rows [B, M] of an expert in a variant, of B ``items``.
+
+        Other variants than the whole one there are of the items that are asked alone.
+        """
+        places = np.searchsorted(self.asked, items)
         parts = []
         for part in expert.parts:
             if part is Part.STATEMENTS:
-                parts.append(known_rows[known])
+                is_whole = known is KnownVariant.ALL
+                rows = known_rows[known]
             elif part is Part.IMAGE:
-                parts.append(self.content[part, TitleVariant.WHOLE])
+                is_whole = True
+                rows = self.content[part, TitleVariant.WHOLE]
             else:
-                parts.append(self.content[part, title])
+                # Without value words, a whole title and a blind one are the same.
+                if part is Part.BLIND_TITLE and title is TitleVariant.BLIND:
+                    title = TitleVariant.WHOLE
+                is_whole = title is TitleVariant.WHOLE
+                rows = self.content[part, title]
+            parts.append(_at(rows, items if is_whole else places))
         return _sum(parts)
 
     def _shown(self, expert: Expert) -> list[tuple[TitleVariant, KnownVariant]]:
@@ -504,7 +555,9 @@ class _Fitting:
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
         for variant in variants():
-            chosen = own.true.any(1) & self._is_whole(variant, own)
+            asked = np.zeros(len(self.items), bool)
+            asked[own.asked] = True
+            chosen = asked & own.true.any(1) & self._is_whole(variant, own)
             for state in TitleState:
                 situation = Situation(state, variant.image, variant.shows_known)
                 rows = np.flatnonzero(chosen & self._has_state(variant, own.property, state))
@@ -550,7 +603,8 @@ class _Fitting:
         frequencies = own.true.mean(0).astype(np.float16)
         unknown = np.broadcast_to(frequencies, (len(rows), len(frequencies)))
         scores = [own.scores.get(_key(expert, variant)) for expert in answering(situation)]
-        parts = [unknown if each is None else each[rows] for each in scores]
+        places = np.searchsorted(own.asked, rows)
+        parts = [unknown if each is None else each[places] for each in scores]
         cells = self.cells[situation, own.property]
         true = own.true[rows]
         cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
@@ -720,6 +774,11 @@ def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownV
         variant.title if expert.reads_title else TitleVariant.NONE,
         variant.known if expert.reads_statements else KnownVariant.NONE,
     )
+
+
+def _at(rows: Tensor, places: IntArray) -> Tensor:
+    """Return the rows at some places, which are in order; copies nothing if these are all."""
+    return rows if len(places) == len(rows) else rows[torch.from_numpy(places)]
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:

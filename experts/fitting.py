@@ -41,7 +41,8 @@ from experts.hidden_values import (
     hidden_groups,
     logits_without,
 )
-from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
+from experts.kernels import Descriptors, ImageKernel, KernelRows, StatementKernel, TitleKernel
+from experts.landmarks import choose_landmarks
 from experts.open_values import OpenValues, add_unknown
 from experts.ridge import ExactRidge, FittedRidge, NystromRidge
 from experts.situations import CatalogueWords, Situation, TitleState
@@ -63,6 +64,8 @@ from schema.wording import WORD
 MAX_EXACT = 6_000
 """Items up to which each is a landmark. The inverse takes their number to the third power: 1.3 s
 for 5,200 on two cores."""
+CANDIDATES = 6_000
+"""How many of more items may be landmarks; rare values first."""
 LANDMARKS = 2_048
 """How many of more items are landmarks."""
 MAX_ITEMS = 20_000
@@ -268,23 +271,25 @@ class _Fitting:
         self.progress = progress
         self.seed = seed
         self.is_exact = len(items) <= MAX_EXACT
-        landmarks = items
-        if not self.is_exact:
-            landmarks = items.select(self._rare_first(items, LANDMARKS))
-        self.landmarks = landmarks
         self.titles = {
             TitleVariant.WHOLE: list(items.titles),
             TitleVariant.BLIND: [self.words.blind(title) for title in items.titles],
             TitleVariant.DROPPED: [self._with_words_dropped(title) for title in items.titles],
         }
         self.states = {variant: self._states_of(titles) for variant, titles in self.titles.items()}
-        blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
-        self.kernels = Kernels(
-            title=TitleKernel.fit(items.titles, landmarks.titles),
-            blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
-            image=ImageKernel.fit(items.images, landmarks.images, seed),
-            statements=StatementKernel(ontology, landmarks.known),
-        )
+        self.landmarks = items
+        if not self.is_exact:
+            self.landmarks = items.select(self._rare_first(items, CANDIDATES))
+        self.kernels = self._fit_kernels()
+        if not self.is_exact:
+            chosen = choose_landmarks(self._alike(), LANDMARKS, self.rng)
+            self.landmarks = self.landmarks.select(chosen)
+            self.kernels = Kernels(
+                title=self.kernels.title.select(chosen),
+                blind=self.kernels.blind.select(chosen),
+                image=self.kernels.image.select(chosen),
+                statements=StatementKernel(ontology, self.landmarks.known),
+            )
         self.one_hot = {
             KnownVariant.ALL: self.kernels.statements.one_hot(items.known),
             KnownVariant.SOME: self.kernels.statements.one_hot(list(map(self._some, items.known))),
@@ -298,6 +303,25 @@ class _Fitting:
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
         self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
         self.hidden: dict[tuple[Situation, str], list[_HiddenCells]] = defaultdict(list)
+
+    def _fit_kernels(self) -> Kernels:
+        """Learn what the kernels take of all items, to compare with the landmarks."""
+        landmarks = self.landmarks
+        blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
+        return Kernels(
+            title=TitleKernel.fit(self.items.titles, landmarks.titles),
+            blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
+            image=ImageKernel.fit(self.items.images, landmarks.images, self.seed),
+            statements=StatementKernel(self.ontology, landmarks.known),
+        )
+
+    def _alike(self) -> KernelRows:
+        """Return how alike the candidates for landmarks are, by titles and images together."""
+        titles = self.landmarks.titles
+        blind = [self.words.blind(title) for title in titles]
+        alike = self.kernels.title.rows(titles) + self.kernels.image.own_rows()
+        alike += self.kernels.blind.rows(blind)
+        return alike
 
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""

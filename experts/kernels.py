@@ -90,6 +90,11 @@ class TitleKernel:
         features = [each.transform(texts).T.tocsr() for each in vectorizers]
         return cls(vectorizers, features, len(landmarks))
 
+    def select(self, index: IntArray) -> TitleKernel:
+        """Return the kernel with some of its landmarks alone."""
+        features = [each[:, index].tocsr() for each in self._features]
+        return TitleKernel(self._vectorizers, features, len(index))
+
     def rows(self, titles: Sequence[str | None]) -> KernelRows:
         """Compare N titles with the landmarks: [N, M].
 
@@ -263,6 +268,11 @@ class ImageKernel:
         sample = present.select(rng.permutation(len(present.present))[:_BANDWIDTH_SAMPLE])
         bandwidths = [_median_distance(block) for block in _features(sample, patches)]
         return cls(_features(landmarks, patches), landmarks.present, bandwidths, patches)
+
+    def select(self, index: IntArray) -> ImageKernel:
+        """Return the kernel with some of its landmarks alone."""
+        blocks = [block[index] for block in self._blocks]
+        return ImageKernel(blocks, self._present[index], self._bandwidths, self._patches)
 
     def own_rows(self) -> KernelRows:
         """Compare the landmarks with each other: [M, M]."""

@@ -29,7 +29,7 @@ def choose_landmarks(kernel: NDArray[np.float32], count: int, rng: np.random.Gen
     while len(chosen) < min(count, size):
         rest[chosen] = 0
         left = np.where(rest > least, rest, 0)
-        drawable = np.count_nonzero(left)
+        drawable = int(np.count_nonzero(left))
         if not drawable:
             # What is left is like the landmarks, or like nothing.
             others = np.setdiff1d(np.arange(size), chosen)

@@ -41,7 +41,8 @@ from experts.hidden_values import (
     hidden_groups,
     logits_without,
 )
-from experts.kernels import Descriptors, ImageKernel, StatementKernel, TitleKernel
+from experts.kernels import Descriptors, ImageKernel, KernelRows, StatementKernel, TitleKernel
+from experts.landmarks import choose_landmarks
 from experts.open_values import OpenValues, add_unknown
 from experts.ridge import ExactRidge, FittedRidge, NystromRidge
 from experts.situations import CatalogueWords, Situation, TitleState, others_of
@@ -63,12 +64,33 @@ from schema.wording import WORD
 MAX_EXACT = 6_000
 """Items up to which each is a landmark. The inverse takes their number to the third power: 1.3 s
 for 5,200 on two cores."""
+CANDIDATES = 6_000
+"""How many of more items may be landmarks; rare values first."""
 LANDMARKS = 2_048
 """How many of more items are landmarks."""
 MAX_ITEMS = 20_000
 """Items that are learned from at most, so that the kernels stay in memory; rare values first."""
 MAX_HELD_OUT = 6_000
-"""Cells of a property in a variant that are kept at most: the more, the more can be proven."""
+"""Cells of a property in a variant that are kept at most: the more, the more can be proven.
+
+Beside those of hidden values, no other items are scored as if left out.
+"""
+MAX_COEFFICIENTS = 10_000_000
+"""Coefficients of an expert, landmarks times values, up to which all experts learn a property.
+Beyond, only the ``FEW_EXPERTS`` do, so that it takes a third of the time, memory and disk."""
+FEW_EXPERTS = frozenset(
+    Expert(parts)
+    for parts in (
+        (Part.TITLE,),
+        (Part.IMAGE,),
+        (Part.STATEMENTS,),
+        (Part.TITLE, Part.IMAGE, Part.STATEMENTS),
+    )
+)
+MAX_LEFT_OUT = 4_000_000
+"""Left-out scores of a property by one expert at most: items times values."""
+LEAST_ASKED = 400
+"""Items that are scored as if left out however many values there are."""
 MAX_STACKED = 3_000
 """Cells of a property in a situation that the stacker is fitted on at most."""
 SHARED_CELLS = 700
@@ -252,7 +274,8 @@ class _Labels:
     """A property's values of the N items, and how experts score them when they are left out.
 
     ``targets`` [N, V] are the values as shares, ``true`` [N, V] says which they are, ``present``
-    which items have which part [N]. ``hidden`` are the scores of the items of each of the
+    which items have which part [N]. ``asked`` [A] are the items that are scored, in order, and
+    ``scores`` [A, V] what each expert says. ``hidden`` are the scores of the items of each of the
     ``groups``, whose values are hidden.
     """
 
@@ -261,6 +284,7 @@ class _Labels:
     true: BoolArray
     present: dict[Part, BoolArray]
     groups: Sequence[HiddenGroup]
+    asked: IntArray
     scores: dict[_Shown, NDArray[np.float16]] = field(default_factory=dict)
     hidden: list[dict[_Shown, NDArray[np.float16]]] = field(default_factory=list)
 
@@ -290,22 +314,25 @@ class _Fitting:
         self.progress = progress
         self.seed = seed
         self.is_exact = len(items) <= MAX_EXACT
-        landmarks = items
-        if not self.is_exact:
-            landmarks = items.select(self._rare_first(items, LANDMARKS))
-        self.landmarks = landmarks
         self.titles = {
             TitleVariant.WHOLE: list(items.titles),
             TitleVariant.BLIND: [self.words.blind(title) for title in items.titles],
             TitleVariant.DROPPED: [self._with_words_dropped(title) for title in items.titles],
         }
-        blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
-        self.kernels = Kernels(
-            title=TitleKernel.fit(items.titles, landmarks.titles),
-            blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
-            image=ImageKernel.fit(items.images, landmarks.images, seed),
-            statements=StatementKernel(ontology, landmarks.known),
-        )
+        self.states = {variant: self._states_of(titles) for variant, titles in self.titles.items()}
+        self.landmarks = items
+        if not self.is_exact:
+            self.landmarks = items.select(self._rare_first(items, CANDIDATES))
+        self.kernels = self._fit_kernels()
+        if not self.is_exact:
+            chosen = choose_landmarks(self._alike(), LANDMARKS, self.rng)
+            self.landmarks = self.landmarks.select(chosen)
+            self.kernels = Kernels(
+                title=self.kernels.title.select(chosen),
+                blind=self.kernels.blind.select(chosen),
+                image=self.kernels.image.select(chosen),
+                statements=StatementKernel(ontology, self.landmarks.known),
+            )
         self.known: dict[KnownVariant, Sequence[Sequence[PropertyValue]]] = {
             KnownVariant.ALL: items.known,
             KnownVariant.SOME: [self._some(known) for known in items.known],
@@ -314,15 +341,38 @@ class _Fitting:
         self.one_hot = {
             variant: self.kernels.statements.one_hot(known) for variant, known in self.known.items()
         }
+        self.labels = {property: self._labels(property) for property in self.properties}
+        # The items that are shown in other forms than the one that is learned from.
+        asked = [own.asked for own in self.labels.values()]
+        self.asked = np.unique(np.concatenate(asked))
         self.content = self._content_rows()
         self.between = self._between_landmarks()
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
         self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
         self.hidden: dict[tuple[Situation, str], list[_HiddenCells]] = defaultdict(list)
 
+    def _fit_kernels(self) -> Kernels:
+        """Learn what the kernels take of all items, to compare with the landmarks."""
+        landmarks = self.landmarks
+        blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
+        return Kernels(
+            title=TitleKernel.fit(self.items.titles, landmarks.titles),
+            blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
+            image=ImageKernel.fit(self.items.images, landmarks.images, self.seed),
+            statements=StatementKernel(self.ontology, landmarks.known),
+        )
+
+    def _alike(self) -> KernelRows:
+        """Return how alike the candidates for landmarks are, by titles and images together."""
+        titles = self.landmarks.titles
+        blind = [self.words.blind(title) for title in titles]
+        alike = self.kernels.title.rows(titles) + self.kernels.image.own_rows()
+        alike += self.kernels.blind.rows(blind)
+        return alike
+
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
-        labels = {property: self._labels(property) for property in self.properties}
+        labels = self.labels
         of_content = sum(not expert.reads_statements for expert in EXPERTS)
         steps = of_content + len(labels) + 1
         self.progress(0, steps)
@@ -371,17 +421,22 @@ class _Fitting:
         return [known[place] for place in order[: self.rng.integers(1, len(known) + 1)]]
 
     def _content_rows(self) -> dict[tuple[Part, TitleVariant], Tensor]:
-        """Return the kernel rows [N, M] of titles and images, in every variant."""
+        """Return the kernel rows of titles and images, in every variant.
+
+        They are [N, M] of whole ones, and [U, M] of the U items that are asked in other forms.
+        """
         rows = {}
-        for variant, titles in self.titles.items():
+        for variant, every in self.titles.items():
+            titles = every
+            if variant is not TitleVariant.WHOLE:
+                titles = [every[place] for place in self.asked.tolist()]
             rows[Part.TITLE, variant] = torch.from_numpy(self.kernels.title.rows(titles))
             if variant is not TitleVariant.BLIND:
                 blind = [self.words.blind(title) for title in titles]
                 rows[Part.BLIND_TITLE, variant] = torch.from_numpy(self.kernels.blind.rows(blind))
-        # Without value words, a whole title and a blind one are the same.
-        rows[Part.BLIND_TITLE, TitleVariant.BLIND] = rows[Part.BLIND_TITLE, TitleVariant.WHOLE]
+        image = self.kernels.image
         rows[Part.IMAGE, TitleVariant.WHOLE] = torch.from_numpy(
-            self.kernels.image.rows(self.items.images)
+            image.own_rows() if self.is_exact else image.rows(self.items.images)
         )
         return rows
 
@@ -394,13 +449,16 @@ class _Fitting:
         return {
             Part.TITLE: torch.from_numpy(self.kernels.title.rows(titles)),
             Part.BLIND_TITLE: torch.from_numpy(self.kernels.blind.rows(blind)),
-            Part.IMAGE: torch.from_numpy(self.kernels.image.rows(self.landmarks.images)),
+            Part.IMAGE: torch.from_numpy(self.kernels.image.own_rows()),
         }
 
     def _fit_content(self, labels: dict[str, _Labels]) -> Iterator[Expert]:
         """Fit the experts that read titles and images alone: one system for all properties."""
         for expert in EXPERTS:
             if expert.reads_statements:
+                continue
+            if not any(self._labelled(expert, own).any() for own in labels.values()):
+                yield expert
                 continue
             system = self._system(expert, {}, None)
             for own in labels.values():
@@ -410,16 +468,20 @@ class _Fitting:
     def _fit_with_statements(self, own: _Labels) -> None:
         """Fit the experts of a property that read the statements of the others."""
         statements = self.kernels.statements
+        some = self.one_hot[KnownVariant.SOME][self.asked]
         known_rows = {
             variant: torch.from_numpy(statements.rows(one_hot, own.property))
-            for variant, one_hot in self.one_hot.items()
+            for variant, one_hot in (
+                (KnownVariant.ALL, self.one_hot[KnownVariant.ALL]),
+                (KnownVariant.SOME, some),
+            )
         }
         known_between = None
         if not self.is_exact:
             landmarks = statements.one_hot(self.landmarks.known)
             known_between = torch.from_numpy(statements.rows(landmarks, own.property))
         for expert in EXPERTS:
-            if expert.reads_statements:
+            if expert.reads_statements and self._labelled(expert, own).any():
                 system = self._system(expert, known_rows, known_between)
                 self._fit_expert(expert, system, own, known_rows)
 
@@ -431,28 +493,36 @@ class _Fitting:
         known_rows: dict[KnownVariant, Tensor],
     ) -> None:
         """Fit an expert of a property, and score the labelled items as if left out."""
-        parts = [own.present[part] for part in expert.parts]
-        labelled = own.true.any(1) & np.logical_and.reduce(parts)
+        labelled = self._labelled(expert, own)
         if not labelled.any():
             return
-        fitted = system.fit(own.targets, labelled)
+        asked = np.zeros(len(labelled), bool)
+        asked[own.asked] = True
+        fitted = system.fit(own.targets, labelled, asked)
         self.learned[expert, own.property] = LinearScores(
             fitted.coefficients.numpy(), fitted.mean.numpy()
         )
         for title, known in self._shown(expert):
-            rows = self._rows(expert, title, known, known_rows)
-            if len(fitted.rows) < len(rows):
-                rows = rows[torch.from_numpy(fitted.rows)]
-            left_out = np.broadcast_to(fitted.mean.numpy(), own.true.shape).astype(np.float16)
-            left_out[fitted.rows] = fitted.left_out(rows).numpy()
+            rows = self._rows(expert, title, known, known_rows, fitted.rows)
+            shape = (len(own.asked), len(fitted.mean))
+            left_out = np.broadcast_to(fitted.mean.numpy(), shape).astype(np.float16)
+            left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(rows).numpy()
             own.scores[expert, title, known] = left_out
             if title in _HIDDEN_TITLES:
                 self._score_hidden(own, fitted, (expert, title, known), rows)
 
+    def _labelled(self, expert: Expert, own: _Labels) -> BoolArray:
+        """Return which items [N] an expert learns a property from."""
+        values = own.true.shape[1]
+        if self.kernels.landmarks * values > MAX_COEFFICIENTS and expert not in FEW_EXPERTS:
+            return np.zeros(len(own.true), bool)
+        parts = [own.present[part] for part in expert.parts]
+        return np.asarray(own.true.any(1) & np.logical_and.reduce(parts))
+
     def _score_hidden(self, own: _Labels, fitted: FittedRidge, shown: _Shown, rows: Tensor) -> None:
         """Score the items of each group of values as if nobody had these values.
 
-        ``rows`` [N', M] are the kernel rows of the labelled items.
+        ``rows`` [N', M] are the kernel rows of the labelled items that are asked.
         """
         for group, scores in zip(own.groups, own.hidden, strict=True):
             places = np.flatnonzero(np.isin(fitted.rows, group.items))
@@ -475,7 +545,16 @@ class _Fitting:
                 self.one_hot[KnownVariant.ALL], property
             ),
         }
-        return _Labels(property, targets, true, present, hidden_groups(true, self.rng))
+        groups = hidden_groups(true, self.rng)
+        return _Labels(property, targets, true, present, groups, self._asked(true, groups))
+
+    def _asked(self, true: BoolArray, groups: Sequence[HiddenGroup]) -> IntArray:
+        """Return the items that are scored as if left out, given which have which value [N, V]."""
+        most = min(MAX_HELD_OUT, max(LEAST_ASKED, MAX_LEFT_OUT // true.shape[1]))
+        labelled = np.flatnonzero(true.any(1))
+        if len(labelled) > most:
+            labelled = self.rng.permutation(labelled)[:most]
+        return np.unique(np.concatenate([labelled, *(group.items for group in groups)]))
 
     def _targets(self, property: str) -> tuple[Tensor, BoolArray]:
         """Return the items' values as ones [N, V]; several share one."""
@@ -496,7 +575,8 @@ class _Fitting:
         known_between: Tensor | None,
     ) -> ExactRidge | NystromRidge:
         """Return the regression of an expert."""
-        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows)
+        every = np.arange(len(self.items))
+        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows, every)
         if self.is_exact:
             return ExactRidge(kernel)
         parts = [
@@ -511,16 +591,28 @@ class _Fitting:
         title: TitleVariant,
         known: KnownVariant,
         known_rows: dict[KnownVariant, Tensor],
+        items: IntArray,
     ) -> Tensor:
-        """Return the kernel rows [N, M] of an expert in a variant."""
+        """Return the kernel rows [B, M] of an expert in a variant, of B ``items``.
+
+        Other variants than the whole one there are of the items that are asked alone.
+        """
+        places = np.searchsorted(self.asked, items)
         parts = []
         for part in expert.parts:
             if part is Part.STATEMENTS:
-                parts.append(known_rows[known])
+                is_whole = known is KnownVariant.ALL
+                rows = known_rows[known]
             elif part is Part.IMAGE:
-                parts.append(self.content[part, TitleVariant.WHOLE])
+                is_whole = True
+                rows = self.content[part, TitleVariant.WHOLE]
             else:
-                parts.append(self.content[part, title])
+                # Without value words, a whole title and a blind one are the same.
+                if part is Part.BLIND_TITLE and title is TitleVariant.BLIND:
+                    title = TitleVariant.WHOLE
+                is_whole = title is TitleVariant.WHOLE
+                rows = self.content[part, title]
+            parts.append(_at(rows, items if is_whole else places))
         return _sum(parts)
 
     def _shown(self, expert: Expert) -> list[tuple[TitleVariant, KnownVariant]]:
@@ -536,28 +628,34 @@ class _Fitting:
 
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
-        states = self._states(own.property)
         for variant in variants():
-            chosen = own.true.any(1) & self._is_whole(variant, own)
+            asked = np.zeros(len(self.items), bool)
+            asked[own.asked] = True
+            chosen = asked & own.true.any(1) & self._is_whole(variant, own)
             for state in TitleState:
                 situation = Situation(state, variant.image, variant.shows_known)
-                rows = np.flatnonzero(chosen & (states[variant.title] == str(state)))
+                rows = np.flatnonzero(chosen & self._has_state(variant, own.property, state))
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
             if variant.title in _HIDDEN_TITLES:
                 for number in range(len(own.groups)):
                     self._add_hidden(own, variant, number, chosen)
 
-    def _states(self, property: str) -> dict[TitleVariant, NDArray[np.object_]]:
-        """Return what the N items' titles tell of a property, in every variant."""
-        states = {
-            variant: np.array(
-                [str(self.words.states(title, [property])[0]) for title in titles], dtype=object
-            )
-            for variant, titles in self.titles.items()
-        }
-        states[TitleVariant.NONE] = np.full(len(self.items), str(TitleState.ABSENT), dtype=object)
+    def _states_of(self, titles: Sequence[str | None]) -> NDArray[np.int8]:
+        """Return what N titles tell of each of P properties, as numbers of states [N, P]."""
+        numbers = {state: number for number, state in enumerate(TitleState)}
+        states = np.empty((len(titles), len(self.properties)), np.int8)
+        for row, title in enumerate(titles):
+            states[row] = [numbers[each] for each in self.words.states(title, self.properties)]
         return states
+
+    def _has_state(self, variant: Variant, property: str, state: TitleState) -> BoolArray:
+        """Return which items' titles [N], as a variant shows them, tell this much of a property."""
+        if variant.title is TitleVariant.NONE:
+            return np.full(len(self.items), state is TitleState.ABSENT)
+        column = self.properties.index(property)
+        is_state: BoolArray = self.states[variant.title][:, column] == list(TitleState).index(state)
+        return is_state
 
     def _is_whole(self, variant: Variant, own: _Labels) -> BoolArray:
         """Return which items [N] have the image and the statements that a variant shows.
@@ -579,7 +677,8 @@ class _Fitting:
         frequencies = own.true.mean(0).astype(np.float16)
         unknown = np.broadcast_to(frequencies, (len(rows), len(frequencies)))
         scores = [own.scores.get(_key(expert, variant)) for expert in answering(situation)]
-        parts = [unknown if each is None else each[rows] for each in scores]
+        places = np.searchsorted(own.asked, rows)
+        parts = [unknown if each is None else each[places] for each in scores]
         cells = self.cells[situation, own.property]
         true = own.true[rows]
         cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
@@ -749,8 +848,15 @@ def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownV
     )
 
 
+def _at(rows: Tensor, places: IntArray) -> Tensor:
+    """Return the rows at some places, which are in order; copies nothing if these are all."""
+    return rows if len(places) == len(rows) else rows[torch.from_numpy(places)]
+
+
 def _sum(parts: Sequence[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    if len(parts) == 1:
+        return parts[0]
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
     return total

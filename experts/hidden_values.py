@@ -47,6 +47,8 @@ MOST_COMMON = 0.1
 """The share of items up to which a value is hidden: new ones are rare."""
 MAX_GATE_CELLS = 600
 """Cells of visible values in a situation that a property's gate is fitted on at most."""
+MOST_LABELLED = 6_000
+"""Items of which it is a share at most: the more items have a hidden value, the larger a system."""
 _NEVER = -1.0
 
 
@@ -64,7 +66,7 @@ def hidden_groups(true: BoolArray, rng: np.random.Generator) -> list[HiddenGroup
     An item with a visible value besides is in no group.
     """
     counts = true.sum(0)
-    labelled = int(true.any(1).sum())
+    labelled = min(int(true.any(1).sum()), MOST_LABELLED)
     rare = np.flatnonzero((counts > 0) & (counts <= MOST_COMMON * labelled))
     # At least one value stays visible.
     if len(rare) == np.count_nonzero(counts):

@@ -53,6 +53,7 @@ _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a sin
 _BANDWIDTH_SAMPLE = 1000
 _LEAST_DISTANCE = 1e-5
 _DESCRIBED_TOGETHER = 64
+_COMPARED_TOGETHER = 4096
 
 
 class TitleKernel:
@@ -89,22 +90,31 @@ class TitleKernel:
         features = [each.transform(texts).T.tocsr() for each in vectorizers]
         return cls(vectorizers, features, len(landmarks))
 
+    def select(self, index: IntArray) -> TitleKernel:
+        """Return the kernel with some of its landmarks alone."""
+        features = [each[:, index].tocsr() for each in self._features]
+        return TitleKernel(self._vectorizers, features, len(index))
+
     def rows(self, titles: Sequence[str | None]) -> KernelRows:
         """Compare N titles with the landmarks: [N, M].
 
         A title without any n-gram that the kernel knows is like nothing.
         """
-        texts = [title or "" for title in titles]
+        rows = np.empty((len(titles), self._landmarks), np.float32)
+        for start in range(0, len(titles), _COMPARED_TOGETHER):
+            part = slice(start, start + _COMPARED_TOGETHER)
+            rows[part] = self._compare([title or "" for title in titles[part]])
+        return rows
+
+    def _compare(self, texts: Sequence[str]) -> KernelRows:
         cosine = np.zeros((len(texts), self._landmarks), np.float32)
         is_empty = np.ones(len(texts), bool)
-        if not texts:
-            # The vectorizers refuse to read nothing.
-            return cosine
         for vectorizer, features in zip(self._vectorizers, self._features, strict=True):
             own = vectorizer.transform(texts)
             is_empty &= own.getnnz(axis=1) == 0
             cosine += 0.5 * (own @ features).toarray()
-        rows = cosine + np.exp(TITLE_SHARPNESS * (cosine - 1))
+        rows = np.exp(TITLE_SHARPNESS * (cosine - 1))
+        rows += cosine
         rows[is_empty] = 0
         rows[:, self._is_empty] = 0
         return np.asarray(rows, np.float32)
@@ -201,19 +211,24 @@ DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnail
 
 def describe(images: Sequence[NDArray[np.uint8] | None]) -> Descriptors:
     """Describe N images [3, 64, 64]; None is a missing one."""
-    parts = []
-    small = []
-    blank = np.zeros((3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), np.uint8)
-    for start in range(0, max(1, len(images)), _DESCRIBED_TOGETHER):
-        part = images[start : start + _DESCRIBED_TOGETHER]
-        stacked = [blank if image is None else image for image in part] or [blank]
-        scaled = torch.from_numpy(np.stack(stacked)[: len(part)]).float() / 255
-        parts.append([descriptor(scaled).numpy() for descriptor in DESCRIPTORS])
+    blank = torch.zeros(1, 3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE)
+    # Where there is no image, no memory is written to, and so none is taken.
+    blocks = tuple(
+        np.zeros((len(images), descriptor(blank).shape[1]), np.float32)
+        for descriptor in DESCRIPTORS
+    )
+    small = np.zeros((len(images), 3, patch_dictionary.SIZE, patch_dictionary.SIZE), np.uint8)
+    found = [(place, image) for place, image in enumerate(images) if image is not None]
+    for start in range(0, len(found), _DESCRIBED_TOGETHER):
+        part = found[start : start + _DESCRIBED_TOGETHER]
+        places = [place for place, _ in part]
+        scaled = torch.from_numpy(np.stack([image for _, image in part])).float() / 255
+        for block, descriptor in zip(blocks, DESCRIPTORS, strict=True):
+            block[places] = descriptor(scaled).numpy()
         halved = functional.adaptive_avg_pool2d(scaled, patch_dictionary.SIZE)
-        small.append((halved * 255).round().byte().numpy())
-    blocks = tuple(np.concatenate(block) for block in zip(*parts, strict=True))
+        small[places] = (halved * 255).round().byte().numpy()
     present = np.array([image is not None for image in images], dtype=bool)
-    return Descriptors(blocks, np.concatenate(small), present)
+    return Descriptors(blocks, small, present)
 
 
 class ImageKernel:
@@ -254,20 +269,34 @@ class ImageKernel:
         bandwidths = [_median_distance(block) for block in _features(sample, patches)]
         return cls(_features(landmarks, patches), landmarks.present, bandwidths, patches)
 
+    def select(self, index: IntArray) -> ImageKernel:
+        """Return the kernel with some of its landmarks alone."""
+        blocks = [block[index] for block in self._blocks]
+        return ImageKernel(blocks, self._present[index], self._bandwidths, self._patches)
+
+    def own_rows(self) -> KernelRows:
+        """Compare the landmarks with each other: [M, M]."""
+        return self._compare(self._blocks, self._present)
+
     def rows(self, images: Descriptors) -> KernelRows:
         """Compare N images with the landmarks: [N, M]."""
         rows = np.zeros((len(images.present), len(self._present)), np.float32)
+        present = np.flatnonzero(images.present)
+        for start in range(0, len(present), _COMPARED_TOGETHER):
+            places = present[start : start + _COMPARED_TOGETHER]
+            part = images.select(places)
+            rows[places] = self._compare(_features(part, self._patches), part.present)
+        return rows
+
+    def _compare(self, blocks: Sequence[NDArray[np.float32]], present: BoolArray) -> KernelRows:
+        rows = np.zeros((len(present), len(self._present)), np.float32)
         for own, others, squares, bandwidth in zip(
-            _features(images, self._patches),
-            self._blocks,
-            self._squares,
-            self._bandwidths,
-            strict=True,
+            blocks, self._blocks, self._squares, self._bandwidths, strict=True
         ):
             distances = _squared_distances(own, others, squares)
             distances /= -bandwidth
             rows += np.exp(distances, out=distances)
-        rows[~images.present] = 0
+        rows[~present] = 0
         rows[:, ~self._present] = 0
         return rows
 
@@ -358,7 +387,8 @@ class StatementKernel:
         self._landmarks = one_hot
         # A row of statements times a dense matrix is a sum of a few of its rows.
         self._is_dense = one_hot.shape[0] * one_hot.shape[1] <= MAX_DENSE
-        self._transposed = one_hot.T.toarray() if self._is_dense else one_hot.T.tocsr()
+        transposed = one_hot.T.tocsr()
+        self._transposed = transposed.toarray() if self._is_dense else transposed
         self._others: dict[str, NDArray[np.float32]] = {}
 
     @property

@@ -4,8 +4,8 @@ Of N labelled items with kernel rows K [N, M] to M landmarks, the coefficients m
 ``|K c - (Y - mean)|² + ridge c' K_MM c``. If the landmarks are the labelled items themselves, this
 is kernel ridge regression: ``c = A (Y - mean)`` with ``A = (K + ridge I)^-1``. With fewer landmarks
 it is the Nyström method (Williams and Seeger, 2001): ``c = G K' (Y - mean)`` with
-``G = (K' K + ridge K_MM)^-1``, computed by features ``F = K B``, where B [M, R] are the scaled
-eigenvectors of K_MM.
+``G = (K' K + ridge K_MM)^-1``, computed by features ``F = K L'^-1``, where L is the Cholesky factor
+of K_MM.
 
 In both, leaving item i out changes its score by what one row of the inverse tells (the PRESS
 statistic; Rasmussen and Williams, 2006, §5.4.2). That holds for any kernel row k of the item, not
@@ -28,8 +28,9 @@ from schema.arrays import BoolArray
 
 RIDGE = 0.15
 _LEAST_SIZE = 1e-5
-"""Directions of the landmarks' kernel that are smaller than this share of the largest are left out.
-With more, coefficients become so large that single precision cannot add their terms up."""
+"""This share of the norm of the landmarks' kernel is added to its diagonal. With less, coefficients
+become so large that single precision cannot add their terms up."""
+_SQUARED_TOGETHER = 2048
 SMALL_INVERSE = 700
 MAX_DOWNDATE = 0.1
 """The share of items without a label up to which an inverse for all items is corrected."""
@@ -47,23 +48,31 @@ class ExactRidge:
         self.ridge = ridge
         self._inverse: Tensor | None = None
 
-    def fit(self, targets: Tensor, labelled: BoolArray) -> FittedRidge:
-        """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count."""
-        rows = np.flatnonzero(labelled)
-        inverse = self._inverse_of(rows)
-        index = _index(rows, len(labelled))
+    def fit(
+        self, targets: Tensor, labelled: BoolArray, asked: BoolArray | None = None
+    ) -> FittedRidge:
+        """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count.
+
+        Those of them that are ``asked`` [N], by default all, can be left out.
+        """
+        every = np.flatnonzero(labelled)
+        places = np.arange(len(every)) if asked is None else np.flatnonzero(asked[every])
+        inverse = self._inverse_of(every)
+        index = _index(every, len(labelled))
         labels = targets[index]
         mean = labels.mean(0)
         solved = inverse @ (labels - mean)
         coefficients = torch.zeros_like(targets)
         coefficients[index] = solved
+        own = _index(places, len(every))
         return FittedRidge(
             coefficients=coefficients,
             mean=mean,
-            rows=rows,
+            rows=every[places],
             columns=index,
-            weighted=inverse,
-            steps=solved / inverse.diagonal()[:, None],
+            weighted=inverse[own],
+            steps=solved[own] / inverse.diagonal()[own][:, None],
+            places=torch.from_numpy(places),
         )
 
     def _inverse_of(self, rows: NDArray[np.int64]) -> Tensor:
@@ -93,16 +102,17 @@ class ExactRidge:
 
 @dataclass(frozen=True)
 class FittedRidge:
-    """A fitted ridge regression of N' labelled items, with what leaving one of them out takes.
+    """A fitted ridge regression, with what leaving out one of N' labelled items takes.
 
     Attributes:
         coefficients: [M, V]; zero for landmarks without a label
         mean: [V], the targets' mean
-        rows: the labelled items' numbers [N']
+        rows: the numbers [N'] of the labelled items that can be left out
         columns: the landmarks whose kernel values ``weighted`` weighs, C of them
         weighted: how much each item's kernel row counts for each of the items, [N', C]: the inverse
             itself, or K G of landmarks
         steps: how far each item's own label moves the solution, [N', V]
+        places: the items' numbers [N'] among the C columns, if the landmarks are the items
         kernel: the items' kernel with landmarks [N', M], if these are not the items themselves
     """
 
@@ -112,6 +122,7 @@ class FittedRidge:
     columns: Tensor | slice
     weighted: Tensor
     steps: Tensor
+    places: Tensor | None = None
     kernel: Tensor | None = None
 
     def predict(self, kernel: Tensor) -> Tensor:
@@ -119,7 +130,7 @@ class FittedRidge:
         return kernel @ self.coefficients + self.mean
 
     def left_out(self, kernel: Tensor) -> Tensor:
-        """Score each labelled item as if it were not among those that were learned from.
+        """Score each of the N' items as if it were not among those that were learned from.
 
         ``kernel`` [N', M] has a row of each, of itself or of a variant of it. The result is
         [N', V].
@@ -130,16 +141,16 @@ class FittedRidge:
     def coefficients_without(self, items: NDArray[np.int64]) -> Tensor:
         """Return the coefficients [M, V] as if some labelled items had not been learned from.
 
-        ``items`` are their numbers among the N' labelled items. The mean is not corrected.
+        ``items`` are their numbers among the N' items. The mean is not corrected.
         """
         if not len(items):
             return self.coefficients
         index = torch.from_numpy(items)
         weighted = self.weighted[index]
-        if self.kernel is None:
-            corner = weighted[:, index]
-        else:
+        if self.kernel is not None:
             corner = torch.eye(len(items)) - weighted @ self.kernel[index].T
+        else:
+            corner = weighted[:, index if self.places is None else self.places[index]]
         # With one item, this is its step: the system of the items that are left out together.
         errors = self.steps[index] * corner.diagonal()[:, None]
         without = self.coefficients.clone()
@@ -159,26 +170,37 @@ class NystromRidge:
         self.kernel = kernel
         self.ridge = ridge
         self._squares: Tensor | None = None
-        sizes, directions = torch.linalg.eigh(landmarks.double())
+        regular = landmarks.double()
         # Landmarks that are alike leave nothing of some directions.
-        kept = sizes > _LEAST_SIZE * sizes.max()
-        self._basis = directions[:, kept] / sizes[kept].sqrt()
+        least = _LEAST_SIZE * float(torch.linalg.matrix_norm(regular, 1))
+        regular.diagonal().add_(max(least, torch.finfo(torch.float32).tiny))
+        self._factor = torch.linalg.cholesky(regular)
 
-    def fit(self, targets: Tensor, labelled: BoolArray) -> FittedRidge:
-        """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count."""
-        rows = np.flatnonzero(labelled)
-        index = torch.from_numpy(rows)
-        labels = targets[index]
+    def fit(
+        self, targets: Tensor, labelled: BoolArray, asked: BoolArray | None = None
+    ) -> FittedRidge:
+        """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count.
+
+        Those of them that are ``asked`` [N], by default all, can be left out.
+        """
+        every = np.flatnonzero(labelled)
+        labels = targets[_index(every, len(labelled))]
         mean = labels.mean(0)
-        kernel = self.kernel[index]
-        regular = self._squares_of(rows, kernel)
+        # Without a label there is nothing to add to the sums.
+        centred = torch.zeros_like(targets)
+        centred[_index(every, len(labelled))] = labels - mean
+        regular = self._squares_of(every)
         regular.diagonal().add_(self.ridge)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(regular))
-        inverse = (self._basis @ inverse @ self._basis.T).float()
-        coefficients = inverse @ (kernel.T @ (labels - mean))
-        weighted = kernel @ inverse
-        leverage = (weighted * kernel).sum(1).clamp(max=1 - 1e-4)
-        residual = labels - mean - kernel @ coefficients
+        # G is the inverse of P P'.
+        product = self._factor @ torch.linalg.cholesky(regular)
+        solved = torch.cholesky_solve((self.kernel.T @ centred).double(), product)
+        coefficients = solved.float()
+        rows = every if asked is None else every[asked[every]]
+        index = _index(rows, len(labelled))
+        kernel = self.kernel[index]
+        weighted = torch.cholesky_solve(kernel.T, product.float()).T.contiguous()
+        leverage = torch.linalg.vecdot(weighted, kernel).clamp(max=1 - 1e-4)
+        residual = centred[index] - kernel @ coefficients
         return FittedRidge(
             coefficients=coefficients,
             mean=mean,
@@ -189,11 +211,11 @@ class NystromRidge:
             kernel=kernel,
         )
 
-    def _squares_of(self, rows: NDArray[np.int64], kernel: Tensor) -> Tensor:
-        """Return F' F of the items at ``rows``, whose kernel is ``kernel``."""
+    def _squares_of(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return F' F of the items at ``rows``."""
         count = len(self.kernel)
         if count - len(rows) > len(rows):
-            return self._squared(kernel)
+            return self._squared(self.kernel[torch.from_numpy(rows)])
         if self._squares is None:
             self._squares = self._squared(self.kernel)
         if len(rows) == count:
@@ -202,9 +224,14 @@ class NystromRidge:
         return self._squares - self._squared(left)
 
     def _squared(self, kernel: Tensor) -> Tensor:
-        """Return F' F of the features ``F = K B`` [N', R]."""
-        features = (kernel @ self._basis.float()).double()
-        return features.T @ features
+        """Return F' F of the features F [N', M] of a kernel [N', M], whose products are K_MM."""
+        factor = self._factor.float()
+        squares = torch.zeros_like(self._factor)
+        # Sums of few rows are exact enough in single precision.
+        for part in kernel.split(_SQUARED_TOGETHER):
+            features = torch.linalg.solve_triangular(factor, part.T, upper=False)
+            squares += features @ features.T
+        return squares
 
 
 def inverse_of_positive(matrix: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.log_sums import log_sum_exp
 
 SHORTLIST = 24
 """Values of a cell that the stacker ranks: those that the experts score highest on average."""
@@ -89,7 +89,7 @@ class Weights:
     def logits(self, shortlists: Shortlists) -> NDArray[np.float32]:
         """Return logits [N, V] of all values, whose exponentials sum to one."""
         scores = shortlists.features @ self.features + self.biases[shortlists.values]
-        scores -= logsumexp(scores, axis=1, keepdims=True)
+        scores -= log_sum_exp(scores)[:, None]
         count, size = shortlists.values.shape
         if size == len(self.biases):
             every = np.empty((count, size))

@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, IntArray
 from schema.errors import ModelError
+from schema.log_sums import log_sum_exp
 from schema.modalities import Modality
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
@@ -384,7 +384,7 @@ def fit_temperature(
         for cells in answerable:
             scaled = cells.logits.astype(np.float64) / np.exp(log_temperature)
             only_true = np.where(cells.true, scaled, -1e9)
-            total += float((logsumexp(scaled, axis=1) - logsumexp(only_true, axis=1)).sum())
+            total += float((log_sum_exp(scaled) - log_sum_exp(only_true)).sum())
         return float(total)
 
     optimum = minimize_scalar(

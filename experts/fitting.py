@@ -34,6 +34,7 @@ from experts.ensemble import (
     answering,
 )
 from experts.hidden_values import (
+    SHORTENED_WEIGHT,
     HiddenGroup,
     OpenExamples,
     OpenFitting,
@@ -154,6 +155,11 @@ def variants() -> Iterator[Variant]:
 
 
 _VARIANTS = tuple(variants())
+_SHORTENED = [
+    number
+    for number, variant in enumerate(_VARIANTS)
+    if variant.title in (TitleVariant.BLIND, TitleVariant.DROPPED)
+]
 
 
 @dataclass(frozen=True)
@@ -770,7 +776,11 @@ class _Fitting:
                 for item, variant in zip(cells.item.tolist(), cells.variant.tolist(), strict=True)
             ]
             scored[situation, property] = ScoredTitles(
-                cells.logits, situation.title, cells.item, titles
+                cells.logits,
+                situation.title,
+                cells.item,
+                titles,
+                np.where(np.isin(cells.variant, _SHORTENED), SHORTENED_WEIGHT, 1.0),
             )
             examples[property].visible.append(scored[situation, property])
         for (situation, property), hidden in sorted(self.hidden.items()):
@@ -778,7 +788,9 @@ class _Fitting:
             weights = stacker.weights(situation, property, frequencies)
             for own in hidden:
                 logits = logits_without(own.scores, own.group.values, weights)
-                cells_of_group = ScoredTitles(logits, situation.title, own.items, own.titles)
+                cells_of_group = ScoredTitles(
+                    logits, situation.title, own.items, own.titles, np.ones(len(own.items))
+                )
                 examples[property].hidden.append((own.group, cells_of_group))
         fitting = OpenFitting(self.ontology, self.items.titles, self.items.known, self.seed)
         fitted = fitting.fit(examples)

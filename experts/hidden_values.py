@@ -45,6 +45,11 @@ GROUP_VALUES = 0.2
 """The share of a property's values that a group has at most: with few left, all look alike."""
 MOST_COMMON = 0.1
 """The share of items up to which a value is hidden: new ones are rare."""
+SHORTENED_WEIGHT = 0.1
+"""How much a cell with a blinded or thinned out title counts beside one with a title as it is.
+
+A title without any known value of a property is a sign of an unknown one, as titles are: of fashion
+products, 1 in 200 lacks the colour, but half of the shortened ones do."""
 MAX_GATE_CELLS = 600
 """Cells of visible values in a situation that a property's gate is fitted on at most."""
 MOST_LABELLED = 6_000
@@ -115,12 +120,25 @@ class ScoredTitles:
         state: what the title tells of the property
         items: the items' numbers [C]
         titles: the titles that were shown [C]
+        weights: how much each cell counts [C]
     """
 
     logits: NDArray[np.floating]
     state: TitleState
     items: IntArray
     titles: Sequence[str | None]
+    weights: FloatArray
+
+    def select(self, places: IntArray) -> ScoredTitles:
+        """Return the cells at ``places``, which count for all of them."""
+        weights = self.weights[places]
+        return ScoredTitles(
+            self.logits[places],
+            self.state,
+            self.items[places],
+            [self.titles[place] for place in places.tolist()],
+            weights * (self.weights.sum() / max(weights.sum(), 1e-12)),
+        )
 
 
 @dataclass
@@ -222,12 +240,14 @@ class OpenFitting:
         """Return the cells that a property's gate is fitted on."""
         features = []
         unknown = []
+        weights = []
         for cells in examples.visible:
             chosen = self._some(cells)
             features.append(
                 gate_features(chosen.logits, chosen.state, self.evidence(property, ranker, chosen))
             )
             unknown.append(np.zeros(len(chosen.items), bool))
+            weights.append(chosen.weights)
         for group, cells in examples.hidden:
             evidence = np.array(
                 [
@@ -239,24 +259,19 @@ class OpenFitting:
             )
             features.append(gate_features(cells.logits, cells.state, evidence))
             unknown.append(np.ones(len(cells.items), bool))
+            weights.append(cells.weights)
         is_unknown = np.concatenate(unknown)
-        # New values are as rare as Good's estimate says, however many were hidden.
+        weight = np.concatenate(weights)
+        # However many were hidden, new values are rare.
         share = self._share_of_new(property)
-        of_unknown = share / max(int(is_unknown.sum()), 1)
-        of_known = (1 - share) / max(int((~is_unknown).sum()), 1)
-        weights = np.where(is_unknown, of_unknown, of_known)
-        return GateExamples(np.concatenate(features), is_unknown, weights)
+        weight[is_unknown] *= share / max(weight[is_unknown].sum(), 1e-12)
+        weight[~is_unknown] *= (1 - share) / max(weight[~is_unknown].sum(), 1e-12)
+        return GateExamples(np.concatenate(features), is_unknown, weight)
 
     def _some(self, cells: ScoredTitles) -> ScoredTitles:
         if len(cells.items) <= MAX_GATE_CELLS:
             return cells
-        chosen = np.sort(self._rng.permutation(len(cells.items))[:MAX_GATE_CELLS])
-        return ScoredTitles(
-            cells.logits[chosen],
-            cells.state,
-            cells.items[chosen],
-            [cells.titles[place] for place in chosen.tolist()],
-        )
+        return cells.select(np.sort(self._rng.permutation(len(cells.items))[:MAX_GATE_CELLS]))
 
     def _of_hidden(self, property: str, group: HiddenGroup, item: int) -> SpanStatistics:
         """Return the statistics by which an item with a hidden value is looked at.

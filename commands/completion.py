@@ -345,6 +345,7 @@ def _plan(
 ) -> CellPlan:
     """Plan the cells that the options name, or all that are missing."""
     from serving.asking import Asking, plan_missing, plan_named
+    from serving.several_values import SeveralValues
 
     has_unknown = note_unknown_properties(context, adapted.name, ontology, adapted.ontology)
     # What statements are about without being in the ontology was taken out of it.
@@ -354,6 +355,7 @@ def _plan(
         adapted.ontology,
         removed | adapted.removed_properties,
         new_properties=not has_unknown,
+        several=SeveralValues(adapted.calibration).properties,
     )
     if pairs is not None:
         return plan_named(snapshot, asking, pairs)

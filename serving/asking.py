@@ -1,6 +1,7 @@
 """Which cells are asked, and why the others are not.
 
 A missing cell is asked if its property applies to the item's category and the model can answer it.
+So is one that has a value, if the property may have several and the model tells the others.
 Cells that are named one by one are asked wherever the model can answer them; the others of those
 that are named are refused, each with its reason.
 """
@@ -55,6 +56,8 @@ class Asking:
         removed: properties that a person has taken out of the home's ontology
         new_properties: whether properties that only the model has are asked where they apply by
             the model; not so if the home may have them under other names
+        several: properties of which the model tells further values if some are known; they are
+            asked if the home allows several
     """
 
     def __init__(
@@ -64,11 +67,15 @@ class Asking:
         removed: Collection[str] = (),
         *,
         new_properties: bool = True,
+        several: Collection[str] = (),
     ) -> None:
         self.home = home
         self.model = model
         self.removed = frozenset(removed) - home.properties.keys()
         self.new_properties = new_properties
+        self.several = frozenset(
+            name for name in several if name in home.properties and home[name].cardinality == "many"
+        )
         self.applicability = Applicability(home, model)
         known = model.properties if model is not None else {}
         self.properties = list(dict.fromkeys([*home.properties, *known]))
@@ -148,7 +155,7 @@ def _plan_pairs(
     plan = CellPlan()
     reasons = {name: asking.refusal(name) for name in names}
     for index in indexes:
-        present = _present(snapshot, index)
+        present = _present(snapshot, index) - asking.several
         for name, reason in reasons.items():
             if reason is None and name in present:
                 reason = Unasked.HAS_VALUE
@@ -220,7 +227,11 @@ def _plan_applying(
             by_category[category] = _category_plan(asking, reasons, category)
         of_category = by_category[category]
         present = _present(snapshot, index)
-        plan.cells.extend(Cell(index, name) for name in of_category.asked if name not in present)
+        plan.cells.extend(
+            Cell(index, name)
+            for name in of_category.asked
+            if name not in present or name in asking.several
+        )
         # Counted by category: a catalogue may have thousands of properties that do not apply.
         plan.not_asked.update(of_category.counts)
         for name in present & of_category.unasked.keys():

@@ -46,6 +46,7 @@ from schema.shares import ShareOut, compute_all
 from serving.cells import Scorer, predict, score_in_chunks
 from serving.estimates import fit_intervals
 from serving.proof import CONFIDENCE, JudgedCells, Proven, precision_bound, prove
+from serving.several_values import fit_several
 
 FORMAT_VERSION = 2
 FORMER_VERSION = 1
@@ -165,6 +166,7 @@ def fit_calibration(
         judged[group.situation][group.property] = _judge(cells, of_folds)
 
     temperatures = fit_temperatures(groups)
+    of_all = functools.partial(temperature_of, temperatures)
     return {
         "version": FORMAT_VERSION,
         "confidence": CONFIDENCE,
@@ -172,9 +174,8 @@ def fit_calibration(
         "cells": sum(len(cells.fold) for cells in groups.values()),
         "out_of_fold_cells": sum(len(cells.fold) for cells in out_of_fold.values()),
         "temperatures": temperatures,
-        "intervals": fit_intervals(
-            groups, ontology, functools.partial(temperature_of, temperatures)
-        ),
+        "intervals": fit_intervals(groups, ontology, of_all),
+        "several": fit_several(groups, ontology, of_all),
         "proven": {
             situation: {
                 name: {

@@ -56,6 +56,7 @@ from serving.cells import (
     unknown_values,
 )
 from serving.estimates import Estimate, Estimator
+from serving.several_values import SeveralValues
 
 MIN_PROBABILITY = 0.2
 """A best value below this probability counts as too little evidence."""
@@ -135,7 +136,8 @@ class Completion:
     cell as probable as this one, if it may be filled; None if none is. ``another_value`` is the
     probability that the value is none of those that are known or offered; None if the scorer does
     not tell. ``estimate`` is that of a number. ``contradicts`` is a statement of the item that does
-    not go with the best value (see :mod:`serving.dependencies`).
+    not go with the best value (see :mod:`serving.dependencies`). ``several`` are the values to fill
+    of a property that may have several, whose probabilities need not sum to 1.
     """
 
     item: str
@@ -148,6 +150,13 @@ class Completion:
     another_value: float | None = None
     estimate: Estimate | None = None
     contradicts: PropertyValue | None = None
+    several: tuple[Candidate, ...] | None = None
+
+    def filled_values(self) -> tuple[Candidate, ...]:
+        """Return what the cell is filled with."""
+        if self.decision != "fill":
+            return ()
+        return self.candidates[:1] if self.several is None else self.several
 
     @classmethod
     def refused(cls, item: str, property: str, reason: Unasked) -> Completion:
@@ -169,6 +178,8 @@ class Completion:
             document["another_value"] = round(self.another_value, 6)
         if self.estimate is not None:
             document["estimate"] = self.estimate.as_dict()
+        if self.several is not None:
+            document["values"] = [each.value for each in self.filled_values()]
         if self.contradicts is not None:
             name, value = self.contradicts
             document["contradicts"] = {"property": name, "value": value}
@@ -340,6 +351,7 @@ class _Completer:
         self.withheld = withheld
         self.calibration = Calibration(scorer.calibration)
         self.estimator = Estimator(scorer.ontology, scorer.calibration)
+        self.several = SeveralValues(scorer.calibration)
         specs = [spec for spec in scorer.ontology.properties.values() if spec.values]
         self.priors = {spec.name: value_frequencies(spec) for spec in specs}
 
@@ -409,6 +421,8 @@ class _Completer:
         name = cell.property
         if not cell.variants:
             return Completion(cell.item.id, name, (), "abstain", Evidence())
+        if name in self.several.properties:
+            return self._complete_several(cell, scores)
         values = self.scorer.ontology.values_of(name)
         predictions = [
             predict(logits, len(values), self.calibration.temperature(variant.situation, name))
@@ -444,6 +458,65 @@ class _Completer:
             estimate=self.estimator.estimate(
                 name, cell.variants[0].situation, predictions[0].candidates
             ),
+        )
+
+    def _complete_several(
+        self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]
+    ) -> Completion:
+        """Complete a cell that may have several values, of which some may be known.
+
+        Each candidate has a probability of its own, and is filled or not by itself.
+        """
+        name = cell.property
+        spec = self.scorer.ontology[name]
+        known = np.zeros(len(spec.values), bool)
+        said = {value for property, value in cell.item.known if property == name}
+        known[[place for value in said if (place := spec.position(value)) is not None]] = True
+        unknown = [
+            each
+            for each in unknown_values(self.scorer, cell.item, name)
+            if spec.key(each.value) not in {spec.key(value) for value in said}
+        ]
+        every = []
+        for variant, logits in zip(cell.variants, scores, strict=True):
+            temperature = self.calibration.temperature(variant.situation, name)
+            prediction = predict(logits, len(spec.values), temperature)
+            shares = self.several.probabilities(name, prediction.candidates, known)
+            own = Prediction(shares, prediction.other)
+            every.append(_with_unknown(own, unknown, variant.left_out))
+        offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
+        offered[: len(known)] &= ~known
+        ranking = np.argsort(-every[0], kind="stable")
+        ranking = ranking[offered[ranking]][: self.top_k]
+        if not len(ranking):
+            return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
+        candidates = tuple(
+            _candidate(spec, unknown, index, float(every[0][index])) for index in ranking.tolist()
+        )
+        situation = cell.variants[0].situation
+        threshold = self.several.threshold(situation, name, cell.limits.target_precision)
+        filled = tuple(
+            candidate
+            for candidate, index in zip(candidates, ranking.tolist(), strict=True)
+            if cell.may_fill
+            and threshold is not None
+            and candidate.source is Source.VOCABULARY
+            and spec.counts[index]
+            and candidate.probability >= threshold
+        )
+        decision: Decision = "review"
+        if filled:
+            decision = "fill"
+        elif candidates[0].probability < cell.limits.review_above:
+            decision = "abstain"
+        return Completion(
+            cell.item.id,
+            name,
+            candidates,
+            decision,
+            _evidence(cell.variants, every, int(ranking[0])),
+            proven=self.several.proven_precision(situation, name, candidates[0].probability),
+            several=filled,
         )
 
     def _decide(

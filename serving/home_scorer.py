@@ -306,7 +306,14 @@ class HomeScorer:
             for key in ("temperatures", "proving_temperatures")
             if key in data
         }
-        return {**data, **proofs, **temperatures}
+        several: dict[str, Any] = {}
+        if "several" in data:
+            proven = data["several"]["proven"].items()
+            several["several"] = {
+                "weights": _renamed(data["several"]["weights"], names),
+                "proven": {situation: _renamed(each, names) for situation, each in proven},
+            }
+        return {**data, **proofs, **temperatures, **several}
 
 
 def _renamed_temperatures(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kg.stores.tables import Row, statements_table
 from schema.errors import StoreLockedError
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import TRUSTED_RANKS, Provenance, Rank, Statement, now
-from serving.completion import Completion
+from serving.completion import Candidate, Completion
 
 PREDICTION_SOURCE = "catalograph complete"
 _STATEMENTS_PER_BATCH = 50_000
@@ -56,7 +56,7 @@ def rejected_values(store: GraphStore) -> dict[tuple[str, str], set[str]]:
 
 
 class PredictionWriter:
-    """Puts the best candidates of filled cells into a store, in batches.
+    """Puts what cells are filled with into a store, in batches.
 
     ``open_store`` opens the store for a batch, which leaves it to others while cells are scored.
     What was asserted, accepted or rejected stays, and no prediction comes beside it where the
@@ -86,7 +86,10 @@ class PredictionWriter:
         """Write a completion if its decision is to fill the cell."""
         if completion.decision != "fill":
             return
-        self._pending.append(predicted_statement(completion, self._model, self._time))
+        self._pending += [
+            predicted_statement(completion, candidate, self._model, self._time)
+            for candidate in completion.filled_values()
+        ]
         if len(self._pending) >= self._next_batch:
             try:
                 self._put()
@@ -170,15 +173,18 @@ def write_predictions(
     return WriteReport(writer.written, writer.new, dict(writer.not_written))
 
 
-def predicted_statement(completion: Completion, model: str, time: str) -> Statement:
-    """Return a completion's best candidate as a statement that ``model`` made."""
-    best = completion.candidates[0]
+def predicted_statement(
+    completion: Completion, candidate: Candidate, model: str, time: str
+) -> Statement:
+    """Return a candidate of a completion as a statement that ``model`` made."""
     evidence = json.dumps(completion.evidence.as_dict(), ensure_ascii=False, separators=(",", ":"))
     provenance = Provenance(
         PREDICTION_SOURCE,
         model=model,
-        confidence=round(best.probability, 6),
+        confidence=round(candidate.probability, 6),
         evidence=evidence,
         time=time,
     )
-    return Statement(completion.item, completion.property, best.value, Rank.PREDICTED, provenance)
+    return Statement(
+        completion.item, completion.property, candidate.value, Rank.PREDICTED, provenance
+    )

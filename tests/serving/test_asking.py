@@ -186,3 +186,17 @@ def test_unknown_names_are_errors():
         plan_named(MUG, ASKING, [("nix", "colour")])
     with pytest.raises(PropertyNotFoundError, match=r"'size'.*colour"):
         plan_missing(MUG, ASKING, properties=["size"])
+
+
+def test_a_property_with_several_values_is_asked_although_one_is_known() -> None:
+    ontology = Ontology(
+        [spec("colour", cardinality="many"), spec("smell")], categories={"Mugs": 30}
+    )
+    stated = snapshot(["Mugs"], [(0, "colour"), (0, "smell")])
+    asking = Asking(ontology, ontology, several=["colour", "smell"])
+    # The home allows a single smell.
+    assert plan_missing(stated, asking).cells == [Cell(0, "colour")]
+    named = plan_missing(stated, asking, items=["i0"], properties=["colour", "smell"])
+    assert named.cells == [Cell(0, "colour")]
+    assert [each.property for each in named.refused] == ["smell"]
+    assert plan_missing(stated, Asking(ontology, ontology)).cells == []

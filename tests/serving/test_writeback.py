@@ -44,7 +44,9 @@ def ranks(store: GraphStore) -> dict[str, str]:
 
 
 def test_a_prediction_has_model_confidence_and_evidence():
-    statement = predicted_statement(completion(), "joint-1", "2026-01-01T00:00:00+00:00")
+    whole = completion()
+    (candidate,) = whole.filled_values()
+    statement = predicted_statement(whole, candidate, "joint-1", "2026-01-01T00:00:00+00:00")
     assert (statement.item, statement.property, statement.value, statement.rank) == (
         "m1",
         "colour",

@@ -67,7 +67,17 @@ def items_per_second(
     """Train, and return the speed without the first log interval, which warms up."""
     catalograph(
         home,
-        *("train", "--size", args.size, "--steps", str(args.steps), "--name", name),
+        *(
+            "train",
+            "--preset",
+            "joint",
+            "--size",
+            args.size,
+            "--steps",
+            str(args.steps),
+            "--name",
+            name,
+        ),
         *("--set", f"log_every={LOG_EVERY}", "--set", "validate_every=1000000"),
         **environment,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training.config import TrainOptions
     from training.experts import ExpertsRun
     from training.processes import Processes
+    from training.records import Record, ReportCallback
 
 
 @dataclass
@@ -49,16 +50,17 @@ class JointTraining:
         folder = self._folder()
         options = self.options
         with TrainingDisplay(quiet=not self.processes.is_first) as display:
-            check_options(self.home, folder, options)
+            report = _EachWarningOnce(display)
+            config = check_options(self.home, folder, options)
             fitted: _Calibrated | None = None
             is_there = (folder / MANIFEST).is_file() and has_experts(folder)
             if self.processes.is_first and not (is_there and has_begun(folder)):
-                fitted = self._fit_experts(folder, display)
+                fitted = self._fit_experts(folder, report, config.reads_pixels)
             self.processes.wait()
             spent = self.processes.from_first(time.monotonic() - self.began)
             if not options.resume and options.minutes is not None and spent >= 60 * options.minutes:
                 return self._without_network(fitted, spent)
-            result = train(self.home, options, display, self.processes, folder=folder, spent=spent)
+            result = train(self.home, options, report, self.processes, folder=folder, spent=spent)
         joined = None
         if result["finished"] and self.processes.is_first:
             joined = self._join(folder, fitted)
@@ -92,7 +94,9 @@ class JointTraining:
         processes.remember(asked, folder.name)
         return folder
 
-    def _fit_experts(self, folder: Path, display: TrainingDisplay) -> _Calibrated:
+    def _fit_experts(
+        self, folder: Path, report: ReportCallback, needs_images: bool = False
+    ) -> _Calibrated:
         """Fit the experts and store them, so that the folder is a model from now on."""
         from experts.folder import save_experts
         from training.experts import options_of, train_experts
@@ -101,7 +105,7 @@ class JointTraining:
         about = _about(folder)
         if options.resume and about is not None:
             options = options_of(about)
-        run = train_experts(self.home, options, display, folder=folder)
+        run = train_experts(self.home, options, report, folder=folder, needs_images=needs_images)
         fitted = _Calibrated.of(run)
         save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration)
         run.record(self.home)
@@ -142,6 +146,24 @@ class JointTraining:
             )
         save_joint(folder, joined)
         return _JoinedRun(joined, fitted.run.about)
+
+
+class _EachWarningOnce:
+    """Shows the records of a run; experts and network may warn of the same images."""
+
+    def __init__(self, report: ReportCallback) -> None:
+        self._report = report
+        self._said: set[Record] = set()
+
+    def __call__(self, record: Record) -> None:
+        """Show a record, unless it is a warning that was shown."""
+        from training.records import TrainingWarning
+
+        if isinstance(record, TrainingWarning):
+            if record in self._said:
+                return
+            self._said.add(record)
+        self._report(record)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.arrays import IntArray
-from schema.errors import TrainingError, UsageError
+from schema.errors import DataError, TrainingError, UsageError
 from schema.memory import keep_freed_memory
 from training.config import EXPERTS_PRESET, TrainOptions
-from training.inputs import split_items, train_ontology
+from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 from training.setup import numbered_folder
 
@@ -62,13 +62,16 @@ def train_experts(
     *,
     folder: Path | None = None,
     without: frozenset[str] = frozenset(),
+    needs_images: bool = False,
 ) -> ExpertsRun:
     """Fit the experts on the items of the splits that they learn from, ``without`` some ids.
 
     They need no validation items of their own: every item is scored as if it had been left out.
-    The model's ``folder`` is chosen by the options if it is not given.
+    The model's ``folder`` is chosen by the options if it is not given. What a network
+    ``needs_images`` for is not begun if none can be read.
 
-    Raises UsageError if the options do not fit, TrainingError if there is nothing to learn from.
+    Raises UsageError if the options do not fit, TrainingError if there is nothing to learn from,
+    DataError if there are images that are needed and none can be read.
     """
     began = time.monotonic()
     # Kernels are made and dropped all the time, and the kernel would clear fresh pages each time.
@@ -84,7 +87,7 @@ def train_experts(
         raise TrainingError(
             "the experts have no statement to learn from: ingest items with properties"
         )
-    items = read_labelled_items(home, snapshot, learned, report)
+    items = read_labelled_items(home, snapshot, learned, report, needs_images)
     fitted = fit_experts(
         folder.name,
         ontology,
@@ -142,7 +145,11 @@ def experts_folder(home: Home, options: TrainOptions) -> Path:
 
 
 def read_labelled_items(
-    home: Home, snapshot: GraphSnapshot, index: IntArray, report: ReportCallback = ignore_records
+    home: Home,
+    snapshot: GraphSnapshot,
+    index: IntArray,
+    report: ReportCallback = ignore_records,
+    needs_images: bool = False,
 ) -> LabelledItems:
     """Read the items of a snapshot at ``index`` [N], with descriptors of their images."""
     files = home.image_files()
@@ -154,6 +161,8 @@ def read_labelled_items(
         lambda done, total: report(Preparing("images", done, total)),
     )
     unreadable = files.unreadable(snapshot.images)
+    if unreadable.all and needs_images:
+        raise DataError(f"{unreadable}; {WITHOUT_IMAGES}")
     if unreadable:
         report(TrainingWarning(str(unreadable)))
     places = index.tolist()

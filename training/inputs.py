@@ -26,6 +26,8 @@ from training.data import ItemRegions, TrainingData, prepare
 from training.queries import LoggedQuery, QueryLog, read_log
 from training.records import Preparing, ReportCallback, TrainingWarning
 
+WITHOUT_IMAGES = "to train without images, set image_encoder=none"
+
 
 @dataclass(frozen=True)
 class TrainingInputs:
@@ -225,7 +227,7 @@ def read_images(
     )
     unreadable = files.unreadable(images)
     if unreadable.all:
-        raise DataError(f"{unreadable}; to train without images, set image_encoder=none")
+        raise DataError(f"{unreadable}; {WITHOUT_IMAGES}")
     if unreadable:
         report(TrainingWarning(str(unreadable)))
     return cache

@@ -94,12 +94,16 @@ def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFold
     return ModelFolder(beside if (beside / MANIFEST).is_file() else model)
 
 
-def check_options(home: Home, folder: Path, options: TrainOptions) -> None:
-    """Raise UsageError or ModelError if a run's options do not fit, before anything is fitted."""
+def check_options(home: Home, folder: Path, options: TrainOptions) -> ModelConfig:
+    """Return a run's configuration before anything is read.
+
+    Raises UsageError or ModelError if its options do not fit.
+    """
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
-    if start is None:
-        model_config(options, settings, open_pretrained(settings.recipe))
+    if start is not None:
+        return start.config
+    return model_config(options, settings, open_pretrained(settings.recipe))
 
 
 def resolve_options(

@@ -17,7 +17,7 @@ from schema.terms import Item, Rank, Statement
 from tests.commands.conftest import Call, Result, assert_fails
 from tests.commands.drawn_catalogue import COLOURS, draw_catalogue
 
-TRAIN = "train --size tiny --steps 30 --name first --set log_every=10"
+TRAIN = "train --preset joint --size tiny --steps 30 --name first --set log_every=10"
 MISSING_CELLS = 20
 METRICS = {
     *("hits@1", "hits@3", "hits@10", "mrr", "ece", "brier", "aurc"),
@@ -237,7 +237,9 @@ def test_flags_of_a_property_are_obeyed_and_said(copied: Call, tmp_path: Path) -
     assert copied("schema", "infer").code == 0
     assert copied("schema", "show", "colour", "--json").json["complete"] is False
     edit_ontology(tmp_path, "complete = false\n", "learn = false\n")
-    trained = copied("train", "--size", "tiny", "--steps", "1", "--name", "shapes")
+    trained = copied(
+        "train", "--preset", "joint", "--size", "tiny", "--steps", "1", "--name", "shapes"
+    )
     assert trained.code == 0
     assert "not learned: colour (learn = false in ontology.toml)" in trained.err
     assert copied("model", "show", "shapes", "--json").json["properties"] == 1
@@ -428,7 +430,18 @@ def test_a_resumed_run_is_calibrated_on_its_own_split(
     splits = ["validation"] * 10 + ["train"] * 90
     rows = [f"{number},{split}" for number, split in enumerate(splits)]
     (tmp_path / "split.csv").write_text("item,split\n" + "\n".join(rows) + "\n")
-    train = ("--home", "copy", "train", "--size", "tiny", "--name", "split", "--json")
+    train = (
+        "--home",
+        "copy",
+        "train",
+        "--preset",
+        "joint",
+        "--size",
+        "tiny",
+        "--name",
+        "split",
+        "--json",
+    )
     assert call(*train, "--steps", "2", "--split", "split.csv").code == 0
     result = call(*train, "--steps", "3", "--resume")
     assert result.code == 0, result.err
@@ -446,7 +459,7 @@ def test_damaged_weights_are_refused(run: Call, trained: Path, tmp_path: Path) -
 
 
 def test_existing_model_name_is_refused(run: Call) -> None:
-    result = run("train", "--size", "tiny", "--steps", "1", "--name", "first")
+    result = run("train", "--preset", "joint", "--size", "tiny", "--steps", "1", "--name", "first")
     assert_fails(result, 2, "--resume")
 
 
@@ -465,7 +478,7 @@ def test_a_bare_catalogue_trains_and_completes(call: Call, tmp_path: Path, kind:
     bare_item = "30" + "," * header.count(",")
     (tmp_path / "bare.csv").write_text("\n".join([header, *rows, bare_item]) + "\n")
     assert call("ingest", "bare.csv").code == 0
-    result = call("train", "--size", "tiny", "--steps", "2", "--json")
+    result = call("train", "--preset", "joint", "--size", "tiny", "--steps", "2", "--json")
     assert result.code == 0, result.err
     assert set(result.json) == {"model", "steps", "seconds", "items_per_second", "metrics"}
     assert call("complete", "--json").json["cells"] > 0
@@ -477,7 +490,7 @@ def test_a_bare_catalogue_trains_and_completes(call: Call, tmp_path: Path, kind:
 def test_one_item_trains_or_fails_in_one_line(call: Call, tmp_path: Path, text: str) -> None:
     (tmp_path / "one.csv").write_text(text)
     call("ingest", "one.csv")
-    result = call("train", "--size", "tiny", "--steps", "2")
+    result = call("train", "--preset", "joint", "--size", "tiny", "--steps", "2")
     assert result.code in (0, 1)
     assert "unexpected" not in result.err
 
@@ -492,7 +505,7 @@ def test_stopped_run_says_how_to_continue(run: Call, monkeypatch: pytest.MonkeyP
         "finished": False,
     }
     monkeypatch.setattr("training.run.train", lambda *arguments: dict(stopped))
-    result = run("train", "--json")
+    result = run("train", "--preset", "joint", "--json")
     assert result.code == 130
     assert "--resume --name half" in result.err
     assert "finished" not in result.json
@@ -556,7 +569,7 @@ def test_evaluating_the_images_without_them_is_refused(run: Call) -> None:
 
 @pytest.mark.usefixtures("moved_images")
 def test_training_on_the_images_without_them_is_refused(run: Call) -> None:
-    train = ("train", "--size", "tiny", "--steps", "1", "--name", "blind")
+    train = ("train", "--preset", "joint", "--size", "tiny", "--steps", "1", "--name", "blind")
     assert_fails(run(*train), 1, "100 of 100 images", HOW_TO_GO_ON, "image_encoder=none")
     assert run(*train, "--set", "image_encoder=none").code == 0
 
@@ -568,7 +581,7 @@ def test_training_and_completing_count_the_images_that_cannot_be_read(
     call("ingest", table)
     (tmp_path / "shop" / "images" / "0.png").unlink()
     (tmp_path / "shop" / "images" / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
-    train = call("train", "--size", "tiny", "--steps", "1")
+    train = call("train", "--preset", "joint", "--size", "tiny", "--steps", "1")
     assert train.code == 0
     (warning,) = image_warnings(train)
     assert "2 of 30 images cannot be read any more" in warning
@@ -591,8 +604,8 @@ def test_a_file_that_a_store_names_is_neither_trained_on_nor_shown(
     assert "'images/3.png' is reached through a symbolic link" in ingest.err
     with Home.open(tmp_path / "catalog").store() as store:
         store.put(items_table([Item("3", images=(str(secret),))]), None)
-    train = call("train", "--size", "tiny", "--steps", "1")
+    train = call("train", "--preset", "joint", "--size", "tiny", "--steps", "1")
     assert f"{secret}, which is outside the image folders of this home" in train.err
     assert "`catalograph init --images DIR`" in train.err
     assert call("init", "--images", tmp_path / "shop", "--images", tmp_path).code == 0
-    assert "outside" not in call("train", "--size", "tiny", "--steps", "1").err
+    assert "outside" not in call("train", "--preset", "joint", "--size", "tiny", "--steps", "1").err

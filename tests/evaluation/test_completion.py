@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from evaluation.completion import (
     EvaluationReport,
@@ -14,6 +16,7 @@ from evaluation.completion import (
 )
 from evaluation.settings import SETTINGS, Setting
 from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellQuery
 from schema.errors import DataError
 from schema.ontology import Ontology, PropertySpec
 from tests.serving.fakes import COLOURS, ONTOLOGY, FakeScorer
@@ -263,3 +266,21 @@ def test_progress_ends_at_the_number_of_encoded_items():
         progress=lambda *counts: calls.append(counts),
     )
     assert calls[-1] == (240, 240)
+
+
+class Contradicted(FakeScorer):
+    """A scorer that the scores by which its precision is proven contradict."""
+
+    def proving_scores(
+        self, encoded: Any, cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]] | None:
+        return [np.roll(row, 1) for row in self.score(encoded, cells)]
+
+
+def test_only_cells_that_the_proving_scores_agree_on_count_as_filled():
+    title_only = Setting("full", "no", "none")
+    both = evaluate(title_only, FakeScorer(calibration=proving(0.5))).properties["colour"]
+    contradicted = evaluate(title_only, Contradicted(calibration=proving(0.5))).properties["colour"]
+    assert both["coverage@0.9"].value > 0
+    assert contradicted["coverage@0.9"].value == 0
+    assert contradicted["hits@1"].value == both["hits@1"].value

@@ -100,7 +100,19 @@ BY_FORMER_MAPPING = (
     f"{{sources}}/{FORMER_MAPPING}",
 )
 QUERIES = ("queries", "{sources}/queries.csv")
-TRAIN = ("train", "--size", "tiny", "--steps", "2", "--name", "m", "--set", "precision=fp32")
+TRAIN = (
+    "train",
+    "--preset",
+    "joint",
+    "--size",
+    "tiny",
+    "--steps",
+    "2",
+    "--name",
+    "m",
+    "--set",
+    "precision=fp32",
+)
 COMPLETE = ("complete", "--model", "m", "--target-precision", "0.01", "--write")
 FEED = ("--source", "feed", "--max-rejects", "50%")
 YESTERDAY = ("ingest", "{sources}/first.csv", *FEED)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fusion.inference.featurizer import ItemInput
+from fusion.inference.scorer import CellQuery
 from schema.modalities import Modality
 from serving.cells import Cell
 from serving.completion import (
@@ -17,8 +20,9 @@ from serving.completion import (
     complete_cells,
     decide,
 )
+from serving.home_scorer import HomeScorer
 
-from .fakes import COLOURS, FakeScorer
+from .fakes import COLOURS, ONTOLOGY, FakeScorer
 
 MUG = ItemInput("m1", "a red mug", "red", (("kind", "lamp"), ("colour", "white")))
 UNIFORM = np.full(4, 0.25)
@@ -304,3 +308,33 @@ def test_an_uncalibrated_model_fills_nothing():
 )
 def test_decision(predicted, prior, threshold, decision):
     assert decide(np.asarray(predicted), np.asarray(prior), threshold) == decision
+
+
+class TwoMinds(FakeScorer):
+    """A scorer whose precision is proven by other scores, the same or those of other values."""
+
+    def __init__(self, agrees: bool, data: dict[str, Any]) -> None:
+        super().__init__(calibration=data)
+        self.agrees = agrees
+
+    def proving_scores(
+        self, encoded: Any, cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]] | None:
+        return [row if self.agrees else np.roll(row, 1) for row in self.score(encoded, cells)]
+
+
+@pytest.mark.parametrize("in_home", [False, True])
+@pytest.mark.parametrize(("agrees", "decision"), [(True, "fill"), (False, "review")])
+def test_cells_are_filled_only_where_the_scores_that_prove_it_agree(agrees, decision, in_home):
+    scorer = TwoMinds(agrees, calibration(0.5))
+    alone = complete(scorer=FakeScorer(calibration=calibration(0.5)))
+    completion = complete(scorer=HomeScorer(scorer, ONTOLOGY) if in_home else scorer)
+    assert completion.decision == decision
+    assert completion.candidates == alone.candidates
+    assert (completion.proven is None) == (not agrees)
+
+
+def test_scores_that_prove_have_a_temperature_of_their_own():
+    flat = {"global": 1000.0, "situations": {}}
+    data = calibration(0.5) | {"proving_temperatures": flat}
+    assert complete(scorer=TwoMinds(True, data)).decision == "review"

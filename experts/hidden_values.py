@@ -10,6 +10,7 @@ Shapes: N items, H items with a hidden value, V values of a property, C cells.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -172,6 +173,7 @@ class OpenFitting:
         self._rng = np.random.default_rng(seed)
         self._reader = SpanReader(titles, known, ontology)
         self._statistics: dict[tuple[str, frozenset[int]], SpanStatistics] = {}
+        self._evidence: dict[tuple[str, bytes], dict[str | None, float]] = defaultdict(dict)
 
     def fit(self, examples: Mapping[str, OpenExamples]) -> OpenValues:
         """Fit ranker and gate of every property that has visible cells."""
@@ -199,12 +201,12 @@ class OpenFitting:
         They are scored as if they had not been learned from.
         """
         statistics = self._of(property)
-        return np.array(
-            [
-                self._evidence_of(statistics, ranker, title, is_labelled=True)
-                for title in cells.titles
-            ]
-        )
+        # Titles come again in every situation of their items.
+        own = self._evidence[property, ranker.tobytes()]
+        for title in cells.titles:
+            if title not in own:
+                own[title] = self._evidence_of(statistics, ranker, title, is_labelled=True)
+        return np.array([own[title] for title in cells.titles])
 
     def _of(self, property: str, hidden: frozenset[int] = frozenset()) -> SpanStatistics:
         key = property, hidden

@@ -14,10 +14,10 @@ one title, D features.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -129,6 +129,20 @@ class SpanVocabulary:
     tags: dict[str, int]
     tag_of_word: dict[str, int]
     values: dict[str, frozenset[Words]]
+
+    @cached_property
+    def properties_of(self) -> dict[Words, frozenset[str]]:
+        """The properties that have a value of these words."""
+        owners: dict[Words, set[str]] = defaultdict(set)
+        for name, values in self.values.items():
+            for words in values:
+                owners[words].add(name)
+        return {words: frozenset(names) for words, names in owners.items()}
+
+    @cached_property
+    def value_tags(self) -> frozenset[int]:
+        """The tags of words of values."""
+        return frozenset(self.tags[f"<{name}>"] for name in self.values)
 
     @classmethod
     def fit(cls, titles: Sequence[str | None], ontology: Ontology) -> SpanVocabulary:
@@ -376,12 +390,9 @@ def features_of(
     bounds: list[tuple[int, int]] = [(int(first), int(last)) for first, last in ranges]
     some = np.array([of_value[first:last].any() for first, last in bounds])
     each = np.array([of_value[first:last].all() for first, last in bounds])
+    owners = vocabulary.properties_of
     is_other = [
-        any(
-            title.spans[number].words in values
-            for name, values in vocabulary.values.items()
-            if name != statistics.property
-        )
+        bool(owners.get(title.spans[number].words, frozenset()) - {statistics.property})
         for number in open_spans
     ]
     has_known = [
@@ -415,10 +426,10 @@ def _are_words_of_values(
     vocabulary: SpanVocabulary, statistics: SpanStatistics, title: SpannedTitle
 ) -> BoolArray:
     """Return which of a title's words are words of any known value."""
-    names = {vocabulary.tags[f"<{name}>"] for name in vocabulary.values}
+    tags = vocabulary.value_tags
     return np.array(
         [
-            word not in statistics.hidden_words and vocabulary.tag_of_word.get(word) in names
+            word not in statistics.hidden_words and vocabulary.tag_of_word.get(word) in tags
             for word in title.words
         ],
         bool,

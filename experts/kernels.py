@@ -396,6 +396,11 @@ class StatementKernel:
         """How many landmarks there are."""
         return int(self._landmarks.shape[0])
 
+    def values_of_landmarks(self, property: str) -> BoolArray:
+        """Return which values of a property the landmarks have [M, V]."""
+        own = self._landmarks[:, self._first[property] : self._end[property]]
+        return np.asarray(own.toarray() > 0)
+
     def one_hot(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
         """Return the statements of N items as a sparse matrix [N, columns] of ones."""
         from scipy.sparse import csr_matrix

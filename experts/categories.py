@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.kernels import STATEMENT_SHARPNESS, Arrays, KernelRows, StatementKernel
+from experts.situations import CategoryState
 from schema.arrays import BoolArray, IntArray
 from schema.category_levels import levels_that_say
 
@@ -111,6 +112,13 @@ class CategoryKernel:
             positions = levels_that_say(spec, path)
             said[number, positions] = 1 / max(len(positions), 1)
         return said
+
+    def state(self, path: Sequence[str], property: str) -> CategoryState:
+        """Return what a path tells of a property; levels that the kernel does not know say it."""
+        if levels_that_say(self._statements.ontology[property], path):
+            return CategoryState.SAYS
+        is_known = any(level in self._levels for level in path)
+        return CategoryState.THERE if is_known else CategoryState.ABSENT
 
     def _position_of_levels(self, property: str) -> IntArray:
         """Return which value of a property each level says [L]; -1 for none."""

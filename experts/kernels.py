@@ -75,6 +75,11 @@ class TitleKernel:
         for each in features:
             self._is_empty &= each.getnnz(axis=0) == 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it knows no word: no item has a text."""
+        return not self._vectorizers
+
     @classmethod
     def fit(cls, titles: Sequence[str | None], landmarks: Sequence[str | None]) -> TitleKernel:
         """Learn the n-grams of ``titles``; the kernel compares others with those of ``landmarks``.

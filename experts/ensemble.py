@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.categories import CategoryKernel
 from experts.kernels import (
     DESCRIPTOR_SIZE,
     Descriptors,
@@ -30,7 +31,14 @@ from experts.kernels import (
     describe,
 )
 from experts.open_values import OpenValue, OpenValues
-from experts.situations import CatalogueWords, Situation, TitleState, others_of
+from experts.situations import (
+    CatalogueWords,
+    CategoryState,
+    Situation,
+    TitleState,
+    others_of,
+    text_of,
+)
 from experts.stacker import Shortlists, Weights, starting_weights, without_own
 from fusion.inference.featurizer import ItemInput, LazyImage, PixelReader
 from fusion.inference.scorer import CellQuery
@@ -57,6 +65,11 @@ class Part(StrEnum):
     whole titles, and is all that is there in a title that names no value."""
     IMAGE = "image"
     STATEMENTS = "known"
+    DESCRIPTION = "description"
+    CATEGORY = "category"
+    """Its levels without those that say the landmarks' own values of the property."""
+    CATEGORY_VALUE = "value in category"
+    """Which values levels of the category say; nothing is learned."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,16 @@ class Expert:
         """Whether it reads the known statements."""
         return Part.STATEMENTS in self.parts
 
+    @property
+    def reads_category(self) -> bool:
+        """Whether it reads the category, in whatever form."""
+        return Part.CATEGORY in self.parts or Part.CATEGORY_VALUE in self.parts
+
+    @property
+    def reads_content_alone(self) -> bool:
+        """Whether what it reads of an item is the same for all properties."""
+        return not (self.reads_statements or self.reads_category)
+
     def answers(self, situation: Situation) -> bool:
         """Return whether all of its parts are there."""
         return all(_is_there(part, situation) for part in self.parts)
@@ -93,7 +116,15 @@ def _is_there(part: Part, situation: Situation) -> bool:
             return situation.image
         case Part.STATEMENTS:
             return situation.known
+        case Part.DESCRIPTION:
+            return situation.description
+        case Part.CATEGORY:
+            return situation.category is not CategoryState.ABSENT
+        case Part.CATEGORY_VALUE:
+            return situation.category is CategoryState.SAYS
 
+
+VALUE_IN_CATEGORY = Expert((Part.CATEGORY_VALUE,))
 
 EXPERTS = (
     Expert((Part.TITLE,)),
@@ -107,6 +138,15 @@ EXPERTS = (
     Expert((Part.IMAGE, Part.STATEMENTS)),
     Expert((Part.TITLE, Part.IMAGE, Part.STATEMENTS)),
     Expert((Part.BLIND_TITLE, Part.IMAGE, Part.STATEMENTS)),
+    Expert((Part.DESCRIPTION,)),
+    Expert((Part.TITLE, Part.DESCRIPTION)),
+    Expert((Part.DESCRIPTION, Part.STATEMENTS)),
+    Expert((Part.TITLE, Part.DESCRIPTION, Part.STATEMENTS)),
+    VALUE_IN_CATEGORY,
+    Expert((Part.CATEGORY,)),
+    Expert((Part.TITLE, Part.CATEGORY)),
+    Expert((Part.IMAGE, Part.CATEGORY)),
+    Expert((Part.TITLE, Part.DESCRIPTION, Part.CATEGORY)),
 )
 
 
@@ -123,6 +163,8 @@ class Kernels:
     blind: TitleKernel
     image: ImageKernel
     statements: StatementKernel
+    description: TitleKernel
+    category: CategoryKernel
 
     @property
     def landmarks(self) -> int:
@@ -156,6 +198,10 @@ class Stacker:
 
     own: dict[tuple[Situation, str], Weights]
     shared: dict[Situation, FloatArray]
+
+    def knows(self, situation: Situation) -> bool:
+        """Return whether it has learned a situation, or one that differs in the title alone."""
+        return any(each in self.shared for each in (situation, *situation.nearest))
 
     def weights(self, situation: Situation, property: str, frequencies: FloatArray) -> Weights:
         """Return those of a property in a situation, or of the nearest one that was learned."""
@@ -224,11 +270,26 @@ class ExpertEnsemble:
         self.about: dict[str, Any] = {}
         self.joint: dict[str, Any] | None = None
         self._frequencies: dict[str, FloatArray] = {}
+        self._category_states: dict[tuple[tuple[str, ...], str], CategoryState] = {}
 
-    modalities = NETWORK_MODALITIES
     reads_pixels = True
     reads_regions = False
-    reads_details = False
+
+    @property
+    def reads_details(self) -> bool:
+        """Whether it reads descriptions or more than one image of an item."""
+        return not self.kernels.description.is_empty
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that it reads: no more than the items that it learned from have."""
+        read = set(NETWORK_MODALITIES)
+        if not self.kernels.description.is_empty:
+            read.add(Modality.DESCRIPTION)
+        if not self.kernels.category.is_empty:
+            read.add(Modality.CATEGORY)
+        return frozenset(read)
+
     completes = True
 
     @cached_property
@@ -247,6 +308,8 @@ class ExpertEnsemble:
         summaries = []
         for expert in EXPERTS:
             learned = [each for (own, _), each in self.learned.items() if own == expert]
+            if not learned:
+                continue
             parameters = sum(each.coefficients.size + each.mean.size for each in learned)
             summaries.append(ExpertSummary(expert.name, len(learned), parameters))
         return summaries
@@ -257,19 +320,35 @@ class ExpertEnsemble:
 
     def situation_of(self, item: ItemInput, cell: CellQuery) -> Situation:
         """Return what is known of an item when a cell is scored."""
-        (state,) = self.words.states(item.title, [cell.property])
+        description = bool(item.description) and not self.kernels.description.is_empty
+        text = text_of(item.title, item.description if description else None)
+        (state,) = self.words.states(text, [cell.property])
         known = any(
             name in self._learned_properties and self.ontology.position(name, value) is not None
             for name, value in others_of(cell.known, cell.property)
         )
-        return Situation(state, item.image is not None, known)
+        category = self._category_state(category_of(item, cell), cell.property)
+        whole = Situation(state, item.image is not None, known, description, category)
+        # What was never seen with all of this is judged by a part of it.
+        for each in (whole, *whole.with_less):
+            if self.stacker.knows(each):
+                return each
+        return whole
+
+    def _category_state(self, path: tuple[str, ...], property: str) -> CategoryState:
+        if self.kernels.category.is_empty:
+            return CategoryState.ABSENT
+        key = path, property
+        if key not in self._category_states:
+            self._category_states[key] = self.kernels.category.state(path, property)
+        return self._category_states[key]
 
     @cached_property
     def _learned_properties(self) -> frozenset[str]:
         return frozenset(self.ontology.learned())
 
     def encode(self, items: Sequence[ItemInput]) -> list[EncodedItems]:
-        """Compare titles and images with the landmarks, the expensive part."""
+        """Compare texts and images with the landmarks, the expensive part."""
         starts = range(0, len(items), ENCODED_TOGETHER)
         return [self._encode(items[start : start + ENCODED_TOGETHER]) for start in starts]
 
@@ -288,6 +367,9 @@ class ExpertEnsemble:
             Part.BLIND_TITLE: _part_rows(self.kernels.blind.rows(blind), title_place),
             Part.IMAGE: _part_rows(self.kernels.image.rows(described), image_place),
         }
+        if not self.kernels.description.is_empty:
+            texts, place = _distinct([item.description or None for item in items])
+            rows[Part.DESCRIPTION] = _part_rows(self.kernels.description.rows(texts), place)
         return EncodedItems(seen, rows)
 
     def _describe(self, items: Sequence[ItemInput]) -> tuple[Descriptors, IntArray]:
@@ -424,6 +506,16 @@ class _Opinions:
         statements = ensemble.kernels.statements
         rows = statements.rows(statements.one_hot(known), property)
         self._rows[Part.STATEMENTS] = PartRows(rows, place)
+        kernel = ensemble.kernels.category
+        if not kernel.is_empty:
+            items = encoded.items
+            paths, place = _distinct(
+                [category_of(items[cell.item % ENCODED_TOGETHER], cell) for cell in cells]
+            )
+            self._rows[Part.CATEGORY] = PartRows(
+                kernel.rows(kernel.one_hot(paths), property), place
+            )
+            self._said = kernel.said(paths, property)
         self._scores: dict[tuple[Expert, Part], NDArray[np.float32]] = {}
 
     def of(self, experts: Iterable[Expert], cells: Sequence[int]) -> NDArray[np.float32]:
@@ -432,6 +524,8 @@ class _Opinions:
         return np.stack([self._of(expert, chosen) for expert in experts])
 
     def _of(self, expert: Expert, cells: IntArray) -> NDArray[np.float32]:
+        if expert is VALUE_IN_CATEGORY:
+            return self._said[self._rows[Part.CATEGORY].place[cells]]
         learned = self._learned[expert]
         if learned is None:
             # Nothing was there to learn from: it knows no more than how frequent values are.
@@ -442,6 +536,11 @@ class _Opinions:
                 self._scores[expert, part] = self._rows[part].rows @ learned.coefficients
             total = total + self._scores[expert, part][self._rows[part].place[cells]]
         return total
+
+
+def category_of(item: ItemInput, cell: CellQuery) -> tuple[str, ...]:
+    """Return the levels of an item's category that may be used for a cell."""
+    return item.category if cell.category is None else cell.category
 
 
 def _distinct(keys: Sequence[_Key | None]) -> tuple[list[_Key], IntArray]:

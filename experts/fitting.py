@@ -11,20 +11,23 @@ Shapes: N items, M landmarks, V values, E experts, C cells.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from experts.categories import CategoryKernel
 from experts.ensemble import (
     EXPERTS,
+    VALUE_IN_CATEGORY,
     Expert,
     ExpertEnsemble,
     Kernels,
@@ -45,8 +48,15 @@ from experts.hidden_values import (
 from experts.kernels import Descriptors, ImageKernel, KernelRows, StatementKernel, TitleKernel
 from experts.landmarks import choose_landmarks
 from experts.open_values import OpenValues, add_unknown
-from experts.ridge import ExactRidge, FittedRidge, NystromRidge
-from experts.situations import CatalogueWords, Situation, TitleState, others_of
+from experts.ridge import DuplicateRidge, ExactRidge, FittedRidge, NystromRidge
+from experts.situations import (
+    CatalogueWords,
+    CategoryState,
+    Situation,
+    TitleState,
+    others_of,
+    text_of,
+)
 from experts.stacker import (
     Examples,
     Shortlists,
@@ -61,6 +71,9 @@ from schema.frequencies import value_frequencies
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 from schema.wording import WORD
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 MAX_EXACT = 6_000
 """Items up to which each is a landmark. The inverse takes their number to the third power: 1.3 s
@@ -125,6 +138,18 @@ class KnownVariant(StrEnum):
     NONE = "none"
 
 
+class CategoryVariant(StrEnum):
+    """Which levels of an item's category are shown."""
+
+    HIDDEN = "hidden"
+    """Those that do not say the cell's value."""
+    WHOLE = "whole"
+    NONE = "none"
+
+
+Form: TypeAlias = TitleVariant | KnownVariant | CategoryVariant
+
+
 @dataclass(frozen=True, order=True)
 class Variant:
     """What is shown of every item when its cells are scored as if they were missing."""
@@ -132,15 +157,92 @@ class Variant:
     title: TitleVariant
     known: KnownVariant
     image: bool
+    description: TitleVariant = TitleVariant.NONE
+    category: CategoryVariant = CategoryVariant.NONE
 
     @property
     def shows_known(self) -> bool:
         """Whether it shows any of an item's other statements."""
         return self.known is not KnownVariant.NONE
 
+    @property
+    def shows_description(self) -> bool:
+        """Whether it shows the description."""
+        return self.description is not TitleVariant.NONE
+
+    @property
+    def shows_category(self) -> bool:
+        """Whether it shows the category."""
+        return self.category is not CategoryVariant.NONE
+
+    def form(self, part: Part) -> Form:
+        """Return the form in which it shows what a part compares."""
+        match part:
+            case Part.TITLE:
+                return self.title
+            case Part.BLIND_TITLE:
+                # Without value words, a whole title and a blind one are the same.
+                is_blind = self.title is TitleVariant.BLIND
+                return TitleVariant.WHOLE if is_blind else self.title
+            case Part.IMAGE:
+                return TitleVariant.WHOLE if self.image else TitleVariant.NONE
+            case Part.STATEMENTS:
+                return self.known
+            case Part.DESCRIPTION:
+                return self.description
+            case Part.CATEGORY | Part.CATEGORY_VALUE:
+                return self.category
+
+    def seen_by(self, expert: Expert) -> Variant:
+        """Return what an expert sees of it."""
+        return Variant(
+            self.title if expert.reads_title else TitleVariant.NONE,
+            self.known if expert.reads_statements else KnownVariant.NONE,
+            self.image and Part.IMAGE in expert.parts,
+            self.description if Part.DESCRIPTION in expert.parts else TitleVariant.NONE,
+            self.category if expert.reads_category else CategoryVariant.NONE,
+        )
+
+    def shows_all_of(self, expert: Expert) -> bool:
+        """Return whether it shows everything that an expert reads."""
+        return all(str(self.form(part)) != TitleVariant.NONE for part in expert.parts)
+
+
+LEARNED = Variant(
+    TitleVariant.WHOLE, KnownVariant.ALL, True, TitleVariant.WHOLE, CategoryVariant.HIDDEN
+)
+"""What experts are fitted on."""
+
 
 def variants() -> Iterator[Variant]:
-    """Yield every variant that shows something; each title goes with one choice of statements."""
+    """Yield every variant that shows something; each title goes with one choice of statements.
+
+    Those that show neither a description nor a category come first.
+    """
+    without = list(_variants_of_others())
+    yield from without
+    nothing = Variant(TitleVariant.NONE, KnownVariant.NONE, False)
+    usual = (TitleVariant.WHOLE, TitleVariant.NONE)
+    for with_description, category in (
+        (True, CategoryVariant.HIDDEN),
+        (True, CategoryVariant.NONE),
+        (False, CategoryVariant.HIDDEN),
+        (True, CategoryVariant.WHOLE),
+        (False, CategoryVariant.WHOLE),
+    ):
+        for each in (*without, nothing):
+            description = TitleVariant.NONE
+            if with_description:
+                is_blind = each.title is TitleVariant.BLIND
+                description = TitleVariant.BLIND if is_blind else TitleVariant.WHOLE
+            # What a category says outweighs all else, so that the usual forms suffice.
+            is_usual = each.title in usual and each.known is not KnownVariant.SOME
+            if category is not CategoryVariant.WHOLE or is_usual:
+                yield replace(each, description=description, category=category)
+
+
+def _variants_of_others() -> Iterator[Variant]:
+    """Yield every variant of titles, statements and images alone."""
     choices = {
         TitleVariant.WHOLE: (KnownVariant.ALL, KnownVariant.NONE),
         TitleVariant.BLIND: (KnownVariant.ALL, KnownVariant.NONE),
@@ -164,12 +266,17 @@ _SHORTENED = [
 
 @dataclass(frozen=True)
 class LabelledItems:
-    """The N items that experts learn from: titles, images and trusted statements."""
+    """The N items that experts learn from: all that is known of them.
+
+    Without ``descriptions`` or ``categories`` no item has one.
+    """
 
     ids: Sequence[str]
     titles: Sequence[str | None]
     images: Descriptors
     known: Sequence[tuple[PropertyValue, ...]]
+    descriptions: Sequence[str | None] = ()
+    categories: Sequence[tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -182,6 +289,16 @@ class LabelledItems:
             [self.titles[place] for place in places],
             self.images.select(index),
             [self.known[place] for place in places],
+            [self.descriptions[place] for place in places] if self.descriptions else (),
+            [self.categories[place] for place in places] if self.categories else (),
+        )
+
+    def with_every_part(self) -> LabelledItems:
+        """Return the same with a description and a category, missing or not, for every item."""
+        return replace(
+            self,
+            descriptions=self.descriptions or [None] * len(self),
+            categories=self.categories or [()] * len(self),
         )
 
 
@@ -271,8 +388,14 @@ class _Cells:
     variant: list[IntArray] = field(default_factory=list)
 
 
-_Shown: TypeAlias = tuple[Expert, TitleVariant, KnownVariant]
-"""An expert, and what it is shown."""
+_Shown: TypeAlias = tuple[Expert, Variant]
+"""An expert, and what it sees of a variant."""
+
+_Rows: TypeAlias = dict[tuple[Part, Form], Tensor]
+"""Kernel rows of parts in all of their forms.
+
+They are [N, M] in the form that is learned from; in others [U, M], of the U items that are asked.
+"""
 
 
 @dataclass
@@ -280,7 +403,8 @@ class _Labels:
     """A property's values of the N items, and how experts score them when they are left out.
 
     ``targets`` [N, V] are the values as shares, ``true`` [N, V] says which they are, ``present``
-    which items have which part [N]. ``asked`` [A] are the items that are scored, in order, and
+    which items have which part [N]. ``levels`` [N, L] are those of the categories, and ``said``
+    [N, V] the values that they say. ``asked`` [A] are the items that are scored, in order, and
     ``scores`` [A, V] what each expert says. ``hidden`` are the scores of the items of each of the
     ``groups``, whose values are hidden.
     """
@@ -289,6 +413,8 @@ class _Labels:
     targets: Tensor
     true: BoolArray
     present: dict[Part, BoolArray]
+    levels: dict[CategoryVariant, csr_matrix]
+    said: dict[CategoryVariant, NDArray[np.float32]]
     groups: Sequence[HiddenGroup]
     asked: IntArray
     scores: dict[_Shown, NDArray[np.float16]] = field(default_factory=dict)
@@ -313,6 +439,7 @@ class _Fitting:
         self.ontology = ontology
         self.properties = [each for each in ontology.learned() if ontology.values_of(each)]
         self.rng = np.random.default_rng(seed)
+        items = items.with_every_part()
         if len(items) > MAX_ITEMS:
             items = items.select(self._rare_first(items, MAX_ITEMS))
         self.items = items
@@ -325,7 +452,12 @@ class _Fitting:
             TitleVariant.BLIND: [self.words.blind(title) for title in items.titles],
             TitleVariant.DROPPED: [self._with_words_dropped(title) for title in items.titles],
         }
-        self.states = {variant: self._states_of(titles) for variant, titles in self.titles.items()}
+        self.descriptions = {
+            TitleVariant.WHOLE: list(items.descriptions),
+            TitleVariant.BLIND: [self.words.blind(text) for text in items.descriptions],
+        }
+        self.has_descriptions = any(items.descriptions)
+        self.states = self._every_state()
         self.landmarks = items
         if not self.is_exact:
             self.landmarks = items.select(self._rare_first(items, CANDIDATES))
@@ -333,12 +465,17 @@ class _Fitting:
         if not self.is_exact:
             chosen = choose_landmarks(self._alike(), LANDMARKS, self.rng)
             self.landmarks = self.landmarks.select(chosen)
+            statements = StatementKernel(ontology, self.landmarks.known)
             self.kernels = Kernels(
                 title=self.kernels.title.select(chosen),
                 blind=self.kernels.blind.select(chosen),
                 image=self.kernels.image.select(chosen),
-                statements=StatementKernel(ontology, self.landmarks.known),
+                statements=statements,
+                description=self.kernels.description.select(chosen),
+                category=self._category_kernel(statements),
             )
+        self.levels = self.kernels.category.one_hot(items.categories)
+        self.experts = [expert for expert in EXPERTS if self._may_learn(expert)]
         self.known: dict[KnownVariant, Sequence[Sequence[PropertyValue]]] = {
             KnownVariant.ALL: items.known,
             KnownVariant.SOME: [self._some(known) for known in items.known],
@@ -361,12 +498,24 @@ class _Fitting:
         """Learn what the kernels take of all items, to compare with the landmarks."""
         landmarks = self.landmarks
         blind_landmarks = [self.words.blind(title) for title in landmarks.titles]
+        statements = StatementKernel(self.ontology, landmarks.known)
         return Kernels(
             title=TitleKernel.fit(self.items.titles, landmarks.titles),
             blind=TitleKernel.fit(self.titles[TitleVariant.BLIND], blind_landmarks),
             image=ImageKernel.fit(self.items.images, landmarks.images, self.seed),
-            statements=StatementKernel(self.ontology, landmarks.known),
+            statements=statements,
+            description=TitleKernel.fit(self.items.descriptions, landmarks.descriptions),
+            category=self._category_kernel(statements),
         )
+
+    def _category_kernel(self, statements: StatementKernel) -> CategoryKernel:
+        return CategoryKernel.fit(self.items.categories, self.landmarks.categories, statements)
+
+    def _may_learn(self, expert: Expert) -> bool:
+        """Return whether any item has the descriptions or categories that an expert reads."""
+        if Part.DESCRIPTION in expert.parts and self.kernels.description.is_empty:
+            return False
+        return not (expert.reads_category and self.kernels.category.is_empty)
 
     def _alike(self) -> KernelRows:
         """Return how alike the candidates for landmarks are, by titles and images together."""
@@ -379,14 +528,14 @@ class _Fitting:
     def run(self) -> FittedExperts:
         """Fit the experts of each property, then the stacker."""
         labels = self.labels
-        of_content = sum(not expert.reads_statements for expert in EXPERTS)
+        of_content = sum(expert.reads_content_alone for expert in self.experts)
         steps = of_content + len(labels) + 1
         self.progress(0, steps)
         for done, _ in enumerate(self._fit_content(labels), 1):
             self.progress(done, steps)
         for done, property in enumerate(self.properties, of_content + 1):
             own = labels.pop(property)
-            self._fit_with_statements(own)
+            self._fit_by_cell(own)
             self._gather(own)
             self.progress(done, steps)
         self.content.clear()
@@ -426,12 +575,9 @@ class _Fitting:
         order = self.rng.permutation(len(known))
         return [known[place] for place in order[: self.rng.integers(1, len(known) + 1)]]
 
-    def _content_rows(self) -> dict[tuple[Part, TitleVariant], Tensor]:
-        """Return the kernel rows of titles and images, in every variant.
-
-        They are [N, M] of whole ones, and [U, M] of the U items that are asked in other forms.
-        """
-        rows = {}
+    def _content_rows(self) -> _Rows:
+        """Return the kernel rows of texts and images, in every variant."""
+        rows: _Rows = {}
         for variant, every in self.titles.items():
             titles = every
             if variant is not TitleVariant.WHOLE:
@@ -444,6 +590,14 @@ class _Fitting:
         rows[Part.IMAGE, TitleVariant.WHOLE] = torch.from_numpy(
             image.own_rows() if self.is_exact else image.rows(self.items.images)
         )
+        if not self.kernels.description.is_empty:
+            blind = self.descriptions[TitleVariant.BLIND]
+            for variant, texts in (
+                (TitleVariant.WHOLE, self.items.descriptions),
+                (TitleVariant.BLIND, [blind[place] for place in self.asked.tolist()]),
+            ):
+                own = torch.from_numpy(self.kernels.description.rows(texts))
+                rows[Part.DESCRIPTION, variant] = own
         return rows
 
     def _between_landmarks(self) -> dict[Part, Tensor]:
@@ -452,51 +606,82 @@ class _Fitting:
             return {}
         titles = self.landmarks.titles
         blind = [self.words.blind(title) for title in titles]
+        descriptions = self.landmarks.descriptions
         return {
+            Part.DESCRIPTION: torch.from_numpy(self.kernels.description.rows(descriptions)),
             Part.TITLE: torch.from_numpy(self.kernels.title.rows(titles)),
             Part.BLIND_TITLE: torch.from_numpy(self.kernels.blind.rows(blind)),
             Part.IMAGE: torch.from_numpy(self.kernels.image.own_rows()),
         }
 
     def _fit_content(self, labels: dict[str, _Labels]) -> Iterator[Expert]:
-        """Fit the experts that read titles and images alone: one system for all properties."""
-        for expert in EXPERTS:
-            if expert.reads_statements:
+        """Fit the experts that read texts and images alone: one system for all properties."""
+        for expert in self.experts:
+            if not expert.reads_content_alone:
                 continue
             if not any(self._labelled(expert, own).any() for own in labels.values()):
                 yield expert
                 continue
-            system = self._system(expert, {}, None)
+            system = self._system(expert, self.content, self.between)
             for own in labels.values():
-                self._fit_expert(expert, system, own, {})
+                self._fit_expert(expert, system, own, self.content)
             yield expert
 
-    def _fit_with_statements(self, own: _Labels) -> None:
-        """Fit the experts of a property that read the statements of the others."""
+    def _fit_by_cell(self, own: _Labels) -> None:
+        """Fit the experts of a property that read other statements, or levels of the category."""
+        rows = {**self.content, **self._rows_by_cell(own)}
+        between = {**self.between, **self._between_by_cell(own.property)}
+        for expert in self.experts:
+            if expert is VALUE_IN_CATEGORY:
+                for variant, said in own.said.items():
+                    nothing = Variant(TitleVariant.NONE, KnownVariant.NONE, False)
+                    seen = replace(nothing, category=variant)
+                    own.scores[expert, seen] = said[own.asked].astype(np.float16)
+            elif not expert.reads_content_alone and self._labelled(expert, own).any():
+                self._fit_expert(expert, self._system(expert, rows, between), own, rows)
+
+    def _rows_by_cell(self, own: _Labels) -> _Rows:
+        """Return the kernel rows that differ from property to property."""
         statements = self.kernels.statements
+        every = self.one_hot[KnownVariant.ALL]
         some = self.one_hot[KnownVariant.SOME][self.asked]
-        known_rows = {
-            variant: torch.from_numpy(statements.rows(one_hot, own.property))
-            for variant, one_hot in (
-                (KnownVariant.ALL, self.one_hot[KnownVariant.ALL]),
-                (KnownVariant.SOME, some),
-            )
+        rows: _Rows = {
+            (Part.STATEMENTS, variant): torch.from_numpy(statements.rows(one_hot, own.property))
+            for variant, one_hot in ((KnownVariant.ALL, every), (KnownVariant.SOME, some))
         }
-        known_between = None
-        if not self.is_exact:
-            landmarks = statements.one_hot(self.landmarks.known)
-            known_between = torch.from_numpy(statements.rows(landmarks, own.property))
-        for expert in EXPERTS:
-            if expert.reads_statements and self._labelled(expert, own).any():
-                system = self._system(expert, known_rows, known_between)
-                self._fit_expert(expert, system, own, known_rows)
+        category = self.kernels.category
+        if not category.is_empty:
+            hidden = own.levels[CategoryVariant.HIDDEN]
+            whole = own.levels[CategoryVariant.WHOLE][self.asked]
+            for variant, levels in (
+                (CategoryVariant.HIDDEN, hidden),
+                (CategoryVariant.WHOLE, whole),
+            ):
+                compared = torch.from_numpy(category.rows(levels, own.property))
+                rows[Part.CATEGORY, variant] = compared
+        return rows
+
+    def _between_by_cell(self, property: str) -> dict[Part, Tensor]:
+        """Return the kernels [M, M] of the landmarks that differ from property to property."""
+        if self.is_exact:
+            return {}
+        statements = self.kernels.statements
+        one_hot = statements.one_hot(self.landmarks.known)
+        between = {Part.STATEMENTS: torch.from_numpy(statements.rows(one_hot, property))}
+        category = self.kernels.category
+        if not category.is_empty:
+            levels = category.one_hot(self.landmarks.categories)
+            own = statements.values_of_landmarks(property)
+            hidden = category.without_values(levels, property, own)
+            between[Part.CATEGORY] = torch.from_numpy(category.rows(hidden, property))
+        return between
 
     def _fit_expert(
         self,
         expert: Expert,
-        system: ExactRidge | NystromRidge,
+        system: ExactRidge | NystromRidge | DuplicateRidge,
         own: _Labels,
-        known_rows: dict[KnownVariant, Tensor],
+        rows: _Rows,
     ) -> None:
         """Fit an expert of a property, and score the labelled items as if left out."""
         labelled = self._labelled(expert, own)
@@ -508,14 +693,14 @@ class _Fitting:
         self.learned[expert, own.property] = LinearScores(
             fitted.coefficients.numpy(), fitted.mean.numpy()
         )
-        for title, known in self._shown(expert):
-            rows = self._rows(expert, title, known, known_rows, fitted.rows)
+        for seen in self._seen(expert):
+            kernel = self._kernel(expert, seen, rows, fitted.rows)
             shape = (len(own.asked), len(fitted.mean))
             left_out = np.broadcast_to(fitted.mean.numpy(), shape).astype(np.float16)
-            left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(rows).numpy()
-            own.scores[expert, title, known] = left_out
-            if title in _HIDDEN_TITLES:
-                self._score_hidden(own, fitted, (expert, title, known), rows)
+            left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(kernel).numpy()
+            own.scores[expert, seen] = left_out
+            if _hides_values(seen):
+                self._score_hidden(own, fitted, (expert, seen), kernel)
 
     def _labelled(self, expert: Expert, own: _Labels) -> BoolArray:
         """Return which items [N] an expert learns a property from."""
@@ -543,6 +728,12 @@ class _Fitting:
     def _labels(self, property: str) -> _Labels:
         targets, true = self._targets(property)
         has_title = np.array([bool(title) for title in self.items.titles])
+        levels = {
+            CategoryVariant.HIDDEN: self.kernels.category.without_values(
+                self.levels, property, true
+            ),
+            CategoryVariant.WHOLE: self.levels,
+        }
         present = {
             Part.TITLE: has_title,
             Part.BLIND_TITLE: has_title,
@@ -550,9 +741,30 @@ class _Fitting:
             Part.STATEMENTS: self.kernels.statements.has_others(
                 self.one_hot[KnownVariant.ALL], property
             ),
+            Part.DESCRIPTION: np.array([bool(text) for text in self.items.descriptions]),
+            Part.CATEGORY: levels[CategoryVariant.HIDDEN].getnnz(1) > 0,
         }
         groups = hidden_groups(true, self.rng)
-        return _Labels(property, targets, true, present, groups, self._asked(true, groups))
+        return _Labels(
+            property,
+            targets,
+            true,
+            present,
+            levels,
+            self._said(property, true),
+            groups,
+            self._asked(true, groups),
+        )
+
+    def _said(self, property: str, true: BoolArray) -> dict[CategoryVariant, NDArray[np.float32]]:
+        """Return the values that categories say [N, V], all and without the items' own."""
+        kernel = self.kernels.category
+        if kernel.is_empty:
+            return {}
+        said = kernel.said(self.items.categories, property)
+        others = np.where(true, 0, said)
+        others /= np.maximum(others.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+        return {CategoryVariant.HIDDEN: others, CategoryVariant.WHOLE: said}
 
     def _asked(self, true: BoolArray, groups: Sequence[HiddenGroup]) -> IntArray:
         """Return the items that are scored as if left out, given which have which value [N, V]."""
@@ -575,77 +787,72 @@ class _Fitting:
         return torch.from_numpy(shares.astype(np.float32)), true
 
     def _system(
-        self,
-        expert: Expert,
-        known_rows: dict[KnownVariant, Tensor],
-        known_between: Tensor | None,
-    ) -> ExactRidge | NystromRidge:
+        self, expert: Expert, rows: _Rows, between: dict[Part, Tensor]
+    ) -> ExactRidge | NystromRidge | DuplicateRidge:
         """Return the regression of an expert."""
-        every = np.arange(len(self.items))
-        kernel = self._rows(expert, TitleVariant.WHOLE, KnownVariant.ALL, known_rows, every)
-        if self.is_exact:
-            return ExactRidge(kernel)
-        parts = [
-            known_between if part is Part.STATEMENTS else self.between[part]
-            for part in expert.parts
-        ]
-        return NystromRidge(kernel, _sum([part for part in parts if part is not None]))
+        kernel = self._kernel(expert, LEARNED, rows, np.arange(len(self.items)))
+        if not self.is_exact:
+            return NystromRidge(kernel, _sum([between[part] for part in expert.parts]))
+        if expert.parts == (Part.CATEGORY,):
+            # Categories are few, and items of the same one are alike.
+            _, group = np.unique(kernel.numpy(), axis=0, return_inverse=True)
+            return DuplicateRidge(kernel, group)
+        return ExactRidge(kernel)
 
-    def _rows(
-        self,
-        expert: Expert,
-        title: TitleVariant,
-        known: KnownVariant,
-        known_rows: dict[KnownVariant, Tensor],
-        items: IntArray,
-    ) -> Tensor:
+    def _kernel(self, expert: Expert, seen: Variant, rows: _Rows, items: IntArray) -> Tensor:
         """Return the kernel rows [B, M] of an expert in a variant, of B ``items``.
 
-        Other variants than the whole one there are of the items that are asked alone.
+        In other forms than the one that is learned from there are those that are asked alone.
         """
         places = np.searchsorted(self.asked, items)
         parts = []
         for part in expert.parts:
-            if part is Part.STATEMENTS:
-                is_whole = known is KnownVariant.ALL
-                rows = known_rows[known]
-            elif part is Part.IMAGE:
-                is_whole = True
-                rows = self.content[part, TitleVariant.WHOLE]
-            else:
-                # Without value words, a whole title and a blind one are the same.
-                if part is Part.BLIND_TITLE and title is TitleVariant.BLIND:
-                    title = TitleVariant.WHOLE
-                is_whole = title is TitleVariant.WHOLE
-                rows = self.content[part, title]
-            parts.append(_at(rows, items if is_whole else places))
+            form = seen.form(part)
+            is_learned = form == LEARNED.form(part)
+            parts.append(_at(rows[part, form], items if is_learned else places))
         return _sum(parts)
 
-    def _shown(self, expert: Expert) -> list[tuple[TitleVariant, KnownVariant]]:
-        """Return the different variants of title and statements that an expert answers in."""
-        shown = set()
-        for variant in variants():
-            _, title, known = _key(expert, variant)
-            if expert.reads_title == (title is not TitleVariant.NONE) and (
-                expert.reads_statements == (known is not KnownVariant.NONE)
-            ):
-                shown.add((title, known))
-        return sorted(shown)
+    def _seen(self, expert: Expert) -> list[Variant]:
+        """Return what an expert sees of the variants that show all of its parts."""
+        seen = {variant.seen_by(expert) for variant in _VARIANTS}
+        return sorted(each for each in seen if each.shows_all_of(expert))
 
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
-        for variant in variants():
-            asked = np.zeros(len(self.items), bool)
-            asked[own.asked] = True
+        asked = np.zeros(len(self.items), bool)
+        asked[own.asked] = True
+        for variant in _VARIANTS:
             chosen = asked & own.true.any(1) & self._is_whole(variant, own)
-            for state in TitleState:
-                situation = Situation(state, variant.image, variant.shows_known)
-                rows = np.flatnonzero(chosen & self._has_state(variant, own.property, state))
+            if not chosen.any():
+                continue
+            for state, category in itertools.product(TitleState, CategoryState):
+                situation = Situation(
+                    state, variant.image, variant.shows_known, variant.shows_description, category
+                )
+                is_so = self._has_state(variant, own.property, state)
+                is_so &= _has_category_state(variant, own, category)
+                rows = np.flatnonzero(chosen & is_so)
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
-            if variant.title in _HIDDEN_TITLES:
+            if _hides_values(variant):
                 for number in range(len(own.groups)):
                     self._add_hidden(own, variant, number, chosen)
+
+    def _every_state(self) -> dict[tuple[TitleVariant, TitleVariant], NDArray[np.int8]]:
+        """Return what titles and descriptions tell of each property, by the forms of both."""
+        states = {}
+        none = [None] * len(self.items)
+        for variant in _VARIANTS:
+            forms = variant.title, variant.description
+            if forms in states or variant.title is TitleVariant.NONE:
+                continue
+            if variant.shows_description and not self.has_descriptions:
+                continue
+            descriptions = self.descriptions.get(variant.description, none)
+            states[forms] = self._states_of(
+                list(map(text_of, self.titles[variant.title], descriptions))
+            )
+        return states
 
     def _states_of(self, titles: Sequence[str | None]) -> NDArray[np.int8]:
         """Return what N titles tell of each of P properties, as numbers of states [N, P]."""
@@ -660,11 +867,12 @@ class _Fitting:
         if variant.title is TitleVariant.NONE:
             return np.full(len(self.items), state is TitleState.ABSENT)
         column = self.properties.index(property)
-        is_state: BoolArray = self.states[variant.title][:, column] == list(TitleState).index(state)
+        states = self.states[variant.title, variant.description][:, column]
+        is_state: BoolArray = states == list(TitleState).index(state)
         return is_state
 
     def _is_whole(self, variant: Variant, own: _Labels) -> BoolArray:
-        """Return which items [N] have the image and the statements that a variant shows.
+        """Return which items [N] have the image and all else that a variant shows.
 
         One that lacks them is the same in another variant.
         """
@@ -674,6 +882,14 @@ class _Fitting:
         if variant.shows_known:
             one_hot = self.one_hot[variant.known]
             whole &= self.kernels.statements.has_others(one_hot, own.property)
+        if variant.shows_description:
+            whole &= own.present[Part.DESCRIPTION]
+        if variant.category is CategoryVariant.HIDDEN:
+            whole &= own.present[Part.CATEGORY]
+        elif variant.category is CategoryVariant.WHOLE:
+            # Where nothing is hidden, the whole category is the same.
+            hidden = own.levels[CategoryVariant.HIDDEN]
+            whole &= own.levels[CategoryVariant.WHOLE].getnnz(1) > hidden.getnnz(1)
         return whole
 
     def _add_cells(
@@ -851,13 +1067,25 @@ class _HiddenCells:
     titles: Sequence[str | None]
 
 
-def _key(expert: Expert, variant: Variant) -> tuple[Expert, TitleVariant, KnownVariant]:
+def _key(expert: Expert, variant: Variant) -> _Shown:
     """Return an expert with what it sees of a variant."""
-    return (
-        expert,
-        variant.title if expert.reads_title else TitleVariant.NONE,
-        variant.known if expert.reads_statements else KnownVariant.NONE,
-    )
+    return expert, variant.seen_by(expert)
+
+
+def _hides_values(variant: Variant) -> bool:
+    """Return whether cells with hidden values are scored as a variant shows them."""
+    is_known = variant.title in _HIDDEN_TITLES
+    return is_known and not (variant.shows_description or variant.shows_category)
+
+
+def _has_category_state(variant: Variant, own: _Labels, state: CategoryState) -> BoolArray:
+    """Return which items' categories [N], as a variant shows them, tell this of a property."""
+    if not variant.shows_category:
+        return np.full(len(own.true), state is CategoryState.ABSENT)
+    if state is CategoryState.ABSENT or variant.category not in own.said:
+        return np.zeros(len(own.true), bool)
+    says = np.asarray(own.said[variant.category].any(1))
+    return says if state is CategoryState.SAYS else ~says
 
 
 def _at(rows: Tensor, places: IntArray) -> Tensor:

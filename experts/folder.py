@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from experts.categories import CategoryKernel
 from experts.ensemble import (
     EXPERTS,
     Expert,
@@ -27,7 +28,7 @@ from experts.ensemble import (
 )
 from experts.kernels import Arrays, ImageKernel, StatementKernel, TitleKernel
 from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
-from experts.situations import Situation, TitleState
+from experts.situations import CategoryState, Situation, every_situation
 from experts.stacker import Weights
 from experts.title_spans import FEATURES as SPAN_FEATURES
 from experts.title_spans import PLACES, SpanStatistics, SpanVocabulary, known_words
@@ -103,6 +104,8 @@ def to_arrays(ensemble: ExpertEnsemble) -> Arrays:
             ("blind", kernels.blind.arrays()),
             ("image", kernels.image.arrays()),
             ("statements", kernels.statements.arrays()),
+            ("description", kernels.description.arrays()),
+            ("category", kernels.category.arrays()),
         )
         for name, array in found.items()
     }
@@ -181,11 +184,20 @@ def from_arrays(
     name: str, ontology: Ontology, arrays: Mapping[str, NDArray[np.generic]]
 ) -> ExpertEnsemble:
     """Make an ensemble from arrays; raises ValueError or KeyError if they do not fit."""
+    statements = StatementKernel.from_arrays(ontology, _below(arrays, "kernels.statements."))
+    description = _below(arrays, "kernels.description.")
     kernels = Kernels(
         title=TitleKernel.from_arrays(_below(arrays, "kernels.title.")),
         blind=TitleKernel.from_arrays(_below(arrays, "kernels.blind.")),
         image=ImageKernel.from_arrays(_below(arrays, "kernels.image.")),
-        statements=StatementKernel.from_arrays(ontology, _below(arrays, "kernels.statements.")),
+        statements=statements,
+        # Folders from before descriptions and categories were read have none.
+        description=(
+            TitleKernel.from_arrays(description)
+            if description
+            else TitleKernel([], [], statements.landmarks)
+        ),
+        category=CategoryKernel.from_arrays(statements, _below(arrays, "kernels.category.")),
     )
     ensemble = ExpertEnsemble(name, ontology, kernels, {}, Stacker({}, {}))
     learned: dict[tuple[Expert, str], LinearScores] = {}
@@ -200,7 +212,7 @@ def from_arrays(
             if coefficients.shape != (kernels.landmarks, size) or mean.shape != (size,):
                 raise ValueError(f"{key} has the shapes {coefficients.shape} and {mean.shape}")
             learned[expert, property] = LinearScores(coefficients, mean)
-        for situation in _situations():
+        for situation in every_situation():
             key = f"stacker.{_key(situation)}.{number}"
             if f"{key}.features" in arrays:
                 width = 2 * len(answering(situation))
@@ -210,7 +222,7 @@ def from_arrays(
                     missed=float(_vector(arrays, f"{key}.missed", 1).clip(1e-9, 1 - 1e-9)[0]),
                     rest=ensemble.frequencies(property),
                 )
-    for situation in _situations():
+    for situation in every_situation():
         key = f"shared.{_key(situation)}"
         if key in arrays:
             width = 2 * len(answering(situation))
@@ -252,14 +264,10 @@ def _texts(array: NDArray[np.generic]) -> list[str]:
     return texts
 
 
-def _situations() -> list[Situation]:
-    return [
-        Situation(state, image, known)
-        for state in TitleState
-        for image in (True, False)
-        for known in (True, False)
-    ]
-
-
 def _key(situation: Situation) -> str:
-    return f"{situation.title}-{int(situation.image)}-{int(situation.known)}"
+    key = f"{situation.title}-{int(situation.image)}-{int(situation.known)}"
+    if situation.description:
+        key += "-description"
+    if situation.category is not CategoryState.ABSENT:
+        key += f"-category-{situation.category}"
+    return key

@@ -75,6 +75,11 @@ class TitleKernel:
         for each in features:
             self._is_empty &= each.getnnz(axis=0) == 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it knows no word: no item has a text."""
+        return not self._vectorizers
+
     @classmethod
     def fit(cls, titles: Sequence[str | None], landmarks: Sequence[str | None]) -> TitleKernel:
         """Learn the n-grams of ``titles``; the kernel compares others with those of ``landmarks``.
@@ -395,6 +400,11 @@ class StatementKernel:
     def landmarks(self) -> int:
         """How many landmarks there are."""
         return int(self._landmarks.shape[0])
+
+    def values_of_landmarks(self, property: str) -> BoolArray:
+        """Return which values of a property the landmarks have [M, V]."""
+        own = self._landmarks[:, self._first[property] : self._end[property]]
+        return np.asarray(own.toarray() > 0)
 
     def one_hot(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
         """Return the statements of N items as a sparse matrix [N, columns] of ones."""

@@ -17,7 +17,7 @@ Shapes: N labelled items, M landmarks, V values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -232,6 +232,37 @@ class NystromRidge:
             features = torch.linalg.solve_triangular(factor, part.T, upper=False)
             squares += features @ features.T
         return squares
+
+
+class DuplicateRidge:
+    """Kernel ridge regression on N items that are their own landmarks, many of which are equal.
+
+    Items are equal if they have the same ``group``. It is the same as :class:`ExactRidge`, in
+    double precision, which many equal rows need, and at the price of a system as large as the
+    groups are many.
+
+    Args:
+        kernel: the items' kernel [N, N]
+        group: a number for each item [N]
+    """
+
+    def __init__(self, kernel: Tensor, group: NDArray[np.int64], ridge: float = RIDGE) -> None:
+        _, first = np.unique(group, return_index=True)
+        self._first = torch.from_numpy(first)
+        columns = kernel[:, self._first]
+        self._ridge = NystromRidge(columns, columns[self._first], ridge)
+
+    def fit(
+        self, targets: Tensor, labelled: BoolArray, asked: BoolArray | None = None
+    ) -> FittedRidge:
+        """Fit targets [N, V] of the ``labelled`` items [N]; the others do not count.
+
+        Those of them that are ``asked`` [N], by default all, can be left out.
+        """
+        fitted = self._ridge.fit(targets, labelled, asked)
+        coefficients = torch.zeros_like(targets)
+        coefficients[self._first] = fitted.coefficients
+        return replace(fitted, coefficients=coefficients, columns=self._first)
 
 
 def inverse_of_positive(matrix: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fusion.inference.featurizer import PropertyValue
@@ -26,13 +27,29 @@ class TitleState(StrEnum):
     """There is no title."""
 
 
+class CategoryState(StrEnum):
+    """What a category tells of a property."""
+
+    SAYS = "says"
+    """One of its levels is one of the property's values."""
+    THERE = "there"
+    """No level is."""
+    ABSENT = "absent"
+    """There is no category."""
+
+
 @dataclass(frozen=True, order=True)
 class Situation:
-    """What is known of an item: what its title tells, its image, other statements."""
+    """What is known of an item: what its texts tell, its image, other statements, its category.
+
+    ``title`` says what the title tells, or title and description together if both are there.
+    """
 
     title: TitleState
     image: bool
     known: bool
+    description: bool = False
+    category: CategoryState = CategoryState.ABSENT
 
     @property
     def name(self) -> str:
@@ -40,6 +57,12 @@ class Situation:
         parts = []
         if self.title is not TitleState.ABSENT:
             parts.append(f"{Modality.TITLE}({self.title})")
+        if self.description:
+            parts.append(Modality.DESCRIPTION)
+        if self.category is CategoryState.SAYS:
+            parts.append(f"{Modality.CATEGORY}({self.category})")
+        elif self.category is CategoryState.THERE:
+            parts.append(Modality.CATEGORY)
         if self.image:
             parts.append(Modality.IMAGE)
         if self.known:
@@ -52,17 +75,19 @@ class Situation:
         if self.title is TitleState.ABSENT:
             return ()
         states = [TitleState.OTHERS, TitleState.SAYS, TitleState.BARE]
-        return [Situation(state, self.image, self.known) for state in states if state != self.title]
+        return [replace(self, title=state) for state in states if state != self.title]
 
-
-def every_situation() -> list[Situation]:
-    """Return all situations that there are."""
-    return [
-        Situation(state, image, known)
-        for state in TitleState
-        for image in (True, False)
-        for known in (True, False)
-    ]
+    @property
+    def with_less(self) -> Sequence[Situation]:
+        """The same with less and less of category and description, the most alike first."""
+        steps = []
+        if self.category is CategoryState.SAYS:
+            steps.append(replace(self, category=CategoryState.THERE))
+        if self.category is not CategoryState.ABSENT:
+            steps.append(replace(self, category=CategoryState.ABSENT))
+        if self.description:
+            steps += [replace(each, description=False) for each in (self, *steps)]
+        return steps
 
 
 class CatalogueWords:
@@ -115,6 +140,21 @@ class CatalogueWords:
             found = words & self._all if words else None
             self._last = (title, found)
         return found
+
+
+def text_of(title: str | None, description: str | None) -> str | None:
+    """Return a title together with the description; None if there is no title."""
+    return f"{title} {description}" if title and description else title
+
+
+def every_situation() -> list[Situation]:
+    """Return all situations that there are."""
+    return [
+        Situation(*each)
+        for each in itertools.product(
+            TitleState, (True, False), (True, False), (True, False), CategoryState
+        )
+    ]
 
 
 def others_of(known: Sequence[PropertyValue], property: str) -> tuple[PropertyValue, ...]:

@@ -78,7 +78,7 @@ def train_experts(
     keep_freed_memory()
     folder = experts_folder(home, options) if folder is None else folder
     with home.store(read_only=True) as store:
-        snapshot = read_snapshot(store, ontology=home.ontology_or_none())
+        snapshot = read_snapshot(store, ontology=home.ontology_or_none(), details=True)
     splits = split_items(snapshot, options)
     among = np.sort(np.concatenate([splits[name] for name in options.learned_splits]))
     learned = np.array([n for n in among.tolist() if snapshot.items[n] not in without], np.int64)
@@ -166,12 +166,15 @@ def read_labelled_items(
     if unreadable:
         report(TrainingWarning(str(unreadable)))
     places = index.tolist()
+    details = snapshot.details
     pixels = [np.asarray(cache.array[place]) if cache.present[place] else None for place in places]
     return LabelledItems(
         ids=[snapshot.items[place] for place in places],
         titles=[snapshot.titles[place] or None for place in places],
         images=describe(pixels),
         known=[tuple(snapshot.statements_of(place)) for place in places],
+        descriptions=[details.description(place) if details else None for place in places],
+        categories=[snapshot.category_path(place) for place in places],
     )
 
 

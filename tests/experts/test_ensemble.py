@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from experts import FittedExperts, fit_experts
 from experts.ensemble import EXPERTS, Part
-from experts.fitting import KnownVariant, TitleVariant, _Fitting
+from experts.fitting import LEARNED, _Fitting
 from experts.folder import EXPERT_FILE, has_experts, load_experts, save_experts
 from experts.situations import Situation, TitleState
 from fusion.checkpoint import write_files
@@ -114,8 +114,9 @@ def test_left_out_scores_are_those_of_experts_that_never_saw_the_item() -> None:
 
     labels = fitting._labels("colour")
     fitting.content = fitting._content_rows()
-    fitting._fit_expert(expert, fitting._system(expert, {}, None), labels, {})
-    found = labels.scores[expert, TitleVariant.WHOLE, KnownVariant.NONE][place]
+    system = fitting._system(expert, fitting.content, {})
+    fitting._fit_expert(expert, system, labels, fitting.content)
+    found = labels.scores[expert, LEARNED.seen_by(expert)][place]
     # The mean of the targets has the item in one case and not in the other.
     np.testing.assert_allclose(found, expected[0], atol=0.05)
 

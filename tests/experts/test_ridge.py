@@ -12,6 +12,7 @@ from torch import Tensor
 import experts.ridge
 from experts.ridge import (
     RIDGE,
+    DuplicateRidge,
     ExactRidge,
     FittedRidge,
     NystromRidge,
@@ -162,3 +163,22 @@ def test_coefficients_without_some_items_are_those_of_a_fit_without_them(
     expected = gaussian(asked, marks if by_landmarks else points[kept]) @ fit(kept).coefficients
     found = gaussian(asked, marks) @ coefficients
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("unlabelled", [0, 10])
+def test_items_that_are_alike_take_a_smaller_system(unlabelled: int) -> None:
+    points, targets = made()
+    group = np.random.default_rng(3).integers(0, 7, ITEMS)
+    alike = points[:7][group]
+    kernel = gaussian(alike, alike)
+    labelled = np.arange(ITEMS) >= unlabelled
+    exact = ExactRidge(kernel).fit(targets, labelled)
+    fewer = DuplicateRidge(kernel, group).fit(targets, labelled)
+    rows = kernel[torch.from_numpy(fewer.rows)]
+    np.testing.assert_allclose(fewer.predict(rows), exact.predict(rows), atol=1e-3)
+    np.testing.assert_allclose(fewer.left_out(rows), exact.left_out(rows), atol=1e-3)
+    out = np.array([1, 4, 9])
+    other = gaussian(points[:3], alike)
+    np.testing.assert_allclose(
+        other @ fewer.coefficients_without(out), other @ exact.coefficients_without(out), atol=1e-3
+    )

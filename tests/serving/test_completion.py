@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.modalities import Modality
-from serving.cells import Cell
+from serving.cells import Cell, Scorer
 from serving.completion import (
     CellLimits,
     Completion,
@@ -31,7 +31,7 @@ UNIFORM = np.full(4, 0.25)
 def complete(
     item: ItemInput = MUG,
     property: str = "colour",
-    scorer: FakeScorer | None = None,
+    scorer: Scorer | None = None,
     **options: Any,
 ) -> Completion:
     return next(complete_cells(scorer or FakeScorer(), [item], [Cell(0, property)], **options))

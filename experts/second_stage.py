@@ -12,8 +12,9 @@ towards these.
 A source learned from most items, so the cells that tell its worth are those of items that it has
 not learned from. They are few, and so are the weights. A source joins in a group only where that
 raises the log-likelihood of cells that the weights were not fitted on, by more than its standard
-error over at least 30 items. One that does not help stays out, and :class:`SourceGain` says by how
-much.
+error over at least 30 items. It is compared with the same fit without its a and c: else it would
+join for its d alone, which tempers the experts, as their calibration does anyway. One that does not
+help stays out, and :class:`SourceGain` says by how much.
 
 Shapes: C cells, V values of a property, K shortlisted values, S sources, F = 3 S features.
 """
@@ -81,7 +82,7 @@ class SourcedCells:
 
 @dataclass(frozen=True)
 class SourceGain:
-    """What a source adds to the log-likelihood of a cell in a group, in nats, beside ``error``.
+    """What a source adds to the log-likelihood of a cell in a group, in nats, and its ``error``.
 
     Both are over the ``items``, of which each counts once; ``beside`` are the sources that joined
     before it.
@@ -295,7 +296,7 @@ class _GroupFitting:
             parts[property].append(_examples(each))
         self.examples = {name: _join(each) for name, each in parts.items()}
         self.chosen: tuple[int, ...] = ()
-        self._fitted: dict[tuple[tuple[int, ...], int | None], _Weights] = {}
+        self._fitted: dict[tuple[tuple[int, ...], int | None, int | None], _Weights] = {}
 
     def choose(self) -> list[SourceGain]:
         """Let sources join one by one, each time that which adds most; return what each adds."""
@@ -315,7 +316,7 @@ class _GroupFitting:
         of_item: dict[int, list[float]] = defaultdict(list)
         with_it = tuple(sorted((*self.chosen, source)))
         for fold in self.folds:
-            before = self.fit(self.chosen, fold)
+            before = self.fit(with_it, fold, silent=source)
             after = self.fit(with_it, fold)
             for property, every in self.examples.items():
                 part = every.select(every.fold == fold)
@@ -353,14 +354,23 @@ class _GroupFitting:
             found[situation, property] = logits
         return found
 
-    def fit(self, chosen: tuple[int, ...] | None = None, without: int | None = None) -> _Weights:
-        """Fit the weights of the chosen sources, ``without`` the cells of a fold."""
-        chosen = self.chosen if chosen is None else chosen
-        if (chosen, without) not in self._fitted:
-            self._fitted[chosen, without] = self._fit(chosen, without)
-        return self._fitted[chosen, without]
+    def fit(
+        self,
+        chosen: tuple[int, ...] | None = None,
+        without: int | None = None,
+        silent: int | None = None,
+    ) -> _Weights:
+        """Fit the weights of the chosen sources, ``without`` the cells of a fold.
 
-    def _fit(self, chosen: tuple[int, ...], without: int | None) -> _Weights:
+        What a ``silent`` source says does not count, only whether it has an answer.
+        """
+        chosen = self.chosen if chosen is None else chosen
+        key = (chosen, without, silent)
+        if key not in self._fitted:
+            self._fitted[key] = self._fit(chosen, without, silent)
+        return self._fitted[key]
+
+    def _fit(self, chosen: tuple[int, ...], without: int | None, silent: int | None) -> _Weights:
         nothing = np.zeros((len(self.sources), _WEIGHTS))
         if not chosen:
             return _Weights(nothing, {})
@@ -372,10 +382,14 @@ class _GroupFitting:
         if not examples:
             return _Weights(nothing, {})
         shared = _maximise(
-            list(examples.values()), chosen, nothing, nothing, np.array(_SHARED_DEVIATIONS)
+            list(examples.values()),
+            chosen,
+            nothing,
+            np.array(_SHARED_DEVIATIONS),
+            silent,
         )
         own = {
-            property: _maximise([each], chosen, shared, shared, np.array(_OWN_DEVIATIONS))
+            property: _maximise([each], chosen, shared, np.array(_OWN_DEVIATIONS), silent)
             for property, each in examples.items()
         }
         return _Weights(shared, own)
@@ -437,20 +451,24 @@ def _log_likelihood(logits: FloatArray, true: BoolArray) -> FloatArray:
 def _maximise(
     examples: Sequence[_Examples],
     chosen: tuple[int, ...],
-    start: FloatArray,
     centre: FloatArray,
     deviations: FloatArray,
+    silent: int | None,
 ) -> FloatArray:
     """Return the weights [S, 3] with the highest posterior likelihood; those not chosen are 0.
 
-    The prior of each weight is normal around ``centre`` [S, 3].
+    The prior of each weight is normal around ``centre`` [S, 3], where the search begins. What a
+    ``silent`` source says has no weight.
     """
     columns = np.concatenate([np.arange(_WEIGHTS) + _WEIGHTS * number for number in chosen])
     spread = np.tile(deviations, len(chosen))
     middle = centre.ravel()[columns]
     parts = [(each.base, each.features[:, :, columns], each.true, each.share) for each in examples]
     lowest = -_MOST_TAKEN / len(chosen)
-    bounds = [(lowest, MAX_WEIGHT), (0.0, MAX_WEIGHT), (0.0, MAX_WEIGHT)] * len(chosen)
+    bounds = []
+    for number in chosen:
+        most = 0.0 if number == silent else MAX_WEIGHT
+        bounds += [(lowest, MAX_WEIGHT), (0.0, most), (0.0, most)]
 
     def loss(weights: FloatArray) -> tuple[float, FloatArray]:
         """Return the negative log posterior, up to a constant, and its gradient."""
@@ -470,7 +488,7 @@ def _maximise(
 
     result = minimize(
         loss,
-        start.ravel()[columns],
+        middle,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,

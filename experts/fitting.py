@@ -98,6 +98,8 @@ FEW_EXPERTS = frozenset(
         (Part.TITLE,),
         (Part.IMAGE,),
         (Part.STATEMENTS,),
+        (Part.DESCRIPTION,),
+        (Part.CATEGORY,),
         (Part.TITLE, Part.IMAGE, Part.STATEMENTS),
     )
 )

@@ -147,7 +147,7 @@ def test_left_out_scores_of_a_property_of_many_values_are_a_sample(
 def test_few_experts_learn_a_property_of_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experts.fitting, "MAX_COEFFICIENTS", 30 * 3 - 1)
     fitted = fit(made_items(30))
-    assert {expert for expert, _ in fitted.ensemble.learned} == experts.fitting.FEW_EXPERTS
+    assert {expert for expert, _ in fitted.ensemble.learned} <= experts.fitting.FEW_EXPERTS
     colours = answers(fitted, "colour")[0]
     assert ONTOLOGY["colour"].values[int(colours.argmax())] == "blue"
 

@@ -23,11 +23,11 @@ from experts.ensemble import ENCODED_TOGETHER, ExpertEnsemble
 from experts.fitting import FittedExperts, HeldOutCells, variants
 from experts.open_values import OpenValue
 from experts.second_stage import Key, SecondStage, SourcedCells
-from experts.situations import Situation
+from experts.situations import Situation, text_of
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, CellScorer, EncodedItems
 from schema.arrays import FloatArray, IntArray
-from schema.modalities import NETWORK_MODALITIES
+from schema.modalities import NETWORK_MODALITIES, Modality
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 
@@ -147,10 +147,8 @@ class JointScorer:
         calibration: that of the joined scores, or None
     """
 
-    modalities = NETWORK_MODALITIES
     reads_pixels = True
     reads_regions = False
-    reads_details = False
     completes = True
 
     def __init__(
@@ -185,6 +183,16 @@ class JointScorer:
         """The content of ``config.json``."""
         return self.experts.about
 
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The modalities that the experts or the sources read."""
+        return self.experts.modalities | NETWORK_MODALITIES
+
+    @property
+    def reads_details(self) -> bool:
+        """Whether the experts read descriptions."""
+        return self.experts.reads_details
+
     def situation(self, item: ItemInput, cell: CellQuery) -> str:
         """Name what is known of an item when a cell is scored."""
         return self.experts.situation(item, cell)
@@ -207,7 +215,8 @@ class JointScorer:
 
     def _may_join(self, item: ItemInput) -> set[int]:
         """Return the numbers of the sources that join for some property of an item."""
-        states = self.experts.words.states(item.title, list(self.ontology.learned()))
+        text = text_of(item.title, item.description)
+        states = self.experts.words.states(text, list(self.ontology.learned()))
         with_image = item.image is not None
         return {
             source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluation.metrics import ReliabilityBin, reliability
+from evaluation.metrics import TARGETS, ReliabilityBin, reliability
 from kg.image_files import ImageFiles, UnreadableImages, is_address
 from schema.csv_rows import csv_rows, limited_lines
 from schema.documents import parse_json_object
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from schema.ontology import Ontology
 
 MAX_EXAMPLES = 12
+MAX_TITLE_VALUES = 20
 MAX_REASONS = 4
 RELIABILITY_BINS = 10
 THUMBNAIL_SIZE = 160
@@ -90,6 +92,31 @@ class CheckedFills:
 
 
 @dataclass(frozen=True)
+class TargetRow:
+    """What can be filled at a target precision, and how much of it is right where that is known.
+
+    ``cells`` are those for which the target is proven, a ``share`` of all; of the ``checked`` ones
+    among them whose truth is known, ``right`` are right.
+    """
+
+    target: float
+    cells: int
+    share: float
+    checked: int
+    right: int
+
+
+@dataclass(frozen=True)
+class TitleValue:
+    """A value that no item had, as a title says it, and of how many cells it is the first one."""
+
+    property: str
+    value: str
+    cells: int
+    title: str
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything on the page."""
 
@@ -101,6 +128,8 @@ class ReportData:
     reliability: list[ReliabilityBin]
     examples: list[ExampleCell]
     checked_fills: CheckedFills
+    targets: list[TargetRow]
+    title_values: list[TitleValue]
 
 
 @dataclass(frozen=True)
@@ -112,6 +141,7 @@ class CheckedCompletion:
     probability: float
     truth: set[str]
     right: bool
+    proven: float = 0.0
 
 
 def write_report(home: Home, out: Path, completions: Path, truth: Path | None = None) -> None:
@@ -168,6 +198,7 @@ def _checked_completion(record: dict[str, Any]) -> CompletionLine:
     texts = [record["item"], record["property"], record["decision"]]
     probabilities = []
     effects = []
+    probabilities.append(record.get("proven") or 0)
     for candidate in record["candidates"]:
         texts.append(candidate["value"])
         probabilities.append(candidate["probability"])
@@ -226,7 +257,41 @@ def report_data(
         ),
         examples=choose_examples(snapshot, with_candidates, truth, files),
         checked_fills=CheckedFills(len(checked_fills), sum(checked_fills)),
+        targets=fills_by_target(lines, checked),
+        title_values=values_of_titles(snapshot, with_candidates),
     )
+
+
+def fills_by_target(
+    lines: Sequence[CompletionLine], checked: Sequence[CheckedCompletion]
+) -> list[TargetRow]:
+    """Return what is proven at each target precision; nothing if no line says what is proven."""
+    proven = [float(line.get("proven") or 0) for line in lines]
+    if not any(proven):
+        return []
+    rows = []
+    for target in TARGETS:
+        cells = sum(each >= target for each in proven)
+        known = [each.right for each in checked if each.proven >= target]
+        rows.append(TargetRow(target, cells, cells / len(lines), len(known), sum(known)))
+    return rows
+
+
+def values_of_titles(snapshot: GraphSnapshot, lines: Sequence[CompletionLine]) -> list[TitleValue]:
+    """Return the values that no item had and that are the best candidates, the commonest first."""
+    title_of = dict(zip(snapshot.items, snapshot.titles, strict=True))
+    counts: Counter[tuple[str, str]] = Counter()
+    titles: dict[tuple[str, str], str] = {}
+    for line in lines:
+        best = line["candidates"][0]
+        if best.get("source") == "title":
+            key = line["property"], best["value"]
+            counts[key] += 1
+            titles.setdefault(key, title_of.get(line["item"]) or "")
+    return [
+        TitleValue(property, value, count, titles[property, value])
+        for (property, value), count in counts.most_common(MAX_TITLE_VALUES)
+    ]
 
 
 def check_completions(
@@ -247,6 +312,7 @@ def check_completions(
                     probability=best["probability"],
                     truth=true_values,
                     right=ontology.shown(name, best["value"]) in true_values,
+                    proven=float(line.get("proven") or 0),
                 )
             )
     return checked

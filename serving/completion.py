@@ -172,6 +172,8 @@ class Completion:
             "decision": self.decision,
             "evidence": self.evidence.as_dict(),
         }
+        if self.proven is not None:
+            document["proven"] = self.proven
         if self.reason is not None:
             document["reason"] = self.reason.value
         if self.another_value is not None:

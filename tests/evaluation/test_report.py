@@ -225,3 +225,39 @@ def test_lines_of_anything_are_refused(tmp_path, data):
         read_completions(tmp_path / "a")
     with pytest.raises(DataError):
         read_truth(tmp_path / "a")
+
+
+def test_what_can_be_filled_is_counted_by_target(snapshot, ontology):
+    lines = [
+        {**completion("mug"), "proven": 0.99},
+        {**completion("lamp"), "item": "a", "proven": 0.95},
+        completion(decision="abstain"),
+    ]
+    truth = {("b", "kind"): {"mug"}, ("a", "kind"): {"mug"}}
+    data = report_data(snapshot, ontology, [*lines[:2], {**lines[2], "item": "c"}], truth, NO_FILES)
+    found = [(row.target, row.cells, row.checked, row.right) for row in data.targets]
+    assert found == [(0.9, 2, 2, 1), (0.95, 2, 2, 1), (0.99, 1, 1, 1)]
+    assert data.targets[0].share == pytest.approx(2 / 3)
+    assert "What can be filled" in render(data)
+    # Completions of an earlier version do not say what is proven.
+    assert report_data(snapshot, ontology, [completion()], {}, NO_FILES).targets == []
+
+
+def test_values_that_no_item_had_are_shown_with_a_title(snapshot, ontology):
+    line = completion("Teal <b>", decision="review")
+    line["candidates"][0] |= {"source": "title", "span": [0, 3]}
+    line["item"] = "a"
+    data = report_data(snapshot, ontology, [line, completion()], {}, NO_FILES)
+    (row,) = data.title_values
+    assert (row.property, row.value, row.cells, row.title) == ("kind", "Teal <b>", 1, "Red <mug>")
+    page = render(data)
+    assert "Values that no item had" in page
+    assert "Teal &lt;b&gt;" in page
+
+
+@pytest.mark.parametrize("proven", [-1, 2, "high"])
+def test_what_is_proven_is_checked(tmp_path, proven):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps({**completion(), "proven": proven}) + "\n")
+    with pytest.raises(DataError, match="not a completion"):
+        read_completions(path)

@@ -12,11 +12,9 @@ Shapes: N items, M landmarks, V values, E experts, C cells.
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -45,7 +43,8 @@ from experts.hidden_values import (
     hidden_groups,
     logits_without,
 )
-from experts.kernels import Descriptors, ImageKernel, KernelRows, StatementKernel, TitleKernel
+from experts.kernels import ImageKernel, KernelRows, StatementKernel, TitleKernel
+from experts.labelled_items import HeldOutCells, LabelledItems
 from experts.landmarks import choose_landmarks
 from experts.open_values import OpenValues, add_unknown
 from experts.ridge import DuplicateRidge, ExactRidge, FittedRidge, NystromRidge
@@ -54,18 +53,24 @@ from experts.situations import (
     CategoryState,
     Situation,
     TitleState,
-    others_of,
     text_of,
 )
-from experts.stacker import (
-    Examples,
-    Shortlists,
-    Weights,
-    fit_own,
-    fit_shared,
+from experts.stacker import Examples, Shortlists
+from experts.stacking import GatheredCells, fit_stacker
+from experts.variants import (
+    LEARNED,
+    SHORTENED,
+    VARIANTS,
+    CategoryVariant,
+    Form,
+    KnownVariant,
+    Shown,
+    TitleVariant,
+    Variant,
+    hides_values,
 )
 from fusion.inference.featurizer import PropertyValue
-from schema.arrays import BoolArray, FloatArray, IntArray
+from schema.arrays import BoolArray, IntArray
 from schema.errors import TrainingError
 from schema.frequencies import value_frequencies
 from schema.ontology import Ontology
@@ -107,246 +112,8 @@ MAX_LEFT_OUT = 4_000_000
 """Left-out scores of a property by one expert at most: items times values."""
 LEAST_ASKED = 400
 """Items that are scored as if left out however many values there are."""
-MAX_STACKED = 3_000
-"""Cells of a property in a situation that the stacker is fitted on at most."""
-SHARED_CELLS = 700
-"""Cells of each property that the shared weights of a situation are fitted on."""
-LEAST_CELLS = 30
-"""Cells that a property needs in a situation to have weights of its own."""
-FOLDS = 2
 _DROPPED = (0.1, 0.6)
 """The share of words that a title loses is drawn between these."""
-
-
-class TitleVariant(StrEnum):
-    """A form in which a title is shown."""
-
-    WHOLE = "whole"
-    BLIND = "blind"
-    DROPPED = "dropped"
-    """Some words are missing."""
-    NONE = "none"
-
-
-_HIDDEN_TITLES = (TitleVariant.WHOLE, TitleVariant.NONE)
-"""In which cells with hidden values are scored."""
-
-
-class KnownVariant(StrEnum):
-    """Which of an item's other statements are shown."""
-
-    ALL = "all"
-    SOME = "some"
-    NONE = "none"
-
-
-class CategoryVariant(StrEnum):
-    """Which levels of an item's category are shown."""
-
-    HIDDEN = "hidden"
-    """Those that do not say the cell's value."""
-    WHOLE = "whole"
-    NONE = "none"
-
-
-Form: TypeAlias = TitleVariant | KnownVariant | CategoryVariant
-
-
-@dataclass(frozen=True, order=True)
-class Variant:
-    """What is shown of every item when its cells are scored as if they were missing."""
-
-    title: TitleVariant
-    known: KnownVariant
-    image: bool
-    description: TitleVariant = TitleVariant.NONE
-    category: CategoryVariant = CategoryVariant.NONE
-
-    @property
-    def shows_known(self) -> bool:
-        """Whether it shows any of an item's other statements."""
-        return self.known is not KnownVariant.NONE
-
-    @property
-    def shows_description(self) -> bool:
-        """Whether it shows the description."""
-        return self.description is not TitleVariant.NONE
-
-    @property
-    def shows_category(self) -> bool:
-        """Whether it shows the category."""
-        return self.category is not CategoryVariant.NONE
-
-    def form(self, part: Part) -> Form:
-        """Return the form in which it shows what a part compares."""
-        match part:
-            case Part.TITLE:
-                return self.title
-            case Part.BLIND_TITLE:
-                # Without value words, a whole title and a blind one are the same.
-                is_blind = self.title is TitleVariant.BLIND
-                return TitleVariant.WHOLE if is_blind else self.title
-            case Part.IMAGE:
-                return TitleVariant.WHOLE if self.image else TitleVariant.NONE
-            case Part.STATEMENTS:
-                return self.known
-            case Part.DESCRIPTION:
-                return self.description
-            case Part.CATEGORY | Part.CATEGORY_VALUE:
-                return self.category
-
-    def seen_by(self, expert: Expert) -> Variant:
-        """Return what an expert sees of it."""
-        return Variant(
-            self.title if expert.reads_title else TitleVariant.NONE,
-            self.known if expert.reads_statements else KnownVariant.NONE,
-            self.image and Part.IMAGE in expert.parts,
-            self.description if Part.DESCRIPTION in expert.parts else TitleVariant.NONE,
-            self.category if expert.reads_category else CategoryVariant.NONE,
-        )
-
-    def shows_all_of(self, expert: Expert) -> bool:
-        """Return whether it shows everything that an expert reads."""
-        return all(str(self.form(part)) != TitleVariant.NONE for part in expert.parts)
-
-
-LEARNED = Variant(
-    TitleVariant.WHOLE, KnownVariant.ALL, True, TitleVariant.WHOLE, CategoryVariant.HIDDEN
-)
-"""What experts are fitted on."""
-
-
-def variants() -> Iterator[Variant]:
-    """Yield every variant that shows something; each title goes with one choice of statements.
-
-    Those that show neither a description nor a category come first.
-    """
-    without = list(_variants_of_others())
-    yield from without
-    nothing = Variant(TitleVariant.NONE, KnownVariant.NONE, False)
-    usual = (TitleVariant.WHOLE, TitleVariant.NONE)
-    for with_description, category in (
-        (True, CategoryVariant.HIDDEN),
-        (True, CategoryVariant.NONE),
-        (False, CategoryVariant.HIDDEN),
-        (True, CategoryVariant.WHOLE),
-        (False, CategoryVariant.WHOLE),
-    ):
-        for each in (*without, nothing):
-            description = TitleVariant.NONE
-            if with_description:
-                is_blind = each.title is TitleVariant.BLIND
-                description = TitleVariant.BLIND if is_blind else TitleVariant.WHOLE
-            # What a category says outweighs all else, so that the usual forms suffice.
-            is_usual = each.title in usual and each.known is not KnownVariant.SOME
-            if category is not CategoryVariant.WHOLE or is_usual:
-                yield replace(each, description=description, category=category)
-
-
-def _variants_of_others() -> Iterator[Variant]:
-    """Yield every variant of titles, statements and images alone."""
-    choices = {
-        TitleVariant.WHOLE: (KnownVariant.ALL, KnownVariant.NONE),
-        TitleVariant.BLIND: (KnownVariant.ALL, KnownVariant.NONE),
-        TitleVariant.DROPPED: (KnownVariant.SOME, KnownVariant.NONE),
-        TitleVariant.NONE: (KnownVariant.ALL, KnownVariant.SOME, KnownVariant.NONE),
-    }
-    for title, known_choices in choices.items():
-        for known in known_choices:
-            for image in (True, False):
-                if title is not TitleVariant.NONE or known is not KnownVariant.NONE or image:
-                    yield Variant(title, known, image)
-
-
-_VARIANTS = tuple(variants())
-_SHORTENED = [
-    number
-    for number, variant in enumerate(_VARIANTS)
-    if variant.title in (TitleVariant.BLIND, TitleVariant.DROPPED)
-]
-
-
-@dataclass(frozen=True)
-class LabelledItems:
-    """The N items that experts learn from: all that is known of them.
-
-    Without ``descriptions`` or ``categories`` no item has one.
-    """
-
-    ids: Sequence[str]
-    titles: Sequence[str | None]
-    images: Descriptors
-    known: Sequence[tuple[PropertyValue, ...]]
-    descriptions: Sequence[str | None] = ()
-    categories: Sequence[tuple[str, ...]] = ()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def select(self, index: IntArray) -> LabelledItems:
-        """Return those at ``index``."""
-        places = index.tolist()
-        return LabelledItems(
-            [self.ids[place] for place in places],
-            [self.titles[place] for place in places],
-            self.images.select(index),
-            [self.known[place] for place in places],
-            [self.descriptions[place] for place in places] if self.descriptions else (),
-            [self.categories[place] for place in places] if self.categories else (),
-        )
-
-    def with_every_part(self) -> LabelledItems:
-        """Return the same with a description and a category, missing or not, for every item."""
-        return replace(
-            self,
-            descriptions=self.descriptions or [None] * len(self),
-            categories=self.categories or [()] * len(self),
-        )
-
-
-@dataclass(frozen=True)
-class HeldOutCells:
-    """C cells of one property in one situation, scored as if their items had not been learned from.
-
-    ``logits`` [C, V + 1] are those of a stacker that was fitted without the cells' own ``fold``
-    [C]; the last one is that of a value that the model does not know. ``true`` [C, V] are the
-    item's values, ``item`` [C] its number, and ``variant`` [C] says what is shown of it, by its
-    place among all :func:`variants`.
-    """
-
-    logits: NDArray[np.float32]
-    true: BoolArray
-    item: IntArray
-    fold: IntArray
-    variant: IntArray
-
-    def select(self, mask: BoolArray) -> HeldOutCells:
-        """Return the cells that ``mask`` [C] selects."""
-        return HeldOutCells(
-            self.logits[mask],
-            self.true[mask],
-            self.item[mask],
-            self.fold[mask],
-            self.variant[mask],
-        )
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the variants show of the N items: titles and known statements, in every form."""
-
-    titles: Mapping[TitleVariant, Sequence[str | None]]
-    known: Mapping[KnownVariant, Sequence[Sequence[PropertyValue]]]
-
-    def title(self, item: int, variant: Variant) -> str | None:
-        """Return the title of an item, as a variant shows it."""
-        titles = self.titles.get(variant.title)
-        return None if titles is None else titles[item]
-
-    def statements(self, item: int, variant: Variant, property: str) -> tuple[PropertyValue, ...]:
-        """Return the statements of other properties that a variant shows of an item."""
-        known = self.known.get(variant.known)
-        return () if known is None else others_of(known[item], property)
 
 
 @dataclass(frozen=True)
@@ -378,16 +145,6 @@ def fit_experts(
             "properties"
         )
     return _Fitting(name, ontology, items, seed, progress).run()
-
-
-@dataclass
-class _Cells:
-    """Cells of one property in one situation, gathered from several variants."""
-
-    examples: list[Examples] = field(default_factory=list)
-    true: list[BoolArray] = field(default_factory=list)
-    item: list[IntArray] = field(default_factory=list)
-    variant: list[IntArray] = field(default_factory=list)
 
 
 _Shown: TypeAlias = tuple[Expert, Variant]
@@ -493,7 +250,7 @@ class _Fitting:
         self.content = self._content_rows()
         self.between = self._between_landmarks()
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
-        self.cells: dict[tuple[Situation, str], _Cells] = defaultdict(_Cells)
+        self.cells: dict[tuple[Situation, str], GatheredCells] = defaultdict(GatheredCells)
         self.hidden: dict[tuple[Situation, str], list[_HiddenCells]] = defaultdict(list)
 
     def _fit_kernels(self) -> Kernels:
@@ -541,8 +298,9 @@ class _Fitting:
             self._gather(own)
             self.progress(done, steps)
         self.content.clear()
-        stacker, held_out = self._fit_stacker()
-        open_values, held_out = self._fit_open_values(stacker, held_out)
+        stacked = fit_stacker(self.cells, self.items.ids, self.ontology, self.seed)
+        stacker = stacked.stacker
+        open_values, held_out = self._fit_open_values(stacker, stacked.held_out)
         self.progress(steps, steps)
         ensemble = ExpertEnsemble(self.name, self.ontology, self.kernels, self.learned, stacker)
         ensemble.open_values = open_values
@@ -701,7 +459,7 @@ class _Fitting:
             left_out = np.broadcast_to(fitted.mean.numpy(), shape).astype(np.float16)
             left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(kernel).numpy()
             own.scores[expert, seen] = left_out
-            if _hides_values(seen):
+            if hides_values(seen):
                 self._score_hidden(own, fitted, (expert, seen), kernel)
 
     def _labelled(self, expert: Expert, own: _Labels) -> BoolArray:
@@ -816,14 +574,14 @@ class _Fitting:
 
     def _seen(self, expert: Expert) -> list[Variant]:
         """Return what an expert sees of the variants that show all of its parts."""
-        seen = {variant.seen_by(expert) for variant in _VARIANTS}
+        seen = {variant.seen_by(expert) for variant in VARIANTS}
         return sorted(each for each in seen if each.shows_all_of(expert))
 
     def _gather(self, own: _Labels) -> None:
         """Sort the property's labelled cells of all variants by their situations."""
         asked = np.zeros(len(self.items), bool)
         asked[own.asked] = True
-        for variant in _VARIANTS:
+        for variant in VARIANTS:
             chosen = asked & own.true.any(1) & self._is_whole(variant, own)
             if not chosen.any():
                 continue
@@ -836,7 +594,7 @@ class _Fitting:
                 rows = np.flatnonzero(chosen & is_so)
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
-            if _hides_values(variant):
+            if hides_values(variant):
                 for number in range(len(own.groups)):
                     self._add_hidden(own, variant, number, chosen)
 
@@ -844,7 +602,7 @@ class _Fitting:
         """Return what titles and descriptions tell of each property, by the forms of both."""
         states = {}
         none = [None] * len(self.items)
-        for variant in _VARIANTS:
+        for variant in VARIANTS:
             forms = variant.title, variant.description
             if forms in states or variant.title is TitleVariant.NONE:
                 continue
@@ -908,7 +666,7 @@ class _Fitting:
         cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
         cells.true.append(true)
         cells.item.append(rows)
-        cells.variant.append(np.full(len(rows), _VARIANTS.index(variant)))
+        cells.variant.append(np.full(len(rows), VARIANTS.index(variant)))
 
     def _add_hidden(self, own: _Labels, variant: Variant, number: int, whole: BoolArray) -> None:
         """Add the cells of a group of hidden values, of items that a variant shows ``whole``."""
@@ -944,44 +702,6 @@ class _Fitting:
             return rows
         return np.sort(self.rng.permutation(rows)[:MAX_HELD_OUT])
 
-    def _fit_stacker(self) -> tuple[Stacker, dict[tuple[Situation, str], HeldOutCells]]:
-        """Fit the stacker on all cells, and once without each fold for the cells of the fold."""
-        # By a hash of the id, so that all cells of an item share a fold.
-        fold_of = np.array(
-            [zlib.crc32(b"stacker " + each.encode()) % FOLDS for each in self.items.ids]
-        )
-        whole = Stacker({}, {})
-        held_out = {}
-        situations: dict[Situation, list[str]] = defaultdict(list)
-        for situation, property in self.cells:
-            situations[situation].append(property)
-        for situation, properties in sorted(situations.items()):
-            gathered = {name: self._joined(situation, name) for name in properties}
-            whole.shared[situation] = self._shared([each.examples for each in gathered.values()])
-            logits = {
-                name: np.zeros((len(each.examples), each.true.shape[1]), np.float32)
-                for name, each in gathered.items()
-            }
-            for fold in range(FOLDS):
-                others = {name: fold_of[each.item] != fold for name, each in gathered.items()}
-                parts = {
-                    name: each.examples.select(others[name]) for name, each in gathered.items()
-                }
-                usable = [part for part in parts.values() if part.true.any()]
-                shared = self._shared(usable) if usable else whole.shared[situation]
-                for name, each in gathered.items():
-                    weights = self._weights(parts[name], shared, name)
-                    own = ~others[name]
-                    logits[name][own] = weights.logits(each.examples.shortlists.select(own))
-            for name, each in gathered.items():
-                if len(each.examples) >= LEAST_CELLS:
-                    weights = self._weights(each.examples, whole.shared[situation], name)
-                    whole.own[situation, name] = weights
-                held_out[situation, name] = HeldOutCells(
-                    logits[name], each.true, each.item, fold_of[each.item], each.variant
-                )
-        return whole, held_out
-
     def _fit_open_values(
         self, stacker: Stacker, held_out: dict[tuple[Situation, str], HeldOutCells]
     ) -> tuple[OpenValues, dict[tuple[Situation, str], HeldOutCells]]:
@@ -990,7 +710,7 @@ class _Fitting:
         scored = {}
         for (situation, property), cells in sorted(held_out.items()):
             titles = [
-                self.shown.title(item, _VARIANTS[variant])
+                self.shown.title(item, VARIANTS[variant])
                 for item, variant in zip(cells.item.tolist(), cells.variant.tolist(), strict=True)
             ]
             scored[situation, property] = ScoredTitles(
@@ -998,7 +718,7 @@ class _Fitting:
                 situation.title,
                 cells.item,
                 titles,
-                np.where(np.isin(cells.variant, _SHORTENED), SHORTENED_WEIGHT, 1.0),
+                np.where(np.isin(cells.variant, SHORTENED), SHORTENED_WEIGHT, 1.0),
             )
             examples[property].visible.append(scored[situation, property])
         for (situation, property), hidden in sorted(self.hidden.items()):
@@ -1020,44 +740,6 @@ class _Fitting:
             with_unknown[situation, property] = replace(cells, logits=logits)
         return fitted, with_unknown
 
-    def _joined(self, situation: Situation, property: str) -> _Gathered:
-        cells = self.cells.pop((situation, property))
-        return _Gathered(
-            Examples(
-                Shortlists(
-                    np.concatenate([each.shortlists.scores for each in cells.examples]),
-                    np.concatenate([each.shortlists.values for each in cells.examples]),
-                ),
-                np.concatenate([each.true for each in cells.examples]),
-                np.concatenate([each.has_value for each in cells.examples]),
-            ),
-            np.concatenate(cells.true),
-            np.concatenate(cells.item),
-            np.concatenate(cells.variant),
-        )
-
-    def _shared(self, examples: Sequence[Examples]) -> FloatArray:
-        rng = np.random.default_rng(self.seed)
-        sampled = [
-            each.select(np.sort(rng.permutation(len(each))[:SHARED_CELLS])) for each in examples
-        ]
-        return fit_shared(sampled)
-
-    def _weights(self, examples: Examples, shared: FloatArray, property: str) -> Weights:
-        chosen = examples
-        if len(examples) > MAX_STACKED:
-            rng = np.random.default_rng(self.seed)
-            chosen = examples.select(np.sort(rng.permutation(len(examples))[:MAX_STACKED]))
-        return fit_own(chosen, shared, value_frequencies(self.ontology[property]))
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    examples: Examples
-    true: BoolArray
-    item: IntArray
-    variant: IntArray
-
 
 @dataclass(frozen=True)
 class _HiddenCells:
@@ -1072,12 +754,6 @@ class _HiddenCells:
 def _key(expert: Expert, variant: Variant) -> _Shown:
     """Return an expert with what it sees of a variant."""
     return expert, variant.seen_by(expert)
-
-
-def _hides_values(variant: Variant) -> bool:
-    """Return whether cells with hidden values are scored as a variant shows them."""
-    is_known = variant.title in _HIDDEN_TITLES
-    return is_known and not (variant.shows_description or variant.shows_category)
 
 
 def _has_category_state(variant: Variant, own: _Labels, state: CategoryState) -> BoolArray:

@@ -20,10 +20,12 @@ from scipy.special import softmax
 
 from experts import ensemble
 from experts.ensemble import ENCODED_TOGETHER, ExpertEnsemble
-from experts.fitting import FittedExperts, HeldOutCells, variants
+from experts.fitting import FittedExperts
+from experts.labelled_items import HeldOutCells
 from experts.open_values import OpenValue
 from experts.second_stage import Key, SecondStage, SourcedCells
 from experts.situations import Situation, text_of
+from experts.variants import variants
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, CellScorer, EncodedItems
 from schema.arrays import FloatArray, IntArray

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from experts.fitting import FittedExperts, HeldOutCells
+from experts.fitting import FittedExperts
+from experts.labelled_items import HeldOutCells
 from experts.second_stage import FittedSecondStage, Key
 from experts.situations import every_situation
 from schema.arrays import BoolArray

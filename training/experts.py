@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from experts.fitting import FittedExperts, LabelledItems, fit_experts
+from experts.fitting import FittedExperts, fit_experts
 from experts.kernels import DESCRIPTOR_SIZE, describe
+from experts.labelled_items import LabelledItems
 from kg.home import Home
 from kg.image_cache import ImageCache
 from kg.snapshot import GraphSnapshot, read_snapshot

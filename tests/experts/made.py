@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from experts.fitting import LabelledItems
 from experts.kernels import DESCRIPTOR_SIZE, describe
+from experts.labelled_items import LabelledItems
 from fusion.inference.featurizer import ItemInput
 from schema.ontology import Ontology, PropertySpec
 

@@ -11,9 +11,10 @@ from scipy.special import softmax
 
 from experts import FittedExperts, fit_experts
 from experts.ensemble import EXPERTS, Part
-from experts.fitting import LEARNED, _Fitting
+from experts.fitting import _Fitting
 from experts.folder import EXPERT_FILE, has_experts, load_experts, save_experts
 from experts.situations import Situation, TitleState
+from experts.variants import LEARNED
 from fusion.checkpoint import write_files
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery

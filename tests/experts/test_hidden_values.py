@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -99,6 +99,7 @@ def test_a_folder_keeps_what_offers_unknown_values(fitted: FittedExperts, tmp_pa
     )
 
 
+@settings(deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 8))), st.integers(0, 99))
 def test_groups_hide_rare_values_whole_and_leave_one_visible(true: np.ndarray, seed: int) -> None:
     groups = hidden_groups(true, np.random.default_rng(seed))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from experts import FittedExperts, fit_experts
-from experts.fitting import CategoryVariant, variants
 from experts.folder import load_experts, save_experts
 from experts.situations import CategoryState, Situation, TitleState
+from experts.variants import CategoryVariant, variants
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.modalities import NETWORK_MODALITIES, Modality

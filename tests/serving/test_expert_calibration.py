@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from experts.fitting import HeldOutCells
+from experts.labelled_items import HeldOutCells
 from experts.second_stage import FittedSecondStage, SecondStage, group_of
 from experts.situations import Situation, TitleState
 from schema.ontology import Ontology, PropertySpec

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from commands.base import PATH, Command, Context, pass_context, table
+from commands.language_model import ask_ahead, llm_option, opened, with_language_model
 from commands.loading import (
     is_own_model,
     map_option,
@@ -78,6 +79,7 @@ SHOWN = 20
     type=PATH,
     help="Write a proposal for --map-properties to this file, and complete nothing.",
 )
+@llm_option
 @click.option(
     "--top-k",
     metavar="K",
@@ -115,6 +117,7 @@ def complete(
     cells_file: Path | None,
     map_file: Path | None,
     write_map: Path | None,
+    llm: Path | None,
     top_k: int,
     target_precision: float | None,
     out: Path | None,
@@ -149,11 +152,13 @@ def complete(
     started = time.monotonic()
     home = context.home()
     named_cells = None if cells_file is None else read_cells(cells_file)
+    language_model = click.get_current_context().with_resource(opened(home, llm))
     scorer = load_scorer(home, model)
     if write_map is not None:
         _write_map(context, home.ontology(), scorer, write_map)
         return
     note_not_trained_to_complete(context, scorer)
+    scorer = with_language_model(context, scorer, language_model)
     snapshot = home.snapshot(details=scorer.reads_details)
     ontology = home.ontology()
     adapted = _adapted(context, home, ontology, scorer, map_file)
@@ -174,6 +179,7 @@ def complete(
         missing = catalogue.unreadable_images(asked)
         warn_of_unreadable_images(missing)
 
+    told = ask_ahead(scorer, adapted, catalogue, cells)
     writer = _prediction_writer(context, home, scorer.name, ontology) if write else None
 
     decisions: Counter[str] = Counter()
@@ -201,7 +207,7 @@ def complete(
         consistent = without_contradictions(
             completions, snapshot, Dependencies.find(snapshot, ontology.learned())
         )
-        for completion in itertools.chain(consistent, refused):
+        for completion in map(told.explained, itertools.chain(consistent, refused)):
             decisions[completion.decision] += 1
             contradicting += completion.contradicts is not None
             provable.add(completion)
@@ -232,10 +238,13 @@ def complete(
         "written": written,
         "contradicting": contradicting,
         **left_out.as_dict(),
+        "language_model": None if language_model is None else language_model.total.as_dict(),
         "out": None if out is None else str(out),
         "seconds": round(time.monotonic() - started, 2),
     }
     lines = _summary(decisions, written, left_out, out, first)
+    if language_model is not None:
+        lines += language_model.total.lines()
     if contradicting:
         lines.append(f"not filled, because they contradict others of their item: {contradicting:,}")
     if cells and provable.is_little:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.base import PATH, Command, Context, FiniteRange, Group, pass_context, table
+from commands.language_model import llm_option, opened, with_language_model
 from commands.loading import (
     map_option,
     model_option,
@@ -106,6 +107,7 @@ def evaluate() -> None:
     "[default: none]",
 )
 @map_option
+@llm_option
 @click.option(
     "--against",
     metavar="MODEL|classical|most-frequent",
@@ -128,6 +130,7 @@ def completion(
     all_settings: bool,
     blind_also: str,
     map_file: Path | None,
+    llm: Path | None,
     against: tuple[str, ...],
     split_name: str,
     split: Path | None,
@@ -158,12 +161,13 @@ def completion(
         for each in (SETTINGS if all_settings else (Setting(title, image, known),))
     ]
     home = context.home()
+    language_model = click.get_current_context().with_resource(opened(home, llm))
     scorer = load_scorer(home, model)
     note_not_trained_to_complete(context, scorer)
     ontology = home.ontology()
     property_map = read_property_map(map_file, ontology, scorer.ontology)
     files = home.image_files()
-    snapshot = home.snapshot(details=scorer.reads_details)
+    snapshot = home.snapshot(details=scorer.reads_details or language_model is not None)
     items = items_of_split(snapshot, split_name, files, split, load_regions(home, scorer))
     if not items:
         raise DataError(
@@ -179,6 +183,7 @@ def completion(
     if split_name != "train":
         with bar("fitting", "steps") as progress:
             scorer = unseen_scorer(home, scorer, items, context.note, progress)
+    scorer = with_language_model(context, scorer, language_model)
     adapted = HomeScorer(scorer, ontology, property_map)
     note_unknown_properties(context, scorer.name, ontology, adapted.ontology)
     also_blind = [word.strip() for word in blind_also.split(",") if word.strip()]
@@ -186,6 +191,9 @@ def completion(
         reports = evaluate_settings(
             adapted, items, ontology, settings, blind_also=also_blind, progress=progress
         )
+    if language_model is not None:
+        for line in language_model.total.lines():
+            context.note(line)
     baselines = Baselines(home, split, split_name, also_blind)
     others = [
         _evaluate_other(context, baselines, name, settings) for name in dict.fromkeys(against)
@@ -195,6 +203,8 @@ def completion(
     for report, *baseline_reports in zip(reports, *others, strict=True):
         comparisons = [compare(report, each) for each in baseline_reports]
         document = report.as_dict()
+        if language_model is not None:
+            document["language_model"] = language_model.total.as_dict()
         if comparisons:
             document["against"] = [each.as_dict() for each in comparisons]
         documents.append(document)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.base import Context
+from commands.language_model import learn
 from commands.progress import TrainingDisplay, bar
 from schema.errors import UsageError
 from schema.progress import no_progress
 
 if TYPE_CHECKING:
+    from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from serving.joining import Joined
     from training.config import TrainOptions
@@ -35,6 +37,7 @@ class JointTraining:
     home: Home
     options: TrainOptions
     processes: Processes
+    llm: Path | None = None
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> dict[str, Any]:
@@ -66,6 +69,8 @@ class JointTraining:
             joined = self._join(folder, fitted)
         self.processes.wait()
         if joined is not None:
+            if joined.language_model is not None:
+                result["language_model"] = joined.language_model
             result["experts"] = joined.about["validation"]
             result["second_stage"] = joined.joined.stage.as_dict()["gains"]
             for line in joined.joined.lines():
@@ -123,7 +128,13 @@ class JointTraining:
             f"the experts took {spent:.0f} s of --minutes {minutes:g}, so no network is trained: "
             f"continue with --resume --name {fitted.run.folder.name} and more --minutes"
         )
-        return fitted.run.result() | {"finished": True, "experts": fitted.run.about["validation"]}
+        result = fitted.run.result() | {
+            "finished": True,
+            "experts": fitted.run.about["validation"],
+        }
+        if self.llm is not None:
+            result["language_model"] = self._learn(fitted, self.llm)
+        return result
 
     def _join(self, folder: Path, fitted: _Calibrated | None) -> _JoinedRun:
         """Join the network to the experts, which are fitted again if the run was resumed."""
@@ -145,7 +156,25 @@ class JointTraining:
                 progress,
             )
         save_joint(folder, joined)
-        return _JoinedRun(joined, fitted.run.about)
+        asked = None
+        if self.llm is not None:
+            asked = self._learn(fitted, self.llm, (joined, network))
+        return _JoinedRun(joined, fitted.run.about, asked)
+
+    def _learn(
+        self, fitted: _Calibrated, llm: Path, network: tuple[Joined, CellScorer] | None = None
+    ) -> dict[str, Any]:
+        """Ask a language model about the cells that are left out, and learn where it helps."""
+        return learn(
+            self.context,
+            self.home,
+            fitted.run.folder,
+            fitted.run.fitted,
+            fitted.calibration,
+            llm,
+            network,
+            seed=self.options.seed,
+        )
 
 
 class _EachWarningOnce:
@@ -170,6 +199,7 @@ class _EachWarningOnce:
 class _JoinedRun:
     joined: Joined
     about: dict[str, Any]
+    language_model: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from commands.base import (
     pass_context,
     table,
 )
+from commands.language_model import learn, llm_option
 from commands.loading import note_not_learned, split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     help="Continue an interrupted run: the one called --name, or else the latest.",
 )
 @split_option
+@llm_option
 @click.option(
     "--refit/--no-refit",
     default=None,
@@ -122,6 +124,7 @@ def train(context: Context, /, **options: Any) -> None:
       torchrun --nproc-per-node 2 cli.py train --minutes 30
     """
     from commands.joint_training import JointTraining
+    from experts.language_model.settings import read_settings
     from serving.loading import calibrate_model
     from training.config import EXPERTS_PRESET, NETWORK_PRESET, TrainOptions
     from training.processes import Processes
@@ -132,12 +135,20 @@ def train(context: Context, /, **options: Any) -> None:
         raise UsageError(f"--name {name!r} is not a plain name: leave out slashes and dots")
     home = context.home()
     preset = options.pop("preset")
+    llm = options.pop("llm")
+    if llm is not None:
+        # What is wrong with it is told now, and not after the training.
+        read_settings(llm).api_key()
     # The command's options are named like the fields of TrainOptions.
     chosen = TrainOptions(**options, preset=preset or NETWORK_PRESET)
     if preset == EXPERTS_PRESET:
-        _fit_experts(context, home, chosen)
+        _fit_experts(context, home, chosen, llm)
         return
     with_experts = _fits_experts(context, home, chosen, preset)
+    if llm is not None and not with_experts:
+        raise UsageError(
+            "--llm does not fit a network alone: leave out --preset, or train --preset experts"
+        )
     processes = Processes.join()
     is_first_process = processes.is_first
     if context.reduced_threads is not None and is_first_process:
@@ -149,7 +160,7 @@ def train(context: Context, /, **options: Any) -> None:
         note_not_learned(context, home.ontology_or_none())
     with processes.failing_together():
         if with_experts:
-            result = JointTraining(context, home, chosen, processes).run()
+            result = JointTraining(context, home, chosen, processes, llm).run()
         else:
             with TrainingDisplay(quiet=not is_first_process) as display:
                 result = run(home, chosen, display, processes)
@@ -207,7 +218,7 @@ def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: s
     return True
 
 
-def _fit_experts(context: Context, home: Home, options: TrainOptions) -> None:
+def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path | None) -> None:
     """Fit, calibrate and store experts, and print what :func:`train` prints."""
     from experts.folder import save_experts
     from serving.expert_calibration import calibrate_experts
@@ -220,6 +231,10 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions) -> None:
     save_experts(run.folder, run.fitted.ensemble, run.about, calibration)
     result = run.result()
     run.record(home)
+    if llm is not None:
+        result["language_model"] = learn(
+            context, home, run.folder, run.fitted, calibration, llm, seed=options.seed
+        )
     hits = result["metrics"]["hits@1"]
     context.emit(
         result,
@@ -349,9 +364,11 @@ def _show_experts(context: Context, path: Path) -> None:
     from fusion.checkpoint import ModelFolder
     from fusion.summary import summarize
     from serving.joining import network_folder, read_stage
+    from serving.language_model import read_language_model
 
     ensemble = load_experts(path)
     joined = read_stage(ensemble)
+    language_model = read_language_model(ensemble)
     beside = network_folder(path)
     network = None if beside is None else ModelFolder(beside)
     network_lines = []
@@ -386,6 +403,13 @@ def _show_experts(context: Context, path: Path) -> None:
             "config": network.config.as_dict(),
         },
         "second_stage": None if joined is None else joined.stage.as_dict()["gains"],
+        "language_model": None
+        if language_model is None
+        else {
+            "model": language_model.model,
+            "prompt": language_model.prompt,
+            "gains": language_model.stage.as_dict()["gains"],
+        },
     }
     calibrated = "calibrated" if ensemble.calibration is not None else "not calibrated"
     columns = ("expert", "properties", "parameters")
@@ -397,6 +421,7 @@ def _show_experts(context: Context, path: Path) -> None:
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
         *network_lines,
         *(joined.lines() if joined is not None else ()),
+        *(language_model.lines() if language_model is not None else ()),
         table(columns, rows, right=columns[1:]),
     )
 

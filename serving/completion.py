@@ -108,11 +108,13 @@ class Evidence:
     """How much each input raised the best value's probability; negative effects lowered it.
 
     ``modalities`` has an entry for each content modality that the item has and the model reads.
-    ``statements`` are sorted by the size of their effect, largest first.
+    ``statements`` are sorted by the size of their effect, largest first. ``language_model`` is what
+    one answered for the cell, if it was asked; the effects are those beside its answer.
     """
 
     modalities: Mapping[Modality, float] = field(default_factory=dict)
     statements: tuple[StatementEffect, ...] = ()
+    language_model: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, with None for what the item lacks or the model does not read."""
@@ -124,6 +126,8 @@ class Evidence:
             {"property": each.property, "value": each.value, "effect": _rounded(each.effect)}
             for each in self.statements
         ]
+        if self.language_model is not None:
+            effects["language_model"] = dict(self.language_model)
         return effects
 
 

@@ -176,6 +176,10 @@ class HomeScorer:
                 offered.append(replace(each, value=value))
         return offered
 
+    def model_query(self, cell: CellQuery) -> CellQuery:
+        """Return a cell in the words of the model."""
+        return self._query(cell)[1]
+
     def _query(self, cell: CellQuery) -> tuple[_Source, CellQuery]:
         """Return where a cell's scores come from, and the cell in the words of the model."""
         source = self._sources[self.ontology[cell.property].name]

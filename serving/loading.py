@@ -11,6 +11,7 @@ from encoders.regions import RegionFiles, open_regions
 from experts.ensemble import ExpertEnsemble
 from experts.folder import has_experts, load_experts
 from experts.joint_scorer import JointScorer
+from experts.language_model.scorer import AskedScorer
 from fusion.checkpoint import add_file, default_device, find_model
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
@@ -26,8 +27,8 @@ from serving.calibration import calibrate
 from serving.items import CatalogItems
 from serving.joining import open_network, with_network
 
-ModelScorer: TypeAlias = CellScorer | ExpertEnsemble | JointScorer
-"""What a model folder holds: a network, experts, or both."""
+ModelScorer: TypeAlias = CellScorer | ExpertEnsemble | JointScorer | AskedScorer
+"""What a model folder holds: a network, experts, or both; with a language model or without."""
 
 
 def load_scorer(home: Home, model: str | None = None) -> ModelScorer:

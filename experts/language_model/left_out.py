@@ -15,15 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.fitting import (
-    CategoryVariant,
-    FittedExperts,
-    HeldOutCells,
-    KnownVariant,
-    TitleVariant,
-    Variant,
-    variants,
-)
+from experts.fitting import FittedExperts
+from experts.labelled_items import HeldOutCells
 from experts.language_model.asking import LanguageModel
 from experts.language_model.report import AskingReport
 from experts.second_stage import (
@@ -35,6 +28,7 @@ from experts.second_stage import (
     group_of,
 )
 from experts.situations import CategoryState, Situation, every_situation
+from experts.variants import CategoryVariant, KnownVariant, TitleVariant, Variant, variants
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import BoolArray, FloatArray, IntArray

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experts import FittedExperts, fit_experts
-from experts.fitting import HeldOutCells, KnownVariant, TitleVariant, variants
+from experts.labelled_items import HeldOutCells
 from experts.language_model.asking import LanguageModel
 from experts.language_model.left_out import (
     CONTROL,
@@ -24,6 +24,7 @@ from experts.language_model.scorer import AskedScorer, asked_name
 from experts.language_model.settings import BudgetSettings
 from experts.second_stage import Key, SecondStage, group_of
 from experts.situations import every_situation
+from experts.variants import KnownVariant, TitleVariant, variants
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from tests.experts.language_model.stand_in import Asked, Reply, StandIn, answered, stand_in

@@ -61,7 +61,7 @@ class HeldOutCells:
     ``logits`` [C, V + 1] are those of a stacker that was fitted without the cells' own ``fold``
     [C]; the last one is that of a value that the model does not know. ``true`` [C, V] are the
     item's values, ``item`` [C] its number, and ``variant`` [C] says what is shown of it, by its
-    place among all :func:`variants`.
+    place among all :func:`experts.variants.variants`.
     """
 
     logits: NDArray[np.float32]

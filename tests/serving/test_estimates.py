@@ -1,4 +1,4 @@
-"""Medians and conformal intervals of numbers."""
+"""Estimates and conformal intervals of numbers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,27 @@ VOLUME = PropertySpec(
 )
 
 
-def test_the_median_is_nearer_than_the_most_probable_value() -> None:
+def test_the_estimate_is_nearer_than_the_most_probable_value() -> None:
     scale = NumberScale(VOLUME)
     # 1 l is the most probable one, and half of the others are on either side of 1100 ml.
     predicted = np.array([0.4, 0.0, 0.3, 0.3, 0.0])
     assert scale.estimate(predicted, None) == Estimate("1100 ml")
+
+
+def test_an_estimate_minimises_the_expected_capped_relative_error() -> None:
+    scale = NumberScale(VOLUME)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        predicted = rng.dirichlet(np.full(4, 0.5))
+        numbers = np.array([1000.0, 500.0, 1200.0, 1100.0])
+        errors = np.minimum(np.abs(numbers[:, None] - numbers) / numbers, 0.25) @ predicted
+        best = VOLUME.values[int(errors.argmin())]
+        assert scale.estimate(np.append(predicted, 0.0), None) == Estimate(best)
+
+
+def test_numbers_that_are_not_positive_have_a_median() -> None:
+    spec = PropertySpec("shift", datatype="integer", values=("0", "-5", "3"), counts=(1, 1, 1))
+    assert NumberScale(spec).estimate(np.array([0.3, 0.35, 0.35]), None) == Estimate("0")
 
 
 def test_values_are_in_the_order_of_their_numbers_in_the_propertys_unit() -> None:
@@ -46,14 +62,14 @@ def test_what_is_no_number_has_no_estimate(datatype: str) -> None:
     assert estimator.estimate("kind", "image", np.array([0.5, 0.5])) is None
 
 
-def test_an_interval_ends_at_values_and_holds_the_median() -> None:
+def test_an_interval_ends_at_values_and_holds_the_estimate() -> None:
     scale = NumberScale(VOLUME)
     predicted = np.array([0.9, 0.02, 0.04, 0.04, 0.0])
     estimate = scale.estimate(predicted, widening=0.0)
     assert (estimate.low, estimate.value, estimate.high) == ("1 l", "1 l", "1100 ml")
     wider = scale.estimate(predicted, widening=float(np.log(2)))
     assert (wider.low, wider.high) == ("500 ml", "1200 ml")
-    # A narrowing one does not pass the median.
+    # A narrowing one does not pass the estimate.
     narrow = scale.estimate(predicted, widening=-10.0)
     assert narrow.low == narrow.value == narrow.high == "1 l"
 

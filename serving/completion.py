@@ -428,7 +428,7 @@ class _Completer:
         if not cell.variants:
             return Completion(cell.item.id, name, (), "abstain", Evidence())
         if name in self.several.properties:
-            return self._complete_several(cell, scores)
+            return self._complete_several(cell, scores, proof)
         values = self.scorer.ontology.values_of(name)
         predictions = [
             predict(logits, len(values), self.calibration.temperature(variant.situation, name))
@@ -467,11 +467,16 @@ class _Completer:
         )
 
     def _complete_several(
-        self, cell: _CellRequest, scores: Sequence[NDArray[np.float32]]
+        self,
+        cell: _CellRequest,
+        scores: Sequence[NDArray[np.float32]],
+        proof: NDArray[np.float32] | None,
     ) -> Completion:
         """Complete a cell that may have several values, of which some may be known.
 
-        Each candidate has a probability of its own, and is filled or not by itself.
+        Each candidate has a probability of its own, and is filled or not by itself. It is that of
+        the scores by which precision is proven, ``proof``, if these are others: how often the two
+        agree is known of first values alone.
         """
         name = cell.property
         spec = self.scorer.ontology[name]
@@ -490,16 +495,23 @@ class _Completer:
             shares = self.several.probabilities(name, prediction.candidates, known)
             own = Prediction(shares, prediction.other)
             every.append(_with_unknown(own, unknown, variant.left_out))
+        situation = cell.variants[0].situation
+        probabilities = every[0]
+        if proof is not None:
+            temperature = self.calibration.proving_temperature(situation, name)
+            prediction = predict(proof, len(spec.values), temperature)
+            shares = self.several.probabilities(name, prediction.candidates, known)
+            probabilities = _with_unknown(Prediction(shares, prediction.other), unknown, None)
         offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
         offered[: len(known)] &= ~known
-        ranking = np.argsort(-every[0], kind="stable")
+        ranking = np.argsort(-probabilities, kind="stable")
         ranking = ranking[offered[ranking]][: self.top_k]
         if not len(ranking):
             return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
         candidates = tuple(
-            _candidate(spec, unknown, index, float(every[0][index])) for index in ranking.tolist()
+            _candidate(spec, unknown, index, float(probabilities[index]))
+            for index in ranking.tolist()
         )
-        situation = cell.variants[0].situation
         threshold = self.several.threshold(situation, name, cell.limits.target_precision)
         filled = tuple(
             candidate

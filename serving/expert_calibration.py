@@ -109,8 +109,6 @@ def calibrate_joint(
         },
     }
     discounted = {}
-    several = alone.get("several", {"weights": {}, "proven": {}})
-    several = {**several, "proven": dict(several["proven"])}
     intervals = dict(alone.get("intervals", {}))
     for situation in every_situation():
         proven = alone["proven"].get(situation.name)
@@ -123,8 +121,6 @@ def calibrate_joint(
                 for name, each in proven.items()
             }
             intervals.pop(situation.name, None)
-            # It is proven of the experts' own answers.
-            several["proven"].pop(situation.name, None)
             discounted[situation.name] = _discounted(kept, _agreements(experts, held_out, members))
     return {
         **alone,
@@ -133,7 +129,6 @@ def calibrate_joint(
         "proving_temperatures": alone["temperatures"],
         "intervals": intervals
         | fit_intervals(by_group, ontology, functools.partial(temperature_of, temperatures)),
-        "several": several,
         "proven": {**alone["proven"], **discounted},
     }
 

@@ -71,11 +71,7 @@ def test_where_nothing_joins_all_stays_as_it_was() -> None:
     assert calibration.proving_temperature(SAYS.name, "colour") == 1.5
     nothing = FittedSecondStage(SecondStage(("network",), {}, {}), {})
     same = calibrate_joint(before, {(SAYS, "colour"): cells}, nothing, ONTOLOGY)
-    added = {
-        "proving_temperatures": before["temperatures"],
-        "intervals": {},
-        "several": {"weights": {}, "proven": {}},
-    }
+    added = {"proving_temperatures": before["temperatures"], "intervals": {}}
     assert same == {**before, **added}
 
 

@@ -118,6 +118,27 @@ def test_nothing_is_added_to_a_cell_that_is_whole(calibration: dict[str, object]
     assert completion.decision == "abstain"
 
 
+class ProvenScorer(TitleScorer):
+    """A scorer whose precision is proven by the titles, whatever it says itself."""
+
+    def score(
+        self, encoded: list[ItemInput], cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]]:
+        return [np.array([-4.0, -4.0, 2.0, -4.0], np.float32) for _ in cells]
+
+    def proving_scores(
+        self, encoded: list[ItemInput], cells: Sequence[CellQuery]
+    ) -> list[NDArray[np.float32]]:
+        return super().score(encoded, cells)
+
+
+def test_values_are_filled_by_the_scores_that_prove_them(calibration: dict[str, object]) -> None:
+    item = ItemInput("I1", title="red and blue")
+    scorer = ProvenScorer(calibration)
+    (completion,) = complete_cells(scorer, [item], [Cell(0, "colour")], target_precision=0.95)
+    assert {each.value for each in completion.filled_values()} == {"red", "blue"}
+
+
 def test_each_filled_value_is_a_statement(calibration: dict[str, object]) -> None:
     completion = complete(calibration, "red and blue")
     statements = [

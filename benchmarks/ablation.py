@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from evaluation.completion import evaluate_settings
 from evaluation.settings import SETTINGS, Setting
-from experts.ensemble import ENCODED_TOGETHER, EncodedItems, Expert, ExpertEnsemble
+from experts.ensemble import ENCODED_TOGETHER, EncodedItems, Expert, ExpertEnsemble, Part
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from kg.home import Home
@@ -70,12 +70,14 @@ class AverageScorer:
 
 
 def answers(expert: Expert, setting: Setting) -> bool:
-    """Return whether an expert has all of its parts in a setting."""
+    """Return whether an expert has all of its parts in a setting of title, image and statements."""
+    if expert.reads_category or Part.DESCRIPTION in expert.parts:
+        return False
     if expert.reads_title and not setting.shows(Modality.TITLE):
         return False
     if expert.reads_statements and not setting.shows(Modality.STATEMENTS):
         return False
-    return "image" not in expert.parts or setting.shows(Modality.IMAGE)
+    return Part.IMAGE not in expert.parts or setting.shows(Modality.IMAGE)
 
 
 def measure(

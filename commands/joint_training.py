@@ -45,8 +45,7 @@ class JointTraining:
 
         ``finished`` is False if a signal ended the training.
         """
-        from experts.folder import has_experts
-        from schema.manifests import MANIFEST
+        from experts.folder import holds_experts
         from training.run import train
         from training.setup import check_options, has_begun
 
@@ -56,7 +55,7 @@ class JointTraining:
             report = _EachWarningOnce(display)
             config = check_options(self.home, folder, options)
             fitted: _Calibrated | None = None
-            is_there = (folder / MANIFEST).is_file() and has_experts(folder)
+            is_there = holds_experts(folder)
             if self.processes.is_first and not (is_there and has_begun(folder)):
                 fitted = self._fit_experts(folder, report, config.reads_pixels)
             self.processes.wait()
@@ -226,9 +225,6 @@ class _Calibrated:
 
 def _about(folder: Path) -> dict[str, Any] | None:
     """Return what the experts of a folder say of themselves; None if there are none."""
-    from experts.folder import has_experts, load_experts
-    from schema.manifests import MANIFEST
+    from experts.folder import holds_experts, load_experts
 
-    if not (folder / MANIFEST).is_file() or not has_experts(folder):
-        return None
-    return load_experts(folder).about
+    return load_experts(folder).about if holds_experts(folder) else None

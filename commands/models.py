@@ -113,7 +113,7 @@ if TYPE_CHECKING:
 def train(context: Context, /, **options: Any) -> None:
     """Train a model on the catalogue.
 
-    Fits experts first, which `complete` can use after a minute or two, then trains a network for
+    Fits experts first, which `complete` can use after some minutes, then trains a network for
     the rest of --minutes or for --steps, and lets it join where it helps. Ctrl-C saves the run and
     prints how to continue it. Under torchrun every process takes its share of each batch.
     docs/commands.md lists the settings for --set and --config.
@@ -194,14 +194,13 @@ def train(context: Context, /, **options: Any) -> None:
 
 def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: str | None) -> bool:
     """Return whether a run is one of experts and a network, rather than of a network alone."""
-    from experts.folder import has_experts
-    from schema.manifests import MANIFEST
+    from experts.folder import holds_experts
     from training.setup import model_folder
 
     if options.resume:
         named = None if options.name is None else home.models / options.name
         folder = named if named is not None else model_folder(home, options)
-        return (folder / MANIFEST).is_file() and has_experts(folder)
+        return holds_experts(folder)
     if preset is not None:
         if options.refit is not None:
             raise UsageError(
@@ -360,10 +359,10 @@ def show_model(context: Context, name: str | None) -> None:
 
 def _show_experts(context: Context, path: Path) -> None:
     """Show what a model of experts has learned of how many properties, and what joins them."""
-    from experts.folder import load_experts
+    from experts.folder import load_experts, network_folder
     from fusion.checkpoint import ModelFolder
     from fusion.summary import summarize
-    from serving.joining import network_folder, read_stage
+    from serving.joining import read_stage
     from serving.language_model import read_language_model
 
     ensemble = load_experts(path)

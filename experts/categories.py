@@ -10,14 +10,20 @@ Shapes: N items, M landmarks, L levels, V values of a property.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.kernels import STATEMENT_SHARPNESS, Arrays, KernelRows, StatementKernel
+from experts.kernels import (
+    STATEMENT_SHARPNESS,
+    Arrays,
+    KernelRows,
+    StatementKernel,
+    text_array,
+    texts_of_array,
+)
 from experts.situations import CategoryState
 from schema.arrays import BoolArray, IntArray
 from schema.category_levels import levels_that_say
@@ -131,9 +137,8 @@ class CategoryKernel:
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again, with the statements'."""
-        text = json.dumps(list(self._levels), ensure_ascii=False).encode()
         return {
-            "levels": np.frombuffer(text, np.uint8),
+            "levels": text_array(list(self._levels)),
             "indices": self._landmarks.indices.astype(np.int32),
             "indptr": self._landmarks.indptr.astype(np.int64),
         }
@@ -148,9 +153,7 @@ class CategoryKernel:
         if "levels" not in arrays:
             # A folder from before categories were read.
             return cls([], [()] * statements.landmarks, statements)
-        levels = json.loads(arrays["levels"].astype(np.uint8).tobytes())
-        if not isinstance(levels, list) or not all(isinstance(each, str) for each in levels):
-            raise ValueError("levels are no list of texts")
+        levels = texts_of_array(arrays["levels"])
         indices = arrays["indices"]
         shape = (statements.landmarks, len(levels))
         kernel = cls(levels, [], statements)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -181,6 +181,22 @@ class _Labels:
 
     def __post_init__(self) -> None:
         self.hidden = [{} for _ in self.groups]
+
+    def stacked(
+        self,
+        scores: Mapping[_Shown, NDArray[np.float16]],
+        variant: Variant,
+        situation: Situation,
+        places: IntArray,
+    ) -> NDArray[np.float16]:
+        """Return what the experts that answer say of the items at some places, [E, C, V].
+
+        One that has learned nothing says how frequent the values are.
+        """
+        frequencies = self.true.mean(0).astype(np.float16)
+        unlearned = np.broadcast_to(frequencies, (len(places), len(frequencies)))
+        found = [scores.get(_key(expert, variant)) for expert in answering(situation)]
+        return np.stack([unlearned if each is None else each[places] for each in found])
 
 
 class _Fitting:
@@ -656,14 +672,10 @@ class _Fitting:
         self, own: _Labels, variant: Variant, situation: Situation, rows: IntArray
     ) -> None:
         """Add the cells of the items at ``rows``, as the experts score them in a variant."""
-        frequencies = own.true.mean(0).astype(np.float16)
-        unknown = np.broadcast_to(frequencies, (len(rows), len(frequencies)))
-        scores = [own.scores.get(_key(expert, variant)) for expert in answering(situation)]
-        places = np.searchsorted(own.asked, rows)
-        parts = [unknown if each is None else each[places] for each in scores]
+        scores = own.stacked(own.scores, variant, situation, np.searchsorted(own.asked, rows))
         cells = self.cells[situation, own.property]
         true = own.true[rows]
-        cells.examples.append(Examples.of(Shortlists.of(np.stack(parts)), true))
+        cells.examples.append(Examples.of(Shortlists.of(scores), true))
         cells.true.append(true)
         cells.item.append(rows)
         cells.variant.append(np.full(len(rows), VARIANTS.index(variant)))
@@ -683,15 +695,11 @@ class _Fitting:
             situation = Situation(state, variant.image, variant.shows_known)
             chosen = np.array([each is state for each in states], bool) & whole[group.items]
             places = np.flatnonzero(chosen)
-            experts = answering(situation)
-            if len(places) and experts:
-                frequencies = np.tile(own.true.mean(0).astype(np.float16), (len(places), 1))
-                found = [own.hidden[number].get(_key(expert, variant)) for expert in experts]
-                scores = [frequencies if each is None else each[places] for each in found]
+            if len(places) and answering(situation):
                 self.hidden[situation, own.property].append(
                     _HiddenCells(
                         group,
-                        np.stack(scores),
+                        own.stacked(own.hidden[number], variant, situation, places),
                         group.items[places],
                         [titles[place] for place in places.tolist()],
                     )

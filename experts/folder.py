@@ -8,7 +8,7 @@ ontology. The coefficients have half precision.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,14 @@ from experts.ensemble import (
     Stacker,
     answering,
 )
-from experts.kernels import Arrays, ImageKernel, StatementKernel, TitleKernel
+from experts.kernels import (
+    Arrays,
+    ImageKernel,
+    StatementKernel,
+    TitleKernel,
+    text_array,
+    texts_of_array,
+)
 from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
 from experts.situations import CategoryState, Situation, every_situation
 from experts.stacker import Weights
@@ -45,6 +52,7 @@ from fusion.checkpoint import (
 from fusion.inference.featurizer import PixelReader
 from schema.arrays import FloatArray, IntArray
 from schema.documents import parse_json_object
+from schema.manifests import MANIFEST, NETWORK
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 
@@ -54,8 +62,19 @@ JOINT = "joint.json"
 
 
 def has_experts(folder: Path) -> bool:
-    """Return whether a model folder has experts."""
+    """Return whether a model folder has experts; raises ModelError if it is no model folder."""
     return EXPERT_FILE in read_manifest(folder)
+
+
+def holds_experts(folder: Path) -> bool:
+    """Return whether a folder has experts, which may be no model folder yet."""
+    return (folder / MANIFEST).is_file() and has_experts(folder)
+
+
+def network_folder(folder: Path) -> Path | None:
+    """Return the folder of the network beside the experts of a folder; None if there is none."""
+    network = folder / NETWORK
+    return network if (network / MANIFEST).is_file() else None
 
 
 def save_experts(
@@ -129,9 +148,9 @@ def to_arrays(ensemble: ExpertEnsemble) -> Arrays:
 def _open_arrays(open_values: OpenValues, numbers: Mapping[str, int]) -> Arrays:
     vocabulary = open_values.vocabulary
     arrays: Arrays = {
-        "open.spans": _text_array([" ".join(words) for words in vocabulary.numbers]),
+        "open.spans": text_array([" ".join(words) for words in vocabulary.numbers]),
         "open.titles": vocabulary.titles,
-        "open.common": _text_array(vocabulary.common),
+        "open.common": text_array(vocabulary.common),
     }
     for property, own in open_values.properties.items():
         key = f"open.{numbers[property]}"
@@ -141,7 +160,7 @@ def _open_arrays(open_values: OpenValues, numbers: Mapping[str, int]) -> Arrays:
         arrays[f"{key}.place"] = own.statistics.place
         arrays[f"{key}.ranker"] = own.ranker
         arrays[f"{key}.gate"] = own.gate
-        arrays[f"{key}.writing"] = _text_array(
+        arrays[f"{key}.writing"] = text_array(
             [own.writing.case, str(own.writing.adds_plural), str(own.writing.drops_plural)]
         )
     return arrays
@@ -152,16 +171,16 @@ def _open_values(
 ) -> OpenValues | None:
     if "open.spans" not in arrays:
         return None
-    spans = [tuple(text.split(" ")) for text in _texts(arrays["open.spans"])]
+    spans = [tuple(text.split(" ")) for text in texts_of_array(arrays["open.spans"])]
     titles = _counts(arrays, "open.titles", len(spans))
-    vocabulary = SpanVocabulary.of(spans, titles, _texts(arrays["open.common"]), ontology)
+    vocabulary = SpanVocabulary.of(spans, titles, texts_of_array(arrays["open.common"]), ontology)
     tags = len(vocabulary.tags)
     properties = {}
     for number, property in enumerate(ontology.learned()):
         key = f"open.{number}"
         if f"{key}.ranker" not in arrays:
             continue
-        case, adds, drops = _texts(arrays[f"{key}.writing"])
+        case, adds, drops = texts_of_array(arrays[f"{key}.writing"])
         properties[property] = OpenProperty(
             statistics=SpanStatistics(
                 property=property,
@@ -251,17 +270,6 @@ def _vector(arrays: Mapping[str, NDArray[np.generic]], name: str, length: int) -
 
 def _counts(arrays: Mapping[str, NDArray[np.generic]], name: str, length: int) -> IntArray:
     return _vector(arrays, name, length).astype(np.int64)
-
-
-def _text_array(texts: Sequence[str]) -> NDArray[np.generic]:
-    return np.frombuffer(json.dumps(texts).encode(), np.uint8)
-
-
-def _texts(array: NDArray[np.generic]) -> list[str]:
-    texts = json.loads(array.astype(np.uint8).tobytes())
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError("no list of texts")
-    return texts
 
 
 def _key(situation: Situation) -> str:

@@ -20,6 +20,7 @@ from scipy.special import log_softmax, logit
 
 from experts.open_values import (
     GATE_FEATURES,
+    HIDDEN_LOGIT,
     GateExamples,
     OpenProperty,
     OpenValues,
@@ -109,7 +110,7 @@ def logits_without(
     visible[:, :, columns] = _NEVER
     logits = weights.logits(Shortlists.of(visible)).astype(np.float64)
     logits[:, columns] = -np.inf
-    return np.maximum(log_softmax(logits, axis=1), -1e4).astype(np.float32)
+    return np.maximum(log_softmax(logits, axis=1), HIDDEN_LOGIT).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,19 @@ _DESCRIBED_TOGETHER = 64
 _COMPARED_TOGETHER = 4096
 
 
+def text_array(texts: Sequence[str]) -> NDArray[np.generic]:
+    """Return texts as an array of bytes, as a model folder keeps them."""
+    return np.frombuffer(json.dumps(texts, ensure_ascii=False).encode(), np.uint8)
+
+
+def texts_of_array(array: NDArray[np.generic]) -> list[str]:
+    """Return the texts of a :func:`text_array`; raises ValueError if it has none."""
+    texts = json.loads(array.astype(np.uint8).tobytes())
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("no list of texts")
+    return texts
+
+
 class TitleKernel:
     """The mean cosine k of the TF-IDF of words and of character n-grams, and exp(4 (k - 1)).
 
@@ -129,10 +142,9 @@ class TitleKernel:
         arrays: Arrays = {"landmarks": np.array([self._landmarks])}
         for number, vectorizer in enumerate(self._vectorizers):
             vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
-            text = json.dumps(vocabulary, ensure_ascii=False).encode()
             features = self._features[number]
             arrays |= {
-                f"{number}.vocabulary": np.frombuffer(text, np.uint8),
+                f"{number}.vocabulary": text_array(vocabulary),
                 f"{number}.idf": np.asarray(vectorizer.idf_, np.float32),
                 f"{number}.data": features.data,
                 f"{number}.indices": features.indices.astype(np.int32),
@@ -151,7 +163,7 @@ class TitleKernel:
         vectorizers = []
         every = []
         for number, vectorizer in enumerate((_word_vectorizer(), _character_vectorizer())):
-            vocabulary = json.loads(arrays[f"{number}.vocabulary"].tobytes())
+            vocabulary = texts_of_array(arrays[f"{number}.vocabulary"])
             vectorizer.set_params(
                 vocabulary={ngram: place for place, ngram in enumerate(vocabulary)}
             )

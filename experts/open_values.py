@@ -61,7 +61,8 @@ values of three properties hidden from all items, the first answer was right for
 whose title says the value by Good's estimate, for .66 to .85 if the odds were 7 times as high, and
 for .71 to .93 if 20 times, at no loss on known values of two properties and .002 of the third.
 """
-_IMPOSSIBLE = -1e3
+HIDDEN_LOGIT = -1e4
+"""That of a value that is hidden: as good as impossible, and finite."""
 _REMEMBERED = 65_536
 
 
@@ -163,8 +164,8 @@ def gate_features(
     best = np.clip(logits.max(1), -MOST_PROBABLE, -LEAST_PROBABILITY)
     rest = np.log(-np.expm1(best))
     odds = np.clip(best - rest, -MOST_PROBABLE, MOST_PROBABLE)
-    # Hidden values are as good as impossible.
-    possible = np.maximum((logits > _IMPOSSIBLE).sum(1), 2)
+    # Over the values that are not hidden.
+    possible = np.maximum((logits > HIDDEN_LOGIT).sum(1), 2)
     entropy = -(np.exp(logits) * logits).sum(1) / np.log(possible)
     of_state = np.tile([float(state is each) for each in TitleState], (len(logits), 1))
     return np.column_stack(

@@ -105,14 +105,13 @@ class CatalogueWords:
         """Return the words of an ontology that does not have some values of a property."""
         spec = self._ontology[property]
         kept = [
-            text
-            for value in spec.values
-            if value not in values
-            for text in (value, *spec.spellings.get(value, ()), *spec.synonyms.get(value, ()))
+            text for value in spec.values if value not in values for text in spec.texts_of(value)
         ]
         fewer = copy(self)
         fewer._of_property = {**self._of_property, property: value_words(kept)}
         fewer._all = frozenset().union(*fewer._of_property.values())
+        # What is remembered of the last title is about all values.
+        fewer._last = ("", None)
         return fewer
 
     def blind(self, title: str | None) -> str | None:

@@ -236,7 +236,8 @@ def _fit(
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
         """Return the penalised negative log-likelihood and its gradient."""
-        weights, biases = parameters[:width], parameters[width:]
+        weights = parameters[:width]
+        biases = parameters[width:]
         scores = flat @ weights
         if own is not None:
             scores += biases[own]

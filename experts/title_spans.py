@@ -247,7 +247,7 @@ def known_words(spec: PropertySpec, hidden: Collection[int] = ()) -> frozenset[W
         other
         for position, text in enumerate(spec.values)
         if position not in hidden
-        for other in (text, *spec.spellings.get(text, ()), *spec.synonyms.get(text, ()))
+        for other in spec.texts_of(text)
     )
     return frozenset(filter(None, map(words_of, texts)))
 
@@ -449,7 +449,10 @@ def _log_odds(tags: IntArray, is_value: BoolArray, count: int) -> FloatArray:
 
 def _at(counts: IntArray, numbers: IntArray) -> IntArray:
     """Return the counts of spans, 0 for those never seen."""
-    return np.append(counts, 0)[numbers]
+    found = np.zeros(len(numbers), counts.dtype)
+    seen = numbers >= 0
+    found[seen] = counts[numbers[seen]]
+    return found
 
 
 def _words(values: Iterable[Words]) -> frozenset[str]:

@@ -193,6 +193,10 @@ class PropertySpec:
         position = self.position(text)
         return text if position is None else self.values[position]
 
+    def texts_of(self, value: str) -> tuple[str, ...]:
+        """Return a value of the vocabulary with its spellings and synonyms."""
+        return (value, *self.spellings.get(value, ()), *self.synonyms.get(value, ()))
+
     def texts(self) -> Iterator[str]:
         """Yield the values, with all their spellings and synonyms."""
         yield from self.values

@@ -45,7 +45,15 @@ from schema.settings import shown
 from schema.shares import ShareOut, compute_all
 from serving.cells import Scorer, predict, score_in_chunks
 from serving.estimates import fit_intervals
-from serving.proof import CONFIDENCE, JudgedCells, Proven, precision_bound, prove
+from serving.proof import (
+    CONFIDENCE,
+    JudgedCells,
+    Proven,
+    highest_precision,
+    lowest_threshold,
+    precision_bound,
+    prove,
+)
 from serving.several_values import fit_several
 
 FORMAT_VERSION = 2
@@ -463,28 +471,14 @@ class Calibration:
 
         None if no probability is. How many cells a proof takes, :mod:`serving.proof` says.
         """
-        return min(
-            (
-                each.probability
-                for each in self._steps(situation, property)
-                if each.precision >= target
-            ),
-            default=None,
-        )
+        return lowest_threshold(self._steps(situation, property), target)
 
     def proven_precision(self, situation: str, property: str, probability: float) -> float | None:
         """Return the highest precision that is proven from a lower probability on, or from it.
 
         None if there is none.
         """
-        return max(
-            (
-                each.precision
-                for each in self._steps(situation, property)
-                if each.probability <= probability
-            ),
-            default=None,
-        )
+        return highest_precision(self._steps(situation, property), probability)
 
     def _steps(self, situation: str, property: str) -> list[Proven]:
         return self._proven.get(situation, {}).get(property, [])

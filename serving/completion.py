@@ -18,9 +18,8 @@ The target precision and the probability from which on a person is asked may dif
 cell (see :mod:`schema.decisions`).
 
 Evidence comes from leaving out the title, the description, the category, the image, and each known
-statement in turn. An effect is
-the best value's probability with everything minus its probability without that one input, each
-calibrated for the situation that remains.
+statement in turn. An effect is the best value's probability with everything minus its probability
+without that one input, each calibrated for the situation that remains.
 """
 
 from __future__ import annotations
@@ -440,18 +439,16 @@ class _Completer:
             _with_unknown(prediction, unknown, variant.left_out)
             for variant, prediction in zip(cell.variants, predictions, strict=True)
         ]
-        offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
-        # Stable, so that of equally probable values the more frequent one comes first.
-        ranking = np.argsort(-every[0], kind="stable")
-        ranking = ranking[offered[ranking]][: self.top_k]
-        if not len(ranking):
+        ranking = self._ranking(cell, every[0], unknown)
+        if not ranking:
             return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
         candidates = tuple(
-            _candidate(spec, unknown, index, float(every[0][index])) for index in ranking.tolist()
+            _candidate(spec, unknown, index, float(every[0][index]))
+            for index in ranking[: self.top_k]
         )
         tells_other = len(scores[0]) > len(values)
         said = float(every[0][len(values) :].sum())
-        best = int(ranking[0])
+        best = ranking[0]
         decision, proven = self._decide(cell, predictions[0].candidates, best, candidates[0], proof)
         return Completion(
             cell.item.id,
@@ -465,6 +462,19 @@ class _Completer:
                 name, cell.variants[0].situation, predictions[0].candidates
             ),
         )
+
+    def _ranking(
+        self, cell: _CellRequest, probabilities: FloatArray, unknown: Sequence[OpenValue]
+    ) -> list[int]:
+        """Return the numbers of what a cell is offered, the most probable first.
+
+        ``probabilities`` [V + K] are those of the property's values and of ``unknown`` ones.
+        """
+        spec = self.scorer.ontology[cell.property]
+        offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
+        # Stable, so that of equally probable values the more frequent one comes first.
+        order = np.argsort(-probabilities, kind="stable")
+        return [int(number) for number in order[offered[order]]]
 
     def _complete_several(
         self,
@@ -502,26 +512,26 @@ class _Completer:
             prediction = predict(proof, len(spec.values), temperature)
             shares = self.several.probabilities(name, prediction.candidates, known)
             probabilities = _with_unknown(Prediction(shares, prediction.other), unknown, None)
-        offered = self.withheld.offered(cell.item.id, spec, [each.value for each in unknown])
-        offered[: len(known)] &= ~known
-        ranking = np.argsort(-probabilities, kind="stable")
-        ranking = ranking[offered[ranking]][: self.top_k]
-        if not len(ranking):
+        is_known = np.append(known, np.zeros(len(unknown), bool))
+        ranking = [
+            each for each in self._ranking(cell, probabilities, unknown) if not is_known[each]
+        ]
+        if not ranking:
             return Completion.refused(cell.item.id, name, Unasked.WITHHELD)
-        candidates = tuple(
-            _candidate(spec, unknown, index, float(probabilities[index]))
-            for index in ranking.tolist()
-        )
+        ranked = [
+            _candidate(spec, unknown, index, float(probabilities[index])) for index in ranking
+        ]
         threshold = self.several.threshold(situation, name, cell.limits.target_precision)
-        filled = tuple(
-            candidate
-            for candidate, index in zip(candidates, ranking.tolist(), strict=True)
-            if cell.may_fill
-            and threshold is not None
-            and candidate.source is Source.VOCABULARY
-            and spec.counts[index]
-            and candidate.probability >= threshold
-        )
+        filled: tuple[Candidate, ...] = ()
+        if threshold is not None and cell.may_fill:
+            filled = tuple(
+                candidate
+                for candidate, index in zip(ranked, ranking, strict=True)
+                if candidate.source is Source.VOCABULARY
+                and spec.counts[index]
+                and candidate.probability >= threshold
+            )
+        candidates = tuple(ranked[: self.top_k])
         decision: Decision = "review"
         if filled:
             decision = "fill"
@@ -532,7 +542,7 @@ class _Completer:
             name,
             candidates,
             decision,
-            _evidence(cell.variants, every, int(ranking[0])),
+            _evidence(cell.variants, every, ranking[0]),
             proven=self.several.proven_precision(situation, name, candidates[0].probability),
             several=filled,
         )

@@ -74,14 +74,15 @@ class Dependencies:
         """
         stated = list(known)
         found = list(completions)
-        filled = [place for place, each in enumerate(found) if each.decision == "fill"]
-        filled.sort(key=lambda place: -found[place].candidates[0].probability)
+        filled = [place for place, each in enumerate(found) if each.filled_values()]
+        filled.sort(key=lambda place: -found[place].filled_values()[0].probability)
         for place in filled:
             completion = found[place]
-            statement = completion.property, completion.candidates[0].value
-            other = self.contradiction(statement, stated)
+            statements = [(completion.property, each.value) for each in completion.filled_values()]
+            others = [self.contradiction(each, stated) for each in statements]
+            other = next((each for each in others if each is not None), None)
             if other is None:
-                stated.append(statement)
+                stated += statements
             else:
                 found[place] = replace(completion, decision="review", contradicts=other)
         return found

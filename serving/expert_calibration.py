@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experts.fitting import FittedExperts
 from experts.labelled_items import HeldOutCells
@@ -51,25 +52,27 @@ def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
     or thinned out; validation items are a tenth of that.
     """
     groups = {
-        CellGroup(situation.name, property): ScoredCells(
-            logits=cells.logits,
-            true=_with_unknown(cells, fitted.ensemble.ontology[property]),
-            fold=cells.fold,
-            item=cells.item,
-            values=cells.true.shape[1],
+        CellGroup(situation.name, property): _scored(
+            cells, cells.logits, fitted.ensemble.ontology[property]
         )
         for (situation, property), cells in sorted(fitted.held_out.items())
     }
     return fit_calibration(groups, fitted.items.ids, ontology=fitted.ensemble.ontology)
 
 
-def _with_unknown(cells: HeldOutCells, spec: PropertySpec) -> BoolArray:
-    """Return which values are true [C, V + 1], the last one being any that the model does not know.
+def _scored(cells: HeldOutCells, logits: NDArray[np.float32], spec: PropertySpec) -> ScoredCells:
+    """Return left-out cells with some ``logits`` [C, V + 1] as calibration takes them.
 
-    A value that a single item has is unknown without it.
+    The last value is any that the model does not know: also one that a single item has, without it.
     """
     shared = np.array(spec.counts) > 1
-    return np.column_stack([cells.true, ~cells.true[:, shared].any(1)])
+    return ScoredCells(
+        logits=logits,
+        true=np.column_stack([cells.true, ~cells.true[:, shared].any(1)]),
+        fold=cells.fold,
+        item=cells.item,
+        values=cells.true.shape[1],
+    )
 
 
 def calibrate_joint(
@@ -88,13 +91,7 @@ def calibrate_joint(
     for key, cells in sorted(held_out.items()):
         situation, property = key
         if joined.stage.joining(situation):
-            groups[situation.name][key] = ScoredCells(
-                logits=joined.held_out[key],
-                true=_with_unknown(cells, ontology[property]),
-                fold=cells.fold,
-                item=cells.item,
-                values=cells.true.shape[1],
-            )
+            groups[situation.name][key] = _scored(cells, joined.held_out[key], ontology[property])
     by_group = {
         CellGroup(situation, key[1]): cells
         for situation, members in groups.items()

@@ -17,7 +17,7 @@ from typing import Any
 
 from experts.ensemble import ExpertEnsemble
 from experts.fitting import FittedExperts
-from experts.folder import JOINT
+from experts.folder import JOINT, network_folder
 from experts.joint_scorer import (
     JointScorer,
     NetworkSource,
@@ -42,7 +42,6 @@ from fusion.inference.scorer import CellScorer
 from kg.home import Home
 from kg.image_cache import read_pixels
 from schema.errors import CatalographWarning, ModelError
-from schema.manifests import MANIFEST, NETWORK
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import MAX_CALIBRATION_ITEMS, Calibration
 from serving.expert_calibration import calibrate_joint
@@ -89,12 +88,6 @@ def stage_lines(stage: SecondStage) -> list[str]:
             f"that neither has learned from; it takes at least {LEAST_ITEMS}"
         )
     return lines
-
-
-def network_folder(folder: Path) -> Path | None:
-    """Return the folder of the network beside the experts of a folder; None if there is none."""
-    network = folder / NETWORK
-    return network if (network / MANIFEST).is_file() else None
 
 
 def open_network(folder: Path) -> CellScorer | None:

@@ -38,7 +38,7 @@ for each threshold by itself, 58 to 92% do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,19 @@ class Proven:
     precision: float
     probability: float
     share: float
+
+
+def lowest_threshold(steps: Iterable[Proven], target: float) -> float | None:
+    """Return the lowest probability from which on a target is proven; None if nowhere."""
+    return min((each.probability for each in steps if each.precision >= target), default=None)
+
+
+def highest_precision(steps: Iterable[Proven], probability: float) -> float | None:
+    """Return the highest precision that is proven from a lower probability on, or from this one.
+
+    None if there is none.
+    """
+    return max((each.precision for each in steps if each.probability <= probability), default=None)
 
 
 def precision_bound(count: float, wrong: float, confidence: float = CONFIDENCE) -> float:

@@ -29,7 +29,7 @@ from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
 from schema.ontology import Ontology
 from serving.cells import predict
-from serving.proof import JudgedCells, Proven, prove
+from serving.proof import JudgedCells, Proven, highest_precision, lowest_threshold, prove
 
 if TYPE_CHECKING:
     from serving.calibration import ScoredCells, ScoredGroups
@@ -231,12 +231,8 @@ class SeveralValues:
 
     def threshold(self, situation: str, property: str, target: float) -> float | None:
         """Return the probability from which on a value is right as often as the target says."""
-        steps = self._proven.get((situation, property), [])
-        return min((each.probability for each in steps if each.precision >= target), default=None)
+        return lowest_threshold(self._proven.get((situation, property), ()), target)
 
     def proven_precision(self, situation: str, property: str, probability: float) -> float | None:
         """Return the highest precision that is proven from a lower probability on, or from it."""
-        steps = self._proven.get((situation, property), [])
-        return max(
-            (each.precision for each in steps if each.probability <= probability), default=None
-        )
+        return highest_precision(self._proven.get((situation, property), ()), probability)

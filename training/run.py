@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from encoders.batch_norm import synchronise_batch_norm
-from experts.folder import has_experts
+from experts.folder import holds_experts
 from fusion.build import build_model
 from fusion.checkpoint import (
     HEADS,
@@ -29,7 +29,7 @@ from kg.home import Home
 from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
-from schema.manifests import MANIFEST, NETWORK
+from schema.manifests import NETWORK
 from schema.memory import keep_freed_memory
 from schema.openmp import user_set_threads
 from schema.shares import ShareOut
@@ -146,7 +146,7 @@ def _train(
     about["pretrained_text"] = kept.get(
         "pretrained_text", any(p.kind == "bert" for p in pretrained)
     )
-    beside = (folder / MANIFEST).is_file() and has_experts(folder)
+    beside = holds_experts(folder)
     writer = ModelWriter(folder, config, inputs, about, processes, beside)
 
     def load(objective: JointObjective) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experts.folder import network_folder
 from fusion.build import check_memory, least_parameters
 from fusion.checkpoint import ModelFolder, default_device, find_model
 from fusion.config import ModelConfig
@@ -15,7 +16,7 @@ from fusion.link_prediction.pykeen_interactions import pykeen_interaction
 from fusion.pretrained import Pretrained
 from kg.home import Home
 from schema.errors import UsageError
-from schema.manifests import MANIFEST, NETWORK
+from schema.manifests import MANIFEST
 from training.config import Settings, TrainOptions, read_settings
 from training.inputs import open_pretrained
 from training.presets import preset
@@ -90,8 +91,7 @@ def starting_point(home: Home, folder: Path, options: TrainOptions) -> ModelFold
         return None
     model = find_model(home.models, options.init)
     # Of experts and a network, only the network has weights to start from.
-    beside = model / NETWORK
-    return ModelFolder(beside if (beside / MANIFEST).is_file() else model)
+    return ModelFolder(network_folder(model) or model)
 
 
 def check_options(home: Home, folder: Path, options: TrainOptions) -> ModelConfig:

@@ -16,6 +16,13 @@ def test_what_a_title_tells_depends_on_the_property() -> None:
     assert WORDS.states("", ["colour"]) == [TitleState.ABSENT]
 
 
+def test_values_that_are_taken_away_are_not_told() -> None:
+    # The same title is asked just before, with all values.
+    assert WORDS.states("Red 3", ["colour"]) == [TitleState.SAYS]
+    assert WORDS.without("colour", ["red"]).states("Red 3", ["colour"]) == [TitleState.BARE]
+    assert WORDS.states("Red 3", ["colour"]) == [TitleState.SAYS]
+
+
 def test_blind_titles_lose_the_words_of_all_values() -> None:
     assert WORDS.blind("Red mug Alda") == "Alda"
     assert WORDS.blind("Red mug") is None

@@ -81,3 +81,13 @@ def test_what_is_known_holds() -> None:
         [("kind", "shirt")], [filled("group", "topwear", 0.99)]
     )
     assert group.decision == "fill"
+
+
+def test_of_several_values_each_one_has_to_go_with_the_rest() -> None:
+    dependencies = Dependencies.find(shop(), PROPERTIES)
+    values = (Candidate("topwear", 0.99), Candidate("footwear", 0.98))
+    both = Completion("I0", "group", values, "fill", Evidence(), several=values)
+    (group,) = dependencies.without_contradictions([("kind", "shirt")], [both])
+    assert (group.decision, group.filled_values()) == ("review", ())
+    one = Completion("I0", "group", values, "fill", Evidence(), several=values[:1])
+    assert dependencies.without_contradictions([("kind", "shirt")], [one]) == [one]

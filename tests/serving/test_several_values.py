@@ -85,10 +85,12 @@ class TitleScorer:
         ]
 
 
-def complete(calibration: dict[str, object], title: str, *known: str) -> Completion:
+def complete(calibration: dict[str, object], title: str, *known: str, top_k: int = 5) -> Completion:
     item = ItemInput("I1", title=title, known=tuple(("colour", each) for each in known))
     scorer = TitleScorer(calibration)
-    (completion,) = complete_cells(scorer, [item], [Cell(0, "colour")], target_precision=0.95)
+    (completion,) = complete_cells(
+        scorer, [item], [Cell(0, "colour")], top_k=top_k, target_precision=0.95
+    )
     return completion
 
 
@@ -99,6 +101,14 @@ def test_both_values_of_a_cell_are_filled(calibration: dict[str, object]) -> Non
     # Each has a probability of its own.
     assert all(each.probability > 0.9 for each in completion.filled_values())
     assert set(completion.as_dict()["values"]) == {"red", "blue"}
+
+
+def test_how_many_candidates_are_shown_does_not_change_what_is_filled(
+    calibration: dict[str, object],
+) -> None:
+    completion = complete(calibration, "red and blue", top_k=1)
+    assert len(completion.candidates) == 1
+    assert {each.value for each in completion.filled_values()} == {"red", "blue"}
 
 
 def test_one_value_alone_is_filled_alone(calibration: dict[str, object]) -> None:

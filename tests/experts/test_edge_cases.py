@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import experts.compared_items
 import experts.fitting
+import experts.labels
 from experts import FittedExperts, fit_experts
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
@@ -91,8 +93,8 @@ def test_catalogues_that_lack_something(
     change: Change, landmarks: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if landmarks is not None:
-        monkeypatch.setattr(experts.fitting, "MAX_EXACT", 10)
-        monkeypatch.setattr(experts.fitting, "LANDMARKS", landmarks)
+        monkeypatch.setattr(experts.compared_items, "MAX_EXACT", 10)
+        monkeypatch.setattr(experts.compared_items, "LANDMARKS", landmarks)
     fit(change(made_items(24)))
 
 
@@ -129,8 +131,8 @@ def test_values_of_the_same_words() -> None:
 def test_left_out_scores_of_a_property_of_many_values_are_a_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(experts.fitting, "MAX_LEFT_OUT", 30)
-    monkeypatch.setattr(experts.fitting, "LEAST_ASKED", 10)
+    monkeypatch.setattr(experts.labels, "MAX_LEFT_OUT", 30)
+    monkeypatch.setattr(experts.labels, "LEAST_ASKED", 10)
     fitted = fit(made_items(90))
     asked = {
         name: np.unique(
@@ -176,6 +178,6 @@ def catalogues(draw: st.DrawFn) -> list[ItemInput]:
 def test_any_small_catalogue(items: list[ItemInput], landmarks: int | None) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if landmarks is not None:
-            patch.setattr(experts.fitting, "MAX_EXACT", 4)
-            patch.setattr(experts.fitting, "LANDMARKS", landmarks)
+            patch.setattr(experts.compared_items, "MAX_EXACT", 4)
+            patch.setattr(experts.compared_items, "LANDMARKS", landmarks)
         fit(items)

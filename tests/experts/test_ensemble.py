@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from experts import FittedExperts, fit_experts
 from experts.ensemble import EXPERTS, Part
-from experts.fitting import _Fitting
+from experts.fitting import ExpertFitting
 from experts.folder import EXPERT_FILE, has_experts, load_experts, save_experts
 from experts.situations import Situation, TitleState
 from experts.variants import LEARNED
@@ -21,7 +21,6 @@ from fusion.inference.scorer import CellQuery
 from schema.errors import ModelError, PropertyNotFoundError, TrainingError
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
-from schema.progress import no_progress
 from tests.experts.made import COLOURS, KINDS, ONTOLOGY, labelled, made_items
 
 
@@ -98,25 +97,22 @@ def test_an_image_that_cannot_be_read_is_a_missing_one(fitted: FittedExperts) ->
 def test_left_out_scores_are_those_of_experts_that_never_saw_the_item() -> None:
     items = made_items(30)
     every = labelled(items)
-    fitting = _Fitting("x", ONTOLOGY, every, 0, no_progress)
-    fitting.run()
+    fitting = ExpertFitting(ONTOLOGY, every)
+    labels = fitting.labels["colour"]
+    fitting.fit()
     # The kernels stay, whose n-grams and bandwidths the items share; only the label is taken away.
     place = 11
     hidden = list(every.known)
     hidden[place] = tuple(each for each in hidden[place] if each[0] != "colour")
-    without = _Fitting("x", ONTOLOGY, replace(every, known=hidden), 0, no_progress)
-    without.run()
+    without = ExpertFitting(ONTOLOGY, replace(every, known=hidden))
+    without.fit()
     expert = next(each for each in EXPERTS if each.parts == (Part.TITLE, Part.IMAGE))
     learned = without.learned[expert, "colour"]
-    rows = without.kernels.title.rows([every.titles[place]]) + without.kernels.image.rows(
-        every.images.select(np.array([place]))
-    )
+    kernels = without.compared.kernels
+    rows = kernels.title.rows([every.titles[place]])
+    rows = rows + kernels.image.rows(every.images.select(np.array([place])))
     expected = rows @ learned.coefficients + learned.mean
 
-    labels = fitting._labels("colour")
-    fitting.content = fitting._content_rows()
-    system = fitting._system(expert, fitting.content, {})
-    fitting._fit_expert(expert, system, labels, fitting.content)
     found = labels.scores[expert, LEARNED.seen_by(expert)][place]
     # The mean of the targets has the item in one case and not in the other.
     np.testing.assert_allclose(found, expected[0], atol=0.05)
@@ -146,11 +142,11 @@ def test_a_seed_decides_everything() -> None:
 
 
 def test_landmarks_when_there_are_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    import experts.fitting
+    import experts.compared_items
 
-    monkeypatch.setattr(experts.fitting, "MAX_EXACT", 40)
-    monkeypatch.setattr(experts.fitting, "LANDMARKS", 30)
-    monkeypatch.setattr(experts.fitting, "MAX_ITEMS", 50)
+    monkeypatch.setattr(experts.compared_items, "MAX_EXACT", 40)
+    monkeypatch.setattr(experts.compared_items, "LANDMARKS", 30)
+    monkeypatch.setattr(experts.compared_items, "MAX_ITEMS", 50)
     fitted = fit_experts("x", ONTOLOGY, labelled(made_items(60)))
     assert fitted.ensemble.kernels.landmarks == 30
     assert len(fitted.items) == 50

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from fusion.inference.scorer import CellScorer
     from kg.home import Home
     from serving.cells import Cell
-    from serving.completion import Completion
     from serving.home_scorer import HomeScorer
     from serving.joining import Joined
     from serving.loading import ModelScorer
+    from serving.results import Completion
 
 llm_option = click.option(
     "--llm",

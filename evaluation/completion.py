@@ -34,7 +34,7 @@ from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
 from serving.cells import Scorer, predict, proving_in_chunks, score_in_chunks, unknown_values
-from serving.completion import fills
+from serving.deciding import fills
 
 _EVALUATION_BATCH = 128  # items
 

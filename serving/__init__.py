@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from serving.asking import Asking, plan_missing, plan_named
     from serving.calibration import calibrate
     from serving.cells import Cell
-    from serving.completion import Completion, complete_cells
+    from serving.completion import CompletionOptions, complete_cells
     from serving.home_scorer import HomeScorer
     from serving.items import CatalogItems, missing_cells
     from serving.loading import calibrate_model, load_scorer
+    from serving.results import Completion
     from serving.writeback import write_predictions
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CatalogItems",
     "Cell",
     "Completion",
+    "CompletionOptions",
     "HomeScorer",
     "calibrate",
     "calibrate_model",
@@ -37,10 +39,11 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "asking": ["Asking", "plan_missing", "plan_named"],
         "calibration": ["calibrate"],
         "cells": ["Cell"],
-        "completion": ["Completion", "complete_cells"],
+        "completion": ["CompletionOptions", "complete_cells"],
         "home_scorer": ["HomeScorer"],
         "items": ["CatalogItems", "missing_cells"],
         "loading": ["calibrate_model", "load_scorer"],
+        "results": ["Completion"],
         "writeback": ["write_predictions"],
     },
 )

@@ -19,7 +19,7 @@ import numpy as np
 from fusion.inference.featurizer import PropertyValue
 from kg.snapshot import GraphSnapshot
 from schema.arrays import IntArray
-from serving.completion import Completion
+from serving.results import Completion
 
 MIN_SUPPORT = 50
 """Items with both values that a dependency takes at least."""

@@ -12,7 +12,7 @@ from schema.ontology import Ontology
 from schema.terms import path_prefixes
 from serving.calibration import TARGET_PRECISION
 from serving.cells import Cell
-from serving.completion import MIN_PROBABILITY, CellLimits, LimitsOf
+from serving.deciding import MIN_PROBABILITY, CellLimits, LimitsOf
 
 ItemSources = Mapping[str, tuple[str, ...]]
 """By item: the sources that describe it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from serving.completion import Completion
 from serving.proof import TARGETS, flawless_cells, flawless_cells_of_property
+from serving.results import Completion
 
 LITTLE = 0.05
 """A share of filled cells below this is little."""

@@ -22,17 +22,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
-from schema.ontology import Ontology
-from serving.cells import predict
+from schema.ontology import Ontology, PropertySpec
+from serving.cells import Prediction, predict
 from serving.proof import JudgedCells, Proven, highest_precision, lowest_threshold, prove
 
 if TYPE_CHECKING:
-    from serving.calibration import ScoredCells, ScoredGroups
+    from serving.calibration import Calibration, ScoredCells, ScoredGroups
 
 CANDIDATES = 8
 """The most probable values of a cell that are looked at."""
@@ -228,6 +229,49 @@ class SeveralValues:
         shares = shares_without(predicted[None], known[None])
         found = membership(self._weights[property], shares, np.array([known.any()]))[0]
         return np.where(known, 0.0, found)
+
+    def predict(
+        self, property: str, logits: NDArray[Any], temperature: float, known: BoolArray
+    ) -> Prediction:
+        """Return what logits [V] or [V + 1] mean, of values besides those ``known`` [V].
+
+        The probabilities of the candidates need not sum to 1.
+        """
+        prediction = predict(logits, len(known), temperature)
+        shares = self.probabilities(property, prediction.candidates, known)
+        return Prediction(shares, prediction.other)
+
+    def predict_to_decide(
+        self,
+        calibration: Calibration,
+        situation: str,
+        property: str,
+        logits: NDArray[Any],
+        proof: NDArray[Any] | None,
+        known: BoolArray,
+    ) -> Prediction:
+        """Return the probabilities by which a cell is ranked and filled.
+
+        They are those of the scores by which precision is proven, ``proof``, if these are others:
+        how often the two agree is known of first values alone.
+        """
+        if proof is None:
+            temperature = calibration.temperature(situation, property)
+            return self.predict(property, logits, temperature, known)
+        temperature = calibration.proving_temperature(situation, property)
+        return self.predict(property, proof, temperature, known)
+
+    def fills(
+        self, situation: str, spec: PropertySpec, probabilities: FloatArray, target: float
+    ) -> BoolArray:
+        """Return which of a property's values [V] are filled, by their ``probabilities`` [V].
+
+        A value that the model has not seen in training is not.
+        """
+        threshold = self.threshold(situation, spec.name, target)
+        if threshold is None:
+            return np.zeros(len(probabilities), bool)
+        return np.asarray((probabilities >= threshold) & (np.array(spec.counts) > 0))
 
     def threshold(self, situation: str, property: str, target: float) -> float | None:
         """Return the probability from which on a value is right as often as the target says."""

@@ -15,7 +15,7 @@ from kg.stores.tables import Row, statements_table
 from schema.errors import StoreLockedError
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import TRUSTED_RANKS, Provenance, Rank, Statement, now
-from serving.completion import Candidate, Completion
+from serving.results import Candidate, Completion
 
 PREDICTION_SOURCE = "catalograph complete"
 _STATEMENTS_PER_BATCH = 50_000

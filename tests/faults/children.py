@@ -29,6 +29,7 @@ PRELOADED = [
     "alembic.command",
     "cli",
     "commands.catalogue",
+    "commands.completing",
     "commands.completion",
     "commands.exchange",
     "commands.history",

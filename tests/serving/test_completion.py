@@ -12,15 +12,11 @@ from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.modalities import Modality
 from serving.cells import Cell, Scorer
-from serving.completion import (
-    CellLimits,
-    Completion,
-    Evidence,
-    Withheld,
-    complete_cells,
-    decide,
-)
+from serving.completion import CompletionOptions, complete_cells
+from serving.deciding import CellLimits, decide
 from serving.home_scorer import HomeScorer
+from serving.results import Completion, Evidence
+from serving.withheld import Withheld
 
 from .fakes import COLOURS, ONTOLOGY, FakeScorer
 
@@ -34,7 +30,8 @@ def complete(
     scorer: Scorer | None = None,
     **options: Any,
 ) -> Completion:
-    return next(complete_cells(scorer or FakeScorer(), [item], [Cell(0, property)], **options))
+    cells = [Cell(0, property)]
+    return next(complete_cells(scorer or FakeScorer(), [item], cells, CompletionOptions(**options)))
 
 
 def best_probability(item: ItemInput, scorer: FakeScorer) -> float:
@@ -225,9 +222,11 @@ def test_each_cell_is_decided_by_its_own_limits():
     scorer = FakeScorer(calibration=calibration(0.5))
     limits = {"colour": CellLimits(0.9), "kind": CellLimits(0.9, review_above=0.99)}
     cells = [Cell(0, "colour"), Cell(0, "kind")]
-    found = complete_cells(scorer, [MUG], cells, limits_of=lambda cell: limits[cell.property])
+    own = CompletionOptions(limits_of=lambda cell: limits[cell.property])
+    found = complete_cells(scorer, [MUG], cells, own)
     assert [each.decision for each in found] == ["fill", "abstain"]
-    never = complete_cells(scorer, [MUG], cells[:1], limits_of=lambda cell: CellLimits(1.0))
+    certain = CompletionOptions(limits_of=lambda cell: CellLimits(1.0))
+    never = complete_cells(scorer, [MUG], cells[:1], certain)
     assert [each.decision for each in never] == ["review"]
 
 
@@ -282,7 +281,7 @@ def test_a_higher_threshold_for_reviews_leaves_more_cells_empty():
 
 def test_a_target_precision_beyond_proof_leaves_cells_to_review():
     scorer = FakeScorer(calibration=calibration(0.5))
-    assert complete(scorer=scorer, target_precision=0.9999).decision == "review"
+    assert complete(scorer=scorer, limits_of=lambda cell: CellLimits(0.9999)).decision == "review"
 
 
 def test_an_uncalibrated_model_fills_nothing():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kg.snapshot import GraphSnapshot
-from serving.completion import Candidate, Completion, Evidence
 from serving.dependencies import MIN_SUPPORT, Dependencies
+from serving.results import Candidate, Completion, Evidence
 
 PROPERTIES = ["kind", "group", "colour"]
 VALUES = ["shirt", "shoe", "topwear", "footwear", "red", "blue"]

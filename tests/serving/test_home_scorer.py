@@ -18,8 +18,10 @@ from schema.ontology import Ontology, PropertySpec
 from schema.property_maps import PropertyMap
 from serving.calibration import Calibration
 from serving.cells import Cell, probabilities
-from serving.completion import Withheld, complete_cells
+from serving.completion import CompletionOptions, complete_cells
+from serving.deciding import CellLimits
 from serving.home_scorer import HomeScorer
+from serving.withheld import Withheld
 
 from .fakes import COLOURS, ONTOLOGY, FakeScorer
 
@@ -51,7 +53,8 @@ def test_what_is_proven_is_proven_by_the_names_of_the_home():
     )
     assert Calibration(scorer.calibration).threshold("title", "Farbe", 0.95) == 0.5
     item = ItemInput("m1", "a red mug")
-    (line,) = complete_cells(scorer, [item], [Cell(0, "Farbe")], target_precision=0.95)
+    options = CompletionOptions(limits_of=lambda cell: CellLimits(0.95))
+    (line,) = complete_cells(scorer, [item], [Cell(0, "Farbe")], options)
     assert (line.decision, line.proven) == ("fill", 0.95)
 
 
@@ -153,7 +156,8 @@ def test_values_that_a_person_removed_are_withheld(own: bool) -> None:
     assert scorer.removed == {"colour": ("white", "red") if own else ("red",)}
     assert scorer.removed_properties == ({"kind", "holds"} if own else {"kind"})
     assert "kind" not in scorer.ontology.properties
-    (line,) = complete_cells(scorer, [MUG], [Cell(0, "colour")], withheld=Withheld(scorer.removed))
+    options = CompletionOptions(withheld=Withheld(scorer.removed))
+    (line,) = complete_cells(scorer, [MUG], [Cell(0, "colour")], options)
     assert "red" not in [each.value for each in line.candidates]
     # Its probability goes to no other value.
     (whole,) = complete_cells(scorer, [MUG], [Cell(0, "colour")])

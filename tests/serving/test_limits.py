@@ -9,7 +9,7 @@ from kg.stores.tables import items_table
 from schema.decisions import DecisionLimits, Decisions
 from schema.terms import Item, Provenance
 from serving.cells import Cell
-from serving.completion import MIN_PROBABILITY, CellLimits
+from serving.deciding import MIN_PROBABILITY, CellLimits
 from serving.limits import limits_of_cells, read_item_sources, without_effect
 
 from .fakes import ONTOLOGY

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
-from serving.completion import Completion, Decision, Evidence
+from serving.deciding import Decision
 from serving.provable import ProvableTargets
+from serving.results import Completion, Evidence
 
 
 def completion(proven: float | None, decision: Decision = "review") -> Completion:

@@ -15,7 +15,9 @@ from schema.modalities import NETWORK_MODALITIES
 from schema.ontology import Ontology, PropertySpec
 from serving.calibration import CellGroup, ScoredCells, fit_calibration
 from serving.cells import Cell
-from serving.completion import Completion, complete_cells
+from serving.completion import CompletionOptions, complete_cells
+from serving.deciding import CellLimits
+from serving.results import Completion
 from serving.several_values import SeveralValues, membership, shares_without
 from serving.writeback import predicted_statement
 
@@ -88,9 +90,8 @@ class TitleScorer:
 def complete(calibration: dict[str, object], title: str, *known: str, top_k: int = 5) -> Completion:
     item = ItemInput("I1", title=title, known=tuple(("colour", each) for each in known))
     scorer = TitleScorer(calibration)
-    (completion,) = complete_cells(
-        scorer, [item], [Cell(0, "colour")], top_k=top_k, target_precision=0.95
-    )
+    options = CompletionOptions(top_k, lambda cell: CellLimits(0.95))
+    (completion,) = complete_cells(scorer, [item], [Cell(0, "colour")], options)
     return completion
 
 
@@ -145,7 +146,8 @@ class ProvenScorer(TitleScorer):
 def test_values_are_filled_by_the_scores_that_prove_them(calibration: dict[str, object]) -> None:
     item = ItemInput("I1", title="red and blue")
     scorer = ProvenScorer(calibration)
-    (completion,) = complete_cells(scorer, [item], [Cell(0, "colour")], target_precision=0.95)
+    options = CompletionOptions(limits_of=lambda cell: CellLimits(0.95))
+    (completion,) = complete_cells(scorer, [item], [Cell(0, "colour")], options)
     assert {each.value for each in completion.filled_values()} == {"red", "blue"}
 
 

@@ -14,7 +14,8 @@ from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import Rank, Statement
 from serving import writeback
-from serving.completion import Candidate, Completion, Decision, Evidence, StatementEffect
+from serving.deciding import Decision
+from serving.results import Candidate, Completion, Evidence, StatementEffect
 from serving.writeback import (
     PredictionWriter,
     predicted_statement,

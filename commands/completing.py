@@ -1,0 +1,289 @@
+"""What ``complete`` does, once its options are checked: load, plan, complete, write and report."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import click
+
+from commands.base import Context, table
+from commands.completion_request import CompletionRequest
+from commands.completion_summary import SHOWN, Counts, Result
+from commands.language_model import ask_ahead, opened, with_language_model
+from commands.loading import (
+    is_own_model,
+    note_not_trained_to_complete,
+    note_unknown_properties,
+    read_cells,
+    read_property_map,
+    warn_of_unreadable_images,
+)
+from commands.progress import bar
+from kg.home import Home
+from kg.home_ontology import VocabularyEdits
+from kg.image_files import UnreadableImages
+from kg.snapshot import GraphSnapshot
+from schema.errors import CatalographWarning, StoreLockedError, UsageError
+from schema.files import atomic_file
+from schema.ontology import Ontology
+from schema.property_maps import propose_map, unknown_properties, write_map
+from serving.asking import Asking, CellPlan, plan_missing, plan_named
+from serving.calibration import Calibration
+from serving.completion import CompletionOptions, complete_cells
+from serving.dependencies import Dependencies, without_contradictions
+from serving.home_scorer import HomeScorer
+from serving.items import CatalogItems
+from serving.limits import (
+    ItemSources,
+    general_target,
+    limits_of_cells,
+    read_item_sources,
+    without_effect,
+)
+from serving.loading import ModelScorer, load_regions, load_scorer
+from serving.provable import ProvableTargets
+from serving.results import Completion
+from serving.several_values import SeveralValues
+from serving.withheld import Withheld
+from serving.writeback import PredictionWriter, rejected_values
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """The home that is completed, as it was when the command began."""
+
+    home: Home
+    ontology: Ontology
+    snapshot: GraphSnapshot
+    items: CatalogItems
+
+    @classmethod
+    def of(cls, home: Home, scorer: ModelScorer) -> _Catalogue:
+        snapshot = home.snapshot(details=scorer.reads_details)
+        items = CatalogItems(snapshot, home.image_files(), load_regions(home, scorer))
+        return cls(home, home.ontology(), snapshot, items)
+
+
+def run(context: Context, request: CompletionRequest) -> None:
+    """Complete the cells that are asked for, and print what came of them."""
+    started = time.monotonic()
+    home = context.home()
+    named = None if request.cells_file is None else read_cells(request.cells_file)
+    language_model = click.get_current_context().with_resource(opened(home, request.llm))
+    scorer = load_scorer(home, request.model)
+    if request.write_map is not None:
+        _write_map(context, home.ontology(), scorer, request.write_map)
+        return
+    note_not_trained_to_complete(context, scorer)
+    scorer = with_language_model(context, scorer, language_model)
+    catalogue = _Catalogue.of(home, scorer)
+    adapted = _adapted(context, catalogue, scorer, request.map_file)
+    asking = _asking(context, adapted, catalogue)
+    if named is not None:
+        plan = plan_named(catalogue.snapshot, asking, named)
+    else:
+        plan = plan_missing(
+            catalogue.snapshot,
+            asking,
+            items=request.items or None,
+            properties=request.properties or None,
+        )
+    options = _options(request, plan, catalogue, adapted)
+    missing = _unreadable(scorer, catalogue, plan)
+    told = ask_ahead(scorer, adapted, catalogue.items, plan.cells)
+    writer = _prediction_writer(context, catalogue, scorer.name) if request.write else None
+    counts = Counts(
+        ProvableTargets(
+            general_target(catalogue.ontology.decisions, request.target_precision),
+            Calibration(scorer.calibration).cells,
+        )
+    )
+    with bar("completing") as progress, _output_file(request.out) as file:
+        completions = complete_cells(
+            adapted, catalogue.items, plan.cells, options, progress=progress
+        )
+        consistent = without_contradictions(
+            completions,
+            catalogue.snapshot,
+            Dependencies.find(catalogue.snapshot, catalogue.ontology.learned()),
+        )
+        refused = _refused(plan) if named is not None else []
+        every = map(told.explained, itertools.chain(consistent, refused))
+        _write_all(every, counts, file, writer)
+    if writer is not None:
+        # After the file is there: what was computed is not lost if the graph cannot be written.
+        writer.flush()
+
+    # Those that turned out to be damaged when they were decoded.
+    failures = catalogue.items.files.failures
+    damaged = {each: reason for each, reason in failures.items() if each not in missing.failures}
+    warn_of_unreadable_images(UnreadableImages(missing.total, damaged))
+
+    result = Result(counts, plan, writer, language_model, request.out)
+    seconds = round(time.monotonic() - started, 2)
+    context.emit({"model": scorer.name, **result.as_dict(), "seconds": seconds}, *result.lines())
+
+
+def _options(
+    request: CompletionRequest, plan: CellPlan, catalogue: _Catalogue, adapted: HomeScorer
+) -> CompletionOptions:
+    """Return how the cells are completed: their limits, and what a person has excluded."""
+    limits_of = limits_of_cells(
+        catalogue.snapshot,
+        catalogue.ontology.decisions,
+        target_precision=request.target_precision,
+        sources=_item_sources(catalogue),
+    )
+    with catalogue.home.store(read_only=True) as store:
+        withheld = Withheld(adapted.removed, rejected_values(store))
+    return CompletionOptions(request.top_k, limits_of, withheld, plan.not_applying)
+
+
+def _unreadable(scorer: ModelScorer, catalogue: _Catalogue, plan: CellPlan) -> UnreadableImages:
+    """Return which images of the items cannot be read, if the model reads any, and warn of them.
+
+    That is before the work, which may take hours. Such an item is completed like any other that
+    has no image: its probabilities are those calibrated for that.
+    """
+    if not scorer.reads_pixels:
+        return UnreadableImages(0, {})
+    asked = dict.fromkeys(cell.item for cell in plan.cells)
+    missing = catalogue.items.unreadable_images(asked)
+    warn_of_unreadable_images(missing)
+    return missing
+
+
+def _refused(plan: CellPlan) -> list[Completion]:
+    """Return the completions of named cells that are refused."""
+    return [
+        Completion.refused(each.item, each.property, each.reason)
+        for each in plan.refused
+        if each.item is not None and each.property is not None
+    ]
+
+
+def _write_all(
+    completions: Iterable[Completion],
+    counts: Counts,
+    file: IO[str] | None,
+    writer: PredictionWriter | None,
+) -> None:
+    """Count completions, and write them to the file and the graph, if there are such."""
+    for completion in completions:
+        counts.add(completion)
+        if file is not None:
+            file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
+        if writer is not None:
+            writer.add(completion)
+
+
+def _item_sources(catalogue: _Catalogue) -> ItemSources:
+    """Return the sources of each item if a decision depends on them, and warn of decisions of none.
+
+    A name that the catalogue does not have may be mistyped, and the decision would never be made.
+    """
+    ontology = catalogue.ontology
+    sources: ItemSources = {}
+    if ontology.decisions.sources:
+        with catalogue.home.store(read_only=True) as store:
+            sources = read_item_sources(store)
+    for name in without_effect(ontology.decisions, catalogue.snapshot, ontology, sources):
+        warnings.warn(
+            f"{name} in {catalogue.home.ontology_path.name} is about nothing in this catalogue: "
+            "correct the name, or remove the table",
+            CatalographWarning,
+            stacklevel=2,
+        )
+    return sources
+
+
+def _write_map(context: Context, home: Ontology, scorer: ModelScorer, path: Path) -> None:
+    """Write a proposal of which of the model's properties those of the home are."""
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} for {path.name} does not exist: create it")
+    unknown = unknown_properties(home, scorer.ontology)
+    proposals = propose_map(home, scorer.ontology)
+    proposed = {each.property for each in proposals}
+    write_map(path, proposals, [name for name in unknown if name not in proposed])
+    document = {
+        "model": scorer.name,
+        "map": str(path),
+        "unknown": len(unknown),
+        "proposed": {each.property: each.model_property for each in proposals},
+    }
+    rows = [(each.property, each.model_property, each.reason) for each in proposals]
+    line = f"{len(proposals):,} of {len(unknown):,} properties that {scorer.name} does not know"
+    context.emit(
+        document,
+        f"proposed for {line}: {path}; correct it, and give it to --map-properties",
+        *([table(("property", "of the model", "because"), rows)] if rows else []),
+    )
+
+
+def _adapted(
+    context: Context, catalogue: _Catalogue, scorer: ModelScorer, map_file: Path | None
+) -> HomeScorer:
+    """Return the model in the words of the home; say what the two do not have in common."""
+    ontology = catalogue.ontology
+    adapted = HomeScorer(
+        scorer,
+        ontology,
+        read_property_map(map_file, ontology, scorer.ontology),
+        VocabularyEdits.of(catalogue.home),
+        own=is_own_model(catalogue.home, scorer),
+    )
+    for name, values in adapted.unscored.items():
+        listed = ", ".join(values[:SHOWN])
+        context.note(f"{name}: values added to ontology.toml that the model cannot score: {listed}")
+    if any(spec.applies_to and not spec.inferred_shares for spec in ontology.properties.values()):
+        context.note(
+            "ontology.toml is of an earlier version, which counted items without any statement: "
+            "run `catalograph schema infer` to have properties asked by the others alone"
+        )
+    return adapted
+
+
+def _asking(context: Context, adapted: HomeScorer, catalogue: _Catalogue) -> Asking:
+    """Return what is asked of this home; say which of its properties the model does not know."""
+    ontology = catalogue.ontology
+    has_unknown = note_unknown_properties(context, adapted.name, ontology, adapted.ontology)
+    # What statements are about without being in the ontology was taken out of it.
+    removed = {name for name in catalogue.snapshot.properties if name not in ontology.properties}
+    return Asking(
+        ontology,
+        adapted.ontology,
+        removed | adapted.removed_properties,
+        new_properties=not has_unknown,
+        several=SeveralValues(adapted.calibration).properties,
+    )
+
+
+@contextmanager
+def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
+    """Open the file of ``--out``, which is written completely or not at all; None without it."""
+    if path is None:
+        yield None
+    elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        # A pipe, or a link such as /dev/stdout: a finished file must not take its place.
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+    else:
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield file
+
+
+def _prediction_writer(context: Context, catalogue: _Catalogue, model: str) -> PredictionWriter:
+    try:
+        # If the graph cannot be written, the user learns so now and not an hour later.
+        catalogue.home.store().close()
+    except StoreLockedError as error:
+        context.note(f"{error}; the predictions wait for it")
+    return PredictionWriter(catalogue.home.store, model=model, ontology=catalogue.ontology)

@@ -19,6 +19,7 @@
     │   ├── StoreUnavailableError       the disk, memory or a permission refuses it for now
     │   └── QueryLimitError             a query exceeded a limit
     │       └── QueryTimeoutError       it was its time limit
+    ├── ProposalConflictError           a proposal has another state by now
     ├── ModelError                      a model folder is missing, damaged or does not fit
     └── TrainingError                   training cannot go on
 
@@ -130,6 +131,10 @@ class QueryLimitError(StoreError):
 
 class QueryTimeoutError(QueryLimitError):
     """A query exceeded its time limit."""
+
+
+class ProposalConflictError(CatalographError):
+    """A proposal has another state by now than a decision about it expects."""
 
 
 class ModelError(CatalographError):

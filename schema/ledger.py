@@ -1,4 +1,4 @@
-"""The ledger: a database of a catalogue's runs, its rejected rows and its query log.
+"""The ledger: a database of a catalogue's runs, rejected rows, query log and proposals.
 
 It uses SQLAlchemy Core: SQLite by default, PostgreSQL by URL. The tables are created and upgraded
 by the Alembic migrations in ``schema/migrations``.
@@ -19,10 +19,11 @@ from sqlalchemy.engine import Connection
 from schema.errors import DataError, StoreDamagedError, StoreError
 from schema.files import WorkingFolder, sync
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable, checksums_table, to_json
+from schema.proposal_tables import define_tables
 from schema.rejects import RejectedRow
 from schema.terms import now
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration; a test compares it with the files in ``schema/migrations``."""
 
 GO_ON = "restore the file from a copy, or rescue what is left with `catalograph salvage NEW_HOME`"
@@ -79,23 +80,17 @@ training_runs = sa.Table(
     sa.Column("report", sa.JSON, nullable=False),
     sa.Column(CHECKSUM, sa.String),
 )
-completions = sa.Table(
-    "completions",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("time", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("item", sa.String, nullable=False, index=True),
-    sa.Column("property", sa.String, nullable=False),
-    sa.Column("value", sa.String),
-    sa.Column("probability", sa.Float),
-    sa.Column("decision", sa.String, nullable=False),
-    sa.Column("evidence", sa.JSON),
-    sa.Column("reviewer", sa.String),
-    sa.Column("reviewed", sa.String),
-    sa.Column(CHECKSUM, sa.String),
+proposals, proposal_runs, proposal_changes, proposal_stores = define_tables(metadata)
+TABLES = (
+    ingest_runs,
+    rejected_rows,
+    query_log,
+    training_runs,
+    proposals,
+    proposal_runs,
+    proposal_changes,
+    proposal_stores,
 )
-TABLES = (ingest_runs, rejected_rows, query_log, training_runs, completions)
 """The tables of a catalogue's records, whose rows have checksums."""
 table_checksums = checksums_table(metadata)
 
@@ -158,14 +153,14 @@ class Ledger:
             "sources": list(sources),
             "report": dict(report),
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             runs = ChecksummedTable(connection, ingest_runs, table_checksums)
             if not runs.update(run, {"status": status, "report": dict(report)}):
                 runs.insert([row])
 
     def ingested_sources(self) -> list[str]:
         """Return the paths of all sources of all ingest runs, each once, oldest first."""
-        rows = self._rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
+        rows = self.rows(sa.select(ingest_runs.c.sources).order_by(ingest_runs.c.started))
         return list(dict.fromkeys(str(path) for row in rows for path in row["sources"]))
 
     def begin_undo(self, run: str, by: str) -> None:
@@ -178,7 +173,7 @@ class Ledger:
         An undo that is undone itself brings back what it had taken back. One that was cut off
         before its first change has taken back nothing.
         """
-        rows = self._rows(sa.select(ingest_runs))
+        rows = self.rows(sa.select(ingest_runs))
         by_run: dict[str, list[str]] = {}
         for row in rows:
             if UNDOES in row["report"]:
@@ -187,7 +182,7 @@ class Ledger:
         def is_undone(run: str) -> bool:
             return any(by in made and not is_undone(by) for by in by_run.get(run, ()))
 
-        with self._writing() as connection:
+        with self.writing() as connection:
             runs = ChecksummedTable(connection, ingest_runs, table_checksums)
             for run in by_run:
                 runs.update(run, {"status": UNDONE if is_undone(run) else "done"})
@@ -195,7 +190,7 @@ class Ledger:
     def undone_runs(self) -> set[str]:
         """Return the runs that are undone."""
         query = sa.select(ingest_runs.c.id).where(ingest_runs.c.status == UNDONE)
-        return {str(row["id"]) for row in self._rows(query)}
+        return {str(row["id"]) for row in self.rows(query)}
 
     def newer_ingest(self, source: str, location: str, run: str) -> str | None:
         """Return the last run that has read a source after another run did.
@@ -203,7 +198,7 @@ class Ledger:
         Runs of earlier versions noted no names of sources: they are told by the path of the file.
         None if there is none, or if that other run is not recorded.
         """
-        rows = self._rows(sa.select(ingest_runs).order_by(ingest_runs.c.started.desc()))
+        rows = self.rows(sa.select(ingest_runs).order_by(ingest_runs.c.started.desc()))
         started = next((row["started"] for row in rows if row["id"] == run), None)
         for row in rows:
             names = row["report"].get(SOURCE_NAMES)
@@ -215,7 +210,7 @@ class Ledger:
 
     def clear_rejects(self, file: str) -> None:
         """Delete a file's rejected rows; call it before the file is ingested again."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             rejects = ChecksummedTable(connection, rejected_rows, table_checksums)
             rejects.delete(rejected_rows.c.file == file)
 
@@ -234,13 +229,13 @@ class Ledger:
         ).order_by(rejected_rows.c.id)
         if run is not None:
             query = query.where(rejected_rows.c.run == run)
-        return [RejectedRow(**row) for row in self._rows(query)]
+        return [RejectedRow(**row) for row in self.rows(query)]
 
     # Query log
 
     def put_queries(self, rows: Iterable[QueryRow]) -> None:
         """Add rows to the query log; new counts replace those of the same query and item."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             log = ChecksummedTable(connection, query_log, table_checksums)
             for chunk in _chunks(map(asdict, rows)):
                 log.upsert(chunk)
@@ -249,7 +244,7 @@ class Ledger:
         """Return the whole query log, ordered by query and item."""
         columns = [column for column in query_log.columns if column.name != CHECKSUM]
         query = sa.select(*columns).order_by(query_log.c.query, query_log.c.item)
-        return [QueryRow(**row) for row in self._rows(query)]
+        return [QueryRow(**row) for row in self.rows(query)]
 
     # Training
 
@@ -268,14 +263,14 @@ class Ledger:
 
     def trainings(self) -> list[dict[str, Any]]:
         """Return the reports of all training runs, oldest first, each with its time."""
-        rows = self._rows(sa.select(training_runs).order_by(training_runs.c.id))
+        rows = self.rows(sa.select(training_runs).order_by(training_runs.c.id))
         return [{"time": row["time"], **row["report"]} for row in rows]
 
     # Salvage
 
     def restore(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put rows that were rescued from another ledger, each with its key, into a table."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             checksummed = ChecksummedTable(connection, table, table_checksums)
             for chunk in _chunks(rows):
                 checksummed.upsert(chunk)
@@ -321,7 +316,7 @@ class Ledger:
         if revision != HEAD_REVISION:
             from alembic.util.exc import CommandError
 
-            with self._writing() as connection:
+            with self.writing() as connection:
                 try:
                     _run_migrations(connection)
                 except CommandError as error:
@@ -331,8 +326,8 @@ class Ledger:
                     ) from None
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Open a transaction that writes."""
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes; raises StoreError if the database cannot be written."""
         try:
             with (
                 self._engine.connect().execution_options(writes=True) as connection,
@@ -346,12 +341,13 @@ class Ledger:
             ) from None
 
     def _insert(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             checksummed = ChecksummedTable(connection, table, table_checksums)
             for chunk in _chunks(rows):
                 checksummed.insert(chunk)
 
-    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        """Return the rows that a query selects; raises StoreError if they cannot be read."""
         try:
             with self._engine.connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]

@@ -126,6 +126,35 @@ class ChecksummedTable:
         self.insert([{**row, **values}])
         return True
 
+    def update_many(self, values: Mapping[Any, Mapping[str, Any]]) -> None:
+        """Change some columns of the rows with these keys; those that there are not stay away.
+
+        Raises StoreDamagedError if one of the rows is damaged: a new checksum would hide it.
+        """
+        (column,) = self._keys
+        keys = list(values)
+        for start in range(0, len(keys), ROWS_AT_ONCE):
+            some = keys[start : start + ROWS_AT_ONCE]
+            query = sa.select(*stored_columns(self._table)).where(column.in_(some))
+            stored = [dict(row) for row in self._connection.execute(query).mappings()]
+            rows = [self._changed(row, values[row[column.name]]) for row in stored]
+            self.delete(column.in_(some))
+            self.insert(rows)
+
+    def _changed(self, stored: Row, values: Mapping[str, Any]) -> Row:
+        """Return a row, given as it is stored, with some columns changed."""
+        if row_checksum(self._table, stored) != stored[CHECKSUM]:
+            key = stored[self._keys[0].name]
+            raise StoreDamagedError(
+                f"row {key!r} of {self._table.name} in the ledger is damaged: run `catalograph "
+                "verify`, which says how to go on"
+            )
+        row = {
+            name: json.loads(value) if self._is_json(name) and value is not None else value
+            for name, value in stored.items()
+        }
+        return {**row, **values}
+
     def delete(self, condition: sa.ColumnElement[bool]) -> None:
         """Delete the rows for which a condition holds."""
         column = self._table.c[CHECKSUM]

@@ -12,20 +12,28 @@ import pytest
 import sqlalchemy as sa
 
 from schema.errors import StoreError
-from schema.ledger import TABLES, Ledger, QueryRow, completions, table_checksums
+from schema.ledger import TABLES, Ledger, QueryRow, proposals, table_checksums
 from schema.ledger_checksums import ChecksummedTable
 from schema.ledger_verification import HEADER, is_header_whole, verify_ledger
 from schema.rejects import RejectedRow
 
 FLIPS = 150
-COMPLETION = {
-    "time": "t",
-    "model": "m",
+PROPOSAL = {
     "property": "p",
     "value": "v",
+    "values": ["v"],
     "probability": 0.1,
+    "candidates": [],
     "decision": "fill",
     "evidence": {"k": [1]},
+    "origin": "model",
+    "run": "r",
+    "state": "proposed",
+    "decided": [],
+    "created": "t",
+    "changed": "t",
+    "skips": 0,
+    "change": 0,
 }
 
 
@@ -38,9 +46,9 @@ def fill(ledger):
     ledger.put_queries([QueryRow(f"mug {n}", str(n), n, 2, 1) for n in range(60)])
     ledger.put_queries([QueryRow("mug 1", "1", 7), QueryRow("new", "1", 7)])
     ledger.record_training({"model": "m", "loss": 0.1 + 0.2, "long": "y" * 6000})
-    with ledger._writing() as connection:
-        rows = [{**COMPLETION, "item": item} for item in ("1", "2")]
-        ChecksummedTable(connection, completions, table_checksums).insert(rows)
+    with ledger.writing() as connection:
+        rows = [{**PROPOSAL, "item": item} for item in ("1", "2")]
+        ChecksummedTable(connection, proposals, table_checksums).insert(rows)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +108,13 @@ CHANGES = [
     "UPDATE query_log SET clicks = clicks + 1 WHERE item = '3'",
     "UPDATE rejected_rows SET id = 1000 WHERE id = 60",
     "UPDATE training_runs SET report = replace(report, '0.30', '0.31')",
-    "UPDATE completions SET evidence = '{\"k\": [2]}' WHERE item = '2'",
+    "UPDATE proposals SET evidence = '{\"k\": [2]}' WHERE item = '2'",
     "UPDATE ingest_runs SET status = 'running'",
     "UPDATE query_log SET checksum = NULL WHERE item = '3'",
     "DELETE FROM rejected_rows WHERE id = 7",
     "INSERT INTO query_log SELECT query || 'x', item, 1, 1, 1, checksum FROM query_log LIMIT 1",
-    "UPDATE table_checksums SET rows = rows + 1 WHERE name = 'completions'",
-    "UPDATE table_checksums SET sum = '0' WHERE name = 'completions'",
+    "UPDATE table_checksums SET rows = rows + 1 WHERE name = 'proposals'",
+    "UPDATE table_checksums SET sum = '0' WHERE name = 'proposals'",
     "DELETE FROM table_checksums WHERE name = 'query_log'",
     "UPDATE table_checksums SET name = 'querylog' WHERE name = 'query_log'",
     "UPDATE alembic_version SET version_num = '0007'",
@@ -114,7 +122,7 @@ CHANGES = [
     "UPDATE alembic_version SET version_num = '0000'",
     "DELETE FROM alembic_version",
     "ALTER TABLE query_log RENAME COLUMN clicks TO klicks",
-    "DROP INDEX ix_completions_item",
+    "DROP INDEX ix_proposals_cell",
 ]
 
 
@@ -131,9 +139,9 @@ def test_a_change_behind_the_ledgers_back_is_found(path, text):
 
 def test_two_rows_cannot_exchange_their_columns(path):
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE completions SET value = item, item = value WHERE item = '1'")
+        connection.execute("UPDATE proposals SET value = item, item = value WHERE item = '1'")
     connection.close()
-    assert "1 rows of table completions are damaged" in verify_ledger(path)[0]
+    assert "1 rows of table proposals are damaged" in verify_ledger(path)[0]
 
 
 def test_a_damaged_row_is_named(path):

@@ -1,0 +1,214 @@
+"""What proposals say in the graph, by their states (see :mod:`schema.proposals`).
+
+Predictions are references of the source ``catalograph complete``, decisions such of the source
+``catalograph review``: what other sources state is never touched. A cell shows the predictions of
+one proposal at most, so all others of that source are taken out with it, also those of versions
+that kept no proposals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kg.stores.merge import Changes, StoredRows
+from kg.stores.references import (
+    Origin,
+    Reference,
+    SourceOrder,
+    statement_references,
+    statement_row,
+    without,
+)
+from kg.stores.tables import STATEMENT_SCHEMA, Row
+from schema.ontology import PropertySpec
+from schema.proposals import Proposal, ProposalChange, ProposalRun, ProposalState
+from schema.terms import TRUSTED_RANKS, Rank, statement_id
+
+PREDICTION_SOURCE = "catalograph complete"
+REVIEW_SOURCE = "catalograph review"
+_PREDICTED = Origin(PREDICTION_SOURCE)
+_REVIEWED = Origin(REVIEW_SOURCE)
+CellName = tuple[str, str]
+"""An item's id and a property."""
+
+
+@dataclass
+class CellWrite:
+    """What a cell has to say of proposals, by value: its predictions, and decisions about it.
+
+    Predictions that no proposal has made stay if there is no other, unless ``clears`` says that
+    they go.
+    """
+
+    predicted: dict[str, Reference] = field(default_factory=dict)
+    decided: dict[str, Reference] = field(default_factory=dict)
+    clears: bool = False
+
+
+def predictions(proposal: Proposal, run: ProposalRun) -> dict[str, Reference]:
+    """Return what a proposal that a run has applied says, by value."""
+    probabilities = {each.value: each.probability for each in proposal.candidates}
+    evidence = json.dumps(dict(proposal.evidence), ensure_ascii=False, separators=(",", ":"))
+    return {
+        value: _reference(
+            Rank.PREDICTED,
+            PREDICTION_SOURCE,
+            run,
+            model=proposal.model,
+            confidence=round(probabilities.get(value, proposal.probability), 6),
+            evidence=evidence,
+        )
+        for value in proposal.values
+    }
+
+
+def decisions(
+    proposal: Proposal, change: ProposalChange, run: ProposalRun, spec: PropertySpec
+) -> dict[str, Reference]:
+    """Return what a decision of a run about a proposal says, by value."""
+    ranks: dict[str, Rank] = {}
+    if change.after in (ProposalState.EDITED, ProposalState.REJECTED):
+        ranks = dict.fromkeys(proposal.values, Rank.REJECTED)
+    if change.after in (ProposalState.ACCEPTED, ProposalState.EDITED):
+        kept = {spec.key(value) for value in change.decided}
+        ranks = {value: rank for value, rank in ranks.items() if spec.key(value) not in kept}
+        ranks |= dict.fromkeys(change.decided, Rank.ACCEPTED)
+    probabilities = {each.value: each.probability for each in proposal.candidates}
+    return {
+        value: _reference(
+            rank,
+            REVIEW_SOURCE,
+            run,
+            model=proposal.model,
+            confidence=probabilities.get(value),
+            reviewer=change.reviewer,
+        )
+        for value, rank in ranks.items()
+    }
+
+
+def _reference(
+    rank: Rank,
+    source: str,
+    run: ProposalRun,
+    *,
+    model: str | None = None,
+    confidence: float | None = None,
+    evidence: str | None = None,
+    reviewer: str | None = None,
+) -> Reference:
+    return {
+        "rank": str(rank),
+        "source": source,
+        "batch": run.id,
+        "row": None,
+        "model": model,
+        "confidence": confidence,
+        "evidence": evidence,
+        "reviewer": reviewer,
+        "time": run.started,
+    }
+
+
+def graph_changes(
+    writes: Mapping[CellName, CellWrite],
+    runs: Collection[str],
+    stored: StoredRows,
+    order: SourceOrder,
+) -> Changes:
+    """Return what writing cells changes in a store that holds ``stored``; again, it is nothing.
+
+    ``runs`` are all that changed proposals. Items that the store does not have are left out.
+    """
+    changes = Changes()
+    rows = rows_of_cells(stored, writes)
+    for (item, property), write in writes.items():
+        if item not in stored.items:
+            continue
+        found = {row["value"]: row for row in rows.get((item, property), ())}
+        values = [*found, *(each for each in write.decided if each not in found)]
+        values += [each for each in write.predicted if each not in values]
+        for value in values:
+            old = found.get(value)
+            before = [] if old is None else statement_references(old)
+            after = _after(before, value, write, runs)
+            if after == before:
+                continue
+            changes.touched.add(item)
+            if not after:
+                changes.retracted[statement_id(item, property, value)] = item
+            elif old is None:
+                row = _bare_row(item, property, value)
+                changes.new_statements.append(statement_row(row, after, order))
+            else:
+                changes.updated_statements.append(statement_row(old, after, order))
+    return changes
+
+
+def _after(
+    before: Sequence[Reference], value: str, write: CellWrite, runs: Collection[str]
+) -> list[Reference]:
+    """Return a statement's references after a write."""
+    replaces = write.clears or bool(write.predicted)
+    after = [
+        each
+        for each in before
+        if not (Origin.of(each) == _PREDICTED and value not in write.predicted)
+        or not (replaces or each["batch"] in runs)
+    ]
+    if value in write.predicted:
+        after = _put(after, write.predicted[value], _PREDICTED)
+    if value in write.decided:
+        return _put(after, write.decided[value], _REVIEWED)
+    return without(after, _REVIEWED)
+
+
+def _put(references: list[Reference], new: Reference, origin: Origin) -> list[Reference]:
+    if any(_is_equal(new, each) for each in references):
+        return references
+    return [*without(references, origin), new]
+
+
+def _is_equal(new: Reference, old: Reference) -> bool:
+    """Return whether two references are the same, their runs and times included."""
+    return all(new[name] == old[name] or (not new[name] and not old[name]) for name in new)
+
+
+def _bare_row(item: str, property: str, value: str) -> Row:
+    row: Row = dict.fromkeys(STATEMENT_SCHEMA.names)
+    id = statement_id(item, property, value)
+    return {**row, "id": id, "item": item, "property": property, "value": value}
+
+
+def rows_of_cells(stored: StoredRows, cells: Collection[CellName]) -> dict[CellName, list[Row]]:
+    """Return the statements of some cells, in the leading language."""
+    found: dict[CellName, list[Row]] = defaultdict(list)
+    for row in stored.statements.values():
+        if row.get("language") is None and (row["item"], row["property"]) in cells:
+            found[row["item"], row["property"]].append(row)
+    return found
+
+
+def is_settled(
+    proposal: Proposal, spec: PropertySpec, rows: Iterable[Row], *, but: str | None = None
+) -> bool:
+    """Return whether sources, and not only reviewers, leave nothing of a proposal to decide.
+
+    So it is if one states the cell; of a property that may have several values, if they state all
+    that are proposed. ``rows`` are the statements of the cell. What the run ``but`` has written
+    does not count.
+    """
+    stated = {
+        spec.key(row["value"])
+        for row in rows
+        for reference in statement_references(row)
+        if reference["rank"] in TRUSTED_RANKS
+        and Origin.of(reference) != _REVIEWED
+        and (but is None or reference["batch"] != but)
+    }
+    if spec.cardinality == "one":
+        return bool(stated)
+    return all(spec.key(value) in stated for value in proposal.values)

@@ -1,0 +1,622 @@
+"""Propose values, decide about them and take decisions back, in the ledger and in the graph alike.
+
+Every method that changes something makes it a run, with an id like that of an ingest, whose name
+``catalograph undo`` takes. A batch of a run is written down in the ledger, written to the graph as
+one change, and finished in the ledger. Whoever opens a review next finishes what was cut off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.home import Home
+from kg.ingest.run_id import new_run_id
+from kg.stores.history import undo as undo_in_graph
+from kg.stores.journal import Operation
+from kg.stores.merge import StoredRows
+from kg.stores.protocol import GraphStore, PutReport
+from kg.stores.tables import Row, chunks
+from schema.errors import ProposalConflictError, UsageError
+from schema.ledger import Ledger
+from schema.ledger_proposals import ProposalRecords
+from schema.ontology import Ontology, PropertySpec
+from schema.progress import ProgressCallback, no_progress
+from schema.proposals import (
+    DECIDED,
+    OPEN,
+    WRITTEN,
+    NewProposal,
+    Proposal,
+    ProposalChange,
+    ProposalFilter,
+    ProposalRun,
+    ProposalState,
+    ProposedDecision,
+    RunKind,
+)
+from schema.terms import TRUSTED_RANKS, Rank, now
+from serving.review.graph import (
+    CellName,
+    CellWrite,
+    decisions,
+    graph_changes,
+    is_settled,
+    predictions,
+    rows_of_cells,
+)
+
+AT_ONCE = 10_000
+"""Proposals that are changed together."""
+
+
+class NotWritten(StrEnum):
+    """Why a value is not proposed or written beside what the store has."""
+
+    HAS_VALUE = "has_value"
+    """The item has a trusted value, and the property has one; or it has this very value."""
+    REJECTED = "rejected"
+    """A person has rejected this value."""
+    APPLIED = "applied"
+    """The cell shows an earlier prediction, which only a run that writes replaces."""
+    NO_ITEM = "no_item"
+    """The catalogue has no such item any more."""
+
+
+@dataclass
+class AddReport:
+    """What became of proposals: how many were ``added``, and how many of these ``applied``.
+
+    ``replaced`` counts older proposals of the same cells that have expired, ``written`` the values
+    of the applied ones, ``new`` those of them that the store did not have, ``not_written`` values
+    that were left out, by the reason.
+    """
+
+    added: int = 0
+    applied: int = 0
+    replaced: int = 0
+    written: int = 0
+    new: int = 0
+    not_written: Counter[NotWritten] = field(default_factory=Counter)
+
+
+@dataclass
+class ReviewReport:
+    """What a run did: how many proposals it ``changed``.
+
+    ``expired`` counts those that it could not decide, because a source states the cell by now.
+    """
+
+    run: str
+    changed: int = 0
+    expired: int = 0
+
+
+class Review:
+    """The proposals of a catalogue: its graph, its ledger, and what may be done with them."""
+
+    def __init__(self, store: GraphStore, ledger: Ledger, ontology: Ontology | None = None) -> None:
+        self.records = ProposalRecords(ledger)
+        self._store = store
+        self._specs = {} if ontology is None else ontology.properties
+
+    def recover(self) -> int:
+        """Make the changes that were written down and not finished; return how many runs had some.
+
+        Doing so again changes nothing.
+        """
+        runs = self.records.pending()
+        for run in runs:
+            changes = self.records.pending_changes(run)
+            self._write(run, changes)
+            self.records.finish(run, changes, ends=run.kind is not RunKind.COMPLETE)
+        if any(run.kind is RunKind.UNDO for run in runs):
+            self.records.settle_undone()
+        return len(runs)
+
+    # Propose
+
+    def begin(
+        self, kind: RunKind = RunKind.ADD, *, by: str | None = None, run: str | None = None
+    ) -> ProposalRun:
+        """Begin a run to add proposals in; ``by`` names the person who does, if one does."""
+        begun = ProposalRun(run or new_run_id(), kind, now(), reviewer=by)
+        self.records.begin(begun)
+        return begun
+
+    def add(
+        self,
+        run: ProposalRun,
+        proposals: Iterable[NewProposal],
+        *,
+        apply: bool = False,
+        report: dict[str, object] | None = None,
+    ) -> AddReport:
+        """Add proposals, and apply those that may be, if ``apply`` says so.
+
+        Older proposals of the same cells expire. Those that are applied are kept, and the new ones
+        left out, unless these are to be applied themselves. What a source states or a person has
+        rejected is not proposed. ``report`` replaces that of the run in the same transaction.
+        """
+        wanted = {each.cell: each for each in proposals}
+        stored = self._rows(item for item, _ in wanted)
+        rows = rows_of_cells(stored, wanted.keys())
+        older = {each.cell: each for each in self.records.of_cells(wanted.keys())}
+        time = now()
+        made = AddReport()
+        new: list[tuple[NewProposal, ProposalState]] = []
+        expiring: list[ProposalChange] = []
+        for cell, proposal in wanted.items():
+            if cell[0] not in stored.items:
+                made.not_written[NotWritten.NO_ITEM] += len(proposal.values)
+                continue
+            left = self._allowed(proposal, rows.get(cell, ()), made.not_written)
+            if not left.values:
+                continue
+            is_applied = apply and _may_apply(left, time)
+            former = older.get(cell)
+            if former is not None and former.state is ProposalState.APPLIED and not apply:
+                made.not_written[NotWritten.APPLIED] += len(left.values)
+                continue
+            if former is not None:
+                expiring.append(_change(former, ProposalState.EXPIRED))
+            new.append((left, ProposalState.APPLIED if is_applied else ProposalState.PROPOSED))
+        changes = self.records.intend(run.id, expiring, new, report=report)
+        put = self._make(run, changes)
+        made.added = len(new)
+        made.replaced = len(expiring)
+        applied = [each for each, state in new if state is ProposalState.APPLIED]
+        made.applied = len(applied)
+        made.written = sum(len(each.values) for each in applied)
+        made.new = put.new_statements
+        return made
+
+    def end(self, run: ProposalRun) -> None:
+        """Record that all proposals of a run are added."""
+        self.records.end(run.id)
+
+    def apply(self, wanted: ProposalFilter) -> ReviewReport:
+        """Apply the proposals of a filter that their maker would fill and that are due."""
+        wanted = replace(wanted, states=(ProposalState.PROPOSED,), due_by=now())
+        wanted = replace(wanted, decision=ProposedDecision.FILL)
+        found = self.records.find(wanted)
+        return self._decide(RunKind.APPLY, found, ProposalState.APPLIED, None)
+
+    # Decide
+
+    def accept(self, proposals: Sequence[Proposal], by: str) -> ReviewReport:
+        """Accept proposals: their values are ``accepted`` statements from now on.
+
+        Raises ProposalConflictError if one of them cannot be decided about any more.
+        """
+        return self._decide(
+            RunKind.ACCEPT, proposals, ProposalState.ACCEPTED, by, lambda each: each.values
+        )
+
+    def reject(self, proposals: Sequence[Proposal], by: str) -> ReviewReport:
+        """Reject proposals: their values are not proposed for these cells again.
+
+        Raises ProposalConflictError if one of them cannot be decided about any more.
+        """
+        return self._decide(RunKind.REJECT, proposals, ProposalState.REJECTED, by)
+
+    def edit(self, proposal: Proposal, values: Sequence[str], by: str) -> ReviewReport:
+        """Give a cell other values than those proposed, which count as rejected.
+
+        Raises UsageError if the values cannot be those of the property, or are what is proposed,
+        and ProposalConflictError if the proposal cannot be decided about any more.
+        """
+        spec = self._spec(proposal.property)
+        texts = tuple(dict.fromkeys(spec.shown(each.strip()) for each in values))
+        self._check_values(proposal, spec, texts)
+        return self._decide(RunKind.EDIT, [proposal], ProposalState.EDITED, by, lambda each: texts)
+
+    def skip(self, proposals: Sequence[Proposal], by: str) -> ReviewReport:
+        """Leave proposals to others: they stay as they are, and come last in a list."""
+        return self._decide(RunKind.SKIP, proposals, None, by)
+
+    # Expire
+
+    def expire(self, run: str | None = None) -> int:
+        """Expire the proposals of cells that sources state since the last look; return how many.
+
+        So do those of items that are gone. ``run`` is the run to make that change in, if it
+        belongs to one.
+        """
+        known = self.records.version_read(self._store.url)
+        version = self._version()
+        if known is None or version <= known:
+            if known is None:
+                self.records.note_version(self._store.url, version)
+            return 0
+        found: list[Proposal] = []
+        if self.records.has_open():
+            cells, items = self._changed(known)
+            expired = {each.id: each for each in self._settled(self.records.of_cells(cells))}
+            for item in items:
+                # Also if it is there again: what was predicted of it is gone.
+                gone = self.records.find(ProposalFilter(item=item, states=OPEN))
+                expired |= {each.id: each for each in gone}
+            found = list(expired.values())
+        if found:
+            made = ProposalRun(run or new_run_id(), RunKind.EXPIRE, now())
+            self.records.begin(made)
+            made = self.records.run(made.id) or made
+            for some in chunks(found, AT_ONCE):
+                changes = [_change(each, ProposalState.EXPIRED) for each in some]
+                self._make(made, self.records.intend(made.id, changes))
+            self.records.end(made.id)
+        self.records.note_version(self._store.url, version)
+        return len(found)
+
+    # Undo
+
+    def undo(
+        self, run: str, by: str, progress: ProgressCallback = no_progress
+    ) -> tuple[PutReport, int]:
+        """Take back what a run changed, in graph and ledger, as the run ``by``.
+
+        Returns what changed in the graph, and how many proposals did. A proposal that a later run
+        has changed stays as that left it. Raises UsageError if there is no such run.
+        """
+        known = self.records.run(run)
+        changes = [] if known is None else self._changes_back(known)
+        if not changes:
+            try:
+                return undo_in_graph(self._store, run, by, progress), 0
+            except UsageError:
+                if known is None:
+                    raise
+                return PutReport(0, 0), 0
+        made = ProposalRun(by, RunKind.UNDO, now(), undoes=run)
+        self.records.begin(made)
+        intended = self.records.intend(by, changes, goes_back=True)
+        report = self._write(made, intended, progress)
+        self.records.finish(made, intended, ends=True)
+        self.records.settle_undone()
+        return report, len(intended)
+
+    def _changes_back(self, run: ProposalRun) -> list[ProposalChange]:
+        """Return the changes by which a run is taken back."""
+        made: dict[int, list[ProposalChange]] = {}
+        for change in self.records.changes_of_run(run.id):
+            made.setdefault(change.proposal, []).append(change)
+        created = {each.id: each for each in self.records.find(ProposalFilter(run=run.id))}
+        current = created | self.records.get(made)
+        latest = {each.id: change for each, change in self._effective_changes(current.values())}
+        # To take back an undo is to count what it took back as done.
+        undone = (self.records.undone_runs() | {run.id}) - {run.undoes}
+        targets: dict[int, _Target] = {}
+        for id, proposal in current.items():
+            own = made.get(id)
+            if own is None and latest[id] is None:
+                targets[id] = _Target(ProposalState.UNDONE)
+            elif own is not None and latest[id] == own[-1]:
+                targets[id] = self._state_before(proposal, own[0], undone)
+        return self._without_conflicts(current, targets, run.id)
+
+    def _effective_changes(
+        self, proposals: Iterable[Proposal]
+    ) -> list[tuple[Proposal, ProposalChange | None]]:
+        """Return proposals with their last change that is more than a skip; None if none is."""
+        wanted = list(proposals)
+        latest: dict[int, ProposalChange | None] = {}
+        waiting = {each.id: each.change for each in wanted}
+        while waiting:
+            found = self.records.changes(number for number in waiting.values() if number)
+            further = {}
+            for id, number in waiting.items():
+                change = found.get(number)
+                if change is not None and change.before == change.after:
+                    further[id] = change.former
+                else:
+                    latest[id] = change
+            waiting = further
+        return [(each, latest[each.id]) for each in wanted]
+
+    def _state_before(
+        self, proposal: Proposal, first: ProposalChange, undone: Collection[str]
+    ) -> _Target:
+        """Return what a proposal was before a change, without what runs changed that are undone."""
+        number = first.former
+        while number:
+            change = self.records.changes([number])[number]
+            if change.moves and change.run not in undone:
+                origin = change.restores or change.id
+                return _Target(change.after, change.decided, change.reviewer, origin)
+            number = change.former
+        is_gone = proposal.run in undone
+        return _Target(ProposalState.UNDONE if is_gone else ProposalState.PROPOSED)
+
+    def _without_conflicts(
+        self, current: dict[int, Proposal], targets: dict[int, _Target], run: str
+    ) -> list[ProposalChange]:
+        """Return the changes to some targets; no cell has two open proposals by them.
+
+        Of a cell that a source states by now, or that a newer proposal is about, an older one does
+        not come back.
+        """
+        cells = {current[id].cell for id in targets}
+        stored = self._rows(item for item, _ in cells)
+        rows = rows_of_cells(stored, cells)
+        others: dict[CellName, list[Proposal]] = {}
+        for each in self.records.of_cells(cells, (*OPEN, *DECIDED)):
+            if each.id not in targets:
+                others.setdefault(each.cell, []).append(each)
+        changes = []
+        for id, target in targets.items():
+            proposal = current[id]
+            around = others.get(proposal.cell, [])
+            spec = self._spec(proposal.property)
+            stated = is_settled(proposal, spec, rows.get(proposal.cell, ()), but=run)
+            if target.state in OPEN and (stated or self._speaks_against(around, proposal)):
+                target = _Target(ProposalState.EXPIRED)
+            if target.state in DECIDED:
+                rivals = [each for each in around if each.state in OPEN]
+                changes += [_change(each, ProposalState.EXPIRED) for each in rivals]
+                others[proposal.cell] = [each for each in around if each not in rivals]
+            if target.state != proposal.state:
+                changes.append(
+                    replace(
+                        _change(proposal, target.state, target.decided, target.reviewer),
+                        restores=target.restores,
+                    )
+                )
+        return changes
+
+    def _speaks_against(self, others: Sequence[Proposal], proposal: Proposal) -> bool:
+        """Return whether other proposals of a cell forbid that one of it is open."""
+        key = self._spec(proposal.property).key
+        own = {key(value) for value in proposal.values}
+        return any(
+            each.state is not ProposalState.REJECTED or own & {key(value) for value in each.values}
+            for each in others
+        )
+
+    # Steps
+
+    def _decide(
+        self,
+        kind: RunKind,
+        proposals: Sequence[Proposal],
+        after: ProposalState | None,
+        by: str | None,
+        decided: Callable[[Proposal], tuple[str, ...]] = lambda each: (),
+    ) -> ReviewReport:
+        for each in proposals:
+            if each.state not in OPEN:
+                raise ProposalConflictError(_told_conflict(each))
+        run = ProposalRun(new_run_id(), kind, now(), reviewer=by)
+        report = ReviewReport(run.id)
+        if not proposals:
+            return report
+        self.records.begin(run)
+        for some in chunks(proposals, AT_ONCE):
+            settled = {each.id for each in self._settled(some)} if after else set()
+            origins = self._origins(some) if after is None else {}
+            changes = []
+            for each in some:
+                if each.id in settled:
+                    changes.append(_change(each, ProposalState.EXPIRED))
+                elif after is None:
+                    changes.append(replace(_change(each, each.state), restores=origins[each.id]))
+                else:
+                    person = None if kind is RunKind.APPLY else by
+                    changes.append(_change(each, after, decided(each), person))
+            self._make(run, self.records.intend(run.id, changes))
+            report.changed += len(some) - len(settled)
+            report.expired += len(settled)
+        self.records.end(run.id)
+        return report
+
+    def _origins(self, proposals: Sequence[Proposal]) -> dict[int, int]:
+        """Return the number of the change by which each proposal says what it says; 0 if none."""
+        known = self.records.changes(each.change for each in proposals)
+        return {
+            each.id: known[each.change].restores or each.change if each.change in known else 0
+            for each in proposals
+        }
+
+    def _make(self, run: ProposalRun, changes: Sequence[ProposalChange]) -> PutReport:
+        """Write changes that are written down to the graph, and finish them."""
+        report = self._write(run, changes)
+        if changes:
+            self.records.finish(run, changes)
+        return report
+
+    def _write(
+        self,
+        run: ProposalRun,
+        changes: Sequence[ProposalChange],
+        progress: ProgressCallback = no_progress,
+    ) -> PutReport:
+        """Write what changes say to the graph; again, it changes nothing."""
+        report = PutReport(0, 0)
+        if run.undoes is not None:
+            # Some runs change nothing in the graph: they only propose, or skip.
+            with suppress(UsageError):
+                report = undo_in_graph(self._store, run.undoes, run.id, progress)
+        writes = self._writes([change for change in changes if change.moves], run)
+        if not writes:
+            return report
+        runs = {each.id for each in self.records.runs()}
+        items = list(dict.fromkeys(item for item, _ in writes))
+        put = self._store.change(
+            items,
+            lambda stored: graph_changes(writes, runs, stored, self._store.order),
+            run=run.id,
+        )
+        return report.plus(put)
+
+    def _writes(
+        self, changes: Sequence[ProposalChange], run: ProposalRun
+    ) -> dict[CellName, CellWrite]:
+        """Return what the cells of some changes have to say once these are made."""
+        moving = {change.proposal: change for change in changes}
+        moved = self.records.get(moving)
+        writes = {each.cell: CellWrite() for each in moved.values()}
+        written = {each.id: each for each in self.records.of_cells(writes, WRITTEN)}
+        known = self.records.changes(each.change for each in written.values())
+        last = {
+            id: moving.get(id) or known[each.change]
+            for id, each in (written | moved).items()
+            if id in moving or each.change in known
+        }
+        origins = {id: change.restores or change.id for id, change in last.items()}
+        made = {change.id: change for change in changes}
+        made |= self.records.changes(set(origins.values()) - made.keys())
+        runs = {each.id: each for each in self.records.runs()}
+        for id in sorted(last, key=lambda id: origins[id]):
+            origin = made.get(origins[id])
+            if last[id].after not in WRITTEN or origin is None or origin.run not in runs:
+                continue
+            proposal = (written | moved)[id]
+            write = writes[proposal.cell]
+            by = runs[origin.run]
+            if last[id].after is ProposalState.APPLIED:
+                write.predicted.update(predictions(proposal, by))
+            else:
+                spec = self._spec(proposal.property)
+                write.decided.update(decisions(proposal, origin, by, spec))
+        if run.undoes is None:
+            for change in changes:
+                if change.before is ProposalState.APPLIED or change.after in WRITTEN:
+                    writes[moved[change.proposal].cell].clears = True
+        return writes
+
+    # Looks
+
+    def _spec(self, name: str) -> PropertySpec:
+        return self._specs.get(name, PropertySpec(name))
+
+    def _rows(self, items: Iterable[str]) -> StoredRows:
+        wanted = list(dict.fromkeys(items))
+        return self._store.rows_about(wanted) if wanted else StoredRows()
+
+    def _settled(self, proposals: Iterable[Proposal]) -> list[Proposal]:
+        """Return the proposals whose cells a source states, or whose items are gone."""
+        found = list(proposals)
+        stored = self._rows(each.item for each in found)
+        rows = rows_of_cells(stored, {each.cell for each in found})
+        return [
+            each
+            for each in found
+            if each.item not in stored.items
+            or is_settled(each, self._spec(each.property), rows.get(each.cell, ()))
+        ]
+
+    def _allowed(
+        self, proposal: NewProposal, rows: Iterable[Row], not_written: Counter[NotWritten]
+    ) -> NewProposal:
+        """Return a proposal with those of its values that may stand beside what is stored."""
+        spec = self._spec(proposal.property)
+        kept = []
+        for value in proposal.values:
+            reason = why_not_written(value, spec, rows)
+            if reason is None:
+                kept.append(value)
+            else:
+                not_written[reason] += 1
+        return replace(proposal, values=tuple(kept))
+
+    def _check_values(self, proposal: Proposal, spec: PropertySpec, values: Sequence[str]) -> None:
+        if not values or not all(values):
+            raise UsageError(
+                "an empty text is no value: give the right one, or reject the proposal"
+            )
+        if len(values) > 1 and spec.cardinality == "one":
+            raise UsageError(
+                f"{len(values)} values for {proposal.property}, of which an item has one by "
+                "ontology.toml: give one"
+            )
+        if {spec.key(each) for each in values} == {spec.key(each) for each in proposal.values}:
+            raise UsageError(f"{', '.join(values)} is what proposal {proposal.id} says: accept it")
+
+    def _version(self) -> int:
+        """Return the store's version."""
+        version = self._store.version_at(self._store.revision())
+        if version is not None:
+            return version
+        version = -1
+        for batch in self._store.changes(self.records.version_read(self._store.url) or -1):
+            version = batch.version
+        return version
+
+    def _changed(self, version: int) -> tuple[set[CellName], set[str]]:
+        """Return the cells that are stated since a version, and the items that are gone."""
+        ranks = pa.array([str(each) for each in TRUSTED_RANKS])
+        cells: set[CellName] = set()
+        gone: set[str] = set()
+        for batch in self._store.changes(version):
+            rows = batch.changes
+            is_put = pc.equal(rows["operation"], str(Operation.STATEMENT))
+            stated = rows.filter(pc.and_(is_put, pc.is_in(rows["rank"], value_set=ranks)))
+            cells.update(
+                zip(stated["item"].to_pylist(), stated["property"].to_pylist(), strict=True)
+            )
+            deleted = rows.filter(pc.equal(rows["operation"], str(Operation.DELETE)))
+            gone.update(deleted["id"].to_pylist())
+        return cells, gone
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a proposal is to be again."""
+
+    state: ProposalState
+    decided: tuple[str, ...] = ()
+    reviewer: str | None = None
+    restores: int = 0
+
+
+@contextmanager
+def open_review(home: Home) -> Iterator[Review]:
+    """Open the proposals of a home to change them, and finish what was cut off."""
+    with home.store() as store, home.ledger() as ledger:
+        review = Review(store, ledger, home.ontology_or_none())
+        review.recover()
+        yield review
+
+
+def why_not_written(value: str, spec: PropertySpec, stored: Iterable[Row]) -> NotWritten | None:
+    """Return why a value is not written beside the ``stored`` statements of its cell."""
+    key = spec.key(value)
+    reason = None
+    for row in stored:
+        is_same = spec.key(row["value"]) == key
+        if row["rank"] == Rank.REJECTED and is_same:
+            return NotWritten.REJECTED
+        if row["rank"] in TRUSTED_RANKS and (is_same or spec.cardinality == "one"):
+            reason = NotWritten.HAS_VALUE
+    return reason
+
+
+def _may_apply(proposal: NewProposal, time: str) -> bool:
+    is_due = proposal.due is not None and proposal.due <= time
+    return is_due and proposal.decision is ProposedDecision.FILL
+
+
+def _change(
+    proposal: Proposal,
+    after: ProposalState,
+    decided: tuple[str, ...] = (),
+    reviewer: str | None = None,
+) -> ProposalChange:
+    return ProposalChange(
+        proposal.id, proposal.state, after, decided, reviewer, former=proposal.change
+    )
+
+
+def _told_conflict(proposal: Proposal) -> str:
+    by = f" by {proposal.reviewer}" if proposal.reviewer else ""
+    return (
+        f"proposal {proposal.id} ({proposal.item}, {proposal.property}) is {proposal.state}{by} "
+        f"since {proposal.changed}: `catalograph review show {proposal.id}` tells which run did "
+        "that, and `catalograph undo` takes it back"
+    )

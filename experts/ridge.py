@@ -17,11 +17,13 @@ Shapes: N labelled items, M landmarks, V values.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg.blas import ssyrk
 from torch import Tensor
 
 from schema.arrays import BoolArray
@@ -164,11 +166,16 @@ class NystromRidge:
     Args:
         kernel: the items' kernel with the landmarks [N, M]
         landmarks: that of the landmarks with each other [M, M]
+        is_shared: whether it is fitted for several properties, which have much the same labelled
+            items
     """
 
-    def __init__(self, kernel: Tensor, landmarks: Tensor, ridge: float = RIDGE) -> None:
+    def __init__(
+        self, kernel: Tensor, landmarks: Tensor, ridge: float = RIDGE, *, is_shared: bool = True
+    ) -> None:
         self.kernel = kernel
         self.ridge = ridge
+        self.is_shared = is_shared
         self._squares: Tensor | None = None
         regular = landmarks.double()
         # Landmarks that are alike leave nothing of some directions.
@@ -184,23 +191,19 @@ class NystromRidge:
         Those of them that are ``asked`` [N], by default all, can be left out.
         """
         every = np.flatnonzero(labelled)
-        labels = targets[_index(every, len(labelled))]
-        mean = labels.mean(0)
-        # Without a label there is nothing to add to the sums.
-        centred = torch.zeros_like(targets)
-        centred[_index(every, len(labelled))] = labels - mean
+        mean, products = self._products_of(every, targets)
         regular = self._squares_of(every)
         regular.diagonal().add_(self.ridge)
         # G is the inverse of P P'.
         product = self._factor @ torch.linalg.cholesky(regular)
-        solved = torch.cholesky_solve((self.kernel.T @ centred).double(), product)
+        solved = torch.cholesky_solve(products, product)
         coefficients = solved.float()
         rows = every if asked is None else every[asked[every]]
         index = _index(rows, len(labelled))
         kernel = self.kernel[index]
         weighted = torch.cholesky_solve(kernel.T, product.float()).T.contiguous()
         leverage = torch.linalg.vecdot(weighted, kernel).clamp(max=1 - 1e-4)
-        residual = centred[index] - kernel @ coefficients
+        residual = targets[index] - mean - kernel @ coefficients
         return FittedRidge(
             coefficients=coefficients,
             mean=mean,
@@ -211,27 +214,51 @@ class NystromRidge:
             kernel=kernel,
         )
 
+    def _products_of(
+        self, rows: NDArray[np.int64], targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean [V] of the targets [N, V] at ``rows``, and K' (Y - mean) [M, V] of these.
+
+        They are taken together part by part: with many values, the targets are the largest matrix.
+        """
+        mean = torch.zeros(targets.shape[1], dtype=torch.float64)
+        for places in self._parts(rows):
+            mean += targets[places].sum(0, dtype=torch.float64)
+        mean = (mean / len(rows)).float()
+        products = torch.zeros(self.kernel.shape[1], len(mean), dtype=torch.float64)
+        for places in self._parts(rows):
+            products += self.kernel[places].T @ (targets[places] - mean)
+        return mean, products
+
     def _squares_of(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return F' F of the items at ``rows``."""
+        """Return F' F of the items at ``rows``; the lower triangle alone."""
         count = len(self.kernel)
-        if count - len(rows) > len(rows):
-            return self._squared(self.kernel[torch.from_numpy(rows)])
+        if not self.is_shared or count - len(rows) > len(rows):
+            return self._squared(rows)
         if self._squares is None:
-            self._squares = self._squared(self.kernel)
+            self._squares = self._squared(np.arange(count))
         if len(rows) == count:
             return self._squares.clone()
-        left = self.kernel[torch.from_numpy(np.setdiff1d(np.arange(count), rows))]
-        return self._squares - self._squared(left)
+        return self._squares - self._squared(np.setdiff1d(np.arange(count), rows))
 
-    def _squared(self, kernel: Tensor) -> Tensor:
-        """Return F' F of the features F [N', M] of a kernel [N', M], whose products are K_MM."""
+    def _squared(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return F' F of the features F [N', M] of the kernel at ``rows`` [N'].
+
+        The products of features are K_MM.
+        """
         factor = self._factor.float()
         squares = torch.zeros_like(self._factor)
         # Sums of few rows are exact enough in single precision.
-        for part in kernel.split(_SQUARED_TOGETHER):
-            features = torch.linalg.solve_triangular(factor, part.T, upper=False)
-            squares += features @ features.T
+        for places in self._parts(rows):
+            kernel = self.kernel[places]
+            features = torch.linalg.solve_triangular(factor, kernel.T, upper=False)
+            # Half of the products are the other half: BLAS computes them once.
+            squares += torch.from_numpy(ssyrk(1.0, features.numpy(), lower=1))
         return squares
+
+    def _parts(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Yield ``rows`` a few thousand at a time."""
+        yield from torch.from_numpy(rows).split(_SQUARED_TOGETHER)
 
 
 class DuplicateRidge:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.kernels import (
+    COMPARED_TOGETHER,
     STATEMENT_SHARPNESS,
     Arrays,
     KernelRows,
@@ -100,15 +101,21 @@ class CategoryKernel:
             true = self._statements.values_of_landmarks(property)
             self._compared[property] = self.without_values(self._landmarks, property, true)
         landmarks = self._compared[property]
-        counts = np.diff(levels.indptr).astype(np.float32)
+        transposed = landmarks.T.tocsr()
         of_landmarks = np.diff(landmarks.indptr).astype(np.float32)
-        cosine = np.asarray((levels @ landmarks.T).toarray(), np.float32)
-        cosine *= 1 / np.sqrt(np.maximum(counts, 1))[:, None]
-        cosine *= 1 / np.sqrt(np.maximum(of_landmarks, 1))
-        rows = np.exp(STATEMENT_SHARPNESS * (cosine - 1))
-        rows[counts == 0] = 0
+        rows = np.empty((levels.shape[0], landmarks.shape[0]), np.float32)
+        for start in range(0, len(rows), COMPARED_TOGETHER):
+            part = slice(start, start + COMPARED_TOGETHER)
+            counts = np.diff(levels.indptr[start : start + COMPARED_TOGETHER + 1])
+            cosine = (levels[part] @ transposed).toarray()
+            cosine *= 1 / np.sqrt(np.maximum(counts.astype(np.float32), 1))[:, None]
+            cosine *= 1 / np.sqrt(np.maximum(of_landmarks, 1))
+            cosine -= 1
+            cosine *= STATEMENT_SHARPNESS
+            np.exp(cosine, out=rows[part])
+            rows[part][counts == 0] = 0
         rows[:, of_landmarks == 0] = 0
-        return np.asarray(rows, np.float32)
+        return rows
 
     def said(self, paths: Sequence[Sequence[str]], property: str) -> NDArray[np.float32]:
         """Return the values that N paths say, as shares [N, V]; zeros where they say none."""

@@ -8,7 +8,6 @@ Shapes: N items, M landmarks, S statements, L levels of categories.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experts.categories import CategoryKernel
+from experts.chosen_items import choose_items, learnable
 from experts.ensemble import Kernels
 from experts.kernels import ImageKernel, KernelRows, StatementKernel, TitleKernel
 from experts.labelled_items import LabelledItems
@@ -24,7 +24,6 @@ from experts.situations import CatalogueWords
 from experts.text_forms import TextForms
 from experts.variants import KnownVariant, Shown, TitleVariant
 from fusion.inference.featurizer import PropertyValue
-from schema.arrays import IntArray
 from schema.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -39,6 +38,9 @@ LANDMARKS = 2_048
 """How many of more items are landmarks."""
 MAX_ITEMS = 20_000
 """Items that are learned from at most, so that the kernels stay in memory; rare values first."""
+KEPT_OF_VALUE = 3
+"""Items of each value that are among these, if half of these suffice for it: one to learn from when
+another is left out."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,13 @@ def compare(
     """
     items = items.with_every_part()
     if len(items) > MAX_ITEMS:
-        items = items.select(_rare_first(items, MAX_ITEMS, rng))
+        known = learnable(items.known, ontology)
+        items = items.select(choose_items(known, MAX_ITEMS, rng, KEPT_OF_VALUE))
     is_exact = len(items) <= MAX_EXACT
     texts = TextForms.of(items, CatalogueWords(ontology), properties, rng)
-    landmarks = items if is_exact else items.select(_rare_first(items, CANDIDATES, rng))
+    landmarks = items
+    if not is_exact:
+        landmarks = items.select(choose_items(items.known, CANDIDATES, rng))
     kernels = _fit_kernels(ontology, items, texts, landmarks, seed)
     if not is_exact:
         chosen = choose_landmarks(_alike(kernels, landmarks, texts.words), LANDMARKS, rng)
@@ -114,20 +119,6 @@ def compare(
         one_hot={form: kernels.statements.one_hot(each) for form, each in known.items()},
         levels=kernels.category.one_hot(items.categories),
     )
-
-
-def _rare_first(items: LabelledItems, count: int, rng: np.random.Generator) -> IntArray:
-    """Choose items at random, after one of each value, the rarest values first."""
-    order = rng.permutation(len(items))
-    by_value: dict[PropertyValue, int] = {}
-    counts: dict[PropertyValue, int] = defaultdict(int)
-    for place in order.tolist():
-        for statement in items.known[place]:
-            by_value.setdefault(statement, place)
-            counts[statement] += 1
-    first = (by_value[each] for each in sorted(counts, key=lambda each: (counts[each], each)))
-    chosen = list(dict.fromkeys([*first, *order.tolist()]))[:count]
-    return np.sort(np.array(chosen, np.int64))
 
 
 def _fit_kernels(

@@ -120,8 +120,10 @@ class ExpertFitting:
         self.compared = compare(ontology, items, self.properties, rng, seed)
         self.experts = [expert for expert in EXPERTS if self._may_learn(expert)]
         self.of_content = [expert for expert in self.experts if expert.reads_content_alone]
+        # Drawn by itself: what else is drawn does not depend on how many items there are.
+        order = np.random.default_rng([seed, 1]).permutation(len(self.compared.items))
         self.labels = {
-            each: labels_of(each, ontology, self.compared, rng) for each in self.properties
+            each: labels_of(each, ontology, self.compared, order, rng) for each in self.properties
         }
         self.asked = np.unique(np.concatenate([own.asked for own in self.labels.values()]))
         self.gathering = Gathering(ontology, self.compared, rng)
@@ -168,9 +170,10 @@ class ExpertFitting:
                 for variant, said in own.said.items():
                     nothing = Variant(TitleVariant.NONE, KnownVariant.NONE, False)
                     seen = replace(nothing, category=variant)
-                    own.scores[expert, seen] = said[own.asked].astype(np.float16)
+                    own.scores[expert, seen] = said.astype(np.float16)
             elif not expert.reads_content_alone and self._labelled(expert, own).any():
-                self._fit_expert(expert, rows.system(expert), own, rows)
+                system = rows.system(expert, is_shared=False)
+                self._fit_expert(expert, system, own, rows)
 
     def _fit_expert(self, expert: Expert, system: Ridge, own: Labels, rows: PartRows) -> None:
         """Fit an expert of a property, and score the labelled items as if left out."""

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experts.compared_items import ComparedItems
 from experts.ensemble import Part, answering
-from experts.hidden_values import HiddenGroup
+from experts.hidden_values import HiddenGroup, shortlists_without
 from experts.labels import MAX_HELD_OUT, Labels
 from experts.situations import CategoryState, Situation, TitleState
 from experts.stacker import Examples, Shortlists
@@ -27,10 +26,10 @@ from schema.ontology import Ontology
 
 @dataclass(frozen=True)
 class HiddenCells:
-    """What E experts say of C items with a hidden value [E, C, V], and the titles shown."""
+    """What experts say of C items with a hidden value, and the titles shown."""
 
     group: HiddenGroup
-    scores: NDArray[np.float16]
+    shortlists: Shortlists
     items: IntArray
     titles: Sequence[str | None]
 
@@ -71,7 +70,7 @@ class Gathering:
                 )
                 is_so = self.compared.texts.has_state(variant, own.property, state)
                 is_so &= own.has_category_state(variant, category)
-                rows = np.flatnonzero(chosen & is_so)
+                rows = np.flatnonzero(chosen & own.visible & is_so)
                 if len(rows) and answering(situation):
                     self._add_cells(own, variant, situation, self._sample(rows))
             if hides_values(variant):
@@ -127,10 +126,11 @@ class Gathering:
             chosen = np.array([each is state for each in states], bool) & whole[group.items]
             places = np.flatnonzero(chosen)
             if len(places) and answering(situation):
+                scores = own.stacked(own.hidden[number], variant, situation, places)
                 self.hidden[situation, own.property].append(
                     HiddenCells(
                         group,
-                        own.stacked(own.hidden[number], variant, situation, places),
+                        shortlists_without(scores, group.values),
                         group.items[places],
                         [titles[place] for place in places.tolist()],
                     )

@@ -98,18 +98,22 @@ def _group(true: BoolArray, values: Sequence[int]) -> HiddenGroup:
     return HiddenGroup(frozenset(values), items)
 
 
+def shortlists_without(scores: NDArray[np.floating], hidden: frozenset[int]) -> Shortlists:
+    """Shortlist by experts' scores [E, C, V] where some values are hidden."""
+    visible = scores.copy()
+    visible[:, :, sorted(hidden)] = _NEVER
+    return Shortlists.of(visible)
+
+
 def logits_without(
-    scores: NDArray[np.floating], hidden: frozenset[int], weights: Weights
+    shortlists: Shortlists, hidden: frozenset[int], weights: Weights
 ) -> NDArray[np.float32]:
-    """Return the stacker's logits [C, V] of experts' scores [E, C, V] with some values hidden.
+    """Return the stacker's logits [C, V] of cells with some values hidden.
 
     Those of hidden values are as good as impossible.
     """
-    columns = sorted(hidden)
-    visible = scores.copy()
-    visible[:, :, columns] = _NEVER
-    logits = weights.logits(Shortlists.of(visible)).astype(np.float64)
-    logits[:, columns] = -np.inf
+    logits = weights.logits(shortlists).astype(np.float64)
+    logits[:, sorted(hidden)] = -np.inf
     return np.maximum(log_softmax(logits, axis=1), HIDDEN_LOGIT).astype(np.float32)
 
 

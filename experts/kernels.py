@@ -53,7 +53,8 @@ _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a sin
 _BANDWIDTH_SAMPLE = 1000
 _LEAST_DISTANCE = 1e-5
 _DESCRIBED_TOGETHER = 64
-_COMPARED_TOGETHER = 4096
+COMPARED_TOGETHER = 4096
+"""Items that are compared with the landmarks at once."""
 
 
 def text_array(texts: Sequence[str]) -> NDArray[np.generic]:
@@ -119,8 +120,8 @@ class TitleKernel:
         A title without any n-gram that the kernel knows is like nothing.
         """
         rows = np.empty((len(titles), self._landmarks), np.float32)
-        for start in range(0, len(titles), _COMPARED_TOGETHER):
-            part = slice(start, start + _COMPARED_TOGETHER)
+        for start in range(0, len(titles), COMPARED_TOGETHER):
+            part = slice(start, start + COMPARED_TOGETHER)
             rows[part] = self._compare([title or "" for title in titles[part]])
         return rows
 
@@ -299,8 +300,8 @@ class ImageKernel:
         """Compare N images with the landmarks: [N, M]."""
         rows = np.zeros((len(images.present), len(self._present)), np.float32)
         present = np.flatnonzero(images.present)
-        for start in range(0, len(present), _COMPARED_TOGETHER):
-            places = present[start : start + _COMPARED_TOGETHER]
+        for start in range(0, len(present), COMPARED_TOGETHER):
+            places = present[start : start + COMPARED_TOGETHER]
             part = images.select(places)
             rows[places] = self._compare(_features(part, self._patches), part.present)
         return rows
@@ -443,15 +444,19 @@ class StatementKernel:
         if property not in self._others:
             self._others[property] = self._count_others(self._landmarks, property)
         landmarks = self._others[property]
-        items = self._count_others(statements, property)
-        shared = self._without(statements, property) @ self._transposed
-        cosine = np.asarray(shared if self._is_dense else shared.toarray(), np.float32)
-        cosine *= 1 / np.sqrt(np.maximum(items, 1))[:, None]
-        cosine *= 1 / np.sqrt(np.maximum(landmarks, 1))
-        cosine -= 1
-        cosine *= STATEMENT_SHARPNESS
-        rows = np.exp(cosine, out=cosine)
-        rows[items == 0] = 0
+        rows = np.empty((statements.shape[0], len(landmarks)), np.float32)
+        for start in range(0, len(rows), COMPARED_TOGETHER):
+            part = slice(start, start + COMPARED_TOGETHER)
+            others = self._without(statements[part], property)
+            items = np.diff(others.indptr).astype(np.float32)
+            shared = others @ self._transposed
+            cosine = np.asarray(shared if self._is_dense else shared.toarray(), np.float32)
+            cosine *= 1 / np.sqrt(np.maximum(items, 1))[:, None]
+            cosine *= 1 / np.sqrt(np.maximum(landmarks, 1))
+            cosine -= 1
+            cosine *= STATEMENT_SHARPNESS
+            np.exp(cosine, out=rows[part])
+            rows[part][items == 0] = 0
         rows[:, landmarks == 0] = 0
         return rows
 

@@ -19,7 +19,7 @@ from experts.ensemble import Expert, Part, answering
 from experts.hidden_values import HiddenGroup, hidden_groups
 from experts.labelled_items import LabelledItems
 from experts.situations import CategoryState, Situation
-from experts.variants import CategoryVariant, KnownVariant, Variant
+from experts.variants import VARIANTS, CategoryVariant, KnownVariant, Variant
 from schema.arrays import BoolArray, IntArray
 from schema.ontology import Ontology, PropertySpec
 
@@ -31,8 +31,8 @@ MAX_HELD_OUT = 6_000
 
 Beside those of hidden values, no other items are scored as if left out.
 """
-MAX_LEFT_OUT = 4_000_000
-"""Left-out scores of a property by one expert at most: items times values."""
+MAX_LEFT_OUT = 70_000_000
+"""Left-out scores of a property at most: items times values times variants that are shown."""
 LEAST_ASKED = 400
 """Items that are scored as if left out however many values there are."""
 
@@ -52,9 +52,11 @@ class Labels:
         true: which they are [N, V]
         present: which items have which part [N]
         levels: those of the categories, as ones [N, L]
-        said: the values that the categories say [N, V]
+        said: the values that the categories of the asked items say [A, V]
         groups: values that are hidden together
         asked: the items that are scored, in order [A]
+        visible: which items [N] are asked for their own values; the others that are asked have a
+            hidden one
         scores: what each expert says of them
         hidden: what each says of the items of each group, whose values are hidden
     """
@@ -67,6 +69,7 @@ class Labels:
     said: Mapping[CategoryVariant, NDArray[np.float32]]
     groups: Sequence[HiddenGroup]
     asked: IntArray
+    visible: BoolArray
     scores: Scores = field(default_factory=dict)
     hidden: list[Scores] = field(default_factory=list)
 
@@ -86,19 +89,29 @@ class Labels:
         return np.stack([unlearned if each is None else each[places] for each in found])
 
     def has_category_state(self, variant: Variant, state: CategoryState) -> BoolArray:
-        """Return which items' categories [N], as a variant shows them, tell this much."""
+        """Return which asked items' categories [N], as a variant shows them, tell this much."""
         if not variant.shows_category:
             return np.full(len(self.true), state is CategoryState.ABSENT)
         if state is CategoryState.ABSENT or variant.category not in self.said:
             return np.zeros(len(self.true), bool)
         says = np.asarray(self.said[variant.category].any(1))
-        return says if state is CategoryState.SAYS else ~says
+        is_so = np.zeros(len(self.true), bool)
+        is_so[self.asked] = says if state is CategoryState.SAYS else ~says
+        return is_so
 
 
 def labels_of(
-    property: str, ontology: Ontology, compared: ComparedItems, rng: np.random.Generator
+    property: str,
+    ontology: Ontology,
+    compared: ComparedItems,
+    order: IntArray,
+    rng: np.random.Generator,
 ) -> Labels:
-    """Return a property's labels, none of them scored; draw what is hidden and who is asked."""
+    """Return a property's labels, none of them scored; draw what is hidden.
+
+    Where not all N items can be asked, the first ones in their ``order`` [N] are. It is the same
+    for all properties, so that fewer items have to be compared in other forms.
+    """
     items = compared.items
     targets, true = _targets(ontology[property], items)
     category = compared.kernels.category
@@ -118,15 +131,18 @@ def labels_of(
         Part.CATEGORY: levels[CategoryVariant.HIDDEN].getnnz(1) > 0,
     }
     groups = hidden_groups(true, rng)
+    visible = _visible(true, order, _count_shown(compared))
+    asked = np.unique(np.concatenate([visible, *(group.items for group in groups)]))
     return Labels(
         property,
         targets,
         true,
         present,
         levels,
-        _said(property, compared, true),
+        _said(property, compared, true, asked),
         groups,
-        _asked(true, groups, rng),
+        asked,
+        np.isin(np.arange(len(items)), visible),
     )
 
 
@@ -138,27 +154,39 @@ def _targets(spec: PropertySpec, items: LabelledItems) -> tuple[Tensor, BoolArra
             position = spec.position(value) if name == spec.name else None
             if position is not None:
                 true[number, position] = True
-    shares = true / np.maximum(true.sum(1, keepdims=True), 1)
-    return torch.from_numpy(shares.astype(np.float32)), true
+    shares = true.astype(np.float32)
+    shares /= np.maximum(true.sum(1, keepdims=True), 1)
+    return torch.from_numpy(shares), true
 
 
 def _said(
-    property: str, compared: ComparedItems, true: BoolArray
+    property: str, compared: ComparedItems, true: BoolArray, asked: IntArray
 ) -> dict[CategoryVariant, NDArray[np.float32]]:
-    """Return the values that categories say [N, V], all and without the items' own."""
+    """Return the values that categories say [A, V], all and without the items' own."""
     kernel = compared.kernels.category
     if kernel.is_empty:
         return {}
-    said = kernel.said(compared.items.categories, property)
-    others = np.where(true, 0, said)
+    said = kernel.said([compared.items.categories[item] for item in asked.tolist()], property)
+    others = np.where(true[asked], 0, said)
     others /= np.maximum(others.sum(1, keepdims=True), np.finfo(np.float32).tiny)
     return {CategoryVariant.HIDDEN: others, CategoryVariant.WHOLE: said}
 
 
-def _asked(true: BoolArray, groups: Sequence[HiddenGroup], rng: np.random.Generator) -> IntArray:
+def _count_shown(compared: ComparedItems) -> int:
+    """Return how many variants show nothing that no item has."""
+    has_image = bool(compared.items.images.present.any())
+    has_description = not compared.kernels.description.is_empty
+    has_category = not compared.kernels.category.is_empty
+    return sum(
+        (has_image or not variant.image)
+        and (has_description or not variant.shows_description)
+        and (has_category or not variant.shows_category)
+        for variant in VARIANTS
+    )
+
+
+def _visible(true: BoolArray, order: IntArray, variants: int) -> IntArray:
     """Return the items that are scored as if left out, given which have which value [N, V]."""
-    most = min(MAX_HELD_OUT, max(LEAST_ASKED, MAX_LEFT_OUT // true.shape[1]))
-    labelled = np.flatnonzero(true.any(1))
-    if len(labelled) > most:
-        labelled = rng.permutation(labelled)[:most]
-    return np.unique(np.concatenate([labelled, *(group.items for group in groups)]))
+    fitting = MAX_LEFT_OUT // (true.shape[1] * variants)
+    most = min(MAX_HELD_OUT, max(LEAST_ASKED, fitting))
+    return order[true.any(1)[order]][:most]

@@ -59,17 +59,20 @@ def fit_open_values(
         frequencies = value_frequencies(ontology[property])
         weights = stacked.stacker.weights(situation, property, frequencies)
         for own in every:
-            logits = logits_without(own.scores, own.group.values, weights)
+            logits = logits_without(own.shortlists, own.group.values, weights)
             titles = ScoredTitles(
                 logits, situation.title, own.items, own.titles, np.ones(len(own.items))
             )
             examples[property].hidden.append((own.group, titles))
     fitting = OpenFitting(ontology, compared.items.titles, compared.items.known, seed)
     fitted = fitting.fit(examples)
+    examples.clear()
     held_out = {}
-    for (situation, property), cells in stacked.held_out.items():
+    for situation, property in list(stacked.held_out):
+        # They are large, and taken out so that there is only one copy of most.
+        cells = stacked.held_out.pop((situation, property))
         opened = fitted.properties[property]
-        evidence = fitting.evidence(property, opened.ranker, scored[situation, property])
+        evidence = fitting.evidence(property, opened.ranker, scored.pop((situation, property)))
         logits = add_unknown(opened.gate, cells.logits, situation.title, evidence)
         held_out[situation, property] = replace(cells, logits=logits)
     return FittedOpenValues(fitted, held_out)

@@ -54,11 +54,13 @@ class PartRows:
             parts.append(_at(self.of_items[part, form], items if is_learned else places))
         return _sum(parts)
 
-    def system(self, expert: Expert) -> Ridge:
-        """Return the regression of an expert."""
-        kernel = _sum([self.of_items[part, LEARNED.form(part)] for part in expert.parts])
+    def system(self, expert: Expert, *, is_shared: bool = True) -> Ridge:
+        """Return the regression of an expert, to be fitted for several properties if shared."""
+        kernels = [self.of_items[part, LEARNED.form(part)] for part in expert.parts]
         if self.between is not None:
-            return NystromRidge(kernel, _sum([self.between[part] for part in expert.parts]))
+            between = _sum([self.between[part] for part in expert.parts])
+            return NystromRidge(kernels[0], between, is_shared=is_shared, others=kernels[1:])
+        kernel = _sum(kernels)
         if expert.parts == (Part.CATEGORY,):
             # Categories are few, and items of the same one are alike.
             _, group = np.unique(kernel.numpy(), axis=0, return_inverse=True)

@@ -17,7 +17,7 @@ Shapes: N labelled items, M landmarks, V values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,12 +168,20 @@ class NystromRidge:
         landmarks: that of the landmarks with each other [M, M]
         is_shared: whether it is fitted for several properties, which have much the same labelled
             items
+        others: further kernels [N, M] that count as added to the first one; of many items a sum
+            would be one of the largest matrices that there are
     """
 
     def __init__(
-        self, kernel: Tensor, landmarks: Tensor, ridge: float = RIDGE, *, is_shared: bool = True
+        self,
+        kernel: Tensor,
+        landmarks: Tensor,
+        ridge: float = RIDGE,
+        *,
+        is_shared: bool = True,
+        others: Sequence[Tensor] = (),
     ) -> None:
-        self.kernel = kernel
+        self._kernels = (kernel, *others)
         self.ridge = ridge
         self.is_shared = is_shared
         self._squares: Tensor | None = None
@@ -200,7 +208,7 @@ class NystromRidge:
         coefficients = solved.float()
         rows = every if asked is None else every[asked[every]]
         index = _index(rows, len(labelled))
-        kernel = self.kernel[index]
+        kernel = self._rows(index)
         weighted = torch.cholesky_solve(kernel.T, product.float()).T.contiguous()
         leverage = torch.linalg.vecdot(weighted, kernel).clamp(max=1 - 1e-4)
         residual = targets[index] - mean - kernel @ coefficients
@@ -214,9 +222,7 @@ class NystromRidge:
             kernel=kernel,
         )
 
-    def _products_of(
-        self, rows: NDArray[np.int64], targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _products_of(self, rows: NDArray[np.int64], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean [V] of the targets [N, V] at ``rows``, and K' (Y - mean) [M, V] of these.
 
         They are taken together part by part: with many values, the targets are the largest matrix.
@@ -225,14 +231,14 @@ class NystromRidge:
         for places in self._parts(rows):
             mean += targets[places].sum(0, dtype=torch.float64)
         mean = (mean / len(rows)).float()
-        products = torch.zeros(self.kernel.shape[1], len(mean), dtype=torch.float64)
+        products = torch.zeros(len(self._factor), len(mean), dtype=torch.float64)
         for places in self._parts(rows):
-            products += self.kernel[places].T @ (targets[places] - mean)
+            products += self._rows(places).T @ (targets[places] - mean)
         return mean, products
 
     def _squares_of(self, rows: NDArray[np.int64]) -> Tensor:
         """Return F' F of the items at ``rows``; the lower triangle alone."""
-        count = len(self.kernel)
+        count = len(self._kernels[0])
         if not self.is_shared or count - len(rows) > len(rows):
             return self._squared(rows)
         if self._squares is None:
@@ -250,11 +256,20 @@ class NystromRidge:
         squares = torch.zeros_like(self._factor)
         # Sums of few rows are exact enough in single precision.
         for places in self._parts(rows):
-            kernel = self.kernel[places]
-            features = torch.linalg.solve_triangular(factor, kernel.T, upper=False)
+            features = torch.linalg.solve_triangular(factor, self._rows(places).T, upper=False)
             # Half of the products are the other half: BLAS computes them once.
             squares += torch.from_numpy(ssyrk(1.0, features.numpy(), lower=1))
         return squares
+
+    def _rows(self, index: Tensor | slice) -> Tensor:
+        """Return the kernel rows at an index."""
+        first, *others = self._kernels
+        rows = first[index]
+        if others:
+            rows = rows + others[0][index]
+        for each in others[1:]:
+            rows += each[index]
+        return rows
 
     def _parts(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """Yield ``rows`` a few thousand at a time."""

@@ -31,6 +31,7 @@ be negative."""
 SHARED_PENALTY = 1e-4
 OWN_PENALTY = 1e-3
 BIAS_PENALTY = 1e-4
+_LOGITS_TOGETHER = 1 << 22
 _SHARED_STEPS = 40
 _OWN_STEPS = 20
 _START = (4.0, 0.3)
@@ -68,7 +69,7 @@ class Shortlists:
         own = np.take_along_axis(scores, chosen[None], axis=2).transpose(1, 2, 0)
         return cls(own, chosen.astype(np.int32))
 
-    def select(self, index: IntArray | BoolArray) -> Shortlists:
+    def select(self, index: IntArray | BoolArray | slice) -> Shortlists:
         """Return those of some cells."""
         return Shortlists(self.scores[index], self.values[index])
 
@@ -88,19 +89,27 @@ class Weights:
 
     def logits(self, shortlists: Shortlists) -> NDArray[np.float32]:
         """Return logits [N, V] of all values, whose exponentials sum to one."""
+        logits = np.empty((len(shortlists.values), len(self.biases)), np.float32)
+        size = max(1, _LOGITS_TOGETHER // len(self.biases))
+        for start in range(0, len(logits), size):
+            part = slice(start, start + size)
+            logits[part] = self._logits(shortlists.select(part))
+        return logits
+
+    def _logits(self, shortlists: Shortlists) -> FloatArray:
         scores = shortlists.features @ self.features + self.biases[shortlists.values]
         scores -= log_sum_exp(scores)[:, None]
         count, size = shortlists.values.shape
         if size == len(self.biases):
             every = np.empty((count, size))
             np.put_along_axis(every, shortlists.values, scores, axis=1)
-            return every.astype(np.float32)
+            return every
         every = np.broadcast_to(self.rest, (count, len(self.rest))).copy()
         np.put_along_axis(every, shortlists.values, 0.0, axis=1)
         every *= self.missed / np.maximum(every.sum(1, keepdims=True), 1e-12)
         logits = np.log(np.maximum(every, 1e-12))
         np.put_along_axis(logits, shortlists.values, scores + np.log1p(-self.missed), axis=1)
-        return logits.astype(np.float32)
+        return logits
 
 
 @dataclass(frozen=True)

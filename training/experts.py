@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from experts.chosen_items import choose_items, learnable
+from experts.compared_items import KEPT_OF_VALUE, MAX_ITEMS
 from experts.fitting import FittedExperts, fit_experts
 from experts.kernels import DESCRIPTOR_SIZE, describe
 from experts.labelled_items import LabelledItems
@@ -19,6 +21,7 @@ from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.arrays import IntArray
 from schema.errors import DataError, TrainingError, UsageError
 from schema.memory import keep_freed_memory
+from schema.ontology import Ontology
 from training.config import EXPERTS_PRESET, TrainOptions
 from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
@@ -88,7 +91,12 @@ def train_experts(
         raise TrainingError(
             "the experts have no statement to learn from: ingest items with properties"
         )
-    items = read_labelled_items(home, snapshot, learned, report, needs_images)
+    items = read_labelled_items(
+        home, snapshot, _chosen(snapshot, learned, ontology, options.seed), report, needs_images
+    )
+    learned_by_network = {snapshot.items[number] for number in splits["train"].tolist()}
+    # Of many items it is large.
+    del snapshot
     fitted = fit_experts(
         folder.name,
         ontology,
@@ -96,11 +104,12 @@ def train_experts(
         seed=options.seed,
         progress=lambda done, total: report(Preparing("experts", done, total)),
     )
-    if len(fitted.items) < len(items):
+    if len(fitted.items) < len(learned):
         report(
             TrainingWarning(
-                f"the experts learn from {len(fitted.items):,} of {len(items):,} items, which "
-                "cover the rare values first: more would not fit into memory"
+                f"the experts learn from {len(fitted.items):,} of {len(learned):,} items: rare "
+                "values first, then at random, and not from items without any value. More would "
+                "not fit into memory"
             )
         )
     about = {
@@ -112,7 +121,6 @@ def train_experts(
         "step": 0,
         "validation": left_out_hits(fitted),
     }
-    learned_by_network = {snapshot.items[number] for number in splits["train"].tolist()}
     unseen = frozenset(fitted.items.ids) - learned_by_network
     return ExpertsRun(fitted, folder, about, time.monotonic() - began, unseen)
 
@@ -154,14 +162,20 @@ def read_labelled_items(
 ) -> LabelledItems:
     """Read the items of a snapshot at ``index`` [N], with descriptors of their images."""
     files = home.image_files()
+    # Where few items of many are learned from, other images are not read.
+    is_read = np.ones(len(snapshot.images), bool)
+    if len(snapshot.images) > MAX_ITEMS:
+        is_read[:] = False
+        is_read[index] = True
+    images = [image if read else None for image, read in zip(snapshot.images, is_read, strict=True)]
     cache = ImageCache.build(
-        snapshot.images,
+        images,
         DESCRIPTOR_SIZE,
         home.cache,
         files,
         lambda done, total: report(Preparing("images", done, total)),
     )
-    unreadable = files.unreadable(snapshot.images)
+    unreadable = files.unreadable(images)
     if unreadable.all and needs_images:
         raise DataError(f"{unreadable}; {WITHOUT_IMAGES}")
     if unreadable:
@@ -177,6 +191,17 @@ def read_labelled_items(
         descriptions=[details.description(place) if details else None for place in places],
         categories=[snapshot.category_path(place) for place in places],
     )
+
+
+def _chosen(snapshot: GraphSnapshot, among: IntArray, ontology: Ontology, seed: int) -> IntArray:
+    """Return the items of a snapshot that experts learn from ``among`` [N]: all, unless too many.
+
+    They are chosen before their images are read, which takes longer than all else.
+    """
+    if len(among) <= MAX_ITEMS:
+        return among
+    known = learnable([snapshot.statements_of(place) for place in among.tolist()], ontology)
+    return among[choose_items(known, MAX_ITEMS, np.random.default_rng(seed), KEPT_OF_VALUE)]
 
 
 def left_out_hits(fitted: FittedExperts) -> dict[str, float]:

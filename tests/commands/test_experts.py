@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,28 @@ def test_experts_are_evaluated_in_every_setting(run: Call) -> None:
     reports = run("evaluate", "completion", "--all", "--part", "test", "--json").json
     assert len(reports) == 11
     assert all(0 <= report["macro"]["hits@1"]["value"] <= 1 for report in reports)
+
+
+def test_of_many_items_some_are_learned_from_and_read(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kg.image_cache
+    import training.experts
+
+    monkeypatch.setattr(training.experts, "MAX_ITEMS", 30)
+    read: list[str] = []
+    read_all = kg.image_cache._read_all
+
+    def counted(images: list[str], *args: Any) -> Any:
+        read.extend(images)
+        return read_all(images, *args)
+
+    monkeypatch.setattr(kg.image_cache, "_read_all", counted)
+    call("--home", "many", "ingest", draw_catalogue(tmp_path / "drawn"))
+    result = call("--home", "many", "train", "--preset", "experts", "--json")
+    assert "the experts learn from 30 of 100 items" in result.err
+    assert len(read) == 30
+    assert result.json["metrics"]["hits@1"] > 0.5
 
 
 def test_experts_match_no_queries(run: Call) -> None:

@@ -153,6 +153,25 @@ def test_landmarks_when_there_are_many_items(monkeypatch: pytest.MonkeyPatch) ->
     assert answer(fitted, ItemInput("x", title="Blue mug Alda"), "colour")[0] == "blue"
 
 
+def test_of_many_values_fewer_items_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    import experts.labels
+
+    items = labelled(made_items(60))
+    every = fit_experts("x", ONTOLOGY, items)
+    monkeypatch.setattr(experts.labels, "MAX_LEFT_OUT", 1)
+    monkeypatch.setattr(experts.labels, "LEAST_ASKED", 20)
+    fewer = fit_experts("x", ONTOLOGY, items)
+    assert max(len(cells.item) for cells in every.held_out.values()) > 20
+    # All properties are asked of the same ones, which saves comparisons.
+    asked = np.unique(np.concatenate([cells.item for cells in fewer.held_out.values()]))
+    assert len(asked) == 20
+    # They only tell how far to trust experts, which have learned from all items nevertheless.
+    for key, learned in every.ensemble.learned.items():
+        np.testing.assert_array_equal(
+            learned.coefficients, fewer.ensemble.learned[key].coefficients
+        )
+
+
 @pytest.mark.parametrize("modality", list(Modality))
 def test_catalogues_that_lack_a_modality(modality: Modality) -> None:
     items = [item.without(modality) for item in made_items(30)]

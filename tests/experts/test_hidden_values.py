@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from experts.fitting import FittedExperts, fit_experts
 from experts.folder import load_experts, save_experts
-from experts.hidden_values import GROUP_ITEMS, hidden_groups, logits_without
+from experts.hidden_values import GROUP_ITEMS, hidden_groups, logits_without, shortlists_without
 from experts.stacker import Weights
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
@@ -124,6 +124,7 @@ def test_groups_are_as_large_as_they_have_to_be() -> None:
 def test_hidden_values_are_as_good_as_impossible() -> None:
     scores = np.random.default_rng(0).random((3, 5, 4)).astype(np.float32)
     weights = Weights(np.ones(6), np.zeros(4), 0.01, np.full(4, 0.25))
-    probabilities = np.exp(logits_without(scores, frozenset({1, 3}), weights))
+    hidden = frozenset({1, 3})
+    probabilities = np.exp(logits_without(shortlists_without(scores, hidden), hidden, weights))
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(probabilities[:, [1, 3]], 0, atol=1e-12)

@@ -107,8 +107,13 @@ def test_with_all_items_as_landmarks_both_are_the_same() -> None:
     np.testing.assert_allclose(nystrom.left_out(kernel), exact.left_out(kernel), atol=0.05)
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
 @pytest.mark.parametrize("unlabelled", [0, 5, 45])
-def test_left_out_scores_of_landmarks_are_those_of_a_fit_without_the_item(unlabelled: int) -> None:
+def test_left_out_scores_of_landmarks_are_those_of_a_fit_without_the_item(
+    unlabelled: int, is_shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sums are taken in several parts.
+    monkeypatch.setattr(experts.ridge, "_SQUARED_TOGETHER", 16)
     points, targets = made()
     labelled = np.ones(ITEMS, bool)
     labelled[:unlabelled] = False
@@ -116,7 +121,9 @@ def test_left_out_scores_of_landmarks_are_those_of_a_fit_without_the_item(unlabe
     kernel = gaussian(points, landmarks)
     between = gaussian(landmarks, landmarks)
     shifted = gaussian(points + 0.3, landmarks)
-    fitted = NystromRidge(kernel, between).fit(targets, labelled)
+    parts = [0.5 * kernel, 0.2 * kernel, 0.3 * kernel]
+    system = NystromRidge(parts[0], between, is_shared=is_shared, others=parts[1:])
+    fitted = system.fit(targets, labelled)
     left_out = fitted.left_out(shifted[torch.from_numpy(fitted.rows)]).numpy()
     wide = kernel.double().numpy()
     for place, row in enumerate(fitted.rows[:8].tolist()):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+import experts.stacker
 from experts.stacker import (
     LEAST_SCORE,
     SHORTLIST,
@@ -67,6 +68,15 @@ def test_values_that_are_not_on_the_shortlist_share_what_is_missed_by_frequency(
     np.testing.assert_allclose(
         rest / rest[0], frequencies[SHORTLIST:] / frequencies[SHORTLIST], 1e-4
     )
+
+
+def test_logits_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).random((2, 7, 40)).astype(np.float32)
+    frequencies = np.full(40, 1 / 40)
+    weights = Weights(np.array([1.0, 0.5, 0.2, 0.1]), np.zeros(40), 0.1, frequencies)
+    whole = weights.logits(Shortlists.of(scores))
+    monkeypatch.setattr(experts.stacker, "_LOGITS_TOGETHER", 3 * 40)
+    np.testing.assert_array_equal(weights.logits(Shortlists.of(scores)), whole)
 
 
 def test_weights_of_two_values_are_those_of_logistic_regression() -> None:

@@ -1,10 +1,13 @@
 """Measure the experts: what a fit costs by items, and what completing costs.
 
-    python benchmarks/experts.py [--items 1000 2000 4000] [--cells 10000] [--many 50000]
-        [--home HOME --model NAME] [--without-images] [--threads N] [--out FILE]
+    python benchmarks/experts.py [--items 1000 2000 4000] [--made 100000:500 30000:5000]
+        [--cells 10000] [--many 50000] [--home HOME --model NAME] [--without-images] [--threads N]
+        [--out FILE]
 
 Catalogues of `catalograph sample` are ingested and fitted, each in a process of its own, of which
-time, CPU time and peak memory are told. With the last of them, or with a model of another home,
+time, CPU time and peak memory are told. Those of `--made` have so many items and so many values of
+one of their eight properties, categories, some descriptions, and no images: drawing these would
+take long. With the last catalogue, or with a model of another home,
 
 - `complete` completes five cells of each item until there are as many as `--cells` says;
 - `many` does so for `--many` items, of which memory matters;
@@ -21,6 +24,7 @@ import argparse
 import csv
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -38,6 +42,9 @@ HIDDEN = 5
 """Cells of an item that are completed."""
 ALONE = 40
 """Items that are completed alone."""
+MADE_PROPERTIES = ("audience", "brand", "colour", "material", "pattern", "room", "shape")
+SYLLABLES = ("ba", "ko", "ri", "mu", "ten", "sol", "var", "nix", "lo", "pra", "dex", "um")
+FINISHES = ("soft", "robust", "light", "matt", "glossy")
 
 
 def measured(command: Sequence[str], threads: int) -> tuple[dict[str, float], str]:
@@ -70,22 +77,68 @@ def drop_images(table: Path) -> None:
         writer.writerows({**row, "image": ""} for row in rows)
 
 
+def write_made(folder: Path, items: int, values: int) -> Path:
+    """Write a catalogue of the sample's products, each of a series, of which there are many.
+
+    How many items a series has falls with its rank to the power of .8. Six of ten titles say it.
+    """
+    from kg.sample.kinds import KINDS
+    from kg.sample.offers import corrupt, make_offers
+
+    rng = random.Random(0)
+    offers = make_offers(items, rng)
+    series = [f"{rng.choice(SYLLABLES)}{rng.choice(SYLLABLES)}{n}".title() for n in range(values)]
+    drawn = rng.choices(series, [1 / (rank + 1) ** 0.8 for rank in range(values)], k=items)
+    folder.mkdir()
+    with (folder / "items.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "title", "category", "description", *MADE_PROPERTIES, "series"])
+        for offer, name in zip(offers, drawn, strict=True):
+            corrupt(offer, rng)
+            title = f"{offer.title} {name}" if offer.title and rng.random() < 0.6 else offer.title
+            finish = f"{offer.title} with a {rng.choice(FINISHES)} finish"
+            writer.writerow(
+                [
+                    offer.id,
+                    title,
+                    KINDS[offer.kind].category,
+                    finish if rng.random() < 0.3 else "",
+                    *(offer.values.get(name, "") for name in MADE_PROPERTIES),
+                    name if rng.random() < 0.8 else "",
+                ]
+            )
+    return folder / "items.csv"
+
+
 def fit(folder: Path, items: int, options: argparse.Namespace) -> dict[str, Any]:
     """Draw a catalogue, ingest it, and fit experts; return what the fit took."""
     shop = folder / f"shop-{items}"
-    home = ["cli.py", "--home", str(folder / f"home-{items}")]
-    for arguments in (["sample", str(shop), "--items", str(items)], ["ingest"]):
-        if arguments == ["ingest"]:
-            if options.without_images:
-                drop_images(shop / "items.csv")
-            arguments = ["ingest", str(shop / "items.csv"), "--max-rejects", "100%"]
-        measured([*home, *arguments], options.threads)
+    measured(["cli.py", "sample", str(shop), "--items", str(items)], options.threads)
+    if options.without_images:
+        drop_images(shop / "items.csv")
+    return {"items": items, **fit_table(shop / "items.csv", folder / f"home-{items}", options)}
+
+
+def fit_made(folder: Path, made: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Write a catalogue as ITEMS:VALUES says, ingest it, and fit experts; return what it took."""
+    items, values = map(int, made.split(":"))
+    table = write_made(folder / f"shop-{made}", items, values)
+    return {
+        "items": items,
+        "values": values,
+        **fit_table(table, folder / f"home-{made}", options),
+    }
+
+
+def fit_table(table: Path, home_path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Ingest a table, and fit experts; return what the fit took."""
+    home = ["cli.py", "--home", str(home_path)]
+    measured([*home, "ingest", str(table), "--max-rejects", "100%"], options.threads)
     train = [*home, "train", "--preset", "experts", "--name", "experts", "--json"]
     costs, printed = measured(train, options.threads)
     result = json.loads(printed)
     size = (Path(result["model"]) / "experts.safetensors").stat().st_size
     return {
-        "items": items,
         **costs,
         "folder_megabytes": size / 1e6,
         "hits@1": result["metrics"]["hits@1"],
@@ -167,11 +220,12 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     with tempfile.TemporaryDirectory() as made:
         fits = []
         home, model = options.home, options.model
-        for items in options.items:
-            fits.append(fit(Path(made), items, options))
+        for catalogue in (*options.items, *options.made):
+            fit_one = fit_made if isinstance(catalogue, str) else fit
+            fits.append(fit_one(Path(made), catalogue, options))
             print(json.dumps(fits[-1]), flush=True)
             if options.home is None:
-                home, model = str(Path(made) / f"home-{items}"), "experts"
+                home, model = str(Path(made) / f"home-{catalogue}"), "experts"
         yield "fits", fits
         if home is None:
             return
@@ -188,6 +242,7 @@ def main() -> None:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--items", type=int, nargs="*", default=[1000, 2000, 4000])
+    parser.add_argument("--made", nargs="*", default=[], metavar="ITEMS:VALUES")
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--home")

@@ -85,8 +85,8 @@ def compare(
     """
     items = items.with_every_part()
     if len(items) > MAX_ITEMS:
-        known = learnable(items.known, ontology)
-        items = items.select(choose_items(known, MAX_ITEMS, rng, KEPT_OF_VALUE))
+        learned = learnable(items.known, ontology)
+        items = items.select(choose_items(learned, MAX_ITEMS, rng, KEPT_OF_VALUE))
     is_exact = len(items) <= MAX_EXACT
     texts = TextForms.of(items, CatalogueWords(ontology), properties, rng)
     landmarks = items

@@ -47,6 +47,7 @@ from experts.stacking import fit_stacker
 from experts.variants import VARIANTS, KnownVariant, Shown, TitleVariant, Variant, hides_values
 from schema.arrays import BoolArray
 from schema.errors import TrainingError
+from schema.memory import return_freed_memory
 from schema.ontology import Ontology
 from schema.progress import ProgressCallback, no_progress
 
@@ -194,6 +195,9 @@ class ExpertFitting:
             own.scores[expert, seen] = left_out
             if hides_values(seen):
                 _score_hidden(own, fitted, (expert, seen), kernel)
+        if not self.compared.is_exact:
+            # The matrices of all sizes that are let go here would add up to gigabytes.
+            return_freed_memory()
 
     def _labelled(self, expert: Expert, own: Labels) -> BoolArray:
         """Return which items [N] an expert learns a property from."""

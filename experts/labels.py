@@ -189,4 +189,5 @@ def _visible(true: BoolArray, order: IntArray, variants: int) -> IntArray:
     """Return the items that are scored as if left out, given which have which value [N, V]."""
     fitting = MAX_LEFT_OUT // (true.shape[1] * variants)
     most = min(MAX_HELD_OUT, max(LEAST_ASKED, fitting))
-    return order[true.any(1)[order]][:most]
+    is_labelled = np.asarray(true.any(1))
+    return order[is_labelled[order]][:most]

@@ -53,7 +53,7 @@ class ComparedItems:
         known: their statements in every form [N]
         landmarks: the M items that all are compared with; the N items themselves if ``is_exact``
         kernels: those of the landmarks
-        one_hot: the statements in every form, as ones [N, S]
+        features: those of the statements in every form [N, F]
         levels: those of the categories, as ones [N, L]
     """
 
@@ -63,7 +63,7 @@ class ComparedItems:
     landmarks: LabelledItems
     kernels: Kernels
     is_exact: bool
-    one_hot: Mapping[KnownVariant, csr_matrix]
+    features: Mapping[KnownVariant, csr_matrix]
     levels: csr_matrix
 
     @property
@@ -96,7 +96,7 @@ def compare(
     if not is_exact:
         chosen = choose_landmarks(_alike(kernels, landmarks, texts.words), LANDMARKS, rng)
         landmarks = landmarks.select(chosen)
-        statements = StatementKernel(ontology, landmarks.known)
+        statements = kernels.statements.select(chosen)
         kernels = Kernels(
             title=kernels.title.select(chosen),
             blind=kernels.blind.select(chosen),
@@ -116,7 +116,7 @@ def compare(
         landmarks,
         kernels,
         is_exact,
-        one_hot={form: kernels.statements.one_hot(each) for form, each in known.items()},
+        features={form: kernels.statements.features(each) for form, each in known.items()},
         levels=kernels.category.one_hot(items.categories),
     )
 
@@ -130,7 +130,7 @@ def _fit_kernels(
 ) -> Kernels:
     """Learn what the kernels take of all items, to compare with the landmarks."""
     blind_landmarks = [texts.words.blind(title) for title in landmarks.titles]
-    statements = StatementKernel(ontology, landmarks.known)
+    statements = StatementKernel.fit(ontology, items.known, landmarks.known)
     return Kernels(
         title=TitleKernel.fit(items.titles, landmarks.titles),
         blind=TitleKernel.fit(texts.titles[TitleVariant.BLIND], blind_landmarks),

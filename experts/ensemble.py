@@ -324,7 +324,7 @@ class ExpertEnsemble:
         text = text_of(item.title, item.description if description else None)
         (state,) = self.words.states(text, [cell.property])
         known = any(
-            name in self._learned_properties and self.ontology.position(name, value) is not None
+            self.kernels.statements.knows(name, value)
             for name, value in others_of(cell.known, cell.property)
         )
         category = self._category_state(category_of(item, cell), cell.property)
@@ -504,7 +504,7 @@ class _Opinions:
             self._rows[part] = PartRows(each.rows[used], place)
         known, place = _distinct([others_of(cell.known, property) for cell in cells])
         statements = ensemble.kernels.statements
-        rows = statements.rows(statements.one_hot(known), property)
+        rows = statements.rows(statements.features(known), property)
         self._rows[Part.STATEMENTS] = PartRows(rows, place)
         kernel = ensemble.kernels.category
         if not kernel.is_empty:

@@ -86,8 +86,8 @@ class Gathering:
         if variant.image:
             whole &= own.present[Part.IMAGE]
         if variant.shows_known:
-            one_hot = self.compared.one_hot[variant.known]
-            whole &= self.compared.kernels.statements.has_others(one_hot, own.property)
+            features = self.compared.features[variant.known]
+            whole &= self.compared.kernels.statements.has_others(features, own.property)
         if variant.shows_description:
             whole &= own.present[Part.DESCRIPTION]
         if variant.category is CategoryVariant.HIDDEN:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from encoders.descriptors import (
     thumbnails,
 )
 from encoders.patch_dictionary import PatchDictionary
+from experts.number_grids import Grid, NumberScale, learn_scales, number_of
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, IntArray
 from schema.ontology import Ontology
@@ -45,6 +47,14 @@ DESCRIPTOR_SIZE = 64
 """Pixels per side of the images that descriptors are computed from."""
 TITLE_SHARPNESS = 4.0
 STATEMENT_SHARPNESS = 3.0
+WIDE = Grid.of_width(0.5)
+"""By which numbers are compared where a text is asked, in standard deviations."""
+NARROW = Grid.of_width(0.1)
+"""By which numbers are compared where a number is asked."""
+CLASS_SHARE = 0.5
+"""How much of a number counts as a class, and not by its value, where a number is asked."""
+MAX_REMEMBERED = 1 << 17
+"""Statements whose features are kept at most."""
 MAX_NGRAMS = 200_000
 """The most n-grams of each kind, the most frequent ones: enough for a hundred thousand titles."""
 MAX_DENSE = 1 << 25
@@ -386,28 +396,80 @@ def _squared_distances(
 
 
 class StatementKernel:
-    """exp(3 (k - 1)) of the cosine k of one-hot known statements.
+    """exp(3 (k - 1)) of the cosine k of known statements.
 
-    The property that is asked for is left out of both items.
+    The property that is asked for is left out of both items. A statement is a feature of its own,
+    one-hot; that of a number is Gaussian weights on a grid (:mod:`experts.number_grids`), so that
+    near numbers are alike. Where a number is asked, it is half of each, with narrower weights: what
+    goes with 1125 ml is often another exact number.
+
+    Args:
+        ontology: the properties and values that it knows
+        landmarks: the statements of the landmarks
+        scales: those of the properties whose numbers are compared by value
     """
 
-    def __init__(self, ontology: Ontology, landmarks: Sequence[Sequence[PropertyValue]]) -> None:
+    def __init__(
+        self,
+        ontology: Ontology,
+        landmarks: Sequence[Sequence[PropertyValue]],
+        scales: Mapping[str, NumberScale] = MappingProxyType({}),
+    ) -> None:
         self.ontology = ontology
+        self._scales = dict(scales)
         properties = ontology.learned()
         sizes = [len(ontology.values_of(name)) for name in properties]
         firsts = np.cumsum([0, *sizes])
-        self._first = dict(zip(properties, firsts.tolist(), strict=False))
-        self._end = dict(zip(properties, firsts[1:].tolist(), strict=True))
-        self._columns = int(firsts[-1])
-        self._set_landmarks(self.one_hot(landmarks))
+        self._classes = {
+            name: slice(first, first + size)
+            for name, first, size in zip(properties, firsts.tolist(), sizes, strict=False)
+        }
+        self._grids: dict[str, tuple[slice, slice]] = {}
+        end = int(firsts[-1])
+        for name in self._scales:
+            wide = slice(end, end + len(WIDE.points))
+            end = wide.stop + len(NARROW.points)
+            self._grids[name] = wide, slice(wide.stop, end)
+        self._columns = end
+        self._weights = {asks: self._weights_of_columns(asks) for asks in (False, True)}
+        self._found: dict[PropertyValue, _Features] = {}
+        self._set_landmarks(self.features(landmarks))
 
-    def _set_landmarks(self, one_hot: csr_matrix) -> None:
-        self._landmarks = one_hot
+    @classmethod
+    def fit(
+        cls,
+        ontology: Ontology,
+        known: Sequence[Sequence[PropertyValue]],
+        landmarks: Sequence[Sequence[PropertyValue]],
+    ) -> StatementKernel:
+        """Learn the scales of numbers of the ``known`` statements of items."""
+        return cls(ontology, landmarks, learn_scales(ontology, known))
+
+    def select(self, index: IntArray) -> StatementKernel:
+        """Return the kernel with some of its landmarks alone."""
+        kernel = StatementKernel(self.ontology, [], self._scales)
+        kernel._set_landmarks(self._landmarks[index].tocsr())
+        return kernel
+
+    def _weights_of_columns(self, asks_number: bool) -> NDArray[np.float32]:
+        """Return how much the columns count [F] where a number is asked, or where none is."""
+        weights = np.ones(self._columns, np.float32)
+        for name, (wide, narrow) in self._grids.items():
+            for position, text in enumerate(self.ontology.values_of(name)):
+                if self._scaled(name, text) is not None:
+                    column = self._classes[name].start + position
+                    weights[column] = CLASS_SHARE if asks_number else 0
+            weights[wide] = 0 if asks_number else 1
+            weights[narrow] = 1 - CLASS_SHARE if asks_number else 0
+        return np.sqrt(weights)
+
+    def _set_landmarks(self, features: csr_matrix) -> None:
+        self._landmarks = features
         # A row of statements times a dense matrix is a sum of a few of its rows.
-        self._is_dense = one_hot.shape[0] * one_hot.shape[1] <= MAX_DENSE
-        transposed = one_hot.T.tocsr()
+        self._is_dense = features.shape[0] * features.shape[1] <= MAX_DENSE
+        transposed = features.T.tocsr()
         self._transposed = transposed.toarray() if self._is_dense else transposed
-        self._others: dict[str, NDArray[np.float32]] = {}
+        self._lengths: dict[str, NDArray[np.float32]] = {}
 
     @property
     def landmarks(self) -> int:
@@ -416,43 +478,92 @@ class StatementKernel:
 
     def values_of_landmarks(self, property: str) -> BoolArray:
         """Return which values of a property the landmarks have [M, V]."""
-        own = self._landmarks[:, self._first[property] : self._end[property]]
+        own = self._landmarks[:, self._classes[property]]
         return np.asarray(own.toarray() > 0)
 
-    def one_hot(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
-        """Return the statements of N items as a sparse matrix [N, columns] of ones."""
+    def knows(self, property: str, value: str) -> bool:
+        """Return whether it compares a statement."""
+        return len(self._features_of((property, value)).columns) > 0
+
+    def features(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
+        """Return the statements of N items as a sparse matrix [N, F].
+
+        It has ones for classes, and weights on grids for numbers; of equal statements of an item
+        there is one.
+        """
         from scipy.sparse import csr_matrix
 
-        indices = []
+        columns: list[IntArray] = []
+        weights: list[NDArray[np.float32]] = []
         indptr = [0]
         for statements in known:
-            columns = set()
-            for name, value in statements:
-                position = self.ontology.position(name, value) if name in self._first else None
-                if position is not None:
-                    columns.add(self._first[name] + position)
-            indices += sorted(columns)
-            indptr.append(len(indices))
-        ones = np.ones(len(indices), np.float32)
-        return csr_matrix((ones, indices, indptr), shape=(len(known), self._columns))
+            every = {each.key: each for each in map(self._features_of, statements)}
+            columns += (each.columns for each in every.values())
+            weights += (each.weights for each in every.values())
+            indptr.append(indptr[-1] + sum(len(each.columns) for each in every.values()))
+        matrix = csr_matrix(
+            (
+                np.concatenate([np.zeros(0, np.float32), *weights]),
+                np.concatenate([np.zeros(0, np.int64), *columns]),
+                indptr,
+            ),
+            shape=(len(known), self._columns),
+        )
+        matrix.sum_duplicates()
+        return matrix
+
+    def _features_of(self, statement: PropertyValue) -> _Features:
+        found = self._found.get(statement)
+        if found is None:
+            if len(self._found) >= MAX_REMEMBERED:
+                self._found.clear()
+            found = self._found[statement] = self._find_features(*statement)
+        return found
+
+    def _find_features(self, property: str, value: str) -> _Features:
+        columns = []
+        weights = []
+        position = self.ontology.position(property, value) if property in self._classes else None
+        if position is not None:
+            columns.append(np.array([self._classes[property].start + position]))
+            weights.append(np.ones(1))
+        scaled = self._scaled(property, value)
+        if scaled is not None:
+            for grid, own in zip((WIDE, NARROW), self._grids[property], strict=True):
+                places, near = grid.weights(scaled)
+                columns.append(own.start + places)
+                weights.append(near)
+        if not columns:
+            return _Features(None, np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return _Features(
+            (property, position, scaled),
+            np.concatenate(columns),
+            np.concatenate(weights).astype(np.float32),
+        )
+
+    def _scaled(self, property: str, value: str) -> float | None:
+        scale = self._scales.get(property)
+        number = None if scale is None else number_of(self.ontology[property], value)
+        return None if scale is None or number is None else scale.scaled(number)
 
     def rows(self, statements: csr_matrix, property: str) -> KernelRows:
-        """Compare one-hot statements [N, columns] with the landmarks, without ``property``.
+        """Compare the features of statements [N, F] with the landmarks, without ``property``.
 
         The result is [N, M].
         """
-        if property not in self._others:
-            self._others[property] = self._count_others(self._landmarks, property)
-        landmarks = self._others[property]
+        if property not in self._lengths:
+            self._lengths[property] = _lengths(self._weighted(self._landmarks, property))
+        landmarks = self._lengths[property]
         rows = np.empty((statements.shape[0], len(landmarks)), np.float32)
         for start in range(0, len(rows), COMPARED_TOGETHER):
             part = slice(start, start + COMPARED_TOGETHER)
-            others = self._without(statements[part], property)
-            items = np.diff(others.indptr).astype(np.float32)
-            shared = others @ self._transposed
+            weighted = self._weighted(statements[part], property)
+            items = _lengths(weighted)
+            # The landmarks' own weights are in the items', twice.
+            shared = self._weighted(weighted, property) @ self._transposed
             cosine = np.asarray(shared if self._is_dense else shared.toarray(), np.float32)
-            cosine *= 1 / np.sqrt(np.maximum(items, 1))[:, None]
-            cosine *= 1 / np.sqrt(np.maximum(landmarks, 1))
+            cosine *= 1 / np.where(items > 0, items, 1)[:, None]
+            cosine *= 1 / np.where(landmarks > 0, landmarks, 1)
             cosine -= 1
             cosine *= STATEMENT_SHARPNESS
             np.exp(cosine, out=rows[part])
@@ -462,28 +573,30 @@ class StatementKernel:
 
     def has_others(self, statements: csr_matrix, property: str) -> BoolArray:
         """Return which items [N] have a known statement of another property."""
-        return self._count_others(statements, property) > 0
+        return np.asarray(np.diff(self._weighted(statements, property).indptr) > 0)
 
-    def _count_others(self, statements: csr_matrix, property: str) -> NDArray[np.float32]:
-        """Return how many statements of other properties each of N items has."""
-        others = self._without(statements, property)
-        return np.diff(others.indptr).astype(np.float32)
-
-    def _without(self, statements: csr_matrix, property: str) -> csr_matrix:
-        """Return one-hot statements [N, columns] without those of a property."""
+    def _weighted(self, statements: csr_matrix, property: str) -> csr_matrix:
+        """Return features [N, F] of statements, weighed for a property, without its own."""
         from scipy.sparse import csr_matrix
 
         columns = statements.indices
-        kept = (columns < self._first[property]) | (columns >= self._end[property])
+        weights = self._weights[property in self._grids][columns]
+        for own in (self._classes[property], *self._grids.get(property, ())):
+            weights[(columns >= own.start) & (columns < own.stop)] = 0
+        kept = weights > 0
         before = np.concatenate([[0], np.cumsum(kept)])
-        parts = (statements.data[kept], columns[kept], before[statements.indptr])
-        return csr_matrix(parts, shape=statements.shape)
+        data = statements.data[kept] * weights[kept]
+        return csr_matrix((data, columns[kept], before[statements.indptr]), shape=statements.shape)
 
     def arrays(self) -> Arrays:
         """Return what :meth:`from_arrays` makes the kernel from again, with the ontology."""
+        scales = [(each.is_logarithmic, each.centre, each.spread) for each in self._scales.values()]
         return {
+            "data": self._landmarks.data,
             "indices": self._landmarks.indices.astype(np.int32),
             "indptr": self._landmarks.indptr.astype(np.int64),
+            "numbers": text_array(list(self._scales)),
+            "scales": np.array(scales, np.float64).reshape(-1, 3),
         }
 
     @classmethod
@@ -493,12 +606,38 @@ class StatementKernel:
         """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
         from scipy.sparse import csr_matrix
 
-        kernel = cls(ontology, [])
+        scales = {}
+        # In folders from before numbers were compared by value, all statements are classes.
+        if "numbers" in arrays:
+            names = texts_of_array(arrays["numbers"])
+            for name, row in zip(names, arrays["scales"].astype(np.float64), strict=True):
+                if name not in ontology.learned():
+                    raise ValueError(f"numbers of a property {name!r} that is not learned")
+                is_logarithmic, centre, spread = row.tolist()
+                scales[name] = NumberScale(bool(is_logarithmic), centre, spread)
+        kernel = cls(ontology, [], scales)
         indices = arrays["indices"]
         indptr = arrays["indptr"]
-        ones = np.ones(len(indices), np.float32)
+        data = np.ones(len(indices), np.float32)
+        if "data" in arrays:
+            data = arrays["data"].astype(np.float32)
         shape = (len(indptr) - 1, kernel._columns)
-        landmarks = csr_matrix((ones, indices, indptr), shape=shape)
+        landmarks = csr_matrix((data, indices, indptr), shape=shape)
         landmarks.check_format(full_check=True)
         kernel._set_landmarks(landmarks)
         return kernel
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The ``columns`` of a statement and their ``weights``; ``key`` is that of equal ones."""
+
+    key: tuple[str, int | None, float | None] | None
+    columns: IntArray
+    weights: NDArray[np.float32]
+
+
+def _lengths(features: csr_matrix) -> NDArray[np.float32]:
+    """Return the Euclidean lengths [N] of the rows of a sparse matrix [N, F]."""
+    squares = np.concatenate([[0.0], np.cumsum(np.square(features.data, dtype=np.float64))])
+    return np.sqrt(squares[features.indptr[1:]] - squares[features.indptr[:-1]]).astype(np.float32)

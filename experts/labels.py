@@ -125,7 +125,7 @@ def labels_of(
         Part.BLIND_TITLE: has_title,
         Part.IMAGE: items.images.present,
         Part.STATEMENTS: compared.kernels.statements.has_others(
-            compared.one_hot[KnownVariant.ALL], property
+            compared.features[KnownVariant.ALL], property
         ),
         Part.DESCRIPTION: np.array([bool(text) for text in items.descriptions]),
         Part.CATEGORY: levels[CategoryVariant.HIDDEN].getnnz(1) > 0,

@@ -111,11 +111,11 @@ def rows_of_property(compared: ComparedItems, labels: Labels, asked: IntArray) -
     """Return the rows of statements and categories, without those of the property itself."""
     property = labels.property
     statements = compared.kernels.statements
-    every = compared.one_hot[KnownVariant.ALL]
-    some = compared.one_hot[KnownVariant.SOME][asked]
+    every = compared.features[KnownVariant.ALL]
+    some = compared.features[KnownVariant.SOME][asked]
     rows: dict[tuple[Part, Form], Tensor] = {
-        (Part.STATEMENTS, form): torch.from_numpy(statements.rows(one_hot, property))
-        for form, one_hot in ((KnownVariant.ALL, every), (KnownVariant.SOME, some))
+        (Part.STATEMENTS, form): torch.from_numpy(statements.rows(features, property))
+        for form, features in ((KnownVariant.ALL, every), (KnownVariant.SOME, some))
     }
     category = compared.kernels.category
     if not category.is_empty:
@@ -129,8 +129,8 @@ def rows_of_property(compared: ComparedItems, labels: Labels, asked: IntArray) -
 
 def _property_between(compared: ComparedItems, property: str) -> dict[Part, Tensor]:
     statements = compared.kernels.statements
-    one_hot = statements.one_hot(compared.landmarks.known)
-    between = {Part.STATEMENTS: torch.from_numpy(statements.rows(one_hot, property))}
+    features = statements.features(compared.landmarks.known)
+    between = {Part.STATEMENTS: torch.from_numpy(statements.rows(features, property))}
     category = compared.kernels.category
     if not category.is_empty:
         levels = category.one_hot(compared.landmarks.categories)

@@ -81,17 +81,17 @@ def test_a_catalogue_without_images() -> None:
 def test_statements_are_compared_without_the_property_that_is_asked() -> None:
     known = [(("kind", "mug"), ("colour", "red")), (("kind", "mug"), ("colour", "blue"))]
     kernel = StatementKernel(ONTOLOGY, known)
-    rows = kernel.rows(kernel.one_hot(known), "colour")
+    rows = kernel.rows(kernel.features(known), "colour")
     np.testing.assert_allclose(rows, 1, atol=1e-6)
-    rows = kernel.rows(kernel.one_hot(known), "kind")
+    rows = kernel.rows(kernel.features(known), "kind")
     np.testing.assert_allclose(rows[0, 1], np.exp(-3), rtol=1e-5)
-    rows = kernel.rows(kernel.one_hot(known), "room")
+    rows = kernel.rows(kernel.features(known), "room")
     np.testing.assert_allclose(rows[0, 1], np.exp(3 * (0.5 - 1)), rtol=1e-5)
 
 
 def test_statements_that_the_ontology_does_not_know_do_not_count() -> None:
     kernel = StatementKernel(ONTOLOGY, [(("kind", "mug"),)])
-    known = kernel.one_hot([(("kind", "sofa"), ("ean", "40"), ("weight", "3"))])
+    known = kernel.features([(("kind", "sofa"), ("ean", "40"), ("weight", "3"))])
     assert known.nnz == 0
     assert not kernel.rows(known, "colour").any()
     assert not kernel.has_others(known, "colour").any()
@@ -109,7 +109,7 @@ def test_kernels_are_the_same_when_they_are_read_again() -> None:
         ImageKernel.from_arrays(image.arrays()).rows(others), image.rows(others), atol=2e-3
     )
     statements = StatementKernel(ONTOLOGY, items.known)
-    known = statements.one_hot(items.known[:4])
+    known = statements.features(items.known[:4])
     np.testing.assert_array_equal(
         StatementKernel.from_arrays(ONTOLOGY, statements.arrays()).rows(known, "room"),
         statements.rows(known, "room"),

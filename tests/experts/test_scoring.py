@@ -37,7 +37,7 @@ def direct(fitted: FittedExperts, expert: Expert, item: ItemInput, cell: CellQue
     """Return what an expert says [V], by the kernel row of the item alone."""
     kernels = fitted.ensemble.kernels
     image = item.image if isinstance(item.image, np.ndarray) else None
-    one_hot = kernels.statements.one_hot([others_of(cell.known, PROPERTY)])
+    one_hot = kernels.statements.features([others_of(cell.known, PROPERTY)])
     rows = {
         Part.TITLE: kernels.title.rows([item.title]),
         Part.BLIND_TITLE: kernels.blind.rows([fitted.ensemble.words.blind(item.title)]),

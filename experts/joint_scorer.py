@@ -24,7 +24,7 @@ from experts.fitting import FittedExperts
 from experts.labelled_items import HeldOutCells
 from experts.open_values import OpenValue
 from experts.second_stage import Key, SecondStage, SourcedCells
-from experts.situations import Situation, text_of
+from experts.situations import CategoryState, Situation, text_of
 from experts.variants import variants
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, CellScorer, EncodedItems
@@ -217,14 +217,24 @@ class JointScorer:
 
     def _may_join(self, item: ItemInput) -> set[int]:
         """Return the numbers of the sources that join for some property of an item."""
-        text = text_of(item.title, item.description)
+        kernels = self.experts.kernels
+        has_description = bool(item.description) and not kernels.description.is_empty
+        has_category = bool(item.category) and not kernels.category.is_empty
+        text = text_of(item.title, item.description if has_description else None)
         states = self.experts.words.states(text, list(self.ontology.learned()))
-        with_image = item.image is not None
-        return {
-            source
-            for state in set(states)
-            for source in self.stage.joining(Situation(state, with_image, known=False))
-        }
+        sources: set[int] = set()
+        for state in set(states):
+            # The most that may be there: what a cell is judged by may be less.
+            whole = Situation(
+                state,
+                item.image is not None,
+                known=False,
+                description=has_description,
+                category=CategoryState.SAYS if has_category else CategoryState.ABSENT,
+            )
+            for situation in (whole, *whole.with_less):
+                sources.update(self.stage.joining(situation))
+        return sources
 
     def score(
         self, encoded: JointlyEncoded, cells: Sequence[CellQuery]

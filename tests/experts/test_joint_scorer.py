@@ -18,6 +18,7 @@ from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery, CellScorer
 from schema.ontology import Ontology, PropertySpec
 from tests.experts.made import ONTOLOGY, labelled, made_items
+from tests.experts.test_parts import told
 
 ITEMS = made_items(120)
 COLOUR_VALUES = ONTOLOGY.values_of("colour")
@@ -53,6 +54,18 @@ class Insider:
 @pytest.fixture(scope="module")
 def fitted() -> FittedExperts:
     return fit_experts("both", ONTOLOGY, labelled(ITEMS))
+
+
+@pytest.fixture(scope="module")
+def described() -> FittedExperts:
+    """Experts of items with descriptions and categories."""
+    items = told(ITEMS)
+    learned = replace(
+        labelled(items),
+        descriptions=[item.description for item in items],
+        categories=[item.category for item in items],
+    )
+    return fit_experts("told", ONTOLOGY, learned)
 
 
 def test_sources_see_cells_in_the_forms_that_the_experts_saw(fitted: FittedExperts) -> None:
@@ -116,6 +129,25 @@ def test_the_scorer_joins_where_the_stage_says_and_asks_nothing_elsewhere(
         np.testing.assert_array_equal(found[place], alone[place])
     for row, own in zip(scorer.proving_scores(encoded, cells), alone, strict=True):
         np.testing.assert_array_equal(row, own)
+
+
+@pytest.mark.parametrize("category", [("Home", "Bright"), ("Home", "Lamp"), ()])
+def test_a_source_is_asked_about_items_with_description_and_category(
+    described: FittedExperts, category: tuple[str, ...]
+) -> None:
+    source = Insider()
+    item = replace(
+        ITEMS[1], title="Alda 1", image=None, description="with a long cable", category=category
+    )
+    cells = [CellQuery(0, name) for name in ("colour", "kind")]
+    for cell in cells:
+        situation = described.ensemble.situation_of(item, cell)
+        assert situation.description
+        stage = SecondStage(("insider",), {group_of(situation): np.array([[0.0, 3.0, 0.5]])}, {})
+        scorer = JointScorer(described.ensemble, stage, [source])
+        source.asked.clear()
+        scorer.score(scorer.encode([item]), [cell])
+        assert [asked.property for _, asked in source.asked] == [cell.property]
 
 
 @dataclass

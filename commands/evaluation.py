@@ -264,6 +264,18 @@ def _report_lines(report: EvaluationReport) -> list[object]:
         "what is filled at a target precision, and how much of it is right:",
         table(decision_columns, decision_rows, right=decision_columns[1:]),
         *report.decision_lines(),
+        *_several_lines(report),
+    ]
+
+
+def _several_lines(report: EvaluationReport) -> list[object]:
+    """Return a table of the values of properties with several; nothing without such."""
+    columns, *rows = report.several_rows()
+    if not rows:
+        return []
+    return [
+        "properties with several values, value by value:",
+        table(columns, rows, right=columns[1:]),
     ]
 
 

@@ -24,9 +24,11 @@ from evaluation.metrics import (
     summarise,
 )
 from evaluation.settings import Setting, apply_setting, catalogue_words
+from evaluation.several_values import SeveralEstimates, ValueCounts, estimate_values
 from experts.open_values import OpenValue
 from fusion.inference.featurizer import ItemInput, PropertyValue
 from fusion.inference.scorer import CellQuery
+from schema.arrays import BoolArray, FloatArray
 from schema.category_levels import without_values
 from schema.errors import DataError
 from schema.modalities import CONTENT_MODALITIES, Modality
@@ -35,6 +37,7 @@ from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
 from serving.cells import Scorer, predict, proving_in_chunks, score_in_chunks, unknown_values
 from serving.deciding import fills
+from serving.several_values import SeveralValues
 
 _EVALUATION_BATCH = 128  # items
 
@@ -44,7 +47,8 @@ class EvaluationReport:
     """Metrics of one model in one setting, with 95% intervals over items.
 
     ``cells`` counts the hidden cells of each property; ``macro`` is the mean over properties, and
-    ``pooled`` takes all cells together. ``outcomes`` are what the metrics were computed from.
+    ``pooled`` takes all cells together. ``several`` counts by value, for the properties of which
+    each value is filled or not by itself. ``outcomes`` are what the metrics were computed from.
     """
 
     model: str
@@ -54,6 +58,7 @@ class EvaluationReport:
     properties: dict[str, MetricEstimates]
     macro: MetricEstimates
     pooled: MetricEstimates
+    several: dict[str, SeveralEstimates]
     outcomes: Mapping[str, Outcomes] = field(compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +75,7 @@ class EvaluationReport:
             "macro": _plain(self.macro),
             "pooled": _plain(self.pooled),
             "properties": properties,
+            "several": {name: each.as_dict() for name, each in self.several.items()},
         }
 
     def as_rows(self) -> list[list[str]]:
@@ -95,6 +101,25 @@ class EvaluationReport:
             heading += [f"filled at {target}", "right"]
         rows = [*self.properties.items(), ("macro", self.macro), ("all cells", self.pooled)]
         return [heading, *(_decision_row(name, estimates) for name, estimates in rows)]
+
+    def several_rows(self) -> list[list[str]]:
+        """Return a table of the single values that are filled; only the heading if there are none.
+
+        It has a row for each property with several values and each target precision.
+        """
+        rows = [
+            [
+                name,
+                f"{target.target}",
+                f"{of_property.values}",
+                f"{target.filled}",
+                *(_shown(each.value, 4) for each in (target.precision, target.recall, target.f1)),
+            ]
+            for name, of_property in self.several.items()
+            for target in of_property.targets
+        ]
+        heading = ["property", "target", "values", "filled", "precision", "recall", "F1"]
+        return [heading, *rows]
 
     def decision_lines(self) -> list[str]:
         """Return a sentence for each target about all cells together, with the interval."""
@@ -276,6 +301,14 @@ class _HiddenCells:
     true_values: list[list[str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _DecidedValues:
+    """The probabilities [N, V + K] of N cells' candidates, and which of V are filled [N, T, V]."""
+
+    probabilities: FloatArray
+    filled: BoolArray
+
+
 class _SettingEvaluator:
     """Collects the outcomes of one setting, batch by batch."""
 
@@ -284,6 +317,8 @@ class _SettingEvaluator:
         self.ontology = ontology
         self.setting = setting
         self.calibration = Calibration(scorer.calibration)
+        self.several = SeveralValues(scorer.calibration)
+        self.value_counts: dict[str, list[ValueCounts]] = defaultdict(list)
         self.outcomes: dict[str, list[Outcomes]] = {name: [] for name in ontology.learned()}
         # The properties that the model knows, and has values of.
         self.known = {
@@ -349,7 +384,14 @@ class _SettingEvaluator:
             unknown_values(self.scorer, items[query.item], cells.property)
             for query in cells.queries
         ]
-        candidates = _with_unknown(logits, len(spec.values), unknown)
+        several = None
+        candidates: NDArray[np.floating]
+        if cells.property in self.several.properties:
+            several = self._decided_by_value(cells, logits, items, proof, unknown)
+        if several is None:
+            candidates = _with_unknown(logits, len(spec.values), unknown)
+        else:
+            candidates = several.probabilities
         # A cell with several true values has a row for each of them: M rows in all.
         row_cell = np.repeat(np.arange(len(number)), [len(each) for each in cells.true_values])
         positions = [
@@ -368,8 +410,40 @@ class _SettingEvaluator:
         rank[known] = realistic_ranks(
             candidates[row_cell[known]], row_value[known], is_true[row_cell[known]]
         )
-        confidence = np.zeros(len(number))
-        filled = np.zeros((len(number), len(TARGETS)), dtype=bool)
+        best = candidates.argmax(1)
+        correct = is_true[np.arange(len(best)), best]
+        if several is not None:
+            right = several.filled & is_true[:, None, : len(spec.values)]
+            true = np.array([len(each) for each in cells.true_values])
+            self.value_counts[cells.property].append(
+                ValueCounts(number, true, several.filled.sum(2), right.sum(2))
+            )
+            confidence = candidates.max(1)
+            filled = np.asarray(several.filled.any(2))
+        else:
+            confidence, filled = self._decided(cells, logits, items, proof, unknown)
+        return Outcomes(
+            item=number[row_cell],
+            rank=rank,
+            cell_item=number,
+            confidence=confidence,
+            correct=correct,
+            filled=filled,
+            unanswered=np.zeros(0, dtype=np.int64),
+        )
+
+    def _decided(
+        self,
+        cells: _HiddenCells,
+        logits: NDArray[np.float32],
+        items: Sequence[ItemInput],
+        proof: Sequence[NDArray[np.float32]] | None,
+        unknown: Sequence[Sequence[OpenValue]],
+    ) -> tuple[FloatArray, BoolArray]:
+        """Return the best candidate's probability [N], and at which targets it is filled [N, T]."""
+        spec = self.known[cells.property]
+        confidence = np.zeros(len(cells.queries))
+        filled = np.zeros((len(cells.queries), len(TARGETS)), dtype=bool)
         for row, query in enumerate(cells.queries):
             situation = self.scorer.situation(items[query.item], query)
             temperature = self.calibration.temperature(situation, cells.property)
@@ -386,16 +460,40 @@ class _SettingEvaluator:
             for column, target in enumerate(TARGETS):
                 threshold = self.calibration.threshold(situation, cells.property, target)
                 filled[row, column] = fills(predicted.candidates, threshold, proving=proving)
-        best = candidates.argmax(1)
-        return Outcomes(
-            item=number[row_cell],
-            rank=rank,
-            cell_item=number,
-            confidence=confidence,
-            correct=is_true[np.arange(len(best)), best],
-            filled=filled,
-            unanswered=np.zeros(0, dtype=np.int64),
-        )
+        return confidence, filled
+
+    def _decided_by_value(
+        self,
+        cells: _HiddenCells,
+        logits: NDArray[np.float32],
+        items: Sequence[ItemInput],
+        proof: Sequence[NDArray[np.float32]] | None,
+        unknown: Sequence[Sequence[OpenValue]],
+    ) -> _DecidedValues:
+        """Decide on each value of cells that may have several, none of which is known."""
+        spec = self.known[cells.property]
+        nothing = np.zeros(len(spec.values), bool)
+        most = max(map(len, unknown), default=0)
+        probabilities = np.zeros((len(logits), len(spec.values) + most))
+        filled = np.zeros((len(logits), len(TARGETS), len(spec.values)), dtype=bool)
+        for row, query in enumerate(cells.queries):
+            situation = self.scorer.situation(items[query.item], query)
+            predicted = self.several.predict_to_decide(
+                self.calibration,
+                situation,
+                cells.property,
+                logits[row],
+                None if proof is None else proof[row],
+                nothing,
+            )
+            said = [float(predicted.other) * each.probability for each in unknown[row]]
+            every = np.append(predicted.candidates, said)
+            probabilities[row, : len(every)] = every
+            for column, target in enumerate(TARGETS):
+                filled[row, column] = self.several.fills(
+                    situation, spec, predicted.candidates, target
+                )
+        return _DecidedValues(probabilities, filled)
 
     def report(self, items: int, resamples: int, seed: int) -> EvaluationReport:
         """Compute the metrics of everything that was added."""
@@ -411,6 +509,12 @@ class _SettingEvaluator:
             properties=summary.properties,
             macro=summary.macro,
             pooled=summary.pooled,
+            several={
+                name: estimate_values(
+                    ValueCounts.concatenate(parts), items, resamples=resamples, seed=seed
+                )
+                for name, parts in self.value_counts.items()
+            },
             outcomes=outcomes,
         )
 

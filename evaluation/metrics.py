@@ -206,7 +206,7 @@ def _measure(outcomes: Mapping[str, Outcomes], items: int, resamples: int, seed:
     values[:, _ECE] = [each.calibration_error() for each in properties]
     parts = [
         np.stack([each.metrics(weights) for each in properties], 1)
-        for weights in _resample(items, resamples, seed)
+        for weights in resample(items, resamples, seed)
     ]
     return _Measured(values, np.concatenate([np.zeros((0, *values.shape)), *parts]))
 
@@ -370,7 +370,7 @@ def _cross_fitted_error(gaps: FloatArray) -> FloatArray:
     return np.asarray((np.sign(of_others) * by_fold).sum((1, 2)))
 
 
-def _resample(items: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+def resample(items: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     """Yield the weights [b, items] of a few resamples at a time: how often each item is drawn."""
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLES_PER_PRODUCT):

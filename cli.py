@@ -98,6 +98,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("models", "Compare training runs."),
     "model": ("models", "Inspect a model."),
     "complete": ("completion", "Fill in missing values, with probabilities and evidence."),
+    "audit": ("audit", "Find stored values, images and titles that are probably wrong."),
     "match": ("retrieval", "Score how well an item matches a query."),
     "evaluate": ("evaluation", "Evaluate a model on held-out items."),
     "leaks": ("evaluation", "Report train/test leakage in a split."),

@@ -111,7 +111,8 @@ class JointTraining:
             options = options_of(about)
         run = train_experts(self.home, options, report, folder=folder, needs_images=needs_images)
         fitted = _Calibrated.of(run)
-        save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration)
+        left_out = run.fitted.left_out
+        save_experts(folder, run.fitted.ensemble, run.about, fitted.calibration, left_out)
         run.record(self.home)
         self.context.note(
             f"experts fitted on {len(run.fitted.items):,} items in {run.seconds:.0f} s, and ready "

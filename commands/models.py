@@ -227,7 +227,7 @@ def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path 
     with TrainingDisplay() as display:
         run = train_experts(home, options, display)
     calibration = calibrate_experts(run.fitted)
-    save_experts(run.folder, run.fitted.ensemble, run.about, calibration)
+    save_experts(run.folder, run.fitted.ensemble, run.about, calibration, run.fitted.left_out)
     result = run.result()
     run.record(home)
     if llm is not None:

@@ -442,7 +442,7 @@ class ExpertEnsemble:
         for number, cell in enumerate(cells):
             item = encoded.items[cell.item % ENCODED_TOGETHER]
             by_situation[self.situation_of(item, cell)].append(number)
-        opinions = _Opinions(self, encoded, cells, property)
+        opinions = self.opinions(encoded, cells, property)
         tells_unknown = self.open_values is not None and self.open_values.offers(property)
         logits = np.empty((len(cells), len(frequencies) + tells_unknown), np.float32)
         for situation, numbers in by_situation.items():
@@ -477,10 +477,16 @@ class ExpertEnsemble:
         experts: Iterable[Expert],
     ) -> NDArray[np.float32]:
         """Return what each of the experts says of each value, [E, C, V]."""
-        return _Opinions(self, encoded, cells, property).of(experts, range(len(cells)))
+        return self.opinions(encoded, cells, property).of(experts, range(len(cells)))
+
+    def opinions(
+        self, encoded: EncodedItems, cells: Sequence[CellQuery], property: str
+    ) -> Opinions:
+        """Return what experts say of cells of one property."""
+        return Opinions(self, encoded, cells, property)
 
 
-class _Opinions:
+class Opinions:
     """What experts say of C cells of one property.
 
     An expert's score is a sum over its parts. That of a title, an image or a set of statements is
@@ -521,9 +527,10 @@ class _Opinions:
     def of(self, experts: Iterable[Expert], cells: Sequence[int]) -> NDArray[np.float32]:
         """Return the scores [E, C, V] of some of the cells."""
         chosen = np.asarray(cells, np.int64)
-        return np.stack([self._of(expert, chosen) for expert in experts])
+        return np.stack([self.of_expert(expert, chosen) for expert in experts])
 
-    def _of(self, expert: Expert, cells: IntArray) -> NDArray[np.float32]:
+    def of_expert(self, expert: Expert, cells: IntArray) -> NDArray[np.float32]:
+        """Return what one expert says of some of the cells, [C, V]."""
         if expert is VALUE_IN_CATEGORY:
             return self._said[self._rows[Part.CATEGORY].place[cells]]
         learned = self._learned[expert]

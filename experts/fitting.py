@@ -39,6 +39,7 @@ from experts.ensemble import (
 from experts.gathering import Gathering
 from experts.labelled_items import HeldOutCells, LabelledItems
 from experts.labels import Labels, Seen, labels_of
+from experts.left_out import LearnedItems
 from experts.open_fitting import fit_open_values
 from experts.part_rows import PartRows, Ridge, rows_of_content, rows_of_property
 from experts.ridge import FittedRidge
@@ -75,6 +76,7 @@ class FittedExperts:
     held_out: dict[tuple[Situation, str], HeldOutCells]
     items: LabelledItems
     shown: Shown
+    left_out: LearnedItems
 
 
 def fit_experts(
@@ -103,7 +105,10 @@ def fit_experts(
     kernels = fitting.compared.kernels
     ensemble = ExpertEnsemble(name, ontology, kernels, fitting.learned, stacked.stacker)
     ensemble.open_values = opened.open_values
-    return FittedExperts(ensemble, opened.held_out, fitting.compared.items, fitting.compared.shown)
+    compared = fitting.compared
+    return FittedExperts(
+        ensemble, opened.held_out, compared.items, compared.shown, fitting.left_out
+    )
 
 
 class ExpertFitting:
@@ -112,6 +117,7 @@ class ExpertFitting:
     Attributes:
         compared: the items and the kernels that compare them
         learned: what each expert has learned of each property, after :meth:`fit`
+        left_out: what leaving an item out takes, after :meth:`fit`
         steps: the number that progress is counted up to, the stacker's step being the last
     """
 
@@ -129,6 +135,11 @@ class ExpertFitting:
         self.asked = np.unique(np.concatenate([own.asked for own in self.labels.values()]))
         self.gathering = Gathering(ontology, self.compared, rng)
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
+        self.left_out = LearnedItems.of(
+            self.compared.items,
+            self.compared.one_hot[KnownVariant.ALL],
+            is_exact=self.compared.is_exact,
+        )
         self.steps = len(self.of_content) + len(self.properties) + 1
 
     def fit(self, progress: ProgressCallback = no_progress) -> Gathering:
@@ -187,6 +198,7 @@ class ExpertFitting:
         self.learned[expert, own.property] = LinearScores(
             fitted.coefficients.numpy(), fitted.mean.numpy()
         )
+        self.left_out.add(expert, own.property, fitted)
         for seen in _seen(expert):
             kernel = rows.of(expert, seen, fitted.rows)
             shape = (len(own.asked), len(fitted.mean))

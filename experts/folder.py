@@ -34,6 +34,7 @@ from experts.kernels import (
     text_array,
     texts_of_array,
 )
+from experts.left_out import LearnedItems, LeftOutEnsemble
 from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
 from experts.situations import CategoryState, Situation, every_situation
 from experts.stacker import Weights
@@ -57,6 +58,8 @@ from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 
 EXPERT_FILE = "experts.safetensors"
+LEFT_OUT_FILE = "left_out.safetensors"
+"""What leaving an item out takes (:mod:`experts.left_out`)."""
 JOINT = "joint.json"
 """What joins a network to the experts of a folder, written by :mod:`serving.joining`."""
 
@@ -82,6 +85,7 @@ def save_experts(
     ensemble: ExpertEnsemble,
     about: Mapping[str, Any],
     calibration: Mapping[str, Any] | None = None,
+    left_out: LearnedItems | None = None,
 ) -> None:
     """Write a model folder of experts alone; ``about`` becomes its ``config.json``."""
     ontology = ensemble.ontology
@@ -91,6 +95,8 @@ def save_experts(
         ONTOLOGY: ontology.to_toml().encode(),
         EXPERT_FILE: save(to_arrays(ensemble)),
     }
+    if left_out is not None:
+        files[LEFT_OUT_FILE] = save(left_out.arrays(list(ontology.learned())))
     if calibration is not None:
         files[CALIBRATION] = json.dumps(calibration, ensure_ascii=False).encode()
     write_files(folder, files)
@@ -111,6 +117,20 @@ def load_experts(folder: Path, read_pixels: PixelReader | None = None) -> Expert
     ensemble.calibration = description.calibration
     ensemble.read_pixels = read_pixels
     return ensemble
+
+
+def load_left_out(ensemble: ExpertEnsemble) -> LeftOutEnsemble | None:
+    """Return experts of a folder that score the items they know as if they did not.
+
+    None if the folder is of an earlier version, which does not keep what that takes. Raises
+    ModelError if it is damaged.
+    """
+    files = read_required_files(ensemble.path, (EXPERT_FILE,))
+    if LEFT_OUT_FILE not in files:
+        return None
+    with reporting_damage(ensemble.path):
+        arrays = load(files[LEFT_OUT_FILE])
+        return LeftOutEnsemble(ensemble, LearnedItems.from_arrays(ensemble, arrays))
 
 
 def to_arrays(ensemble: ExpertEnsemble) -> Arrays:

@@ -476,6 +476,15 @@ class StatementKernel:
         """How many landmarks there are."""
         return int(self._landmarks.shape[0])
 
+    @property
+    def columns(self) -> int:
+        """How many columns one-hot statements have: one for each value."""
+        return self._columns
+
+    def columns_of(self, property: str) -> tuple[int, int]:
+        """Return where the columns of a property begin and end."""
+        return self._first[property], self._end[property]
+
     def values_of_landmarks(self, property: str) -> BoolArray:
         """Return which values of a property the landmarks have [M, V]."""
         own = self._landmarks[:, self._classes[property]]

@@ -74,6 +74,9 @@ class ExactRidge:
             columns=index,
             weighted=inverse[own],
             steps=solved[own] / inverse.diagonal()[own][:, None],
+            labelled=every,
+            gaps=self.ridge * inverse.diagonal(),
+            ridge=self.ridge,
             places=torch.from_numpy(places),
         )
 
@@ -114,6 +117,10 @@ class FittedRidge:
         weighted: how much each item's kernel row counts for each of the items, [N', C]: the inverse
             itself, or K G of landmarks
         steps: how far each item's own label moves the solution, [N', V]
+        labelled: the numbers [L] of all labelled items
+        gaps: how much of a change of its label each of these does not follow, [L]: one minus its
+            leverage. With its residual r, it is scored r / gap from its label when it is left out.
+        ridge: the strength of the penalty
         places: the items' numbers [N'] among the C columns, if the landmarks are the items
         kernel: the items' kernel with landmarks [N', M], if these are not the items themselves
     """
@@ -124,6 +131,9 @@ class FittedRidge:
     columns: Tensor | slice
     weighted: Tensor
     steps: Tensor
+    labelled: NDArray[np.int64]
+    gaps: Tensor
+    ridge: float
     places: Tensor | None = None
     kernel: Tensor | None = None
 
@@ -139,6 +149,22 @@ class FittedRidge:
         """
         own = torch.linalg.vecdot(kernel[:, self.columns], self.weighted)
         return self.predict(kernel) - own[:, None] * self.steps
+
+    def shared_gaps(self, pairs: NDArray[np.int64]) -> Tensor | None:
+        """Return the ``gaps`` [P] that pairs [P, 2] of items share, as numbers among all items.
+
+        In the matrix of which ``gaps`` are the diagonal they are the elements beside it. Those of
+        items that cannot be left out are NaN. None if the items are not their own landmarks.
+        """
+        if self.places is None:
+            return None
+        found = torch.full((len(pairs),), torch.nan)
+        row = np.searchsorted(self.rows, pairs[:, 0])
+        column = np.searchsorted(self.labelled, pairs[:, 1])
+        is_there = np.isin(pairs[:, 0], self.rows) & np.isin(pairs[:, 1], self.labelled)
+        places = torch.from_numpy(row[is_there]), torch.from_numpy(column[is_there])
+        found[torch.from_numpy(is_there)] = self.ridge * self.weighted[places]
+        return found
 
     def coefficients_without(self, items: NDArray[np.int64]) -> Tensor:
         """Return the coefficients [M, V] as if some labelled items had not been learned from.
@@ -212,6 +238,7 @@ class NystromRidge:
         weighted = torch.cholesky_solve(kernel.T, product.float()).T.contiguous()
         leverage = torch.linalg.vecdot(weighted, kernel).clamp(max=1 - 1e-4)
         residual = targets[index] - mean - kernel @ coefficients
+        gaps = 1 - leverage if len(rows) == len(every) else self._gaps(every, product.float())
         return FittedRidge(
             coefficients=coefficients,
             mean=mean,
@@ -219,8 +246,19 @@ class NystromRidge:
             columns=slice(None),
             weighted=weighted,
             steps=residual / (1 - leverage)[:, None],
+            labelled=every,
+            gaps=gaps,
+            ridge=self.ridge,
             kernel=kernel,
         )
+
+    def _gaps(self, rows: NDArray[np.int64], product: Tensor) -> Tensor:
+        """Return one minus the leverage [L] of the items at ``rows``; G is the inverse of P P'."""
+        found = []
+        for places in self._parts(rows):
+            features = torch.linalg.solve_triangular(product, self._rows(places).T, upper=False)
+            found.append(1 - features.square().sum(0).clamp(max=1 - 1e-4))
+        return torch.cat(found)
 
     def _products_of(self, rows: NDArray[np.int64], targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean [V] of the targets [N, V] at ``rows``, and K' (Y - mean) [M, V] of these.

@@ -31,7 +31,7 @@ WRONG = 8
 @pytest.fixture(scope="module")
 def items() -> list[ItemInput]:
     """Items of which one has a wrong colour."""
-    made = made_items(60)
+    made = made_items(240)
     item = made[WRONG]
     (kind, (_, colour), room) = item.known
     other = next(each for each in COLOURS if each != colour)
@@ -72,7 +72,7 @@ def test_a_wrong_value_is_found_first_among_items_that_were_learned_from(
         ]
     )
     first = found[0]
-    right = made_items(60)[WRONG].known[1][1]
+    right = made_items(240)[WRONG].known[1][1]
     assert (first.item, first.property, first.value) == ("I8", "colour", items[WRONG].known[1][1])
     assert first.proposed[0].value == right
     assert first.probability is not None
@@ -80,7 +80,7 @@ def test_a_wrong_value_is_found_first_among_items_that_were_learned_from(
     assert first.gain == pytest.approx(first.proposed[0].probability - first.probability)
     by_part = {each["part"]: each for each in first.evidence}
     assert by_part["title"]["says"] == by_part["image"]["says"] == right
-    assert (looked.statements, looked.items) == (180, 60)
+    assert (looked.statements, looked.items) == (720, 240)
 
 
 def test_what_is_not_looked_at_is_counted(items: list[ItemInput], scorer: LeftOutEnsemble) -> None:

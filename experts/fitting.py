@@ -137,7 +137,7 @@ class ExpertFitting:
         self.learned: dict[tuple[Expert, str], LinearScores] = {}
         self.left_out = LearnedItems.of(
             self.compared.items,
-            self.compared.one_hot[KnownVariant.ALL],
+            self.compared.kernels.statements.one_hot(self.compared.items.known),
             is_exact=self.compared.is_exact,
         )
         self.steps = len(self.of_content) + len(self.properties) + 1

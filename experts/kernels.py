@@ -477,13 +477,17 @@ class StatementKernel:
         return int(self._landmarks.shape[0])
 
     @property
-    def columns(self) -> int:
-        """How many columns one-hot statements have: one for each value."""
-        return self._columns
+    def classes(self) -> int:
+        """How many columns the classes have, which come first: one for each value."""
+        return max((own.stop for own in self._classes.values()), default=0)
 
-    def columns_of(self, property: str) -> tuple[int, int]:
-        """Return where the columns of a property begin and end."""
-        return self._first[property], self._end[property]
+    def classes_of(self, property: str) -> slice:
+        """Return which columns are the values of a property."""
+        return self._classes[property]
+
+    def one_hot(self, known: Sequence[Sequence[PropertyValue]]) -> csr_matrix:
+        """Return the statements of N items by their classes alone, [N, C]."""
+        return self.features(known)[:, : self.classes]
 
     def values_of_landmarks(self, property: str) -> BoolArray:
         """Return which values of a property the landmarks have [M, V]."""

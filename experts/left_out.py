@@ -74,7 +74,7 @@ class LearnedItems:
     Attributes:
         ids: their ids
         digests: of each item's texts and category [N, 8]
-        known: their statements, one-hot [N, columns], by the columns of the kernel of statements
+        known: their statements, one-hot [N, C], by the classes of the kernel of statements
         pairs: the numbers of copies of each other [P, 2]
         is_exact: whether the items are the landmarks
         gaps: by expert and property [N]; NaN for items that it has not learned the property from
@@ -165,7 +165,7 @@ class LearnedItems:
         ids = texts_of_array(arrays["ids"])
         indices, indptr = arrays["known.indices"], arrays["known.indptr"]
         ones = np.ones(len(indices), np.float32)
-        columns = ensemble.kernels.statements.columns
+        columns = ensemble.kernels.statements.classes
         known = csr_matrix((ones, indices, indptr), shape=(len(ids), columns))
         known.check_format(full_check=True)
         pairs = arrays["pairs"].astype(np.int64)
@@ -225,8 +225,8 @@ class LeftOutEnsemble(ExpertEnsemble):
             return Knowledge.CHANGED
         statements = self.kernels.statements
         columns = self._columns_of(place)
-        first, end = statements.columns_of(property)
-        learned = columns[(columns < first) | (columns >= end)]
+        own = statements.classes_of(property)
+        learned = columns[(columns < own.start) | (columns >= own.stop)]
         now = statements.one_hot([others_of(item.known, property)]).indices
         return Knowledge.LEARNED if np.array_equal(learned, now) else Knowledge.CHANGED
 
@@ -263,8 +263,8 @@ class LeftOutEnsemble(ExpertEnsemble):
     def _values_of(self, place: int, property: str) -> IntArray:
         """Return the positions of the values that the experts learned of an item."""
         columns = self._columns_of(place)
-        first, end = self.kernels.statements.columns_of(property)
-        return np.asarray(columns[(columns >= first) & (columns < end)] - first)
+        own = self.kernels.statements.classes_of(property)
+        return np.asarray(columns[(columns >= own.start) & (columns < own.stop)] - own.start)
 
     def targets(self, places: Sequence[int], property: str) -> NDArray[np.float32]:
         """Return the labels [C, V] of some of the items, as the experts learned them."""

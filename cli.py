@@ -97,6 +97,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("models", "Train a model on the catalogue."),
     "runs": ("models", "Compare training runs."),
     "model": ("models", "Inspect a model."),
+    "models": ("home_models", "List, compare, promote and delete the models of a home."),
     "complete": ("completion", "Fill in missing values, with probabilities and evidence."),
     "audit": ("audit", "Find stored values, images and titles that are probably wrong."),
     "match": ("retrieval", "Score how well an item matches a query."),

@@ -42,7 +42,7 @@ def _choice(name: str, default: str, *others: str, help: str) -> Callable[[Any],
     )
 
 
-_part_option = click.option(
+part_option = click.option(
     "--part",
     "split_name",
     type=click.Choice(["test", "validation", "train"]),
@@ -50,7 +50,7 @@ _part_option = click.option(
     show_default=True,
     help="Split whose items are evaluated.",
 )
-_out_option = click.option(
+out_option = click.option(
     "--out",
     metavar="FILE",
     type=PATH,
@@ -115,9 +115,9 @@ def evaluate() -> None:
     help="Also evaluate this model, or a baseline that learns from the train split, and print the "
     "differences with paired intervals; may be repeated.  [default: none]",
 )
-@_part_option
+@part_option
 @split_option
-@_out_option
+@out_option
 @pass_context
 def completion(
     context: Context,
@@ -195,9 +195,7 @@ def completion(
         for line in language_model.total.lines():
             context.note(line)
     baselines = Baselines(home, split, split_name, also_blind)
-    others = [
-        _evaluate_other(context, baselines, name, settings) for name in dict.fromkeys(against)
-    ]
+    others = [evaluate_other(context, baselines, name, settings) for name in dict.fromkeys(against)]
     documents = []
     lines: list[object] = []
     for report, *baseline_reports in zip(reports, *others, strict=True):
@@ -211,11 +209,11 @@ def completion(
         lines += _report_lines(report)
         lines += (line for each in comparisons for line in _comparison_lines(each))
     result = documents if all_settings else documents[0]
-    _write_json(result, out)
+    write_json(result, out)
     context.emit(result, *lines)
 
 
-def _evaluate_other(
+def evaluate_other(
     context: Context, baselines: Baselines, name: str, settings: Sequence[Setting]
 ) -> list[EvaluationReport]:
     """Evaluate a baseline or another model on the same items."""
@@ -309,9 +307,9 @@ def _comparison_lines(comparison: Comparison) -> list[object]:
     "any",
     help="Queries that one term may turn the item's own query into: those of other items, or any.",
 )
-@_part_option
+@part_option
 @split_option
-@_out_option
+@out_option
 @pass_context
 def matching(
     context: Context,
@@ -350,7 +348,7 @@ def matching(
             baseline=held_out.baseline,
             progress=progress,
         )
-    _write_json(report.as_dict(), out)
+    write_json(report.as_dict(), out)
     columns, *rows = report.as_rows()
     kind_columns, *kind_rows = report.kind_rows()
     context.emit(
@@ -363,7 +361,7 @@ def matching(
     )
 
 
-def _write_json(document: Any, out: Path | None) -> None:
+def write_json(document: Any, out: Path | None) -> None:
     if out is not None:
         out.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 

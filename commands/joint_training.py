@@ -45,11 +45,17 @@ class JointTraining:
 
         ``finished`` is False if a signal ended the training.
         """
+        from kg.model_lock import model_lock
+
+        folder = self._folder()
+        with model_lock(folder) if self.processes.is_first else nullcontext():
+            return self._run(folder)
+
+    def _run(self, folder: Path) -> dict[str, Any]:
         from experts.folder import holds_experts
         from training.run import train
         from training.setup import check_options, has_begun
 
-        folder = self._folder()
         options = self.options
         with TrainingDisplay(quiet=not self.processes.is_first) as display:
             report = _EachWarningOnce(display)
@@ -94,7 +100,7 @@ class JointTraining:
                 # The experts are there alone: the network is trained from its beginning.
                 self.options = replace(options, resume=False)
                 return folder
-        folder = processes.from_first(model_folder(self.home, options))
+        folder = processes.from_first(model_folder(self.home, options, make=processes.is_first))
         processes.remember(asked, folder.name)
         return folder
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 model_option = click.option(
     "--model",
     metavar="NAME|DIR",
-    help="A model of this home, or any model folder.  [default: the newest model]",
+    help="A model of this home, or any model folder.  [default: the champion, or else the newest "
+    "model]",
 )
 split_option = click.option(
     "--split",
@@ -94,6 +95,19 @@ def note_not_learned(context: Context, ontology: Ontology | None) -> None:
         parts.append(f"{listed} ({reason})")
     if parts:
         context.note(f"not learned: {'; '.join(parts)}; learn = true in ontology.toml changes that")
+
+
+def note_champion(context: Context, home: Home, trained: Path) -> None:
+    """Say on stderr which model goes on being used if that is not the one just trained."""
+    from kg.home_models import read_champion
+
+    champion = read_champion(home)
+    if champion is not None and champion.name != trained.name:
+        context.note(
+            f"the champion is still {champion.name}, which `complete` uses: `catalograph models "
+            f"compare {trained.name} {champion.name}` tells which is better, and `models promote "
+            f"{trained.name}` makes this one the champion"
+        )
 
 
 def note_not_trained_to_complete(context: Context, scorer: ModelScorer) -> None:

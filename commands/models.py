@@ -21,7 +21,7 @@ from commands.base import (
     table,
 )
 from commands.language_model import learn, llm_option
-from commands.loading import note_not_learned, split_option
+from commands.loading import note_champion, note_not_learned, split_option
 from commands.progress import TrainingDisplay, bar, figures
 from schema.errors import UsageError
 from schema.modalities import Modality
@@ -30,6 +30,8 @@ from schema.progress import no_progress
 if TYPE_CHECKING:
     from fusion.summary import ModelSummary
     from kg.home import Home
+    from kg.model_answers import Answers
+    from schema.ontology import Ontology
     from training.config import TrainOptions
 
 
@@ -125,6 +127,7 @@ def train(context: Context, /, **options: Any) -> None:
     """
     from commands.joint_training import JointTraining
     from experts.language_model.settings import read_settings
+    from kg.model_lock import model_lock
     from serving.loading import calibrate_model
     from training.config import EXPERTS_PRESET, NETWORK_PRESET, TrainOptions
     from training.processes import Processes
@@ -169,14 +172,17 @@ def train(context: Context, /, **options: Any) -> None:
         folder = Path(result["model"])
         if finished and not with_experts:
             calibrating = bar("calibrating") if is_first_process else nullcontext(no_progress)
-            with calibrating as progress:
+            locked = model_lock(folder) if is_first_process else nullcontext()
+            with locked, calibrating as progress:
                 calibrate_model(
                     home, folder, progress, share_out=processes.share_out, store=is_first_process
                 )
     processes.leave()
     if not is_first_process:
         return
-    if not finished:
+    if finished:
+        note_champion(context, home, folder)
+    else:
         context.note(
             f"stopped at step {result['steps']}; continue with: "
             f"catalograph --home {home.path} train --resume --name {folder.name}"
@@ -220,20 +226,24 @@ def _fits_experts(context: Context, home: Home, options: TrainOptions, preset: s
 def _fit_experts(context: Context, home: Home, options: TrainOptions, llm: Path | None) -> None:
     """Fit, calibrate and store experts, and print what :func:`train` prints."""
     from experts.folder import save_experts
+    from kg.model_lock import model_lock
     from serving.expert_calibration import calibrate_experts
-    from training.experts import train_experts
+    from training.experts import experts_folder, train_experts
 
     note_not_learned(context, home.ontology_or_none())
-    with TrainingDisplay() as display:
-        run = train_experts(home, options, display)
-    calibration = calibrate_experts(run.fitted)
-    save_experts(run.folder, run.fitted.ensemble, run.about, calibration, run.fitted.left_out)
-    result = run.result()
-    run.record(home)
-    if llm is not None:
-        result["language_model"] = learn(
-            context, home, run.folder, run.fitted, calibration, llm, seed=options.seed
-        )
+    folder = experts_folder(home, options)
+    with model_lock(folder):
+        with TrainingDisplay() as display:
+            run = train_experts(home, options, display, folder=folder)
+        calibration = calibrate_experts(run.fitted)
+        save_experts(folder, run.fitted.ensemble, run.about, calibration, run.fitted.left_out)
+        result = run.result()
+        run.record(home)
+        if llm is not None:
+            result["language_model"] = learn(
+                context, home, folder, run.fitted, calibration, llm, seed=options.seed
+            )
+    note_champion(context, home, folder)
     hits = result["metrics"]["hits@1"]
     context.emit(
         result,
@@ -307,7 +317,8 @@ def model() -> None:
 def show_model(context: Context, name: str | None) -> None:
     """Show a model's tensors and parameters, or its experts.
 
-    NAME is a model of this home, DIR any model folder; by default, the newest model of the home.
+    NAME is a model of this home, DIR any model folder; by default, the champion of the home, or
+    else its newest model.
     Equal layers share one line, and the column "times" counts them.
 
     \b
@@ -317,13 +328,16 @@ def show_model(context: Context, name: str | None) -> None:
     from experts.folder import has_experts
     from fusion.checkpoint import ModelFolder, find_model
     from fusion.summary import summarize
+    from kg.home_models import champion_or
 
-    path = find_model(context.home().models, name)
+    home = context.home()
+    path = find_model(home.models, champion_or(home, name))
     if has_experts(path):
-        _show_experts(context, path)
+        _show_experts(context, home, path)
         return
     folder = ModelFolder(path)
     summary = summarize(folder.model)
+    answers = _answers(home, path, folder.ontology)
     specs = folder.ontology.properties.values()
     document = {
         "model": folder.name,
@@ -345,6 +359,7 @@ def show_model(context: Context, name: str | None) -> None:
         "values": sum(len(spec.values) for spec in specs),
         "calibrated": folder.calibration is not None,
         "config": folder.config.as_dict(),
+        "answers": None if answers is None else answers.as_dict(),
     }
     calibrated = "calibrated" if folder.calibration is not None else "not calibrated"
     columns = ("part", "times", "shape", "parameters")
@@ -353,11 +368,24 @@ def show_model(context: Context, name: str | None) -> None:
         f"{folder.name}: preset {document['preset']}, size {document['size']}, "
         f"step {document['step']}, at {folder.path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
+        *(answers.lines() if answers is not None else ()),
         table(columns, _model_rows(summary), right=("times", "parameters")),
     )
 
 
-def _show_experts(context: Context, path: Path) -> None:
+def _answers(home: Home, path: Path, ontology: Ontology) -> Answers | None:
+    """Return what a model can still answer in this home; None if that has no ontology."""
+    from kg.home_ontology import VocabularyEdits
+    from kg.model_answers import Answers
+
+    current = home.ontology_or_none()
+    if current is None:
+        return None
+    own = path.resolve().is_relative_to(home.models.resolve())
+    return Answers.of(current, ontology, VocabularyEdits.of(home), own=own)
+
+
+def _show_experts(context: Context, home: Home, path: Path) -> None:
     """Show what a model of experts has learned of how many properties, and what joins them."""
     from experts.folder import load_experts, network_folder
     from fusion.checkpoint import ModelFolder
@@ -366,6 +394,7 @@ def _show_experts(context: Context, path: Path) -> None:
     from serving.language_model import read_language_model
 
     ensemble = load_experts(path)
+    answers = _answers(home, path, ensemble.ontology)
     joined = read_stage(ensemble)
     language_model = read_language_model(ensemble)
     beside = network_folder(path)
@@ -409,6 +438,7 @@ def _show_experts(context: Context, path: Path) -> None:
             "prompt": language_model.prompt,
             "gains": language_model.stage.as_dict()["gains"],
         },
+        "answers": None if answers is None else answers.as_dict(),
     }
     calibrated = "calibrated" if ensemble.calibration is not None else "not calibrated"
     columns = ("expert", "properties", "parameters")
@@ -418,6 +448,7 @@ def _show_experts(context: Context, path: Path) -> None:
         f"{ensemble.name}: experts that compare an item with {ensemble.kernels.landmarks:,} "
         f"others, at {path}",
         f"{document['properties']} properties, {document['values']:,} values; {calibrated}",
+        *(answers.lines() if answers is not None else ()),
         *network_lines,
         *(joined.lines() if joined is not None else ()),
         *(language_model.lines() if language_model is not None else ()),

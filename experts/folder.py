@@ -41,9 +41,6 @@ from experts.stacker import Weights
 from experts.title_spans import FEATURES as SPAN_FEATURES
 from experts.title_spans import PLACES, SpanStatistics, SpanVocabulary, known_words
 from fusion.checkpoint import (
-    CALIBRATION,
-    CONFIG,
-    ONTOLOGY,
     ModelDescription,
     read_manifest,
     read_required_files,
@@ -53,11 +50,10 @@ from fusion.checkpoint import (
 from fusion.inference.featurizer import PixelReader
 from schema.arrays import FloatArray, IntArray
 from schema.documents import parse_json_object
-from schema.manifests import MANIFEST, NETWORK
+from schema.manifests import CALIBRATION, CONFIG, EXPERT_FILE, MANIFEST, NETWORK, ONTOLOGY
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 
-EXPERT_FILE = "experts.safetensors"
 LEFT_OUT_FILE = "left_out.safetensors"
 """What leaving an item out takes (:mod:`experts.left_out`)."""
 JOINT = "joint.json"

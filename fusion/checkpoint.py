@@ -31,15 +31,12 @@ from fusion.model import ProductModel
 from schema.documents import parse_json_object
 from schema.errors import ModelError, UsageError
 from schema.files import is_plain_name, open_named, write_together
+from schema.manifests import CALIBRATION, CONFIG, MANIFEST, ONTOLOGY
 from schema.memory import available_memory
 from schema.ontology import Ontology
 from schema.settings import shown
 
-MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-ONTOLOGY = "ontology.toml"
-CALIBRATION = "calibration.json"
 REQUIRED = (CONFIG, "tokenizer.json", "ngrams.json", ONTOLOGY, WEIGHTS)
 """The files that every model folder has."""
 
@@ -50,6 +47,7 @@ ABOUT = {
     "preset": (str, type(None)),
     "size": (str, type(None)),
     "seed": (int,),
+    "items": (int,),
     "steps": (int, type(None)),
     "minutes": (int, float, type(None)),
     "split": (str, type(None)),

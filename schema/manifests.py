@@ -12,6 +12,10 @@ from schema.files import digest_named, open_named, write_atomically
 MANIFEST = "manifest.json"
 NETWORK = "network"
 """The folder in a model folder of experts that holds a network, itself a model folder."""
+EXPERT_FILE = "experts.safetensors"
+CONFIG = "config.json"
+ONTOLOGY = "ontology.toml"
+CALIBRATION = "calibration.json"
 MAX_BYTES = 1 << 26
 """A larger manifest is damaged."""
 

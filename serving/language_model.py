@@ -15,7 +15,7 @@ from typing import Any
 
 from experts.ensemble import ExpertEnsemble
 from experts.fitting import FittedExperts
-from experts.folder import EXPERT_FILE, JOINT
+from experts.folder import JOINT
 from experts.joint_scorer import JointScorer, NetworkSource, score_by_sources
 from experts.language_model.asking import LanguageModel
 from experts.language_model.cache import CACHE_FILE, AnswerCache
@@ -39,6 +39,7 @@ from kg.image_cache import read_pixels
 from schema.documents import parse_json_object
 from schema.errors import ModelError, UsageError
 from schema.files import open_named
+from schema.manifests import EXPERT_FILE
 from schema.progress import ProgressCallback, no_progress
 from serving.calibration import Calibration
 from serving.expert_calibration import calibrate_joint

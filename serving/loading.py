@@ -16,6 +16,7 @@ from fusion.checkpoint import add_file, default_device, find_model
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellScorer
 from kg.home import Home
+from kg.home_models import champion_or
 from kg.image_cache import read_pixels
 from kg.image_files import ImageFiles
 from kg.snapshot import GraphSnapshot
@@ -34,10 +35,11 @@ ModelScorer: TypeAlias = CellScorer | ExpertEnsemble | JointScorer | AskedScorer
 def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
     """Load a model for inference, a network onto the GPU if there is one.
 
-    ``model`` is the name of a model of this home or a model folder; by default the newest model of
-    the home. Raises UsageError if there is no such model, ModelError if it is damaged.
+    ``model`` is the name of a model of this home or a model folder; by default the champion of the
+    home, or else its newest model. Raises UsageError if there is no such model, ModelError if it is
+    damaged.
     """
-    folder = find_model(home.models, model)
+    folder = find_model(home.models, champion_or(home, model))
     if has_experts(folder):
         return with_network(load_experts(folder, read_pixels))
     return CellScorer.load(folder, str(default_device()), read_pixels)
@@ -45,7 +47,7 @@ def load_scorer(home: Home, model: str | None = None) -> ModelScorer:
 
 def load_network(home: Home, model: str | None = None) -> CellScorer:
     """Load a network, also one beside experts; raises UsageError if there are experts alone."""
-    folder = find_model(home.models, model)
+    folder = find_model(home.models, champion_or(home, model))
     if not has_experts(folder):
         return CellScorer.load(folder, str(default_device()), read_pixels)
     network = open_network(folder)

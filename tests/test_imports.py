@@ -64,6 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["evaluate", "completion"],
         ["report"],
         ["model", "show"],
+        ["models", "list"],
+        ["models", "compare"],
         ["export"],
     ],
 )
@@ -77,6 +79,8 @@ def test_ingest_and_show_are_light(folder: Path) -> None:
     assert not modules_after("--home", home, "ingest", str(folder / "items.csv")) & HEAVY
     too_heavy = {*HEAVY, "pandas", "duckdb", "sqlalchemy"}
     assert not modules_after("--home", home, "show", "1") & too_heavy
+    assert not modules_after("--home", home, "models", "list") & too_heavy
+    assert not modules_after("--home", home, "models", "promote", "--none") & HEAVY
 
 
 def test_help_loads_no_command_module() -> None:

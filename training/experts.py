@@ -17,6 +17,7 @@ from experts.kernels import DESCRIPTOR_SIZE, describe
 from experts.labelled_items import LabelledItems
 from kg.home import Home
 from kg.image_cache import ImageCache
+from kg.model_lock import is_vacant
 from kg.snapshot import GraphSnapshot, read_snapshot
 from schema.arrays import IntArray
 from schema.errors import DataError, TrainingError, UsageError
@@ -119,6 +120,7 @@ def train_experts(
         "learned": list(options.learned_splits),
         "terms": [],
         "step": 0,
+        "items": len(fitted.items),
         "validation": left_out_hits(fitted),
     }
     unseen = frozenset(fitted.items.ids) - learned_by_network
@@ -147,7 +149,7 @@ def experts_folder(home: Home, options: TrainOptions) -> Path:
             )
     if options.name is not None:
         folder = home.models / options.name
-        if folder.exists() and any(folder.iterdir()):
+        if not is_vacant(folder):
             raise UsageError(f"model {options.name!r} exists in {home.models}: choose another name")
         return folder
     return numbered_folder(home.models, EXPERTS_PRESET)

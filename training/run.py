@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fusion.checkpoint import (
 from fusion.config import ModelConfig
 from fusion.pretrained import Pretrained
 from kg.home import Home
+from kg.model_lock import model_lock
 from schema.arrays import IntArray
 from schema.errors import TrainingError, UsageError
 from schema.files import is_disk_full
@@ -122,11 +124,24 @@ def _train(
         name = processes.recall(asked)
         if name is None:
             # The first process makes the folder, after which another would choose the next name.
-            folder = processes.from_first(model_folder(home, options))
+            folder = processes.from_first(model_folder(home, options, make=processes.is_first))
             processes.remember(asked, folder.name)
         else:
             folder = home.models / name
             options = continued_options(folder, options)
+    with model_lock(folder) if processes.is_first else nullcontext():
+        return _train_in(folder, home, options, report, processes, began)
+
+
+def _train_in(
+    folder: Path,
+    home: Home,
+    options: TrainOptions,
+    report: ReportCallback,
+    processes: Processes,
+    began: float,
+) -> dict[str, Any]:
+    """Train in a folder that is chosen, and locked; see :func:`train`."""
     start = starting_point(home, folder, options)
     options, settings = resolve_options(options, start)
     if options.resume and start is not None:
@@ -140,7 +155,10 @@ def _train(
 
     # Just before the weights are drawn, so that they are the same in every process.
     torch.manual_seed(options.seed)
-    about = describe(options, settings) | {"threads": torch.get_num_threads()}
+    about = describe(options, settings) | {
+        "threads": torch.get_num_threads(),
+        "items": len(inputs.splits["train"]),
+    }
     # A resumed run does not open the pretrained models again.
     kept = start.about if options.resume and start is not None else {}
     about["pretrained_text"] = kept.get(

@@ -28,8 +28,11 @@ TRAINING_COPIES = 5
 """Numbers for each parameter in training: itself, its gradient, two moments and its average."""
 
 
-def model_folder(home: Home, options: TrainOptions) -> Path:
-    """Return the model's folder: the named one, the newest unfinished one, or a new one."""
+def model_folder(home: Home, options: TrainOptions, *, make: bool = True) -> Path:
+    """Return the model's folder: the named one, the newest unfinished one, or a new one.
+
+    A new one is made, unless another process is to ``make`` it.
+    """
     if options.resume and options.name is None:
         unfinished = sorted(
             (path for path in home.models.glob("*/checkpoints") if has_begun(path.parent)),
@@ -51,14 +54,25 @@ def model_folder(home: Home, options: TrainOptions) -> Path:
                 f"model {options.name!r} has no checkpoint to resume: train without --resume first"
             )
         return folder
-    return numbered_folder(home.models, f"{options.preset}-{options.size}")
+    return numbered_folder(home.models, f"{options.preset}-{options.size}", make=make)
 
 
-def numbered_folder(models: Path, stem: str) -> Path:
-    """Return the folder of a new model without a name: ``STEM-NUMBER``."""
+def numbered_folder(models: Path, stem: str, *, make: bool = True) -> Path:
+    """Return the folder of a new model without a name, ``STEM-NUMBER``, and ``make`` it."""
     numbers = [path.name.rpartition("-")[2] for path in models.glob(f"{stem}-*")]
     taken = [int(number) for number in numbers if number.isdigit()]
-    return models / f"{stem}-{max(taken, default=0) + 1}"
+    number = max(taken, default=0) + 1
+    while True:
+        folder = models / f"{stem}-{number}"
+        if not make:
+            return folder
+        try:
+            # Made at once, so that a training that begins at the same time takes the next number.
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
 
 
 def continued_options(folder: Path, options: TrainOptions) -> TrainOptions:

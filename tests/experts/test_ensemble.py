@@ -12,13 +12,14 @@ from scipy.special import softmax
 from experts import FittedExperts, fit_experts
 from experts.ensemble import EXPERTS, Part
 from experts.fitting import ExpertFitting
-from experts.folder import EXPERT_FILE, has_experts, load_experts, save_experts
+from experts.folder import has_experts, load_experts, save_experts
 from experts.situations import Situation, TitleState
 from experts.variants import LEARNED
 from fusion.checkpoint import write_files
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.errors import ModelError, PropertyNotFoundError, TrainingError
+from schema.manifests import EXPERT_FILE
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from tests.experts.made import COLOURS, KINDS, ONTOLOGY, labelled, made_items

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import click
 
 from commands.base import Context, table
+from commands.completion_output import Output, choose_layout, opened_output, written_table
 from commands.completion_request import CompletionRequest
 from commands.completion_summary import SHOWN, Counts, Result
 from commands.language_model import ask_ahead, opened, with_language_model
@@ -32,7 +30,6 @@ from kg.home_ontology import VocabularyEdits
 from kg.image_files import UnreadableImages
 from kg.snapshot import GraphSnapshot
 from schema.errors import CatalographWarning, StoreLockedError, UsageError
-from schema.files import atomic_file
 from schema.ontology import Ontology
 from schema.property_maps import propose_map, unknown_properties, write_map
 from serving.asking import Asking, CellPlan, plan_missing, plan_named
@@ -76,6 +73,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     """Complete the cells that are asked for, and print what came of them."""
     started = time.monotonic()
     home = context.home()
+    layout = choose_layout(context, home, request)
     named = None if request.cells_file is None else read_cells(request.cells_file)
     language_model = click.get_current_context().with_resource(opened(home, request.llm))
     scorer = load_scorer(home, request.model)
@@ -106,7 +104,10 @@ def run(context: Context, request: CompletionRequest) -> None:
             Calibration(scorer.calibration).cells,
         )
     )
-    with bar("completing") as progress, _output_file(request.out) as file:
+    with (
+        opened_output(context, home, request, layout, scorer.name) as output,
+        bar("completing") as progress,
+    ):
         completions = complete_cells(
             adapted, catalogue.items, plan.cells, options, progress=progress
         )
@@ -117,7 +118,7 @@ def run(context: Context, request: CompletionRequest) -> None:
         )
         refused = _refused(plan) if named is not None else []
         every = map(told.explained, itertools.chain(consistent, refused))
-        _write_all(every, counts, file, writer)
+        _write_all(every, counts, output, writer)
     if writer is not None:
         # After the file is there: what was computed is not lost if the graph cannot be written.
         writer.flush()
@@ -129,7 +130,13 @@ def run(context: Context, request: CompletionRequest) -> None:
 
     result = Result(counts, plan, writer, language_model, request.out)
     seconds = round(time.monotonic() - started, 2)
-    context.emit({"model": scorer.name, **result.as_dict(), "seconds": seconds}, *result.lines())
+    document = {
+        "model": scorer.name,
+        **result.as_dict(),
+        "table": written_table(output),
+        "seconds": seconds,
+    }
+    context.emit(document, *result.lines())
 
 
 def _options(
@@ -173,14 +180,14 @@ def _refused(plan: CellPlan) -> list[Completion]:
 def _write_all(
     completions: Iterable[Completion],
     counts: Counts,
-    file: IO[str] | None,
+    output: Output | None,
     writer: PredictionWriter | None,
 ) -> None:
     """Count completions, and write them to the file and the graph, if there are such."""
     for completion in completions:
         counts.add(completion)
-        if file is not None:
-            file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
+        if output is not None:
+            output.add(completion)
         if writer is not None:
             writer.add(completion)
 
@@ -264,20 +271,6 @@ def _asking(context: Context, adapted: HomeScorer, catalogue: _Catalogue) -> Ask
         new_properties=not has_unknown,
         several=SeveralValues(adapted.calibration).properties,
     )
-
-
-@contextmanager
-def _output_file(path: Path | None) -> Iterator[IO[str] | None]:
-    """Open the file of ``--out``, which is written completely or not at all; None without it."""
-    if path is None:
-        yield None
-    elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
-        # A pipe, or a link such as /dev/stdout: a finished file must not take its place.
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-    else:
-        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            yield file
 
 
 def _prediction_writer(context: Context, catalogue: _Catalogue, model: str) -> PredictionWriter:

@@ -64,8 +64,20 @@ from commands.loading import map_option, model_option
     "--out",
     metavar="FILE",
     type=PATH,
-    help="Write the completions to this file, one JSON line per cell.  [default: the first ones "
-    "are printed]",
+    help="Write the completions to this file, one JSON line per cell. If it ends in .csv, .tsv, "
+    ".xlsx, .parquet or as the source's file does, it is that table with the filled cells in "
+    "place.  [default: the first ones are printed]",
+)
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="Write the table of this source.  [default: the only one]",
+)
+@click.option(
+    "--mark",
+    is_flag=True,
+    help="Write a table with a row for each item, and with the probability and the decision of "
+    "every cell that is asked.",
 )
 @click.option(
     "--write",
@@ -88,6 +100,7 @@ def complete(context: Context, /, **options: Any) -> None:
     \b
     Example:
       catalograph complete --target-precision 0.97 --out filled.jsonl --write
+      catalograph complete --out filled.csv
     """
     request = CompletionRequest(**options)
     request.check()

@@ -7,6 +7,19 @@ from pathlib import Path
 
 from schema.errors import UsageError
 
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".json", ".xlsx", ".xlsm", ".parquet")
+"""The endings of --out that make it a table, with the filled cells in place."""
+_COMPRESSED = (".gz", ".zst")
+
+
+def table_suffix(path: Path) -> str | None:
+    """Return the ending of a table, lower case and without that of a compression; None if none."""
+    name = Path(path.name.lower())
+    suffix = Path(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
+    # What is no file of its own, such as a pipe, gets lines.
+    is_special = path.is_symlink() or (path.exists() and not path.is_file())
+    return suffix if suffix in TABLES and not is_special else None
+
 
 @dataclass(frozen=True)
 class CompletionRequest:
@@ -22,6 +35,8 @@ class CompletionRequest:
         target_precision: takes the place of the general one of the ontology
         out: where the completions are written
         write: whether the filled cells are written to the graph
+        source: whose layout a table of ``out`` has
+        mark: whether such a table gets columns of probabilities and decisions
     """
 
     model: str | None
@@ -35,6 +50,8 @@ class CompletionRequest:
     target_precision: float | None
     out: Path | None
     write: bool
+    source: str | None = None
+    mark: bool = False
 
     def check(self) -> None:
         """Raise UsageError if the options do not fit together, before the model is loaded."""
@@ -47,6 +64,13 @@ class CompletionRequest:
             raise UsageError(
                 "--cells already names every cell: leave out --item and --property, or --cells"
             )
+        if self.out is None or table_suffix(self.out) is None:
+            for option, value in (("--source", self.source), ("--mark", self.mark)):
+                if value:
+                    raise UsageError(
+                        f"{option} is about a table: name one with --out, which ends in "
+                        f"{', '.join(TABLES)}"
+                    )
         if self.out is not None and not self.out.parent.is_dir():
             raise UsageError(
                 f"the folder {self.out.parent} for {self.out.name} does not exist: create it first"

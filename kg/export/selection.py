@@ -54,7 +54,8 @@ class Selection:
     ``item_count`` and ``statement_count`` are the numbers of rows read so far, and ``defused`` is
     the number of their texts that were defused for spreadsheets. With ``keep_formulas`` none is.
     ``separators`` stand between the values of a cell. Statements whose ids are ``left_out`` are not
-    part of it. ``notes`` count what a format cannot hold, in words that follow the number, and
+    part of it, and those ``beside`` the store, in STATEMENT_SCHEMA, are among what is shown.
+    ``notes`` count what a format cannot hold, in words that follow the number, and
     ``lacking`` the items without what a format requires.
     """
 
@@ -66,6 +67,7 @@ class Selection:
         keep_formulas: bool = False,
         separators: Separators | None = None,
         left_out: Collection[str] = frozenset(),
+        beside: pa.Table | None = None,
     ) -> None:
         counts = store.counts()
         self.item_count = 0
@@ -78,6 +80,7 @@ class Selection:
         self._store = store
         self._ranks = tuple(ranks) or None
         self._left_out = left_out
+        self._beside = beside
         self._total = counts.items + counts.statements
         self._progress = progress
 
@@ -124,7 +127,9 @@ class Selection:
             group = next(groups, None)
 
     def _shown(self) -> Iterator[pa.RecordBatch]:
-        return self._without_hidden(self._store.plain_statements(self._ranks))
+        yield from self._without_hidden(self._store.plain_statements(self._ranks))
+        if self._beside is not None:
+            yield from self._beside.select(PLAIN_STATEMENT_SCHEMA.names).to_batches()
 
     def _without_hidden(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -38,6 +38,11 @@ class WideTable:
             names[name] = None
         return list(names)
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns have numbers alone."""
+        return [False] * len(ITEM_COLUMNS) + [each.is_numeric for each in self.properties]
+
     def rows(self) -> Iterator[list[str]]:
         """Yield the cells of each item, "" where it has nothing."""
         separators = self._selection.separators

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from kg.export.selection import Selection
 from kg.export.sheet_xml import MAX_TEXT, cell_xml, column_letters, is_sheet_number
-from kg.export.wide import ITEM_COLUMNS, WideTable
+from kg.export.wide import WideTable
 from schema.errors import DataError
 
 MAX_ROWS = 1_048_576
@@ -42,19 +42,20 @@ _STYLES = (
 _CUT = f"texts have more than {MAX_TEXT:,} characters, the most of a cell: they are cut off"
 
 
-def write_xlsx(selection: Selection, path: Path) -> None:
+def write_xlsx(selection: Selection, path: Path, table: WideTable | None = None) -> None:
     """Write the sheet ``items``, and further ones if there are more items than rows of a sheet.
 
+    They have the rows of a ``table``, or else those of the selection.
     Raises DataError if there are more properties than columns.
     """
-    table = WideTable(selection)
+    table = WideTable(selection) if table is None else table
     columns = table.columns
     if len(columns) > MAX_COLUMNS:
         raise DataError(
             f"a sheet has {MAX_COLUMNS:,} columns, and the items {len(columns):,}: "
             "use --format csv --wide"
         )
-    numeric = [False] * len(ITEM_COLUMNS) + [each.is_numeric for each in table.properties]
+    numeric = table.numeric
     rows = table.rows()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         names: list[str] = []

@@ -36,6 +36,9 @@ from schema.progress import ProgressCallback, no_progress
 SOURCE_FORMAT = "source"
 """The name of this format beside those of :data:`kg.export.formats.EXPORT_FORMATS`."""
 WORKBOOKS = (".xlsx", ".xlsm")
+TEXTS = (".csv", ".tsv", ".tab", ".txt")
+WRITABLE = frozenset({*WORKBOOKS, *JsonlReader.suffixes, *JsonReader.suffixes, *TEXTS})
+"""Suffixes of the formats that can be written again in their own form."""
 _COPY_BYTES = 1 << 20
 _WRITTEN = "delimited text, JSONL, JSON, .xlsx and .xlsm"
 
@@ -75,10 +78,12 @@ def export_source(
     out: Path,
     options: SourceExport = NO_OPTIONS,
     progress: ProgressCallback = no_progress,
+    beside: pa.Table | None = None,
 ) -> SourceExportReport:
     """Write a source in its own columns, order and dialect, with values in its empty cells.
 
-    All other bytes are those that were read. ``out`` is a file, or a folder if the source consists
+    All other bytes are those that were read. Statements ``beside`` the store, in STATEMENT_SCHEMA,
+    are filled in like those that it has. ``out`` is a file, or a folder if the source consists
     of several files. Raises UsageError if it is not clear what to write, and DataError if the
     store no longer agrees with what is kept, or that is damaged.
     """
@@ -96,7 +101,7 @@ def export_source(
         _check_form(each.file)
     with (
         home.store(read_only=True) as store,
-        wanted_values(store, options.ranks) as wanted,
+        wanted_values(store, options.ranks, beside) as wanted,
         _targets(files, Path(out)) as targets,
     ):
         for number, (each, target) in enumerate(zip(files, targets, strict=True)):
@@ -123,6 +128,35 @@ def _choose(home: Home, source: str | None) -> tuple[str, list[KeptSource]]:
     if source not in newest:
         raise UsageError(f"the home keeps no source {source!r} (it keeps {names}): {GO_ON}")
     return source, newest[source]
+
+
+@dataclass(frozen=True)
+class KeptForm:
+    """A source that the home keeps, and the suffixes of its files' formats."""
+
+    source: str
+    suffixes: tuple[str, ...]
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it can be written again in its own form."""
+        return all(suffix in WRITABLE for suffix in self.suffixes)
+
+
+def kept_form(home: Home, source: str | None) -> KeptForm | None:
+    """Return the source that :func:`export_source` would write; None if the home keeps none.
+
+    Raises what that does, before any work: if it is not clear which source, or if what is kept is
+    not what the store was last filled with.
+    """
+    if source is None and not KeptSources(home.sources).all():
+        return None
+    name, kept = _choose(home, source)
+    form = KeptForm(name, tuple(each.file.suffix for each in kept))
+    if form.is_writable:
+        for each in kept:
+            _kept_file(home, each)
+    return form
 
 
 def _kept_file(home: Home, kept: KeptSource) -> _FileToFill:
@@ -154,8 +188,7 @@ def _template(path: Path, mapping: str | None) -> list[_FileToFill]:
 
 def _check_form(file: SourceFile) -> None:
     """Raise UsageError if files of a form cannot be written again."""
-    writable = {*WORKBOOKS, *JsonlReader.suffixes, *JsonReader.suffixes, ".csv", ".tsv", ".tab"}
-    if file.suffix not in {*writable, ".txt"}:
+    if file.suffix not in WRITABLE:
         raise UsageError(
             f"{file.name} is a {file.suffix} file, which cannot be written again in its own form "
             f"(that can be {_WRITTEN}): use --format csv --wide"
@@ -209,7 +242,7 @@ def _write(
         if not wanted.count:
             _copy(source.file, path)
             return
-        with source.file.open() as stream, _opened(path) as target:
+        with source.file.open() as stream, opened_output(path) as target:
             for statements in _filled(source, stream, target, wanted, filled, keep_formulas):
                 compared.expect(statements)
         if filled.filled.total() == before:
@@ -252,12 +285,12 @@ def _filled(
 
 
 def _copy(file: SourceFile, path: Path) -> None:
-    with file.open() as stream, _opened(path) as target:
+    with file.open() as stream, opened_output(path) as target:
         shutil.copyfileobj(stream, target, _COPY_BYTES)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened_output(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write, compressed if its name says so."""
     from backports import zstd
 

@@ -118,10 +118,14 @@ class WantedValues:
 
 
 @contextmanager
-def wanted_values(store: GraphStore, ranks: Sequence[Rank]) -> Iterator[WantedValues]:
-    """Read the values of some ranks that a store has."""
+def wanted_values(
+    store: GraphStore, ranks: Sequence[Rank], beside: pa.Table | None = None
+) -> Iterator[WantedValues]:
+    """Read the values of some ranks that a store has, and statements ``beside`` it."""
     with temporary_database() as database:
         wanted = WantedValues(database)
         for batch in store.scan(Pattern(ranks=tuple(ranks))):
+            wanted.add(batch)
+        for batch in () if beside is None else beside.to_batches():
             wanted.add(batch)
         yield wanted

@@ -1,0 +1,183 @@
+"""The file of ``complete --out``: a line for each cell, or a table with the cells filled in."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from commands.base import Context
+from commands.completion_request import CompletionRequest, table_suffix
+from commands.progress import bar
+from kg.export.completed import ENDINGS, Mark, write_completed
+from kg.export.in_place.export import KeptForm, export_source, kept_form
+from kg.export.source_options import SourceExport
+from kg.home import Home
+from kg.stores.tables import statements_table
+from schema.errors import UsageError
+from schema.files import atomic_file
+from schema.terms import Statement, now
+from serving.results import Completion
+from serving.writeback import predicted_statement
+
+
+class Output(Protocol):
+    """What takes completions."""
+
+    def add(self, completion: Completion) -> None:
+        """Take a completion."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the file of ``--out`` is laid out.
+
+    Attributes:
+        suffix: the ending of a table, without that of a compression; None for a line for each cell
+        source: the source whose own layout it has; None for one row for each item
+    """
+
+    suffix: str | None = None
+    source: str | None = None
+
+
+def choose_layout(context: Context, home: Home, request: CompletionRequest) -> Layout:
+    """Return the layout of ``--out``, and say so where it is not the source's own.
+
+    Raises UsageError or DataError, before anything is completed, if the file cannot be written.
+    """
+    suffix = None if request.out is None else table_suffix(request.out)
+    if suffix is None or request.out is None:
+        return Layout()
+    form = kept_form(home, request.source)
+    if form is None:
+        reason = "this home keeps no source to write again"
+    elif request.mark:
+        reason = "--mark adds columns, which the source does not have"
+    elif not form.is_writable or not _is_same_form(form, suffix):
+        reason = f"{form.source} is a {form.suffixes[0]} file, and {request.out.name} is none"
+        if form.is_writable and suffix not in ENDINGS:
+            raise UsageError(
+                f"{reason}: name a file that ends in {form.suffixes[0]}, or in one of "
+                f"{', '.join(ENDINGS)}"
+            )
+    elif len(form.suffixes) > 1:
+        raise UsageError(
+            f"{form.source} has {len(form.suffixes)} files, and --out names one: complete with "
+            "--write, then write them all with `catalograph export --format source --predicted`"
+        )
+    else:
+        return Layout(suffix, form.source)
+    if suffix not in ENDINGS:
+        raise UsageError(
+            f"--out {request.out}: {reason}: name a file that ends in {', '.join(ENDINGS)}"
+        )
+    context.note(f"{reason}: {request.out.name} gets a row for each item of the catalogue")
+    return Layout(suffix)
+
+
+def _is_same_form(form: KeptForm, suffix: str) -> bool:
+    # A file of text has the separators of the source, whatever it is called.
+    texts = {".csv", ".txt"}
+    return all(each == suffix or {each, suffix} == texts for each in form.suffixes)
+
+
+@dataclass
+class TableOutput:
+    """Collects what fills cells, and writes it into a table at the end."""
+
+    home: Home
+    layout: Layout
+    request: CompletionRequest
+    out: Path
+    model: str
+    time: str = field(default_factory=now)
+    statements: list[Statement] = field(default_factory=list)
+    marks: dict[str, dict[str, Mark]] = field(default_factory=lambda: defaultdict(dict))
+    written: dict[str, Any] | None = None
+
+    def add(self, completion: Completion) -> None:
+        """Take a completion."""
+        self.statements += [
+            predicted_statement(completion, candidate, self.model, self.time)
+            for candidate in completion.filled_values()
+        ]
+        if self.request.mark:
+            best = completion.candidates[0].probability if completion.candidates else None
+            self.marks[completion.property][completion.item] = Mark(best, completion.decision)
+
+    def write(self, context: Context) -> None:
+        """Write the table; say what could not be put in place."""
+        beside = statements_table(self.statements)
+        with bar("writing", "rows") as progress:
+            if self.layout.source is not None:
+                options = SourceExport(self.layout.source)
+                found = export_source(self.home, self.out, options, progress, beside)
+                for line in found.filled.lines():
+                    context.note(line)
+                self.written = {
+                    "layout": "source",
+                    "source": found.source,
+                    **found.filled.as_dict(),
+                    "defused": found.filled.defused,
+                }
+                return
+            marks = self.marks if self.request.mark else None
+            report = write_completed(
+                self.home, self.out, self.layout.suffix or "", beside, marks, progress
+            )
+        for note in report.notes:
+            context.note(note)
+        filled: dict[str, int] = {}
+        for each in self.statements:
+            filled[each.property] = filled.get(each.property, 0) + 1
+        self.written = {
+            "layout": "wide",
+            "source": None,
+            "filled": dict(sorted(filled.items())),
+            "not_filled": [],
+            "already_there": 0,
+            "of_other_items": 0,
+            "defused": report.defused,
+        }
+
+
+@dataclass(frozen=True)
+class LineOutput:
+    """Writes a line for each cell."""
+
+    file: IO[str]
+
+    def add(self, completion: Completion) -> None:
+        """Write a completion."""
+        self.file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def opened_output(
+    context: Context, home: Home, request: CompletionRequest, layout: Layout, model: str
+) -> Iterator[Output | None]:
+    """Open the file of ``--out``, which is written completely or not at all; None without it."""
+    path = request.out
+    if path is None:
+        yield None
+    elif layout.suffix is not None:
+        table = TableOutput(home, layout, request, path, model)
+        yield table
+        table.write(context)
+    elif path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        # A pipe, or a link such as /dev/stdout: a finished file must not take its place.
+        with path.open("w", encoding="utf-8") as file:
+            yield LineOutput(file)
+    else:
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield LineOutput(file)
+
+
+def written_table(output: Output | None) -> dict[str, Any] | None:
+    """Return what was put into a table, for the command's JSON; None if none was written."""
+    return output.written if isinstance(output, TableOutput) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kg.home import IMAGE_FOLDERS, Home
+from kg.home_models import CHAMPION
 from kg.home_ontology import refresh_ontology
 from kg.stores.open import journaled_files
 from kg.stores.salvage import Rescued, salvage_store
@@ -91,6 +92,7 @@ def salvage_home(
                 refresh_ontology(target, rescued, accept=True)
     _copy_shapes(damaged, target, report)
     _copy_models(damaged, target, report)
+    _copy_champion(damaged, target, report)
     _note_the_rest(damaged, report)
     report.seconds = round(time.monotonic() - began, 3)
     write_atomically(target.path / REPORT, _state(damaged, finished=True, report=report))
@@ -269,6 +271,18 @@ def _copy_models(damaged: Path, target: Home, report: SalvageReport) -> None:
     regions = damaged / target.regions.name
     if regions.is_dir():
         shutil.copytree(regions, target.regions, dirs_exist_ok=True)
+
+
+def _copy_champion(damaged: Path, target: Home, report: SalvageReport) -> None:
+    """Keep the champion, if its model was rescued."""
+    champion = _repaired_settings(damaged).get(CHAMPION)
+    if not isinstance(champion, dict):
+        return
+    if champion.get("name") in report.models:
+        with target.settings.changing() as settings:
+            settings[CHAMPION] = champion
+    else:
+        report.lost.append(f"the champion, {champion.get('name')}, is no whole model")
 
 
 def _whole_manifests(folder: Path, report: SalvageReport) -> Iterator[Path]:

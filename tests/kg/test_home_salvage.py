@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kg.home import Home
+from kg.home_models import promote, read_champion
 from kg.home_ontology import is_current
 from kg.home_salvage import REPORT, salvage_home
 from kg.home_verification import verify_home
@@ -70,6 +71,15 @@ def test_all_that_is_whole_is_in_the_new_home(damaged, tmp_path):
     assert any("notes.txt" in note for note in report.notes)
     assert json.loads((home.path / REPORT).read_text())["report"]["items"]["rescued"] == 2
     assert verify_home(home, quick=True).problems == []
+
+
+@pytest.mark.parametrize("name", ["whole", "damaged"])
+def test_the_champion_is_kept_if_its_model_is_whole(damaged, tmp_path, name):
+    champion = promote(Home.open(damaged), name, "ann")
+    report = salvage_home(damaged, tmp_path / "new")
+    is_whole = name == "whole"
+    assert read_champion(Home.open(tmp_path / "new")) == (champion if is_whole else None)
+    assert any("the champion" in line for line in report.lost) != is_whole
 
 
 def test_a_salvage_that_was_cut_off_goes_on(damaged, tmp_path, monkeypatch):

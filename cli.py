@@ -78,6 +78,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Show the ontology, infer it from the data, or compare it with new data.",
     ),
     "show": ("store", "Show an item and its statements."),
+    "review": ("review", "Decide about what models propose: accept, reject, correct."),
     "history": ("history", "Show what changed an item, when, and from which source."),
     "undo": ("history", "Take back what a run changed."),
     "delete": ("history", "Delete items with all that is stated of them."),

@@ -24,6 +24,7 @@ from schema.errors import RejectsError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from kg.home import Home
     from kg.ingest.pipeline import IngestReport
     from kg.ingest.preview import Preview
     from kg.ingest.updates import PropertyChanges
@@ -241,7 +242,24 @@ def ingest(
             # The good rows are stored all the same, so the report is printed before the error.
             _emit_ingest(context, error.report)
             raise
+    if not is_dry:
+        _expire_proposals(context, home, report.run)
     _emit_ingest(context, report)
+
+
+def _expire_proposals(context: Context, home: Home, run: str) -> None:
+    """Let the proposals expire whose cells the sources state by now, as a part of the run."""
+    from schema.ledger_proposals import ProposalRecords
+    from serving.review.session import open_review
+
+    with home.ledger() as ledger:
+        records = ProposalRecords(ledger)
+        if not records.has_open() and not records.pending():
+            return
+    with open_review(home) as review:
+        count = review.expire(run)
+    if count:
+        context.note(f"{count:,} proposals have expired: sources state their cells by now")
 
 
 def _emit_ingest(context: Context, report: IngestReport) -> None:

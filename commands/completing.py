@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import click
 from commands.base import Context, table
 from commands.completion_output import Output, choose_layout, opened_output, written_table
 from commands.completion_request import CompletionRequest
+from commands.completion_run import CompletionRun
 from commands.completion_summary import SHOWN, Counts, Result
 from commands.language_model import ask_ahead, opened, with_language_model
 from commands.loading import (
@@ -29,9 +32,17 @@ from kg.home import Home
 from kg.home_ontology import VocabularyEdits
 from kg.image_files import UnreadableImages
 from kg.snapshot import GraphSnapshot
-from schema.errors import CatalographWarning, StoreLockedError, UsageError
+from schema.errors import (
+    CatalographError,
+    CatalographWarning,
+    StoreError,
+    StoreLockedError,
+    UsageError,
+)
+from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology
 from schema.property_maps import propose_map, unknown_properties, write_map
+from schema.proposals import DECIDED, ProposalFilter
 from serving.asking import Asking, CellPlan, plan_missing, plan_named
 from serving.calibration import Calibration
 from serving.completion import CompletionOptions, complete_cells
@@ -40,6 +51,7 @@ from serving.home_scorer import HomeScorer
 from serving.items import CatalogItems
 from serving.limits import (
     ItemSources,
+    delays_of_cells,
     general_target,
     limits_of_cells,
     read_item_sources,
@@ -48,9 +60,12 @@ from serving.limits import (
 from serving.loading import ModelScorer, load_regions, load_scorer
 from serving.provable import ProvableTargets
 from serving.results import Completion
+from serving.review.drifting import Drifting
+from serving.review.recorder import ProposalRecorder, begin_run
+from serving.review.statistics import drifts
 from serving.several_values import SeveralValues
 from serving.withheld import Withheld
-from serving.writeback import PredictionWriter, rejected_values
+from serving.writeback import rejected_values
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,8 @@ def run(context: Context, request: CompletionRequest) -> None:
     """Complete the cells that are asked for, and print what came of them."""
     started = time.monotonic()
     home = context.home()
+    this_run = CompletionRun.of(home, request)
+    request = this_run.request
     layout = choose_layout(context, home, request)
     named = None if request.cells_file is None else read_cells(request.cells_file)
     language_model = click.get_current_context().with_resource(opened(home, request.llm))
@@ -94,10 +111,13 @@ def run(context: Context, request: CompletionRequest) -> None:
             items=request.items or None,
             properties=request.properties or None,
         )
-    options = _options(request, plan, catalogue, adapted)
+    plan = dataclasses.replace(plan, cells=this_run.left(plan.cells, catalogue.snapshot.items))
+    sources = _item_sources(catalogue)
+    options = _options(request, plan, catalogue, adapted, sources)
     missing = _unreadable(scorer, catalogue, plan)
     told = ask_ahead(scorer, adapted, catalogue.items, plan.cells)
-    writer = _prediction_writer(context, catalogue, scorer.name) if request.write else None
+    recorder = _recorder(context, this_run, catalogue, scorer.name, sources)
+    drifting = _drifting(context, home, scorer.name)
     counts = Counts(
         ProvableTargets(
             general_target(catalogue.ontology.decisions, request.target_precision),
@@ -118,17 +138,23 @@ def run(context: Context, request: CompletionRequest) -> None:
         )
         refused = _refused(plan) if named is not None else []
         every = map(told.explained, itertools.chain(consistent, refused))
-        _write_all(every, counts, output, writer)
-    if writer is not None:
+        this_run.restore(counts, output)
+        try:
+            _write_all(map(drifting.held_back, every), counts, output, this_run, recorder)
+        except BaseException:
+            _keep(context, recorder)
+            raise
+    if recorder is not None:
         # After the file is there: what was computed is not lost if the graph cannot be written.
-        writer.flush()
+        recorder.finish()
+    this_run.end()
 
     # Those that turned out to be damaged when they were decoded.
     failures = catalogue.items.files.failures
     damaged = {each: reason for each, reason in failures.items() if each not in missing.failures}
     warn_of_unreadable_images(UnreadableImages(missing.total, damaged))
 
-    result = Result(counts, plan, writer, language_model, request.out)
+    result = Result(counts, plan, recorder, language_model, request.out)
     seconds = round(time.monotonic() - started, 2)
     document = {
         "model": scorer.name,
@@ -140,14 +166,18 @@ def run(context: Context, request: CompletionRequest) -> None:
 
 
 def _options(
-    request: CompletionRequest, plan: CellPlan, catalogue: _Catalogue, adapted: HomeScorer
+    request: CompletionRequest,
+    plan: CellPlan,
+    catalogue: _Catalogue,
+    adapted: HomeScorer,
+    sources: ItemSources,
 ) -> CompletionOptions:
     """Return how the cells are completed: their limits, and what a person has excluded."""
     limits_of = limits_of_cells(
         catalogue.snapshot,
         catalogue.ontology.decisions,
         target_precision=request.target_precision,
-        sources=_item_sources(catalogue),
+        sources=sources,
     )
     with catalogue.home.store(read_only=True) as store:
         withheld = Withheld(adapted.removed, rejected_values(store))
@@ -181,15 +211,27 @@ def _write_all(
     completions: Iterable[Completion],
     counts: Counts,
     output: Output | None,
-    writer: PredictionWriter | None,
+    this_run: CompletionRun,
+    recorder: ProposalRecorder | None,
 ) -> None:
-    """Count completions, and write them to the file and the graph, if there are such."""
+    """Count completions, keep them as proposals, and write them to the file, if there is one."""
     for completion in completions:
+        if recorder is not None:
+            recorder.add(completion)
+        this_run.see(completion, counts)
         counts.add(completion)
         if output is not None:
-            output.add(completion)
-        if writer is not None:
-            writer.add(completion)
+            line = completion.as_line()
+            output.add(line)
+            this_run.keep(line)
+
+
+def _keep(context: Context, recorder: ProposalRecorder | None) -> None:
+    """Keep what is scored of a run that is cut off, as far as that can be."""
+    if recorder is not None:
+        with suppress(CatalographError):
+            recorder.keep()
+            context.note("what is scored is kept: `catalograph complete --resume` goes on")
 
 
 def _item_sources(catalogue: _Catalogue) -> ItemSources:
@@ -273,10 +315,44 @@ def _asking(context: Context, adapted: HomeScorer, catalogue: _Catalogue) -> Ask
     )
 
 
-def _prediction_writer(context: Context, catalogue: _Catalogue, model: str) -> PredictionWriter:
+def _recorder(
+    context: Context,
+    this_run: CompletionRun,
+    catalogue: _Catalogue,
+    model: str,
+    sources: ItemSources,
+) -> ProposalRecorder | None:
+    """Return what keeps the proposals; None, with a remark, on a disk that cannot be written."""
+    write = this_run.request.write
+    if write:
+        try:
+            # If the graph cannot be written, the user learns so now and not an hour later.
+            catalogue.home.store().close()
+        except StoreLockedError as error:
+            context.note(f"{error}; the predictions wait for it")
     try:
-        # If the graph cannot be written, the user learns so now and not an hour later.
-        catalogue.home.store().close()
-    except StoreLockedError as error:
-        context.note(f"{error}; the predictions wait for it")
-    return PredictionWriter(catalogue.home.store, model=model, ontology=catalogue.ontology)
+        run = begin_run(catalogue.home, this_run.id, this_run.report(), this_run.started)
+    except StoreError as error:
+        if write:
+            raise
+        context.note(f"no proposals are kept: {error}")
+        return None
+    return ProposalRecorder(
+        catalogue.home,
+        run,
+        model=model,
+        ontology=catalogue.ontology,
+        write=write,
+        delay_of=delays_of_cells(catalogue.snapshot, catalogue.ontology.decisions, sources),
+        on_recorded=this_run.recorded,
+    )
+
+
+def _drifting(context: Context, home: Home, model: str) -> Drifting:
+    """Return which properties are right less often than promised, and say so."""
+    with home.ledger() as ledger:
+        decided = ProposalRecords(ledger).find(ProposalFilter(model=model, states=DECIDED))
+    found = drifts(decided)
+    for drift in found:
+        context.note(drift.told())
+    return Drifting({drift.property: drift.threshold for drift in found})

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from commands.base import PATH, Command, Context, pass_context
-from commands.completion_request import CompletionRequest
+from commands.completion_request import DEFAULT_TOP_K, CompletionRequest
 from commands.language_model import llm_option
 from commands.loading import map_option, model_option
 
@@ -48,7 +48,7 @@ from commands.loading import map_option, model_option
     "--top-k",
     metavar="K",
     type=click.IntRange(1, 1_000_000),
-    default=5,
+    default=DEFAULT_TOP_K,
     show_default=True,
     help="Number of candidate values for each cell.",
 )
@@ -84,6 +84,11 @@ from commands.loading import map_option, model_option
     is_flag=True,
     help="Write the filled cells to the graph, as predicted statements.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run that was cut off, where it was and with its options.",
+)
 @pass_context
 def complete(context: Context, /, **options: Any) -> None:
     """Fill in missing values, with probabilities and evidence.
@@ -95,7 +100,8 @@ def complete(context: Context, /, **options: Any) -> None:
     reason.
 
     Each cell gets a decision: fill if the target precision is proven for its best value, abstain
-    if there is too little evidence, or review if a person should decide.
+    if there is too little evidence, or review if a person should decide. Those to fill and to
+    review are kept as proposals, which `catalograph review` lists.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from commands.base import Context
-from commands.completion_request import CompletionRequest, table_suffix
+from commands.completion_request import CompletionRequest
 from commands.progress import bar
 from kg.export.completed import ENDINGS, Mark, write_completed
 from kg.export.in_place.export import KeptForm, export_source, kept_form
@@ -20,16 +20,15 @@ from kg.home import Home
 from kg.stores.tables import statements_table
 from schema.errors import UsageError
 from schema.files import atomic_file
-from schema.terms import Statement, now
-from serving.results import Completion
-from serving.writeback import predicted_statement
+from schema.terms import Provenance, Rank, Statement, now
+from serving.review.graph import PREDICTION_SOURCE
 
 
 class Output(Protocol):
     """What takes completions."""
 
-    def add(self, completion: Completion) -> None:
-        """Take a completion."""
+    def add(self, line: str) -> None:
+        """Take the line of a completion, which may come from a run that was cut off."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def choose_layout(context: Context, home: Home, request: CompletionRequest) -> L
 
     Raises UsageError or DataError, before anything is completed, if the file cannot be written.
     """
-    suffix = None if request.out is None else table_suffix(request.out)
+    suffix = request.table_suffix
     if suffix is None or request.out is None:
         return Layout()
     form = kept_form(home, request.source)
@@ -100,15 +99,31 @@ class TableOutput:
     marks: dict[str, dict[str, Mark]] = field(default_factory=lambda: defaultdict(dict))
     written: dict[str, Any] | None = None
 
-    def add(self, completion: Completion) -> None:
-        """Take a completion."""
-        self.statements += [
-            predicted_statement(completion, candidate, self.model, self.time)
-            for candidate in completion.filled_values()
-        ]
+    def add(self, line: str) -> None:
+        """Take the line of a completion."""
+        completion = json.loads(line)
+        item, name = completion["item"], completion["property"]
+        probabilities = {each["value"]: each["probability"] for each in completion["candidates"]}
+        if completion["decision"] == "fill":
+            values = completion.get("values", list(probabilities)[:1])
+            self.statements += [
+                Statement(
+                    item,
+                    name,
+                    value,
+                    Rank.PREDICTED,
+                    Provenance(
+                        PREDICTION_SOURCE,
+                        model=self.model,
+                        confidence=probabilities.get(value),
+                        time=self.time,
+                    ),
+                )
+                for value in values
+            ]
         if self.request.mark:
-            best = completion.candidates[0].probability if completion.candidates else None
-            self.marks[completion.property][completion.item] = Mark(best, completion.decision)
+            best = next(iter(probabilities.values()), None)
+            self.marks[name][item] = Mark(best, completion["decision"])
 
     def write(self, context: Context) -> None:
         """Write the table; say what could not be put in place."""
@@ -152,9 +167,9 @@ class LineOutput:
 
     file: IO[str]
 
-    def add(self, completion: Completion) -> None:
-        """Write a completion."""
-        self.file.write(json.dumps(completion.as_dict(), ensure_ascii=False) + "\n")
+    def add(self, line: str) -> None:
+        """Write a line."""
+        self.file.write(line)
 
 
 @contextmanager

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from schema.errors import UsageError
 
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".json", ".xlsx", ".xlsm", ".parquet")
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".parquet")
 """The endings of --out that make it a table, with the filled cells in place."""
+RECORDS = ".json"
+"""With --source, this one does so, too; without it, it has always had a line for each cell."""
 _COMPRESSED = (".gz", ".zst")
-
-
-def table_suffix(path: Path) -> str | None:
-    """Return the ending of a table, lower case and without that of a compression; None if none."""
-    name = Path(path.name.lower())
-    suffix = Path(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
-    # What is no file of its own, such as a pipe, gets lines.
-    is_special = path.is_symlink() or (path.exists() and not path.is_file())
-    return suffix if suffix in TABLES and not is_special else None
 
 
 @dataclass(frozen=True)
@@ -37,6 +31,7 @@ class CompletionRequest:
         write: whether the filled cells are written to the graph
         source: whose layout a table of ``out`` has
         mark: whether such a table gets columns of probabilities and decisions
+        resume: whether the last run that was cut off goes on, with its options
     """
 
     model: str | None
@@ -52,9 +47,29 @@ class CompletionRequest:
     write: bool
     source: str | None = None
     mark: bool = False
+    resume: bool = False
+
+    @property
+    def table_suffix(self) -> str | None:
+        """The ending of a table of ``out``, in lower case and without that of a compression.
+
+        It is None where ``out`` has a line for each cell.
+        """
+        if self.out is None:
+            return None
+        name = Path(self.out.name.lower())
+        suffix = Path(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
+        # What is no file of its own, such as a pipe, gets lines.
+        is_special = self.out.is_symlink() or (self.out.exists() and not self.out.is_file())
+        is_table = suffix in TABLES or (suffix == RECORDS and self.source is not None)
+        return suffix if is_table and not is_special else None
 
     def check(self) -> None:
         """Raise UsageError if the options do not fit together, before the model is loaded."""
+        if self.resume and self != CompletionRequest(**_DEFAULTS, resume=True):
+            raise UsageError(
+                "--resume goes on with the options of the run that was cut off: leave out others"
+            )
         target = self.target_precision
         if target is not None and not 0 < target < 1:
             raise UsageError(
@@ -64,7 +79,7 @@ class CompletionRequest:
             raise UsageError(
                 "--cells already names every cell: leave out --item and --property, or --cells"
             )
-        if self.out is None or table_suffix(self.out) is None:
+        if self.table_suffix is None:
             for option, value in (("--source", self.source), ("--mark", self.mark)):
                 if value:
                     raise UsageError(
@@ -75,3 +90,19 @@ class CompletionRequest:
             raise UsageError(
                 f"the folder {self.out.parent} for {self.out.name} does not exist: create it first"
             )
+
+
+DEFAULT_TOP_K = 5
+_DEFAULTS: dict[str, Any] = {
+    "model": None,
+    "items": (),
+    "properties": (),
+    "cells_file": None,
+    "map_file": None,
+    "write_map": None,
+    "llm": None,
+    "top_k": DEFAULT_TOP_K,
+    "target_precision": None,
+    "out": None,
+    "write": False,
+}

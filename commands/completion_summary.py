@@ -14,7 +14,8 @@ from schema.unasked import Unasked
 from serving.asking import CellPlan, Refusal
 from serving.provable import ProvableTargets
 from serving.results import Completion
-from serving.writeback import NotWritten, PredictionWriter
+from serving.review.recorder import ProposalRecorder
+from serving.review.session import NotWritten
 
 DECISIONS = ("fill", "review", "abstain")
 SHOWN = 20
@@ -97,26 +98,26 @@ class Result:
     Attributes:
         counts: of the completions
         plan: which cells were asked
-        writer: what wrote to the graph, if anything did
+        recorder: what kept proposals and wrote to the graph, if the home can be written
         language_model: the one that was asked, if any was
         out: the file of the completions, if there is one
     """
 
     counts: Counts
     plan: CellPlan
-    writer: PredictionWriter | None
+    recorder: ProposalRecorder | None
     language_model: LanguageModel | None
     out: Path | None
 
     @property
     def written(self) -> int:
         """How many statements were written to the graph."""
-        return 0 if self.writer is None else self.writer.written
+        return 0 if self.recorder is None else self.recorder.written
 
     @property
     def left_out(self) -> LeftOut:
         """What was not asked, refused or not written."""
-        not_written = Counter() if self.writer is None else self.writer.not_written
+        not_written = Counter() if self.recorder is None else self.recorder.not_written
         return LeftOut(self.plan.not_asked, self.plan.refused, not_written)
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,6 +126,8 @@ class Result:
         return {
             **self.counts.as_dict(),
             "provable": self.counts.provable.as_dict(),
+            "run": None if self.recorder is None else self.recorder.run.id,
+            "proposed": 0 if self.recorder is None else self.recorder.proposed,
             "written": self.written,
             "contradicting": self.counts.contradicting,
             **self.left_out.as_dict(),
@@ -137,6 +140,11 @@ class Result:
         lines: list[Any] = [self.counts.line(), *self.left_out.lines()]
         if self.written:
             lines.append(f"written to the graph: {self.written:,}")
+        if self.recorder is not None and self.recorder.proposed:
+            lines.append(
+                f"proposals: {self.recorder.proposed:,}; `catalograph review list` shows them, and "
+                f"`catalograph undo {self.recorder.run.id}` takes this back"
+            )
         if self.out is not None:
             lines.append(f"completions: {self.out}")
         else:

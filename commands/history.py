@@ -101,9 +101,10 @@ def _cell(value: Any) -> str:
 def undo(context: Context, run: str) -> None:
     """Take back what a run changed.
 
-    RUN is the name of a run of `ingest`, `delete` or `undo` itself; `catalograph history` lists
-    them. What no later run has touched is as it was before the run. Where a later one has, what
-    this run wrote for its own source is taken back, and the rest stays.
+    RUN is the name of a run of `ingest`, `complete`, `review`, `delete` or `undo` itself;
+    `catalograph history` lists those that changed the graph. What no later run has touched is as it
+    was before the run, and so are proposals. Where a later one has, what this run wrote for its own
+    source is taken back, and the rest stays.
 
     \b
     Example:
@@ -111,7 +112,7 @@ def undo(context: Context, run: str) -> None:
     """
     from kg.ingest.run_id import new_run_id
     from kg.source_order import bring_up_to_date
-    from kg.stores.history import undo as take_back
+    from serving.review.session import Review
 
     home = context.home()
     by = new_run_id()
@@ -120,12 +121,16 @@ def undo(context: Context, run: str) -> None:
         home.ledger() as ledger,
         bar("undoing", "parts") as progress,
     ):
+        review = Review(store, ledger, home.ontology_or_none())
+        review.recover()
         ledger.begin_undo(run, by)
-        report = take_back(store, run, by, progress)
+        report, proposals = review.undo(run, by, progress)
         bring_up_to_date(home, store, by)
+        review.expire(by)
         # What was read before it is what `export --format source` writes again.
         ledger.finish_undo({batch.run for batch in store.changes()})
-    context.emit({"undone": run, "run": by, **_document(report)}, *_lines(report, by))
+    document = {"undone": run, "run": by, **_document(report), "proposals": proposals}
+    context.emit(document, *_lines(report, proposals, by))
 
 
 @click.command(cls=Command)
@@ -157,7 +162,7 @@ def delete(context: Context, items: tuple[str, ...]) -> None:
             )
         report = store.delete(items, run=by)
         bring_up_to_date(home, store, by)
-    context.emit({"run": by, **_document(report)}, *_lines(report, by))
+    context.emit({"run": by, **_document(report)}, *_lines(report, 0, by))
 
 
 def _document(report: PutReport) -> dict[str, Any]:
@@ -175,12 +180,13 @@ def _document(report: PutReport) -> dict[str, Any]:
     }
 
 
-def _lines(report: PutReport, by: str) -> list[str]:
+def _lines(report: PutReport, proposals: int, by: str) -> list[str]:
     return [
         f"items: {report.new_items:,} brought back, {report.changed_items:,} changed, "
         f"{report.deleted:,} deleted",
         f"statements: {report.new_statements:,} brought back, {report.changed_statements:,} "
         f"changed, {report.retracted:,} taken back",
+        *([f"proposals: {proposals:,} as before"] if proposals else []),
         f"`catalograph undo {by}` takes this back",
     ]
 

@@ -1,4 +1,4 @@
-"""Decisions as a person sets them: which precision is asked for, and from where on a review is.
+"""Decisions as a person sets them: which precision is asked for, and when what is filled applies.
 
 They are the table ``[decisions]`` of ``ontology.toml``::
 
@@ -14,6 +14,7 @@ They are the table ``[decisions]`` of ``ontology.toml``::
 
     [decisions.source.marketplace]
     target_precision = 1        # never fill
+    apply = "by a person"       # or "at once", or "after 7 days": when it is written
 
 Of the tables of a cell's property, of its category and of the sources of its item, those that exist
 hold over the general ones; if they differ, the strictest does. Of categories the nearest counts.
@@ -21,6 +22,8 @@ hold over the general ones; if they differ, the strictest does. Of categories th
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,22 +32,35 @@ from schema.settings import shown
 from schema.terms import path_prefixes
 
 _KINDS = ("property", "category", "source")
+_AT_ONCE = "at once"
+_BY_A_PERSON = "by a person"
+_AFTER = re.compile(r"after (\d{1,4}) days?")
 
 
 @dataclass(frozen=True)
 class DecisionLimits:
-    """What is set of two limits; None leaves a limit open.
+    """What is set of three limits; None leaves a limit open.
 
     ``target_precision`` is what has to be proven for a cell to be filled. No proof is enough for 1.
     ``review_above`` is the probability of the best value from which on a person is asked.
+    ``apply_after`` is for how many days a value that is filled waits until it may be written to the
+    graph: infinitely many if only a person may do that.
     """
 
     target_precision: float | None = None
     review_above: float | None = None
+    apply_after: float | None = None
 
-    def as_dict(self) -> dict[str, float]:
-        """Return what is set."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+    def as_dict(self) -> dict[str, float | str]:
+        """Return what is set, as ontology.toml has it."""
+        document: dict[str, float | str] = {}
+        if self.target_precision is not None:
+            document["target_precision"] = self.target_precision
+        if self.review_above is not None:
+            document["review_above"] = self.review_above
+        if self.apply_after is not None:
+            document["apply"] = _told_delay(self.apply_after)
+        return document
 
 
 @dataclass(frozen=True)
@@ -65,9 +81,11 @@ class Decisions:
         found = [each for each in special if each is not None]
         precisions = [limits.target_precision for limits in found]
         probabilities = [limits.review_above for limits in found]
+        delays = [limits.apply_after for limits in found]
         return DecisionLimits(
             _strictest(precisions, self.general.target_precision),
             _strictest(probabilities, self.general.review_above),
+            _strictest(delays, self.general.apply_after),
         )
 
     def _of_category(self, category: str | None) -> DecisionLimits | None:
@@ -116,16 +134,40 @@ def _strictest(limits: Iterable[float | None], general: float | None) -> float |
 def _limits(place: str, entry: Any) -> DecisionLimits:
     if not isinstance(entry, dict):
         raise ValueError(f"{place} = {shown(entry)}: write a table with target_precision")
-    readers: dict[str, Callable[[str, Any], float]] = {
-        "target_precision": _precision,
-        "review_above": _probability,
+    readers: dict[str, tuple[str, Callable[[str, Any], float]]] = {
+        "target_precision": ("target_precision", _precision),
+        "review_above": ("review_above", _probability),
+        "apply": ("apply_after", _delay),
     }
     read = {}
     for name, value in entry.items():
         if name not in readers:
-            raise ValueError(f"{place} has {shown(name)}: it takes {' and '.join(readers)}")
-        read[name] = readers[name](f"{place}.{name}", value)
+            raise ValueError(f"{place} has {shown(name)}: it takes {', '.join(readers)}")
+        field_name, reader = readers[name]
+        read[field_name] = reader(f"{place}.{name}", value)
     return DecisionLimits(**read)
+
+
+def _delay(place: str, value: Any) -> float:
+    if value == _AT_ONCE:
+        return 0.0
+    if value == _BY_A_PERSON:
+        return math.inf
+    match = _AFTER.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f'{place} = {shown(value)}: write "{_AT_ONCE}", "{_BY_A_PERSON}", or a delay such as '
+            '"after 7 days"'
+        )
+    return float(match[1])
+
+
+def _told_delay(days: float) -> str:
+    if math.isinf(days):
+        return _BY_A_PERSON
+    if not days:
+        return _AT_ONCE
+    return f"after {days:.0f} {'day' if days == 1 else 'days'}"
 
 
 def _precision(place: str, value: Any) -> float:

@@ -311,6 +311,8 @@ def _matching(query: sa.Select[Any], wanted: ProposalFilter) -> sa.Select[Any]:
         query = query.where(columns.probability >= wanted.min_probability)
     if wanted.max_probability is not None:
         query = query.where(columns.probability <= wanted.max_probability)
+    if wanted.since is not None:
+        query = query.where(columns.changed >= wanted.since)
     if wanted.due_by is not None:
         query = query.where(columns.due <= wanted.due_by)
     return query

@@ -299,6 +299,8 @@ class ProposalOrder(StrEnum):
 class ProposalFilter:
     """Which proposals are meant: each field that is given must match.
 
+    ``due_by`` is a time by which they may be applied, ``since`` one from which on they changed.
+
     ``value`` is compared by the text that is proposed first. Without ``states``, those of every
     state are meant.
     """
@@ -314,3 +316,4 @@ class ProposalFilter:
     min_probability: float | None = None
     max_probability: float | None = None
     due_by: str | None = None
+    since: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kg.snapshot import GraphSnapshot
 from kg.stores.protocol import GraphStore
@@ -79,6 +79,24 @@ def limits_of_cells(
         return found[kind]
 
     return limits_of
+
+
+def delays_of_cells(
+    snapshot: GraphSnapshot, decisions: Decisions, sources: ItemSources | None = None
+) -> Callable[[str, str], float]:
+    """Return the function that gives the delay in days of a cell, by an item's id and a property.
+
+    Without anything that is set it is 0.
+    """
+    places = {id: place for place, id in enumerate(snapshot.items)}
+
+    def delay_of(item: str, property: str) -> float:
+        place = places.get(item)
+        category = None if place is None else snapshot.categories[place]
+        days = decisions.of(property, category, (sources or {}).get(item, ())).apply_after
+        return 0.0 if days is None else days
+
+    return delay_of
 
 
 def without_effect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -139,6 +140,10 @@ class Completion:
             name, value = self.contradicts
             document["contradicts"] = {"property": name, "value": value}
         return document
+
+    def as_line(self) -> str:
+        """Return the line that ``catalograph complete`` writes."""
+        return json.dumps(self.as_dict(), ensure_ascii=False) + "\n"
 
 
 def _rounded(effect: float) -> float:

@@ -8,29 +8,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from kg.stores.protocol import GraphStore
 from kg.stores.tables import Row, statements_table
 from schema.errors import StoreLockedError
 from schema.ontology import Ontology, PropertySpec
-from schema.terms import TRUSTED_RANKS, Provenance, Rank, Statement, now
+from schema.terms import Provenance, Rank, Statement, now
 from serving.results import Candidate, Completion
+from serving.review.graph import PREDICTION_SOURCE
+from serving.review.session import NotWritten, why_not_written
 
-PREDICTION_SOURCE = "catalograph complete"
 _STATEMENTS_PER_BATCH = 50_000
 _WAIT_SECONDS = 600.0
 """How long the last batch waits for another writer: scoring may have taken hours."""
 _PAUSE_SECONDS = 1.0
-
-
-class NotWritten(StrEnum):
-    """Why a prediction is not written beside what the store has."""
-
-    HAS_VALUE = "has_value"
-    """The item has a trusted value, and the property has one; or it has this very value."""
-    REJECTED = "rejected"
-    """A person has rejected this value."""
 
 
 @dataclass(frozen=True)
@@ -135,27 +126,12 @@ class PredictionWriter:
         for statement in self._pending:
             name = statement.property
             spec = self._ontology.properties.get(name, PropertySpec(name))
-            reason = _why_not_written(statement, spec, stored[statement.item, name])
+            reason = why_not_written(statement.value, spec, stored[statement.item, name])
             if reason is None:
                 allowed.append(statement)
             else:
                 not_written[reason] += 1
         return allowed, not_written
-
-
-def _why_not_written(
-    statement: Statement, spec: PropertySpec, stored: Iterable[Row]
-) -> NotWritten | None:
-    """Return why a statement is not written beside the ``stored`` ones of its cell."""
-    key = spec.key(statement.value)
-    reason = None
-    for row in stored:
-        is_same = spec.key(row["value"]) == key
-        if row["rank"] == Rank.REJECTED and is_same:
-            return NotWritten.REJECTED
-        if row["rank"] in TRUSTED_RANKS and (is_same or spec.cardinality == "one"):
-            reason = NotWritten.HAS_VALUE
-    return reason
 
 
 def write_predictions(

@@ -103,7 +103,7 @@ class Review:
 
     def __init__(self, store: GraphStore, ledger: Ledger, ontology: Ontology | None = None) -> None:
         self.records = ProposalRecords(ledger)
-        self._store = store
+        self.store = store
         self._specs = {} if ontology is None else ontology.properties
 
     def recover(self) -> int:
@@ -229,11 +229,11 @@ class Review:
         So do those of items that are gone. ``run`` is the run to make that change in, if it
         belongs to one.
         """
-        known = self.records.version_read(self._store.url)
+        known = self.records.version_read(self.store.url)
         version = self._version()
         if known is None or version <= known:
             if known is None:
-                self.records.note_version(self._store.url, version)
+                self.records.note_version(self.store.url, version)
             return 0
         found: list[Proposal] = []
         if self.records.has_open():
@@ -252,7 +252,7 @@ class Review:
                 changes = [_change(each, ProposalState.EXPIRED) for each in some]
                 self._make(made, self.records.intend(made.id, changes))
             self.records.end(made.id)
-        self.records.note_version(self._store.url, version)
+        self.records.note_version(self.store.url, version)
         return len(found)
 
     # Undo
@@ -269,7 +269,7 @@ class Review:
         changes = [] if known is None else self._changes_back(known)
         if not changes:
             try:
-                return undo_in_graph(self._store, run, by, progress), 0
+                return undo_in_graph(self.store, run, by, progress), 0
             except UsageError:
                 if known is None:
                     raise
@@ -441,15 +441,15 @@ class Review:
         if run.undoes is not None:
             # Some runs change nothing in the graph: they only propose, or skip.
             with suppress(UsageError):
-                report = undo_in_graph(self._store, run.undoes, run.id, progress)
+                report = undo_in_graph(self.store, run.undoes, run.id, progress)
         writes = self._writes([change for change in changes if change.moves], run)
         if not writes:
             return report
         runs = {each.id for each in self.records.runs()}
         items = list(dict.fromkeys(item for item, _ in writes))
-        put = self._store.change(
+        put = self.store.change(
             items,
-            lambda stored: graph_changes(writes, runs, stored, self._store.order),
+            lambda stored: graph_changes(writes, runs, stored, self.store.order),
             run=run.id,
         )
         return report.plus(put)
@@ -497,7 +497,7 @@ class Review:
 
     def _rows(self, items: Iterable[str]) -> StoredRows:
         wanted = list(dict.fromkeys(items))
-        return self._store.rows_about(wanted) if wanted else StoredRows()
+        return self.store.rows_about(wanted) if wanted else StoredRows()
 
     def _settled(self, proposals: Iterable[Proposal]) -> list[Proposal]:
         """Return the proposals whose cells a source states, or whose items are gone."""
@@ -540,11 +540,11 @@ class Review:
 
     def _version(self) -> int:
         """Return the store's version."""
-        version = self._store.version_at(self._store.revision())
+        version = self.store.version_at(self.store.revision())
         if version is not None:
             return version
         version = -1
-        for batch in self._store.changes(self.records.version_read(self._store.url) or -1):
+        for batch in self.store.changes(self.records.version_read(self.store.url) or -1):
             version = batch.version
         return version
 
@@ -553,7 +553,7 @@ class Review:
         ranks = pa.array([str(each) for each in TRUSTED_RANKS])
         cells: set[CellName] = set()
         gone: set[str] = set()
-        for batch in self._store.changes(version):
+        for batch in self.store.changes(version):
             rows = batch.changes
             is_put = pc.equal(rows["operation"], str(Operation.STATEMENT))
             stated = rows.filter(pc.and_(is_put, pc.is_in(rows["rank"], value_set=ranks)))

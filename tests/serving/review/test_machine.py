@@ -44,7 +44,7 @@ ONTOLOGY = Ontology(
 PAST = "2000-01-01T00:00:00+00:00"
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The process is killed."""
 
 
@@ -67,7 +67,7 @@ class Fuse:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
-                raise Cut
+                raise CutError
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ class ReviewMachine(RuleBasedStateMachine):
         self.fuse.left = fuse
         try:
             act()
-        except Cut:
+        except CutError:
             self.fuse.left = None
             self.open()
             self.review.recover()

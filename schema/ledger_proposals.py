@@ -181,7 +181,8 @@ class ProposalRecords:
             ]
             for some in _chunks(rows):
                 _table(connection, proposal_changes).insert(some)
-            values: Row = {"pending": number if rows else 0}
+            # An undo has to be finished in the graph, even if no proposal is changed by it.
+            values: Row = {"pending": number if rows or goes_back else 0}
             if report is not None:
                 values["report"] = dict(report)
             _table(connection, proposal_runs).update(run, values)

@@ -70,11 +70,11 @@ def may_go_back(before: ProposalState, after: ProposalState) -> bool:
     """Return whether ``undo`` may take a proposal from a state to another.
 
     That is a move the other way round; one as before, if it takes back another ``undo``; or one
-    from or to ``undone``: what a run has made is gone with it, and is there again if that is taken
-    back. Where the cell has another value or a newer proposal by now, it goes to ``expired``.
+    from or to ``undone`` and ``expired``: what a run has made is gone with it, and what another
+    value or a newer proposal stands in the way of does not come back, until these are taken back.
     """
-    is_gone = ProposalState.UNDONE in (before, after) or after is ProposalState.EXPIRED
-    return may_move(after, before) or may_move(before, after) or is_gone
+    gone = (ProposalState.UNDONE, ProposalState.EXPIRED)
+    return may_move(after, before) or may_move(before, after) or before in gone or after in gone
 
 
 class ProposalOrigin(StrEnum):

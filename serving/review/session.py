@@ -40,6 +40,7 @@ from schema.proposals import (
     ProposalState,
     ProposedDecision,
     RunKind,
+    RunStatus,
 )
 from schema.terms import TRUSTED_RANKS, Rank, now
 from serving.review.graph import (
@@ -266,14 +267,11 @@ class Review:
         has changed stays as that left it. Raises UsageError if there is no such run.
         """
         known = self.records.run(run)
-        changes = [] if known is None else self._changes_back(known)
-        if not changes:
-            try:
-                return undo_in_graph(self.store, run, by, progress), 0
-            except UsageError:
-                if known is None:
-                    raise
-                return PutReport(0, 0), 0
+        if known is None:
+            return undo_in_graph(self.store, run, by, progress), 0
+        changes = self._changes_back(known)
+        if not changes and known.status is RunStatus.UNDONE:
+            return PutReport(0, 0), 0
         made = ProposalRun(by, RunKind.UNDO, now(), undoes=run)
         self.records.begin(made)
         intended = self.records.intend(by, changes, goes_back=True)
@@ -289,36 +287,41 @@ class Review:
             made.setdefault(change.proposal, []).append(change)
         created = {each.id: each for each in self.records.find(ProposalFilter(run=run.id))}
         current = created | self.records.get(made)
-        latest = {each.id: change for each, change in self._effective_changes(current.values())}
+        latest = self._last_changes(current.values())
         # To take back an undo is to count what it took back as done.
         undone = (self.records.undone_runs() | {run.id}) - {run.undoes}
         targets: dict[int, _Target] = {}
         for id, proposal in current.items():
             own = made.get(id)
-            if own is None and latest[id] is None:
+            if own is None and 0 in latest[id]:
                 targets[id] = _Target(ProposalState.UNDONE)
-            elif own is not None and latest[id] == own[-1]:
+            elif own is not None and own[-1].id in latest[id]:
                 targets[id] = self._state_before(proposal, own[0], undone)
         return self._without_conflicts(current, targets, run.id)
 
-    def _effective_changes(
-        self, proposals: Iterable[Proposal]
-    ) -> list[tuple[Proposal, ProposalChange | None]]:
-        """Return proposals with their last change that is more than a skip; None if none is."""
-        wanted = list(proposals)
-        latest: dict[int, ProposalChange | None] = {}
-        waiting = {each.id: each.change for each in wanted}
+    def _last_changes(self, proposals: Iterable[Proposal]) -> dict[int, set[int]]:
+        """Return the numbers of the change by which each proposal is as it is.
+
+        That is the last one that is more than a skip, and the one whose outcome it brings back; 0
+        stands for the proposal as it was made.
+        """
+        latest: dict[int, set[int]] = {}
+        waiting = {each.id: each.change for each in proposals}
         while waiting:
             found = self.records.changes(number for number in waiting.values() if number)
             further = {}
             for id, number in waiting.items():
                 change = found.get(number)
-                if change is not None and change.before == change.after:
+                if change is None:
+                    latest[id] = {0}
+                elif not change.moves:
                     further[id] = change.former
                 else:
-                    latest[id] = change
+                    is_as_made = change.after is ProposalState.PROPOSED
+                    brought_back = change.restores or is_as_made
+                    latest[id] = {number, change.restores} if brought_back else {number}
             waiting = further
-        return [(each, latest[each.id]) for each in wanted]
+        return latest
 
     def _state_before(
         self, proposal: Proposal, first: ProposalChange, undone: Collection[str]
@@ -372,12 +375,21 @@ class Review:
 
     def _speaks_against(self, others: Sequence[Proposal], proposal: Proposal) -> bool:
         """Return whether other proposals of a cell forbid that one of it is open."""
-        key = self._spec(proposal.property).key
-        own = {key(value) for value in proposal.values}
-        return any(
-            each.state is not ProposalState.REJECTED or own & {key(value) for value in each.values}
-            for each in others
-        )
+        spec = self._spec(proposal.property)
+        own = {spec.key(value) for value in proposal.values}
+
+        def says(values: Iterable[str]) -> bool:
+            return bool(own & {spec.key(value) for value in values})
+
+        for each in others:
+            if each.state in OPEN:
+                return True
+            if each.state is not ProposalState.REJECTED and spec.cardinality == "one":
+                return True
+            is_refused = each.state is not ProposalState.ACCEPTED and says(each.values)
+            if is_refused or says(each.decided):
+                return True
+        return False
 
     # Steps
 
@@ -459,10 +471,15 @@ class Review:
     ) -> dict[CellName, CellWrite]:
         """Return what the cells of some changes have to say once these are made."""
         moving = {change.proposal: change for change in changes}
-        moved = self.records.get(moving)
+        touched = set(moving)
+        if run.undoes is not None:
+            # Of what a later run has changed the graph has got parts back, which have to go.
+            touched |= {change.proposal for change in self.records.changes_of_run(run.undoes)}
+        moved = self.records.get(touched)
         writes = {each.cell: CellWrite() for each in moved.values()}
         written = {each.id: each for each in self.records.of_cells(writes, WRITTEN)}
         known = self.records.changes(each.change for each in written.values())
+        known |= self.records.changes(each.change for each in moved.values())
         last = {
             id: moving.get(id) or known[each.change]
             for id, each in (written | moved).items()

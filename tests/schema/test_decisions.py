@@ -82,7 +82,7 @@ def test_decisions_are_kept_when_the_ontology_is_inferred_again():
         ("[decisions]\ntarget_precision = true", "give a share"),
         ("[decisions]\nreview_above = -0.1", "give a probability"),
         ("[decisions]\nreview_above = '0.1'", "give a probability"),
-        ("[decisions]\nfill_above = 0.9", "it takes target_precision and review_above"),
+        ("[decisions]\nfill_above = 0.9", "it takes target_precision, review_above, apply"),
         ("[decisions.property]\nbrand = 0.9", "'brand' = 0.9: write a table"),
         ("[decisions]\nsource = 1", "decisions.source = 1: write a table"),
         ("[decisions.category.Hats]\ntarget = 1", "it takes target_precision"),

@@ -213,7 +213,9 @@ class ReviewMachine(RuleBasedStateMachine):
         if runs:
             run = runs[place % len(runs)].id
             self.number += 1
-            self.run(fuse, lambda: self.review.undo(run, f"undo-{self.number:09}"), undoable=False)
+            by = f"undo-{self.number:09}"
+            self.run(fuse, lambda: self.review.undo(run, by), undoable=False)
+            self.review.expire(by)
 
     @rule(fuse=fuses, again=st.booleans())
     def undo_last(self, fuse, again):
@@ -224,7 +226,8 @@ class ReviewMachine(RuleBasedStateMachine):
         self.number += 1
         by = f"undo-{self.number:09}"
         self.run(fuse, lambda: self.review.undo(run, by))
-        if self.review.records.run(by) is None:
+        if not self.review.records.changes_of_run(by):
+            # It was cut off before it began.
             return
         found = self.told()
         assert found[0] == before[0]

@@ -65,6 +65,11 @@ def review() -> None:
     A proposal is a value for a cell, with its probability and evidence; `complete` makes them. What
     is accepted counts like what a source states, and the next model learns from it; what is
     rejected is not proposed again. Every decision is a run that `catalograph undo` takes back.
+
+    \b
+    Example:
+      catalograph review list --order gain
+      catalograph review accept 15970 colour
     """
 
 
@@ -98,7 +103,7 @@ def review() -> None:
 def list_proposals(
     context: Context, /, states: tuple[str, ...], order: str, limit: int, **filters: Any
 ) -> None:
-    """List proposals, those first whose decision is worth most.
+    """List proposals, first those worth a decision most.
 
     \b
     Example:
@@ -133,7 +138,7 @@ def list_proposals(
 @targets_argument
 @pass_context
 def show(context: Context, targets: tuple[str, ...]) -> None:
-    """Show a proposal with its item, candidates, evidence and history.
+    """Show a proposal with its evidence and history.
 
     It is named by its number, or by its item and property.
 
@@ -202,7 +207,7 @@ def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
 def accept(
     context: Context, /, targets: tuple[str, ...], by: str | None, yes: bool, **filters: Any
 ) -> None:
-    """Accept a proposal, or all of a filter: the values are right.
+    """Accept one proposal or all of a filter: they are right.
 
     They are accepted statements from now on, and what is learned next learns from them.
 
@@ -224,7 +229,7 @@ def accept(
 def reject(
     context: Context, /, targets: tuple[str, ...], by: str | None, yes: bool, **filters: Any
 ) -> None:
-    """Reject a proposal, or all of a filter: the values are wrong.
+    """Reject one proposal or all of a filter: they are wrong.
 
     They are not proposed for these cells again.
 
@@ -246,7 +251,9 @@ def reject(
 def skip(
     context: Context, /, targets: tuple[str, ...], by: str | None, yes: bool, **filters: Any
 ) -> None:
-    """Leave a proposal, or all of a filter, to others: it comes last in the list.
+    """Leave one proposal or all of a filter to others.
+
+    They stay as they are, and come last in the list.
 
     \b
     Example:
@@ -299,9 +306,9 @@ def edit(
 @value_option
 @pass_context
 def apply(context: Context, /, **filters: Any) -> None:
-    """Write the proposals of a filter to the graph that may be filled without a person.
+    """Write proposals to the graph that need no person.
 
-    These are the ones whose target precision is proven and whose delay is over, by what
+    These are those of the filter whose target precision is proven and whose delay is over, by what
     ontology.toml says of `apply`. They are predicted statements from now on.
 
     \b

@@ -8,7 +8,7 @@ one change, and finished in the ledger. Whoever opens a review next finishes wha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -291,12 +291,14 @@ class Review:
         # To take back an undo is to count what it took back as done.
         undone = (self.records.undone_runs() | {run.id}) - {run.undoes}
         targets: dict[int, _Target] = {}
-        for id, proposal in current.items():
+        back: dict[int, int] = {}
+        for id in current:
             own = made.get(id)
             if own is None and 0 in latest[id]:
                 targets[id] = _Target(ProposalState.UNDONE)
             elif own is not None and own[-1].id in latest[id]:
-                targets[id] = self._state_before(proposal, own[0], undone)
+                back[id] = own[0].former
+        targets |= self._states_before(current, back, undone)
         return self._without_conflicts(current, targets, run.id)
 
     def _last_changes(self, proposals: Iterable[Proposal]) -> dict[int, set[int]]:
@@ -323,19 +325,31 @@ class Review:
             waiting = further
         return latest
 
-    def _state_before(
-        self, proposal: Proposal, first: ProposalChange, undone: Collection[str]
-    ) -> _Target:
-        """Return what a proposal was before a change, without what runs changed that are undone."""
-        number = first.former
-        while number:
-            change = self.records.changes([number])[number]
-            if change.moves and change.run not in undone:
-                origin = change.restores or change.id
-                return _Target(change.after, change.decided, change.reviewer, origin)
-            number = change.former
-        is_gone = proposal.run in undone
-        return _Target(ProposalState.UNDONE if is_gone else ProposalState.PROPOSED)
+    def _states_before(
+        self, proposals: Mapping[int, Proposal], numbers: Mapping[int, int], undone: Collection[str]
+    ) -> dict[int, _Target]:
+        """Return what proposals were by the changes with these numbers, 0 if as they were made.
+
+        What runs changed that are undone is passed over.
+        """
+        targets: dict[int, _Target] = {}
+        waiting = dict(numbers)
+        while waiting:
+            found = self.records.changes(number for number in waiting.values() if number)
+            further = {}
+            for id, number in waiting.items():
+                change = found.get(number)
+                if change is None:
+                    is_gone = proposals[id].run in undone
+                    state = ProposalState.UNDONE if is_gone else ProposalState.PROPOSED
+                    targets[id] = _Target(state)
+                elif change.moves and change.run not in undone:
+                    origin = change.restores or change.id
+                    targets[id] = _Target(change.after, change.decided, change.reviewer, origin)
+                else:
+                    further[id] = change.former
+            waiting = further
+        return targets
 
     def _without_conflicts(
         self, current: dict[int, Proposal], targets: dict[int, _Target], run: str

@@ -120,6 +120,9 @@ def test_of_several_sources_one_is_named(call: Call) -> None:
     assert call(*asked, "--out", "filled.csv").code == 0
     assert Path("filled.csv").read_bytes().count(b"Tonwerk") == 4
     assert_fails(call(*asked, "--out", "filled.json"), 2, "filled.json", ".csv")
+    # Without --source it has a line for each cell, whatever it is called.
+    assert call("complete", "--property", "Vendor", "--out", "filled.json").code == 0
+    assert {"item", "property"} <= set(json.loads(Path("filled.json").read_text().splitlines()[0]))
 
 
 @pytest.mark.parametrize("name", ["filled.tsv", "filled.parquet", "filled.xlsx", "filled.tsv.gz"])

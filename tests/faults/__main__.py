@@ -32,6 +32,7 @@ from tests.faults.image_fuzz import try_images
 from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
 from tests.faults.query_attacks import CYPHER, SPARQL, attack_queries
+from tests.faults.reviewing import kill_review
 from tests.faults.trials import Outcome, Plan, Trial
 from tests.faults.write_paths import WRITE_PATHS
 
@@ -61,6 +62,7 @@ TRIALS = (
     Trial("kill puts into Ladybug", "kills", KILLS, kill_puts("ladybug")),
     Trial("kill loads into Ladybug", "kills", KILLS, kill_puts("ladybug", loads=True)),
     Trial("kill puts into RDF", "kills", KILLS, kill_puts("rdf")),
+    Trial("kill review", "kills", KILLS, kill_review),
     Trial("kill keeping of sources", "kills", 2 * KILLS, kill_keeping),
     Trial("kill checkpoints", "kills", KILLS, kill_checkpoints),
     Trial("kill training", "kills", KILLS, kill_training),

@@ -34,6 +34,7 @@ PRELOADED = [
     "commands.exchange",
     "commands.history",
     "commands.models",
+    "commands.review",
     "commands.screen",
     "commands.store",
     "deltalake",

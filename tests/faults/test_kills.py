@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults.kept_sources import kill_keeping
 from tests.faults.kills import kill_command, kill_puts
+from tests.faults.reviewing import kill_review
 from tests.faults.trials import Plan
 from tests.faults.write_paths import WRITE_PATHS
 
@@ -40,3 +41,9 @@ def test_a_command_killed_on_the_home_of_an_earlier_version_ends_when_it_is_call
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert outcome.bad == []
+
+
+def test_a_killed_decision_leaves_ledger_and_graph_in_agreement(tmp_path):
+    outcome = kill_review(Plan(2, 1, tmp_path, items=40))
+    assert outcome.bad == []
+    assert outcome.figures["kills"] == 2

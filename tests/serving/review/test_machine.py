@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 
 from kg.stores.memory import MemoryStore
-from kg.stores.references import Origin, statement_references
+from kg.stores.references import Origin
 from kg.stores.tables import items_table, statements_table
 from schema.ledger import Ledger, metadata
 from schema.ontology import Ontology, PropertySpec
@@ -27,9 +27,10 @@ from schema.proposals import (
     ProposedValue,
     RunKind,
 )
-from schema.terms import Item, Provenance, Rank, Statement
+from schema.terms import Item, Provenance, Statement
 from serving.review import session
-from serving.review.graph import PREDICTION_SOURCE, REVIEW_SOURCE, is_settled
+from serving.review.agreement import disagreements
+from serving.review.graph import is_settled
 from serving.review.session import Review
 
 ITEMS = ("1", "2")
@@ -248,41 +249,9 @@ class ReviewMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         assert self.review.records.pending() == []
-        predicted = {}
-        decided = {}
+        assert list(disagreements(self.store, self.review.records)) == []
         rows = [row for batch in self.store.scan() for row in batch.to_pylist()]
-        for row in rows:
-            for reference in statement_references(row):
-                key = (row["item"], row["property"], row["value"])
-                if reference["source"] == PREDICTION_SOURCE:
-                    predicted[key] = reference["model"]
-                elif reference["source"] == REVIEW_SOURCE:
-                    decided[key] = reference["rank"]
         proposals = self.all()
-        applied = {
-            (*each.cell, value): each.model
-            for each in proposals
-            if each.state is ProposalState.APPLIED
-            for value in each.values
-        }
-        assert predicted == applied
-        accepted = {
-            (*each.cell, value)
-            for each in proposals
-            if each.state in (ProposalState.ACCEPTED, ProposalState.EDITED)
-            for value in each.decided
-        }
-        refused = {
-            (*each.cell, value)
-            for each in proposals
-            if each.state in (ProposalState.REJECTED, ProposalState.EDITED)
-            for value in each.values
-        }
-        assert decided.keys() == accepted | refused
-        assert {key for key, rank in decided.items() if rank == Rank.ACCEPTED} <= accepted
-        assert {key for key, rank in decided.items() if rank == Rank.REJECTED} <= refused
-        open_cells = [each.cell for each in proposals if each.state in OPEN]
-        assert len(open_cells) == len(set(open_cells))
         for each in proposals:
             if each.state in OPEN:
                 cell = [row for row in rows if (row["item"], row["property"]) == each.cell]

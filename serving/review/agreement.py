@@ -1,0 +1,62 @@
+"""Look whether graph and ledger say the same of proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kg.stores.protocol import GraphStore
+from kg.stores.references import statement_references
+from schema.ledger_proposals import ProposalRecords
+from schema.proposals import OPEN, WRITTEN, ProposalFilter, ProposalState
+from schema.terms import Rank
+from serving.review.graph import PREDICTION_SOURCE, REVIEW_SOURCE, CellName
+
+Said = tuple[str, str, str]
+"""Item, property and value."""
+
+
+def disagreements(store: GraphStore, records: ProposalRecords) -> Iterator[str]:
+    """Yield in what graph and ledger differ, one line each.
+
+    Predictions of versions that kept no proposals, and proposals about items that are gone, are
+    none of it. What is pending has to be finished first.
+    """
+    runs = {each.id for each in records.runs()}
+    shown: dict[Said, set[str]] = {}
+    for batch in store.scan():
+        for row in batch.to_pylist():
+            said = row["item"], row["property"], row["value"]
+            for reference in statement_references(row):
+                is_ours = reference["source"] in (PREDICTION_SOURCE, REVIEW_SOURCE)
+                if is_ours and reference["batch"] in runs:
+                    shown.setdefault(said, set()).add(reference["rank"])
+    items = {id for batch in store.items() for id in batch["id"].to_pylist()}
+    expected: dict[Said, set[str]] = {}
+    for each in records.find(ProposalFilter(states=WRITTEN)):
+        if each.item not in items:
+            continue
+        if each.state is ProposalState.APPLIED:
+            for value in each.values:
+                expected.setdefault((*each.cell, value), set()).add(str(Rank.PREDICTED))
+            continue
+        # Of one value the later decision counts, so that either may be shown.
+        if each.state is not ProposalState.ACCEPTED:
+            for value in each.values:
+                expected.setdefault((*each.cell, value), set()).add(str(Rank.REJECTED))
+        for value in each.decided:
+            expected.setdefault((*each.cell, value), set()).add(str(Rank.ACCEPTED))
+    for said in sorted(shown.keys() | expected.keys()):
+        there, wanted = shown.get(said, set()), expected.get(said, set())
+        if not there or not there <= wanted:
+            ranks = " and ".join(sorted(there)) or "nothing"
+            states = " or ".join(sorted(wanted)) or "nothing"
+            yield f"{', '.join(said)}: the graph says {ranks}, the ledger {states}"
+    yield from _several(records)
+
+
+def _several(records: ProposalRecords) -> Iterator[str]:
+    cells: dict[CellName, int] = {}
+    for each in records.find(ProposalFilter(states=OPEN)):
+        if each.cell in cells:
+            yield f"{', '.join(each.cell)}: proposals {cells[each.cell]} and {each.id} are open"
+        cells[each.cell] = each.id

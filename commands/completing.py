@@ -89,6 +89,7 @@ def run(context: Context, request: CompletionRequest) -> None:
     started = time.monotonic()
     home = context.home()
     this_run = CompletionRun.of(home, request)
+    click.get_current_context().call_on_close(this_run.close)
     request = this_run.request
     layout = choose_layout(context, home, request)
     named = None if request.cells_file is None else read_cells(request.cells_file)

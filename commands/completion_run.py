@@ -132,9 +132,13 @@ class CompletionRun:
     def end(self) -> None:
         """Forget the lines: they are in their file."""
         if self._file is not None:
-            self._file.close()
             with suppress(OSError):
                 self._lines.unlink()
+
+    def close(self) -> None:
+        """Close the file of the lines."""
+        if self._file is not None:
+            self._file.close()
 
     def _check_lines(self) -> None:
         size = int(self.former.report.get(_BYTES, 0)) if self.former is not None else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -443,10 +444,14 @@ def _confirm(count: int, done: str, yes: bool) -> None:
         raise UsageError("nothing was changed")
 
 
-def _opened(context: Context) -> Any:
+@contextmanager
+def _opened(context: Context) -> Iterator[Review]:
+    """Open the proposals, of which those expire that sources state by now."""
     from serving.review.session import open_review
 
-    return open_review(context.home())
+    with open_review(context.home()) as opened:
+        opened.expire()
+        yield opened
 
 
 def _follow(

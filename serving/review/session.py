@@ -145,6 +145,9 @@ class Review:
         left out, unless these are to be applied themselves. What a source states or a person has
         rejected is not proposed. ``report`` replaces that of the run in the same transaction.
         """
+        if self.records.version_read(self.store.url) is None:
+            # What sources state from now on is seen by `expire`.
+            self.records.note_version(self.store.url, self._version())
         wanted = {each.cell: each for each in proposals}
         stored = self._rows(item for item, _ in wanted)
         rows = rows_of_cells(stored, wanted.keys())

@@ -43,9 +43,7 @@ def store():
 @pytest.fixture
 def review(store):
     with Ledger("sqlite://") as ledger:
-        opened = Review(store, ledger, ONTOLOGY)
-        opened.expire()
-        yield opened
+        yield Review(store, ledger, ONTOLOGY)
 
 
 def new(item, value="red", property="colour", **options):

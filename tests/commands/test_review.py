@@ -13,6 +13,7 @@ from cli import main
 from commands import completing
 from kg.home import Home
 from schema.proposals import NewProposal, ProposedDecision, ProposedValue
+from serving.completion import complete_cells
 from serving.review.session import open_review
 from tests.commands.conftest import Call, assert_fails
 from tests.commands.drawn_catalogue import draw_catalogue
@@ -193,7 +194,6 @@ def test_an_interrupted_run_goes_on_where_it_was(
     words = ("complete", "--target-precision", "0.5", *write)
     whole = run(*words, "--out", "whole.jsonl", "--json").json
     run("undo", whole["run"])
-    complete_cells = completing.complete_cells
     asked: list[int] = []
 
     def interrupted(scorer: Any, items: Any, cells: Any, *args: Any, **options: Any) -> Any:

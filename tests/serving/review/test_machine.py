@@ -92,7 +92,7 @@ class ReviewMachine(RuleBasedStateMachine):
         self.store.put(items_table(Item(id) for id in ITEMS), None, run="first")
         self.fuse = Fuse()
         change = self.store.change
-        self.store.change = self.fuse.around(change)
+        setattr(self.store, "change", self.fuse.around(change))  # noqa: B010
         self.number = 0
         self.last = None
         self.open()
@@ -101,8 +101,8 @@ class ReviewMachine(RuleBasedStateMachine):
     def open(self):
         self.review = Review(self.store, self.ledger, ONTOLOGY)
         records = self.review.records
-        records.intend = self.fuse.around(records.intend)
-        records.finish = self.fuse.around(records.finish)
+        for name in ("intend", "finish"):
+            setattr(records, name, self.fuse.around(getattr(records, name)))
 
     def run(self, fuse, act, undoable=True):
         """Do something, cut off where the fuse ends; what is written down is done all the same."""
@@ -143,7 +143,8 @@ class ReviewMachine(RuleBasedStateMachine):
         self.number += 1
         new = [
             NewProposal(
-                *cell,
+                item,
+                property,
                 (value,),
                 0.75,
                 (ProposedValue(value, 0.75),),
@@ -151,7 +152,7 @@ class ReviewMachine(RuleBasedStateMachine):
                 model=f"m{self.number}",
                 due=PAST,
             )
-            for cell, (value, decision) in cells.items()
+            for (item, property), (value, decision) in cells.items()
         ]
 
         def act():

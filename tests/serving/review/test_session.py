@@ -1,5 +1,7 @@
 """Proposals one by one: what is added, decided, expired and taken back."""
 
+from dataclasses import replace
+
 import pytest
 
 from kg.snapshot import read_snapshot
@@ -46,11 +48,18 @@ def review(store):
         yield Review(store, ledger, ONTOLOGY)
 
 
-def new(item, value="red", property="colour", **options):
-    given = {"decision": ProposedDecision.FILL, "due": PAST, "model": "m", "probability": 0.9}
-    given |= options
-    candidates = (ProposedValue(value, given["probability"]),)
-    return NewProposal(item, property, (value,), candidates=candidates, **given)
+def new(item, value="red", property="colour", probability=0.9, **options):
+    whole = NewProposal(
+        item,
+        property,
+        (value,),
+        probability,
+        (ProposedValue(value, probability),),
+        ProposedDecision.FILL,
+        model="m",
+        due=PAST,
+    )
+    return replace(whole, **options)
 
 
 def add(review, *proposals, apply=True):

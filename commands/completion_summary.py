@@ -140,11 +140,6 @@ class Result:
         lines: list[Any] = [self.counts.line(), *self.left_out.lines()]
         if self.written:
             lines.append(f"written to the graph: {self.written:,}")
-        if self.recorder is not None and self.recorder.proposed:
-            lines.append(
-                f"proposals: {self.recorder.proposed:,}; `catalograph review list` shows them, and "
-                f"`catalograph undo {self.recorder.run.id}` takes this back"
-            )
         if self.out is not None:
             lines.append(f"completions: {self.out}")
         else:
@@ -158,6 +153,11 @@ class Result:
             )
         if self.plan.cells and self.counts.provable.is_little:
             lines.append(self.counts.provable.explanation())
+        if self.recorder is not None and self.recorder.proposed:
+            lines.append(
+                f"proposals: {self.recorder.proposed:,}; `catalograph review list` shows them, and "
+                f"`catalograph undo {self.recorder.run.id}` takes this back"
+            )
         return lines
 
     def _first(self) -> list[Any]:

@@ -100,19 +100,7 @@ BY_FORMER_MAPPING = (
     f"{{sources}}/{FORMER_MAPPING}",
 )
 QUERIES = ("queries", "{sources}/queries.csv")
-TRAIN = (
-    "train",
-    "--preset",
-    "joint",
-    "--size",
-    "tiny",
-    "--steps",
-    "2",
-    "--name",
-    "m",
-    "--set",
-    "precision=fp32",
-)
+TRAIN = ("train", "--preset", "experts", "--name", "m")
 COMPLETE = ("complete", "--model", "m", "--target-precision", "0.01", "--write")
 FEED = ("--source", "feed", "--max-rejects", "50%")
 YESTERDAY = ("ingest", "{sources}/first.csv", *FEED)
@@ -248,12 +236,13 @@ def write_sources(folder: Path, items: int = 1_200) -> None:
             writer = csv.writer(file)
             writer.writerow(("id", "title", "category", "colour", "size", "material", "weight"))
             for number in range(start, start + items):
-                # Some have no colour, which `complete` can fill in.
-                colour = rng.choice(COLOURS) if number % 5 else ""
+                # Some have no colour but in the title, from which `complete` can fill it in.
+                said = rng.choice(COLOURS)
+                colour = said if number % 5 else ""
                 writer.writerow(
                     (
                         "" if number % 50 == 7 else f"item-{number}",
-                        f"A {colour} thing, number {number}",
+                        f"A {said} thing, number {number}",
                         f"Things > Kind {number % 7}",
                         colour,
                         f"{rng.randrange(40)} cm",

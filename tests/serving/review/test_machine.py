@@ -91,8 +91,7 @@ class ReviewMachine(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.store.put(items_table(Item(id) for id in ITEMS), None, run="first")
         self.fuse = Fuse()
-        change = self.store.change
-        setattr(self.store, "change", self.fuse.around(change))  # noqa: B010
+        self.cut_off(self.store, "change")
         self.number = 0
         self.last = None
         self.open()
@@ -100,9 +99,11 @@ class ReviewMachine(RuleBasedStateMachine):
 
     def open(self):
         self.review = Review(self.store, self.ledger, ONTOLOGY)
-        records = self.review.records
-        for name in ("intend", "finish"):
-            setattr(records, name, self.fuse.around(getattr(records, name)))
+        self.cut_off(self.review.records, "intend", "finish")
+
+    def cut_off(self, written, *methods):
+        for name in methods:
+            setattr(written, name, self.fuse.around(getattr(written, name)))
 
     def run(self, fuse, act, undoable=True):
         """Do something, cut off where the fuse ends; what is written down is done all the same."""
@@ -143,8 +144,8 @@ class ReviewMachine(RuleBasedStateMachine):
         self.number += 1
         new = [
             NewProposal(
-                item,
-                property,
+                cell[0],
+                cell[1],
                 (value,),
                 0.75,
                 (ProposedValue(value, 0.75),),
@@ -152,7 +153,7 @@ class ReviewMachine(RuleBasedStateMachine):
                 model=f"m{self.number}",
                 due=PAST,
             )
-            for (item, property), (value, decision) in cells.items()
+            for cell, (value, decision) in cells.items()
         ]
 
         def act():

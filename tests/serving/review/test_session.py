@@ -1,6 +1,6 @@
 """Proposals one by one: what is added, decided, expired and taken back."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 
@@ -48,18 +48,19 @@ def review(store):
         yield Review(store, ledger, ONTOLOGY)
 
 
-def new(item, value="red", property="colour", probability=0.9, **options):
-    whole = NewProposal(
-        item,
-        property,
-        (value,),
-        probability,
-        (ProposedValue(value, probability),),
-        ProposedDecision.FILL,
-        model="m",
-        due=PAST,
-    )
-    return replace(whole, **options)
+def new(
+    item,
+    value="red",
+    property="colour",
+    *,
+    probability=0.9,
+    decision=ProposedDecision.FILL,
+    due=PAST,
+    model="m",
+):
+    candidates = (ProposedValue(value, probability),)
+    proposal = NewProposal(item, property, (value,), probability, candidates, decision)
+    return dataclasses.replace(proposal, due=due, model=model)
 
 
 def add(review, *proposals, apply=True):

@@ -75,8 +75,8 @@ class AddReport:
     """What became of proposals: how many were ``added``, and how many of these ``applied``.
 
     ``replaced`` counts older proposals of the same cells that have expired, ``written`` the values
-    of the applied ones, ``new`` those of them that the store did not have, ``not_written`` values
-    that were left out, by the reason.
+    of the applied ones, ``new`` those of them that the store did not have, ``not_written`` values to
+    fill that were left out, by the reason.
     """
 
     added: int = 0
@@ -157,16 +157,19 @@ class Review:
         new: list[tuple[NewProposal, ProposalState]] = []
         expiring: list[ProposalChange] = []
         for cell, proposal in wanted.items():
+            # What is only to be reviewed would not be written anyway.
+            is_filled = proposal.decision is ProposedDecision.FILL
+            not_written = made.not_written if is_filled else Counter[NotWritten]()
             if cell[0] not in stored.items:
-                made.not_written[NotWritten.NO_ITEM] += len(proposal.values)
+                not_written[NotWritten.NO_ITEM] += len(proposal.values)
                 continue
-            left = self._allowed(proposal, rows.get(cell, ()), made.not_written)
+            left = self._allowed(proposal, rows.get(cell, ()), not_written)
             if not left.values:
                 continue
             is_applied = apply and _may_apply(left, time)
             former = older.get(cell)
             if former is not None and former.state is ProposalState.APPLIED and not apply:
-                made.not_written[NotWritten.APPLIED] += len(left.values)
+                not_written[NotWritten.APPLIED] += len(left.values)
                 continue
             if former is not None:
                 expiring.append(_change(former, ProposalState.EXPIRED))

@@ -75,8 +75,8 @@ class AddReport:
     """What became of proposals: how many were ``added``, and how many of these ``applied``.
 
     ``replaced`` counts older proposals of the same cells that have expired, ``written`` the values
-    of the applied ones, ``new`` those of them that the store did not have, ``not_written`` values to
-    fill that were left out, by the reason.
+    of the applied ones, ``new`` those of them that the store did not have, and ``not_written``
+    values to fill that were left out, by the reason.
     """
 
     added: int = 0

@@ -36,6 +36,7 @@ from experts.kernels import (
 )
 from experts.left_out import LearnedItems, LeftOutEnsemble
 from experts.open_values import GATE_FEATURES, OpenProperty, OpenValues, Writing, checked_case
+from experts.said_values import SaidValues
 from experts.situations import CategoryState, Situation, every_situation
 from experts.stacker import Weights
 from experts.title_spans import FEATURES as SPAN_FEATURES
@@ -176,6 +177,8 @@ def _open_arrays(open_values: OpenValues, numbers: Mapping[str, int]) -> Arrays:
         arrays[f"{key}.place"] = own.statistics.place
         arrays[f"{key}.ranker"] = own.ranker
         arrays[f"{key}.gate"] = own.gate
+        arrays[f"{key}.said.whole"] = own.said.whole
+        arrays[f"{key}.said.head"] = own.said.head
         arrays[f"{key}.writing"] = text_array(
             [own.writing.case, str(own.writing.adds_plural), str(own.writing.drops_plural)]
         )
@@ -196,6 +199,7 @@ def _open_values(
         key = f"open.{number}"
         if f"{key}.ranker" not in arrays:
             continue
+        spec = ontology[property]
         case, adds, drops = texts_of_array(arrays[f"{key}.writing"])
         properties[property] = OpenProperty(
             statistics=SpanStatistics(
@@ -206,11 +210,16 @@ def _open_values(
                 before=_vector(arrays, f"{key}.before", tags),
                 after=_vector(arrays, f"{key}.after", tags),
                 place=_vector(arrays, f"{key}.place", PLACES),
-                known=known_words(ontology[property]),
+                known=known_words(spec),
             ),
             ranker=_vector(arrays, f"{key}.ranker", len(SPAN_FEATURES)),
             gate=_vector(arrays, f"{key}.gate", GATE_FEATURES),
             writing=Writing(checked_case(case), adds == "True", drops == "True"),
+            said=SaidValues.of(
+                spec,
+                _vector(arrays, f"{key}.said.whole", len(spec.values)),
+                _vector(arrays, f"{key}.said.head", len(spec.values)),
+            ),
         )
     return OpenValues(vocabulary, properties)
 

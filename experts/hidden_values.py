@@ -32,6 +32,7 @@ from experts.open_values import (
     rank_spans,
     share_of_new_values,
 )
+from experts.said_values import SaidValues
 from experts.situations import TitleState
 from experts.stacker import Shortlists, Weights
 from experts.title_spans import SpanReader, SpanStatistics, features_of, spanned, words_of
@@ -178,6 +179,7 @@ class OpenFitting:
         self._rng = np.random.default_rng(seed)
         self._reader = SpanReader(titles, known, ontology)
         self._statistics: dict[tuple[str, frozenset[int]], SpanStatistics] = {}
+        self._said_values: dict[str, SaidValues] = {}
         self._evidence: dict[tuple[str, bytes], dict[str | None, float]] = defaultdict(dict)
 
     def fit(self, examples: Mapping[str, OpenExamples]) -> OpenValues:
@@ -197,6 +199,7 @@ class OpenFitting:
                 ranker=rankers[name],
                 gate=gates.get(name, alone),
                 writing=self._writing(name),
+                said=self._said(name),
             )
         return OpenValues(self._reader.vocabulary, properties)
 
@@ -212,6 +215,16 @@ class OpenFitting:
             if title not in own:
                 own[title] = self._evidence_of(statistics, ranker, title, is_labelled=True)
         return np.array([own[title] for title in cells.titles])
+
+    def said(self, property: str, cells: ScoredTitles) -> FloatArray:
+        """Return what titles tell of their cells' best known values [C, 4]."""
+        return self._said(property).features(cells.logits.argmax(1), cells.titles)
+
+    def _said(self, property: str) -> SaidValues:
+        if property not in self._said_values:
+            spec = self._ontology[property]
+            self._said_values[property] = SaidValues.fit(spec, self._titles, self._known)
+        return self._said_values[property]
 
     def _of(self, property: str, hidden: frozenset[int] = frozenset()) -> SpanStatistics:
         key = property, hidden
@@ -251,7 +264,12 @@ class OpenFitting:
         for cells in examples.visible:
             chosen = self._some(cells)
             features.append(
-                gate_features(chosen.logits, chosen.state, self.evidence(property, ranker, chosen))
+                gate_features(
+                    chosen.logits,
+                    chosen.state,
+                    self.evidence(property, ranker, chosen),
+                    self.said(property, chosen),
+                )
             )
             unknown.append(np.zeros(len(chosen.items), bool))
             weights.append(chosen.weights)
@@ -264,7 +282,9 @@ class OpenFitting:
                     for item, title in zip(cells.items.tolist(), cells.titles, strict=True)
                 ]
             )
-            features.append(gate_features(cells.logits, cells.state, evidence))
+            features.append(
+                gate_features(cells.logits, cells.state, evidence, self.said(property, cells))
+            )
             unknown.append(np.ones(len(cells.items), bool))
             weights.append(cells.weights)
         is_unknown = np.concatenate(unknown)

@@ -72,8 +72,10 @@ def fit_open_values(
         # They are large, and taken out so that there is only one copy of most.
         cells = stacked.held_out.pop((situation, property))
         opened = fitted.properties[property]
-        evidence = fitting.evidence(property, opened.ranker, scored.pop((situation, property)))
-        logits = add_unknown(opened.gate, cells.logits, situation.title, evidence)
+        titles_asked = scored.pop((situation, property))
+        evidence = fitting.evidence(property, opened.ranker, titles_asked)
+        said = fitting.said(property, titles_asked)
+        logits = add_unknown(opened.gate, cells.logits, situation.title, evidence, said)
         held_out[situation, property] = replace(cells, logits=logits)
     return FittedOpenValues(fitted, held_out)
 

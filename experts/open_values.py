@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
+from experts.said_values import SAID_FEATURES, SaidValues
 from experts.situations import TitleState
 from experts.title_spans import (
     FEATURES,
@@ -47,7 +48,7 @@ OWN_GATE_PENALTY = 0.02
 LEAST_PROBABILITY = 1e-6
 MOST_PROBABLE = 8.0
 """Log odds at which features of the gate are cut off."""
-GATE_FEATURES = 4 + 2 * len(TitleState)
+GATE_FEATURES = 4 + 2 * len(TitleState) + 2 * SAID_FEATURES
 MAX_OFFERED = 5
 """Spans of a title that are offered at most."""
 USUAL_CASE = 0.9
@@ -151,7 +152,7 @@ def _fit_spans(examples: Sequence[SpanExample], centre: FloatArray, penalty: flo
 
 
 def gate_features(
-    logits: NDArray[np.floating], state: TitleState, evidence: FloatArray
+    logits: NDArray[np.floating], state: TitleState, evidence: FloatArray, said: FloatArray
 ) -> FloatArray:
     """Return what tells of an unknown value [N, F].
 
@@ -159,6 +160,7 @@ def gate_features(
         logits: those of the known values [N, V], whose exponentials sum to one
         state: what the titles tell of the property
         evidence: the log odds that the title says an unknown value [N]
+        said: what it tells of the best known value [N, 4] (:meth:`SaidValues.features`)
     """
     logits = np.asarray(logits, np.float64)
     best = np.clip(logits.max(1), -MOST_PROBABLE, -LEAST_PROBABILITY)
@@ -176,18 +178,24 @@ def gate_features(
             evidence,
             of_state,
             of_state * evidence[:, None],
+            said,
+            said * evidence[:, None],
         ]
     )
 
 
 def add_unknown(
-    gate: FloatArray, logits: NDArray[np.floating], state: TitleState, evidence: FloatArray
+    gate: FloatArray,
+    logits: NDArray[np.floating],
+    state: TitleState,
+    evidence: FloatArray,
+    said: FloatArray,
 ) -> NDArray[np.float32]:
     """Return logits [N, V + 1]: those of known values, and that of an unknown one by a gate [F].
 
     The other arguments are those of :func:`gate_features`.
     """
-    odds = gate_features(logits, state, evidence) @ gate
+    odds = gate_features(logits, state, evidence, said) @ gate
     known = logits + log_expit(-odds)[:, None]
     return np.column_stack([known, log_expit(odds)]).astype(np.float32)
 
@@ -345,6 +353,7 @@ class OpenProperty:
     ranker: FloatArray
     gate: FloatArray
     writing: Writing
+    said: SaidValues
 
 
 class OpenValues:
@@ -381,7 +390,9 @@ class OpenValues:
         the property.
         """
         evidence = np.array([self.ranked(property, title).evidence for title in titles])
-        return add_unknown(self.properties[property].gate, logits, state, evidence)
+        own = self.properties[property]
+        said = own.said.features(logits.argmax(1), titles)
+        return add_unknown(own.gate, logits, state, evidence, said)
 
     def candidates(self, property: str, title: str | None) -> list[OpenValue]:
         """Return the most probable unknown values that a title says, the best first."""

@@ -6,7 +6,8 @@ from the end of the title they stand, and that items with another value do not h
 this depends on the value itself, so it also holds for one that was never learned (open-vocabulary
 attribute value extraction; compare OpenTag, Zheng et al. 2018).
 
-Words are compared without case, punctuation and a plural s.
+Words are compared without case, punctuation and a plural s. A part of one or two letters before a
+hyphen is no word of its own: "T-shirt" is one, and does not say that a thing is a shirt.
 
 Shapes: N titles, O occurrences of spans in titles, G different spans, T tags of words, S spans of
 one title, D features.
@@ -14,6 +15,7 @@ one title, D features.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.ontology import Ontology, PropertySpec
-from schema.wording import WORD, singular
+from schema.wording import singular
 
 LONGEST_SPAN = 3
 MAX_WORDS = 60
@@ -61,11 +63,17 @@ FEATURES = (
 )
 
 Words: TypeAlias = tuple[str, ...]
+_WORD = re.compile(r"(?:[^\W\d_]{1,2}-)?\w+")
 
 
 def words_of(text: str) -> Words:
     """Return the words of a text as they are compared."""
-    return tuple(singular(word) for word in WORD.findall(text.casefold()))
+    return tuple(map(_compared, _WORD.findall(text)))
+
+
+def _compared(word: str) -> str:
+    # Casefolding may change what is a word: that of "İ" ends in a mark.
+    return singular(word.casefold().replace("-", ""))
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,17 @@ class SpannedTitle:
     spans: tuple[Span, ...]
     ranges: IntArray
 
+    @cached_property
+    def word_set(self) -> frozenset[str]:
+        """The words, each once."""
+        return frozenset(self.words)
+
     @classmethod
     def of(cls, title: str | None) -> SpannedTitle:
         """Read a title; one without words has no span."""
-        matches = list(WORD.finditer(title or ""))[:MAX_WORDS]
+        matches = list(_WORD.finditer(title or ""))[:MAX_WORDS]
         # Each word by itself: casefolding may change a text's length.
-        words = tuple(singular(match[0].casefold()) for match in matches)
+        words = tuple(_compared(match[0]) for match in matches)
         ranges = [
             (first, last)
             for first in range(len(words))

@@ -19,6 +19,7 @@ from experts.open_values import (
     rank_spans,
     share_of_new_values,
 )
+from experts.said_values import SAID_FEATURES
 from experts.situations import TitleState
 from experts.title_spans import FEATURES
 from schema.ontology import PropertySpec
@@ -65,6 +66,9 @@ def test_a_title_without_spans_speaks_against_an_unknown_value() -> None:
     assert ranked.evidence < -5
 
 
+UNSAID = np.zeros((1, SAID_FEATURES))
+
+
 def logits(*probabilities: float) -> np.ndarray:
     return np.log(np.array([probabilities]))
 
@@ -73,7 +77,7 @@ def test_a_gate_adds_the_probability_of_an_unknown_value() -> None:
     gate = np.zeros(GATE_FEATURES)
     gate[3] = 1
     known = logits(0.6, 0.3, 0.1)
-    with_unknown = add_unknown(gate, known, TitleState.OTHERS, np.array([2.0]))
+    with_unknown = add_unknown(gate, known, TitleState.OTHERS, np.array([2.0]), UNSAID)
     every = np.exp(with_unknown[0])
     assert every.sum() == pytest.approx(1, abs=1e-6)
     assert every[3] == pytest.approx(expit(2.0), abs=1e-6)
@@ -82,7 +86,7 @@ def test_a_gate_adds_the_probability_of_an_unknown_value() -> None:
 
 
 def test_features_of_a_gate_are_finite_for_certain_predictions() -> None:
-    features = gate_features(logits(1.0, 1e-300, 1e-300), TitleState.SAYS, np.array([0.0]))
+    features = gate_features(logits(1.0, 1e-300, 1e-300), TitleState.SAYS, np.array([0.0]), UNSAID)
     assert features.shape == (1, GATE_FEATURES)
     assert np.isfinite(features).all()
 

@@ -65,6 +65,13 @@ def test_words_are_compared_without_case_punctuation_and_plural() -> None:
     assert words_of("dress") == ("dress",)
 
 
+def test_a_letter_before_a_hyphen_is_a_part_of_a_word() -> None:
+    assert words_of("Puma T-Shirts") == words_of("puma tshirt") == ("puma", "tshirt")
+    assert words_of("black-blue") == ("black", "blue")
+    (span,) = [each for each in SpannedTitle.of("Red V-Neck").spans if each.words == ("vneck",)]
+    assert "Red V-Neck"[span.start : span.end] == "V-Neck"
+
+
 def test_known_values_are_no_open_spans() -> None:
     assert "red" not in by_text("Alda red mug")
     assert "dark blue" not in by_text("Alda dark blue mug")

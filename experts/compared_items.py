@@ -17,7 +17,8 @@ import numpy as np
 from experts.categories import CategoryKernel
 from experts.chosen_items import choose_items, learnable
 from experts.ensemble import Kernels
-from experts.kernels import ImageKernel, KernelRows, StatementKernel, TitleKernel
+from experts.image_kernel import ImageKernel
+from experts.kernels import KernelRows, StatementKernel, TitleKernel
 from experts.labelled_items import LabelledItems
 from experts.landmarks import choose_landmarks
 from experts.situations import CatalogueWords

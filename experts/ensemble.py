@@ -21,15 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.categories import CategoryKernel
-from experts.kernels import (
-    DESCRIPTOR_SIZE,
-    Descriptors,
-    ImageKernel,
-    KernelRows,
-    StatementKernel,
-    TitleKernel,
-    describe,
-)
+from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, Descriptors, ImageKernel, describe
+from experts.kernels import KernelRows, StatementKernel, TitleKernel
 from experts.open_values import OpenValue, OpenValues
 from experts.situations import (
     CatalogueWords,
@@ -40,7 +33,7 @@ from experts.situations import (
     text_of,
 )
 from experts.stacker import Shortlists, Weights, starting_weights, without_own
-from fusion.inference.featurizer import ItemInput, LazyImage, PixelReader
+from fusion.inference.featurizer import ItemImage, ItemInput, LazyImage, PixelReader
 from fusion.inference.scorer import CellQuery
 from schema.arrays import FloatArray, IntArray
 from schema.errors import ModelError, PropertyNotFoundError
@@ -374,18 +367,21 @@ class ExpertEnsemble:
 
     def _describe(self, items: Sequence[ItemInput]) -> tuple[Descriptors, IntArray]:
         """Describe the images that differ and can be read; return the place of each item's."""
-        holders = {id(item.image): item for item in items if item.image is not None}
-        pixels = {key: self._pixels(item) for key, item in holders.items()}
-        images = {key: image for key, image in pixels.items() if image is not None}
+        keys = [tuple(map(id, item.images[:MAX_IMAGES])) for item in items]
+        holders = dict(zip(keys, items, strict=True))
+        read = {key: self._read(item) for key, item in holders.items()}
+        images = {key: of_item for key, of_item in read.items() if of_item}
         places = {key: place for place, key in enumerate(images)}
-        place = np.array([places.get(id(item.image), -1) for item in items], np.int64)
+        place = np.array([places.get(key, -1) for key in keys], np.int64)
         return describe(list(images.values())), place
 
-    def _pixels(self, item: ItemInput) -> NDArray[np.uint8] | None:
-        image = item.image
+    def _read(self, item: ItemInput) -> list[NDArray[np.uint8]]:
+        """Return the images of an item that can be read."""
+        read = map(self._pixels, item.images[:MAX_IMAGES])
+        return [pixels for pixels in read if pixels is not None]
+
+    def _pixels(self, image: ItemImage) -> NDArray[np.uint8] | None:
         size = DESCRIPTOR_SIZE
-        if image is None:
-            return None
         if isinstance(image, np.ndarray):
             if image.shape != (3, size, size):
                 raise ModelError(

@@ -26,9 +26,9 @@ from experts.ensemble import (
     Stacker,
     answering,
 )
+from experts.image_kernel import ImageKernel
 from experts.kernels import (
     Arrays,
-    ImageKernel,
     StatementKernel,
     TitleKernel,
     text_array,

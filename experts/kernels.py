@@ -1,7 +1,7 @@
-"""Kernels: how alike two items are by their titles, their images or their known statements.
+"""Kernels: how alike two items are by their titles or their known statements.
 
 Each kernel keeps the *landmarks* [M], the items to which others are compared. A part that an item
-lacks is like nothing: its row is zero.
+lacks is like nothing: its row is zero. Images have a module of their own.
 
 Shapes: N items, M landmarks, F features.
 """
@@ -15,18 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from encoders import patch_dictionary
-from encoders.descriptors import (
-    colour_histograms,
-    oriented_gradients,
-    product_colours,
-    thumbnails,
-)
-from encoders.patch_dictionary import PatchDictionary
 from experts.number_grids import Grid, NumberScale, learn_scales, number_of
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, IntArray
@@ -43,8 +33,6 @@ KernelRows: TypeAlias = NDArray[np.float32]
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 """What a model folder keeps, by name."""
 
-DESCRIPTOR_SIZE = 64
-"""Pixels per side of the images that descriptors are computed from."""
 TITLE_SHARPNESS = 4.0
 STATEMENT_SHARPNESS = 3.0
 WIDE = Grid.of_width(0.5)
@@ -60,9 +48,6 @@ MAX_NGRAMS = 200_000
 MAX_DENSE = 1 << 25
 """Numbers of the landmarks' statements that are stored as a dense matrix at most."""
 _SMALL_CATALOGUE = 50  # titles, below which an n-gram may be learned from a single one
-_BANDWIDTH_SAMPLE = 1000
-_LEAST_DISTANCE = 1e-5
-_DESCRIBED_TOGETHER = 64
 COMPARED_TOGETHER = 4096
 """Items that are compared with the landmarks at once."""
 
@@ -212,187 +197,6 @@ def _character_vectorizer(least: int = 1) -> TfidfVectorizer:
         max_features=MAX_NGRAMS,
         dtype=np.float32,
     )
-
-
-@dataclass(frozen=True)
-class Descriptors:
-    """Descriptors of N images.
-
-    Of each kind there is a block of features [N, F]; ``small`` are the images themselves [N, 3, 32,
-    32], for the descriptor that is learned, and ``present`` says which there are [N].
-    """
-
-    blocks: tuple[NDArray[np.float32], ...]
-    small: NDArray[np.uint8]
-    present: BoolArray
-
-    def select(self, index: IntArray | BoolArray) -> Descriptors:
-        """Return those at ``index``."""
-        return Descriptors(
-            tuple(block[index] for block in self.blocks), self.small[index], self.present[index]
-        )
-
-
-DESCRIPTORS = (oriented_gradients, colour_histograms, product_colours, thumbnails)
-"""What images are compared by: outline, colours and where they are, and colours of the product."""
-
-
-def describe(images: Sequence[NDArray[np.uint8] | None]) -> Descriptors:
-    """Describe N images [3, 64, 64]; None is a missing one."""
-    blank = torch.zeros(1, 3, DESCRIPTOR_SIZE, DESCRIPTOR_SIZE)
-    # Where there is no image, no memory is written to, and so none is taken.
-    blocks = tuple(
-        np.zeros((len(images), descriptor(blank).shape[1]), np.float32)
-        for descriptor in DESCRIPTORS
-    )
-    small = np.zeros((len(images), 3, patch_dictionary.SIZE, patch_dictionary.SIZE), np.uint8)
-    found = [(place, image) for place, image in enumerate(images) if image is not None]
-    for start in range(0, len(found), _DESCRIBED_TOGETHER):
-        part = found[start : start + _DESCRIBED_TOGETHER]
-        places = [place for place, _ in part]
-        scaled = torch.from_numpy(np.stack([image for _, image in part])).float() / 255
-        for block, descriptor in zip(blocks, DESCRIPTORS, strict=True):
-            block[places] = descriptor(scaled).numpy()
-        halved = functional.adaptive_avg_pool2d(scaled, patch_dictionary.SIZE)
-        small[places] = (halved * 255).round().byte().numpy()
-    present = np.array([image is not None for image in images], dtype=bool)
-    return Descriptors(blocks, small, present)
-
-
-class ImageKernel:
-    """The sum of Gaussian (RBF) kernels, one on each kind of descriptors.
-
-    The last kind is learned from the catalogue's images: a dictionary of their patches. The
-    bandwidths are the median squared distances of images that differ.
-
-    Args:
-        blocks: features of the landmarks, of each kind a block [M, F]
-        present: which landmarks have an image [M]
-        bandwidths: one for each kind
-        patches: the dictionary; None if no item has an image
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[NDArray[np.float32]],
-        present: BoolArray,
-        bandwidths: Sequence[float],
-        patches: PatchDictionary | None,
-    ) -> None:
-        self._blocks = blocks
-        self._squares = [np.square(block).sum(1) for block in blocks]
-        self._present = present
-        self._bandwidths = bandwidths
-        self._patches = patches
-
-    @classmethod
-    def fit(cls, images: Descriptors, landmarks: Descriptors, seed: int = 0) -> ImageKernel:
-        """Learn the patches of ``images``, and take the bandwidths from a sample of them."""
-        present = images.select(images.present)
-        patches = None
-        if len(present.present):
-            patches = PatchDictionary.learn(torch.from_numpy(present.small), seed)
-        rng = np.random.default_rng(seed)
-        sample = present.select(rng.permutation(len(present.present))[:_BANDWIDTH_SAMPLE])
-        bandwidths = [_median_distance(block) for block in _features(sample, patches)]
-        return cls(_features(landmarks, patches), landmarks.present, bandwidths, patches)
-
-    def select(self, index: IntArray) -> ImageKernel:
-        """Return the kernel with some of its landmarks alone."""
-        blocks = [block[index] for block in self._blocks]
-        return ImageKernel(blocks, self._present[index], self._bandwidths, self._patches)
-
-    def own_rows(self) -> KernelRows:
-        """Compare the landmarks with each other: [M, M]."""
-        return self._compare(self._blocks, self._present)
-
-    def rows(self, images: Descriptors) -> KernelRows:
-        """Compare N images with the landmarks: [N, M]."""
-        rows = np.zeros((len(images.present), len(self._present)), np.float32)
-        present = np.flatnonzero(images.present)
-        for start in range(0, len(present), COMPARED_TOGETHER):
-            places = present[start : start + COMPARED_TOGETHER]
-            part = images.select(places)
-            rows[places] = self._compare(_features(part, self._patches), part.present)
-        return rows
-
-    def _compare(self, blocks: Sequence[NDArray[np.float32]], present: BoolArray) -> KernelRows:
-        rows = np.zeros((len(present), len(self._present)), np.float32)
-        for own, others, squares, bandwidth in zip(
-            blocks, self._blocks, self._squares, self._bandwidths, strict=True
-        ):
-            distances = _squared_distances(own, others, squares)
-            distances /= -bandwidth
-            rows += np.exp(distances, out=distances)
-        rows[~present] = 0
-        rows[:, ~self._present] = 0
-        return rows
-
-    def arrays(self) -> Arrays:
-        """Return what :meth:`from_arrays` makes the kernel from again."""
-        arrays: Arrays = {
-            f"{number}.landmarks": block.astype(np.float16)
-            for number, block in enumerate(self._blocks)
-        }
-        if self._patches is not None:
-            arrays["patches.mean"] = self._patches.mean.numpy()
-            arrays["patches.whitening"] = self._patches.whitening.numpy()
-            arrays["patches.centroids"] = self._patches.centroids.numpy()
-        return {**arrays, "present": self._present, "bandwidths": np.array(self._bandwidths)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> ImageKernel:
-        """Make a kernel from what :meth:`arrays` returned; raises ValueError or KeyError."""
-        present = arrays["present"].astype(bool)
-        bandwidths = [float(each) for each in arrays["bandwidths"].tolist()]
-        patches = None
-        if "patches.mean" in arrays:
-            patches = PatchDictionary.checked(
-                *(
-                    torch.from_numpy(arrays[f"patches.{name}"].astype(np.float32))
-                    for name in ("mean", "whitening", "centroids")
-                )
-            )
-        widths = [block.shape[1] for block in _features(describe([]), patches)]
-        blocks = []
-        for number, width in enumerate(widths):
-            block = arrays[f"{number}.landmarks"].astype(np.float32)
-            if block.shape != (len(present), width):
-                raise ValueError(f"descriptors have the shape {block.shape}")
-            blocks.append(block)
-        if len(bandwidths) != len(blocks) or not all(each > 0 for each in bandwidths):
-            raise ValueError(f"bandwidths are {bandwidths}")
-        return cls(blocks, present, bandwidths, patches)
-
-
-def _features(images: Descriptors, patches: PatchDictionary | None) -> list[NDArray[np.float32]]:
-    """Return the features of N images, of each kind a block [N, F]."""
-    if patches is None:
-        return list(images.blocks)
-    return [*images.blocks, patches.describe(torch.from_numpy(images.small)).numpy()]
-
-
-def _median_distance(features: NDArray[np.float32]) -> float:
-    """Return the median squared distance of rows [N, F] that differ; 1 if none do."""
-    distances = _squared_distances(features, features, np.square(features).sum(1))
-    # Of equal rows it is not quite zero in single precision.
-    least = _LEAST_DISTANCE * np.square(features).sum(1).max(initial=0)
-    apart = distances[distances > least]
-    return float(np.median(apart)) if len(apart) else 1.0
-
-
-def _squared_distances(
-    one: NDArray[np.float32], other: NDArray[np.float32], squares: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return squared Euclidean distances [N, M] of rows [N, F] and [M, F].
-
-    ``squares`` [M] are the squared lengths of the latter.
-    """
-    distances = (torch.from_numpy(one) @ torch.from_numpy(other).T).numpy()
-    distances *= -2
-    distances += squares
-    distances += np.square(one).sum(1)[:, None]
-    return np.maximum(distances, 0, out=distances)
 
 
 class StatementKernel:

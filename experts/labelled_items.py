@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.kernels import Descriptors
+from experts.image_kernel import Descriptors
 from fusion.inference.featurizer import PropertyValue
 from schema.arrays import BoolArray, IntArray
 

@@ -353,12 +353,14 @@ def _digest(title: str | None, description: str | None, category: Sequence[str])
 
 
 def _copies(items: LabelledItems) -> IntArray:
-    """Return the pairs of items [P, 2] that show one image, or have one title and no two images."""
+    """Return the pairs of items [P, 2] that show the same, or have one title and no two images."""
     present = items.images.present
     groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
     for number, title in enumerate(items.titles):
         if present[number]:
-            image = hashlib.blake2b(items.images.small[number].tobytes(), digest_size=16).digest()
+            image = hashlib.blake2b(
+                items.images.small_of(number).tobytes(), digest_size=16
+            ).digest()
             groups["image", image].append(number)
         if title:
             groups["title", title.casefold().encode()].append(number)

@@ -13,7 +13,7 @@ import numpy as np
 from experts.chosen_items import choose_items, learnable
 from experts.compared_items import KEPT_OF_VALUE, MAX_ITEMS
 from experts.fitting import FittedExperts, fit_experts
-from experts.kernels import DESCRIPTOR_SIZE, describe
+from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
 from experts.labelled_items import LabelledItems
 from kg.home import Home
 from kg.image_cache import ImageCache
@@ -164,12 +164,19 @@ def read_labelled_items(
 ) -> LabelledItems:
     """Read the items of a snapshot at ``index`` [N], with descriptors of their images."""
     files = home.image_files()
+    images: list[str] = []
+    places_of: dict[int, range] = {}
+    beyond = 0
     # Where few items of many are learned from, other images are not read.
-    is_read = np.ones(len(snapshot.images), bool)
-    if len(snapshot.images) > MAX_ITEMS:
-        is_read[:] = False
-        is_read[index] = True
-    images = [image if read else None for image, read in zip(snapshot.images, is_read, strict=True)]
+    is_small = len(snapshot.items) <= MAX_ITEMS
+    for place in range(len(snapshot.items)) if is_small else index.tolist():
+        own = snapshot.images_of(place)
+        beyond += len(own) > MAX_IMAGES
+        places_of[place] = range(len(images), len(images) + len(own[:MAX_IMAGES]))
+        images += own[:MAX_IMAGES]
+    if beyond:
+        told = f"{beyond:,} items have more than {MAX_IMAGES} images: the first ones are read"
+        report(TrainingWarning(told))
     cache = ImageCache.build(
         images,
         DESCRIPTOR_SIZE,
@@ -184,7 +191,10 @@ def read_labelled_items(
         report(TrainingWarning(str(unreadable)))
     places = index.tolist()
     details = snapshot.details
-    pixels = [np.asarray(cache.array[place]) if cache.present[place] else None for place in places]
+    pixels = [
+        [np.asarray(cache.array[image]) for image in places_of[place] if cache.present[image]]
+        for place in places
+    ]
     return LabelledItems(
         ids=[snapshot.items[place] for place in places],
         titles=[snapshot.titles[place] or None for place in places],

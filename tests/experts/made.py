@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experts.kernels import DESCRIPTOR_SIZE, describe
+from experts.image_kernel import DESCRIPTOR_SIZE, describe
 from experts.labelled_items import LabelledItems
 from fusion.inference.featurizer import ItemInput
 from schema.ontology import Ontology, PropertySpec
@@ -49,7 +49,7 @@ def made_items(count: int = 60, seed: int = 0) -> list[ItemInput]:
 
 def labelled(items: list[ItemInput]) -> LabelledItems:
     """Return items as experts learn from them."""
-    pixels = [item.image if isinstance(item.image, np.ndarray) else None for item in items]
+    pixels = [[each for each in item.images if isinstance(each, np.ndarray)] for item in items]
     return LabelledItems(
         [item.id for item in items],
         [item.title for item in items],

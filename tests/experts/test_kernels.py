@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from experts.kernels import ImageKernel, StatementKernel, TitleKernel, describe
+from experts.image_kernel import ImageKernel
+from experts.kernels import StatementKernel, TitleKernel
 from tests.experts.made import ONTOLOGY, labelled, made_items
 
 TITLES = ["red mug Alda", "green lamp Berg", None, "red mug Alda"]
@@ -49,33 +49,6 @@ def test_without_any_title_there_is_a_kernel_all_the_same() -> None:
     assert kernel.rows(["red", None]).shape == (2, 3)
     again = TitleKernel.from_arrays(kernel.arrays())
     assert not again.rows(["red"]).any()
-
-
-def test_images_are_compared_by_distances_to_the_median() -> None:
-    items = labelled(made_items())
-    kernel = ImageKernel.fit(items.images, items.images)
-    assert kernel._patches is not None
-    rows = kernel.rows(items.images)
-    present = items.images.present
-    small = torch.from_numpy(items.images.small[present])
-    blocks = [block[present] for block in items.images.blocks]
-    blocks.append(kernel._patches.describe(small).numpy())
-    np.testing.assert_allclose(rows.diagonal()[present], len(blocks), atol=1e-4)
-    assert not rows[~present].any()
-    assert not rows[:, ~present].any()
-    expected = np.zeros((present.sum(), present.sum()))
-    for block in blocks:
-        distances = np.square(block[:, None] - block[None]).sum(-1)
-        # At the median distance of images that differ, each of the Gaussians is exp(-1). The
-        # outlines of all are the same.
-        differ = distances[distances > 1e-5]
-        expected += np.exp(-distances / (np.median(differ) if len(differ) else 1))
-    np.testing.assert_allclose(rows[np.ix_(present, present)], expected, atol=1e-2)
-
-
-def test_a_catalogue_without_images() -> None:
-    images = describe([None, None])
-    assert not ImageKernel.fit(images, images).rows(images).any()
 
 
 def test_statements_are_compared_without_the_property_that_is_asked() -> None:

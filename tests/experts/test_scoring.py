@@ -10,7 +10,7 @@ import pytest
 import experts.ensemble
 from experts import FittedExperts, fit_experts
 from experts.ensemble import EXPERTS, Expert, Part
-from experts.kernels import describe
+from experts.image_kernel import describe
 from experts.situations import others_of
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
@@ -41,7 +41,9 @@ def direct(fitted: FittedExperts, expert: Expert, item: ItemInput, cell: CellQue
     rows = {
         Part.TITLE: kernels.title.rows([item.title]),
         Part.BLIND_TITLE: kernels.blind.rows([fitted.ensemble.words.blind(item.title)]),
-        Part.IMAGE: kernels.image.rows(describe([image])),
+        Part.IMAGE: kernels.image.rows(
+            describe([[image] if isinstance(image, np.ndarray) else []])
+        ),
         Part.STATEMENTS: kernels.statements.rows(one_hot, PROPERTY),
     }
     learned = fitted.ensemble.learned[expert, PROPERTY]

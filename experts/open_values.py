@@ -160,7 +160,8 @@ def gate_features(
         logits: those of the known values [N, V], whose exponentials sum to one
         state: what the titles tell of the property
         evidence: the log odds that the title says an unknown value [N]
-        said: what it tells of the best known value [N, 4] (:meth:`SaidValues.features`)
+        said: what it tells of the best known value [N, 4]
+            (:meth:`experts.said_values.SaidValues.features`)
     """
     logits = np.asarray(logits, np.float64)
     best = np.clip(logits.max(1), -MOST_PROBABLE, -LEAST_PROBABILITY)

@@ -70,7 +70,7 @@ def test_a_damaged_file_is_named(home, name):
     data = bytearray(path.read_bytes())
     # The last page of a ledger is often an unused one.
     place = data.rindex(b"items.csv") if path.suffix == ".sqlite" else len(data) - 20
-    data[place] ^= 1
+    data[place] ^= 255
     path.write_bytes(data)
     (problem,) = verify(home).problems
     assert str(path) in problem

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.base import Context, FiniteRange, Group, pass_context, shortened, table
+from commands.base import Context, Group, pass_context, shortened, table
+from commands.review_files import export_file, import_file
+from commands.review_options import (
+    by_option,
+    filter_options,
+    opened_review,
+    order_option,
+    reviewer_name,
+    state_option,
+    value_option,
+)
 from schema.errors import ProposalConflictError, UsageError
 from schema.proposals import DECIDED, OPEN, ProposalFilter, ProposalOrder, ProposalState
 
@@ -20,41 +28,8 @@ if TYPE_CHECKING:
     from schema.proposals import Proposal, ProposalChange, ProposalRun
     from serving.review.session import Review, ReviewReport
 
-CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 SHOWN_TEXT = 40
 """Characters of a value to print in a table."""
-PROBABILITY = FiniteRange(0, 1)
-
-
-def _filters(function: CommandFunction) -> CommandFunction:
-    """Add the options that say which proposals are meant."""
-    options = (
-        click.option("--item", metavar="ID", help="Proposals about this item."),
-        click.option("--property", metavar="NAME", help="Proposals about this property."),
-        click.option("--run", metavar="RUN", help="Proposals that this run has made."),
-        click.option("--model", metavar="NAME", help="Proposals of this model."),
-        click.option(
-            "--min-probability",
-            metavar="X",
-            type=PROBABILITY,
-            help="Proposals that are at least as probable.",
-        ),
-        click.option(
-            "--max-probability",
-            metavar="X",
-            type=PROBABILITY,
-            help="Proposals that are at most as probable.",
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-value_option = click.option("--value", metavar="TEXT", help="Proposals of this value.")
-by_option = click.option(
-    "--by", metavar="NAME", help="Name of the reviewer.  [default: the user's login]"
-)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before many are changed.")
 targets_argument = click.argument("targets", nargs=-1, metavar="[NUMBER | ITEM PROPERTY]")
 
@@ -74,24 +49,15 @@ def review() -> None:
     """
 
 
+review.add_command(export_file)
+review.add_command(import_file)
+
+
 @review.command(name="list")
-@_filters
+@filter_options
 @value_option
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([str(each) for each in ProposalState]),
-    help="Proposals in this state; may be repeated.  [default: proposed and applied]",
-)
-@click.option(
-    "--order",
-    type=click.Choice([str(each) for each in ProposalOrder]),
-    default=str(ProposalOrder.GAIN),
-    show_default=True,
-    help="gain: the most uncertain first, whose decision teaches most; probability: the most "
-    "probable first; item: by item and property. Those that were skipped come last.",
-)
+@state_option
+@order_option
 @click.option(
     "--limit",
     metavar="N",
@@ -200,7 +166,7 @@ def _step(change: ProposalChange, run: ProposalRun) -> dict[str, Any]:
 
 @review.command()
 @targets_argument
-@_filters
+@filter_options
 @value_option
 @by_option
 @yes_option
@@ -222,7 +188,7 @@ def accept(
 
 @review.command()
 @targets_argument
-@_filters
+@filter_options
 @value_option
 @by_option
 @yes_option
@@ -244,7 +210,7 @@ def reject(
 
 @review.command()
 @targets_argument
-@_filters
+@filter_options
 @value_option
 @by_option
 @yes_option
@@ -295,15 +261,15 @@ def edit(
     """
     if not targets and item is not None and property is not None:
         targets = (item, property)
-    with _opened(context) as opened:
+    with opened_review(context) as opened:
         proposal = _named(opened.records, targets)
-        report = opened.edit(proposal, values, _reviewer(by))
+        report = opened.edit(proposal, values, reviewer_name(by))
         _follow(context, opened, report, [proposal], follows=True)
     _emit(context, "edited", report)
 
 
 @review.command()
-@_filters
+@filter_options
 @value_option
 @pass_context
 def apply(context: Context, /, **filters: Any) -> None:
@@ -316,14 +282,14 @@ def apply(context: Context, /, **filters: Any) -> None:
     Example:
       catalograph review apply --run 20260131T020000Z-1f2e3d
     """
-    with _opened(context) as opened:
+    with opened_review(context) as opened:
         wanted = ProposalFilter(**filters)
         report = opened.apply(wanted)
     _emit(context, "applied", report)
 
 
 @review.command()
-@_filters
+@filter_options
 @click.option(
     "--since",
     metavar="TIME",
@@ -419,7 +385,7 @@ def _decide(
         raise UsageError(f"{' '.join(targets)} already names the proposal: leave out the filter")
     if not targets and all(value is None for value in filters.values()):
         raise UsageError("name a proposal by its number, or by item and property, or give a filter")
-    with _opened(context) as opened:
+    with opened_review(context) as opened:
         if targets:
             found = [_named(opened.records, targets)]
         else:
@@ -428,7 +394,7 @@ def _decide(
             if len(found) > 1 or not is_one:
                 _confirm(len(found), done, yes)
         decide = {"accepted": opened.accept, "rejected": opened.reject, "skipped": opened.skip}
-        report = decide[done](found, _reviewer(by))
+        report = decide[done](found, reviewer_name(by))
         # What is rejected or skipped was not trusted before, and is not afterwards.
         _follow(context, opened, report, found if targets else [], follows=done == "accepted")
     _emit(context, done, report)
@@ -442,16 +408,6 @@ def _confirm(count: int, done: str, yes: bool) -> None:
         raise UsageError(f"{count:,} proposals would be {done}: repeat with --yes")
     if not click.confirm(f"{count:,} proposals will be {done}. Go on?", err=True):
         raise UsageError("nothing was changed")
-
-
-@contextmanager
-def _opened(context: Context) -> Iterator[Review]:
-    """Open the proposals, of which those expire that sources state by now."""
-    from serving.review.session import open_review
-
-    with open_review(context.home()) as opened:
-        opened.expire()
-        yield opened
 
 
 def _follow(
@@ -479,15 +435,6 @@ def _emit(context: Context, done: str, report: ReviewReport) -> None:
         lines.append(f"`catalograph undo {report.run}` takes this back")
     document = {"run": report.run, done: report.changed, "expired": report.expired}
     context.emit(document, *lines)
-
-
-def _reviewer(by: str | None) -> str:
-    if by is not None:
-        return by
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def _named(records: ProposalRecords, targets: Sequence[str]) -> Proposal:

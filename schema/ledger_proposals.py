@@ -218,9 +218,10 @@ class ProposalRecords:
                     "changed": time,
                     "change": change.id,
                 }
-            if run.kind is RunKind.SKIP:
-                for id, skips in _skips(connection, list(values)).items():
-                    values[id]["skips"] = skips + 1
+            # A decision that moves nothing is a skip.
+            skipped = [change.proposal for change in changes if not change.moves]
+            for id, skips in _skips(connection, skipped).items():
+                values[id]["skips"] = skips + 1
             _table(connection, proposals).update_many(values)
             state: Row = {"pending": 0, **({"status": str(RunStatus.DONE)} if ends else {})}
             _table(connection, proposal_runs).update(run.id, state)

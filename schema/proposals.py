@@ -246,6 +246,8 @@ class RunKind(StrEnum):
     EDIT = "edit"
     REJECT = "reject"
     SKIP = "skip"
+    IMPORT = "import"
+    """Decisions of several kinds, from a file."""
     EXPIRE = "expire"
     UNDO = "undo"
 

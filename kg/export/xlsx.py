@@ -55,13 +55,27 @@ def write_xlsx(selection: Selection, path: Path, table: WideTable | None = None)
             f"a sheet has {MAX_COLUMNS:,} columns, and the items {len(columns):,}: "
             "use --format csv --wide"
         )
-    numeric = table.numeric
-    rows = table.rows()
+    write_sheets(path, "items", columns, table.numeric, table.rows(), selection)
+
+
+def write_sheets(
+    path: Path,
+    name: str,
+    columns: Sequence[str],
+    numeric: Sequence[bool],
+    rows: Iterator[list[str]],
+    selection: Selection,
+) -> None:
+    """Write rows of C cells to the sheet ``name``, and those that it has no room for to others.
+
+    Numbers are written as such in the columns that are ``numeric`` [C]. The ``selection`` counts
+    the texts that are changed.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         names: list[str] = []
         first = next(rows, None)
         while first is not None or not names:
-            names.append(f"items {len(names) + 1}" if names else "items")
+            names.append(f"{name} {len(names) + 1}" if names else name)
             part = f"xl/worksheets/sheet{len(names)}.xml"
             with archive.open(part, "w", force_zip64=True) as stream:
                 own = [] if first is None else [first]

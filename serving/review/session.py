@@ -87,6 +87,23 @@ class AddReport:
     not_written: Counter[NotWritten] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person says of a proposal.
+
+    Attributes:
+        proposal: the proposal
+        after: the state that it is to have, None if it is left to others
+        by: who says so, None if nobody does
+        decided: the values that its cell has by that
+    """
+
+    proposal: Proposal
+    after: ProposalState | None
+    by: str | None
+    decided: tuple[str, ...] = ()
+
+
 @dataclass
 class ReviewReport:
     """What a run did: how many proposals it ``changed``.
@@ -219,14 +236,33 @@ class Review:
         Raises UsageError if the values cannot be those of the property, or are what is proposed,
         and ProposalConflictError if the proposal cannot be decided about any more.
         """
+        texts = self.checked_values(proposal, values)
+        return self._decide(RunKind.EDIT, [proposal], ProposalState.EDITED, by, lambda each: texts)
+
+    def checked_values(self, proposal: Proposal, values: Sequence[str]) -> tuple[str, ...]:
+        """Return values for the cell of a proposal as its property shows them.
+
+        Raises UsageError if they cannot be those of the property, or are what is proposed.
+        """
         spec = self._spec(proposal.property)
         texts = tuple(dict.fromkeys(spec.shown(each.strip()) for each in values))
         self._check_values(proposal, spec, texts)
-        return self._decide(RunKind.EDIT, [proposal], ProposalState.EDITED, by, lambda each: texts)
+        return texts
+
+    def has_several(self, proposal: Proposal) -> bool:
+        """Return whether the cell of a proposal may have several values."""
+        return self._spec(proposal.property).cardinality != "one"
 
     def skip(self, proposals: Sequence[Proposal], by: str) -> ReviewReport:
         """Leave proposals to others: they stay as they are, and come last in a list."""
         return self._decide(RunKind.SKIP, proposals, None, by)
+
+    def decide(self, verdicts: Sequence[Verdict], by: str) -> ReviewReport:
+        """Take decisions of several kinds as one run of ``by``, who may have gathered them.
+
+        Raises ProposalConflictError if one of the proposals cannot be decided about any more.
+        """
+        return self._take(RunKind.IMPORT, verdicts, by)
 
     # Expire
 
@@ -421,26 +457,32 @@ class Review:
         by: str | None,
         decided: Callable[[Proposal], tuple[str, ...]] = lambda each: (),
     ) -> ReviewReport:
-        for each in proposals:
-            if each.state not in OPEN:
-                raise ProposalConflictError(_told_conflict(each))
+        person = None if kind is RunKind.APPLY else by
+        verdicts = [Verdict(each, after, person, decided(each)) for each in proposals]
+        return self._take(kind, verdicts, by)
+
+    def _take(self, kind: RunKind, verdicts: Sequence[Verdict], by: str | None) -> ReviewReport:
+        for verdict in verdicts:
+            if verdict.proposal.state not in OPEN:
+                raise ProposalConflictError(_told_conflict(verdict.proposal))
         run = ProposalRun(new_run_id(), kind, now(), reviewer=by)
         report = ReviewReport(run.id)
-        if not proposals:
+        if not verdicts:
             return report
         self.records.begin(run)
-        for some in chunks(proposals, AT_ONCE):
-            settled = {each.id for each in self._settled(some)} if after else set()
-            origins = self._origins(some) if after is None else {}
+        for some in chunks(verdicts, AT_ONCE):
+            moved = [each.proposal for each in some if each.after is not None]
+            settled = {each.id for each in self._settled(moved)}
+            origins = self._origins([each.proposal for each in some if each.after is None])
             changes = []
-            for each in some:
+            for verdict in some:
+                each = verdict.proposal
                 if each.id in settled:
                     changes.append(_change(each, ProposalState.EXPIRED))
-                elif after is None:
+                elif verdict.after is None:
                     changes.append(replace(_change(each, each.state), restores=origins[each.id]))
                 else:
-                    person = None if kind is RunKind.APPLY else by
-                    changes.append(_change(each, after, decided(each), person))
+                    changes.append(_change(each, verdict.after, verdict.decided, verdict.by))
             self._make(run, self.records.intend(run.id, changes))
             report.changed += len(some) - len(settled)
             report.expired += len(settled)

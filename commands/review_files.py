@@ -1,0 +1,162 @@
+"""Commands that hand proposals to colleagues as files: review export and import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.base import PATH, Command, Context, pass_context
+from commands.review_options import (
+    by_option,
+    filter_options,
+    opened_review,
+    order_option,
+    reviewer_name,
+    state_option,
+    value_option,
+)
+from schema.proposals import OPEN, ProposalFilter, ProposalOrder, ProposalState
+
+FORMATS = ("csv", "xlsx", "label-studio")
+SHOWN_REFUSALS = 20
+
+
+@click.command(name="export", cls=Command)
+@click.argument("file", type=PATH)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="Format of the file.  [default: by its ending: .csv, .xlsx or .json]",
+)
+@filter_options
+@value_option
+@state_option
+@order_option
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    help="Proposals to write.  [default: all]",
+)
+@pass_context
+def export_file(
+    context: Context,
+    /,
+    file: Path,
+    format: str | None,
+    states: tuple[str, ...],
+    order: str,
+    limit: int | None,
+    **filters: Any,
+) -> None:
+    """Write proposals to a file in which a colleague decides.
+
+    In a spreadsheet the column `decision` is filled in: accept, reject, edit or skip, and for edit
+    the right value in the column `value`. For Label Studio, a file .xml beside the tasks
+    configures the project. `review import` reads either back.
+
+    \b
+    Example:
+      catalograph review export colours.xlsx --property colour --limit 500
+      catalograph review import colours.xlsx --by mo
+    """
+    from schema.ledger_proposals import ProposalRecords
+    from serving.review.files import FileFormat, format_of, write_review_file
+
+    form = format_of(file) if format is None else FileFormat(format)
+    wanted = ProposalFilter(**filters, states=tuple(map(ProposalState, states)) or OPEN)
+    home = context.home()
+    with home.ledger() as ledger, home.store(read_only=True) as store:
+        found = ProposalRecords(ledger).find(wanted, ProposalOrder(order), limit)
+        report = write_review_file(store, found, file, form)
+    lines = [f"{report.proposals:,} proposals in {' and '.join(report.files)}"]
+    if report.defused:
+        lines.append(f"texts with an apostrophe, since they look like formulas: {report.defused:,}")
+    if report.image_folder is not None:
+        lines.append(
+            f"Label Studio has to serve images from {report.image_folder}: "
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+        )
+    document = {
+        "proposals": report.proposals,
+        "format": str(report.format),
+        "files": report.files,
+        "defused": report.defused,
+        "image_folder": report.image_folder,
+        "notes": report.notes,
+    }
+    context.emit(document, *lines, *report.notes)
+
+
+@click.command(name="import", cls=Command)
+@click.argument("file", type=PATH)
+@by_option
+@click.option("--dry-run", is_flag=True, help="Say what would be decided, and change nothing.")
+@pass_context
+def import_file(context: Context, file: Path, by: str | None, dry_run: bool) -> None:
+    """Take the decisions in a file that was exported.
+
+    They are one run, which `catalograph undo` takes back. A decision about a cell that has changed
+    since the export is refused by name, and the others are taken. A column `reviewer` says who
+    decided, where it is filled in.
+
+    \b
+    Example:
+      catalograph review import colours.xlsx --by mo --dry-run
+    """
+    from kg.source_order import bring_up_to_date
+    from serving.review.answers import TRUSTING, Decision, read_answers, take_answers
+    from serving.review.session import Review
+
+    answers = read_answers(file)
+    name = reviewer_name(by)
+    if dry_run:
+        home = context.home()
+        with home.store(read_only=True) as store, home.ledger() as ledger:
+            review = Review(store, ledger, home.ontology_or_none())
+            report = take_answers(review, answers, name, dry_run=True)
+    else:
+        with opened_review(context) as review:
+            report = take_answers(review, answers, name)
+            if report.run is not None and any(report.taken[each] for each in TRUSTING):
+                bring_up_to_date(context.home(), review.store, report.run)
+                review.expire(report.run)
+    done = {
+        "accepted": report.taken[Decision.ACCEPT],
+        "rejected": report.taken[Decision.REJECT],
+        "edited": report.taken[Decision.EDIT],
+        "skipped": report.taken[Decision.SKIP],
+        "undecided": report.undecided,
+        "repeated": report.repeated,
+        "already": report.already,
+    }
+    told = {
+        "undecided": "without a decision",
+        "repeated": "said again in another row",
+        "already": "decided so before",
+    }
+    lines = [
+        f"{told.get(name, f'would be {name}' if dry_run else name)}: {count:,}"
+        for name, count in done.items()
+        if count or name not in told
+    ]
+    lines += [f"not read, {reason}: {count:,}" for reason, count in report.unread.items()]
+    if report.refused:
+        lines.append(f"refused: {len(report.refused):,}")
+        lines += [each.told() for each in report.refused[:SHOWN_REFUSALS]]
+        if len(report.refused) > SHOWN_REFUSALS:
+            more = len(report.refused) - SHOWN_REFUSALS
+            lines.append(f"and {more:,} more, which --json lists")
+    if report.run is not None:
+        lines.append(f"`catalograph undo {report.run}` takes this back")
+    document = {
+        "run": report.run,
+        "dry_run": dry_run,
+        **done,
+        "refused": [asdict(each) for each in report.refused],
+        "not_read": dict(report.unread),
+    }
+    context.emit(document, *lines)

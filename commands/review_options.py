@@ -1,0 +1,85 @@
+"""Options of the commands about proposals, and what these commands share."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from commands.base import Context, FiniteRange
+from schema.proposals import ProposalOrder, ProposalState
+
+if TYPE_CHECKING:
+    from serving.review.session import Review
+
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
+PROBABILITY = FiniteRange(0, 1)
+
+
+def filter_options(function: CommandFunction) -> CommandFunction:
+    """Add the options that say which proposals are meant."""
+    options = (
+        click.option("--item", metavar="ID", help="Proposals about this item."),
+        click.option("--property", metavar="NAME", help="Proposals about this property."),
+        click.option("--run", metavar="RUN", help="Proposals that this run has made."),
+        click.option("--model", metavar="NAME", help="Proposals of this model."),
+        click.option(
+            "--min-probability",
+            metavar="X",
+            type=PROBABILITY,
+            help="Proposals that are at least as probable.",
+        ),
+        click.option(
+            "--max-probability",
+            metavar="X",
+            type=PROBABILITY,
+            help="Proposals that are at most as probable.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+value_option = click.option("--value", metavar="TEXT", help="Proposals of this value.")
+by_option = click.option(
+    "--by", metavar="NAME", help="Name of the reviewer.  [default: the user's login]"
+)
+state_option = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(each) for each in ProposalState]),
+    help="Proposals in this state; may be repeated.  [default: proposed and applied]",
+)
+order_option = click.option(
+    "--order",
+    type=click.Choice([str(each) for each in ProposalOrder]),
+    default=str(ProposalOrder.GAIN),
+    show_default=True,
+    help="gain: the most uncertain first, whose decision teaches most; probability: the most "
+    "probable first; item: by item and property. Those that were skipped come last.",
+)
+
+
+@contextmanager
+def opened_review(context: Context) -> Iterator[Review]:
+    """Open the proposals, of which those expire that sources state by now."""
+    from serving.review.session import open_review
+
+    with open_review(context.home()) as opened:
+        opened.expire()
+        yield opened
+
+
+def reviewer_name(by: str | None) -> str:
+    """Return the name of the reviewer, by default that of the user."""
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

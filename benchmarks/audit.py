@@ -21,7 +21,6 @@ import argparse
 import csv
 import json
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -32,8 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from benchmarks.run_command import run
+
 Row = dict[str, str]
-ROOT = Path(__file__).resolve().parent.parent
 FIRST = (50, 100)
 MODEL = "audited"
 
@@ -63,16 +63,6 @@ def swap(rows: Sequence[Row], name: str, share: float, rng: random.Random) -> di
         partner[one["id"]] = other["id"]
         partner[other["id"]] = one["id"]
     return partner
-
-
-def run(home: Path, *words: object) -> dict[str, Any]:
-    """Run a command of Catalograph and return its JSON."""
-    command = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "--json"]
-    done = subprocess.run(
-        [*command, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def make(options: argparse.Namespace) -> None:

@@ -29,7 +29,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.audit import Row, run
+from benchmarks.audit import Row
+from benchmarks.run_command import run
 from kg.home import Home
 from kg.source_order import bring_up_to_date
 from schema.ledger_proposals import ProposalRecords

@@ -20,7 +20,6 @@ import argparse
 import csv
 import json
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,9 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.run_command import run
+
 Row = dict[str, str]
 Truth = dict[tuple[str, str], str]
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def hide(rows: Sequence[Row], properties: Sequence[str], share: float, seed: int) -> Truth:
@@ -49,16 +49,6 @@ def hide(rows: Sequence[Row], properties: Sequence[str], share: float, seed: int
                 taken[row["id"], name] = row[name]
                 row[name] = ""
     return taken
-
-
-def run(home: Path, *words: object) -> dict[str, Any]:
-    """Run a command of Catalograph and return its JSON."""
-    command = [sys.executable, str(ROOT / "cli.py"), "--home", str(home), "--json"]
-    done = subprocess.run(
-        [*command, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def unknown_share(line: dict[str, Any]) -> float:

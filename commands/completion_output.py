@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,9 +147,7 @@ class TableOutput:
             )
         for note in report.notes:
             context.note(note)
-        filled: dict[str, int] = {}
-        for each in self.statements:
-            filled[each.property] = filled.get(each.property, 0) + 1
+        filled = Counter(each.property for each in self.statements)
         self.written = {
             "layout": "wide",
             "source": None,

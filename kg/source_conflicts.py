@@ -124,31 +124,68 @@ class Conflict:
 
 
 @dataclass
-class ConflictCounts:
-    """How many conflicts there are by property, with the first as an example."""
+class _Counted:
+    """Counts by property, with the first case as an example."""
 
     counts: Counter[str] = field(default_factory=Counter)
     example: str = ""
 
-    def add(self, conflict: Conflict) -> None:
-        """Count a conflict in which something loses."""
+    def add(self, item: str, property: str, told: str) -> None:
         if not self.example:
-            self.example = f"{conflict.item}, {conflict.property}: {conflict.told()}"
-        self.counts[conflict.property] += 1
+            self.example = f"{item}, {property}: {told}"
+        self.counts[property] += 1
 
-    def notes(self, order: SourceOrder) -> Iterator[str]:
-        """Yield a line that says which there are, and what is shown, if there are any."""
-        if not self.counts:
-            return
+    def listed(self) -> str:
+        """Return the properties with the most, and the example."""
         most = self.counts.most_common(MAX_LISTED)
         listed = ", ".join(f"{name} {count:,}" for name, count in most)
         if len(most) < len(self.counts):
             listed += f" and {len(self.counts) - len(most):,} more properties"
-        yield (
-            f"sources state {self.counts.total():,} values differently ({listed}; the first: "
-            f"{self.example}): all are kept, and {order.told()} is shown and trained on; "
-            "`catalograph sources --order` changes that"
-        )
+        return f"{listed}; the first: {self.example}"
+
+
+@dataclass
+class ConflictCounts:
+    """How many conflicts there are by property, with the first as an example.
+
+    Those in which sources contradict each other, those in which they contradict what a reviewer
+    accepted, and values that they state and a reviewer has rejected.
+    """
+
+    sources: _Counted = field(default_factory=_Counted)
+    accepted: _Counted = field(default_factory=_Counted)
+    rejected: _Counted = field(default_factory=_Counted)
+
+    def add(self, conflict: Conflict) -> None:
+        """Count a conflict in which something loses."""
+        is_decided = conflict.side.standing is Standing.ACCEPTED
+        counted = self.accepted if is_decided else self.sources
+        counted.add(conflict.item, conflict.property, conflict.told())
+
+    def add_rejected(self, row: Row) -> None:
+        """Count a statement that is rejected, and that a source makes all the same."""
+        names = " and ".join(dict.fromkeys(str(side) for side, _ in _sides(row)))
+        self.rejected.add(row["item"], row["property"], f"{row['value']!r} in {names}")
+
+    def notes(self, order: SourceOrder) -> Iterator[str]:
+        """Yield a line for each kind that there is, which says what is shown."""
+        if self.sources.counts:
+            yield (
+                f"sources state {self.sources.counts.total():,} values differently "
+                f"({self.sources.listed()}): all are kept, and {order.told()} is shown and trained "
+                "on; `catalograph sources --order` changes that"
+            )
+        if self.accepted.counts:
+            yield (
+                f"sources contradict {self.accepted.counts.total():,} values that reviewers "
+                f"accepted ({self.accepted.listed()}): all are kept, and the accepted one is shown "
+                "and trained on; `catalograph validate` lists them"
+            )
+        if self.rejected.counts:
+            yield (
+                f"sources state {self.rejected.counts.total():,} values that reviewers rejected "
+                f"({self.rejected.listed()}): they stay rejected"
+            )
 
 
 Arrival = Callable[[], Sequence[str]]
@@ -259,6 +296,30 @@ def conflicts(
         found = conflict_between(list(group), spec, store.order, partial(arrivals.of, item))
         if found is not None and (found.losing or with_equal):
             yield found
+
+
+def rejected_statements(store: GraphStore, run: str) -> Iterator[Row]:
+    """Yield the rows of rejected statements that a source came to make in a run."""
+    for batch in store.sourced_triples((Rank.REJECTED,)):
+        for row in batch.filter(batch["references"].is_valid()).to_pylist():
+            if any(each["batch"] == run for each in _stating(row)):
+                yield row
+
+
+def is_newly_stated(row: Row, before: Row) -> bool:
+    """Return whether another source makes a statement than did before."""
+    return {each["source"] for each in _stating(row)} > {
+        each["source"] for each in _stating(before)
+    }
+
+
+def _stating(row: Row) -> list[Reference]:
+    """Return the references of the sources that make a statement."""
+    return [
+        each
+        for each in statement_references(row)
+        if each["rank"] == Rank.ASSERTED and not Origin.of(each).is_inherited
+    ]
 
 
 def losing_statements(store: GraphStore, ontology: Ontology) -> Iterator[tuple[str, str, str]]:

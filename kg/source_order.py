@@ -92,7 +92,7 @@ def set_source_order(home: Home, names: Sequence[str]) -> int:
             settings[SOURCE_ORDER] = list(names)
         store.order = SourceOrder(tuple(names))
         run = new_run_id()
-        count = _show_anew(store, run)
+        count = show_anew(store, run)
         bring_up_to_date(home, store, run)
         return count
 
@@ -110,7 +110,7 @@ def finish_changes(home: Home, store: GraphStore, run: str) -> None:
         bring_up_to_date(home, store, run)
 
 
-def _show_anew(store: GraphStore, run: str) -> int:
+def show_anew(store: GraphStore, run: str) -> int:
     """Bring what items and statements of several sources show in line with the store's order."""
     count = 0
     items = _reordered(store.items(), store.order)

@@ -40,6 +40,8 @@ class Rank(StrEnum):
 
 TRUSTED_RANKS = (Rank.ASSERTED, Rank.ACCEPTED)
 """Ranks that training and completion treat as true."""
+DECIDED_RANKS = (Rank.ACCEPTED, Rank.REJECTED)
+"""Ranks by which a reviewer has decided about a value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from kg.ingest.updates import (
     missing_items,
 )
 from kg.ingest.values import ColumnCounts, add_counts, remarks
-from kg.source_conflicts import ConflictCounts, conflicts
+from kg.source_conflicts import ConflictCounts, conflicts, rejected_statements
 from kg.sources import Beside, KeptSources, ReadSource, SourceCopy
 from kg.stores.protocol import PutReport
 from schema.arrays import IntArray
@@ -587,11 +587,13 @@ class _Job:
         ]
 
     def _new_conflicts(self, store: GraphStore) -> ConflictCounts:
-        """Count the values that the run wrote and that differ from those of another source."""
+        """Count the values that the run wrote and that others contradict, or reviewers rejected."""
         found = ConflictCounts()
         ontology = self.home.ontology_or_none()
         for conflict in conflicts(store, ontology, self.report.run) if ontology else ():
             found.add(conflict)
+        for row in rejected_statements(store, self.report.run):
+            found.add_rejected(row)
         return found
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.ingest.seen import SeenRows
-from kg.source_conflicts import ConflictCounts, conflicts_of
+from kg.source_conflicts import ConflictCounts, conflicts_of, is_newly_stated
 from kg.stores.failures import temporary_files
 from kg.stores.merge import Changes, PutBatch, PutRules, StoredRows, changes_of, retirement_of
 from kg.stores.protocol import GraphStore, Pattern, PutReport
@@ -27,7 +27,7 @@ from kg.stores.references import ITEM_FIELDS, Origin, item_references, statement
 from kg.stores.sorting import sorted_batches
 from kg.stores.tables import ITEM_SCHEMA, STATEMENT_SCHEMA, Row, chunks
 from schema.ontology import Ontology
-from schema.terms import Rank
+from schema.terms import DECIDED_RANKS, Rank
 
 GATHERED_ROWS = 50_000
 """Statements that are put together, once their items were gathered."""
@@ -179,6 +179,10 @@ class DryRunSink:
                 self._note(item, name, value, None)
         if self.ontology is not None:
             self._find_conflicts(changes, stored, self.ontology)
+        for row in changes.statements:
+            known = stored.statements.get(row["id"])
+            if row["rank"] == Rank.REJECTED and known is not None and is_newly_stated(row, known):
+                self.conflicts.add_rejected(row)
 
     def _find_conflicts(self, changes: Changes, stored: StoredRows, ontology: Ontology) -> None:
         """Count the conflicts that values which are written make."""
@@ -392,10 +396,14 @@ def _stated_by(store: GraphStore, source: str, item_ids: Sequence[str]) -> list[
     wanted = pa.array(item_ids, pa.string())
     origin = Origin(source)
     found: dict[str, None] = {}
-    for batch in store.scan(Pattern(ranks=(Rank.ASSERTED,))):
+    # What a reviewer has decided is shown in the place of what a source asserts.
+    for batch in store.scan(Pattern(ranks=(Rank.ASSERTED, *DECIDED_RANKS))):
         about = batch.filter(pc.is_in(batch["item"], value_set=wanted))
         for row in about.to_pylist():
-            if any(Origin.of(each) == origin for each in statement_references(row)):
+            if any(
+                each["rank"] == Rank.ASSERTED and Origin.of(each) == origin
+                for each in statement_references(row)
+            ):
                 found[row["item"]] = None
     return list(found)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schema.documents import parse_json
-from schema.terms import Rank
+from schema.terms import DECIDED_RANKS, Rank
 
 Columns = dict[str, Any]
 """A row of a table, or a part of it, by column name."""
@@ -99,15 +99,16 @@ class SourceOrder:
     def leading_statement(self, references: Sequence[Reference]) -> Reference:
         """Return the reference that a statement shows.
 
-        A model's guess never stands before what a source asserts or a reviewer decided, nor what
-        is inherited before what is stated.
+        What a reviewer decided stands before what sources assert, whatever their order and however
+        new that is; what is stated before what is inherited; and a model's guess after all others.
         """
 
-        def key(place: int) -> tuple[bool, bool, int, int]:
+        def key(place: int) -> tuple[bool, bool, bool, int, int]:
             reference = references[place]
             return (
                 reference["rank"] == Rank.PREDICTED,
                 Origin.of(reference).is_inherited,
+                reference["rank"] not in DECIDED_RANKS,
                 self.place(reference["source"]),
                 -place,
             )

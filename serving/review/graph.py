@@ -198,17 +198,18 @@ def is_settled(
     """Return whether sources, and not only reviewers, leave nothing of a proposal to decide.
 
     So it is if one states the cell; of a property that may have several values, if they state all
-    that are proposed. ``rows`` are the statements of the cell. What the run ``but`` has written
-    does not count.
+    that are proposed. What a reviewer has rejected does not count, whoever states it. ``rows`` are
+    the statements of the cell. What the run ``but`` has written does not count.
     """
-    stated = {
-        spec.key(row["value"])
-        for row in rows
-        for reference in statement_references(row)
-        if reference["rank"] in TRUSTED_RANKS
-        and Origin.of(reference) != _REVIEWED
-        and (but is None or reference["batch"] != but)
-    }
+    stated = {spec.key(row["value"]) for row in rows if _is_stated(row, but)}
     if spec.cardinality == "one":
         return bool(stated)
     return all(spec.key(value) in stated for value in proposal.values)
+
+
+def _is_stated(row: Row, but: str | None) -> bool:
+    """Return whether sources make a statement that no reviewer has rejected."""
+    references = [each for each in statement_references(row) if but is None or each["batch"] != but]
+    return all(each["rank"] != Rank.REJECTED for each in references) and any(
+        each["rank"] in TRUSTED_RANKS and Origin.of(each) != _REVIEWED for each in references
+    )

@@ -9,10 +9,11 @@ import pytest
 
 from kg.ingest.inheritance import Inheritance, inherit
 from kg.snapshot import read_snapshot
+from kg.source_order import show_anew
 from kg.stores.history import undo
 from kg.stores.open import open_store
 from kg.stores.protocol import Pattern, PutReport
-from kg.stores.references import SourceOrder
+from kg.stores.references import SourceOrder, statement_references
 from kg.stores.tables import (
     ITEM_SCHEMA,
     PLAIN_STATEMENT_SCHEMA,
@@ -23,7 +24,7 @@ from kg.stores.tables import (
 )
 from schema.errors import DataError
 from schema.mapping import VARIANT_OF
-from schema.terms import Item, Provenance, Rank, Statement, statement_id
+from schema.terms import TRUSTED_RANKS, Item, Provenance, Rank, Statement, statement_id
 
 
 def statement(
@@ -346,6 +347,42 @@ class StoreContract:
             store.put(sourced([Item("a", title, description=source)], source), None)
         store.put(sourced([Item("a", "Old")], "u"), None)
         assert fields(store.item("a")[0]) == Item("a", "Kettle", description="s")
+
+    @pytest.mark.parametrize("order", [(), ("s",), ("t", "s", "r")])
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_what_a_reviewer_decided_stands_before_what_sources_assert(
+        self, store, order, is_first
+    ):
+        store.order = SourceOrder(order)
+        decided = [
+            statement(value="red", rank=Rank.REJECTED, source="r", reviewer="mo"),
+            statement(value="blue", rank=Rank.ACCEPTED, source="r", reviewer="mo"),
+        ]
+        stated = [statement(value=value) for value in ("red", "blue")]
+        for some in (decided, stated) if is_first else (stated, decided):
+            store.put(None, statements_table(some))
+        more = [statement(value=value, source="t") for value in ("red", "green")]
+        store.put(None, statements_table(more))
+
+        def shown():
+            rows = scan_rows(store)
+            return {row["value"]: (row["rank"], row["source"], row["reviewer"]) for row in rows}
+
+        expected = {
+            "red": ("rejected", "r", "mo"),
+            "blue": ("accepted", "r", "mo"),
+            "green": ("asserted", "t", None),
+        }
+        assert shown() == expected
+        triples = [row for batch in store.triples(TRUSTED_RANKS) for row in batch.to_pylist()]
+        assert sorted(row["value"] for row in triples) == ["blue", "green"]
+        # Also if another order is declared, or if a source no longer makes a statement.
+        store.order = SourceOrder(("s", "t"))
+        assert show_anew(store, "again") == 0
+        store.put(sourced([Item("a")], "s"), None, replaces="s")
+        assert shown() == expected
+        (red,) = scan_rows(store, value="red")
+        assert [each["source"] for each in statement_references(red)] in (["r", "t"], ["t", "r"])
 
     def test_item_that_no_source_has_is_gone_with_its_statements(self, store):
         guess = statement(property="size", value="3", rank=Rank.PREDICTED, source="model")

@@ -224,6 +224,36 @@ def test_two_sources_with_a_value_each_leave_one_value_of_each_item(home, tmp_pa
     assert trained(home)["colour"] == "Blue"
 
 
+@pytest.mark.parametrize("order", [[], ["master.csv"]])
+def test_an_ingest_tells_what_contradicts_reviewers_and_their_decisions_stand(
+    home, tmp_path, order
+):
+    load(home, tmp_path, "master.csv", MASTER)
+    set_source_order(home, order)
+    decided = [
+        stated("7.50", "reviewer", rank=Rank.ACCEPTED, item="U1"),
+        stated("Blue", "reviewer", property="colour", rank=Rank.REJECTED, item="U1"),
+    ]
+    with home.store() as store:
+        store.put(None, statements_table(decided))
+    told = load(home, tmp_path, "supplier.csv", SUPPLIER, dry_run=True)
+    done = load(home, tmp_path, "supplier.csv", SUPPLIER)
+    expected = [
+        "sources contradict 1 values that reviewers accepted (price 1; the first: U1, price: "
+        "'7.50' in the accepted values, '8.90' in supplier.csv, '9.90' in master.csv): all are "
+        "kept, and the accepted one is shown and trained on; `catalograph validate` lists them",
+        "sources state 1 values that reviewers rejected (colour 1; the first: U1, colour: 'Blue' "
+        "in master.csv and supplier.csv): they stay rejected",
+    ]
+    for report in (told, done):
+        assert [each for each in report.notes if "reviewers" in each] == expected
+    assert trained(home)["price"] == "7.50"
+    assert "colour" not in trained(home)
+    # What they say again is nothing new.
+    again = load(home, tmp_path, "supplier.csv", SUPPLIER + "U3,Jug,1.00,1 kg,\n")
+    assert not any("reviewers" in note for note in again.notes)
+
+
 def test_sources_of_one_run_count_in_their_order(home, tmp_path):
     (tmp_path / "a.csv").write_text(SUPPLIER)
     (tmp_path / "b.csv").write_text(MASTER)

@@ -66,18 +66,19 @@ from commands.loading import map_option, model_option
     type=PATH,
     help="Write the completions to this file, one JSON line per cell. If it ends in .csv, .tsv, "
     ".xlsx, .parquet or as the source's file does, it is that table with the filled cells in "
-    "place.  [default: the first ones are printed]",
+    "place; if it is a folder that exists, it gets the files of all sources.  [default: the first "
+    "ones are printed]",
 )
 @click.option(
     "--source",
     metavar="NAME",
-    help="Write the table of this source.  [default: the only one]",
+    help="Write the table of this source, or with .jsonl or .json its records.  [default: the only "
+    "one; in a folder, all]",
 )
 @click.option(
     "--mark",
     is_flag=True,
-    help="Write a table with a row for each item, and with the probability and the decision of "
-    "every cell that is asked.",
+    help="Add columns to the table: the probability and the decision of what is filled.",
 )
 @click.option(
     "--write",

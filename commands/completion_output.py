@@ -13,10 +13,18 @@ from typing import IO, Any, Protocol
 from commands.base import Context
 from commands.completion_request import CompletionRequest
 from commands.progress import bar
-from kg.export.completed import ENDINGS, Mark, write_completed
-from kg.export.in_place.export import KeptForm, export_source, kept_form
+from kg.export.completed import ENDINGS, write_completed
+from kg.export.in_place.export import (
+    KeptForm,
+    SourceExportReport,
+    export_into_folder,
+    export_source,
+    kept_form,
+    kept_forms,
+)
 from kg.export.source_options import SourceExport
 from kg.home import Home
+from kg.marks import Mark
 from kg.stores.tables import statements_table
 from schema.errors import UsageError
 from schema.files import atomic_file
@@ -38,10 +46,17 @@ class Layout:
     Attributes:
         suffix: the ending of a table, without that of a compression; None for a line for each cell
         source: the source whose own layout it has; None for one row for each item
+        sources: those whose files are written into the folder that ``--out`` is
     """
 
     suffix: str | None = None
     source: str | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the filled cells are put in place."""
+        return self.suffix is not None or bool(self.sources)
 
 
 def choose_layout(context: Context, home: Home, request: CompletionRequest) -> Layout:
@@ -50,13 +65,13 @@ def choose_layout(context: Context, home: Home, request: CompletionRequest) -> L
     Raises UsageError or DataError, before anything is completed, if the file cannot be written.
     """
     suffix = request.table_suffix
+    if request.is_folder:
+        return _layout_of_folder(home, request)
     if suffix is None or request.out is None:
         return Layout()
     form = kept_form(home, request.source)
     if form is None:
         reason = "this home keeps no source to write again"
-    elif request.mark:
-        reason = "--mark adds columns, which the source does not have"
     elif not form.is_writable or not _is_same_form(form, suffix):
         reason = f"{form.source} is a {form.suffixes[0]} file, and {request.out.name} is none"
         if form.is_writable and suffix not in ENDINGS:
@@ -66,9 +81,11 @@ def choose_layout(context: Context, home: Home, request: CompletionRequest) -> L
             )
     elif len(form.suffixes) > 1:
         raise UsageError(
-            f"{form.source} has {len(form.suffixes)} files, and --out names one: complete with "
-            "--write, then write them all with `catalograph export --format source --predicted`"
+            f"{form.source} has {len(form.suffixes)} files, and --out names one: name a folder "
+            f"that exists, such as `mkdir filled` makes it (--source {form.source} --out filled)"
         )
+    elif request.mark and not form.has_names:
+        reason = f"{form.source} has no header, which --mark needs to name its columns"
     else:
         return Layout(suffix, form.source)
     if suffix not in ENDINGS:
@@ -77,6 +94,31 @@ def choose_layout(context: Context, home: Home, request: CompletionRequest) -> L
         )
     context.note(f"{reason}: {request.out.name} gets a row for each item of the catalogue")
     return Layout(suffix)
+
+
+def _layout_of_folder(home: Home, request: CompletionRequest) -> Layout:
+    """Return which sources are written into a folder; raises UsageError if one cannot be."""
+    if request.source is None:
+        forms = kept_forms(home)
+    else:
+        forms = list(filter(None, [kept_form(home, request.source)]))
+    if not forms:
+        raise UsageError(
+            f"--out {request.out} is a folder for sources, and this home keeps none to write "
+            f"again: name a file that ends in {', '.join(ENDINGS)}"
+        )
+    for form in forms:
+        if not form.is_writable:
+            raise UsageError(
+                f"{form.source} is a {form.suffixes[0]} file, which cannot be written again: name "
+                "another source with --source, or a file in place of the folder"
+            )
+        if request.mark and not form.has_names:
+            raise UsageError(
+                f"{form.source} has no header, which --mark needs to name its columns: leave out "
+                "--mark, or name another source with --source"
+            )
+    return Layout(sources=tuple(form.source for form in forms))
 
 
 def _is_same_form(form: KeptForm, suffix: str) -> bool:
@@ -128,24 +170,28 @@ class TableOutput:
     def write(self, context: Context) -> None:
         """Write the table; say what could not be put in place."""
         beside = statements_table(self.statements)
+        marks = self.marks if self.request.mark else None
         with bar("writing", "rows") as progress:
-            if self.layout.source is not None:
-                options = SourceExport(self.layout.source)
-                found = export_source(self.home, self.out, options, progress, beside)
-                for line in found.filled.lines():
-                    context.note(line)
+            if self.layout.sources:
+                sources = self.layout.sources
+                reports = export_into_folder(self.home, self.out, sources, progress, beside, marks)
                 self.written = {
-                    "layout": "source",
-                    "source": found.source,
-                    **found.filled.as_dict(),
-                    "defused": found.filled.defused,
+                    "layout": "folder",
+                    "sources": [
+                        {"files": each.files, **_told(context, each, len(sources) > 1)}
+                        for each in reports
+                    ],
                 }
                 return
-            marks = self.marks if self.request.mark else None
-            report = write_completed(
+            if self.layout.source is not None:
+                options = SourceExport(self.layout.source)
+                report = export_source(self.home, self.out, options, progress, beside, marks)
+                self.written = {"layout": "source", **_told(context, report)}
+                return
+            table = write_completed(
                 self.home, self.out, self.layout.suffix or "", beside, marks, progress
             )
-        for note in report.notes:
+        for note in table.notes:
             context.note(note)
         filled = Counter(each.property for each in self.statements)
         self.written = {
@@ -155,8 +201,24 @@ class TableOutput:
             "not_filled": [],
             "already_there": 0,
             "of_other_items": 0,
-            "defused": report.defused,
+            "defused": table.defused,
         }
+
+
+def _told(
+    context: Context, report: SourceExportReport, is_of_several: bool = False
+) -> dict[str, Any]:
+    """Say what could not be put in place in a source, and return what was, for the JSON.
+
+    Where it is one of several sources, items that it lacks are those of the others.
+    """
+    for line in report.filled.lines(others=not is_of_several):
+        context.note(f"{report.source}: {line}" if is_of_several else line)
+    return {
+        "source": report.source,
+        **report.filled.as_dict(),
+        "defused": report.filled.defused,
+    }
 
 
 @dataclass(frozen=True)
@@ -178,7 +240,7 @@ def opened_output(
     path = request.out
     if path is None:
         yield None
-    elif layout.suffix is not None:
+    elif layout.is_table:
         table = TableOutput(home, layout, request, path, model)
         yield table
         table.write(context)

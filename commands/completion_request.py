@@ -10,8 +10,8 @@ from schema.errors import UsageError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".parquet")
 """The endings of --out that make it a table, with the filled cells in place."""
-RECORDS = ".json"
-"""With --source, this one does so, too; without it, it has always had a line for each cell."""
+RECORDS = (".json", ".jsonl", ".ndjson")
+"""With --source, these do so, too; without it, such a file has a line for each cell."""
 _COMPRESSED = (".gz", ".zst")
 
 
@@ -61,8 +61,13 @@ class CompletionRequest:
         suffix = Path(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
         # What is no file of its own, such as a pipe, gets lines.
         is_special = self.out.is_symlink() or (self.out.exists() and not self.out.is_file())
-        is_table = suffix in TABLES or (suffix == RECORDS and self.source is not None)
+        is_table = suffix in TABLES or (suffix in RECORDS and self.source is not None)
         return suffix if is_table and not is_special else None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether ``out`` is a folder, into which all files of sources are written."""
+        return self.out is not None and self.out.is_dir()
 
     def check(self) -> None:
         """Raise UsageError if the options do not fit together, before the model is loaded."""
@@ -79,12 +84,13 @@ class CompletionRequest:
             raise UsageError(
                 "--cells already names every cell: leave out --item and --property, or --cells"
             )
-        if self.table_suffix is None:
+        if self.table_suffix is None and not self.is_folder:
             for option, value in (("--source", self.source), ("--mark", self.mark)):
                 if value:
                     raise UsageError(
                         f"{option} is about a table: name one with --out, which ends in "
-                        f"{', '.join(TABLES)}"
+                        f"{', '.join(TABLES)}, or with --source in {', '.join(RECORDS)}, or name a "
+                        "folder that exists, for all files"
                     )
         if self.out is not None and not self.out.parent.is_dir():
             raise UsageError(

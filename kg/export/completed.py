@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kg.export.separators import Separators
 from kg.export.wide import WideTable
 from kg.export.xlsx import write_xlsx
 from kg.home import Home
+from kg.marks import Mark, Marks, mark_names
 from kg.stores.tables import BATCH_ROWS
 from schema.files import atomic_file
 from schema.progress import ProgressCallback, no_progress
@@ -29,18 +30,7 @@ _PARQUET = ".parquet"
 _WORKBOOK = ".xlsx"
 ENDINGS = (*_SEPARATORS, _PARQUET, _WORKBOOK)
 """The endings of the tables that can be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How probable the best value of a cell is, None without one, and what was decided."""
-
-    probability: float | None
-    decision: str
-
-
-Marks = Mapping[str, Mapping[str, Mark]]
-"""The marks of cells, by property and item."""
+_NO_MARK = Mark(None, "")
 
 
 @dataclass
@@ -69,11 +59,7 @@ class MarkedTable(WideTable):
         """The names of the columns, no two of which are the same."""
         names = dict.fromkeys(super().columns)
         for property, _ in self._marks:
-            for about in ("probability", "decision"):
-                name = f"{property} ({about})"
-                while name in names:
-                    name += " (mark)"
-                names[name] = None
+            names.update(dict.fromkeys(mark_names(property, names)))
         return list(names)
 
     @property
@@ -85,10 +71,7 @@ class MarkedTable(WideTable):
         """Yield the cells of each item, "" where it has nothing."""
         for cells in super().rows():
             for _, of_items in self._marks:
-                mark = of_items.get(cells[0])
-                known = mark is not None and mark.probability is not None
-                cells.append(f"{mark.probability:.6g}" if mark is not None and known else "")
-                cells.append("" if mark is None else mark.decision)
+                cells += of_items.get(cells[0], _NO_MARK).texts
             yield cells
 
 

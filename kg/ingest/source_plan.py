@@ -29,6 +29,7 @@ from kg.ingest.records import is_record_source, record_batches
 from kg.ingest.rows import Batch, RecordBatch
 from kg.ingest.source import Source, open_source, open_sources
 from kg.ingest.values import ColumnCleaners
+from kg.marks import mark_columns
 from schema.errors import CatalographError, DataError, MappingError, SourceNotFoundError
 from schema.mapping import (
     Guess,
@@ -352,6 +353,7 @@ def _plan_mapped(
     asked: Mapping | None,
     images: Path | str | None,
 ) -> MappedPlan:
+    guess = replace(guess, mapping=_without_marks(guess.mapping, sample))
     chosen = guess.mapping
     reason = _reason(source, chosen.name, guess.reason)
     found = _find_images(source, chosen, images)
@@ -370,6 +372,11 @@ def _plan_mapped(
     return TablePlan(
         source, chosen.name, reason, found, chosen, sample, why=guess.why, stated=stated
     )
+
+
+def _without_marks(mapping: Mapping, sample: Sample) -> Mapping:
+    """Return a mapping without the columns that ``complete --mark`` has added to a table."""
+    return mapping.with_ignored(tuple(mark_columns(sample.columns)))
 
 
 def _check_columns(source: Source, mapping: Mapping) -> None:

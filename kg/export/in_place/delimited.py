@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import BinaryIO
 
 from kg.export.in_place.report import Filled, Kept
 from kg.export.in_place.table import FilledBatch, NewRow, TableEdit
+from kg.export.in_place.wanted import Cell
 from kg.ingest.readers.dialect import Detected
 from kg.ingest.readers.row_form import SPACED_QUOTE, is_number
 from kg.ingest.readers.text_blocks import BLOCK_BYTES, MAX_LINE_BYTES
 from kg.ingest.rows import Batch
+from kg.marks import Marking
 from schema.dialects import Dialect
 from schema.errors import DataError
 from schema.spreadsheets import defused, restored
@@ -433,6 +437,103 @@ class DelimitedWriter:
             yield filled
         copier.copy_rest()
 
+    def write_marked(
+        self,
+        source: BinaryIO,
+        target: BinaryIO,
+        batches: Iterable[FilledBatch],
+        marking: Marking,
+    ) -> Iterator[FilledBatch]:
+        """Copy a file as :meth:`write` does, and give its rows columns for marks at their ends.
+
+        The properties that are filled have to be known before the header is written, so what
+        changes is held in memory. Yields the batches before anything is written.
+        """
+        rows: list[_MarkedRows] = []
+        width = 0
+        taken: list[str] = []
+        for batch in batches:
+            rows.append(_MarkedRows.of(batch))
+            width = batch.batch.table.num_columns
+            taken = batch.batch.table.column_names
+            yield batch
+        for property in sorted({name for each in rows for name in each.properties()}):
+            marking.name(property, [*taken, *marking.names])
+        self._write_marked(LineCopier(source, target, self.detected.dialect), rows, marking, width)
+
+    def _write_marked(
+        self, copier: LineCopier, rows: Sequence[_MarkedRows], marking: Marking, width: int
+    ) -> None:
+        dialect = self.detected.dialect
+        names = marking.names
+        if names:
+            copier.copy_to(dialect.header_line or 1)
+            self._extend_row(copier, {}, (), width, self._written_names(names))
+        for each in rows if names else ():
+            for line in each.lines:
+                copier.copy_to(line)
+                if copier.line != line:
+                    continue  # a row before has ended in this line
+                changed = each.changed.get(line, _UNCHANGED)
+                marks = _marks_of(changed.filled, marking)
+                if dialect.lacks_empty_cells and not changed.filled:
+                    marks = []
+                changes = self._safe_texts(changed.cells)
+                is_first = copier.line == 1
+                raw = self._extend_row(copier, changes, changed.texts, width, marks)
+                end = copier.end_of(raw)
+                for texts, cell in zip(changed.new_rows, changed.filled_anew, strict=True):
+                    if not end:
+                        copier.write(copier.usual_end)
+                    new = self._safe_texts(texts)
+                    new |= dict(enumerate(_marks_of([cell], marking), width))
+                    copier.write(self.rows.added(raw, new, is_first, end))
+        copier.copy_rest()
+
+    def _written_names(self, names: Sequence[str]) -> list[str]:
+        """Return names as the encoding can write them."""
+        codec = self.detected.dialect.encoding
+        return [self._safe(name).encode(codec, "replace").decode(codec) for name in names]
+
+    def _extend_row(
+        self,
+        copier: LineCopier,
+        changes: dict[int, str],
+        texts: Sequence[str | None],
+        width: int,
+        more: Sequence[str],
+    ) -> bytes:
+        """Write a row with other cells and more of them at its end, and return it as it was.
+
+        A row that is not to be read as one stays as it is.
+        """
+        line = copier.line
+        is_first = line == 1
+        raw, cells = self._take_row(copier)
+        new = None
+        if cells is not None:
+            start = max(width, len(cells) - self.detected.dialect.ends_with_delimiter)
+            added = dict(enumerate(more, start))
+            new = self.rows.written(raw, {**changes, **added}, texts, is_first)
+        if new is None and changes:
+            raise _not_found(line)
+        copier.write(raw if new is None else new)
+        return raw
+
+    def _take_row(self, copier: LineCopier) -> tuple[bytes, list[RawCell] | None]:
+        """Take the lines of a row; its cells are None if it cannot be read."""
+        is_first = copier.line == 1
+        raw = copier.take()
+        try:
+            while (cells := self.rows.cells_of(raw, is_first)) is None:
+                more = copier.take() if len(raw) <= MAX_LINE_BYTES else b""
+                if not more:
+                    return raw, None
+                raw += more
+        except ValueError:
+            return raw, None
+        return raw, cells
+
     def _safe_texts(self, texts: dict[int, str]) -> dict[int, str]:
         """Return texts that no spreadsheet takes for formulas, and count those that it would."""
         safe = {at: self._safe(text) for at, text in texts.items()}
@@ -445,23 +546,74 @@ class DelimitedWriter:
         """Write a row with other cells, and return it as it was."""
         line = copier.line
         is_first = line == 1
-        raw = copier.take()
-        try:
-            while self.rows.cells_of(raw, is_first) is None and len(raw) <= MAX_LINE_BYTES:
-                more = copier.take()
-                if not more:
-                    break
-                raw += more
-            new = self.rows.written(raw, changes, texts, is_first)
-        except ValueError:
-            new = None
+        raw, cells = self._take_row(copier)
+        new = None if cells is None else self.rows.written(raw, changes, texts, is_first)
         if new is None:
-            raise DataError(
-                f"line {line:,} is not found in the file as it was read: use --format csv --wide, "
-                "and report this"
-            )
+            raise _not_found(line)
         copier.write(new)
         return raw
 
     def _safe(self, text: str) -> str:
         return text if self.keep_formulas else defused(text)
+
+
+def _not_found(line: int) -> DataError:
+    return DataError(
+        f"line {line:,} is not found in the file as it was read: use --format csv --wide, and "
+        "report this"
+    )
+
+
+@dataclass(frozen=True)
+class _ChangedRow:
+    """What changes in a row: its texts as they were, its new ones, and rows to add after it."""
+
+    texts: Sequence[str | None] = ()
+    cells: dict[int, str] = field(default_factory=dict)
+    filled: Collection[Cell] = ()
+    new_rows: Sequence[dict[int, str]] = ()
+    filled_anew: Sequence[Cell] = ()
+
+
+_UNCHANGED = _ChangedRow()
+
+
+@dataclass(frozen=True)
+class _MarkedRows:
+    """The lines in which the rows of a batch start, and what changes in some, by their lines.
+
+    A line with several rows is left out. Rejected rows are there, so that they stay too long.
+    """
+
+    lines: Sequence[int]
+    changed: dict[int, _ChangedRow]
+
+    @classmethod
+    def of(cls, batch: FilledBatch) -> _MarkedRows:
+        """Return what a batch has to write."""
+        lines = batch.batch.lines.tolist()
+        single = {line for line, count in Counter(lines).items() if count == 1}
+        changed = {
+            lines[row]: _ChangedRow(
+                [column[row].as_py() for column in batch.batch.table.columns],
+                batch.cells.get(row, {}),
+                batch.filled.get(row, {}),
+                batch.new_rows.get(row, ()),
+                batch.filled_anew.get(row, ()),
+            )
+            for row in sorted({*batch.cells, *batch.new_rows})
+        }
+        return cls(sorted(single | {each.line for each in batch.batch.rejects}), changed)
+
+    def properties(self) -> Iterator[str]:
+        """Yield the properties that are filled."""
+        for row in self.changed.values():
+            for _, property in chain(row.filled, row.filled_anew):
+                yield property
+
+
+def _marks_of(cells: Iterable[Cell], marking: Marking) -> list[str]:
+    """Return what the columns for marks hold in a row."""
+    marks = dict.fromkeys(marking.columns, ("", ""))
+    marks |= {property: marking.mark(item, property).texts for item, property in cells}
+    return [text for texts in marks.values() for text in texts]

@@ -28,6 +28,7 @@ from kg.ingest.readers.json_documents import JsonReader
 from kg.ingest.readers.jsonl import JsonlReader
 from kg.ingest.readers.sheets import SheetReader
 from kg.ingest.source_plan import MappedPlan, TablePlan, plan_again, plan_table
+from kg.marks import Marking, Marks
 from kg.sources import GO_ON, KeptSource, KeptSources
 from schema.errors import DataError, UsageError
 from schema.files import atomic_file, atomic_folder
@@ -79,38 +80,80 @@ def export_source(
     options: SourceExport = NO_OPTIONS,
     progress: ProgressCallback = no_progress,
     beside: pa.Table | None = None,
+    marks: Marks | None = None,
 ) -> SourceExportReport:
     """Write a source in its own columns, order and dialect, with values in its empty cells.
 
     All other bytes are those that were read. Statements ``beside`` the store, in STATEMENT_SCHEMA,
-    are filled in like those that it has. ``out`` is a file, or a folder if the source consists
-    of several files. Raises UsageError if it is not clear what to write, and DataError if the
-    store no longer agrees with what is kept, or that is damaged.
+    are filled in like those that it has. With ``marks``, what is filled in is marked in columns of
+    its own behind the others, which need a header. ``out`` is a file, or a folder if the source
+    consists of several files. Raises UsageError if it is not clear what to write, and DataError if
+    the store no longer agrees with what is kept, or that is damaged.
     """
     started = time.monotonic()
-    if options.template is not None:
-        files = _template(options.template, options.mapping)
-        report = SourceExportReport(options.source or files[0].file.name)
-    elif options.mapping is not None:
-        raise UsageError("--mapping says how to read a --template: name the file to fill")
-    else:
-        name, kept = _choose(home, options.source)
-        report = SourceExportReport(name)
-        files = [_kept_file(home, each) for each in kept]
-    for each in files:
-        _check_form(each.file)
+    name, files = _to_fill(home, options)
+    report = SourceExportReport(name)
     with (
         home.store(read_only=True) as store,
         wanted_values(store, options.ranks, beside) as wanted,
         _targets(files, Path(out)) as targets,
     ):
         for number, (each, target) in enumerate(zip(files, targets, strict=True)):
-            _write(each, target.path, wanted, report.filled, options.keep_formulas)
+            marking = None if marks is None else Marking(marks)
+            _write(each, target.path, wanted, report.filled, options.keep_formulas, marking)
             report.files.append(str(target.out))
             progress(number + 1, len(files))
         report.filled.others += wanted.count_of_others()
     report.seconds = round(time.monotonic() - started, 3)
     return report
+
+
+def export_into_folder(
+    home: Home,
+    folder: Path,
+    sources: Sequence[str],
+    progress: ProgressCallback = no_progress,
+    beside: pa.Table | None = None,
+    marks: Marks | None = None,
+) -> list[SourceExportReport]:
+    """Write sources into a folder as :func:`export_source` does, all of them or none."""
+    to_fill = [_to_fill(home, SourceExport(name)) for name in sources]
+    names = iter(_names([each for _, files in to_fill for each in files]))
+    done = 0
+    total = sum(len(files) for _, files in to_fill)
+    reports = []
+    with home.store(read_only=True) as store, atomic_folder(folder) as working:
+        for name, files in to_fill:
+            started = time.monotonic()
+            report = SourceExportReport(name)
+            # What rows of one source say of an item is nothing to those of another.
+            with wanted_values(store, NO_OPTIONS.ranks, beside) as wanted:
+                for each in files:
+                    file = next(names)
+                    marking = None if marks is None else Marking(marks)
+                    _write(each, working / file, wanted, report.filled, False, marking)
+                    report.files.append(str(folder / file))
+                    done += 1
+                    progress(done, total)
+                report.filled.others += wanted.count_of_others()
+            report.seconds = round(time.monotonic() - started, 3)
+            reports.append(report)
+    return reports
+
+
+def _to_fill(home: Home, options: SourceExport) -> tuple[str, list[_FileToFill]]:
+    """Return the name of the source to write, and its files."""
+    if options.template is not None:
+        files = _template(options.template, options.mapping)
+        name = options.source or files[0].file.name
+    elif options.mapping is not None:
+        raise UsageError("--mapping says how to read a --template: name the file to fill")
+    else:
+        name, kept = _choose(home, options.source)
+        files = [_kept_file(home, each) for each in kept]
+    for each in files:
+        _check_form(each.file)
+    return name, files
 
 
 def _choose(home: Home, source: str | None) -> tuple[str, list[KeptSource]]:
@@ -132,10 +175,14 @@ def _choose(home: Home, source: str | None) -> tuple[str, list[KeptSource]]:
 
 @dataclass(frozen=True)
 class KeptForm:
-    """A source that the home keeps, and the suffixes of its files' formats."""
+    """A source that the home keeps, and the suffixes of its files' formats.
+
+    ``has_names`` says that each table of it has a header, so that it can get further columns.
+    """
 
     source: str
     suffixes: tuple[str, ...]
+    has_names: bool = True
 
     @property
     def is_writable(self) -> bool:
@@ -151,12 +198,24 @@ def kept_form(home: Home, source: str | None) -> KeptForm | None:
     """
     if source is None and not KeptSources(home.sources).all():
         return None
-    name, kept = _choose(home, source)
+    return _form_of(home, *_choose(home, source))
+
+
+def kept_forms(home: Home) -> list[KeptForm]:
+    """Return all sources that the home keeps, ordered by their names; raises as kept_form."""
+    with home.ledger() as ledger:
+        undone = ledger.undone_runs()
+    newest = KeptSources(home.sources).newest(undone)
+    return [_form_of(home, name, kept) for name, kept in sorted(newest.items())]
+
+
+def _form_of(home: Home, name: str, kept: Sequence[KeptSource]) -> KeptForm:
     form = KeptForm(name, tuple(each.file.suffix for each in kept))
-    if form.is_writable:
-        for each in kept:
-            _kept_file(home, each)
-    return form
+    if not form.is_writable:
+        return form
+    plans = [_kept_file(home, each).plan for each in kept]
+    has_names = all(not isinstance(plan, TablePlan) or plan.source.head.header for plan in plans)
+    return replace(form, has_names=has_names)
 
 
 def _kept_file(home: Home, kept: KeptSource) -> _FileToFill:
@@ -234,7 +293,12 @@ def _names(files: Sequence[_FileToFill]) -> list[str]:
 
 
 def _write(
-    source: _FileToFill, path: Path, wanted: WantedValues, filled: Filled, keep_formulas: bool
+    source: _FileToFill,
+    path: Path,
+    wanted: WantedValues,
+    filled: Filled,
+    keep_formulas: bool,
+    marking: Marking | None,
 ) -> None:
     """Write a file; raises DataError if an ingest would read it otherwise than it should."""
     before = filled.filled.total()
@@ -243,20 +307,22 @@ def _write(
             _copy(source.file, path)
             return
         with source.file.open() as stream, opened_output(path) as target:
-            for statements in _filled(source, stream, target, wanted, filled, keep_formulas):
+            written = _filled(source, stream, target, wanted, filled, keep_formulas, marking)
+            for statements in written:
                 compared.expect(statements)
         if filled.filled.total() == before:
             return
-        written = replace(SourceFile.of(path), name=source.file.name, suffix=source.file.suffix)
-        again = plan_again(written, source.plan.mapping)
+        file = replace(SourceFile.of(path), name=source.file.name, suffix=source.file.suffix)
+        marked = () if marking is None else marking.names
+        again = plan_again(file, source.plan.mapping.with_ignored(marked))
         assembler = again.assembler(NOWHERE)
         for rows, batch in again.row_batches():
             compared.find(assembler.assemble_rows(rows, batch).statements)
         if differences := compared.differences():
             raise DataError(
                 f"{source.file.name}: an ingest of the filled file would differ in "
-                f"{differences:,} statements, so it is not written: use --format csv --wide, and "
-                "report this"
+                f"{differences:,} statements, so it is not written: "
+                f"{'leave out --mark' if marked else 'use --format csv --wide'}, and report this"
             )
 
 
@@ -267,20 +333,26 @@ def _filled(
     wanted: WantedValues,
     filled: Filled,
     keep_formulas: bool,
+    marking: Marking | None,
 ) -> Iterator[pa.Table]:
     """Write a file with what is filled in; yield the ids of the statements that it then has."""
     plan = source.plan
     reader = plan.source.reader
     if not isinstance(plan, TablePlan):
-        yield from write_records(plan, stream, target, wanted, filled)
+        yield from write_records(plan, stream, target, wanted, filled, marking)
         return
     if isinstance(reader, SheetReader):
-        yield from write_workbook(plan, source.file, target, wanted, filled, keep_formulas)
+        file = source.file
+        yield from write_workbook(plan, file, target, wanted, filled, keep_formulas, marking)
         return
     writer = DelimitedWriter(cast(DelimitedHead, plan.source.head).detected, filled, keep_formulas)
     filler = TableFiller(plan, wanted, filled, writer.fault)
     batches = filler.filled_batches(lambda: plan.source.batches(plan.mapping, plan.batch_rows))
-    for batch in writer.write(stream, target, batches):
+    if marking is None:
+        written = writer.write(stream, target, batches)
+    else:
+        written = writer.write_marked(stream, target, batches, marking)
+    for batch in written:
         yield batch.statements
 
 

@@ -32,6 +32,7 @@ from kg.ingest.rows import Record
 from kg.ingest.source_plan import MappedPlan, RecordsPlan
 from kg.ingest.values import values_of
 from kg.ingest.values.text import clean
+from kg.marks import Marking
 from schema.dialects import Dialect
 from schema.errors import DataError
 from schema.mapping import Mapping
@@ -64,10 +65,18 @@ class _FilledRecords:
 
 
 def write_records(
-    plan: MappedPlan, stream: BinaryIO, target: BinaryIO, wanted: WantedValues, filled: Filled
+    plan: MappedPlan,
+    stream: BinaryIO,
+    target: BinaryIO,
+    wanted: WantedValues,
+    filled: Filled,
+    marking: Marking | None = None,
 ) -> Iterator[pa.Table]:
-    """Write a file of records; yield the ids of the statements that it has then."""
-    filler = _RecordFiller(cast(RecordsPlan, plan), wanted, filled)
+    """Write a file of records; yield the ids of the statements that it has then.
+
+    With a ``marking``, records get members with the marks of what was filled in.
+    """
+    filler = _RecordFiller(cast(RecordsPlan, plan), wanted, filled, marking)
     reader = plan.source.reader
     if isinstance(reader, JsonlReader):
         batches = _write_lines(plan, stream, target, filler.filled_batches())
@@ -94,7 +103,10 @@ class _Shapes:
 class _RecordFiller:
     """Fills in members that the records of one source lack."""
 
-    def __init__(self, plan: RecordsPlan, wanted: WantedValues, filled: Filled) -> None:
+    def __init__(
+        self, plan: RecordsPlan, wanted: WantedValues, filled: Filled, marking: Marking | None
+    ) -> None:
+        self._marking = marking
         self._plan = plan
         self._mapping: Mapping = plan.mapping
         self._wanted = wanted
@@ -136,6 +148,10 @@ class _RecordFiller:
                     statements = pa.concat_tables([statements, result.statements])
                 for made in result.edits:
                     edits.setdefault(made.row, []).append(made.edit)
+                if self._marking is not None:
+                    for each, way in result.made:
+                        row = way.edits[0].row
+                        edits[row] += _marked(self._marking, each, records[row].value)
             yield _FilledRecords(records, edits, statements)
 
     def _learn(self) -> None:
@@ -301,6 +317,14 @@ class _Search:
         column = ".".join(name.removeprefix("@") for name in path)
         values, changes = values_of(value, self._reader.property_rules(column))
         return not values and not (changes is not None and changes.spoilt)
+
+
+def _marked(marking: Marking, wanted: Wanted, record: dict[str, Any]) -> Iterator[JsonEdit]:
+    """Yield members for the marks of what was filled in."""
+    texts = marking.mark(wanted.item, wanted.property).texts
+    for name, text in zip(marking.name(wanted.property, record), texts, strict=True):
+        if text and name not in record:
+            yield JsonEdit((name,), number_of(text) or text)
 
 
 def _forms(

@@ -60,8 +60,8 @@ class Filled:
             "of_other_items": self.others,
         }
 
-    def lines(self) -> list[str]:
-        """Return what to say of the values that were not filled in."""
+    def lines(self, others: bool = True) -> list[str]:
+        """Return what to say of the values that were not filled in, with or without ``others``."""
         by_reason: dict[Kept, Counter[str]] = {}
         for (property, why), count in self.kept.items():
             by_reason.setdefault(why, Counter())[property] += count
@@ -71,6 +71,6 @@ class Filled:
             more = ", …" if len(counts) > 5 else ""
             go_on = f" ({_WAYS_ON[why]})" if why in _WAYS_ON else ""
             lines.append(f"{counts.total():,} values {why.value}{go_on}: {names}{more}")
-        if self.others:
+        if self.others and others:
             lines.append(f"{self.others:,} values are of items that the source does not have")
         return lines

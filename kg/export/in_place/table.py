@@ -78,12 +78,16 @@ class FilledBatch:
         statements: the ids of the statements of the batch as it is now, with a name: ``id``
         cells: the new texts of cells, by row of the batch and by column
         new_rows: the texts of rows to add by column, by the row after which they come
+        filled: the items and properties that are filled, by the row that has them
+        filled_anew: those of the rows to add, in the order of ``new_rows``
     """
 
     batch: Batch
     statements: pa.Table
     cells: dict[int, dict[int, str]] = field(default_factory=dict)
     new_rows: dict[int, list[dict[int, str]]] = field(default_factory=dict)
+    filled: dict[int, dict[Cell, None]] = field(default_factory=dict)
+    filled_anew: dict[int, list[Cell]] = field(default_factory=dict)
 
 
 class TableFiller:
@@ -164,7 +168,16 @@ class TableFiller:
             ]
             self._wanted.mark_stated(done)
         ids = pa.concat_tables([unchanged.statements, result.statements])
-        return FilledBatch(batch, ids, search.cells_of(result.edits), new_rows_of(result.edits))
+        filled: dict[int, dict[Cell, None]] = {}
+        filled_anew: dict[int, list[Cell]] = {}
+        for each, way in result.made:
+            for edit in way.edits:
+                if isinstance(edit, NewRow):
+                    filled_anew.setdefault(edit.after, []).append((each.item, each.property))
+                else:
+                    filled.setdefault(edit.row, {})[each.item, each.property] = None
+        cells = search.cells_of(result.edits)
+        return FilledBatch(batch, ids, cells, new_rows_of(result.edits), filled, filled_anew)
 
     def _closed(self, batch: Batch, ways: Iterable[Way[TableEdit]]) -> Iterator[Way[TableEdit]]:
         """Yield ways, those closed whose texts cannot be written in the form of the file."""

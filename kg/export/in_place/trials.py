@@ -120,7 +120,8 @@ class Trials(Generic[EditT]):
                     attempt.advance(Kept.READ_OTHERWISE)
             chosen = []
         self._count(chosen)
-        return TrialResult(_edits(chosen), new)
+        made = [(attempt.wanted, attempt.way) for attempt in chosen if attempt.way is not None]
+        return TrialResult(made, new)
 
     def _choose(self) -> list[Attempt[EditT]]:
         """Return the attempts whose current ways can all be gone at once."""
@@ -180,10 +181,15 @@ class Trials(Generic[EditT]):
 
 @dataclass(frozen=True)
 class TrialResult(Generic[EditT]):
-    """The edits that hold, and the ids of the statements that they make."""
+    """The ways that hold, with the values that they write, and the ids of their statements."""
 
-    edits: list[EditT]
+    made: list[tuple[Wanted, Way[EditT]]]
     statements: pa.Table
+
+    @property
+    def edits(self) -> list[EditT]:
+        """The edits that hold."""
+        return [edit for _, way in self.made for edit in way.edits]
 
 
 def _edits(chosen: Iterable[Attempt[EditT]]) -> list[EditT]:

@@ -15,14 +15,15 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from kg.export.in_place.report import Filled, Kept
-from kg.export.in_place.table import NewRow, TableEdit, TableFiller
-from kg.export.in_place.wanted import WantedValues
+from kg.export.in_place.table import FilledBatch, NewRow, TableEdit, TableFiller
+from kg.export.in_place.wanted import Cell, WantedValues
 from kg.export.sheet_xml import MAX_TEXT, cell_xml, column_letters, is_sheet_number
 from kg.ingest.files import SourceFile, opened_archive
 from kg.ingest.readers.sheets import PlacedBatch, SheetReader
 from kg.ingest.rows import Batch
 from kg.ingest.sheet_child import column_number, padded_styles, sheet_parts
 from kg.ingest.source_plan import TablePlan
+from kg.marks import Marking
 from schema.errors import DataError
 from schema.spreadsheets import defused
 
@@ -39,6 +40,11 @@ _TYPE = re.compile(rb'\bt\s*=\s*["\'](\w+)["\']')
 _SPANS = re.compile(rb'\s+spans\s*=\s*["\'][^"\']*["\']')
 _FORMULA = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?f(?=[\s/>])")
 _VALUE = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?v(?=[\s/>])")
+
+_DIMENSION = re.compile(
+    rb'(<(?:[A-Za-z_][\w.-]*:)?dimension\s+ref\s*=\s*["\'])([A-Z]{1,3}\d+:)([A-Z]{1,3})(\d+["\'])'
+)
+_MAX_COLUMNS = 16_384
 
 Cells = dict[int, dict[int, str]]
 """Texts by the number of a row, and the column of the sheet from 0."""
@@ -66,6 +72,21 @@ class _Survey:
     columns: dict[int, _Column] = field(default_factory=dict)
     formulas: set[tuple[int, int]] = field(default_factory=set)
 
+    @property
+    def width(self) -> int:
+        """The columns up to the last one that is not empty."""
+        filled = (at for at, each in self.columns.items() if each.numbers + each.texts)
+        return 1 + max([*filled, *(column for _, column in self.formulas)], default=-1)
+
+
+@dataclass
+class _FilledSheet:
+    """Where the header of a sheet is, its columns, and what is filled in its rows."""
+
+    header: int
+    names: set[str] = field(default_factory=set)
+    rows: dict[int, list[Cell]] = field(default_factory=dict)
+
 
 def write_workbook(
     plan: TablePlan,
@@ -74,8 +95,12 @@ def write_workbook(
     wanted: WantedValues,
     filled: Filled,
     keep_formulas: bool,
+    marking: Marking | None = None,
 ) -> Iterator[pa.Table]:
-    """Write a workbook; yield the ids of the statements that it has then."""
+    """Write a workbook; yield the ids of the statements that it has then.
+
+    With a ``marking``, its sheets get columns for the marks of what was filled in.
+    """
     with file.on_disk() as path, opened_archive(path, file.name) as archive:
         writer = _WorkbookWriter(archive, file.name, keep_formulas)
         reader = cast(SheetReader, plan.source.reader)
@@ -91,7 +116,11 @@ def write_workbook(
         filler = TableFiller(plan, wanted, filled, writer.fault)
         for batch in filler.filled_batches(batches):
             writer.add(batch.batch, batch.cells)
+            if marking is not None:
+                writer.add_filled(batch)
             yield batch.statements
+        if marking is not None:
+            writer.mark(marking)
         if writer.cells:
             writer.write(target)
             filled.defused += writer.defused
@@ -118,6 +147,8 @@ class _WorkbookWriter:
         if "xl/styles.xml" in archive.namelist():
             self._padded = {style.encode() for style in padded_styles(archive)}
         self._surveys: dict[str, _Survey] = {}
+        self._sheets: dict[str, _FilledSheet] = {}
+        self._first_mark: dict[str, int] = {}
 
     def fault(self, batch: Batch, edit: TableEdit) -> Kept | None:
         """Return why an edit of the current batch cannot be written; None if it can be."""
@@ -144,6 +175,42 @@ class _WorkbookWriter:
                 self.defused += safe != text
                 of_row = of_sheet.setdefault(int(batch.lines[row]), {})
                 of_row[place.columns[column]] = safe
+
+    def add_filled(self, batch: FilledBatch) -> None:
+        """Note what is filled in the current batch."""
+        place = self.place
+        if place is None or not batch.filled:
+            return
+        sheet = self._sheets.setdefault(place.sheet, _FilledSheet(place.header or 1))
+        sheet.names.update(batch.batch.table.column_names)
+        for row, cells in batch.filled.items():
+            sheet.rows.setdefault(int(batch.batch.lines[row]), []).extend(cells)
+
+    def mark(self, marking: Marking) -> None:
+        """Put marks beside what is filled, behind the last column of each sheet.
+
+        Raises DataError if a sheet has no room for them.
+        """
+        every = (cells for sheet in self._sheets.values() for cells in sheet.rows.values())
+        properties = sorted({property for cells in every for _, property in cells})
+        taken = {name for sheet in self._sheets.values() for name in sheet.names}
+        for property in properties:
+            marking.name(property, [*taken, *marking.names])
+        for name, sheet in self._sheets.items():
+            first = self._survey(name).width
+            if first + len(marking.names) > _MAX_COLUMNS:
+                raise DataError(
+                    f"{self._name}: sheet {name!r} has no room for {len(marking.names)} more "
+                    "columns: leave out --mark"
+                )
+            self._first_mark[name] = first
+            header = self.cells[name].setdefault(sheet.header, {})
+            header |= {first + at: self._safe(text) for at, text in enumerate(marking.names)}
+            for line, cells in sheet.rows.items():
+                for item, property in cells:
+                    at = first + 2 * properties.index(property)
+                    texts = enumerate(marking.mark(item, property).texts, at)
+                    self.cells[name][line] |= {column: text for column, text in texts if text}
 
     def _safe(self, text: str) -> str:
         return text if self._keep_formulas else defused(text)
@@ -204,16 +271,24 @@ class _WorkbookWriter:
         """Yield the XML of a sheet with other cells."""
         survey = self._survey(sheet)
         left = dict(cells)
+        last = max(column for texts in cells.values() for column in texts)
         for row in _rows(cast(BinaryIO, stream), self._name):
             changes = left.pop(row.number, None) if row.number is not None else None
-            yield row.xml if changes is None else self._row(row, changes, survey)
+            if changes is not None:
+                yield self._row(row, changes, survey, self._first_mark.get(sheet))
+            elif row.number is None and sheet in self._first_mark:
+                yield _widened(row.xml, last)
+            else:
+                yield row.xml
         if left:
             raise DataError(
                 f"{self._name}: row {min(left):,} of sheet {sheet!r} is not found as it was read: "
                 "use --format csv --wide, and report this"
             )
 
-    def _row(self, row: _Row, changes: dict[int, str], survey: _Survey) -> bytes:
+    def _row(
+        self, row: _Row, changes: dict[int, str], survey: _Survey, first_mark: int | None
+    ) -> bytes:
         """Return a row with other cells, in the order of their columns."""
         prefix = row.prefix.decode()
         parts: dict[int, bytes] = {}
@@ -223,7 +298,8 @@ class _WorkbookWriter:
             styles[cell.column] = cell.style
         for column, text in changes.items():
             known = survey.columns.get(column, _Column())
-            is_number = known.is_numeric and is_sheet_number(text)
+            is_mark = first_mark is not None and column >= first_mark
+            is_number = (known.is_numeric or is_mark) and is_sheet_number(text)
             style = known.number_style if is_number else known.text_style
             style = styles.get(column) or style
             if style in self._padded:
@@ -241,6 +317,16 @@ class _WorkbookWriter:
 
 
 # ---- the XML of a sheet
+
+
+def _widened(xml: bytes, last: int) -> bytes:
+    """Return what stands before the rows, with a used range that reaches a column from 0."""
+
+    def wider(found: re.Match[bytes]) -> bytes:
+        column = max(column_number(found[3].decode()), last)
+        return found[1] + found[2] + column_letters(column).encode() + found[4]
+
+    return _DIMENSION.sub(wider, xml, count=1)
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,15 @@ class _Table:
 
 @dataclass(frozen=True)
 class PlacedBatch:
-    """A batch, the name of its sheet, and the columns of the sheet that it has, from 0."""
+    """A batch, the name of its sheet, and the columns of the sheet that it has, from 0.
+
+    ``header`` is the number of the row that names them, None if none does.
+    """
 
     batch: Batch
     sheet: str
     columns: tuple[int, ...]
+    header: int | None
 
 
 class SheetReader(Reader):
@@ -140,7 +144,7 @@ class SheetReader(Reader):
             check_column_count(columns, len(table.columns), file, mapping)
             for batch in batches_of_rows(table.rows(workbook), columns, batch_rows):
                 batch.restore_formulas()
-                yield PlacedBatch(batch, table.sheet.name, table.columns)
+                yield PlacedBatch(batch, table.sheet.name, table.columns, table.header.line)
 
 
 def _open(file: SourceFile) -> Workbook:

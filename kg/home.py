@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kg.home_settings import HomeSettings
 from kg.stores.url import checked_url
 from schema.errors import DataError, HomeNotFoundError, SourceNotFoundError, UsageError
-from schema.ontology import Ontology
 from schema.settings import shown
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from kg.snapshot import GraphSnapshot
     from kg.stores.protocol import GraphStore
     from schema.ledger import Ledger
+    from schema.ontology import Ontology
 
 _STORE = "store"
 IMAGE_FOLDERS = "image_folders"
@@ -212,4 +212,7 @@ class Home:
 
     def ontology(self) -> Ontology:
         """Load the ontology; raise SourceNotFoundError if nothing was ingested yet."""
+        # Only now, since what reads units and numbers takes its time to load.
+        from schema.ontology import Ontology
+
         return Ontology.load(self.ontology_path)

@@ -29,10 +29,10 @@ CATALOGUE = "id,title,colour\n1,Red mug,red\n2,Blue mug,blue\n"
 
 
 def modules_after(*args: str) -> set[str]:
-    """Return the top-level modules that are loaded after a command."""
+    """Return the modules and packages that are loaded after a command."""
     script = (
         "import sys, json; from cli import main; code = main(sys.argv[1:]); "
-        "names = sorted({name.split('.')[0] for name in sys.modules}); "
+        "names = sorted({*sys.modules, *(name.split('.')[0] for name in sys.modules)}); "
         "print(json.dumps([code, names]), file=sys.stderr)"
     )
     process = subprocess.run(
@@ -81,6 +81,9 @@ def test_ingest_and_show_are_light(folder: Path) -> None:
     assert not modules_after("--home", home, "show", "1") & too_heavy
     assert not modules_after("--home", home, "models", "list") & too_heavy
     assert not modules_after("--home", home, "models", "promote", "--none") & HEAVY
+    # Which is called again and again, one cell after the other.
+    too_heavy = {*HEAVY, "pandas", "pyarrow", "duckdb", "rich", "schema.ontology", "schema.units"}
+    assert not modules_after("--home", home, "review", "list") & too_heavy
 
 
 def test_help_loads_no_command_module() -> None:

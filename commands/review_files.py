@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,11 @@ from commands.review_options import (
     state_option,
     value_option,
 )
+from schema.errors import RejectsError
 from schema.proposals import OPEN, ProposalFilter, ProposalOrder, ProposalState
+
+if TYPE_CHECKING:
+    from serving.review.answers import ImportReport
 
 FORMATS = ("csv", "xlsx", "label-studio")
 SHOWN_REFUSALS = 20
@@ -95,22 +99,34 @@ def export_file(
 @click.argument("file", type=PATH)
 @by_option
 @click.option("--dry-run", is_flag=True, help="Say what would be decided, and change nothing.")
+@click.option(
+    "--max-refused",
+    metavar="LIMIT",
+    default="0",
+    show_default=True,
+    help="Number of rows, or share of them such as 1%, whose decisions may be refused; if there "
+    "are more, the exit code is 1.",
+)
 @pass_context
-def import_file(context: Context, file: Path, by: str | None, dry_run: bool) -> None:
+def import_file(
+    context: Context, file: Path, by: str | None, dry_run: bool, max_refused: str
+) -> None:
     """Take the decisions in a file that was exported.
 
     They are one run, which `catalograph undo` takes back. A decision about a cell that has changed
-    since the export is refused by name, and the others are taken. A column `reviewer` says who
-    decided, where it is filled in.
+    since the export is refused by name, the others are taken, and the exit code is 1. A column
+    `reviewer` says who decided, where it is filled in.
 
     \b
     Example:
       catalograph review import colours.xlsx --by mo --dry-run
     """
+    from kg.ingest.pipeline import parse_limit
     from kg.source_order import bring_up_to_date
     from serving.review.answers import TRUSTING, Decision, read_answers, take_answers
     from serving.review.session import Review
 
+    limit = parse_limit(max_refused, "--max-refused")
     answers = read_answers(file)
     name = reviewer_name(by)
     if dry_run:
@@ -144,6 +160,7 @@ def import_file(context: Context, file: Path, by: str | None, dry_run: bool) -> 
         if count or name not in told
     ]
     lines += [f"not read, {reason}: {count:,}" for reason, count in report.unread.items()]
+    lines += [f"passed over, {what}: {count:,}" for what, count in report.passed_over.items()]
     if report.refused:
         lines.append(f"refused: {len(report.refused):,}")
         lines += [each.told() for each in report.refused[:SHOWN_REFUSALS]]
@@ -158,5 +175,20 @@ def import_file(context: Context, file: Path, by: str | None, dry_run: bool) -> 
         **done,
         "refused": [asdict(each) for each in report.refused],
         "not_read": dict(report.unread),
+        "passed_over": dict(report.passed_over),
     }
     context.emit(document, *lines)
+    # What can be taken is taken all the same, so that is said before the error.
+    lost = len(report.refused) + report.unread.total()
+    if lost > limit(len(answers.rows) + report.unread.total()):
+        raise RejectsError(_too_many(report, lost, max_refused, dry_run), report)
+
+
+def _too_many(report: ImportReport, lost: int, limit: str, dry_run: bool) -> str:
+    first = report.refused[0].told() if report.refused else next(iter(report.unread))
+    taken = "the others can be taken" if dry_run else "the others are taken"
+    return (
+        f"{lost:,} rows were refused or not read, more than the limit of {limit} (the first: "
+        f"{first}): {taken}; correct these rows, or export them again, and import that file, or "
+        "allow more with --max-refused"
+    )

@@ -88,10 +88,14 @@ class Answer:
 
 @dataclass
 class Answers:
-    """The rows of a file, and how many of its lines could not be read, by the reason."""
+    """The rows of a file, and how many of its lines are none, by the reason.
+
+    ``unread`` could not be read, and ``passed_over`` are known to be something else.
+    """
 
     rows: list[Answer] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class Refusal:
 
 @dataclass
 class ImportReport:
-    """What became of the rows of a file.
+    """What became of the rows of a file: each of them is counted once.
 
     Attributes:
         run: the run that took the decisions, None if there were none or nothing was to be written
@@ -121,7 +125,7 @@ class ImportReport:
         repeated: how many rows say again what another one says of the same proposal
         already: how many decisions had been taken before, as after a second import
         refused: rows whose decision was not taken
-        unread: lines that could not be read, by the reason
+        unread, passed_over: lines that are no rows, see ``Answers``
     """
 
     run: str | None = None
@@ -131,6 +135,7 @@ class ImportReport:
     already: int = 0
     refused: list[Refusal] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 # Read
@@ -157,7 +162,7 @@ def read_answers(path: Path) -> Answers:
         for line, *cells in zip(batch.lines.tolist(), *columns, strict=True):
             answers.rows.append(Answer(line, *((cell or "").strip() for cell in cells)))
         answers.unread.update(each.reason for each in batch.rejects)
-        answers.unread.update(each.what for each in batch.skipped)
+        answers.passed_over.update(each.what for each in batch.skipped)
     return answers
 
 
@@ -261,7 +266,7 @@ def take_answers(
     A decision about a cell that has changed meanwhile is refused, also one that contradicts another
     about the same proposal.
     """
-    report = ImportReport(unread=answers.unread)
+    report = ImportReport(unread=answers.unread, passed_over=answers.passed_over)
     decided = list(_decided(answers.rows, report))
     known = _Known.of(review, [answer for answer, _ in decided])
     said: dict[int, list[tuple[Answer, Decision, tuple[str, ...]]]] = defaultdict(list)
@@ -403,7 +408,11 @@ def _verdict(
         return None
     report.repeated += len(several) - 1
     after = _AFTER[decision]
-    if proposal.state not in OPEN and proposal.state is after and proposal.decided == values:
+    is_decided = proposal.state not in OPEN
+    if is_decided and proposal.state is after and proposal.decided == values:
+        report.already += 1
+        return None
+    if decision is Decision.SKIP and not is_decided and proposal.skips:
         report.already += 1
         return None
     reasons = [_changed(each, cell) for each, _, _ in several]

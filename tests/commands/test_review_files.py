@@ -251,7 +251,7 @@ def test_a_second_import_changes_nothing_and_a_row_has_its_reviewer(
     assert shown["reviewer"] == "eva"
     assert proposed("review", "show", "2", "material", "--json").json["skips"] == 1
     again = proposed("review", "import", path, "--json").json
-    assert (again["accepted"], again["already"], again["refused"]) == (0, 1, [])
+    assert (again["accepted"], again["already"], again["refused"]) == (0, 3, [])
 
 
 def test_a_workbook(proposed: Call, tmp_path: Path) -> None:
@@ -328,3 +328,21 @@ def test_a_file_name_has_to_say_its_format(proposed: Call) -> None:
     assert_fails(proposed("review", "export", "review.doc"), 2, "--format")
     assert proposed("review", "export", "review.doc", "--format", "csv").code == 0
     assert proposed("review", "import", "missing.csv").code != 0
+
+
+def test_refused_rows_are_told_by_the_exit_code(proposed: Call, tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    assert proposed("review", "export", path).code == 0
+    rows = rows_of(path)
+    for row in rows:
+        row["decision"] = "accept" if row["item"] == "2" else "perhaps"
+    write(path, rows)
+    importing = ("review", "import", path, "--by", "mo")
+    assert_fails(proposed(*importing, "--dry-run"), 1, "2 rows", "can be taken", "--max-refused")
+    refused = proposed(*importing, "--json")
+    assert_fails(refused, 1, "limit of 0", "'perhaps' is none of")
+    # What can be taken is taken all the same.
+    assert (refused.json["accepted"], states(proposed)["2"][0]) == (1, "accepted")
+    allowed = proposed(*importing, "--max-refused", "70%", "--json")
+    assert (allowed.code, allowed.json["already"], len(allowed.json["refused"])) == (0, 1, 2)
+    assert_fails(proposed(*importing, "--max-refused", "some"), 2, "--max-refused some")

@@ -13,13 +13,14 @@ from commands.review_options import (
     by_option,
     filter_options,
     opened_review,
+    order_of,
     order_option,
     reviewer_name,
     state_option,
     value_option,
 )
 from schema.errors import RejectsError
-from schema.proposals import OPEN, ProposalFilter, ProposalOrder, ProposalState
+from schema.proposals import OPEN, ProposalFilter, ProposalState
 
 if TYPE_CHECKING:
     from serving.review.answers import ImportReport
@@ -52,7 +53,7 @@ def export_file(
     file: Path,
     format: str | None,
     states: tuple[str, ...],
-    order: str,
+    order: str | None,
     limit: int | None,
     **filters: Any,
 ) -> None:
@@ -74,7 +75,7 @@ def export_file(
     wanted = ProposalFilter(**filters, states=tuple(map(ProposalState, states)) or OPEN)
     home = context.home()
     with home.ledger() as ledger, home.store(read_only=True) as store:
-        found = ProposalRecords(ledger).find(wanted, ProposalOrder(order), limit)
+        found = ProposalRecords(ledger).find(wanted, order_of(order, wanted.states), limit)
         report = write_review_file(store, found, file, form)
     lines = [f"{report.proposals:,} proposals in {' and '.join(report.files)}"]
     if report.defused:
@@ -148,11 +149,13 @@ def import_file(
         "undecided": report.undecided,
         "repeated": report.repeated,
         "already": report.already,
+        "disputed": report.disputed,
     }
     told = {
         "undecided": "without a decision",
         "repeated": "said again in another row",
         "already": "decided so before",
+        "disputed": "of these by most reviewers, not by all",
     }
     lines = [
         f"{told.get(name, f'would be {name}' if dry_run else name)}: {count:,}"

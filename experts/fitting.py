@@ -194,6 +194,8 @@ class ExpertFitting:
             return
         asked = np.zeros(len(labelled), bool)
         asked[own.asked] = True
+        # Of these the experts learn no value, so that there is nothing to leave out.
+        unlabelled = np.flatnonzero(own.refused.any(1) & own.visible & self._has_parts(expert, own))
         fitted = system.fit(own.targets, labelled, asked)
         self.learned[expert, own.property] = LinearScores(
             fitted.coefficients.numpy(), fitted.mean.numpy()
@@ -204,6 +206,9 @@ class ExpertFitting:
             shape = (len(own.asked), len(fitted.mean))
             left_out = np.broadcast_to(fitted.mean.numpy(), shape).astype(np.float16)
             left_out[np.searchsorted(own.asked, fitted.rows)] = fitted.left_out(kernel).numpy()
+            if len(unlabelled):
+                scores = fitted.predict(rows.of(expert, seen, unlabelled))
+                left_out[np.searchsorted(own.asked, unlabelled)] = scores.numpy()
             own.scores[expert, seen] = left_out
             if hides_values(seen):
                 _score_hidden(own, fitted, (expert, seen), kernel)
@@ -216,8 +221,11 @@ class ExpertFitting:
         coefficients = self.compared.kernels.landmarks * own.true.shape[1]
         if coefficients > MAX_COEFFICIENTS and expert not in FEW_EXPERTS:
             return np.zeros(len(own.true), bool)
-        parts = [own.present[part] for part in expert.parts]
-        return np.asarray(own.true.any(1) & np.logical_and.reduce(parts))
+        return np.asarray(own.true.any(1) & self._has_parts(expert, own))
+
+    def _has_parts(self, expert: Expert, own: Labels) -> BoolArray:
+        """Return which items [N] have all parts that an expert reads."""
+        return np.logical_and.reduce([own.present[part] for part in expert.parts])
 
 
 def _seen(expert: Expert) -> list[Variant]:

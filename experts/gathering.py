@@ -61,7 +61,8 @@ class Gathering:
         asked = np.zeros(len(own.true), bool)
         asked[own.asked] = True
         for variant in VARIANTS:
-            chosen = asked & own.true.any(1) & self._is_whole(variant, own)
+            is_decided = own.true.any(1) | own.refused.any(1)
+            chosen = asked & is_decided & self._is_whole(variant, own)
             if not chosen.any():
                 continue
             for state, category in itertools.product(TitleState, CategoryState):
@@ -105,7 +106,13 @@ class Gathering:
         scores = own.stacked(own.scores, variant, situation, np.searchsorted(own.asked, rows))
         cells = self.cells[situation, own.property]
         true = own.true[rows]
-        cells.examples.append(Examples.of(Shortlists.of(scores), true))
+        refused = own.refused[rows]
+        # Any value may be the true one of a cell but those that were refused.
+        is_refused = refused.any(1)
+        possible = np.where(is_refused[:, None], ~refused, true)
+        cells.examples.append(
+            Examples.of(Shortlists.of(scores), possible, ~is_refused, own.weight[rows])
+        )
         cells.true.append(true)
         cells.item.append(rows)
         cells.variant.append(np.full(len(rows), VARIANTS.index(variant)))

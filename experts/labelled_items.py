@@ -5,7 +5,7 @@ Shapes: N items, C cells, V values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,10 +17,23 @@ from schema.arrays import BoolArray, IntArray
 
 
 @dataclass(frozen=True)
+class CellDecision:
+    """What people have decided about a cell.
+
+    ``refused`` are values that it does not have. ``weight`` says how far reviewers agreed: the
+    share of them that said so.
+    """
+
+    refused: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class LabelledItems:
     """The N items that experts learn from: all that is known of them.
 
-    Without ``descriptions`` or ``categories`` no item has one.
+    ``decisions`` are those about the cells of each item, by property. Without ``descriptions``,
+    ``categories`` or ``decisions`` no item has any.
     """
 
     ids: Sequence[str]
@@ -29,6 +42,7 @@ class LabelledItems:
     known: Sequence[tuple[PropertyValue, ...]]
     descriptions: Sequence[str | None] = ()
     categories: Sequence[tuple[str, ...]] = ()
+    decisions: Sequence[Mapping[str, CellDecision]] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,6 +57,7 @@ class LabelledItems:
             [self.known[place] for place in places],
             [self.descriptions[place] for place in places] if self.descriptions else (),
             [self.categories[place] for place in places] if self.categories else (),
+            [self.decisions[place] for place in places] if self.decisions else (),
         )
 
     def with_every_part(self) -> LabelledItems:

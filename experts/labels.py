@@ -20,7 +20,7 @@ from experts.hidden_values import HiddenGroup, hidden_groups
 from experts.labelled_items import LabelledItems
 from experts.situations import CategoryState, Situation
 from experts.variants import VARIANTS, CategoryVariant, KnownVariant, Variant
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.ontology import Ontology, PropertySpec
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Labels:
         asked: the items that are scored, in order [A]
         visible: which items [N] are asked for their own values; the others that are asked have a
             hidden one
+        refused: the values [N, V] that people said items do not have, of those without any value
+        weight: how much the cell of each item counts [N]
         scores: what each expert says of them
         hidden: what each says of the items of each group, whose values are hidden
     """
@@ -70,6 +72,8 @@ class Labels:
     groups: Sequence[HiddenGroup]
     asked: IntArray
     visible: BoolArray
+    refused: BoolArray
+    weight: FloatArray
     scores: Scores = field(default_factory=dict)
     hidden: list[Scores] = field(default_factory=list)
 
@@ -131,7 +135,8 @@ def labels_of(
         Part.CATEGORY: levels[CategoryVariant.HIDDEN].getnnz(1) > 0,
     }
     groups = hidden_groups(true, rng)
-    visible = _visible(true, order, _count_shown(compared))
+    refused, weight = _decided(ontology[property], items, true)
+    visible = _visible(true, refused, order, _count_shown(compared))
     asked = np.unique(np.concatenate([visible, *(group.items for group in groups)]))
     return Labels(
         property,
@@ -143,6 +148,8 @@ def labels_of(
         groups,
         asked,
         np.isin(np.arange(len(items)), visible),
+        refused,
+        weight,
     )
 
 
@@ -157,6 +164,26 @@ def _targets(spec: PropertySpec, items: LabelledItems) -> tuple[Tensor, BoolArra
     shares = true.astype(np.float32)
     shares /= np.maximum(true.sum(1, keepdims=True), 1)
     return torch.from_numpy(shares), true
+
+
+def _decided(
+    spec: PropertySpec, items: LabelledItems, true: BoolArray
+) -> tuple[BoolArray, FloatArray]:
+    """Return the values that were refused [N, V], and the weights of the items' cells [N].
+
+    What was refused of an item that has a value tells nothing more than the value does.
+    """
+    refused = np.zeros_like(true)
+    weight = np.ones(len(items))
+    for number, decisions in enumerate(items.decisions):
+        decision = decisions.get(spec.name)
+        if decision is None:
+            continue
+        weight[number] = decision.weight
+        if not true[number].any():
+            places = [spec.position(value) for value in decision.refused]
+            refused[number, [place for place in places if place is not None]] = True
+    return refused, weight
 
 
 def _said(
@@ -185,9 +212,12 @@ def _count_shown(compared: ComparedItems) -> int:
     )
 
 
-def _visible(true: BoolArray, order: IntArray, variants: int) -> IntArray:
-    """Return the items that are scored as if left out, given which have which value [N, V]."""
+def _visible(true: BoolArray, refused: BoolArray, order: IntArray, variants: int) -> IntArray:
+    """Return the items that are scored as if left out.
+
+    Given is which have which value, and of which one was refused, both [N, V].
+    """
     fitting = MAX_LEFT_OUT // (true.shape[1] * variants)
     most = min(MAX_HELD_OUT, max(LEAST_ASKED, fitting))
-    is_labelled = np.asarray(true.any(1))
-    return order[is_labelled[order]][:most]
+    kept = [order[each[order]][:most] for each in (true.any(1), refused.any(1))]
+    return np.concatenate(kept)

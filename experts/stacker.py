@@ -116,20 +116,31 @@ class Weights:
 class Examples:
     """Cells with known values: their shortlists, which of these are true [N, K], and the rest.
 
-    ``has_value`` [N] says which cells have a value that the model knows, on the shortlist or not.
+    Of a cell of which one value was refused any other one may be true.
+
+    ``has_value`` [N] says which cells have a value that the model knows, on the shortlist or not;
+    ``weight`` [N] how much each cell counts.
     """
 
     shortlists: Shortlists
     true: BoolArray
     has_value: BoolArray
+    weight: FloatArray
 
     @classmethod
-    def of(cls, shortlists: Shortlists, true: BoolArray) -> Examples:
-        """Take the true ones of all values [N, V]."""
+    def of(
+        cls,
+        shortlists: Shortlists,
+        true: BoolArray,
+        has_value: BoolArray | None = None,
+        weight: FloatArray | None = None,
+    ) -> Examples:
+        """Take the true ones of all values [N, V]; by default all cells with one count alike."""
         return cls(
             shortlists,
             np.take_along_axis(true, shortlists.values, axis=1),
-            np.asarray(true.any(1)),
+            np.asarray(true.any(1)) if has_value is None else has_value,
+            np.ones(len(true)) if weight is None else weight,
         )
 
     def __len__(self) -> int:
@@ -141,6 +152,7 @@ class Examples:
             self.shortlists.select(index),
             self.true[index],
             self.has_value[index],
+            self.weight[index],
         )
 
 
@@ -155,12 +167,14 @@ def starting_weights(features: int) -> FloatArray:
 class _Cells:
     """What a conditional logit is fitted on: features [N, K, D], and which values are true [N, K].
 
-    ``present`` [N, K] says which values there are. ``values`` [N, K] are their numbers among V,
-    each of which has a bias; None for a fit without biases.
+    ``weight`` [N] says how much each cell counts, and ``present`` [N, K] which values there are.
+    ``values`` [N, K] are their numbers among V, each of which has a bias; None for a fit without
+    biases.
     """
 
     features: NDArray[np.float32]
     true: BoolArray
+    weight: FloatArray
     present: BoolArray | None = None
     values: NDArray[np.int32] | None = None
 
@@ -170,6 +184,7 @@ class _Cells:
         return _Cells(
             self.features[found],
             self.true[found],
+            self.weight[found],
             None if self.present is None else self.present[found],
             None if self.values is None else self.values[found],
         )
@@ -195,7 +210,8 @@ def fit_shared(examples: Sequence[Examples]) -> FloatArray:
         features.append(np.pad(each.shortlists.features, ((0, 0), (0, lacking), (0, 0))))
         true.append(np.pad(each.true, ((0, 0), (0, lacking))))
         present.append(np.pad(np.ones_like(each.true), ((0, 0), (0, lacking))))
-    cells = _Cells(np.concatenate(features), np.concatenate(true), np.concatenate(present))
+    weight = np.concatenate([each.weight for each in examples])
+    cells = _Cells(np.concatenate(features), np.concatenate(true), weight, np.concatenate(present))
     towards_zero = _Shrinkage(np.zeros(width), SHARED_PENALTY)
     weights, _ = _fit(cells, starting_weights(width), np.zeros(0), towards_zero, _SHARED_STEPS)
     return weights
@@ -209,7 +225,7 @@ def fit_own(examples: Examples, shared: FloatArray, frequencies: FloatArray) -> 
     found = examples.true.any(1)
     missed = examples.has_value & ~found
     shortlists = examples.shortlists
-    cells = _Cells(shortlists.features, examples.true, values=shortlists.values)
+    cells = _Cells(shortlists.features, examples.true, examples.weight, values=shortlists.values)
     no_biases = np.zeros(len(frequencies))
     weights, biases = _fit(cells, shared, no_biases, _Shrinkage(shared, OWN_PENALTY), _OWN_STEPS)
     return Weights(
@@ -242,6 +258,7 @@ def _fit(
         return weights, biases
     flat = cells.features.reshape(-1, width).astype(np.float64)
     own = None if cells.values is None else cells.values.ravel()
+    share = cells.weight[:, None] / cells.weight.sum()
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
         """Return the penalised negative log-likelihood and its gradient."""
@@ -257,8 +274,8 @@ def _fit(
         right = every * cells.true
         total = every.sum(1, keepdims=True)
         right_total = np.maximum(right.sum(1, keepdims=True), 1e-30)
-        value = float((np.log(total) - np.log(right_total)).sum()) / count
-        by_score = ((every / total - right / right_total) / count).ravel()
+        value = float(((np.log(total) - np.log(right_total)) * share).sum())
+        by_score = ((every / total - right / right_total) * share).ravel()
         moved = weights - shrinkage.centre
         value += shrinkage.penalty * float(np.square(moved).sum())
         gradient = flat.T @ by_score + 2 * shrinkage.penalty * moved

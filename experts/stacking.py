@@ -49,6 +49,7 @@ class GatheredCells:
                 ),
                 np.concatenate([each.true for each in self.examples]),
                 np.concatenate([each.has_value for each in self.examples]),
+                np.concatenate([each.weight for each in self.examples]),
             ),
             np.concatenate(self.true),
             np.concatenate(self.item),
@@ -92,15 +93,20 @@ def fit_stacker(
         situations[situation].append(property)
     for situation, properties in sorted(situations.items()):
         gathered = {name: cells.pop((situation, name)).joined() for name in properties}
+        # Where everything was refused there is no value to learn.
+        gathered = {name: each for name, each in gathered.items() if each.examples.has_value.any()}
+        if not gathered:
+            continue
         shared = weighing.shared([each.examples for each in gathered.values()])
         whole.shared[situation] = shared
         logits = weighing.cross_fitted(gathered, fold_of, shared)
         for name, each in gathered.items():
             if len(each.examples) >= LEAST_CELLS:
                 whole.own[situation, name] = weighing.own(each.examples, shared, name)
+            # Of what was refused nobody knows the value.
             held_out[situation, name] = HeldOutCells(
                 logits[name], each.true, each.item, fold_of[each.item], each.variant
-            )
+            ).select(each.true.any(1))
     return FittedStacker(whole, held_out)
 
 
@@ -141,7 +147,7 @@ class _Weighing:
         for fold in range(FOLDS):
             others = {name: fold_of[each.item] != fold for name, each in gathered.items()}
             parts = {name: each.examples.select(others[name]) for name, each in gathered.items()}
-            usable = [part for part in parts.values() if part.true.any()]
+            usable = [part for part in parts.values() if part.has_value.any()]
             shared = self.shared(usable) if usable else of_all
             for name, each in gathered.items():
                 weights = self.own(parts[name], shared, name)

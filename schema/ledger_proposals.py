@@ -45,6 +45,8 @@ from schema.proposals import (
 from schema.terms import now
 
 Row = dict[str, Any]
+AGREEMENTS = "agreements"
+"""In the report of a run: the share of reviewers that agreed, by the number of the proposal."""
 
 
 class ProposalRecords:
@@ -129,6 +131,18 @@ class ProposalRecords:
             query = query.where(proposal_runs.c.kind == str(kind))
         rows = self._ledger.rows(query.order_by(proposal_runs.c.started, proposal_runs.c.id))
         return [_run(row) for row in rows]
+
+    def agreements(self) -> dict[int, float]:
+        """Return which share of its reviewers agreed with what was decided about a proposal.
+
+        Only of those about which several decided at once and not all said the same.
+        """
+        return {
+            int(id): float(share)
+            for run in self.runs(RunKind.IMPORT)
+            if run.status is not RunStatus.UNDONE
+            for id, share in run.report.get(AGREEMENTS, {}).items()
+        }
 
     def report(self, run: str, report: Mapping[str, Any]) -> None:
         """Replace what is recorded of a run."""
@@ -326,6 +340,9 @@ def _ordering(order: ProposalOrder) -> list[sa.ColumnElement[Any]]:
         case ProposalOrder.GAIN:
             gain = columns.probability * (1 - columns.probability)
             return [columns.skips, gain.desc(), columns.id]
+        case ProposalOrder.DOUBT:
+            unproven = 1 - sa.func.coalesce(columns.proven, 0.0)
+            return [columns.skips, ((1 - columns.probability) * unproven).desc(), columns.id]
         case ProposalOrder.PROBABILITY:
             return [columns.skips, columns.probability.desc(), columns.id]
         case ProposalOrder.ITEM:

@@ -24,6 +24,7 @@ from schema.errors import DataError, TrainingError, UsageError
 from schema.memory import keep_freed_memory
 from schema.ontology import Ontology
 from training.config import EXPERTS_PRESET, TrainOptions
+from training.decisions import NO_DECISIONS, read_decisions
 from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
 from training.setup import numbered_folder
@@ -191,6 +192,7 @@ def read_labelled_items(
         report(TrainingWarning(str(unreadable)))
     places = index.tolist()
     details = snapshot.details
+    decided = read_decisions(home)
     pixels = [
         [np.asarray(cache.array[image]) for image in places_of[place] if cache.present[image]]
         for place in places
@@ -202,6 +204,7 @@ def read_labelled_items(
         known=[tuple(snapshot.statements_of(place)) for place in places],
         descriptions=[details.description(place) if details else None for place in places],
         categories=[snapshot.category_path(place) for place in places],
+        decisions=[decided.get(snapshot.items[place], NO_DECISIONS) for place in places],
     )
 
 

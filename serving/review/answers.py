@@ -124,6 +124,7 @@ class ImportReport:
         undecided: how many rows have no decision
         repeated: how many rows say again what another one says of the same proposal
         already: how many decisions had been taken before, as after a second import
+        disputed: how many of those taken most reviewers agreed with, and not all
         refused: rows whose decision was not taken
         unread, passed_over: lines that are no rows, see ``Answers``
     """
@@ -133,6 +134,7 @@ class ImportReport:
     undecided: int = 0
     repeated: int = 0
     already: int = 0
+    disputed: int = 0
     refused: list[Refusal] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -258,18 +260,32 @@ def _texts(value: Any) -> str:
 # Take
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a row says of a proposal, and the values that its cell has by that."""
+
+    answer: Answer
+    decision: Decision
+    values: tuple[str, ...]
+
+    @property
+    def what(self) -> tuple[Decision, tuple[str, ...]]:
+        """What it says, whoever does."""
+        return self.decision, self.values
+
+
 def take_answers(
     review: Review, answers: Answers, by: str, *, dry_run: bool = False
 ) -> ImportReport:
     """Take the decisions of a file as one run; ``by`` decided where a row names no reviewer.
 
-    A decision about a cell that has changed meanwhile is refused, also one that contradicts another
-    about the same proposal.
+    Of several reviewers the majority decides. A decision about a cell that has changed meanwhile is
+    refused, and so are those about one proposal that contradict each other otherwise.
     """
     report = ImportReport(unread=answers.unread, passed_over=answers.passed_over)
     decided = list(_decided(answers.rows, report))
     known = _Known.of(review, [answer for answer, _ in decided])
-    said: dict[int, list[tuple[Answer, Decision, tuple[str, ...]]]] = defaultdict(list)
+    said: dict[int, list[_Said]] = defaultdict(list)
     for answer, decision in decided:
         try:
             proposal = known.proposal_of(answer)
@@ -277,7 +293,7 @@ def take_answers(
         except UsageError as error:
             report.refused.append(_refusal(answer, None, str(error)))
             continue
-        said[proposal.id].append((answer, decision, values))
+        said[proposal.id].append(_Said(answer, decision, values))
     proposals = {id: known.proposals[id] for id in said}
     cells = {
         each.proposal.id: each for each in reviewed_cells(review.store, list(proposals.values()))
@@ -288,18 +304,22 @@ def take_answers(
         if verdict is not None:
             verdicts.append(verdict)
     if dry_run or not verdicts:
-        report.taken.update(said[each.proposal.id][0][1] for each in verdicts)
+        report.taken.update(_decision_of(each) for each in verdicts)
         return _sorted(report)
     report.run = review.decide(verdicts, by).run
     after = review.records.get(each.proposal.id for each in verdicts)
     for verdict in verdicts:
-        answer, decision, _ = said[verdict.proposal.id][0]
+        answer = said[verdict.proposal.id][0].answer
         if after[verdict.proposal.id].state is ProposalState.EXPIRED:
             reason = "it has expired: a source states the cell by now, or the item is gone"
             report.refused.append(_refusal(answer, verdict.proposal, reason))
         else:
-            report.taken[decision] += 1
+            report.taken[_decision_of(verdict)] += 1
     return _sorted(report)
+
+
+def _decision_of(verdict: Verdict) -> Decision:
+    return next(decision for decision, after in _AFTER.items() if after is verdict.after)
 
 
 def _sorted(report: ImportReport) -> ImportReport:
@@ -390,37 +410,55 @@ def _values(review: Review, proposal: Proposal, decision: Decision, text: str) -
 
 
 def _verdict(
-    review: Review,
-    cell: ReviewedCell,
-    several: Sequence[tuple[Answer, Decision, tuple[str, ...]]],
-    by: str,
-    report: ImportReport,
+    review: Review, cell: ReviewedCell, several: Sequence[_Said], by: str, report: ImportReport
 ) -> Verdict | None:
     """Return what answers about one proposal say together; None if it is not taken."""
     proposal = cell.proposal
-    answer, decision, values = several[0]
-    if len({(decision, values) for _, decision, values in several}) > 1:
-        told = " and ".join(f"{each} in row {row.row}" for row, each, _ in several[:5])
+    found = _majority(several, by)
+    if found is None:
+        told = " and ".join(f"{each.decision} in row {each.answer.row}" for each in several[:5])
         report.refused += [
-            _refusal(row, proposal, f"decisions contradict each other: {told}")
-            for row, _, _ in several
+            _refusal(each.answer, proposal, f"decisions contradict each other: {told}")
+            for each in several
         ]
         return None
+    said, reviewers, agreement = found
     report.repeated += len(several) - 1
-    after = _AFTER[decision]
+    after = _AFTER[said.decision]
     is_decided = proposal.state not in OPEN
-    if is_decided and proposal.state is after and proposal.decided == values:
+    if is_decided and proposal.state is after and proposal.decided == said.values:
         report.already += 1
         return None
-    if decision is Decision.SKIP and not is_decided and proposal.skips:
+    if said.decision is Decision.SKIP and not is_decided and proposal.skips:
         report.already += 1
         return None
-    reasons = [_changed(each, cell) for each, _, _ in several]
+    reasons = [_changed(each.answer, cell) for each in several]
     reason = next(filter(None, reasons), None)
     if reason is not None:
-        report.refused.append(_refusal(answer, proposal, reason))
+        report.refused.append(_refusal(said.answer, proposal, reason))
         return None
-    return Verdict(proposal, after, answer.reviewer or by, values)
+    report.disputed += agreement < 1
+    return Verdict(proposal, after, ", ".join(reviewers), said.values, agreement)
+
+
+def _majority(several: Sequence[_Said], by: str) -> tuple[_Said, list[str], float] | None:
+    """Return what most reviewers say of a proposal, who they are, and their share.
+
+    Who leaves it to others does not count if others decide. None if it is not more than half of
+    those who do, or if one reviewer says two things.
+    """
+    voices: dict[str, _Said] = {}
+    for each in several:
+        who = each.answer.reviewer or by
+        if each.what != voices.setdefault(who, each).what:
+            return None
+    deciding = {who: each for who, each in voices.items() if each.decision is not Decision.SKIP}
+    deciding = deciding or voices
+    ((what, count),) = Counter(each.what for each in deciding.values()).most_common(1)
+    if 2 * count <= len(deciding):
+        return None
+    agreeing = {who: each for who, each in deciding.items() if each.what == what}
+    return next(iter(agreeing.values())), list(agreeing), count / len(deciding)
 
 
 def _changed(answer: Answer, cell: ReviewedCell) -> str | None:

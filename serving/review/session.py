@@ -25,7 +25,7 @@ from kg.stores.protocol import GraphStore, PutReport
 from kg.stores.tables import Row, chunks
 from schema.errors import ProposalConflictError, UsageError
 from schema.ledger import Ledger
-from schema.ledger_proposals import ProposalRecords
+from schema.ledger_proposals import AGREEMENTS, ProposalRecords
 from schema.ontology import Ontology, PropertySpec
 from schema.progress import ProgressCallback, no_progress
 from schema.proposals import (
@@ -96,12 +96,14 @@ class Verdict:
         after: the state that it is to have, None if it is left to others
         by: who says so, None if nobody does
         decided: the values that its cell has by that
+        agreement: the share of its reviewers that said so
     """
 
     proposal: Proposal
     after: ProposalState | None
     by: str | None
     decided: tuple[str, ...] = ()
+    agreement: float = 1.0
 
 
 @dataclass
@@ -465,7 +467,13 @@ class Review:
         for verdict in verdicts:
             if verdict.proposal.state not in OPEN:
                 raise ProposalConflictError(_told_conflict(verdict.proposal))
-        run = ProposalRun(new_run_id(), kind, now(), reviewer=by)
+        agreements = {
+            str(each.proposal.id): round(each.agreement, 4)
+            for each in verdicts
+            if each.agreement < 1
+        }
+        told = {AGREEMENTS: agreements} if agreements else {}
+        run = ProposalRun(new_run_id(), kind, now(), reviewer=by, report=told)
         report = ReviewReport(run.id)
         if not verdicts:
             return report

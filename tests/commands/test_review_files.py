@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from experts.labelled_items import CellDecision
 from kg.home import Home
 from kg.ingest.source import open_source
 from schema.mapping import Mapping
@@ -17,6 +18,7 @@ from schema.proposals import NewProposal, ProposedDecision, ProposedValue
 from serving.review.session import open_review
 from tests.commands.conftest import Call, assert_fails
 from tests.kg.ingest.made_workbooks import MadeSheet, write_xlsx
+from training.decisions import read_decisions
 
 Row = dict[str, str]
 FORMULA = "=HYPERLINK(1)"
@@ -226,6 +228,44 @@ def test_two_decisions_about_one_cell(proposed: Call, decide: Callable[..., Any]
     assert (done["accepted"], done["repeated"], done["rejected"]) == (1, 1, 0)
     assert [each["row"] for each in done["refused"]] == [2, 6]
     assert "accept in row 2 and reject in row 6" in done["refused"][0]["reason"]
+
+
+def test_most_reviewers_decide_and_their_share_is_what_models_learn_by(
+    proposed: Call, decide: Callable[..., Any]
+) -> None:
+    def several(rows: list[Row]) -> list[Row]:
+        brown, formula, clay = rows
+
+        def says(row: Row, who: str, decision: str) -> Row:
+            return row | {"reviewer": who, "decision": decision}
+
+        return [
+            *(says(clay, *each) for each in (("a", "ok"), ("b", "no"), ("c", "ok"), ("d", "?"))),
+            *(says(brown, *each) for each in (("a", "no"), ("b", "ok"))),
+            *(says(formula, *each) for each in (("a", "no"), ("a", "ok"), ("b", "no"))),
+        ]
+
+    done = decide({}, damage=several)
+    assert (done["accepted"], done["rejected"], done["disputed"]) == (1, 0, 1)
+    # Neither a tie nor somebody who says two things decides.
+    assert {each["item"] for each in done["refused"]} == {"3", "4"}
+    assert proposed("review", "show", "2", "material", "--json").json["reviewer"] == "a, c"
+    home = Home.open("catalog")
+    weight = pytest.approx(2 / 3, abs=1e-4)
+    assert read_decisions(home) == {"2": {"material": CellDecision((), weight)}}
+    proposed("undo", done["run"])
+    assert read_decisions(home) == {}
+
+
+def test_what_was_rejected_is_refused_and_several_values_are_not(proposed: Call) -> None:
+    with open_review(Home.open("catalog")) as review:
+        run = review.begin()
+        review.add(run, [proposal("2", "finish", "matt", "raw")])
+        review.end(run)
+    for item, property in (("2", "material"), ("2", "finish")):
+        assert proposed("review", "reject", item, property).code == 0
+    found = read_decisions(Home.open("catalog"))
+    assert found == {"2": {"material": CellDecision(("clay",))}}
 
 
 def test_rows_that_were_mixed_up_are_refused(proposed: Call, decide: Callable[..., Any]) -> None:

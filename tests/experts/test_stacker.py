@@ -88,6 +88,49 @@ def test_weights_of_two_values_are_those_of_logistic_regression() -> None:
     np.testing.assert_allclose(weights.features, peer.coef_[0], atol=0.08)
 
 
+def test_of_two_values_to_refuse_one_is_to_say_the_other() -> None:
+    examples, truth = made_examples(400, 2)
+    true = np.eye(2, dtype=bool)[truth]
+    refused = np.arange(400) % 2 == 0
+    possible = np.where(refused[:, None], ~true[:, ::-1], true)
+    decided = Examples.of(examples.shortlists, possible, ~refused)
+    said = fit_own(examples, np.zeros(4), np.array([0.5, 0.5]))
+    found = fit_own(decided, np.zeros(4), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(found.features, said.features, atol=1e-6)
+
+
+def test_a_refused_value_becomes_less_probable() -> None:
+    examples, truth = made_examples(400, 6)
+    others = np.ones((400, 6), bool)
+    best = examples.shortlists.scores.sum(2).argmax(1)
+    others[np.arange(400), best] = False
+    # Of every other cell the value that the experts favour is refused, and nothing else is known.
+    few = np.arange(400) < 100
+    possible = np.where(few[:, None], others, np.eye(6, dtype=bool)[truth])
+    with_refused = Examples.of(examples.shortlists, possible, ~few)
+    shared = starting_weights(4)
+    before = fit_own(with_refused.select(~few), shared, np.full(6, 1 / 6))
+    after = fit_own(with_refused, shared, np.full(6, 1 / 6))
+    rows = np.arange(100), best[:100]
+    first, second = (
+        np.exp(each.logits(examples.shortlists)[:100][rows]) for each in (before, after)
+    )
+    assert second.mean() < first.mean() - 0.05
+
+
+def test_a_cell_of_weight_two_counts_like_two_cells() -> None:
+    examples, _ = made_examples(60, 4)
+    weight = np.where(np.arange(60) < 20, 2.0, 1.0)
+    weight[50:] = 0
+    weighted = Examples(examples.shortlists, examples.true, examples.has_value, weight)
+    twice = examples.select(np.r_[:20, :50])
+    frequencies = np.full(4, 1 / 4)
+    found, expected = (fit_own(each, np.zeros(4), frequencies) for each in (weighted, twice))
+    np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
+    shared, same = (fit_shared([each]) for each in (weighted, twice))
+    np.testing.assert_allclose(shared, same, atol=1e-5)
+
+
 def test_an_expert_that_knows_nothing_counts_little() -> None:
     examples, truth = made_examples(1500, 8)
     weights = fit_own(examples, fit_shared([examples]), np.full(8, 1 / 8))

@@ -15,13 +15,14 @@ from commands.review_options import (
     by_option,
     filter_options,
     opened_review,
+    order_of,
     order_option,
     reviewer_name,
     state_option,
     value_option,
 )
 from schema.errors import ProposalConflictError, UsageError
-from schema.proposals import DECIDED, OPEN, ProposalFilter, ProposalOrder, ProposalState
+from schema.proposals import DECIDED, OPEN, ProposalFilter, ProposalState
 
 if TYPE_CHECKING:
     from schema.ledger_proposals import ProposalRecords
@@ -68,7 +69,7 @@ review.add_command(import_file)
 )
 @pass_context
 def list_proposals(
-    context: Context, /, states: tuple[str, ...], order: str, limit: int, **filters: Any
+    context: Context, /, states: tuple[str, ...], order: str | None, limit: int, **filters: Any
 ) -> None:
     """List proposals, first those worth a decision most.
 
@@ -82,7 +83,7 @@ def list_proposals(
     with context.home().ledger() as ledger:
         records = ProposalRecords(ledger)
         count = records.count(wanted)
-        found = records.find(wanted, ProposalOrder(order), limit)
+        found = records.find(wanted, order_of(order, wanted.states), limit)
     columns = ("number", "item", "property", "value", "probability", "decision", "state")
     rows = (
         (

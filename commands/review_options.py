@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,11 +58,15 @@ state_option = click.option(
 order_option = click.option(
     "--order",
     type=click.Choice([str(each) for each in ProposalOrder]),
-    default=str(ProposalOrder.GAIN),
-    show_default=True,
-    help="gain: the most uncertain first, whose decision teaches most; probability: the most "
-    "probable first; item: by item and property. Those that were skipped come last.",
+    help="gain: the most uncertain first, whose decision teaches most; doubt: by the chance to be "
+    "wrong among what is filled; probability: the most probable first; item: by item and property. "
+    "Those that were skipped come last.  [default: doubt for --state applied alone, or else gain]",
 )
+
+
+def order_of(order: str | None, states: Sequence[ProposalState]) -> ProposalOrder:
+    """Return the order that is asked for, or that in which proposals are best looked at."""
+    return ProposalOrder.usual(states) if order is None else ProposalOrder(order)
 
 
 @contextmanager

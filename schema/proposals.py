@@ -178,6 +178,14 @@ class Proposal(NewProposal):
         """The expected gain of a decision: the squared error p (1 - p) that it removes."""
         return self.probability * (1 - self.probability)
 
+    @builtins.property
+    def doubt(self) -> float:
+        """How doubtful it is among what is filled: (1 - p) (1 - q).
+
+        p is its probability, and q the precision that is proven for such proposals, 0 if none is.
+        """
+        return (1 - self.probability) * (1 - (self.proven or 0.0))
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
         return {
@@ -187,6 +195,7 @@ class Proposal(NewProposal):
             "values": list(self.values),
             "probability": round(self.probability, 6),
             "gain": round(self.gain, 6),
+            "doubt": round(self.doubt, 6),
             "candidates": [each.as_dict() for each in self.candidates],
             "decision": str(self.decision),
             "proven": self.proven,
@@ -291,10 +300,20 @@ class ProposalOrder(StrEnum):
 
     GAIN = "gain"
     """By the expected gain of a decision, the greatest first."""
+    DOUBT = "doubt"
+    """By how doubtful it is among what is filled, the most doubtful first."""
     PROBABILITY = "probability"
     """By the probability, the greatest first."""
     ITEM = "item"
     """By item and property."""
+
+    @classmethod
+    def usual(cls, states: Sequence[ProposalState]) -> ProposalOrder:
+        """Return the order in which proposals in some states are best looked at.
+
+        What is applied alone is probable throughout: the doubtful come first.
+        """
+        return cls.DOUBT if set(states) == {ProposalState.APPLIED} else cls.GAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,21 @@ def test_the_uncertain_come_first_and_the_skipped_last(review):
     assert only(review, item="2").skips == 1
 
 
+def test_of_what_is_filled_the_doubtful_come_first(review):
+    told = ((0.95, 0.999), (0.99, 0.97), (0.995, None), (0.9, 0.99))
+    proposals = [
+        dataclasses.replace(new(f"{number}", probability=p), proven=proven)
+        for number, (p, proven) in enumerate(told, 1)
+    ]
+    add(review, *proposals)
+    found = review.records.find(ProposalFilter(), ProposalOrder.DOUBT)
+    assert [each.item for each in found] == ["3", "4", "2", "1"]
+    assert [each.doubt for each in found] == pytest.approx([0.005, 0.001, 0.0003, 0.00005])
+    applied = (ProposalState.APPLIED,)
+    assert ProposalOrder.usual(applied) is ProposalOrder.DOUBT
+    assert ProposalOrder.usual(OPEN) is ProposalOrder.usual(()) is ProposalOrder.GAIN
+
+
 def test_filters_mean_what_they_say(review):
     run, _ = add(review, new("1", probability=0.3), new("2", "blue"), new("3", "tea", "uses"))
     count = review.records.count

@@ -108,7 +108,7 @@ class Gathering:
         true = own.true[rows]
         refused = own.refused[rows]
         # Any value may be the true one of a cell but those that were refused.
-        is_refused = refused.any(1)
+        is_refused: BoolArray = np.asarray(refused.any(1))
         possible = np.where(is_refused[:, None], ~refused, true)
         cells.examples.append(
             Examples.of(Shortlists.of(scores), possible, ~is_refused, own.weight[rows])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experts.image_kernel import Descriptors
 from fusion.inference.featurizer import PropertyValue
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class HeldOutCells:
     ``logits`` [C, V + 1] are those of a stacker that was fitted without the cells' own ``fold``
     [C]; the last one is that of a value that the model does not know. ``true`` [C, V] are the
     item's values, ``item`` [C] its number, and ``variant`` [C] says what is shown of it, by its
-    place among all :func:`experts.variants.variants`.
+    place among all :func:`experts.variants.variants`. ``weight`` [C] is the share of reviewers that
+    agreed with these values, None if nobody disagreed anywhere.
     """
 
     logits: NDArray[np.float32]
@@ -84,6 +85,7 @@ class HeldOutCells:
     item: IntArray
     fold: IntArray
     variant: IntArray
+    weight: FloatArray | None = None
 
     def select(self, mask: BoolArray) -> HeldOutCells:
         """Return the cells that ``mask`` [C] selects."""
@@ -93,4 +95,5 @@ class HeldOutCells:
             self.item[mask],
             self.fold[mask],
             self.variant[mask],
+            None if self.weight is None else self.weight[mask],
         )

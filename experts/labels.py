@@ -219,5 +219,8 @@ def _visible(true: BoolArray, refused: BoolArray, order: IntArray, variants: int
     """
     fitting = MAX_LEFT_OUT // (true.shape[1] * variants)
     most = min(MAX_HELD_OUT, max(LEAST_ASKED, fitting))
-    kept = [order[each[order]][:most] for each in (true.any(1), refused.any(1))]
+    kept = []
+    for every in (true, refused):
+        has_any: BoolArray = np.asarray(every.any(1))
+        kept.append(order[has_any[order]][:most])
     return np.concatenate(kept)

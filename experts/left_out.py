@@ -43,7 +43,6 @@ from experts.ensemble import (
 from experts.kernels import Arrays, text_array, texts_of_array
 from experts.labelled_items import LabelledItems
 from experts.ridge import RIDGE, FittedRidge
-from experts.situations import others_of
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
 from schema.arrays import IntArray
@@ -214,6 +213,7 @@ class LeftOutEnsemble(ExpertEnsemble):
         self.path = ensemble.path
         self.about = ensemble.about
         self.items = items
+        self._last: tuple[ItemInput | None, IntArray] = None, np.zeros(0, np.int64)
 
     def knowledge(self, item: ItemInput, property: str) -> Knowledge:
         """Return what the experts know of a cell of an item as it is now."""
@@ -223,11 +223,14 @@ class LeftOutEnsemble(ExpertEnsemble):
         digest = np.frombuffer(_digest(item.title, item.description, item.category), np.uint8)
         if not np.array_equal(digest, self.items.digests[place]):
             return Knowledge.CHANGED
-        statements = self.kernels.statements
-        columns = self._columns_of(place)
-        own = statements.classes_of(property)
-        learned = columns[(columns < own.start) | (columns >= own.stop)]
-        now = statements.one_hot([others_of(item.known, property)]).indices
+        # All cells of an item are asked one after the other.
+        if self._last[0] is not item:
+            self._last = item, self.kernels.statements.one_hot([item.known]).indices
+        own = self.kernels.statements.classes_of(property)
+        learned, now = (
+            columns[(columns < own.start) | (columns >= own.stop)]
+            for columns in (self._columns_of(place), self._last[1])
+        )
         return Knowledge.LEARNED if np.array_equal(learned, now) else Knowledge.CHANGED
 
     def category_for(self, item: ItemInput, property: str) -> tuple[str, ...]:

@@ -103,10 +103,16 @@ def fit_stacker(
         for name, each in gathered.items():
             if len(each.examples) >= LEAST_CELLS:
                 whole.own[situation, name] = weighing.own(each.examples, shared, name)
+            weight = each.examples.weight
             # Of what was refused nobody knows the value.
             held_out[situation, name] = HeldOutCells(
-                logits[name], each.true, each.item, fold_of[each.item], each.variant
-            ).select(each.true.any(1))
+                logits[name],
+                each.true,
+                each.item,
+                fold_of[each.item],
+                each.variant,
+                weight if (weight < 1).any() else None,
+            ).select(np.asarray(each.true.any(1)))
     return FittedStacker(whole, held_out)
 
 

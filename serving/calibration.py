@@ -35,7 +35,7 @@ from scipy.optimize import minimize_scalar
 
 from fusion.inference.featurizer import ItemInput
 from fusion.inference.scorer import CellQuery
-from schema.arrays import BoolArray, IntArray
+from schema.arrays import BoolArray, FloatArray, IntArray
 from schema.errors import ModelError
 from schema.log_sums import log_sum_exp
 from schema.modalities import Modality
@@ -91,6 +91,7 @@ class ScoredCells:
     - ``fold`` [N] 0 or 1: all cells of an item are in one fold
     - ``item`` [N]: a number for each item
     - ``values``: V
+    - ``weight`` [N]: the share of reviewers that agreed with the true values; None if all did
     """
 
     logits: NDArray[np.float32]
@@ -98,11 +99,22 @@ class ScoredCells:
     fold: IntArray
     item: IntArray
     values: int
+    weight: FloatArray | None = None
+
+    @property
+    def weights(self) -> FloatArray:
+        """How much each cell counts [N]."""
+        return np.ones(len(self.fold)) if self.weight is None else self.weight
 
     def select(self, mask: BoolArray) -> ScoredCells:
         """Return the cells that ``mask`` [N] selects."""
         return ScoredCells(
-            self.logits[mask], self.true[mask], self.fold[mask], self.item[mask], self.values
+            self.logits[mask],
+            self.true[mask],
+            self.fold[mask],
+            self.item[mask],
+            self.values,
+            None if self.weight is None else self.weight[mask],
         )
 
 
@@ -217,6 +229,7 @@ def _join(first: ScoredCells, second: ScoredCells) -> ScoredCells:
         fold=np.concatenate([first.fold, second.fold]),
         item=np.concatenate([first.item, second.item]),
         values=first.values,
+        weight=np.concatenate([first.weights, second.weights]),
     )
 
 
@@ -378,7 +391,7 @@ def fit_temperature(
     """Return the temperature with the highest posterior likelihood.
 
     The prior of its logarithm is normal around log ``centre``. Only cells with a true value that
-    the model knows count; the probabilities of several true values are added.
+    the model knows count, by their weights; the probabilities of several true values are added.
     """
     answerable = [cells.select(np.asarray(cells.true.any(1))) for cells in groups]
     # With a single value the likelihood is 1 at any temperature.
@@ -393,7 +406,8 @@ def fit_temperature(
         for cells in answerable:
             scaled = cells.logits.astype(np.float64) / np.exp(log_temperature)
             only_true = np.where(cells.true, scaled, -1e9)
-            total += float((log_sum_exp(scaled) - log_sum_exp(only_true)).sum())
+            surprise = log_sum_exp(scaled) - log_sum_exp(only_true)
+            total += float((surprise * cells.weights).sum())
         return float(total)
 
     optimum = minimize_scalar(
@@ -410,7 +424,9 @@ def _judge(cells: ScoredCells, temperatures: dict[int, float]) -> JudgedCells:
         predicted = predict(cells.logits[inside], cells.values, temperature)
         probability[inside] = predicted.candidates.max(1)
     best = cells.logits[:, : cells.values].argmax(1)
-    return JudgedCells(probability, cells.true[np.arange(len(best)), best], cells.item)
+    # What reviewers did not agree about proves nothing: it counts as wrong.
+    right = cells.true[np.arange(len(best)), best] & (cells.weights >= 1)
+    return JudgedCells(probability, right, cells.item)
 
 
 def temperature_of(temperatures: dict[str, Any], situation: str, property: str) -> float:

@@ -72,6 +72,7 @@ def _scored(cells: HeldOutCells, logits: NDArray[np.float32], spec: PropertySpec
         fold=cells.fold,
         item=cells.item,
         values=cells.true.shape[1],
+        weight=cells.weight,
     )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from kg.snapshot import GraphSnapshot
 from schema.ontology import Ontology, PropertySpec
@@ -26,6 +25,8 @@ LEAST_NUMBERS = 8
 _LEAST_SPREAD = 0.1
 """Of logarithms: numbers that are all alike may differ by a tenth."""
 _DEGREES = 3
+_DENSITY = 6 * math.sqrt(3) / math.pi
+"""The numerator of the density of Student's distribution with three degrees of freedom."""
 FACTORS = {
     10.0: "10 times too much",
     100.0: "100 times too much",
@@ -62,7 +63,9 @@ class _Usual:
         return cls(median, max(1.4826 * deviation, _LEAST_SPREAD))
 
     def density(self, logarithm: float) -> float:
-        return float(student.pdf((logarithm - self.median) / self.spread, _DEGREES))
+        # Written out, since scipy's takes a hundred times as long for one number.
+        square = ((logarithm - self.median) / self.spread) ** 2
+        return _DENSITY / (_DEGREES + square) ** 2
 
 
 def unit_slips(

@@ -15,6 +15,7 @@ from serving.calibration import (
     CellGroup,
     ScoredCells,
     calibrate,
+    fit_calibration,
     fit_temperature,
     join_groups,
     score_hidden_cells,
@@ -71,6 +72,32 @@ def test_few_cells_stay_near_the_centre_of_the_prior():
 @pytest.mark.parametrize("groups", [[], [drawn_cells(50, 1.0, values=1)]])
 def test_without_informative_cells_the_temperature_is_the_centre(groups):
     assert fit_temperature(groups, centre=1.7) == 1.7
+
+
+def test_what_reviewers_do_not_agree_about_counts_less_and_proves_nothing():
+    cells = drawn_cells(500, 2.0)
+    twice = join_groups(
+        {CellGroup("title", "colour"): cells}, {CellGroup("title", "colour"): cells}
+    )
+    (doubled,) = twice.values()
+    halved = replace(doubled, weight=np.full(1000, 0.5))
+    assert fit_temperature([halved]) == pytest.approx(fit_temperature([cells]), rel=1e-3)
+    sure = np.zeros((600, 5), np.float32)
+    sure[:, 0] = 9
+    right = np.zeros((600, 5), bool)
+    right[:, 0] = True
+    agreed = scored(sure, right, np.arange(600) % 2)
+    disputed = replace(agreed, weight=np.where(np.arange(600) < 60, 2 / 3, 1.0))
+    ontology = FakeScorer().ontology
+    steps = [
+        fit_calibration({CellGroup("title", "colour"): each}, range(600), ontology=ontology)[
+            "proven"
+        ]["title"]["colour"]
+        for each in (agreed, disputed)
+    ]
+    # A tenth is wrong, as far as anyone can tell.
+    assert max(step[0] for step in steps[0]["steps"]) > 0.98
+    assert max(step[0] for step in steps[1]["steps"]) < 0.9
 
 
 def test_cells_whose_true_value_the_model_does_not_know_do_not_move_the_temperature():

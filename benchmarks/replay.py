@@ -2,18 +2,23 @@
 
     python -m benchmarks.replay --styles styles.csv --images FOLDER --work FOLDER --out FILE
 
-A share of the statements of a catalogue is hidden. In each round experts are fitted, ``complete
---write`` proposes and fills, and an oracle decides about some of the open proposals: it accepts
-what is right and edits what is wrong. One replay takes the cells of greatest expected gain, as
-``review list`` does, and one takes cells at random; the first model is the same. Items of the test
-split (by the hash of their ids, 26 to 39 of 100) and those without a value of each property are
-left out.
+A share of the statements of a catalogue is hidden, but not its categories (``masterCategory``). In
+each round experts are fitted, ``complete --write`` proposes and fills, and an oracle decides about
+some of the open proposals: it accepts what is right and edits what is wrong. One replay takes the
+cells of greatest expected gain, as ``review list`` does, and one takes cells at random; the first
+model is the same. Items of the test split (by the hash of their ids, 26 to 39 of 100) and those
+without a value of each property are left out. ``--seed`` draws the items and what is hidden of
+them; ``python -m benchmarks.replay --join FILES`` puts the figures of several draws together, with
+the mean and the least and the greatest.
 
 Of each round the figures are, before its review: the ``coverage``, the share of the hidden cells
 that have a value in the graph, by a model or the oracle; the ``precision`` of those that a model
 has filled; ``best right``, the share of all hidden cells whose best value, proposed or decided, is
 the hidden one. Of its review: how many of the wrong open proposals were among those decided
 (``errors found``), and how many of the wrong values in the graph (``wrong fills found``).
+``wrong fills by doubt`` are those that as many decisions would find if they were about values in
+the graph alone, in the order of ``review list --state applied``; ``wrong fills by probability`` if
+the least probable came first; and ``wrong fills by chance`` what any would find on average.
 """
 
 from __future__ import annotations
@@ -38,9 +43,9 @@ from schema.ontology import PropertySpec
 from schema.proposals import DECIDED, OPEN, Proposal, ProposalFilter, ProposalOrder, ProposalState
 from serving.review.session import Review, open_review
 
+CATEGORY = "masterCategory"
 PROPERTIES = (
     "gender",
-    "masterCategory",
     "subCategory",
     "articleType",
     "baseColour",
@@ -61,9 +66,9 @@ def read_items(styles: Path, images: Path, count: int, rng: random.Random) -> li
     for row in csv.DictReader(styles.open(encoding="utf-8", newline="")):
         part = int(hashlib.sha1(row["id"].encode()).hexdigest(), 16) % 100
         image = f"{row['id']}.jpg"
-        whole = all(row[name] for name in PROPERTIES)
+        whole = all(row[name] for name in (CATEGORY, *PROPERTIES))
         if part not in TEST and whole and (images / image).is_file():
-            own = {name: row[name] for name in PROPERTIES}
+            own = {name: row[name] for name in (CATEGORY, *PROPERTIES)}
             title = row["productDisplayName"]
             found.append({"id": row["id"], "title": title, "image": image, **own})
     return rng.sample(found, min(count, len(found)))
@@ -140,7 +145,14 @@ def review(home: Home, order: str, count: int, truth: Truth, rng: random.Random)
         wrong = {each.id: each for each in found if not is_right(each, specs, truth)}
         chosen = rng.sample(found, min(count, len(found))) if order == "random" else found[:count]
         to_edit = [each for each in chosen if each.id in wrong]
+        by_order = {
+            f"wrong fills by {name}": sum(
+                each.id in wrong for each in _applied(opened, order, truth)[:count]
+            )
+            for name, order in (("doubt", ProposalOrder.DOUBT), ("probability", ProposalOrder.GAIN))
+        }
         _decide(home, opened, [each for each in chosen if each.id not in wrong], to_edit, truth)
+    fills = sum(each.state is ProposalState.APPLIED for each in found)
     wrong_fills = sum(each.state is ProposalState.APPLIED for each in wrong.values())
     found_fills = sum(each.state is ProposalState.APPLIED for each in to_edit)
     return {
@@ -150,8 +162,16 @@ def review(home: Home, order: str, count: int, truth: Truth, rng: random.Random)
         "share of errors found": round(len(to_edit) / max(len(wrong), 1), 4),
         "wrong fills": wrong_fills,
         "wrong fills found": found_fills,
+        **by_order,
+        "wrong fills by chance": round(wrong_fills * min(1, count / max(fills, 1)), 1),
         "seconds of the review": round(time.monotonic() - began, 1),
     }
+
+
+def _applied(opened: Review, order: ProposalOrder, truth: Truth) -> list[Proposal]:
+    """Return what is in the graph of the hidden cells, in an order."""
+    found = opened.records.find(ProposalFilter(states=(ProposalState.APPLIED,)), order)
+    return [each for each in found if each.cell in truth]
 
 
 def _decide(
@@ -174,6 +194,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     items, truth = make(options)
     figures: dict[str, Any] = {
+        "seed": options.seed,
         "items": items,
         "statements": items * len(PROPERTIES),
         "hidden": len(truth),
@@ -199,20 +220,61 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def join(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean, the least and the greatest of each figure of several draws, and the draws.
+
+    Rounds that not all of them have are left out.
+    """
+    joined: dict[str, Any] = {"seeds": [each["seed"] for each in draws]}
+    for order in ORDERS:
+        rounds = zip(*(each[order]["rounds"] for each in draws), strict=False)
+        joined[order] = {
+            "rounds": [_spread(each) for each in rounds],
+            "all rounds": _spread([_totals(each[order]["rounds"]) for each in draws]),
+            "after the last review": _spread(
+                [each[order]["after the last review"] for each in draws]
+            ),
+        }
+    return {**joined, "draws": list(draws)}
+
+
+def _totals(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = [name for name in rounds[0] if name.startswith(("errors found", "wrong fills found"))]
+    return {name: sum(each[name] for each in rounds) for name in names}
+
+
+def _spread(figures: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """Return the mean, the least and the greatest of each figure."""
+    found = {}
+    for name in figures[0]:
+        every = [each[name] for each in figures]
+        found[name] = [round(sum(every) / len(every), 4), min(every), max(every)]
+    return found
+
+
 def main() -> None:
-    """Replay, and print the figures."""
+    """Replay, or join the figures of draws, and print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--styles", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--join", type=Path, nargs="+", default=[], help="the figures of draws")
+    parser.add_argument("--styles", type=Path)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--items", type=int, default=1500)
     parser.add_argument("--hidden", type=float, default=0.2)
     parser.add_argument("--target", type=float, default=0.97)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reviewed", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", type=Path, required=True, help="a folder that is made")
+    parser.add_argument("--work", type=Path, help="a folder that is made")
     parser.add_argument("--out", type=Path, required=True)
-    print(json.dumps(measure(parser.parse_args()), indent=1))
+    options = parser.parse_args()
+    if options.join:
+        figures = join([json.loads(path.read_text(encoding="utf-8")) for path in options.join])
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    elif None in (options.styles, options.images, options.work):
+        parser.error("--styles, --images and --work are needed to replay")
+    else:
+        figures = measure(options)
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ class Stacker:
 
     def knows(self, situation: Situation) -> bool:
         """Return whether it has learned a situation, or one that differs in the title alone."""
-        return any(each in self.shared for each in (situation, *situation.nearest))
+        return situation in self.shared or any(each in self.shared for each in situation.nearest)
 
     def weights(self, situation: Situation, property: str, frequencies: FloatArray) -> Weights:
         """Return those of a property in a situation, or of the nearest one that was learned."""

@@ -52,22 +52,22 @@ def calibrate_experts(fitted: FittedExperts) -> dict[str, Any]:
     or thinned out; validation items are a tenth of that.
     """
     groups = {
-        CellGroup(situation.name, property): _scored(
-            cells, cells.logits, fitted.ensemble.ontology[property]
-        )
+        CellGroup(situation.name, property): scored_cells(cells, fitted.ensemble.ontology[property])
         for (situation, property), cells in sorted(fitted.held_out.items())
     }
     return fit_calibration(groups, fitted.items.ids, ontology=fitted.ensemble.ontology)
 
 
-def _scored(cells: HeldOutCells, logits: NDArray[np.float32], spec: PropertySpec) -> ScoredCells:
-    """Return left-out cells with some ``logits`` [C, V + 1] as calibration takes them.
+def scored_cells(
+    cells: HeldOutCells, spec: PropertySpec, logits: NDArray[np.float32] | None = None
+) -> ScoredCells:
+    """Return left-out cells as calibration takes them, with other ``logits`` [C, V + 1] if given.
 
     The last value is any that the model does not know: also one that a single item has, without it.
     """
     shared = np.array(spec.counts) > 1
     return ScoredCells(
-        logits=logits,
+        logits=cells.logits if logits is None else logits,
         true=np.column_stack([cells.true, ~cells.true[:, shared].any(1)]),
         fold=cells.fold,
         item=cells.item,
@@ -92,7 +92,8 @@ def calibrate_joint(
     for key, cells in sorted(held_out.items()):
         situation, property = key
         if joined.stage.joining(situation):
-            groups[situation.name][key] = _scored(cells, joined.held_out[key], ontology[property])
+            logits = joined.held_out[key]
+            groups[situation.name][key] = scored_cells(cells, ontology[property], logits)
     by_group = {
         CellGroup(situation, key[1]): cells
         for situation, members in groups.items()

@@ -101,6 +101,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("home_models", "List, compare, promote and delete the models of a home."),
     "complete": ("completion", "Fill in missing values, with probabilities and evidence."),
     "audit": ("audit", "Find stored values, images and titles that are probably wrong."),
+    "finetune": ("finetuning", "Train a model for a task on labelled examples."),
+    "align": ("alignment", "Find the items that are the same product."),
     "match": ("retrieval", "Score how well an item matches a query."),
     "evaluate": ("evaluation", "Evaluate a model on held-out items."),
     "leaks": ("evaluation", "Report train/test leakage in a split."),

@@ -23,10 +23,11 @@ from commands.loading import (
     warn_of_unreadable_images,
 )
 from commands.progress import bar
-from schema.errors import DataError, SourceNotFoundError
+from schema.errors import DataError, SourceNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from evaluation.against import Baselines
+    from evaluation.alignment import AlignmentReport
     from evaluation.completion import Comparison, EvaluationReport
     from evaluation.settings import Setting
     from kg.quality.leaks import PropertyDependency
@@ -359,6 +360,93 @@ def matching(
         "by kind of negatives:",
         table(kind_columns, kind_rows, right=kind_columns[1:]),
     )
+
+
+@evaluate.command()
+@click.option(
+    "--pairs",
+    metavar="FILE",
+    type=PATH,
+    required=True,
+    help="CSV file with the columns left,right,label: the pairs to tell apart.",
+)
+@click.option(
+    "--model",
+    metavar="NAME|DIR",
+    help="A model that `catalograph finetune align` trained.  [default: the home's newest]",
+)
+@click.option(
+    "--train",
+    metavar="FILE",
+    type=PATH,
+    help="The pairs that the model learned from: those are not measured, and baselines learn from "
+    "them.  [default: none]",
+)
+@click.option(
+    "--against",
+    type=click.Choice(["tf-idf", "similarities"]),
+    multiple=True,
+    help="Also measure a baseline, which needs --train: TF-IDF with a tuned threshold, or boosted "
+    "trees over similarities of each attribute; may be repeated.  [default: none]",
+)
+@out_option
+@pass_context
+def alignment(
+    context: Context,
+    pairs: Path,
+    model: str | None,
+    train: Path | None,
+    against: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Evaluate how well a model finds the same products.
+
+    Prints F1, precision and recall of labelled pairs from the probability on that was best in
+    training, average precision and ROC-AUC, with 95% intervals over the items on the left, and what
+    became of the pairs that are decided. Differences from a baseline have paired intervals.
+
+    \b
+    Example:
+      catalograph evaluate alignment --pairs valid.csv --train train.csv --against similarities
+    """
+    from evaluation.alignment import evaluate_alignment
+    from evaluation.alignment_baselines import AlignmentBaseline
+    from serving.alignment.model import AlignmentModel, find_alignment_model
+    from serving.alignment.pair_files import read_labelled_pairs
+
+    if against and train is None:
+        raise UsageError("--against needs --train: name the pairs that the baseline learns from")
+    home = context.home()
+    aligner = AlignmentModel.load(find_alignment_model(home.models, model))
+    found = evaluate_alignment(
+        home,
+        aligner,
+        read_labelled_pairs(pairs),
+        None if train is None else read_labelled_pairs(train),
+        [AlignmentBaseline(each) for each in against],
+    )
+    for note in found.notes:
+        context.note(note)
+    write_json(found.as_dict(), out)
+    lines: list[object] = []
+    for report in found.reports:
+        lines += [f"{report.model}:", *alignment_lines(report)]
+    for comparison in found.differences:
+        columns, *rows = comparison.as_rows()
+        lines.append(table(columns, rows, right=columns[1:]))
+    context.emit(found.as_dict(), *lines)
+
+
+def alignment_lines(report: AlignmentReport) -> list[object]:
+    """Return what is printed of how well a model aligns."""
+    columns, *rows = report.as_rows()
+    lines: list[object] = [
+        f"{report.pairs:,} pairs, of which {report.matching:,} are the same product; F1, precision "
+        f"and recall from {report.threshold:.3f} on",
+        table(columns, rows, right=columns[1:]),
+    ]
+    columns, *rows = report.decision_rows()
+    return [*lines, table(columns, rows, right=columns[1:])] if rows else lines
 
 
 def write_json(document: Any, out: Path | None) -> None:

@@ -31,7 +31,7 @@ from fusion.model import ProductModel
 from schema.documents import parse_json_object
 from schema.errors import ModelError, UsageError
 from schema.files import is_plain_name, open_named, write_together
-from schema.manifests import CALIBRATION, CONFIG, MANIFEST, ONTOLOGY
+from schema.manifests import ALIGNMENT_FILE, CALIBRATION, CONFIG, MANIFEST, ONTOLOGY
 from schema.memory import available_memory
 from schema.ontology import Ontology
 from schema.settings import shown
@@ -369,9 +369,16 @@ def with_current_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def find_model(models: Path, name: str | None) -> Path:
     """Find a model folder: by its path, by its name among a home's ``models``, or the newest one.
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is none, or if it is one that aligns items and does nothing else.
     """
-    manifests = sorted(models.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+    manifests = sorted(
+        (
+            path
+            for path in models.glob(f"*/{MANIFEST}")
+            if not (path.parent / ALIGNMENT_FILE).is_file()
+        ),
+        key=lambda path: path.stat().st_mtime,
+    )
     if name is None:
         if not manifests:
             raise UsageError(
@@ -380,6 +387,11 @@ def find_model(models: Path, name: str | None) -> Path:
             )
         return manifests[-1].parent
     for folder in (Path(name), models / name):
+        if (folder / ALIGNMENT_FILE).is_file():
+            raise UsageError(
+                f"model {name!r} aligns items and does nothing else: name one that "
+                "`catalograph train` wrote"
+            )
         if (folder / MANIFEST).is_file():
             return folder
     available = ", ".join(sorted(path.parent.name for path in manifests))

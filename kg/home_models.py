@@ -24,7 +24,15 @@ from kg.model_lock import LOCK, is_vacant, model_lock, trained_by
 from schema.documents import parse_json_object
 from schema.errors import CatalographError, HomeNotFoundError, ModelError, UsageError
 from schema.files import is_plain_name, open_named
-from schema.manifests import CONFIG, EXPERT_FILE, MANIFEST, NETWORK, ONTOLOGY, read_digests
+from schema.manifests import (
+    ALIGNMENT_FILE,
+    CONFIG,
+    EXPERT_FILE,
+    MANIFEST,
+    NETWORK,
+    ONTOLOGY,
+    read_digests,
+)
 from schema.ontology import Ontology
 from schema.settings import shown
 from schema.terms import now
@@ -53,6 +61,7 @@ class Kind(StrEnum):
     EXPERTS = "experts"
     NETWORK = "network"
     BOTH = "both"
+    ALIGNMENT = "alignment"
 
 
 class State(StrEnum):
@@ -159,6 +168,24 @@ def promote(home: Home, name: str | None, by: str) -> Champion | None:
     return champion
 
 
+def numbered_folder(models: Path, stem: str, *, make: bool = True) -> Path:
+    """Return the folder of a new model without a name, ``STEM-NUMBER``, and ``make`` it."""
+    numbers = [path.name.rpartition("-")[2] for path in models.glob(f"{stem}-*")]
+    taken = [int(number) for number in numbers if number.isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = models / f"{stem}-{number}"
+        if not make:
+            return folder
+        try:
+            # Made at once, so that a training that begins at the same time takes the next number.
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
 def find_own(home: Home, name: str) -> Path:
     """Return the folder of a model of this home, whatever is in it; raises UsageError if none."""
     folder = home.models / name
@@ -241,9 +268,9 @@ def _entry(folder: Path, current: _Vocabulary) -> ModelEntry:
         described.kind,
         written,
         described.items,
-        len(described.ontology.learned()),
+        None if described.kind is Kind.ALIGNMENT else len(described.ontology.learned()),
         described.held_out,
-        current.answers(folder, described.ontology),
+        None if described.kind is Kind.ALIGNMENT else current.answers(folder, described.ontology),
     )
 
 
@@ -286,6 +313,8 @@ class _Description:
         if EXPERT_FILE in digests:
             has_network = (folder / NETWORK / MANIFEST).is_file()
             kind = Kind.BOTH if has_network else Kind.EXPERTS
+        elif ALIGNMENT_FILE in digests:
+            kind = Kind.ALIGNMENT
         items = about.get("items")
         return cls(
             kind,

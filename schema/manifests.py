@@ -16,6 +16,9 @@ EXPERT_FILE = "experts.safetensors"
 CONFIG = "config.json"
 ONTOLOGY = "ontology.toml"
 CALIBRATION = "calibration.json"
+ALIGNMENT_FILE = "alignment.json"
+"""What a model folder that aligns items has instead of a network or experts."""
+ALIGNMENT_TREES = "alignment_trees.json"
 MAX_BYTES = 1 << 26
 """A larger manifest is damaged."""
 

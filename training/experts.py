@@ -16,6 +16,7 @@ from experts.fitting import FittedExperts, fit_experts
 from experts.image_kernel import DESCRIPTOR_SIZE, MAX_IMAGES, describe
 from experts.labelled_items import LabelledItems
 from kg.home import Home
+from kg.home_models import numbered_folder
 from kg.image_cache import ImageCache
 from kg.model_lock import is_vacant
 from kg.snapshot import GraphSnapshot, read_snapshot
@@ -27,7 +28,6 @@ from training.config import EXPERTS_PRESET, TrainOptions
 from training.decisions import NO_DECISIONS, read_decisions
 from training.inputs import WITHOUT_IMAGES, split_items, train_ontology
 from training.records import Preparing, ReportCallback, TrainingWarning, ignore_records
-from training.setup import numbered_folder
 
 
 @dataclass(frozen=True)

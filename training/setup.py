@@ -15,6 +15,7 @@ from fusion.config import ModelConfig
 from fusion.link_prediction.pykeen_interactions import pykeen_interaction
 from fusion.pretrained import Pretrained
 from kg.home import Home
+from kg.home_models import numbered_folder
 from schema.errors import UsageError
 from schema.manifests import MANIFEST
 from training.config import Settings, TrainOptions, read_settings
@@ -55,24 +56,6 @@ def model_folder(home: Home, options: TrainOptions, *, make: bool = True) -> Pat
             )
         return folder
     return numbered_folder(home.models, f"{options.preset}-{options.size}", make=make)
-
-
-def numbered_folder(models: Path, stem: str, *, make: bool = True) -> Path:
-    """Return the folder of a new model without a name, ``STEM-NUMBER``, and ``make`` it."""
-    numbers = [path.name.rpartition("-")[2] for path in models.glob(f"{stem}-*")]
-    taken = [int(number) for number in numbers if number.isdigit()]
-    number = max(taken, default=0) + 1
-    while True:
-        folder = models / f"{stem}-{number}"
-        if not make:
-            return folder
-        try:
-            # Made at once, so that a training that begins at the same time takes the next number.
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
 
 
 def continued_options(folder: Path, options: TrainOptions) -> TrainOptions:

@@ -11,10 +11,10 @@ import pytest
 
 from cli import main
 from encoders import patch_dictionary
+from kg.home_models import numbered_folder
 from kg.model_lock import LOCK
 from tests.commands.conftest import Call, assert_fails
 from tests.commands.drawn_catalogue import draw_catalogue
-from training.setup import numbered_folder
 
 
 @pytest.fixture(scope="module", autouse=True)

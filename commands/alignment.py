@@ -1,0 +1,244 @@
+"""The command align: which items are the same product."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.base import PATH, Command, Context, FiniteRange, pass_context, table
+from commands.progress import bar
+from schema.errors import UsageError
+from schema.files import atomic_file, write_atomically
+
+if TYPE_CHECKING:
+    from kg.home import Home
+    from serving.alignment.aligning import AlignedPair, Alignment
+    from serving.alignment.model import Thresholds
+    from serving.alignment.records import Records
+
+SHOWN = 20
+"""Pairs that are printed without --json and --out."""
+
+
+@click.command(cls=Command)
+@click.option(
+    "--pairs",
+    "pairs_path",
+    metavar="FILE",
+    type=PATH,
+    help="Score these pairs of the catalogue's items: a CSV file with the columns left,right.  "
+    "[default: find the pairs]",
+)
+@click.option(
+    "--left",
+    metavar="FILE",
+    type=PATH,
+    help="Find the matches of this file's items, any table that `catalograph ingest` reads, which "
+    "is not ingested.  [default: the catalogue's items, among themselves]",
+)
+@click.option(
+    "--right",
+    metavar="FILE",
+    type=PATH,
+    help="The items that those of --left are compared with.  [default: the catalogue's]",
+)
+@click.option(
+    "--mapping",
+    metavar="M",
+    help="How the columns of --left and --right are read, as for `catalograph ingest`.  [default: "
+    "guessed]",
+)
+@click.option(
+    "--model",
+    metavar="NAME|DIR",
+    help="A model that `catalograph finetune align` trained.  [default: the home's newest]",
+)
+@click.option(
+    "--nearest",
+    metavar="K",
+    type=click.IntRange(1, 10),
+    default=10,
+    show_default=True,
+    help="How many items are compared with each one, of each kind of similarity.",
+)
+@click.option(
+    "--target-precision",
+    metavar="X",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Share of the matches that shall be right, and of all matches that shall not be lost as "
+    "distinct; what is not proven is to be reviewed.",
+)
+@click.option(
+    "--min-probability",
+    metavar="X",
+    type=FiniteRange(0, 1),
+    help="Leave out less probable pairs.  [default: with --pairs 0, else those that are distinct]",
+)
+@click.option(
+    "--one-to-one",
+    is_flag=True,
+    help="Let every item be in one match at most: the best ones together.",
+)
+@click.option(
+    "--clusters",
+    "clusters_path",
+    metavar="FILE",
+    type=PATH,
+    help="Write the groups of items that matches join to this CSV file: cluster,item,weakest.  "
+    "[default: no file]",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=PATH,
+    help="Write the pairs to this file, CSV or JSON lines by its ending.  [default: no file]",
+)
+@pass_context
+def align(
+    context: Context,
+    pairs_path: Path | None,
+    left: Path | None,
+    right: Path | None,
+    mapping: str | None,
+    model: str | None,
+    nearest: int,
+    target_precision: float,
+    min_probability: float | None,
+    one_to_one: bool,
+    clusters_path: Path | None,
+    out: Path | None,
+) -> None:
+    """Find the items that are the same product.
+
+    Scores given pairs, finds the matches between two files, between a file and the catalogue, or
+    duplicates within the catalogue. Every pair gets a calibrated probability and a decision: match,
+    review or distinct.
+
+    \b
+    Example:
+      catalograph align --left ours.csv --right theirs.csv --one-to-one --out matches.csv
+    """
+    from serving.alignment.aligning import AlignOptions, align_records, score_pairs
+    from serving.alignment.model import AlignmentModel, find_alignment_model
+    from serving.alignment.pair_files import read_pairs
+    from serving.alignment.records import records_of_home
+
+    if pairs_path is not None and (left is not None or right is not None):
+        raise UsageError("--pairs scores pairs of the catalogue: leave out --left and --right")
+    if right is not None and left is None:
+        raise UsageError("--right needs --left: name the file whose items are compared with it")
+    if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
+        raise UsageError(
+            f"--out {out} is no kind of file that is written: end it in .csv or .jsonl"
+        )
+    home = context.home()
+    aligner = AlignmentModel.load(find_alignment_model(home.models, model))
+    options = AlignOptions(nearest, target_precision, one_to_one)
+    if pairs_path is not None:
+        pairs = read_pairs(pairs_path)
+        with bar("comparing", "pairs") as progress:
+            found = score_pairs(
+                aligner, records_of_home(home), pairs, str(pairs_path), options, progress
+            )
+    else:
+        records = _records(context, home, left, right, mapping)
+        with bar("comparing", "pairs") as progress:
+            found = align_records(aligner, records, options, progress)
+    _note_unproven(context, aligner.thresholds(target_precision), target_precision)
+    shown = _shown(found, min_probability, every=pairs_path is not None)
+    if out is not None:
+        _write_pairs(out, shown)
+    if clusters_path is not None:
+        _write_clusters(clusters_path, found)
+    _emit(context, found, shown, out)
+
+
+def _records(
+    context: Context, home: Home, left: Path | None, right: Path | None, mapping: str | None
+) -> Records:
+    """Read the items to compare, and say how the files were read."""
+    from serving.alignment.records import Records, Side, records_of_home, records_of_table
+
+    if left is None:
+        return Records.with_sides(records_of_home(home), {})
+    ours, notes = records_of_table(left, mapping)
+    if right is None:
+        theirs = records_of_home(home)
+    else:
+        theirs, more = records_of_table(right, mapping)
+        notes += more
+    for note in dict.fromkeys(notes):
+        context.note(note)
+    sides = (Side.LEFT,) * len(ours) + (Side.RIGHT,) * len(theirs)
+    return Records((*ours, *theirs), sides)
+
+
+def _note_unproven(context: Context, thresholds: Thresholds, target: float) -> None:
+    if math.isinf(thresholds.match):
+        context.note(
+            f"nothing proves that {target:.0%} of any matches would be right, so none is decided: "
+            "review the most probable ones, lower --target-precision, or label more pairs"
+        )
+
+
+def _shown(found: Alignment, least: float | None, *, every: bool) -> list[AlignedPair]:
+    """Return the pairs that are printed and written."""
+    from serving.alignment.model import AlignmentDecision
+
+    if least is not None:
+        return [pair for pair in found.pairs if pair.probability >= least]
+    if every:
+        return list(found.pairs)
+    return [pair for pair in found.pairs if pair.decision is not AlignmentDecision.DISTINCT]
+
+
+def _write_pairs(path: Path, pairs: Iterable[AlignedPair]) -> None:
+    rows = [pair.as_dict() for pair in pairs]
+    if path.suffix.lower() == ".jsonl":
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        write_atomically(path, "".join(lines))
+        return
+    fields = ("left", "right", "probability", "decision")
+    with atomic_file(path) as working, working.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_clusters(path: Path, found: Alignment) -> None:
+    with atomic_file(path) as working, working.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("cluster", "item", "weakest"))
+        for number, (items, weakest) in enumerate(found.clusters, 1):
+            writer.writerows((number, item, weakest) for item in items)
+
+
+def _emit(context: Context, found: Alignment, shown: list[AlignedPair], out: Path | None) -> None:
+    from serving.alignment.model import AlignmentDecision
+
+    counts = ", ".join(f"{found.count(each):,} {each}" for each in AlignmentDecision)
+    lines: list[object] = [f"{len(found.pairs):,} pairs compared: {counts}"]
+    if found.demoted:
+        lines.append(
+            f"matches that are to be reviewed, since an item of theirs has a better one: "
+            f"{found.demoted:,}"
+        )
+    if found.clusters:
+        largest = len(found.clusters[0][0])
+        lines.append(f"{len(found.clusters):,} groups of matches, the largest of {largest:,} items")
+    if out is None:
+        rows = [(each.left, each.right, f"{each.probability:.3f}", each.decision) for each in shown]
+        lines.append(table(("left", "right", "probability", "decision"), rows[:SHOWN]))
+        if len(shown) > SHOWN:
+            lines.append(f"and {len(shown) - SHOWN:,} more: --out FILE or --json has all of them")
+    else:
+        lines.append(f"{len(shown):,} of them are in {out}")
+    context.emit([pair.as_dict() for pair in shown], *lines)

@@ -1,0 +1,154 @@
+"""finetune align, align and evaluate alignment: from labelled pairs to matches of two files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cli import main
+from serving.alignment.records import Record
+from tests.commands.conftest import Call, assert_fails
+from tests.serving.alignment.made_pairs import made_records
+
+ITEMS = 50
+
+
+def write_items(path: Path, records: Sequence[Record]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("id", "title", "price"))
+        for record in records:
+            writer.writerow((record.id, record.title, record.values["price"][0]))
+
+
+def write_pairs(path: Path, shifts: Sequence[int], items: range) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("left", "right", "label"))
+        for shift in shifts:
+            for number in items:
+                other = (number + shift) % ITEMS
+                writer.writerow((f"L{number}", f"R{other}", int(shift == 0)))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two catalogues in one home and as two files, labelled pairs, and a model of them."""
+    folder = tmp_path_factory.mktemp("aligned")
+    left, right = made_records(ITEMS)
+    write_items(folder / "left.csv", left)
+    write_items(folder / "right.csv", right)
+    write_items(folder / "items.csv", [*left, *right])
+    write_pairs(folder / "train.csv", (0, 1, 2, 7), range(40))
+    write_pairs(folder / "valid.csv", (0, 3, 5), range(40, ITEMS))
+    home = ("--home", str(folder / "home"))
+    assert main([*home, "ingest", str(folder / "items.csv")]) == 0
+    pairs = ("--pairs", str(folder / "train.csv"), "--validation", str(folder / "valid.csv"))
+    assert main([*home, "finetune", "align", *pairs]) == 0
+    return folder
+
+
+def test_training_prints_what_was_measured(call: Call, folder: Path) -> None:
+    home = ("--home", folder / "home")
+    named = ("finetune", "align", "--pairs", folder / "train.csv", "--name", "second")
+    result = call(*home, *named, "--json").json
+    assert Path(result["model"]).name == "second"
+    assert result["pairs"] == 160
+    assert set(result["metrics"]) == {"left out"}
+    assert result["metrics"]["left out"]["metrics"]["f1"]["value"] > 0.8
+    assert_fails(call(*home, *named), 2, "second", "choose another name")
+    assert call(*home, "models", "delete", "second", "--yes").code == 0
+
+
+def test_models_that_align_complete_nothing(call: Call, folder: Path) -> None:
+    home = ("--home", folder / "home")
+    (model,) = call(*home, "models", "list", "--json").json["models"]
+    assert (model["kind"], model["properties"], model["answers"]) == ("alignment", None, None)
+    assert_fails(call(*home, "complete", "--model", "align-1"), 2, "aligns items")
+    assert_fails(call(*home, "complete"), 2, "catalograph train")
+    assert_fails(call(*home, "models", "promote", "align-1"), 2, "aligns items")
+
+
+def test_pairs_are_scored_in_their_order(call: Call, folder: Path) -> None:
+    home = ("--home", folder / "home")
+    found = call(*home, "align", "--pairs", folder / "valid.csv", "--json").json
+    assert [(each["left"], each["right"]) for each in found[:2]] == [("L40", "R40"), ("L41", "R41")]
+    assert len(found) == 30
+    assert all(0 <= each["probability"] <= 1 for each in found)
+    right = sum(
+        (each["probability"] >= 0.5) == (each["left"][1:] == each["right"][1:]) for each in found
+    )
+    assert right >= 27
+
+
+def test_two_files_are_aligned_without_being_ingested(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    before = call("--home", folder / "home", "stats", "--json").json
+    result = call(
+        *("--home", folder / "home", "align", "--target-precision", "0.8", "--one-to-one"),
+        *("--left", folder / "left.csv", "--right", folder / "right.csv"),
+        *("--out", "found.csv", "--clusters", "groups.csv"),
+    )
+    assert result.code == 0, result.err
+    rows = read_csv(tmp_path / "found.csv")
+    matches = [row for row in rows if row["decision"] == "match"]
+    assert len({row["left"] for row in matches}) == len({row["right"] for row in matches})
+    right = [row for row in matches if row["left"][1:] == row["right"][1:]]
+    assert len(matches) > ITEMS / 2
+    assert len(right) / len(matches) > 0.8
+    groups = read_csv(tmp_path / "groups.csv")
+    assert len(groups) == 2 * len(matches)
+    assert call("--home", folder / "home", "stats", "--json").json == before
+
+
+def test_a_file_is_aligned_with_the_catalogue_and_the_catalogue_with_itself(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    home = ("--home", folder / "home", "align", "--min-probability", "0.5")
+    found = call(*home, "--left", folder / "left.csv", "--json").json
+    # Each item of the file is in the catalogue itself.
+    assert {each["left"] for each in found if each["left"] == each["right"]} == {
+        f"L{number}" for number in range(ITEMS)
+    }
+    itself = call(*home, "--out", "found.jsonl", "--json").json
+    written = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert written == itself
+    assert all(each["left"] != each["right"] for each in itself)
+    chances = [each["probability"] for each in itself]
+    assert chances == sorted(chances, reverse=True)
+
+
+def test_a_model_is_measured_against_baselines(call: Call, folder: Path, tmp_path: Path) -> None:
+    home = ("--home", folder / "home", "evaluate", "alignment", "--pairs", folder / "valid.csv")
+    against = ("--train", folder / "train.csv", "--against", "tf-idf", "--against", "similarities")
+    result = call(*home, *against, "--out", "figures.json", "--json").json
+    assert [each["model"] for each in result["reports"]] == ["align-1", "tf-idf", "similarities"]
+    assert json.loads((tmp_path / "figures.json").read_text()) == result
+    ours, tf_idf, _ = (each["metrics"]["f1"]["value"] for each in result["reports"])
+    difference = result["differences"][0]["metrics"]["f1"]
+    assert difference["value"] == pytest.approx(ours - tf_idf, abs=1e-5)
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert_fails(call(*home, "--against", "tf-idf"), 2, "--train")
+
+
+def test_refusals_say_how_to_go_on(call: Call, folder: Path, tmp_path: Path) -> None:
+    home = ("--home", folder / "home")
+    (tmp_path / "unknown.csv").write_text("left,right\nL1,R99\n")
+    assert_fails(call(*home, "align", "--pairs", "unknown.csv"), 2, "R99", "ingest")
+    left = folder / "left.csv"
+    assert_fails(call(*home, "align", "--pairs", "unknown.csv", "--left", left), 2, "leave out")
+    assert_fails(call(*home, "align", "--right", left), 2, "--left")
+    assert_fails(call(*home, "align", "--left", left, "--out", "found.txt"), 2, ".csv")
+    assert_fails(call(*home, "align", "--model", "none"), 2, "align-1")
+    call("--home", "empty", "init")
+    assert_fails(call("--home", "empty", "align"), 2, "finetune align")

@@ -108,7 +108,7 @@ def align(
         "seconds": round(time.perf_counter() - started, 3),
         "metrics": {part: report.as_dict() for part, report in reports.items()},
     }
-    lines = [f"model: {folder}"]
+    lines: list[object] = [f"model: {folder}"]
     for part, report in reports.items():
         lines += [f"{part}:", *alignment_lines(report)]
     context.emit(result, *lines)

@@ -62,7 +62,6 @@ def listed(call: Call, *words: str) -> list[tuple[Any, ...]]:
 def test_the_uncertain_are_listed_first(proposed: Call) -> None:
     assert listed(proposed) == [("4", "brown", "applied"), ("2", "clay", "applied")]
     assert listed(proposed, "--order", "probability")[0][0] == "2"
-    assert listed(proposed, "--state", "applied", "--order", "doubt")[0][0] == "4"
     assert listed(proposed, "--min-probability", "0.7") == [("2", "clay", "applied")]
     assert listed(proposed, "--state", "accepted") == []
     assert "2 of 2 proposals" in proposed("review", "list").out

@@ -68,10 +68,9 @@ def test_what_was_refused_is_less_probable_and_teaches_no_value(
 ) -> None:
     items, plain, decided = made
     before = fit_experts("plain", ONTOLOGY, plain)
-    for key, learned in before.ensemble.learned.items():
-        np.testing.assert_array_equal(
-            learned.coefficients, fitted.ensemble.learned[key].coefficients
-        )
+    for expert, learned in before.ensemble.learned.items():
+        same = fitted.ensemble.learned[expert]
+        np.testing.assert_array_equal(learned.coefficients, same.coefficients)
     for key, cells in fitted.held_out.items():
         assert cells.true.any(1).all()
         np.testing.assert_array_equal(cells.item, before.held_out[key].item)
@@ -94,7 +93,7 @@ def _probability(fitted: FittedExperts, item: ItemInput, value: str) -> float:
     return float(np.exp(logits[place] - log_sum_exp(logits[None])[0]))
 
 
-def test_cells_that_nobody_agrees_about_count_for_nothing(
+def test_a_cell_counts_by_the_share_of_reviewers_that_agreed(
     made: tuple[list[ItemInput], LabelledItems, LabelledItems],
 ) -> None:
     _, plain, _ = made

@@ -251,11 +251,15 @@ def _expire_proposals(context: Context, home: Home, run: str) -> None:
     """Let the proposals expire whose cells the sources state by now, as a part of the run."""
     from schema.ledger_proposals import ProposalRecords
     from serving.review.session import open_review
+    from serving.review.store_of_proposals import other_store
 
     with home.ledger() as ledger:
         records = ProposalRecords(ledger)
         if not records.has_open() and not records.pending():
             return
+        with home.store(read_only=True) as store:
+            if other_store(home, store, records) is not None:
+                return  # They are about that store, in which nothing has changed.
     with open_review(home) as review:
         count = review.expire(run)
     if count:

@@ -28,6 +28,7 @@ from commands.loading import (
     warn_of_unreadable_images,
 )
 from commands.progress import bar
+from commands.review_options import note_due
 from kg.home import Home
 from kg.home_ontology import VocabularyEdits
 from kg.image_files import UnreadableImages
@@ -63,6 +64,7 @@ from serving.results import Completion
 from serving.review.drifting import Drifting
 from serving.review.recorder import ProposalRecorder, begin_run
 from serving.review.statistics import drifts
+from serving.review.store_of_proposals import check_store
 from serving.several_values import SeveralValues
 from serving.withheld import Withheld
 from serving.writeback import rejected_values
@@ -149,6 +151,8 @@ def run(context: Context, request: CompletionRequest) -> None:
         # After the file is there: what was computed is not lost if the graph cannot be written.
         recorder.finish()
     this_run.end()
+    with home.ledger() as ledger:
+        note_due(context, ProposalRecords(ledger).delayed())
 
     # Those that turned out to be damaged when they were decoded.
     failures = catalogue.items.files.failures
@@ -325,6 +329,14 @@ def _recorder(
 ) -> ProposalRecorder | None:
     """Return what keeps the proposals; None, with a remark, on a disk that cannot be written."""
     write = this_run.request.write
+    try:
+        with catalogue.home.store(read_only=True) as store, catalogue.home.ledger() as ledger:
+            check_store(catalogue.home, store, ProposalRecords(ledger))
+    except UsageError as error:
+        if write:
+            raise
+        context.note(f"no proposals are kept: {error}")
+        return None
     if write:
         try:
             # If the graph cannot be written, the user learns so now and not an hour later.

@@ -112,7 +112,10 @@ def undo(context: Context, run: str) -> None:
     """
     from kg.ingest.run_id import new_run_id
     from kg.source_order import bring_up_to_date
-    from serving.review.session import Review
+    from kg.stores.history import undo as undo_in_graph
+    from schema.ledger_proposals import ProposalRecords
+    from serving.review.session import review_of
+    from serving.review.store_of_proposals import other_store
 
     home = context.home()
     by = new_run_id()
@@ -121,12 +124,19 @@ def undo(context: Context, run: str) -> None:
         home.ledger() as ledger,
         bar("undoing", "parts") as progress,
     ):
-        review = Review(store, ledger, home.ontology_or_none())
-        review.recover()
-        ledger.begin_undo(run, by)
-        report, proposals = review.undo(run, by, progress)
-        bring_up_to_date(home, store, by)
-        review.expire(by)
+        records = ProposalRecords(ledger)
+        if other_store(home, store, records) is not None and records.run(run) is None:
+            # Proposals are about another store, and none of this run.
+            ledger.begin_undo(run, by)
+            report, proposals = undo_in_graph(store, run, by, progress), 0
+            bring_up_to_date(home, store, by)
+        else:
+            review = review_of(home, store, ledger)
+            review.recover()
+            ledger.begin_undo(run, by)
+            report, proposals = review.undo(run, by, progress)
+            bring_up_to_date(home, store, by)
+            review.expire(by)
         # What was read before it is what `export --format source` writes again.
         ledger.finish_undo({batch.run for batch in store.changes()})
     document = {"undone": run, "run": by, **_document(report), "proposals": proposals}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from commands.review_files import export_file, import_file
 from commands.review_options import (
     by_option,
     filter_options,
+    note_due,
     opened_review,
     order_of,
     order_option,
@@ -84,6 +85,7 @@ def list_proposals(
         records = ProposalRecords(ledger)
         count = records.count(wanted)
         found = records.find(wanted, order_of(order, wanted.states), limit)
+        delayed = records.delayed()
     columns = ("number", "item", "property", "value", "probability", "decision", "state")
     rows = (
         (
@@ -99,7 +101,14 @@ def list_proposals(
     )
     lines: list[Any] = [table(columns, rows, right=("number", "probability"))] if found else []
     lines.append(f"{len(found):,} of {count:,} proposals")
-    context.emit({"count": count, "proposals": [each.as_dict() for each in found]}, *lines)
+    note_due(context, delayed)
+    document = {
+        "count": count,
+        "proposals": [each.as_dict() for each in found],
+        "due": delayed.due,
+        "waiting": delayed.waiting,
+    }
+    context.emit(document, *lines)
 
 
 @review.command()
@@ -116,10 +125,12 @@ def show(context: Context, targets: tuple[str, ...]) -> None:
       catalograph review show 15970 colour
     """
     from schema.ledger_proposals import ProposalRecords
+    from serving.review.store_of_proposals import check_store
 
     home = context.home()
     with home.ledger() as ledger, home.store(read_only=True) as store:
         records = ProposalRecords(ledger)
+        check_store(home, store, records)
         proposal = _named(records, targets)
         history = records.history(proposal.id)
         found = store.item(proposal.item)
@@ -286,7 +297,11 @@ def apply(context: Context, /, **filters: Any) -> None:
     with opened_review(context) as opened:
         wanted = ProposalFilter(**filters)
         report = opened.apply(wanted)
-    _emit(context, "applied", report)
+        delayed = opened.records.delayed()
+    note_due(context, delayed)
+    document = {"due": delayed.due, "waiting": delayed.waiting, "next_due": delayed.next}
+    waiting = f"waiting: {delayed.waiting:,}, the first of them until {delayed.next}"
+    _emit(context, "applied", report, document, [waiting] if delayed.waiting else [])
 
 
 @review.command()
@@ -428,13 +443,20 @@ def _follow(
         opened.expire(report.run)
 
 
-def _emit(context: Context, done: str, report: ReviewReport) -> None:
-    lines = [f"{done}: {report.changed:,}"]
+def _emit(
+    context: Context,
+    done: str,
+    report: ReviewReport,
+    more: Mapping[str, Any] | None = None,
+    told: Sequence[str] = (),
+) -> None:
+    lines = [f"{done}: {report.changed:,}", *told]
     if report.expired:
         lines.append(f"expired, since a source states the cell by now: {report.expired:,}")
     if report.changed or report.expired:
         lines.append(f"`catalograph undo {report.run}` takes this back")
     document = {"run": report.run, done: report.changed, "expired": report.expired}
+    document |= more or {}
     context.emit(document, *lines)
 
 

@@ -70,11 +70,13 @@ def export_file(
     """
     from schema.ledger_proposals import ProposalRecords
     from serving.review.files import FileFormat, format_of, write_review_file
+    from serving.review.store_of_proposals import check_store
 
     form = format_of(file) if format is None else FileFormat(format)
     wanted = ProposalFilter(**filters, states=tuple(map(ProposalState, states)) or OPEN)
     home = context.home()
     with home.ledger() as ledger, home.store(read_only=True) as store:
+        check_store(home, store, ProposalRecords(ledger))
         found = ProposalRecords(ledger).find(wanted, order_of(order, wanted.states), limit)
         report = write_review_file(store, found, file, form)
     lines = [f"{report.proposals:,} proposals in {' and '.join(report.files)}"]
@@ -125,7 +127,7 @@ def import_file(
     from kg.ingest.pipeline import parse_limit
     from kg.source_order import bring_up_to_date
     from serving.review.answers import TRUSTING, Decision, read_answers, take_answers
-    from serving.review.session import Review
+    from serving.review.session import review_of
 
     limit = parse_limit(max_refused, "--max-refused")
     answers = read_answers(file)
@@ -133,7 +135,7 @@ def import_file(
     if dry_run:
         home = context.home()
         with home.store(read_only=True) as store, home.ledger() as ledger:
-            review = Review(store, ledger, home.ontology_or_none())
+            review = review_of(home, store, ledger)
             report = take_answers(review, answers, name, dry_run=True)
     else:
         with opened_review(context) as review:

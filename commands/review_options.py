@@ -13,6 +13,7 @@ from commands.base import Context, FiniteRange
 from schema.proposals import ProposalOrder, ProposalState
 
 if TYPE_CHECKING:
+    from schema.ledger_proposals import Delayed
     from serving.review.session import Review
 
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
@@ -77,6 +78,12 @@ def opened_review(context: Context) -> Iterator[Review]:
     with open_review(context.home()) as opened:
         opened.expire()
         yield opened
+
+
+def note_due(context: Context, delayed: Delayed) -> None:
+    """Say how many proposals had to wait and can be applied by now."""
+    if delayed.due:
+        context.note(f"{delayed.due:,} proposals are due: `catalograph review apply` writes them")
 
 
 def reviewer_name(by: str | None) -> str:

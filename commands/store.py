@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kg.stores.protocol import GraphStore
     from kg.stores.query_limits import QueryLimits
     from kg.stores.salvage import Rescued
+    from kg.stores.verification import Verification
     from schema.terms import Item, Statement
 
 SHOWN = 20
@@ -457,6 +458,8 @@ def verify(context: Context, quick: bool) -> None:
         raise UsageError("the store memory: keeps nothing to verify: use one that does")
     with bar("verifying", "rows") as progress:
         report = verify_home(home, quick=quick, progress=progress)
+    if not quick and not report.problems:
+        _compare_proposals(home, report)
     for note in report.notes:
         context.note(f"note: {note}")
     document = {
@@ -471,6 +474,40 @@ def verify(context: Context, quick: bool) -> None:
     context.emit(document, *(report.problems or [fine]))
     if report.problems:
         click.get_current_context().exit(1)
+
+
+def _compare_proposals(home: Home, report: Verification) -> None:
+    """Compare proposals in the ledger with what the graph says of them; neither is damaged."""
+    if not home.ledger_path.exists():
+        return
+    from itertools import islice
+
+    from schema.ledger_proposals import ProposalRecords
+    from serving.review.agreement import disagreements
+    from serving.review.store_of_proposals import other_store
+
+    with home.ledger() as ledger, home.store(read_only=True) as store:
+        records = ProposalRecords(ledger)
+        if not records.has_any():
+            return
+        other = other_store(home, store, records)
+        if other is not None:
+            report.notes.append(f"the proposals are about the store {other}: they are not compared")
+            return
+        if records.pending():
+            report.notes.append(
+                "a change of proposals was cut off, so that they are not compared with the graph: "
+                "the next `catalograph review apply` makes the rest"
+            )
+            return
+        found = list(islice(disagreements(store, records), SHOWN + 1))
+    report.problems += [
+        f"{each}: decide the cell anew with `catalograph review`, or restore the ledger and the "
+        "graph from one copy"
+        for each in found[:SHOWN]
+    ]
+    if len(found) > SHOWN:
+        report.problems.append(f"more than {SHOWN} proposals differ from the graph")
 
 
 @click.command(cls=Command)

@@ -45,7 +45,7 @@ class Home:
         self.settings = HomeSettings(self.path)
         self.ledger_path = self.path / "ledger.sqlite"
         self.ledger_url = f"sqlite:///{self.ledger_path}"
-        self.store_url = store or self._default_store() or f"ladybug:{self.path / 'graph'}"
+        self.store_url = store or self.own_store_url()
 
     @classmethod
     def open(cls, path: Path | str, create: bool = False, store: str | None = None) -> Home:
@@ -148,6 +148,16 @@ class Home:
         inside = path.is_relative_to(self.path)
         return f"{scheme}:{path.relative_to(self.path) if inside else path}"
 
+    def own_store_url(self) -> str:
+        """Return the store of this home where no other is named."""
+        return self._default_store() or f"ladybug:{self.path / 'graph'}"
+
+    def absolute_url(self, url: str) -> str:
+        """Return a URL that :meth:`relative_url` made with an absolute path."""
+        scheme, _, place = url.partition(":")
+        is_path = place and not place.startswith("//")
+        return f"{scheme}:{self.path / place}" if is_path else url
+
     def _default_store(self) -> str | None:
         """Return the URL saved in the home, if any, with an absolute path."""
         url = self.settings.read().get(_STORE)
@@ -159,9 +169,7 @@ class Home:
                 "write a URL such as ladybug:graph"
             )
         # Checked again, because the file may have been edited by hand.
-        scheme, _, place = checked_url(url).partition(":")
-        is_path = place and not place.startswith("//")
-        return f"{scheme}:{self.path / place}" if is_path else url
+        return self.absolute_url(checked_url(url))
 
     def store(self, read_only: bool = False) -> GraphStore:
         """Open the graph store; close it afterwards, or use it in a ``with`` statement."""

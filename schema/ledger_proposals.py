@@ -9,6 +9,7 @@ is not finished is ``pending``: whoever writes proposals next makes these change
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from schema.ledger import (
 )
 from schema.ledger_checksums import CHECKSUM, ChecksummedTable
 from schema.proposals import (
+    DELAYED,
     OPEN,
     NewProposal,
     Proposal,
@@ -47,6 +49,15 @@ from schema.terms import now
 Row = dict[str, Any]
 AGREEMENTS = "agreements"
 """In the report of a run: the share of reviewers that agreed, by the number of the proposal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """How many proposals had to wait and are due, how many wait, and when the next one is due."""
+
+    due: int
+    waiting: int
+    next: str | None
 
 
 class ProposalRecords:
@@ -108,6 +119,26 @@ class ProposalRecords:
         """Return whether there is any proposal to decide about."""
         query = _matching(sa.select(proposals.c.id), ProposalFilter(states=OPEN)).limit(1)
         return bool(self._ledger.rows(query))
+
+    def has_any(self) -> bool:
+        """Return whether there is any proposal."""
+        return bool(self._ledger.rows(sa.select(proposals.c.id).limit(1)))
+
+    def delayed(self) -> Delayed:
+        """Return how many proposals to fill had to wait, and are due by now or wait still."""
+        # Few runs have such proposals, and a list should not read all others for them.
+        runs = [each.id for each in self.runs(RunKind.COMPLETE) if each.report.get(DELAYED)]
+        if not runs:
+            return Delayed(0, 0, None)
+        wanted = ProposalFilter(states=(ProposalState.PROPOSED,), decision=ProposedDecision.FILL)
+        columns = proposals.c
+        query = _matching(sa.select(columns.due), wanted).where(
+            columns.run.in_(runs), columns.due > columns.created
+        )
+        dues = [str(row["due"]) for row in self._ledger.rows(query)]
+        time = now()
+        waiting = [each for each in dues if each > time]
+        return Delayed(len(dues) - len(waiting), len(waiting), min(waiting, default=None))
 
     # Runs
 
@@ -287,6 +318,18 @@ class ProposalRecords:
                     table.update(id, {"status": str(status)})
 
     # Stores
+
+    def stores(self) -> list[str]:
+        """Return the stores that proposals were compared with."""
+        rows = self._ledger.rows(
+            sa.select(proposal_stores.c.store).order_by(proposal_stores.c.store)
+        )
+        return [str(row["store"]) for row in rows]
+
+    def forget_stores_but(self, store: str) -> None:
+        """Forget that proposals were compared with other stores than one."""
+        with self._ledger.writing() as connection:
+            _table(connection, proposal_stores).delete(proposal_stores.c.store != store)
 
     def version_read(self, store: str) -> int | None:
         """Return up to which version of a store proposals were compared with it; None if never."""

@@ -77,6 +77,10 @@ def may_go_back(before: ProposalState, after: ProposalState) -> bool:
     return may_move(after, before) or may_move(before, after) or before in gone or after in gone
 
 
+DELAYED = "delayed"
+"""In the report of a run: some of its proposals wait before they may be applied."""
+
+
 class ProposalOrigin(StrEnum):
     """What made a proposal."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.stores.protocol import GraphStore
 from kg.stores.references import statement_references
@@ -24,15 +27,16 @@ def disagreements(store: GraphStore, records: ProposalRecords) -> Iterator[str]:
     runs = {each.id for each in records.runs()}
     shown: dict[Said, set[str]] = {}
     for batch in store.scan():
-        for row in batch.to_pylist():
+        for row in batch.filter(_is_ours(batch)).to_pylist():
             said = row["item"], row["property"], row["value"]
             for reference in statement_references(row):
                 is_ours = reference["source"] in (PREDICTION_SOURCE, REVIEW_SOURCE)
                 if is_ours and reference["batch"] in runs:
                     shown.setdefault(said, set()).add(reference["rank"])
-    items = {id for batch in store.items() for id in batch["id"].to_pylist()}
     expected: dict[Said, set[str]] = {}
-    for each in records.find(ProposalFilter(states=WRITTEN)):
+    written = records.find(ProposalFilter(states=WRITTEN))
+    items = items_there(store, {each.item for each in written})
+    for each in written:
         if each.item not in items:
             continue
         if each.state is ProposalState.APPLIED:
@@ -52,6 +56,26 @@ def disagreements(store: GraphStore, records: ProposalRecords) -> Iterator[str]:
             states = " or ".join(sorted(wanted)) or "nothing"
             yield f"{', '.join(said)}: the graph says {ranks}, the ledger {states}"
     yield from _several(records)
+
+
+def items_there(store: GraphStore, wanted: Collection[str]) -> set[str]:
+    """Return those of some ids of items that a store has."""
+    asked = pa.array(wanted, pa.string())
+    found: set[str] = set()
+    for batch in store.items():
+        ids = batch["id"]
+        found.update(ids.filter(pc.is_in(ids, value_set=asked)).to_pylist())
+    return found
+
+
+def _is_ours(batch: pa.RecordBatch) -> pa.Array:
+    """Return which statements have a prediction or a decision among their references."""
+    names = (PREDICTION_SOURCE, REVIEW_SOURCE)
+    ours = pc.is_in(batch["source"], value_set=pa.array(names))
+    for name in names:
+        among = pc.match_substring(batch["references"], name)
+        ours = pc.or_(ours, pc.fill_null(among, False))
+    return ours
 
 
 def _several(records: ProposalRecords) -> Iterator[str]:

@@ -19,6 +19,7 @@ from schema.errors import StoreLockedError
 from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology
 from schema.proposals import (
+    DELAYED,
     NewProposal,
     ProposalOrigin,
     ProposalRun,
@@ -27,7 +28,7 @@ from schema.proposals import (
     RunKind,
 )
 from serving.results import Completion
-from serving.review.session import NotWritten, Review
+from serving.review.session import NotWritten, review_of
 
 CELLS_AT_ONCE = 5000
 """Cells after which those that are scored are recorded."""
@@ -106,6 +107,7 @@ class ProposalRecorder:
         self._write = write
         self._delay_of = delay_of
         self._on_recorded = on_recorded
+        self._delays = False
         self._pending: list[NewProposal] = []
         self._cells = 0
         self._item: str | None = None
@@ -166,11 +168,14 @@ class ProposalRecorder:
         days = self._delay_of(completion.item, completion.property)
         if math.isinf(days):
             return None
+        self._delays = self._delays or days > 0
         started = datetime.fromisoformat(self.run.started)
         return (started + timedelta(days=days)).astimezone(UTC).isoformat(timespec="seconds")
 
     def _record(self, *, ends: bool = False) -> None:
         report = dict(self.run.report)
+        if self._delays:
+            report[DELAYED] = True
         if self._complete is not None:
             report |= {LAST_ITEM: self._complete, **self._on_recorded()}
         with ExitStack() as stack:
@@ -178,7 +183,7 @@ class ProposalRecorder:
             # Only what was cut off has to be written to the graph, or what is applied.
             reading = not self._write and not ProposalRecords(ledger).pending()
             store = stack.enter_context(self._home.store(read_only=reading))
-            review = Review(store, ledger, self._ontology)
+            review = review_of(self._home, store, ledger, self._ontology)
             if not reading:
                 review.recover()
             made = review.add(self.run, self._pending, apply=self._write, report=report)

@@ -52,6 +52,7 @@ from serving.review.graph import (
     predictions,
     rows_of_cells,
 )
+from serving.review.store_of_proposals import check_store
 
 AT_ONCE = 10_000
 """Proposals that are changed together."""
@@ -119,11 +120,21 @@ class ReviewReport:
 
 
 class Review:
-    """The proposals of a catalogue: its graph, its ledger, and what may be done with them."""
+    """The proposals of a catalogue: its graph, its ledger, and what may be done with them.
 
-    def __init__(self, store: GraphStore, ledger: Ledger, ontology: Ontology | None = None) -> None:
+    ``named`` is how the ledger names the store, by default by its URL.
+    """
+
+    def __init__(
+        self,
+        store: GraphStore,
+        ledger: Ledger,
+        ontology: Ontology | None = None,
+        named: str | None = None,
+    ) -> None:
         self.records = ProposalRecords(ledger)
         self.store = store
+        self._named = named or store.url
         self._specs = {} if ontology is None else ontology.properties
 
     def recover(self) -> int:
@@ -164,9 +175,9 @@ class Review:
         left out, unless these are to be applied themselves. What a source states or a person has
         rejected is not proposed. ``report`` replaces that of the run in the same transaction.
         """
-        if self.records.version_read(self.store.url) is None:
+        if self.records.version_read(self._named) is None:
             # What sources state from now on is seen by `expire`.
-            self.records.note_version(self.store.url, self._version())
+            self.records.note_version(self._named, self._version())
         wanted = {each.cell: each for each in proposals}
         stored = self._rows(item for item, _ in wanted)
         rows = rows_of_cells(stored, wanted.keys())
@@ -274,11 +285,11 @@ class Review:
         So do those of items that are gone. ``run`` is the run to make that change in, if it
         belongs to one.
         """
-        known = self.records.version_read(self.store.url)
+        known = self.records.version_read(self._named)
         version = self._version()
         if known is None or version <= known:
             if known is None:
-                self.records.note_version(self.store.url, version)
+                self.records.note_version(self._named, version)
             return 0
         found: list[Proposal] = []
         if self.records.has_open():
@@ -297,7 +308,7 @@ class Review:
                 changes = [_change(each, ProposalState.EXPIRED) for each in some]
                 self._make(made, self.records.intend(made.id, changes))
             self.records.end(made.id)
-        self.records.note_version(self.store.url, version)
+        self.records.note_version(self._named, version)
         return len(found)
 
     # Undo
@@ -631,7 +642,7 @@ class Review:
         if version is not None:
             return version
         version = -1
-        for batch in self.store.changes(self.records.version_read(self.store.url) or -1):
+        for batch in self.store.changes(self.records.version_read(self._named) or -1):
             version = batch.version
         return version
 
@@ -664,11 +675,26 @@ class _Target:
 
 @contextmanager
 def open_review(home: Home) -> Iterator[Review]:
-    """Open the proposals of a home to change them, and finish what was cut off."""
+    """Open the proposals of a home to change them, and finish what was cut off.
+
+    Raises UsageError if they are about another store than the home's.
+    """
     with home.store() as store, home.ledger() as ledger:
-        review = Review(store, ledger, home.ontology_or_none())
+        review = review_of(home, store, ledger)
         review.recover()
         yield review
+
+
+def review_of(
+    home: Home, store: GraphStore, ledger: Ledger, ontology: Ontology | None = None
+) -> Review:
+    """Return the review of a home, whose store and ledger are open.
+
+    Raises UsageError if its proposals are about another store.
+    """
+    check_store(home, store, ProposalRecords(ledger))
+    named = home.relative_url(store.url)
+    return Review(store, ledger, ontology or home.ontology_or_none(), named)
 
 
 def why_not_written(value: str, spec: PropertySpec, stored: Iterable[Row]) -> NotWritten | None:

@@ -12,6 +12,8 @@ import pytest
 from cli import main
 from commands import completing
 from kg.home import Home
+from kg.ingest.run_id import new_run_id
+from kg.stores.history import undo
 from schema.proposals import NewProposal, ProposedDecision, ProposedValue
 from serving.completion import complete_cells
 from serving.review.session import open_review
@@ -235,3 +237,85 @@ def test_a_drift_is_told_and_fills_less(run: Call) -> None:
     result = run("complete", "--target-precision", "0.5", "--json")
     assert "colour: 0 of" in result.err
     assert result.json["fill"] < whole["fill"]
+
+
+def test_what_had_to_wait_is_told_when_it_is_due(
+    run: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "copy" / "ontology.toml").open("a") as file:
+        file.write('\n[decisions]\napply = "after 7 days"\n')
+    made = run(*COMPLETE, "--json")
+    count = made.json["proposed"]
+    assert "are due" not in made.err
+    applied = run("review", "apply", "--json").json
+    assert (applied["applied"], applied["due"], applied["waiting"]) == (0, 0, count)
+    assert applied["next_due"] > "2020"
+    for module in ("schema.ledger_proposals", "serving.review.session"):
+        monkeypatch.setattr(f"{module}.now", lambda: "2999-01-01T00:00:00+00:00")
+    told = run("review", "list", "--json")
+    assert (told.json["due"], told.json["waiting"]) == (count, 0)
+    assert f"{count} proposals are due: `catalograph review apply`" in told.err
+    assert run("review", "apply", "--json").json["applied"] == count
+    assert "are due" not in run("review", "list").err
+
+
+def test_proposals_are_about_one_store(proposed: Call, tmp_path: Path) -> None:
+    assert proposed("copy", "--to", "ladybug:other").code == 0
+    other = ("--store", "ladybug:other")
+    run = proposed("review", "list", "--json").json["proposals"][0]["run"]
+    for words in (
+        ("review", "accept", "2", "material"),
+        ("review", "apply"),
+        ("review", "show", "2", "material"),
+        ("review", "export", "some.csv"),
+        ("undo", run),
+    ):
+        assert_fails(proposed(*other, *words), 2, "catalog/graph", "ladybug:", "leave out --store")
+    # What sources say to the other store is nothing to them.
+    (tmp_path / "erp.csv").write_text("id,colour\n4,green\n")
+    assert proposed(*other, "ingest", "erp.csv").code == 0
+    run = proposed(*other, "history", "--json").json[-1]["run"]
+    assert proposed(*other, "undo", run).code == 0
+    assert listed(proposed) == [("4", "brown", "applied"), ("2", "clay", "applied")]
+
+
+def test_proposals_follow_a_home_to_another_store_that_says_the_same(
+    proposed: Call, tmp_path: Path
+) -> None:
+    assert proposed("copy", "--to", "ladybug:other").code == 0
+    assert proposed("--store", "ladybug:empty", "init").code == 0
+    refused = proposed("review", "accept", "2", "material")
+    assert_fails(refused, 2, "does not say the same", "catalograph copy --from", "init")
+    assert proposed("--store", "ladybug:other", "init").code == 0
+    assert proposed("review", "accept", "2", "material").code == 0
+    (tmp_path / "catalog").rename(tmp_path / "moved")
+    assert proposed("--home", "moved", "review", "accept", "4", "colour").code == 0
+    first = ("--store", f"ladybug:{tmp_path / 'moved' / 'graph'}", "review", "apply")
+    assert_fails(proposed("--home", "moved", *first), 2, "leave out --store")
+
+
+def test_nothing_is_proposed_for_another_store(run: Call) -> None:
+    propose("copy")
+    before = listed(run)
+    assert run("copy", "--to", "ladybug:other").code == 0
+    other = ("--store", "ladybug:other", "complete", "--target-precision", "0.5")
+    assert_fails(run(*other, "--write"), 2, "leave out --store")
+    result = run(*other, "--json")
+    assert (result.code, result.json["proposed"]) == (0, 0)
+    assert "no proposals are kept: the proposals of this home are about" in result.err
+    assert listed(run) == before
+
+
+def test_verify_compares_proposals_with_the_graph(proposed: Call) -> None:
+    assert proposed("verify").code == 0
+    home = Home.open("catalog")
+    with home.store() as store:
+        undo(store, proposed("review", "list", "--json").json["proposals"][0]["run"], new_run_id())
+    result = proposed("verify", "--json")
+    assert result.code == 1
+    assert [each.split(": ")[0] for each in result.json["problems"]] == [
+        "2, material, clay",
+        "4, colour, brown",
+    ]
+    assert "the graph says nothing, the ledger predicted" in result.json["problems"][0]
+    assert proposed("verify", "--quick").code == 0

@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
 from kg.stores.open import open_store
 from kg.stores.protocol import GraphStore, Pattern
 from kg.stores.tables import statements_table
-from schema.errors import StoreLockedError
 from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from schema.terms import Rank, Statement
-from serving import writeback
 from serving.deciding import Decision
 from serving.results import Candidate, Completion, Evidence, StatementEffect
 from serving.writeback import (
-    PredictionWriter,
     predicted_statement,
     rejected_values,
     write_predictions,
@@ -115,66 +111,3 @@ def test_a_rejected_value_is_not_written_however_it_is_spelled(store: GraphStore
     assert (report.written, report.not_written) == (0, {"rejected": 1})
     assert ranks(store) == {"Red": "rejected"}
     assert rejected_values(store) == {("m1", "colour"): {"Red"}}
-
-
-def test_what_is_stated_while_cells_are_scored_counts(store: GraphStore) -> None:
-    writer = PredictionWriter(lambda: nullcontext(store), model="m")
-    writer.add(completion())
-    store.put(None, statements_table([Statement("m1", "colour", "blue")]))
-    writer.flush()
-    assert (writer.written, writer.not_written) == (0, {"has_value": 1})
-
-
-class Opener:
-    """Opens a store, except at first, when another process writes to it."""
-
-    def __init__(self, store: GraphStore, refusals: int = 0) -> None:
-        self.store = store
-        self.refusals = refusals
-        self.opened = 0
-
-    def __call__(self) -> AbstractContextManager[GraphStore]:
-        if self.refusals:
-            self.refusals -= 1
-            raise StoreLockedError("in use")
-        self.opened += 1
-        return nullcontext(self.store)
-
-
-def test_the_store_is_open_only_while_a_batch_is_written(
-    store: GraphStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writeback, "_STATEMENTS_PER_BATCH", 2)
-    opener = Opener(store)
-    writer = PredictionWriter(opener, model="m")
-    opened = []
-    for number in range(5):
-        writer.add(completion(f"m{number}"))
-        opened.append(opener.opened)
-    writer.flush()
-    assert (opened, opener.opened) == ([0, 1, 1, 2, 2], 3)
-    assert (writer.written, store.counts().statements) == (5, 5)
-
-
-def test_scoring_goes_on_while_another_process_writes(
-    store: GraphStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writeback, "_STATEMENTS_PER_BATCH", 2)
-    monkeypatch.setattr(writeback, "_PAUSE_SECONDS", 0.0)
-    opener = Opener(store, refusals=4)
-    writer = PredictionWriter(opener, model="m")
-    for number in range(5):
-        writer.add(completion(f"m{number}"))
-    assert (opener.refusals, writer.written) == (2, 0)
-    writer.flush()
-    assert (opener.opened, writer.written) == (1, 5)
-
-
-def test_predictions_that_cannot_be_written_are_counted(
-    store: GraphStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writeback, "_WAIT_SECONDS", 0.0)
-    writer = PredictionWriter(Opener(store, refusals=1), model="m")
-    writer.add(completion())
-    with pytest.raises(StoreLockedError, match="1 predictions not written: in use"):
-        writer.flush()

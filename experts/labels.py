@@ -33,6 +33,8 @@ Beside those of hidden values, no other items are scored as if left out.
 """
 MAX_LEFT_OUT = 70_000_000
 """Left-out scores of a property at most: items times values times variants that are shown."""
+MAX_REFUSED = 1_000
+"""Items without a value, of which one was refused, that are scored beside them at most."""
 LEAST_ASKED = 400
 """Items that are scored as if left out however many values there are."""
 
@@ -220,7 +222,7 @@ def _visible(true: BoolArray, refused: BoolArray, order: IntArray, variants: int
     fitting = MAX_LEFT_OUT // (true.shape[1] * variants)
     most = min(MAX_HELD_OUT, max(LEAST_ASKED, fitting))
     kept = []
-    for every in (true, refused):
+    for every, at_most in ((true, most), (refused, min(most, MAX_REFUSED))):
         has_any: BoolArray = np.asarray(every.any(1))
-        kept.append(order[has_any[order]][:most])
+        kept.append(order[has_any[order]][:at_most])
     return np.concatenate(kept)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import experts.labels
 from experts import FittedExperts, fit_experts
 from experts.ensemble import answering
 from experts.fitting import ExpertFitting
@@ -91,6 +92,16 @@ def _probability(fitted: FittedExperts, item: ItemInput, value: str) -> float:
     (logits,) = ensemble.score(ensemble.encode([item]), [CellQuery(0, "colour", item.known)])
     place = ONTOLOGY.position("colour", value)
     return float(np.exp(logits[place] - log_sum_exp(logits[None])[0]))
+
+
+def test_of_many_refused_cells_some_are_scored(
+    made: tuple[list[ItemInput], LabelledItems, LabelledItems], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, decided = made
+    monkeypatch.setattr(experts.labels, "MAX_REFUSED", 4)
+    labels = ExpertFitting(ONTOLOGY, decided).labels["colour"]
+    assert labels.refused.any(1).sum() == len(WITHOUT)
+    assert (labels.refused.any(1) & labels.visible).sum() == 4
 
 
 def test_a_cell_counts_by_the_share_of_reviewers_that_agreed(

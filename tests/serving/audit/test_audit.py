@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 import experts.fitting
 from encoders import patch_dictionary
@@ -19,7 +20,7 @@ from schema.modalities import Modality
 from schema.ontology import Ontology, PropertySpec
 from serving.audit.findings import Finding, Kind, Looked, NotLookedAt, by_gain
 from serving.audit.judging import Judged, LeavingOut, Memorising, ValueFindings, judge_cells
-from serving.audit.numbers import unit_slips
+from serving.audit.numbers import _Usual, unit_slips
 from serving.audit.rules import rule_findings, spelling_findings
 from serving.audit.swaps import SwapFinder
 from serving.cells import Prediction
@@ -166,6 +167,13 @@ def snapshot_of(rows: Sequence[tuple[str, str]], category: str = "Mugs") -> Grap
 
 def always(name: str) -> bool:
     return True
+
+
+def test_numbers_are_as_usual_as_student_says() -> None:
+    usual = _Usual(1.5, 0.3)
+    found = [usual.density(each) for each in (0.0, 1.2, 1.5, 4.0)]
+    expected = student.pdf((np.array([0.0, 1.2, 1.5, 4.0]) - 1.5) / 0.3, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_slips_of_units_are_named() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from commands.loading import (
 )
 from commands.progress import bar
 from commands.review_options import note_due
+from experts.image_kernel import MAX_IMAGES
 from kg.home import Home
 from kg.home_ontology import VocabularyEdits
 from kg.image_files import UnreadableImages
@@ -42,6 +42,7 @@ from schema.errors import (
 )
 from schema.ledger_proposals import ProposalRecords
 from schema.ontology import Ontology
+from schema.progress import ProgressCallback
 from schema.property_maps import propose_map, unknown_properties, write_map
 from schema.proposals import DECIDED, ProposalFilter
 from serving.asking import Asking, CellPlan, plan_missing, plan_named
@@ -58,7 +59,7 @@ from serving.limits import (
     read_item_sources,
     without_effect,
 )
-from serving.loading import ModelScorer, load_regions, load_scorer
+from serving.loading import ModelScorer, load_regions, load_scorer, reads_one_image
 from serving.provable import ProvableTargets
 from serving.results import Completion
 from serving.review.drifting import Drifting
@@ -86,6 +87,32 @@ class _Catalogue:
         return cls(home, home.ontology(), snapshot, items)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a run completes, and by what.
+
+    Attributes:
+        run: the run
+        catalogue: what is completed
+        scorer: the model, perhaps with a language model
+        adapted: the model in the words of the home
+        plan: which cells are asked, and which are refused
+        sources: the sources of each item, where a decision depends on them
+    """
+
+    run: CompletionRun
+    catalogue: _Catalogue
+    scorer: ModelScorer
+    adapted: HomeScorer
+    plan: CellPlan
+    sources: ItemSources
+
+    @property
+    def request(self) -> CompletionRequest:
+        """The options of the run."""
+        return self.run.request
+
+
 def run(context: Context, request: CompletionRequest) -> None:
     """Complete the cells that are asked for, and print what came of them."""
     started = time.monotonic()
@@ -102,7 +129,54 @@ def run(context: Context, request: CompletionRequest) -> None:
         return
     note_not_trained_to_complete(context, scorer)
     scorer = with_language_model(context, scorer, language_model)
-    catalogue = _Catalogue.of(home, scorer)
+
+    job = _planned(context, this_run, scorer, named)
+    unreadable = _look_at_images(context, job)
+    told = ask_ahead(scorer, job.adapted, job.catalogue.items, job.plan.cells)
+    recorder = _recorder(context, job)
+    drifting = _drifting(context, home, scorer.name)
+    counts = _counts(job)
+    with (
+        opened_output(context, home, request, layout, scorer.name) as output,
+        bar("completing") as progress,
+    ):
+        completions = map(told.explained, _completions(job, progress))
+        this_run.restore(counts, output)
+        try:
+            _write_all(map(drifting.held_back, completions), counts, output, this_run, recorder)
+        except BaseException:
+            _keep(context, recorder)
+            raise
+    if recorder is not None:
+        # After the file is there: what was computed is not lost if the graph cannot be written.
+        recorder.finish()
+    this_run.end()
+
+    with home.ledger() as ledger:
+        note_due(context, ProposalRecords(ledger).delayed())
+    _warn_of_damaged_images(job, unreadable)
+    result = Result(counts, job.plan, recorder, language_model, request.out)
+    document = {
+        "model": scorer.name,
+        **result.as_dict(),
+        "table": written_table(output),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    context.emit(document, *result.lines())
+
+
+def _planned(
+    context: Context,
+    this_run: CompletionRun,
+    scorer: ModelScorer,
+    named: Sequence[tuple[str, str]] | None,
+) -> _Job:
+    """Return what is to be done: the ``named`` cells, or all that are missing, but for those done.
+
+    ``named`` are items and properties.
+    """
+    request = this_run.request
+    catalogue = _Catalogue.of(context.home(), scorer)
     adapted = _adapted(context, catalogue, scorer, request.map_file)
     asking = _asking(context, adapted, catalogue)
     if named is not None:
@@ -115,92 +189,69 @@ def run(context: Context, request: CompletionRequest) -> None:
             properties=request.properties or None,
         )
     plan = dataclasses.replace(plan, cells=this_run.left(plan.cells, catalogue.snapshot.items))
-    sources = _item_sources(catalogue)
-    options = _options(request, plan, catalogue, adapted, sources)
-    missing = _unreadable(scorer, catalogue, plan)
-    told = ask_ahead(scorer, adapted, catalogue.items, plan.cells)
-    recorder = _recorder(context, this_run, catalogue, scorer.name, sources)
-    drifting = _drifting(context, home, scorer.name)
-    counts = Counts(
-        ProvableTargets(
-            general_target(catalogue.ontology.decisions, request.target_precision),
-            Calibration(scorer.calibration).cells,
-        )
+    return _Job(this_run, catalogue, scorer, adapted, plan, _item_sources(catalogue))
+
+
+def _completions(job: _Job, progress: ProgressCallback) -> Iterator[Completion]:
+    """Complete the cells, none against another of its item; named ones that are refused last."""
+    catalogue = job.catalogue
+    completions = complete_cells(
+        job.adapted, catalogue.items, job.plan.cells, _options(job), progress=progress
     )
-    with (
-        opened_output(context, home, request, layout, scorer.name) as output,
-        bar("completing") as progress,
-    ):
-        completions = complete_cells(
-            adapted, catalogue.items, plan.cells, options, progress=progress
-        )
-        consistent = without_contradictions(
-            completions,
-            catalogue.snapshot,
-            Dependencies.find(catalogue.snapshot, catalogue.ontology.learned()),
-        )
-        refused = _refused(plan) if named is not None else []
-        every = map(told.explained, itertools.chain(consistent, refused))
-        this_run.restore(counts, output)
-        try:
-            _write_all(map(drifting.held_back, every), counts, output, this_run, recorder)
-        except BaseException:
-            _keep(context, recorder)
-            raise
-    if recorder is not None:
-        # After the file is there: what was computed is not lost if the graph cannot be written.
-        recorder.finish()
-    this_run.end()
-    with home.ledger() as ledger:
-        note_due(context, ProposalRecords(ledger).delayed())
-
-    # Those that turned out to be damaged when they were decoded.
-    failures = catalogue.items.files.failures
-    damaged = {each: reason for each, reason in failures.items() if each not in missing.failures}
-    warn_of_unreadable_images(UnreadableImages(missing.total, damaged))
-
-    result = Result(counts, plan, recorder, language_model, request.out)
-    seconds = round(time.monotonic() - started, 2)
-    document = {
-        "model": scorer.name,
-        **result.as_dict(),
-        "table": written_table(output),
-        "seconds": seconds,
-    }
-    context.emit(document, *result.lines())
+    yield from without_contradictions(
+        completions,
+        catalogue.snapshot,
+        Dependencies.find(catalogue.snapshot, catalogue.ontology.learned()),
+    )
+    if job.request.cells_file is not None:
+        yield from _refused(job.plan)
 
 
-def _options(
-    request: CompletionRequest,
-    plan: CellPlan,
-    catalogue: _Catalogue,
-    adapted: HomeScorer,
-    sources: ItemSources,
-) -> CompletionOptions:
+def _counts(job: _Job) -> Counts:
+    """Return counts of nothing so far."""
+    target = general_target(job.catalogue.ontology.decisions, job.request.target_precision)
+    return Counts(ProvableTargets(target, Calibration(job.scorer.calibration).cells))
+
+
+def _options(job: _Job) -> CompletionOptions:
     """Return how the cells are completed: their limits, and what a person has excluded."""
     limits_of = limits_of_cells(
-        catalogue.snapshot,
-        catalogue.ontology.decisions,
-        target_precision=request.target_precision,
-        sources=sources,
+        job.catalogue.snapshot,
+        job.catalogue.ontology.decisions,
+        target_precision=job.request.target_precision,
+        sources=job.sources,
     )
-    with catalogue.home.store(read_only=True) as store:
-        withheld = Withheld(adapted.removed, rejected_values(store))
-    return CompletionOptions(request.top_k, limits_of, withheld, plan.not_applying)
+    with job.catalogue.home.store(read_only=True) as store:
+        withheld = Withheld(job.adapted.removed, rejected_values(store))
+    return CompletionOptions(job.request.top_k, limits_of, withheld, job.plan.not_applying)
 
 
-def _unreadable(scorer: ModelScorer, catalogue: _Catalogue, plan: CellPlan) -> UnreadableImages:
-    """Return which images of the items cannot be read, if the model reads any, and warn of them.
+def _look_at_images(context: Context, job: _Job) -> UnreadableImages:
+    """Return which images of the items cannot be read, if the model reads any; say what is not.
 
     That is before the work, which may take hours. Such an item is completed like any other that
     has no image: its probabilities are those calibrated for that.
     """
-    if not scorer.reads_pixels:
+    if not job.scorer.reads_pixels:
         return UnreadableImages(0, {})
-    asked = dict.fromkeys(cell.item for cell in plan.cells)
-    missing = catalogue.items.unreadable_images(asked)
+    items = job.catalogue.items
+    asked = dict.fromkeys(cell.item for cell in job.plan.cells)
+    missing = items.unreadable_images(asked)
     warn_of_unreadable_images(missing)
+    # Of an item a network reads the first image, which is said where it is trained.
+    beyond = 0 if reads_one_image(job.scorer) else items.with_more_images(asked, MAX_IMAGES)
+    if beyond:
+        context.note(
+            f"{beyond:,} items have more than {MAX_IMAGES} images: the first ones are read"
+        )
     return missing
+
+
+def _warn_of_damaged_images(job: _Job, before: UnreadableImages) -> None:
+    """Warn of images that turned out to be damaged when they were decoded."""
+    failures = job.catalogue.items.files.failures
+    damaged = {each: reason for each, reason in failures.items() if each not in before.failures}
+    warn_of_unreadable_images(UnreadableImages(before.total, damaged))
 
 
 def _refused(plan: CellPlan) -> list[Completion]:
@@ -320,45 +371,41 @@ def _asking(context: Context, adapted: HomeScorer, catalogue: _Catalogue) -> Ask
     )
 
 
-def _recorder(
-    context: Context,
-    this_run: CompletionRun,
-    catalogue: _Catalogue,
-    model: str,
-    sources: ItemSources,
-) -> ProposalRecorder | None:
-    """Return what keeps the proposals; None, with a remark, on a disk that cannot be written."""
-    write = this_run.request.write
+def _recorder(context: Context, job: _Job) -> ProposalRecorder | None:
+    """Return what keeps the proposals; None, with a remark, if none can be kept."""
+    catalogue = job.catalogue
+    home = catalogue.home
+    write = job.request.write
+    this_run = job.run
     try:
-        with catalogue.home.store(read_only=True) as store, catalogue.home.ledger() as ledger:
-            check_store(catalogue.home, store, ProposalRecords(ledger))
-    except UsageError as error:
+        with home.store(read_only=True) as store, home.ledger() as ledger:
+            check_store(home, store, ProposalRecords(ledger))
         if write:
-            raise
-        context.note(f"no proposals are kept: {error}")
-        return None
-    if write:
-        try:
-            # If the graph cannot be written, the user learns so now and not an hour later.
-            catalogue.home.store().close()
-        except StoreLockedError as error:
-            context.note(f"{error}; the predictions wait for it")
-    try:
-        run = begin_run(catalogue.home, this_run.id, this_run.report(), this_run.started)
-    except StoreError as error:
+            _wait_for_writer(context, home)
+        begun = begin_run(home, this_run.id, this_run.report(), this_run.started)
+    except (StoreError, UsageError) as error:
+        # If the graph cannot be written, the user learns so now and not an hour later.
         if write:
             raise
         context.note(f"no proposals are kept: {error}")
         return None
     return ProposalRecorder(
-        catalogue.home,
-        run,
-        model=model,
+        home,
+        begun,
+        model=job.scorer.name,
         ontology=catalogue.ontology,
         write=write,
-        delay_of=delays_of_cells(catalogue.snapshot, catalogue.ontology.decisions, sources),
+        delay_of=delays_of_cells(catalogue.snapshot, catalogue.ontology.decisions, job.sources),
         on_recorded=this_run.recorded,
     )
+
+
+def _wait_for_writer(context: Context, home: Home) -> None:
+    """Say if another process writes to the graph, for which predictions wait at the end."""
+    try:
+        home.store().close()
+    except StoreLockedError as error:
+        context.note(f"{error}; the predictions wait for it")
 
 
 def _drifting(context: Context, home: Home, model: str) -> Drifting:

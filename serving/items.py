@@ -81,6 +81,15 @@ class CatalogItems(Sequence[ItemInput]):
             image for index in indexes for image in self.snapshot.images_of(index)
         )
 
+    def with_more_images(self, indexes: Iterable[int], most: int) -> int:
+        """Return how many of the items at these indexes have more images than that.
+
+        There are none if the items' images are given by regions.
+        """
+        if self.regions is not None:
+            return 0
+        return sum(len(self.snapshot.images_of(index)) > most for index in indexes)
+
     def _images(self, index: int) -> tuple[CatalogImage | Regions, ...]:
         """Return an item's images without those that cannot be read, so that another is first."""
         if self.regions is not None:

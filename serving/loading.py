@@ -59,6 +59,11 @@ def load_network(home: Home, model: str | None = None) -> CellScorer:
     return network
 
 
+def reads_one_image(scorer: ModelScorer) -> bool:
+    """Return whether a model reads the first image of an item alone, as networks do."""
+    return isinstance(scorer, CellScorer)
+
+
 def load_regions(home: Home, scorer: ModelScorer) -> RegionFiles | None:
     """Open the image regions that a detector found, or return None if the model reads pixels."""
     if not scorer.reads_regions:

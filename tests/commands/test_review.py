@@ -11,10 +11,13 @@ import pytest
 
 from cli import main
 from commands import completing
+from experts.ensemble import ExpertEnsemble
 from kg.home import Home
 from kg.ingest.run_id import new_run_id
 from kg.stores.history import undo
+from kg.stores.tables import items_table
 from schema.proposals import NewProposal, ProposedDecision, ProposedValue
+from schema.terms import Item
 from serving.completion import complete_cells
 from serving.review.session import open_review
 from tests.commands.conftest import Call, assert_fails
@@ -319,3 +322,22 @@ def test_verify_compares_proposals_with_the_graph(proposed: Call) -> None:
     ]
     assert "the graph says nothing, the ledger predicted" in result.json["problems"][0]
     assert proposed("verify", "--quick").code == 0
+
+
+def test_images_behind_the_fifth_are_told_not_to_be_read(
+    run: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where it has learned from descriptions.
+    monkeypatch.setattr(ExpertEnsemble, "reads_details", True)
+    with Home.open("copy").store() as store:
+        images = {"five": 5, "six": 6, "seven": 7}
+        put = [
+            Item(id, "A mug", images=tuple(f"/{n}.png" for n in range(count)))
+            for id, count in images.items()
+        ]
+        store.put(items_table(put), None, run="more")
+    asked = [word for id in images for word in ("--item", id)]
+    result = run("complete", *asked)
+    assert result.code == 0
+    assert "2 items have more than 5 images: the first ones are read" in result.err
+    assert "more than 5" not in run("complete", "--item", "five").err
